@@ -1,0 +1,243 @@
+//! What the program uses: valid by construction, made only from a checked model.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use secrecy::SecretString;
+
+/// Everything `fairlane serve` needs.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Addresses clients connect to; at least one.
+    pub listen: Vec<SocketAddr>,
+    /// Most clients at once; one more gets error 1040.
+    pub max_clients: usize,
+    /// Time a client has to finish its login.
+    pub login_timeout: Duration,
+    /// Where /metrics, /healthz, /readyz and the live page are served.
+    pub admin: Option<SocketAddr>,
+    /// Account for probes, watermarks and loading accounts.
+    pub service: Service,
+    /// Index 0 is the primary, the rest are replicas.
+    pub backends: Vec<Backend>,
+    /// Bounds and ages of backend connections.
+    pub pool: Pool,
+    /// By priority, the most urgent first; at least one. Names are unique.
+    pub lanes: Vec<Lane>,
+    /// First match wins. `lane` indexes `lanes`.
+    pub rules: Vec<Rule>,
+    /// Lane of work no rule matches: index into `lanes`.
+    pub default_lane: usize,
+    /// Clients' accounts given here instead of loaded from the primary.
+    pub users: Vec<User>,
+    /// Reads and freshness.
+    pub routing: Routing,
+    /// Log lines.
+    pub log: Log,
+}
+
+/// Service account.
+#[derive(Debug, Clone)]
+pub struct Service {
+    /// User name.
+    pub user: String,
+    /// Password, possibly empty.
+    pub password: SecretString,
+}
+
+/// One server.
+#[derive(Debug, Clone)]
+pub struct Backend {
+    /// Unique; the metric label. Default: `primary`, `replica1`, ...
+    pub name: String,
+    /// Host name or address.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+    /// Most TCP connections Fairlane ever has to this server at one moment, its own control
+    /// connection included; at least 2.
+    pub max_connections: usize,
+}
+
+/// Ages and paces of backend connections.
+#[derive(Debug, Clone)]
+pub struct Pool {
+    /// Limit for TCP connect and login of one backend connection.
+    pub connect_timeout: Duration,
+    /// An idle connection older than this is closed (also always before the server's wait_timeout).
+    pub idle_timeout: Duration,
+    /// A connection older than this is closed when it is next idle.
+    pub max_age: Duration,
+    /// Most new connections per second to one server.
+    pub open_rate: u32,
+}
+
+/// One lane, with absolute numbers (percentages in the file are resolved per backend by
+/// [`Share::of`]).
+#[derive(Debug, Clone)]
+pub struct Lane {
+    /// Unique; the metric label.
+    pub name: String,
+    /// Slots of each backend only this lane may use.
+    pub reserved: Share,
+    /// Most slots of each backend this lane may hold.
+    pub max: Share,
+    /// Most waiters per backend; one more is refused at once.
+    pub queue: usize,
+    /// Longest wait for a slot.
+    pub queue_timeout: Duration,
+}
+
+/// A number of slots, absolute or as a percentage of a pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Share {
+    /// So many slots.
+    Slots(usize),
+    /// So many percent of the pool's slots, rounded down.
+    Percent(u8),
+}
+
+impl Share {
+    /// Slots out of `total`, never more than `total`.
+    pub fn of(self, total: usize) -> usize {
+        match self {
+            Self::Slots(slots) => slots.min(total),
+            Self::Percent(percent) => total * usize::from(percent) / 100,
+        }
+    }
+}
+
+/// Explicit lane assignment. All given conditions must hold; at least one is given.
+#[derive(Debug, Clone)]
+pub struct Rule {
+    /// Index into `Settings::lanes`.
+    pub lane: usize,
+    /// User name, exact.
+    pub user: Option<String>,
+    /// Client addresses; any of them.
+    pub network: Vec<IpNet>,
+    /// Connection attribute `program_name`; a pattern with `*` and `?`.
+    pub program_name: Option<Glob>,
+    /// Current schema, a pattern.
+    pub schema: Option<Glob>,
+    /// Normalised statement text, a pattern, letter case ignored.
+    pub digest: Option<Glob>,
+    /// How long the assignment holds.
+    pub scope: RuleScope,
+}
+
+/// How long a rule's assignment holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RuleScope {
+    /// For the matched statement or transaction.
+    Statement,
+    /// From the matched statement to the session's end.
+    Session,
+}
+
+/// A pattern with `*` (any run) and `?` (any one character), letter case ignored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Glob(String);
+
+impl Glob {
+    /// Any text is a valid pattern.
+    pub fn new(pattern: &str) -> Self {
+        Self(pattern.to_owned())
+    }
+
+    /// The pattern as written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether the whole `text` matches. Linear in text for each `*` (no backtracking blow-up).
+    pub fn matches(&self, text: &str) -> bool {
+        let (pattern, text) = (self.0.as_bytes(), text.as_bytes());
+        let (mut p, mut t) = (0, 0);
+        let mut resume: Option<(usize, usize)> = None;
+        while t < text.len() {
+            match pattern.get(p) {
+                Some(b'*') => {
+                    resume = Some((p + 1, t));
+                    p += 1;
+                }
+                Some(&c) if c == b'?' || c.eq_ignore_ascii_case(&text[t]) => {
+                    p += 1;
+                    t += 1;
+                }
+                _ => {
+                    let Some((after_star, from)) = resume else { return false };
+                    p = after_star;
+                    t = from + 1;
+                    resume = Some((after_star, from + 1));
+                }
+            }
+        }
+        pattern[p..].iter().all(|&c| c == b'*')
+    }
+}
+
+/// One `[[user]]`.
+#[derive(Debug, Clone)]
+pub struct User {
+    /// User name, exact.
+    pub name: String,
+    /// Password the client must know and Fairlane logs in to the backends with.
+    pub password: SecretString,
+}
+
+/// Reads and freshness.
+#[derive(Debug, Clone)]
+pub struct Routing {
+    /// Whether reads may leave the primary at all.
+    pub replica_reads: bool,
+    /// What a session may see.
+    pub consistency: Consistency,
+    /// A replica that lags more leaves rotation.
+    pub max_lag: Duration,
+    /// How long a read waits for a replica to catch up with its session before it goes to the
+    /// primary. Zero: not at all.
+    pub freshness_wait: Duration,
+    /// Time between probes of a server.
+    pub probe_interval: Duration,
+    /// Good probes in a row before a replica comes back.
+    pub recovery_probes: u32,
+    /// Time between reloads of the accounts.
+    pub accounts_refresh: Duration,
+}
+
+/// What a session may see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Consistency {
+    /// Whatever the replica has.
+    Eventual,
+    /// At least its own writes.
+    Session,
+    /// Everything committed: reads go to the primary.
+    Strong,
+}
+
+/// Log lines.
+#[derive(Debug, Clone)]
+pub struct Log {
+    /// A tracing filter, such as `info` or `fairlane=debug`.
+    pub filter: String,
+    /// JSON lines instead of text.
+    pub json: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn globs_match_whole_texts_without_letter_case() {
+        let glob = Glob::new("insert into items*");
+        assert!(glob.matches("INSERT INTO items ( ? )"));
+        assert!(!glob.matches("REPLACE INTO items"));
+        assert!(Glob::new("*").matches(""));
+        assert!(Glob::new("a*b?d").matches("axxbbcd"));
+        assert!(!Glob::new("a?").matches("a"));
+    }
+}

@@ -1,0 +1,27 @@
+//! Fairlane: a MySQL-wire-protocol proxy that keeps interactive work fast while batch work runs.
+//!
+//! The crate is a stack of layers; a module may use modules of lower layers only
+//! (`tests/tidy.rs` keeps that true):
+//!
+//! | layer | module | owns |
+//! |---|---|---|
+//! | 0 | [`units`], [`metrics`] | written quantities; numbers, their names and labels |
+//! | 1 | [`protocol`] | bytes to meaning of the MySQL client/server protocol, without sockets |
+//! | 1 | [`sql`] | statement text to [`sql::Verdict`] |
+//! | 1 | [`config`] | the TOML file to validated [`config::Settings`] |
+//! | 1 | [`error`] | what can go wrong, for whom, and the ERR packet that says so |
+//! | 2 | [`state`] | what is sticky in a session, and how to carry it to another connection |
+//! | 2 | [`route`] | which backend a statement goes to, and why |
+//! | 2 | [`lanes`] | who may run now |
+//! | 3 | [`net`], [`backend`] | sockets: the relay, and one connection to one server |
+//! | 4 | [`pool`], [`topology`] | bounded connections per backend; what the servers are |
+//! | 5 | [`client`] | one client session: the only place that knows all of the above |
+//! | 6 | [`admin`], [`server`], [`sandbox`] | what operators see; building everything; private servers |
+//! | 7 | [`cli`] | the command line |
+//!
+//! Reading order for a newcomer: [`sql::Verdict`], `route`, `lanes::scheduler`, `pool`,
+//! `protocol::response`, `net::relay`, `client::statement`.
+
+pub mod config;
+pub mod route;
+pub mod sql;

@@ -1,0 +1,47 @@
+//! What routing needs to know of the servers; `topology` fills it in and publishes it.
+
+use std::time::Duration;
+
+use super::freshness::Position;
+
+/// Index of a backend in `config::Settings::backends`; 0 is always the primary.
+pub type BackendId = usize;
+
+/// Snapshot of all servers, replaced as a whole.
+#[derive(Debug, Clone, Default)]
+pub struct View {
+    /// The last probe of the primary succeeded.
+    pub primary_up: bool,
+    /// All configured replicas.
+    pub replicas: Vec<ReplicaView>,
+}
+
+/// One replica as last probed.
+#[derive(Debug, Clone)]
+pub struct ReplicaView {
+    /// Which backend it is.
+    pub backend: BackendId,
+    /// Whether reads may go there.
+    pub rotation: Rotation,
+    /// Replication delay as the replica says, when it knows.
+    pub lag: Option<Duration>,
+    /// Applied transactions (`gtid_slave_pos`).
+    pub applied: Position,
+}
+
+/// Whether reads may go to a replica.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rotation {
+    /// Reads may go there.
+    In,
+    /// The probe fails.
+    Down,
+    /// Replication is stopped or broken.
+    Broken,
+    /// It lags more than `max_lag`.
+    Lagging,
+    /// Good again, but not for enough probes yet.
+    Recovering,
+    /// It is not read-only, or replicates from nobody: not a replica.
+    NotAReplica,
+}

@@ -1,0 +1,189 @@
+//! The vocabulary of everything above: what one command text means.
+
+use bitflags::bitflags;
+
+/// What one command text (a COM_QUERY or a COM_STMT_PREPARE) means for routing and session.
+///
+/// For a text of several statements this is the union: the class of the strictest statement,
+/// all effects, all needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    /// Where the text may run.
+    pub class: Class,
+    /// Why it has this class; the label of the route metric and the text of `explain`.
+    pub reason: Reason,
+    /// What it leaves behind in the session.
+    pub effects: Effects,
+    /// What it reads from the session that is not on every connection.
+    pub needs: Needs,
+    /// What a `/* fairlane: ... */` comment asked for.
+    pub hint: Hint,
+    /// Hash of the normalised token stream (see `digest`): equal for texts that differ in
+    /// literals, white space, comments and letter case of keywords only.
+    pub digest: u64,
+    /// Number of statements in the text (0 for an empty one).
+    pub statements: u16,
+}
+
+/// Where a text may run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// May run on a replica.
+    Read,
+    /// Changes something, reads what only the primary knows, or is not understood.
+    Write,
+    /// Opens a transaction (`BEGIN`, `START TRANSACTION`).
+    Begin {
+        /// `START TRANSACTION READ ONLY`.
+        read_only: bool,
+    },
+    /// `COMMIT`, in any form; whether a transaction is open afterwards is the server's word.
+    Commit,
+    /// `ROLLBACK` (not `TO SAVEPOINT`, which is [`Class::Write`]).
+    Rollback,
+    /// Changes only the session: `SET` of session variables, `USE`.
+    Session,
+    /// Reads the diagnostics of the previous statement (`SHOW WARNINGS`, `GET DIAGNOSTICS`, ...).
+    Diagnostics,
+    /// `KILL [CONNECTION | QUERY] <literal id>` and nothing else in the text.
+    Kill {
+        /// `KILL QUERY`.
+        query: bool,
+        /// The id, as the client sees it.
+        id: u64,
+    },
+}
+
+bitflags! {
+    /// What a text leaves behind in the session or on its connection.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+    pub struct Effects: u32 {
+        /// Creates a temporary table.
+        const TEMPORARY_TABLE = 1 << 0;
+        /// Takes a user-level lock: GET_LOCK and relatives.
+        const USER_LOCK = 1 << 1;
+        /// LOCK TABLES, FLUSH TABLES ... WITH READ LOCK / FOR EXPORT, LOCK INSTANCE, BACKUP LOCK.
+        const TABLE_LOCK = 1 << 2;
+        /// UNLOCK TABLES (the only thing it does).
+        const UNLOCK_TABLES = 1 << 3;
+        /// Writes a user variable: `SET @a`, `@a :=`, `INTO @a`.
+        const USER_VARIABLE = 1 << 4;
+        /// SQL-level PREPARE.
+        const SQL_PREPARE = 1 << 5;
+        /// HANDLER ... OPEN.
+        const HANDLER = 1 << 6;
+        /// SQL_CALC_FOUND_ROWS.
+        const FOUND_ROWS = 1 << 7;
+        /// XA START / BEGIN / END / PREPARE.
+        const XA = 1 << 8;
+        /// SET ROLE, SET DEFAULT ROLE for oneself.
+        const ROLE = 1 << 9;
+        /// SET TRANSACTION for the next transaction only.
+        const NEXT_TRANSACTION = 1 << 10;
+        /// SET STATEMENT ... FOR (MariaDB): trackers report the variable twice.
+        const SET_STATEMENT = 1 << 11;
+        /// LAST_INSERT_ID(expr) used where no OK packet reports it.
+        const INSERT_ID_EXPRESSION = 1 << 12;
+        /// May change anything in the session that no tracker reports: CALL, unknown functions,
+        /// EXECUTE IMMEDIATE, BEGIN NOT ATOMIC, texts not understood.
+        const OPAQUE = 1 << 13;
+        /// SAVEPOINT / RELEASE SAVEPOINT / ROLLBACK TO.
+        const SAVEPOINT = 1 << 14;
+        /// COMMIT / ROLLBACK ... RELEASE: the server closes the connection.
+        const RELEASE = 1 << 15;
+        /// Sets a session variable that cannot be replayed (`insert_id`, `rand_seed1`,
+        /// `gtid_seq_no`, `pseudo_*`, `debug*`, ...).
+        const UNREPLAYABLE_VARIABLE = 1 << 16;
+        /// Reads LOCAL INFILE.
+        const LOCAL_INFILE = 1 << 17;
+        /// Implicit commit (DDL and relatives).
+        const IMPLICIT_COMMIT = 1 << 18;
+        /// Names a session variable it sets whose tracking the servers leave out, or sets a
+        /// collation beside a character set (`SET NAMES x COLLATE y`, `collation_*`).
+        const COLLATION = 1 << 19;
+    }
+}
+
+bitflags! {
+    /// What a text reads from its session that another connection would answer differently.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+    pub struct Needs: u8 {
+        /// LAST_INSERT_ID(), @@last_insert_id, @@identity, or something that may read it unseen
+        /// (CALL, unknown function, INSERT that fires a trigger is not counted).
+        const LAST_INSERT_ID = 1 << 0;
+        /// ROW_COUNT().
+        const ROW_COUNT = 1 << 1;
+        /// FOUND_ROWS().
+        const FOUND_ROWS = 1 << 2;
+        /// SHOW WARNINGS / ERRORS, @@warning_count, @@error_count, GET DIAGNOSTICS.
+        const DIAGNOSTICS = 1 << 3;
+        /// CONNECTION_ID(), @@pseudo_thread_id.
+        const CONNECTION_ID = 1 << 4;
+    }
+}
+
+/// What a `/* fairlane: key=value, ... */` comment asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Hint {
+    /// `lane=<name>`.
+    pub lane: Option<Box<str>>,
+    /// `route=primary` or `route=replica`.
+    pub route: Option<RouteHint>,
+}
+
+/// A hinted target. `Replica` is honoured only for a [`Class::Read`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RouteHint {
+    /// To the primary.
+    Primary,
+    /// To a replica if the text is a read; skips the freshness check.
+    Replica,
+}
+
+/// Why a text has its class.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Reason {
+    /// A plain read.
+    PlainRead,
+    /// A dictionary read that replicas answer alike (SHOW TABLES, DESCRIBE, ...).
+    DictionaryRead,
+    /// The first keyword is not that of a read.
+    NotARead,
+    /// FOR UPDATE, FOR SHARE, LOCK IN SHARE MODE.
+    LockingClause,
+    /// INTO OUTFILE, DUMPFILE or a variable.
+    IntoClause,
+    /// A user variable is written, or read (its value may hang on the connection).
+    UserVariable,
+    /// A function with effects or session-local meaning.
+    SessionFunction,
+    /// A function that is not a known built-in: may be a stored function.
+    UnknownFunction,
+    /// A system variable whose value differs between servers or sessions.
+    SystemVariable,
+    /// A schema that each server fills on its own (information_schema, performance_schema, ...).
+    SystemSchema,
+    /// A sequence.
+    Sequence,
+    /// Several statements in one text.
+    MultiStatement,
+    /// WITH or EXPLAIN around a statement that writes, or EXPLAIN ANALYZE of one.
+    WrapsWrite,
+    /// Server-specific SHOW.
+    ServerSpecific,
+    /// Transaction control.
+    TransactionControl,
+    /// Session control (SET, USE).
+    SessionControl,
+    /// Diagnostics of the previous statement.
+    Diagnostics,
+    /// KILL.
+    Kill,
+    /// Could not be understood.
+    NotUnderstood,
+    /// A hint said so.
+    Hint,
+    /// Nothing but white space and comments.
+    Empty,
+}
