@@ -23,5 +23,7 @@
 //! `protocol::response`, `net::relay`, `client::statement`.
 
 pub mod config;
+pub mod net;
+pub mod protocol;
 pub mod route;
 pub mod sql;

@@ -1,0 +1,79 @@
+//! LOAD DATA LOCAL: the client's file on its way to the server.
+
+use std::io;
+
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+
+use super::read::fill;
+use super::relay::RelayError;
+use crate::protocol::packet::{HEADER, Header};
+
+/// Passes packets from the client on to the server until the empty one that ends the file, which
+/// is passed on too. `inbox` holds what the client sent already; what follows the file stays.
+///
+/// Returns the bytes passed on.
+///
+/// # Cancel safety
+/// Not cancel safe: the server waits for the rest.
+pub async fn pass_file<C, B>(
+    client: &mut C,
+    inbox: &mut Vec<u8>,
+    server: &mut B,
+) -> Result<u64, RelayError>
+where
+    C: AsyncRead + Unpin,
+    B: AsyncWrite + Unpin,
+{
+    let mut passed = 0;
+    let mut skip = 0;
+    loop {
+        let (ready, is_end) = scan(inbox, &mut skip);
+        server.write_all(&inbox[..ready]).await.map_err(RelayError::Server)?;
+        passed += ready as u64;
+        inbox.drain(..ready);
+        if is_end {
+            return Ok(passed);
+        }
+        if fill(client, inbox).await.map_err(RelayError::Client)? == 0 {
+            return Err(RelayError::Client(io::ErrorKind::UnexpectedEof.into()));
+        }
+    }
+}
+
+/// How many leading bytes belong to the file, and whether they end it. `skip` is what is left of
+/// the packet before.
+fn scan(bytes: &[u8], skip: &mut usize) -> (usize, bool) {
+    let mut at = (*skip).min(bytes.len());
+    *skip -= at;
+    while *skip == 0 {
+        let Some(header) = Header::parse(&bytes[at..]) else { break };
+        if header.length == 0 {
+            return (at + HEADER, true);
+        }
+        let length = HEADER + header.length;
+        let here = length.min(bytes.len() - at);
+        at += here;
+        *skip = length - here;
+    }
+    (at, false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_file_ends_at_its_empty_packet_wherever_it_is_cut() {
+        let file = b"\x03\x00\x00\x02abc\x01\x00\x00\x03d\x00\x00\x00\x04";
+        for cut in 0..file.len() {
+            let mut inbox = file[..cut].to_vec();
+            let rest = [&file[cut..], b"next"].concat();
+            let mut server = Vec::new();
+            let mut client = &rest[..];
+            let passed = pass_file(&mut client, &mut inbox, &mut server).await.expect("whole");
+            assert_eq!(passed, file.len() as u64);
+            assert_eq!(server, file);
+            assert_eq!(inbox, b"next");
+        }
+    }
+}

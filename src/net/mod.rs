@@ -1,0 +1,9 @@
+//! Sockets: reading commands, relaying responses, and the scratch memory both use.
+//!
+//! Buffers belong to the moment: a worker reads into its thread's scratch buffer, and only what
+//! cannot be sent on or interpreted at once is copied into the session's own memory.
+
+pub mod infile;
+pub mod read;
+pub mod relay;
+mod scratch;

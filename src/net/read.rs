@@ -1,0 +1,78 @@
+//! Reading whole packets.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, ReadBuf};
+
+use super::scratch::with_scratch;
+use crate::protocol::packet::{self, Framed};
+
+/// Appends what can be read now to `inbox`; 0 is the end of the stream.
+pub(super) fn poll_fill<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    inbox: &mut Vec<u8>,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<usize>> {
+    with_scratch(|scratch| {
+        let mut buffer = ReadBuf::new(scratch);
+        ready!(Pin::new(stream).poll_read(cx, &mut buffer))?;
+        inbox.extend_from_slice(buffer.filled());
+        Poll::Ready(Ok(buffer.filled().len()))
+    })
+}
+
+/// Appends at least one byte to `inbox`; 0 is the end of the stream.
+///
+/// # Cancel safety
+/// Nothing read is lost: it is in `inbox`.
+pub async fn fill<S: AsyncRead + Unpin>(stream: &mut S, inbox: &mut Vec<u8>) -> io::Result<usize> {
+    poll_fn(|cx| poll_fill(stream, inbox, cx)).await
+}
+
+/// Why no packet could be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The peer closed its side between packets.
+    #[error("the peer closed the connection")]
+    Closed,
+    /// The peer closed its side inside a packet, or the socket failed.
+    #[error("the connection broke: {0}")]
+    Broken(#[from] io::Error),
+    /// The packet is longer than `limit` bytes.
+    #[error("a packet of over {limit} bytes")]
+    TooLong {
+        /// The bound.
+        limit: usize,
+    },
+}
+
+/// Reads until `inbox` starts with a whole logical packet of at most `limit` payload bytes.
+///
+/// # Cancel safety
+/// What was read stays in `inbox`; calling again goes on.
+pub async fn packet<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    inbox: &mut Vec<u8>,
+    limit: usize,
+) -> Result<Framed, ReadError> {
+    loop {
+        match packet::frame(inbox) {
+            Ok(framed) if framed.payload_length <= limit => return Ok(framed),
+            Ok(_) => return Err(ReadError::TooLong { limit }),
+            Err(needed) if needed > limit.saturating_add(needed / packet::FULL * 4 + 8) => {
+                return Err(ReadError::TooLong { limit });
+            }
+            Err(needed) if needed > packet::HEADER => inbox.reserve(needed - inbox.len()),
+            Err(_) => {}
+        }
+        if fill(stream, inbox).await? == 0 {
+            return Err(match inbox.is_empty() {
+                true => ReadError::Closed,
+                false => ReadError::Broken(io::ErrorKind::UnexpectedEof.into()),
+            });
+        }
+    }
+}

@@ -1,0 +1,288 @@
+//! The relay of a response: read once, scanned in place, written on.
+//!
+//! Back-pressure: once [`PENDING_MAX`] bytes wait for a slow client nothing more is read from the
+//! server. When the response is complete the relay returns although bytes may still wait, so
+//! that the backend connection can go to the next session while the client takes its time.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::read::poll_fill;
+use super::scratch::with_scratch;
+use crate::protocol::Malformed;
+use crate::protocol::response::{Next, Response};
+
+/// Bytes that may wait for a slow client before the server is no longer read.
+pub const PENDING_MAX: usize = 256 * 1024;
+/// Bytes a client may send ahead while its statement runs before its socket is no longer read.
+const AHEAD_MAX: usize = 64 * 1024;
+
+/// The client's end of a relay.
+#[derive(Debug)]
+pub struct ClientSide<'a, C> {
+    /// Its socket.
+    pub stream: &'a mut C,
+    /// Bytes it sent ahead.
+    pub inbox: &'a mut Vec<u8>,
+    /// Bytes waiting to be written to it.
+    pub outbox: &'a mut Outbox,
+}
+
+/// The server's end of a relay.
+#[derive(Debug)]
+pub struct ServerSide<'a, B> {
+    /// Its socket.
+    pub stream: &'a mut B,
+    /// Bytes read from it and not passed on.
+    pub inbox: &'a mut Vec<u8>,
+}
+
+/// Bytes on their way to a client.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    bytes: Vec<u8>,
+    sent: usize,
+    total: u64,
+}
+
+impl Outbox {
+    /// Queues `bytes`.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+        self.total += bytes.len() as u64;
+    }
+
+    /// Bytes waiting.
+    pub fn waiting(&self) -> usize {
+        self.bytes.len() - self.sent
+    }
+
+    /// Bytes queued or written so far, and starts counting anew.
+    pub fn take_total(&mut self) -> u64 {
+        std::mem::take(&mut self.total)
+    }
+
+    /// Gives the memory back; only when nothing waits.
+    pub fn shrink(&mut self) {
+        debug_assert_eq!(self.waiting(), 0);
+        self.bytes = Vec::new();
+        self.sent = 0;
+    }
+
+    /// Writes what waits. Ready when nothing does any more.
+    fn poll_flush<C: AsyncWrite + Unpin>(
+        &mut self,
+        client: &mut C,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        while self.sent < self.bytes.len() {
+            match Pin::new(&mut *client).poll_write(cx, &self.bytes[self.sent..]) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(Ok(written)) => self.sent += written,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        self.bytes.clear();
+        self.sent = 0;
+        Poll::Ready(Ok(()))
+    }
+
+    /// Writes `bytes` at once as far as the socket takes them, and queues the rest.
+    fn send<C: AsyncWrite + Unpin>(
+        &mut self,
+        client: &mut C,
+        bytes: &[u8],
+        cx: &mut Context<'_>,
+    ) -> io::Result<()> {
+        let mut written = 0;
+        if self.waiting() == 0 && !bytes.is_empty() {
+            match Pin::new(client).poll_write(cx, bytes) {
+                Poll::Ready(result) => written = result?,
+                Poll::Pending => {}
+            }
+        }
+        self.total += written as u64;
+        self.push(&bytes[written..]);
+        Ok(())
+    }
+
+    /// Writes all that waits.
+    ///
+    /// # Cancel safety
+    /// What is written is no longer waiting.
+    pub async fn flush<C: AsyncWrite + Unpin>(&mut self, client: &mut C) -> io::Result<()> {
+        poll_fn(|cx| self.poll_flush(client, cx)).await
+    }
+}
+
+/// How a relay ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// The response is complete.
+    Done,
+    /// The response is complete and is nothing but an ERR packet, which is still in the server's
+    /// inbox (only when asked for).
+    ErrorHeld,
+    /// The client has to send a file.
+    Infile,
+}
+
+/// Why a relay failed.
+#[derive(Debug, thiserror::Error)]
+pub enum RelayError {
+    /// The client is gone.
+    #[error("the client is gone: {0}")]
+    Client(io::Error),
+    /// The server's connection broke.
+    #[error("the server's connection broke: {0}")]
+    Server(io::Error),
+    /// The server sent something that is not a legal response.
+    #[error("the server's response can't be followed: {0}")]
+    Malformed(#[from] Malformed),
+}
+
+/// Passes one response on to the client until it ends.
+///
+/// # Cancel safety
+/// Not cancel safe: a response cut in the middle makes both connections unusable.
+pub async fn relay<C, B>(
+    mut client: ClientSide<'_, C>,
+    mut server: ServerSide<'_, B>,
+    response: &mut Response,
+    holds_error: bool,
+) -> Result<End, RelayError>
+where
+    C: AsyncRead + AsyncWrite + Unpin,
+    B: AsyncRead + Unpin,
+{
+    let mut is_unread = !server.inbox.is_empty();
+    poll_fn(|cx| {
+        loop {
+            if client.outbox.waiting() > 0 {
+                let flushed = client.outbox.poll_flush(client.stream, cx);
+                if let Poll::Ready(Err(error)) = flushed {
+                    return Poll::Ready(Err(RelayError::Client(error)));
+                }
+                if flushed.is_pending() && client.outbox.waiting() > PENDING_MAX {
+                    return Poll::Pending;
+                }
+            }
+            let step = match std::mem::take(&mut is_unread) {
+                true => pass_inbox(&mut client, &mut server, response, holds_error, cx),
+                false => poll_pass(&mut client, &mut server, response, holds_error, cx),
+            };
+            match step {
+                Poll::Ready(Ok(None)) => {}
+                Poll::Ready(Ok(Some(end))) => return Poll::Ready(Ok(end)),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => return watch(&mut client, cx),
+            }
+        }
+    })
+    .await
+}
+
+type Step = Poll<Result<Option<End>, RelayError>>;
+
+/// Reads from the server and passes on what is ready.
+fn poll_pass<C, B>(
+    client: &mut ClientSide<'_, C>,
+    server: &mut ServerSide<'_, B>,
+    response: &mut Response,
+    holds_error: bool,
+    cx: &mut Context<'_>,
+) -> Step
+where
+    C: AsyncWrite + Unpin,
+    B: AsyncRead + Unpin,
+{
+    if !server.inbox.is_empty() {
+        return match poll_fill(server.stream, server.inbox, cx) {
+            Poll::Ready(Ok(0)) => closed(),
+            Poll::Ready(Ok(_)) => pass_inbox(client, server, response, holds_error, cx),
+            Poll::Ready(Err(error)) => Poll::Ready(Err(RelayError::Server(error))),
+            Poll::Pending => Poll::Pending,
+        };
+    }
+    with_scratch(|scratch| {
+        let mut buffer = ReadBuf::new(scratch);
+        match Pin::new(&mut *server.stream).poll_read(cx, &mut buffer) {
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(error)) => return Poll::Ready(Err(RelayError::Server(error))),
+            Poll::Pending => return Poll::Pending,
+        }
+        let chunk = buffer.filled_mut();
+        if chunk.is_empty() {
+            return closed();
+        }
+        let advance = response.advance(chunk)?;
+        if holds_error && response.is_only_an_error() {
+            server.inbox.extend_from_slice(&chunk[..advance.length]);
+            return Poll::Ready(Ok(Some(End::ErrorHeld)));
+        }
+        server.inbox.extend_from_slice(&chunk[advance.ready..advance.length]);
+        client
+            .outbox
+            .send(client.stream, &chunk[..advance.ready], cx)
+            .map_err(RelayError::Client)?;
+        Poll::Ready(Ok(ended(advance.next)))
+    })
+}
+
+/// Passes on what is ready in the server's inbox.
+fn pass_inbox<C: AsyncWrite + Unpin, B>(
+    client: &mut ClientSide<'_, C>,
+    server: &mut ServerSide<'_, B>,
+    response: &mut Response,
+    holds_error: bool,
+    cx: &mut Context<'_>,
+) -> Step {
+    let advance = response.advance(server.inbox)?;
+    server.inbox.truncate(advance.length);
+    if holds_error && response.is_only_an_error() {
+        return Poll::Ready(Ok(Some(End::ErrorHeld)));
+    }
+    let sent = client.outbox.send(client.stream, &server.inbox[..advance.ready], cx);
+    server.inbox.drain(..advance.ready);
+    if server.inbox.is_empty() {
+        *server.inbox = Vec::new();
+    }
+    sent.map_err(RelayError::Client)?;
+    Poll::Ready(Ok(ended(advance.next)))
+}
+
+/// While the server is silent: notices a client that went away, and takes what it sends ahead.
+fn watch<C: AsyncRead + Unpin>(
+    client: &mut ClientSide<'_, C>,
+    cx: &mut Context<'_>,
+) -> Poll<Result<End, RelayError>> {
+    while client.inbox.len() < AHEAD_MAX {
+        match poll_fill(client.stream, client.inbox, cx) {
+            Poll::Ready(Ok(0)) => {
+                let gone = io::ErrorKind::UnexpectedEof.into();
+                return Poll::Ready(Err(RelayError::Client(gone)));
+            }
+            Poll::Ready(Ok(_)) => {}
+            Poll::Ready(Err(error)) => return Poll::Ready(Err(RelayError::Client(error))),
+            Poll::Pending => break,
+        }
+    }
+    Poll::Pending
+}
+
+fn ended(next: Next) -> Option<End> {
+    match next {
+        Next::More => None,
+        Next::Infile => Some(End::Infile),
+        Next::Done => Some(End::Done),
+    }
+}
+
+fn closed() -> Step {
+    Poll::Ready(Err(RelayError::Server(io::ErrorKind::UnexpectedEof.into())))
+}

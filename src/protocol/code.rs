@@ -1,0 +1,36 @@
+//! Server error codes and SQLSTATEs that Fairlane sends or looks at.
+//!
+//! Source: <https://dev.mysql.com/doc/mysql-errors/8.4/en/server-error-reference.html>.
+
+/// Too many connections.
+pub const CON_COUNT_ERROR: u16 = 1040;
+/// Bad handshake.
+pub const HANDSHAKE_ERROR: u16 = 1043;
+/// Access denied for user.
+pub const ACCESS_DENIED: u16 = 1045;
+/// Unknown command.
+pub const UNKNOWN_COM: u16 = 1047;
+/// Server shutdown in progress.
+pub const SERVER_SHUTDOWN: u16 = 1053;
+/// Unknown thread id.
+pub const NO_SUCH_THREAD: u16 = 1094;
+/// Unknown error.
+pub const UNKNOWN_ERROR: u16 = 1105;
+/// Packet larger than `max_allowed_packet`.
+pub const NET_PACKET_TOO_LARGE: u16 = 1153;
+/// Packets out of order.
+pub const NET_PACKETS_OUT_OF_ORDER: u16 = 1156;
+/// Not supported yet.
+pub const NOT_SUPPORTED_YET: u16 = 1235;
+/// Unknown prepared statement handler.
+pub const UNKNOWN_STMT_HANDLER: u16 = 1243;
+/// Query execution was interrupted.
+pub const QUERY_INTERRUPTED: u16 = 1317;
+/// MariaDB: `max_statement_time` exceeded.
+pub const STATEMENT_TIMEOUT: u16 = 1969;
+/// MySQL: `max_execution_time` exceeded.
+pub const QUERY_TIMEOUT: u16 = 3024;
+/// Client library's code for a lost connection; clients recognise it in an ERR packet too.
+pub const LOST_CONNECTION: u16 = 2013;
+/// MariaDB: this account is locked.
+pub const ACCOUNT_LOCKED_MARIADB: u16 = 4151;

@@ -1,0 +1,29 @@
+//! Bytes to meaning of the MySQL client/server protocol, without sockets.
+//!
+//! ```text
+//! connection phase                          command phase
+//! Greeting ─► HandshakeResponse ─► OK/ERR   Command ─► Response (a shape per command) ─► ...
+//!          (AuthSwitchRequest ─► reply)
+//! ```
+//!
+//! [`packet`] frames, [`wire`] reads and writes the basic types, [`handshake`] and [`auth`] are
+//! the connection phase, [`command`] and [`response`] the command phase, [`status`] the OK, EOF
+//! and ERR packets. Nothing here decodes a row.
+//!
+//! Source: <https://dev.mysql.com/doc/dev/mysql-server/latest/PAGE_PROTOCOL.html> and
+//! <https://mariadb.com/kb/en/clientserver-protocol/>.
+
+pub mod auth;
+pub mod capability;
+pub mod code;
+pub mod command;
+pub mod handshake;
+pub mod packet;
+pub mod response;
+pub mod status;
+pub mod wire;
+
+pub use capability::Capabilities;
+pub use command::Command;
+pub use response::{Advance, Response, Shape};
+pub use wire::Malformed;

@@ -1,0 +1,382 @@
+//! The response-shape machine: which packet may come next, and where the response ends.
+//!
+//! ```text
+//!            ┌──────────── MORE_RESULTS ◄──────────────┐
+//!            ▼                                         │
+//! Results: First ── OK ───────────────────────────► (end?) ──► Done
+//!            │  └── ERR ───────────────────────────────────► Done
+//!            │  └── 0xFB ─► Infile (client sends the file) ─► First
+//!            └── n ─► Columns(n) ─► [EOF] ─► Rows ─ EOF/OK ─► (end?)
+//! Prepared:  First ── OK(columns, parameters) ─► definitions, each list with its [EOF] ─► Done
+//! ```
+//!
+//! [`Response::advance`] looks at a chunk in place. Row bytes are passed over packet by packet
+//! without being looked at, but for their first byte; only the packets that end something (OK,
+//! EOF, ERR) and the first of each result are read, and they are held back until whole.
+//! Invariants: bytes it calls ready are never looked at again; after `Done` nothing is consumed.
+
+use super::packet::{FULL, HEADER, Header};
+use super::status::{ErrPacket, OkPacket, Status, Tracked};
+use super::wire::{Cursor, Malformed};
+
+/// What kind of answer a command has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// None at all.
+    Nothing,
+    /// OK, ERR, EOF, a request for a file, or result sets.
+    Results,
+    /// PREPARE_OK with definitions, or ERR.
+    Prepared,
+    /// Column definitions until EOF, or ERR.
+    Fields,
+    /// Rows until EOF, or ERR.
+    Rows,
+    /// One packet that is a text, or ERR.
+    Text,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    First,
+    Columns { left: u64 },
+    ColumnsEnd,
+    Rows,
+    Prepared,
+    /// `then` more definitions follow this list.
+    Definitions { left: u64, then: u64 },
+    DefinitionsEnd { then: u64 },
+    Fields,
+    Text,
+    Infile,
+    Done,
+}
+
+/// What [`Response::advance`] found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Advance {
+    /// Leading bytes of the chunk that may be sent on.
+    pub ready: usize,
+    /// Valid bytes of the chunk: fewer than given when tracking was taken out.
+    pub length: usize,
+    /// What the caller has to do next.
+    pub next: Next,
+}
+
+/// What comes after the ready bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// More bytes from the server.
+    More,
+    /// The client has to send a file; then [`Response::infile_sent`].
+    Infile,
+    /// Nothing: the response is complete.
+    Done,
+}
+
+/// Facts gathered while a response passes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Status flags of the last OK or EOF packet.
+    pub status: Status,
+    /// The server sent at least one OK or EOF packet.
+    pub has_status: bool,
+    /// Rows affected by the last statement, from its OK packet; `None` after a result set.
+    pub affected: Option<u64>,
+    /// Insert id of the last OK packet that had one.
+    pub insert_id: u64,
+    /// Warnings of the last statement.
+    pub warnings: u16,
+    /// Rows of the last result set.
+    pub rows: u64,
+    /// Code of the error that ended the response.
+    pub error: Option<u16>,
+    /// Session tracking of all OK packets, in order.
+    pub tracked: Vec<Tracked>,
+    /// The statement's id on the server, number of columns and parameters (PREPARE only).
+    pub prepared: Option<(u32, u16, u16)>,
+}
+
+/// One response in progress.
+#[derive(Debug)]
+pub struct Response {
+    state: State,
+    deprecates_eof: bool,
+    /// Bytes of the current packet still to pass over, its header included.
+    skip: usize,
+    /// The packet being passed over is continued by the next one.
+    continues: bool,
+    /// Statement id to write into a PREPARE_OK instead of the server's.
+    statement_id: u32,
+    /// Nothing was called ready yet.
+    is_untouched: bool,
+    summary: Summary,
+}
+
+impl Response {
+    /// Starts a response of `shape`. With `deprecates_eof` result sets end in OK packets.
+    pub fn new(shape: Shape, deprecates_eof: bool) -> Self {
+        let state = match shape {
+            Shape::Nothing => State::Done,
+            Shape::Results => State::First,
+            Shape::Prepared => State::Prepared,
+            Shape::Fields => State::Fields,
+            Shape::Rows => State::Rows,
+            Shape::Text => State::Text,
+        };
+        Self {
+            state,
+            deprecates_eof,
+            skip: 0,
+            continues: false,
+            statement_id: 0,
+            is_untouched: true,
+            summary: Summary::default(),
+        }
+    }
+
+    /// A PREPARE response that tells the client `id` as the statement's.
+    pub fn prepare(id: u32, deprecates_eof: bool) -> Self {
+        Self { statement_id: id, ..Self::new(Shape::Prepared, deprecates_eof) }
+    }
+
+    /// What was gathered so far.
+    pub fn summary(&self) -> &Summary {
+        &self.summary
+    }
+
+    /// What was gathered.
+    pub fn into_summary(self) -> Summary {
+        self.summary
+    }
+
+    /// Whether the response is complete.
+    pub fn is_done(&self) -> bool {
+        self.state == State::Done
+    }
+
+    /// The client has sent its file, with the empty packet that ends it.
+    pub fn infile_sent(&mut self) {
+        debug_assert_eq!(self.state, State::Infile);
+        self.state = State::First;
+    }
+
+    /// Whether the response so far is nothing but an ERR packet: then it may still be kept from
+    /// the client and the statement be tried elsewhere.
+    pub fn is_only_an_error(&self) -> bool {
+        self.is_untouched && self.summary.error.is_some()
+    }
+
+    /// Looks at the bytes that came after those called ready before.
+    ///
+    /// # Errors
+    /// When a packet is not one that may come here; the connection is then of no more use.
+    pub fn advance(&mut self, chunk: &mut [u8]) -> Result<Advance, Malformed> {
+        let mut at = 0;
+        let mut length = chunk.len();
+        loop {
+            if self.skip > 0 {
+                let passed = self.skip.min(length - at);
+                at += passed;
+                self.skip -= passed;
+                self.is_untouched &= passed == 0;
+                if self.skip > 0 {
+                    return Ok(Advance { ready: at, length, next: Next::More });
+                }
+            }
+            match self.state {
+                State::Done => return Ok(Advance { ready: at, length, next: Next::Done }),
+                State::Infile => return Ok(Advance { ready: at, length, next: Next::Infile }),
+                _ => {}
+            }
+            let Some(header) = Header::parse(&chunk[at..length]) else {
+                return Ok(Advance { ready: at, length, next: Next::More });
+            };
+            if self.continues {
+                self.pass(header);
+                continue;
+            }
+            let Some(&first) = chunk[..length].get(at + HEADER) else {
+                if header.length == 0 {
+                    return Err(Malformed { what: "empty packet", offset: at });
+                }
+                return Ok(Advance { ready: at, length, next: Next::More });
+            };
+            if self.is_passed_over(first, header.length) {
+                self.pass(header);
+                continue;
+            }
+            let end = at + HEADER + header.length;
+            if end > length {
+                return Ok(Advance { ready: at, length, next: Next::More });
+            }
+            let shrunk = self.control(&mut chunk[at..end])?;
+            if shrunk < header.length {
+                let cut = header.length - shrunk;
+                chunk.copy_within(end..length, end - cut);
+                length -= cut;
+            }
+            at += HEADER + shrunk;
+            if self.summary.error.is_none() {
+                self.is_untouched = false;
+            }
+        }
+    }
+
+    fn pass(&mut self, header: Header) {
+        self.skip = HEADER + header.length;
+        self.continues = header.length == FULL;
+    }
+
+    /// Whether a packet of the current state is passed over unread; counts it if so.
+    fn is_passed_over(&mut self, first: u8, length: usize) -> bool {
+        match self.state {
+            State::Rows => {
+                let ends = first == 0xff
+                    || first == 0xfe && (length < 9 || self.deprecates_eof && length < FULL);
+                self.summary.rows += u64::from(!ends);
+                !ends
+            }
+            State::Columns { left } => {
+                self.state = match (left, self.deprecates_eof) {
+                    (1, true) => State::Rows,
+                    (1, false) => State::ColumnsEnd,
+                    _ => State::Columns { left: left - 1 },
+                };
+                true
+            }
+            State::Definitions { left, then } => {
+                self.state = match (left, self.deprecates_eof) {
+                    (1, true) => definitions(then, 0),
+                    (1, false) => State::DefinitionsEnd { then },
+                    _ => State::Definitions { left: left - 1, then },
+                };
+                true
+            }
+            State::Fields => first != 0xfe && first != 0xff,
+            State::First
+            | State::ColumnsEnd
+            | State::Prepared
+            | State::DefinitionsEnd { .. }
+            | State::Text
+            | State::Infile
+            | State::Done => false,
+        }
+    }
+
+    /// Reads a whole control packet; returns the length of its payload after tracking was taken
+    /// out.
+    fn control(&mut self, packet: &mut [u8]) -> Result<usize, Malformed> {
+        let payload = &packet[HEADER..];
+        let length = payload.len();
+        if payload[0] == 0xff {
+            self.summary.error = Some(ErrPacket::parse(payload)?.code);
+            self.state = State::Done;
+            return Ok(length);
+        }
+        match self.state {
+            State::First => match payload[0] {
+                0x00 => return self.ok(packet, true),
+                0xfb => self.state = State::Infile,
+                0xfe if length < 9 => {
+                    self.eof(payload)?;
+                    self.finish();
+                }
+                0xfe => return self.ok(packet, true),
+                _ => {
+                    let left = Cursor::new(payload).lenenc("number of columns")?;
+                    self.summary.rows = 0;
+                    self.summary.affected = None;
+                    self.state = State::Columns { left };
+                }
+            },
+            State::ColumnsEnd => {
+                self.eof(payload)?;
+                self.state = State::Rows;
+                if self.summary.status.contains(Status::CURSOR_EXISTS) {
+                    self.finish();
+                }
+            }
+            State::Rows | State::Fields => {
+                if self.deprecates_eof && length >= 7 {
+                    return self.ok(packet, false);
+                }
+                self.eof(payload)?;
+                self.finish();
+            }
+            State::Prepared => self.prepared(packet)?,
+            State::DefinitionsEnd { then } => self.state = definitions(then, 0),
+            State::Text => self.state = State::Done,
+            State::Columns { .. } | State::Definitions { .. } | State::Infile | State::Done => {
+                return Err(Malformed { what: "unexpected packet", offset: 0 });
+            }
+        }
+        Ok(length)
+    }
+
+    fn ok(&mut self, packet: &mut [u8], is_statement: bool) -> Result<usize, Malformed> {
+        let payload = &packet[HEADER..];
+        let ok = OkPacket::parse(payload)?;
+        self.summary.status = ok.status;
+        self.summary.has_status = true;
+        self.summary.warnings = ok.warnings;
+        if is_statement {
+            self.summary.affected = Some(ok.affected);
+        }
+        if ok.insert_id != 0 {
+            self.summary.insert_id = ok.insert_id;
+        }
+        let mut length = payload.len();
+        if ok.status.contains(Status::SESSION_STATE_CHANGED) {
+            ok.tracked(&mut self.summary.tracked)?;
+            let short = ok.without_tracking(payload);
+            length = short.len();
+            let header = Header { length, sequence: packet[3] };
+            packet[..HEADER].copy_from_slice(&header.bytes());
+            packet[HEADER..HEADER + length].copy_from_slice(&short);
+        }
+        self.finish();
+        Ok(length)
+    }
+
+    fn eof(&mut self, payload: &[u8]) -> Result<(), Malformed> {
+        let mut cursor = Cursor::new(payload);
+        cursor.take(1, "header")?;
+        self.summary.warnings = cursor.u16("warnings")?;
+        self.summary.status = Status::from_bits_retain(cursor.u16("status")?);
+        self.summary.has_status = true;
+        Ok(())
+    }
+
+    fn prepared(&mut self, packet: &mut [u8]) -> Result<(), Malformed> {
+        let mut cursor = Cursor::new(&packet[HEADER..]);
+        cursor.take(1, "header")?;
+        let id = cursor.u32("statement id")?;
+        let columns = cursor.u16("number of columns")?;
+        let parameters = cursor.u16("number of parameters")?;
+        cursor.take(1, "filler")?;
+        self.summary.warnings = cursor.u16("warnings").unwrap_or(0);
+        self.summary.prepared = Some((id, columns, parameters));
+        packet[HEADER + 1..HEADER + 5].copy_from_slice(&self.statement_id.to_le_bytes());
+        self.state = definitions(u64::from(parameters), u64::from(columns));
+        Ok(())
+    }
+
+    fn finish(&mut self) {
+        let more = self.summary.status.contains(Status::MORE_RESULTS);
+        self.state = if more { State::First } else { State::Done };
+    }
+}
+
+/// The state that expects `left` definitions, and `then` more after them.
+fn definitions(left: u64, then: u64) -> State {
+    match (left, then) {
+        (0, 0) => State::Done,
+        (0, then) => State::Definitions { left: then, then: 0 },
+        (left, then) => State::Definitions { left, then },
+    }
+}
+
+#[cfg(test)]
+#[path = "response_tests.rs"]
+mod tests;

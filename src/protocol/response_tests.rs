@@ -1,0 +1,134 @@
+//! Responses in one piece, and cut at every byte.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::protocol::packet::put;
+use crate::protocol::status;
+
+fn wire(payloads: &[&[u8]]) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut sequence = 1;
+    for payload in payloads {
+        sequence = put(&mut out, sequence, payload);
+    }
+    out
+}
+
+/// Feeds `bytes` in pieces of `step`, keeping back what is not ready; returns what was sent on.
+fn relay(response: &mut Response, bytes: &[u8], step: usize) -> Vec<u8> {
+    let (mut held, mut sent) = (Vec::new(), Vec::new());
+    for piece in bytes.chunks(step) {
+        held.extend_from_slice(piece);
+        let advance = response.advance(&mut held).expect("legal");
+        sent.extend_from_slice(&held[..advance.ready]);
+        held.truncate(advance.length);
+        held.drain(..advance.ready);
+    }
+    assert!(held.is_empty());
+    sent
+}
+
+const EOF_MORE: &[u8] = &[0xfe, 0, 0, 0x0a, 0];
+const EOF: &[u8] = &[0xfe, 0, 0, 2, 0];
+const OK_END: &[u8] = &[0xfe, 0, 0, 2, 0, 0, 0];
+const TRACKED_END: &[u8] =
+    b"\xfe\x00\x00\x02\x40\x00\x00\x00\x0e\x00\x0c\x01a\x0a123456789A";
+
+#[test]
+fn several_results_end_at_the_last_one() {
+    let bytes = wire(&[&[1], b"def", EOF, b"\x01x", b"\xfb", EOF_MORE, &[0, 1, 7, 2, 0, 0, 0]]);
+    for step in 1..bytes.len() + 1 {
+        let mut response = Response::new(Shape::Results, false);
+        assert_eq!(relay(&mut response, &bytes, step), bytes);
+        assert!(response.is_done());
+        assert_eq!(response.summary().insert_id, 7);
+        assert_eq!(response.summary().rows, 2);
+    }
+}
+
+#[test]
+fn a_row_may_look_like_an_end() {
+    // A first column of 2^24 bytes starts with 0xFE; its packet is a full one.
+    let mut row = vec![0xfe, 0, 0, 0, 1, 0, 0, 0, 0];
+    row.resize(row.len() + (1 << 24), 0xfe);
+    let bytes = wire(&[&[1], b"def", &row, OK_END]);
+    let mut response = Response::new(Shape::Results, true);
+    assert_eq!(relay(&mut response, &bytes, 60_000), bytes);
+    assert!(response.is_done());
+    assert_eq!(response.summary().rows, 1);
+}
+
+#[test]
+fn tracking_is_taken_out_in_place() {
+    let bytes = wire(&[&[1], b"def", b"\x01x", TRACKED_END]);
+    let expected = wire(&[&[1], b"def", b"\x01x", OK_END]);
+    for step in 1..bytes.len() + 1 {
+        let mut response = Response::new(Shape::Results, true);
+        assert_eq!(relay(&mut response, &bytes, step), expected);
+        assert_eq!(response.summary().tracked.len(), 1);
+    }
+}
+
+#[test]
+fn a_prepare_response_has_both_lists_and_the_clients_id() {
+    let ok = [0, 9, 0, 0, 0, 2, 0, 1, 0, 0, 0, 0];
+    let mut told = ok;
+    told[1] = 42;
+    for deprecates_eof in [false, true] {
+        let lists: &[&[u8]] = if deprecates_eof {
+            &[b"param", b"col", b"col"]
+        } else {
+            &[b"param", EOF, b"col", b"col", EOF]
+        };
+        let bytes = wire(&[&[&ok[..]], lists].concat());
+        let mut response = Response::prepare(42, deprecates_eof);
+        let expected = wire(&[&[&told[..]], lists].concat());
+        assert_eq!(relay(&mut response, &bytes, 5), expected);
+        assert!(response.is_done());
+        assert_eq!(response.summary().prepared, Some((9, 2, 1)));
+    }
+}
+
+#[test]
+fn a_file_is_asked_for_and_then_answered() {
+    let mut response = Response::new(Shape::Results, true);
+    let mut ask = wire(&[b"\xfbfile.csv"]);
+    let advance = response.advance(&mut ask).expect("legal");
+    assert_eq!((advance.ready, advance.next), (ask.len(), Next::Infile));
+    response.infile_sent();
+    let mut end = wire(&[&status::ok(Status::AUTOCOMMIT, 0)]);
+    assert_eq!(response.advance(&mut end).expect("legal").next, Next::Done);
+}
+
+#[test]
+fn an_error_alone_can_still_be_kept_back() {
+    let mut response = Response::new(Shape::Results, true);
+    let mut error = wire(&[&status::err(1290, "HY000", "read-only")]);
+    response.advance(&mut error).expect("legal");
+    assert!(response.is_only_an_error());
+    let mut response = Response::new(Shape::Results, true);
+    let mut late = wire(&[&[1], b"def", &status::err(1317, "70100", "interrupted")]);
+    response.advance(&mut late).expect("legal");
+    assert!(!response.is_only_an_error() && response.is_done());
+}
+
+#[test]
+fn a_cursor_ends_after_its_columns() {
+    let bytes = wire(&[&[1], b"def", &[0xfe, 0, 0, 0x42, 0]]);
+    let mut response = Response::new(Shape::Results, false);
+    assert_eq!(relay(&mut response, &bytes, 3), bytes);
+    assert!(response.is_done());
+}
+
+proptest! {
+    #[test]
+    fn garbage_never_panics(mut bytes: Vec<u8>, deprecates_eof: bool, shape in 0..6_u8) {
+        let shape = [Shape::Nothing, Shape::Results, Shape::Prepared, Shape::Fields, Shape::Rows,
+            Shape::Text][usize::from(shape)];
+        let mut response = Response::new(shape, deprecates_eof);
+        if let Ok(advance) = response.advance(&mut bytes) {
+            prop_assert!(advance.ready <= advance.length && advance.length <= bytes.len());
+        }
+    }
+}
