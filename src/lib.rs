@@ -23,7 +23,9 @@
 //! `protocol::response`, `net::relay`, `client::statement`.
 
 pub mod config;
+pub mod error;
 pub mod net;
 pub mod protocol;
 pub mod route;
 pub mod sql;
+pub mod state;

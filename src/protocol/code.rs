@@ -24,6 +24,10 @@ pub const NET_PACKETS_OUT_OF_ORDER: u16 = 1156;
 pub const NOT_SUPPORTED_YET: u16 = 1235;
 /// Unknown prepared statement handler.
 pub const UNKNOWN_STMT_HANDLER: u16 = 1243;
+/// Too many prepared statements.
+pub const MAX_PREPARED_STMT_COUNT: u16 = 1461;
+/// Malformed communication packet.
+pub const MALFORMED_PACKET: u16 = 1835;
 /// Query execution was interrupted.
 pub const QUERY_INTERRUPTED: u16 = 1317;
 /// MariaDB: `max_statement_time` exceeded.

@@ -1,0 +1,172 @@
+//! What can go wrong in Fairlane itself, for whom, and the ERR packet that says so.
+//!
+//! An ERR packet of a server is data, not an [`Error`]: it is passed on as it is.
+
+use std::time::Duration;
+
+use crate::protocol::{code, status};
+
+/// A failure that Fairlane has to tell a client.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// No server to run the statement.
+    #[error("Fairlane: backend '{backend}' is not available: {detail}")]
+    BackendUnavailable {
+        /// Its name.
+        backend: String,
+        /// What was tried.
+        detail: String,
+    },
+    /// A server's own ERR packet, from a login Fairlane did for the client.
+    #[error("{}", String::from_utf8_lossy(message))]
+    Server {
+        /// Error code.
+        code: u16,
+        /// SQLSTATE.
+        sqlstate: String,
+        /// Text.
+        message: Vec<u8>,
+    },
+    /// The lane's queue is full.
+    #[error(
+        "Fairlane: lane '{lane}' of backend '{backend}' is full: {limit} statements wait already \
+         (lane.queue)"
+    )]
+    QueueFull {
+        /// Lane name.
+        lane: String,
+        /// Backend name.
+        backend: String,
+        /// The bound.
+        limit: usize,
+    },
+    /// No slot within the lane's time.
+    #[error(
+        "Fairlane: no free connection in lane '{lane}' of backend '{backend}' within {} ms \
+         (lane.queue_timeout)",
+        limit.as_millis()
+    )]
+    QueueTimeout {
+        /// Lane name.
+        lane: String,
+        /// Backend name.
+        backend: String,
+        /// The bound.
+        limit: Duration,
+    },
+    /// The connection to the server broke while a statement was on it.
+    #[error("Lost connection to MySQL server during query (Fairlane, backend '{backend}')")]
+    LostBackend {
+        /// Backend name.
+        backend: String,
+    },
+    /// Wrong user, password or host.
+    #[error(
+        "Access denied for user '{user}'@'{host}' (using password: {})",
+        if *used_password { "YES" } else { "NO" }
+    )]
+    AccessDenied {
+        /// User name as the client gave it.
+        user: String,
+        /// Client's host as the server would name it.
+        host: String,
+        /// The client sent a password.
+        used_password: bool,
+    },
+    /// The account is locked.
+    #[error("Access denied, this account is locked")]
+    AccountLocked,
+    /// The account's plugin is not one Fairlane can pass through.
+    #[error(
+        "Fairlane: user '{user}' uses the authentication plugin '{plugin}', which cannot be passed \
+         through; add a [[user]] entry with its password to Fairlane's configuration"
+    )]
+    UnsupportedPlugin {
+        /// User name.
+        user: String,
+        /// Plugin.
+        plugin: String,
+    },
+    /// As many clients as allowed are connected.
+    #[error("Too many connections")]
+    TooManyClients,
+    /// Fairlane has not reached its primary yet.
+    #[error("Fairlane: the primary has not been reached yet; try again")]
+    NotReady,
+    /// Fairlane is going down.
+    #[error("Server shutdown in progress")]
+    ShuttingDown,
+    /// The client's packet can't be understood.
+    #[error("Malformed communication packet: {0}")]
+    Malformed(String),
+    /// Handshake that can't be understood.
+    #[error("Bad handshake")]
+    BadHandshake,
+    /// Command byte nobody knows.
+    #[error("Unknown command")]
+    UnknownCommand,
+    /// A command that makes no sense through a proxy.
+    #[error("Fairlane: {0} is not supported through a proxy; connect to the server itself")]
+    Refused(&'static str),
+    /// Longer than `max_allowed_packet`.
+    #[error("Got a packet bigger than 'max_allowed_packet' bytes")]
+    PacketTooLarge,
+    /// No such prepared statement.
+    #[error("Unknown prepared statement handler ({id}) given to {command}")]
+    UnknownStatement {
+        /// The id.
+        id: u32,
+        /// What it was given to.
+        command: &'static str,
+    },
+    /// More prepared statements than Fairlane keeps for one session.
+    #[error("Fairlane: a session can have at most {limit} prepared statements")]
+    TooManyStatements {
+        /// The bound.
+        limit: usize,
+    },
+    /// KILL of an id nobody has.
+    #[error("Unknown thread id: {0}")]
+    UnknownThread(u64),
+}
+
+impl Error {
+    /// Error code and SQLSTATE.
+    pub fn code(&self) -> (u16, &str) {
+        match self {
+            Self::BackendUnavailable { .. } | Self::NotReady => (code::CON_COUNT_ERROR, "08004"),
+            Self::Server { code, sqlstate, .. } => (*code, sqlstate),
+            Self::QueueFull { .. } | Self::QueueTimeout { .. } | Self::TooManyClients => {
+                (code::CON_COUNT_ERROR, "08004")
+            }
+            Self::LostBackend { .. } => (code::LOST_CONNECTION, "HY000"),
+            Self::AccessDenied { .. } | Self::UnsupportedPlugin { .. } => {
+                (code::ACCESS_DENIED, "28000")
+            }
+            Self::AccountLocked => (code::ACCOUNT_LOCKED_MARIADB, "HY000"),
+            Self::ShuttingDown => (code::SERVER_SHUTDOWN, "08S01"),
+            Self::Malformed(_) => (code::MALFORMED_PACKET, "HY000"),
+            Self::BadHandshake => (code::HANDSHAKE_ERROR, "08S01"),
+            Self::UnknownCommand => (code::UNKNOWN_COM, "08S01"),
+            Self::Refused(_) => (code::NOT_SUPPORTED_YET, "42000"),
+            Self::PacketTooLarge => (code::NET_PACKET_TOO_LARGE, "08S01"),
+            Self::UnknownStatement { .. } => (code::UNKNOWN_STMT_HANDLER, "HY000"),
+            Self::TooManyStatements { .. } => (code::MAX_PREPARED_STMT_COUNT, "42000"),
+            Self::UnknownThread(_) => (code::NO_SUCH_THREAD, "HY000"),
+        }
+    }
+
+    /// Payload of the ERR packet for a client.
+    pub fn to_err_packet(&self) -> Vec<u8> {
+        let (code, sqlstate) = self.code();
+        let sqlstate = if sqlstate.len() == 5 { sqlstate } else { "HY000" };
+        match self {
+            Self::Server { message, .. } => {
+                let mut packet = status::err(code, sqlstate, "");
+                packet.extend_from_slice(message);
+                packet
+            }
+            _ => status::err(code, sqlstate, &self.to_string()),
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! The commands that turn one image into another.
+
+use super::image::{Base, Image};
+
+/// Commands to send in front of a statement.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Diff {
+    /// Schema to change to with COM_INIT_DB.
+    pub schema: Option<Box<str>>,
+    /// Text of a SET statement.
+    pub set: Option<String>,
+}
+
+impl Diff {
+    /// Nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.schema.is_none() && self.set.is_none()
+    }
+}
+
+/// Whether a connection with image `from` can be given image `to`: a schema can be changed, but
+/// not left.
+pub fn is_reachable(from: &Image, to: &Image) -> bool {
+    from.schema.is_none() || to.schema.is_some()
+}
+
+/// How many things differ: to choose the cheapest of several connections.
+pub fn distance(from: &Image, to: &Image) -> usize {
+    let schema = usize::from(from.schema != to.schema);
+    if from.same_variables(to) {
+        return schema;
+    }
+    let changed = to.variables().filter(|&(name, value)| from.get(name) != Some(value)).count();
+    let extra = from.variables().filter(|&(name, _)| to.get(name).is_none()).count();
+    schema + changed + extra
+}
+
+/// The commands that turn `from` into `to`; `insert_id` is the LAST_INSERT_ID() wanted on top.
+pub fn diff(from: &Image, to: &Image, base: &Base, insert_id: Option<u64>) -> Diff {
+    let mut diff = Diff::default();
+    if from.schema != to.schema {
+        diff.schema = to.schema.clone();
+    }
+    let mut set = String::new();
+    if !from.same_variables(to) {
+        // What has to go back first: setting one of the connection's two may undo the other.
+        for (name, _) in from.variables().filter(|&(name, _)| to.get(name).is_none()) {
+            match name {
+                "character_set_client" => assign(&mut set, name, &literal(name, &base.client)),
+                "character_set_results" => assign(&mut set, name, &literal(name, &base.results)),
+                "character_set_connection" | "collation_connection" => {
+                    assign(&mut set, "collation_connection", &literal(name, &base.collation));
+                }
+                _ => assign(&mut set, name, "DEFAULT"),
+            }
+        }
+        for (name, value) in to.variables().filter(|&(name, value)| from.get(name) != Some(value)) {
+            assign(&mut set, name, &literal(name, value));
+        }
+    }
+    if let Some(insert_id) = insert_id {
+        assign(&mut set, "last_insert_id", &insert_id.to_string());
+    }
+    diff.set = Some(set).filter(|set| !set.is_empty());
+    diff
+}
+
+fn assign(set: &mut String, name: &str, value: &str) {
+    set.push_str(if set.is_empty() { "SET " } else { "," });
+    set.push_str(name);
+    set.push('=');
+    set.push_str(value);
+}
+
+/// A tracked value as SET takes it. Trackers write numbers, names and texts alike, and an empty
+/// text for NULL; a quoted number is refused for a numeric variable.
+fn literal(name: &str, value: &str) -> String {
+    if value.is_empty() && name == "character_set_results" {
+        return "NULL".to_owned();
+    }
+    let digits = value.strip_prefix('-').unwrap_or(value);
+    let is_number = !digits.is_empty()
+        && digits.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
+        && digits.bytes().filter(|&byte| byte == b'.').count() <= 1
+        && digits != ".";
+    if is_number {
+        return value.to_owned();
+    }
+    // Doubling the quote is right in every sql_mode; a backslash is not, hence the hexadecimal.
+    match value.contains('\\') {
+        false => format!("'{}'", value.replace('\'', "''")),
+        true => {
+            let hex: String = value.bytes().map(|byte| format!("{byte:02x}")).collect();
+            format!("CONVERT(x'{hex}' USING utf8mb4)")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn base() -> Base {
+        let utf8mb4 = String::from("utf8mb4");
+        Base {
+            client: utf8mb4.clone(),
+            results: utf8mb4,
+            collation: "utf8mb4_general_ci".to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_difference_is_one_statement_and_equal_images_cost_nothing() {
+        let (mut from, mut to) = (Image::default(), Image::default());
+        assert!(diff(&from, &to, &base(), None).is_empty());
+        from.set("collation_connection", "latin1_bin");
+        from.set("wait_timeout", "100");
+        to.set("sql_mode", "A'B");
+        to.set("autocommit", "OFF");
+        to.schema = Some("shop".into());
+        let diff = diff(&from, &to, &base(), Some(7));
+        assert_eq!(diff.schema.as_deref(), Some("shop"));
+        assert_eq!(
+            diff.set.as_deref(),
+            Some(
+                "SET collation_connection='utf8mb4_general_ci',wait_timeout=DEFAULT,\
+                 autocommit='OFF',sql_mode='A''B',last_insert_id=7"
+            )
+        );
+        assert_eq!(distance(&from, &to), 5);
+    }
+
+    #[test]
+    fn numbers_are_bare_and_null_is_null() {
+        assert_eq!(literal("max_statement_time", "5.000000"), "5.000000");
+        assert_eq!(literal("character_set_results", ""), "NULL");
+        assert_eq!(literal("sql_mode", ""), "''");
+        assert_eq!(literal("time_zone", "+02:00"), "'+02:00'");
+        assert_eq!(literal("x", "a\\b"), "CONVERT(x'615c62' USING utf8mb4)");
+    }
+
+    #[test]
+    fn a_schema_can_not_be_left() {
+        let mut with = Image::default();
+        with.schema = Some("shop".into());
+        assert!(!is_reachable(&with, &Image::default()));
+        assert!(is_reachable(&Image::default(), &with));
+    }
+}

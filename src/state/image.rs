@@ -1,0 +1,115 @@
+//! Schema and changed system variables, of a session or of a backend connection.
+
+use crate::protocol::status::Tracked;
+
+/// What a connection has right after login, as far as it can't be had back with `DEFAULT`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Base {
+    /// `character_set_client`.
+    pub client: String,
+    /// `character_set_results`; empty is NULL.
+    pub results: String,
+    /// `collation_connection`.
+    pub collation: String,
+}
+
+/// Schema and system variables that differ from those after login.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Image {
+    /// Current schema; `None` when there is none.
+    pub schema: Option<Box<str>>,
+    /// By name, sorted. Of `character_set_connection` and `collation_connection`, of which each
+    /// sets the other, only the one that was set last is here.
+    variables: Vec<(Box<str>, Box<str>)>,
+}
+
+impl Image {
+    /// The changed variables, sorted by name.
+    pub fn variables(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.variables.iter().map(|(name, value)| (&**name, &**value))
+    }
+
+    /// The value of a changed variable.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        let index = self.variables.binary_search_by(|(known, _)| (**known).cmp(name)).ok()?;
+        Some(&self.variables[index].1)
+    }
+
+    /// Notes a new value.
+    pub fn set(&mut self, name: &str, value: &str) {
+        match name {
+            "character_set_connection" => self.unset("collation_connection"),
+            "collation_connection" => self.unset("character_set_connection"),
+            _ => {}
+        }
+        match self.variables.binary_search_by(|(known, _)| (**known).cmp(name)) {
+            Ok(index) if *self.variables[index].1 == *value => {}
+            Ok(index) => self.variables[index].1 = value.into(),
+            Err(index) => self.variables.insert(index, (name.into(), value.into())),
+        }
+    }
+
+    /// Forgets a variable: it has its value after login again.
+    pub fn unset(&mut self, name: &str) {
+        if let Ok(index) = self.variables.binary_search_by(|(known, _)| (**known).cmp(name)) {
+            self.variables.remove(index);
+        }
+    }
+
+    /// Forgets all variables, as COM_RESET_CONNECTION does; the schema stays.
+    pub fn reset_variables(&mut self) {
+        self.variables.clear();
+    }
+
+    /// Whether the session and the connection agree.
+    pub fn same_variables(&self, other: &Self) -> bool {
+        self.variables == other.variables
+    }
+
+    /// Takes over what the server tracked; whatever is no part of an image is left alone.
+    pub fn apply(&mut self, tracked: &Tracked) {
+        match tracked {
+            Tracked::Schema(schema) => {
+                self.schema = Some(schema.as_str().into()).filter(|_| !schema.is_empty());
+            }
+            Tracked::Variable { name, value } if is_carried(name) => self.set(name, value),
+            _ => {}
+        }
+    }
+}
+
+/// Whether a variable reported by the server is carried from connection to connection.
+/// `last_gtid` is a result, the insert ids are kept apart, the trackers are Fairlane's.
+fn is_carried(name: &str) -> bool {
+    !matches!(
+        name,
+        "last_gtid" | "last_insert_id" | "identity" | "insert_id" | "statement_id" | "gtid_next"
+    ) && !name.starts_with("session_track_")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn collation_and_character_set_of_the_connection_replace_each_other() {
+        let mut image = Image::default();
+        image.set("collation_connection", "utf8mb4_bin");
+        image.set("character_set_connection", "latin1");
+        assert_eq!(image.variables().collect::<Vec<_>>(), [("character_set_connection", "latin1")]);
+        image.set("collation_connection", "latin1_bin");
+        assert_eq!(image.get("character_set_connection"), None);
+    }
+
+    #[test]
+    fn results_of_statements_are_not_state() {
+        let mut image = Image::default();
+        let gtid = Tracked::Variable { name: "last_gtid".into(), value: "0-1-2".into() };
+        image.apply(&gtid);
+        assert_eq!(image, Image::default());
+        image.apply(&Tracked::Schema("shop".into()));
+        assert_eq!(image.schema.as_deref(), Some("shop"));
+        image.apply(&Tracked::Schema(String::new()));
+        assert_eq!(image.schema, None);
+    }
+}

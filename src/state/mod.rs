@@ -1,0 +1,14 @@
+//! What is sticky in a session, and how to carry it to another backend connection.
+//!
+//! A session and a backend connection each have an [`Image`]: schema and changed system
+//! variables. Before a statement runs on a connection whose image differs, [`diff`] writes the
+//! commands that make them equal. What cannot be carried pins the session to its connection
+//! ([`Pin`]).
+
+pub mod diff;
+mod image;
+mod pin;
+pub mod prepared;
+
+pub use image::{Base, Image};
+pub use pin::{Pin, Pins};

@@ -1,0 +1,199 @@
+//! A session's prepared statements (binary protocol).
+//!
+//! The client has Fairlane's ids. On a server a statement is prepared when it is first needed on
+//! a connection, under the schema and modes of the moment the client prepared it.
+
+use std::sync::Arc;
+
+use foldhash::HashMap;
+
+use super::image::Image;
+use crate::sql::Verdict;
+
+/// Most prepared statements of one session; servers allow 16,382 for all sessions together
+/// (`max_prepared_stmt_count`).
+pub const STATEMENTS_MAX: usize = 16_382;
+
+/// Identity of a prepared statement on a connection: two sessions that prepare the same text
+/// under the same circumstances share it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct StatementKey {
+    /// The text.
+    pub sql: Box<[u8]>,
+    /// What changes its meaning: schema, sql_mode, character sets.
+    pub circumstances: Box<str>,
+}
+
+/// What changes the meaning of a text when it is prepared.
+pub fn circumstances(image: &Image) -> Box<str> {
+    const NAMES: [&str; 6] = [
+        "sql_mode",
+        "character_set_client",
+        "character_set_connection",
+        "collation_connection",
+        "time_zone",
+        "lc_time_names",
+    ];
+    let mut text = String::from(image.schema.as_deref().unwrap_or_default());
+    for name in NAMES {
+        text.push('\0');
+        text.push_str(image.get(name).unwrap_or_default());
+    }
+    text.into()
+}
+
+/// One prepared statement of a session.
+#[derive(Debug)]
+pub struct Statement {
+    /// Identity on connections.
+    pub key: Arc<StatementKey>,
+    /// The session's image when it was prepared.
+    pub image: Image,
+    /// What the text means.
+    pub verdict: Verdict,
+    /// Number of parameters.
+    pub parameters: u16,
+    /// Parameter types as last sent by the client: two bytes each.
+    pub types: Option<Box<[u8]>>,
+}
+
+/// All prepared statements of a session, by the id the client has.
+#[derive(Debug, Default)]
+pub struct Statements {
+    by_id: HashMap<u32, Statement>,
+    last_id: u32,
+}
+
+impl Statements {
+    /// The id the next statement gets.
+    pub fn next_id(&self) -> u32 {
+        let mut id = self.last_id;
+        loop {
+            id = id.wrapping_add(1);
+            // 0 and the id that MariaDB reads as "the last one prepared" are never given.
+            if id != 0 && id != u32::MAX && !self.by_id.contains_key(&id) {
+                return id;
+            }
+        }
+    }
+
+    /// Keeps a statement under `id`, which came from [`Statements::next_id`].
+    pub fn insert(&mut self, id: u32, statement: Statement) {
+        self.last_id = id;
+        let before = self.by_id.insert(id, statement);
+        debug_assert!(before.is_none());
+    }
+
+    /// The id that means: the statement prepared last (MariaDB's pipelined execution).
+    pub fn resolve(&self, id: u32) -> u32 {
+        if id == u32::MAX { self.last_id } else { id }
+    }
+
+    /// A statement.
+    pub fn get(&self, id: u32) -> Option<&Statement> {
+        self.by_id.get(&id)
+    }
+
+    /// A statement, to be changed.
+    pub fn get_mut(&mut self, id: u32) -> Option<&mut Statement> {
+        self.by_id.get_mut(&id)
+    }
+
+    /// Forgets a statement.
+    pub fn remove(&mut self, id: u32) -> Option<Statement> {
+        self.by_id.remove(&id)
+    }
+
+    /// Forgets all.
+    pub fn clear(&mut self) {
+        self.by_id.clear();
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.by_id.is_empty()
+    }
+}
+
+/// Offset of the parameter part of a COM_STMT_EXECUTE payload: command, id, flags, iterations.
+const EXECUTE_HEADER: usize = 10;
+
+/// A COM_STMT_EXECUTE payload for a connection on which the statement has id `server_id`.
+///
+/// Parameter types travel only with a client's first execution; a server that did not see them
+/// needs them, so they are kept in `statement` and always sent. `None` when the payload is too
+/// short for its parameters.
+pub fn execute(payload: &[u8], server_id: u32, statement: &mut Statement) -> Option<Vec<u8>> {
+    let mut out = Vec::with_capacity(payload.len() + 16);
+    out.extend_from_slice(payload.get(..EXECUTE_HEADER)?);
+    out[1..5].copy_from_slice(&server_id.to_le_bytes());
+    let rest = &payload[EXECUTE_HEADER..];
+    let parameters = usize::from(statement.parameters);
+    if parameters == 0 {
+        out.extend_from_slice(rest);
+        return Some(out);
+    }
+    let nulls = parameters.div_ceil(8);
+    out.extend_from_slice(rest.get(..nulls)?);
+    out.push(1);
+    let is_new = *rest.get(nulls)? == 1;
+    let values = &rest[nulls + 1..];
+    if is_new {
+        let (types, values) = values.split_at_checked(2 * parameters)?;
+        statement.types = Some(types.into());
+        out.extend_from_slice(types);
+        out.extend_from_slice(values);
+    } else {
+        out.extend_from_slice(statement.types.as_deref()?);
+        out.extend_from_slice(values);
+    }
+    Some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn statement(parameters: u16) -> Statement {
+        let verdict = Verdict {
+            class: crate::sql::Class::Read,
+            reason: crate::sql::Reason::PlainRead,
+            effects: crate::sql::Effects::empty(),
+            needs: crate::sql::Needs::empty(),
+            hint: crate::sql::Hint::default(),
+            digest: 0,
+            statements: 1,
+        };
+        let key = StatementKey { sql: (*b"SELECT ?").into(), circumstances: "".into() };
+        let image = Image::default();
+        Statement { key: Arc::new(key), image, verdict, parameters, types: None }
+    }
+
+    #[test]
+    fn types_sent_once_are_sent_again_on_every_connection() {
+        let mut statement = statement(1);
+        let first = [&[0x17, 5, 0, 0, 0, 0, 1, 0, 0, 0][..], &[0, 1, 8, 0, 42]].concat();
+        let again = [&[0x17, 5, 0, 0, 0, 0, 1, 0, 0, 0][..], &[0, 0, 43]].concat();
+        let sent = execute(&first, 9, &mut statement).expect("whole");
+        assert_eq!(sent[1..5], [9, 0, 0, 0]);
+        let sent = execute(&again, 7, &mut statement).expect("whole");
+        assert_eq!(sent, [&[0x17, 7, 0, 0, 0, 0, 1, 0, 0, 0][..], &[0, 1, 8, 0, 43]].concat());
+        assert!(execute(&again[..10], 7, &mut statement).is_none());
+    }
+
+    #[test]
+    fn ids_are_never_the_reserved_ones() {
+        let mut statements = Statements::default();
+        statements.last_id = u32::MAX - 2;
+        let id = statements.next_id();
+        assert_eq!(id, u32::MAX - 1);
+        statements.insert(id, statement(0));
+        assert_eq!(statements.next_id(), 1);
+        assert_eq!(statements.resolve(u32::MAX), id);
+    }
+}
