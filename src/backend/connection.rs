@@ -1,0 +1,204 @@
+//! A logged-in connection and the commands Fairlane itself gives on it.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::sync::Arc;
+use std::time::Duration;
+
+use socket2::SockRef;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
+
+use super::statement::StatementCache;
+use crate::net::read::fill;
+use crate::protocol::packet::{self, HEADER};
+use crate::protocol::response::{Response, Summary};
+use crate::protocol::{Capabilities, Command, Malformed, Shape};
+use crate::state::diff::Diff;
+use crate::state::{Base, Image};
+
+/// An idle connection this long without use is asked by a system call whether it still lives;
+/// for younger ones the reactor's word is enough.
+const ASK_AFTER: Duration = Duration::from_secs(1);
+/// Most bytes of an answer to a command of Fairlane's own.
+const ANSWER_MAX: usize = 16 * 1024 * 1024;
+
+/// What was fixed at login. Connections with equal keys serve the same sessions.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ConnectionKey {
+    /// User name.
+    pub user: Box<str>,
+    /// Double hash of the password, or `None` for the empty one: accounts of the same name with
+    /// different passwords are never mixed.
+    pub stored: Option<[u8; 20]>,
+    /// Capabilities asked for.
+    pub capabilities: Capabilities,
+    /// Collation id given at login.
+    pub collation: u8,
+}
+
+/// A logged-in connection.
+#[derive(Debug)]
+pub struct Connection {
+    /// The socket.
+    pub stream: TcpStream,
+    /// Bytes read and not interpreted.
+    pub inbox: Vec<u8>,
+    /// The server's id of it, for KILL.
+    pub thread_id: u64,
+    /// What was fixed at login.
+    pub key: Arc<ConnectionKey>,
+    /// Schema and variables now.
+    pub image: Image,
+    /// Character sets after login.
+    pub base: Base,
+    /// Statements prepared on it.
+    pub statements: StatementCache,
+    /// When it was logged in.
+    pub opened_at: Instant,
+    /// When it was last given back.
+    pub idle_since: Instant,
+    /// Bytes sent to the server.
+    pub bytes_sent: u64,
+    /// The right to exist: one of the backend's bounded number of connections.
+    pub(super) permit: Option<OwnedSemaphorePermit>,
+}
+
+/// The whole answer to a command.
+#[derive(Debug)]
+pub struct Exchange {
+    /// What it said.
+    pub summary: Summary,
+    /// Its packets.
+    pub bytes: Vec<u8>,
+}
+
+/// Why a command has no answer. The connection is of no more use.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The socket failed or was closed.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// The answer is not legal.
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+}
+
+impl Connection {
+    /// Gives the connection its right to exist, which goes back when the server has forgotten it.
+    pub fn hold(&mut self, permit: OwnedSemaphorePermit) {
+        self.permit = Some(permit);
+    }
+
+    /// Whether result sets end in OK packets.
+    pub fn deprecates_eof(&self) -> bool {
+        self.key.capabilities.contains(Capabilities::DEPRECATE_EOF)
+    }
+
+    /// Whether an idle connection can still be used: the server has neither closed it nor said
+    /// anything unasked.
+    pub fn is_alive(&self, now: Instant) -> bool {
+        let silent = match self.stream.try_read(&mut [0; 1]) {
+            Err(error) => error.kind() == io::ErrorKind::WouldBlock,
+            Ok(_) => false,
+        };
+        if !silent || now.duration_since(self.idle_since) < ASK_AFTER {
+            return silent && self.inbox.is_empty();
+        }
+        let mut byte = [MaybeUninit::uninit(); 1];
+        let asked = SockRef::from(&self.stream).peek(&mut byte);
+        matches!(asked, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    /// Writes whole packets.
+    pub async fn send(&mut self, packets: &[u8]) -> Result<(), Failure> {
+        self.bytes_sent += packets.len() as u64;
+        Ok(self.stream.write_all(packets).await?)
+    }
+
+    /// Reads the whole answer to a command sent before.
+    pub async fn answer(&mut self, shape: Shape) -> Result<Exchange, Failure> {
+        let mut response = Response::new(shape, self.deprecates_eof());
+        let mut bytes = Vec::new();
+        loop {
+            let advance = response.advance(&mut self.inbox)?;
+            self.inbox.truncate(advance.length);
+            bytes.extend(self.inbox.drain(..advance.ready));
+            if response.is_done() {
+                return Ok(Exchange { summary: response.into_summary(), bytes });
+            }
+            if bytes.len() > ANSWER_MAX {
+                return Err(Malformed { what: "answer (too long)", offset: ANSWER_MAX }.into());
+            }
+            if fill(&mut self.stream, &mut self.inbox).await? == 0 {
+                return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+            }
+        }
+    }
+
+    /// Gives a command and reads the whole answer; what the server tracks goes into the image.
+    pub async fn command(&mut self, command: Command, body: &[u8]) -> Result<Exchange, Failure> {
+        self.send(&command_packet(command, body)).await?;
+        let exchange = self.answer(command.shape()).await?;
+        exchange.summary.tracked.iter().for_each(|tracked| self.image.apply(tracked));
+        Ok(exchange)
+    }
+
+    /// Runs a statement text of Fairlane's own.
+    pub async fn query(&mut self, sql: &str) -> Result<Exchange, Failure> {
+        self.command(Command::Query, sql.as_bytes()).await
+    }
+
+    /// Appends the commands of `diff` to `out`; returns how many there are.
+    pub fn put_diff(diff: &Diff, out: &mut Vec<u8>) -> usize {
+        let mut commands = 0;
+        if let Some(schema) = &diff.schema {
+            out.extend_from_slice(&command_packet(Command::InitDb, schema.as_bytes()));
+            commands += 1;
+        }
+        if let Some(set) = &diff.set {
+            out.extend_from_slice(&command_packet(Command::Query, set.as_bytes()));
+            commands += 1;
+        }
+        commands
+    }
+
+    /// Says good-bye, waits until the server has closed its end and forgotten the connection, and
+    /// only then gives the permit back, so that the server never sees one connection too many.
+    pub async fn close(mut self) {
+        let _ = self.send(&command_packet(Command::Quit, &[])).await;
+        self.wait_gone(CLOSE_WAIT).await;
+    }
+
+    /// Waits until the server has closed its end, at most for `limit`; then as [`Self::close`].
+    pub async fn wait_gone(mut self, limit: Duration) {
+        let drained = async {
+            while fill(&mut self.stream, &mut self.inbox).await.is_ok_and(|read| read > 0) {
+                self.inbox.clear();
+            }
+        };
+        let _ = tokio::time::timeout(limit, drained).await;
+        drop(self.stream);
+        // The server closes the socket shortly before it counts the connection out.
+        tokio::time::sleep(LINGER).await;
+        drop(self.permit);
+    }
+}
+
+/// How long a server may take to close a connection it was told to.
+const CLOSE_WAIT: Duration = Duration::from_secs(5);
+/// Time between a server's closing of a socket and its forgetting of the connection
+/// (MariaDB 10.11: well under a millisecond when idle, more under load).
+pub const LINGER: Duration = Duration::from_millis(10);
+
+/// A command as a packet on the wire.
+pub(super) fn command_packet(command: Command, body: &[u8]) -> Vec<u8> {
+    let mut payload = Vec::with_capacity(body.len() + 1);
+    payload.push(command as u8);
+    payload.extend_from_slice(body);
+    let mut out = Vec::with_capacity(payload.len() + HEADER);
+    packet::put(&mut out, 0, &payload);
+    out
+}

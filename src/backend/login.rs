@@ -1,0 +1,201 @@
+//! Opening a connection: TCP, handshake as the client's own user, trackers, character sets.
+
+use std::io;
+use std::sync::Arc;
+
+use secrecy::{ExposeSecret, SecretString};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+
+use super::connection::{Connection, ConnectionKey, Failure};
+use super::statement::StatementCache;
+use crate::error::Error;
+use crate::net::read::{self, ReadError};
+use crate::protocol::auth::{NATIVE, Proof};
+use crate::protocol::handshake::{Greeting, HandshakeResponse, parse_auth_switch};
+use crate::protocol::status::ErrPacket;
+use crate::protocol::{Capabilities, Malformed, packet};
+use crate::state::Image;
+
+/// Most bytes of a packet of the connection phase.
+const LOGIN_PACKET_MAX: usize = 64 * 1024;
+
+/// How Fairlane proves to a server that it is the client's user.
+#[derive(Debug, Clone)]
+pub enum Credential {
+    /// The account has no password.
+    Empty,
+    /// SHA1 of the password, taken from the client's own login.
+    Proof(Proof),
+    /// The password itself, from the configuration.
+    Password(SecretString),
+}
+
+impl Credential {
+    fn native_reply(&self, nonce: &[u8]) -> Vec<u8> {
+        let proof = match self {
+            Self::Empty => None,
+            Self::Proof(proof) => Some(proof.clone()),
+            Self::Password(password) => Proof::of_password(password.expose_secret()),
+        };
+        proof.map(|proof| proof.reply(nonce).to_vec()).unwrap_or_default()
+    }
+
+    fn reply(&self, plugin: &str, nonce: &[u8]) -> Option<Vec<u8>> {
+        match (plugin, self) {
+            (NATIVE, _) => Some(self.native_reply(nonce)),
+            ("client_ed25519", Self::Password(password)) => Some(
+                mysql_common::scramble::create_response_for_ed25519(
+                    password.expose_secret().as_bytes(),
+                    nonce,
+                )
+                .to_vec(),
+            ),
+            _ => None,
+        }
+    }
+}
+
+/// Why there is no new connection.
+#[derive(Debug, thiserror::Error)]
+pub enum LoginError {
+    /// The server could not be reached or broke off.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// The server's packets make no sense.
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+    /// The server refused, in its own words.
+    #[error(transparent)]
+    Refused(#[from] Error),
+    /// It wants an authentication plugin the credential is not good for.
+    #[error("the server asks for the authentication plugin '{0}'")]
+    Plugin(String),
+}
+
+impl From<Failure> for LoginError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Io(error) => Self::Io(error),
+            Failure::Malformed(malformed) => Self::Malformed(malformed),
+        }
+    }
+}
+
+impl From<ReadError> for LoginError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Closed => Self::Io(io::ErrorKind::UnexpectedEof.into()),
+            ReadError::Broken(error) => Self::Io(error),
+            ReadError::TooLong { .. } => {
+                Self::Malformed(Malformed { what: "login packet (too long)", offset: 0 })
+            }
+        }
+    }
+}
+
+/// Logs in on `stream` as `key` says. The connection still has to be given its permit.
+///
+/// # Cancel safety
+/// Not cancel safe: the connection is lost, while the server may still count it.
+pub async fn open(
+    mut stream: TcpStream,
+    key: Arc<ConnectionKey>,
+    credential: &Credential,
+) -> Result<Connection, LoginError> {
+    stream.set_nodelay(true)?;
+    let mut inbox = Vec::new();
+    let (_, payload) = login_packet(&mut stream, &mut inbox).await?;
+    refuse_error(&payload)?;
+    let greeting = Greeting::parse(&payload)?;
+    let capabilities = key.capabilities.towards_backend(greeting.capabilities)
+        | (Capabilities::CONNECT_ATTRS & greeting.capabilities)
+        | (Capabilities::PLUGIN_AUTH_LENENC & greeting.capabilities);
+    let plugin = if credential.reply(&greeting.plugin, &greeting.nonce).is_some() {
+        greeting.plugin.clone()
+    } else {
+        NATIVE.to_owned()
+    };
+    let response = HandshakeResponse {
+        capabilities,
+        max_packet: 1 << 30,
+        collation: key.collation,
+        user: key.user.to_string(),
+        auth: credential.reply(&plugin, &greeting.nonce).unwrap_or_default(),
+        schema: None,
+        plugin,
+        attributes: vec![
+            ("_client_name".to_owned(), "fairlane".to_owned()),
+            ("program_name".to_owned(), "fairlane".to_owned()),
+        ],
+    };
+    send(&mut stream, 1, &response.encode()).await?;
+    authenticate(&mut stream, &mut inbox, credential).await?;
+    let now = Instant::now();
+    let mut connection = Connection {
+        stream,
+        inbox,
+        thread_id: u64::from(greeting.thread_id),
+        key,
+        image: Image::default(),
+        base: crate::state::Base::default(),
+        statements: StatementCache::default(),
+        opened_at: now,
+        idle_since: now,
+        bytes_sent: 0,
+        permit: None,
+    };
+    connection.set_up(greeting.version.contains("MariaDB")).await?;
+    Ok(connection)
+}
+
+async fn authenticate(
+    stream: &mut TcpStream,
+    inbox: &mut Vec<u8>,
+    credential: &Credential,
+) -> Result<(), LoginError> {
+    loop {
+        let (sequence, payload) = login_packet(stream, inbox).await?;
+        refuse_error(&payload)?;
+        match payload.first() {
+            Some(0x00) => return Ok(()),
+            Some(0xfe) => {
+                let (plugin, nonce) = parse_auth_switch(&payload)?;
+                let Some(reply) = credential.reply(&plugin, &nonce) else {
+                    return Err(LoginError::Plugin(plugin));
+                };
+                send(stream, sequence.wrapping_add(1), &reply).await?;
+            }
+            _ => return Err(Malformed { what: "authentication packet", offset: 0 }.into()),
+        }
+    }
+}
+
+fn refuse_error(payload: &[u8]) -> Result<(), LoginError> {
+    if payload.first() != Some(&0xff) {
+        return Ok(());
+    }
+    let error = ErrPacket::parse(payload)?;
+    Err(LoginError::Refused(Error::Server {
+        code: error.code,
+        sqlstate: String::from_utf8_lossy(error.sqlstate).into_owned(),
+        message: error.message.to_vec(),
+    }))
+}
+
+async fn login_packet(
+    stream: &mut TcpStream,
+    inbox: &mut Vec<u8>,
+) -> Result<(u8, Vec<u8>), LoginError> {
+    let framed = read::packet(stream, inbox, LOGIN_PACKET_MAX).await?;
+    let payload = packet::payload(inbox, &framed).into_owned();
+    inbox.drain(..framed.wire_length);
+    Ok((framed.last_sequence, payload))
+}
+
+async fn send(stream: &mut TcpStream, sequence: u8, payload: &[u8]) -> io::Result<()> {
+    let mut out = Vec::with_capacity(payload.len() + packet::HEADER);
+    packet::put(&mut out, sequence, payload);
+    stream.write_all(&out).await
+}

@@ -1,0 +1,10 @@
+//! One connection to one server: login, state, prepared statements, reset and farewell.
+
+mod connection;
+mod login;
+mod reset;
+mod statement;
+
+pub use connection::{Connection, ConnectionKey, Exchange, Failure, LINGER};
+pub use login::{Credential, LoginError, open};
+pub use statement::StatementCache;

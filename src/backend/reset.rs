@@ -1,0 +1,105 @@
+//! Making a connection clean: after login, and after a session that left something behind.
+
+use super::connection::{Connection, Exchange, Failure};
+use crate::protocol::{Command, Malformed, packet};
+use crate::state::Base;
+use crate::state::diff::diff;
+
+/// Trackers a MariaDB server reports all changes with; see DESIGN "Session state".
+const TRACK_MARIADB: &str = "SET session_track_system_variables='*',session_track_schema=1,\
+     session_track_state_change=1,session_track_transaction_info='CHARACTERISTICS'";
+/// MySQL reports GTIDs as a tracker of their own.
+const TRACK_MYSQL: &str = "SET session_track_system_variables='*',session_track_schema=1,\
+     session_track_state_change=1,session_track_transaction_info='CHARACTERISTICS',\
+     session_track_gtids='OWN_GTID'";
+const CHARACTER_SETS: &str =
+    "SELECT @@character_set_client,@@character_set_results,@@collation_connection";
+
+impl Connection {
+    /// Turns the trackers on and learns the character sets.
+    pub(super) async fn set_up(&mut self, is_mariadb: bool) -> Result<(), Failure> {
+        let track = if is_mariadb { TRACK_MARIADB } else { TRACK_MYSQL };
+        demand(&self.query(track).await?)?;
+        let answer = demand(&self.query(CHARACTER_SETS).await?)?;
+        self.image.reset_variables();
+        let [client, results, collation] = answer.first_row().try_into().unwrap_or_default();
+        self.base = Base { client, results, collation };
+        Ok(())
+    }
+
+    /// Rolls back, drops temporary tables, locks, variables and prepared statements, and sets up
+    /// anew. The schema stays. `false` when the server did not do it.
+    pub async fn reset(&mut self, is_mariadb: bool) -> Result<bool, Failure> {
+        let base = self.base.clone();
+        if self.command(Command::ResetConnection, &[]).await?.summary.error.is_some() {
+            return Ok(false);
+        }
+        self.statements.clear();
+        self.image.reset_variables();
+        self.set_up(is_mariadb).await?;
+        // A reset gives the server's global character sets, not those asked for at login.
+        let mut now = self.image.clone();
+        now.set("character_set_client", &self.base.client);
+        now.set("character_set_results", &self.base.results);
+        now.set("collation_connection", &self.base.collation);
+        self.base = base;
+        if let Some(set) = diff(&now, &self.image, &self.base, None).set {
+            demand(&self.query(&set).await?)?;
+            self.image.reset_variables();
+        }
+        Ok(true)
+    }
+
+    /// Rolls back an open transaction.
+    pub async fn roll_back(&mut self) -> Result<(), Failure> {
+        demand(&self.query("ROLLBACK").await?)?;
+        Ok(())
+    }
+}
+
+fn demand(exchange: &Exchange) -> Result<&Exchange, Malformed> {
+    match exchange.summary.error {
+        None => Ok(exchange),
+        Some(_) => Err(Malformed { what: "error in answer to a set-up statement", offset: 0 }),
+    }
+}
+
+impl Exchange {
+    /// The columns of the first row of a text result set; NULL and invalid UTF-8 as far as text
+    /// goes. Only for the few statements of Fairlane's own.
+    pub fn first_row(&self) -> Vec<String> {
+        self.row().unwrap_or_default()
+    }
+
+    fn row(&self) -> Option<Vec<String>> {
+        let mut packets = packets(&self.bytes);
+        let columns = *packets.next()?.first()?;
+        let mut packets = packets.skip(usize::from(columns));
+        let mut row = packets.next()?;
+        if row.first() == Some(&0xfe) && row.len() < 9 {
+            row = packets.next()?;
+        }
+        let mut cursor = crate::protocol::wire::Cursor::new(row);
+        let mut values = Vec::new();
+        for _ in 0..columns {
+            if cursor.remaining().first() == Some(&0xfb) {
+                cursor.take(1, "NULL").ok()?;
+                values.push(String::new());
+            } else {
+                let value = cursor.lenenc_bytes("value").ok()?;
+                values.push(String::from_utf8_lossy(value).into_owned());
+            }
+        }
+        Some(values)
+    }
+}
+
+/// The payloads of whole packets, none of them continued.
+fn packets(mut bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let framed = packet::frame(bytes).ok()?;
+        let (packet, rest) = bytes.split_at(framed.wire_length);
+        bytes = rest;
+        Some(&packet[packet::HEADER..])
+    })
+}

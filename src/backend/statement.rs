@@ -1,0 +1,114 @@
+//! Statements prepared on one backend connection: a bounded cache, closed on the server when
+//! evicted.
+
+use std::sync::Arc;
+
+use foldhash::HashMap;
+
+use super::connection::{Connection, Exchange, Failure, command_packet};
+use crate::protocol::Command;
+use crate::state::prepared::StatementKey;
+
+/// Most statements one connection keeps prepared, so that a server's
+/// `max_prepared_stmt_count` (16,382) lasts for some 80 connections.
+const STATEMENTS_MAX: usize = 200;
+
+#[derive(Debug, Clone, Copy)]
+struct Entry {
+    server_id: u32,
+    last_use: u64,
+}
+
+/// Statements prepared on one connection.
+#[derive(Debug, Default)]
+pub struct StatementCache {
+    by_key: HashMap<Arc<StatementKey>, Entry>,
+    clock: u64,
+}
+
+impl StatementCache {
+    /// The server's id of a statement, if it is prepared here.
+    pub fn get(&mut self, key: &StatementKey) -> Option<u32> {
+        self.clock += 1;
+        let entry = self.by_key.get_mut(key)?;
+        entry.last_use = self.clock;
+        Some(entry.server_id)
+    }
+
+    /// Forgets all: the server has.
+    pub fn clear(&mut self) {
+        self.by_key.clear();
+    }
+
+    /// Forgets one and returns its server id.
+    pub fn remove(&mut self, key: &StatementKey) -> Option<u32> {
+        self.by_key.remove(key).map(|entry| entry.server_id)
+    }
+
+    /// Notes a statement; returns the server id of the one to close in exchange.
+    pub fn insert(&mut self, key: Arc<StatementKey>, server_id: u32) -> Option<u32> {
+        self.clock += 1;
+        let evicted = (self.by_key.len() >= STATEMENTS_MAX).then(|| self.evict()).flatten();
+        let entry = Entry { server_id, last_use: self.clock };
+        match self.by_key.insert(key, entry) {
+            Some(before) if before.server_id != server_id => Some(before.server_id),
+            _ => evicted,
+        }
+    }
+
+    fn evict(&mut self) -> Option<u32> {
+        let oldest = self.by_key.iter().min_by_key(|(_, entry)| entry.last_use)?.0.clone();
+        self.remove(&oldest)
+    }
+}
+
+impl Connection {
+    /// Prepares a statement here, for a session that prepared it elsewhere. `Err` inside the
+    /// exchange's summary is the server's.
+    pub async fn prepare(&mut self, key: &Arc<StatementKey>) -> Result<Exchange, Failure> {
+        let exchange = self.command(Command::StmtPrepare, &key.sql).await?;
+        if let Some((server_id, ..)) = exchange.summary.prepared {
+            self.note_prepared(key.clone(), server_id).await?;
+        }
+        Ok(exchange)
+    }
+
+    /// Notes a statement the server has just prepared.
+    pub async fn note_prepared(
+        &mut self,
+        key: Arc<StatementKey>,
+        server_id: u32,
+    ) -> Result<(), Failure> {
+        match self.statements.insert(key, server_id) {
+            Some(evicted) => self.close_statement(evicted).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Closes a statement on the server, which does not answer.
+    pub async fn close_statement(&mut self, server_id: u32) -> Result<(), Failure> {
+        self.send(&command_packet(Command::StmtClose, &server_id.to_le_bytes())).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(number: usize) -> Arc<StatementKey> {
+        let sql = format!("SELECT {number}").into_bytes().into();
+        Arc::new(StatementKey { sql, circumstances: "".into() })
+    }
+
+    #[test]
+    fn the_statement_unused_longest_is_closed_for_a_new_one() {
+        let mut cache = StatementCache::default();
+        for number in 0..STATEMENTS_MAX {
+            assert_eq!(cache.insert(key(number), number as u32), None);
+        }
+        assert_eq!(cache.get(&key(0)), Some(0));
+        assert_eq!(cache.insert(key(STATEMENTS_MAX), 999), Some(1));
+        assert_eq!(cache.get(&key(1)), None);
+        assert_eq!(cache.get(&key(0)), Some(0));
+    }
+}

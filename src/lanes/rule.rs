@@ -1,0 +1,194 @@
+//! Explicit lanes: comment hint first, then the first rule all of whose conditions hold, then the
+//! default.
+
+use std::net::IpAddr;
+
+use quick_cache::sync::Cache;
+
+use crate::config::settings::{Rule, RuleScope, Settings};
+
+/// Digests whose rules are remembered.
+const DIGESTS_MAX: usize = 10_000;
+
+/// What rules may ask of a client.
+#[derive(Debug, Clone)]
+pub struct ClientFacts {
+    /// User name.
+    pub user: String,
+    /// Its address.
+    pub address: IpAddr,
+    /// Connection attribute `program_name`.
+    pub program_name: String,
+}
+
+/// The lane of a statement and where it comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LaneChoice {
+    /// Index of the lane.
+    pub lane: usize,
+    /// Index of the rule that chose it; `None` for a hint or the default.
+    pub rule: Option<usize>,
+    /// The session keeps this lane.
+    pub is_for_session: bool,
+}
+
+/// The configured lanes and rules, ready to be asked for each statement.
+#[derive(Debug)]
+pub struct Rules {
+    rules: Vec<Rule>,
+    lane_names: Vec<String>,
+    default_lane: usize,
+    /// Which rules' digest patterns a statement matches, by its digest.
+    by_digest: Cache<u64, std::sync::Arc<[bool]>>,
+}
+
+/// The rules whose conditions on the client hold: found once per login.
+#[derive(Debug, Clone, Default)]
+pub struct Candidates(Vec<usize>);
+
+impl Rules {
+    /// From the settings.
+    pub fn new(settings: &Settings) -> Self {
+        Self {
+            rules: settings.rules.clone(),
+            lane_names: settings.lanes.iter().map(|lane| lane.name.clone()).collect(),
+            default_lane: settings.default_lane,
+            by_digest: Cache::new(DIGESTS_MAX),
+        }
+    }
+
+    /// The rules this client may fall under.
+    pub fn candidates(&self, client: &ClientFacts) -> Candidates {
+        let address = client.address.to_canonical();
+        let holds = |rule: &Rule| {
+            rule.user.as_ref().is_none_or(|user| *user == client.user)
+                && (rule.network.is_empty()
+                    || rule.network.iter().any(|network| network.contains(&address)))
+                && rule.program_name.as_ref().is_none_or(|glob| glob.matches(&client.program_name))
+        };
+        let rules = self.rules.iter().enumerate();
+        Candidates(rules.filter(|(_, rule)| holds(rule)).map(|(index, _)| index).collect())
+    }
+
+    /// The lane of a statement. `digest_text` is asked at most once per new digest.
+    pub fn choose(
+        &self,
+        candidates: &Candidates,
+        hint: Option<&str>,
+        schema: Option<&str>,
+        digest: u64,
+        digest_text: impl FnOnce() -> String,
+    ) -> LaneChoice {
+        if let Some(lane) = hint.and_then(|name| self.lane(name)) {
+            return LaneChoice { lane, rule: None, is_for_session: false };
+        }
+        let mut digest_text = Some(digest_text);
+        for &index in &candidates.0 {
+            let rule = &self.rules[index];
+            if let Some(glob) = &rule.schema
+                && !glob.matches(schema.unwrap_or_default())
+            {
+                continue;
+            }
+            if rule.digest.is_some() && !self.digest_matches(index, digest, &mut digest_text) {
+                continue;
+            }
+            let is_for_session = rule.scope == RuleScope::Session;
+            return LaneChoice { lane: rule.lane, rule: Some(index), is_for_session };
+        }
+        LaneChoice { lane: self.default_lane, rule: None, is_for_session: false }
+    }
+
+    /// Index of a lane by name.
+    pub fn lane(&self, name: &str) -> Option<usize> {
+        self.lane_names.iter().position(|known| known == name)
+    }
+
+    /// Name of a lane.
+    pub fn lane_name(&self, lane: usize) -> &str {
+        &self.lane_names[lane]
+    }
+
+    /// Lane of work that nothing is known about.
+    pub fn default_lane(&self) -> usize {
+        self.default_lane
+    }
+
+    fn digest_matches(
+        &self,
+        rule: usize,
+        digest: u64,
+        digest_text: &mut Option<impl FnOnce() -> String>,
+    ) -> bool {
+        if let Some(known) = self.by_digest.get(&digest) {
+            return known[rule];
+        }
+        let text = digest_text.take().map(|text| text()).unwrap_or_default();
+        let matches = |rule: &Rule| rule.digest.as_ref().is_some_and(|glob| glob.matches(&text));
+        let matched: std::sync::Arc<[bool]> = self.rules.iter().map(matches).collect();
+        self.by_digest.insert(digest, matched.clone());
+        matched[rule]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::settings::Glob;
+
+    fn rule(lane: usize) -> Rule {
+        Rule {
+            lane,
+            user: None,
+            network: Vec::new(),
+            program_name: None,
+            schema: None,
+            digest: None,
+            scope: RuleScope::Statement,
+        }
+    }
+
+    fn rules(list: Vec<Rule>) -> Rules {
+        Rules {
+            rules: list,
+            lane_names: vec!["interactive".into(), "batch".into()],
+            default_lane: 0,
+            by_digest: Cache::new(100),
+        }
+    }
+
+    fn client() -> ClientFacts {
+        ClientFacts {
+            user: "app".into(),
+            address: "::ffff:10.1.2.3".parse().expect("an address"),
+            program_name: "artisan".into(),
+        }
+    }
+
+    fn lane(rules: &Rules, hint: Option<&str>, text: &str) -> LaneChoice {
+        let candidates = rules.candidates(&client());
+        rules.choose(&candidates, hint, Some("shop"), text.len() as u64, || text.to_owned())
+    }
+
+    #[test]
+    fn the_first_rule_whose_conditions_all_hold_decides() {
+        let other = Rule { user: Some("other".into()), ..rule(1) };
+        let digest = Rule {
+            digest: Some(Glob::new("insert into items*")),
+            network: vec!["10.0.0.0/8".parse().expect("a network")],
+            scope: RuleScope::Session,
+            ..rule(1)
+        };
+        let rules = rules(vec![other, digest]);
+        let chosen = lane(&rules, None, "INSERT INTO items ( ? )");
+        assert_eq!(chosen, LaneChoice { lane: 1, rule: Some(1), is_for_session: true });
+        assert_eq!(lane(&rules, None, "SELECT ?").rule, None);
+    }
+
+    #[test]
+    fn a_hint_comes_before_rules_and_an_unknown_one_is_ignored() {
+        let rules = rules(vec![Rule { schema: Some(Glob::new("sh*")), ..rule(1) }]);
+        assert_eq!(lane(&rules, Some("interactive"), "SELECT ?").lane, 0);
+        assert_eq!(lane(&rules, Some("nonsense"), "SELECT ?").lane, 1);
+    }
+}

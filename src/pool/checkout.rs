@@ -1,0 +1,103 @@
+//! A connection in use, together with the slot that allows it.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::{Pool, Request, Retire, Slot};
+use crate::backend::Connection;
+use crate::error::Error;
+use crate::metrics::Closed;
+
+/// A connection in use. Exactly one of [`Checkout::check_in`] and [`Checkout::discard`] ends it;
+/// one that is dropped is taken to be in the middle of something, and killed.
+#[derive(Debug)]
+pub struct Checkout {
+    /// `None` only while it ends.
+    connection: Option<Box<Connection>>,
+    slot: Option<Slot>,
+}
+
+impl Pool {
+    /// Waits for a slot in `lane` and finds or opens a connection.
+    ///
+    /// # Errors
+    /// Those of [`Pool::admit`], and the server's own refusal of a new connection.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost: the queue is left, the slot given back, a connection being opened is
+    /// closed again.
+    pub async fn check_out(
+        self: &Arc<Self>,
+        lane: usize,
+        request: Request<'_>,
+    ) -> Result<Checkout, Error> {
+        let slot = self.admit(lane).await?;
+        let now = slot.granted_at;
+        loop {
+            let found = self.shared.lock().idle.take_match(request.key, request.image);
+            match found {
+                Some(connection) if connection.is_alive(now) => {
+                    return Ok(Checkout { connection: Some(connection), slot: Some(slot) });
+                }
+                Some(dead) => self.retire(dead, Retire::Quit(Closed::Broken)),
+                None => break,
+            }
+        }
+        let connection = self.open(request).await?;
+        Ok(Checkout { connection: Some(connection), slot: Some(slot) })
+    }
+}
+
+impl Checkout {
+    /// The connection.
+    pub fn connection(&mut self) -> &mut Connection {
+        match &mut self.connection {
+            Some(connection) => connection,
+            None => unreachable!("a checkout that ended is not used"),
+        }
+    }
+
+    /// The pool it came from.
+    pub fn pool(&self) -> &Arc<Pool> {
+        match &self.slot {
+            Some(slot) => &slot.pool,
+            None => unreachable!("a checkout that ended is not used"),
+        }
+    }
+
+    /// The lane whose slot it holds.
+    pub fn lane(&self) -> usize {
+        self.slot.as_ref().map_or(0, |slot| slot.lane)
+    }
+
+    /// Gives a connection back that is between statements and carries nothing of its session but
+    /// its image and prepared statements.
+    pub fn check_in(mut self) {
+        let (Some(mut connection), Some(slot)) = (self.connection.take(), self.slot.take()) else {
+            return;
+        };
+        let sent = std::mem::take(&mut connection.bytes_sent);
+        slot.pool.metrics().bytes_sent.inc_by(sent);
+        connection.idle_since = Instant::now();
+        debug_assert!(connection.inbox.is_empty());
+        slot.release_with(connection);
+    }
+
+    /// Gets rid of the connection.
+    pub fn discard(mut self, how: Retire) {
+        self.retire(how);
+    }
+
+    fn retire(&mut self, how: Retire) {
+        if let (Some(connection), Some(slot)) = (self.connection.take(), self.slot.take()) {
+            slot.pool.retire(connection, how);
+        }
+    }
+}
+
+impl Drop for Checkout {
+    fn drop(&mut self) {
+        self.retire(Retire::Kill);
+    }
+}

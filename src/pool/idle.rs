@@ -1,0 +1,74 @@
+//! Idle connections: the best match for a session, and who is too old.
+
+use tokio::time::Instant;
+
+use crate::backend::{Connection, ConnectionKey};
+use crate::config::settings;
+use crate::metrics::Closed;
+use crate::state::Image;
+use crate::state::diff::{distance, is_reachable};
+
+/// Idle connections, the least recently used first.
+#[derive(Debug, Default)]
+pub(super) struct Idle(Vec<Box<Connection>>);
+
+impl Idle {
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(super) fn push(&mut self, connection: Box<Connection>) {
+        self.0.push(connection);
+    }
+
+    /// The connection that takes the fewest changes, of equals the most recently used: a small
+    /// set stays warm and the rest ages out.
+    pub(super) fn take_match(&mut self, key: &ConnectionKey, want: &Image) -> Option<Box<Connection>> {
+        let mut best: Option<(usize, usize)> = None;
+        for (index, connection) in self.0.iter().enumerate().rev() {
+            if *connection.key != *key || !is_reachable(&connection.image, want) {
+                continue;
+            }
+            let distance = distance(&connection.image, want);
+            if best.is_none_or(|(_, least)| distance < least) {
+                best = Some((index, distance));
+            }
+            if distance == 0 {
+                break;
+            }
+        }
+        best.map(|(index, _)| self.0.remove(index))
+    }
+
+    /// The least recently used one.
+    pub(super) fn take_oldest(&mut self) -> Option<Box<Connection>> {
+        (!self.0.is_empty()).then(|| self.0.remove(0))
+    }
+
+    pub(super) fn take_all(&mut self) -> Vec<Box<Connection>> {
+        std::mem::take(&mut self.0)
+    }
+
+    /// Those that were idle or alive for too long.
+    pub(super) fn take_old(
+        &mut self,
+        now: Instant,
+        ages: &settings::Pool,
+    ) -> Vec<(Box<Connection>, Closed)> {
+        let mut old = Vec::new();
+        let mut index = 0;
+        while index < self.0.len() {
+            let connection = &self.0[index];
+            let reason = if now.duration_since(connection.idle_since) > ages.idle_timeout {
+                Closed::Idle
+            } else if now.duration_since(connection.opened_at) > ages.max_age {
+                Closed::Age
+            } else {
+                index += 1;
+                continue;
+            };
+            old.push((self.0.remove(index), reason));
+        }
+        old
+    }
+}

@@ -1,0 +1,194 @@
+//! Bounded connections to one backend, and the lanes that share them.
+//!
+//! Two bounds, each kept by one thing:
+//! 1. `slots` (the right to use a connection) by the [`Scheduler`], in lanes; a statement waits
+//!    for a slot and for nothing else;
+//! 2. TCP connections by a semaphore whose permits live inside the connections: one that is
+//!    opening, idle, in use or being closed counts until the server has forgotten it.
+//!
+//! Lock rules: the one lock of a pool guards scheduler and idle list together, is held for a few
+//! hundred nanoseconds, and never across an await. A slot comes back by `Drop`.
+
+mod admission;
+mod checkout;
+mod idle;
+mod open;
+mod retire;
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+
+use crate::backend::Connection;
+use crate::config::Settings;
+use crate::config::settings;
+use crate::lanes::{Limits, Scheduler};
+use crate::metrics::{BackendMetrics, LaneMetrics, Metrics};
+use crate::route::view::BackendId;
+
+pub use admission::Slot;
+pub use checkout::Checkout;
+pub use open::Request;
+pub use retire::{Killer, Retire};
+
+use admission::Waiter;
+use idle::Idle;
+
+/// Connections that a pool may have beside its own: the control connection.
+pub const CONTROL_CONNECTIONS: usize = 1;
+
+/// One backend's connections.
+#[derive(Debug)]
+pub struct Pool {
+    backend: BackendId,
+    address: settings::Backend,
+    ages: settings::Pool,
+    lanes: Vec<settings::Lane>,
+    slots: usize,
+    shared: Mutex<Shared>,
+    permits: Arc<Semaphore>,
+    pace: open::Pace,
+    killer: Arc<dyn Killer>,
+    metrics: Arc<Metrics>,
+    is_mariadb: std::sync::atomic::AtomicBool,
+}
+
+#[derive(Debug)]
+struct Shared {
+    scheduler: Scheduler<Waiter>,
+    idle: Idle,
+}
+
+impl Pool {
+    /// The pool of backend `backend` of `settings`.
+    pub fn new(
+        settings: &Settings,
+        backend: BackendId,
+        killer: Arc<dyn Killer>,
+        metrics: Arc<Metrics>,
+    ) -> Arc<Self> {
+        let address = settings.backends[backend].clone();
+        let slots = address.max_connections - CONTROL_CONNECTIONS;
+        let limits = |lane: &settings::Lane| Limits {
+            reserved: lane.reserved.of(slots),
+            max: lane.max.of(slots).max(1),
+            queue: lane.queue,
+        };
+        let limits: Vec<Limits> = settings.lanes.iter().map(limits).collect();
+        for (lane, limits) in limits.iter().enumerate() {
+            let max = i64::try_from(limits.max).unwrap_or(i64::MAX);
+            metrics.lane(backend, lane).limit.set(max);
+            let reserved = i64::try_from(limits.reserved).unwrap_or(i64::MAX);
+            metrics.lane(backend, lane).reserved.set(reserved);
+        }
+        metrics.backend(backend).limit.set(i64::try_from(slots).unwrap_or(i64::MAX));
+        Arc::new(Self {
+            backend,
+            ages: settings.pool.clone(),
+            lanes: settings.lanes.clone(),
+            slots,
+            shared: Mutex::new(Shared {
+                scheduler: Scheduler::new(slots, &limits),
+                idle: Idle::default(),
+            }),
+            permits: Arc::new(Semaphore::new(slots)),
+            pace: open::Pace::new(settings.pool.open_rate),
+            killer,
+            metrics,
+            address,
+            is_mariadb: std::sync::atomic::AtomicBool::new(true),
+        })
+    }
+
+    /// The backend's name.
+    pub fn name(&self) -> &str {
+        &self.address.name
+    }
+
+    /// Which backend it is.
+    pub fn backend(&self) -> BackendId {
+        self.backend
+    }
+
+    /// Slots in all.
+    pub fn slots(&self) -> usize {
+        self.slots
+    }
+
+    /// Slots in use: what the choice between replicas goes by.
+    pub fn in_use(&self) -> usize {
+        self.shared.lock().scheduler.in_use()
+    }
+
+    /// Whether the server speaks MariaDB's dialect of session tracking.
+    pub fn set_mariadb(&self, is_mariadb: bool) {
+        self.is_mariadb.store(is_mariadb, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    fn is_mariadb(&self) -> bool {
+        self.is_mariadb.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    /// What operators see: per lane slots in use, waiters and age of the oldest in milliseconds.
+    pub fn lanes_now(&self) -> Vec<(usize, usize, u64)> {
+        let now = Instant::now();
+        let shared = self.shared.lock();
+        let lane = |lane: usize| {
+            let (in_use, waiting) = shared.scheduler.lane(lane);
+            let oldest = shared.scheduler.oldest(lane).map_or(0, |waiter| waiter.age_ms(now));
+            (in_use, waiting, oldest)
+        };
+        (0..self.lanes.len()).map(lane).collect()
+    }
+
+    /// TCP connections (opening, in use, idle or closing), and how many of them are idle.
+    pub fn connections_now(&self) -> (usize, usize) {
+        let idle = self.shared.lock().idle.len();
+        (self.slots - self.permits.available_permits(), idle)
+    }
+
+    /// Closes idle connections that are too old; called about once a second.
+    pub fn sweep(self: &Arc<Self>) {
+        let now = Instant::now();
+        let old = self.shared.lock().idle.take_old(now, &self.ages);
+        for (connection, reason) in old {
+            self.retire(connection, Retire::Quit(reason));
+        }
+        self.show_connections();
+    }
+
+    /// Closes all idle connections.
+    pub fn close_idle(self: &Arc<Self>) {
+        let all = self.shared.lock().idle.take_all();
+        for connection in all {
+            self.retire(connection, Retire::Quit(crate::metrics::Closed::Idle));
+        }
+    }
+
+    fn show_connections(&self) {
+        let (open, idle) = self.connections_now();
+        self.metrics().open.set(i64::try_from(open).unwrap_or(i64::MAX));
+        self.metrics().idle.set(i64::try_from(idle).unwrap_or(i64::MAX));
+    }
+
+    fn metrics(&self) -> &BackendMetrics {
+        self.metrics.backend(self.backend)
+    }
+
+    fn lane_metrics(&self, lane: usize) -> &LaneMetrics {
+        self.metrics.lane(self.backend, lane)
+    }
+
+    /// Puts a clean connection back and hands the slot to the next waiter, in one step.
+    fn put_back(&self, connection: Option<Box<Connection>>, lane: usize) {
+        let mut shared = self.shared.lock();
+        if let Some(connection) = connection {
+            shared.idle.push(connection);
+        }
+        shared.scheduler.release(lane);
+        self.lane_metrics(lane).in_use.dec();
+        self.grant(&mut shared.scheduler);
+    }
+}

@@ -1,0 +1,152 @@
+//! Opening connections: at a bounded pace, within the bound, and with the server's own words when
+//! it refuses.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+use super::{Pool, Retire};
+use crate::backend::{self, Connection, ConnectionKey, Credential, LINGER, LoginError};
+use crate::error::Error;
+use crate::metrics::Closed;
+use crate::state::Image;
+
+/// Openings that may be made at once after a pause, as time ahead of the pace.
+const BURST: Duration = Duration::from_millis(100);
+/// How long a connection that timed out while opening still counts: the server may be about to
+/// accept it.
+const TIMED_OUT_LINGER: Duration = Duration::from_secs(1);
+
+/// What a session needs of a connection.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// What has to be equal.
+    pub key: &'a Arc<ConnectionKey>,
+    /// How to log in anew.
+    pub credential: &'a Credential,
+    /// The session's image: a connection near to it is preferred.
+    pub image: &'a Image,
+}
+
+/// A bound on openings per second (a virtual schedule: each opening has its moment).
+#[derive(Debug)]
+pub(super) struct Pace {
+    interval: Duration,
+    next: Mutex<Option<Instant>>,
+}
+
+impl Pace {
+    pub(super) fn new(per_second: u32) -> Self {
+        Self { interval: Duration::from_secs(1) / per_second.max(1), next: Mutex::new(None) }
+    }
+
+    async fn wait(&self) {
+        let now = Instant::now();
+        let moment = {
+            let mut next = self.next.lock();
+            let earliest = now.checked_sub(BURST).unwrap_or(now);
+            let moment = next.unwrap_or(earliest).max(earliest);
+            *next = Some(moment + self.interval);
+            moment
+        };
+        if moment > now {
+            sleep_until(moment).await;
+        }
+    }
+}
+
+impl Pool {
+    /// Opens a connection in a task of its own, so that a client that gives up does not leave one
+    /// half open.
+    pub(super) async fn open(
+        self: &Arc<Self>,
+        request: Request<'_>,
+    ) -> Result<Box<Connection>, Error> {
+        let (tell, told) = oneshot::channel();
+        let pool = self.clone();
+        let (key, credential) = (request.key.clone(), request.credential.clone());
+        tokio::spawn(async move {
+            pool.metrics().opening.inc();
+            let opened = pool.open_now(key, &credential).await;
+            pool.metrics().opening.dec();
+            match &opened {
+                Ok(_) => pool.metrics().opened_total.inc(),
+                Err(_) => pool.metrics().open_errors_total.inc(),
+            }
+            // Nobody waits any more: it must not count as idle, since whoever waits for the
+            // permit would not see it.
+            if let Err(Ok(connection)) = tell.send(opened) {
+                pool.retire(connection, Retire::Quit(Closed::Evicted));
+            }
+        });
+        told.await.unwrap_or_else(|_| Err(self.unavailable("opening was interrupted")))
+    }
+
+    async fn open_now(
+        self: &Arc<Self>,
+        key: Arc<ConnectionKey>,
+        credential: &Credential,
+    ) -> Result<Box<Connection>, Error> {
+        let limit = self.ages.connect_timeout;
+        let Ok(permit) = timeout(limit, self.permit()).await else {
+            return Err(self.unavailable("old connections are not closed by the server"));
+        };
+        self.pace.wait().await;
+        let address = (self.address.host.as_str(), self.address.port);
+        let logged_in = timeout(limit, async {
+            let stream = TcpStream::connect(address).await?;
+            Box::pin(backend::open(stream, key, credential)).await
+        });
+        match logged_in.await {
+            Ok(Ok(mut connection)) => {
+                connection.hold(permit);
+                return Ok(Box::new(connection));
+            }
+            Ok(Err(error)) => {
+                sleep(LINGER).await;
+                drop(permit);
+                Err(self.refused(error))
+            }
+            Err(_) => {
+                tokio::spawn(async move {
+                    sleep(TIMED_OUT_LINGER).await;
+                    drop(permit);
+                });
+                Err(self.unavailable(&format!(
+                    "no login within {} ms (pool.connect_timeout)",
+                    limit.as_millis()
+                )))
+            }
+        }
+    }
+
+    /// The right to one more connection; an idle one has to go when there is none left.
+    async fn permit(self: &Arc<Self>) -> OwnedSemaphorePermit {
+        if let Ok(permit) = self.permits.clone().try_acquire_owned() {
+            return permit;
+        }
+        let oldest = self.shared.lock().idle.take_oldest();
+        if let Some(oldest) = oldest {
+            self.retire(oldest, Retire::Quit(Closed::Evicted));
+        }
+        match self.permits.clone().acquire_owned().await {
+            Ok(permit) => permit,
+            Err(_) => unreachable!("the semaphore of a pool is never closed"),
+        }
+    }
+
+    fn refused(&self, error: LoginError) -> Error {
+        match error {
+            LoginError::Refused(refusal) => refusal,
+            other => self.unavailable(&other.to_string()),
+        }
+    }
+
+    fn unavailable(&self, detail: &str) -> Error {
+        Error::BackendUnavailable { backend: self.name().to_owned(), detail: detail.to_owned() }
+    }
+}
