@@ -23,5 +23,6 @@
 //! `protocol::response`, `net::relay`, `client::statement`.
 
 pub mod config;
+pub mod metrics;
 pub mod route;
 pub mod sql;
