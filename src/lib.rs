@@ -22,9 +22,13 @@
 //! Reading order for a newcomer: [`sql::Verdict`], `route`, `lanes::scheduler`, `pool`,
 //! `protocol::response`, `net::relay`, `client::statement`.
 
+pub mod backend;
 pub mod config;
 pub mod error;
+pub mod lanes;
+pub mod metrics;
 pub mod net;
+pub mod pool;
 pub mod protocol;
 pub mod route;
 pub mod sql;

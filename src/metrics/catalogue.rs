@@ -1,0 +1,180 @@
+//! Every metric family once: name, kind, unit, labels and the sentence an operator reads.
+//!
+//! Registration takes its words from here, and the tests hold `docs/metrics.md` and
+//! `config/alerts.yml` against it, so a family cannot exist in one place only.
+//!
+//! Naming: `fairlane_` + what it is about + what is counted + unit; counters end in `_total`,
+//! units are base units (seconds, bytes). Every label has few values, all known at start, but
+//! for `code`, which is bounded where it is counted.
+
+/// What a family's numbers do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Only grows, from zero at start.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// Observations in buckets.
+    Histogram,
+}
+
+/// What a family's numbers measure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unit {
+    /// A number of things.
+    Count,
+    /// Seconds.
+    Seconds,
+    /// Bytes.
+    Bytes,
+    /// 0 or 1.
+    Truth,
+}
+
+/// One metric family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Family {
+    /// Full name as scraped (histograms add `_bucket`, `_sum` and `_count`).
+    pub name: &'static str,
+    /// What its numbers do.
+    pub kind: Kind,
+    /// What they measure.
+    pub unit: Unit,
+    /// Label names, in the order in which values are given.
+    pub labels: &'static [&'static str],
+    /// The HELP text.
+    pub help: &'static str,
+}
+
+/// Declares each family as a constant and lists all of them in [`FAMILIES`].
+macro_rules! families {
+    ($($id:ident = $name:literal, $kind:ident, $unit:ident, [$($label:literal),*], $help:literal;)*) => {
+        $(
+            #[doc = $help]
+            pub const $id: Family = Family {
+                name: $name,
+                kind: Kind::$kind,
+                unit: Unit::$unit,
+                labels: &[$($label),*],
+                help: $help,
+            };
+        )*
+
+        /// All families, in the order of the documentation.
+        pub const FAMILIES: &[Family] = &[$($id),*];
+    };
+}
+
+families! {
+    BUILD_INFO = "fairlane_build_info", Gauge, Truth, ["version"],
+        "Always 1; the label tells the version that runs.";
+    START_TIME = "fairlane_start_time_seconds", Gauge, Seconds, [],
+        "When the process started, as seconds since 1970.";
+
+    LANE_IN_USE = "fairlane_lane_slots_in_use", Gauge, Count, ["backend", "lane"],
+        "Slots of the backend's pool that work of this lane holds now.";
+    LANE_LIMIT = "fairlane_lane_slots_limit", Gauge, Count, ["backend", "lane"],
+        "Most slots of the backend's pool this lane may hold now.";
+    LANE_RESERVED = "fairlane_lane_slots_reserved", Gauge, Count, ["backend", "lane"],
+        "Slots of the backend's pool that only this lane may use.";
+    LANE_WAITING = "fairlane_lane_waiters", Gauge, Count, ["backend", "lane"],
+        "Sessions of this lane that wait for a slot now.";
+    LANE_ADMITTED = "fairlane_lane_admitted_total", Counter, Count, ["backend", "lane"],
+        "Times work of this lane was given a slot, at once or after a wait.";
+    LANE_REJECTED = "fairlane_lane_rejected_total", Counter, Count, ["backend", "lane", "reason"],
+        "Times work was refused a slot: reason full (the queue was full) or timeout (it waited for queue_timeout).";
+    LANE_ABANDONED = "fairlane_lane_abandoned_total", Counter, Count, ["backend", "lane"],
+        "Times a waiter left the queue by itself: its client hung up or was killed.";
+    LANE_WAIT = "fairlane_lane_wait_seconds", Histogram, Seconds, ["backend", "lane"],
+        "Time from asking for a slot to having it; includes those that did not have to wait.";
+    LANE_SERVICE = "fairlane_lane_service_seconds", Histogram, Seconds, ["backend", "lane"],
+        "Time a slot was held: one statement, or a whole transaction or pinned stretch.";
+
+    BACKEND_OPEN = "fairlane_backend_connections_open", Gauge, Count, ["backend"],
+        "Connections to the backend that are logged in, busy or idle.";
+    BACKEND_IDLE = "fairlane_backend_connections_idle", Gauge, Count, ["backend"],
+        "Open connections that nobody uses now.";
+    BACKEND_OPENING = "fairlane_backend_connections_opening", Gauge, Count, ["backend"],
+        "Connections being opened now.";
+    BACKEND_LIMIT = "fairlane_backend_connections_limit", Gauge, Count, ["backend"],
+        "Most pooled connections there may be to the backend: its slots.";
+    BACKEND_OPENED = "fairlane_backend_connections_opened_total", Counter, Count, ["backend"],
+        "Connections opened and logged in.";
+    BACKEND_OPEN_ERRORS = "fairlane_backend_open_errors_total", Counter, Count, ["backend"],
+        "Attempts to open a connection that failed, at connecting or at login.";
+    BACKEND_CLOSED = "fairlane_backend_connections_closed_total", Counter, Count, ["backend", "reason"],
+        "Connections closed: idle (idle_timeout), age (max_age), evicted (its place was needed), broken (the server or network ended it), reset_failed (could not be made clean), killed (on purpose, to end what ran on it).";
+    BACKEND_UP = "fairlane_backend_up", Gauge, Truth, ["backend"],
+        "1 while the last probe of the backend succeeded.";
+    BACKEND_IN_ROTATION = "fairlane_backend_in_rotation", Gauge, Truth, ["backend"],
+        "1 while statements may be routed to the backend.";
+    BACKEND_LAG = "fairlane_backend_replication_lag_seconds", Gauge, Seconds, ["backend"],
+        "Replication delay as the replica itself says; NaN when unknown and on the primary.";
+    BACKEND_WATERMARK = "fairlane_backend_watermark_sequence", Gauge, Count, ["backend"],
+        "Sequence number of the last transaction the backend is known to have applied, summed over replication domains.";
+    BACKEND_RECEIVED = "fairlane_backend_received_bytes_total", Counter, Bytes, ["backend"],
+        "Bytes read from the backend's pooled connections.";
+    BACKEND_SENT = "fairlane_backend_sent_bytes_total", Counter, Bytes, ["backend"],
+        "Bytes written to the backend's pooled connections.";
+    BACKEND_RETRIES = "fairlane_backend_retries_total", Counter, Count, ["backend"],
+        "Statements sent again on another connection because the first turned out to be dead before it could run them.";
+
+    SESSIONS = "fairlane_sessions_open", Gauge, Count, [],
+        "Client sessions that are logged in now.";
+    SESSIONS_TOTAL = "fairlane_sessions_total", Counter, Count, [],
+        "Client sessions that logged in.";
+    LOGINS_FAILED = "fairlane_logins_failed_total", Counter, Count, ["reason"],
+        "Logins that failed: denied (user or password), schema (unknown or forbidden schema), timeout (login_timeout), protocol (not a MySQL client, or it hung up), backend (the primary could not be asked).";
+    CLIENTS_REFUSED = "fairlane_clients_refused_total", Counter, Count, [],
+        "Clients refused at once with error 1040 because max_clients were connected.";
+    CLIENT_RECEIVED = "fairlane_client_received_bytes_total", Counter, Bytes, [],
+        "Bytes read from clients.";
+    CLIENT_SENT = "fairlane_client_sent_bytes_total", Counter, Bytes, [],
+        "Bytes written to clients.";
+    PINNED = "fairlane_sessions_pinned", Gauge, Count, ["reason"],
+        "Sessions that must keep their backend connection now, by what pins them; a session with two pins counts in both.";
+    PINS = "fairlane_pins_total", Counter, Count, ["reason"],
+        "Times a session got a pin.";
+
+    COMMANDS = "fairlane_commands_total", Counter, Count, ["command"],
+        "Protocol commands received from clients.";
+    ROUTED = "fairlane_statements_routed_total", Counter, Count, ["target", "reason"],
+        "Statements by where they were answered and why: primary, replica, session (the connection the session held already) or local (by Fairlane itself).";
+    ERRORS_SENT = "fairlane_errors_sent_total", Counter, Count, ["origin", "code"],
+        "Errors sent to clients by MySQL error code: origin server (relayed unchanged) or fairlane (its own). Codes after the first 256 count as other.";
+    REPLICA_RETRIES = "fairlane_replica_retries_total", Counter, Count, [],
+        "Reads that failed on a replica and were answered by the primary instead.";
+    FRESHNESS_WAITS = "fairlane_freshness_waits_total", Counter, Count, ["outcome"],
+        "Reads that found no replica with all of their session's writes: fresh (a replica caught up within freshness_wait) or primary (answered by the primary instead).";
+    FRESHNESS_WAIT = "fairlane_freshness_wait_seconds", Histogram, Seconds, [],
+        "Time such reads waited for a replica to catch up.";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_follow_the_rules() {
+        for family in FAMILIES {
+            let name = family.name;
+            assert!(name.starts_with("fairlane_"), "{name}");
+            assert_eq!(name.ends_with("_total"), family.kind == Kind::Counter, "{name}");
+            let stem = name.trim_end_matches("_total");
+            assert_eq!(stem.ends_with("_seconds"), family.unit == Unit::Seconds, "{name}");
+            assert_eq!(stem.ends_with("_bytes"), family.unit == Unit::Bytes, "{name}");
+            assert!(family.help.ends_with('.'), "the help of {name} is a sentence");
+        }
+    }
+
+    #[test]
+    fn names_are_unique_even_without_their_suffix() {
+        // OpenMetrics names a counter family without `_total`.
+        let mut stems: Vec<_> =
+            FAMILIES.iter().map(|f| f.name.trim_end_matches("_total")).collect();
+        stems.sort_unstable();
+        let all = stems.len();
+        stems.dedup();
+        assert_eq!(stems.len(), all);
+    }
+}

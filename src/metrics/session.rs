@@ -1,0 +1,115 @@
+//! Numbers of clients, their sessions and their statements.
+
+use prometheus::{Histogram, IntCounter, IntGauge};
+
+use super::catalogue as families;
+use super::register::Registrar;
+
+/// Where a statement was answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    /// On the primary.
+    Primary,
+    /// On a replica.
+    Replica,
+    /// On the connection the session held already (transaction or pin).
+    Session,
+    /// By Fairlane itself.
+    Local,
+}
+
+impl Target {
+    /// All targets, by their number.
+    pub const ALL: [Self; 4] = [Self::Primary, Self::Replica, Self::Session, Self::Local];
+
+    /// The label value.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Primary => "primary",
+            Self::Replica => "replica",
+            Self::Session => "session",
+            Self::Local => "local",
+        }
+    }
+}
+
+/// Why a login failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LoginFailure {
+    /// Unknown user, wrong password, or host not allowed.
+    Denied,
+    /// Unknown or forbidden schema.
+    Schema,
+    /// Not finished within `login_timeout`.
+    Timeout,
+    /// Not a MySQL client, or it hung up.
+    Protocol,
+    /// The primary could not be asked.
+    Backend,
+}
+
+impl LoginFailure {
+    /// All reasons, by their number.
+    pub const ALL: [Self; 5] =
+        [Self::Denied, Self::Schema, Self::Timeout, Self::Protocol, Self::Backend];
+
+    /// The label value.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Denied => "denied",
+            Self::Schema => "schema",
+            Self::Timeout => "timeout",
+            Self::Protocol => "protocol",
+            Self::Backend => "backend",
+        }
+    }
+}
+
+/// Handles that belong to no backend and no lane.
+#[derive(Debug, Clone)]
+pub struct SessionMetrics {
+    /// Sessions logged in now.
+    pub open: IntGauge,
+    /// Sessions that logged in.
+    pub opened_total: IntCounter,
+    /// Clients refused because of `max_clients`.
+    pub refused_total: IntCounter,
+    /// Bytes read from clients.
+    pub bytes_received: IntCounter,
+    /// Bytes written to clients.
+    pub bytes_sent: IntCounter,
+    /// Reads that failed on a replica and went to the primary.
+    pub replica_retries: IntCounter,
+    /// Reads for which a replica caught up in time.
+    pub freshness_fresh: IntCounter,
+    /// Reads that went to the primary because no replica was fresh.
+    pub freshness_primary: IntCounter,
+    /// How long such reads waited.
+    pub freshness_wait_seconds: Histogram,
+    logins_failed: [IntCounter; LoginFailure::ALL.len()],
+}
+
+impl SessionMetrics {
+    /// Failed logins for one reason.
+    pub fn logins_failed_total(&self, reason: LoginFailure) -> &IntCounter {
+        &self.logins_failed[reason as usize]
+    }
+
+    pub(super) fn register(to: &Registrar<'_>) -> Result<Self, prometheus::Error> {
+        let logins_failed = to.counters(&families::LOGINS_FAILED)?;
+        let freshness = to.counters(&families::FRESHNESS_WAITS)?;
+        Ok(Self {
+            open: to.gauge(&families::SESSIONS)?,
+            opened_total: to.counter(&families::SESSIONS_TOTAL)?,
+            refused_total: to.counter(&families::CLIENTS_REFUSED)?,
+            bytes_received: to.counter(&families::CLIENT_RECEIVED)?,
+            bytes_sent: to.counter(&families::CLIENT_SENT)?,
+            replica_retries: to.counter(&families::REPLICA_RETRIES)?,
+            freshness_fresh: freshness.with_label_values(&["fresh"]),
+            freshness_primary: freshness.with_label_values(&["primary"]),
+            freshness_wait_seconds: to.histogram(&families::FRESHNESS_WAIT)?,
+            logins_failed: LoginFailure::ALL
+                .map(|reason| logins_failed.with_label_values(&[reason.label()])),
+        })
+    }
+}
