@@ -22,6 +22,7 @@
 //! Reading order for a newcomer: [`sql::Verdict`], `route`, `lanes::scheduler`, `pool`,
 //! `protocol::response`, `net::relay`, `client::statement`.
 
+pub mod admin;
 pub mod config;
 pub mod metrics;
 pub mod route;
