@@ -22,7 +22,9 @@
 //! Reading order for a newcomer: [`sql::Verdict`], `route`, `lanes::scheduler`, `pool`,
 //! `protocol::response`, `net::relay`, `client::statement`.
 
+pub mod admin;
 pub mod backend;
+pub mod client;
 pub mod config;
 pub mod error;
 pub mod lanes;
@@ -33,3 +35,4 @@ pub mod protocol;
 pub mod route;
 pub mod sql;
 pub mod state;
+pub mod topology;
