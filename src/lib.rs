@@ -33,6 +33,7 @@ pub mod net;
 pub mod pool;
 pub mod protocol;
 pub mod route;
+pub mod server;
 pub mod sql;
 pub mod state;
 pub mod topology;

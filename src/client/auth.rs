@@ -30,7 +30,9 @@ pub(super) struct Claim<'a> {
 /// they may have changed since they were loaded.
 pub(super) async fn verify(context: &Context, claim: &Claim<'_>) -> Result<Identity, Error> {
     match check(context, claim) {
-        Err(Error::AccessDenied { .. } | Error::AccountLocked | Error::UnsupportedPlugin { .. }) => {
+        Err(
+            Error::AccessDenied { .. } | Error::AccountLocked | Error::UnsupportedPlugin { .. },
+        ) => {
             context.topology.refresh_accounts().await;
             check(context, claim)
         }
@@ -77,9 +79,7 @@ fn check(context: &Context, claim: &Claim<'_>) -> Result<Identity, Error> {
 fn prove(stored: Option<[u8; 20]>, claim: &Claim<'_>) -> Option<Credential> {
     match stored {
         None => claim.reply.is_empty().then_some(Credential::Empty),
-        Some(stored) => {
-            Proof::from_reply(claim.reply, claim.nonce, &stored).map(Credential::Proof)
-        }
+        Some(stored) => Proof::from_reply(claim.reply, claim.nonce, &stored).map(Credential::Proof),
     }
 }
 

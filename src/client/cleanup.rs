@@ -18,7 +18,7 @@ use crate::protocol::status::Status;
 use crate::protocol::{auth, packet};
 use crate::route::Token;
 use crate::sql::{Class, Verdict};
-use crate::state::{Image, Pins};
+use crate::state::Pins;
 
 /// How long a reset of a connection may take before it is given up.
 const RESET_WAIT: Duration = Duration::from_secs(10);
@@ -102,8 +102,7 @@ impl Session {
 
     async fn begin_read_only(&mut self, checkout: &mut Checkout) -> Result<(), Failure> {
         let connection = checkout.connection();
-        let diff =
-            crate::state::diff::diff(&connection.image, &self.image, &connection.base, None);
+        let diff = crate::state::diff::diff(&connection.image, &self.image, &connection.base, None);
         if let Some(schema) = &diff.schema {
             connection.command(crate::protocol::Command::InitDb, schema.as_bytes()).await?;
         }

@@ -22,7 +22,7 @@ pub(super) enum Outcome {
     /// The response was passed on.
     Done(Summary),
     /// A replica answered nothing but an error, which was not passed on.
-    ReplicaRefused(Summary),
+    ReplicaRefused,
     /// The server is gone. `untouched`: the client has got nothing yet.
     Lost {
         /// Nothing was passed on.
@@ -232,7 +232,7 @@ impl Session {
                         self.wire.push_raw(&answer);
                         return Outcome::Done(response.into_summary());
                     }
-                    return Outcome::ReplicaRefused(response.into_summary());
+                    return Outcome::ReplicaRefused;
                 }
                 Ok(End::Infile) => {
                     if self.wire.flush().await.is_err() {

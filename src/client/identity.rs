@@ -71,7 +71,6 @@ impl Verified {
     }
 }
 
-
 /// The character set of a collation id, as far as the lexer needs to know: those in which a byte
 /// of a character may look like a backslash or a quote.
 /// Source: `information_schema.collations` of MariaDB 10.11 and MySQL 9.

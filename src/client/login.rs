@@ -42,8 +42,7 @@ pub(super) async fn greet(
 ) -> Option<Session> {
     let _ = stream.set_nodelay(true);
     let mut visitor = Visitor { wire: Wire::new(stream), sequence: 0 };
-    let login_failed =
-        |reason| context.metrics.sessions.logins_failed_total(reason).inc();
+    let login_failed = |reason| context.metrics.sessions.logins_failed_total(reason).inc();
     if context.registry.len() >= context.settings.max_clients {
         context.metrics.sessions.refused_total.inc();
         visitor.refuse(&context, &Error::TooManyClients).await;

@@ -32,10 +32,8 @@ impl Session {
             hint: of_text.hint.clone(),
             ..of_text
         };
-        let key = Arc::new(StatementKey {
-            sql: sql.into(),
-            circumstances: circumstances(&self.image),
-        });
+        let key =
+            Arc::new(StatementKey { sql: sql.into(), circumstances: circumstances(&self.image) });
         let id = self.statements.next_id();
         let image = self.image.clone();
         self.just_prepared = None;

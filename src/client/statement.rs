@@ -92,7 +92,12 @@ impl Session {
         if wanted.is_empty() {
             return None;
         }
-        crate::sql::substitute(sql, self.mode, &self.diagnostics.substitution(self.entry.id), wanted)
+        crate::sql::substitute(
+            sql,
+            self.mode,
+            &self.diagnostics.substitution(self.entry.id),
+            wanted,
+        )
     }
 
     /// Runs a command on the connection the session holds, or on one it gets for it.
@@ -122,9 +127,9 @@ impl Session {
             self.count_route(decision);
             match self.execute(&mut checkout, &work, decision.is_none(), may_retry).await {
                 Outcome::Done(summary) => return self.conclude(checkout, &work, summary).await,
-                Outcome::ReplicaRefused(summary) => {
+                Outcome::ReplicaRefused => {
                     self.count_retry(&checkout);
-                    self.refused_by_replica(checkout, summary);
+                    checkout.check_in();
                     may_use_replica = false;
                 }
                 Outcome::Lost { untouched } => {
@@ -178,9 +183,9 @@ impl Session {
             };
         }
         let routing = &self.context.settings.routing;
-        let policy =
-            if routing.replica_reads { routing.consistency } else { Consistency::Strong };
-        let isolation = self.image.get("tx_isolation").or_else(|| self.image.get("transaction_isolation"));
+        let policy = if routing.replica_reads { routing.consistency } else { Consistency::Strong };
+        let isolation =
+            self.image.get("tx_isolation").or_else(|| self.image.get("transaction_isolation"));
         let session = SessionView {
             autocommit: self.autocommit,
             serializable: isolation.is_some_and(|level| level.eq_ignore_ascii_case("serializable")),
@@ -223,7 +228,9 @@ impl Session {
     /// The lane of a statement.
     fn lane(&mut self, work: &Work<'_>) -> usize {
         let hint = work.verdict.hint.lane.as_deref();
-        if hint.is_none() && let Some(kept) = self.kept_lane {
+        if hint.is_none()
+            && let Some(kept) = self.kept_lane
+        {
             return kept;
         }
         let mode = self.mode;
@@ -297,11 +304,9 @@ fn may_stay_on_replica(verdict: &Verdict) -> bool {
     let harmless = Effects::SAVEPOINT | Effects::COLLATION | Effects::RELEASE;
     harmless.contains(verdict.effects)
         && match verdict.class {
-            Class::Read
-            | Class::Commit
-            | Class::Rollback
-            | Class::Session
-            | Class::Diagnostics => true,
+            Class::Read | Class::Commit | Class::Rollback | Class::Session | Class::Diagnostics => {
+                true
+            }
             Class::Write => verdict.effects.contains(Effects::SAVEPOINT),
             Class::Begin { .. } | Class::Kill { .. } => false,
         }

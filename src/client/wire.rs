@@ -98,11 +98,7 @@ impl Wire {
 
     /// The client's end of a relay.
     pub(super) fn client_side(&mut self) -> ClientSide<'_, TcpStream> {
-        ClientSide {
-            stream: &mut self.stream,
-            inbox: &mut self.inbox,
-            outbox: &mut self.outbox,
-        }
+        ClientSide { stream: &mut self.stream, inbox: &mut self.inbox, outbox: &mut self.outbox }
     }
 
     /// The client's socket and what it sent ahead, for LOCAL INFILE.
