@@ -24,6 +24,7 @@
 
 pub mod admin;
 pub mod backend;
+pub mod cli;
 pub mod client;
 pub mod config;
 pub mod error;
@@ -33,7 +34,9 @@ pub mod net;
 pub mod pool;
 pub mod protocol;
 pub mod route;
+pub mod sandbox;
 pub mod server;
 pub mod sql;
 pub mod state;
 pub mod topology;
+pub mod units;
