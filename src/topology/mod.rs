@@ -61,7 +61,7 @@ pub trait Observer: Send + Sync + std::fmt::Debug {
 pub struct Topology {
     started: Instant,
     view: ArcSwap<View>,
-    master_copy: Mutex<View>,
+    current: Mutex<View>,
     view_changed: watch::Sender<()>,
     facts: ArcSwapOption<ServerFacts>,
     facts_known: watch::Sender<bool>,
@@ -92,7 +92,7 @@ impl Topology {
         let topology = Arc::new(Self {
             started: Instant::now(),
             view: ArcSwap::from_pointee(view.clone()),
-            master_copy: Mutex::new(view),
+            current: Mutex::new(view),
             view_changed: watch::Sender::new(()),
             facts: ArcSwapOption::empty(),
             facts_known: watch::Sender::new(false),
@@ -209,7 +209,7 @@ impl Topology {
     }
 
     fn publish(&self, change: impl FnOnce(&mut View)) {
-        let mut view = self.master_copy.lock();
+        let mut view = self.current.lock();
         change(&mut view);
         self.view.store(Arc::new(view.clone()));
         self.view_changed.send_replace(());

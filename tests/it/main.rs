@@ -1,0 +1,15 @@
+//! Fairlane before real servers: one module per behaviour.
+
+mod support;
+
+mod auth;
+mod cli;
+mod commands;
+mod failures;
+mod lanes;
+mod large;
+mod pool_bound;
+mod prepared;
+mod routing;
+mod state;
+mod transactions;
