@@ -41,8 +41,15 @@ fn the_shipped_files_are_fine() {
 fn an_address_in_use_is_said_in_words() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    let (ok, text) =
-        fairlane(&["serve", "--primary", "mysql://a:b@127.0.0.1:1", "--listen", &address, "--admin", "off"]);
+    let (ok, text) = fairlane(&[
+        "serve",
+        "--primary",
+        "mysql://a:b@127.0.0.1:1",
+        "--listen",
+        &address,
+        "--admin",
+        "off",
+    ]);
     assert!(!ok && text.contains(&address) && text.contains("listen"), "{text}");
 }
 
@@ -50,7 +57,9 @@ fn an_address_in_use_is_said_in_words() {
 fn explain_tells_class_target_lane_and_reason() {
     let (ok, text) = fairlane(&["explain", "SELECT * FROM t WHERE a = 1 FOR UPDATE"]);
     assert!(ok);
-    for fragment in ["locking_clause", "the primary", "interactive", "SELECT * FROM t WHERE a = ? FOR UPDATE"] {
+    for fragment in
+        ["locking_clause", "the primary", "interactive", "SELECT * FROM t WHERE a = ? FOR UPDATE"]
+    {
         assert!(text.contains(fragment), "{text}");
     }
 }

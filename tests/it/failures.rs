@@ -4,13 +4,15 @@ use fairlane::protocol::Command;
 use fairlane::sandbox::Options;
 
 use crate::support::servers::{What, keep, order};
-use crate::support::{Proxy, eventually, pause, servers};
+use crate::support::{Proxy, Raw, eventually, pause, servers};
 
 #[test]
 fn clients_that_vanish_at_any_moment_leave_the_pool_whole() {
     let proxy = Proxy::with(servers(), 3, "");
     let mut setup = proxy.app();
-    setup.run("CREATE TABLE vanish (id INT AUTO_INCREMENT PRIMARY KEY, data LONGTEXT) ENGINE=InnoDB");
+    setup.run(
+        "CREATE TABLE vanish (id INT AUTO_INCREMENT PRIMARY KEY, data LONGTEXT) ENGINE=InnoDB",
+    );
     setup.run(&format!("INSERT INTO vanish (data) VALUES ('{}')", "x".repeat(3_000_000)));
     drop(setup);
     servers().wait_replicated();
@@ -44,13 +46,18 @@ fn clients_that_vanish_at_any_moment_leave_the_pool_whole() {
 #[test]
 fn killed_idle_connections_are_never_handed_to_a_statement() {
     let proxy = Proxy::with(servers(), 6, "");
-    let mut client = proxy.app();
+    servers().root().run("CREATE OR REPLACE USER kill_me@localhost IDENTIFIED BY 'x'");
+    servers().root().run("GRANT ALL ON shop.* TO kill_me@localhost");
+    servers().wait_replicated();
+    let mut client = Raw::connect(proxy.port, "kill_me", "x", Some("shop")).unwrap();
     client.run("CREATE TABLE killed_a (id INT)");
     for round in 0..20 {
         client.run("INSERT INTO killed_a VALUES (1)");
         client.run("SELECT 1");
-        let kill = |mut root: crate::support::Raw| {
-            for row in root.rows("SELECT id FROM information_schema.processlist WHERE user = 'app'") {
+        let kill = |mut root: Raw| {
+            for row in
+                root.rows("SELECT id FROM information_schema.processlist WHERE user = 'kill_me'")
+            {
                 let _ = root.query(&format!("KILL {}", row[0].as_deref().unwrap()));
             }
         };
@@ -60,7 +67,9 @@ fn killed_idle_connections_are_never_handed_to_a_statement() {
             pause(20);
         } else {
             eventually("the server has ended them", || {
-                servers().root().text("SELECT COUNT(*) FROM information_schema.processlist WHERE user = 'app'") == "0"
+                servers().root().text(
+                    "SELECT COUNT(*) FROM information_schema.processlist WHERE user = 'kill_me'",
+                ) == "0"
             });
             pause(5);
         }
@@ -135,7 +144,7 @@ fn sigterm_lets_transactions_end() {
     busy.run("INSERT INTO sigterm_a VALUES (1)");
     let pid = proxy.pid().to_string();
     assert!(std::process::Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
-    assert!(idle.query("SELECT 1").is_err(), "an idle session ends");
+    eventually("an idle session ends", || idle.query("SELECT 1").is_err());
     pause(200);
     assert_eq!(proxy.exit_code(), None);
     busy.run("INSERT INTO sigterm_a VALUES (2)");

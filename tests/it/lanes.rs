@@ -12,7 +12,8 @@ const LANES: &str = "[[lane]]\nname = \"interactive\"\nreserved = 1\nqueue_timeo
     [routing]\nreplica_reads = false\n";
 
 fn with_program(proxy: &Proxy, program: &str) -> Raw {
-    let login = Login { schema: Some("shop"), program, ..Login::new(proxy.port, "app", "app-secret") };
+    let login =
+        Login { schema: Some("shop"), program, ..Login::new(proxy.port, "app", "app-secret") };
     Raw::login(&login).unwrap()
 }
 
@@ -27,8 +28,12 @@ fn interactive_work_overtakes_batch_and_batch_is_capped() {
             thread::spawn(move || client.run("SELECT SLEEP(2)").summary.rows)
         })
         .collect();
-    let in_use = |lane: &str| proxy.metric(&format!("fairlane_lane_slots_in_use{{backend=\"primary\",lane=\"{lane}\"}}"));
-    let waiting = |lane: &str| proxy.metric(&format!("fairlane_lane_waiting{{backend=\"primary\",lane=\"{lane}\"}}"));
+    let in_use = |lane: &str| {
+        proxy.metric(&format!("fairlane_lane_slots_in_use{{backend=\"primary\",lane=\"{lane}\"}}"))
+    };
+    let waiting = |lane: &str| {
+        proxy.metric(&format!("fairlane_lane_waiters{{backend=\"primary\",lane=\"{lane}\"}}"))
+    };
     eventually("batch holds its two slots", || in_use("batch") == 2.0);
     let order = Arc::new(Mutex::new(Vec::new()));
     let mut waiters = Vec::new();
@@ -51,17 +56,35 @@ fn interactive_work_overtakes_batch_and_batch_is_capped() {
     assert_eq!(waited, [Err(1040), Err(1040)], "batch waits one second and is then refused");
     batch.into_iter().for_each(|batch| assert_eq!(batch.join().unwrap(), 1));
     assert_eq!(order.lock().unwrap().iter().filter(|who| **who == "click").count(), 20);
-    assert_eq!(proxy.sum("fairlane_lane_rejected_total{backend=\"primary\",lane=\"batch\",reason=\"timeout\"}"), 2.0);
+    assert_eq!(
+        proxy.sum(
+            "fairlane_lane_rejected_total{backend=\"primary\",lane=\"batch\",reason=\"timeout\"}"
+        ),
+        2.0
+    );
 }
 
 #[test]
 fn a_full_queue_refuses_at_once_with_the_names_of_lane_and_limit() {
-    let proxy = Proxy::with(servers(), 3, &format!("{}[[rule]]\nlane = \"batch\"\nuser = \"app\"\n", LANES.replace("max = 2", "max = 1").replace("queue = 3", "queue = 1")));
+    let proxy = Proxy::with(
+        servers(),
+        3,
+        &format!(
+            "{}[[rule]]\nlane = \"batch\"\nuser = \"app\"\n",
+            LANES
+                .replace("max = 2", "max = 1")
+                .replace("queue = 3", "queue = 1")
+                .replace("\"1s\"", "\"20s\"")
+        ),
+    );
     let mut clients: Vec<Raw> = (0..3).map(|_| proxy.app()).collect();
     let last = clients.pop().unwrap();
-    let running: Vec<_> = clients.into_iter().map(|mut client| thread::spawn(move || client.query("SELECT SLEEP(0.7)").is_ok())).collect();
+    let running: Vec<_> = clients
+        .into_iter()
+        .map(|mut client| thread::spawn(move || client.query("SELECT SLEEP(3)").is_ok()))
+        .collect();
     eventually("one runs and one waits", || {
-        proxy.metric("fairlane_lane_waiting{backend=\"primary\",lane=\"batch\"}") == 1.0
+        proxy.metric("fairlane_lane_waiters{backend=\"primary\",lane=\"batch\"}") == 1.0
     });
     let mut last = last;
     let refused = format!("{:?}", last.query("SELECT 1").unwrap_err());
@@ -84,7 +107,8 @@ fn lanes_are_chosen_by_hint_user_network_program_schema_and_statement() {
         [[rule]]\nlane = \"batch\"\ndigest = \"insert into lane_items*\"\nscope = \"session\"\n\
         [routing]\nreplica_reads = false\n";
     let proxy = Proxy::with(servers(), 6, rules);
-    let admitted = || proxy.metric("fairlane_lane_admitted_total{backend=\"primary\",lane=\"batch\"}");
+    let admitted =
+        || proxy.metric("fairlane_lane_admitted_total{backend=\"primary\",lane=\"batch\"}");
     let mut before = admitted();
     let mut is_batch = |what: &str, expected: bool| {
         let now = admitted();
@@ -133,5 +157,5 @@ fn many_waiters_all_get_their_turn() {
     clients.into_iter().for_each(|client| client.join().unwrap());
     assert_eq!(done.load(Ordering::Relaxed), 1200);
     assert_eq!(proxy.sum("fairlane_lane_slots_in_use{"), 0.0);
-    assert_eq!(proxy.sum("fairlane_lane_waiting{"), 0.0);
+    assert_eq!(proxy.sum("fairlane_lane_waiters{"), 0.0);
 }

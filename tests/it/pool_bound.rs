@@ -53,5 +53,7 @@ fn five_thousand_clients_at_once_over_fifteen_connections() {
     let own = 1;
     assert!(primary <= 15 + replication, "{primary} connections on the primary");
     assert!(replica <= 15 + own, "{replica} connections on the replica");
-    println!("Max_used_connections: primary {primary} (with {replication} of the replica), replica {replica}");
+    println!(
+        "Max_used_connections: primary {primary} (with {replication} of the replica), replica {replica}"
+    );
 }

@@ -9,7 +9,9 @@ fn reads_go_to_the_replica_and_writes_never() {
     client.run("CREATE TABLE routing_a (id INT AUTO_INCREMENT PRIMARY KEY, note VARCHAR(50))");
     for number in 0..20 {
         client.run(&format!("INSERT INTO routing_a (note) VALUES ('marker_write_{number}')"));
-        client.run(&format!("UPDATE routing_a SET note = CONCAT(note, '_marker_update') WHERE id = {number}"));
+        client.run(&format!(
+            "UPDATE routing_a SET note = CONCAT(note, '_marker_update') WHERE id = {number}"
+        ));
         client.run(&format!("SELECT note FROM routing_a WHERE id = {number} /* not a marker */"));
     }
     client.run("SELECT 1 FROM routing_a FOR UPDATE");
@@ -23,11 +25,19 @@ fn reads_go_to_the_replica_and_writes_never() {
     }
     let seen = servers.replica_saw();
     let queries: Vec<&str> = seen.lines().filter(|line| line.contains("Query")).collect();
-    for marker in ["INSERT INTO routing_a", "marker_update", "marker_delete", "marker_lock", "FOR UPDATE"] {
-        assert!(!queries.iter().any(|line| line.contains(marker)), "the replica was asked {marker}");
+    for marker in
+        ["INSERT INTO routing_a", "marker_update", "marker_delete", "marker_lock", "FOR UPDATE"]
+    {
+        assert!(
+            !queries.iter().any(|line| line.contains(marker)),
+            "the replica was asked {marker}"
+        );
     }
     assert!(queries.iter().any(|line| line.contains("marker_read")), "reads are on the replica");
-    assert!(proxy.sum("fairlane_statements_routed_total{reason=\"plain_read\",target=\"replica\"}") > 0.0);
+    assert!(
+        proxy.sum("fairlane_statements_routed_total{reason=\"plain_read\",target=\"replica\"}")
+            > 0.0
+    );
 }
 
 #[test]
@@ -81,7 +91,10 @@ fn hints_choose_the_server() {
     let (_, proxy) = (servers(), Proxy::start(servers()));
     let mut client = proxy.app();
     client.run("SELECT 1 /* fairlane: route=primary */");
-    assert!(proxy.sum("fairlane_statements_routed_total{reason=\"route_hint\",target=\"primary\"}") >= 1.0);
+    assert!(
+        proxy.sum("fairlane_statements_routed_total{reason=\"route_hint\",target=\"primary\"}")
+            >= 1.0
+    );
     client.run("CREATE TABLE hinted (a INT)");
     client.run("/* fairlane: route=replica */ INSERT INTO hinted VALUES (1)");
     assert_eq!(client.text("/* fairlane: route=primary */ SELECT COUNT(*) FROM hinted"), "1");

@@ -3,15 +3,16 @@
 use fairlane::protocol::{Capabilities, Command};
 
 use crate::support::raw::Login;
-use crate::support::{Proxy, Raw, servers};
+use crate::support::{ONE_LANE, Proxy, Raw, servers};
 
 /// One slot for everybody: every session is on the connection of the one before.
 fn crowded() -> Proxy {
-    Proxy::with(servers(), 2, "[routing]\nreplica_reads = false")
+    Proxy::with(servers(), 2, ONE_LANE)
 }
 
 fn app(proxy: &Proxy, collation: u8) -> Raw {
-    let login = Login { schema: Some("shop"), collation, ..Login::new(proxy.port, "app", "app-secret") };
+    let login =
+        Login { schema: Some("shop"), collation, ..Login::new(proxy.port, "app", "app-secret") };
     Raw::login(&login).unwrap()
 }
 
@@ -54,9 +55,11 @@ fn character_sets_follow_their_session() {
                 IFNULL(@@character_set_results, 'NULL'), @@collation_connection)";
     let (mut one, mut other) = (app(&proxy, 45), app(&proxy, 8));
     let mut direct_one =
-        Raw::login(&Login { collation: 45, ..Login::new(servers().primary, "app", "app-secret") }).unwrap();
+        Raw::login(&Login { collation: 45, ..Login::new(servers().primary, "app", "app-secret") })
+            .unwrap();
     let mut direct_other =
-        Raw::login(&Login { collation: 8, ..Login::new(servers().primary, "app", "app-secret") }).unwrap();
+        Raw::login(&Login { collation: 8, ..Login::new(servers().primary, "app", "app-secret") })
+            .unwrap();
     for statement in [
         "DO 0",
         "SET NAMES utf8mb4 COLLATE utf8mb4_unicode_ci",
@@ -88,7 +91,7 @@ fn the_schema_follows_its_session() {
     assert_eq!(nowhere.text("SELECT DATABASE()"), "NULL");
     other.command(Command::InitDb, b"test_second").unwrap();
     assert_eq!(other.text("SELECT DATABASE()"), "test_second");
-    assert_eq!(other.query("USE nowhere").unwrap_err().code(), 1049);
+    assert_eq!(other.query("USE nowhere").unwrap_err().code(), 1044);
     assert_eq!(other.text("SELECT DATABASE()"), "test_second");
     assert_eq!(one.text("SELECT DATABASE()"), "test_second");
     assert_eq!(nowhere.text("SELECT DATABASE()"), "NULL");
@@ -127,6 +130,8 @@ fn diagnostics_are_those_of_the_sessions_own_last_statement() {
     assert_eq!(other.rows("SHOW WARNINGS")[0][1].as_deref(), Some("1054"));
     assert_eq!(other.text("SELECT @@error_count"), "1");
     one.run("SELECT 1");
+    assert_eq!(one.run("SHOW WARNINGS").summary.rows, 1, "a statement without a table keeps them");
+    one.run("SELECT id FROM diag");
     assert_eq!(one.run("SHOW WARNINGS").summary.rows, 0);
 }
 
@@ -142,8 +147,9 @@ fn the_connection_id_is_the_clients() {
 
 #[test]
 fn what_can_not_be_carried_pins_and_is_gone_afterwards() {
-    let proxy = Proxy::with(servers(), 3, "[routing]\nreplica_reads = false");
-    let pinned = |reason: &str| proxy.metric(&format!("fairlane_sessions_pinned{{reason=\"{reason}\"}}"));
+    let proxy = Proxy::with(servers(), 3, ONE_LANE);
+    let pinned =
+        |reason: &str| proxy.metric(&format!("fairlane_sessions_pinned{{reason=\"{reason}\"}}"));
     let mut client = proxy.app();
     client.run("CREATE TABLE pins (id INT)");
     client.run("SET @a = 5, @b = 'x'");
@@ -157,7 +163,10 @@ fn what_can_not_be_carried_pins_and_is_gone_afterwards() {
     client.run("PREPARE p FROM 'SELECT ? + 1'");
     for _ in 0..3 {
         proxy.app().run("SELECT 1");
-        assert_eq!(client.rows("SELECT @a, @b, @c")[0], [Some("5".into()), Some("x".into()), Some("3".into())]);
+        assert_eq!(
+            client.rows("SELECT @a, @b, @c")[0],
+            [Some("5".into()), Some("x".into()), Some("3".into())]
+        );
         assert_eq!(client.text("SELECT note FROM pins"), "temporary");
     }
     assert_eq!(client.text("EXECUTE p USING @a"), "6");

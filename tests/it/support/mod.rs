@@ -26,3 +26,7 @@ pub fn pause(millis: u64) {
         std::thread::park_timeout(left);
     }
 }
+
+/// Configuration of one lane that has all slots, and of reads on the primary: with a pool of one
+/// slot every session is on the connection of the one before.
+pub const ONE_LANE: &str = "[[lane]]\nname = \"interactive\"\n[routing]\nreplica_reads = false\n";

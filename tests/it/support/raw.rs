@@ -170,8 +170,15 @@ impl Raw {
                 0x00 => return Ok(raw),
                 0xfe => {
                     let (plugin, nonce) = parse_auth_switch(&payload).expect("a switch");
-                    assert_eq!(plugin, "mysql_native_password");
-                    raw.put(sequence + 1, &reply(&nonce));
+                    // Servers hide unknown users behind the plugin of another account.
+                    let is_native = plugin == "mysql_native_password";
+                    raw.put(
+                        sequence + 1,
+                        &match is_native {
+                            true => reply(&nonce),
+                            false => vec![0; 64 * usize::from(proof.is_some())],
+                        },
+                    );
                 }
                 _ => return Err(failed(&payload)),
             }
@@ -266,7 +273,11 @@ impl Raw {
         let columns = usize::from(packets[0][0]);
         let first = 1 + columns + usize::from(!deprecates_eof);
         let is_end = |packet: &&Vec<u8>| packet[0] == 0xfe && packet.len() < 0xff_ffff;
-        packets[first..].iter().take_while(|packet| !is_end(packet)).map(|row| texts(row, columns)).collect()
+        packets[first..]
+            .iter()
+            .take_while(|packet| !is_end(packet))
+            .map(|row| texts(row, columns))
+            .collect()
     }
 
     /// The only value of a statement.

@@ -97,7 +97,8 @@ impl Servers {
     /// Waits until the replica has all that the primary has.
     pub fn wait_replicated(&self) {
         let position = self.root().text("SELECT @@global.gtid_binlog_pos");
-        let waited = self.replica_root().text(&format!("SELECT MASTER_GTID_WAIT('{position}', 20)"));
+        let waited =
+            self.replica_root().text(&format!("SELECT MASTER_GTID_WAIT('{position}', 20)"));
         assert_eq!(waited, "0");
     }
 
