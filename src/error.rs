@@ -125,6 +125,12 @@ pub enum Error {
         /// The bound.
         limit: usize,
     },
+    /// KILL of a session of somebody else.
+    #[error("You are not owner of thread {0}")]
+    NotOwner(u64),
+    /// A statement was told to end.
+    #[error("Query execution was interrupted")]
+    Interrupted,
     /// KILL of an id nobody has.
     #[error("Unknown thread id: {0}")]
     UnknownThread(u64),
@@ -152,6 +158,8 @@ impl Error {
             Self::PacketTooLarge => (code::NET_PACKET_TOO_LARGE, "08S01"),
             Self::UnknownStatement { .. } => (code::UNKNOWN_STMT_HANDLER, "HY000"),
             Self::TooManyStatements { .. } => (code::MAX_PREPARED_STMT_COUNT, "42000"),
+            Self::NotOwner(_) => (code::KILL_DENIED, "HY000"),
+            Self::Interrupted => (code::QUERY_INTERRUPTED, "70100"),
             Self::UnknownThread(_) => (code::NO_SUCH_THREAD, "HY000"),
         }
     }

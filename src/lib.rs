@@ -22,7 +22,10 @@
 //! Reading order for a newcomer: [`sql::Verdict`], `route`, `lanes::scheduler`, `pool`,
 //! `protocol::response`, `net::relay`, `client::statement`.
 
+pub mod admin;
 pub mod backend;
+pub mod cli;
+pub mod client;
 pub mod config;
 pub mod error;
 pub mod lanes;
@@ -31,5 +34,9 @@ pub mod net;
 pub mod pool;
 pub mod protocol;
 pub mod route;
+pub mod sandbox;
+pub mod server;
 pub mod sql;
 pub mod state;
+pub mod topology;
+pub mod units;

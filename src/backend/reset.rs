@@ -20,9 +20,10 @@ impl Connection {
     pub(super) async fn set_up(&mut self, is_mariadb: bool) -> Result<(), Failure> {
         let track = if is_mariadb { TRACK_MARIADB } else { TRACK_MYSQL };
         demand(&self.query(track).await?)?;
-        let answer = demand(&self.query(CHARACTER_SETS).await?)?;
+        let answer = self.query(CHARACTER_SETS).await?;
         self.image.reset_variables();
-        let [client, results, collation] = answer.first_row().try_into().unwrap_or_default();
+        let [client, results, collation] =
+            demand(&answer)?.first_row().try_into().unwrap_or_default();
         self.base = Base { client, results, collation };
         Ok(())
     }

@@ -6,6 +6,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 use secrecy::SecretString;
 
+pub use crate::units::Share;
+
 /// Everything `fairlane serve` needs.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -87,25 +89,6 @@ pub struct Lane {
     pub queue: usize,
     /// Longest wait for a slot.
     pub queue_timeout: Duration,
-}
-
-/// A number of slots, absolute or as a percentage of a pool.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Share {
-    /// So many slots.
-    Slots(usize),
-    /// So many percent of the pool's slots, rounded down.
-    Percent(u8),
-}
-
-impl Share {
-    /// Slots out of `total`, never more than `total`.
-    pub fn of(self, total: usize) -> usize {
-        match self {
-            Self::Slots(slots) => slots.min(total),
-            Self::Percent(percent) => total * usize::from(percent) / 100,
-        }
-    }
 }
 
 /// Explicit lane assignment. All given conditions must hold; at least one is given.

@@ -106,6 +106,11 @@ impl Metrics {
         &self.lanes[backend * self.lanes_per_backend + lane]
     }
 
+    /// Numbers of all lanes at all backends.
+    pub fn lanes(&self) -> &[LaneMetrics] {
+        &self.lanes
+    }
+
     /// Numbers of one backend.
     pub fn backend(&self, backend: usize) -> &BackendMetrics {
         &self.backends[backend]

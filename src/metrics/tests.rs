@@ -29,10 +29,6 @@ fn in_tree(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
-fn read(path: &str) -> String {
-    std::fs::read_to_string(in_tree(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
-}
-
 /// Runs promtool, which comes with Debian's package `prometheus`; its absence is a failure.
 fn promtool(arguments: &[&str], input: &str) {
     let mut child = Command::new("promtool")
@@ -57,6 +53,46 @@ fn promtool_finds_nothing_to_complain_about() {
     metrics.error_sent(Origin::Server, 1213);
     metrics.lane(1, 0).wait_seconds.observe(0.003);
     promtool(&["check", "metrics"], &metrics.encode());
+}
+
+/// Every word of `text` that looks like one of our samples, as the family it belongs to.
+fn families_named_in(text: &str) -> Vec<&str> {
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    let samples = words.filter(|word| word.starts_with("fairlane_"));
+    let family = |sample: &'_ str| {
+        let stems = ["_bucket", "_sum", "_count"].map(|suffix| sample.strip_suffix(suffix));
+        stems
+            .into_iter()
+            .flatten()
+            .find(|stem| FAMILIES.iter().any(|f| f.name == *stem))
+            .map(str::len)
+    };
+    samples.map(|sample| family(sample).map_or(sample, |length| &sample[..length])).collect()
+}
+
+#[test]
+fn alert_rules_are_valid_and_name_only_what_exists() {
+    let rules = in_tree("config/alerts.yml");
+    promtool(&["check", "rules", rules.to_str().expect("a path in UTF-8")], "");
+    let text = std::fs::read_to_string(rules).expect("it is there");
+    for name in families_named_in(&text) {
+        assert!(FAMILIES.iter().any(|family| family.name == name), "no family {name}");
+    }
+}
+
+#[test]
+fn the_documentation_has_each_family_and_no_other() {
+    let text = std::fs::read_to_string(in_tree("docs/metrics.md")).expect("it is there");
+    for family in FAMILIES {
+        let kind = format!("{:?}", family.kind).to_lowercase();
+        let labels: Vec<_> = family.labels.iter().map(|label| format!("`{label}`")).collect();
+        let row =
+            format!("| `{}` | {kind} | {} | {} |", family.name, labels.join(", "), family.help);
+        assert!(text.contains(&row), "docs/metrics.md has no row:\n{row}");
+    }
+    for name in families_named_in(&text).into_iter().filter(|&name| name != "fairlane_") {
+        assert!(FAMILIES.iter().any(|family| family.name == name), "no family {name}");
+    }
 }
 
 #[test]

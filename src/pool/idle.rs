@@ -23,7 +23,11 @@ impl Idle {
 
     /// The connection that takes the fewest changes, of equals the most recently used: a small
     /// set stays warm and the rest ages out.
-    pub(super) fn take_match(&mut self, key: &ConnectionKey, want: &Image) -> Option<Box<Connection>> {
+    pub(super) fn take_match(
+        &mut self,
+        key: &ConnectionKey,
+        want: &Image,
+    ) -> Option<Box<Connection>> {
         let mut best: Option<(usize, usize)> = None;
         for (index, connection) in self.0.iter().enumerate().rev() {
             if *connection.key != *key || !is_reachable(&connection.image, want) {

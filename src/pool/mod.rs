@@ -52,7 +52,6 @@ pub struct Pool {
     pace: open::Pace,
     killer: Arc<dyn Killer>,
     metrics: Arc<Metrics>,
-    is_mariadb: std::sync::atomic::AtomicBool,
 }
 
 #[derive(Debug)]
@@ -98,7 +97,6 @@ impl Pool {
             killer,
             metrics,
             address,
-            is_mariadb: std::sync::atomic::AtomicBool::new(true),
         })
     }
 
@@ -120,15 +118,6 @@ impl Pool {
     /// Slots in use: what the choice between replicas goes by.
     pub fn in_use(&self) -> usize {
         self.shared.lock().scheduler.in_use()
-    }
-
-    /// Whether the server speaks MariaDB's dialect of session tracking.
-    pub fn set_mariadb(&self, is_mariadb: bool) {
-        self.is_mariadb.store(is_mariadb, std::sync::atomic::Ordering::Relaxed);
-    }
-
-    fn is_mariadb(&self) -> bool {
-        self.is_mariadb.load(std::sync::atomic::Ordering::Relaxed)
     }
 
     /// What operators see: per lane slots in use, waiters and age of the oldest in milliseconds.

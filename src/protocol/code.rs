@@ -14,6 +14,8 @@ pub const UNKNOWN_COM: u16 = 1047;
 pub const SERVER_SHUTDOWN: u16 = 1053;
 /// Unknown thread id.
 pub const NO_SUCH_THREAD: u16 = 1094;
+/// KILL of somebody else's session.
+pub const KILL_DENIED: u16 = 1095;
 /// Unknown error.
 pub const UNKNOWN_ERROR: u16 = 1105;
 /// Packet larger than `max_allowed_packet`.

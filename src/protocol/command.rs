@@ -87,6 +87,16 @@ commands! {
 }
 
 impl Command {
+    /// How servers name a prepared statement's command in their errors.
+    pub fn statement_name(self) -> &'static str {
+        match self {
+            Self::StmtReset => "mysqld_stmt_reset",
+            Self::StmtFetch => "mysqld_stmt_fetch",
+            Self::StmtBulkExecute => "mysqld_stmt_bulk_execute",
+            _ => "mysqld_stmt_execute",
+        }
+    }
+
     /// Dense index for metrics.
     pub fn index(self) -> usize {
         Self::ALL.iter().position(|&known| known == self).unwrap_or(0)

@@ -39,13 +39,20 @@ pub enum Shape {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     First,
-    Columns { left: u64 },
+    Columns {
+        left: u64,
+    },
     ColumnsEnd,
     Rows,
     Prepared,
     /// `then` more definitions follow this list.
-    Definitions { left: u64, then: u64 },
-    DefinitionsEnd { then: u64 },
+    Definitions {
+        left: u64,
+        then: u64,
+    },
+    DefinitionsEnd {
+        then: u64,
+    },
     Fields,
     Text,
     Infile,
@@ -159,6 +166,11 @@ impl Response {
     pub fn infile_sent(&mut self) {
         debug_assert_eq!(self.state, State::Infile);
         self.state = State::First;
+    }
+
+    /// Whether nothing was passed on yet.
+    pub fn is_untouched(&self) -> bool {
+        self.is_untouched
     }
 
     /// Whether the response so far is nothing but an ERR packet: then it may still be kept from

@@ -32,8 +32,7 @@ fn relay(response: &mut Response, bytes: &[u8], step: usize) -> Vec<u8> {
 const EOF_MORE: &[u8] = &[0xfe, 0, 0, 0x0a, 0];
 const EOF: &[u8] = &[0xfe, 0, 0, 2, 0];
 const OK_END: &[u8] = &[0xfe, 0, 0, 2, 0, 0, 0];
-const TRACKED_END: &[u8] =
-    b"\xfe\x00\x00\x02\x40\x00\x00\x00\x0f\x00\x0d\x01a\x0a123456789A";
+const TRACKED_END: &[u8] = b"\xfe\x00\x00\x02\x40\x00\x00\x00\x0f\x00\x0d\x01a\x0a123456789A";
 
 #[test]
 fn several_results_end_at_the_last_one() {

@@ -92,8 +92,8 @@ impl<'a> Cursor<'a> {
 
     /// Bytes up to a NUL, which is read too.
     pub fn nul_bytes(&mut self, what: &'static str) -> Result<&'a [u8], Malformed> {
-        let length = memchr::memchr(0, self.remaining())
-            .ok_or(Malformed { what, offset: self.at })?;
+        let length =
+            memchr::memchr(0, self.remaining()).ok_or(Malformed { what, offset: self.at })?;
         let bytes = self.take(length, what)?;
         self.at += 1;
         Ok(bytes)

@@ -58,6 +58,17 @@ impl Position {
     }
 }
 
+impl std::fmt::Display for Position {
+    /// `domain:sequence`, comma separated.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (index, (domain, sequence)) in self.domains.iter().enumerate() {
+            let separator = if index == 0 { "" } else { "," };
+            write!(f, "{separator}{domain}:{sequence}")?;
+        }
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

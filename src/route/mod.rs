@@ -1,4 +1,185 @@
 //! Which backend a statement goes to, and why. Pure: no socket, no clock.
+//!
+//! Law: unsure means primary. A statement leaves the primary only when its verdict is a read and
+//! the session is in no state in which the answer of a replica could differ: no transaction, no
+//! `autocommit=0`, no serializable isolation, nothing written that the replica has not applied.
 
+mod choice;
 pub mod freshness;
 pub mod view;
+
+use crate::config::settings::Consistency;
+use crate::sql::{self, Class, RouteHint, Verdict};
+
+use freshness::Position;
+use view::{BackendId, Rotation, View};
+
+/// Where a statement goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    /// The primary.
+    Primary,
+    /// A replica.
+    Replica(BackendId),
+}
+
+/// Why it goes there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// Because of what the statement is.
+    Statement(sql::Reason),
+    /// `routing.replica_reads` is off, or the consistency is `strong`.
+    Configured,
+    /// No replica is in rotation.
+    NoReplica,
+    /// No replica has applied the session's own writes.
+    NotFresh,
+    /// The session wrote something whose position in the binary log is not known.
+    UnknownPosition,
+    /// autocommit is off.
+    AutocommitOff,
+    /// The session's isolation level is serializable.
+    Serializable,
+    /// A comment hint.
+    Hint,
+    /// The session is in a transaction.
+    Transaction,
+    /// The session is pinned.
+    Pinned,
+    /// A replica failed or refused, and the primary is asked instead.
+    ReplicaFailed,
+    /// Answered by Fairlane itself.
+    Local,
+}
+
+impl Reason {
+    const OWN: [(Self, &'static str); 11] = [
+        (Self::Configured, "configured"),
+        (Self::NoReplica, "no_replica"),
+        (Self::NotFresh, "not_fresh"),
+        (Self::UnknownPosition, "unknown_position"),
+        (Self::AutocommitOff, "autocommit_off"),
+        (Self::Serializable, "serializable"),
+        (Self::Hint, "route_hint"),
+        (Self::Transaction, "transaction"),
+        (Self::Pinned, "pinned"),
+        (Self::ReplicaFailed, "replica_failed"),
+        (Self::Local, "local"),
+    ];
+
+    /// Metric labels by [`Reason::index`].
+    pub fn labels() -> Vec<&'static str> {
+        let statement = sql::Reason::ALL.iter().map(|reason| reason.label());
+        statement.chain(Self::OWN.iter().map(|(_, label)| *label)).collect()
+    }
+
+    /// Dense index for metrics.
+    pub fn index(self) -> usize {
+        match self {
+            Self::Statement(reason) => reason as usize,
+            own => {
+                let at = Self::OWN.iter().position(|(known, _)| *known == own).unwrap_or(0);
+                sql::Reason::ALL.len() + at
+            }
+        }
+    }
+
+    /// The metric label.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Statement(reason) => reason.label(),
+            own => Self::OWN.iter().find(|(known, _)| *known == own).map_or("", |(_, label)| label),
+        }
+    }
+}
+
+/// What a session has seen of the binary log.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Token {
+    /// Its last write.
+    pub position: Position,
+    /// It wrote something whose position is not known: only the primary has it for sure.
+    pub is_unknown: bool,
+}
+
+/// What routing needs to know of a session.
+#[derive(Debug, Clone, Copy)]
+pub struct SessionView<'a> {
+    /// autocommit is on.
+    pub autocommit: bool,
+    /// Isolation is serializable.
+    pub serializable: bool,
+    /// What it has written.
+    pub token: &'a Token,
+}
+
+/// A decision and its reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Decision {
+    /// Where to.
+    pub target: Target,
+    /// Why.
+    pub reason: Reason,
+    /// A replica that would do once it has caught up.
+    pub awaited: Option<BackendId>,
+}
+
+/// Decides for a session that holds no connection. `in_use` tells how busy a backend is.
+pub fn decide(
+    verdict: &Verdict,
+    session: SessionView<'_>,
+    policy: Consistency,
+    view: &View,
+    in_use: impl Fn(BackendId) -> usize,
+) -> Decision {
+    let primary = |reason| Decision { target: Target::Primary, reason, awaited: None };
+    let is_candidate = match verdict.class {
+        Class::Read | Class::Begin { read_only: true } => true,
+        Class::Write
+        | Class::Begin { read_only: false }
+        | Class::Commit
+        | Class::Rollback
+        | Class::Session
+        | Class::Diagnostics
+        | Class::Kill { .. } => false,
+    };
+    if !is_candidate {
+        return primary(Reason::Statement(verdict.reason));
+    }
+    if verdict.hint.route == Some(RouteHint::Primary) {
+        return primary(Reason::Hint);
+    }
+    if policy == Consistency::Strong {
+        return primary(Reason::Configured);
+    }
+    if !session.autocommit {
+        return primary(Reason::AutocommitOff);
+    }
+    if session.serializable {
+        return primary(Reason::Serializable);
+    }
+    let in_rotation = || view.replicas.iter().filter(|replica| replica.rotation == Rotation::In);
+    let needs_fresh =
+        policy == Consistency::Session && verdict.hint.route != Some(RouteHint::Replica);
+    if needs_fresh && session.token.is_unknown {
+        return primary(Reason::UnknownPosition);
+    }
+    let token = &session.token.position;
+    let is_fresh = |applied: &Position| !needs_fresh || token.is_empty() || applied.covers(token);
+    let fresh = in_rotation().filter(|replica| is_fresh(&replica.applied));
+    match choice::less_busy(fresh.map(|replica| replica.backend), &in_use) {
+        Some(backend) => Decision {
+            target: Target::Replica(backend),
+            reason: Reason::Statement(verdict.reason),
+            awaited: None,
+        },
+        None => match choice::less_busy(in_rotation().map(|replica| replica.backend), &in_use) {
+            Some(behind) => Decision { awaited: Some(behind), ..primary(Reason::NotFresh) },
+            None => primary(Reason::NoReplica),
+        },
+    }
+}
+
+#[cfg(test)]
+#[path = "route_tests.rs"]
+mod tests;

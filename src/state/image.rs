@@ -66,6 +66,15 @@ impl Image {
         self.variables == other.variables
     }
 
+    /// Whether the image says something about what was tracked.
+    pub fn has(&self, tracked: &Tracked) -> bool {
+        match tracked {
+            Tracked::Schema(_) => self.schema.is_some(),
+            Tracked::Variable { name, .. } => self.get(name).is_some(),
+            _ => false,
+        }
+    }
+
     /// Takes over what the server tracked; whatever is no part of an image is left alone.
     pub fn apply(&mut self, tracked: &Tracked) {
         match tracked {

@@ -1,0 +1,91 @@
+//! `fairlane check`
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::config::settings::{Consistency, RuleScope, Settings};
+use crate::config::{self, settings::Rule};
+use crate::pool::CONTROL_CONNECTIONS;
+
+/// The file to check.
+#[derive(Debug, Args)]
+pub(super) struct CheckArgs {
+    /// Configuration file.
+    #[arg(long, short, value_name = "FILE", default_value = "fairlane.toml")]
+    config: PathBuf,
+}
+
+/// Prints what the file means.
+pub(super) fn run(args: &CheckArgs) -> anyhow::Result<()> {
+    let settings = config::load(&args.config)?;
+    print!("{}", describe(&settings));
+    println!("{}: fine", args.config.display());
+    Ok(())
+}
+
+fn describe(settings: &Settings) -> String {
+    let listen: Vec<String> = settings.listen.iter().map(ToString::to_string).collect();
+    let mut lines = vec![format!("clients connect to {}", listen.join(", "))];
+    lines.push(match settings.admin {
+        Some(address) => format!("operators look at http://{address}/"),
+        None => "operators have no page (admin.listen is off)".to_owned(),
+    });
+    for (index, backend) in settings.backends.iter().enumerate() {
+        let role = if index == 0 { "primary" } else { "replica" };
+        let slots = backend.max_connections - CONTROL_CONNECTIONS;
+        lines.push(format!(
+            "{role} {} at {}:{}: {slots} slots and {CONTROL_CONNECTIONS} control connection",
+            backend.name, backend.host, backend.port
+        ));
+        for lane in &settings.lanes {
+            lines.push(format!(
+                "    lane {}: {} reserved, at most {}, {} may wait for {:?}",
+                lane.name,
+                lane.reserved.of(slots),
+                lane.max.of(slots),
+                lane.queue,
+                lane.queue_timeout
+            ));
+        }
+    }
+    for rule in &settings.rules {
+        lines.push(format!("rule: {}", describe_rule(rule, settings)));
+    }
+    lines.push(format!("everything else: lane {}", settings.lanes[settings.default_lane].name));
+    let reads = match (settings.routing.replica_reads, settings.routing.consistency) {
+        (false, _) | (_, Consistency::Strong) => "all reads go to the primary",
+        (true, Consistency::Session) => "reads go to replicas that have the session's own writes",
+        (true, Consistency::Eventual) => "reads go to replicas, however old their data",
+    };
+    lines.push(reads.to_owned());
+    lines.push(String::new());
+    lines.join("\n")
+}
+
+/// A rule in words.
+pub(super) fn describe_rule(rule: &Rule, settings: &Settings) -> String {
+    let mut conditions = Vec::new();
+    if let Some(user) = &rule.user {
+        conditions.push(format!("user is {user}"));
+    }
+    if !rule.network.is_empty() {
+        let networks: Vec<String> = rule.network.iter().map(ToString::to_string).collect();
+        conditions.push(format!("client is in {}", networks.join(" or ")));
+    }
+    let globs = [
+        ("program_name", &rule.program_name),
+        ("schema", &rule.schema),
+        ("statement", &rule.digest),
+    ];
+    for (what, glob) in globs {
+        if let Some(glob) = glob {
+            conditions.push(format!("{what} is like {}", glob.as_str()));
+        }
+    }
+    let scope = match rule.scope {
+        RuleScope::Statement => "",
+        RuleScope::Session => " for the rest of the session",
+    };
+    format!("if {}: lane {}{scope}", conditions.join(" and "), settings.lanes[rule.lane].name)
+}

@@ -1,0 +1,204 @@
+//! `fairlane explain "SQL"`
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::check::describe_rule;
+use crate::config::{self, Overrides, Settings, settings::Consistency};
+use crate::lanes::{ClientFacts, LaneChoice, Rules};
+use crate::route::freshness::Position;
+use crate::route::view::{ReplicaView, Rotation, View};
+use crate::route::{self, Reason, SessionView, Target, Token};
+use crate::sql::{self, Class, Effects, Mode, Needs, Verdict};
+use crate::state::{Pin, Pins};
+
+/// The statement, and who would run it.
+#[derive(Debug, Args)]
+pub(super) struct ExplainArgs {
+    /// The statement text.
+    sql: String,
+    /// Configuration file; without one, the defaults with one replica.
+    #[arg(long, short, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// User name of the client.
+    #[arg(long, default_value = "app")]
+    user: String,
+    /// Address of the client.
+    #[arg(long, default_value = "127.0.0.1")]
+    network: IpAddr,
+    /// Connection attribute program_name of the client.
+    #[arg(long, default_value = "")]
+    program: String,
+    /// Current schema of the session.
+    #[arg(long, default_value = "")]
+    schema: String,
+    /// sql_mode of the session.
+    #[arg(long, default_value = "")]
+    sql_mode: String,
+}
+
+/// Prints the explanation.
+pub(super) fn run(args: &ExplainArgs) -> anyhow::Result<()> {
+    let settings = match &args.config {
+        Some(path) => config::load(path)?,
+        None => config::from_urls(
+            "mysql://service@primary",
+            &["mysql://replica".to_owned()],
+            &Overrides::default(),
+        )?,
+    };
+    print!("{}", explain(args, &settings));
+    Ok(())
+}
+
+fn explain(args: &ExplainArgs, settings: &Settings) -> String {
+    let mode = Mode::new(&args.sql_mode, "utf8mb4", "10.11.0-MariaDB");
+    let verdict = sql::classify(args.sql.as_bytes(), mode);
+    let digest = sql::digest_text(args.sql.as_bytes(), mode);
+    let rules = Rules::new(settings);
+    let client = ClientFacts {
+        user: args.user.clone(),
+        address: args.network,
+        program_name: args.program.clone(),
+    };
+    let choice = rules.choose(
+        &rules.candidates(&client),
+        verdict.hint.lane.as_deref(),
+        Some(&args.schema),
+        verdict.digest,
+        || digest.clone(),
+    );
+    let mut lines = vec![
+        format!("statement   {digest}"),
+        format!("digest      {:016x}", verdict.digest),
+        format!("class       {}", class_words(&verdict)),
+        format!("because     {} ({})", verdict.reason.describe(), verdict.reason.label()),
+        format!("goes to     {}", target_words(&verdict, settings)),
+        format!("lane        {}", lane_words(&verdict, choice, settings)),
+    ];
+    let pins: Vec<&str> = Pins::of_effects(verdict.effects).reasons().map(Pin::label).collect();
+    if !pins.is_empty() {
+        lines.push(format!("pins        the session to its connection: {}", pins.join(", ")));
+    }
+    if verdict.effects.contains(Effects::OPAQUE) {
+        lines.push(
+            "may pin     the session, if the server reports a change of its state".to_owned(),
+        );
+    }
+    let needs = needs_words(verdict.needs);
+    if !needs.is_empty() {
+        lines.push(format!("needs       the session's own {}", needs.join(", ")));
+    }
+    lines.push(String::new());
+    lines.join("\n")
+}
+
+fn class_words(verdict: &Verdict) -> String {
+    let class = match verdict.class {
+        Class::Read => "read",
+        Class::Write => "write, or unsure",
+        Class::Begin { read_only: true } => "begin of a read-only transaction",
+        Class::Begin { read_only: false } => "begin of a transaction",
+        Class::Commit => "commit",
+        Class::Rollback => "rollback",
+        Class::Session => "change of the session",
+        Class::Diagnostics => "question about the previous statement",
+        Class::Kill { query: true, .. } => "end of another session's statement",
+        Class::Kill { query: false, .. } => "end of another session",
+    };
+    match verdict.statements {
+        0 | 1 => class.to_owned(),
+        many => format!("{class} ({many} statements)"),
+    }
+}
+
+/// Decides as for a session that has written nothing and holds nothing, with all replicas well.
+fn target_words(verdict: &Verdict, settings: &Settings) -> String {
+    let replica = |backend| ReplicaView {
+        backend,
+        rotation: Rotation::In,
+        lag: None,
+        applied: Position::default(),
+    };
+    let view =
+        View { primary_up: true, replicas: (1..settings.backends.len()).map(replica).collect() };
+    let policy = match settings.routing.replica_reads {
+        true => settings.routing.consistency,
+        false => Consistency::Strong,
+    };
+    let token = Token::default();
+    let session = SessionView { autocommit: true, serializable: false, token: &token };
+    let decision = route::decide(verdict, session, policy, &view, |_| 0);
+    let target = match decision.target {
+        Target::Primary => "the primary".to_owned(),
+        Target::Replica(_) => {
+            "a replica that has the session's own writes (outside transactions; else the primary)"
+                .to_owned()
+        }
+    };
+    match decision.reason {
+        Reason::Statement(_) => target,
+        other => format!("{target} ({})", other.label()),
+    }
+}
+
+fn lane_words(verdict: &Verdict, choice: LaneChoice, settings: &Settings) -> String {
+    let name = &settings.lanes[choice.lane].name;
+    let unknown = verdict.hint.lane.as_deref().filter(|hint| *hint != name.as_str());
+    let why = match choice.rule {
+        Some(rule) => describe_rule(&settings.rules[rule], settings),
+        None if verdict.hint.lane.is_some() && unknown.is_none() => "the hint says so".to_owned(),
+        None => "no rule matches".to_owned(),
+    };
+    match unknown {
+        Some(hint) => format!("{name}: {why} (there is no lane {hint})"),
+        None => format!("{name}: {why}"),
+    }
+}
+
+fn needs_words(needs: Needs) -> Vec<&'static str> {
+    let table = [
+        (Needs::LAST_INSERT_ID, "last insert id"),
+        (Needs::ROW_COUNT, "row count"),
+        (Needs::FOUND_ROWS, "found rows"),
+        (Needs::DIAGNOSTICS, "warnings"),
+        (Needs::CONNECTION_ID, "connection id"),
+    ];
+    table.into_iter().filter(|(need, _)| needs.contains(*need)).map(|(_, words)| words).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn explained(sql: &str) -> String {
+        let args = ExplainArgs {
+            sql: sql.to_owned(),
+            config: None,
+            user: "app".to_owned(),
+            network: IpAddr::from([127, 0, 0, 1]),
+            program: String::new(),
+            schema: String::new(),
+            sql_mode: String::new(),
+        };
+        let settings = config::from_urls(
+            "mysql://service@primary",
+            &["mysql://replica".to_owned()],
+            &Overrides::default(),
+        )
+        .expect("valid");
+        explain(&args, &settings)
+    }
+
+    #[test]
+    fn explanations_say_where_and_why() {
+        let read = explained("SELECT * FROM items WHERE id = 5");
+        assert!(read.contains("a replica") && read.contains("plain_read"), "{read}");
+        assert!(read.contains("interactive: no rule matches"), "{read}");
+        let lock = explained("SELECT GET_LOCK('a', 1) /* fairlane: lane=batch */");
+        assert!(lock.contains("the primary") && lock.contains("user_lock"), "{lock}");
+        assert!(lock.contains("batch: the hint says so"), "{lock}");
+    }
+}

@@ -1,0 +1,36 @@
+//! `fairlane health`: for container health checks, without a shell or curl in the image.
+
+use std::io::{Read, Write};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::Args;
+
+const WAIT: Duration = Duration::from_secs(3);
+
+/// Whom to ask.
+#[derive(Debug, Args)]
+pub(super) struct HealthArgs {
+    /// The operators' address of a running Fairlane (admin.listen).
+    #[arg(long, default_value = "127.0.0.1:9306")]
+    admin: String,
+}
+
+/// Asks /readyz.
+pub(super) fn run(args: &HealthArgs) -> anyhow::Result<()> {
+    let address = args.admin.to_socket_addrs().context("--admin")?.next();
+    let address = address.context("--admin names no address")?;
+    let mut stream = TcpStream::connect_timeout(&address, WAIT)
+        .with_context(|| format!("connecting to {address}"))?;
+    stream.set_read_timeout(Some(WAIT))?;
+    stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: fairlane\r\nConnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.take(16 * 1024).read_to_string(&mut answer)?;
+    let body = answer.split("\r\n\r\n").nth(1).unwrap_or_default().trim();
+    if !answer.starts_with("HTTP/1.1 200") {
+        bail!("not ready: {body}");
+    }
+    println!("{body}");
+    Ok(())
+}

@@ -1,0 +1,57 @@
+//! `fairlane serve`
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::config::{self, Overrides, Problem, Settings};
+
+/// Where the settings come from.
+#[derive(Debug, Clone, Args)]
+pub(super) struct ServeArgs {
+    /// Configuration file; see config/fairlane.toml for every key.
+    #[arg(long, short, value_name = "FILE", conflicts_with_all = ["primary", "replica"])]
+    config: Option<PathBuf>,
+    /// The primary, with the service account: mysql://user:password@host:port[/?max_connections=15]
+    #[arg(long, value_name = "URL")]
+    primary: Option<String>,
+    /// A replica: mysql://host:port. May be given several times.
+    #[arg(long, value_name = "URL", requires = "primary")]
+    replica: Vec<String>,
+    /// Address to listen on for clients (default 127.0.0.1:3306). May be given several times.
+    #[arg(long, value_name = "ADDRESS", requires = "primary")]
+    listen: Vec<String>,
+    /// Address to listen on for operators (default 127.0.0.1:9306), or "off".
+    #[arg(long, value_name = "ADDRESS", requires = "primary")]
+    admin: Option<String>,
+    /// Log filter (default "info").
+    #[arg(long, value_name = "FILTER", requires = "primary")]
+    log: Option<String>,
+}
+
+impl ServeArgs {
+    fn settings(&self) -> Result<Settings, Problem> {
+        if let Some(path) = &self.config {
+            return config::load(path);
+        }
+        let Some(primary) = &self.primary else {
+            return Err(Problem::one(
+                "command line",
+                "",
+                "neither a configuration nor a primary is given",
+                "use --config FILE, or --primary mysql://user:password@host:port",
+            ));
+        };
+        let overrides = Overrides {
+            listen: self.listen.clone(),
+            admin: self.admin.clone(),
+            log: self.log.clone(),
+        };
+        config::from_urls(primary, &self.replica, &overrides)
+    }
+}
+
+/// Runs until told to stop.
+pub(super) fn run(args: &ServeArgs) -> anyhow::Result<()> {
+    crate::server::serve(args.settings()?)
+}

@@ -1,0 +1,264 @@
+//! After a response: what it changed in the session, and whether the connection stays.
+
+use super::statement::Work;
+use super::{Session, Stop};
+use crate::backend::Connection;
+use crate::metrics::Origin;
+use crate::pool::Checkout;
+use crate::protocol::response::Summary;
+use crate::protocol::status::{Status, Tracked};
+use crate::route::freshness::Position;
+use crate::sql::{self, Class, Effects};
+use crate::state::{Pin, Pins};
+
+/// ER_PARSE_ERROR: the statement did nothing at all.
+const PARSE_ERROR: u16 = 1064;
+
+impl Session {
+    /// Takes over what a response told, and lets the connection go if nothing binds it.
+    pub(super) async fn conclude(
+        &mut self,
+        mut checkout: Checkout,
+        work: &Work<'_>,
+        summary: Summary,
+    ) -> Result<(), Stop> {
+        if let Some(code) = summary.error {
+            self.context.metrics.error_sent(Origin::Server, code);
+        }
+        self.absorb(checkout.connection(), work, &summary);
+        self.absorb_prepared(work);
+        if let (Some(prepared), Some((server_id, _, parameters))) =
+            (&work.prepared, summary.prepared)
+        {
+            self.just_prepared = Some(parameters);
+            let noted = checkout.connection().note_prepared(prepared.key.clone(), server_id).await;
+            if noted.is_err() {
+                tracing::debug!("a connection broke right after a statement was prepared");
+            }
+        }
+        let on_primary = checkout.pool().backend() == 0;
+        let keeps = self.must_keep(work, on_primary);
+        if self.settle(checkout.connection(), work, &summary, keeps).await.is_err() {
+            // The client has its answer; only what could have been asked later is lost.
+            let had_state = keeps;
+            checkout.discard(crate::pool::Retire::Quit(crate::metrics::Closed::Broken));
+            self.forget_binding();
+            return if had_state { Err(Stop::Fatal) } else { Ok(()) };
+        }
+        if self.is_released {
+            checkout.discard(crate::pool::Retire::Quit(crate::metrics::Closed::Broken));
+            self.forget_binding();
+            return Err(Stop::Client);
+        }
+        if keeps {
+            self.held = Some(checkout);
+        } else {
+            self.entry.set_released();
+            checkout.check_in();
+        }
+        self.show_binding();
+        Ok(())
+    }
+
+    fn absorb(&mut self, connection: &mut Connection, work: &Work<'_>, summary: &Summary) {
+        let effects = work.verdict.effects;
+        let was_in_transaction = self.status.contains(Status::IN_TRANS);
+        if summary.has_status {
+            self.status = summary.status;
+        }
+        self.diagnostics.note(summary);
+        let is_passing = effects.contains(Effects::SET_STATEMENT);
+        let mut is_explained = is_passing;
+        let mut has_position = false;
+        for tracked in &summary.tracked {
+            match tracked {
+                Tracked::Variable { name, value } if name == "last_gtid" => {
+                    if let Some(position) = Position::parse(value) {
+                        self.token.position.merge(&position);
+                        has_position = true;
+                    }
+                }
+                Tracked::Variable { name, value } if name == "last_insert_id" => {
+                    self.diagnostics.insert_id = value.parse().unwrap_or(0);
+                    is_explained = true;
+                }
+                Tracked::Variable { name, .. } if name.starts_with("session_track_") => {
+                    self.pins.add(Pin::Trackers);
+                }
+                Tracked::Variable { name, value } if !is_passing => {
+                    is_explained = true;
+                    if name == "autocommit" {
+                        self.autocommit = value.eq_ignore_ascii_case("on") || value == "1";
+                    }
+                    self.image.apply(tracked);
+                    connection.image.apply(tracked);
+                }
+                Tracked::Variable { .. } => {}
+                Tracked::Schema(_) => {
+                    is_explained = true;
+                    self.image.apply(tracked);
+                    connection.image.apply(tracked);
+                    self.entry.labels.lock().schema =
+                        self.image.schema.as_deref().map(str::to_owned);
+                }
+                Tracked::Characteristics(text) => {
+                    is_explained = true;
+                    if text.starts_with("SET TRANSACTION") {
+                        self.pins.add(Pin::NextTransaction);
+                    } else {
+                        self.pins.drop(Pin::NextTransaction);
+                    }
+                }
+                Tracked::TransactionState(_) | Tracked::Gtids(_) | Tracked::StateChanged => {}
+            }
+        }
+        self.refresh_mode_if(&summary.tracked);
+        let is_state_changed = summary.tracked.contains(&Tracked::StateChanged);
+        self.absorb_pins(work, summary, is_state_changed, is_explained);
+        let is_open = self.status.contains(Status::IN_TRANS);
+        self.absorb_position(work, summary, has_position, is_open || was_in_transaction);
+        if effects.contains(Effects::RELEASE) && summary.error.is_none() {
+            self.is_released = true;
+        }
+    }
+
+    fn refresh_mode_if(&mut self, tracked: &[Tracked]) {
+        let matters = |tracked: &Tracked| {
+            matches!(tracked, Tracked::Variable { name, .. }
+                if name == "sql_mode" || name == "character_set_client")
+        };
+        if tracked.iter().any(matters) {
+            self.refresh_mode();
+        }
+    }
+
+    fn absorb_pins(
+        &mut self,
+        work: &Work<'_>,
+        summary: &Summary,
+        is_state_changed: bool,
+        is_explained: bool,
+    ) {
+        let effects = work.verdict.effects;
+        if summary.error == Some(PARSE_ERROR) {
+            return;
+        }
+        // An error does not mean that nothing happened: a lock may be taken before it.
+        let mut pins = Pins::of_effects(effects);
+        if pins.has(Pin::NextTransaction) && self.status.contains(Status::IN_TRANS) {
+            pins.drop(Pin::NextTransaction);
+        }
+        for pin in pins.reasons() {
+            self.pins.add(pin);
+        }
+        if effects.contains(Effects::UNLOCK_TABLES) && summary.error.is_none() {
+            self.pins.drop(Pin::TableLock);
+        }
+        if !effects.contains(Effects::XA) && !self.status.contains(Status::IN_TRANS) {
+            self.pins.drop(Pin::Xa);
+        }
+        let is_result_set = summary.affected.is_none() && summary.has_status;
+        if is_result_set && !effects.contains(Effects::FOUND_ROWS) {
+            self.pins.drop(Pin::FoundRows);
+        }
+        let unexplained = effects.contains(Effects::OPAQUE) || !is_explained && pins.is_empty();
+        if is_state_changed && unexplained && !self.is_benign_change(work) {
+            self.pins.add(Pin::StateChanged);
+        }
+    }
+
+    /// Statements that flag a state change which leaves nothing behind that is not known.
+    fn is_benign_change(&self, work: &Work<'_>) -> bool {
+        matches!(
+            work.verdict.class,
+            Class::Begin { .. } | Class::Commit | Class::Rollback | Class::Kill { .. }
+        )
+    }
+
+    /// Whether the session's own write can be found again on a replica. Whatever changed
+    /// something without a position in the binary log can't.
+    fn absorb_position(
+        &mut self,
+        work: &Work<'_>,
+        summary: &Summary,
+        has_position: bool,
+        in_transaction: bool,
+    ) {
+        let verdict = work.verdict;
+        let may_write = verdict.class == Class::Write
+            && matches!(
+                verdict.reason,
+                sql::Reason::NotARead
+                    | sql::Reason::UnknownFunction
+                    | sql::Reason::MultiStatement
+                    | sql::Reason::NotUnderstood
+                    | sql::Reason::WrapsWrite
+            );
+        let has_effect = match summary.affected {
+            Some(affected) => affected > 0,
+            // Without DEPRECATE_EOF the end of a result set can't carry a position.
+            None => !self.deprecates_eof() && summary.error.is_none(),
+        };
+        let commits = matches!(verdict.class, Class::Commit) && !self.facts.is_mariadb;
+        if !has_position && (may_write && has_effect && !in_transaction || commits) {
+            self.token.is_unknown = true;
+        }
+    }
+
+    fn deprecates_eof(&self) -> bool {
+        self.capabilities.contains(crate::protocol::Capabilities::DEPRECATE_EOF)
+    }
+
+    /// Whether the session has to keep its connection.
+    fn must_keep(&self, work: &Work<'_>, on_primary: bool) -> bool {
+        if self.status.contains(Status::IN_TRANS) || !self.pins.is_empty() {
+            return true;
+        }
+        // With autocommit off a statement may have opened a transaction that the flags do not
+        // show (MySQL bug 107875: a savepoint); only its end is a safe moment.
+        let ends = matches!(
+            work.verdict.class,
+            Class::Commit | Class::Rollback | Class::Session | Class::Diagnostics
+        );
+        on_primary && !self.autocommit && !ends
+    }
+
+    /// Between statements: keeps the connection if anything binds it.
+    pub(super) async fn keep_or_release(&mut self, checkout: Checkout) {
+        if !self.autocommit || self.status.contains(Status::IN_TRANS) || !self.pins.is_empty() {
+            self.held = Some(checkout);
+        } else {
+            self.entry.set_released();
+            checkout.check_in();
+        }
+    }
+
+    /// Nothing binds the session to a connection any more.
+    pub(super) fn forget_binding(&mut self) {
+        self.pins = Pins::default();
+        self.status -= Status::IN_TRANS;
+        self.entry.set_released();
+        self.show_binding();
+    }
+
+    /// Shows pins in metrics and registry.
+    pub(super) fn show_binding(&mut self) {
+        let in_transaction = self.status.contains(Status::IN_TRANS);
+        self.entry.set_bound(self.pins, in_transaction);
+        if self.pins == self.shown_pins {
+            return;
+        }
+        for &pin in Pin::ALL {
+            let index = pin as usize;
+            match (self.shown_pins.has(pin), self.pins.has(pin)) {
+                (false, true) => {
+                    self.context.metrics.pinned(index).inc();
+                    self.context.metrics.pins_total(index).inc();
+                }
+                (true, false) => self.context.metrics.pinned(index).dec(),
+                _ => {}
+            }
+        }
+        self.shown_pins = self.pins;
+    }
+}

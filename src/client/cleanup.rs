@@ -1,0 +1,286 @@
+//! The end of what a session left on a connection: reset, change of user, departure.
+
+use std::time::Duration;
+
+use super::auth::{Claim, verify};
+use super::registry::EntryLabels;
+use super::wire::CommandPacket;
+use super::{Session, Stop};
+use crate::backend::Failure;
+use crate::error::Error;
+use crate::lanes::ClientFacts;
+use crate::metrics::Closed;
+use crate::net::read;
+use crate::pool::{Checkout, Retire};
+use crate::protocol::handshake::{ChangeUser, auth_switch};
+use crate::protocol::response::Response;
+use crate::protocol::status::Status;
+use crate::protocol::{auth, packet};
+use crate::route::Token;
+use crate::sql::{Class, Verdict};
+use crate::state::Pins;
+
+/// How long a reset of a connection may take before it is given up.
+const RESET_WAIT: Duration = Duration::from_secs(10);
+/// Most bytes of a client's answer to an authentication switch.
+const AUTH_MAX: usize = 64 * 1024;
+
+/// What has to be undone on a connection.
+#[derive(Debug, Clone, Copy)]
+struct Leftovers {
+    pins: Pins,
+    in_transaction: bool,
+}
+
+impl Session {
+    fn leftovers(&self) -> Leftovers {
+        let in_transaction = self.status.contains(Status::IN_TRANS) || !self.autocommit;
+        Leftovers { pins: self.pins, in_transaction }
+    }
+
+    /// The session is over: undoes what it left, gives back what it holds.
+    pub(super) async fn clean_up(mut self) {
+        self.leave();
+        let leftovers = self.leftovers();
+        let is_mariadb = self.facts.is_mariadb;
+        let held = self.held.take();
+        self.pins = Pins::default();
+        self.show_binding();
+        drop(self.wire);
+        if let Some(held) = held {
+            undo(held, leftovers, is_mariadb).await;
+        }
+    }
+
+    /// Lets the held connection go when nothing binds it any more.
+    pub(super) async fn release_if_free(&mut self) {
+        if let Some(held) = self.held.take() {
+            self.keep_or_release(held).await;
+            self.show_binding();
+        }
+    }
+
+    /// Gives up what is held, undone.
+    async fn undo_held(&mut self) {
+        let leftovers = self.leftovers();
+        let is_mariadb = self.facts.is_mariadb;
+        if let Some(held) = self.held.take() {
+            undo(held, leftovers, is_mariadb).await;
+        }
+        self.forget_binding();
+    }
+
+    /// The session has to leave a replica: its transaction there, which changed nothing, starts
+    /// anew on the primary.
+    pub(super) async fn move_to_primary(&mut self) -> Result<(), Stop> {
+        let was_open = self.status.contains(Status::IN_TRANS);
+        self.undo_held().await;
+        if !was_open {
+            return Ok(());
+        }
+        let lane = self.plain_lane();
+        let request = crate::pool::Request {
+            key: &self.identity.key,
+            credential: &self.identity.credential,
+            image: &self.image,
+        };
+        let began = match self.context.pools[0].check_out(lane, request).await {
+            Ok(mut checkout) => match self.begin_read_only(&mut checkout).await {
+                Ok(()) => {
+                    self.status |= Status::IN_TRANS;
+                    self.held = Some(checkout);
+                    self.show_binding();
+                    return Ok(());
+                }
+                Err(_) => Error::LostBackend { backend: self.context.pools[0].name().to_owned() },
+            },
+            Err(error) => error,
+        };
+        self.send_error(&began).await?;
+        Err(Stop::Fatal)
+    }
+
+    async fn begin_read_only(&mut self, checkout: &mut Checkout) -> Result<(), Failure> {
+        let connection = checkout.connection();
+        let diff = crate::state::diff::diff(&connection.image, &self.image, &connection.base, None);
+        if let Some(schema) = &diff.schema {
+            connection.command(crate::protocol::Command::InitDb, schema.as_bytes()).await?;
+        }
+        if let Some(set) = &diff.set {
+            connection.query(set).await?;
+        }
+        connection.image = self.image.clone();
+        connection.query("START TRANSACTION READ ONLY").await?;
+        Ok(())
+    }
+
+    /// The client is gone in the middle of a response. A read is stopped; anything else runs to
+    /// its end, as it would on the server itself, and is then undone as far as it is open.
+    pub(super) fn abandon(
+        &mut self,
+        checkout: Checkout,
+        verdict: &Verdict,
+        response: Option<Response>,
+    ) {
+        let leftovers = self.leftovers();
+        let is_mariadb = self.facts.is_mariadb;
+        self.forget_binding();
+        let Some(mut response) = response else { return checkout.discard(Retire::Kill) };
+        if verdict.class == Class::Read {
+            return checkout.discard(Retire::Kill);
+        }
+        let mut checkout = checkout;
+        tokio::spawn(async move {
+            let finished = drain(&mut checkout, &mut response).await;
+            // Whatever it was, its effects are not known here.
+            let leftovers = Leftovers { in_transaction: true, pins: all_pins(leftovers.pins) };
+            match finished {
+                Ok(()) => undo(checkout, leftovers, is_mariadb).await,
+                Err(_) => checkout.discard(Retire::Quit(Closed::Broken)),
+            }
+        });
+    }
+
+    /// COM_RESET_CONNECTION.
+    pub(super) async fn reset_connection(&mut self, _packet: &CommandPacket) -> Result<(), Stop> {
+        self.undo_held().await;
+        self.forget_session();
+        // The server goes back to its global character sets, not to those of the handshake.
+        if let Some((client, results, collation)) = self.facts.global_character_sets() {
+            self.image.set("character_set_client", client);
+            self.image.set("character_set_results", results);
+            self.image.set("collation_connection", collation);
+        }
+        self.refresh_mode();
+        self.send_ok();
+        Ok(())
+    }
+
+    /// COM_CHANGE_USER: a login on an open connection.
+    pub(super) async fn change_user(&mut self, body: &[u8]) -> Result<(), Stop> {
+        let change = match ChangeUser::parse(body, self.capabilities) {
+            Ok(change) => change,
+            Err(malformed) => {
+                self.send_error(&Error::Malformed(malformed.to_string())).await?;
+                return Err(Stop::Fatal);
+            }
+        };
+        self.undo_held().await;
+        self.forget_session();
+        self.image.schema = None;
+        let mut reply = change.auth.clone();
+        if !change.plugin.is_empty() && change.plugin != auth::NATIVE {
+            reply = self.switch_plugin().await?;
+        }
+        let collation = change.collation.and_then(|id| u8::try_from(id).ok());
+        let claim = Claim {
+            user: &change.user,
+            address: self.peer.ip(),
+            reply: &reply,
+            nonce: &self.nonce,
+            capabilities: self.capabilities,
+            collation: collation.unwrap_or(self.identity.key.collation),
+        };
+        let identity = match verify(&self.context, &claim).await {
+            Ok(identity) => identity,
+            Err(error) => {
+                self.send_error(&error).await?;
+                return Err(Stop::Fatal);
+            }
+        };
+        self.identity = identity;
+        let given = |name: &str| change.attributes.iter().find(|(known, _)| known == name);
+        let program = given("program_name").map(|(_, value)| value.clone());
+        self.client = ClientFacts {
+            user: change.user.clone(),
+            address: self.peer.ip(),
+            program_name: program.unwrap_or_else(|| self.client.program_name.clone()),
+        };
+        self.candidates = self.context.rules.candidates(&self.client);
+        self.kept_lane = None;
+        *self.entry.labels.lock() = EntryLabels {
+            user: change.user.clone(),
+            schema: change.schema.clone(),
+            program: self.client.program_name.clone(),
+        };
+        self.refresh_mode();
+        match self.verify_schema(change.schema.as_deref()).await {
+            Ok(()) => {
+                self.send_ok();
+                Ok(())
+            }
+            Err(error) => {
+                self.send_error(&error).await?;
+                Err(Stop::Fatal)
+            }
+        }
+    }
+
+    async fn switch_plugin(&mut self) -> Result<Vec<u8>, Stop> {
+        self.nonce = auth::nonce().map_err(|_| Stop::Fatal)?;
+        let nonce = self.nonce;
+        self.wire.push(&auth_switch(auth::NATIVE, &nonce));
+        self.wire.flush().await.map_err(|_| Stop::Client)?;
+        let framed = read::packet(&mut self.wire.stream, &mut self.wire.inbox, AUTH_MAX).await;
+        let framed = framed.map_err(|_| Stop::Client)?;
+        let reply = packet::payload(&self.wire.inbox, &framed).into_owned();
+        self.wire.inbox.drain(..framed.wire_length);
+        self.wire.set_sequence(framed.last_sequence.wrapping_add(1));
+        Ok(reply)
+    }
+
+    /// Everything a reset forgets; the schema stays.
+    fn forget_session(&mut self) {
+        self.statements.clear();
+        self.image.reset_variables();
+        self.token = Token::default();
+        self.diagnostics = super::diagnostics::Diagnostics::default();
+        self.autocommit = self.facts.status & Status::AUTOCOMMIT.bits() != 0;
+        self.status = Status::AUTOCOMMIT;
+    }
+}
+
+/// Reads the rest of a response.
+async fn drain(checkout: &mut Checkout, response: &mut Response) -> Result<(), Failure> {
+    let connection = checkout.connection();
+    loop {
+        let advance = response.advance(&mut connection.inbox)?;
+        connection.inbox.truncate(advance.length);
+        connection.inbox.drain(..advance.ready);
+        match advance.next {
+            crate::protocol::response::Next::Done => return Ok(()),
+            crate::protocol::response::Next::Infile => {
+                return Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof).into());
+            }
+            crate::protocol::response::Next::More => {}
+        }
+        if read::fill(&mut connection.stream, &mut connection.inbox).await? == 0 {
+            return Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof).into());
+        }
+    }
+}
+
+fn all_pins(mut pins: Pins) -> Pins {
+    pins.add(crate::state::Pin::StateChanged);
+    pins
+}
+
+/// Makes a connection clean, and gives it back; or gets rid of it.
+async fn undo(mut checkout: Checkout, leftovers: Leftovers, is_mariadb: bool) {
+    let connection = checkout.connection();
+    let undone = async {
+        if !leftovers.pins.is_empty() {
+            return Ok(connection.reset(is_mariadb).await?);
+        }
+        if leftovers.in_transaction {
+            connection.roll_back().await?;
+        }
+        Ok::<bool, Failure>(true)
+    };
+    match tokio::time::timeout(RESET_WAIT, undone).await {
+        Ok(Ok(true)) => checkout.check_in(),
+        Ok(Ok(false)) => checkout.discard(Retire::Quit(Closed::ResetFailed)),
+        Ok(Err(_)) => checkout.discard(Retire::Quit(Closed::Broken)),
+        Err(_) => checkout.discard(Retire::Kill),
+    }
+}

@@ -1,0 +1,131 @@
+//! One arm for each command of the protocol.
+
+use super::statement::Work;
+use super::wire::CommandPacket;
+use super::{Session, Stop};
+use crate::error::Error;
+use crate::protocol::status::{self, Status};
+use crate::protocol::{Capabilities, Command};
+use crate::sql::{Class, Effects, Hint, Needs, Reason, Verdict};
+
+impl Session {
+    /// Answers one command.
+    pub(super) async fn command(&mut self, packet: CommandPacket) -> Result<(), Stop> {
+        let payload = packet.payload();
+        let Some(&byte) = payload.first() else {
+            return self.send_error(&Error::Malformed("empty command".to_owned())).await;
+        };
+        let Some(command) = Command::from_byte(byte) else {
+            return self.send_error(&Error::UnknownCommand).await;
+        };
+        self.context.metrics.command(command.index()).inc();
+        let body = &payload[1..];
+        match command {
+            Command::Quit => Err(Stop::Client),
+            Command::Ping => {
+                self.send_ok();
+                Ok(())
+            }
+            Command::Query => Box::pin(self.query(packet.wire(), body)).await,
+            Command::InitDb => self.pass_on(command, &packet, Class::Session).await,
+            Command::StmtPrepare => Box::pin(self.prepare(packet.wire(), &payload)).await,
+            Command::StmtExecute
+            | Command::StmtFetch
+            | Command::StmtReset
+            | Command::StmtSendLongData => Box::pin(self.run_prepared(command, &payload)).await,
+            Command::StmtClose => {
+                self.close_statement(&payload).await;
+                Ok(())
+            }
+            Command::SetOption => self.set_option(&packet, body).await,
+            Command::ChangeUser => Box::pin(self.change_user(body)).await,
+            Command::ResetConnection => Box::pin(self.reset_connection(&packet)).await,
+            Command::ProcessKill => {
+                let id = body.iter().take(4).rev().fold(0, |id, &byte| id << 8 | u64::from(byte));
+                self.kill(false, id).await
+            }
+            Command::FieldList
+            | Command::CreateDb
+            | Command::DropDb
+            | Command::Refresh
+            | Command::Shutdown
+            | Command::Statistics
+            | Command::ProcessInfo
+            | Command::Debug => self.pass_on(command, &packet, Class::Write).await,
+            Command::BinlogDump | Command::BinlogDumpGtid => {
+                self.send_error(&Error::Refused("reading the binary log")).await
+            }
+            Command::RegisterReplica => {
+                self.send_error(&Error::Refused("registration as a replica")).await
+            }
+            Command::TableDump | Command::StmtBulkExecute => {
+                self.send_error(&Error::UnknownCommand).await
+            }
+        }
+    }
+
+    /// A command without a statement text, to the primary or to what the session holds.
+    async fn pass_on(
+        &mut self,
+        command: Command,
+        packet: &CommandPacket,
+        class: Class,
+    ) -> Result<(), Stop> {
+        let reason = match class {
+            Class::Session => Reason::SessionControl,
+            _ => Reason::ServerSpecific,
+        };
+        let verdict = plain(class, reason);
+        let work = Work {
+            command,
+            packets: packet.wire().into(),
+            shape: command.shape(),
+            verdict: &verdict,
+            prepared: None,
+            sql: &[],
+            is_cleared: false,
+        };
+        Box::pin(self.run_work(work)).await
+    }
+
+    /// COM_SET_OPTION: whether texts may hold several statements. It is fixed at login on the
+    /// backends, so from now on the session uses connections of the other kind.
+    async fn set_option(&mut self, packet: &CommandPacket, body: &[u8]) -> Result<(), Stop> {
+        let is_on = match body {
+            [0, 0] => true,
+            [1, 0] => false,
+            _ => return self.send_error(&Error::UnknownCommand).await,
+        };
+        let mut key = (*self.identity.key).clone();
+        key.capabilities.set(Capabilities::MULTI_STATEMENTS, is_on);
+        let key = std::sync::Arc::new(key);
+        self.identity.key = key.clone();
+        self.capabilities.set(Capabilities::MULTI_STATEMENTS, is_on);
+        if let Some(held) = &mut self.held {
+            held.connection().key = key;
+            return self.pass_on(Command::SetOption, packet, Class::Write).await;
+        }
+        let status = self.idle_status() - Status::MORE_RESULTS;
+        if self.capabilities.contains(Capabilities::DEPRECATE_EOF) {
+            let mut ok = status::ok(status, 0);
+            ok[0] = 0xfe;
+            self.wire.push(&ok);
+        } else {
+            self.wire.push(&status::eof(status, 0));
+        }
+        Ok(())
+    }
+}
+
+/// The verdict of a command that has no text.
+pub(super) fn plain(class: Class, reason: Reason) -> Verdict {
+    Verdict {
+        class,
+        reason,
+        effects: Effects::empty(),
+        needs: Needs::empty(),
+        hint: Hint::default(),
+        digest: 0,
+        statements: 1,
+    }
+}

@@ -1,0 +1,258 @@
+//! A command on a connection: bring the connection to the session's state, send, relay.
+
+use tokio::io::AsyncWriteExt;
+
+use super::Session;
+use super::login::server_error;
+use super::statement::{PreparedWork, Work, is_final};
+use crate::backend::{Connection, Failure};
+use crate::error::Error;
+use crate::net::infile::pass_file;
+use crate::net::relay::{End, RelayError, ServerSide, relay};
+use crate::pool::Checkout;
+use crate::protocol::packet;
+use crate::protocol::response::{Response, Summary};
+use crate::protocol::{Command, Shape};
+use crate::sql::{Class, Needs};
+use crate::state::diff::{Diff, diff};
+
+/// How a command ended.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// The response was passed on.
+    Done(Summary),
+    /// A replica answered nothing but an error, which was not passed on.
+    ReplicaRefused,
+    /// The server is gone. `untouched`: the client has got nothing yet.
+    Lost {
+        /// Nothing was passed on.
+        untouched: bool,
+    },
+    /// The connection could not be made ready; it is as it was, or nearly.
+    Unprepared(Error),
+    /// The client is gone; the response is what was left of it.
+    ClientGone(Option<Response>),
+}
+
+impl Session {
+    /// Runs `work`. With `may_retry` an error alone is kept from the client.
+    pub(super) async fn execute(
+        &mut self,
+        checkout: &mut Checkout,
+        work: &Work<'_>,
+        was_held: bool,
+        may_retry: bool,
+    ) -> Outcome {
+        let backend = checkout.pool().backend();
+        self.entry.set_running(backend, checkout.connection().thread_id);
+        let ready = self.make_ready(checkout.connection(), work, was_held).await;
+        let (packets, answers) = match ready {
+            Ok(Ok(ready)) => ready,
+            Ok(Err(error)) => return Outcome::Unprepared(error),
+            Err(_) => return Outcome::Lost { untouched: true },
+        };
+        let bytes = packets.as_deref().unwrap_or(&work.packets);
+        if checkout.connection().send(bytes).await.is_err() && bytes.len() < packet::FULL {
+            return Outcome::Lost { untouched: true };
+        }
+        for answer in 1..=answers {
+            match self.take_over(checkout.connection()).await {
+                Ok(None) if answer == answers => {
+                    checkout.connection().image = self.image.clone();
+                }
+                Ok(None) => {}
+                // Only reads are sent together with their preparations: nothing has happened.
+                Ok(Some(error)) => {
+                    for _ in answer..answers {
+                        if self.take_over(checkout.connection()).await.is_err() {
+                            return Outcome::Lost { untouched: true };
+                        }
+                    }
+                    let answered = checkout.connection().answer(work.shape).await;
+                    return match answered {
+                        Ok(_) => Outcome::Unprepared(error),
+                        Err(_) => Outcome::Lost { untouched: true },
+                    };
+                }
+                Err(_) => return Outcome::Lost { untouched: true },
+            }
+        }
+        self.relay(checkout.connection(), work, may_retry).await
+    }
+
+    /// Makes the connection's state that of the session. Returns the packets to send instead of
+    /// the work's own, and how many answers come before that to the work.
+    async fn make_ready(
+        &mut self,
+        connection: &mut Connection,
+        work: &Work<'_>,
+        was_held: bool,
+    ) -> Result<Result<(Option<Vec<u8>>, usize), Error>, Failure> {
+        let own = match &work.prepared {
+            Some(prepared) if prepared.told_id.is_none() => {
+                match self.prepared_here(connection, prepared, work.command).await? {
+                    Ok(packets) => Some(packets),
+                    Err(error) => return Ok(Err(error)),
+                }
+            }
+            _ => None,
+        };
+        if work.is_cleared && !was_held {
+            connection.query("DO 0").await?;
+        }
+        let asks_insert_id = work.verdict.needs.contains(Needs::LAST_INSERT_ID) && !was_held;
+        let insert_id = asks_insert_id.then_some(self.diagnostics.insert_id);
+        let diff = diff(&connection.image, &self.image, &connection.base, insert_id);
+        if diff.is_empty() {
+            return Ok(Ok((own, 0)));
+        }
+        if work.verdict.class == Class::Read && work.command != Command::StmtPrepare {
+            let mut packets = Vec::with_capacity(work.packets.len() + 256);
+            let answers = Connection::put_diff(&diff, &mut packets);
+            packets.extend_from_slice(own.as_deref().unwrap_or(&work.packets));
+            return Ok(Ok((Some(packets), answers)));
+        }
+        Ok(self.apply(connection, &diff).await?.map(|()| (own, 0)))
+    }
+
+    /// Gives the commands of `diff` and waits for their answers: before a statement that could do
+    /// harm in another schema or mode.
+    async fn apply(
+        &mut self,
+        connection: &mut Connection,
+        diff: &Diff,
+    ) -> Result<Result<(), Error>, Failure> {
+        let mut packets = Vec::new();
+        let answers = Connection::put_diff(diff, &mut packets);
+        connection.send(&packets).await?;
+        let mut refused = None;
+        for _ in 0..answers {
+            if let Some(error) = self.take_over(connection).await? {
+                refused.get_or_insert(error);
+            }
+        }
+        if refused.is_none() {
+            connection.image = self.image.clone();
+        }
+        Ok(refused.map_or(Ok(()), Err))
+    }
+
+    /// Reads the answer to one command of a diff, and takes over what the server tracked.
+    async fn take_over(&mut self, connection: &mut Connection) -> Result<Option<Error>, Failure> {
+        let exchange = connection.answer(Shape::Results).await?;
+        if let Some(error) = server_error(&exchange.bytes, exchange.summary.error) {
+            return Ok(Some(error));
+        }
+        for tracked in &exchange.summary.tracked {
+            connection.image.apply(tracked);
+            // The server may write a name or a value in another way than the session had it.
+            if self.image.has(tracked) {
+                self.image.apply(tracked);
+            }
+        }
+        Ok(None)
+    }
+
+    /// The packets of a binary protocol command, for a statement that is prepared here if it was
+    /// not before.
+    async fn prepared_here(
+        &mut self,
+        connection: &mut Connection,
+        work: &PreparedWork<'_>,
+        command: Command,
+    ) -> Result<Result<Vec<u8>, Error>, Failure> {
+        let unknown = || Error::UnknownStatement { id: work.id, command: command.statement_name() };
+        let server_id = match connection.statements.get(&work.key) {
+            Some(server_id) => server_id,
+            None => {
+                let Some(statement) = self.statements.get(work.id) else {
+                    return Ok(Err(unknown()));
+                };
+                let then = statement.image.clone();
+                let now = std::mem::replace(&mut self.image, then);
+                let diff = diff(&connection.image, &self.image, &connection.base, None);
+                let applied = self.apply(connection, &diff).await;
+                self.image = now;
+                if let Err(error) = applied? {
+                    return Ok(Err(error));
+                }
+                let exchange = connection.prepare(&work.key).await?;
+                match exchange.summary.prepared {
+                    Some((server_id, ..)) => server_id,
+                    None => {
+                        let error = server_error(&exchange.bytes, exchange.summary.error);
+                        return Ok(Err(error.unwrap_or_else(unknown)));
+                    }
+                }
+            }
+        };
+        let Some(statement) = self.statements.get_mut(work.id) else { return Ok(Err(unknown())) };
+        let payload = match command {
+            Command::StmtExecute => {
+                crate::state::prepared::execute(work.payload, server_id, statement)
+            }
+            _ if work.payload.len() >= 5 => {
+                let mut payload = work.payload.to_vec();
+                payload[1..5].copy_from_slice(&server_id.to_le_bytes());
+                Some(payload)
+            }
+            _ => None,
+        };
+        let Some(payload) = payload else {
+            return Ok(Err(Error::Malformed("parameters of a prepared statement".to_owned())));
+        };
+        let mut packets = Vec::with_capacity(payload.len() + packet::HEADER);
+        packet::put(&mut packets, 0, &payload);
+        Ok(Ok(packets))
+    }
+
+    async fn relay(
+        &mut self,
+        connection: &mut Connection,
+        work: &Work<'_>,
+        may_retry: bool,
+    ) -> Outcome {
+        let deprecates_eof = connection.deprecates_eof();
+        let mut response = match work.prepared.as_ref().and_then(|prepared| prepared.told_id) {
+            Some(id) => Response::prepare(id, deprecates_eof),
+            None => Response::new(work.shape, deprecates_eof),
+        };
+        if work.shape == Shape::Nothing {
+            return Outcome::Done(response.into_summary());
+        }
+        loop {
+            let Connection { stream, inbox, .. } = &mut *connection;
+            let server = ServerSide { stream, inbox };
+            match relay(self.wire.client_side(), server, &mut response, may_retry).await {
+                Ok(End::Done) => return Outcome::Done(response.into_summary()),
+                Ok(End::ErrorHeld) => {
+                    let code = response.summary().error.unwrap_or_default();
+                    let answer = std::mem::take(&mut connection.inbox);
+                    if is_final(code) {
+                        self.wire.push_raw(&answer);
+                        return Outcome::Done(response.into_summary());
+                    }
+                    return Outcome::ReplicaRefused;
+                }
+                Ok(End::Infile) => {
+                    if self.wire.flush().await.is_err() {
+                        return Outcome::ClientGone(None);
+                    }
+                    let (client, inbox) = self.wire.reading_side();
+                    match pass_file(client, inbox, &mut connection.stream).await {
+                        Ok(passed) => connection.bytes_sent += passed,
+                        Err(RelayError::Client(_)) => return Outcome::ClientGone(None),
+                        Err(_) => return Outcome::Lost { untouched: false },
+                    }
+                    let _ = connection.stream.flush().await;
+                    response.infile_sent();
+                }
+                Err(RelayError::Client(_)) => return Outcome::ClientGone(Some(response)),
+                Err(error) => {
+                    tracing::warn!(backend_thread = connection.thread_id, %error, "lost a backend connection");
+                    return Outcome::Lost { untouched: response.is_untouched() };
+                }
+            }
+        }
+    }
+}

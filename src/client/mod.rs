@@ -1,0 +1,218 @@
+//! One client session: the only place that knows all the layers below.
+//!
+//! A session is one task. It owns the client's socket and, while it holds one, a backend
+//! connection ([`crate::pool::Checkout`]). A statement's way, in order, is `statement.rs`.
+//!
+//! Invariants:
+//! - a session holds at most one backend connection at a time;
+//! - a connection that carries anything but an image (transaction, pins) never goes back to its
+//!   pool before it was rolled back or reset;
+//! - nothing of one session's diagnostics (warnings, row counts, insert ids) can be read by
+//!   another: they are answered from the session's own record.
+
+mod absorb;
+mod auth;
+mod cleanup;
+mod command;
+mod diagnostics;
+mod execute;
+mod identity;
+mod kill;
+mod login;
+mod prepared;
+pub mod registry;
+mod settle;
+mod statement;
+mod wire;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Settings;
+use crate::error::Error;
+use crate::lanes::rule::Candidates;
+use crate::lanes::{ClientFacts, Rules};
+use crate::metrics::{Metrics, Origin};
+use crate::pool::{Checkout, Pool};
+use crate::protocol::Capabilities;
+use crate::protocol::status::Status;
+use crate::route::Token;
+use crate::sql::Mode;
+use crate::state::prepared::Statements;
+use crate::state::{Image, Pins};
+use crate::topology::{ServerFacts, Topology};
+
+use diagnostics::Diagnostics;
+use identity::{Identity, Verified};
+use registry::{Entry, Registry};
+use wire::Wire;
+
+/// What all sessions share.
+#[derive(Debug)]
+pub struct Context {
+    /// The configuration.
+    pub settings: Arc<Settings>,
+    /// Lanes and rules.
+    pub rules: Rules,
+    /// One pool a backend, by backend id.
+    pub pools: Vec<Arc<Pool>>,
+    /// What the servers are.
+    pub topology: Arc<Topology>,
+    /// Numbers.
+    pub metrics: Arc<Metrics>,
+    /// All sessions.
+    pub registry: Registry,
+    /// Logins the primary has agreed to lately.
+    pub verified: Verified,
+    /// Cancelled when Fairlane goes down: sessions end when they are between transactions.
+    pub shutdown: CancellationToken,
+}
+
+/// Why a session ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stop {
+    /// The client said good-bye, went away, or was told to.
+    Client,
+    /// The connection to the client can't go on: state was lost, or it can't be understood.
+    Fatal,
+}
+
+/// A logged-in session.
+struct Session {
+    context: Arc<Context>,
+    facts: Arc<ServerFacts>,
+    wire: Wire,
+    entry: Arc<Entry>,
+    client: ClientFacts,
+    peer: SocketAddr,
+    nonce: [u8; crate::protocol::auth::NONCE],
+    capabilities: Capabilities,
+    identity: Identity,
+    candidates: Candidates,
+    /// Lane the session keeps, once a rule said so.
+    kept_lane: Option<usize>,
+    image: Image,
+    mode: Mode,
+    token: Token,
+    diagnostics: Diagnostics,
+    statements: Statements,
+    /// Number of parameters of the statement that was prepared just now.
+    just_prepared: Option<u16>,
+    held: Option<Checkout>,
+    pins: Pins,
+    /// Pins as counted in the metrics.
+    shown_pins: Pins,
+    status: Status,
+    autocommit: bool,
+    /// A COMMIT or ROLLBACK RELEASE was answered: the server has closed the connection.
+    is_released: bool,
+}
+
+/// Serves one client from its greeting to its end.
+pub async fn serve(context: Arc<Context>, stream: TcpStream, peer: SocketAddr) {
+    let sessions = &context.metrics.sessions;
+    sessions.open.inc();
+    sessions.opened_total.inc();
+    let _open = OpenSession(context.clone());
+    if let Some(mut session) = Box::pin(login::greet(context.clone(), stream, peer)).await {
+        let stop = Box::pin(session.run()).await;
+        tracing::debug!(id = session.entry.id, ?stop, "session ends");
+        Box::pin(session.clean_up()).await;
+    }
+}
+
+/// Counts the session out, also when it panics.
+struct OpenSession(Arc<Context>);
+
+impl Drop for OpenSession {
+    fn drop(&mut self) {
+        self.0.metrics.sessions.open.dec();
+    }
+}
+
+impl Session {
+    /// Command after command until the session ends.
+    async fn run(&mut self) -> Stop {
+        loop {
+            self.entry.set_idle(self.held.is_some());
+            let limit = self.facts.packet_limit();
+            let shutdown = self.context.shutdown.clone();
+            let read = tokio::select! {
+                biased;
+                read = self.wire.read_command(limit) => read,
+                () = self.entry.killed() => return Stop::Client,
+                () = shutdown.cancelled(), if self.held.is_none() => {
+                    let _ = self.send_error(&Error::ShuttingDown).await;
+                    return Stop::Client;
+                }
+            };
+            let packet = match read {
+                Ok(packet) => packet,
+                Err(error) => return self.cannot_read(error).await,
+            };
+            self.context.metrics.sessions.bytes_received.inc_by(packet.wire_length() as u64);
+            if let Err(stop) = self.command(packet).await {
+                let _ = self.wire.flush().await;
+                return stop;
+            }
+            if self.wire.flush().await.is_err() {
+                return Stop::Client;
+            }
+            let sent = self.wire.take_sent();
+            self.context.metrics.sessions.bytes_sent.inc_by(sent);
+            if self.entry.is_killed() {
+                return Stop::Client;
+            }
+        }
+    }
+
+    async fn cannot_read(&mut self, error: crate::net::read::ReadError) -> Stop {
+        use crate::net::read::ReadError;
+        match error {
+            ReadError::TooLong { .. } => {
+                let _ = self.send_error(&Error::PacketTooLarge).await;
+                let _ = self.wire.flush().await;
+                Stop::Fatal
+            }
+            ReadError::Closed | ReadError::Broken(_) => Stop::Client,
+        }
+    }
+
+    /// Answers the current command with an error of Fairlane's own.
+    async fn send_error(&mut self, error: &Error) -> Result<(), Stop> {
+        let (code, _) = error.code();
+        let origin = match error {
+            Error::Server { .. } => Origin::Server,
+            _ => Origin::Fairlane,
+        };
+        self.context.metrics.error_sent(origin, code);
+        self.wire.push(&error.to_err_packet());
+        Ok(())
+    }
+
+    /// Answers the current command with OK.
+    fn send_ok(&mut self) {
+        let status = self.idle_status();
+        self.wire.push(&crate::protocol::status::ok(status, 0));
+    }
+
+    /// The status flags a server would show now.
+    fn idle_status(&self) -> Status {
+        let mut status = self.status & (Status::IN_TRANS | Status::NO_BACKSLASH_ESCAPES);
+        status.set(Status::AUTOCOMMIT, self.autocommit);
+        status
+    }
+
+    /// After a change of the image: what the lexer has to know.
+    fn refresh_mode(&mut self) {
+        let sql_mode = self.image.get("sql_mode").unwrap_or(&self.facts.sql_mode);
+        let charset = match self.image.get("character_set_client") {
+            Some(charset) => charset,
+            None => identity::charset_of_collation(self.identity.key.collation),
+        };
+        self.mode = Mode::new(sql_mode, charset, &self.facts.version);
+    }
+}

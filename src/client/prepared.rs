@@ -1,0 +1,162 @@
+//! The binary protocol: statements prepared by the client, run on whatever connection there is.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use super::statement::{PreparedWork, Work};
+use super::{Session, Stop};
+use crate::error::Error;
+use crate::protocol::status::Status;
+use crate::protocol::{Command, Shape};
+use crate::sql::{Class, Effects, Hint, Needs, Reason, Verdict};
+use crate::state::Pin;
+use crate::state::prepared::{STATEMENTS_MAX, Statement, StatementKey, circumstances};
+
+impl Session {
+    /// COM_STMT_PREPARE: prepared at once where the statement would run, so that the client has
+    /// the server's own answer.
+    pub(super) async fn prepare(&mut self, wire: &[u8], payload: &[u8]) -> Result<(), Stop> {
+        let sql = &payload[1..];
+        if self.statements.len() >= STATEMENTS_MAX {
+            return self.send_error(&Error::TooManyStatements { limit: STATEMENTS_MAX }).await;
+        }
+        let of_text = crate::sql::classify(sql, self.mode);
+        // Preparing changes nothing, whatever the statement; it only has to go where that runs.
+        let verdict = Verdict {
+            effects: Effects::empty(),
+            needs: Needs::empty(),
+            class: match of_text.class {
+                Class::Read => Class::Read,
+                _ => Class::Write,
+            },
+            hint: of_text.hint.clone(),
+            ..of_text
+        };
+        let key =
+            Arc::new(StatementKey { sql: sql.into(), circumstances: circumstances(&self.image) });
+        let id = self.statements.next_id();
+        let image = self.image.clone();
+        self.just_prepared = None;
+        let prepared = PreparedWork { id, key: key.clone(), payload, told_id: Some(id) };
+        let work = Work {
+            command: Command::StmtPrepare,
+            packets: Cow::Borrowed(wire),
+            shape: Shape::Prepared,
+            verdict: &verdict,
+            prepared: Some(prepared),
+            sql,
+            is_cleared: false,
+        };
+        self.run_work(work).await?;
+        if let Some(parameters) = self.just_prepared.take() {
+            let verdict = of_text;
+            let statement = Statement { key, image, verdict, parameters, types: None };
+            self.statements.insert(id, statement);
+        }
+        Ok(())
+    }
+
+    /// COM_STMT_EXECUTE, COM_STMT_FETCH, COM_STMT_RESET, COM_STMT_SEND_LONG_DATA.
+    pub(super) async fn run_prepared(
+        &mut self,
+        command: Command,
+        payload: &[u8],
+    ) -> Result<(), Stop> {
+        let is_silent = command == Command::StmtSendLongData;
+        let id = payload.get(1..5).map_or(0, |id| u32::from_le_bytes([id[0], id[1], id[2], id[3]]));
+        let id = self.statements.resolve(id);
+        let Some(statement) = self.statements.get(id) else {
+            if is_silent {
+                return Ok(());
+            }
+            let command = command.statement_name();
+            return self.send_error(&Error::UnknownStatement { id, command }).await;
+        };
+        let key = statement.key.clone();
+        let mut verdict = statement.verdict.clone();
+        match command {
+            Command::StmtExecute => {
+                if payload.get(5).is_some_and(|flags| flags & CURSOR != 0) {
+                    // A cursor lives on its connection, which must be one it can stay on.
+                    verdict.class = Class::Write;
+                }
+            }
+            Command::StmtSendLongData => {
+                verdict = quiet(&verdict);
+                self.pins.add(Pin::LongData);
+            }
+            _ => verdict = quiet(&verdict),
+        }
+        if command == Command::StmtReset && self.held.is_none() {
+            // Neither cursor nor long data can be anywhere.
+            self.send_ok();
+            return Ok(());
+        }
+        let prepared = PreparedWork { id, key: key.clone(), payload, told_id: None };
+        let sql = &key.sql;
+        let work = Work {
+            command,
+            packets: Cow::Borrowed(&[]),
+            shape: command.shape(),
+            verdict: &verdict,
+            prepared: Some(prepared),
+            sql,
+            is_cleared: false,
+        };
+        self.run_work(work).await
+    }
+
+    /// COM_STMT_CLOSE. The statement stays prepared on the connections, for others.
+    pub(super) async fn close_statement(&mut self, payload: &[u8]) {
+        let id = payload.get(1..5).map_or(0, |id| u32::from_le_bytes([id[0], id[1], id[2], id[3]]));
+        let Some(statement) = self.statements.remove(id) else { return };
+        let has_more = self.pins.has(Pin::Cursor) || self.pins.has(Pin::LongData);
+        if !has_more {
+            return;
+        }
+        // Whatever of it was open on the held connection has to go.
+        if let Some(held) = &mut self.held
+            && let Some(server_id) = held.connection().statements.remove(&statement.key)
+        {
+            let _ = held.connection().close_statement(server_id).await;
+        }
+        self.pins.drop(Pin::Cursor);
+        self.pins.drop(Pin::LongData);
+        self.release_if_free().await;
+    }
+
+    /// What the end of a binary protocol command means for pins.
+    pub(super) fn absorb_prepared(&mut self, work: &Work<'_>) {
+        match work.command {
+            Command::StmtExecute => {
+                self.pins.drop(Pin::LongData);
+                if self.status.contains(Status::CURSOR_EXISTS) {
+                    self.pins.add(Pin::Cursor);
+                }
+            }
+            Command::StmtFetch if self.status.contains(Status::LAST_ROW_SENT) => {
+                self.pins.drop(Pin::Cursor);
+            }
+            Command::StmtReset => {
+                self.pins.drop(Pin::LongData);
+                self.pins.drop(Pin::Cursor);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// CURSOR_TYPE_READ_ONLY, the one flag of COM_STMT_EXECUTE that opens a cursor.
+const CURSOR: u8 = 0x01;
+
+/// A verdict for a command about a statement that does not run it: on the primary, no effects.
+fn quiet(verdict: &Verdict) -> Verdict {
+    Verdict {
+        class: Class::Write,
+        reason: Reason::NotARead,
+        effects: Effects::empty(),
+        needs: Needs::empty(),
+        hint: Hint::default(),
+        ..verdict.clone()
+    }
+}

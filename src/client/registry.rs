@@ -1,0 +1,229 @@
+//! All sessions: their ids, what they are doing, and how to end them.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+
+use foldhash::HashMap;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::route::view::BackendId;
+use crate::state::{Pin, Pins};
+
+/// What a session is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Activity {
+    /// Waits for its client's next command.
+    Idle,
+    /// Waits for its client's next command and holds a connection.
+    Holding,
+    /// Waits for a slot.
+    Waiting,
+    /// A statement runs.
+    Running,
+}
+
+/// One session as others see it. Written by the session with plain stores.
+#[derive(Debug)]
+pub struct Entry {
+    /// The connection id its client sees.
+    pub id: u32,
+    /// Its client's address.
+    pub peer: SocketAddr,
+    /// User name, schema and program: change seldom.
+    pub labels: Mutex<EntryLabels>,
+    started: Instant,
+    activity: AtomicU8,
+    /// Milliseconds after `started`.
+    since_ms: AtomicU64,
+    lane: AtomicU8,
+    pins: AtomicU32,
+    in_transaction: AtomicBool,
+    /// Backend id + 1 in the upper 8 bits, thread id below; 0 without a connection.
+    connection: AtomicU64,
+    is_killed: AtomicBool,
+    kill: Notify,
+}
+
+/// What changes seldom in an entry.
+#[derive(Debug, Clone, Default)]
+pub struct EntryLabels {
+    /// User name.
+    pub user: String,
+    /// Current schema.
+    pub schema: Option<String>,
+    /// `program_name`.
+    pub program: String,
+}
+
+/// A moment of an entry.
+#[derive(Debug, Clone)]
+pub struct EntryNow {
+    /// What it does.
+    pub activity: Activity,
+    /// For how long, in milliseconds.
+    pub for_ms: u64,
+    /// Lane of its current or last work.
+    pub lane: usize,
+    /// Why it is pinned.
+    pub pins: Vec<&'static str>,
+    /// A transaction is open.
+    pub in_transaction: bool,
+    /// Backend and thread id of its connection.
+    pub connection: Option<(BackendId, u64)>,
+}
+
+impl Entry {
+    fn new(id: u32, peer: SocketAddr) -> Self {
+        Self {
+            id,
+            peer,
+            labels: Mutex::default(),
+            started: Instant::now(),
+            activity: AtomicU8::new(Activity::Idle as u8),
+            since_ms: AtomicU64::new(0),
+            lane: AtomicU8::new(0),
+            pins: AtomicU32::new(0),
+            in_transaction: AtomicBool::new(false),
+            connection: AtomicU64::new(0),
+            is_killed: AtomicBool::new(false),
+            kill: Notify::new(),
+        }
+    }
+
+    fn set(&self, activity: Activity) {
+        let elapsed = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.since_ms.store(elapsed, Ordering::Relaxed);
+        self.activity.store(activity as u8, Ordering::Relaxed);
+    }
+
+    /// The session waits for its client.
+    pub(super) fn set_idle(&self, holds: bool) {
+        self.set(if holds { Activity::Holding } else { Activity::Idle });
+    }
+
+    /// The session waits for a slot.
+    pub(super) fn set_waiting(&self, lane: usize) {
+        self.lane.store(u8::try_from(lane).unwrap_or(u8::MAX), Ordering::Relaxed);
+        self.set(Activity::Waiting);
+    }
+
+    /// A statement runs on a connection.
+    pub(super) fn set_running(&self, backend: BackendId, thread_id: u64) {
+        let backend = (backend as u64 + 1) << 56;
+        self.connection.store(backend | thread_id & ((1 << 56) - 1), Ordering::Relaxed);
+        self.set(Activity::Running);
+    }
+
+    /// The session has given its connection back.
+    pub(super) fn set_released(&self) {
+        self.connection.store(0, Ordering::Relaxed);
+    }
+
+    /// What binds the session to its connection.
+    pub(super) fn set_bound(&self, pins: Pins, in_transaction: bool) {
+        self.pins.store(pins.bits(), Ordering::Relaxed);
+        self.in_transaction.store(in_transaction, Ordering::Relaxed);
+    }
+
+    /// This moment.
+    pub fn now(&self) -> EntryNow {
+        let elapsed = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let activity = match self.activity.load(Ordering::Relaxed) {
+            0 => Activity::Idle,
+            1 => Activity::Holding,
+            2 => Activity::Waiting,
+            _ => Activity::Running,
+        };
+        let pins = Pins::from_bits_retain(self.pins.load(Ordering::Relaxed));
+        EntryNow {
+            activity,
+            for_ms: elapsed.saturating_sub(self.since_ms.load(Ordering::Relaxed)),
+            lane: usize::from(self.lane.load(Ordering::Relaxed)),
+            pins: pins.reasons().map(Pin::label).collect(),
+            in_transaction: self.in_transaction.load(Ordering::Relaxed),
+            connection: self.connection(),
+        }
+    }
+
+    /// Backend and thread id of the session's connection.
+    pub fn connection(&self) -> Option<(BackendId, u64)> {
+        let packed = self.connection.load(Ordering::Relaxed);
+        let backend = usize::try_from(packed >> 56).ok()?.checked_sub(1)?;
+        Some((backend, packed & ((1 << 56) - 1)))
+    }
+
+    /// Ends the session as soon as it is between commands.
+    pub fn kill(&self) {
+        self.is_killed.store(true, Ordering::Release);
+        self.kill.notify_one();
+    }
+
+    /// Whether it was told to end.
+    pub(super) fn is_killed(&self) -> bool {
+        self.is_killed.load(Ordering::Acquire)
+    }
+
+    /// Ready when it is told to end.
+    pub(super) async fn killed(&self) {
+        while !self.is_killed() {
+            self.kill.notified().await;
+        }
+    }
+}
+
+/// All sessions by id.
+#[derive(Debug, Default)]
+pub struct Registry {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    by_id: HashMap<u32, Arc<Entry>>,
+    last_id: u32,
+}
+
+impl Registry {
+    /// A new session with an id nobody has.
+    pub fn join(&self, peer: SocketAddr) -> Arc<Entry> {
+        let mut inner = self.inner.lock();
+        loop {
+            inner.last_id = inner.last_id.wrapping_add(1);
+            let id = inner.last_id;
+            if id != 0 && !inner.by_id.contains_key(&id) {
+                let entry = Arc::new(Entry::new(id, peer));
+                inner.by_id.insert(id, entry.clone());
+                return entry;
+            }
+        }
+    }
+
+    /// A session is over.
+    pub fn leave(&self, id: u32) {
+        self.inner.lock().by_id.remove(&id);
+    }
+
+    /// A session.
+    pub fn get(&self, id: u64) -> Option<Arc<Entry>> {
+        self.inner.lock().by_id.get(&u32::try_from(id).ok()?).cloned()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.inner.lock().by_id.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// All of them.
+    pub fn all(&self) -> Vec<Arc<Entry>> {
+        self.inner.lock().by_id.values().cloned().collect()
+    }
+}

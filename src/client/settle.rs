@@ -1,0 +1,86 @@
+//! What Fairlane itself asks a connection after a statement, while the client already has its
+//! answer: things that only this connection knows and nothing reported.
+
+use super::Session;
+use super::diagnostics::Saved;
+use super::statement::Work;
+use crate::backend::{Connection, Failure};
+use crate::protocol::response::Summary;
+use crate::protocol::status::Tracked;
+use crate::protocol::{Command, packet};
+use crate::sql::{Class, Effects};
+use crate::state::Pin;
+
+impl Session {
+    /// Asks for what is missing. With `keeps` the connection stays, and can be asked later.
+    pub(super) async fn settle(
+        &mut self,
+        connection: &mut Connection,
+        work: &Work<'_>,
+        summary: &Summary,
+        keeps: bool,
+    ) -> Result<(), Failure> {
+        let effects = work.verdict.effects;
+        if work.verdict.class != Class::Diagnostics {
+            self.diagnostics.warnings = None;
+            if !keeps && (summary.warnings > 0 || summary.error.is_some()) && !self.is_released {
+                self.save_warnings(connection).await?;
+            }
+        }
+        if self.is_released {
+            return Ok(());
+        }
+        if effects.contains(Effects::COLLATION) && summary.error.is_none() {
+            // SET NAMES ... COLLATE is tracked without the collation (MariaDB 10.11).
+            let answer = connection.query("SELECT @@collation_connection").await?;
+            if let [collation] = answer.first_row().as_slice() {
+                self.image.set("collation_connection", collation);
+                connection.image.set("collation_connection", collation);
+            }
+        }
+        let may_have_changed_unseen =
+            effects.contains(Effects::OPAQUE) && !connection.deprecates_eof();
+        if effects.contains(Effects::SET_STATEMENT) || may_have_changed_unseen {
+            // The trackers tell the rest with the next OK packet.
+            let image = connection.image.clone();
+            let exchange = connection.query("DO 0").await?;
+            if effects.contains(Effects::SET_STATEMENT) {
+                connection.image = image;
+            } else if exchange.summary.tracked.contains(&Tracked::StateChanged) {
+                self.pins.add(Pin::StateChanged);
+                self.image = connection.image.clone();
+            }
+        }
+        if self.diagnostics.is_insert_id_stale && !keeps {
+            // The id in an OK packet may be one the statement gave itself, which
+            // LAST_INSERT_ID() does not return.
+            let answer = connection.query("SELECT LAST_INSERT_ID()").await?;
+            if let [id] = answer.first_row().as_slice() {
+                self.diagnostics.insert_id = id.parse().unwrap_or(0);
+            }
+            self.diagnostics.is_insert_id_stale = false;
+        }
+        Ok(())
+    }
+
+    async fn save_warnings(&mut self, connection: &mut Connection) -> Result<(), Failure> {
+        let answer = connection.command(Command::Query, b"SHOW WARNINGS").await?;
+        if answer.summary.error.is_some() || answer.summary.rows == 0 {
+            return Ok(());
+        }
+        let errors = rows_of_errors(&answer.bytes);
+        let count = answer.summary.rows;
+        self.diagnostics.warnings = Some(Saved { packets: answer.bytes.into(), count, errors });
+        Ok(())
+    }
+}
+
+/// Rows of SHOW WARNINGS whose level is Error.
+fn rows_of_errors(mut bytes: &[u8]) -> u64 {
+    let mut errors = 0;
+    while let Ok(framed) = packet::frame(bytes) {
+        errors += u64::from(bytes[packet::HEADER..].starts_with(b"\x05Error"));
+        bytes = &bytes[framed.wire_length..];
+    }
+    errors
+}

@@ -1,0 +1,318 @@
+//! One statement's way: verdict, target, lane, slot, connection, relay, release.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use super::execute::Outcome;
+use super::{Session, Stop};
+use crate::config::settings::Consistency;
+use crate::error::Error;
+use crate::metrics::Target as Answered;
+use crate::pool::{Checkout, Request, Retire};
+use crate::protocol::code;
+use crate::protocol::packet;
+use crate::protocol::{Command, Shape};
+use crate::route::view::BackendId;
+use crate::route::{self, Decision, Reason, SessionView, Target};
+use crate::sql::{Class, Effects, Needs, Verdict};
+use crate::state::prepared::StatementKey;
+
+/// A command on its way to a backend.
+#[derive(Debug)]
+pub(super) struct Work<'a> {
+    pub(super) command: Command,
+    /// The command as packets on the wire; for a prepared statement made per connection.
+    pub(super) packets: Cow<'a, [u8]>,
+    pub(super) shape: Shape,
+    pub(super) verdict: &'a Verdict,
+    /// The statement a binary protocol command is about.
+    pub(super) prepared: Option<PreparedWork<'a>>,
+    /// The text, for digests; empty when there is none.
+    pub(super) sql: &'a [u8],
+    /// The connection's diagnostics must be empty: those of another session may be there.
+    pub(super) is_cleared: bool,
+}
+
+/// What a binary protocol command needs on the connection it runs on.
+#[derive(Debug, Clone)]
+pub(super) struct PreparedWork<'a> {
+    /// The client's id.
+    pub(super) id: u32,
+    pub(super) key: Arc<StatementKey>,
+    /// The payload as it came from the client.
+    pub(super) payload: &'a [u8],
+    /// Id to tell the client (COM_STMT_PREPARE only).
+    pub(super) told_id: Option<u32>,
+}
+
+impl Session {
+    /// COM_QUERY.
+    pub(super) async fn query(&mut self, wire: &[u8], sql: &[u8]) -> Result<(), Stop> {
+        let verdict = crate::sql::classify(sql, self.mode);
+        if let Class::Kill { query, id } = verdict.class {
+            return self.kill(query, id).await;
+        }
+        if verdict.class == Class::Diagnostics
+            && let Some(answered) = self.answer_diagnostics(sql).await?
+        {
+            return answered;
+        }
+        let substituted = self.substitute(&verdict, sql);
+        let packets = match &substituted {
+            Some(text) => {
+                let mut payload = vec![Command::Query as u8];
+                payload.extend_from_slice(text);
+                let mut packets = Vec::with_capacity(payload.len() + packet::HEADER);
+                packet::put(&mut packets, 0, &payload);
+                Cow::Owned(packets)
+            }
+            None => Cow::Borrowed(wire),
+        };
+        let work = Work {
+            command: Command::Query,
+            packets,
+            shape: Shape::Results,
+            verdict: &verdict,
+            prepared: None,
+            sql,
+            is_cleared: false,
+        };
+        self.run_work(work).await
+    }
+
+    /// The text with the session's own values for functions that another session's statements
+    /// on the same connection would have changed.
+    fn substitute(&self, verdict: &Verdict, sql: &[u8]) -> Option<Vec<u8>> {
+        let mut wanted = verdict.needs & (Needs::ROW_COUNT | Needs::FOUND_ROWS);
+        if self.held.is_some() {
+            // What the session holds knows better.
+            wanted = Needs::empty();
+        }
+        wanted |= verdict.needs & Needs::CONNECTION_ID;
+        if wanted.is_empty() {
+            return None;
+        }
+        crate::sql::substitute(
+            sql,
+            self.mode,
+            &self.diagnostics.substitution(self.entry.id),
+            wanted,
+        )
+    }
+
+    /// Runs a command on the connection the session holds, or on one it gets for it.
+    pub(super) async fn run_work(&mut self, work: Work<'_>) -> Result<(), Stop> {
+        if self.held_on_replica() && !may_stay_on_replica(work.verdict) {
+            self.move_to_primary().await?;
+        }
+        let mut may_use_replica = true;
+        loop {
+            let (mut checkout, decision) = match self.held.take() {
+                Some(held) => (held, None),
+                None => {
+                    let decision = self.decide(work.verdict, may_use_replica).await;
+                    match self.obtain(&work, decision).await {
+                        Ok(checkout) => (checkout, Some(decision)),
+                        Err(Refusal::Gone) => return Err(Stop::Client),
+                        Err(Refusal::Error(error)) if is_replica(decision) && retries(&error) => {
+                            may_use_replica = false;
+                            continue;
+                        }
+                        Err(Refusal::Error(error)) => return self.send_error(&error).await,
+                    }
+                }
+            };
+            let on_replica = decision.is_some_and(is_replica);
+            let may_retry = on_replica && may_use_replica;
+            self.count_route(decision);
+            match self.execute(&mut checkout, &work, decision.is_none(), may_retry).await {
+                Outcome::Done(summary) => return self.conclude(checkout, &work, summary).await,
+                Outcome::ReplicaRefused => {
+                    self.count_retry(&checkout);
+                    checkout.check_in();
+                    may_use_replica = false;
+                }
+                Outcome::Lost { untouched } => {
+                    let name = checkout.pool().name().to_owned();
+                    if untouched && may_retry {
+                        self.count_retry(&checkout);
+                    }
+                    checkout.discard(Retire::Quit(crate::metrics::Closed::Broken));
+                    if untouched && may_retry {
+                        may_use_replica = false;
+                        continue;
+                    }
+                    return self.lost(name, decision.is_none(), untouched).await;
+                }
+                Outcome::Unprepared(error) => {
+                    self.keep_or_release(checkout).await;
+                    return self.send_error(&error).await;
+                }
+                Outcome::ClientGone(response) => {
+                    self.abandon(checkout, work.verdict, response);
+                    return Err(Stop::Client);
+                }
+            }
+        }
+    }
+
+    fn count_retry(&self, checkout: &Checkout) {
+        self.context.metrics.sessions.replica_retries.inc();
+        self.context.metrics.backend(checkout.pool().backend()).retries.inc();
+    }
+
+    /// The server is gone in the middle of a statement.
+    async fn lost(&mut self, backend: String, was_held: bool, untouched: bool) -> Result<(), Stop> {
+        if untouched {
+            self.send_error(&Error::LostBackend { backend }).await?;
+        }
+        let had_state = was_held || !self.pins.is_empty();
+        self.forget_binding();
+        // What the connection carried is lost, or half a result is sent: only a new login helps,
+        // as it would with the server itself.
+        if had_state || !untouched { Err(Stop::Fatal) } else { Ok(()) }
+    }
+
+    /// Where a statement goes when the session holds nothing.
+    async fn decide(&mut self, verdict: &Verdict, may_use_replica: bool) -> Decision {
+        if !may_use_replica {
+            return Decision {
+                target: Target::Primary,
+                reason: Reason::ReplicaFailed,
+                awaited: None,
+            };
+        }
+        let routing = &self.context.settings.routing;
+        let policy = if routing.replica_reads { routing.consistency } else { Consistency::Strong };
+        let isolation =
+            self.image.get("tx_isolation").or_else(|| self.image.get("transaction_isolation"));
+        let session = SessionView {
+            autocommit: self.autocommit,
+            serializable: isolation.is_some_and(|level| level.eq_ignore_ascii_case("serializable")),
+            token: &self.token,
+        };
+        let topology = &self.context.topology;
+        let in_use = |backend: BackendId| self.context.pools[backend].in_use();
+        let decision = route::decide(verdict, session, policy, &topology.view(), in_use);
+        let Some(awaited) = decision.awaited else { return decision };
+        topology.fresh_wanted();
+        let limit = routing.freshness_wait;
+        if !limit.is_zero() && topology.wait_applied(awaited, &self.token.position, limit).await {
+            self.context.metrics.sessions.freshness_fresh.inc();
+            let reason = Reason::Statement(verdict.reason);
+            return Decision { target: Target::Replica(awaited), reason, awaited: None };
+        }
+        self.context.metrics.sessions.freshness_primary.inc();
+        decision
+    }
+
+    /// A slot in the statement's lane, and a connection.
+    async fn obtain(&mut self, work: &Work<'_>, decision: Decision) -> Result<Checkout, Refusal> {
+        let lane = self.lane(work);
+        let backend = backend_of(decision.target);
+        self.entry.set_waiting(lane);
+        let pool = self.context.pools[backend].clone();
+        let request = Request {
+            key: &self.identity.key,
+            credential: &self.identity.credential,
+            image: &self.image,
+        };
+        tokio::select! {
+            biased;
+            checkout = pool.check_out(lane, request) => checkout.map_err(Refusal::Error),
+            () = self.wire.gone() => Err(Refusal::Gone),
+            () = self.entry.killed() => Err(Refusal::Gone),
+        }
+    }
+
+    /// The lane of a statement.
+    fn lane(&mut self, work: &Work<'_>) -> usize {
+        let hint = work.verdict.hint.lane.as_deref();
+        if hint.is_none()
+            && let Some(kept) = self.kept_lane
+        {
+            return kept;
+        }
+        let mode = self.mode;
+        let choice = self.context.rules.choose(
+            &self.candidates,
+            hint,
+            self.image.schema.as_deref(),
+            work.verdict.digest,
+            || crate::sql::digest_text(work.sql, mode),
+        );
+        if choice.is_for_session {
+            self.kept_lane = Some(choice.lane);
+        }
+        choice.lane
+    }
+
+    /// The lane of work that is no statement.
+    pub(super) fn plain_lane(&self) -> usize {
+        self.kept_lane.unwrap_or_else(|| {
+            let schema = self.image.schema.as_deref();
+            self.context.rules.choose(&self.candidates, None, schema, 0, String::new).lane
+        })
+    }
+
+    fn held_on_replica(&self) -> bool {
+        self.held.as_ref().is_some_and(|held| held.pool().backend() != 0)
+    }
+
+    fn count_route(&self, decision: Option<Decision>) {
+        let metrics = &self.context.metrics;
+        let (answered, reason) = match decision {
+            Some(Decision { target: Target::Primary, reason, .. }) => (Answered::Primary, reason),
+            Some(Decision { target: Target::Replica(_), reason, .. }) => {
+                (Answered::Replica, reason)
+            }
+            None if self.pins.is_empty() => (Answered::Session, Reason::Transaction),
+            None => (Answered::Session, Reason::Pinned),
+        };
+        metrics.routed(answered, reason.index()).inc();
+    }
+}
+
+/// Why there is no connection.
+enum Refusal {
+    Error(Error),
+    /// The client is gone, or the session was told to end.
+    Gone,
+}
+
+fn backend_of(target: Target) -> BackendId {
+    match target {
+        Target::Primary => 0,
+        Target::Replica(backend) => backend,
+    }
+}
+
+fn is_replica(decision: Decision) -> bool {
+    matches!(decision.target, Target::Replica(_))
+}
+
+/// Whether a replica's trouble is worth asking the primary: when it can't be reached or refuses
+/// the login (an account may not be replicated yet), not when its queue is full, or a storm of
+/// reads would fall on the primary.
+fn retries(error: &Error) -> bool {
+    matches!(error, Error::BackendUnavailable { .. } | Error::Server { .. })
+}
+
+/// Whether a statement may run inside a read-only transaction that is on a replica. Anything that
+/// might change a server or pin the session belongs to the primary.
+fn may_stay_on_replica(verdict: &Verdict) -> bool {
+    let harmless = Effects::SAVEPOINT | Effects::COLLATION | Effects::RELEASE;
+    harmless.contains(verdict.effects)
+        && match verdict.class {
+            Class::Read | Class::Commit | Class::Rollback | Class::Session | Class::Diagnostics => {
+                true
+            }
+            Class::Write => verdict.effects.contains(Effects::SAVEPOINT),
+            Class::Begin { .. } | Class::Kill { .. } => false,
+        }
+}
+
+/// Codes of errors that say the statement was stopped, not that the replica can't answer it.
+pub(super) fn is_final(error: u16) -> bool {
+    matches!(error, code::QUERY_INTERRUPTED | code::STATEMENT_TIMEOUT | code::QUERY_TIMEOUT)
+}

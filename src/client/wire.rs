@@ -1,0 +1,123 @@
+//! The client's socket: whole commands in, packets out.
+
+use std::borrow::Cow;
+use std::io;
+
+use tokio::net::TcpStream;
+
+use crate::net::read::{self, ReadError};
+use crate::net::relay::{ClientSide, Outbox};
+use crate::protocol::packet::{self, Framed};
+
+/// The client's socket and its buffers.
+#[derive(Debug)]
+pub(super) struct Wire {
+    pub(super) stream: TcpStream,
+    pub(super) inbox: Vec<u8>,
+    outbox: Outbox,
+    /// Sequence id of the next packet to the client.
+    sequence: u8,
+}
+
+/// One command as it came.
+#[derive(Debug)]
+pub(super) struct CommandPacket {
+    wire: Vec<u8>,
+    framed: Framed,
+}
+
+impl CommandPacket {
+    /// The bytes as they came, headers included.
+    pub(super) fn wire(&self) -> &[u8] {
+        &self.wire[..self.framed.wire_length]
+    }
+
+    /// The payload: command byte and body.
+    pub(super) fn payload(&self) -> Cow<'_, [u8]> {
+        packet::payload(&self.wire, &self.framed)
+    }
+
+    pub(super) fn wire_length(&self) -> usize {
+        self.framed.wire_length
+    }
+}
+
+impl Wire {
+    pub(super) fn new(stream: TcpStream) -> Self {
+        Self { stream, inbox: Vec::new(), outbox: Outbox::default(), sequence: 0 }
+    }
+
+    /// Reads the next command; sets the sequence id of the answer.
+    ///
+    /// # Cancel safety
+    /// What was read stays in the inbox.
+    pub(super) async fn read_command(&mut self, limit: usize) -> Result<CommandPacket, ReadError> {
+        if self.inbox.is_empty() {
+            self.inbox = Vec::new();
+            self.outbox.shrink();
+        }
+        let framed = read::packet(&mut self.stream, &mut self.inbox, limit).await?;
+        self.sequence = framed.last_sequence.wrapping_add(1);
+        let rest = match self.inbox.len() == framed.wire_length {
+            true => Vec::new(),
+            false => self.inbox.split_off(framed.wire_length),
+        };
+        let wire = std::mem::replace(&mut self.inbox, rest);
+        Ok(CommandPacket { wire, framed })
+    }
+
+    /// Sets the sequence id of the next packet.
+    pub(super) fn set_sequence(&mut self, sequence: u8) {
+        self.sequence = sequence;
+    }
+
+    /// Queues a packet.
+    pub(super) fn push(&mut self, payload: &[u8]) {
+        let mut bytes = Vec::with_capacity(payload.len() + packet::HEADER);
+        self.sequence = packet::put(&mut bytes, self.sequence, payload);
+        self.outbox.push(&bytes);
+    }
+
+    /// Queues bytes that are whole packets already.
+    pub(super) fn push_raw(&mut self, packets: &[u8]) {
+        self.outbox.push(packets);
+    }
+
+    /// Writes all that is queued.
+    pub(super) async fn flush(&mut self) -> io::Result<()> {
+        if self.outbox.waiting() == 0 {
+            return Ok(());
+        }
+        self.outbox.flush(&mut self.stream).await
+    }
+
+    /// Bytes for the client since the last call.
+    pub(super) fn take_sent(&mut self) -> u64 {
+        self.outbox.take_total()
+    }
+
+    /// The client's end of a relay.
+    pub(super) fn client_side(&mut self) -> ClientSide<'_, TcpStream> {
+        ClientSide { stream: &mut self.stream, inbox: &mut self.inbox, outbox: &mut self.outbox }
+    }
+
+    /// The client's socket and what it sent ahead, for LOCAL INFILE.
+    pub(super) fn reading_side(&mut self) -> (&mut TcpStream, &mut Vec<u8>) {
+        (&mut self.stream, &mut self.inbox)
+    }
+
+    /// Ready when the client has closed its end. What it sends ahead goes to the inbox.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
+    pub(super) async fn gone(&mut self) {
+        const AHEAD_MAX: usize = 64 * 1024;
+        while self.inbox.len() < AHEAD_MAX {
+            match read::fill(&mut self.stream, &mut self.inbox).await {
+                Ok(0) | Err(_) => return,
+                Ok(_) => {}
+            }
+        }
+        std::future::pending::<()>().await;
+    }
+}

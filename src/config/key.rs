@@ -1,0 +1,370 @@
+//! The table of keys: path, default as written, meaning, valid values.
+//!
+//! It drives the check for unknown keys, the cures in messages, and the test that
+//! `config/fairlane.toml` documents every key with its true default.
+
+/// One key of the file.
+#[derive(Debug, Clone, Copy)]
+pub struct Key {
+    /// Table and name, `pool.open_rate`; a name alone at the top of the file.
+    pub path: &'static str,
+    /// The default as written in TOML; none when there is nothing to fall back to.
+    pub default: Option<&'static str>,
+    /// One line: what it decides.
+    pub meaning: &'static str,
+    /// What may be written; completes "write ...".
+    pub valid: &'static str,
+}
+
+/// A table of the file.
+#[derive(Debug, Clone, Copy)]
+pub struct Section {
+    /// Its name.
+    pub name: &'static str,
+    /// Whether there may be many of them: `[[lane]]`.
+    pub many: bool,
+}
+
+impl Section {
+    /// The header line that opens it.
+    pub fn header(&self) -> String {
+        if self.many { format!("[[{}]]", self.name) } else { format!("[{}]", self.name) }
+    }
+}
+
+/// Every table, in the order of the documented file.
+pub const SECTIONS: [Section; 10] = [
+    Section { name: "admin", many: false },
+    Section { name: "service", many: false },
+    Section { name: "primary", many: false },
+    Section { name: "replica", many: true },
+    Section { name: "pool", many: false },
+    Section { name: "lane", many: true },
+    Section { name: "rule", many: true },
+    Section { name: "user", many: true },
+    Section { name: "routing", many: false },
+    Section { name: "log", many: false },
+];
+
+/// Every key, in the order of the documented file.
+pub const KEYS: &[Key] = &[
+    Key {
+        path: "listen",
+        default: Some(r#"["127.0.0.1:3306"]"#),
+        meaning: "Addresses clients connect to.",
+        valid: r#"one or more addresses with port, such as ["0.0.0.0:3306"]"#,
+    },
+    Key {
+        path: "max_clients",
+        default: Some("20000"),
+        meaning: "Most clients at once; one more gets error 1040.",
+        valid: "a whole number, at least 1",
+    },
+    Key {
+        path: "login_timeout",
+        default: Some(r#""10s""#),
+        meaning: "Time a client has to finish its login.",
+        valid: r#"a time longer than zero, such as "10s""#,
+    },
+    Key {
+        path: "admin.listen",
+        default: Some(r#""127.0.0.1:9306""#),
+        meaning: "Where /metrics, /healthz and /readyz are served.",
+        valid: r#"an address with port such as "127.0.0.1:9306", or "off""#,
+    },
+    Key {
+        path: "service.user",
+        default: None,
+        meaning: "Fairlane's own account on all servers.",
+        valid: r#"the name of the service account, such as "fairlane""#,
+    },
+    Key {
+        path: "service.password",
+        default: None,
+        meaning: "Its password, in the file itself.",
+        valid: r#"the password as a string, possibly """#,
+    },
+    Key {
+        path: "service.password_file",
+        default: None,
+        meaning: "Its password, in a file of its own.",
+        valid: "the path of a file that holds the password and nothing else",
+    },
+    Key {
+        path: "service.password_env",
+        default: None,
+        meaning: "Its password, in an environment variable.",
+        valid: "the name of an environment variable that holds the password",
+    },
+    Key {
+        path: "primary.address",
+        default: None,
+        meaning: "Host and port of the primary.",
+        valid: r#"a host with or without port, such as "db1:3306""#,
+    },
+    Key {
+        path: "primary.name",
+        default: Some(r#""primary""#),
+        meaning: "Its name in metrics and messages.",
+        valid: r#"a unique name of letters, digits, "_", "-" and ".", at most 64 characters"#,
+    },
+    Key {
+        path: "primary.max_connections",
+        default: Some("15"),
+        meaning: "Most connections Fairlane ever has to it.",
+        valid: "a whole number from 2 to 100000; one of them is Fairlane's own control connection",
+    },
+    Key {
+        path: "replica.address",
+        default: None,
+        meaning: "Host and port of a replica.",
+        valid: r#"a host with or without port, such as "db2:3306""#,
+    },
+    Key {
+        path: "replica.name",
+        default: Some(r#""replica1""#),
+        meaning: "Its name in metrics and messages.",
+        valid: r#"a unique name of letters, digits, "_", "-" and ".", at most 64 characters"#,
+    },
+    Key {
+        path: "replica.max_connections",
+        default: Some("15"),
+        meaning: "Most connections Fairlane ever has to it.",
+        valid: "a whole number from 2 to 100000; one of them is Fairlane's own control connection",
+    },
+    Key {
+        path: "pool.connect_timeout",
+        default: Some(r#""5s""#),
+        meaning: "Limit for connecting and logging in to a server.",
+        valid: r#"a time longer than zero, such as "5s""#,
+    },
+    Key {
+        path: "pool.idle_timeout",
+        default: Some(r#""60s""#),
+        meaning: "An idle connection older than this is closed.",
+        valid: r#"a time longer than zero, such as "60s""#,
+    },
+    Key {
+        path: "pool.max_age",
+        default: Some(r#""1h""#),
+        meaning: "A connection older than this is closed when next idle.",
+        valid: r#"a time longer than zero, such as "1h""#,
+    },
+    Key {
+        path: "pool.open_rate",
+        default: Some("200"),
+        meaning: "Most new connections per second to one server.",
+        valid: "a whole number, at least 1",
+    },
+    Key {
+        path: "lane.name",
+        default: None,
+        meaning: "Its name in rules, hints and metrics.",
+        valid: r#"a unique name of letters, digits, "_", "-" and ".", at most 64 characters"#,
+    },
+    Key {
+        path: "lane.reserved",
+        default: Some("0"),
+        meaning: "Slots of each server only this lane may use.",
+        valid: r#"a number of slots such as 4, or a percentage such as "25%"; all lanes together less than the pool"#,
+    },
+    Key {
+        path: "lane.max",
+        default: Some(r#""100%""#),
+        meaning: "Most slots of each server this lane may hold.",
+        valid: r#"a number of slots such as 4, or a percentage such as "50%"; at least one slot"#,
+    },
+    Key {
+        path: "lane.queue",
+        default: Some("10000"),
+        meaning: "Most waiters per server; one more is refused at once.",
+        valid: "a whole number; 0 means nobody waits",
+    },
+    Key {
+        path: "lane.queue_timeout",
+        default: Some(r#""5s""#),
+        meaning: "Longest wait for a slot.",
+        valid: r#"a time longer than zero, such as "5s""#,
+    },
+    Key {
+        path: "rule.lane",
+        default: None,
+        meaning: "The lane for what matches.",
+        valid: "the name of a lane",
+    },
+    Key {
+        path: "rule.user",
+        default: None,
+        meaning: "The client's user name, exactly.",
+        valid: r#"a user name, such as "scraper""#,
+    },
+    Key {
+        path: "rule.network",
+        default: None,
+        meaning: "The client's address is in one of these.",
+        valid: r#"an address or network, or a list of them, such as ["10.0.7.0/24", "::1"]"#,
+    },
+    Key {
+        path: "rule.program_name",
+        default: None,
+        meaning: "The client's program_name attribute.",
+        valid: r#"a pattern with * and ?, such as "mysqldump*""#,
+    },
+    Key {
+        path: "rule.schema",
+        default: None,
+        meaning: "The session's current schema.",
+        valid: r#"a pattern with * and ?, such as "reports_*""#,
+    },
+    Key {
+        path: "rule.digest",
+        default: None,
+        meaning: "The normalised statement.",
+        valid: r#"a pattern with * and ?, such as "insert into items*""#,
+    },
+    Key {
+        path: "rule.scope",
+        default: Some(r#""statement""#),
+        meaning: "How long the assignment holds.",
+        valid: r#""statement" (this statement or transaction) or "session" (until the client leaves)"#,
+    },
+    Key {
+        path: "user.name",
+        default: None,
+        meaning: "User name of a client account.",
+        valid: r#"a unique user name, such as "app""#,
+    },
+    Key {
+        path: "user.password",
+        default: None,
+        meaning: "Its password, in the file itself.",
+        valid: r#"the password as a string, possibly """#,
+    },
+    Key {
+        path: "user.password_file",
+        default: None,
+        meaning: "Its password, in a file of its own.",
+        valid: "the path of a file that holds the password and nothing else",
+    },
+    Key {
+        path: "user.password_env",
+        default: None,
+        meaning: "Its password, in an environment variable.",
+        valid: "the name of an environment variable that holds the password",
+    },
+    Key {
+        path: "routing.replica_reads",
+        default: Some("true"),
+        meaning: "Whether reads may go to replicas.",
+        valid: "true or false",
+    },
+    Key {
+        path: "routing.consistency",
+        default: Some(r#""session""#),
+        meaning: "What a session is sure to see.",
+        valid: r#""session" (its own writes), "eventual" (what the replica has) or "strong" (reads go to the primary)"#,
+    },
+    Key {
+        path: "routing.max_lag",
+        default: Some(r#""5s""#),
+        meaning: "A replica that lags more gets no reads.",
+        valid: r#"a time longer than zero, such as "5s""#,
+    },
+    Key {
+        path: "routing.freshness_wait",
+        default: Some(r#""0ms""#),
+        meaning: "Wait for a replica to catch up with its session.",
+        valid: r#"a time such as "20ms"; "0ms" means straight to the primary"#,
+    },
+    Key {
+        path: "routing.probe_interval",
+        default: Some(r#""500ms""#),
+        meaning: "Time between probes of a server.",
+        valid: r#"a time of at least "10ms", such as "500ms""#,
+    },
+    Key {
+        path: "routing.recovery_probes",
+        default: Some("3"),
+        meaning: "Good probes in a row before a replica comes back.",
+        valid: "a whole number, at least 1",
+    },
+    Key {
+        path: "routing.accounts_refresh",
+        default: Some(r#""10s""#),
+        meaning: "Time between reloads of the accounts.",
+        valid: r#"a time of at least "10ms", such as "10s""#,
+    },
+    Key {
+        path: "routing.default_lane",
+        default: Some(r#""interactive""#),
+        meaning: "The lane of what no rule matches.",
+        valid: "the name of a lane; the first one when not given",
+    },
+    Key {
+        path: "log.filter",
+        default: Some(r#""info""#),
+        meaning: "What is logged.",
+        valid: r#"a level or a filter, such as "info" or "info,fairlane::pool=debug""#,
+    },
+    Key {
+        path: "log.format",
+        default: Some(r#""text""#),
+        meaning: "How log lines look.",
+        valid: r#""text" or "json""#,
+    },
+];
+
+/// The key at `path`.
+pub fn find(path: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.path == path)
+}
+
+/// The section called `name`.
+pub(crate) fn section(name: &str) -> Option<&'static Section> {
+    SECTIONS.iter().find(|section| section.name == name)
+}
+
+/// Names that may be written in `section` (at the top of the file when empty).
+pub(crate) fn names_in(section: &str) -> impl Iterator<Item = &'static str> {
+    let sections = SECTIONS.iter().map(|section| section.name).filter(move |_| section.is_empty());
+    let keys = KEYS.iter().filter_map(move |key| match key.path.split_once('.') {
+        None => section.is_empty().then_some(key.path),
+        Some((table, name)) => (table == section).then_some(name),
+    });
+    sections.chain(keys)
+}
+
+/// The candidate most like `name`, when one is like it at all.
+pub(crate) fn nearest<'a>(
+    name: &str,
+    candidates: impl Iterator<Item = &'a str>,
+) -> Option<&'a str> {
+    candidates
+        .map(|candidate| (strsim::jaro_winkler(&name.to_lowercase(), candidate), candidate))
+        .filter(|(likeness, _)| *likeness > 0.8)
+        .max_by(|(a, _), (b, _)| a.total_cmp(b))
+        .map(|(_, candidate)| candidate)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_key_is_found_and_a_strange_one_has_none() {
+        assert_eq!(nearest("max_conections", names_in("primary")), Some("max_connections"));
+        assert_eq!(nearest("Queue_Timeouts", names_in("lane")), Some("queue_timeout"));
+        assert_eq!(nearest("replicas", names_in("")), Some("replica"));
+        assert_eq!(nearest("zzz", names_in("pool")), None);
+    }
+
+    #[test]
+    fn every_key_is_in_a_known_section_once() {
+        for (index, key) in KEYS.iter().enumerate() {
+            assert!(KEYS[..index].iter().all(|other| other.path != key.path), "{}", key.path);
+            if let Some((table, _)) = key.path.split_once('.') {
+                assert!(section(table).is_some(), "{}", key.path);
+            }
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! What a person may write: the shape of the file, key by key, and every default.
+//!
+//! Nothing here is checked beyond its type; [`super::resolve`] turns a model into settings. A
+//! missing required key is a default here (`None` or empty) and a finding there, where its path is
+//! known.
+
+use std::fmt;
+
+use secrecy::SecretString;
+use serde::Deserialize;
+use serde::de::{self, Deserializer, SeqAccess, Visitor};
+
+use crate::units::{Period, Share};
+
+/// The whole file.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Model {
+    pub(crate) listen: Texts,
+    pub(crate) max_clients: usize,
+    pub(crate) login_timeout: Period,
+    pub(crate) admin: Admin,
+    pub(crate) service: Service,
+    pub(crate) primary: Backend,
+    pub(crate) replica: Vec<Backend>,
+    pub(crate) pool: Pool,
+    pub(crate) lane: Vec<Lane>,
+    pub(crate) rule: Vec<Rule>,
+    pub(crate) user: Vec<User>,
+    pub(crate) routing: Routing,
+    pub(crate) log: Log,
+}
+
+impl Default for Model {
+    fn default() -> Self {
+        Self {
+            listen: Texts(vec!["127.0.0.1:3306".to_owned()]),
+            max_clients: 20_000,
+            login_timeout: Period::secs(10),
+            admin: Admin::default(),
+            service: Service::default(),
+            primary: Backend::default(),
+            replica: Vec::new(),
+            pool: Pool::default(),
+            lane: vec![
+                Lane {
+                    name: Some("interactive".to_owned()),
+                    reserved: Share::Percent(25),
+                    ..Lane::default()
+                },
+                Lane {
+                    name: Some("batch".to_owned()),
+                    reserved: Share::Slots(1),
+                    max: Share::Percent(50),
+                    queue_timeout: Period::secs(120),
+                    ..Lane::default()
+                },
+            ],
+            rule: Vec::new(),
+            user: Vec::new(),
+            routing: Routing::default(),
+            log: Log::default(),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Admin {
+    pub(crate) listen: String,
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Self { listen: "127.0.0.1:9306".to_owned() }
+    }
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Service {
+    pub(crate) user: Option<String>,
+    pub(crate) password: Option<SecretString>,
+    pub(crate) password_file: Option<String>,
+    pub(crate) password_env: Option<String>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Backend {
+    pub(crate) address: Option<String>,
+    /// `primary` or `replica<n>` when not given.
+    pub(crate) name: Option<String>,
+    pub(crate) max_connections: usize,
+}
+
+impl Default for Backend {
+    fn default() -> Self {
+        Self { address: None, name: None, max_connections: 15 }
+    }
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Pool {
+    pub(crate) connect_timeout: Period,
+    pub(crate) idle_timeout: Period,
+    pub(crate) max_age: Period,
+    pub(crate) open_rate: u32,
+}
+
+impl Default for Pool {
+    fn default() -> Self {
+        Self {
+            connect_timeout: Period::secs(5),
+            idle_timeout: Period::secs(60),
+            max_age: Period::secs(3_600),
+            open_rate: 200,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Lane {
+    pub(crate) name: Option<String>,
+    pub(crate) reserved: Share,
+    pub(crate) max: Share,
+    pub(crate) queue: usize,
+    pub(crate) queue_timeout: Period,
+}
+
+impl Default for Lane {
+    fn default() -> Self {
+        Self {
+            name: None,
+            reserved: Share::Slots(0),
+            max: Share::Percent(100),
+            queue: 10_000,
+            queue_timeout: Period::secs(5),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Rule {
+    pub(crate) lane: Option<String>,
+    pub(crate) user: Option<String>,
+    pub(crate) network: Option<Texts>,
+    pub(crate) program_name: Option<String>,
+    pub(crate) schema: Option<String>,
+    pub(crate) digest: Option<String>,
+    pub(crate) scope: Scope,
+}
+
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Scope {
+    #[default]
+    Statement,
+    Session,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct User {
+    pub(crate) name: Option<String>,
+    pub(crate) password: Option<SecretString>,
+    pub(crate) password_file: Option<String>,
+    pub(crate) password_env: Option<String>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Routing {
+    pub(crate) replica_reads: bool,
+    pub(crate) consistency: Consistency,
+    pub(crate) max_lag: Period,
+    pub(crate) freshness_wait: Period,
+    pub(crate) probe_interval: Period,
+    pub(crate) recovery_probes: u32,
+    pub(crate) accounts_refresh: Period,
+    /// The first lane when not given.
+    pub(crate) default_lane: Option<String>,
+}
+
+impl Default for Routing {
+    fn default() -> Self {
+        Self {
+            replica_reads: true,
+            consistency: Consistency::Session,
+            max_lag: Period::secs(5),
+            freshness_wait: Period::millis(0),
+            probe_interval: Period::millis(500),
+            recovery_probes: 3,
+            accounts_refresh: Period::secs(10),
+            default_lane: None,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Consistency {
+    Eventual,
+    Session,
+    Strong,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Log {
+    pub(crate) filter: String,
+    pub(crate) format: Format,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { filter: "info".to_owned(), format: Format::Text }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Format {
+    Text,
+    Json,
+}
+
+/// A list of texts, or a single text standing for a list of one.
+#[derive(Debug, Clone)]
+pub(crate) struct Texts(pub(crate) Vec<String>);
+
+impl<'de> Deserialize<'de> for Texts {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Written;
+        impl<'de> Visitor<'de> for Written {
+            type Value = Texts;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string or a list of strings")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Texts, E> {
+                Ok(Texts(vec![text.to_owned()]))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Texts, A::Error> {
+                let mut texts = Vec::new();
+                while let Some(text) = seq.next_element()? {
+                    texts.push(text);
+                }
+                Ok(Texts(texts))
+            }
+        }
+        deserializer.deserialize_any(Written)
+    }
+}

@@ -1,0 +1,445 @@
+//! A model to settings: every value checked, every default filled in, all findings at once.
+
+use std::collections::HashSet;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use ipnet::IpNet;
+use secrecy::SecretString;
+
+use super::key;
+use super::model::{self, Model};
+use super::problem::Finding;
+use super::settings::{
+    Backend, Consistency, Glob, Lane, Log, Pool, Routing, Rule, RuleScope, Service, Settings, User,
+};
+use super::shape::Places;
+use crate::units::Period;
+
+/// Connections of a backend that are not the pool's: Fairlane's own control connection.
+const CONTROL: usize = 1;
+
+/// Collects findings while the rest is still looked at.
+struct Resolver<'a> {
+    places: &'a Places<'a>,
+    findings: Vec<Finding>,
+}
+
+impl Resolver<'_> {
+    /// Notes a finding about the key at `path` (with indexes).
+    fn find(&mut self, path: &str, wrong: impl Into<String>, cure: impl Into<String>) {
+        let key: Vec<&str> =
+            path.split('.').filter(|step| step.parse::<usize>().is_err()).collect();
+        self.findings.push(Finding {
+            line: self.places.line(path),
+            key: key.join("."),
+            wrong: wrong.into(),
+            cure: cure.into(),
+        });
+    }
+
+    /// As [`Self::find`], with the key table's words as the cure.
+    fn find_invalid(&mut self, path: &str, wrong: impl Into<String>) {
+        let key: Vec<&str> =
+            path.split('.').filter(|step| step.parse::<usize>().is_err()).collect();
+        let valid = key::find(&key.join(".")).map_or("a valid value", |key| key.valid);
+        self.find(path, wrong, format!("write {valid}"));
+    }
+
+    fn positive(&mut self, path: &str, period: Period) -> Duration {
+        if period.duration().is_zero() {
+            self.find_invalid(path, "is zero");
+        }
+        period.duration()
+    }
+
+    fn at_least_one<N: PartialEq + Default>(&mut self, path: &str, number: N) -> N {
+        if number == N::default() {
+            self.find_invalid(path, "is zero");
+        }
+        number
+    }
+}
+
+/// Checks a model and turns it into settings.
+pub(super) fn resolve(model: &Model, places: &Places<'_>) -> Result<Settings, Vec<Finding>> {
+    let mut resolver = Resolver { places, findings: Vec::new() };
+    let to = &mut resolver;
+    let backends = to.backends(model);
+    let lanes = to.lanes(model, &backends);
+    let rules = to.rules(model, &lanes);
+    let default_lane = to.default_lane(model, &lanes);
+    let settings = Settings {
+        listen: to.listen(model),
+        max_clients: to.at_least_one("max_clients", model.max_clients),
+        login_timeout: to.positive("login_timeout", model.login_timeout),
+        admin: to.admin(model),
+        service: to.service(model),
+        pool: to.pool(&model.pool),
+        users: to.users(model),
+        routing: to.routing(&model.routing),
+        log: to.log(&model.log),
+        backends,
+        lanes,
+        rules,
+        default_lane,
+    };
+    if resolver.findings.is_empty() { Ok(settings) } else { Err(resolver.findings) }
+}
+
+impl Resolver<'_> {
+    fn listen(&mut self, model: &Model) -> Vec<SocketAddr> {
+        if model.listen.0.is_empty() {
+            self.find_invalid("listen", "is empty: clients could connect nowhere");
+        }
+        let mut addresses = Vec::new();
+        for text in &model.listen.0 {
+            match text.parse() {
+                Ok(address) => addresses.push(address),
+                Err(_) => {
+                    self.find_invalid("listen", format!("\"{text}\" is not an address with port"))
+                }
+            }
+        }
+        addresses
+    }
+
+    fn admin(&mut self, model: &Model) -> Option<SocketAddr> {
+        let text = model.admin.listen.as_str();
+        if text.is_empty() || text == "off" {
+            return None;
+        }
+        let address = text.parse();
+        if address.is_err() {
+            self.find_invalid("admin.listen", format!("\"{text}\" is not an address with port"));
+        }
+        address.ok()
+    }
+
+    fn service(&mut self, model: &Model) -> Service {
+        let service = &model.service;
+        if service.user.as_ref().is_none_or(String::is_empty) {
+            self.find_invalid("service.user", "is missing: Fairlane needs an account of its own");
+        }
+        let ways = Ways {
+            password: service.password.as_ref(),
+            file: service.password_file.as_deref(),
+            env: service.password_env.as_deref(),
+        };
+        Service {
+            user: service.user.clone().unwrap_or_default(),
+            password: self.password("service", &ways),
+        }
+    }
+
+    fn users(&mut self, model: &Model) -> Vec<User> {
+        let mut seen = HashSet::new();
+        let mut users = Vec::new();
+        for (index, user) in model.user.iter().enumerate() {
+            let path = format!("user.{index}");
+            let name = user.name.clone().unwrap_or_default();
+            if name.is_empty() {
+                self.find_invalid(&format!("{path}.name"), "is missing");
+            } else if !seen.insert(name.clone()) {
+                self.find(
+                    &format!("{path}.name"),
+                    format!("\"{name}\" stands there twice"),
+                    "remove one of the two [[user]] entries",
+                );
+            }
+            let ways = Ways {
+                password: user.password.as_ref(),
+                file: user.password_file.as_deref(),
+                env: user.password_env.as_deref(),
+            };
+            let password = self.password(&path, &ways);
+            users.push(User { name, password });
+        }
+        users
+    }
+
+    fn password(&mut self, path: &str, ways: &Ways<'_>) -> SecretString {
+        let given = [ways.password.is_some(), ways.file.is_some(), ways.env.is_some()];
+        if given.iter().filter(|&&given| given).count() != 1 {
+            let wrong = if given.contains(&true) {
+                "the password is given in more than one way"
+            } else {
+                "the password is missing"
+            };
+            let cure = "give exactly one of password, password_file and password_env (an account \
+                        without a password: password = \"\")";
+            self.find(&format!("{path}.password"), wrong, cure);
+            return SecretString::default();
+        }
+        if let Some(file) = ways.file {
+            return match std::fs::read_to_string(file) {
+                Ok(text) => text.trim_end_matches(['\r', '\n']).to_owned().into(),
+                Err(error) => {
+                    self.find(
+                        &format!("{path}.password_file"),
+                        format!("\"{file}\" can't be read: {error}"),
+                        "name a file that holds the password and that Fairlane may read",
+                    );
+                    SecretString::default()
+                }
+            };
+        }
+        if let Some(name) = ways.env {
+            return match std::env::var(name) {
+                Ok(text) => text.into(),
+                Err(_) => {
+                    self.find(
+                        &format!("{path}.password_env"),
+                        format!("the environment variable \"{name}\" is not set"),
+                        "set it where Fairlane is started, or name another",
+                    );
+                    SecretString::default()
+                }
+            };
+        }
+        ways.password.cloned().unwrap_or_default()
+    }
+
+    fn backends(&mut self, model: &Model) -> Vec<Backend> {
+        let primary = ("primary".to_owned(), "primary".to_owned(), &model.primary);
+        let replicas = model.replica.iter().enumerate().map(|(index, replica)| {
+            (format!("replica.{index}"), format!("replica{}", index + 1), replica)
+        });
+        let mut names = HashSet::new();
+        let mut backends = Vec::new();
+        for (path, default_name, backend) in std::iter::once(primary).chain(replicas) {
+            let name = backend.name.clone().unwrap_or(default_name);
+            if !is_label(&name) {
+                self.find_invalid(&format!("{path}.name"), format!("\"{name}\" is not a name"));
+            } else if !names.insert(name.clone()) {
+                self.find(
+                    &format!("{path}.name"),
+                    format!("\"{name}\" is the name of two servers"),
+                    "give each server a name of its own",
+                );
+            }
+            let (host, port) = self.address(&path, backend.address.as_deref());
+            if backend.max_connections < CONTROL + 1 {
+                self.find(
+                    &format!("{path}.max_connections"),
+                    format!("{} is too few", backend.max_connections),
+                    "write at least 2: one connection is Fairlane's own, the rest serve clients",
+                );
+            }
+            let max_connections = backend.max_connections.max(CONTROL + 1);
+            backends.push(Backend { name, host, port, max_connections });
+        }
+        backends
+    }
+
+    fn address(&mut self, path: &str, address: Option<&str>) -> (String, u16) {
+        let key = format!("{path}.address");
+        let Some(address) = address.filter(|address| !address.is_empty()) else {
+            self.find_invalid(&key, "is missing");
+            return (String::new(), 0);
+        };
+        let (host, port) = match address.rsplit_once(':') {
+            Some((host, port)) if !host.contains(':') || host.ends_with(']') => {
+                (host, port.parse())
+            }
+            _ => (address, Ok(3306)),
+        };
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        match port {
+            Ok(port) if port > 0 && !host.is_empty() && !host.contains([' ', '/', '@']) => {
+                (host.to_owned(), port)
+            }
+            _ => {
+                self.find_invalid(&key, format!("\"{address}\" is not a host with port"));
+                (String::new(), 0)
+            }
+        }
+    }
+
+    fn lanes(&mut self, model: &Model, backends: &[Backend]) -> Vec<Lane> {
+        if model.lane.is_empty() {
+            self.find("lane", "there is no lane", "remove `lane = []`, or add a [[lane]]");
+        }
+        let mut names = HashSet::new();
+        let mut lanes = Vec::new();
+        for (index, lane) in model.lane.iter().enumerate() {
+            let path = |key: &str| format!("lane.{index}.{key}");
+            let name = lane.name.clone().unwrap_or_default();
+            if !is_label(&name) {
+                self.find_invalid(
+                    &path("name"),
+                    if name.is_empty() {
+                        "is missing".to_owned()
+                    } else {
+                        format!("\"{name}\" is not a name")
+                    },
+                );
+            } else if !names.insert(name.clone()) {
+                self.find(
+                    &path("name"),
+                    format!("\"{name}\" is the name of two lanes"),
+                    "give each lane a name of its own",
+                );
+            }
+            for backend in backends {
+                let slots = backend.max_connections - CONTROL;
+                if lane.max.of(slots) == 0 {
+                    self.find(
+                        &path("max"),
+                        format!("{} of the {slots} slots of {} is none", lane.max, backend.name),
+                        "raise lane.max or the server's max_connections",
+                    );
+                }
+                if lane.reserved.of(slots) > lane.max.of(slots) {
+                    self.find(
+                        &path("reserved"),
+                        format!("{} is more than the lane's max of {}", lane.reserved, lane.max),
+                        "lower lane.reserved or raise lane.max",
+                    );
+                }
+            }
+            lanes.push(Lane {
+                name,
+                reserved: lane.reserved,
+                max: lane.max,
+                queue: lane.queue,
+                queue_timeout: self.positive(&path("queue_timeout"), lane.queue_timeout),
+            });
+        }
+        self.check_reserved(&lanes, backends);
+        lanes
+    }
+
+    /// What is reserved must leave every lane without a reserve a slot to get.
+    fn check_reserved(&mut self, lanes: &[Lane], backends: &[Backend]) {
+        for backend in backends {
+            let slots = backend.max_connections - CONTROL;
+            let reserved: usize = lanes.iter().map(|lane| lane.reserved.of(slots)).sum();
+            let is_without = lanes.iter().any(|lane| lane.reserved.of(slots) == 0);
+            if reserved > slots || reserved == slots && is_without {
+                self.find(
+                    "lane.0.reserved",
+                    format!(
+                        "the lanes reserve {reserved} of the {slots} slots of {}",
+                        backend.name
+                    ),
+                    "lower lane.reserved: a lane that reserves nothing must find a slot too",
+                );
+            }
+        }
+    }
+
+    fn rules(&mut self, model: &Model, lanes: &[Lane]) -> Vec<Rule> {
+        let mut rules = Vec::new();
+        for (index, rule) in model.rule.iter().enumerate() {
+            let path = |key: &str| format!("rule.{index}.{key}");
+            let name = rule.lane.clone().unwrap_or_default();
+            let lane = lanes.iter().position(|lane| lane.name == name);
+            if lane.is_none() {
+                let known: Vec<&str> = lanes.iter().map(|lane| lane.name.as_str()).collect();
+                let wrong = if name.is_empty() {
+                    "is missing".to_owned()
+                } else {
+                    format!("there is no lane \"{name}\"")
+                };
+                self.find(&path("lane"), wrong, format!("write one of: {}", known.join(", ")));
+            }
+            let mut network = Vec::new();
+            for text in rule.network.iter().flat_map(|texts| &texts.0) {
+                let parsed =
+                    text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+                match parsed {
+                    Ok(parsed) => network.push(parsed),
+                    Err(_) => {
+                        self.find_invalid(&path("network"), format!("\"{text}\" is not a network"))
+                    }
+                }
+            }
+            let globs = [&rule.program_name, &rule.schema, &rule.digest];
+            if rule.user.is_none()
+                && rule.network.is_none()
+                && globs.iter().all(|glob| glob.is_none())
+            {
+                self.find(
+                    &path("lane"),
+                    "the rule has no condition: it would hold for everybody",
+                    "add user, network, program_name, schema or digest; for everybody set \
+                     routing.default_lane",
+                );
+            }
+            let glob = |text: &Option<String>| text.as_deref().map(Glob::new);
+            rules.push(Rule {
+                lane: lane.unwrap_or(0),
+                user: rule.user.clone(),
+                network,
+                program_name: glob(&rule.program_name),
+                schema: glob(&rule.schema),
+                digest: glob(&rule.digest),
+                scope: match rule.scope {
+                    model::Scope::Statement => RuleScope::Statement,
+                    model::Scope::Session => RuleScope::Session,
+                },
+            });
+        }
+        rules
+    }
+
+    fn default_lane(&mut self, model: &Model, lanes: &[Lane]) -> usize {
+        let Some(name) = &model.routing.default_lane else { return 0 };
+        let found = lanes.iter().position(|lane| lane.name == *name);
+        if found.is_none() {
+            let known: Vec<&str> = lanes.iter().map(|lane| lane.name.as_str()).collect();
+            let cure = format!("write one of: {}", known.join(", "));
+            self.find("routing.default_lane", format!("there is no lane \"{name}\""), cure);
+        }
+        found.unwrap_or(0)
+    }
+
+    fn pool(&mut self, pool: &model::Pool) -> Pool {
+        Pool {
+            connect_timeout: self.positive("pool.connect_timeout", pool.connect_timeout),
+            idle_timeout: self.positive("pool.idle_timeout", pool.idle_timeout),
+            max_age: self.positive("pool.max_age", pool.max_age),
+            open_rate: self.at_least_one("pool.open_rate", pool.open_rate),
+        }
+    }
+
+    fn routing(&mut self, routing: &model::Routing) -> Routing {
+        Routing {
+            replica_reads: routing.replica_reads,
+            consistency: match routing.consistency {
+                model::Consistency::Eventual => Consistency::Eventual,
+                model::Consistency::Session => Consistency::Session,
+                model::Consistency::Strong => Consistency::Strong,
+            },
+            max_lag: self.positive("routing.max_lag", routing.max_lag),
+            freshness_wait: routing.freshness_wait.duration(),
+            probe_interval: self.positive("routing.probe_interval", routing.probe_interval),
+            recovery_probes: self.at_least_one("routing.recovery_probes", routing.recovery_probes),
+            accounts_refresh: self.positive("routing.accounts_refresh", routing.accounts_refresh),
+        }
+    }
+
+    fn log(&mut self, log: &model::Log) -> Log {
+        if let Err(error) = log.filter.parse::<tracing_subscriber::filter::targets::Targets>() {
+            self.find_invalid("log.filter", format!("\"{}\": {error}", log.filter));
+        }
+        Log { filter: log.filter.clone(), json: log.format == model::Format::Json }
+    }
+}
+
+/// The ways a password may be given.
+struct Ways<'a> {
+    password: Option<&'a SecretString>,
+    file: Option<&'a str>,
+    env: Option<&'a str>,
+}
+
+/// Names become metric labels and stand in messages.
+fn is_label(name: &str) -> bool {
+    !name.is_empty()
+        && name.len() <= 64
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'))
+}

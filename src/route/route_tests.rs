@@ -1,0 +1,107 @@
+//! The decision table.
+
+use super::view::ReplicaView;
+use super::*;
+use crate::sql::{Effects, Hint, Needs};
+
+fn verdict(class: Class, route: Option<RouteHint>) -> Verdict {
+    Verdict {
+        class,
+        reason: sql::Reason::PlainRead,
+        effects: Effects::empty(),
+        needs: Needs::empty(),
+        hint: Hint { lane: None, route },
+        digest: 0,
+        statements: 1,
+    }
+}
+
+fn view(rotation: Rotation, applied: &str) -> View {
+    let applied = Position::parse(applied).expect("a position");
+    View {
+        primary_up: true,
+        replicas: vec![ReplicaView { backend: 1, rotation, lag: None, applied }],
+    }
+}
+
+fn token(position: &str, is_unknown: bool) -> Token {
+    Token { position: Position::parse(position).expect("a position"), is_unknown }
+}
+
+fn session(token: &Token) -> SessionView<'_> {
+    SessionView { autocommit: true, serializable: false, token }
+}
+
+fn route(verdict: &Verdict, session: SessionView<'_>, view: &View) -> (Target, Reason) {
+    let decision = decide(verdict, session, Consistency::Session, view, |_| 0);
+    (decision.target, decision.reason)
+}
+
+#[test]
+fn a_read_leaves_the_primary_only_when_a_replica_has_what_the_session_wrote() {
+    let read = verdict(Class::Read, None);
+    let (wrote_9, wrote_10) = (token("0-1-9", false), token("0-1-10", false));
+    let applied_9 = view(Rotation::In, "0-1-9");
+    assert_eq!(route(&read, session(&wrote_9), &applied_9).0, Target::Replica(1));
+    let decision = decide(&read, session(&wrote_10), Consistency::Session, &applied_9, |_| 0);
+    assert_eq!(decision.reason, Reason::NotFresh);
+    assert_eq!((decision.target, decision.awaited), (Target::Primary, Some(1)));
+    let eventual = decide(&read, session(&wrote_10), Consistency::Eventual, &applied_9, |_| 0);
+    assert_eq!(eventual.target, Target::Replica(1));
+    let hinted = verdict(Class::Read, Some(RouteHint::Replica));
+    assert_eq!(route(&hinted, session(&wrote_10), &applied_9).0, Target::Replica(1));
+    let unknown = token("0-1-1", true);
+    assert_eq!(route(&read, session(&unknown), &applied_9).1, Reason::UnknownPosition);
+}
+
+#[test]
+fn every_doubt_means_primary() {
+    let fresh = Token::default();
+    let good = view(Rotation::In, "0-1-9");
+    let read = verdict(Class::Read, None);
+    for rotation in [
+        Rotation::Down,
+        Rotation::Broken,
+        Rotation::Lagging,
+        Rotation::Recovering,
+        Rotation::NotAReplica,
+    ] {
+        let out = view(rotation, "0-1-9");
+        assert_eq!(route(&read, session(&fresh), &out), (Target::Primary, Reason::NoReplica));
+    }
+    for class in [
+        Class::Write,
+        Class::Begin { read_only: false },
+        Class::Commit,
+        Class::Rollback,
+        Class::Session,
+        Class::Diagnostics,
+        Class::Kill { query: true, id: 1 },
+    ] {
+        assert_eq!(route(&verdict(class, None), session(&fresh), &good).0, Target::Primary);
+        let hinted = verdict(class, Some(RouteHint::Replica));
+        assert_eq!(route(&hinted, session(&fresh), &good).0, Target::Primary);
+    }
+    let off = SessionView { autocommit: false, ..session(&fresh) };
+    assert_eq!(route(&read, off, &good), (Target::Primary, Reason::AutocommitOff));
+    let serializable = SessionView { serializable: true, ..session(&fresh) };
+    assert_eq!(route(&read, serializable, &good), (Target::Primary, Reason::Serializable));
+    let hinted = verdict(Class::Read, Some(RouteHint::Primary));
+    assert_eq!(route(&hinted, session(&fresh), &good), (Target::Primary, Reason::Hint));
+    let strong = decide(&read, session(&fresh), Consistency::Strong, &good, |_| 0);
+    assert_eq!(strong.target, Target::Primary);
+    let begin = verdict(Class::Begin { read_only: true }, None);
+    assert_eq!(route(&begin, session(&fresh), &good).0, Target::Replica(1));
+}
+
+#[test]
+fn labels_are_dense_and_distinct() {
+    let labels = Reason::labels();
+    let distinct: std::collections::HashSet<_> = labels.iter().collect();
+    assert_eq!(distinct.len(), labels.len());
+    assert_eq!(labels[Reason::Local.index()], "local");
+    assert_eq!(
+        labels[Reason::Statement(sql::Reason::Kill).index()],
+        Reason::Statement(sql::Reason::Kill).label()
+    );
+}

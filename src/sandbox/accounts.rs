@@ -1,0 +1,90 @@
+//! The accounts and schemas every sandbox has.
+//!
+//! They are created on the primary before its replicas start to follow it, so that they reach the
+//! replicas by replication like everything else.
+//!
+//! | account | password | for |
+//! |---|---|---|
+//! | `root` | `root-secret` | tests that arrange or look behind the scenes |
+//! | `fairlane` | `fairlane-secret` | Fairlane's service account |
+//! | `app` | `app-secret` | the application: all on `shop` and on every `test...` schema |
+//! | `replication` | `replication-secret` | the replicas |
+//!
+//! The service account has what Fairlane needs and no more:
+//!
+//! | privilege | why |
+//! |---|---|
+//! | `SELECT` on `mysql.global_priv`, `mysql.user` | password hashes and plugins, to verify clients without knowing passwords |
+//! | `BINLOG MONITOR` (`REPLICATION CLIENT`) | `SHOW MASTER STATUS` on the primary |
+//! | `SLAVE MONITOR` | `SHOW REPLICA STATUS`: lag, and whether replication is broken |
+//! | `PROCESS` | see other users' statements and InnoDB transactions, to name who blocks whom |
+//! | `CONNECTION ADMIN` | `KILL` for a client that asked for it, and one connection when all are taken |
+
+/// Password of `root`.
+pub const ROOT_PASSWORD: &str = "root-secret";
+/// User of Fairlane's service account.
+pub const SERVICE_USER: &str = "fairlane";
+/// Password of Fairlane's service account.
+pub const SERVICE_PASSWORD: &str = "fairlane-secret";
+/// User of the application.
+pub const APP_USER: &str = "app";
+/// Password of the application.
+pub const APP_PASSWORD: &str = "app-secret";
+/// The schema every sandbox has, empty.
+pub const APP_SCHEMA: &str = "shop";
+
+const REPLICATION_USER: &str = "replication";
+const REPLICATION_PASSWORD: &str = "replication-secret";
+
+/// Hosts of the accounts that clients use. One entry each, because a server that resolves names
+/// prefers `localhost` to `%`, and an entry for it might otherwise shadow the account.
+const HOSTS: &[&str] = &["localhost", "127.0.0.1", "%"];
+
+/// The statements that make a fresh primary a sandbox's primary.
+pub(super) fn statements() -> Vec<String> {
+    let mut all = vec![
+        "DELETE FROM mysql.global_priv WHERE User = ''".to_owned(),
+        "FLUSH PRIVILEGES".to_owned(),
+        format!("CREATE DATABASE {APP_SCHEMA}"),
+        account("CREATE USER", REPLICATION_USER, "%", REPLICATION_PASSWORD),
+        account("CREATE USER", REPLICATION_USER, "localhost", REPLICATION_PASSWORD),
+        format!("GRANT REPLICATION SLAVE ON *.* TO '{REPLICATION_USER}'@'%'"),
+        format!("GRANT REPLICATION SLAVE ON *.* TO '{REPLICATION_USER}'@'localhost'"),
+    ];
+    for host in HOSTS {
+        all.push(account("CREATE USER", SERVICE_USER, host, SERVICE_PASSWORD));
+        all.push(account("CREATE USER", APP_USER, host, APP_PASSWORD));
+        for grant in [
+            "SELECT ON mysql.global_priv",
+            "SELECT ON mysql.user",
+            "BINLOG MONITOR, SLAVE MONITOR, PROCESS, CONNECTION ADMIN ON *.*",
+        ] {
+            all.push(format!("GRANT {grant} TO '{SERVICE_USER}'@'{host}'"));
+        }
+        for schema in [APP_SCHEMA, "test%"] {
+            all.push(format!("GRANT ALL PRIVILEGES ON `{schema}`.* TO '{APP_USER}'@'{host}'"));
+        }
+    }
+    all.push(account("CREATE OR REPLACE USER", "root", "127.0.0.1", ROOT_PASSWORD));
+    all.push("GRANT ALL PRIVILEGES ON *.* TO 'root'@'127.0.0.1' WITH GRANT OPTION".to_owned());
+    // Last: whoever runs these statements came in without a password.
+    all.push(account("ALTER USER", "root", "localhost", ROOT_PASSWORD));
+    all
+}
+
+fn account(verb: &str, user: &str, host: &str, password: &str) -> String {
+    format!("{verb} '{user}'@'{host}' IDENTIFIED BY '{password}'")
+}
+
+/// The statements that make a replica follow the primary at `host` and `port`.
+pub(super) fn follow(host: &str, port: u16) -> [String; 3] {
+    [
+        "STOP SLAVE".to_owned(),
+        format!(
+            "CHANGE MASTER TO MASTER_HOST = '{host}', MASTER_PORT = {port}, \
+             MASTER_USER = '{REPLICATION_USER}', MASTER_PASSWORD = '{REPLICATION_PASSWORD}', \
+             MASTER_CONNECT_RETRY = 1, MASTER_USE_GTID = slave_pos"
+        ),
+        "START SLAVE".to_owned(),
+    ]
+}

@@ -1,0 +1,180 @@
+//! Building everything, and taking it down: the composition root.
+
+mod accept;
+mod observe;
+mod snapshot;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::{Instant, interval, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::admin::{self, Readiness, Sources};
+use crate::client::Context;
+use crate::client::registry::Registry;
+use crate::config::Settings;
+use crate::lanes::Rules;
+use crate::metrics::{Labels, Metrics};
+use crate::pool::Pool;
+use crate::protocol::Command;
+use crate::route;
+use crate::state::Pin;
+use crate::topology::Topology;
+
+/// How long sessions may take to end when Fairlane goes down.
+const DRAIN_WAIT: Duration = Duration::from_secs(30);
+/// Time between looks at idle connections that are too old.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
+
+/// Runs Fairlane until SIGTERM or SIGINT.
+///
+/// # Errors
+/// When an address can't be listened on, or the runtime can't be built.
+pub fn serve(settings: Settings) -> anyhow::Result<()> {
+    init_log(&settings);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("building the runtime")?;
+    let served = runtime.block_on(run(settings));
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    served
+}
+
+fn init_log(settings: &Settings) {
+    let filter = tracing_subscriber::EnvFilter::new(&settings.log.filter);
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A second call in one process (tests) keeps the first log.
+    let _ = if settings.log.json { log.json().try_init() } else { log.try_init() };
+}
+
+async fn run(settings: Settings) -> anyhow::Result<()> {
+    let mut listeners = Vec::new();
+    for address in &settings.listen {
+        let listener = accept::listen(*address)
+            .with_context(|| format!("listening for clients on {address} (key listen)"))?;
+        listeners.push(listener);
+    }
+    let admin_listener = match settings.admin {
+        Some(address) => Some(
+            TcpListener::bind(address)
+                .await
+                .with_context(|| format!("listening for operators on {address} (admin.listen)"))?,
+        ),
+        None => None,
+    };
+    let listening = tokio::signal::ctrl_c();
+    let mut terminate = signal(SignalKind::terminate()).context("watching for SIGTERM")?;
+    let fairlane = Fairlane::build(settings)?;
+    let sessions = TaskTracker::new();
+    for listener in listeners {
+        tracing::info!(address = ?listener.local_addr().ok(), "listening for clients");
+        tokio::spawn(accept::accept(listener, fairlane.context.clone(), sessions.clone()));
+    }
+    if let Some(listener) = admin_listener {
+        tracing::info!(address = ?listener.local_addr().ok(), "listening for operators");
+        let (sources, stop) = (fairlane.sources(), fairlane.admin_stop.clone());
+        tokio::spawn(async move { admin::serve(listener, sources, stop.cancelled()).await });
+    }
+    tokio::spawn(sweep(fairlane.context.clone()));
+    tokio::select! {
+        _ = listening => {}
+        _ = terminate.recv() => {}
+    }
+    fairlane.drain(&sessions).await;
+    Ok(())
+}
+
+/// Everything that runs.
+struct Fairlane {
+    context: Arc<Context>,
+    started: Instant,
+    admin_stop: CancellationToken,
+}
+
+impl Fairlane {
+    fn build(settings: Settings) -> anyhow::Result<Self> {
+        let names: Vec<String> = settings.backends.iter().map(|b| b.name.clone()).collect();
+        let lanes: Vec<String> = settings.lanes.iter().map(|lane| lane.name.clone()).collect();
+        let commands: Vec<&'static str> = Command::ALL.iter().map(|c| c.label()).collect();
+        let labels = Labels {
+            version: env!("CARGO_PKG_VERSION"),
+            backends: &names,
+            lanes: &lanes,
+            pin_reasons: Pin::LABELS,
+            route_reasons: &route::Reason::labels(),
+            commands: &commands,
+        };
+        let metrics = Arc::new(Metrics::new(&labels).context("registering the metrics")?);
+        let settings = Arc::new(settings);
+        let observer = Arc::new(observe::MetricsObserver(metrics.clone()));
+        let topology = Topology::start(settings.clone(), observer);
+        let killer = Arc::new(observe::ControlKiller(topology.clone()));
+        let pool = |backend| Pool::new(&settings, backend, killer.clone(), metrics.clone());
+        let pools = (0..settings.backends.len()).map(pool).collect();
+        let context = Arc::new(Context {
+            rules: Rules::new(&settings),
+            pools,
+            topology,
+            metrics,
+            registry: Registry::default(),
+            verified: Default::default(),
+            shutdown: CancellationToken::new(),
+            settings,
+        });
+        Ok(Self { context, started: Instant::now(), admin_stop: CancellationToken::new() })
+    }
+
+    fn sources(&self) -> Arc<Sources> {
+        let (for_ready, for_snapshot, started) =
+            (self.context.clone(), self.context.clone(), self.started);
+        Arc::new(Sources {
+            metrics: self.context.metrics.clone(),
+            ready: Box::new(move || readiness(&for_ready)),
+            snapshot: Box::new(move || snapshot::take(&for_snapshot, started)),
+        })
+    }
+
+    /// No new clients; sessions end when they are between transactions; then the connections.
+    async fn drain(self, sessions: &TaskTracker) {
+        tracing::info!("going down: sessions end when they are between transactions");
+        self.context.shutdown.cancel();
+        sessions.close();
+        if timeout(DRAIN_WAIT, sessions.wait()).await.is_err() {
+            tracing::warn!(sessions = sessions.len(), "going down with sessions still open");
+        }
+        for pool in &self.context.pools {
+            pool.close_idle();
+        }
+        // The farewells run in the background; a server that does not answer is not waited for.
+        sleep(Duration::from_millis(200)).await;
+        self.context.topology.stop();
+        self.admin_stop.cancel();
+    }
+}
+
+fn readiness(context: &Context) -> Readiness {
+    let detail = if context.shutdown.is_cancelled() {
+        "going down"
+    } else if context.topology.facts().is_none() {
+        "the primary has not been reached yet"
+    } else if !context.topology.view().primary_up {
+        "the primary is down"
+    } else {
+        return Readiness { ready: true, detail: "ready".to_owned() };
+    };
+    Readiness { ready: false, detail: detail.to_owned() }
+}
+
+async fn sweep(context: Arc<Context>) {
+    let mut tick = interval(SWEEP_EVERY);
+    loop {
+        tick.tick().await;
+        context.pools.iter().for_each(Pool::sweep);
+    }
+}

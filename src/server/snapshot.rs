@@ -1,0 +1,114 @@
+//! What operators see of a moment.
+
+use tokio::time::Instant;
+
+use crate::admin::snapshot::{
+    Backend, Lane, Process, Role, Session, Sessions, Snapshot, State, Totals,
+};
+use crate::client::Context;
+use crate::client::registry::{Activity, Entry};
+use crate::pool::Pool;
+use crate::route::view::{Rotation, View};
+
+/// Takes a snapshot of everything.
+pub(super) fn take(context: &Context, started: Instant) -> Snapshot {
+    let view = context.topology.view();
+    Snapshot {
+        process: Process {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            uptime_seconds: started.elapsed().as_secs_f64(),
+            listen: context.settings.listen.iter().map(ToString::to_string).collect(),
+        },
+        totals: Totals::of(&context.metrics),
+        backends: context.pools.iter().map(|pool| backend(context, &view, pool)).collect(),
+        sessions: Sessions::pick(
+            context.registry.all().iter().map(|entry| session(context, entry)),
+        ),
+    }
+}
+
+fn backend(context: &Context, view: &View, pool: &Pool) -> Backend {
+    let id = pool.backend();
+    let settings = &context.settings.backends[id];
+    let replica = view.replicas.iter().find(|replica| replica.backend == id);
+    let rotation = match replica.map(|replica| replica.rotation) {
+        None if view.primary_up => "takes writes",
+        None => "down",
+        Some(Rotation::In) => "takes reads",
+        Some(Rotation::Down) => "down",
+        Some(Rotation::Broken) => "replication is stopped or broken",
+        Some(Rotation::Lagging) => "lags too much",
+        Some(Rotation::Recovering) => "good again, watched for a while",
+        Some(Rotation::NotAReplica) => "is no replica",
+    };
+    let metrics = context.metrics.backend(id);
+    let (open, idle) = pool.connections_now();
+    let lanes = pool.lanes_now();
+    Backend {
+        name: settings.name.clone(),
+        role: if id == 0 { Role::Primary } else { Role::Replica },
+        address: format!("{}:{}", settings.host, settings.port),
+        up: metrics.up.get() == 1,
+        in_rotation: metrics.in_rotation.get() == 1,
+        rotation: rotation.to_owned(),
+        lag_seconds: replica.and_then(|replica| replica.lag).map(|lag| lag.as_secs_f64()),
+        watermark: replica.map(|replica| replica.applied.to_string()).unwrap_or_default(),
+        slots: pool.slots(),
+        open,
+        idle,
+        opening: usize::try_from(metrics.opening.get()).unwrap_or(0),
+        in_use: lanes.iter().map(|(in_use, ..)| in_use).sum(),
+        lanes: lanes
+            .iter()
+            .enumerate()
+            .map(|(index, now)| lane(context, id, index, *now))
+            .collect(),
+    }
+}
+
+fn lane(context: &Context, backend: usize, lane: usize, now: (usize, usize, u64)) -> Lane {
+    let (in_use, waiting, oldest) = now;
+    let metrics = context.metrics.lane(backend, lane);
+    Lane {
+        name: context.settings.lanes[lane].name.clone(),
+        in_use,
+        waiting,
+        limit: usize::try_from(metrics.limit.get()).unwrap_or(0),
+        reserved: usize::try_from(metrics.reserved.get()).unwrap_or(0),
+        admitted_total: metrics.admitted.get(),
+        rejected_total: metrics.rejected_full.get() + metrics.rejected_timeout.get(),
+        oldest_wait_ms: (waiting > 0).then_some(oldest),
+    }
+}
+
+fn session(context: &Context, entry: &Entry) -> Session {
+    let now = entry.now();
+    let labels = entry.labels.lock().clone();
+    let state = match now.activity {
+        Activity::Waiting => State::Waiting,
+        Activity::Running => State::Running,
+        Activity::Holding if now.pins.is_empty() => State::InTransaction,
+        Activity::Holding => State::Pinned,
+        Activity::Idle => State::Idle,
+    };
+    let lane = context.rules.lane_name(now.lane).to_owned();
+    let waiting_for = match state {
+        State::Waiting => format!("a connection in lane {lane}"),
+        _ => String::new(),
+    };
+    let backend = now.connection.map(|(backend, _)| context.pools[backend].name().to_owned());
+    Session {
+        id: u64::from(entry.id),
+        user: labels.user,
+        client: entry.peer.to_string(),
+        schema: labels.schema.unwrap_or_default(),
+        program: labels.program,
+        state,
+        state_seconds: std::time::Duration::from_millis(now.for_ms).as_secs_f64(),
+        lane,
+        backend: backend.unwrap_or_default(),
+        pins: now.pins,
+        statement: String::new(),
+        waiting_for,
+    }
+}

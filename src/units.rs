@@ -1,0 +1,185 @@
+//! Quantities as people write them in the configuration: times ([`Period`]) and parts of a pool
+//! ([`Share`]).
+//!
+//! Each type owns its written form both ways, and its error text shows what would have been right.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::de::{self, Deserialize, Deserializer, Visitor};
+
+/// What a valid time looks like; part of every message about a wrong one.
+pub const PERIOD_FORMS: &str = r#"a time with its unit, such as "250ms", "5s", "2m" or "1h""#;
+
+/// What a valid share looks like; part of every message about a wrong one.
+pub const SHARE_FORMS: &str = r#"a number of slots such as 4, or a percentage such as "25%""#;
+
+/// Longest time a setting can have; keeps `Instant + Period` far from any overflow.
+const PERIOD_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// A length of time written as `"5s"`, `"250ms"` or `"1h 30m"`; at most 365 days.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Period(Duration);
+
+impl Period {
+    /// So many milliseconds.
+    pub const fn millis(millis: u64) -> Self {
+        Self(Duration::from_millis(millis))
+    }
+
+    /// So many seconds.
+    pub const fn secs(secs: u64) -> Self {
+        Self(Duration::from_secs(secs))
+    }
+
+    /// The time as the program uses it.
+    pub const fn duration(self) -> Duration {
+        self.0
+    }
+}
+
+impl fmt::Display for Period {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        humantime::format_duration(self.0).fmt(f)
+    }
+}
+
+impl FromStr for Period {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let duration = humantime::parse_duration(text.trim())
+            .map_err(|_| format!("\"{text}\" is not a time: write {PERIOD_FORMS}"))?;
+        if duration > PERIOD_MAX {
+            return Err(format!("\"{text}\" is longer than 365 days"));
+        }
+        Ok(Self(duration))
+    }
+}
+
+impl<'de> Deserialize<'de> for Period {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Written;
+        impl Visitor<'_> for Written {
+            type Value = Period;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(PERIOD_FORMS)
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Period, E> {
+                text.parse().map_err(E::custom)
+            }
+
+            fn visit_i64<E: de::Error>(self, number: i64) -> Result<Period, E> {
+                Err(E::custom(format!("{number} has no unit: write {PERIOD_FORMS}")))
+            }
+        }
+        deserializer.deserialize_any(Written)
+    }
+}
+
+/// A number of slots, absolute or as a percentage of a pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Share {
+    /// So many slots.
+    Slots(usize),
+    /// So many percent of the pool's slots, rounded down; at most 100.
+    Percent(u8),
+}
+
+impl Share {
+    /// Slots out of `total`, never more than `total`.
+    pub fn of(self, total: usize) -> usize {
+        match self {
+            Self::Slots(slots) => slots.min(total),
+            Self::Percent(percent) => {
+                let (whole, rest) = (total / 100, total % 100);
+                let percent = usize::from(percent.min(100));
+                whole * percent + rest * percent / 100
+            }
+        }
+    }
+}
+
+impl fmt::Display for Share {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Slots(slots) => write!(f, "{slots}"),
+            Self::Percent(percent) => write!(f, "{percent}%"),
+        }
+    }
+}
+
+impl FromStr for Share {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("\"{text}\" is not a share of a pool: write {SHARE_FORMS}");
+        match text.trim().strip_suffix('%') {
+            None => text.trim().parse().map(Self::Slots).map_err(|_| wrong()),
+            Some(number) => match number.trim_end().parse::<u32>().map(u8::try_from) {
+                Ok(Ok(percent @ 0..=100)) => Ok(Self::Percent(percent)),
+                Ok(_) => Err(format!("\"{text}\" is more than 100%")),
+                Err(_) => Err(wrong()),
+            },
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Share {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Written;
+        impl Visitor<'_> for Written {
+            type Value = Share;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(SHARE_FORMS)
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Share, E> {
+                text.parse().map_err(E::custom)
+            }
+
+            fn visit_i64<E: de::Error>(self, number: i64) -> Result<Share, E> {
+                usize::try_from(number).map(Share::Slots).map_err(|_| {
+                    E::custom(format!("{number} is not a share of a pool: write {SHARE_FORMS}"))
+                })
+            }
+        }
+        deserializer.deserialize_any(Written)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_read_with_their_unit_and_written_back() {
+        for (text, millis) in [("250ms", 250), ("5s", 5_000), ("2m", 120_000), ("0s", 0)] {
+            let period: Period = text.parse().expect("a time");
+            assert_eq!(period.duration(), Duration::from_millis(millis));
+            assert_eq!(period.to_string(), text);
+        }
+        assert_eq!("1h 30m".parse(), Ok(Period::secs(5_400)));
+        for text in ["", "5", "s", "5 parsecs", "-1s", "400days", "99999999999999999999s"] {
+            assert!(text.parse::<Period>().is_err(), "{text:?} is no time");
+        }
+    }
+
+    #[test]
+    fn shares_are_slots_or_percentages_and_never_exceed_the_pool() {
+        assert_eq!("4".parse(), Ok(Share::Slots(4)));
+        assert_eq!("25%".parse(), Ok(Share::Percent(25)));
+        assert_eq!("25 %".parse::<Share>().map(|share| share.to_string()), Ok("25%".to_owned()));
+        for text in ["", "%", "101%", "300%", "-1", "a quarter", "2.5"] {
+            assert!(text.parse::<Share>().is_err(), "{text:?} is no share");
+        }
+        assert_eq!(Share::Percent(25).of(14), 3);
+        assert_eq!(Share::Percent(100).of(14), 14);
+        assert_eq!(Share::Slots(20).of(14), 14);
+        assert_eq!(Share::Percent(100).of(usize::MAX), usize::MAX);
+    }
+}
