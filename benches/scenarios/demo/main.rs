@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use clap::Parser;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
 
 use crate::fairlane::Fairlane;
@@ -73,10 +74,10 @@ fn main() -> Result<ExitCode> {
         let demo = tokio::select! {
             demo = run(&arguments, begin) => demo?,
             // Dropping the demo stops the servers and Fairlane.
-            () = interrupted() => return Ok(ExitCode::from(130)),
+            heard = interrupted() => return heard.map(|()| ExitCode::from(130)),
         };
         if arguments.keep {
-            demo.look_around().await;
+            demo.look_around().await?;
         }
         let is_success = demo.is_success || arguments.no_check;
         demo.stop().await?;
@@ -85,11 +86,14 @@ fn main() -> Result<ExitCode> {
     })
 }
 
-/// Waits for Ctrl-C.
-async fn interrupted() {
-    if tokio::signal::ctrl_c().await.is_err() {
-        std::future::pending::<()>().await;
+/// Waits for Ctrl-C, or to be told to end.
+async fn interrupted() -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        pressed = tokio::signal::ctrl_c() => pressed?,
+        _ = terminate.recv() => {}
     }
+    Ok(())
 }
 
 /// Starts, measures and reports everything.
@@ -167,7 +171,7 @@ const fn window_of_baseline() -> Window {
 
 impl Demo {
     /// Tells where to look, and waits for Ctrl-C.
-    async fn look_around(&self) {
+    async fn look_around(&self) -> Result<()> {
         println!("primary:   mysql://app:app-secret@127.0.0.1:{}/shop", self.servers.primary_port);
         println!("replica:   mysql://app:app-secret@127.0.0.1:{}/shop", self.servers.replica_port);
         if let Some(fairlane) = &self.fairlane {
@@ -176,7 +180,7 @@ impl Demo {
             println!("metrics:   http://127.0.0.1:{}/metrics", fairlane.admin_port);
         }
         println!("Ctrl-C ends all of it.");
-        interrupted().await;
+        interrupted().await
     }
 
     async fn stop(self) -> Result<()> {
