@@ -13,6 +13,7 @@ use crate::clicks::Arrivals;
 use crate::report::Latency;
 use crate::scrape::Scrape;
 use crate::servers::login;
+use crate::support::cpu::time_of;
 
 /// Connections the application may have in all.
 pub(crate) const CONNECTIONS: usize = 15;
@@ -64,6 +65,17 @@ impl Mode {
     }
 }
 
+/// Where a run's clients connect.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Way {
+    /// What is there.
+    pub(crate) mode: Mode,
+    /// Its port on loopback.
+    pub(crate) port: u16,
+    /// The process in between.
+    pub(crate) proxy: Option<u32>,
+}
+
 /// How much work there is.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Size {
@@ -97,10 +109,13 @@ pub(crate) struct Run {
     pub(crate) first_error: Option<String>,
     /// CPU time of this program per second of the window.
     pub(crate) generator_cpu: f64,
+    /// The same for Fairlane.
+    pub(crate) proxy_cpu: f64,
 }
 
-/// Runs `size` at `port`; without workers this is the baseline of clicks alone.
-pub(crate) async fn run(mode: Mode, port: u16, size: Size, window: Window) -> Result<Run> {
+/// Runs `size` at one address; without workers this is the baseline of clicks alone.
+pub(crate) async fn run(way: Way, size: Size, window: Window) -> Result<Run> {
+    let Way { mode, port, proxy } = way;
     let Size { outlets, workers } = size;
     let gate = match mode {
         Mode::Direct => Gate::limited(CONNECTIONS),
@@ -119,10 +134,11 @@ pub(crate) async fn run(mode: Mode, port: u16, size: Size, window: Window) -> Re
 
     sleep_until(from).await;
     let tally = scrape.tally();
-    let (done, cpu) = (tally.outlets.load(Ordering::Relaxed), cpu_time());
+    let done = tally.outlets.load(Ordering::Relaxed);
+    let before = (cpu(Some(std::process::id())), cpu(proxy));
     sleep_until(until).await;
     let done = tally.outlets.load(Ordering::Relaxed) - done;
-    let cpu = cpu_time().saturating_sub(cpu);
+    let after = (cpu(Some(std::process::id())), cpu(proxy));
     // The workers go on while the last clicks wait: these must not gain from an early end.
     let outcome = clicks.await?;
     let scrape_errors = tally.errors.load(Ordering::Relaxed);
@@ -138,18 +154,14 @@ pub(crate) async fn run(mode: Mode, port: u16, size: Size, window: Window) -> Re
         stale: outcome.stale,
         outlets_per_second: done as f64 / seconds,
         scrape_errors,
-        generator_cpu: cpu.as_secs_f64() / seconds,
+        generator_cpu: (after.0 - before.0) / seconds,
+        proxy_cpu: (after.1 - before.1) / seconds,
         latency: Latency::of(&outcome.latencies)?,
         first_error: outcome.first_error,
     })
 }
 
-/// CPU time this process has used; zero where the kernel does not tell.
-fn cpu_time() -> Duration {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    // The name in parentheses may hold spaces; utime and stime are 12th and 13th after it.
-    let fields = stat.rsplit(')').next().unwrap_or_default();
-    let ticks: u64 =
-        fields.split_whitespace().skip(11).take(2).filter_map(|f| f.parse::<u64>().ok()).sum();
-    Duration::from_millis(ticks * 10)
+/// Seconds of CPU time a process has used by now; zero for no process.
+fn cpu(pid: Option<u32>) -> f64 {
+    pid.and_then(time_of).unwrap_or_default().as_secs_f64()
 }

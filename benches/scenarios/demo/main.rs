@@ -6,12 +6,14 @@
 //! the two kinds of work, `report` for what is promised.
 
 mod clicks;
-mod fairlane;
+mod config;
 mod load;
 mod plot;
 mod report;
 mod scrape;
 mod servers;
+#[path = "../../support/mod.rs"]
+mod support;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -22,10 +24,10 @@ use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
 
-use crate::fairlane::Fairlane;
-use crate::load::{Mode, Run, Size, Window};
+use crate::load::{Mode, Run, Size, Way, Window};
 use crate::report::Results;
 use crate::servers::Servers;
+use crate::support::fairlane::Fairlane;
 
 const SIZES: &[Size] = &[
     Size { outlets: 46, workers: 6 },
@@ -123,12 +125,12 @@ async fn measure(
     begin: Instant,
 ) -> Result<(Results, Option<Fairlane>)> {
     let window = if arguments.quick { window(1, 6) } else { window(3, 18) };
+    let direct = Way { mode: Mode::Direct, port: servers.primary_port, proxy: None };
     let mut results = Results { baseline: None, runs: Vec::new() };
     if arguments.only.is_none() {
         progress(begin, "clicks alone, straight to the primary");
         servers.fill(BASELINE.outlets).await?;
-        let run =
-            load::run(Mode::Direct, servers.primary_port, BASELINE, window_of_baseline()).await?;
+        let run = load::run(direct, BASELINE, window_of_baseline()).await?;
         ended(begin, &run);
         results.baseline = Some(run);
     }
@@ -137,7 +139,7 @@ async fn measure(
     for &size in sizes {
         servers.fill(size.outlets).await?;
         progress(begin, &announce(size, "straight on the primary, 15 connections"));
-        let run = load::run(Mode::Direct, servers.primary_port, size, window).await?;
+        let run = load::run(direct, size, window).await?;
         ended(begin, &run);
         results.runs.push(run);
         if arguments.direct {
@@ -148,8 +150,9 @@ async fn measure(
             last = Some(start_fairlane(servers, &arguments.out).await?);
         }
         let Some(fairlane) = &last else { continue };
+        let way = Way { mode: Mode::Fairlane, port: fairlane.port, proxy: fairlane.pid() };
         progress(begin, &announce(size, "through Fairlane, 15 backend connections"));
-        let run = load::run(Mode::Fairlane, fairlane.port, size, window).await?;
+        let run = load::run(way, size, window).await?;
         ended(begin, &run);
         results.runs.push(run);
     }
@@ -158,7 +161,8 @@ async fn measure(
 
 async fn start_fairlane(servers: &Servers, out: &Path) -> Result<Fairlane> {
     let log = out.join("fairlane.log");
-    Fairlane::start(servers.primary_port, servers.replica_port, &log).await
+    let config = config::text(servers.primary_port, servers.replica_port);
+    Fairlane::start(&config, &log).await
 }
 
 const fn window(warm_up: u64, length: u64) -> Window {
@@ -201,13 +205,14 @@ fn ended(begin: Instant, run: &Run) {
         begin,
         &format!(
             "  {} of {} clicks answered, p95 {:.1} ms, {:.1} outlets/s, {} scrape errors, \
-             load generator {:.0} % of a core",
+             load generator {:.0} % and Fairlane {:.0} % of a core",
             answered,
             run.clicks,
             run.latency.p95,
             run.outlets_per_second,
             run.scrape_errors,
-            100.0 * run.generator_cpu
+            100.0 * run.generator_cpu,
+            100.0 * run.proxy_cpu,
         ),
     );
 }

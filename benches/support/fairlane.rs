@@ -1,4 +1,4 @@
-//! Fairlane as a child process, with the demo's configuration.
+//! Fairlane as a child process.
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -15,44 +15,6 @@ use tokio::time::{Instant, sleep, timeout};
 /// How long Fairlane may take to become ready, and to end.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// Fifteen backend connections in all, as the application has without Fairlane.
-const CONFIG: &str = r#"listen = ["127.0.0.1:LISTEN"]
-
-[admin]
-listen = "127.0.0.1:ADMIN"
-
-[service]
-user = "fairlane"
-password = "fairlane-secret"
-
-[primary]
-address = "127.0.0.1:PRIMARY"
-max_connections = 10
-
-[[replica]]
-address = "127.0.0.1:REPLICA"
-max_connections = 5
-
-[[lane]]
-name = "interactive"
-reserved = "40%"
-max = "100%"
-queue = 10000
-queue_timeout = "5s"
-
-[[lane]]
-name = "batch"
-reserved = 1
-max = 4
-queue = 10000
-queue_timeout = "120s"
-
-[[rule]]
-lane = "batch"
-digest = "insert into items*"
-scope = "session"
-"#;
-
 /// A running Fairlane.
 #[derive(Debug)]
 pub(crate) struct Fairlane {
@@ -65,14 +27,12 @@ pub(crate) struct Fairlane {
 }
 
 impl Fairlane {
-    /// Starts Fairlane before the two servers, and waits until it is ready.
-    pub(crate) async fn start(primary_port: u16, replica_port: u16, log: &Path) -> Result<Self> {
+    /// Starts Fairlane with `config`, in which `LISTEN` and `ADMIN` stand for free ports, and waits
+    /// until it is ready. What it logs goes to `log`.
+    pub(crate) async fn start(config: &str, log: &Path) -> Result<Self> {
         let (port, admin_port) = free_ports()?;
-        let config = CONFIG
-            .replace("LISTEN", &port.to_string())
-            .replace("ADMIN", &admin_port.to_string())
-            .replace("PRIMARY", &primary_port.to_string())
-            .replace("REPLICA", &replica_port.to_string());
+        let config =
+            config.replace("LISTEN", &port.to_string()).replace("ADMIN", &admin_port.to_string());
         let directory = tempfile::tempdir()?;
         let file = directory.path().join("fairlane.toml");
         std::fs::write(&file, config)?;
@@ -105,6 +65,11 @@ impl Fairlane {
             sleep(Duration::from_millis(50)).await;
         }
         bail!("Fairlane is not ready after {} s; see {}", PATIENCE.as_secs(), log.display())
+    }
+
+    /// Its process, as long as it runs.
+    pub(crate) fn pid(&self) -> Option<u32> {
+        self.child.id()
     }
 
     /// Asks Fairlane to end, and waits for it.
