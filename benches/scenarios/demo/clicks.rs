@@ -1,0 +1,157 @@
+//! The interactive work: clicks on "live data", in an open loop.
+//!
+//! Arrivals are a Poisson process that does not wait for answers, and a click's latency counts
+//! from its scheduled arrival: a system that stalls cannot hide the clicks it kept waiting.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use mysql_async::prelude::Queryable as _;
+use mysql_async::{Conn, Opts};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use crate::load::Gate;
+
+/// A click without its last answer after this time has failed.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
+
+/// Every click of the demo has a token of its own, also across runs.
+static TOKEN: AtomicU64 = AtomicU64::new(1);
+
+/// The arrivals of one run.
+#[derive(Debug, Clone)]
+pub(crate) struct Arrivals {
+    /// How the clicks log in.
+    pub(crate) opts: Opts,
+    /// The application's limit of connections.
+    pub(crate) gate: Gate,
+    /// Clicks are on the outlets 1 to this one.
+    pub(crate) outlets: u32,
+    /// Clicks per second.
+    pub(crate) rate: f64,
+    /// Arrivals before this time are not counted.
+    pub(crate) from: Instant,
+    /// No arrivals from this time on.
+    pub(crate) until: Instant,
+}
+
+/// What became of the counted clicks.
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    /// Latencies of the answered clicks.
+    pub(crate) latencies: Vec<Duration>,
+    /// Clicks that failed or took too long.
+    pub(crate) failed: u64,
+    /// Clicks that did not see their own write.
+    pub(crate) stale: u64,
+    /// The first error, for the reader of a failed run.
+    pub(crate) first_error: Option<String>,
+}
+
+/// One click's end.
+enum Click {
+    Answered(Duration),
+    Stale(Duration),
+    Failed(String),
+}
+
+impl Arrivals {
+    /// Runs all clicks, and waits for those still open when the arrivals end.
+    pub(crate) async fn run(self) -> Outcome {
+        let mut outcome = Outcome::default();
+        let mut open = JoinSet::new();
+        let mut random = fastrand::Rng::with_seed(46);
+        let shared = Arc::new(self);
+        let mut arrival = Instant::now();
+        loop {
+            // Exponential gaps; 1 - f64() is never zero.
+            let gap = -(1.0 - random.f64()).ln() / shared.rate;
+            arrival += Duration::from_secs_f64(gap);
+            if arrival >= shared.until {
+                break;
+            }
+            sleep_until(arrival).await;
+            let outlet = random.u32(1..=shared.outlets);
+            open.spawn(click(Arc::clone(&shared), arrival, outlet));
+            while let Some(ended) = open.try_join_next() {
+                outcome.add(ended.ok().flatten());
+            }
+        }
+        while let Some(ended) = open.join_next().await {
+            outcome.add(ended.ok().flatten());
+        }
+        outcome
+    }
+}
+
+impl Outcome {
+    /// Clicks of the window.
+    pub(crate) fn count(&self) -> u64 {
+        self.latencies.len() as u64 + self.failed
+    }
+
+    fn add(&mut self, click: Option<Click>) {
+        match click {
+            None => {}
+            Some(Click::Answered(latency)) => self.latencies.push(latency),
+            Some(Click::Stale(latency)) => {
+                self.latencies.push(latency);
+                self.stale += 1;
+            }
+            Some(Click::Failed(error)) => {
+                self.failed += 1;
+                self.first_error.get_or_insert(error);
+            }
+        }
+    }
+}
+
+/// One click; `None` when its arrival was before the window.
+async fn click(shared: Arc<Arrivals>, arrival: Instant, outlet: u32) -> Option<Click> {
+    let seen = timeout_at(arrival + PATIENCE, request(&shared, outlet)).await;
+    let latency = arrival.elapsed();
+    let click = match seen {
+        Ok(Ok(true)) => Click::Answered(latency),
+        Ok(Ok(false)) => Click::Stale(latency),
+        Ok(Err(error)) => Click::Failed(error.to_string()),
+        Err(_) => Click::Failed(format!("no answer within {} s", PATIENCE.as_secs())),
+    };
+    (arrival >= shared.from).then_some(click)
+}
+
+/// What PHP does for a click: a connection, reads, a write, and a read of that write. Tells
+/// whether the write was seen.
+async fn request(shared: &Arrivals, outlet: u32) -> mysql_async::Result<bool> {
+    let _permit = shared.gate.enter().await;
+    let mut conn = Conn::new(shared.opts.clone()).await?;
+    conn.query_drop("SET NAMES utf8mb4").await?;
+    for sql in [
+        format!("SELECT id, name, city, scraped_at FROM outlets WHERE id = {outlet}"),
+        format!(
+            "SELECT sku, name, price, stock, is_available, updated_at FROM items \
+             WHERE outlet_id = {outlet} ORDER BY sku LIMIT 25"
+        ),
+        format!(
+            "SELECT COUNT(*), MIN(stock), AVG(price) FROM items \
+             WHERE outlet_id = {outlet} AND is_available = 1 AND stock < 10"
+        ),
+        format!(
+            "SELECT id, total, placed_at FROM orders WHERE outlet_id = {outlet} \
+             ORDER BY placed_at DESC LIMIT 10"
+        ),
+    ] {
+        conn.query_drop(sql).await?;
+    }
+    let token = TOKEN.fetch_add(1, Ordering::Relaxed);
+    let seen = fastrand::u64(1..1 << 40);
+    conn.query_drop(format!(
+        "INSERT INTO views (token, outlet_id, seen) VALUES ({token}, {outlet}, {seen})"
+    ))
+    .await?;
+    let found: Option<u64> =
+        conn.query_first(format!("SELECT seen FROM views WHERE token = {token}")).await?;
+    conn.disconnect().await?;
+    Ok(found == Some(seen))
+}

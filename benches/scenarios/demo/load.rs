@@ -1,0 +1,167 @@
+//! One run of the scenario: workers and clicks against one address, for one window.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use anyhow::Result;
+use serde::Serialize;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, sleep_until};
+
+use crate::clicks::Arrivals;
+use crate::report::Latency;
+use crate::scrape::Scrape;
+use crate::servers::login;
+use crate::support::cpu::time_of;
+
+/// Connections the application may have in all.
+pub(crate) const CONNECTIONS: usize = 15;
+/// Clicks per second and outlet.
+const CLICKS_PER_OUTLET: f64 = 0.2;
+
+/// The application's limit of connections, first come, first served; or none.
+#[derive(Debug, Clone)]
+pub(crate) struct Gate(Option<Arc<Semaphore>>);
+
+impl Gate {
+    /// A limit of `connections`.
+    pub(crate) fn limited(connections: usize) -> Self {
+        Self(Some(Arc::new(Semaphore::new(connections))))
+    }
+
+    /// No limit: whoever answers keeps its own.
+    pub(crate) fn open() -> Self {
+        Self(None)
+    }
+
+    /// Waits for a place, which ends with the answer's life.
+    pub(crate) async fn enter(&self) -> Option<OwnedSemaphorePermit> {
+        match &self.0 {
+            // The semaphore is never closed, so an error cannot happen.
+            Some(places) => Arc::clone(places).acquire_owned().await.ok(),
+            None => None,
+        }
+    }
+}
+
+/// Which way the application reaches its database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Mode {
+    /// Straight to the primary.
+    Direct,
+    /// Through Fairlane.
+    Fairlane,
+}
+
+impl Mode {
+    /// As the table writes it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Direct => "direct",
+            Self::Fairlane => "Fairlane",
+        }
+    }
+}
+
+/// Where a run's clients connect.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Way {
+    /// What is there.
+    pub(crate) mode: Mode,
+    /// Its port on loopback.
+    pub(crate) port: u16,
+    /// The process in between.
+    pub(crate) proxy: Option<u32>,
+}
+
+/// How much work there is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Size {
+    /// Restaurants.
+    pub(crate) outlets: u32,
+    /// Scraper workers.
+    pub(crate) workers: u32,
+}
+
+/// How long a run takes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Window {
+    /// Load that is not counted.
+    pub(crate) warm_up: Duration,
+    /// Load that is counted.
+    pub(crate) length: Duration,
+}
+
+/// The numbers of one run.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Run {
+    pub(crate) outlets: u32,
+    pub(crate) workers: u32,
+    pub(crate) mode: Mode,
+    pub(crate) clicks: u64,
+    pub(crate) failed: u64,
+    pub(crate) stale: u64,
+    pub(crate) latency: Latency,
+    pub(crate) outlets_per_second: f64,
+    pub(crate) scrape_errors: u64,
+    pub(crate) first_error: Option<String>,
+    /// CPU time of this program per second of the window.
+    pub(crate) generator_cpu: f64,
+    /// The same for Fairlane.
+    pub(crate) proxy_cpu: f64,
+}
+
+/// Runs `size` at one address; without workers this is the baseline of clicks alone.
+pub(crate) async fn run(way: Way, size: Size, window: Window) -> Result<Run> {
+    let Way { mode, port, proxy } = way;
+    let Size { outlets, workers } = size;
+    let gate = match mode {
+        Mode::Direct => Gate::limited(CONNECTIONS),
+        Mode::Fairlane => Gate::open(),
+    };
+    let scrape = Scrape::start(login(port), gate.clone(), outlets, workers);
+    if workers > 0 {
+        // The scrape has begun before the users come.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+    let from = Instant::now() + window.warm_up;
+    let until = from + window.length;
+    let rate = f64::from(outlets) * CLICKS_PER_OUTLET;
+    let arrivals = Arrivals { opts: login(port), gate, outlets, rate, from, until };
+    let clicks = tokio::spawn(arrivals.run());
+
+    sleep_until(from).await;
+    let tally = scrape.tally();
+    let done = tally.outlets.load(Ordering::Relaxed);
+    let before = (cpu(Some(std::process::id())), cpu(proxy));
+    sleep_until(until).await;
+    let done = tally.outlets.load(Ordering::Relaxed) - done;
+    let after = (cpu(Some(std::process::id())), cpu(proxy));
+    // The workers go on while the last clicks wait: these must not gain from an early end.
+    let outcome = clicks.await?;
+    let scrape_errors = tally.errors.load(Ordering::Relaxed);
+    scrape.stop().await;
+
+    let seconds = window.length.as_secs_f64();
+    Ok(Run {
+        outlets,
+        workers,
+        mode,
+        clicks: outcome.count(),
+        failed: outcome.failed,
+        stale: outcome.stale,
+        outlets_per_second: done as f64 / seconds,
+        scrape_errors,
+        generator_cpu: (after.0 - before.0) / seconds,
+        proxy_cpu: (after.1 - before.1) / seconds,
+        latency: Latency::of(&outcome.latencies)?,
+        first_error: outcome.first_error,
+    })
+}
+
+/// Seconds of CPU time a process has used by now; zero for no process.
+fn cpu(pid: Option<u32>) -> f64 {
+    pid.and_then(time_of).unwrap_or_default().as_secs_f64()
+}

@@ -1,0 +1,222 @@
+//! `make demo`: a restaurant back office whose scraper starves its users, and how lanes end that.
+//!
+//! Scraper workers upsert items outlet by outlet, users click "live data", and the application has
+//! fifteen database connections. Each size runs straight on the primary and then through Fairlane
+//! with the same number of backend connections. See `load` for a run, `scrape` and `clicks` for
+//! the two kinds of work, `report` for what is promised.
+
+mod clicks;
+mod config;
+mod load;
+mod plot;
+mod report;
+mod scrape;
+mod servers;
+#[path = "../../support/mod.rs"]
+mod support;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use clap::Parser;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::Instant;
+
+use crate::load::{Mode, Run, Size, Way, Window};
+use crate::report::Results;
+use crate::servers::Servers;
+use crate::support::fairlane::Fairlane;
+
+const SIZES: &[Size] = &[
+    Size { outlets: 46, workers: 6 },
+    Size { outlets: 100, workers: 13 },
+    Size { outlets: 500, workers: 65 },
+];
+const BASELINE: Size = Size { outlets: 500, workers: 0 };
+
+/// Shows what happens to users' clicks while a scraper runs, without Fairlane and with it.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// Shorter windows, for a first look.
+    #[arg(long)]
+    quick: bool,
+    /// Only the size with this many outlets (46, 100 or 500).
+    #[arg(long)]
+    only: Option<u32>,
+    /// Only the runs straight on the primary.
+    #[arg(long)]
+    direct: bool,
+    /// Do not fail when a promise is broken.
+    #[arg(long)]
+    no_check: bool,
+    /// Leave servers and Fairlane running until Ctrl-C.
+    #[arg(long)]
+    keep: bool,
+    /// Where plot, numbers and log go.
+    #[arg(long, default_value = "target/demo")]
+    out: PathBuf,
+}
+
+/// What runs when the numbers are in.
+#[derive(Debug)]
+struct Demo {
+    servers: Servers,
+    fairlane: Option<Fairlane>,
+    is_success: bool,
+}
+
+fn main() -> Result<ExitCode> {
+    let arguments = Arguments::parse();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    runtime.block_on(async {
+        let begin = Instant::now();
+        let demo = tokio::select! {
+            demo = run(&arguments, begin) => demo?,
+            // Dropping the demo stops the servers and Fairlane.
+            heard = interrupted() => return heard.map(|()| ExitCode::from(130)),
+        };
+        if arguments.keep {
+            demo.look_around().await?;
+        }
+        let is_success = demo.is_success || arguments.no_check;
+        demo.stop().await?;
+        progress(begin, "done");
+        Ok(if is_success { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    })
+}
+
+/// Waits for Ctrl-C, or to be told to end.
+async fn interrupted() -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        pressed = tokio::signal::ctrl_c() => pressed?,
+        _ = terminate.recv() => {}
+    }
+    Ok(())
+}
+
+/// Starts, measures and reports everything.
+async fn run(arguments: &Arguments, begin: Instant) -> Result<Demo> {
+    let out = &arguments.out;
+    std::fs::create_dir_all(out).with_context(|| format!("making {}", out.display()))?;
+    progress(begin, "starting a private primary and replica");
+    let servers = Servers::start().await?;
+    let (results, fairlane) = measure(arguments, &servers, begin).await?;
+
+    println!("\n{}", results.table());
+    results.save(&out.join("results.json"))?;
+    plot::save(&results.runs, &out.join("latency.svg"))?;
+    println!("plot:    {}", out.join("latency.svg").display());
+    println!("numbers: {}", out.join("results.json").display());
+    let broken = results.broken_promises();
+    for sentence in &broken {
+        println!("FAILED: {sentence}");
+    }
+    Ok(Demo { servers, fairlane, is_success: broken.is_empty() })
+}
+
+/// All runs; Fairlane of the last one still runs.
+async fn measure(
+    arguments: &Arguments,
+    servers: &Servers,
+    begin: Instant,
+) -> Result<(Results, Option<Fairlane>)> {
+    let window = if arguments.quick { window(1, 6) } else { window(3, 18) };
+    let direct = Way { mode: Mode::Direct, port: servers.primary_port, proxy: None };
+    let mut results = Results { baseline: None, runs: Vec::new() };
+    if arguments.only.is_none() {
+        progress(begin, "clicks alone, straight to the primary");
+        servers.fill(BASELINE.outlets).await?;
+        let run = load::run(direct, BASELINE, window_of_baseline()).await?;
+        ended(begin, &run);
+        results.baseline = Some(run);
+    }
+    let mut last = None;
+    let sizes = SIZES.iter().filter(|size| arguments.only.is_none_or(|only| only == size.outlets));
+    for &size in sizes {
+        servers.fill(size.outlets).await?;
+        progress(begin, &announce(size, "straight on the primary, 15 connections"));
+        let run = load::run(direct, size, window).await?;
+        ended(begin, &run);
+        results.runs.push(run);
+        if arguments.direct {
+            continue;
+        }
+        servers.fill(size.outlets).await?;
+        if last.is_none() {
+            last = Some(start_fairlane(servers, &arguments.out).await?);
+        }
+        let Some(fairlane) = &last else { continue };
+        let way = Way { mode: Mode::Fairlane, port: fairlane.port, proxy: fairlane.pid() };
+        progress(begin, &announce(size, "through Fairlane, 15 backend connections"));
+        let run = load::run(way, size, window).await?;
+        ended(begin, &run);
+        results.runs.push(run);
+    }
+    Ok((results, last))
+}
+
+async fn start_fairlane(servers: &Servers, out: &Path) -> Result<Fairlane> {
+    let log = out.join("fairlane.log");
+    let config = config::text(servers.primary_port, servers.replica_port);
+    Fairlane::start(&config, &log).await
+}
+
+const fn window(warm_up: u64, length: u64) -> Window {
+    Window { warm_up: Duration::from_secs(warm_up), length: Duration::from_secs(length) }
+}
+
+const fn window_of_baseline() -> Window {
+    window(1, 5)
+}
+
+impl Demo {
+    /// Tells where to look, and waits for Ctrl-C.
+    async fn look_around(&self) -> Result<()> {
+        println!("primary:   mysql://app:app-secret@127.0.0.1:{}/shop", self.servers.primary_port);
+        println!("replica:   mysql://app:app-secret@127.0.0.1:{}/shop", self.servers.replica_port);
+        if let Some(fairlane) = &self.fairlane {
+            println!("Fairlane:  mysql://app:app-secret@127.0.0.1:{}/shop", fairlane.port);
+            println!("live page: http://127.0.0.1:{}/", fairlane.admin_port);
+            println!("metrics:   http://127.0.0.1:{}/metrics", fairlane.admin_port);
+        }
+        println!("Ctrl-C ends all of it.");
+        interrupted().await
+    }
+
+    async fn stop(self) -> Result<()> {
+        if let Some(fairlane) = self.fairlane {
+            fairlane.stop().await?;
+        }
+        self.servers.stop().await
+    }
+}
+
+fn announce(size: Size, way: &str) -> String {
+    format!("{} outlets, {} workers, {way}", size.outlets, size.workers)
+}
+
+fn ended(begin: Instant, run: &Run) {
+    let answered = run.latency.answered;
+    progress(
+        begin,
+        &format!(
+            "  {} of {} clicks answered, p95 {:.1} ms, {:.1} outlets/s, {} scrape errors, \
+             load generator {:.0} % and Fairlane {:.0} % of a core",
+            answered,
+            run.clicks,
+            run.latency.p95,
+            run.outlets_per_second,
+            run.scrape_errors,
+            100.0 * run.generator_cpu,
+            100.0 * run.proxy_cpu,
+        ),
+    );
+}
+
+fn progress(begin: Instant, text: &str) {
+    eprintln!("[{:>3} s] {text}", begin.elapsed().as_secs());
+}

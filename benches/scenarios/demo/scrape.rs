@@ -1,0 +1,153 @@
+//! The batch work: workers that upsert outlet after outlet until they are told to stop.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+
+use mysql_async::prelude::Queryable as _;
+use mysql_async::{Conn, Opts};
+use tokio::task::JoinSet;
+
+use crate::load::Gate;
+use crate::servers::ITEMS;
+
+/// Rows of one upsert.
+const BATCH: u32 = 5;
+/// How long a worker waits before it connects again.
+const RETRY: Duration = Duration::from_millis(200);
+
+/// What the workers have done by now; the run reads it at both ends of its window.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    /// Outlets scraped and committed.
+    pub(crate) outlets: AtomicU64,
+    /// Transactions or logins that failed.
+    pub(crate) errors: AtomicU64,
+}
+
+/// The workers of one run.
+#[derive(Debug)]
+pub(crate) struct Scrape {
+    tally: Arc<Tally>,
+    is_stopping: Arc<AtomicBool>,
+    workers: JoinSet<()>,
+}
+
+/// What every worker of a run shares.
+#[derive(Debug)]
+struct Shared {
+    opts: Opts,
+    gate: Gate,
+    outlets: u32,
+    next: AtomicU32,
+    tally: Arc<Tally>,
+    is_stopping: Arc<AtomicBool>,
+}
+
+impl Scrape {
+    /// Starts `workers` workers over the outlets 1 to `outlets`.
+    pub(crate) fn start(opts: Opts, gate: Gate, outlets: u32, workers: u32) -> Self {
+        let tally = Arc::new(Tally::default());
+        let is_stopping = Arc::new(AtomicBool::new(false));
+        let shared = Arc::new(Shared {
+            opts,
+            gate,
+            outlets,
+            next: AtomicU32::new(0),
+            tally: Arc::clone(&tally),
+            is_stopping: Arc::clone(&is_stopping),
+        });
+        let mut set = JoinSet::new();
+        for _ in 0..workers {
+            set.spawn(work(Arc::clone(&shared)));
+        }
+        Self { tally, is_stopping, workers: set }
+    }
+
+    /// The counters.
+    pub(crate) fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    /// Ends the workers, each after its transaction at the latest; those that hang are cut off.
+    pub(crate) async fn stop(mut self) {
+        self.is_stopping.store(true, Ordering::Relaxed);
+        let all = async { while self.workers.join_next().await.is_some() {} };
+        if tokio::time::timeout(Duration::from_secs(3), all).await.is_err() {
+            self.workers.shutdown().await;
+        }
+    }
+}
+
+async fn work(shared: Arc<Shared>) {
+    while !shared.is_stopping.load(Ordering::Relaxed) {
+        if let Err(error) = session(&shared).await {
+            let before = shared.tally.errors.fetch_add(1, Ordering::Relaxed);
+            if before == 0 {
+                eprintln!("  scrape: {error}");
+            }
+            tokio::time::sleep(RETRY).await;
+        }
+    }
+}
+
+/// One connection's life: it scrapes until the end of the run.
+async fn session(shared: &Shared) -> mysql_async::Result<()> {
+    // Held as long as the connection: this is what starves the clicks of a shared limit.
+    let _permit = shared.gate.enter().await;
+    if shared.is_stopping.load(Ordering::Relaxed) {
+        return Ok(());
+    }
+    let mut conn = Conn::new(shared.opts.clone()).await?;
+    conn.query_drop("SET NAMES utf8mb4").await?;
+    let mut sql = String::with_capacity(2048);
+    while !shared.is_stopping.load(Ordering::Relaxed) {
+        let turn = shared.next.fetch_add(1, Ordering::Relaxed);
+        scrape(&mut conn, &mut sql, turn % shared.outlets + 1, turn / shared.outlets).await?;
+        shared.tally.outlets.fetch_add(1, Ordering::Relaxed);
+    }
+    conn.disconnect().await
+}
+
+/// Upserts all items of `outlet` in one transaction, with other prices and stock each round.
+async fn scrape(
+    conn: &mut Conn,
+    sql: &mut String,
+    outlet: u32,
+    round: u32,
+) -> mysql_async::Result<()> {
+    conn.query_drop("START TRANSACTION").await?;
+    for first in (1..=ITEMS).step_by(BATCH as usize) {
+        upsert(sql, outlet, first, round);
+        conn.query_drop(sql.as_str()).await?;
+    }
+    sql.clear();
+    // Writing to a String cannot fail.
+    let _ = write!(sql, "UPDATE outlets SET scraped_at = NOW(3) WHERE id = {outlet}");
+    conn.query_drop(sql.as_str()).await?;
+    conn.query_drop("COMMIT").await
+}
+
+fn upsert(sql: &mut String, outlet: u32, first: u32, round: u32) {
+    sql.clear();
+    sql.push_str(
+        "INSERT INTO items (outlet_id, sku, name, price, stock, is_available, description, \
+         updated_at) VALUES ",
+    );
+    for item in first..first + BATCH {
+        let separator = if item == first { "" } else { "," };
+        let (price, stock) = (5 + (item + round) % 20, (item * 7 + round) % 50);
+        let is_available = u32::from(stock > 0);
+        let _ = write!(
+            sql,
+            "{separator}({outlet},'sku-{item}','Dish {item}',{price}.90,{stock},{is_available},\
+             'Scraped in round {round}: a dish of the day, with rice or bread and a salad',NOW(3))"
+        );
+    }
+    sql.push_str(
+        " ON DUPLICATE KEY UPDATE name=VALUES(name), price=VALUES(price), stock=VALUES(stock), \
+         is_available=VALUES(is_available), description=VALUES(description), \
+         updated_at=VALUES(updated_at)",
+    );
+}
