@@ -105,7 +105,11 @@ impl Session {
         let mut may_use_replica = true;
         loop {
             let (mut checkout, decision) = match self.held.take() {
-                Some(held) => (held, None),
+                Some(held) => {
+                    // A rule for the session may be met in the middle of a transaction.
+                    self.lane(&work);
+                    (held, None)
+                }
                 None => {
                     let decision = self.decide(work.verdict, may_use_replica).await;
                     match self.obtain(&work, decision).await {
