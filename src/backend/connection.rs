@@ -194,7 +194,7 @@ const CLOSE_WAIT: Duration = Duration::from_secs(5);
 pub const LINGER: Duration = Duration::from_millis(10);
 
 /// A command as a packet on the wire.
-pub(super) fn command_packet(command: Command, body: &[u8]) -> Vec<u8> {
+pub fn command_packet(command: Command, body: &[u8]) -> Vec<u8> {
     let mut payload = Vec::with_capacity(body.len() + 1);
     payload.push(command as u8);
     payload.extend_from_slice(body);

@@ -5,6 +5,6 @@ mod login;
 mod reset;
 mod statement;
 
-pub use connection::{Connection, ConnectionKey, Exchange, Failure, LINGER};
+pub use connection::{Connection, ConnectionKey, Exchange, Failure, LINGER, command_packet};
 pub use login::{Credential, LoginError, open};
 pub use statement::StatementCache;

@@ -67,6 +67,9 @@ impl Session {
             self.status = summary.status;
         }
         self.diagnostics.note(summary);
+        // INSERT ... RETURNING and CALL may set an insert id that no packet reports.
+        self.diagnostics.is_insert_id_stale |= effects.contains(Effects::OPAQUE)
+            || work.verdict.reason == sql::Reason::NotARead && summary.affected.is_none();
         let is_passing = effects.contains(Effects::SET_STATEMENT);
         let mut is_explained = is_passing;
         let mut has_position = false;

@@ -56,6 +56,7 @@ fn check(context: &Context, claim: &Claim<'_>) -> Result<Identity, Error> {
         let account = accounts.find(claim.user, claim.address).ok_or_else(denied)?;
         let stored = match &account.plugin {
             Plugin::NativePassword { hash } => hash.as_ref().map(|hash| *hash.as_bytes()),
+            Plugin::Unusable => return Err(denied()),
             Plugin::Other(plugin) => {
                 let (user, plugin) = (claim.user.to_owned(), plugin.clone());
                 return Err(Error::UnsupportedPlugin { user, plugin });

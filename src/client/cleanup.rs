@@ -146,10 +146,10 @@ impl Session {
         self.undo_held().await;
         self.forget_session();
         // The server goes back to its global character sets, not to those of the handshake.
-        if let Some((client, results, collation)) = self.facts.global_character_sets() {
-            self.image.set("character_set_client", client);
-            self.image.set("character_set_results", results);
-            self.image.set("collation_connection", collation);
+        for name in ["character_set_client", "character_set_results", "collation_connection"] {
+            if let Some(value) = self.facts.variable(name) {
+                self.image.set(name, value);
+            }
         }
         self.refresh_mode();
         self.send_ok();

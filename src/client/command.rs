@@ -83,7 +83,6 @@ impl Session {
             verdict: &verdict,
             prepared: None,
             sql: &[],
-            is_cleared: false,
         };
         Box::pin(self.run_work(work)).await
     }
@@ -127,5 +126,6 @@ pub(super) fn plain(class: Class, reason: Reason) -> Verdict {
         hint: Hint::default(),
         digest: 0,
         statements: 1,
+        uses_table: false,
     }
 }

@@ -20,6 +20,8 @@ pub(super) struct Diagnostics {
     pub(super) row_count: i64,
     /// What FOUND_ROWS() returns.
     pub(super) found_rows: u64,
+    /// The held connection may have warnings.
+    pub(super) are_on_connection: bool,
     /// The answer to SHOW WARNINGS, when there is anything to show.
     pub(super) warnings: Option<Saved>,
 }
@@ -102,8 +104,8 @@ impl Session {
         Ok(Some(self.plain_query(sql.as_bytes()).await))
     }
 
-    /// Runs a statement about diagnostics on a connection that has none, so that it can't show
-    /// those of another session.
+    /// Runs a statement about diagnostics on a connection, which at rest has none: there is
+    /// nothing to show.
     async fn empty(&mut self, sql: &[u8]) -> Result<Option<Result<(), Stop>>, Stop> {
         Ok(Some(self.plain_query(sql).await))
     }
@@ -113,7 +115,7 @@ impl Session {
         self.context.metrics.routed(crate::metrics::Target::Local, reason).inc();
     }
 
-    /// Runs a text on the primary, after a statement that leaves no diagnostics.
+    /// Runs a text on the primary.
     async fn plain_query(&mut self, sql: &[u8]) -> Result<(), Stop> {
         let mut payload = vec![Command::Query as u8];
         payload.extend_from_slice(sql);
@@ -127,7 +129,6 @@ impl Session {
             verdict: &verdict,
             prepared: None,
             sql,
-            is_cleared: true,
         };
         self.run_work(work).await
     }

@@ -97,11 +97,10 @@ impl Session {
             }
             _ => None,
         };
-        if work.is_cleared && !was_held {
-            connection.query("DO 0").await?;
-        }
         let asks_insert_id = work.verdict.needs.contains(Needs::LAST_INSERT_ID) && !was_held;
         let insert_id = asks_insert_id.then_some(self.diagnostics.insert_id);
+        // The connection has to be put to rest again afterwards.
+        self.diagnostics.is_insert_id_stale |= insert_id.is_some_and(|id| id != 0);
         let diff = diff(&connection.image, &self.image, &connection.base, insert_id);
         if diff.is_empty() {
             return Ok(Ok((own, 0)));

@@ -9,7 +9,8 @@ use tokio::time::{Instant, timeout_at};
 
 use super::auth::{Claim, verify};
 use super::diagnostics::Diagnostics;
-use super::registry::EntryLabels;
+use super::identity::Identity;
+use super::registry::{Entry, EntryLabels};
 use super::wire::Wire;
 use super::{Context, Session, Token};
 use crate::error::Error;
@@ -81,6 +82,7 @@ pub(super) async fn greet(
         capabilities: hello.response.capabilities,
         collation: hello.response.collation,
     };
+    let schema = hello.response.schema.clone();
     let identity = match verify(&context, &claim).await {
         Ok(identity) => identity,
         Err(error) => {
@@ -89,6 +91,39 @@ pub(super) async fn greet(
             return None;
         }
     };
+    let mut session =
+        new_session(context.clone(), facts, entry, peer, visitor.wire, hello, identity);
+    session.refresh_mode();
+    session.wire.set_sequence(visitor.sequence);
+    leave.stays = true;
+    if let Err(error) = session.verify_schema(schema.as_deref()).await {
+        login_failed(match error {
+            Error::Server { .. } => LoginFailure::Schema,
+            _ => LoginFailure::Backend,
+        });
+        let _ = session.send_error(&error).await;
+        let _ = session.wire.flush().await;
+        session.leave();
+        return None;
+    }
+    session.send_ok();
+    if session.wire.flush().await.is_err() {
+        session.leave();
+        return None;
+    }
+    Some(session)
+}
+
+/// A session of a client that has proved who it is.
+fn new_session(
+    context: Arc<Context>,
+    facts: Arc<ServerFacts>,
+    entry: Arc<Entry>,
+    peer: SocketAddr,
+    wire: Wire,
+    hello: Hello,
+    identity: Identity,
+) -> Session {
     let program = hello.attribute("program_name");
     let client = ClientFacts {
         user: hello.response.user.clone(),
@@ -101,9 +136,9 @@ pub(super) async fn greet(
         program,
     };
     let autocommit = facts.status & Status::AUTOCOMMIT.bits() != 0;
-    let mut session = Session {
+    Session {
         candidates: context.rules.candidates(&client),
-        wire: visitor.wire,
+        wire,
         peer,
         nonce: hello.nonce,
         capabilities: hello.response.capabilities,
@@ -124,27 +159,8 @@ pub(super) async fn greet(
         is_released: false,
         entry,
         facts,
-        context: context.clone(),
-    };
-    session.refresh_mode();
-    session.wire.set_sequence(visitor.sequence);
-    leave.stays = true;
-    if let Err(error) = session.verify_schema(hello.response.schema.as_deref()).await {
-        login_failed(match error {
-            Error::Server { .. } => LoginFailure::Schema,
-            _ => LoginFailure::Backend,
-        });
-        let _ = session.send_error(&error).await;
-        let _ = session.wire.flush().await;
-        session.leave();
-        return None;
+        context,
     }
-    session.send_ok();
-    if session.wire.flush().await.is_err() {
-        session.leave();
-        return None;
-    }
-    Some(session)
 }
 
 /// Takes the client out of the registry if it does not become a session.

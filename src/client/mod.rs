@@ -138,7 +138,7 @@ impl Session {
     async fn run(&mut self) -> Stop {
         loop {
             self.entry.set_idle(self.held.is_some());
-            let limit = self.facts.packet_limit();
+            let limit = usize::try_from(self.facts.max_allowed_packet).unwrap_or(usize::MAX);
             let shutdown = self.context.shutdown.clone();
             let read = tokio::select! {
                 biased;

@@ -45,7 +45,6 @@ impl Session {
             verdict: &verdict,
             prepared: Some(prepared),
             sql,
-            is_cleared: false,
         };
         self.run_work(work).await?;
         if let Some(parameters) = self.just_prepared.take() {
@@ -101,7 +100,6 @@ impl Session {
             verdict: &verdict,
             prepared: Some(prepared),
             sql,
-            is_cleared: false,
         };
         self.run_work(work).await
     }

@@ -4,11 +4,11 @@
 use super::Session;
 use super::diagnostics::Saved;
 use super::statement::Work;
-use crate::backend::{Connection, Failure};
+use crate::backend::{Connection, Failure, command_packet};
 use crate::protocol::response::Summary;
 use crate::protocol::status::Tracked;
-use crate::protocol::{Command, packet};
-use crate::sql::{Class, Effects};
+use crate::protocol::{Command, Shape, packet};
+use crate::sql::Effects;
 use crate::state::Pin;
 
 impl Session {
@@ -21,14 +21,16 @@ impl Session {
         keeps: bool,
     ) -> Result<(), Failure> {
         let effects = work.verdict.effects;
-        if work.verdict.class != Class::Diagnostics {
-            self.diagnostics.warnings = None;
-            if !keeps && (summary.warnings > 0 || summary.error.is_some()) && !self.is_released {
-                self.save_warnings(connection).await?;
-            }
-        }
         if self.is_released {
             return Ok(());
+        }
+        let has_new = summary.warnings > 0 || summary.error.is_some();
+        if has_new || work.verdict.uses_table {
+            self.diagnostics.warnings = None;
+        }
+        self.diagnostics.are_on_connection |= has_new;
+        if !keeps && self.diagnostics.are_on_connection {
+            self.save_warnings(connection).await?;
         }
         if effects.contains(Effects::COLLATION) && summary.error.is_none() {
             // SET NAMES ... COLLATE is tracked without the collation (MariaDB 10.11).
@@ -52,19 +54,37 @@ impl Session {
             }
         }
         if self.diagnostics.is_insert_id_stale && !keeps {
-            // The id in an OK packet may be one the statement gave itself, which
-            // LAST_INSERT_ID() does not return.
-            let answer = connection.query("SELECT LAST_INSERT_ID()").await?;
-            if let [id] = answer.first_row().as_slice() {
-                self.diagnostics.insert_id = id.parse().unwrap_or(0);
-            }
-            self.diagnostics.is_insert_id_stale = false;
+            self.learn_insert_id(connection).await?;
         }
         Ok(())
     }
 
+    /// What LAST_INSERT_ID() is now. An OK packet does not tell for sure: its id may be one that
+    /// the statement gave itself. A connection at rest has 0, so that anything else is new.
+    async fn learn_insert_id(&mut self, connection: &mut Connection) -> Result<(), Failure> {
+        let mut packets = command_packet(Command::Query, b"SELECT LAST_INSERT_ID()");
+        packets.extend(command_packet(Command::Query, b"SET last_insert_id=0"));
+        connection.send(&packets).await?;
+        let answer = connection.answer(Shape::Results).await?;
+        connection.answer(Shape::Results).await?;
+        if let [id] = answer.first_row().as_slice()
+            && let Ok(id @ 1..) = id.parse()
+        {
+            self.diagnostics.insert_id = id;
+        }
+        self.diagnostics.is_insert_id_stale = false;
+        Ok(())
+    }
+
+    /// Takes the list of warnings off the connection, which keeps it until a statement uses a
+    /// table: the next session must not see it.
     async fn save_warnings(&mut self, connection: &mut Connection) -> Result<(), Failure> {
-        let answer = connection.command(Command::Query, b"SHOW WARNINGS").await?;
+        let mut packets = command_packet(Command::Query, b"SHOW WARNINGS");
+        packets.extend(command_packet(Command::Query, b"SELECT 1 FROM (SELECT 1) t"));
+        connection.send(&packets).await?;
+        let answer = connection.answer(Shape::Results).await?;
+        connection.answer(Shape::Results).await?;
+        self.diagnostics.are_on_connection = false;
         if answer.summary.error.is_some() || answer.summary.rows == 0 {
             return Ok(());
         }

@@ -29,8 +29,6 @@ pub(super) struct Work<'a> {
     pub(super) prepared: Option<PreparedWork<'a>>,
     /// The text, for digests; empty when there is none.
     pub(super) sql: &'a [u8],
-    /// The connection's diagnostics must be empty: those of another session may be there.
-    pub(super) is_cleared: bool,
 }
 
 /// What a binary protocol command needs on the connection it runs on.
@@ -75,7 +73,6 @@ impl Session {
             verdict: &verdict,
             prepared: None,
             sql,
-            is_cleared: false,
         };
         self.run_work(work).await
     }

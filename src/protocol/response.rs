@@ -291,7 +291,7 @@ impl Response {
                 0x00 => return self.ok(packet, true),
                 0xfb => self.state = State::Infile,
                 0xfe if length < 9 => {
-                    self.eof(payload)?;
+                    self.eof(&mut packet[HEADER..])?;
                     self.finish();
                 }
                 0xfe => return self.ok(packet, true),
@@ -303,7 +303,7 @@ impl Response {
                 }
             },
             State::ColumnsEnd => {
-                self.eof(payload)?;
+                self.eof(&mut packet[HEADER..])?;
                 self.state = State::Rows;
                 if self.summary.status.contains(Status::CURSOR_EXISTS) {
                     self.finish();
@@ -313,7 +313,7 @@ impl Response {
                 if self.deprecates_eof && length >= 7 {
                     return self.ok(packet, false);
                 }
-                self.eof(payload)?;
+                self.eof(&mut packet[HEADER..])?;
                 self.finish();
             }
             State::Prepared => self.prepared(packet)?,
@@ -351,12 +351,15 @@ impl Response {
         Ok(length)
     }
 
-    fn eof(&mut self, payload: &[u8]) -> Result<(), Malformed> {
+    fn eof(&mut self, payload: &mut [u8]) -> Result<(), Malformed> {
         let mut cursor = Cursor::new(payload);
         cursor.take(1, "header")?;
         self.summary.warnings = cursor.u16("warnings")?;
-        self.summary.status = Status::from_bits_retain(cursor.u16("status")?);
+        let status = Status::from_bits_retain(cursor.u16("status")?);
         self.summary.has_status = true;
+        // An EOF packet says that session tracking is due, which comes with the next OK packet.
+        self.summary.status = status - Status::SESSION_STATE_CHANGED;
+        payload[3..5].copy_from_slice(&self.summary.status.bits().to_le_bytes());
         Ok(())
     }
 

@@ -153,7 +153,7 @@ impl Fairlane {
         }
         // The farewells run in the background; a server that does not answer is not waited for.
         sleep(Duration::from_millis(200)).await;
-        self.context.topology.stop();
+        self.context.topology.close().await;
         self.admin_stop.cancel();
     }
 }

@@ -16,7 +16,7 @@ use crate::topology::{Observer, Topology};
 pub(super) struct MetricsObserver(pub(super) Arc<Metrics>);
 
 impl Observer for MetricsObserver {
-    fn up(&self, backend: BackendId, up: bool) {
+    fn backend_up(&self, backend: BackendId, up: bool) {
         self.0.backend(backend).up.set(i64::from(up));
         if backend == 0 {
             self.0.backend(backend).in_rotation.set(i64::from(up));

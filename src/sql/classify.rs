@@ -18,6 +18,7 @@ pub fn classify(sql: &[u8], mode: Mode) -> Verdict {
         hint: Hint::default(),
         digest: 0,
         statements: 0,
+        uses_table: false,
     };
     loop {
         let scan = Scan::run(&mut lexer, &mut digest);
@@ -45,11 +46,27 @@ fn add(verdict: &mut Verdict, scan: &Scan<'_>) {
         verdict.effects -= Effects::TABLE_LOCK;
     }
     verdict.effects |= effects;
+    verdict.uses_table |= uses_table(class, scan);
     verdict.needs |= scan.needs;
     (verdict.class, verdict.reason) = match verdict.statements {
         1 => (class, reason),
         _ => (Class::Write, Reason::MultiStatement),
     };
+}
+
+fn uses_table(class: Class, scan: &Scan<'_>) -> bool {
+    match class {
+        Class::Read | Class::Write => {
+            let is_expression = ["select", "do", "values"].iter().any(|word| scan.is(0, word));
+            scan.has_from || !is_expression
+        }
+        Class::Begin { .. }
+        | Class::Commit
+        | Class::Rollback
+        | Class::Session
+        | Class::Diagnostics
+        | Class::Kill { .. } => false,
+    }
 }
 
 type Judgement = (Class, Reason, Effects);

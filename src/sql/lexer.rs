@@ -21,7 +21,7 @@ pub(super) enum Kind {
     Parameter,
     /// `@name`
     UserVariable,
-    /// `@@name`, without a scope or what follows it.
+    /// `@@name`; a scope is the name, and the rest follows.
     SystemVariable,
     /// `:=`
     Assign,
@@ -45,6 +45,12 @@ pub(super) struct Token<'a> {
 }
 
 impl Token<'_> {
+    /// The name of a system variable, without `@@` and quotes.
+    pub(super) fn variable_name(&self) -> &[u8] {
+        let name = self.text.strip_prefix(b"@@").unwrap_or(self.text);
+        name.strip_prefix(b"`").and_then(|name| name.strip_suffix(b"`")).unwrap_or(name)
+    }
+
     /// Whether it is this keyword, given in lower case.
     pub(super) fn is(&self, keyword: &str) -> bool {
         self.kind == Kind::Word && self.text.eq_ignore_ascii_case(keyword.as_bytes())
@@ -218,12 +224,10 @@ impl<'a> Lexer<'a> {
                 self.at += 1;
                 let kind =
                     if self.pass_quoted(b'`', false) { Kind::SystemVariable } else { Kind::Broken };
-                let (from, to) = (start + 3, self.at.saturating_sub(1).max(start + 3).min(self.at));
-                return Token { kind, text: &self.text[from.min(to)..to], start, end: self.at };
+                return self.token(kind, start);
             }
             self.pass_word();
-            let text = &self.text[start + 2..self.at];
-            return Token { kind: Kind::SystemVariable, text, start, end: self.at };
+            return self.token(Kind::SystemVariable, start);
         }
         match self.peek(0) {
             quote @ (b'\'' | b'"' | b'`') => {

@@ -70,8 +70,8 @@ fn numbers_names_and_variables_are_told_apart() {
         [
             (Kind::UserVariable, "@a".into()),
             (Kind::UserVariable, "@'b c'".into()),
-            (Kind::SystemVariable, "x".into()),
-            (Kind::SystemVariable, "global".into()),
+            (Kind::SystemVariable, "@@x".into()),
+            (Kind::SystemVariable, "@@global".into()),
             (Kind::Punct(b'.'), ".".into()),
             (Kind::Word, "y".into()),
         ]

@@ -142,11 +142,11 @@ impl<'a> Scan<'a> {
         let mut name = token;
         let is_scope = ["global", "session", "local", "persist", "persist_only"]
             .iter()
-            .any(|scope| token.text.eq_ignore_ascii_case(scope.as_bytes()));
+            .any(|scope| token.variable_name().eq_ignore_ascii_case(scope.as_bytes()));
         if is_scope && ahead.next().is_punct(b'.') {
             name = ahead.next();
         }
-        let is = |wanted: &str| name.text.eq_ignore_ascii_case(wanted.as_bytes());
+        let is = |wanted: &str| name.variable_name().eq_ignore_ascii_case(wanted.as_bytes());
         if is("identity") || is("last_insert_id") {
             self.needs |= Needs::LAST_INSERT_ID;
         } else if is("warning_count") || is("error_count") {
@@ -265,7 +265,8 @@ impl<'a> Scan<'a> {
         if !place.expects_variable {
             return;
         }
-        let is = |word: &str| token.text.eq_ignore_ascii_case(word.as_bytes());
+        let name = token.variable_name();
+        let is = |word: &str| name.eq_ignore_ascii_case(word.as_bytes());
         match token.kind {
             Kind::UserVariable => self.effects |= Effects::USER_VARIABLE,
             Kind::Word | Kind::Quoted | Kind::SystemVariable => {
@@ -280,7 +281,7 @@ impl<'a> Scan<'a> {
                 {
                     return;
                 }
-                if function::is_unreplayable_variable(token.text) {
+                if function::is_unreplayable_variable(name) {
                     self.effects |= Effects::UNREPLAYABLE_VARIABLE;
                 }
             }

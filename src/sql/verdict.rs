@@ -23,6 +23,9 @@ pub struct Verdict {
     pub digest: u64,
     /// Number of statements in the text (0 for an empty one).
     pub statements: u16,
+    /// It may use a table: such statements replace the list of warnings, others keep the old one
+    /// (MariaDB 10.11).
+    pub uses_table: bool,
 }
 
 /// Where a text may run.

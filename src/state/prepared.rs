@@ -168,6 +168,7 @@ mod tests {
             hint: crate::sql::Hint::default(),
             digest: 0,
             statements: 1,
+            uses_table: false,
         };
         let key = StatementKey { sql: (*b"SELECT ?").into(), circumstances: "".into() };
         let image = Image::default();

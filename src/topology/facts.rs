@@ -1,84 +1,98 @@
-//! What clients are told about the server: taken from the primary itself.
+//! What Fairlane must know of the primary to speak for it: its greeting and its global variables.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use tokio::net::TcpStream;
-use tokio::time::timeout;
+use super::greeting::Greeting;
 
-use crate::config::settings::Backend;
-use crate::net::read;
-use crate::protocol::handshake::Greeting;
-use crate::protocol::packet;
-use crate::protocol::status::ErrPacket;
+/// Which servers behave alike.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Family {
+    /// MariaDB.
+    MariaDb,
+    /// MySQL and what is built from it.
+    MySql,
+}
 
-/// Most bytes of a greeting.
-const GREETING_MAX: usize = 16 * 1024;
-
-/// Facts of the primary.
+/// The primary, as last probed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerFacts {
-    /// Version text of its greeting.
+    /// Version as the greeting has it (MariaDB puts `5.5.5-` in front).
     pub version: String,
-    /// Default collation id of its greeting.
+    /// The greeting's default collation.
     pub collation: u8,
-    /// Its capabilities; MariaDB's own are bits 32 and up.
+    /// Lower 32 bits: `CLIENT_*`; upper 32 bits: MariaDB's extended capabilities.
     pub capabilities: u64,
-    /// Status flags of its greeting.
+    /// The greeting's status flags.
     pub status: u16,
-    /// It is a MariaDB server.
+    /// The greeting's authentication plugin.
+    pub auth_plugin: String,
+    /// MariaDB, whatever the version text says.
     pub is_mariadb: bool,
     /// `@@global.sql_mode`.
     pub sql_mode: String,
-    /// `@@global.max_allowed_packet`, in bytes.
-    pub max_allowed_packet: usize,
-    /// `@@global.character_set_client`.
-    pub character_set_client: String,
-    /// `@@global.character_set_results`.
-    pub character_set_results: String,
-    /// `@@global.collation_connection`.
-    pub collation_connection: String,
+    /// `@@global.wait_timeout`.
+    pub wait_timeout: Duration,
+    /// `@@global.max_allowed_packet`.
+    pub max_allowed_packet: u64,
+    /// `@@global.lower_case_table_names`.
+    pub lower_case_table_names: u8,
+    /// The host the server sees Fairlane at (`localhost` or an address): logins that Fairlane
+    /// makes to this server are matched with accounts for this host.
+    pub seen_as: String,
+    /// Values of [`VARIABLES`] and of `tx_isolation` (by this name for both families).
+    pub variables: BTreeMap<&'static str, String>,
 }
+
+/// Global variables read with each probe of the primary; both families have them.
+pub const VARIABLES: &[&str] = &[
+    "autocommit",
+    "character_set_client",
+    "character_set_connection",
+    "character_set_results",
+    "character_set_server",
+    "collation_connection",
+    "collation_server",
+    "lower_case_table_names",
+    "max_allowed_packet",
+    "read_only",
+    "skip_name_resolve",
+    "sql_mode",
+    "time_zone",
+    "wait_timeout",
+];
+
+/// Read with each probe, under a name that differs between the families.
+pub const ISOLATION: &str = "tx_isolation";
 
 impl ServerFacts {
-    /// Longest command taken from a client, in bytes.
-    pub fn packet_limit(&self) -> usize {
-        self.max_allowed_packet
+    /// Puts together what the greeting and a probe said.
+    pub(super) fn new(
+        greeting: &Greeting,
+        family: Family,
+        seen_as: String,
+        variables: BTreeMap<&'static str, String>,
+    ) -> Self {
+        let text = |name: &str| variables.get(name).map_or("", String::as_str);
+        Self {
+            version: greeting.version.clone(),
+            collation: greeting.collation,
+            capabilities: greeting.capabilities,
+            status: greeting.status,
+            auth_plugin: greeting.auth_plugin.clone(),
+            is_mariadb: family == Family::MariaDb,
+            sql_mode: text("sql_mode").to_owned(),
+            // The fallbacks are both servers' defaults.
+            wait_timeout: Duration::from_secs(text("wait_timeout").parse().unwrap_or(28_800)),
+            max_allowed_packet: text("max_allowed_packet").parse().unwrap_or(16 << 20),
+            lower_case_table_names: text("lower_case_table_names").parse().unwrap_or(0),
+            seen_as,
+            variables,
+        }
     }
 
-    /// Character sets of a session after COM_RESET_CONNECTION: client, results, and the
-    /// connection's collation.
-    pub fn global_character_sets(&self) -> Option<(&str, &str, &str)> {
-        (!self.character_set_client.is_empty()).then_some((
-            &self.character_set_client,
-            &self.character_set_results,
-            &self.collation_connection,
-        ))
+    /// A global variable of [`VARIABLES`] or [`ISOLATION`]; empty for NULL.
+    pub fn variable(&self, name: &str) -> Option<&str> {
+        self.variables.get(name).map(String::as_str)
     }
-}
-
-/// Reads a server's greeting and hangs up, the polite way round: the server would count an
-/// unauthenticated connection that vanishes as an aborted one.
-pub(super) async fn greeting(server: &Backend, limit: Duration) -> Result<Greeting, String> {
-    let read = async {
-        let address = (server.host.as_str(), server.port);
-        let mut stream = TcpStream::connect(address).await.map_err(|error| error.to_string())?;
-        let mut inbox = Vec::new();
-        let framed = read::packet(&mut stream, &mut inbox, GREETING_MAX)
-            .await
-            .map_err(|error| error.to_string())?;
-        let payload = packet::payload(&inbox, &framed);
-        if payload.first() == Some(&0xff) {
-            let error = ErrPacket::parse(&payload).map_err(|error| error.to_string())?;
-            return Err(String::from_utf8_lossy(error.message).into_owned());
-        }
-        let greeting = Greeting::parse(&payload).map_err(|error| error.to_string())?;
-        // Wait until the server has noticed: its connections are counted.
-        inbox.clear();
-        drop(tokio::io::AsyncWriteExt::shutdown(&mut stream).await);
-        while read::fill(&mut stream, &mut inbox).await.is_ok_and(|read| read > 0) {
-            inbox.clear();
-        }
-        Ok(greeting)
-    };
-    timeout(limit, read).await.unwrap_or_else(|_| Err(format!("no greeting within {limit:?}")))
 }

@@ -1,81 +1,192 @@
-//! Whether reads may go to a replica. Pure: probes in, [`Rotation`] out.
+//! Whether reads may go to a replica: a state machine fed with probe outcomes. Pure: no socket,
+//! no clock.
 //!
 //! ```text
-//!   probe fails ──► Down ──┐
-//!   threads stopped ► Broken ├─ good probe ─► Recovering ─ recovery_probes good ones ─► In
-//!   behind max_lag ► Lagging ┘      (any bad probe goes back to its own state)
+//!            good                 bad sample: NotAReplica, Broken, Lagging
+//! Untried ────────► In ──────────────────────────────┐
+//!    │               ▲ │ lost, or two failures       ▼
+//!    │ lost/failed   │ └──────────► Down ◄───── out of rotation
+//!    └───────────────┼──────────►    │               │
+//!                    │               │ good          │ good
+//!        enough good └──────── Recovering ◄──────────┘
 //! ```
 //!
-//! `Seconds_Behind_Master` counts whole seconds and only what the replica has received; a stuck
-//! receiver shows as a thread that does not run, and freshness is not taken from it anyway.
+//! `Seconds_Behind_Master` is taken for what it is: whole seconds, measured between the newest
+//! event *received* and the one being applied. While the receiving thread is stuck without having
+//! noticed, it says 0. A receiving thread that *knows* it has no connection is handled here: the
+//! lag is then estimated to grow with the clock, so that the replica leaves rotation once it may
+//! be more than `max_lag` behind, and not earlier.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::route::view::Rotation;
 
-/// What a probe of a replica found.
+/// Probes that must fail in a row before a connected server counts as down.
+pub(super) const FAILURES_UNTIL_DOWN: u32 = 2;
+
+/// From here up, a lagging replica must fall to half of `max_lag` before it recovers; below, half
+/// would be under the grain of what servers report.
+const HALVED_FROM: Duration = Duration::from_secs(2);
+
+/// What one probe brought.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Probe {
-    /// It could not be asked.
+pub enum Outcome {
+    /// The server answered everything.
+    Good(Sample),
+    /// The server answered with an error; the connection lives.
     Failed,
-    /// It replicates from nobody, or can be written to.
-    NotAReplica,
-    /// A replication thread does not run.
+    /// The connection is gone, cannot be made, or does not answer.
+    Lost,
+}
+
+/// What a replica says of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sample {
+    /// `@@global.read_only`.
+    pub is_read_only: bool,
+    /// Its replication threads.
+    pub replication: Replication,
+}
+
+/// State of a replica's replication threads, all its sources together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Replication {
+    /// It replicates from nobody.
+    Nowhere,
+    /// A thread is stopped.
     Stopped,
-    /// It replicates, and is so far behind as it knows.
-    Replicating {
-        /// Delay.
-        lag: Option<Duration>,
+    /// Applying, but not connected to its source at the moment, or it cannot tell its lag.
+    Disconnected,
+    /// Both threads run.
+    Running {
+        /// The largest lag of its sources.
+        lag: Duration,
     },
 }
 
-/// A replica's state over time.
+/// The numbers of the state machine.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// A replica that lags more leaves rotation.
+    pub max_lag: Duration,
+    /// Good probes in a row before a replica comes back; zero counts as one.
+    pub recovery_probes: u32,
+}
+
+/// Health of one replica.
 #[derive(Debug)]
-pub(super) struct Health {
-    max_lag: Duration,
-    recovery_probes: u32,
-    rotation: Rotation,
-    good: u32,
-    is_new: bool,
+pub struct Health {
+    limits: Limits,
+    state: State,
+    /// Failed probes in a row.
+    failures: u32,
+    /// Last lag the replica reported while running, and when.
+    reported: Option<(Duration, Instant)>,
+    lag: Option<Duration>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// No outcome yet; the first good probe leads to `Is(In)` at once.
+    Untried,
+    /// A settled state; `Rotation::Recovering` is never inside.
+    Is(Rotation),
+    /// To `Is(In)` with enough good probes.
+    Recovering { good: u32 },
 }
 
 impl Health {
-    pub(super) fn new(max_lag: Duration, recovery_probes: u32) -> Self {
-        Self { max_lag, recovery_probes, rotation: Rotation::Down, good: 0, is_new: true }
+    /// Nothing known yet: out of rotation.
+    pub fn new(limits: Limits) -> Self {
+        Self { limits, state: State::Untried, failures: 0, reported: None, lag: None }
     }
 
-    pub(super) fn rotation(&self) -> Rotation {
-        self.rotation
-    }
-
-    /// Takes a probe. The first one ever is believed at once, or a start would be slow.
-    pub(super) fn note(&mut self, probe: Probe) -> Rotation {
-        let bad = match probe {
-            Probe::Failed => Some(Rotation::Down),
-            Probe::NotAReplica => Some(Rotation::NotAReplica),
-            Probe::Stopped => Some(Rotation::Broken),
-            Probe::Replicating { lag } if lag.is_some_and(|lag| lag > self.max_lag) => {
-                Some(Rotation::Lagging)
-            }
-            Probe::Replicating { .. } => None,
-        };
-        self.rotation = match bad {
-            Some(bad) => {
-                self.good = 0;
-                bad
-            }
-            None => {
-                self.good += 1;
-                let is_enough = self.is_new || self.good >= self.recovery_probes;
-                if self.rotation == Rotation::In || is_enough {
-                    Rotation::In
-                } else {
-                    Rotation::Recovering
+    /// Takes in one probe's outcome; the only place where the state changes.
+    pub fn observe(&mut self, outcome: Outcome, now: Instant) -> Rotation {
+        match outcome {
+            Outcome::Lost => self.go_down(),
+            Outcome::Failed => {
+                self.failures += 1;
+                if self.failures >= FAILURES_UNTIL_DOWN {
+                    self.go_down();
                 }
             }
+            Outcome::Good(sample) => {
+                self.failures = 0;
+                self.lag = self.estimate_lag(sample.replication, now);
+                self.state = match self.objection(sample) {
+                    Some(objection) => State::Is(objection),
+                    None => self.promoted(),
+                };
+            }
+        }
+        self.rotation()
+    }
+
+    /// Whether reads may go there.
+    pub fn rotation(&self) -> Rotation {
+        match self.state {
+            State::Untried => Rotation::Down,
+            State::Is(rotation) => rotation,
+            State::Recovering { .. } => Rotation::Recovering,
+        }
+    }
+
+    /// Lag as reported, or as estimated while the replica cannot tell.
+    pub fn lag(&self) -> Option<Duration> {
+        self.lag
+    }
+
+    fn go_down(&mut self) {
+        self.state = State::Is(Rotation::Down);
+        self.failures = 0;
+        self.reported = None;
+        self.lag = None;
+    }
+
+    fn estimate_lag(&mut self, replication: Replication, now: Instant) -> Option<Duration> {
+        match replication {
+            Replication::Nowhere | Replication::Stopped => self.reported = None,
+            Replication::Running { lag } => self.reported = Some((lag, now)),
+            Replication::Disconnected => {}
+        }
+        self.reported.map(|(lag, since)| lag + now.saturating_duration_since(since))
+    }
+
+    /// Why reads must not go to a replica that says `sample`, if they must not.
+    fn objection(&self, sample: Sample) -> Option<Rotation> {
+        if !sample.is_read_only {
+            return Some(Rotation::NotAReplica);
+        }
+        let too_late = self.lag.is_none_or(|lag| lag > self.lag_bound());
+        match sample.replication {
+            Replication::Nowhere => Some(Rotation::NotAReplica),
+            Replication::Stopped => Some(Rotation::Broken),
+            Replication::Disconnected => too_late.then_some(Rotation::Broken),
+            Replication::Running { .. } => too_late.then_some(Rotation::Lagging),
+        }
+    }
+
+    /// Lag up to which a replica is fine: less for one that was too late before.
+    fn lag_bound(&self) -> Duration {
+        let max_lag = self.limits.max_lag;
+        match self.state {
+            State::Is(Rotation::Lagging) if max_lag >= HALVED_FROM => max_lag / 2,
+            State::Untried | State::Is(_) | State::Recovering { .. } => max_lag,
+        }
+    }
+
+    fn promoted(&self) -> State {
+        let good = match self.state {
+            State::Untried | State::Is(Rotation::In) => return State::Is(Rotation::In),
+            State::Recovering { good } => good + 1,
+            State::Is(_) => 1,
         };
-        self.is_new &= probe == Probe::Failed;
-        self.rotation
+        if good >= self.limits.recovery_probes {
+            State::Is(Rotation::In)
+        } else {
+            State::Recovering { good }
+        }
     }
 }
 
@@ -83,22 +194,111 @@ impl Health {
 mod tests {
     use super::*;
 
-    const GOOD: Probe = Probe::Replicating { lag: Some(Duration::ZERO) };
+    const MAX_LAG: Duration = Duration::from_secs(10);
+
+    struct Replica {
+        health: Health,
+        now: Instant,
+    }
+
+    impl Replica {
+        fn new(recovery_probes: u32) -> Self {
+            let limits = Limits { max_lag: MAX_LAG, recovery_probes };
+            let now = tokio::time::Instant::now().into_std();
+            Self { health: Health::new(limits), now }
+        }
+
+        fn see(&mut self, outcome: Outcome) -> Rotation {
+            self.now += Duration::from_secs(1);
+            self.health.observe(outcome, self.now)
+        }
+
+        fn says(&mut self, replication: Replication) -> Rotation {
+            self.see(Outcome::Good(Sample { is_read_only: true, replication }))
+        }
+
+        fn lags(&mut self, seconds: u64) -> Rotation {
+            self.says(Replication::Running { lag: Duration::from_secs(seconds) })
+        }
+    }
 
     #[test]
-    fn a_replica_leaves_at_once_and_comes_back_after_good_probes() {
-        let mut health = Health::new(Duration::from_secs(5), 3);
-        assert_eq!(health.note(Probe::Failed), Rotation::Down);
-        assert_eq!(health.note(GOOD), Rotation::In);
-        assert_eq!(health.note(Probe::Stopped), Rotation::Broken);
-        assert_eq!(health.note(GOOD), Rotation::Recovering);
-        assert_eq!(health.note(GOOD), Rotation::Recovering);
-        assert_eq!(health.note(GOOD), Rotation::In);
-        let late = Probe::Replicating { lag: Some(Duration::from_secs(6)) };
-        assert_eq!(health.note(late), Rotation::Lagging);
-        assert_eq!(health.note(Probe::NotAReplica), Rotation::NotAReplica);
-        assert_eq!(health.note(GOOD), Rotation::Recovering);
-        assert_eq!(health.note(Probe::Failed), Rotation::Down);
-        assert_eq!(health.rotation(), Rotation::Down);
+    fn a_healthy_replica_is_in_rotation_from_the_first_probe() {
+        let mut replica = Replica::new(3);
+        assert_eq!(replica.health.rotation(), Rotation::Down);
+        assert_eq!(replica.lags(0), Rotation::In);
+    }
+
+    #[test]
+    fn one_failed_probe_is_forgiven_and_the_second_in_a_row_is_not() {
+        let mut replica = Replica::new(1);
+        replica.lags(0);
+        assert_eq!(replica.see(Outcome::Failed), Rotation::In);
+        assert_eq!(replica.lags(0), Rotation::In);
+        assert_eq!(replica.see(Outcome::Failed), Rotation::In);
+        assert_eq!(replica.see(Outcome::Failed), Rotation::Down);
+    }
+
+    #[test]
+    fn a_lost_connection_is_down_at_once_and_comes_back_after_enough_good_probes() {
+        let mut replica = Replica::new(3);
+        replica.lags(0);
+        assert_eq!(replica.see(Outcome::Lost), Rotation::Down);
+        assert_eq!(replica.health.lag(), None);
+        assert_eq!(replica.lags(0), Rotation::Recovering);
+        assert_eq!(replica.lags(0), Rotation::Recovering);
+        assert_eq!(replica.lags(0), Rotation::In);
+    }
+
+    #[test]
+    fn a_bad_probe_while_recovering_starts_the_count_again() {
+        let mut replica = Replica::new(2);
+        replica.see(Outcome::Lost);
+        assert_eq!(replica.lags(0), Rotation::Recovering);
+        assert_eq!(replica.says(Replication::Stopped), Rotation::Broken);
+        assert_eq!(replica.lags(0), Rotation::Recovering);
+        assert_eq!(replica.lags(0), Rotation::In);
+    }
+
+    #[test]
+    fn a_lagging_replica_returns_only_well_below_the_limit() {
+        let mut replica = Replica::new(1);
+        assert_eq!(replica.lags(10), Rotation::In);
+        assert_eq!(replica.lags(11), Rotation::Lagging);
+        assert_eq!(replica.lags(9), Rotation::Lagging);
+        assert_eq!(replica.lags(6), Rotation::Lagging);
+        assert_eq!(replica.lags(5), Rotation::In);
+        assert_eq!(replica.lags(9), Rotation::In);
+    }
+
+    #[test]
+    fn a_replica_without_its_source_stays_until_it_may_lag_too_much() {
+        let mut replica = Replica::new(1);
+        replica.lags(2);
+        for second in 1..=8 {
+            assert_eq!(replica.says(Replication::Disconnected), Rotation::In, "second {second}");
+        }
+        assert_eq!(replica.health.lag(), Some(Duration::from_secs(10)));
+        assert_eq!(replica.says(Replication::Disconnected), Rotation::Broken);
+        assert_eq!(replica.lags(0), Rotation::In);
+    }
+
+    #[test]
+    fn a_replica_whose_lag_was_never_known_is_not_trusted() {
+        let mut replica = Replica::new(1);
+        assert_eq!(replica.says(Replication::Disconnected), Rotation::Broken);
+        replica.lags(0);
+        replica.says(Replication::Stopped);
+        assert_eq!(replica.says(Replication::Disconnected), Rotation::Broken);
+    }
+
+    #[test]
+    fn a_writable_server_or_one_without_a_source_is_not_a_replica() {
+        let mut replica = Replica::new(0);
+        assert_eq!(replica.says(Replication::Nowhere), Rotation::NotAReplica);
+        let writable =
+            Sample { is_read_only: false, replication: Replication::Running { lag: MAX_LAG } };
+        assert_eq!(replica.see(Outcome::Good(writable)), Rotation::NotAReplica);
+        assert_eq!(replica.lags(0), Rotation::In, "zero recovery probes count as one");
     }
 }

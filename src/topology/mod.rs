@@ -1,52 +1,59 @@
-//! What the servers are: one control connection to each, and what is learned over it.
+//! What the servers are: one control connection to each, and the published results.
 //!
 //! ```text
-//! control task per backend ── probes ──► Health ──► View (published as a whole)
-//!        │                └── gtid_slave_pos ────────┘     └─► route
-//!        ├── facts and accounts (primary) ──► client login
-//!        └── KILL ◄── pool, client
+//!            one task per backend                      readers
+//! server ◄── line ◄── primary: greeting, facts ──────► facts(), accounts()
+//!                     replica: health, watermark ────► view(), wait_applied()
+//!                     both:    kills             ◄──── kill()
 //! ```
 //!
-//! Invariant: at no moment has a control task more than one connection to its server, since it is
-//! one of the backend's bounded number.
+//! Invariants: topology has at most one TCP connection per backend at any moment (`line`); it
+//! tries forever and never panics into its caller; what it publishes is replaced as a whole, so
+//! readers never wait. Everything public is cheap but the `async` methods.
 
-mod account;
+pub mod account;
 mod control;
 mod facts;
-mod health;
-mod host;
+mod greeting;
+pub mod health;
+mod kill;
+mod line;
+mod primary;
+mod probe;
+mod replica;
+mod watermark;
+
+pub use account::{Account, Accounts, PasswordHash, Plugin};
+pub use facts::{Family, ISOLATION, ServerFacts, VARIABLES};
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use arc_swap::{ArcSwap, ArcSwapOption, Guard};
+use arc_swap::{ArcSwap, Guard};
 use parking_lot::Mutex;
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
+use self::account::Ledger;
+use self::kill::KillQueue;
+use self::watermark::Demand;
 use crate::config::Settings;
 use crate::route::freshness::Position;
 use crate::route::view::{BackendId, ReplicaView, Rotation, View};
 
-pub use account::{Account, Accounts, Hash, Plugin};
-pub use facts::ServerFacts;
+/// The primary's index.
+const PRIMARY: BackendId = 0;
 
-use control::Order;
+/// Longest wait for the control connections to close.
+const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 
-/// Orders that may wait for one control connection.
-const ORDERS_MAX: usize = 1024;
-/// How long replicas' watermarks are looked at closely after somebody missed a write there.
-const FRESH_FOR: Duration = Duration::from_secs(1);
-/// Longest wait for newly loaded accounts.
-const REFRESH_WAIT: Duration = Duration::from_secs(2);
-
-/// Is told what the probes find.
-pub trait Observer: Send + Sync + std::fmt::Debug {
-    /// A server can be reached, or not.
-    fn up(&self, backend: BackendId, up: bool);
-    /// A replica was probed.
+/// Told of every probe; called from the control tasks, so it must not block.
+pub trait Observer: Send + Sync {
+    /// A backend answers or does not.
+    fn backend_up(&self, backend: BackendId, up: bool);
+    /// A replica as last probed.
     fn replica(
         &self,
         backend: BackendId,
@@ -56,120 +63,91 @@ pub trait Observer: Send + Sync + std::fmt::Debug {
     );
 }
 
-/// What the servers are, kept up to date in the background.
-#[derive(Debug)]
+/// The servers as known now. Dropping it closes the control connections in the background.
 pub struct Topology {
-    started: Instant,
-    view: ArcSwap<View>,
-    master_copy: Mutex<View>,
-    view_changed: watch::Sender<()>,
-    facts: ArcSwapOption<ServerFacts>,
-    facts_known: watch::Sender<bool>,
-    accounts: ArcSwap<Accounts>,
-    /// When the load of the current accounts began.
-    accounts_loaded: watch::Sender<Option<Instant>>,
-    orders: Vec<mpsc::Sender<Order>>,
-    /// Milliseconds after `started` until which watermarks are looked at closely.
-    fresh_until_ms: AtomicU64,
-    fresh_wanted: Notify,
+    shared: Arc<Shared>,
+    tasks: TaskTracker,
+}
+
+impl std::fmt::Debug for Topology {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Topology").field("view", &self.view()).finish_non_exhaustive()
+    }
+}
+
+/// What the control tasks and the readers share.
+struct Shared {
+    settings: Arc<Settings>,
     observer: Arc<dyn Observer>,
     stop: CancellationToken,
+    view: ArcSwap<View>,
+    /// The view being written; held only to change it and publish a copy.
+    draft: Mutex<View>,
+    facts: watch::Sender<Option<Arc<ServerFacts>>>,
+    ledger: Ledger,
+    demand: Demand,
+    desks: Vec<Desk>,
+}
+
+/// Where one backend's control task takes its orders.
+struct Desk {
+    wake: Notify,
+    kills: KillQueue,
+    applied: watch::Sender<Position>,
 }
 
 impl Topology {
-    /// Starts one control task for each backend and returns at once.
+    /// Starts one control task per backend and returns at once. Must be called in a runtime.
     pub fn start(settings: Arc<Settings>, observer: Arc<dyn Observer>) -> Arc<Self> {
-        let replica = |backend| ReplicaView {
-            backend,
-            rotation: Rotation::Down,
-            lag: None,
-            applied: Position::default(),
-        };
-        let replicas = (1..settings.backends.len()).map(replica).collect();
-        let view = View { primary_up: false, replicas };
-        let channels = settings.backends.iter().map(|_| mpsc::channel(ORDERS_MAX));
-        let (orders, inboxes): (Vec<_>, Vec<_>) = channels.unzip();
-        let topology = Arc::new(Self {
-            started: Instant::now(),
-            view: ArcSwap::from_pointee(view.clone()),
-            master_copy: Mutex::new(view),
-            view_changed: watch::Sender::new(()),
-            facts: ArcSwapOption::empty(),
-            facts_known: watch::Sender::new(false),
-            accounts: ArcSwap::default(),
-            accounts_loaded: watch::Sender::new(None),
-            orders,
-            fresh_until_ms: AtomicU64::new(0),
-            fresh_wanted: Notify::new(),
-            observer,
-            stop: CancellationToken::new(),
-        });
-        for (backend, inbox) in inboxes.into_iter().enumerate() {
-            let (topology, settings) = (topology.clone(), settings.clone());
-            tokio::spawn(async move {
-                let stop = topology.stop.clone();
-                let control = control::Control::new(topology, settings, backend);
-                tokio::select! {
-                    () = stop.cancelled() => {}
-                    () = control.run(inbox) => {}
-                }
-            });
+        let shared = Arc::new(Shared::new(settings, observer));
+        let tasks = TaskTracker::new();
+        for backend in 0..shared.desks.len() {
+            tasks.spawn(control::supervise(Arc::clone(&shared), backend));
         }
-        topology
+        tasks.close();
+        Arc::new(Self { shared, tasks })
     }
 
-    /// The servers as last probed.
+    /// All servers as last probed. Before the first probes: everything down.
     pub fn view(&self) -> Guard<Arc<View>> {
-        self.view.load()
+        self.shared.view.load()
     }
 
-    /// What clients are told about the server; `None` until the primary was reached once.
+    /// The primary's facts, once it was reached; kept while it is down.
     pub fn facts(&self) -> Option<Arc<ServerFacts>> {
-        self.facts.load_full()
+        self.shared.facts.borrow().clone()
     }
 
-    /// The facts, waiting for the first contact with the primary if need be.
+    /// The primary's facts, waiting at most `limit` for the first ones. The accounts were tried
+    /// to load before.
     pub async fn wait_for_facts(&self, limit: Duration) -> Option<Arc<ServerFacts>> {
-        if let Some(facts) = self.facts() {
-            return Some(facts);
-        }
-        let mut known = self.facts_known.subscribe();
-        let _ = timeout(limit, known.wait_for(|known| *known)).await;
-        self.facts()
+        let mut facts = self.shared.facts.subscribe();
+        let known = timeout(limit, facts.wait_for(Option::is_some)).await;
+        known.ok()?.ok()?.clone()
     }
 
-    /// The accounts as last loaded.
+    /// The primary's accounts as last loaded; empty before.
     pub fn accounts(&self) -> Arc<Accounts> {
-        self.accounts.load_full()
+        self.shared.ledger.current()
     }
 
-    /// Loads the accounts again; returns when they are at least as new as this call, or after
-    /// two seconds. Calls close together share one load.
+    /// Has the accounts reloaded; returns when a reload that began after this call has ended, or
+    /// after two seconds. Calls within 300 ms share one reload.
     pub async fn refresh_accounts(&self) {
-        let asked = Instant::now();
-        let mut loaded = self.accounts_loaded.subscribe();
-        if self.orders[0].try_send(Order::LoadAccounts).is_err() {
-            return;
-        }
-        let is_new = |loaded: &Option<Instant>| loaded.is_some_and(|began| began >= asked);
-        let _ = timeout(REFRESH_WAIT, loaded.wait_for(is_new)).await;
+        self.shared.ledger.refresh(&self.shared.desks[PRIMARY].wake).await;
     }
 
-    /// A session was turned away from a replica because of its own writes: watermarks are looked
-    /// at closely for the next second.
+    /// A session was turned away from a replica for freshness: read the replicas' watermarks
+    /// every few milliseconds for the next second.
     pub fn fresh_wanted(&self) {
-        let until = self.started.elapsed() + FRESH_FOR;
-        let until = u64::try_from(until.as_millis()).unwrap_or(u64::MAX);
-        self.fresh_until_ms.fetch_max(until, Ordering::Relaxed);
-        self.fresh_wanted.notify_waiters();
+        if self.shared.demand.want() {
+            for desk in &self.shared.desks[PRIMARY + 1..] {
+                desk.wake.notify_one();
+            }
+        }
     }
 
-    fn is_fresh_wanted(&self) -> bool {
-        let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        now < self.fresh_until_ms.load(Ordering::Relaxed)
-    }
-
-    /// Waits until a replica has applied `token`; `false` after `limit`.
+    /// Whether a replica in rotation has applied `token`, waiting at most `limit`.
     pub async fn wait_applied(
         &self,
         backend: BackendId,
@@ -177,51 +155,133 @@ impl Topology {
         limit: Duration,
     ) -> bool {
         let deadline = Instant::now() + limit;
-        let mut changed = self.view_changed.subscribe();
-        loop {
-            self.fresh_wanted();
-            let view = self.view.load();
-            let replica = view.replicas.iter().find(|replica| replica.backend == backend);
-            match replica {
-                Some(replica) if replica.rotation != Rotation::In => return false,
-                Some(replica) if replica.applied.covers(token) => return true,
-                Some(_) => {}
-                None => return false,
+        let Some(desk) = self.shared.desks.get(backend) else { return false };
+        let mut applied = desk.applied.subscribe();
+        while self.is_in_rotation(backend) {
+            if applied.borrow_and_update().covers(token) {
+                return true;
             }
-            drop(view);
-            if timeout_at(deadline, changed.changed()).await.is_err() {
+            self.fresh_wanted();
+            let renewed = deadline.min(Instant::now() + RENEWAL);
+            let changed = timeout_at(renewed, applied.changed()).await;
+            if changed.is_err() && Instant::now() >= deadline {
                 return false;
             }
         }
+        false
     }
 
-    /// Ends a connection of a backend, or only its statement; `false` when the server could not
-    /// be told.
+    /// Whether `KILL [QUERY]` was confirmed by the server within two seconds; a thread that is
+    /// gone counts. `false` at once without a control connection or with too many kills queued.
     pub async fn kill(&self, backend: BackendId, thread_id: u64, query_only: bool) -> bool {
-        let (tell, told) = oneshot::channel();
-        let order = Order::Kill { thread_id, query_only, tell };
-        self.orders[backend].try_send(order).is_ok() && told.await.unwrap_or(false)
+        match self.shared.desks.get(backend) {
+            Some(desk) => desk.kills.kill(thread_id, query_only, &desk.wake).await,
+            None => false,
+        }
     }
 
-    /// Ends the control tasks.
-    pub fn stop(&self) {
-        self.stop.cancel();
+    /// Closes the control connections, waiting for that at most two seconds.
+    pub async fn close(&self) {
+        self.shared.stop.cancel();
+        if timeout(CLOSE_LIMIT, self.tasks.wait()).await.is_err() {
+            tracing::warn!("control connections are still closing");
+        }
     }
 
-    fn publish(&self, change: impl FnOnce(&mut View)) {
-        let mut view = self.master_copy.lock();
-        change(&mut view);
-        self.view.store(Arc::new(view.clone()));
-        self.view_changed.send_replace(());
+    fn is_in_rotation(&self, backend: BackendId) -> bool {
+        let view = self.view();
+        view.replicas
+            .iter()
+            .any(|replica| replica.backend == backend && replica.rotation == Rotation::In)
+    }
+}
+
+/// How often a waiter renews its wish for fast watermarks; shorter than such a wish lasts.
+const RENEWAL: Duration = Duration::from_millis(500);
+
+impl Drop for Topology {
+    fn drop(&mut self) {
+        self.shared.stop.cancel();
+    }
+}
+
+impl Shared {
+    fn new(settings: Arc<Settings>, observer: Arc<dyn Observer>) -> Self {
+        let count = settings.backends.len();
+        let replicas = (PRIMARY + 1..count).map(|backend| ReplicaView {
+            backend,
+            rotation: Rotation::Down,
+            lag: None,
+            applied: Position::default(),
+        });
+        let view = View { primary_up: false, replicas: replicas.collect() };
+        let desk = || Desk {
+            wake: Notify::new(),
+            kills: KillQueue::new(),
+            applied: watch::Sender::new(Position::default()),
+        };
+        Self {
+            settings,
+            observer,
+            stop: CancellationToken::new(),
+            view: ArcSwap::from_pointee(view.clone()),
+            draft: Mutex::new(view),
+            facts: watch::Sender::new(None),
+            ledger: Ledger::new(),
+            demand: Demand::new(),
+            desks: (0..count).map(|_| desk()).collect(),
+        }
     }
 
-    fn publish_facts(&self, facts: ServerFacts) {
-        self.facts.store(Some(Arc::new(facts)));
-        self.facts_known.send_replace(true);
+    fn name(&self, backend: BackendId) -> &str {
+        &self.settings.backends[backend].name
     }
 
-    fn publish_accounts(&self, accounts: Accounts, began: Instant) {
-        self.accounts.store(Arc::new(accounts));
-        self.accounts_loaded.send_replace(Some(began));
+    fn publish_primary(&self, up: bool) {
+        self.observer.backend_up(PRIMARY, up);
+        let mut draft = self.draft.lock();
+        if draft.primary_up != up {
+            tracing::info!(backend = self.name(PRIMARY), up, "primary");
+            draft.primary_up = up;
+            self.view.store(Arc::new(draft.clone()));
+        }
+    }
+
+    fn publish_replica(
+        &self,
+        backend: BackendId,
+        rotation: Rotation,
+        lag: Option<Duration>,
+        applied: &Position,
+    ) {
+        self.observer.backend_up(backend, rotation != Rotation::Down);
+        self.observer.replica(backend, rotation, lag, applied);
+        let mut draft = self.draft.lock();
+        let Some(shown) = draft.replicas.iter_mut().find(|shown| shown.backend == backend) else {
+            return;
+        };
+        let is_same = shown.rotation == rotation && shown.lag == lag && shown.applied == *applied;
+        if !is_same {
+            let applied = applied.clone();
+            *shown = ReplicaView { backend, rotation, lag, applied };
+            self.view.store(Arc::new(draft.clone()));
+        }
+        drop(draft);
+        // After the view, so that a woken waiter finds its position there too. Waiters also look
+        // at the rotation, so a change of that wakes them as well.
+        self.desks[backend].applied.send_if_modified(|known| {
+            if !is_same {
+                known.clone_from(applied);
+            }
+            !is_same
+        });
+    }
+
+    fn publish_lost(&self, backend: BackendId) {
+        self.desks[backend].kills.close();
+        match backend {
+            PRIMARY => self.publish_primary(false),
+            _ => self.publish_replica(backend, Rotation::Down, None, &Position::default()),
+        }
     }
 }

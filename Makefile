@@ -1,0 +1,26 @@
+.PHONY: demo test bench lint docs
+
+# The scrape-and-click scenario with and without Fairlane, on private servers.
+demo:
+	scripts/install.sh demo
+	cargo build --locked --release --bin fairlane --example demo
+	target/release/examples/demo $(DEMO_ARGS)
+
+# Everything that has to hold before a change lands.
+test:
+	scripts/test.sh
+
+# The relay next to a TCP proxy; writes benches/results/.
+bench:
+	scripts/install.sh bench
+	cargo build --locked --release --bin fairlane --example relay_bench
+	target/release/examples/relay_bench
+
+lint:
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	cargo test --locked --test tidy
+	@if command -v cargo-deny >/dev/null; then cargo deny check bans licenses sources; fi
+
+docs:
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items --lib

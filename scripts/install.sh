@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# Installs what a target needs and is missing: install.sh demo|test|bench
+# Quick when nothing is missing. Never starts a service of the distribution.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+target=${1:-test}
+common=(mariadb-server mariadb-client)
+case $target in
+    demo) packages=("${common[@]}") ;;
+    bench) packages=("${common[@]}" sysbench haproxy) ;;
+    test)
+        packages=("${common[@]}" sysbench prometheus php-cli php-mysql php-illuminate-database
+            python3-pymysql curl)
+        command -v node >/dev/null || packages+=(nodejs)
+        command -v npm >/dev/null || packages+=(npm)
+        ;;
+    *) echo "usage: $0 demo|test|bench" >&2; exit 2 ;;
+esac
+
+root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
+
+missing=()
+for package in "${packages[@]}"; do
+    [ "$(dpkg-query -W -f='${db:Status-Abbrev}' "$package" 2>/dev/null)" = "ii " ] || missing+=("$package")
+done
+if [ ${#missing[@]} -gt 0 ]; then
+    echo "installing ${missing[*]}"
+    # The packages' own services must not start: the tests bring private servers.
+    policy=/usr/sbin/policy-rc.d
+    if [ ! -e $policy ]; then
+        printf '#!/bin/sh\nexit 101\n' | root tee $policy >/dev/null
+        root chmod 755 $policy
+        trap 'root rm -f /usr/sbin/policy-rc.d' EXIT
+    fi
+    root env DEBIAN_FRONTEND=noninteractive apt-get update -qq
+    root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+        "${missing[@]}" >/dev/null
+fi
+
+if [ "$target" = test ] && [ ! -d target/clients/node/node_modules/mysql2 ]; then
+    mkdir -p target/clients/node
+    npm install --silent --no-audit --no-fund --prefix target/clients/node mysql2@3
+fi

@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# Everything that has to hold: one line per stage with its time; the output of a stage that fails.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+mkdir -p target/logs
+export CARGO_TERM_COLOR=never RUST_BACKTRACE=1
+
+stage() {
+    local name=$1 log=target/logs/$1.log started=$SECONDS
+    shift
+    if "$@" >"$log" 2>&1; then
+        printf '%-12s ok      %4d s\n' "$name" $((SECONDS - started))
+        grep -hE '^test result:|^ +Summary' "$log" || true
+    else
+        printf '%-12s FAILED  %4d s  (%s)\n' "$name" $((SECONDS - started)) "$log"
+        tail -n 150 "$log"
+        exit 1
+    fi
+}
+
+[ "${FAIRLANE_SKIP_INSTALL:-}" = 1 ] || stage install scripts/install.sh test
+stage fmt cargo fmt --check
+stage clippy cargo clippy --locked --all-targets -- -D warnings
+stage doc env RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items --lib
+stage unit cargo test --locked --lib
+stage tidy cargo test --locked --test tidy
+stage routing cargo test --locked --test routing_table
+stage build cargo build --locked --bin fairlane
+stage sandbox cargo test --locked --test sandbox
+stage integration cargo test --locked --test it
+stage clients cargo test --locked --test clients

@@ -1,0 +1,186 @@
+//! The account tables' rows to [`Account`]s.
+//!
+//! MariaDB 10.4 and later keep accounts in `mysql.global_priv` (one JSON object each); MySQL and
+//! older MariaDB in `mysql.user`.
+
+use serde_json::Value;
+
+use super::super::facts::Family;
+use super::super::line::{Line, Record, Trouble};
+use super::host::{HostPattern, Names};
+use super::{Account, Accounts, PasswordHash, Plugin};
+
+const NATIVE: &str = "mysql_native_password";
+
+/// Most accounts taken from a server.
+const MAX_ACCOUNTS: usize = 100_000;
+
+/// `mysql.global_priv` does not exist.
+const ER_NO_SUCH_TABLE: u16 = 1146;
+
+/// Loads all accounts over the primary's control connection.
+pub(in super::super) async fn load(line: &mut Line, family: Family) -> Result<Accounts, Trouble> {
+    let limit = MAX_ACCOUNTS + 1;
+    let rows = line.query("SELECT @@global.skip_name_resolve AS skipped").await?;
+    let skipped = rows.first().and_then(|row| row.text(&["skipped"]));
+    let names = if skipped.as_deref() == Some("1") { Names::Skipped } else { Names::Resolved };
+    if family == Family::MariaDb {
+        let sql = format!("SELECT Host, User, Priv FROM mysql.global_priv LIMIT {limit}");
+        match line.query(&sql).await {
+            Ok(rows) => return Ok(collect(&rows, names, from_global_priv)),
+            Err(Trouble::Refused { code: ER_NO_SUCH_TABLE, .. }) => {}
+            Err(trouble) => return Err(trouble),
+        }
+    }
+    let rows = line.query(&format!("SELECT * FROM mysql.user LIMIT {limit}")).await?;
+    Ok(collect(&rows, names, |row| from_user(row, family)))
+}
+
+fn collect(rows: &[Record], names: Names, parse: impl Fn(&Record) -> Option<Account>) -> Accounts {
+    if rows.len() > MAX_ACCOUNTS {
+        tracing::warn!(MAX_ACCOUNTS, "the primary has more accounts than are loaded");
+    }
+    Accounts::new(rows.iter().take(MAX_ACCOUNTS).filter_map(parse), names)
+}
+
+fn from_global_priv(row: &Record) -> Option<Account> {
+    let (user, host) = (row.text(&["User"])?, row.text(&["Host"])?);
+    let privileges: Value = serde_json::from_slice(row.bytes(&["Priv"])?).ok()?;
+    global_priv_account(&user, &host, &privileges)
+}
+
+/// `None` for a role.
+fn global_priv_account(user: &str, host: &str, privileges: &Value) -> Option<Account> {
+    let is_set = |key: &str| privileges.get(key).and_then(Value::as_bool).unwrap_or(false);
+    if is_set("is_role") {
+        return None;
+    }
+    let methods = match privileges.get("auth_or").and_then(Value::as_array) {
+        // An empty object stands for the method written beside `auth_or`.
+        Some(list) => list
+            .iter()
+            .map(|one| method(if one.get("plugin").is_some() { one } else { privileges }))
+            .collect(),
+        None => vec![method(privileges)],
+    };
+    let ssl_type = privileges.get("ssl_type").and_then(Value::as_u64).unwrap_or(0);
+    Some(account(
+        user,
+        HostPattern::new(host, Family::MariaDb),
+        methods,
+        Requirements { is_locked: is_set("account_locked"), requires_tls: ssl_type > 0 },
+    ))
+}
+
+fn method(object: &Value) -> Plugin {
+    let text = |key: &str| object.get(key).and_then(Value::as_str).unwrap_or_default();
+    plugin(text("plugin"), text("authentication_string").as_bytes())
+}
+
+fn from_user(row: &Record, family: Family) -> Option<Account> {
+    let (user, host) = (row.text(&["User"])?, row.text(&["Host"])?);
+    let says = |name: &str| row.text(&[name]).unwrap_or_default();
+    if says("is_role") == "Y" {
+        return None;
+    }
+    // Before MariaDB 10.4 the hash may be in either column.
+    let stored = [row.bytes(&["authentication_string"]), row.bytes(&["Password"])];
+    let stored = stored.into_iter().flatten().find(|text| !text.is_empty()).unwrap_or_default();
+    let methods = vec![plugin(&says("plugin"), stored)];
+    Some(account(
+        &user,
+        HostPattern::new(&host, family),
+        methods,
+        Requirements {
+            is_locked: says("account_locked") == "Y",
+            requires_tls: !says("ssl_type").is_empty(),
+        },
+    ))
+}
+
+fn plugin(name: &str, stored: &[u8]) -> Plugin {
+    if !name.is_empty() && name != NATIVE {
+        return Plugin::Other(name.to_owned());
+    }
+    if stored.is_empty() {
+        return Plugin::NativePassword { hash: None };
+    }
+    match PasswordHash::parse(stored) {
+        Some(hash) => Plugin::NativePassword { hash: Some(hash) },
+        None => Plugin::Unusable,
+    }
+}
+
+struct Requirements {
+    is_locked: bool,
+    requires_tls: bool,
+}
+
+fn account(
+    user: &str,
+    host_pattern: HostPattern,
+    mut methods: Vec<Plugin>,
+    requirements: Requirements,
+) -> Account {
+    let preferred =
+        methods.iter().position(|method| matches!(method, Plugin::NativePassword { .. }));
+    let plugin = match preferred.unwrap_or(0) {
+        index if index < methods.len() => methods.remove(index),
+        _ => Plugin::Unusable,
+    };
+    Account {
+        user: user.to_owned(),
+        host_pattern,
+        plugin,
+        alternatives: methods,
+        is_locked: requirements.is_locked,
+        requires_tls: requirements.requires_tls,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STORED: &str = "*2470C0C06DEE42FD1618BB99005ADCA2EC9D1E19";
+
+    fn parsed(json: &str) -> Option<Account> {
+        let value = serde_json::from_str(json).expect("JSON");
+        global_priv_account("app", "%", &value)
+    }
+
+    fn native(stored: &str) -> Plugin {
+        Plugin::NativePassword { hash: PasswordHash::parse(stored.as_bytes()) }
+    }
+
+    #[test]
+    fn a_password_account_has_its_hash() {
+        let json = format!(
+            r#"{{"access":0,"plugin":"mysql_native_password","authentication_string":"{STORED}"}}"#
+        );
+        let account = parsed(&json).expect("an account");
+        assert_eq!(account.plugin, native(STORED));
+        assert!(!account.is_locked && !account.requires_tls);
+    }
+
+    #[test]
+    fn a_password_is_preferred_among_alternatives() {
+        let json = format!(
+            r#"{{"plugin":"mysql_native_password","authentication_string":"{STORED}",
+                "auth_or":[{{"plugin":"unix_socket"}},{{}}],"account_locked":true,"ssl_type":1}}"#
+        );
+        let account = parsed(&json).expect("an account");
+        assert_eq!(account.plugin, native(STORED));
+        assert_eq!(account.alternatives, [Plugin::Other("unix_socket".to_owned())]);
+        assert!(account.is_locked && account.requires_tls);
+    }
+
+    #[test]
+    fn no_password_and_no_possible_password_are_different() {
+        assert_eq!(parsed("{}").expect("an account").plugin, native(""));
+        let invalid = r#"{"plugin":"mysql_native_password","authentication_string":"invalid"}"#;
+        assert_eq!(parsed(invalid).expect("an account").plugin, Plugin::Unusable);
+        assert!(parsed(r#"{"is_role":true}"#).is_none());
+        assert_eq!(parsed(r#"{"auth_or":[]}"#).expect("an account").plugin, Plugin::Unusable);
+    }
+}

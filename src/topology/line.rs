@@ -1,0 +1,213 @@
+//! The one TCP connection to a backend.
+//!
+//! Everything this module owns serves one promise: a backend never sees two connections of
+//! `topology` at once. A [`Line`] is either closed, held by the greeting probe, or held by the
+//! control connection; before it opens again it waits until the last one had time to disappear at
+//! the server. The `mysql_async` options that would open a second connection are off.
+
+use std::time::Duration;
+
+use mysql_async::prelude::Queryable as _;
+use mysql_async::{Conn, Opts, OptsBuilder, Row, Value};
+use secrecy::ExposeSecret as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::greeting::{Greeting, MAX_GREETING};
+use crate::config::Settings;
+use crate::route::view::BackendId;
+
+/// Time for a closed connection to disappear at the server.
+const SETTLE: Duration = Duration::from_millis(50);
+
+/// Longest wait for the server's answer to a polite goodbye.
+const GOODBYE_LIMIT: Duration = Duration::from_millis(500);
+
+/// An answer that takes longer means the connection is lost: two probe intervals, within bounds.
+const QUERY_LIMIT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(5));
+
+/// Largest row accepted; the client library would ask the server otherwise.
+const MAX_PACKET: usize = 16 << 20;
+
+/// The session's wait_timeout: probes come far more often, whatever the global value is.
+const SESSION_WAIT_TIMEOUT: usize = 28_800;
+
+/// Errors a server sends when it ends the connection: shutdown, killed, idle for too long.
+const GOODBYES: &[u16] = &[1053, 1927, 2006, 4031];
+
+/// Why a query has no rows.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Trouble {
+    /// The server answered with an error and the connection lives.
+    #[error("{text} ({code})")]
+    Refused { code: u16, text: String },
+    /// The connection is gone or useless.
+    #[error("{0}")]
+    Lost(String),
+}
+
+pub(super) struct Line {
+    host: String,
+    port: u16,
+    opts: Opts,
+    connect_limit: Duration,
+    query_limit: Duration,
+    conn: Option<Conn>,
+    opens_after: Instant,
+}
+
+impl Line {
+    /// A closed line.
+    pub(super) fn new(settings: &Settings, backend: BackendId) -> Self {
+        let (server, service) = (&settings.backends[backend], &settings.service);
+        let password = service.password.expose_secret();
+        let (least, most) = QUERY_LIMIT;
+        let opts = OptsBuilder::default()
+            .ip_or_hostname(&server.host)
+            .tcp_port(server.port)
+            .user(Some(&service.user))
+            .pass(Some(password).filter(|password| !password.is_empty()))
+            // Otherwise it would add a second connection, through the server's Unix socket.
+            .prefer_socket(false)
+            .max_allowed_packet(Some(MAX_PACKET))
+            .wait_timeout(Some(SESSION_WAIT_TIMEOUT))
+            .setup(vec![format!("SET SESSION wait_timeout = {SESSION_WAIT_TIMEOUT}")])
+            .stmt_cache_size(0)
+            .connect_attribute("program_name", "fairlane");
+        Self {
+            host: server.host.clone(),
+            port: server.port,
+            opts: opts.into(),
+            connect_limit: settings.pool.connect_timeout,
+            query_limit: (settings.routing.probe_interval * 2).clamp(least, most),
+            conn: None,
+            opens_after: Instant::now(),
+        }
+    }
+
+    /// Reads the server's greeting over a connection of its own, and closes that.
+    ///
+    /// FACT(mariadb 10.11): this counts towards `max_connect_errors`, after which the server blocks
+    /// the whole host; only a good login sets the count back. So it is done once per start of a
+    /// server, and only when a login has just worked; test: `greetings_do_not_get_the_host_blocked`.
+    pub(super) async fn greeting(&mut self) -> Result<Greeting, Trouble> {
+        self.close().await;
+        sleep_until(self.opens_after).await;
+        let read = timeout(self.connect_limit, read_greeting(&self.host, self.port)).await;
+        self.opens_after = Instant::now() + SETTLE;
+        let payload = match read {
+            Ok(Ok(payload)) => payload,
+            Ok(Err(error)) => return Err(Trouble::Lost(error.to_string())),
+            Err(_) => return Err(self.too_late("greeting")),
+        };
+        Greeting::parse(&payload).map_err(|error| Trouble::Lost(error.to_string()))
+    }
+
+    /// Logs in.
+    pub(super) async fn open(&mut self) -> Result<(), Trouble> {
+        self.close().await;
+        sleep_until(self.opens_after).await;
+        let opened = timeout(self.connect_limit, Conn::new(self.opts.clone())).await;
+        // For the case that it failed.
+        self.opens_after = Instant::now() + SETTLE;
+        match opened {
+            Ok(Ok(conn)) => {
+                self.conn = Some(conn);
+                Ok(())
+            }
+            Ok(Err(error)) => Err(Trouble::Lost(format!("login failed: {}", told(&error)))),
+            Err(_) => Err(self.too_late("login")),
+        }
+    }
+
+    /// Rows of a statement, by the text protocol.
+    pub(super) async fn query(&mut self, sql: &str) -> Result<Vec<Record>, Trouble> {
+        let Some(conn) = self.conn.as_mut() else {
+            return Err(Trouble::Lost("not connected".to_owned()));
+        };
+        match timeout(self.query_limit, conn.query::<Row, _>(sql)).await {
+            Ok(Ok(rows)) => Ok(rows.into_iter().map(Record).collect()),
+            Ok(Err(mysql_async::Error::Server(error))) if !GOODBYES.contains(&error.code) => {
+                Err(Trouble::Refused { code: error.code, text: error.message })
+            }
+            Ok(Err(error)) => Err(Trouble::Lost(told(&error))),
+            Err(_) => Err(Trouble::Lost(format!("no answer within {:?}", self.query_limit))),
+        }
+    }
+
+    /// Version of the server behind the open connection; zeros for none.
+    pub(super) fn version(&self) -> (u16, u16, u16) {
+        self.conn.as_ref().map_or((0, 0, 0), Conn::server_version)
+    }
+
+    /// Closes the connection, politely when the server still listens.
+    ///
+    /// # Cancel safety
+    /// Dropped half-way, the socket is closed.
+    pub(super) async fn close(&mut self) {
+        if let Some(conn) = self.conn.take() {
+            // An unfinished goodbye drops the socket, which is a goodbye as well.
+            let _ = timeout(GOODBYE_LIMIT, conn.disconnect()).await;
+            self.opens_after = Instant::now() + SETTLE;
+        }
+    }
+
+    fn too_late(&self, what: &str) -> Trouble {
+        Trouble::Lost(format!("no {what} within {:?}", self.connect_limit))
+    }
+}
+
+async fn read_greeting(host: &str, port: u16) -> std::io::Result<Vec<u8>> {
+    let mut stream = TcpStream::connect((host, port)).await?;
+    let mut header = [0; 4];
+    stream.read_exact(&mut header).await?;
+    let length =
+        usize::from(header[0]) | usize::from(header[1]) << 8 | usize::from(header[2]) << 16;
+    if length > MAX_GREETING {
+        let text = format!("a greeting of {length} bytes");
+        return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, text));
+    }
+    let mut payload = vec![0; length];
+    stream.read_exact(&mut payload).await?;
+    // The server answers the end of our side with the end of its own, after which it has
+    // forgotten the connection. Whatever happens here, the greeting is good.
+    if stream.shutdown().await.is_ok() {
+        let mut rest = [0; 64];
+        let goodbye = async { while stream.read(&mut rest).await.is_ok_and(|count| count > 0) {} };
+        let _ = timeout(GOODBYE_LIMIT, goodbye).await;
+    }
+    Ok(payload)
+}
+
+/// An error in the server's or the system's words, without the library's wrapping.
+fn told(error: &mysql_async::Error) -> String {
+    match error {
+        mysql_async::Error::Server(error) => format!("{} ({})", error.message, error.code),
+        mysql_async::Error::Io(mysql_async::IoError::Io(error)) => error.to_string(),
+        other => other.to_string(),
+    }
+}
+
+/// One row of the text protocol.
+pub(super) struct Record(Row);
+
+impl Record {
+    /// The first of these columns that exists and is not NULL, letter case ignored.
+    pub(super) fn bytes(&self, names: &[&str]) -> Option<&[u8]> {
+        names.iter().find_map(|name| {
+            let columns = self.0.columns_ref();
+            let index =
+                columns.iter().position(|column| column.name_str().eq_ignore_ascii_case(name))?;
+            match self.0.as_ref(index)? {
+                Value::Bytes(bytes) => Some(bytes.as_slice()),
+                _ => None,
+            }
+        })
+    }
+
+    /// As [`Self::bytes`], as text.
+    pub(super) fn text(&self, names: &[&str]) -> Option<String> {
+        self.bytes(names).map(|bytes| String::from_utf8_lossy(bytes).into_owned())
+    }
+}

@@ -1,0 +1,151 @@
+//! The primary's control connection: greeting, facts, accounts, kills.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::account::{self, RELOAD_SPACING};
+use super::control::{Backoff, Served, wait};
+use super::facts::{Family, ServerFacts};
+use super::greeting::Greeting;
+use super::health::FAILURES_UNTIL_DOWN;
+use super::line::{Line, Trouble};
+use super::probe;
+use super::{PRIMARY, Shared};
+
+pub(super) struct Primary<'a> {
+    shared: &'a Shared,
+    /// The greeting and the start of the server that sent it; asked for anew when the server has
+    /// restarted since, or does not tell.
+    greeting: Option<(Greeting, Option<String>)>,
+    /// Failed probes in a row.
+    failures: u32,
+    /// What was last logged about loading the accounts.
+    account_error: Option<String>,
+    /// What was last logged about `read_only`.
+    is_read_only: bool,
+}
+
+impl<'a> Primary<'a> {
+    pub(super) fn new(shared: &'a Shared) -> Self {
+        Self { shared, greeting: None, failures: 0, account_error: None, is_read_only: false }
+    }
+
+    /// Connects and serves until the connection is lost.
+    pub(super) async fn serve(&mut self, line: &mut Line, backoff: &mut Backoff) -> Served {
+        let (greeting, family) = self.connect(line).await?;
+        let desk = &self.shared.desks[PRIMARY];
+        let routing = &self.shared.settings.routing;
+        desk.kills.open();
+        // Accounts first: whoever waits for the facts wants to log clients in.
+        let mut accounts_loaded = self.load_accounts(line, family).await?;
+        let mut next_probe = Instant::now();
+        loop {
+            desk.kills.work(line).await?;
+            if Instant::now() >= next_probe {
+                if self.probe(line, &greeting, family).await? {
+                    backoff.reset();
+                }
+                next_probe = Instant::now() + routing.probe_interval;
+            }
+            let mut accounts_due = accounts_loaded + routing.accounts_refresh;
+            if self.shared.ledger.is_wanted() {
+                accounts_due = accounts_due.min(accounts_loaded + RELOAD_SPACING);
+            }
+            if Instant::now() >= accounts_due {
+                accounts_loaded = self.load_accounts(line, family).await?;
+                continue;
+            }
+            wait(&desk.wake, next_probe.min(accounts_due)).await;
+        }
+    }
+
+    /// Opens the control connection, and reads the greeting if that is not known or may be of the
+    /// server's last run: between two logins, so that the server forgives it.
+    async fn connect(&mut self, line: &mut Line) -> Result<(Greeting, Family), Trouble> {
+        line.open().await?;
+        let family = probe::family(line).await?;
+        let started = probe::started(line, family).await?;
+        if let Some((greeting, known)) = &self.greeting
+            && known.is_some()
+            && *known == started
+        {
+            return Ok((greeting.clone(), family));
+        }
+        let greeting = line.greeting().await?;
+        line.open().await?;
+        self.greeting = Some((greeting.clone(), started));
+        Ok((greeting, family))
+    }
+
+    /// Whether the server answered well.
+    async fn probe(
+        &mut self,
+        line: &mut Line,
+        greeting: &Greeting,
+        family: Family,
+    ) -> Result<bool, Trouble> {
+        let answer = match probe::primary(line, family).await {
+            Ok(answer) => answer,
+            Err(refused @ Trouble::Refused { .. }) => {
+                self.failures += 1;
+                if self.failures == FAILURES_UNTIL_DOWN {
+                    tracing::warn!(error = %refused, "the primary refuses probes");
+                    self.shared.publish_primary(false);
+                }
+                return Ok(false);
+            }
+            Err(lost) => return Err(lost),
+        };
+        self.failures = 0;
+        let facts = ServerFacts::new(greeting, family, answer.seen_as, answer.variables);
+        self.tell_read_only(&facts);
+        // Whoever waits for the facts finds the primary up.
+        self.shared.publish_primary(true);
+        self.shared.publish_facts(facts);
+        Ok(true)
+    }
+
+    fn tell_read_only(&mut self, facts: &ServerFacts) {
+        let is_read_only = !matches!(facts.variable("read_only"), Some("0" | "OFF" | "") | None);
+        if is_read_only && !self.is_read_only {
+            tracing::warn!("the primary is read-only: is it still the primary?");
+        }
+        self.is_read_only = is_read_only;
+    }
+
+    /// Reloads the accounts; when the server refuses, the old ones stay. Returns when it began.
+    async fn load_accounts(&mut self, line: &mut Line, family: Family) -> Result<Instant, Trouble> {
+        let (began, ledger) = (Instant::now(), &self.shared.ledger);
+        let ticket = ledger.begin();
+        match account::load(line, family).await {
+            Ok(accounts) => {
+                tracing::debug!(count = accounts.len(), "accounts loaded");
+                self.account_error = None;
+                ledger.settle(ticket, Some(accounts));
+            }
+            Err(refused @ Trouble::Refused { .. }) => {
+                let error = Some(refused.to_string());
+                if self.account_error != error {
+                    tracing::warn!(error = %refused, "cannot load the accounts, the old ones stay");
+                }
+                self.account_error = error;
+                ledger.settle(ticket, None);
+            }
+            Err(lost) => return Err(lost),
+        }
+        Ok(began)
+    }
+}
+
+impl Shared {
+    fn publish_facts(&self, facts: ServerFacts) {
+        self.facts.send_if_modified(|known| {
+            let is_new = known.as_deref() != Some(&facts);
+            if is_new {
+                *known = Some(Arc::new(facts));
+            }
+            is_new
+        });
+    }
+}

@@ -1,0 +1,190 @@
+//! The questions asked of the servers, and what their answers mean.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::facts::{Family, ISOLATION, VARIABLES};
+use super::health::{Replication, Sample};
+use super::line::{Line, Record, Trouble};
+use crate::route::freshness::Position;
+
+/// A variable the server does not have.
+const ER_UNKNOWN_SYSTEM_VARIABLE: u16 = 1193;
+
+/// MySQL's first version with `SHOW REPLICA STATUS`.
+const REPLICA_STATUS_SINCE: (u16, u16, u16) = (8, 0, 22);
+
+/// Tells the families apart by what they know, not by a version text anybody can configure.
+pub(super) async fn family(line: &mut Line) -> Result<Family, Trouble> {
+    match line.query("SELECT @@global.gtid_slave_pos").await {
+        Ok(_) => Ok(Family::MariaDb),
+        Err(Trouble::Refused { code: ER_UNKNOWN_SYSTEM_VARIABLE, .. }) => Ok(Family::MySql),
+        Err(trouble) => Err(trouble),
+    }
+}
+
+/// The second the server started in, by its own clock; the same for the whole of one run. `None`:
+/// it does not tell.
+///
+/// Both numbers are of the statement's own time, so that their difference has no rounding.
+pub(super) async fn started(line: &mut Line, family: Family) -> Result<Option<String>, Trouble> {
+    let schema = match family {
+        Family::MariaDb => "information_schema",
+        Family::MySql => "performance_schema",
+    };
+    let sql = format!(
+        "SELECT CAST(UNIX_TIMESTAMP() - VARIABLE_VALUE AS SIGNED) AS started \
+         FROM {schema}.global_status WHERE VARIABLE_NAME = 'Uptime'"
+    );
+    match line.query(&sql).await {
+        Ok(rows) => Ok(rows.first().and_then(|row| row.text(&["started"]))),
+        Err(Trouble::Refused { .. }) => Ok(None),
+        Err(lost) => Err(lost),
+    }
+}
+
+/// What the primary says of itself.
+pub(super) struct PrimaryAnswer {
+    pub(super) seen_as: String,
+    pub(super) variables: BTreeMap<&'static str, String>,
+}
+
+pub(super) async fn primary(line: &mut Line, family: Family) -> Result<PrimaryAnswer, Trouble> {
+    let isolation = match family {
+        Family::MariaDb => "tx_isolation",
+        Family::MySql => "transaction_isolation",
+    };
+    let mut sql = format!("SELECT USER() AS seen_as, @@global.{isolation} AS {ISOLATION}");
+    for name in VARIABLES {
+        sql.push_str(&format!(", @@global.{name} AS {name}"));
+    }
+    let rows = line.query(&sql).await?;
+    let text = |name: &str| rows.first().and_then(|row| row.text(&[name])).unwrap_or_default();
+    let user = text("seen_as");
+    let seen_as = user.rsplit_once('@').map_or(user.as_str(), |(_, host)| host).to_owned();
+    let names = VARIABLES.iter().copied().chain([ISOLATION]);
+    Ok(PrimaryAnswer { seen_as, variables: names.map(|name| (name, text(name))).collect() })
+}
+
+/// What a replica says of itself.
+pub(super) struct ReplicaAnswer {
+    pub(super) sample: Sample,
+    pub(super) applied: Position,
+    /// The first error of its replication threads, if any.
+    pub(super) error: Option<String>,
+}
+
+pub(super) async fn replica(line: &mut Line, family: Family) -> Result<ReplicaAnswer, Trouble> {
+    let status = match family {
+        Family::MariaDb => "SHOW ALL SLAVES STATUS",
+        Family::MySql if line.version() >= REPLICA_STATUS_SINCE => "SHOW REPLICA STATUS",
+        Family::MySql => "SHOW SLAVE STATUS",
+    };
+    let sources = line.query(status).await?;
+    let rows = match family {
+        Family::MariaDb => {
+            let sql = "SELECT @@global.read_only AS read_only, @@global.gtid_slave_pos AS applied";
+            line.query(sql).await?
+        }
+        Family::MySql => line.query("SELECT @@global.read_only AS read_only").await?,
+    };
+    let text = |name: &str| rows.first().and_then(|row| row.text(&[name])).unwrap_or_default();
+    let sample = Sample {
+        // Newer MariaDB has more values than off and on; all but off mean read-only.
+        is_read_only: !matches!(text("read_only").as_str(), "0" | "OFF" | ""),
+        replication: replication(&sources),
+    };
+    Ok(ReplicaAnswer {
+        sample,
+        // On MySQL empty: this column is not asked for.
+        applied: Position::parse(&text("applied")).unwrap_or_default(),
+        error: sources.iter().find_map(replication_error),
+    })
+}
+
+/// MariaDB's applied watermark.
+///
+/// FACT(mariadb 10.11): `gtid_slave_pos` moves after the transaction is visible to others, with
+/// and without parallel replication; test: `a_covered_position_is_visible`.
+pub(super) async fn applied(line: &mut Line) -> Result<Position, Trouble> {
+    let rows = line.query("SELECT @@global.gtid_slave_pos AS applied").await?;
+    let text = rows.first().and_then(|row| row.text(&["applied"])).unwrap_or_default();
+    Ok(Position::parse(&text).unwrap_or_default())
+}
+
+/// All sources together: the worst of them counts.
+fn replication(sources: &[Record]) -> Replication {
+    let answers = sources.iter().map(|source| Threads {
+        receiver: source.text(&["Slave_IO_Running", "Replica_IO_Running"]).unwrap_or_default(),
+        applier: source.text(&["Slave_SQL_Running", "Replica_SQL_Running"]).unwrap_or_default(),
+        lag: source.text(&["Seconds_Behind_Master", "Seconds_Behind_Source"]),
+    });
+    answers.map(|threads| threads.state()).reduce(worse).unwrap_or(Replication::Nowhere)
+}
+
+struct Threads {
+    receiver: String,
+    applier: String,
+    lag: Option<String>,
+}
+
+impl Threads {
+    fn state(&self) -> Replication {
+        // FACT(mariadb 10.11): while it tries to connect the receiver is `Connecting`, just after
+        // the start `Preparing`, and the lag is NULL; test:
+        // `a_replica_without_its_primary_stays_until_it_may_lag_too_much`.
+        match (self.applier.as_str(), self.receiver.as_str()) {
+            ("Yes", "Yes") => match self.lag.as_ref().and_then(|lag| lag.parse().ok()) {
+                Some(seconds) => Replication::Running { lag: Duration::from_secs(seconds) },
+                None => Replication::Disconnected,
+            },
+            ("Yes", "Connecting" | "Preparing") => Replication::Disconnected,
+            _ => Replication::Stopped,
+        }
+    }
+}
+
+fn worse(a: Replication, b: Replication) -> Replication {
+    use Replication::{Disconnected, Nowhere, Running, Stopped};
+    match (a, b) {
+        (Running { lag: a }, Running { lag: b }) => Running { lag: a.max(b) },
+        (Stopped, _) | (_, Stopped) => Stopped,
+        (Disconnected, _) | (_, Disconnected) => Disconnected,
+        (Nowhere, other) | (other, Nowhere) => other,
+    }
+}
+
+fn replication_error(source: &Record) -> Option<String> {
+    ["Last_SQL_Error", "Last_IO_Error"]
+        .iter()
+        .find_map(|column| source.text(&[column]).filter(|text| !text.is_empty()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state(applier: &str, receiver: &str, lag: Option<&str>) -> Replication {
+        let (applier, receiver) = (applier.to_owned(), receiver.to_owned());
+        Threads { receiver, applier, lag: lag.map(str::to_owned) }.state()
+    }
+
+    #[test]
+    fn replication_runs_only_with_both_threads() {
+        let running = Replication::Running { lag: Duration::from_secs(3) };
+        assert_eq!(state("Yes", "Yes", Some("3")), running);
+        assert_eq!(state("Yes", "Yes", None), Replication::Disconnected);
+        assert_eq!(state("Yes", "Connecting", None), Replication::Disconnected);
+        assert_eq!(state("Yes", "No", None), Replication::Stopped);
+        assert_eq!(state("No", "Yes", None), Replication::Stopped);
+    }
+
+    #[test]
+    fn the_worst_source_counts() {
+        let running = |seconds| Replication::Running { lag: Duration::from_secs(seconds) };
+        assert_eq!(worse(running(1), running(2)), running(2));
+        assert_eq!(worse(running(1), Replication::Stopped), Replication::Stopped);
+        assert_eq!(worse(Replication::Disconnected, running(1)), Replication::Disconnected);
+        assert_eq!(replication(&[]), Replication::Nowhere);
+    }
+}

@@ -1,0 +1,113 @@
+//! A replica's control connection: health, watermark, kills.
+
+use tokio::time::Instant;
+
+use super::Shared;
+use super::control::{Backoff, Served, wait};
+use super::facts::Family;
+use super::health::{Health, Limits, Outcome};
+use super::line::{Line, Trouble};
+use super::probe;
+use super::watermark::FAST_INTERVAL;
+use crate::route::freshness::Position;
+use crate::route::view::{BackendId, Rotation};
+
+pub(super) struct Replica<'a> {
+    shared: &'a Shared,
+    backend: BackendId,
+    health: Health,
+    applied: Position,
+    /// What was last logged.
+    told: Option<(Rotation, Option<String>)>,
+}
+
+impl<'a> Replica<'a> {
+    pub(super) fn new(shared: &'a Shared, backend: BackendId) -> Self {
+        let routing = &shared.settings.routing;
+        let limits = Limits { max_lag: routing.max_lag, recovery_probes: routing.recovery_probes };
+        let health = Health::new(limits);
+        Self { shared, backend, health, applied: Position::default(), told: None }
+    }
+
+    /// Connects and serves until the connection is lost.
+    pub(super) async fn serve(&mut self, line: &mut Line, backoff: &mut Backoff) -> Served {
+        line.open().await?;
+        let family = probe::family(line).await?;
+        let desk = &self.shared.desks[self.backend];
+        desk.kills.open();
+        let mut next_probe = Instant::now();
+        loop {
+            desk.kills.work(line).await?;
+            let is_polled = family == Family::MariaDb
+                && self.health.rotation() == Rotation::In
+                && self.shared.demand.is_wanted();
+            if Instant::now() >= next_probe {
+                if self.probe(line, family).await? {
+                    backoff.reset();
+                }
+                next_probe = Instant::now() + self.shared.settings.routing.probe_interval;
+            } else if is_polled {
+                self.read_watermark(line).await?;
+            }
+            let deadline = match is_polled {
+                true => next_probe.min(Instant::now() + FAST_INTERVAL),
+                false => next_probe,
+            };
+            wait(&desk.wake, deadline).await;
+        }
+    }
+
+    /// The connection is gone. What the replica had applied is forgotten: the server that
+    /// answers next may have been set up anew from an older copy.
+    pub(super) fn lost(&mut self) {
+        self.shared.desks[self.backend].kills.close();
+        self.applied = Position::default();
+        self.take_in(Outcome::Lost, None);
+    }
+
+    /// Whether the server answered well.
+    async fn probe(&mut self, line: &mut Line, family: Family) -> Result<bool, Trouble> {
+        match probe::replica(line, family).await {
+            Ok(answer) => {
+                self.applied = answer.applied;
+                self.take_in(Outcome::Good(answer.sample), answer.error);
+                Ok(true)
+            }
+            Err(refused @ Trouble::Refused { .. }) => {
+                self.take_in(Outcome::Failed, Some(refused.to_string()));
+                Ok(false)
+            }
+            Err(lost) => Err(lost),
+        }
+    }
+
+    /// A watermark that cannot be read is left to the next probe to judge.
+    async fn read_watermark(&mut self, line: &mut Line) -> Result<(), Trouble> {
+        match probe::applied(line).await {
+            Ok(applied) if applied != self.applied => {
+                self.applied = applied;
+                self.publish();
+                Ok(())
+            }
+            Ok(_) | Err(Trouble::Refused { .. }) => Ok(()),
+            Err(lost) => Err(lost),
+        }
+    }
+
+    fn take_in(&mut self, outcome: Outcome, error: Option<String>) {
+        let rotation = self.health.observe(outcome, Instant::now().into_std());
+        let told = Some((rotation, error));
+        if told != self.told {
+            let error = told.as_ref().and_then(|(_, error)| error.as_deref()).unwrap_or_default();
+            let name = self.shared.name(self.backend);
+            tracing::info!(backend = name, ?rotation, error, "replica");
+            self.told = told;
+        }
+        self.publish();
+    }
+
+    fn publish(&self) {
+        let (rotation, lag) = (self.health.rotation(), self.health.lag());
+        self.shared.publish_replica(self.backend, rotation, lag, &self.applied);
+    }
+}

@@ -1,0 +1,135 @@
+//! Logins: as the server would take them, and refused as the server would.
+
+use fairlane::protocol::Command;
+use fairlane::protocol::auth::Proof;
+
+use crate::support::raw::{Failed, Login};
+use crate::support::{Proxy, Raw, servers};
+
+fn both(
+    proxy: &Proxy,
+    user: &str,
+    password: &str,
+    schema: Option<&str>,
+) -> (Result<Raw, Failed>, Result<Raw, Failed>) {
+    (
+        Raw::connect(proxy.port, user, password, schema),
+        Raw::connect(servers().primary, user, password, schema),
+    )
+}
+
+#[test]
+fn refusals_are_the_servers_own() {
+    let proxy = Proxy::start(servers());
+    for (user, password, schema) in [
+        ("app", "wrong", None),
+        ("app", "", None),
+        ("nobody", "x", None),
+        ("app", "app-secret", Some("nowhere")),
+        ("app", "app-secret", Some("mysql")),
+    ] {
+        let (through, direct) = both(&proxy, user, password, schema);
+        assert_eq!(through.unwrap_err(), direct.unwrap_err(), "{user} {password:?} {schema:?}");
+    }
+}
+
+#[test]
+fn accounts_made_later_log_in_and_changed_passwords_count() {
+    let proxy = Proxy::start(servers());
+    let mut root = servers().root();
+    root.run("CREATE OR REPLACE USER late@localhost IDENTIFIED BY 'first'");
+    let late = |password: &str| Raw::connect(proxy.port, "late", password, None);
+    late("first").unwrap().run("SELECT 1");
+    root.run("ALTER USER late@localhost IDENTIFIED BY 'second'");
+    late("second").unwrap().run("SELECT 1");
+    assert_eq!(late("first").unwrap_err().code(), 1045);
+    root.run("ALTER USER late@localhost ACCOUNT LOCK");
+    crate::support::eventually("the lock is seen", || late("second").is_err());
+    root.run("DROP USER late@localhost");
+    crate::support::eventually("the user is gone", || late("second").is_err());
+}
+
+#[test]
+fn the_server_sees_the_clients_own_user() {
+    let proxy = Proxy::start(servers());
+    let mut app = proxy.app();
+    assert_eq!(app.text("SELECT CURRENT_USER()"), "app@localhost");
+    assert_eq!(app.query("SELECT * FROM mysql.global_priv").unwrap_err().code(), 1142);
+    let mut root = Raw::connect(proxy.port, "root", "root-secret", None).unwrap();
+    assert!(root.text("SELECT CURRENT_USER()").starts_with("root@"));
+    root.run("SELECT COUNT(*) FROM mysql.global_priv");
+}
+
+#[test]
+fn other_plugins_are_switched_and_configured_users_need_no_native_account() {
+    let mut root = servers().root();
+    // Plugins are installed on each server, or the account would break the replication.
+    for mut root in [servers().root(), servers().replica_root()] {
+        root.run("SET sql_log_bin = 0");
+        let _ = root.query("INSTALL SONAME 'auth_ed25519'");
+    }
+    root.run(
+        "CREATE OR REPLACE USER ed@localhost IDENTIFIED VIA ed25519 USING PASSWORD('ed-secret')",
+    );
+    let proxy = Proxy::with(servers(), 5, "[[user]]\nname = \"ed\"\npassword = \"ed-secret\"");
+    assert_eq!(
+        Raw::connect(proxy.port, "ed", "ed-secret", None).unwrap().text("SELECT CURRENT_USER()"),
+        "ed@localhost"
+    );
+    assert_eq!(Raw::connect(proxy.port, "ed", "wrong", None).unwrap_err().code(), 1045);
+    let switched =
+        Login { plugin: "caching_sha2_password", ..Login::new(proxy.port, "app", "app-secret") };
+    Raw::login(&switched).unwrap().run("SELECT 1");
+    let plain = Proxy::start(servers());
+    let refused = Raw::connect(plain.port, "ed", "ed-secret", None).unwrap_err();
+    let Failed::Server { code: 1045, message, .. } = refused else { panic!("{refused:?}") };
+    assert!(message.contains("ed25519") && message.contains("[[user]]"), "{message}");
+}
+
+#[test]
+fn change_user_is_a_login_on_an_open_connection() {
+    let proxy = Proxy::with(servers(), 4, "");
+    let mut client = proxy.app();
+    client.run("SET @left = 1");
+    client.run("SET sql_select_limit = 5");
+    let change = |client: &mut Raw, user: &str, password: &str, schema: &str| {
+        let reply = Proof::of_password(password)
+            .map(|p| p.reply(&client.greeting.nonce).to_vec())
+            .unwrap_or_default();
+        let mut body =
+            [user.as_bytes(), &[0, reply.len() as u8], &reply, schema.as_bytes(), &[0, 45, 0]]
+                .concat();
+        body.extend_from_slice(b"mysql_native_password\0\0");
+        client.command(Command::ChangeUser, &body)
+    };
+    assert_eq!(change(&mut client, "root", "root-secret", "").unwrap().error(), None);
+    assert!(client.text("SELECT CURRENT_USER()").starts_with("root@"));
+    assert_eq!(client.text("SELECT DATABASE()"), "NULL");
+    assert_eq!(client.text("SELECT @left"), "NULL");
+    assert_ne!(client.text("SELECT @@sql_select_limit"), "5");
+    assert_eq!(change(&mut client, "app", "app-secret", "shop").unwrap().error(), None);
+    assert_eq!(client.text("SELECT CONCAT(CURRENT_USER(), DATABASE())"), "app@localhostshop");
+    assert_eq!(change(&mut client, "app", "wrong", "shop").unwrap().error().unwrap().code(), 1045);
+    assert!(client.command(Command::Ping, b"").is_err(), "a failed change ends the connection");
+}
+
+#[test]
+fn bad_handshakes_end_in_bounded_time() {
+    use std::io::{Read, Write};
+    let proxy = Proxy::with(servers(), 5, "");
+    for bytes in [
+        &b"GET / HTTP/1.1\r\n\r\n"[..],
+        &[0xff; 300],
+        &[5, 0, 0, 1, 1, 2, 3, 4, 5],
+        &[1, 0, 0, 1, 0],
+    ] {
+        let mut stream = std::net::TcpStream::connect(("127.0.0.1", proxy.port)).unwrap();
+        stream.set_read_timeout(Some(std::time::Duration::from_secs(20))).unwrap();
+        stream.write_all(bytes).unwrap();
+        let mut answer = Vec::new();
+        let _ = stream.shutdown(std::net::Shutdown::Write);
+        stream.read_to_end(&mut answer).expect("Fairlane hangs up");
+        assert!(!answer.is_empty());
+    }
+    proxy.app().run("SELECT 1");
+}

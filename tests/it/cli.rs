@@ -1,0 +1,65 @@
+//! The command line, as a person uses it.
+
+use std::process::Command;
+
+fn fairlane(args: &[&str]) -> (bool, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_fairlane")).args(args).output().unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8_lossy(&text).into_owned())
+}
+
+#[test]
+fn a_bad_file_is_refused_with_file_line_key_and_cure() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("bad.toml");
+    std::fs::write(&path, "[primary]\naddress = \"db:1\"\n[pool]\nidle_timout = \"5s\"\n").unwrap();
+    let path = path.to_str().unwrap();
+    for command in ["check", "serve"] {
+        let (ok, text) = fairlane(&[command, "--config", path]);
+        assert!(!ok);
+        for fragment in ["bad.toml:4", "pool.idle_timout", "\"idle_timeout\"", "cure:"] {
+            assert!(text.contains(fragment), "{text}");
+        }
+    }
+    let (ok, text) = fairlane(&["serve", "--config", "/nonexistent.toml"]);
+    assert!(!ok && text.contains("/nonexistent.toml") && text.contains("cure"), "{text}");
+}
+
+#[test]
+fn the_shipped_files_are_fine() {
+    let (ok, text) = fairlane(&["check", "--config", "config/fairlane.toml"]);
+    assert!(ok && text.contains("14 slots"), "{text}");
+    let minimal = Command::new(env!("CARGO_BIN_EXE_fairlane"))
+        .args(["check", "--config", "config/minimal.toml"])
+        .env("FAIRLANE_PASSWORD", "x")
+        .output()
+        .unwrap();
+    assert!(minimal.status.success());
+}
+
+#[test]
+fn an_address_in_use_is_said_in_words() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let (ok, text) = fairlane(&[
+        "serve",
+        "--primary",
+        "mysql://a:b@127.0.0.1:1",
+        "--listen",
+        &address,
+        "--admin",
+        "off",
+    ]);
+    assert!(!ok && text.contains(&address) && text.contains("listen"), "{text}");
+}
+
+#[test]
+fn explain_tells_class_target_lane_and_reason() {
+    let (ok, text) = fairlane(&["explain", "SELECT * FROM t WHERE a = 1 FOR UPDATE"]);
+    assert!(ok);
+    for fragment in
+        ["locking_clause", "the primary", "interactive", "SELECT * FROM t WHERE a = ? FOR UPDATE"]
+    {
+        assert!(text.contains(fragment), "{text}");
+    }
+}

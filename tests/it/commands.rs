@@ -1,0 +1,169 @@
+//! Every command, through Fairlane and directly: the packets are the same.
+
+use fairlane::protocol::{Capabilities, Command, Shape};
+
+use crate::support::raw::Login;
+use crate::support::{Proxy, Raw, servers};
+
+fn pair(proxy: &Proxy, more: Capabilities) -> (Raw, Raw) {
+    let login = |port| {
+        let login = Login { schema: Some("shop"), more, ..Login::new(port, "app", "app-secret") };
+        Raw::login(&login).unwrap()
+    };
+    (login(proxy.port), login(servers().primary))
+}
+
+const ALL: [Capabilities; 4] = [
+    Capabilities::DEPRECATE_EOF
+        .union(Capabilities::MULTI_STATEMENTS)
+        .union(Capabilities::MULTI_RESULTS),
+    Capabilities::MULTI_STATEMENTS.union(Capabilities::MULTI_RESULTS),
+    Capabilities::DEPRECATE_EOF.union(Capabilities::FOUND_ROWS).union(Capabilities::MULTI_RESULTS),
+    Capabilities::MARIADB_EXTENDED_METADATA.union(Capabilities::MULTI_RESULTS),
+];
+
+#[test]
+fn the_greeting_is_the_primarys() {
+    let proxy = Proxy::start(servers());
+    let (through, direct) = pair(&proxy, ALL[0]);
+    assert_eq!(through.greeting.version, direct.greeting.version);
+    assert_eq!(through.greeting.collation, direct.greeting.collation);
+    assert_eq!(through.greeting.status, direct.greeting.status);
+    assert_eq!(through.greeting.plugin, direct.greeting.plugin);
+    let missing = direct.greeting.capabilities - through.greeting.capabilities;
+    let known = Capabilities::SUPPORTED & missing;
+    assert!(known.is_empty(), "{known:?} is supported and not offered");
+}
+
+#[test]
+fn answers_are_the_same_byte_for_byte() {
+    let proxy = Proxy::start(servers());
+    let mut root = servers().root();
+    root.run("CREATE OR REPLACE TABLE shop.bytes_a (id INT AUTO_INCREMENT PRIMARY KEY, t TEXT, n DECIMAL(10,2), d DATETIME NULL)");
+    root.run("INSERT INTO shop.bytes_a (t, n, d) VALUES ('two', 1.5, '2026-01-01 10:00:00'), (NULL, NULL, NULL), ('', 0, NULL)");
+    servers().wait_replicated();
+    let statements = [
+        "SELECT 1",
+        "SELECT * FROM bytes_a ORDER BY id",
+        "SELECT * FROM bytes_a WHERE 1 = 0",
+        "SELECT REPEAT('x', 70000), NULL, 5",
+        "DO 0",
+        "UPDATE bytes_a SET t = 'two' WHERE id = 1",
+        "SELECT nonsense",
+        "SELEC",
+        "",
+        "SELECT 1/0",
+        "SHOW WARNINGS",
+        "SELECT 'a' + 1; SELECT 2; DO 1; SELECT 3 WHERE 1 = 0",
+        "SELECT 1; SELECT nonsense; SELECT 3",
+        "USE nowhere",
+        "USE shop",
+        "SET NAMES utf8mb4",
+        "SET nonsense = 1",
+        "SHOW TABLES LIKE 'bytes%'",
+        "SHOW COLUMNS FROM bytes_a",
+        "DESCRIBE bytes_a",
+        "EXPLAIN SELECT * FROM bytes_a",
+        "START TRANSACTION",
+        "SELECT COUNT(*) FROM bytes_a",
+        "COMMIT",
+        "SET autocommit = 0",
+        "SELECT COUNT(*) FROM bytes_a",
+        "COMMIT",
+        "SET autocommit = 1",
+        "SELECT LAST_INSERT_ID()",
+        "SELECT ROW_COUNT()",
+        "SELECT FOUND_ROWS()",
+    ];
+    for more in ALL {
+        let (mut through, mut direct) = pair(&proxy, more);
+        for sql in statements {
+            let through = through.command(Command::Query, sql.as_bytes()).unwrap();
+            let direct = direct.command(Command::Query, sql.as_bytes()).unwrap();
+            if ["SELECT ROW_COUNT()", "SELECT FOUND_ROWS()"].contains(&sql) {
+                // The values; the display widths of a CAST differ.
+                assert_eq!(through.packets()[2..], direct.packets()[2..], "{sql} {more:?}");
+                continue;
+            }
+            assert_eq!(through.packets(), direct.packets(), "{sql} {more:?}");
+            assert_eq!(through.bytes, direct.bytes, "sequence ids: {sql} {more:?}");
+        }
+        for (command, body) in [
+            (Command::Ping, &b""[..]),
+            (Command::InitDb, b"shop"),
+            (Command::InitDb, b"nowhere"),
+            (Command::SetOption, &[1, 0]),
+            (Command::SetOption, &[0, 0]),
+            (Command::FieldList, b"bytes_a\0%"),
+            (Command::ResetConnection, b""),
+            (Command::CreateDb, b"x"),
+            (Command::TableDump, b"x"),
+        ] {
+            let shape = if command == Command::FieldList { Shape::Fields } else { command.shape() };
+            through.send(command, body);
+            direct.send(command, body);
+            let (through, direct) = (through.answer(shape).unwrap(), direct.answer(shape).unwrap());
+            if command == Command::TableDump {
+                assert_eq!(through.error().unwrap().code(), direct.error().unwrap().code());
+                continue;
+            }
+            assert_eq!(through.packets(), direct.packets(), "{command:?} {more:?}");
+        }
+        let statistics = through.command(Command::Statistics, b"").unwrap();
+        assert!(String::from_utf8_lossy(&statistics.packets()[0]).starts_with("Uptime:"));
+        let sets = "SELECT CONCAT(@@character_set_client, @@collation_connection)";
+        assert_eq!(through.text(sets), direct.text(sets), "after a reset");
+    }
+}
+
+#[test]
+fn commands_that_make_no_sense_are_refused_in_words() {
+    let proxy = Proxy::start(servers());
+    let mut client = proxy.app();
+    for command in [Command::BinlogDump, Command::BinlogDumpGtid, Command::RegisterReplica] {
+        let error = client.command(command, &[0; 30]).unwrap().error().unwrap();
+        assert_eq!(error.code(), 1235, "{error:?}");
+    }
+    client.put(0, &[0x77, 1, 2]);
+    assert_eq!(client.answer(Shape::Results).unwrap().error().unwrap().code(), 1047);
+    client.run("SELECT 1");
+    client.send(Command::Quit, b"");
+    assert!(client.packet().is_err(), "the connection ends");
+}
+
+#[test]
+fn several_statements_are_on_the_primary_and_can_be_switched_off() {
+    let proxy = Proxy::start(servers());
+    let mut client = proxy.app();
+    client.run("CREATE TABLE multi_a (id INT)");
+    let answer =
+        client.run("INSERT INTO multi_a VALUES (1); SELECT id FROM multi_a; DELETE FROM multi_a");
+    assert_eq!(answer.packets().len(), 6, "two OK packets, columns, a row and its end");
+    client.command(Command::SetOption, &[1, 0]).unwrap();
+    assert_eq!(client.query("SELECT 1; SELECT 2").unwrap_err().code(), 1064);
+    client.command(Command::SetOption, &[0, 0]).unwrap();
+    client.run("SELECT 1; SELECT 2");
+}
+
+#[test]
+fn kill_works_with_the_ids_that_clients_see() {
+    let proxy = Proxy::with(servers(), 6, "");
+    let mut sleeper = proxy.app();
+    let id = sleeper.greeting.thread_id;
+    let mut killer = proxy.app();
+    let sleeping = std::thread::spawn(move || {
+        let answer = sleeper.query("SELECT SLEEP(20), 'sleeper'");
+        (sleeper, answer)
+    });
+    crate::support::eventually("the statement runs", || {
+        servers().root().text("SELECT COUNT(*) FROM information_schema.processlist WHERE info LIKE '%\\'sleeper\\'%' AND info NOT LIKE '%processlist%'") == "1"
+    });
+    killer.run(&format!("KILL QUERY {id}"));
+    let (mut sleeper, answer) = sleeping.join().unwrap();
+    // MariaDB answers 1317, or 1 for an interrupted SLEEP.
+    assert!(answer.is_err_and(|error| error.code() == 1317) || sleeper.text("SELECT 1") == "1");
+    assert_eq!(sleeper.text("SELECT 5"), "5");
+    killer.run(&format!("KILL {id}"));
+    crate::support::eventually("the session ends", || sleeper.query("SELECT 1").is_err());
+    assert_eq!(killer.query("KILL 4000000000").unwrap_err().code(), 1094);
+}

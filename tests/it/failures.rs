@@ -1,0 +1,155 @@
+//! Servers and clients that go away.
+
+use fairlane::protocol::Command;
+use fairlane::sandbox::Options;
+
+use crate::support::servers::{What, keep, order};
+use crate::support::{Proxy, Raw, eventually, pause, servers};
+
+#[test]
+fn clients_that_vanish_at_any_moment_leave_the_pool_whole() {
+    let proxy = Proxy::with(servers(), 3, "");
+    let mut setup = proxy.app();
+    setup.run(
+        "CREATE TABLE vanish (id INT AUTO_INCREMENT PRIMARY KEY, data LONGTEXT) ENGINE=InnoDB",
+    );
+    setup.run(&format!("INSERT INTO vanish (data) VALUES ('{}')", "x".repeat(3_000_000)));
+    drop(setup);
+    servers().wait_replicated();
+    for moment in 0..30 {
+        let mut client = proxy.app();
+        match moment % 6 {
+            0 => {}
+            1 => client.send(Command::Query, b"SELECT a.data FROM vanish a, vanish b, vanish c"),
+            2 => {
+                client.run("BEGIN");
+                client.run("UPDATE vanish SET data = 'never' WHERE id = 1");
+            }
+            3 => client.send(Command::Query, b"INSERT INTO vanish (data) SELECT SLEEP(0.05)"),
+            4 => client.send(Command::Query, b"SELECT SLEEP(30)"),
+            _ => {
+                use std::io::Write;
+                client.stream.write_all(&[50, 0, 0, 0, 3, b'S', b'E']).unwrap();
+            }
+        }
+        pause(5);
+        client.hang_up();
+    }
+    let mut client = proxy.app();
+    assert_eq!(client.text("SELECT LENGTH(data) FROM vanish WHERE id = 1 FOR UPDATE"), "3000000");
+    eventually("sleeping statements of vanished clients are ended", || {
+        servers().root().text("SELECT COUNT(*) FROM information_schema.processlist WHERE info LIKE 'SELECT SLEEP(30)%'") == "0"
+    });
+    eventually("all slots are free", || proxy.sum("fairlane_lane_slots_in_use{") == 0.0);
+}
+
+#[test]
+fn killed_idle_connections_are_never_handed_to_a_statement() {
+    let proxy = Proxy::with(servers(), 6, "");
+    servers().root().run("CREATE OR REPLACE USER kill_me@localhost IDENTIFIED BY 'x'");
+    servers().root().run("GRANT ALL ON shop.* TO kill_me@localhost");
+    servers().wait_replicated();
+    let mut client = Raw::connect(proxy.port, "kill_me", "x", Some("shop")).unwrap();
+    client.run("CREATE TABLE killed_a (id INT)");
+    for round in 0..20 {
+        client.run("INSERT INTO killed_a VALUES (1)");
+        client.run("SELECT 1");
+        let kill = |mut root: Raw| {
+            for row in
+                root.rows("SELECT id FROM information_schema.processlist WHERE user = 'kill_me'")
+            {
+                let _ = root.query(&format!("KILL {}", row[0].as_deref().unwrap()));
+            }
+        };
+        kill(servers().root());
+        kill(servers().replica_root());
+        if round % 2 == 0 {
+            pause(20);
+        } else {
+            eventually("the server has ended them", || {
+                servers().root().text(
+                    "SELECT COUNT(*) FROM information_schema.processlist WHERE user = 'kill_me'",
+                ) == "0"
+            });
+            pause(5);
+        }
+    }
+    assert_eq!(client.text("SELECT COUNT(*) FROM killed_a"), "20");
+}
+
+#[test]
+fn a_connection_killed_under_a_statement_is_an_error_the_client_understands() {
+    let proxy = Proxy::with(servers(), 6, "");
+    let mut client = proxy.app();
+    let statement = std::thread::spawn(move || {
+        let answer = client.query("SELECT SLEEP(20), 'under_statement'");
+        (client, answer)
+    });
+    let find = "SELECT id FROM information_schema.processlist WHERE info LIKE 'SELECT SLEEP(20), %under_statement%'";
+    eventually("the statement runs", || !servers().root().rows(find).is_empty());
+    let id = servers().root().text(find);
+    servers().root().run(&format!("KILL {id}"));
+    let (mut client, answer) = statement.join().unwrap();
+    assert!([2013, 1317, 1927].contains(&answer.unwrap_err().code()));
+    // Nothing but the statement was on that connection.
+    assert_eq!(client.text("SELECT 5"), "5");
+}
+
+#[test]
+fn a_dead_or_frozen_replica_leaves_rotation_and_comes_back() {
+    let (servers, orders) = keep(Options { max_connections: 100, ..Options::default() });
+    let proxy = Proxy::start(&servers);
+    let mut client = proxy.app();
+    client.run("CREATE TABLE replica_a (id INT)");
+    client.run("INSERT INTO replica_a VALUES (1)");
+    let in_rotation = || proxy.metric("fairlane_backend_in_rotation{backend=\"replica1\"}") == 1.0;
+    order(&orders, What::KillReplica);
+    for _ in 0..50 {
+        assert_eq!(client.text("SELECT id FROM replica_a"), "1");
+    }
+    eventually("the dead replica leaves rotation", || !in_rotation());
+    order(&orders, What::StartReplica);
+    eventually("the replica comes back", in_rotation);
+    order(&orders, What::PauseReplica);
+    eventually("the frozen replica leaves rotation", || !in_rotation());
+    assert_eq!(proxy.app().text("SELECT id FROM replica_a"), "1");
+    order(&orders, What::ResumeReplica);
+    eventually("the replica comes back", in_rotation);
+    let mut root = servers.replica_root();
+    root.run("STOP SLAVE");
+    eventually("the stopped replica leaves rotation", || !in_rotation());
+    root.run("START SLAVE");
+    eventually("the replica comes back", in_rotation);
+    assert_eq!(client.text("SELECT id FROM replica_a"), "1");
+
+    order(&orders, What::KillPrimary);
+    let refused = client.query("INSERT INTO replica_a VALUES (2)").unwrap_err();
+    assert!([1040, 2013].contains(&refused.code()), "{refused:?}");
+    eventually("not ready without a primary", || proxy.get("/readyz").starts_with("HTTP/1.1 503"));
+    assert!(proxy.get("/healthz").starts_with("HTTP/1.1 200"));
+    order(&orders, What::StartPrimary);
+    eventually("ready again", || proxy.get("/readyz").starts_with("HTTP/1.1 200"));
+    let mut client = proxy.app();
+    client.run("INSERT INTO replica_a VALUES (3)");
+    assert_eq!(client.text("SELECT COUNT(*) FROM replica_a"), "2");
+}
+
+#[test]
+fn sigterm_lets_transactions_end() {
+    let mut proxy = Proxy::with(servers(), 5, "");
+    let mut idle = proxy.app();
+    let mut busy = proxy.app();
+    busy.run("CREATE TABLE sigterm_a (id INT) ENGINE=InnoDB");
+    busy.run("BEGIN");
+    busy.run("INSERT INTO sigterm_a VALUES (1)");
+    let pid = proxy.pid().to_string();
+    assert!(std::process::Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    eventually("an idle session ends", || idle.query("SELECT 1").is_err());
+    pause(200);
+    assert_eq!(proxy.exit_code(), None);
+    busy.run("INSERT INTO sigterm_a VALUES (2)");
+    busy.run("COMMIT");
+    eventually("Fairlane ends", || proxy.exit_code().is_some());
+    assert_eq!(proxy.exit_code(), Some(0));
+    assert_eq!(servers().root().text("SELECT COUNT(*) FROM shop.sigterm_a"), "2");
+}

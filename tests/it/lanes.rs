@@ -1,0 +1,161 @@
+//! Who gets a slot when there are not enough.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use crate::support::raw::Login;
+use crate::support::{Proxy, Raw, eventually, servers};
+
+const LANES: &str = "[[lane]]\nname = \"interactive\"\nreserved = 1\nqueue_timeout = \"20s\"\n\
+    [[lane]]\nname = \"batch\"\nreserved = 1\nmax = 2\nqueue = 3\nqueue_timeout = \"1s\"\n\
+    [routing]\nreplica_reads = false\n";
+
+fn with_program(proxy: &Proxy, program: &str) -> Raw {
+    let login =
+        Login { schema: Some("shop"), program, ..Login::new(proxy.port, "app", "app-secret") };
+    Raw::login(&login).unwrap()
+}
+
+#[test]
+fn interactive_work_overtakes_batch_and_batch_is_capped() {
+    let rules = "[[rule]]\nlane = \"batch\"\nprogram_name = \"scraper*\"\n";
+    let proxy = Arc::new(Proxy::with(servers(), 5, &format!("{LANES}{rules}")));
+    // Four slots: batch holds two and no more.
+    let batch: Vec<_> = (0..2)
+        .map(|_| {
+            let mut client = with_program(&proxy, "scraper-7");
+            thread::spawn(move || client.run("SELECT SLEEP(2)").summary.rows)
+        })
+        .collect();
+    let in_use = |lane: &str| {
+        proxy.metric(&format!("fairlane_lane_slots_in_use{{backend=\"primary\",lane=\"{lane}\"}}"))
+    };
+    let waiting = |lane: &str| {
+        proxy.metric(&format!("fairlane_lane_waiters{{backend=\"primary\",lane=\"{lane}\"}}"))
+    };
+    eventually("batch holds its two slots", || in_use("batch") == 2.0);
+    let order = Arc::new(Mutex::new(Vec::new()));
+    let mut waiters = Vec::new();
+    for _ in 0..2 {
+        let (mut client, order) = (with_program(&proxy, "scraper-8"), order.clone());
+        waiters.push(thread::spawn(move || {
+            let answer = client.query("SELECT 'batch'").map(|_| ());
+            order.lock().unwrap().push("batch");
+            answer.map_err(|error| error.code())
+        }));
+    }
+    eventually("batch waits", || waiting("batch") == 2.0);
+    for _ in 0..20 {
+        let started = std::time::Instant::now();
+        with_program(&proxy, "php").run("SELECT 'click'");
+        assert!(started.elapsed().as_millis() < 500, "a click waited");
+        order.lock().unwrap().push("click");
+    }
+    let waited: Vec<_> = waiters.into_iter().map(|waiter| waiter.join().unwrap()).collect();
+    assert_eq!(waited, [Err(1040), Err(1040)], "batch waits one second and is then refused");
+    batch.into_iter().for_each(|batch| assert_eq!(batch.join().unwrap(), 1));
+    assert_eq!(order.lock().unwrap().iter().filter(|who| **who == "click").count(), 20);
+    assert_eq!(
+        proxy.sum(
+            "fairlane_lane_rejected_total{backend=\"primary\",lane=\"batch\",reason=\"timeout\"}"
+        ),
+        2.0
+    );
+}
+
+#[test]
+fn a_full_queue_refuses_at_once_with_the_names_of_lane_and_limit() {
+    let proxy = Proxy::with(
+        servers(),
+        3,
+        &format!(
+            "{}[[rule]]\nlane = \"batch\"\nuser = \"app\"\n",
+            LANES
+                .replace("max = 2", "max = 1")
+                .replace("queue = 3", "queue = 1")
+                .replace("\"1s\"", "\"20s\"")
+        ),
+    );
+    let mut clients: Vec<Raw> = (0..3).map(|_| proxy.app()).collect();
+    let last = clients.pop().unwrap();
+    let running: Vec<_> = clients
+        .into_iter()
+        .map(|mut client| thread::spawn(move || client.query("SELECT SLEEP(3)").is_ok()))
+        .collect();
+    eventually("one runs and one waits", || {
+        proxy.metric("fairlane_lane_waiters{backend=\"primary\",lane=\"batch\"}") == 1.0
+    });
+    let mut last = last;
+    let refused = format!("{:?}", last.query("SELECT 1").unwrap_err());
+    for fragment in ["1040", "'batch'", "'primary'", "lane.queue"] {
+        assert!(refused.contains(fragment), "{refused}");
+    }
+    running.into_iter().for_each(|running| assert!(running.join().unwrap()));
+}
+
+#[test]
+fn lanes_are_chosen_by_hint_user_network_program_schema_and_statement() {
+    let mut root = servers().root();
+    root.run("CREATE DATABASE IF NOT EXISTS test_lane_schema");
+    root.run("CREATE OR REPLACE USER lane_user@localhost IDENTIFIED BY 'x'");
+    root.run("CREATE OR REPLACE TABLE shop.lane_items (id INT)");
+    let rules = "[[rule]]\nlane = \"batch\"\nuser = \"lane_user\"\n\
+        [[rule]]\nlane = \"batch\"\nprogram_name = \"*scraper*\"\n\
+        [[rule]]\nlane = \"batch\"\nschema = \"test_lane_*\"\n\
+        [[rule]]\nlane = \"batch\"\nnetwork = [\"10.0.0.0/8\", \"127.0.0.7\"]\n\
+        [[rule]]\nlane = \"batch\"\ndigest = \"insert into lane_items*\"\nscope = \"session\"\n\
+        [routing]\nreplica_reads = false\n";
+    let proxy = Proxy::with(servers(), 6, rules);
+    let admitted =
+        || proxy.metric("fairlane_lane_admitted_total{backend=\"primary\",lane=\"batch\"}");
+    let mut before = admitted();
+    let mut is_batch = |what: &str, expected: bool| {
+        let now = admitted();
+        assert_eq!(now > before, expected, "{what}");
+        before = now;
+    };
+    let mut plain = proxy.app();
+    plain.run("SELECT 1");
+    is_batch("nothing matches", false);
+    plain.run("SELECT 1 /* fairlane: lane=batch */");
+    is_batch("hint", true);
+    Raw::connect(proxy.port, "lane_user", "x", None).unwrap().run("SELECT 1");
+    is_batch("user", true);
+    with_program(&proxy, "My-Scraper/2").run("SELECT 1");
+    is_batch("program_name", true);
+    plain.run("USE test_lane_schema");
+    is_batch("USE itself is in the old schema", false);
+    plain.run("SELECT 1");
+    is_batch("schema", true);
+    plain.run("USE shop");
+    is_batch("USE itself is in the old schema", true);
+    plain.run("SELECT 1");
+    is_batch("back", false);
+    plain.run("INSERT INTO lane_items VALUES (1), (2)");
+    is_batch("digest", true);
+    plain.run("SELECT 1");
+    is_batch("for the rest of the session", true);
+}
+
+#[test]
+fn many_waiters_all_get_their_turn() {
+    let proxy = Arc::new(Proxy::with(servers(), 4, "[routing]\nreplica_reads = false\n"));
+    let done = Arc::new(AtomicUsize::new(0));
+    let clients: Vec<_> = (0..60)
+        .map(|_| {
+            let (proxy, done) = (proxy.clone(), done.clone());
+            thread::spawn(move || {
+                let mut client = proxy.app();
+                for _ in 0..20 {
+                    client.run("SELECT 1");
+                    done.fetch_add(1, Ordering::Relaxed);
+                }
+            })
+        })
+        .collect();
+    clients.into_iter().for_each(|client| client.join().unwrap());
+    assert_eq!(done.load(Ordering::Relaxed), 1200);
+    assert_eq!(proxy.sum("fairlane_lane_slots_in_use{"), 0.0);
+    assert_eq!(proxy.sum("fairlane_lane_waiters{"), 0.0);
+}

@@ -1,0 +1,113 @@
+//! Packets over 16 MiB both ways, LOCAL INFILE, slow readers.
+
+use std::io::Write;
+
+use fairlane::protocol::packet::{self, FULL};
+use fairlane::protocol::{Command, Shape};
+
+use crate::support::{ONE_LANE, Proxy, pause, servers};
+
+#[test]
+fn statements_and_rows_of_any_size_pass() {
+    let proxy = Proxy::start(servers());
+    let mut client = proxy.app();
+    client.run("CREATE TABLE large_a (id INT PRIMARY KEY, data LONGBLOB)");
+    let head = "INSERT INTO large_a VALUES (1, '";
+    for payload in [FULL - 1, FULL, FULL + 1, 2 * FULL, 40_000_000] {
+        // The payload is the command byte and the text.
+        let text = format!("{head}{}')", "x".repeat(payload - 1 - head.len() - 2));
+        assert_eq!(text.len() + 1, payload);
+        client.run("DELETE FROM large_a");
+        client.run(&text);
+        let length = payload - 1 - head.len() - 2;
+        assert_eq!(client.text("SELECT LENGTH(data) FROM large_a"), length.to_string());
+        let answer = client.run("SELECT data FROM large_a");
+        assert_eq!(answer.summary.rows, 1);
+        let row: usize = answer.bytes.len();
+        assert!(row > length, "{row} bytes for {length}");
+    }
+    let too_long = "x".repeat(70_000_000);
+    let refused = client.query(&format!("SELECT '{too_long}'"));
+    assert!(refused.is_err());
+}
+
+#[test]
+fn a_local_file_is_passed_on() {
+    let proxy = Proxy::start(servers());
+    let mut client = proxy.app();
+    client.run("CREATE TABLE infile_a (id INT, note VARCHAR(100))");
+    let load = "LOAD DATA LOCAL INFILE 'x.csv' INTO TABLE infile_a FIELDS TERMINATED BY ','";
+    let file: String = (0..50_000).map(|id| format!("{id},note {id}\n")).collect();
+    client.send(Command::Query, load.as_bytes());
+    let answer = client.answer_with_file(Shape::Results, Some(file.as_bytes())).unwrap();
+    assert_eq!(answer.error(), None);
+    assert_eq!(answer.summary.affected, Some(50_000));
+    assert_eq!(client.text("SELECT COUNT(*) FROM infile_a"), "50000");
+    client.send(Command::Query, load.as_bytes());
+    let nothing = client.answer_with_file(Shape::Results, None).unwrap();
+    assert_eq!(nothing.summary.affected, Some(0));
+    client.send(Command::Query, load.replace("infile_a", "nowhere").as_bytes());
+    assert_eq!(
+        client.answer_with_file(Shape::Results, Some(b"1,a\n")).unwrap().error().unwrap().code(),
+        1146
+    );
+    client.run("SELECT 1");
+}
+
+#[test]
+fn a_client_gone_inside_its_file_leaves_the_pool_whole() {
+    let proxy = Proxy::with(servers(), 2, ONE_LANE);
+    let mut client = proxy.app();
+    client.run("CREATE TABLE infile_b (id INT)");
+    client.send(Command::Query, b"LOAD DATA LOCAL INFILE 'x' INTO TABLE infile_b");
+    client.packet().unwrap();
+    client.put(2, b"1\n2\n");
+    client.hang_up();
+    assert_eq!(proxy.app().text("SELECT COUNT(*) FROM infile_b"), "0");
+}
+
+#[test]
+fn a_slow_reader_holds_up_neither_memory_nor_others() {
+    let proxy = Proxy::with(servers(), 4, "");
+    let mut slow = proxy.app();
+    slow.run("CREATE TABLE slow_a (data LONGTEXT)");
+    for _ in 0..10 {
+        slow.run(&format!("INSERT INTO slow_a VALUES ('{}')", "x".repeat(4_000_000)));
+    }
+    servers().wait_replicated();
+    slow.send(Command::Query, b"SELECT a.data FROM slow_a a, slow_a b");
+    pause(1000);
+    let resident = || {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", proxy.pid())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS")).unwrap().to_owned();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap()
+    };
+    assert!(resident() < 150_000, "{} KiB for a result of 400 MB nobody reads", resident());
+    let mut quick = proxy.app();
+    for _ in 0..50 {
+        quick.run("SELECT 1");
+    }
+    slow.hang_up();
+    crate::support::eventually("the slow reader's connection is free again", || {
+        proxy.sum("fairlane_lane_slots_in_use{") == 0.0
+    });
+}
+
+#[test]
+fn commands_sent_ahead_are_answered_in_order() {
+    let proxy = Proxy::start(servers());
+    let mut client = proxy.app();
+    let mut bytes = Vec::new();
+    for number in 0..20 {
+        packet::put(&mut bytes, 0, format!("\x03SELECT {number} AS n").as_bytes());
+    }
+    client.stream.write_all(&bytes).unwrap();
+    for number in 0..20_u8 {
+        let mut payloads = Vec::new();
+        // Column count, definition, row, end.
+        for _ in 0..4 {
+            payloads.push(client.packet().unwrap().1);
+        }
+        assert_eq!(payloads[2][1..], *number.to_string().as_bytes());
+    }
+}

@@ -1,0 +1,17 @@
+//! Fairlane before real servers: one module per behaviour.
+
+#![allow(unreachable_pub, reason = "the support modules are a small library of their own")]
+
+mod support;
+
+mod auth;
+mod cli;
+mod commands;
+mod failures;
+mod lanes;
+mod large;
+mod pool_bound;
+mod prepared;
+mod routing;
+mod state;
+mod transactions;

@@ -1,0 +1,176 @@
+//! Prepared statements over shared connections.
+
+use fairlane::protocol::{Capabilities, Command, Shape};
+
+use crate::support::raw::Login;
+use crate::support::{ONE_LANE, Proxy, Raw, servers};
+
+/// PREPARE; the client's id.
+fn prepare(client: &mut Raw, sql: &str) -> u32 {
+    let answer = client.command(Command::StmtPrepare, sql.as_bytes()).unwrap();
+    assert_eq!(answer.error(), None, "{sql}");
+    answer.summary.prepared.unwrap().0
+}
+
+/// EXECUTE with one BIGINT parameter; types are sent only when asked for.
+fn execute(client: &mut Raw, id: u32, value: i64, with_types: bool) -> crate::support::Answer {
+    let mut body = id.to_le_bytes().to_vec();
+    body.extend_from_slice(&[0, 1, 0, 0, 0, 0]);
+    if with_types {
+        body.extend_from_slice(&[1, 8, 0]);
+    } else {
+        body.push(0);
+    }
+    body.extend_from_slice(&value.to_le_bytes());
+    let answer = client.command(Command::StmtExecute, &body).unwrap();
+    assert_eq!(answer.error(), None);
+    answer
+}
+
+/// The BIGINT in a binary row of one column.
+fn number(answer: &crate::support::Answer, deprecates_eof: bool) -> i64 {
+    let packets = answer.packets();
+    let row = &packets[2 + usize::from(!deprecates_eof)];
+    i64::from_le_bytes(row[2..10].try_into().unwrap())
+}
+
+#[test]
+fn a_statement_runs_on_whatever_connection_there_is() {
+    for deprecates_eof in [true, false] {
+        let proxy = Proxy::with(servers(), 3, "");
+        let mut more = Capabilities::MULTI_RESULTS | Capabilities::PS_MULTI_RESULTS;
+        more.set(Capabilities::DEPRECATE_EOF, deprecates_eof);
+        let login =
+            Login { schema: Some("shop"), more, ..Login::new(proxy.port, "app", "app-secret") };
+        let mut clients: Vec<Raw> = (0..6).map(|_| Raw::login(&login).unwrap()).collect();
+        let ids: Vec<u32> = clients
+            .iter_mut()
+            .map(|client| prepare(client, "SELECT CAST(? AS SIGNED) * 2"))
+            .collect();
+        for round in 0..20 {
+            for (index, (client, id)) in clients.iter_mut().zip(&ids).enumerate() {
+                let value = i64::from(round * 10) + index as i64;
+                let answer = execute(client, *id, value, round == 0);
+                assert_eq!(number(&answer, deprecates_eof), value * 2);
+            }
+        }
+    }
+}
+
+#[test]
+fn statements_read_on_the_replica_and_write_on_the_primary() {
+    let (servers, proxy) = (servers(), Proxy::start(servers()));
+    let mut client = proxy.app();
+    client.run("CREATE TABLE ps_a (id BIGINT PRIMARY KEY)");
+    servers.wait_replicated();
+    let insert = prepare(&mut client, "INSERT INTO ps_a VALUES (?)");
+    let select = prepare(&mut client, "SELECT CAST(COUNT(*) AS SIGNED) FROM ps_a WHERE id <= ?");
+    for value in 1..50 {
+        execute(&mut client, insert, value, value == 1);
+        assert_eq!(number(&execute(&mut client, select, value, true), true), value);
+    }
+    servers.wait_replicated();
+    let mut reader = proxy.app();
+    let select = prepare(&mut reader, "SELECT CAST(COUNT(*) AS SIGNED) FROM ps_a WHERE id <= ?");
+    assert_eq!(number(&execute(&mut reader, select, 1000, true), true), 49);
+    assert!(
+        proxy.sum("fairlane_statements_routed_total{reason=\"plain_read\",target=\"replica\"}")
+            > 1.0
+    );
+    assert!(!servers.replica_saw().contains("Prepare\tINSERT INTO ps_a"));
+}
+
+#[test]
+fn the_schema_at_prepare_time_counts() {
+    let proxy = Proxy::with(servers(), 2, ONE_LANE);
+    let mut root = servers().root();
+    root.run("CREATE DATABASE IF NOT EXISTS test_ps");
+    root.run("CREATE OR REPLACE TABLE test_ps.same (a BIGINT)");
+    root.run("CREATE OR REPLACE TABLE shop.same (a BIGINT)");
+    root.run("INSERT INTO test_ps.same VALUES (111)");
+    root.run("INSERT INTO shop.same VALUES (222)");
+    let mut client = proxy.app();
+    let id = prepare(&mut client, "SELECT a FROM same WHERE a > ?");
+    assert_eq!(number(&execute(&mut client, id, 1, true), true), 222);
+    client.run("USE test_ps");
+    // Others make the connection forget what it had.
+    let mut other = Raw::connect(proxy.port, "root", "root-secret", Some("shop")).unwrap();
+    other.run("SELECT 1");
+    assert_eq!(number(&execute(&mut client, id, 1, false), true), 222);
+    assert_eq!(client.text("SELECT a FROM same"), "111");
+}
+
+#[test]
+fn statements_prepared_on_the_servers_stay_bounded() {
+    let proxy = Proxy::with(servers(), 3, "[routing]\nreplica_reads = false");
+    let mut client = proxy.app();
+    for number in 0..700 {
+        let id = prepare(&mut client, &format!("SELECT {number} + ?"));
+        if number % 2 == 0 {
+            client.send(Command::StmtClose, &id.to_le_bytes());
+        }
+    }
+    let count: f64 = servers().root().rows("SHOW GLOBAL STATUS LIKE 'Prepared_stmt_count'")[0][1]
+        .clone()
+        .unwrap()
+        .parse()
+        .unwrap();
+    assert!(count <= 2.0 * 200.0 + 50.0, "{count} statements are prepared");
+}
+
+#[test]
+fn long_data_and_cursors_keep_their_connection() {
+    let proxy = Proxy::with(servers(), 4, "[routing]\nreplica_reads = false");
+    let mut client = proxy.app();
+    let id = prepare(&mut client, "SELECT LENGTH(?)");
+    for _ in 0..3 {
+        client.send(
+            Command::StmtSendLongData,
+            &[&id.to_le_bytes()[..], &[0, 0], &vec![b'x'; 100_000]].concat(),
+        );
+    }
+    let mut body = id.to_le_bytes().to_vec();
+    body.extend_from_slice(&[0, 1, 0, 0, 0, 0, 1, 0xfc, 0]);
+    let answer = client.command(Command::StmtExecute, &body).unwrap();
+    assert_eq!(answer.error(), None);
+    let row = &answer.packets()[2];
+    assert_eq!(u32::from_le_bytes(row[2..6].try_into().unwrap()), 300_000);
+    crate::support::eventually("the pin ends", || proxy.sum("fairlane_sessions_pinned{") == 0.0);
+
+    client.run("CREATE TABLE ps_cursor (a BIGINT)");
+    client.run("INSERT INTO ps_cursor SELECT seq FROM seq_1_to_100");
+    let id = prepare(&mut client, "SELECT a FROM ps_cursor WHERE a > ? ORDER BY a");
+    let mut body = id.to_le_bytes().to_vec();
+    body.extend_from_slice(&[1, 1, 0, 0, 0, 0, 1, 8, 0]);
+    body.extend_from_slice(&0_i64.to_le_bytes());
+    let answer = client.command(Command::StmtExecute, &body).unwrap();
+    assert_eq!((answer.error(), answer.summary.rows), (None, 0));
+    assert_eq!(proxy.metric("fairlane_sessions_pinned{reason=\"cursor\"}"), 1.0);
+    proxy.app().run("SELECT 1");
+    let mut rows = 0;
+    for _ in 0..12 {
+        let fetch = [id.to_le_bytes(), 10_u32.to_le_bytes()].concat();
+        client.send(Command::StmtFetch, &fetch);
+        let fetched = client.answer(Shape::Rows).unwrap();
+        rows += fetched.summary.rows;
+        if fetched.summary.status.bits() & 0x80 != 0 {
+            break;
+        }
+    }
+    assert_eq!(rows, 100);
+    crate::support::eventually("the pin ends", || proxy.sum("fairlane_sessions_pinned{") == 0.0);
+}
+
+#[test]
+fn unknown_statements_get_the_servers_error() {
+    let proxy = Proxy::start(servers());
+    let mut client = proxy.app();
+    let body = [&99_u32.to_le_bytes()[..], &[0, 1, 0, 0, 0]].concat();
+    let through = client.command(Command::StmtExecute, &body).unwrap().error().unwrap();
+    let mut direct = Raw::connect(servers().primary, "app", "app-secret", Some("shop")).unwrap();
+    let there = direct.command(Command::StmtExecute, &body).unwrap().error().unwrap();
+    assert_eq!(through.code(), there.code());
+    let bad = client.command(Command::StmtPrepare, b"SELECT FROM").unwrap();
+    assert_eq!(bad.error().unwrap().code(), 1064);
+    client.run("SELECT 1");
+}

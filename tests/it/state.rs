@@ -1,0 +1,229 @@
+//! Session state follows its client over shared connections, and reaches nobody else.
+
+use fairlane::protocol::{Capabilities, Command};
+
+use crate::support::raw::Login;
+use crate::support::{ONE_LANE, Proxy, Raw, servers};
+
+/// One slot for everybody: every session is on the connection of the one before.
+fn crowded() -> Proxy {
+    Proxy::with(servers(), 2, ONE_LANE)
+}
+
+fn app(proxy: &Proxy, collation: u8) -> Raw {
+    let login =
+        Login { schema: Some("shop"), collation, ..Login::new(proxy.port, "app", "app-secret") };
+    Raw::login(&login).unwrap()
+}
+
+#[test]
+fn variables_follow_their_session_and_leak_to_nobody() {
+    let proxy = crowded();
+    let (mut one, mut other) = (proxy.app(), proxy.app());
+    let variables = [
+        ("sql_mode", "'ANSI_QUOTES,NO_BACKSLASH_ESCAPES'"),
+        ("time_zone", "'+03:00'"),
+        ("max_statement_time", "7.5"),
+        ("sql_select_limit", "10"),
+        ("foreign_key_checks", "0"),
+        ("group_concat_max_len", "2048"),
+        ("collation_connection", "'utf8mb4_unicode_ci'"),
+        ("lc_time_names", "'de_DE'"),
+        ("wait_timeout", "555"),
+    ];
+    let read = |client: &mut Raw| -> Vec<String> {
+        variables.iter().map(|(name, _)| client.text(&format!("SELECT @@{name}"))).collect()
+    };
+    let before = read(&mut other);
+    for (name, value) in variables {
+        one.run(&format!("SET {name} = {value}"));
+    }
+    let set = read(&mut one);
+    assert_eq!(read(&mut other), before, "leaked");
+    assert_eq!(read(&mut one), set, "lost");
+    for ((name, _), (set, before)) in variables.iter().zip(set.iter().zip(&before)) {
+        assert_ne!(set, before, "{name} was not set");
+    }
+    assert_eq!(one.text("SELECT \"Tables_in_shop\" FROM (SELECT 1 AS \"Tables_in_shop\") x"), "1");
+    assert_eq!(other.text("SELECT \"text\""), "text");
+}
+
+#[test]
+fn character_sets_follow_their_session() {
+    let proxy = crowded();
+    let sets = "SELECT CONCAT_WS(' ', @@character_set_client, @@character_set_connection, \
+                IFNULL(@@character_set_results, 'NULL'), @@collation_connection)";
+    let (mut one, mut other) = (app(&proxy, 45), app(&proxy, 8));
+    let mut direct_one =
+        Raw::login(&Login { collation: 45, ..Login::new(servers().primary, "app", "app-secret") })
+            .unwrap();
+    let mut direct_other =
+        Raw::login(&Login { collation: 8, ..Login::new(servers().primary, "app", "app-secret") })
+            .unwrap();
+    for statement in [
+        "DO 0",
+        "SET NAMES utf8mb4 COLLATE utf8mb4_unicode_ci",
+        "SET NAMES latin1",
+        "SET collation_connection = latin1_bin",
+        "SET character_set_results = NULL",
+        "SET character_set_connection = utf8mb3",
+        "SET NAMES DEFAULT",
+        "SET CHARACTER SET utf8mb4",
+    ] {
+        one.run(statement);
+        direct_one.run(statement);
+        assert_eq!(one.text(sets), direct_one.text(sets), "{statement}");
+        assert_eq!(other.text(sets), direct_other.text(sets), "{statement} leaked");
+        assert_eq!(one.text(sets), direct_one.text(sets), "{statement} was lost");
+    }
+}
+
+#[test]
+fn the_schema_follows_its_session() {
+    let proxy = crowded();
+    let mut root = servers().root();
+    root.run("CREATE DATABASE IF NOT EXISTS test_second");
+    let mut nowhere = Raw::connect(proxy.port, "app", "app-secret", None).unwrap();
+    let (mut one, mut other) = (proxy.app(), proxy.app());
+    one.run("USE test_second");
+    assert_eq!(one.text("SELECT DATABASE()"), "test_second");
+    assert_eq!(other.text("SELECT DATABASE()"), "shop");
+    assert_eq!(nowhere.text("SELECT DATABASE()"), "NULL");
+    other.command(Command::InitDb, b"test_second").unwrap();
+    assert_eq!(other.text("SELECT DATABASE()"), "test_second");
+    assert_eq!(other.query("USE nowhere").unwrap_err().code(), 1044);
+    assert_eq!(other.text("SELECT DATABASE()"), "test_second");
+    assert_eq!(one.text("SELECT DATABASE()"), "test_second");
+    assert_eq!(nowhere.text("SELECT DATABASE()"), "NULL");
+}
+
+#[test]
+fn diagnostics_are_those_of_the_sessions_own_last_statement() {
+    let proxy = crowded();
+    let (mut one, mut other) = (proxy.app(), proxy.app());
+    one.run("CREATE TABLE diag (id INT AUTO_INCREMENT PRIMARY KEY, a INT) ENGINE=InnoDB");
+    one.run("INSERT INTO diag (a) VALUES (1), (2)");
+    other.run("INSERT INTO diag (a) VALUES (3)");
+    assert_eq!(one.text("SELECT LAST_INSERT_ID()"), "1");
+    assert_eq!(other.text("SELECT LAST_INSERT_ID()"), "3");
+    one.run("INSERT INTO diag (id, a) VALUES (100, 1)");
+    assert_eq!(one.text("SELECT LAST_INSERT_ID()"), "1", "an id given is no insert id");
+    one.run("INSERT INTO diag (a) SELECT LAST_INSERT_ID()");
+    assert_eq!(one.text("SELECT a FROM diag ORDER BY id DESC LIMIT 1"), "1");
+    one.run("UPDATE diag SET a = 9 WHERE id < 3");
+    other.run("DELETE FROM diag WHERE id = 3");
+    assert_eq!(one.text("SELECT ROW_COUNT()"), "2");
+    assert_eq!(one.text("SELECT ROW_COUNT()"), "-1");
+    one.run("SELECT id FROM diag LIMIT 2");
+    other.run("SELECT 1");
+    assert_eq!(one.text("SELECT FOUND_ROWS()"), "2");
+    one.run("SELECT SQL_CALC_FOUND_ROWS id FROM diag LIMIT 1");
+    assert_eq!(one.text("SELECT FOUND_ROWS()"), "4");
+
+    one.run("SELECT 1/0");
+    assert_eq!(other.run("SHOW WARNINGS").summary.rows, 0, "leaked");
+    assert_eq!(one.rows("SHOW WARNINGS")[0][1].as_deref(), Some("1365"));
+    assert_eq!(one.text("SHOW COUNT(*) WARNINGS"), "1");
+    assert_eq!(one.text("SELECT @@warning_count"), "1");
+    other.query("SELECT nonsense FROM diag").unwrap_err();
+    assert_eq!(one.rows("SHOW WARNINGS")[0][1].as_deref(), Some("1365"));
+    assert_eq!(other.rows("SHOW WARNINGS")[0][1].as_deref(), Some("1054"));
+    assert_eq!(other.text("SELECT @@error_count"), "1");
+    one.run("SELECT 1");
+    assert_eq!(one.run("SHOW WARNINGS").summary.rows, 1, "a statement without a table keeps them");
+    one.run("SELECT id FROM diag");
+    assert_eq!(one.run("SHOW WARNINGS").summary.rows, 0);
+}
+
+#[test]
+fn the_connection_id_is_the_clients() {
+    let proxy = crowded();
+    let mut client = proxy.app();
+    let id = client.greeting.thread_id.to_string();
+    assert_eq!(client.text("SELECT CONNECTION_ID()"), id);
+    proxy.app().run("SELECT 1");
+    assert_eq!(client.text("SELECT CONNECTION_ID()"), id);
+}
+
+#[test]
+fn what_can_not_be_carried_pins_and_is_gone_afterwards() {
+    let proxy = Proxy::with(servers(), 3, ONE_LANE);
+    let pinned =
+        |reason: &str| proxy.metric(&format!("fairlane_sessions_pinned{{reason=\"{reason}\"}}"));
+    let mut client = proxy.app();
+    client.run("CREATE TABLE pins (id INT)");
+    client.run("SET @a = 5, @b = 'x'");
+    assert_eq!(pinned("user_variable"), 1.0);
+    client.run("SELECT @c := 3");
+    client.run("CREATE TEMPORARY TABLE pins (note VARCHAR(10))");
+    client.run("INSERT INTO pins VALUES ('temporary')");
+    assert_eq!(pinned("temporary_table"), 1.0);
+    assert_eq!(client.text("SELECT GET_LOCK('it_lock', 1)"), "1");
+    assert_eq!(pinned("user_lock"), 1.0);
+    client.run("PREPARE p FROM 'SELECT ? + 1'");
+    for _ in 0..3 {
+        proxy.app().run("SELECT 1");
+        assert_eq!(
+            client.rows("SELECT @a, @b, @c")[0],
+            [Some("5".into()), Some("x".into()), Some("3".into())]
+        );
+        assert_eq!(client.text("SELECT note FROM pins"), "temporary");
+    }
+    assert_eq!(client.text("EXECUTE p USING @a"), "6");
+    client.hang_up();
+    crate::support::eventually("the pin ends", || pinned("user_variable") == 0.0);
+    // The same connection, for somebody else.
+    for _ in 0..3 {
+        let mut next = proxy.app();
+        assert_eq!(next.text("SELECT IFNULL(@a, 'nothing')"), "nothing");
+        assert_eq!(next.run("SELECT id FROM pins").summary.rows, 0);
+        assert_eq!(next.text("SELECT IS_FREE_LOCK('it_lock')"), "1");
+        next.query("EXECUTE p USING 1").unwrap_err();
+    }
+    let mut locker = proxy.app();
+    locker.run("LOCK TABLES pins WRITE");
+    assert_eq!(pinned("table_lock"), 1.0);
+    locker.run("UNLOCK TABLES");
+    assert_eq!(pinned("table_lock"), 0.0);
+}
+
+#[test]
+fn a_set_for_one_statement_is_over_after_it() {
+    let proxy = crowded();
+    let (mut one, mut other) = (proxy.app(), proxy.app());
+    let before = one.text("SELECT @@max_statement_time");
+    one.run("SET STATEMENT max_statement_time = 5 FOR SELECT 1");
+    assert_eq!(other.text("SELECT @@max_statement_time"), before);
+    assert_eq!(one.text("SELECT @@max_statement_time"), before);
+}
+
+#[test]
+fn clients_without_deprecate_eof_have_the_same_state() {
+    let proxy = crowded();
+    let login = Login {
+        schema: Some("shop"),
+        more: Capabilities::MULTI_STATEMENTS | Capabilities::MULTI_RESULTS,
+        ..Login::new(proxy.port, "app", "app-secret")
+    };
+    let (mut one, mut other) = (Raw::login(&login).unwrap(), proxy.app());
+    one.run("CREATE TABLE old_eof (id INT AUTO_INCREMENT PRIMARY KEY)");
+    one.run("SET sql_select_limit = 3");
+    assert_eq!(one.text("INSERT INTO old_eof VALUES (NULL) RETURNING id"), "1");
+    assert_eq!(other.text("SELECT COUNT(*) FROM old_eof"), "1");
+    assert_eq!(one.text("SELECT @@sql_select_limit"), "3");
+    assert_eq!(one.text("SELECT COUNT(*) FROM old_eof"), "1");
+    assert_eq!(one.text("SELECT LAST_INSERT_ID()"), "1");
+    assert_ne!(other.text("SELECT @@sql_select_limit"), "3");
+}
+
+#[test]
+fn procedures_keep_what_they_change() {
+    let proxy = crowded();
+    let mut client = proxy.app();
+    client.run("CREATE PROCEDURE keeps() BEGIN SET @from_procedure = 42; SELECT 1 AS first; SELECT 2 AS second; END");
+    let answer = client.run("CALL keeps()");
+    assert!(answer.packets().len() > 6, "two results and an OK");
+    client.run("SELECT 1");
+    assert_eq!(client.text("SELECT @from_procedure"), "42");
+    assert!(proxy.sum("fairlane_sessions_pinned{") >= 1.0);
+}

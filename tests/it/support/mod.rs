@@ -1,0 +1,32 @@
+//! Servers shared by all tests, a Fairlane per test, and a raw protocol client.
+
+pub mod proxy;
+pub mod raw;
+pub mod servers;
+
+pub use proxy::Proxy;
+pub use raw::{Answer, Raw};
+pub use servers::{Servers, servers};
+
+use std::time::{Duration, Instant};
+
+/// Waits until `holds`, at most ten seconds.
+pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !holds() {
+        assert!(Instant::now() < deadline, "not within ten seconds: {what}");
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+}
+
+/// A pause, for races that need a moment.
+pub fn pause(millis: u64) {
+    let until = Instant::now() + Duration::from_millis(millis);
+    while let Some(left) = until.checked_duration_since(Instant::now()) {
+        std::thread::park_timeout(left);
+    }
+}
+
+/// Configuration of one lane that has all slots, and of reads on the primary: with a pool of one
+/// slot every session is on the connection of the one before.
+pub const ONE_LANE: &str = "[[lane]]\nname = \"interactive\"\n[routing]\nreplica_reads = false\n";

@@ -1,0 +1,127 @@
+//! A Fairlane as users run it: the binary with a configuration file.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use super::raw::{Failed, Raw};
+use super::{Servers, eventually};
+
+/// A running Fairlane; killed on drop.
+pub struct Proxy {
+    pub port: u16,
+    admin: u16,
+    child: Child,
+    _directory: tempfile::TempDir,
+    log: PathBuf,
+}
+
+/// A port nobody listens on now.
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+impl Proxy {
+    /// Before the given servers, with defaults.
+    pub fn start(servers: &Servers) -> Self {
+        Self::with(servers, 15, "")
+    }
+
+    /// With so many connections per server and more configuration.
+    pub fn with(servers: &Servers, max_connections: usize, more: &str) -> Self {
+        let proxy = Self::start_without_waiting(servers, max_connections, more);
+        eventually("Fairlane is ready", || proxy.get("/readyz").starts_with("HTTP/1.1 200"));
+        eventually("the replica is in rotation", || {
+            proxy.metric("fairlane_backend_in_rotation{backend=\"replica1\"}") == 1.0
+        });
+        proxy
+    }
+
+    pub fn start_without_waiting(servers: &Servers, max_connections: usize, more: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let (port, admin) = (free_port(), free_port());
+        let config = directory.path().join("fairlane.toml");
+        let text = format!(
+            "listen = [\"127.0.0.1:{port}\"]\n\
+             [admin]\nlisten = \"127.0.0.1:{admin}\"\n\
+             [service]\nuser = \"fairlane\"\npassword = \"fairlane-secret\"\n\
+             [primary]\naddress = \"127.0.0.1:{}\"\nmax_connections = {max_connections}\n\
+             [[replica]]\naddress = \"127.0.0.1:{}\"\nmax_connections = {max_connections}\n{more}\n",
+            servers.primary, servers.replica
+        );
+        std::fs::write(&config, text).unwrap();
+        let log = directory.path().join("log");
+        let child = Command::new(env!("CARGO_BIN_EXE_fairlane"))
+            .args(["serve", "--config"])
+            .arg(&config)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(std::fs::File::create(&log).unwrap())
+            .spawn()
+            .unwrap();
+        Self { port, admin, child, _directory: directory, log }
+    }
+
+    /// The application's user.
+    pub fn app(&self) -> Raw {
+        self.try_app().unwrap_or_else(|error| panic!("{error:?}\n{}", self.log()))
+    }
+
+    pub fn try_app(&self) -> Result<Raw, Failed> {
+        Raw::connect(self.port, "app", "app-secret", Some("shop"))
+    }
+
+    /// An HTTP answer of the operators' side.
+    pub fn get(&self, path: &str) -> String {
+        let Ok(mut stream) = TcpStream::connect(("127.0.0.1", self.admin)) else {
+            return String::new();
+        };
+        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        let mut answer = String::new();
+        let _ = stream.write_all(request.as_bytes());
+        let _ = stream.read_to_string(&mut answer);
+        answer
+    }
+
+    /// The value of one metric; NaN when it is not there.
+    pub fn metric(&self, name: &str) -> f64 {
+        let metrics = self.get("/metrics");
+        let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.and_then(|value| value.parse().ok()).unwrap_or(f64::NAN)
+    }
+
+    /// Sum of all metrics whose names begin so.
+    pub fn sum(&self, prefix: &str) -> f64 {
+        let metrics = self.get("/metrics");
+        let lines = metrics.lines().filter(|line| line.starts_with(prefix));
+        lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+    }
+
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Whether it ended, and how.
+    pub fn exit_code(&mut self) -> Option<i32> {
+        self.child.try_wait().unwrap().map(|status| status.code().unwrap_or(-1))
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let log = self.log();
+        if log.contains("panicked") {
+            eprintln!("Fairlane panicked:\n{log}");
+            if !std::thread::panicking() {
+                panic!("Fairlane panicked");
+            }
+        }
+    }
+}

@@ -1,0 +1,310 @@
+//! A blocking client that speaks the protocol packet by packet, so that tests see every byte.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::time::Duration;
+
+use fairlane::protocol::auth::Proof;
+use fairlane::protocol::handshake::{Greeting, HandshakeResponse, parse_auth_switch};
+use fairlane::protocol::packet;
+use fairlane::protocol::response::{Next, Response, Summary};
+use fairlane::protocol::status::{ErrPacket, Status};
+use fairlane::protocol::wire::Cursor;
+use fairlane::protocol::{Capabilities, Command, Shape};
+
+/// Nobody waits longer than this in a test.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// An error packet, or the end of the connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Failed {
+    Server { code: u16, sqlstate: String, message: String },
+    Closed,
+}
+
+impl Failed {
+    pub fn code(&self) -> u16 {
+        match self {
+            Self::Server { code, .. } => *code,
+            Self::Closed => 0,
+        }
+    }
+}
+
+/// A whole answer.
+#[derive(Debug)]
+pub struct Answer {
+    pub bytes: Vec<u8>,
+    pub summary: Summary,
+}
+
+impl Answer {
+    /// Payloads of the answer's packets.
+    pub fn packets(&self) -> Vec<Vec<u8>> {
+        let mut rest = &self.bytes[..];
+        let mut payloads = Vec::new();
+        while let Ok(framed) = packet::frame(rest) {
+            payloads.push(packet::payload(rest, &framed).into_owned());
+            rest = &rest[framed.wire_length..];
+        }
+        assert!(rest.is_empty());
+        payloads
+    }
+
+    /// The error it is.
+    pub fn error(&self) -> Option<Failed> {
+        self.summary.error?;
+        self.packets().last().map(|packet| failed(packet))
+    }
+}
+
+fn failed(payload: &[u8]) -> Failed {
+    let error = ErrPacket::parse(payload).expect("an error packet");
+    Failed::Server {
+        code: error.code,
+        sqlstate: String::from_utf8_lossy(error.sqlstate).into_owned(),
+        message: String::from_utf8_lossy(error.message).into_owned(),
+    }
+}
+
+/// How to log in.
+#[derive(Debug, Clone)]
+pub struct Login<'a> {
+    pub port: u16,
+    pub user: &'a str,
+    pub password: &'a str,
+    pub schema: Option<&'a str>,
+    /// Capabilities besides those without which nothing goes.
+    pub more: Capabilities,
+    pub plugin: &'a str,
+    pub program: &'a str,
+    pub collation: u8,
+}
+
+impl<'a> Login<'a> {
+    pub fn new(port: u16, user: &'a str, password: &'a str) -> Self {
+        Self {
+            port,
+            user,
+            password,
+            schema: None,
+            more: Capabilities::DEPRECATE_EOF
+                | Capabilities::MULTI_STATEMENTS
+                | Capabilities::MULTI_RESULTS
+                | Capabilities::PS_MULTI_RESULTS
+                | Capabilities::LOCAL_FILES,
+            plugin: "mysql_native_password",
+            program: "test",
+            collation: 45,
+        }
+    }
+}
+
+/// A logged-in client.
+#[derive(Debug)]
+pub struct Raw {
+    pub stream: TcpStream,
+    pub greeting: Greeting,
+    pub capabilities: Capabilities,
+}
+
+impl Raw {
+    pub fn connect(
+        port: u16,
+        user: &str,
+        password: &str,
+        schema: Option<&str>,
+    ) -> Result<Self, Failed> {
+        Self::login(&Login { schema, ..Login::new(port, user, password) })
+    }
+
+    pub fn login(login: &Login<'_>) -> Result<Self, Failed> {
+        let stream = TcpStream::connect(("127.0.0.1", login.port)).map_err(|_| Failed::Closed)?;
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        let mut raw = Self {
+            stream,
+            capabilities: Capabilities::empty(),
+            greeting: Greeting {
+                version: String::new(),
+                thread_id: 0,
+                nonce: Vec::new(),
+                capabilities: Capabilities::empty(),
+                collation: 0,
+                status: 0,
+                plugin: String::new(),
+            },
+        };
+        let (_, payload) = raw.packet()?;
+        if payload[0] == 0xff {
+            return Err(failed(&payload));
+        }
+        raw.greeting = Greeting::parse(&payload).expect("a greeting");
+        let own = Capabilities::PROTOCOL_41
+            | Capabilities::SECURE_CONNECTION
+            | Capabilities::PLUGIN_AUTH
+            | Capabilities::PLUGIN_AUTH_LENENC
+            | Capabilities::CONNECT_ATTRS
+            | Capabilities::TRANSACTIONS
+            | Capabilities::LONG_FLAG;
+        let mut capabilities = (own | login.more) & raw.greeting.capabilities;
+        capabilities.set(Capabilities::CONNECT_WITH_DB, login.schema.is_some());
+        raw.capabilities = capabilities;
+        let proof = Proof::of_password(login.password);
+        let reply =
+            |nonce: &[u8]| proof.as_ref().map(|p| p.reply(nonce).to_vec()).unwrap_or_default();
+        let response = HandshakeResponse {
+            capabilities,
+            max_packet: 1 << 24,
+            collation: login.collation,
+            user: login.user.into(),
+            auth: reply(&raw.greeting.nonce),
+            schema: login.schema.map(Into::into),
+            plugin: login.plugin.into(),
+            attributes: vec![("program_name".into(), login.program.into())],
+        };
+        raw.put(1, &response.encode());
+        loop {
+            let (sequence, payload) = raw.packet()?;
+            match payload[0] {
+                0x00 => return Ok(raw),
+                0xfe => {
+                    let (plugin, nonce) = parse_auth_switch(&payload).expect("a switch");
+                    // Servers hide unknown users behind the plugin of another account.
+                    let is_native = plugin == "mysql_native_password";
+                    raw.put(
+                        sequence + 1,
+                        &match is_native {
+                            true => reply(&nonce),
+                            false => vec![0; 64 * usize::from(proof.is_some())],
+                        },
+                    );
+                }
+                _ => return Err(failed(&payload)),
+            }
+        }
+    }
+
+    /// Writes a payload.
+    pub fn put(&mut self, sequence: u8, payload: &[u8]) {
+        let mut out = Vec::new();
+        packet::put(&mut out, sequence, payload);
+        let _ = self.stream.write_all(&out);
+    }
+
+    /// Reads one packet: sequence id and payload.
+    pub fn packet(&mut self) -> Result<(u8, Vec<u8>), Failed> {
+        let mut header = [0; 4];
+        self.stream.read_exact(&mut header).map_err(|_| Failed::Closed)?;
+        let header = packet::Header::parse(&header).unwrap();
+        let mut payload = vec![0; header.length];
+        self.stream.read_exact(&mut payload).map_err(|_| Failed::Closed)?;
+        Ok((header.sequence, payload))
+    }
+
+    pub fn send(&mut self, command: Command, body: &[u8]) {
+        let payload = [&[command as u8], body].concat();
+        self.put(0, &payload);
+    }
+
+    /// Reads a whole answer.
+    pub fn answer(&mut self, shape: Shape) -> Result<Answer, Failed> {
+        self.answer_with_file(shape, None)
+    }
+
+    pub fn answer_with_file(
+        &mut self,
+        shape: Shape,
+        file: Option<&[u8]>,
+    ) -> Result<Answer, Failed> {
+        let deprecates_eof = self.capabilities.contains(Capabilities::DEPRECATE_EOF);
+        let mut response = Response::new(shape, deprecates_eof);
+        let mut held = Vec::new();
+        let mut bytes = Vec::new();
+        let mut chunk = vec![0; 64 * 1024];
+        while !response.is_done() {
+            let read = self.stream.read(&mut chunk).map_err(|_| Failed::Closed)?;
+            if read == 0 {
+                return Err(Failed::Closed);
+            }
+            held.extend_from_slice(&chunk[..read]);
+            let advance = response.advance(&mut held).expect("a legal answer");
+            bytes.extend(held.drain(..advance.ready));
+            if advance.next == Next::Infile {
+                let mut sequence = 2;
+                if let Some(file) = file.filter(|file| !file.is_empty()) {
+                    for piece in file.chunks(100_000) {
+                        self.put(sequence, piece);
+                        sequence = sequence.wrapping_add(1);
+                    }
+                }
+                self.put(sequence, b"");
+                response.infile_sent();
+            }
+        }
+        assert!(held.is_empty(), "bytes after the answer");
+        Ok(Answer { bytes, summary: response.into_summary() })
+    }
+
+    pub fn command(&mut self, command: Command, body: &[u8]) -> Result<Answer, Failed> {
+        self.send(command, body);
+        self.answer(command.shape())
+    }
+
+    /// Runs a statement; an error packet is an `Err`.
+    pub fn query(&mut self, sql: &str) -> Result<Answer, Failed> {
+        let answer = self.command(Command::Query, sql.as_bytes())?;
+        match answer.error() {
+            Some(error) => Err(error),
+            None => Ok(answer),
+        }
+    }
+
+    /// Runs a statement that must succeed.
+    pub fn run(&mut self, sql: &str) -> Answer {
+        self.query(sql).unwrap_or_else(|error| panic!("{sql}: {error:?}"))
+    }
+
+    /// Rows of the first result set as texts; NULL is `None`.
+    pub fn rows(&mut self, sql: &str) -> Vec<Vec<Option<String>>> {
+        let answer = self.run(sql);
+        let deprecates_eof = self.capabilities.contains(Capabilities::DEPRECATE_EOF);
+        let packets = answer.packets();
+        let columns = usize::from(packets[0][0]);
+        let first = 1 + columns + usize::from(!deprecates_eof);
+        let is_end = |packet: &&Vec<u8>| packet[0] == 0xfe && packet.len() < 0xff_ffff;
+        packets[first..]
+            .iter()
+            .take_while(|packet| !is_end(packet))
+            .map(|row| texts(row, columns))
+            .collect()
+    }
+
+    /// The only value of a statement.
+    pub fn text(&mut self, sql: &str) -> String {
+        let rows = self.rows(sql);
+        rows[0][0].clone().unwrap_or_else(|| "NULL".into())
+    }
+
+    pub fn status(&mut self) -> Status {
+        self.run("DO 0").summary.status
+    }
+
+    pub fn hang_up(self) {
+        let _ = self.stream.shutdown(Shutdown::Both);
+    }
+}
+
+fn texts(row: &[u8], columns: usize) -> Vec<Option<String>> {
+    let mut cursor = Cursor::new(row);
+    (0..columns)
+        .map(|_| {
+            if cursor.remaining().first() == Some(&0xfb) {
+                cursor.take(1, "NULL").unwrap();
+                return None;
+            }
+            let bytes = cursor.lenenc_bytes("value").unwrap();
+            Some(String::from_utf8_lossy(bytes).into_owned())
+        })
+        .collect()
+}

@@ -1,0 +1,109 @@
+//! A primary and a replica, started once for all tests and kept by a thread of their own.
+
+use std::path::PathBuf;
+use std::sync::OnceLock;
+
+use fairlane::sandbox::{Options, Sandbox};
+
+use super::raw::Raw;
+
+/// Where the servers are.
+#[derive(Debug, Clone)]
+pub struct Servers {
+    pub primary: u16,
+    pub replica: u16,
+    pub replica_log: PathBuf,
+}
+
+/// The shared servers.
+pub fn servers() -> &'static Servers {
+    static SERVERS: OnceLock<Servers> = OnceLock::new();
+    SERVERS.get_or_init(|| {
+        let options = Options {
+            replica_general_log: true,
+            max_connections: 400,
+            extra: vec!["local_infile=ON".into(), "max_allowed_packet=64M".into()],
+            ..Options::default()
+        };
+        let (servers, _) = keep(options);
+        servers
+    })
+}
+
+/// Starts servers and keeps them until the process ends; orders can be sent to them.
+pub fn keep(options: Options) -> (Servers, tokio::sync::mpsc::Sender<Order>) {
+    let (tell, told) = std::sync::mpsc::channel();
+    let (orders, mut inbox) = tokio::sync::mpsc::channel::<Order>(16);
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async move {
+            let sandbox = Sandbox::start(options).await.unwrap_or_else(|error| panic!("{error}"));
+            let servers = Servers {
+                primary: sandbox.primary.port,
+                replica: sandbox.replicas[0].port,
+                replica_log: sandbox.replicas[0].general_log_path(),
+            };
+            tell.send(servers).unwrap();
+            while let Some((order, done)) = inbox.recv().await {
+                let server = match order {
+                    What::KillPrimary | What::StartPrimary => &sandbox.primary,
+                    _ => &sandbox.replicas[0],
+                };
+                match order {
+                    What::KillPrimary | What::KillReplica => server.kill().await.unwrap(),
+                    What::StartPrimary | What::StartReplica => server.start().await.unwrap(),
+                    What::PauseReplica => server.pause().unwrap(),
+                    What::ResumeReplica => server.resume().unwrap(),
+                }
+                let _ = done.send(());
+            }
+            std::future::pending::<()>().await;
+        });
+    });
+    (told.recv().expect("the servers start"), orders)
+}
+
+/// What to do with a server, and whom to tell when it is done.
+pub type Order = (What, std::sync::mpsc::Sender<()>);
+
+#[derive(Debug, Clone, Copy)]
+pub enum What {
+    KillPrimary,
+    StartPrimary,
+    KillReplica,
+    StartReplica,
+    PauseReplica,
+    ResumeReplica,
+}
+
+/// Gives an order and waits until it is carried out.
+pub fn order(orders: &tokio::sync::mpsc::Sender<Order>, what: What) {
+    let (tell, told) = std::sync::mpsc::channel();
+    orders.blocking_send((what, tell)).unwrap();
+    told.recv().unwrap();
+}
+
+impl Servers {
+    /// root on the primary, past Fairlane.
+    pub fn root(&self) -> Raw {
+        Raw::connect(self.primary, "root", "root-secret", None).expect("root logs in")
+    }
+
+    /// root on the replica, past Fairlane.
+    pub fn replica_root(&self) -> Raw {
+        Raw::connect(self.replica, "root", "root-secret", None).expect("root logs in")
+    }
+
+    /// Waits until the replica has all that the primary has.
+    pub fn wait_replicated(&self) {
+        let position = self.root().text("SELECT @@global.gtid_binlog_pos");
+        let waited =
+            self.replica_root().text(&format!("SELECT MASTER_GTID_WAIT('{position}', 20)"));
+        assert_eq!(waited, "0");
+    }
+
+    /// What the replica was asked since the servers started.
+    pub fn replica_saw(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(&self.replica_log).unwrap()).into_owned()
+    }
+}

@@ -1,0 +1,116 @@
+//! A transaction is on one connection, wherever its statements would go alone.
+
+use fairlane::protocol::status::Status;
+
+use crate::support::{ONE_LANE, Proxy, servers};
+
+#[test]
+fn a_transaction_stays_on_one_primary_connection() {
+    let (_, proxy) = (servers(), Proxy::start(servers()));
+    let (mut one, mut other) = (proxy.app(), proxy.app());
+    one.run("CREATE TABLE trx_a (id INT PRIMARY KEY, value INT) ENGINE=InnoDB");
+    one.run("START TRANSACTION");
+    one.run("INSERT INTO trx_a VALUES (1, 1)");
+    assert_eq!(one.text("SELECT value FROM trx_a"), "1");
+    assert!(one.status().contains(Status::IN_TRANS));
+    assert_eq!(other.run("SELECT value FROM trx_a").summary.rows, 0);
+    one.run("SAVEPOINT a");
+    one.run("UPDATE trx_a SET value = 2");
+    one.run("ROLLBACK TO a");
+    one.run("COMMIT");
+    assert!(!one.status().contains(Status::IN_TRANS));
+    assert_eq!(one.text("SELECT value FROM trx_a"), "1");
+    one.run("BEGIN");
+    one.run("DELETE FROM trx_a");
+    one.run("ROLLBACK AND CHAIN");
+    assert!(one.status().contains(Status::IN_TRANS));
+    one.run("ROLLBACK");
+    assert_eq!(one.text("SELECT COUNT(*) FROM trx_a"), "1");
+}
+
+#[test]
+fn autocommit_off_is_one_transaction_after_another() {
+    let (_, proxy) = (servers(), Proxy::start(servers()));
+    let (mut one, mut other) = (proxy.app(), proxy.app());
+    one.run("CREATE TABLE trx_b (id INT) ENGINE=InnoDB");
+    one.run("SET autocommit = 0");
+    assert!(!one.run("DO 1").summary.status.contains(Status::AUTOCOMMIT));
+    one.run("INSERT INTO trx_b VALUES (1)");
+    assert_eq!(other.text("SELECT COUNT(*) FROM trx_b"), "0");
+    one.run("COMMIT");
+    assert_eq!(one.text("SELECT COUNT(*) FROM trx_b"), "1");
+    one.run("INSERT INTO trx_b VALUES (2)");
+    one.run("ROLLBACK");
+    assert_eq!(one.text("SELECT COUNT(*) FROM trx_b"), "1");
+    one.run("SET autocommit = 1");
+    one.run("INSERT INTO trx_b VALUES (3)");
+    assert_eq!(one.text("SELECT COUNT(*) FROM trx_b"), "2");
+    assert!(one.status().contains(Status::AUTOCOMMIT));
+}
+
+#[test]
+fn a_read_only_transaction_may_be_on_the_replica_until_it_needs_the_primary() {
+    let (servers, proxy) = (servers(), Proxy::start(servers()));
+    let mut client = proxy.app();
+    client.run("CREATE TABLE trx_c (id INT) ENGINE=InnoDB");
+    servers.wait_replicated();
+    let mut client = proxy.app();
+    client.run("START TRANSACTION READ ONLY");
+    assert_eq!(client.text("SELECT COUNT(*) FROM trx_c"), "0");
+    let metric =
+        "fairlane_statements_routed_total{reason=\"transaction_control\",target=\"replica\"}";
+    assert_eq!(proxy.sum(metric), 1.0);
+    // The server's own words, not those of a read-only server.
+    assert_eq!(client.query("INSERT INTO trx_c VALUES (1)").unwrap_err().code(), 1792);
+    assert!(client.status().contains(Status::IN_TRANS));
+    client.run("COMMIT");
+    client.run("START TRANSACTION READ ONLY");
+    client.run("SET @a = 5");
+    client.run("COMMIT");
+    assert_eq!(client.text("SELECT @a"), "5");
+    client.run("INSERT INTO trx_c VALUES (2)");
+    assert_eq!(client.text("SELECT COUNT(*) FROM trx_c"), "1");
+}
+
+#[test]
+fn what_a_session_leaves_open_is_rolled_back_before_anybody_gets_the_connection() {
+    let (_, proxy) = (servers(), Proxy::with(servers(), 2, ONE_LANE));
+    let mut first = proxy.app();
+    first.run("CREATE TABLE trx_d (id INT) ENGINE=InnoDB");
+    first.run("BEGIN");
+    first.run("INSERT INTO trx_d VALUES (1)");
+    first.hang_up();
+    let mut second = proxy.app();
+    second.run("INSERT INTO trx_d VALUES (2)");
+    assert_eq!(second.text("SELECT GROUP_CONCAT(id) FROM trx_d"), "2");
+}
+
+#[test]
+fn set_transaction_is_for_the_next_transaction_only() {
+    let (_, proxy) = (servers(), Proxy::start(servers()));
+    let mut client = proxy.app();
+    client.run("CREATE TABLE trx_e (id INT) ENGINE=InnoDB");
+    client.run("SET TRANSACTION READ ONLY");
+    client.run("START TRANSACTION");
+    assert_eq!(client.query("INSERT INTO trx_e VALUES (1)").unwrap_err().code(), 1792);
+    client.run("COMMIT");
+    client.run("INSERT INTO trx_e VALUES (1)");
+    client.run("SET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE");
+    assert_eq!(client.text("SELECT @@tx_isolation"), "SERIALIZABLE");
+    let mut other = proxy.app();
+    assert_eq!(other.text("SELECT @@tx_isolation"), "REPEATABLE-READ");
+}
+
+#[test]
+fn xa_branches_keep_their_connection() {
+    let (_, proxy) = (servers(), Proxy::start(servers()));
+    let mut client = proxy.app();
+    client.run("CREATE TABLE trx_f (id INT) ENGINE=InnoDB");
+    client.run("XA START 'x1'");
+    client.run("INSERT INTO trx_f VALUES (1)");
+    client.run("XA END 'x1'");
+    client.run("XA PREPARE 'x1'");
+    client.run("XA COMMIT 'x1'");
+    assert_eq!(client.text("SELECT COUNT(*) FROM trx_f"), "1");
+    crate::support::eventually("the pin ends", || proxy.sum("fairlane_sessions_pinned{") == 0.0);
+}

@@ -1,0 +1,121 @@
+//! The sandbox itself: replication, read-only replicas, and servers that come and go.
+
+use std::time::Duration;
+
+use fairlane::sandbox::{
+    APP_PASSWORD, APP_SCHEMA, APP_USER, Options, SERVICE_PASSWORD, SERVICE_USER, Sandbox, Server,
+};
+use mysql_async::prelude::Queryable as _;
+
+async fn value<T: mysql_async::prelude::FromValue + Send>(server: &Server, sql: &str) -> T {
+    let mut app = server.connect(APP_USER, APP_PASSWORD, APP_SCHEMA).await.unwrap();
+    app.query_first(sql).await.unwrap().unwrap()
+}
+
+#[tokio::test]
+async fn a_write_on_the_primary_is_read_on_a_replica_that_refuses_writes() {
+    let options = Options { replica_general_log: true, ..Options::default() };
+    let sandbox = Sandbox::start(options).await.unwrap();
+    let [replica] = sandbox.replicas.as_slice() else { panic!("one replica") };
+
+    let mut app = sandbox.primary.connect(APP_USER, APP_PASSWORD, APP_SCHEMA).await.unwrap();
+    app.query_drop("CREATE TABLE item (id INT PRIMARY KEY, name TEXT)").await.unwrap();
+    app.query_drop("INSERT INTO item VALUES (1, 'pear')").await.unwrap();
+    sandbox.wait_replicated().await.unwrap();
+    assert_eq!(value::<String>(replica, "SELECT name FROM item WHERE id = 1").await, "pear");
+
+    let mut app = replica.connect(APP_USER, APP_PASSWORD, APP_SCHEMA).await.unwrap();
+    let refused = app.query_drop("INSERT INTO item VALUES (2, 'plum')").await.unwrap_err();
+    assert!(refused.to_string().contains("1290"), "{refused}");
+
+    let log = std::fs::read_to_string(replica.general_log_path()).unwrap();
+    assert!(log.contains("SELECT name FROM item WHERE id = 1"), "{log}");
+    sandbox.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_replica_that_was_killed_catches_up_after_its_start() {
+    let sandbox = Sandbox::start(Options::default()).await.unwrap();
+    let replica = &sandbox.replicas[0];
+    let (port, pid) = (replica.port, replica.pid().unwrap());
+
+    replica.kill().await.unwrap();
+    assert!(!replica.is_running());
+    assert!(replica.connect(APP_USER, APP_PASSWORD, APP_SCHEMA).await.is_err());
+    value::<u8>(&sandbox.primary, "CREATE TABLE later SELECT 7 AS n; SELECT 1").await;
+
+    replica.start().await.unwrap();
+    assert_eq!(replica.port, port);
+    assert_ne!(replica.pid(), Some(pid));
+    sandbox.wait_replicated().await.unwrap();
+    assert_eq!(value::<u8>(replica, "SELECT n FROM later").await, 7);
+
+    replica.pause().unwrap();
+    let paused = replica.connect(APP_USER, APP_PASSWORD, APP_SCHEMA);
+    assert!(tokio::time::timeout(Duration::from_millis(200), paused).await.is_err());
+    replica.resume().unwrap();
+    assert_eq!(value::<u8>(replica, "SELECT n FROM later").await, 7);
+}
+
+#[tokio::test]
+async fn the_service_account_may_do_what_fairlane_needs_and_not_write() {
+    let sandbox = Sandbox::start(Options::default()).await.unwrap();
+    let mut app = sandbox.primary.connect(APP_USER, APP_PASSWORD, APP_SCHEMA).await.unwrap();
+    let id: u64 = app.query_first("SELECT CONNECTION_ID()").await.unwrap().unwrap();
+
+    for server in [&sandbox.primary, &sandbox.replicas[0]] {
+        let mut service = server.connect(SERVICE_USER, SERVICE_PASSWORD, "").await.unwrap();
+        for allowed in [
+            "SELECT Host, User, Priv FROM mysql.global_priv",
+            "SELECT Host, User, plugin, authentication_string FROM mysql.user",
+            "SHOW MASTER STATUS",
+            "SHOW REPLICA STATUS",
+            "SELECT * FROM information_schema.innodb_trx",
+            "SELECT * FROM information_schema.innodb_lock_waits",
+            "SELECT @@gtid_slave_pos, @@gtid_binlog_pos, @@read_only",
+            "SELECT MASTER_GTID_WAIT('', 1)",
+        ] {
+            service.query_drop(allowed).await.unwrap_or_else(|error| panic!("{allowed}: {error}"));
+        }
+        let refused = service.query_drop("CREATE TABLE shop.no (id INT)").await.unwrap_err();
+        assert!(refused.to_string().contains("1142"), "{refused}");
+    }
+
+    let mut service = sandbox.primary.connect(SERVICE_USER, SERVICE_PASSWORD, "").await.unwrap();
+    service.query_drop(format!("KILL {id}")).await.unwrap();
+    assert!(app.query_drop("SELECT 1").await.is_err());
+}
+
+#[tokio::test]
+async fn a_named_directory_can_be_started_again_with_another_replica() {
+    let parent = tempfile::tempdir().unwrap();
+    let directory = Some(parent.path().join("kept"));
+    let options = Options { directory, ..Options::default() };
+
+    let sandbox = Sandbox::start(options.clone()).await.unwrap();
+    value::<u8>(&sandbox.primary, "CREATE TABLE kept SELECT 3 AS n; SELECT 1").await;
+    sandbox.stop().await.unwrap();
+
+    let sandbox = Sandbox::start(Options { replicas: 2, ..options }).await.unwrap();
+    for server in [&sandbox.primary, &sandbox.replicas[0], &sandbox.replicas[1]] {
+        assert_eq!(value::<u8>(server, "SELECT n FROM kept").await, 3, "{server}");
+    }
+}
+
+#[tokio::test]
+async fn a_dropped_sandbox_leaves_no_process_and_no_directory() {
+    let sandbox = Sandbox::start(Options { replicas: 0, ..Options::default() }).await.unwrap();
+    let directory = sandbox.directory().to_owned();
+    let process = format!("/proc/{}", sandbox.primary.pid().unwrap());
+    assert!(directory.is_dir() && std::path::Path::new(&process).exists());
+    drop(sandbox);
+    assert!(!directory.exists() && !std::path::Path::new(&process).exists());
+}
+
+#[tokio::test]
+async fn a_server_that_cannot_start_says_why() {
+    let extra = vec!["no-such-option=1".to_owned()];
+    let options = Options { extra, replicas: 0, ..Options::default() };
+    let error = Sandbox::start(options).await.unwrap_err().to_string();
+    assert!(error.contains("primary") && error.contains("no-such-option"), "{error}");
+}

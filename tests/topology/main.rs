@@ -1,0 +1,355 @@
+//! `topology` against real MariaDB servers.
+
+mod limits;
+mod matching;
+mod servers;
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use fairlane::config::Settings;
+use fairlane::config::settings::{Backend, Consistency, Lane, Log, Pool, Routing, Service, Share};
+use fairlane::route::freshness::Position;
+use fairlane::route::view::{BackendId, Rotation};
+use fairlane::topology::{Observer, Plugin, Topology};
+use mysql_async::prelude::Queryable as _;
+use parking_lot::Mutex;
+use secrecy::SecretString;
+use servers::{Pair, Server};
+use sha1::{Digest as _, Sha1};
+use tokio::time::{Instant, sleep};
+
+const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+const REPLICA: BackendId = 1;
+pub(crate) const INTERVAL: Duration = Duration::from_millis(100);
+const RECOVERY_PROBES: u32 = 3;
+const MAX_LAG: Duration = Duration::from_secs(3);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
+
+pub(crate) fn settings(ports: &[u16]) -> Settings {
+    let backend = |(index, port): (usize, &u16)| Backend {
+        name: format!("backend{index}"),
+        host: "127.0.0.1".to_owned(),
+        port: *port,
+        max_connections: 10,
+    };
+    let lane = Lane {
+        name: "all".to_owned(),
+        reserved: Share::Slots(0),
+        max: Share::Percent(100),
+        queue: 10,
+        queue_timeout: Duration::from_secs(1),
+    };
+    Settings {
+        listen: Vec::new(),
+        max_clients: 10,
+        login_timeout: Duration::from_secs(5),
+        admin: None,
+        service: Service {
+            user: "fairlane".to_owned(),
+            password: SecretString::from("fairlane-secret"),
+        },
+        backends: ports.iter().enumerate().map(backend).collect(),
+        pool: Pool {
+            connect_timeout: Duration::from_secs(5),
+            idle_timeout: Duration::from_secs(60),
+            max_age: Duration::from_secs(600),
+            open_rate: 100,
+        },
+        lanes: vec![lane],
+        rules: Vec::new(),
+        default_lane: 0,
+        users: Vec::new(),
+        routing: Routing {
+            replica_reads: true,
+            consistency: Consistency::Session,
+            max_lag: MAX_LAG,
+            freshness_wait: Duration::ZERO,
+            probe_interval: INTERVAL,
+            recovery_probes: RECOVERY_PROBES,
+            accounts_refresh: Duration::from_secs(3600),
+        },
+        log: Log { filter: "info".to_owned(), json: false },
+    }
+}
+
+/// Keeps the order of a replica's rotations.
+#[derive(Default)]
+pub(crate) struct Seen(Mutex<Vec<Rotation>>);
+
+impl Seen {
+    fn since_last_asked(&self) -> Vec<Rotation> {
+        let mut seen = std::mem::take(&mut *self.0.lock());
+        seen.dedup();
+        seen
+    }
+}
+
+impl Observer for Seen {
+    fn backend_up(&self, _: BackendId, _: bool) {}
+
+    fn replica(&self, _: BackendId, rotation: Rotation, _: Option<Duration>, _: &Position) {
+        self.0.lock().push(rotation);
+    }
+}
+
+pub(crate) fn start(servers: &[&Server]) -> (Arc<Topology>, Arc<Seen>) {
+    let ports: Vec<_> = servers.iter().map(|server| server.port).collect();
+    let seen = Arc::new(Seen::default());
+    let observer: Arc<Seen> = Arc::clone(&seen);
+    (Topology::start(Arc::new(settings(&ports)), observer), seen)
+}
+
+pub(crate) async fn until(what: &str, mut is_true: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_true() {
+        assert!(Instant::now() < deadline, "waited too long for: {what}");
+        sleep(Duration::from_millis(5)).await;
+    }
+}
+
+fn rotation(topology: &Topology) -> Rotation {
+    topology.view().replicas[0].rotation
+}
+
+async fn until_rotation(topology: &Topology, wanted: Rotation) {
+    until(&format!("{wanted:?}"), || rotation(topology) == wanted).await;
+}
+
+fn native_hash(password: &str) -> [u8; 20] {
+    Sha1::digest(Sha1::digest(password)).into()
+}
+
+/// Connections over TCP as the service account, now.
+async fn service_connections(server: &Server) -> u64 {
+    server
+        .first("SELECT COUNT(*) FROM information_schema.processlist WHERE USER = 'fairlane'")
+        .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn facts_and_accounts_are_the_primarys() {
+    let options = ["--sql-mode=ANSI_QUOTES", "--wait-timeout=77", "--max-allowed-packet=2M"];
+    let (mut primary, _directory) = Pair::primary_only(&options).await;
+    primary.run(&["CREATE USER app@'%' IDENTIFIED BY 'app-secret'"]).await;
+    let (topology, _) = start(&[&primary]);
+
+    let facts = topology.wait_for_facts(PATIENCE).await.expect("facts");
+    let version: String = primary.first("SELECT VERSION()").await;
+    assert_eq!(facts.version, format!("5.5.5-{version}"));
+    assert!(facts.is_mariadb);
+    assert_eq!(facts.sql_mode, "ANSI_QUOTES");
+    assert_eq!(facts.wait_timeout, Duration::from_secs(77));
+    assert_eq!(facts.max_allowed_packet, 2 << 20);
+    assert_eq!(facts.lower_case_table_names, 0);
+    assert_eq!(facts.auth_plugin, "mysql_native_password");
+    assert_eq!(facts.status & 2, 2, "autocommit");
+    assert_eq!(facts.capabilities & 1, 0, "MariaDB clears CLIENT_MYSQL");
+    assert_ne!(facts.capabilities >> 32, 0, "extended capabilities");
+    assert_eq!(facts.seen_as, "localhost");
+    assert_eq!(facts.variable("tx_isolation"), Some("REPEATABLE-READ"));
+    let collation: u64 = primary
+        .first(
+            "SELECT ID FROM information_schema.collations \
+             WHERE COLLATION_NAME = @@global.collation_server",
+        )
+        .await;
+    assert_eq!(u64::from(facts.collation), collation);
+
+    let accounts = topology.accounts();
+    let account = accounts.find("app", LOCAL).expect("an account");
+    let Plugin::NativePassword { hash: Some(hash) } = &account.plugin else {
+        panic!("{account:?}");
+    };
+    assert_eq!(*hash.as_bytes(), native_hash("app-secret"));
+    assert!(accounts.find("late", LOCAL).is_none());
+
+    primary
+        .run(&[
+            "CREATE USER late@'%' IDENTIFIED BY 'late-secret' ACCOUNT LOCK",
+            "CREATE USER two_ways@'%' IDENTIFIED VIA unix_socket OR mysql_native_password \
+             USING PASSWORD('both-secret') REQUIRE SSL",
+            "CREATE ROLE late_role",
+            "SET GLOBAL sql_mode = ''",
+        ])
+        .await;
+    topology.refresh_accounts().await;
+    let accounts = topology.accounts();
+    assert!(accounts.find("late", LOCAL).expect("an account").is_locked);
+    assert!(accounts.find("late_role", LOCAL).is_none());
+    let both = accounts.find("two_ways", LOCAL).expect("an account");
+    assert!(both.requires_tls && !both.is_locked);
+    assert_eq!(both.alternatives, [Plugin::Other("unix_socket".to_owned())]);
+    let Plugin::NativePassword { hash: Some(hash) } = &both.plugin else { panic!("{both:?}") };
+    assert_eq!(*hash.as_bytes(), native_hash("both-secret"));
+    until("the new sql_mode", || topology.facts().is_some_and(|facts| facts.sql_mode.is_empty()))
+        .await;
+
+    // A server that comes back different is asked for its greeting again.
+    primary.crash().await;
+    until("down", || !topology.view().primary_up).await;
+    assert!(topology.facts().is_some(), "kept while it is down");
+    // Runs are told apart by the second they began in.
+    sleep(Duration::from_secs(1)).await;
+    primary.restart_with("--character-set-server=utf8mb4").await;
+    until("the new collation", || topology.facts().is_some_and(|facts| facts.collation == 45))
+        .await;
+    assert!(topology.view().primary_up);
+
+    topology.close().await;
+    assert_eq!(service_connections(&primary).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_of_refreshes_shares_reloads() {
+    let (primary, _directory) = Pair::primary_only(&[]).await;
+    let (topology, _) = start(&[&primary]);
+    topology.wait_for_facts(PATIENCE).await.expect("facts");
+    let began = Instant::now();
+    for _ in 0..3 {
+        let callers: Vec<_> = (0..50)
+            .map(|_| {
+                let topology = Arc::clone(&topology);
+                tokio::spawn(async move { topology.refresh_accounts().await })
+            })
+            .collect();
+        for caller in callers {
+            caller.await.expect("refreshed");
+        }
+    }
+    assert!(began.elapsed() >= Duration::from_millis(600), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    primary.run(&["REVOKE SELECT ON mysql.* FROM fairlane@localhost"]).await;
+    let before = topology.accounts().len();
+    topology.refresh_accounts().await;
+    assert_eq!(topology.accounts().len(), before, "a failing reload keeps the old ones");
+    assert!(topology.view().primary_up);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kills_end_statements_and_connections() {
+    let (primary, _directory) = Pair::primary_only(&[]).await;
+    let (topology, _) = start(&[&primary]);
+    topology.wait_for_facts(PATIENCE).await.expect("facts");
+
+    let mut victim = primary.root().await;
+    let id = u64::from(victim.id());
+    let asleep = tokio::spawn(async move {
+        let slept: Option<u8> = victim.query_first("SELECT SLEEP(30)").await.unwrap_or(Some(2));
+        (victim, slept)
+    });
+    sleep(Duration::from_millis(200)).await;
+    assert!(topology.kill(0, id, true).await);
+    let (mut victim, slept) = asleep.await.expect("woken");
+    assert_ne!(slept, Some(0), "interrupted");
+    victim.ping().await.expect("the connection lives on after KILL QUERY");
+
+    assert!(topology.kill(0, id, false).await);
+    sleep(Duration::from_millis(100)).await;
+    victim.ping().await.expect_err("the connection is dead after KILL");
+    assert!(topology.kill(0, id, false).await, "one that is gone is as good as killed");
+    assert!(!topology.kill(7, id, false).await, "no such backend");
+    topology.close().await;
+    assert!(!topology.kill(0, id, false).await, "no control connection any more");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_leaves_rotation_and_comes_back() {
+    let mut pair = Pair::start(&[]).await;
+    let (topology, seen) = start(&[&pair.primary, &pair.replica]);
+    until_rotation(&topology, Rotation::In).await;
+    assert!(topology.view().replicas[0].lag.is_some());
+
+    pair.replica.run(&["STOP SLAVE"]).await;
+    until_rotation(&topology, Rotation::Broken).await;
+    seen.since_last_asked();
+    pair.replica.run(&["START SLAVE"]).await;
+    until_rotation(&topology, Rotation::In).await;
+    let back = seen.since_last_asked();
+    assert!(back.ends_with(&[Rotation::Recovering, Rotation::In]), "{back:?}");
+
+    pair.replica.run(&["STOP SLAVE SQL_THREAD"]).await;
+    until_rotation(&topology, Rotation::Broken).await;
+    pair.replica.run(&["START SLAVE", "SET GLOBAL read_only = 0"]).await;
+    until_rotation(&topology, Rotation::NotAReplica).await;
+    pair.replica.run(&["SET GLOBAL read_only = 1"]).await;
+    until_rotation(&topology, Rotation::In).await;
+
+    pair.replica.crash().await;
+    until_rotation(&topology, Rotation::Down).await;
+    assert!(topology.view().replicas[0].applied.is_empty());
+    seen.since_last_asked();
+    pair.replica.restart().await;
+    until_rotation(&topology, Rotation::In).await;
+    let back = seen.since_last_asked();
+    assert!(back.contains(&Rotation::Recovering), "{back:?}");
+    assert_eq!(service_connections(&pair.replica).await, 1);
+
+    pair.replica.run(&["STOP SLAVE", "RESET SLAVE ALL"]).await;
+    until_rotation(&topology, Rotation::NotAReplica).await;
+    topology.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_without_its_primary_stays_until_it_may_lag_too_much() {
+    let mut pair = Pair::start(&[]).await;
+    let (topology, seen) = start(&[&pair.primary, &pair.replica]);
+    until_rotation(&topology, Rotation::In).await;
+    until("up", || topology.view().primary_up).await;
+    seen.since_last_asked();
+    pair.primary.crash().await;
+    let crashed = Instant::now();
+    until("down", || !topology.view().primary_up).await;
+    until_rotation(&topology, Rotation::Broken).await;
+    assert!(crashed.elapsed() > MAX_LAG - Duration::from_secs(1), "{:?}", crashed.elapsed());
+    assert_eq!(seen.since_last_asked(), [Rotation::In, Rotation::Broken]);
+    pair.primary.restart().await;
+    until_rotation(&topology, Rotation::In).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_delayed_replica_is_lagging() {
+    let pair = Pair::start(&[]).await;
+    let (topology, _) = start(&[&pair.primary, &pair.replica]);
+    until_rotation(&topology, Rotation::In).await;
+    let mut blocker = pair.replica.root().await;
+    blocker.query_drop("FLUSH TABLES WITH READ LOCK").await.expect("locked");
+    pair.primary.run(&["INSERT INTO shop.items VALUES (1)"]).await;
+    until_rotation(&topology, Rotation::Lagging).await;
+    assert!(topology.view().replicas[0].lag.is_some_and(|lag| lag > MAX_LAG));
+    blocker.query_drop("UNLOCK TABLES").await.expect("unlocked");
+    until_rotation(&topology, Rotation::In).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_covered_position_is_visible() {
+    let parallel = ["--slave-parallel-threads=4", "--slave-parallel-mode=optimistic"];
+    let pair = Pair::start(&parallel).await;
+    let (topology, _) = start(&[&pair.primary, &pair.replica]);
+    until_rotation(&topology, Rotation::In).await;
+    let (mut writer, mut reader) = (pair.primary.root().await, pair.replica.root().await);
+    let mut longest = Duration::ZERO;
+    for id in 1..=300_u32 {
+        writer.query_drop(format!("INSERT INTO shop.items VALUES ({id})")).await.expect("written");
+        let token: Option<String> =
+            writer.query_first("SELECT @@last_gtid").await.expect("a query");
+        let token = Position::parse(&token.expect("a GTID")).expect("a GTID");
+        let began = Instant::now();
+        assert!(topology.wait_applied(REPLICA, &token, Duration::from_secs(2)).await, "{id}");
+        longest = longest.max(began.elapsed());
+        let found: Option<u32> = reader
+            .query_first(format!("SELECT id FROM shop.items WHERE id = {id}"))
+            .await
+            .expect("a query");
+        assert_eq!(found, Some(id), "the watermark covered it");
+        assert!(topology.view().replicas[0].applied.covers(&token));
+    }
+    println!("longest wait for a watermark: {longest:?}");
+
+    let future = Position::parse("0-1-999999").expect("a position");
+    let began = Instant::now();
+    assert!(!topology.wait_applied(REPLICA, &future, Duration::from_millis(1200)).await);
+    assert!(began.elapsed() >= Duration::from_millis(1200));
+    assert!(!topology.wait_applied(9, &future, Duration::from_secs(1)).await, "no such backend");
+}
