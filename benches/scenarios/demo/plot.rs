@@ -137,9 +137,9 @@ fn curve(svg: &mut String, x: f64, run: &Run) -> Result<()> {
         writeln!(
             svg,
             "<path class=\"line {class}\" d=\"M{x} {at}h{PANEL_WIDTH}\"/>\
-             <text class=\"{class}-text\" x=\"{}\" y=\"{}\" text-anchor=\"middle\">{}: none of {} \
+             <text class=\"{class}-text\" x=\"{}\" y=\"{}\" text-anchor=\"end\">{}: none of {} \
              clicks answered</text>",
-            x + PANEL_WIDTH / 2.0,
+            x + PANEL_WIDTH - 8.0,
             down(0.0) - 10.0,
             run.mode.name(),
             run.clicks,
