@@ -26,13 +26,17 @@ fn every_statement_has_its_class_reason_and_effects() {
         let [class, reason, effects, sql] = fields[..] else { panic!("bad line: {line}") };
         count += 1;
         let verdict = classify(sql.as_bytes(), Mode::default());
-        let expected = effects.split('|').filter(|name| *name != "-").fold(
-            Effects::empty(),
-            |effects, name| effects | Effects::from_name(name).unwrap_or_else(|| panic!("{name}")),
-        );
+        let expected = effects
+            .split('|')
+            .filter(|name| *name != "-")
+            .fold(Effects::empty(), |effects, name| {
+                effects | Effects::from_name(name).unwrap_or_else(|| panic!("{name}"))
+            });
         let found = (class_name(verdict.class), verdict.reason.label(), verdict.effects);
         if found != (class, reason, expected) {
-            wrong.push(format!("{sql}\n    expected {class} {reason} {expected:?}\n    found    {found:?}"));
+            wrong.push(format!(
+                "{sql}\n    expected {class} {reason} {expected:?}\n    found    {found:?}"
+            ));
         }
     }
     assert!(wrong.is_empty(), "{} of {count}:\n{}", wrong.len(), wrong.join("\n"));
