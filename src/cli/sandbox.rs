@@ -1,5 +1,6 @@
 //! `fairlane sandbox`
 
+use std::io::Write as _;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
@@ -8,7 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::sandbox::{
     APP_PASSWORD, APP_SCHEMA, APP_USER, Options, ROOT_PASSWORD, SERVICE_PASSWORD, SERVICE_USER,
-    Sandbox,
+    Sandbox, Server,
 };
 
 /// What the sandbox is to look like.
@@ -41,32 +42,35 @@ pub(super) fn run(args: SandboxArgs) -> anyhow::Result<()> {
             _ = tokio::signal::ctrl_c() => return Ok(()),
             _ = terminate.recv() => return Ok(()),
         };
-        print(&sandbox);
+        // Not println!: a reader that goes away is no reason to panic.
+        std::io::stdout().write_all(description(&sandbox).as_bytes())?;
         tokio::select! {
             _ = tokio::signal::ctrl_c() => {}
             _ = terminate.recv() => {}
         }
-        println!("stopping");
         sandbox.stop().await?;
         Ok(())
     })
 }
 
-fn print(sandbox: &Sandbox) {
+/// What stands where, and how to go on from here.
+fn description(sandbox: &Sandbox) -> String {
     let primary = &sandbox.primary;
-    println!("directory  {}", sandbox.directory().display());
-    println!("primary    {}", primary.url(APP_USER, APP_PASSWORD, APP_SCHEMA));
-    println!("root       {}", primary.url("root", ROOT_PASSWORD, APP_SCHEMA));
-    for replica in &sandbox.replicas {
-        println!("replica    {}", replica.url(APP_USER, APP_PASSWORD, APP_SCHEMA));
-    }
-    println!("\nStand before them with:\n");
-    print!(
+    let app = |server: &Server| server.url(APP_USER, APP_PASSWORD, APP_SCHEMA);
+    let mut lines = vec![
+        format!("directory  {}", sandbox.directory().display()),
+        format!("primary    {}", app(primary)),
+        format!("root       {}", primary.url("root", ROOT_PASSWORD, APP_SCHEMA)),
+    ];
+    lines.extend(sandbox.replicas.iter().map(|replica| format!("replica    {}", app(replica))));
+    let mut serve = format!(
         "    fairlane serve --primary mysql://{SERVICE_USER}:{SERVICE_PASSWORD}@{}:{}",
         primary.host, primary.port
     );
     for replica in &sandbox.replicas {
-        print!(" --replica mysql://{}:{}", replica.host, replica.port);
+        serve.push_str(&format!(" --replica mysql://{}:{}", replica.host, replica.port));
     }
-    println!("\n\nCtrl-C stops the servers.");
+    lines.extend(["\nStand before them with:\n".to_owned(), serve]);
+    lines.push("\nCtrl-C stops the servers.\n".to_owned());
+    lines.join("\n")
 }

@@ -60,3 +60,90 @@ mariadb-dump "${login[@]}" --routines --triggers --single-transaction "$db" $tab
 sql "$db" -e 'SET foreign_key_checks = 0; DROP TABLE cli_child, cli_parent; DROP VIEW cli_view'
 sql "$db" <"$work/dump.sql"
 same 'a dump and its restore' "$before" "$(sums)"
+
+# The interactive commands, in a session of several statements.
+cat >"$work/session.sql" <<SQL
+\\s
+USE $db;
+SOURCE $work/inner.sql;
+SELECT @inner + 1;
+\\! echo shell
+DELIMITER //
+DROP PROCEDURE IF EXISTS cli_loop //
+CREATE PROCEDURE cli_loop(n INT)
+BEGIN
+  DECLARE i INT DEFAULT 0;
+  CREATE TEMPORARY TABLE IF NOT EXISTS cli_temporary (i INT);
+  WHILE i < n DO INSERT INTO cli_temporary VALUES (i); SET i = i + 1; END WHILE;
+END //
+DELIMITER ;
+CALL cli_loop(12);
+SELECT COUNT(*), SUM(i) FROM cli_temporary;
+SELECT 1 AS a, NULL AS b\\G
+START TRANSACTION;
+DELETE FROM cli_child;
+ROLLBACK;
+SELECT COUNT(*) FROM cli_child;
+SQL
+echo 'SET @inner = 41;' >"$work/inner.sql"
+mariadb "${login[@]}" --unbuffered "$db" <"$work/session.sql" >"$work/session.out"
+for line in 'Server version' 'Protocol version' 'TCP port'; do
+    same "status: $line" 1 "$(grep -c "$line" "$work/session.out")"
+done
+same 'a session' '42 shell 12	66 a: 1 b: NULL 4' \
+    "$(grep -xE '42|shell|12.66|[ab]: .*|4' "$work/session.out" | tr '\n' ' ' | sed 's/ $//')"
+same 'the version is the server'"'"'s own' "$(sql -e 'SELECT VERSION()')" \
+    "$(sed -n 's/^Server version:[[:space:]]*\([^ ]*\).*/\1/p' "$work/session.out")"
+
+# SHOW and DESCRIBE have an answer of the right shape.
+while IFS='|' read -r rows statement; do
+    same "$statement" "$rows" "$(sql "$db" -e "$statement" | wc -l)"
+done <<SQL
+3|DESCRIBE cli_parent
+2|SHOW COLUMNS FROM cli_child
+2|SHOW INDEX FROM cli_child
+1|SHOW CREATE TABLE cli_parent
+1|SHOW CREATE PROCEDURE cli_loop
+1|SHOW TRIGGERS LIKE 'cli_child'
+1|SHOW VARIABLES LIKE 'max_allowed_packet'
+1|SHOW STATUS LIKE 'Threads_connected'
+1|SHOW CHARACTER SET LIKE 'utf8mb4'
+1|SHOW PROCEDURE STATUS WHERE Db = '$db' AND Name = 'cli_loop'
+1|SHOW TABLE STATUS LIKE 'cli_parent'
+1|SHOW DATABASES LIKE '$db'
+2|EXPLAIN SELECT * FROM cli_parent p JOIN cli_child c ON c.parent = p.id
+SQL
+same 'SHOW WARNINGS follows its statement' 'Note	1051' \
+    "$(sql "$db" -e 'DROP TABLE IF EXISTS cli_nothing; SHOW WARNINGS' | cut -f1,2)"
+same '--show-warnings' 1 "$(sql --show-warnings "$db" -e 'SELECT 1 / 0' 2>&1 | grep -c 'Division by 0')"
+
+# Forms of output, and going on after an error.
+same '--force' $'1\n3' "$(printf 'SELECT 1;\nSELECT nonsense;\nSELECT 3;\n' | sql --force "$db" 2>/dev/null)"
+same '--xml' 1 "$(sql --xml "$db" -e 'SELECT 1 AS a' | grep -c '<field name="a">1</field>')"
+same '--html' 1 "$(sql --html "$db" -e 'SELECT 1 AS a' | grep -c '<TD>1</TD>')"
+same '--column-type-info' 1 "$(mariadb "${login[@]}" --table --column-type-info "$db" -e 'SELECT id FROM cli_parent' | grep -c 'Table:  *.cli_parent.')"
+same '--skip-ssl' 1 "$(sql --skip-ssl "$db" -e 'SELECT 1')"
+same '--compress' 1 "$(sql --compress "$db" -e 'SELECT 1')"
+same '--init-command' 7 "$(sql --init-command='SET @i = 7' "$db" -e 'SELECT @i')"
+same 'completion reads the columns of all tables' 1 "$(echo 'SELECT 1;' | sql --auto-rehash "$db")"
+same 'comments are kept' 1 "$(sql --comments "$db" -e '/* one */ SELECT /* two */ 1 -- three')"
+same 'a large result' 2097152 "$(sql --quick "$db" -e "SELECT REPEAT('y', 2097152)" | tr -d '\n' | wc -c)"
+if mariadb --no-defaults -h "$FAIRLANE_TEST_HOST" -P "$FAIRLANE_TEST_PORT" -u "$FAIRLANE_TEST_USER" -pwrong \
+    -e 'SELECT 1' 2>"$work/error"; then same 'wrong password' 1045 none; fi
+same 'wrong password' 1 "$(grep -c 'ERROR 1045 (28000)' "$work/error")"
+if sql nowhere -e 'SELECT 1' 2>"$work/error"; then same 'no such schema' 1044 none; fi
+same 'no such schema' 1 "$(grep -cE 'ERROR 1044 \(42000\)|ERROR 1049 \(42000\)' "$work/error")"
+
+# The programs beside it.
+same 'mariadb-admin ping' 'mysqld is alive' "$(mariadb-admin "${login[@]}" ping)"
+same 'mariadb-admin status' 1 "$(mariadb-admin "${login[@]}" status | grep -c '^Uptime: ')"
+same 'mariadb-admin processlist' 1 "$(mariadb-admin "${login[@]}" processlist | grep -c 'show processlist')"
+same 'mariadb-show' 1 "$(mariadb-show "${login[@]}" "$db" cli_parent % | grep -c '| name ')"
+same 'mariadb-check' 1 "$(mariadb-check "${login[@]}" "$db" cli_parent | grep -c 'cli_parent *OK')"
+printf '21\ttwenty-one\n22\ttwenty-two\n' >"$work/cli_parent.txt"
+same 'mariadb-import' 1 "$(mariadb-import "${login[@]}" --local --columns=id,name "$db" "$work/cli_parent.txt" |
+    grep -c 'Records: 2  Deleted: 0  Skipped: 0  Warnings: 0')"
+settle
+same 'what it imported' twenty-two "$(sql "$db" -e 'SELECT name FROM cli_parent WHERE id = 22')"
+mariadb-dump "${login[@]}" --no-create-info --extended-insert=FALSE --hex-blob "$db" cli_parent >"$work/rows.sql"
+same 'a dump of rows' 1 "$(grep -c "^INSERT INTO .cli_parent. VALUES (1,'one',0x00FF27);" "$work/rows.sql")"

@@ -5,21 +5,27 @@ seconds=${FAIRLANE_TEST_SECONDS:-2}
 base=(sysbench --db-driver=mysql "--mysql-host=$FAIRLANE_TEST_HOST" "--mysql-port=$FAIRLANE_TEST_PORT"
     "--mysql-user=$FAIRLANE_TEST_USER" "--mysql-password=$FAIRLANE_TEST_PASSWORD"
     "--mysql-db=$FAIRLANE_TEST_DATABASE" --tables=2 --table-size=5000)
+"${base[@]}" oltp_read_write cleanup >/dev/null
 "${base[@]}" oltp_read_write prepare >/dev/null
 for load in oltp_read_write oltp_read_only oltp_point_select; do
     for threads in 1 16 64; do
         for mode in disable auto; do
-            out=$("${base[@]}" "--threads=$threads" "--time=$seconds" "--db-ps-mode=$mode" "$load" run 2>&1) || {
+            out=$("${base[@]}" "--threads=$threads" "--time=$seconds" "--db-ps-mode=$mode" \
+                --mysql-ignore-errors=1213 "$load" run 2>&1) || {
                 printf 'FAILED %s %s threads %s\n%s\n' "$load" "$threads" "$mode" "$out"
                 exit 1
             }
             rate=$(sed -n 's/.*transactions: *[0-9]* *(\([0-9.]*\) per sec.*/\1/p' <<<"$out")
-            reconnects=$(sed -n 's/.*reconnects: *\([0-9]*\).*/\1/p' <<<"$out")
-            if [ "$reconnects" != 0 ] || grep -qE 'FATAL|error [0-9]+' <<<"$out"; then
+            count() { sed -n "s/.*$1: *\([0-9]*\).*/\1/p" <<<"$out"; }
+            # Deadlocks (1213) are the server's right answer to concurrent writers, also without
+            # Fairlane; sysbench counts them as ignored and tries again. No other error is right.
+            if [ "$(count reconnects)" != 0 ] || [ "$(count transactions)" = 0 ] ||
+                { [ "$load" != oltp_read_write ] && [ "$(count 'ignored errors')" != 0 ]; } ||
+                grep -qE 'FATAL|ALERT|WARNING|error [0-9]+' <<<"$out"; then
                 printf 'FAILED %s %s threads %s\n%s\n' "$load" "$threads" "$mode" "$out"
                 exit 1
             fi
-            echo "ok $load $threads threads $mode: $rate transactions/s"
+            echo "ok $load $threads threads $mode: $rate transactions/s, $(count 'ignored errors') deadlocks"
         done
     done
 done

@@ -4,6 +4,95 @@
 require __DIR__ . '/check.php';
 
 [$dsn, $user, $password] = [dsn(), setting('USER'), setting('PASSWORD')];
+
+function connect_with(array $options): PDO {
+    return new PDO(dsn(), setting('USER'), setting('PASSWORD'), $options + [PDO::ATTR_ERRMODE => PDO::ERRMODE_EXCEPTION]);
+}
+
+// Values of many types there and back, NULL among them.
+function types(PDO $db, string $kind): void {
+    $db->exec('DROP TABLE IF EXISTS pdo_types');
+    $db->exec('CREATE TABLE pdo_types (a BIGINT, u BIGINT UNSIGNED, b TINYINT, d DOUBLE, p DECIMAL(20,6),
+        dt DATETIME(6), da DATE, ti TIME(3), y YEAR, e ENUM(\'x\',\'y\'), s SET(\'m\',\'n\'), bi BIT(9), j JSON, t TEXT, vb VARBINARY(20))');
+    $row = ['-9223372036854775808', '18446744073709551615', '-128', '0.5', '12345678901234.567890',
+        '2026-11-24 23:59:59.123456', '1000-01-01', '-838:59:59.000', '2155', 'y', 'm,n', null, '{"a": [1, null]}', "\u{1F600} 'q' \\", "\x00\xff\x1a"];
+    $insert = $db->prepare('INSERT INTO pdo_types VALUES (' . rtrim(str_repeat('?,', count($row)), ',') . ')');
+    $insert->execute($row);
+    $insert->execute(array_fill(0, count($row), null));
+    $read = $db->prepare('SELECT * FROM pdo_types ORDER BY a IS NULL');
+    $read->execute();
+    same("$kind: types", $row, array_map(fn ($v) => $v === null ? null : (string) $v, $read->fetch(PDO::FETCH_NUM)));
+    same("$kind: nulls", array_fill(0, count($row), null), $read->fetch(PDO::FETCH_NUM));
+    $read = $db->prepare('SELECT u, j FROM pdo_types WHERE u = ? LIMIT 0');
+    $read->execute(['18446744073709551615']);
+    same("$kind: no rows", [], $read->fetchAll());
+    same("$kind: columns of no rows", ['u', 'j'], [$read->getColumnMeta(0)['name'], $read->getColumnMeta(1)['name']]);
+    same("$kind: table of a column", 'pdo_types', $read->getColumnMeta(0)['table']);
+}
+
+// A result that is not read to its end must not reach the next statement.
+function abandoned(PDO $db, string $kind): void {
+    $db->setAttribute(PDO::MYSQL_ATTR_USE_BUFFERED_QUERY, false);
+    $result = $db->query('SELECT a.id FROM pdo_a a, pdo_a b, pdo_a c');
+    $result->fetch();
+    $result->closeCursor();
+    same("$kind: after an abandoned result", '77', (string) $db->query('SELECT 77')->fetchAll(PDO::FETCH_NUM)[0][0]);
+    $db->setAttribute(PDO::MYSQL_ATTR_USE_BUFFERED_QUERY, true);
+}
+
+// Several statements open at once, one of them executed again after an error.
+function statements(PDO $db, string $kind): void {
+    $one = $db->prepare('SELECT id FROM pdo_a WHERE id <= ? ORDER BY id');
+    $two = $db->prepare('SELECT COUNT(*) FROM pdo_a WHERE name LIKE :name');
+    foreach ([1, 3, 2] as $n) {
+        $one->execute([$n]);
+        $two->execute(['name' => 'näme%']);
+        same("$kind: interleaved", [$n, '20'], [count($one->fetchAll()), (string) $two->fetchColumn()]);
+    }
+    $write = $db->prepare('INSERT INTO pdo_a (id, name) VALUES (?, ?)');
+    foreach ([[1, '23000'], [null, '00000']] as [$id, $state]) {
+        try { $write->execute([$id, "again $kind"]); } catch (PDOException $e) { }
+        same("$kind: executed after an error", $state, $write->errorCode());
+    }
+    same("$kind: rows of a write", 1, $write->rowCount());
+    try {
+        $db->prepare('SELECT nonsense FROM pdo_a')->execute();
+        same("$kind: unknown column", 'an exception', 'none');
+    } catch (PDOException $e) {
+        same("$kind: unknown column", ['42S22', 1054], [$e->getCode(), $e->errorInfo[1]]);
+    }
+    same("$kind: in no transaction", false, $db->inTransaction());
+    $db->beginTransaction();
+    same("$kind: in a transaction", true, $db->inTransaction());
+    $db->exec("DELETE FROM pdo_a WHERE name = 'again $kind'");
+    $db->commit();
+    same("$kind: committed", '0', (string) $db->query("SELECT COUNT(*) FROM pdo_a WHERE name = 'again $kind'")->fetchColumn());
+    $db->exec("SET @pdo = 41");
+    same("$kind: user variable", '42', (string) $db->query('SELECT @pdo + 1')->fetchColumn());
+    same("$kind: attributes", true, str_contains($db->getAttribute(PDO::ATTR_SERVER_INFO), 'Uptime'));
+    $db->exec("INSERT INTO pdo_a (name) VALUES ('last $kind')");
+    same("$kind: LAST_INSERT_ID()", $db->lastInsertId(), (string) $db->query('SELECT LAST_INSERT_ID()')->fetchColumn());
+    $db->exec("DELETE FROM pdo_a WHERE name = 'last $kind'");
+}
+
+// Several statements in one text: results in order, and an error in the middle.
+function several(PDO $db): void {
+    $result = $db->query("SELECT 1; SET @x = 5; SELECT @x, 'b' UNION SELECT 6, 'c'");
+    $all = [];
+    do { $all[] = $result->columnCount() ? $result->fetchAll(PDO::FETCH_NUM) : 'no rows'; } while ($result->nextRowset());
+    same('several statements', '[[["1"]],"no rows",[["5","b"],["6","c"]]]', json_encode(array_map(
+        fn ($rows) => is_array($rows) ? array_map(fn ($row) => array_map('strval', $row), $rows) : $rows, $all)));
+    $result = $db->query('SELECT 1; SELECT * FROM nowhere; SELECT 3');
+    try {
+        $result->nextRowset();
+        same('an error in the middle', 'an exception', 'none');
+    } catch (PDOException $e) {
+        same('an error in the middle', 1146, $e->errorInfo[1]);
+    }
+    $result = null;
+    same('after it', '4', (string) $db->query('SELECT 4')->fetchColumn());
+}
+
 foreach ([true, false] as $emulated) {
     $kind = $emulated ? 'emulated' : 'native';
     $db = new PDO($dsn, $user, $password, [
@@ -61,7 +150,14 @@ foreach ([true, false] as $emulated) {
     do { if ($row = $call->fetch(PDO::FETCH_NUM)) { $results[] = $row; } } while ($call->nextRowset());
     same("$kind: results of a procedure", $emulated ? [['1'], ['2', '3']] : [[1], [2, 3]], array_map(fn ($r) => $emulated ? array_map('strval', $r) : array_map('intval', $r), $results));
     $call->closeCursor();
+    types($db, $kind);
+    abandoned($db, $kind);
+    statements($db, $kind);
 }
+several(connect_with([PDO::ATTR_EMULATE_PREPARES => true]));
+$found = connect_with([PDO::MYSQL_ATTR_FOUND_ROWS => true]);
+same('rows found', 1, $found->exec("UPDATE pdo_a SET name = 'one' WHERE id = 901"));
+same('rows changed', 0, connect_with([])->exec("UPDATE pdo_a SET name = 'one' WHERE id = 901"));
 $persistent = fn () => new PDO($dsn, $user, $password, [PDO::ATTR_PERSISTENT => true]);
 same('persistent', '1', (string) $persistent()->query('SELECT 1')->fetchColumn());
 same('persistent again', '2', (string) $persistent()->query('SELECT 2')->fetchColumn());
