@@ -40,13 +40,12 @@ impl Session {
 
     /// The session is over: undoes what it left, gives back what it holds.
     pub(super) async fn clean_up(mut self) {
-        self.leave();
         let leftovers = self.leftovers();
         let is_mariadb = self.facts.is_mariadb;
         let held = self.held.take();
         self.pins = Pins::default();
         self.show_binding();
-        drop(self.wire);
+        drop((self.wire, self.entry));
         if let Some(held) = held {
             undo(held, leftovers, is_mariadb).await;
         }

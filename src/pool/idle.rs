@@ -1,9 +1,10 @@
 //! Idle connections: the best match for a session, and who is too old.
 
+use std::time::Duration;
+
 use tokio::time::Instant;
 
 use crate::backend::{Connection, ConnectionKey};
-use crate::config::settings;
 use crate::metrics::Closed;
 use crate::state::Image;
 use crate::state::diff::{distance, is_reachable};
@@ -57,15 +58,16 @@ impl Idle {
     pub(super) fn take_old(
         &mut self,
         now: Instant,
-        ages: &settings::Pool,
+        idle_timeout: Duration,
+        max_age: Duration,
     ) -> Vec<(Box<Connection>, Closed)> {
         let mut old = Vec::new();
         let mut index = 0;
         while index < self.0.len() {
             let connection = &self.0[index];
-            let reason = if now.duration_since(connection.idle_since) > ages.idle_timeout {
+            let reason = if now.duration_since(connection.idle_since) > idle_timeout {
                 Closed::Idle
-            } else if now.duration_since(connection.opened_at) > ages.max_age {
+            } else if now.duration_since(connection.opened_at) > max_age {
                 Closed::Age
             } else {
                 index += 1;
