@@ -75,6 +75,15 @@ fn every_mistake_is_named_with_line_key_and_cure() {
             "[[replica]]\naddress = \"a:1\"\nmax_connections = 1\n",
             &["f.toml:3", "replica.max_connections", "at least 2"],
         ),
+        (
+            "[[replica]]\naddress = \"db1\"\n",
+            &["f.toml:2", "replica.address", "address of primary already"],
+        ),
+        (
+            "[[replica]]\naddress = \"a\"\nmax_connections = 9000000000000000000\n",
+            &["f.toml:3", "replica.max_connections", "100000"],
+        ),
+        ("[[rule]]\nlane = \"batch\"\nnetwork = []\n", &["f.toml:3", "rule.network", "no client"]),
         ("[routing]\nconsistency = \"maybe\"\n", &["f.toml:2", "routing.consistency"]),
         (
             "[routing]\ndefault_lane = \"x\"\n",
