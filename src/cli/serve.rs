@@ -12,29 +12,36 @@ pub(super) struct ServeArgs {
     /// Configuration file; see config/fairlane.toml for every key.
     #[arg(long, short, value_name = "FILE", conflicts_with_all = ["primary", "replica"])]
     config: Option<PathBuf>,
-    /// The primary, with the service account: mysql://user:password@host:port[/?max_connections=15]
+    /// The primary, with the service account: mysql://user:password@host:port[/?max_connections=15].
+    /// The variable FAIRLANE_PRIMARY says the same without showing the password to `ps`.
     #[arg(long, value_name = "URL")]
     primary: Option<String>,
     /// A replica: mysql://host:port. May be given several times.
-    #[arg(long, value_name = "URL", requires = "primary")]
+    #[arg(long, value_name = "URL")]
     replica: Vec<String>,
     /// Address to listen on for clients (default 127.0.0.1:3306). May be given several times.
-    #[arg(long, value_name = "ADDRESS", requires = "primary")]
+    #[arg(long, value_name = "ADDRESS")]
     listen: Vec<String>,
     /// Address to listen on for operators (default 127.0.0.1:9306), or "off".
-    #[arg(long, value_name = "ADDRESS", requires = "primary")]
+    #[arg(long, value_name = "ADDRESS")]
     admin: Option<String>,
     /// Log filter (default "info").
-    #[arg(long, value_name = "FILTER", requires = "primary")]
+    #[arg(long, value_name = "FILTER")]
     log: Option<String>,
 }
 
 impl ServeArgs {
-    fn settings(&self) -> Result<Settings, Problem> {
+    /// A file when one is named, else the URLs; `primary_variable` is FAIRLANE_PRIMARY.
+    fn settings(&self, primary_variable: Option<String>) -> Result<Settings, Problem> {
+        let overrides = Overrides {
+            listen: self.listen.clone(),
+            admin: self.admin.clone(),
+            log: self.log.clone(),
+        };
         if let Some(path) = &self.config {
-            return config::load(path);
+            return config::load_with(path, &overrides);
         }
-        let Some(primary) = &self.primary else {
+        let Some(primary) = self.primary.clone().or(primary_variable) else {
             return Err(Problem::one(
                 "command line",
                 "",
@@ -42,16 +49,11 @@ impl ServeArgs {
                 "use --config FILE, or --primary mysql://user:password@host:port",
             ));
         };
-        let overrides = Overrides {
-            listen: self.listen.clone(),
-            admin: self.admin.clone(),
-            log: self.log.clone(),
-        };
-        config::from_urls(primary, &self.replica, &overrides)
+        config::from_urls(&primary, &self.replica, &overrides)
     }
 }
 
 /// Runs until told to stop.
 pub(super) fn run(args: &ServeArgs) -> anyhow::Result<()> {
-    crate::server::serve(args.settings()?)
+    crate::server::serve(args.settings(std::env::var("FAIRLANE_PRIMARY").ok())?)
 }

@@ -109,7 +109,7 @@ impl Resolver<'_> {
 
     fn admin(&mut self, model: &Model) -> Option<SocketAddr> {
         let text = model.admin.listen.as_str();
-        if text.is_empty() || text == "off" {
+        if is_off(text) {
             return None;
         }
         let address = text.parse();
@@ -442,10 +442,23 @@ impl Resolver<'_> {
     }
 
     fn log(&mut self, log: &model::Log) -> Log {
-        if let Err(error) = log.filter.parse::<tracing_subscriber::filter::targets::Targets>() {
-            self.find_invalid("log.filter", format!("\"{}\": {error}", log.filter));
+        if let Err(error) = log_filter(&log.filter) {
+            self.find_invalid("log.filter", error);
         }
         Log { filter: log.filter.clone(), json: log.format == model::Format::Json }
+    }
+}
+
+/// Whether an address for operators says that there is none.
+pub(super) fn is_off(text: &str) -> bool {
+    text.is_empty() || text == "off"
+}
+
+/// Whether a text is a log filter; the error says why not.
+pub(super) fn log_filter(text: &str) -> Result<(), String> {
+    match text.parse::<tracing_subscriber::filter::targets::Targets>() {
+        Ok(_) => Ok(()),
+        Err(error) => Err(format!("\"{text}\": {error}")),
     }
 }
 

@@ -121,12 +121,48 @@ fn urls_are_enough() {
     assert_eq!((settings.backends[0].port, settings.backends[0].max_connections), (3306, 30));
     assert_eq!((settings.backends[1].name.as_str(), settings.backends[1].port), ("replica1", 3307));
     assert_eq!(settings.admin, None);
-    for bad in ["nonsense", "http://a", "mysql://db1", "mysql://a:b@c/?x=1"] {
+    for (bad, fragment) in [
+        ("nonsense", "not a URL"),
+        ("http://a", "begins with http:"),
+        ("mysql://db1", "names no user"),
+        ("mysql://svc:hush@", "host"),
+        ("mysql://svc:hu#sh@db1", "cure"),
+        ("mysql://svc:hush@db1/shop", "\"shop\""),
+        ("mysql://svc:hush@db1/?max_conections=3", "\"max_connections\""),
+        ("mysql://svc:hush@db1/?max_connections=few", "\"few\""),
+        ("mysql://svc:h%ffush@db1", "UTF-8"),
+    ] {
         let problem = from_urls(bad, &[], &Overrides::default()).expect_err("bad").to_string();
-        assert!(
-            problem.contains("command line: --primary") && problem.contains("cure"),
-            "{problem}"
-        );
+        for fragment in ["command line: --primary", "cure", fragment] {
+            assert!(problem.contains(fragment), "{bad}: no {fragment:?} in\n{problem}");
+        }
+        assert!(!problem.contains("hu"), "{problem}");
+    }
+    let replica =
+        |url: &str| from_urls("mysql://svc:x@db1", &[url.to_owned()], &Overrides::default());
+    assert!(replica("mysql://svc:x@db2").is_ok());
+    let problem = replica("mysql://svc:y@db2").expect_err("another account").to_string();
+    assert!(problem.contains("--replica") && problem.contains("another account"), "{problem}");
+}
+
+#[test]
+fn the_command_line_wins_over_a_file() {
+    let overrides = Overrides {
+        listen: vec!["127.0.0.1:4000".to_owned()],
+        admin: Some("off".to_owned()),
+        log: Some("debug".to_owned()),
+    };
+    let settings = parse_with(REQUIRED, "f.toml", &overrides).expect("valid");
+    assert_eq!(settings.listen, ["127.0.0.1:4000".parse().expect("an address")]);
+    assert_eq!((settings.admin, settings.log.filter.as_str()), (None, "debug"));
+    let overrides = Overrides {
+        listen: vec!["4000".to_owned()],
+        admin: Some("on".to_owned()),
+        log: Some("a=b=c".to_owned()),
+    };
+    let problem = parse_with(REQUIRED, "f.toml", &overrides).expect_err("bad").to_string();
+    for fragment in ["command line: --listen: \"4000\"", "--admin: \"on\"", "--log", "cure: give"] {
+        assert!(problem.contains(fragment), "{problem}");
     }
 }
 
