@@ -57,3 +57,39 @@ impl ServeArgs {
 pub(super) fn run(args: &ServeArgs) -> anyhow::Result<()> {
     crate::server::serve(args.settings(std::env::var("FAIRLANE_PRIMARY").ok())?)
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        serve: ServeArgs,
+    }
+
+    fn settings(line: &[&str], variable: Option<&str>) -> Result<Settings, Problem> {
+        let line = ["serve"].iter().chain(line);
+        let parsed = Line::try_parse_from(line).expect("a command line");
+        parsed.serve.settings(variable.map(str::to_owned))
+    }
+
+    #[test]
+    fn a_file_comes_before_the_option_and_the_option_before_the_variable() {
+        let variable = Some("mysql://v:x@variable");
+        let host = |settings: Settings| settings.backends[0].host.clone();
+        assert_eq!(settings(&[], variable).map(host).expect("valid"), "variable");
+        let primary = ["--primary", "mysql://o:x@option"];
+        assert_eq!(settings(&primary, variable).map(host).expect("valid"), "option");
+        let file = ["--config", "config/fairlane.toml", "--listen", "127.0.0.1:4000"];
+        let from_file = settings(&file, variable).expect("valid");
+        assert_eq!(from_file.listen[0].port(), 4000);
+        assert_eq!(host(from_file), "db1");
+        assert!(settings(&[], None).expect_err("nothing given").to_string().contains("--config"));
+        assert!(
+            Line::try_parse_from([&["serve", "--config", "f"], &primary[..]].concat()).is_err()
+        );
+    }
+}

@@ -174,18 +174,37 @@ fn no_password_is_ever_shown() {
     assert!(!problem(&secret).contains("s3cr3t"));
 }
 
-/// The documented file: every key of the table is in it, written as its default, and the file as
-/// shipped means the same as one that says nothing.
+/// Lines `key = value` of the documented file that belong to a table, commented out or not.
+fn documented(table: &str) -> Vec<(&'static str, &'static str)> {
+    let mut current = String::new();
+    let mut found = Vec::new();
+    for line in include_str!("../../config/fairlane.toml").lines() {
+        let line = line.strip_prefix("# ").unwrap_or(line);
+        if line.starts_with('[') {
+            current = line.trim_matches(['[', ']']).to_owned();
+        } else if let Some((name, value)) = line.split_once(" = ")
+            && current == table
+        {
+            found.push((name, value));
+        }
+    }
+    found
+}
+
+/// The documented file: every key of the table of keys is in its table, those that have one
+/// default with just that, and the file as shipped means the same as one that says nothing.
 #[test]
 fn the_documented_file_is_the_defaults() {
-    let documented = include_str!("../../config/fairlane.toml");
     for key in key::KEYS {
-        let name = key.path.rsplit('.').next().unwrap_or(key.path);
-        let written = documented.lines().any(|line| {
-            line.trim_start_matches("# ").split('=').next().is_some_and(|k| k.trim() == name)
-        });
-        assert!(written, "{} is not in config/fairlane.toml", key.path);
+        let (table, name) = key.path.split_once('.').unwrap_or(("", key.path));
+        let lines = documented(table);
+        let values: Vec<&str> = lines.iter().filter(|line| line.0 == name).map(|l| l.1).collect();
+        assert!(!values.is_empty(), "{} is not in config/fairlane.toml", key.path);
+        if let Some(default) = key.default.filter(|_| !matches!(table, "lane" | "rule")) {
+            assert_eq!(values, [default], "{} with another default", key.path);
+        }
     }
+    let documented = include_str!("../../config/fairlane.toml");
     let settings = parse(documented, "fairlane.toml").unwrap_or_else(|problem| panic!("{problem}"));
     let plain = parse(REQUIRED, "f.toml").expect("valid");
     let same = |settings: &Settings| {
@@ -199,9 +218,68 @@ fn the_documented_file_is_the_defaults() {
     assert_eq!(same(&settings), same(&plain));
 }
 
+/// The table's defaults of keys that stand in tables of which there may be many.
+#[test]
+fn the_table_of_keys_has_the_defaults_of_lanes_rules_and_replicas() {
+    let written = |table: &str, more: &str| {
+        let defaults = key::KEYS.iter().filter_map(|key| {
+            let name = key.path.strip_prefix(table)?.strip_prefix('.')?;
+            key.default.map(|default| format!("{name} = {default}\n"))
+        });
+        format!("[[{table}]]\n{more}{}", defaults.collect::<String>())
+    };
+    for (table, more) in [
+        ("lane", "name = \"a\"\n"),
+        ("rule", "lane = \"batch\"\nuser = \"u\"\n"),
+        ("replica", "address = \"db2\"\n"),
+    ] {
+        let said = parse(&format!("{}{REQUIRED}", written(table, more)), "f.toml").expect("valid");
+        let unsaid = parse(&format!("[[{table}]]\n{more}{REQUIRED}"), "f.toml").expect("valid");
+        assert_eq!(format!("{said:?}"), format!("{unsaid:?}"), "{table}");
+    }
+}
+
+/// Values of every type, likely and unlikely, for keys that exist.
+fn any_value() -> impl Strategy<Value = String> {
+    prop_oneof![
+        any::<i64>().prop_map(|number| number.to_string()),
+        any::<f64>().prop_map(|number| format!("{number:?}")),
+        any::<bool>().prop_map(|is| is.to_string()),
+        any::<String>().prop_map(|text| toml::Value::String(text).to_string()),
+        "[0-9]{1,20}(%|ms|s|d)?".prop_map(|text| format!("\"{text}\"")),
+        "[a-z0-9:.\\[\\]/]{0,20}".prop_map(|text| format!("[\"{text}\"]")),
+        Just("{ a = 1 }".to_owned()),
+    ]
+}
+
 proptest! {
     #[test]
     fn no_text_makes_it_panic(text: String) {
         let _ = parse(&text, "f.toml");
+    }
+
+    #[test]
+    fn no_value_makes_it_panic_and_every_problem_has_a_line(
+        values in prop::collection::vec((0..key::KEYS.len(), any_value()), 1..6),
+    ) {
+        let mut text = String::new();
+        for (index, value) in values {
+            // TOML's dotted keys need no header; tables of many stand in a list of one.
+            let path = key::KEYS[index].path;
+            let line = match path.split_once('.') {
+                Some((table, name)) if key::section(table).is_some_and(|table| table.many) => {
+                    format!("{table} = [{{ {name} = {value} }}]\n")
+                }
+                _ => format!("{path} = {value}\n"),
+            };
+            text.push_str(&line);
+        }
+        if let Err(problem) = parse(&text, "f.toml") {
+            let lines = text.lines().count() + 1;
+            for finding in problem.findings() {
+                prop_assert!(finding.line.is_some_and(|line| (1..=lines).contains(&line)));
+                prop_assert!(!finding.cure.is_empty());
+            }
+        }
     }
 }
