@@ -228,7 +228,8 @@ impl Session {
     /// lately; the schema is then the session's.
     pub(super) async fn verify_schema(&mut self, schema: Option<&str>) -> Result<(), Error> {
         let context = self.context.clone();
-        let image = Image { schema: schema.map(Into::into), ..Image::default() };
+        let mut image = Image::default();
+        image.schema = schema.map(Into::into);
         let identity = self.identity.clone();
         let lane = self.kept_lane.unwrap_or_else(|| self.plain_lane());
         let ask = async || {

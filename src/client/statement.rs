@@ -192,7 +192,7 @@ impl Session {
     }
 
     /// Where a statement goes when the session holds nothing.
-    async fn decide(&mut self, verdict: &Verdict, may_use_replica: bool) -> Decision {
+    async fn decide(&self, verdict: &Verdict, may_use_replica: bool) -> Decision {
         if !may_use_replica {
             return Decision {
                 target: Target::Primary,

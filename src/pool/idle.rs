@@ -11,6 +11,7 @@ use crate::state::diff::{distance, is_reachable};
 
 /// Idle connections, the least recently used first.
 #[derive(Debug, Default)]
+#[expect(clippy::vec_box, reason = "a connection is moved often, and is large")]
 pub(super) struct Idle(Vec<Box<Connection>>);
 
 impl Idle {
@@ -50,6 +51,7 @@ impl Idle {
         (!self.0.is_empty()).then(|| self.0.remove(0))
     }
 
+    #[expect(clippy::vec_box, reason = "as in the field")]
     pub(super) fn take_all(&mut self) -> Vec<Box<Connection>> {
         std::mem::take(&mut self.0)
     }
