@@ -49,6 +49,7 @@ impl Session {
         let mut checkout = pool.check_out(lane, request).await?;
         match checkout.connection().command(Command::Query, sql.as_bytes()).await {
             Ok(exchange) => {
+                checkout.connection().is_dirty = true;
                 checkout.check_in();
                 server_error(&exchange.bytes, exchange.summary.error).map_or(Ok(()), Err)
             }

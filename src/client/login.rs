@@ -151,6 +151,8 @@ fn new_session(
         token: Token::default(),
         diagnostics: Diagnostics::default(),
         statements: crate::state::prepared::Statements::default(),
+        open_cursors: Vec::new(),
+        long_data: Vec::new(),
         just_prepared: None,
         held: None,
         pins: Pins::default(),
@@ -241,6 +243,7 @@ impl Session {
                 let used = checkout.connection().command(Command::InitDb, schema.as_bytes()).await;
                 let used = used.map_err(|_| lost())?;
                 if let Some(error) = server_error(&used.bytes, used.summary.error) {
+                    checkout.connection().is_dirty = true;
                     checkout.check_in();
                     return Err(error);
                 }

@@ -99,6 +99,9 @@ struct Session {
     token: Token,
     diagnostics: Diagnostics,
     statements: Statements,
+    /// Ids of statements with an open cursor, and of those with long data on the server.
+    open_cursors: Vec<u32>,
+    long_data: Vec<u32>,
     /// Number of parameters of the statement that was prepared just now.
     just_prepared: Option<u16>,
     held: Option<Checkout>,

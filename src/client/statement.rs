@@ -15,7 +15,6 @@ use crate::protocol::{Command, Shape};
 use crate::route::view::BackendId;
 use crate::route::{self, Decision, Reason, SessionView, Target};
 use crate::sql::{Class, Effects, Needs, Verdict};
-use crate::state::Pin;
 use crate::state::prepared::StatementKey;
 
 /// A command on its way to a backend.
@@ -51,6 +50,11 @@ impl Session {
         if let Class::Kill { query, id } = verdict.class {
             return self.kill(query, id).await;
         }
+        if verdict.effects.contains(Effects::KILL) {
+            // The ids in it are Fairlane's, and the server would end somebody else.
+            let error = Error::Refused("KILL with anything but one literal id");
+            return self.send_error(&error).await;
+        }
         if verdict.class == Class::Diagnostics
             && let Some(answered) = self.answer_diagnostics(sql).await?
         {
@@ -82,8 +86,8 @@ impl Session {
     /// on the same connection would have changed.
     fn substitute(&self, verdict: &Verdict, sql: &[u8]) -> Option<Vec<u8>> {
         let mut wanted = verdict.needs & (Needs::ROW_COUNT | Needs::FOUND_ROWS);
-        if self.held.is_some() {
-            // What the session holds knows better.
+        if self.held.is_some() || verdict.statements > 1 {
+            // What the session holds knows better, and so do the statements of one text.
             wanted = Needs::empty();
         }
         wanted |= verdict.needs & Needs::CONNECTION_ID;
@@ -130,8 +134,11 @@ impl Session {
             match self.execute(&mut checkout, &work, decision.is_none(), may_retry).await {
                 Outcome::Done(summary) => return self.conclude(checkout, &work, summary).await,
                 Outcome::ReplicaRefused => {
-                    self.count_retry(&checkout);
-                    checkout.check_in();
+                    self.give_back_refused(checkout);
+                    may_use_replica = false;
+                }
+                Outcome::Unprepared(_) if may_retry => {
+                    self.give_back_refused(checkout);
                     may_use_replica = false;
                 }
                 Outcome::Lost { untouched } => {
@@ -162,10 +169,20 @@ impl Session {
     /// Answers a command that could not be run; one that has no answer gets none.
     async fn refuse(&mut self, work: &Work<'_>, error: &Error) -> Result<(), Stop> {
         if work.shape == Shape::Nothing {
-            self.pins.drop(Pin::LongData);
+            if let Some(prepared) = &work.prepared {
+                self.forget_statement(prepared.id);
+            }
             return Ok(());
         }
         self.send_error(error).await
+    }
+
+    /// A replica could not answer: the connection goes back, with the error still on it.
+    fn give_back_refused(&self, mut checkout: Checkout) {
+        self.count_retry(&checkout);
+        checkout.connection().is_dirty = true;
+        self.entry.set_released();
+        checkout.check_in();
     }
 
     fn count_retry(&self, checkout: &Checkout) {
@@ -277,7 +294,7 @@ impl Session {
         })
     }
 
-    fn held_on_replica(&self) -> bool {
+    pub(super) fn held_on_replica(&self) -> bool {
         self.held.as_ref().is_some_and(|held| held.pool().backend() != 0)
     }
 

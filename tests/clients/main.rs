@@ -6,6 +6,7 @@
     clippy::unwrap_used,
     clippy::cast_possible_truncation,
     clippy::disallowed_methods,
+    clippy::needless_collect,
     reason = "these are tests"
 )]
 
