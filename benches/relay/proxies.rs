@@ -85,7 +85,7 @@ impl Proxies {
         let directory = tempfile::tempdir()?;
         let (haproxy, haproxy_port) = start_haproxy(primary_port, directory.path(), out).await?;
         let config = FAIRLANE.replace("PRIMARY", &primary_port.to_string());
-        let fairlane = Fairlane::start(&config, &out.join("fairlane.log")).await?;
+        let fairlane = Fairlane::start(&config, out).await?;
         Ok(Self { primary_port, haproxy_port, haproxy, fairlane, _directory: directory })
     }
 
