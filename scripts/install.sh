@@ -11,7 +11,7 @@ case $target in
     bench) packages=("${common[@]}" sysbench haproxy) ;;
     test)
         packages=("${common[@]}" sysbench prometheus php-cli php-mysql php-illuminate-database
-            python3-pymysql curl)
+            python3-pymysql)
         command -v node >/dev/null || packages+=(nodejs)
         command -v npm >/dev/null || packages+=(npm)
         ;;

@@ -1,5 +1,7 @@
 //! The sandbox itself: replication, read-only replicas, and servers that come and go.
 
+#![allow(clippy::unwrap_used, reason = "these are tests")]
+
 use std::time::Duration;
 
 use fairlane::sandbox::{
@@ -7,7 +9,10 @@ use fairlane::sandbox::{
 };
 use mysql_async::prelude::Queryable as _;
 
-async fn value<T: mysql_async::prelude::FromValue + Send>(server: &Server, sql: &str) -> T {
+async fn value<T: mysql_async::prelude::FromValue + Send + 'static>(
+    server: &Server,
+    sql: &str,
+) -> T {
     let mut app = server.connect(APP_USER, APP_PASSWORD, APP_SCHEMA).await.unwrap();
     app.query_first(sql).await.unwrap().unwrap()
 }

@@ -40,13 +40,12 @@ impl Session {
 
     /// The session is over: undoes what it left, gives back what it holds.
     pub(super) async fn clean_up(mut self) {
-        self.leave();
         let leftovers = self.leftovers();
         let is_mariadb = self.facts.is_mariadb;
         let held = self.held.take();
         self.pins = Pins::default();
         self.show_binding();
-        drop(self.wire);
+        drop((self.wire, self.entry));
         if let Some(held) = held {
             undo(held, leftovers, is_mariadb).await;
         }
@@ -100,7 +99,7 @@ impl Session {
         Err(Stop::Fatal)
     }
 
-    async fn begin_read_only(&mut self, checkout: &mut Checkout) -> Result<(), Failure> {
+    async fn begin_read_only(&self, checkout: &mut Checkout) -> Result<(), Failure> {
         let connection = checkout.connection();
         let diff = crate::state::diff::diff(&connection.image, &self.image, &connection.base, None);
         if let Some(schema) = &diff.schema {
@@ -270,7 +269,7 @@ async fn undo(mut checkout: Checkout, leftovers: Leftovers, is_mariadb: bool) {
     let connection = checkout.connection();
     let undone = async {
         if !leftovers.pins.is_empty() {
-            return Ok(connection.reset(is_mariadb).await?);
+            return connection.reset(is_mariadb).await;
         }
         if leftovers.in_transaction {
             connection.roll_back().await?;

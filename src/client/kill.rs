@@ -40,7 +40,7 @@ impl Session {
     }
 
     /// Runs a statement of this user on `backend`, beside the session's own connection.
-    async fn run_elsewhere(&mut self, backend: usize, sql: &str) -> Result<(), Error> {
+    async fn run_elsewhere(&self, backend: usize, sql: &str) -> Result<(), Error> {
         let lane = self.plain_lane();
         let image = Image::default();
         let (key, credential) = (&self.identity.key, &self.identity.credential);

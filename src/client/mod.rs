@@ -47,7 +47,7 @@ use crate::topology::{ServerFacts, Topology};
 
 use diagnostics::Diagnostics;
 use identity::{Identity, Verified};
-use registry::{Entry, Registry};
+use registry::{Registration, Registry};
 use wire::Wire;
 
 /// What all sessions share.
@@ -85,7 +85,7 @@ struct Session {
     context: Arc<Context>,
     facts: Arc<ServerFacts>,
     wire: Wire,
-    entry: Arc<Entry>,
+    entry: Registration,
     client: ClientFacts,
     peer: SocketAddr,
     nonce: [u8; crate::protocol::auth::NONCE],

@@ -15,6 +15,7 @@ use crate::protocol::{Command, Shape};
 use crate::route::view::BackendId;
 use crate::route::{self, Decision, Reason, SessionView, Target};
 use crate::sql::{Class, Effects, Needs, Verdict};
+use crate::state::Pin;
 use crate::state::prepared::StatementKey;
 
 /// A command on its way to a backend.
@@ -105,7 +106,11 @@ impl Session {
         let mut may_use_replica = true;
         loop {
             let (mut checkout, decision) = match self.held.take() {
-                Some(held) => (held, None),
+                Some(held) => {
+                    // A rule for the session may be met in the middle of a transaction.
+                    self.lane(&work);
+                    (held, None)
+                }
                 None => {
                     let decision = self.decide(work.verdict, may_use_replica).await;
                     match self.obtain(&work, decision).await {
@@ -115,7 +120,7 @@ impl Session {
                             may_use_replica = false;
                             continue;
                         }
-                        Err(Refusal::Error(error)) => return self.send_error(&error).await,
+                        Err(Refusal::Error(error)) => return self.refuse(&work, &error).await,
                     }
                 }
             };
@@ -139,11 +144,12 @@ impl Session {
                         may_use_replica = false;
                         continue;
                     }
-                    return self.lost(name, decision.is_none(), untouched).await;
+                    let answers = untouched && work.shape != Shape::Nothing;
+                    return self.lost(name, decision.is_none(), untouched, answers).await;
                 }
                 Outcome::Unprepared(error) => {
                     self.keep_or_release(checkout).await;
-                    return self.send_error(&error).await;
+                    return self.refuse(&work, &error).await;
                 }
                 Outcome::ClientGone(response) => {
                     self.abandon(checkout, work.verdict, response);
@@ -153,14 +159,29 @@ impl Session {
         }
     }
 
+    /// Answers a command that could not be run; one that has no answer gets none.
+    async fn refuse(&mut self, work: &Work<'_>, error: &Error) -> Result<(), Stop> {
+        if work.shape == Shape::Nothing {
+            self.pins.drop(Pin::LongData);
+            return Ok(());
+        }
+        self.send_error(error).await
+    }
+
     fn count_retry(&self, checkout: &Checkout) {
         self.context.metrics.sessions.replica_retries.inc();
         self.context.metrics.backend(checkout.pool().backend()).retries.inc();
     }
 
     /// The server is gone in the middle of a statement.
-    async fn lost(&mut self, backend: String, was_held: bool, untouched: bool) -> Result<(), Stop> {
-        if untouched {
+    async fn lost(
+        &mut self,
+        backend: String,
+        was_held: bool,
+        untouched: bool,
+        answers: bool,
+    ) -> Result<(), Stop> {
+        if answers {
             self.send_error(&Error::LostBackend { backend }).await?;
         }
         let had_state = was_held || !self.pins.is_empty();
@@ -171,7 +192,7 @@ impl Session {
     }
 
     /// Where a statement goes when the session holds nothing.
-    async fn decide(&mut self, verdict: &Verdict, may_use_replica: bool) -> Decision {
+    async fn decide(&self, verdict: &Verdict, may_use_replica: bool) -> Decision {
         if !may_use_replica {
             return Decision {
                 target: Target::Primary,
@@ -183,6 +204,10 @@ impl Session {
         let policy = if routing.replica_reads { routing.consistency } else { Consistency::Strong };
         let isolation =
             self.image.get("tx_isolation").or_else(|| self.image.get("transaction_isolation"));
+        if verdict.class == Class::Read && self.image.schema.as_deref().is_some_and(is_system) {
+            let reason = Reason::Statement(crate::sql::Reason::SystemSchema);
+            return Decision { target: Target::Primary, reason, awaited: None };
+        }
         let session = SessionView {
             autocommit: self.autocommit,
             serializable: isolation.is_some_and(|level| level.eq_ignore_ascii_case("serializable")),
@@ -268,6 +293,13 @@ impl Session {
         };
         metrics.routed(answered, reason.index()).inc();
     }
+}
+
+/// Whether a schema is one that each server fills on its own.
+fn is_system(schema: &str) -> bool {
+    ["information_schema", "performance_schema", "mysql", "sys"]
+        .iter()
+        .any(|system| schema.eq_ignore_ascii_case(system))
 }
 
 /// Why there is no connection.

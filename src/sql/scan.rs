@@ -226,6 +226,7 @@ impl<'a> Scan<'a> {
                 place.expects_name = !next.is_punct(b'(');
             }
             b"as" => place.expects_name = true,
+            b"on" => place.expects_name = self.first[0].is("create"),
             _ => place.expects_name = was_name && next.is_punct(b'.'),
         }
     }

@@ -35,7 +35,7 @@ queue_timeout = "5s"
 [[lane]]
 name = "batch"
 reserved = 1
-max = 4
+max = 6
 queue = 10000
 queue_timeout = "120s"
 

@@ -1,0 +1,123 @@
+//! Real clients through Fairlane: the scripts in this folder, each against a real primary and
+//! replica. A client that is not installed is a failure, not a skip.
+
+#![allow(unreachable_pub, reason = "the support modules are a small library of their own")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::cast_possible_truncation,
+    clippy::disallowed_methods,
+    reason = "these are tests"
+)]
+
+#[path = "../it/support/mod.rs"]
+#[allow(dead_code, unused_imports, reason = "shared with the integration tests")]
+mod support;
+
+use std::process::Command;
+
+use mysql_async::prelude::Queryable;
+use support::{Proxy, servers};
+
+/// Runs a script with the address of Fairlane in its environment.
+fn run(program: &str, arguments: &[&str], more: &[(&str, &str)]) {
+    let proxy = Proxy::start(servers());
+    let output = Command::new(program)
+        .args(arguments)
+        .env("FAIRLANE_TEST_HOST", "127.0.0.1")
+        .env("FAIRLANE_TEST_PORT", proxy.port.to_string())
+        .env("FAIRLANE_TEST_USER", "app")
+        .env("FAIRLANE_TEST_PASSWORD", "app-secret")
+        .env("FAIRLANE_TEST_DATABASE", "shop")
+        .envs(more.iter().copied())
+        .output()
+        .unwrap_or_else(|error| panic!("{program} can't be run: {error}; scripts/install.sh test"));
+    let text = [output.stdout, output.stderr].concat();
+    let text = String::from_utf8_lossy(&text);
+    assert!(output.status.success(), "{program} {arguments:?}\n{text}\n{}", proxy.log());
+    assert!(text.contains("ok "), "nothing was checked:\n{text}");
+    println!("{text}");
+}
+
+#[test]
+fn mariadb_command_line_and_dump() {
+    run("bash", &["tests/clients/cli/mariadb.sh"], &[]);
+}
+
+#[test]
+fn php_pdo() {
+    run("php", &["-d", "memory_limit=1G", "tests/clients/php/pdo.php"], &[]);
+}
+
+#[test]
+fn php_mysqli() {
+    run("php", &["-d", "mysqli.allow_local_infile=1", "tests/clients/php/mysqli.php"], &[]);
+}
+
+#[test]
+fn php_eloquent() {
+    run("php", &["tests/clients/php/eloquent.php"], &[]);
+}
+
+#[test]
+fn python_pymysql() {
+    run("/usr/bin/python3", &["tests/clients/python/pymysql_test.py"], &[]);
+}
+
+#[test]
+fn node_mysql2() {
+    let modules = concat!(env!("CARGO_MANIFEST_DIR"), "/target/clients/node/node_modules");
+    run("node", &["tests/clients/node/mysql2_test.js"], &[("NODE_PATH", modules)]);
+}
+
+#[test]
+fn sysbench() {
+    let before = servers().replica_saw().len();
+    run("bash", &["tests/clients/cli/sysbench.sh"], &[]);
+    let seen = servers().replica_saw();
+    assert!(seen[before..].contains("FROM sbtest"), "reads are on the replica");
+    assert!(
+        !seen[before..].lines().any(|line| {
+            let is_statement =
+                ["Query\t", "Execute\t", "Prepare\t"].iter().any(|kind| line.contains(kind));
+            is_statement
+                && ["UPDATE sbtest", "INSERT INTO sbtest", "DELETE FROM sbtest"]
+                    .iter()
+                    .any(|write| line.contains(write))
+        }),
+        "no write is"
+    );
+}
+
+#[test]
+fn rust_mysql_async() {
+    let proxy = Proxy::start(servers());
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let url =
+            format!("mysql://app:app-secret@127.0.0.1:{}/shop?prefer_socket=false", proxy.port);
+        let pool = mysql_async::Pool::new(url.as_str());
+        let mut conn = pool.get_conn().await.unwrap();
+        conn.query_drop("CREATE TABLE rust_a (id BIGINT PRIMARY KEY, note TEXT)").await.unwrap();
+        for id in 0..50_u64 {
+            conn.exec_drop("INSERT INTO rust_a VALUES (?, ?)", (id, format!("note {id}")))
+                .await
+                .unwrap();
+            let note: Option<String> =
+                conn.exec_first("SELECT note FROM rust_a WHERE id = ?", (id,)).await.unwrap();
+            assert_eq!(note, Some(format!("note {id}")));
+        }
+        let mut transaction = conn.start_transaction(mysql_async::TxOpts::default()).await.unwrap();
+        transaction.query_drop("DELETE FROM rust_a").await.unwrap();
+        transaction.rollback().await.unwrap();
+        let count: Option<u64> = conn.query_first("SELECT COUNT(*) FROM rust_a").await.unwrap();
+        assert_eq!(count, Some(50));
+        // Given back to the pool with COM_RESET_CONNECTION.
+        drop(conn);
+        let mut conn = pool.get_conn().await.unwrap();
+        let rows: Vec<(u64, String)> =
+            conn.query("SELECT id, note FROM rust_a ORDER BY id").await.unwrap();
+        assert_eq!(rows.len(), 50);
+        drop(conn);
+        pool.disconnect().await.unwrap();
+    });
+}
