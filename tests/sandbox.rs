@@ -7,14 +7,16 @@ use std::time::Duration;
 use fairlane::sandbox::{
     APP_PASSWORD, APP_SCHEMA, APP_USER, Options, SERVICE_PASSWORD, SERVICE_USER, Sandbox, Server,
 };
-use mysql_async::prelude::Queryable as _;
+use mysql_async::prelude::{FromValue, Queryable as _};
 
-async fn value<T: mysql_async::prelude::FromValue + Send + 'static>(
-    server: &Server,
-    sql: &str,
-) -> T {
+async fn value<T: FromValue + Send + 'static>(server: &Server, sql: &str) -> T {
     let mut app = server.connect(APP_USER, APP_PASSWORD, APP_SCHEMA).await.unwrap();
     app.query_first(sql).await.unwrap().unwrap()
+}
+
+async fn execute(server: &Server, sql: &str) {
+    let mut app = server.connect(APP_USER, APP_PASSWORD, APP_SCHEMA).await.unwrap();
+    app.query_drop(sql).await.unwrap();
 }
 
 #[tokio::test]
@@ -47,7 +49,7 @@ async fn a_replica_that_was_killed_catches_up_after_its_start() {
     replica.kill().await.unwrap();
     assert!(!replica.is_running());
     assert!(replica.connect(APP_USER, APP_PASSWORD, APP_SCHEMA).await.is_err());
-    value::<u8>(&sandbox.primary, "CREATE TABLE later SELECT 7 AS n; SELECT 1").await;
+    execute(&sandbox.primary, "CREATE TABLE later SELECT 7 AS n").await;
 
     replica.start().await.unwrap();
     assert_eq!(replica.port, port);
@@ -83,7 +85,8 @@ async fn the_service_account_may_do_what_fairlane_needs_and_not_write() {
             service.query_drop(allowed).await.unwrap_or_else(|error| panic!("{allowed}: {error}"));
         }
         let refused = service.query_drop("CREATE TABLE shop.no (id INT)").await.unwrap_err();
-        assert!(refused.to_string().contains("1142"), "{refused}");
+        let refused = refused.to_string();
+        assert!(refused.contains("1142") || refused.contains("1290"), "{refused}");
     }
 
     let mut service = sandbox.primary.connect(SERVICE_USER, SERVICE_PASSWORD, "").await.unwrap();
@@ -98,7 +101,7 @@ async fn a_named_directory_can_be_started_again_with_another_replica() {
     let options = Options { directory, ..Options::default() };
 
     let sandbox = Sandbox::start(options.clone()).await.unwrap();
-    value::<u8>(&sandbox.primary, "CREATE TABLE kept SELECT 3 AS n; SELECT 1").await;
+    execute(&sandbox.primary, "CREATE TABLE kept SELECT 3 AS n").await;
     sandbox.stop().await.unwrap();
 
     let sandbox = Sandbox::start(Options { replicas: 2, ..options }).await.unwrap();

@@ -154,7 +154,7 @@ async fn install(
     let Some(first) = missing.next() else { return Ok(()) };
     let template = first.directory.join("data");
     std::fs::create_dir_all(&template).map_err(SandboxError::io("make", &template))?;
-    programs.install(&template).await?;
+    programs.install(&template, &first.directory.join("tmp")).await?;
     for server in missing {
         let (source, target) = (template.clone(), server.directory.join("data"));
         match tokio::task::spawn_blocking(move || directory::copy(&source, &target)).await {

@@ -61,12 +61,15 @@ impl Programs {
     }
 
     /// Creates the system tables in `data`, with a `root`@`localhost` that has no password yet.
-    pub(super) async fn install(&self, data: &Path) -> Result<(), SandboxError> {
+    /// `temporary` is a directory for this alone: a MariaDB server that starts deletes what looks
+    /// like a temporary table in its `tmpdir`, also those of an installation next to it.
+    pub(super) async fn install(&self, data: &Path, temporary: &Path) -> Result<(), SandboxError> {
         let Family::MariaDb = self.family;
         let mut command = tokio::process::Command::new(&self.install);
         command
             .arg("--no-defaults")
             .arg(format!("--datadir={}", data.display()))
+            .arg(format!("--tmpdir={}", temporary.display()))
             .arg("--auth-root-authentication-method=normal")
             .arg("--skip-test-db")
             .arg("--skip-name-resolve")
