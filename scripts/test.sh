@@ -27,5 +27,6 @@ stage tidy cargo test --locked --test tidy
 stage routing cargo test --locked --test routing_table
 stage build cargo build --locked --bin fairlane
 stage sandbox cargo test --locked --test sandbox
+stage topology cargo test --locked --test topology
 stage integration cargo test --locked --test it
 stage clients cargo test --locked --test clients

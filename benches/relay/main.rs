@@ -1,8 +1,9 @@
 //! `make bench`: what Fairlane costs next to a plain TCP proxy.
 //!
 //! sysbench's point selects go straight to a private server, through HAProxy in TCP mode and
-//! through Fairlane, in turn, several rounds: a machine that slows down slows all three. HAProxy
-//! only copies bytes; how far Fairlane is from it is the price of understanding them.
+//! through Fairlane, in turn, several rounds: a machine that slows down slows all of them. HAProxy
+//! only copies bytes; how far Fairlane is from it, with all reads on the same server, is the price
+//! of understanding them. A second Fairlane shows what a replica adds.
 
 mod machine;
 mod proxies;
@@ -14,7 +15,7 @@ mod sysbench;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail, ensure};
 use clap::Parser;
 use fairlane::sandbox::{Options, Sandbox};
 use tokio::time::Instant;
@@ -48,7 +49,10 @@ fn main() -> Result<()> {
         tokio::select! {
             done = bench(&arguments) => done,
             // Dropping the benchmark stops everything it started.
-            pressed = tokio::signal::ctrl_c() => pressed.context("interrupted"),
+            pressed = tokio::signal::ctrl_c() => {
+                pressed?;
+                bail!("interrupted")
+            }
         }
     })
 }
@@ -57,11 +61,15 @@ async fn bench(arguments: &Arguments) -> Result<()> {
     let machine = Machine::this();
     let out = arguments.results.join(format!("{}-{}", machine.date, machine.slug()));
     std::fs::create_dir_all(&out).with_context(|| format!("making {}", out.display()))?;
-    eprintln!("starting a private server, HAProxy and Fairlane");
+    eprintln!("starting a private primary and replica, HAProxy and Fairlane");
     let logs = tempfile::tempdir()?;
-    let sandbox = Sandbox::start(Options { replicas: 0, ..Options::default() }).await?;
+    let options = Options { replicas: 1, max_connections: 500, ..Options::default() };
+    let sandbox = Sandbox::start(options).await?;
+    ensure!(sandbox.replicas.len() == 1, "the sandbox has no replica");
     sysbench::prepare(sandbox.primary.port).await?;
-    let proxies = Proxies::start(sandbox.primary.port, logs.path()).await?;
+    sandbox.wait_replicated().await?;
+    let (primary, replica) = (sandbox.primary.port, sandbox.replicas[0].port);
+    let proxies = Proxies::start(primary, replica, logs.path()).await?;
     eprintln!("Fairlane's live page: http://127.0.0.1:{}/", proxies.admin_port());
 
     let loads = loads();
@@ -138,6 +146,7 @@ async fn cell(
         way,
         queries: report.queries,
         per_second: report.per_second,
+        p50_ms: report.p50_ms,
         p95_ms: report.p95_ms,
         cpu_us: used.map(per_query),
     };

@@ -29,7 +29,7 @@ listen mysql
     server primary 127.0.0.1:PRIMARY
 ";
 
-/// Fairlane without a replica, so that all ways end at the same server.
+/// Fairlane with all reads on the primary, so that the ways that are compared end at the same server.
 const FAIRLANE: &str = r#"listen = ["127.0.0.1:LISTEN"]
 
 [admin]
@@ -43,9 +43,15 @@ password = "fairlane-secret"
 address = "127.0.0.1:PRIMARY"
 max_connections = 100
 
-[routing]
-replica_reads = false
-"#;
+READS"#;
+
+const ON_THE_PRIMARY: &str = "[routing]\nreplica_reads = false\n";
+
+const ON_THE_REPLICA: &str = "\
+[[replica]]
+address = \"127.0.0.1:REPLICA\"
+max_connections = 100
+";
 
 /// A way to the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -54,10 +60,12 @@ pub(crate) enum Way {
     Direct,
     HaProxy,
     Fairlane,
+    FairlaneReplica,
 }
 
 impl Way {
-    pub(crate) const ALL: [Self; 3] = [Self::Direct, Self::HaProxy, Self::Fairlane];
+    pub(crate) const ALL: [Self; 4] =
+        [Self::Direct, Self::HaProxy, Self::Fairlane, Self::FairlaneReplica];
 
     /// As the tables write it.
     pub(crate) fn name(self) -> &'static str {
@@ -65,28 +73,44 @@ impl Way {
             Self::Direct => "direct",
             Self::HaProxy => "HAProxy",
             Self::Fairlane => "Fairlane",
+            Self::FairlaneReplica => "Fairlane, replica",
         }
     }
 }
 
-/// Both proxies, running.
+/// The proxies, running.
 #[derive(Debug)]
 pub(crate) struct Proxies {
     primary_port: u16,
     haproxy_port: u16,
     haproxy: Child,
     fairlane: Fairlane,
+    fairlane_replica: Fairlane,
     _directory: TempDir,
 }
 
 impl Proxies {
-    /// Starts both before the server at `primary_port`; their logs go into `out`.
-    pub(crate) async fn start(primary_port: u16, out: &Path) -> Result<Self> {
+    /// Starts them before the servers at these ports; their logs go into `out`.
+    pub(crate) async fn start(primary_port: u16, replica_port: u16, out: &Path) -> Result<Self> {
         let directory = tempfile::tempdir()?;
         let (haproxy, haproxy_port) = start_haproxy(primary_port, directory.path(), out).await?;
-        let config = FAIRLANE.replace("PRIMARY", &primary_port.to_string());
-        let fairlane = Fairlane::start(&config, &out.join("fairlane.log")).await?;
-        Ok(Self { primary_port, haproxy_port, haproxy, fairlane, _directory: directory })
+        let start = async |reads: &str, name: &str| {
+            let config = FAIRLANE
+                .replace("READS", reads)
+                .replace("PRIMARY", &primary_port.to_string())
+                .replace("REPLICA", &replica_port.to_string());
+            let out = out.join(name);
+            std::fs::create_dir_all(&out)?;
+            Fairlane::start(&config, &out).await
+        };
+        Ok(Self {
+            primary_port,
+            haproxy_port,
+            haproxy,
+            fairlane: start(ON_THE_PRIMARY, "fairlane").await?,
+            fairlane_replica: start(ON_THE_REPLICA, "fairlane-replica").await?,
+            _directory: directory,
+        })
     }
 
     /// Where clients of `way` connect.
@@ -95,6 +119,7 @@ impl Proxies {
             Way::Direct => self.primary_port,
             Way::HaProxy => self.haproxy_port,
             Way::Fairlane => self.fairlane.port,
+            Way::FairlaneReplica => self.fairlane_replica.port,
         }
     }
 
@@ -104,6 +129,7 @@ impl Proxies {
             Way::Direct => None,
             Way::HaProxy => self.haproxy.id(),
             Way::Fairlane => self.fairlane.pid(),
+            Way::FairlaneReplica => self.fairlane_replica.pid(),
         }
     }
 
@@ -112,10 +138,11 @@ impl Proxies {
         self.fairlane.admin_port
     }
 
-    /// Ends both.
+    /// Ends all of them.
     pub(crate) async fn stop(mut self) -> Result<()> {
         self.haproxy.kill().await?;
-        self.fairlane.stop().await
+        self.fairlane.stop().await?;
+        self.fairlane_replica.stop().await
     }
 }
 

@@ -23,6 +23,7 @@ pub(crate) struct Cell {
     pub(crate) way: Way,
     pub(crate) queries: u64,
     pub(crate) per_second: f64,
+    pub(crate) p50_ms: f64,
     pub(crate) p95_ms: f64,
     /// CPU time of the proxy for one query in microseconds.
     pub(crate) cpu_us: Option<f64>,
@@ -32,6 +33,7 @@ pub(crate) struct Cell {
 #[derive(Debug, Clone, Copy)]
 struct Middle {
     per_second: f64,
+    p50_ms: f64,
     p95_ms: f64,
     cpu_us: Option<f64>,
 }
@@ -39,8 +41,8 @@ struct Middle {
 /// A markdown table of the medians, with ratios to HAProxy.
 pub(crate) fn table(cells: &[Cell], loads: &[Load]) -> Result<String> {
     let mut table = String::from(
-        "| statements | threads | way | queries/s | to HAProxy | p95 ms | proxy CPU us/query | to \
-         HAProxy |\n|---|--:|---|--:|--:|--:|--:|--:|\n",
+        "| statements | threads | way | queries/s | to HAProxy | p50 ms | p95 ms | proxy CPU us/query | to \
+         HAProxy |\n|---|--:|---|--:|--:|--:|--:|--:|--:|\n",
     );
     for load in loads {
         let Some(haproxy) = middle(cells, *load, Way::HaProxy) else { continue };
@@ -51,12 +53,13 @@ pub(crate) fn table(cells: &[Cell], loads: &[Load]) -> Result<String> {
             let ratio = ratio.map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}"));
             writeln!(
                 table,
-                "| {} | {} | {} | {:.0} | {:.2} | {:.2} | {cpu} | {ratio} |",
+                "| {} | {} | {} | {:.0} | {:.2} | {:.2} | {:.2} | {cpu} | {ratio} |",
                 load.statements.name(),
                 load.threads,
                 way.name(),
                 this.per_second,
                 this.per_second / haproxy.per_second,
+                this.p50_ms,
                 this.p95_ms,
             )?;
         }
@@ -68,6 +71,7 @@ fn middle(cells: &[Cell], load: Load, way: Way) -> Option<Middle> {
     let of_way = || cells.iter().filter(|cell| cell.load == load && cell.way == way);
     Some(Middle {
         per_second: median(of_way().map(|cell| cell.per_second).collect())?,
+        p50_ms: median(of_way().map(|cell| cell.p50_ms).collect())?,
         p95_ms: median(of_way().map(|cell| cell.p95_ms).collect())?,
         cpu_us: median(of_way().filter_map(|cell| cell.cpu_us).collect()),
     })

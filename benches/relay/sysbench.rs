@@ -44,6 +44,8 @@ pub(crate) struct Report {
     pub(crate) queries: u64,
     /// Queries per second.
     pub(crate) per_second: f64,
+    /// Median of the latencies in milliseconds.
+    pub(crate) p50_ms: f64,
     /// 95th percentile of the latencies in milliseconds.
     pub(crate) p95_ms: f64,
 }
@@ -68,7 +70,7 @@ pub(crate) async fn run(
 
 async fn sysbench(port: u16, arguments: &[&str]) -> Result<String> {
     let output = Command::new("sysbench")
-        .args(["oltp_point_select", "--tables=1", "--mysql-host=127.0.0.1"])
+        .args(["oltp_point_select", "--tables=1", "--mysql-host=127.0.0.1", "--histogram=on"])
         .arg(format!("--table-size={ROWS}"))
         .arg(format!("--mysql-port={port}"))
         .arg(format!("--mysql-user={APP_USER}"))
@@ -91,13 +93,32 @@ fn parse(text: &str) -> Result<Report> {
     let (queries, rest) = number_after(text, "queries:").context("no queries")?;
     let (per_second, _) = number_after(rest, "(").context("no rate")?;
     let (p95_ms, _) = number_after(text, "95th percentile:").context("no percentile")?;
+    let p50_ms = median(text).context("no histogram")?;
     let (errors, _) = number_after(text, "ignored errors:").context("no errors")?;
     ensure!(errors == 0.0, "{errors} statements failed");
     ensure!(queries >= 1.0, "no statement ran");
     // A count under 2^53 is exact.
     #[expect(clippy::cast_possible_truncation, reason = "a count printed as an integer")]
     let queries = queries as u64;
-    Ok(Report { queries, per_second, p95_ms })
+    Ok(Report { queries, per_second, p50_ms, p95_ms })
+}
+
+/// The median of the latencies, out of the lines `value |*** count` of sysbench's histogram.
+fn median(text: &str) -> Option<f64> {
+    let buckets: Vec<(f64, u64)> = text
+        .lines()
+        .filter_map(|line| {
+            let (value, rest) = line.split_once('|')?;
+            let count = rest.trim_start_matches('*').trim();
+            Some((value.trim().parse().ok()?, count.parse().ok()?))
+        })
+        .collect();
+    let all: u64 = buckets.iter().map(|(_, count)| count).sum();
+    let mut below = 0;
+    buckets.into_iter().find_map(|(value, count)| {
+        below += count;
+        (2 * below >= all).then_some(value)
+    })
 }
 
 /// The number after `label`, and the text after it.

@@ -6,7 +6,6 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
@@ -23,22 +22,21 @@ pub(crate) struct Fairlane {
     pub(crate) port: u16,
     /// Where operators look.
     pub(crate) admin_port: u16,
-    _directory: TempDir,
 }
 
 impl Fairlane {
     /// Starts Fairlane with `config`, in which `LISTEN` and `ADMIN` stand for free ports, and waits
-    /// until it is ready. What it logs goes to `log`.
-    pub(crate) async fn start(config: &str, log: &Path) -> Result<Self> {
+    /// until it is ready. Its configuration and log are in `directory`.
+    pub(crate) async fn start(config: &str, directory: &Path) -> Result<Self> {
         let (port, admin_port) = free_ports()?;
         let config =
             config.replace("LISTEN", &port.to_string()).replace("ADMIN", &admin_port.to_string());
-        let directory = tempfile::tempdir()?;
-        let file = directory.path().join("fairlane.toml");
+        let file = directory.join("fairlane.toml");
+        let log = directory.join("fairlane.log");
         std::fs::write(&file, config)?;
 
         let program = program()?;
-        let out = std::fs::File::create(log)?;
+        let out = std::fs::File::create(&log)?;
         let child = Command::new(&program)
             .args(["serve", "--config"])
             .arg(&file)
@@ -48,8 +46,8 @@ impl Fairlane {
             .kill_on_drop(true)
             .spawn()
             .with_context(|| format!("starting {}", program.display()))?;
-        let mut fairlane = Self { child, port, admin_port, _directory: directory };
-        fairlane.wait_ready(log).await?;
+        let mut fairlane = Self { child, port, admin_port };
+        fairlane.wait_ready(&log).await?;
         Ok(fairlane)
     }
 

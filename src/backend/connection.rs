@@ -62,6 +62,8 @@ pub struct Connection {
     pub idle_since: Instant,
     /// Bytes sent to the server.
     pub bytes_sent: u64,
+    /// An insert id or warnings of its last session may be on it.
+    pub is_dirty: bool,
     /// The right to exist: one of the backend's bounded number of connections.
     pub(super) permit: Option<OwnedSemaphorePermit>,
 }

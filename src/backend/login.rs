@@ -144,6 +144,7 @@ pub async fn open(
         opened_at: now,
         idle_since: now,
         bytes_sent: 0,
+        is_dirty: false,
         permit: None,
     };
     connection.set_up(greeting.version.contains("MariaDB")).await?;

@@ -36,6 +36,7 @@ impl Connection {
             return Ok(false);
         }
         self.statements.clear();
+        self.is_dirty = false;
         self.image.reset_variables();
         self.set_up(is_mariadb).await?;
         // A reset gives the server's global character sets, not those asked for at login.
@@ -49,6 +50,15 @@ impl Connection {
             self.image.reset_variables();
         }
         Ok(true)
+    }
+
+    /// Takes off the insert id and the warnings of its last session. `SELECT 1 FROM (SELECT 1) t`
+    /// uses a table, which is what replaces the list of warnings.
+    pub async fn clean(&mut self) -> Result<(), Failure> {
+        demand(&self.query("SET last_insert_id=0").await?)?;
+        demand(&self.query("SELECT 1 FROM (SELECT 1) t").await?)?;
+        self.is_dirty = false;
+        Ok(())
     }
 
     /// Rolls back an open transaction.

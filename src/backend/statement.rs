@@ -104,7 +104,8 @@ mod tests {
     fn the_statement_unused_longest_is_closed_for_a_new_one() {
         let mut cache = StatementCache::default();
         for number in 0..STATEMENTS_MAX {
-            assert_eq!(cache.insert(key(number), number as u32), None);
+            let server_id = u32::try_from(number).expect("small");
+            assert_eq!(cache.insert(key(number), server_id), None);
         }
         assert_eq!(cache.get(&key(0)), Some(0));
         assert_eq!(cache.insert(key(STATEMENTS_MAX), 999), Some(1));

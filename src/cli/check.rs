@@ -59,6 +59,16 @@ fn describe(settings: &Settings) -> String {
         (true, Consistency::Eventual) => "reads go to replicas, however old their data",
     };
     lines.push(reads.to_owned());
+    if settings.backends.len() > 1 {
+        lines.push(format!(
+            "a replica that lags more than {:?} takes no reads",
+            settings.routing.max_lag
+        ));
+    }
+    lines.push(match settings.users.len() {
+        0 => "accounts are loaded from the primary".to_owned(),
+        given => format!("accounts are loaded from the primary, and {given} given in the file"),
+    });
     lines.push(String::new());
     lines.join("\n")
 }

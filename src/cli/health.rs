@@ -12,17 +12,15 @@ const WAIT: Duration = Duration::from_secs(3);
 /// Whom to ask.
 #[derive(Debug, Args)]
 pub(super) struct HealthArgs {
-    /// The operators' address of a running Fairlane (admin.listen).
+    /// The operators' address of a running Fairlane (admin.listen), or its URL.
     #[arg(long, default_value = "127.0.0.1:9306")]
     admin: String,
 }
 
 /// Asks /readyz.
 pub(super) fn run(args: &HealthArgs) -> anyhow::Result<()> {
-    let address = args.admin.to_socket_addrs().context("--admin")?.next();
-    let address = address.context("--admin names no address")?;
-    let mut stream = TcpStream::connect_timeout(&address, WAIT)
-        .with_context(|| format!("connecting to {address}"))?;
+    let admin = args.admin.trim_start_matches("http://").trim_end_matches('/');
+    let mut stream = connect(admin).with_context(|| format!("connecting to {admin}"))?;
     stream.set_read_timeout(Some(WAIT))?;
     stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: fairlane\r\nConnection: close\r\n\r\n")?;
     let mut answer = String::new();
@@ -33,4 +31,19 @@ pub(super) fn run(args: &HealthArgs) -> anyhow::Result<()> {
     }
     println!("{body}");
     Ok(())
+}
+
+/// Connects to the first of the name's addresses that answers.
+fn connect(name: &str) -> anyhow::Result<TcpStream> {
+    let mut failed = None;
+    for address in name.to_socket_addrs()? {
+        match TcpStream::connect_timeout(&address, WAIT) {
+            Ok(stream) => return Ok(stream),
+            Err(error) => failed = Some(error),
+        }
+    }
+    match failed {
+        Some(error) => Err(error.into()),
+        None => bail!("the name has no address"),
+    }
 }

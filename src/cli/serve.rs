@@ -12,29 +12,36 @@ pub(super) struct ServeArgs {
     /// Configuration file; see config/fairlane.toml for every key.
     #[arg(long, short, value_name = "FILE", conflicts_with_all = ["primary", "replica"])]
     config: Option<PathBuf>,
-    /// The primary, with the service account: mysql://user:password@host:port[/?max_connections=15]
+    /// The primary, with the service account: mysql://user:password@host:port[/?max_connections=15].
+    /// The variable FAIRLANE_PRIMARY says the same without showing the password to `ps`.
     #[arg(long, value_name = "URL")]
     primary: Option<String>,
     /// A replica: mysql://host:port. May be given several times.
-    #[arg(long, value_name = "URL", requires = "primary")]
+    #[arg(long, value_name = "URL")]
     replica: Vec<String>,
     /// Address to listen on for clients (default 127.0.0.1:3306). May be given several times.
-    #[arg(long, value_name = "ADDRESS", requires = "primary")]
+    #[arg(long, value_name = "ADDRESS")]
     listen: Vec<String>,
     /// Address to listen on for operators (default 127.0.0.1:9306), or "off".
-    #[arg(long, value_name = "ADDRESS", requires = "primary")]
+    #[arg(long, value_name = "ADDRESS")]
     admin: Option<String>,
     /// Log filter (default "info").
-    #[arg(long, value_name = "FILTER", requires = "primary")]
+    #[arg(long, value_name = "FILTER")]
     log: Option<String>,
 }
 
 impl ServeArgs {
-    fn settings(&self) -> Result<Settings, Problem> {
+    /// A file when one is named, else the URLs; `primary_variable` is FAIRLANE_PRIMARY.
+    fn settings(&self, primary_variable: Option<String>) -> Result<Settings, Problem> {
+        let overrides = Overrides {
+            listen: self.listen.clone(),
+            admin: self.admin.clone(),
+            log: self.log.clone(),
+        };
         if let Some(path) = &self.config {
-            return config::load(path);
+            return config::load_with(path, &overrides);
         }
-        let Some(primary) = &self.primary else {
+        let Some(primary) = self.primary.clone().or(primary_variable) else {
             return Err(Problem::one(
                 "command line",
                 "",
@@ -42,16 +49,47 @@ impl ServeArgs {
                 "use --config FILE, or --primary mysql://user:password@host:port",
             ));
         };
-        let overrides = Overrides {
-            listen: self.listen.clone(),
-            admin: self.admin.clone(),
-            log: self.log.clone(),
-        };
-        config::from_urls(primary, &self.replica, &overrides)
+        config::from_urls(&primary, &self.replica, &overrides)
     }
 }
 
 /// Runs until told to stop.
 pub(super) fn run(args: &ServeArgs) -> anyhow::Result<()> {
-    crate::server::serve(args.settings()?)
+    crate::server::serve(args.settings(std::env::var("FAIRLANE_PRIMARY").ok())?)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        serve: ServeArgs,
+    }
+
+    fn settings(line: &[&str], variable: Option<&str>) -> Result<Settings, Problem> {
+        let line = ["serve"].iter().chain(line);
+        let parsed = Line::try_parse_from(line).expect("a command line");
+        parsed.serve.settings(variable.map(str::to_owned))
+    }
+
+    #[test]
+    fn a_file_comes_before_the_option_and_the_option_before_the_variable() {
+        let variable = Some("mysql://v:x@variable");
+        let host = |settings: Settings| settings.backends[0].host.clone();
+        assert_eq!(settings(&[], variable).map(host).expect("valid"), "variable");
+        let primary = ["--primary", "mysql://o:x@option"];
+        assert_eq!(settings(&primary, variable).map(host).expect("valid"), "option");
+        let file = ["--config", "config/fairlane.toml", "--listen", "127.0.0.1:4000"];
+        let from_file = settings(&file, variable).expect("valid");
+        assert_eq!(from_file.listen[0].port(), 4000);
+        assert_eq!(host(from_file), "db1");
+        assert!(settings(&[], None).expect_err("nothing given").to_string().contains("--config"));
+        assert!(
+            Line::try_parse_from([&["serve", "--config", "f"], &primary[..]].concat()).is_err()
+        );
+    }
 }

@@ -11,6 +11,12 @@ use crate::route::freshness::Position;
 use crate::sql::{self, Class, Effects};
 use crate::state::{Pin, Pins};
 
+/// Errors that come before anything of a statement has run: syntax, no schema, unknown routine,
+/// no privilege.
+fn did_nothing(code: u16) -> bool {
+    matches!(code, PARSE_ERROR | 1044 | 1046 | 1142 | 1305 | 1370)
+}
+
 /// ER_PARSE_ERROR: the statement did nothing at all.
 const PARSE_ERROR: u16 = 1064;
 
@@ -37,7 +43,7 @@ impl Session {
             }
         }
         let on_primary = checkout.pool().backend() == 0;
-        let keeps = self.must_keep(work, on_primary);
+        let mut keeps = self.must_keep(work, on_primary);
         if self.settle(checkout.connection(), work, &summary, keeps).await.is_err() {
             // The client has its answer; only what could have been asked later is lost.
             let had_state = keeps;
@@ -45,6 +51,8 @@ impl Session {
             self.forget_binding();
             return if had_state { Err(Stop::Fatal) } else { Ok(()) };
         }
+        // Settling may have found another pin.
+        keeps |= self.must_keep(work, on_primary);
         if self.is_released {
             checkout.discard(crate::pool::Retire::Quit(crate::metrics::Closed::Broken));
             self.forget_binding();
@@ -115,6 +123,8 @@ impl Session {
                 Tracked::TransactionState(_) | Tracked::Gtids(_) | Tracked::StateChanged => {}
             }
         }
+        connection.is_dirty |=
+            summary.warnings > 0 || summary.error.is_some() || self.diagnostics.is_insert_id_stale;
         self.refresh_mode_if(&summary.tracked);
         let is_state_changed = summary.tracked.contains(&Tracked::StateChanged);
         self.absorb_pins(work, summary, is_state_changed, is_explained);
@@ -143,8 +153,15 @@ impl Session {
         is_explained: bool,
     ) {
         let effects = work.verdict.effects;
-        if summary.error == Some(PARSE_ERROR) {
+        let is_one = work.verdict.statements <= 1 && !effects.contains(Effects::OPAQUE);
+        if summary.error == Some(PARSE_ERROR) && is_one {
             return;
+        }
+        if summary.error.is_some_and(|code| !did_nothing(code)) && effects.contains(Effects::OPAQUE)
+        {
+            // It may have got half-way, and an ERR packet carries no tracking.
+            self.pins.add(Pin::StateChanged);
+            self.token.is_unknown = true;
         }
         // An error does not mean that nothing happened: a lock may be taken before it.
         let mut pins = Pins::of_effects(effects);
@@ -188,15 +205,17 @@ impl Session {
         in_transaction: bool,
     ) {
         let verdict = work.verdict;
+        let is_opaque = verdict.effects.contains(Effects::OPAQUE);
         let may_write = verdict.class == Class::Write
-            && matches!(
-                verdict.reason,
-                sql::Reason::NotARead
-                    | sql::Reason::UnknownFunction
-                    | sql::Reason::MultiStatement
-                    | sql::Reason::NotUnderstood
-                    | sql::Reason::WrapsWrite
-            );
+            && (is_opaque
+                || matches!(
+                    verdict.reason,
+                    sql::Reason::NotARead
+                        | sql::Reason::UnknownFunction
+                        | sql::Reason::MultiStatement
+                        | sql::Reason::NotUnderstood
+                        | sql::Reason::WrapsWrite
+                ));
         let has_effect = match summary.affected {
             Some(affected) => affected > 0,
             // Without DEPRECATE_EOF the end of a result set can't carry a position.
@@ -239,6 +258,8 @@ impl Session {
     /// Nothing binds the session to a connection any more.
     pub(super) fn forget_binding(&mut self) {
         self.pins = Pins::default();
+        self.open_cursors.clear();
+        self.long_data.clear();
         self.status -= Status::IN_TRANS;
         self.entry.set_released();
         self.show_binding();

@@ -15,7 +15,7 @@ use crate::pool::{Checkout, Retire};
 use crate::protocol::handshake::{ChangeUser, auth_switch};
 use crate::protocol::response::Response;
 use crate::protocol::status::Status;
-use crate::protocol::{auth, packet};
+use crate::protocol::{Command, Malformed, auth, packet};
 use crate::route::Token;
 use crate::sql::{Class, Verdict};
 use crate::state::Pins;
@@ -40,13 +40,12 @@ impl Session {
 
     /// The session is over: undoes what it left, gives back what it holds.
     pub(super) async fn clean_up(mut self) {
-        self.leave();
         let leftovers = self.leftovers();
         let is_mariadb = self.facts.is_mariadb;
         let held = self.held.take();
         self.pins = Pins::default();
         self.show_binding();
-        drop(self.wire);
+        drop((self.wire, self.entry));
         if let Some(held) = held {
             undo(held, leftovers, is_mariadb).await;
         }
@@ -54,10 +53,17 @@ impl Session {
 
     /// Lets the held connection go when nothing binds it any more.
     pub(super) async fn release_if_free(&mut self) {
-        if let Some(held) = self.held.take() {
-            self.keep_or_release(held).await;
-            self.show_binding();
+        let Some(mut held) = self.held.take() else { return };
+        let stays = !self.pins.is_empty() || self.status.contains(Status::IN_TRANS);
+        if !stays && self.diagnostics.is_insert_id_stale {
+            let connection = held.connection();
+            if self.learn_insert_id(connection).await.is_err() {
+                held.discard(Retire::Quit(Closed::Broken));
+                return self.forget_binding();
+            }
         }
+        self.keep_or_release(held).await;
+        self.show_binding();
     }
 
     /// Gives up what is held, undone.
@@ -100,17 +106,23 @@ impl Session {
         Err(Stop::Fatal)
     }
 
-    async fn begin_read_only(&mut self, checkout: &mut Checkout) -> Result<(), Failure> {
+    async fn begin_read_only(&self, checkout: &mut Checkout) -> Result<(), Failure> {
         let connection = checkout.connection();
         let diff = crate::state::diff::diff(&connection.image, &self.image, &connection.base, None);
+        let mut answers = Vec::new();
         if let Some(schema) = &diff.schema {
-            connection.command(crate::protocol::Command::InitDb, schema.as_bytes()).await?;
+            answers.push(connection.command(Command::InitDb, schema.as_bytes()).await?);
         }
         if let Some(set) = &diff.set {
-            connection.query(set).await?;
+            answers.push(connection.query(set).await?);
         }
-        connection.image = self.image.clone();
-        connection.query("START TRANSACTION READ ONLY").await?;
+        answers.push(connection.query("START TRANSACTION READ ONLY").await?);
+        if answers.iter().any(|answer| answer.summary.error.is_some()) {
+            return Err(
+                Malformed { what: "error in answer to a set-up statement", offset: 0 }.into()
+            );
+        }
+        connection.image.turn_into(&self.image);
         Ok(())
     }
 
@@ -232,6 +244,8 @@ impl Session {
     /// Everything a reset forgets; the schema stays.
     fn forget_session(&mut self) {
         self.statements.clear();
+        self.open_cursors.clear();
+        self.long_data.clear();
         self.image.reset_variables();
         self.token = Token::default();
         self.diagnostics = super::diagnostics::Diagnostics::default();
@@ -270,7 +284,7 @@ async fn undo(mut checkout: Checkout, leftovers: Leftovers, is_mariadb: bool) {
     let connection = checkout.connection();
     let undone = async {
         if !leftovers.pins.is_empty() {
-            return Ok(connection.reset(is_mariadb).await?);
+            return connection.reset(is_mariadb).await;
         }
         if leftovers.in_transaction {
             connection.roll_back().await?;

@@ -100,6 +100,9 @@ impl Session {
         let key = std::sync::Arc::new(key);
         self.identity.key = key.clone();
         self.capabilities.set(Capabilities::MULTI_STATEMENTS, is_on);
+        if self.held_on_replica() {
+            self.move_to_primary().await?;
+        }
         if let Some(held) = &mut self.held {
             held.connection().key = key;
             return self.pass_on(Command::SetOption, packet, Class::Write).await;

@@ -13,7 +13,8 @@ use crate::pool::Checkout;
 use crate::protocol::packet;
 use crate::protocol::response::{Response, Summary};
 use crate::protocol::{Command, Shape};
-use crate::sql::{Class, Needs};
+use crate::sql::{Class, Effects, Needs};
+use crate::state::Pins;
 use crate::state::diff::{Diff, diff};
 
 /// How a command ended.
@@ -57,9 +58,7 @@ impl Session {
         }
         for answer in 1..=answers {
             match self.take_over(checkout.connection()).await {
-                Ok(None) if answer == answers => {
-                    checkout.connection().image = self.image.clone();
-                }
+                Ok(None) if answer == answers => checkout.connection().image.turn_into(&self.image),
                 Ok(None) => {}
                 // Only reads are sent together with their preparations: nothing has happened.
                 Ok(Some(error)) => {
@@ -97,8 +96,11 @@ impl Session {
             }
             _ => None,
         };
-        let asks_insert_id = work.verdict.needs.contains(Needs::LAST_INSERT_ID) && !was_held;
-        let insert_id = asks_insert_id.then_some(self.diagnostics.insert_id);
+        if !was_held && connection.is_dirty {
+            connection.clean().await?;
+        }
+        let insert_id =
+            (!was_held && self.wants_insert_id(work)).then_some(self.diagnostics.insert_id);
         // The connection has to be put to rest again afterwards.
         self.diagnostics.is_insert_id_stale |= insert_id.is_some_and(|id| id != 0);
         let diff = diff(&connection.image, &self.image, &connection.base, insert_id);
@@ -112,6 +114,17 @@ impl Session {
             return Ok(Ok((Some(packets), answers)));
         }
         Ok(self.apply(connection, &diff).await?.map(|()| (own, 0)))
+    }
+
+    /// Whether LAST_INSERT_ID() has to be put back on a connection: the statement asks for it, or
+    /// may be the first of several on this connection.
+    fn wants_insert_id(&self, work: &Work<'_>) -> bool {
+        let verdict = work.verdict;
+        let may_stay = matches!(verdict.class, Class::Begin { .. })
+            || !self.autocommit
+            || verdict.effects.contains(Effects::OPAQUE)
+            || !Pins::of_effects(verdict.effects).is_empty();
+        verdict.needs.contains(Needs::LAST_INSERT_ID) || may_stay && self.diagnostics.insert_id != 0
     }
 
     /// Gives the commands of `diff` and waits for their answers: before a statement that could do
@@ -131,7 +144,7 @@ impl Session {
             }
         }
         if refused.is_none() {
-            connection.image = self.image.clone();
+            connection.image.turn_into(&self.image);
         }
         Ok(refused.map_or(Ok(()), Err))
     }
@@ -222,7 +235,12 @@ impl Session {
         loop {
             let Connection { stream, inbox, .. } = &mut *connection;
             let server = ServerSide { stream, inbox };
-            match relay(self.wire.client_side(), server, &mut response, may_retry).await {
+            let relayed = tokio::select! {
+                biased;
+                relayed = relay(self.wire.client_side(), server, &mut response, may_retry) => relayed,
+                () = self.entry.killed() => return Outcome::ClientGone(None),
+            };
+            match relayed {
                 Ok(End::Done) => return Outcome::Done(response.into_summary()),
                 Ok(End::ErrorHeld) => {
                     let code = response.summary().error.unwrap_or_default();

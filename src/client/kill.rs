@@ -40,7 +40,7 @@ impl Session {
     }
 
     /// Runs a statement of this user on `backend`, beside the session's own connection.
-    async fn run_elsewhere(&mut self, backend: usize, sql: &str) -> Result<(), Error> {
+    async fn run_elsewhere(&self, backend: usize, sql: &str) -> Result<(), Error> {
         let lane = self.plain_lane();
         let image = Image::default();
         let (key, credential) = (&self.identity.key, &self.identity.credential);
@@ -49,6 +49,7 @@ impl Session {
         let mut checkout = pool.check_out(lane, request).await?;
         match checkout.connection().command(Command::Query, sql.as_bytes()).await {
             Ok(exchange) => {
+                checkout.connection().is_dirty = true;
                 checkout.check_in();
                 server_error(&exchange.bytes, exchange.summary.error).map_or(Ok(()), Err)
             }

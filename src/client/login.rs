@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout_at};
 use super::auth::{Claim, verify};
 use super::diagnostics::Diagnostics;
 use super::identity::Identity;
-use super::registry::{Entry, EntryLabels};
+use super::registry::{EntryLabels, Registration};
 use super::wire::Wire;
 use super::{Context, Session, Token};
 use crate::error::Error;
@@ -54,8 +54,7 @@ pub(super) async fn greet(
         visitor.refuse(&context, &Error::NotReady).await;
         return None;
     };
-    let entry = context.registry.join(peer);
-    let mut leave = LeaveUnlessLoggedIn { context: &context, id: entry.id, stays: false };
+    let entry = Registration::join(&context, peer);
     let deadline = Instant::now() + context.settings.login_timeout;
     let exchange = Box::pin(visitor.exchange(&facts, entry.id));
     let hello = match timeout_at(deadline, exchange).await {
@@ -95,20 +94,22 @@ pub(super) async fn greet(
         new_session(context.clone(), facts, entry, peer, visitor.wire, hello, identity);
     session.refresh_mode();
     session.wire.set_sequence(visitor.sequence);
-    leave.stays = true;
-    if let Err(error) = session.verify_schema(schema.as_deref()).await {
+    let verified = timeout_at(deadline, session.verify_schema(schema.as_deref())).await;
+    let verified = verified.unwrap_or_else(|_| {
+        let detail = "it did not answer within login_timeout".to_owned();
+        Err(Error::BackendUnavailable { backend: context.pools[0].name().to_owned(), detail })
+    });
+    if let Err(error) = verified {
         login_failed(match error {
             Error::Server { .. } => LoginFailure::Schema,
             _ => LoginFailure::Backend,
         });
         let _ = session.send_error(&error).await;
         let _ = session.wire.flush().await;
-        session.leave();
         return None;
     }
     session.send_ok();
     if session.wire.flush().await.is_err() {
-        session.leave();
         return None;
     }
     Some(session)
@@ -118,7 +119,7 @@ pub(super) async fn greet(
 fn new_session(
     context: Arc<Context>,
     facts: Arc<ServerFacts>,
-    entry: Arc<Entry>,
+    entry: Registration,
     peer: SocketAddr,
     wire: Wire,
     hello: Hello,
@@ -150,6 +151,8 @@ fn new_session(
         token: Token::default(),
         diagnostics: Diagnostics::default(),
         statements: crate::state::prepared::Statements::default(),
+        open_cursors: Vec::new(),
+        long_data: Vec::new(),
         just_prepared: None,
         held: None,
         pins: Pins::default(),
@@ -160,21 +163,6 @@ fn new_session(
         entry,
         facts,
         context,
-    }
-}
-
-/// Takes the client out of the registry if it does not become a session.
-struct LeaveUnlessLoggedIn<'a> {
-    context: &'a Context,
-    id: u32,
-    stays: bool,
-}
-
-impl Drop for LeaveUnlessLoggedIn<'_> {
-    fn drop(&mut self) {
-        if !self.stays {
-            self.context.registry.leave(self.id);
-        }
     }
 }
 
@@ -242,7 +230,8 @@ impl Session {
     /// lately; the schema is then the session's.
     pub(super) async fn verify_schema(&mut self, schema: Option<&str>) -> Result<(), Error> {
         let context = self.context.clone();
-        let image = Image::default();
+        let mut image = Image::default();
+        image.schema = schema.map(Into::into);
         let identity = self.identity.clone();
         let lane = self.kept_lane.unwrap_or_else(|| self.plain_lane());
         let ask = async || {
@@ -254,12 +243,11 @@ impl Session {
                 let used = checkout.connection().command(Command::InitDb, schema.as_bytes()).await;
                 let used = used.map_err(|_| lost())?;
                 if let Some(error) = server_error(&used.bytes, used.summary.error) {
+                    checkout.connection().is_dirty = true;
                     checkout.check_in();
                     return Err(error);
                 }
-                if checkout.connection().image.schema.is_none() {
-                    checkout.connection().image.schema = Some(schema.into());
-                }
+                checkout.connection().image.schema = Some(schema.into());
             }
             checkout.check_in();
             Ok(())
@@ -267,11 +255,6 @@ impl Session {
         self.context.verified.verify(&self.identity.key, schema, ask).await?;
         self.image.schema = schema.map(Into::into);
         Ok(())
-    }
-
-    /// The session is over: nobody can kill it any more.
-    pub(super) fn leave(&self) {
-        self.context.registry.leave(self.entry.id);
     }
 }
 

@@ -47,7 +47,7 @@ use crate::topology::{ServerFacts, Topology};
 
 use diagnostics::Diagnostics;
 use identity::{Identity, Verified};
-use registry::{Entry, Registry};
+use registry::{Registration, Registry};
 use wire::Wire;
 
 /// What all sessions share.
@@ -85,7 +85,7 @@ struct Session {
     context: Arc<Context>,
     facts: Arc<ServerFacts>,
     wire: Wire,
-    entry: Arc<Entry>,
+    entry: Registration,
     client: ClientFacts,
     peer: SocketAddr,
     nonce: [u8; crate::protocol::auth::NONCE],
@@ -99,6 +99,9 @@ struct Session {
     token: Token,
     diagnostics: Diagnostics,
     statements: Statements,
+    /// Ids of statements with an open cursor, and of those with long data on the server.
+    open_cursors: Vec<u32>,
+    long_data: Vec<u32>,
     /// Number of parameters of the statement that was prepared just now.
     just_prepared: Option<u16>,
     held: Option<Checkout>,

@@ -21,6 +21,9 @@ impl Session {
             return self.send_error(&Error::TooManyStatements { limit: STATEMENTS_MAX }).await;
         }
         let of_text = crate::sql::classify(sql, self.mode);
+        if of_text.effects.contains(Effects::KILL) || matches!(of_text.class, Class::Kill { .. }) {
+            return self.send_error(&Error::Refused("KILL as a prepared statement")).await;
+        }
         // Preparing changes nothing, whatever the statement; it only has to go where that runs.
         let verdict = Verdict {
             effects: Effects::empty(),
@@ -82,7 +85,10 @@ impl Session {
             }
             Command::StmtSendLongData => {
                 verdict = quiet(&verdict);
-                self.pins.add(Pin::LongData);
+                if !self.long_data.contains(&id) {
+                    self.long_data.push(id);
+                }
+                self.show_statement_pins();
             }
             _ => verdict = quiet(&verdict),
         }
@@ -108,8 +114,7 @@ impl Session {
     pub(super) async fn close_statement(&mut self, payload: &[u8]) {
         let id = payload.get(1..5).map_or(0, |id| u32::from_le_bytes([id[0], id[1], id[2], id[3]]));
         let Some(statement) = self.statements.remove(id) else { return };
-        let has_more = self.pins.has(Pin::Cursor) || self.pins.has(Pin::LongData);
-        if !has_more {
+        if !self.open_cursors.contains(&id) && !self.long_data.contains(&id) {
             return;
         }
         // Whatever of it was open on the held connection has to go.
@@ -118,28 +123,43 @@ impl Session {
         {
             let _ = held.connection().close_statement(server_id).await;
         }
-        self.pins.drop(Pin::Cursor);
-        self.pins.drop(Pin::LongData);
+        self.forget_statement(id);
         self.release_if_free().await;
     }
 
     /// What the end of a binary protocol command means for pins.
     pub(super) fn absorb_prepared(&mut self, work: &Work<'_>) {
+        let Some(prepared) = &work.prepared else { return };
+        let id = prepared.id;
         match work.command {
             Command::StmtExecute => {
-                self.pins.drop(Pin::LongData);
+                self.forget_statement(id);
                 if self.status.contains(Status::CURSOR_EXISTS) {
-                    self.pins.add(Pin::Cursor);
+                    self.open_cursors.push(id);
                 }
             }
             Command::StmtFetch if self.status.contains(Status::LAST_ROW_SENT) => {
-                self.pins.drop(Pin::Cursor);
+                self.open_cursors.retain(|open| *open != id);
             }
-            Command::StmtReset => {
-                self.pins.drop(Pin::LongData);
-                self.pins.drop(Pin::Cursor);
-            }
+            Command::StmtReset => self.forget_statement(id),
             _ => {}
+        }
+        self.show_statement_pins();
+    }
+
+    /// A statement has neither cursor nor long data any more.
+    pub(super) fn forget_statement(&mut self, id: u32) {
+        self.open_cursors.retain(|open| *open != id);
+        self.long_data.retain(|open| *open != id);
+        self.show_statement_pins();
+    }
+
+    fn show_statement_pins(&mut self) {
+        for (pin, is_on) in [
+            (Pin::Cursor, !self.open_cursors.is_empty()),
+            (Pin::LongData, !self.long_data.is_empty()),
+        ] {
+            if is_on { self.pins.add(pin) } else { self.pins.drop(pin) }
         }
     }
 }

@@ -175,6 +175,34 @@ impl Entry {
     }
 }
 
+/// A session's place in the registry; given up on drop, also when the session panics.
+#[derive(Debug)]
+pub(super) struct Registration {
+    entry: Arc<Entry>,
+    context: Arc<super::Context>,
+}
+
+impl Registration {
+    /// A new session with an id nobody has.
+    pub(super) fn join(context: &Arc<super::Context>, peer: SocketAddr) -> Self {
+        Self { entry: context.registry.join(peer), context: context.clone() }
+    }
+}
+
+impl std::ops::Deref for Registration {
+    type Target = Entry;
+
+    fn deref(&self) -> &Entry {
+        &self.entry
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        self.context.registry.leave(self.entry.id);
+    }
+}
+
 /// All sessions by id.
 #[derive(Debug, Default)]
 pub struct Registry {

@@ -56,12 +56,16 @@ impl Session {
         if self.diagnostics.is_insert_id_stale && !keeps {
             self.learn_insert_id(connection).await?;
         }
+        connection.is_dirty &= keeps;
         Ok(())
     }
 
     /// What LAST_INSERT_ID() is now. An OK packet does not tell for sure: its id may be one that
     /// the statement gave itself. A connection at rest has 0, so that anything else is new.
-    async fn learn_insert_id(&mut self, connection: &mut Connection) -> Result<(), Failure> {
+    pub(super) async fn learn_insert_id(
+        &mut self,
+        connection: &mut Connection,
+    ) -> Result<(), Failure> {
         let mut packets = command_packet(Command::Query, b"SELECT LAST_INSERT_ID()");
         packets.extend(command_packet(Command::Query, b"SET last_insert_id=0"));
         connection.send(&packets).await?;

@@ -50,6 +50,11 @@ impl Session {
         if let Class::Kill { query, id } = verdict.class {
             return self.kill(query, id).await;
         }
+        if verdict.effects.contains(Effects::KILL) {
+            // The ids in it are Fairlane's, and the server would end somebody else.
+            let error = Error::Refused("KILL with anything but one literal id");
+            return self.send_error(&error).await;
+        }
         if verdict.class == Class::Diagnostics
             && let Some(answered) = self.answer_diagnostics(sql).await?
         {
@@ -81,8 +86,8 @@ impl Session {
     /// on the same connection would have changed.
     fn substitute(&self, verdict: &Verdict, sql: &[u8]) -> Option<Vec<u8>> {
         let mut wanted = verdict.needs & (Needs::ROW_COUNT | Needs::FOUND_ROWS);
-        if self.held.is_some() {
-            // What the session holds knows better.
+        if self.held.is_some() || verdict.statements > 1 {
+            // What the session holds knows better, and so do the statements of one text.
             wanted = Needs::empty();
         }
         wanted |= verdict.needs & Needs::CONNECTION_ID;
@@ -119,7 +124,7 @@ impl Session {
                             may_use_replica = false;
                             continue;
                         }
-                        Err(Refusal::Error(error)) => return self.send_error(&error).await,
+                        Err(Refusal::Error(error)) => return self.refuse(&work, &error).await,
                     }
                 }
             };
@@ -129,8 +134,11 @@ impl Session {
             match self.execute(&mut checkout, &work, decision.is_none(), may_retry).await {
                 Outcome::Done(summary) => return self.conclude(checkout, &work, summary).await,
                 Outcome::ReplicaRefused => {
-                    self.count_retry(&checkout);
-                    checkout.check_in();
+                    self.give_back_refused(checkout);
+                    may_use_replica = false;
+                }
+                Outcome::Unprepared(_) if may_retry => {
+                    self.give_back_refused(checkout);
                     may_use_replica = false;
                 }
                 Outcome::Lost { untouched } => {
@@ -143,11 +151,12 @@ impl Session {
                         may_use_replica = false;
                         continue;
                     }
-                    return self.lost(name, decision.is_none(), untouched).await;
+                    let answers = untouched && work.shape != Shape::Nothing;
+                    return self.lost(name, decision.is_none(), untouched, answers).await;
                 }
                 Outcome::Unprepared(error) => {
                     self.keep_or_release(checkout).await;
-                    return self.send_error(&error).await;
+                    return self.refuse(&work, &error).await;
                 }
                 Outcome::ClientGone(response) => {
                     self.abandon(checkout, work.verdict, response);
@@ -157,14 +166,39 @@ impl Session {
         }
     }
 
+    /// Answers a command that could not be run; one that has no answer gets none.
+    async fn refuse(&mut self, work: &Work<'_>, error: &Error) -> Result<(), Stop> {
+        if work.shape == Shape::Nothing {
+            if let Some(prepared) = &work.prepared {
+                self.forget_statement(prepared.id);
+            }
+            return Ok(());
+        }
+        self.send_error(error).await
+    }
+
+    /// A replica could not answer: the connection goes back, with the error still on it.
+    fn give_back_refused(&self, mut checkout: Checkout) {
+        self.count_retry(&checkout);
+        checkout.connection().is_dirty = true;
+        self.entry.set_released();
+        checkout.check_in();
+    }
+
     fn count_retry(&self, checkout: &Checkout) {
         self.context.metrics.sessions.replica_retries.inc();
         self.context.metrics.backend(checkout.pool().backend()).retries.inc();
     }
 
     /// The server is gone in the middle of a statement.
-    async fn lost(&mut self, backend: String, was_held: bool, untouched: bool) -> Result<(), Stop> {
-        if untouched {
+    async fn lost(
+        &mut self,
+        backend: String,
+        was_held: bool,
+        untouched: bool,
+        answers: bool,
+    ) -> Result<(), Stop> {
+        if answers {
             self.send_error(&Error::LostBackend { backend }).await?;
         }
         let had_state = was_held || !self.pins.is_empty();
@@ -175,7 +209,7 @@ impl Session {
     }
 
     /// Where a statement goes when the session holds nothing.
-    async fn decide(&mut self, verdict: &Verdict, may_use_replica: bool) -> Decision {
+    async fn decide(&self, verdict: &Verdict, may_use_replica: bool) -> Decision {
         if !may_use_replica {
             return Decision {
                 target: Target::Primary,
@@ -187,6 +221,10 @@ impl Session {
         let policy = if routing.replica_reads { routing.consistency } else { Consistency::Strong };
         let isolation =
             self.image.get("tx_isolation").or_else(|| self.image.get("transaction_isolation"));
+        if verdict.class == Class::Read && self.image.schema.as_deref().is_some_and(is_system) {
+            let reason = Reason::Statement(crate::sql::Reason::SystemSchema);
+            return Decision { target: Target::Primary, reason, awaited: None };
+        }
         let session = SessionView {
             autocommit: self.autocommit,
             serializable: isolation.is_some_and(|level| level.eq_ignore_ascii_case("serializable")),
@@ -256,7 +294,7 @@ impl Session {
         })
     }
 
-    fn held_on_replica(&self) -> bool {
+    pub(super) fn held_on_replica(&self) -> bool {
         self.held.as_ref().is_some_and(|held| held.pool().backend() != 0)
     }
 
@@ -272,6 +310,13 @@ impl Session {
         };
         metrics.routed(answered, reason.index()).inc();
     }
+}
+
+/// Whether a schema is one that each server fills on its own.
+fn is_system(schema: &str) -> bool {
+    ["information_schema", "performance_schema", "mysql", "sys"]
+        .iter()
+        .any(|system| schema.eq_ignore_ascii_case(system))
 }
 
 /// Why there is no connection.

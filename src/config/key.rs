@@ -166,7 +166,7 @@ pub const KEYS: &[Key] = &[
         path: "lane.reserved",
         default: Some("0"),
         meaning: "Slots of each server only this lane may use.",
-        valid: r#"a number of slots such as 4, or a percentage such as "25%"; all lanes together less than the pool"#,
+        valid: r#"a number of slots such as 4, or a percentage such as "25%"; all lanes together must leave every lane a slot"#,
     },
     Key {
         path: "lane.max",

@@ -22,6 +22,14 @@ pub use url::Overrides;
 /// # Errors
 /// Everything that is wrong with it.
 pub fn load(path: &Path) -> Result<Settings, Problem> {
+    load_with(path, &Overrides::default())
+}
+
+/// Reads and checks a file; what the command line says wins over it.
+///
+/// # Errors
+/// Everything that is wrong with the file, or with the command line.
+pub fn load_with(path: &Path, overrides: &Overrides) -> Result<Settings, Problem> {
     let name = path.display().to_string();
     let text = std::fs::read_to_string(path).map_err(|error| {
         Problem::one(
@@ -31,7 +39,7 @@ pub fn load(path: &Path) -> Result<Settings, Problem> {
             "give the path of a readable file with --config, or use --primary URL",
         )
     })?;
-    parse(&text, &name)
+    parse_with(&text, &name, overrides)
 }
 
 /// Checks the text of a file; `file` is its name in messages.
@@ -39,8 +47,14 @@ pub fn load(path: &Path) -> Result<Settings, Problem> {
 /// # Errors
 /// Everything that is wrong with it.
 pub fn parse(text: &str, file: &str) -> Result<Settings, Problem> {
-    let shape = shape::read(text).map_err(|findings| Problem::new(file, findings))?;
-    resolve::resolve(&shape.model, &shape.places).map_err(|findings| Problem::new(file, findings))
+    parse_with(text, file, &Overrides::default())
+}
+
+fn parse_with(text: &str, file: &str, overrides: &Overrides) -> Result<Settings, Problem> {
+    let in_file = |findings| Problem::new(file, findings);
+    let mut shape = shape::read(text).map_err(in_file)?;
+    overrides.apply(&mut shape.model)?;
+    resolve::resolve(&shape.model, &shape.places).map_err(in_file)
 }
 
 /// Settings from nothing but the servers' URLs.
@@ -52,7 +66,8 @@ pub fn from_urls(
     replicas: &[String],
     overrides: &Overrides,
 ) -> Result<Settings, Problem> {
-    let model = url::model(primary, replicas, overrides)?;
+    let mut model = url::model(primary, replicas)?;
+    overrides.apply(&mut model)?;
     resolve::resolve(&model, &shape::Places::nowhere())
         .map_err(|findings| Problem::new(url::SOURCE, findings))
 }

@@ -19,6 +19,9 @@ use crate::units::Period;
 /// Connections of a backend that are not the pool's: Fairlane's own control connection.
 const CONTROL: usize = 1;
 
+/// Most connections to one server: the largest `max_connections` that MariaDB and MySQL take.
+const CONNECTIONS_MAX: usize = 100_000;
+
 /// Collects findings while the rest is still looked at.
 struct Resolver<'a> {
     places: &'a Places<'a>,
@@ -106,7 +109,7 @@ impl Resolver<'_> {
 
     fn admin(&mut self, model: &Model) -> Option<SocketAddr> {
         let text = model.admin.listen.as_str();
-        if text.is_empty() || text == "off" {
+        if is_off(text) {
             return None;
         }
         let address = text.parse();
@@ -206,7 +209,7 @@ impl Resolver<'_> {
             (format!("replica.{index}"), format!("replica{}", index + 1), replica)
         });
         let mut names = HashSet::new();
-        let mut backends = Vec::new();
+        let mut backends: Vec<Backend> = Vec::new();
         for (path, default_name, backend) in std::iter::once(primary).chain(replicas) {
             let name = backend.name.clone().unwrap_or(default_name);
             if !is_label(&name) {
@@ -219,6 +222,15 @@ impl Resolver<'_> {
                 );
             }
             let (host, port) = self.address(&path, backend.address.as_deref());
+            let twin = backends.iter().find(|other| (&other.host, other.port) == (&host, port));
+            if let Some(twin) = twin.filter(|_| !host.is_empty()) {
+                self.find(
+                    &format!("{path}.address"),
+                    format!("\"{host}:{port}\" is the address of {} already", twin.name),
+                    "write each server once, or its max_connections would not hold; without a \
+                     replica leave out [[replica]]",
+                );
+            }
             if backend.max_connections < CONTROL + 1 {
                 self.find(
                     &format!("{path}.max_connections"),
@@ -226,7 +238,13 @@ impl Resolver<'_> {
                     "write at least 2: one connection is Fairlane's own, the rest serve clients",
                 );
             }
-            let max_connections = backend.max_connections.max(CONTROL + 1);
+            if backend.max_connections > CONNECTIONS_MAX {
+                self.find_invalid(
+                    &format!("{path}.max_connections"),
+                    format!("{} is more than a server can take", backend.max_connections),
+                );
+            }
+            let max_connections = backend.max_connections.clamp(CONTROL + 1, CONNECTIONS_MAX);
             backends.push(Backend { name, host, port, max_connections });
         }
         backends
@@ -355,6 +373,9 @@ impl Resolver<'_> {
                     }
                 }
             }
+            if rule.network.as_ref().is_some_and(|texts| texts.0.is_empty()) {
+                self.find_invalid(&path("network"), "is empty: no client is in no network");
+            }
             let globs = [&rule.program_name, &rule.schema, &rule.digest];
             if rule.user.is_none()
                 && rule.network.is_none()
@@ -421,10 +442,23 @@ impl Resolver<'_> {
     }
 
     fn log(&mut self, log: &model::Log) -> Log {
-        if let Err(error) = log.filter.parse::<tracing_subscriber::filter::targets::Targets>() {
-            self.find_invalid("log.filter", format!("\"{}\": {error}", log.filter));
+        if let Err(error) = log_filter(&log.filter) {
+            self.find_invalid("log.filter", error);
         }
         Log { filter: log.filter.clone(), json: log.format == model::Format::Json }
+    }
+}
+
+/// Whether an address for operators says that there is none.
+pub(super) fn is_off(text: &str) -> bool {
+    text.is_empty() || text == "off"
+}
+
+/// Whether a text is a log filter; the error says why not.
+pub(super) fn log_filter(text: &str) -> Result<(), String> {
+    match text.parse::<tracing_subscriber::filter::targets::Targets>() {
+        Ok(_) => Ok(()),
+        Err(error) => Err(format!("\"{text}\": {error}")),
     }
 }
 

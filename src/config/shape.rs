@@ -267,7 +267,7 @@ fn remove(table: &mut DeTable<'_>, path: &str) -> bool {
         DeValue::Table(inner) => remove(inner, rest),
         DeValue::Array(array) => {
             let Some((index, rest)) = rest.split_once('.') else { return false };
-            let element = index.parse().ok().and_then(|index: usize| array.iter_mut().nth(index));
+            let element = index.parse().ok().and_then(|index: usize| array.get_mut(index));
             match element.map(Spanned::get_mut) {
                 Some(DeValue::Table(inner)) => remove(inner, rest),
                 _ => false,

@@ -75,6 +75,15 @@ fn every_mistake_is_named_with_line_key_and_cure() {
             "[[replica]]\naddress = \"a:1\"\nmax_connections = 1\n",
             &["f.toml:3", "replica.max_connections", "at least 2"],
         ),
+        (
+            "[[replica]]\naddress = \"db1\"\n",
+            &["f.toml:2", "replica.address", "address of primary already"],
+        ),
+        (
+            "[[replica]]\naddress = \"a\"\nmax_connections = 9000000000000000000\n",
+            &["f.toml:3", "replica.max_connections", "100000"],
+        ),
+        ("[[rule]]\nlane = \"batch\"\nnetwork = []\n", &["f.toml:3", "rule.network", "no client"]),
         ("[routing]\nconsistency = \"maybe\"\n", &["f.toml:2", "routing.consistency"]),
         (
             "[routing]\ndefault_lane = \"x\"\n",
@@ -112,12 +121,48 @@ fn urls_are_enough() {
     assert_eq!((settings.backends[0].port, settings.backends[0].max_connections), (3306, 30));
     assert_eq!((settings.backends[1].name.as_str(), settings.backends[1].port), ("replica1", 3307));
     assert_eq!(settings.admin, None);
-    for bad in ["nonsense", "http://a", "mysql://db1", "mysql://a:b@c/?x=1"] {
+    for (bad, fragment) in [
+        ("nonsense", "not a URL"),
+        ("http://a", "begins with http:"),
+        ("mysql://db1", "names no user"),
+        ("mysql://svc:hush@", "host"),
+        ("mysql://svc:hu#sh@db1", "cure"),
+        ("mysql://svc:hush@db1/shop", "\"shop\""),
+        ("mysql://svc:hush@db1/?max_conections=3", "\"max_connections\""),
+        ("mysql://svc:hush@db1/?max_connections=few", "\"few\""),
+        ("mysql://svc:h%ffush@db1", "UTF-8"),
+    ] {
         let problem = from_urls(bad, &[], &Overrides::default()).expect_err("bad").to_string();
-        assert!(
-            problem.contains("command line: --primary") && problem.contains("cure"),
-            "{problem}"
-        );
+        for fragment in ["command line: --primary", "cure", fragment] {
+            assert!(problem.contains(fragment), "{bad}: no {fragment:?} in\n{problem}");
+        }
+        assert!(!problem.contains("hu"), "{problem}");
+    }
+    let replica =
+        |url: &str| from_urls("mysql://svc:x@db1", &[url.to_owned()], &Overrides::default());
+    assert!(replica("mysql://svc:x@db2").is_ok());
+    let problem = replica("mysql://svc:y@db2").expect_err("another account").to_string();
+    assert!(problem.contains("--replica") && problem.contains("another account"), "{problem}");
+}
+
+#[test]
+fn the_command_line_wins_over_a_file() {
+    let overrides = Overrides {
+        listen: vec!["127.0.0.1:4000".to_owned()],
+        admin: Some("off".to_owned()),
+        log: Some("debug".to_owned()),
+    };
+    let settings = parse_with(REQUIRED, "f.toml", &overrides).expect("valid");
+    assert_eq!(settings.listen, ["127.0.0.1:4000".parse().expect("an address")]);
+    assert_eq!((settings.admin, settings.log.filter.as_str()), (None, "debug"));
+    let overrides = Overrides {
+        listen: vec!["4000".to_owned()],
+        admin: Some("on".to_owned()),
+        log: Some("a=b=c".to_owned()),
+    };
+    let problem = parse_with(REQUIRED, "f.toml", &overrides).expect_err("bad").to_string();
+    for fragment in ["command line: --listen: \"4000\"", "--admin: \"on\"", "--log", "cure: give"] {
+        assert!(problem.contains(fragment), "{problem}");
     }
 }
 
@@ -129,18 +174,37 @@ fn no_password_is_ever_shown() {
     assert!(!problem(&secret).contains("s3cr3t"));
 }
 
-/// The documented file: every key of the table is in it, written as its default, and the file as
-/// shipped means the same as one that says nothing.
+/// Lines `key = value` of the documented file that belong to a table, commented out or not.
+fn documented(table: &str) -> Vec<(&'static str, &'static str)> {
+    let mut current = String::new();
+    let mut found = Vec::new();
+    for line in include_str!("../../config/fairlane.toml").lines() {
+        let line = line.strip_prefix("# ").unwrap_or(line);
+        if line.starts_with('[') {
+            current = line.trim_matches(['[', ']']).to_owned();
+        } else if let Some((name, value)) = line.split_once(" = ")
+            && current == table
+        {
+            found.push((name, value));
+        }
+    }
+    found
+}
+
+/// The documented file: every key of the table of keys is in its table, those that have one
+/// default with just that, and the file as shipped means the same as one that says nothing.
 #[test]
 fn the_documented_file_is_the_defaults() {
-    let documented = include_str!("../../config/fairlane.toml");
     for key in key::KEYS {
-        let name = key.path.rsplit('.').next().unwrap_or(key.path);
-        let written = documented.lines().any(|line| {
-            line.trim_start_matches("# ").split('=').next().is_some_and(|k| k.trim() == name)
-        });
-        assert!(written, "{} is not in config/fairlane.toml", key.path);
+        let (table, name) = key.path.split_once('.').unwrap_or(("", key.path));
+        let lines = documented(table);
+        let values: Vec<&str> = lines.iter().filter(|line| line.0 == name).map(|l| l.1).collect();
+        assert!(!values.is_empty(), "{} is not in config/fairlane.toml", key.path);
+        if let Some(default) = key.default.filter(|_| !matches!(table, "lane" | "rule")) {
+            assert_eq!(values, [default], "{} with another default", key.path);
+        }
     }
+    let documented = include_str!("../../config/fairlane.toml");
     let settings = parse(documented, "fairlane.toml").unwrap_or_else(|problem| panic!("{problem}"));
     let plain = parse(REQUIRED, "f.toml").expect("valid");
     let same = |settings: &Settings| {
@@ -154,9 +218,68 @@ fn the_documented_file_is_the_defaults() {
     assert_eq!(same(&settings), same(&plain));
 }
 
+/// The table's defaults of keys that stand in tables of which there may be many.
+#[test]
+fn the_table_of_keys_has_the_defaults_of_lanes_rules_and_replicas() {
+    let written = |table: &str, more: &str| {
+        let defaults = key::KEYS.iter().filter_map(|key| {
+            let name = key.path.strip_prefix(table)?.strip_prefix('.')?;
+            key.default.map(|default| format!("{name} = {default}\n"))
+        });
+        format!("[[{table}]]\n{more}{}", defaults.collect::<String>())
+    };
+    for (table, more) in [
+        ("lane", "name = \"a\"\n"),
+        ("rule", "lane = \"batch\"\nuser = \"u\"\n"),
+        ("replica", "address = \"db2\"\n"),
+    ] {
+        let said = parse(&format!("{}{REQUIRED}", written(table, more)), "f.toml").expect("valid");
+        let unsaid = parse(&format!("[[{table}]]\n{more}{REQUIRED}"), "f.toml").expect("valid");
+        assert_eq!(format!("{said:?}"), format!("{unsaid:?}"), "{table}");
+    }
+}
+
+/// Values of every type, likely and unlikely, for keys that exist.
+fn any_value() -> impl Strategy<Value = String> {
+    prop_oneof![
+        any::<i64>().prop_map(|number| number.to_string()),
+        any::<f64>().prop_map(|number| format!("{number:?}")),
+        any::<bool>().prop_map(|is| is.to_string()),
+        any::<String>().prop_map(|text| toml::Value::String(text).to_string()),
+        "[0-9]{1,20}(%|ms|s|d)?".prop_map(|text| format!("\"{text}\"")),
+        "[a-z0-9:.\\[\\]/]{0,20}".prop_map(|text| format!("[\"{text}\"]")),
+        Just("{ a = 1 }".to_owned()),
+    ]
+}
+
 proptest! {
     #[test]
     fn no_text_makes_it_panic(text: String) {
         let _ = parse(&text, "f.toml");
+    }
+
+    #[test]
+    fn no_value_makes_it_panic_and_every_problem_has_a_line(
+        values in prop::collection::vec((0..key::KEYS.len(), any_value()), 1..6),
+    ) {
+        let mut text = String::new();
+        for (index, value) in values {
+            // TOML's dotted keys need no header; tables of many stand in a list of one.
+            let path = key::KEYS[index].path;
+            let line = match path.split_once('.') {
+                Some((table, name)) if key::section(table).is_some_and(|table| table.many) => {
+                    format!("{table} = [{{ {name} = {value} }}]\n")
+                }
+                _ => format!("{path} = {value}\n"),
+            };
+            text.push_str(&line);
+        }
+        if let Err(problem) = parse(&text, "f.toml") {
+            let lines = text.lines().count() + 1;
+            for finding in problem.findings() {
+                prop_assert!(finding.line.is_some_and(|line| (1..=lines).contains(&line)));
+                prop_assert!(!finding.cure.is_empty());
+            }
+        }
     }
 }

@@ -1,13 +1,27 @@
-//! Settings from a command line: servers as `mysql://user:password@host:port`.
+//! Settings from a command line: servers as `mysql://user:password@host:port`, and options that
+//! win over a file.
+//!
+//! Messages never show a whole URL: it holds a password.
+
+use std::net::SocketAddr;
 
 use percent_encoding::percent_decode_str;
+use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
-use super::model::{Admin, Backend, Model, Texts};
-use super::problem::Problem;
+use super::model::{Admin, Backend, Model, Service, Texts};
+use super::problem::{Finding, Problem};
+use super::{key, resolve};
 
 /// What messages call the place these settings come from.
 pub(super) const SOURCE: &str = "command line";
+
+/// What a valid URL looks like.
+const FORM: &str = "write mysql://user:password@host:3306/?max_connections=15, with special \
+                    characters of user and password percent-encoded (an @ is %40)";
+
+/// Parameters a URL may have.
+const PARAMETERS: [&str; 2] = ["max_connections", "name"];
 
 /// What the command line may say besides the servers.
 #[derive(Debug, Clone, Default)]
@@ -20,72 +34,138 @@ pub struct Overrides {
     pub log: Option<String>,
 }
 
-/// A model from URLs.
-pub(super) fn model(
-    primary: &str,
-    replicas: &[String],
-    overrides: &Overrides,
-) -> Result<Model, Problem> {
-    let mut model = Model::default();
-    let url = parse("--primary", primary)?;
-    let text = |encoded: &str| percent_decode_str(encoded).decode_utf8_lossy().into_owned();
-    if url.username().is_empty() {
-        return Err(Problem::one(
-            SOURCE,
-            "--primary",
-            "the URL names no user: Fairlane needs a service account",
-            "write mysql://user:password@host:port",
-        ));
-    }
-    model.service.user = Some(text(url.username()));
-    model.service.password = Some(text(url.password().unwrap_or_default()).into());
-    model.primary = backend("--primary", &url)?;
-    for replica in replicas {
-        model.replica.push(backend("--replica", &parse("--replica", replica)?)?);
-    }
-    if !overrides.listen.is_empty() {
-        model.listen = Texts(overrides.listen.clone());
-    }
-    if let Some(listen) = &overrides.admin {
-        model.admin = Admin { listen: listen.clone() };
-    }
-    if let Some(filter) = &overrides.log {
-        model.log.filter = filter.clone();
-    }
-    Ok(model)
-}
-
-fn parse(key: &str, text: &str) -> Result<Url, Problem> {
-    let refuse =
-        |wrong: String| Problem::one(SOURCE, key, wrong, "write mysql://user:password@host:port");
-    let url = Url::parse(text).map_err(|error| refuse(format!("not a URL: {error}")))?;
-    match url.scheme() {
-        "mysql" | "mariadb" => Ok(url),
-        other => Err(refuse(format!("the URL begins with {other}://"))),
-    }
-}
-
-fn backend(key: &str, url: &Url) -> Result<Backend, Problem> {
-    let Some(host) = url.host_str() else {
-        return Err(Problem::one(SOURCE, key, "the URL names no host", "write mysql://host:port"));
-    };
-    let mut backend = Backend {
-        address: Some(format!("{host}:{}", url.port().unwrap_or(3306))),
-        ..Backend::default()
-    };
-    for (name, value) in url.query_pairs() {
-        match (&*name, value.parse()) {
-            ("max_connections", Ok(most)) => backend.max_connections = most,
-            ("name", _) => backend.name = Some(value.into_owned()),
-            _ => {
-                return Err(Problem::one(
-                    SOURCE,
-                    key,
-                    format!("the URL's parameter {name}={value} is not understood"),
-                    "use max_connections=<number> or name=<name>",
-                ));
+impl Overrides {
+    /// Puts these in place of what the model says.
+    pub(super) fn apply(&self, model: &mut Model) -> Result<(), Problem> {
+        let mut findings = Vec::new();
+        let is_address = |text: &str| text.parse::<SocketAddr>().is_ok();
+        let mut check = |option: &str, path: &str, text: &str, is_right: bool| {
+            if !is_right {
+                let valid = key::find(path).map_or("a valid value", |key| key.valid);
+                let wrong = format!("\"{text}\" is not what {path} can be");
+                findings.push(finding(option, wrong, format!("give {valid}")));
             }
+        };
+        if !self.listen.is_empty() {
+            self.listen.iter().for_each(|at| check("--listen", "listen", at, is_address(at)));
+            model.listen = Texts(self.listen.clone());
+        }
+        if let Some(listen) = &self.admin {
+            let is_off = resolve::is_off(listen);
+            check("--admin", "admin.listen", listen, is_off || is_address(listen));
+            model.admin = Admin { listen: listen.clone() };
+        }
+        if let Some(filter) = &self.log {
+            check("--log", "log.filter", filter, resolve::log_filter(filter).is_ok());
+            model.log.filter = filter.clone();
+        }
+        if findings.is_empty() { Ok(()) } else { Err(Problem::new(SOURCE, findings)) }
+    }
+}
+
+/// A model from URLs. The primary's URL names the service account; a replica's needs none.
+pub(super) fn model(primary: &str, replicas: &[String]) -> Result<Model, Problem> {
+    let mut model = Model::default();
+    let mut findings = Vec::new();
+    match server("--primary", primary) {
+        Ok(Server { account: None, .. }) => {
+            let wrong = "the URL names no user: Fairlane needs a service account";
+            findings.push(finding("--primary", wrong, FORM));
+        }
+        Ok(Server { backend, account: Some((user, password)) }) => {
+            model.service.user = Some(user);
+            model.service.password = Some(password);
+            model.primary = backend;
+        }
+        Err(wrong) => findings.push(wrong),
+    }
+    for replica in replicas {
+        match server("--replica", replica) {
+            Ok(Server { backend, account }) => {
+                if account.is_some_and(|account| !is_of(&account, &model.service)) {
+                    findings.push(finding(
+                        "--replica",
+                        "the URL has another account than the primary's",
+                        "leave user and password out: the primary's are used on all servers",
+                    ));
+                }
+                model.replica.push(backend);
+            }
+            Err(wrong) => findings.push(wrong),
         }
     }
-    Ok(backend)
+    if findings.is_empty() { Ok(model) } else { Err(Problem::new(SOURCE, findings)) }
+}
+
+/// What one URL says.
+struct Server {
+    backend: Backend,
+    account: Option<(String, SecretString)>,
+}
+
+fn server(option: &str, text: &str) -> Result<Server, Finding> {
+    let wrong = |wrong: String| finding(option, wrong, FORM);
+    let url = Url::parse(text).map_err(|error| wrong(format!("not a URL: {error}")))?;
+    if !matches!(url.scheme(), "mysql" | "mariadb") {
+        return Err(wrong(format!("the URL begins with {}:", url.scheme())));
+    }
+    if url.fragment().is_some() {
+        return Err(wrong("there is a # in the URL".to_owned()));
+    }
+    if !matches!(url.path(), "" | "/") {
+        let schema = format!("the URL names a schema, \"{}\"", url.path().trim_start_matches('/'));
+        return Err(finding(option, schema, "leave it out: each client chooses its own"));
+    }
+    let text = |encoded: &str| {
+        let decoded = percent_decode_str(encoded).decode_utf8();
+        decoded.map(String::from).map_err(|_| wrong("it is not UTF-8 when decoded".to_owned()))
+    };
+    let host = url.host_str().filter(|host| !host.is_empty());
+    let host = text(host.ok_or_else(|| wrong("the URL names no host".to_owned()))?)?;
+    let address = format!("{host}:{}", url.port().unwrap_or(3306));
+    let mut backend = Backend { address: Some(address), ..Backend::default() };
+    for (name, value) in url.query_pairs() {
+        parameter(option, &name, value.into_owned(), &mut backend)?;
+    }
+    let account = match url.username() {
+        "" => None,
+        user => Some((text(user)?, text(url.password().unwrap_or_default())?.into())),
+    };
+    Ok(Server { backend, account })
+}
+
+fn parameter(
+    option: &str,
+    name: &str,
+    value: String,
+    backend: &mut Backend,
+) -> Result<(), Finding> {
+    match name {
+        "name" => backend.name = Some(value),
+        "max_connections" => {
+            backend.max_connections = value.parse().map_err(|_| {
+                let wrong = format!("max_connections \"{value}\" is not a number");
+                finding(option, wrong, "write max_connections=15, or another number from 2")
+            })?;
+        }
+        _ => {
+            let cure = match key::nearest(name, PARAMETERS.into_iter()) {
+                Some(near) => format!("did you mean \"{near}\"?"),
+                None => "use max_connections=<number> or name=<name>; all else stands in a file \
+                         (--config)"
+                    .to_owned(),
+            };
+            return Err(finding(option, format!("the parameter \"{name}\" is not known"), cure));
+        }
+    }
+    Ok(())
+}
+
+fn is_of((user, password): &(String, SecretString), service: &Service) -> bool {
+    let known = service.password.as_ref().map(ExposeSecret::expose_secret);
+    service.user.as_ref() == Some(user) && known == Some(password.expose_secret())
+}
+
+fn finding(option: &str, wrong: impl Into<String>, cure: impl Into<String>) -> Finding {
+    Finding { line: None, key: option.to_owned(), wrong: wrong.into(), cure: cure.into() }
 }

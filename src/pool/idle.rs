@@ -1,15 +1,17 @@
 //! Idle connections: the best match for a session, and who is too old.
 
+use std::time::Duration;
+
 use tokio::time::Instant;
 
 use crate::backend::{Connection, ConnectionKey};
-use crate::config::settings;
 use crate::metrics::Closed;
 use crate::state::Image;
 use crate::state::diff::{distance, is_reachable};
 
 /// Idle connections, the least recently used first.
 #[derive(Debug, Default)]
+#[expect(clippy::vec_box, reason = "a connection is moved often, and is large")]
 pub(super) struct Idle(Vec<Box<Connection>>);
 
 impl Idle {
@@ -49,6 +51,7 @@ impl Idle {
         (!self.0.is_empty()).then(|| self.0.remove(0))
     }
 
+    #[expect(clippy::vec_box, reason = "as in the field")]
     pub(super) fn take_all(&mut self) -> Vec<Box<Connection>> {
         std::mem::take(&mut self.0)
     }
@@ -57,15 +60,16 @@ impl Idle {
     pub(super) fn take_old(
         &mut self,
         now: Instant,
-        ages: &settings::Pool,
+        idle_timeout: Duration,
+        max_age: Duration,
     ) -> Vec<(Box<Connection>, Closed)> {
         let mut old = Vec::new();
         let mut index = 0;
         while index < self.0.len() {
             let connection = &self.0[index];
-            let reason = if now.duration_since(connection.idle_since) > ages.idle_timeout {
+            let reason = if now.duration_since(connection.idle_since) > idle_timeout {
                 Closed::Idle
-            } else if now.duration_since(connection.opened_at) > ages.max_age {
+            } else if now.duration_since(connection.opened_at) > max_age {
                 Closed::Age
             } else {
                 index += 1;

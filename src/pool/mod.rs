@@ -16,6 +16,7 @@ mod open;
 mod retire;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
@@ -138,10 +139,12 @@ impl Pool {
         (self.slots - self.permits.available_permits(), idle)
     }
 
-    /// Closes idle connections that are too old; called about once a second.
-    pub fn sweep(self: &Arc<Self>) {
+    /// Closes idle connections that are too old; called about once a second. `wait_timeout` is
+    /// the server's own limit, which is never waited for.
+    pub fn sweep(self: &Arc<Self>, wait_timeout: Duration) {
         let now = Instant::now();
-        let old = self.shared.lock().idle.take_old(now, &self.ages);
+        let idle_timeout = self.ages.idle_timeout.min(wait_timeout.mul_f64(0.75));
+        let old = self.shared.lock().idle.take_old(now, idle_timeout, self.ages.max_age);
         for (connection, reason) in old {
             self.retire(connection, Retire::Quit(reason));
         }

@@ -104,7 +104,7 @@ impl Pool {
         match logged_in.await {
             Ok(Ok(mut connection)) => {
                 connection.hold(permit);
-                return Ok(Box::new(connection));
+                Ok(Box::new(connection))
             }
             Ok(Err(error)) => {
                 sleep(LINGER).await;

@@ -2,13 +2,15 @@
 //!
 //! Source: <https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_connection_phase.html>.
 
-use super::auth::NONCE;
 use super::capability::Capabilities;
 use super::wire::{Cursor, Malformed, put_lenenc, put_lenenc_bytes};
 
 /// Most bytes of connection attributes taken from a client, as the servers' own default bound
 /// (`performance_schema_session_connect_attrs_size` allows up to 64 KiB).
 pub const ATTRIBUTES_MAX: usize = 64 * 1024;
+
+/// Length of a nonce with its NUL.
+const NONCE_FIELD: u8 = 21;
 
 /// The server's first packet (protocol version 10).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,7 +84,7 @@ impl Greeting {
         out.push(self.collation);
         out.extend_from_slice(&self.status.to_le_bytes());
         out.extend_from_slice(&low[2..]);
-        out.push((NONCE + 1) as u8);
+        out.push(NONCE_FIELD);
         out.extend_from_slice(&[0; 6]);
         out.extend_from_slice(&self.capabilities.high().to_le_bytes());
         out.extend_from_slice(second);

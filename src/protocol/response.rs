@@ -208,10 +208,10 @@ impl Response {
                 self.pass(header);
                 continue;
             }
+            if header.length == 0 {
+                return Err(Malformed { what: "empty packet", offset: at });
+            }
             let Some(&first) = chunk[..length].get(at + HEADER) else {
-                if header.length == 0 {
-                    return Err(Malformed { what: "empty packet", offset: at });
-                }
                 return Ok(Advance { ready: at, length, next: Next::More });
             };
             if self.is_passed_over(first, header.length) {
@@ -297,6 +297,9 @@ impl Response {
                 0xfe => return self.ok(packet, true),
                 _ => {
                     let left = Cursor::new(payload).lenenc("number of columns")?;
+                    if left == 0 {
+                        return Err(Malformed { what: "number of columns", offset: 0 });
+                    }
                     self.summary.rows = 0;
                     self.summary.affected = None;
                     self.state = State::Columns { left };

@@ -4,6 +4,7 @@ mod accept;
 mod observe;
 mod snapshot;
 
+use std::io::IsTerminal;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,7 +49,10 @@ pub fn serve(settings: Settings) -> anyhow::Result<()> {
 
 fn init_log(settings: &Settings) {
     let filter = tracing_subscriber::EnvFilter::new(&settings.log.filter);
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
     // A second call in one process (tests) keeps the first log.
     let _ = if settings.log.json { log.json().try_init() } else { log.try_init() };
 }
@@ -175,6 +179,8 @@ async fn sweep(context: Arc<Context>) {
     let mut tick = interval(SWEEP_EVERY);
     loop {
         tick.tick().await;
-        context.pools.iter().for_each(Pool::sweep);
+        let facts = context.topology.facts();
+        let wait_timeout = facts.map_or(Duration::MAX / 2, |facts| facts.wait_timeout);
+        context.pools.iter().for_each(|pool| pool.sweep(wait_timeout));
     }
 }

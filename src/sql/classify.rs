@@ -48,6 +48,11 @@ fn add(verdict: &mut Verdict, scan: &Scan<'_>) {
     verdict.effects |= effects;
     verdict.uses_table |= uses_table(class, scan);
     verdict.needs |= scan.needs;
+    let is_kill =
+        matches!(class, Class::Kill { .. }) || matches!(verdict.class, Class::Kill { .. });
+    if is_kill && verdict.statements > 1 {
+        verdict.effects |= Effects::KILL;
+    }
     (verdict.class, verdict.reason) = match verdict.statements {
         1 => (class, reason),
         _ => (Class::Write, Reason::MultiStatement),
@@ -243,7 +248,8 @@ fn kill(scan: &Scan<'_>) -> Judgement {
         Some(id) if scan.first[index + 1].kind == Kind::End => {
             (Class::Kill { query, id }, Reason::Kill, NONE)
         }
-        _ => (Class::Write, Reason::Kill, NONE),
+        _ if scan.is(index, "user") => (Class::Write, Reason::Kill, NONE),
+        _ => (Class::Write, Reason::Kill, Effects::KILL),
     }
 }
 

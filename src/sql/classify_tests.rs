@@ -34,6 +34,7 @@ proptest! {
             ansi_quotes: flags[0],
             no_backslash_escapes: flags[1],
             multibyte_trail: flags[2],
+            single_kana: flags[2] && flags[0],
             mariadb: flags[3],
             server_version: 101_100,
         };

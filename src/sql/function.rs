@@ -665,6 +665,7 @@ pub(super) fn is_unreplayable_variable(name: &[u8]) -> bool {
             | b"rand_seed2"
             | b"gtid_seq_no"
             | b"gtid_next"
+            | b"timestamp"
             | b"gtid_domain_id"
             | b"server_id"
             | b"skip_replication"

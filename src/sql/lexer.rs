@@ -141,7 +141,7 @@ impl<'a> Lexer<'a> {
                 break;
             }
             self.at += 1;
-            if self.mode.multibyte_trail && byte >= 0x81 && self.at < self.text.len() {
+            if self.mode.is_lead(byte) && self.at < self.text.len() {
                 self.at += 1;
             }
         }
@@ -193,7 +193,9 @@ impl<'a> Lexer<'a> {
         loop {
             let rest = &self.text[self.at.min(self.text.len())..];
             let found = if self.mode.multibyte_trail {
-                rest.iter().position(|&byte| byte == quote || byte == b'\\' || byte >= 0x81)
+                rest.iter().position(|&byte| {
+                    byte == quote || byte == b'\\' && has_escapes || self.mode.is_lead(byte)
+                })
             } else if has_escapes {
                 memchr::memchr2(quote, b'\\', rest)
             } else {
@@ -210,7 +212,7 @@ impl<'a> Lexer<'a> {
                     return true;
                 }
                 self.at += 1;
-            } else if byte >= 0x81 || has_escapes {
+            } else {
                 self.at += 1;
             }
         }

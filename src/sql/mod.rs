@@ -5,7 +5,7 @@
 //! [`Class::Write`]. It never fails and never panics, whatever the bytes.
 //!
 //! It works on tokens, not on a syntax tree: one pass over the text gathers what is in a
-//! statement ([`scan`]), and its first words decide what that means ([`classify`](fn@classify)).
+//! statement (`scan`), and its first words decide what that means ([`classify`](fn@classify)).
 //! A tree would know no more that matters here, and would not know what its grammar does not.
 
 mod classify;

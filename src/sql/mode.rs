@@ -9,6 +9,8 @@ pub struct Mode {
     pub no_backslash_escapes: bool,
     /// Characters may end in a byte that looks like a backslash, a quote or a letter.
     pub multibyte_trail: bool,
+    /// Bytes 0xA1 to 0xDF are characters of their own (sjis, cp932).
+    pub single_kana: bool,
     /// The server is MariaDB.
     pub mariadb: bool,
     /// As in executable comments: 101119 for 10.11.19.
@@ -22,6 +24,7 @@ impl Default for Mode {
             ansi_quotes: false,
             no_backslash_escapes: false,
             multibyte_trail: false,
+            single_kana: false,
             mariadb: true,
             server_version: 101_100,
         }
@@ -29,6 +32,11 @@ impl Default for Mode {
 }
 
 impl Mode {
+    /// Whether a byte is the first of a character whose second may look like anything.
+    pub(super) fn is_lead(self, byte: u8) -> bool {
+        self.multibyte_trail && byte >= 0x81 && !(self.single_kana && (0xa1..=0xdf).contains(&byte))
+    }
+
     /// From `@@sql_mode`, `@@character_set_client` and `@@version`.
     pub fn new(sql_mode: &str, charset: &str, version: &str) -> Self {
         let has = |wanted: &str| sql_mode.split(',').any(|mode| mode.eq_ignore_ascii_case(wanted));
@@ -38,6 +46,7 @@ impl Mode {
             ansi_quotes: has("ANSI_QUOTES"),
             no_backslash_escapes: has("NO_BACKSLASH_ESCAPES"),
             multibyte_trail: multibyte.iter().any(|name| charset.eq_ignore_ascii_case(name)),
+            single_kana: ["sjis", "cp932"].iter().any(|name| charset.eq_ignore_ascii_case(name)),
             mariadb: version.contains("MariaDB"),
             server_version: version_number(version),
         }

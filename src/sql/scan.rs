@@ -111,6 +111,9 @@ impl<'a> Scan<'a> {
         if self.count > 1 && self.first[0].is("set") {
             self.take_in_set(token, place);
         }
+        if !matches!(token.kind, Kind::Word | Kind::Quoted | Kind::Punct(b'.')) {
+            place.expects_name = false;
+        }
         match token.kind {
             Kind::Word => self.word(token, place, lexer),
             Kind::Quoted => self.name(token, place, lexer),
@@ -122,6 +125,8 @@ impl<'a> Scan<'a> {
             Kind::UserVariable => {
                 self.doubt(Reason::UserVariable);
                 let is_target = place.before.is("into")
+                    || self.first[0].is("load")
+                    || self.first[0].is("call")
                     || self.doubt == Some(Reason::IntoClause) && place.before.is_punct(b',');
                 if is_target {
                     self.effects |= Effects::USER_VARIABLE;
@@ -217,18 +222,27 @@ impl<'a> Scan<'a> {
             b"read" if next.is("lock") => self.has_lock_words = true,
             b"insert" | b"replace" | b"update" | b"delete" | b"call" => {
                 self.has_write_word |= self.count > 1 && !next.is_punct(b'(');
-                place.expects_name = true;
+                place.expects_name = self.names_objects();
             }
+            b"recursive" | b"with" if self.first[0].is("with") => place.expects_name = true,
             b"table" | b"references" | b"index" | b"key" | b"constraint" | b"view"
             | b"low_priority" | b"ignore" | b"delayed" | b"exists" | b"if" | b"not"
             | b"recursive" | b"with" | b"procedure" | b"function" | b"unique" | b"fulltext"
             | b"spatial" | b"primary" | b"high_priority" | b"trigger" | b"event" => {
-                place.expects_name = !next.is_punct(b'(');
+                place.expects_name = !next.is_punct(b'(') && self.names_objects();
             }
             b"as" => place.expects_name = true,
             b"on" => place.expects_name = self.first[0].is("create"),
             _ => place.expects_name = was_name && next.is_punct(b'.'),
         }
+    }
+
+    /// Whether names of tables and columns, followed by a list, may be in such a statement where
+    /// an expression would have a call.
+    fn names_objects(&self) -> bool {
+        ["insert", "replace", "update", "delete", "create", "alter", "drop", "load", "call", "with"]
+            .iter()
+            .any(|word| self.first[0].is(word))
     }
 
     /// A word with a parenthesis behind it.

@@ -34,7 +34,8 @@ pub fn substitute(sql: &[u8], mode: Mode, values: &Substitution, wanted: Needs) 
             Kind::Word => {
                 if first {
                     is_select = token.is("select");
-                    if token.is("kill") {
+                    // The body of a routine keeps what it is written with.
+                    if ["kill", "create", "alter", "begin"].iter().any(|word| token.is(word)) {
                         return None;
                     }
                 }

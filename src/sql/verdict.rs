@@ -104,6 +104,8 @@ bitflags! {
         /// Names a session variable it sets whose tracking the servers leave out, or sets a
         /// collation beside a character set (`SET NAMES x COLLATE y`, `collation_*`).
         const COLLATION = 1 << 19;
+        /// KILL in a form other than [`Class::Kill`].
+        const KILL = 1 << 20;
     }
 }
 

@@ -66,6 +66,15 @@ impl Image {
         self.variables == other.variables
     }
 
+    /// Notes that a connection was given all that `other` has. A schema can't be left.
+    pub fn turn_into(&mut self, other: &Self) {
+        let schema = self.schema.take();
+        *self = other.clone();
+        if self.schema.is_none() {
+            self.schema = schema;
+        }
+    }
+
     /// Whether the image says something about what was tracked.
     pub fn has(&self, tracked: &Tracked) -> bool {
         match tracked {
@@ -92,7 +101,13 @@ impl Image {
 fn is_carried(name: &str) -> bool {
     !matches!(
         name,
-        "last_gtid" | "last_insert_id" | "identity" | "insert_id" | "statement_id" | "gtid_next"
+        "last_gtid"
+            | "last_insert_id"
+            | "identity"
+            | "insert_id"
+            | "statement_id"
+            | "gtid_next"
+            | "timestamp"
     ) && !name.starts_with("session_track_")
 }
 

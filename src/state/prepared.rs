@@ -189,8 +189,7 @@ mod tests {
 
     #[test]
     fn ids_are_never_the_reserved_ones() {
-        let mut statements = Statements::default();
-        statements.last_id = u32::MAX - 2;
+        let mut statements = Statements { last_id: u32::MAX - 2, ..Statements::default() };
         let id = statements.next_id();
         assert_eq!(id, u32::MAX - 1);
         statements.insert(id, statement(0));

@@ -2,9 +2,16 @@
 //! replica. A client that is not installed is a failure, not a skip.
 
 #![allow(unreachable_pub, reason = "the support modules are a small library of their own")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::cast_possible_truncation,
+    clippy::disallowed_methods,
+    clippy::needless_collect,
+    reason = "these are tests"
+)]
 
 #[path = "../it/support/mod.rs"]
-#[allow(dead_code, reason = "shared with the integration tests")]
+#[allow(dead_code, unused_imports, reason = "shared with the integration tests")]
 mod support;
 
 use std::process::Command;

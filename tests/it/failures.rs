@@ -103,6 +103,8 @@ fn a_dead_or_frozen_replica_leaves_rotation_and_comes_back() {
     client.run("CREATE TABLE replica_a (id INT)");
     client.run("INSERT INTO replica_a VALUES (1)");
     let in_rotation = || proxy.metric("fairlane_backend_in_rotation{backend=\"replica1\"}") == 1.0;
+    // Killed in the middle of a CREATE TABLE its replication could be broken for good.
+    servers.wait_replicated();
     order(&orders, What::KillReplica);
     for _ in 0..50 {
         assert_eq!(client.text("SELECT id FROM replica_a"), "1");

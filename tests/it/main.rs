@@ -1,6 +1,13 @@
 //! Fairlane before real servers: one module per behaviour.
 
 #![allow(unreachable_pub, reason = "the support modules are a small library of their own")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::cast_possible_truncation,
+    clippy::disallowed_methods,
+    clippy::needless_collect,
+    reason = "these are tests"
+)]
 
 mod support;
 

@@ -227,3 +227,37 @@ fn procedures_keep_what_they_change() {
     assert_eq!(client.text("SELECT @from_procedure"), "42");
     assert!(proxy.sum("fairlane_sessions_pinned{") >= 1.0);
 }
+
+#[test]
+fn what_the_review_found_does_not_come_back() {
+    let proxy = crowded();
+    let (mut one, mut other) = (proxy.app(), proxy.app());
+    one.run("CREATE TABLE review (id INT AUTO_INCREMENT PRIMARY KEY, parent BIGINT) ENGINE=InnoDB");
+    one.run("ALTER TABLE review AUTO_INCREMENT = 42");
+    // An insert id survives into a transaction that begins later.
+    one.run("INSERT INTO review (parent) VALUES (NULL)");
+    one.run("BEGIN");
+    one.run("INSERT INTO review (parent) VALUES (LAST_INSERT_ID())");
+    one.run("COMMIT");
+    assert_eq!(one.text("SELECT parent FROM review ORDER BY id DESC LIMIT 1"), "42");
+    // A routine keeps ROW_COUNT() as it is written, and a text of several statements its own.
+    one.run(
+        "CREATE FUNCTION review_count() RETURNS INT MODIFIES SQL DATA BEGIN \
+             DELETE FROM review WHERE id = 42; RETURN ROW_COUNT(); END",
+    );
+    assert_eq!(one.text("SELECT review_count()"), "1");
+    let several = one.run("UPDATE review SET parent = 5; SELECT ROW_COUNT()");
+    assert_eq!(several.packets()[3], b"\x011");
+    // An abandoned transaction leaves neither insert id nor warnings.
+    one.run("BEGIN");
+    one.run("INSERT INTO review (parent) VALUES (1)");
+    one.run("SELECT 1/0");
+    one.hang_up();
+    other.run("BEGIN");
+    assert_eq!(other.text("SELECT LAST_INSERT_ID()"), "0");
+    assert_eq!(other.run("SHOW WARNINGS").summary.rows, 0);
+    other.run("COMMIT");
+    // A failing text keeps what its first statement did to itself.
+    other.query("SET @left = 5; SELEC 1").unwrap_err();
+    assert_eq!(other.text("SELECT @left"), "5");
+}

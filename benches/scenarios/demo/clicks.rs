@@ -1,7 +1,8 @@
 //! The interactive work: clicks on "live data", in an open loop.
 //!
 //! Arrivals are a Poisson process that does not wait for answers, and a click's latency counts
-//! from its scheduled arrival: a system that stalls cannot hide the clicks it kept waiting.
+//! from its scheduled arrival: a system that stalls cannot hide the clicks it kept waiting. An
+//! answer with rows missing is a failed click, not a fast one.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,12 +14,21 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::load::Gate;
+use crate::progress::Clicks;
+use crate::servers::{ITEMS, ORDERS};
 
 /// A click without its last answer after this time has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Every click of the demo has a token of its own, also across runs.
 static TOKEN: AtomicU64 = AtomicU64::new(1);
+
+/// Items on the page a click shows.
+const PAGE: u32 = 25;
+const _: () = assert!(PAGE <= ITEMS);
+/// Orders below it.
+const LAST_ORDERS: u32 = 10;
+const _: () = assert!(LAST_ORDERS <= ORDERS);
 
 /// The arrivals of one run.
 #[derive(Debug, Clone)]
@@ -35,6 +45,8 @@ pub(crate) struct Arrivals {
     pub(crate) from: Instant,
     /// No arrivals from this time on.
     pub(crate) until: Instant,
+    /// What happens, for who watches.
+    pub(crate) clicks: Arc<Clicks>,
 }
 
 /// What became of the counted clicks.
@@ -74,13 +86,14 @@ impl Arrivals {
             }
             sleep_until(arrival).await;
             let outlet = random.u32(1..=shared.outlets);
+            shared.clicks.arrived.fetch_add(1, Ordering::Relaxed);
             open.spawn(click(Arc::clone(&shared), arrival, outlet));
             while let Some(ended) = open.try_join_next() {
-                outcome.add(ended.ok().flatten());
+                outcome.add(ended.unwrap_or_else(|broken| Some(Click::Failed(broken.to_string()))));
             }
         }
         while let Some(ended) = open.join_next().await {
-            outcome.add(ended.ok().flatten());
+            outcome.add(ended.unwrap_or_else(|broken| Some(Click::Failed(broken.to_string()))));
         }
         outcome
     }
@@ -110,39 +123,32 @@ impl Outcome {
 
 /// One click; `None` when its arrival was before the window.
 async fn click(shared: Arc<Arrivals>, arrival: Instant, outlet: u32) -> Option<Click> {
-    let seen = timeout_at(arrival + PATIENCE, request(&shared, outlet)).await;
-    let latency = arrival.elapsed();
-    let click = match seen {
-        Ok(Ok(true)) => Click::Answered(latency),
-        Ok(Ok(false)) => Click::Stale(latency),
+    let click = timeout_at(arrival + PATIENCE, request(&shared, arrival, outlet)).await;
+    let click = match click {
+        Ok(Ok(click)) => click,
         Ok(Err(error)) => Click::Failed(error.to_string()),
         Err(_) => Click::Failed(format!("no answer within {} s", PATIENCE.as_secs())),
     };
+    let ended = match click {
+        Click::Answered(_) | Click::Stale(_) => &shared.clicks.answered,
+        Click::Failed(_) => &shared.clicks.failed,
+    };
+    ended.fetch_add(1, Ordering::Relaxed);
     (arrival >= shared.from).then_some(click)
 }
 
-/// What PHP does for a click: a connection, reads, a write, and a read of that write. Tells
-/// whether the write was seen.
-async fn request(shared: &Arrivals, outlet: u32) -> mysql_async::Result<bool> {
+/// What PHP does for a click: a connection, reads, a write, and a read of that write. The user's
+/// wait ends with the last answer; the permit is kept until the connection is closed.
+async fn request(shared: &Arrivals, arrival: Instant, outlet: u32) -> mysql_async::Result<Click> {
     let _permit = shared.gate.enter().await;
     let mut conn = Conn::new(shared.opts.clone()).await?;
     conn.query_drop("SET NAMES utf8mb4").await?;
-    for sql in [
-        format!("SELECT id, name, city, scraped_at FROM outlets WHERE id = {outlet}"),
-        format!(
-            "SELECT sku, name, price, stock, is_available, updated_at FROM items \
-             WHERE outlet_id = {outlet} ORDER BY sku LIMIT 25"
-        ),
-        format!(
-            "SELECT COUNT(*), MIN(stock), AVG(price) FROM items \
-             WHERE outlet_id = {outlet} AND is_available = 1 AND stock < 10"
-        ),
-        format!(
-            "SELECT id, total, placed_at FROM orders WHERE outlet_id = {outlet} \
-             ORDER BY placed_at DESC LIMIT 10"
-        ),
-    ] {
-        conn.query_drop(sql).await?;
+    for (expected, sql) in reads(outlet) {
+        let mut rows = 0;
+        conn.query_iter(sql).await?.for_each_and_drop(|_| rows += 1).await?;
+        if rows != expected {
+            return Ok(Click::Failed(format!("{rows} rows instead of {expected}")));
+        }
     }
     let token = TOKEN.fetch_add(1, Ordering::Relaxed);
     let seen = fastrand::u64(1..1 << 40);
@@ -152,6 +158,36 @@ async fn request(shared: &Arrivals, outlet: u32) -> mysql_async::Result<bool> {
     .await?;
     let found: Option<u64> =
         conn.query_first(format!("SELECT seen FROM views WHERE token = {token}")).await?;
-    conn.disconnect().await?;
-    Ok(found == Some(seen))
+    let latency = arrival.elapsed();
+    // The user has the page by now, whatever becomes of the connection.
+    drop(conn.disconnect().await);
+    Ok(if found == Some(seen) { Click::Answered(latency) } else { Click::Stale(latency) })
+}
+
+/// The reads of a click, each with the number of rows it must answer.
+fn reads(outlet: u32) -> [(u32, String); 4] {
+    [
+        (1, format!("SELECT id, name, city, scraped_at FROM outlets WHERE id = {outlet}")),
+        (
+            PAGE,
+            format!(
+                "SELECT sku, name, price, stock, is_available, updated_at FROM items \
+                 WHERE outlet_id = {outlet} ORDER BY sku LIMIT {PAGE}"
+            ),
+        ),
+        (
+            1,
+            format!(
+                "SELECT COUNT(*), MIN(stock), AVG(price) FROM items \
+                 WHERE outlet_id = {outlet} AND is_available = 1 AND stock < 10"
+            ),
+        ),
+        (
+            LAST_ORDERS,
+            format!(
+                "SELECT id, total, placed_at FROM orders WHERE outlet_id = {outlet} \
+                 ORDER BY placed_at DESC LIMIT {LAST_ORDERS}"
+            ),
+        ),
+    ]
 }

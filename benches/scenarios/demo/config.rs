@@ -1,6 +1,13 @@
 //! The demo's configuration of Fairlane: lanes for users and scraper, and one rule.
 
-/// Fifteen backend connections in all, as the application has without Fairlane.
+use crate::load::CONNECTIONS;
+
+/// Backend connections to the primary: two thirds of what the application has without Fairlane.
+pub(crate) const PRIMARY_CONNECTIONS: u64 = 10;
+/// Backend connections to the replica: the rest of it.
+pub(crate) const REPLICA_CONNECTIONS: u64 = 5;
+const _: () = assert!(PRIMARY_CONNECTIONS + REPLICA_CONNECTIONS == CONNECTIONS as u64);
+
 const TEMPLATE: &str = r#"listen = ["127.0.0.1:LISTEN"]
 
 [admin]
@@ -12,11 +19,11 @@ password = "fairlane-secret"
 
 [primary]
 address = "127.0.0.1:PRIMARY"
-max_connections = 10
+max_connections = BOUND_P
 
 [[replica]]
 address = "127.0.0.1:REPLICA"
-max_connections = 5
+max_connections = BOUND_R
 
 [[lane]]
 name = "interactive"
@@ -28,7 +35,7 @@ queue_timeout = "5s"
 [[lane]]
 name = "batch"
 reserved = 1
-max = 4
+max = 6
 queue = 10000
 queue_timeout = "120s"
 
@@ -41,6 +48,8 @@ scope = "session"
 /// The configuration before the two servers; `LISTEN` and `ADMIN` are still to be filled in.
 pub(crate) fn text(primary_port: u16, replica_port: u16) -> String {
     TEMPLATE
+        .replace("BOUND_P", &PRIMARY_CONNECTIONS.to_string())
+        .replace("BOUND_R", &REPLICA_CONNECTIONS.to_string())
         .replace("PRIMARY", &primary_port.to_string())
         .replace("REPLICA", &replica_port.to_string())
 }

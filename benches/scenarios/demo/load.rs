@@ -10,10 +10,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep_until};
 
 use crate::clicks::Arrivals;
+use crate::progress::{self, Clicks};
 use crate::report::Latency;
 use crate::scrape::Scrape;
 use crate::servers::login;
 use crate::support::cpu::time_of;
+use crate::witness::Connections;
 
 /// Connections the application may have in all.
 pub(crate) const CONNECTIONS: usize = 15;
@@ -107,6 +109,8 @@ pub(crate) struct Run {
     pub(crate) outlets_per_second: f64,
     pub(crate) scrape_errors: u64,
     pub(crate) first_error: Option<String>,
+    /// Most connections at once, where they were counted.
+    pub(crate) connections: Option<Connections>,
     /// CPU time of this program per second of the window.
     pub(crate) generator_cpu: f64,
     /// The same for Fairlane.
@@ -129,18 +133,27 @@ pub(crate) async fn run(way: Way, size: Size, window: Window) -> Result<Run> {
     let from = Instant::now() + window.warm_up;
     let until = from + window.length;
     let rate = f64::from(outlets) * CLICKS_PER_OUTLET;
-    let arrivals = Arrivals { opts: login(port), gate, outlets, rate, from, until };
+    let seen = Arc::new(Clicks::default());
+    let clicks = Arc::clone(&seen);
+    let arrivals = Arrivals { opts: login(port), gate, outlets, rate, from, until, clicks };
     let clicks = tokio::spawn(arrivals.run());
 
-    sleep_until(from).await;
     let tally = scrape.tally();
-    let done = tally.outlets.load(Ordering::Relaxed);
-    let before = (cpu(Some(std::process::id())), cpu(proxy));
-    sleep_until(until).await;
-    let done = tally.outlets.load(Ordering::Relaxed) - done;
-    let after = (cpu(Some(std::process::id())), cpu(proxy));
-    // The workers go on while the last clicks wait: these must not gain from an early end.
-    let outcome = clicks.await?;
+    let measured = async {
+        sleep_until(from).await;
+        let done = tally.outlets.load(Ordering::Relaxed);
+        let before = (cpu(Some(std::process::id())), cpu(proxy));
+        sleep_until(until).await;
+        let done = tally.outlets.load(Ordering::Relaxed) - done;
+        let after = (cpu(Some(std::process::id())), cpu(proxy));
+        // The workers go on while the last clicks wait: these must not gain from an early end.
+        let outcome = clicks.await?;
+        anyhow::Ok((done, before, after, outcome))
+    };
+    let (done, before, after, outcome) = tokio::select! {
+        measured = measured => measured?,
+        never = progress::follow(&seen, tally) => match never {},
+    };
     let scrape_errors = tally.errors.load(Ordering::Relaxed);
     scrape.stop().await;
 
@@ -156,7 +169,8 @@ pub(crate) async fn run(way: Way, size: Size, window: Window) -> Result<Run> {
         scrape_errors,
         generator_cpu: (after.0 - before.0) / seconds,
         proxy_cpu: (after.1 - before.1) / seconds,
-        latency: Latency::of(&outcome.latencies)?,
+        latency: Latency::of(&outcome.latencies, outcome.failed)?,
+        connections: None,
         first_error: outcome.first_error,
     })
 }

@@ -9,13 +9,15 @@ mod clicks;
 mod config;
 mod load;
 mod plot;
+mod progress;
 mod report;
 mod scrape;
 mod servers;
 #[path = "../../support/mod.rs"]
 mod support;
+mod witness;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -83,7 +85,7 @@ fn main() -> Result<ExitCode> {
         }
         let is_success = demo.is_success || arguments.no_check;
         demo.stop().await?;
-        progress(begin, "done");
+        progress::tell(begin, "done");
         Ok(if is_success { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     })
 }
@@ -102,7 +104,7 @@ async fn interrupted() -> Result<()> {
 async fn run(arguments: &Arguments, begin: Instant) -> Result<Demo> {
     let out = &arguments.out;
     std::fs::create_dir_all(out).with_context(|| format!("making {}", out.display()))?;
-    progress(begin, "starting a private primary and replica");
+    progress::tell(begin, "starting a private primary and replica");
     let servers = Servers::start().await?;
     let (results, fairlane) = measure(arguments, &servers, begin).await?;
 
@@ -111,6 +113,12 @@ async fn run(arguments: &Arguments, begin: Instant) -> Result<Demo> {
     plot::save(&results.runs, &out.join("latency.svg"))?;
     println!("plot:    {}", out.join("latency.svg").display());
     println!("numbers: {}", out.join("results.json").display());
+    if fairlane.is_some() {
+        println!("config:  {}", out.join("fairlane.toml").display());
+    }
+    if !arguments.keep {
+        println!("look around in it, with its live page: --keep");
+    }
     let broken = results.broken_promises();
     for sentence in &broken {
         println!("FAILED: {sentence}");
@@ -128,41 +136,42 @@ async fn measure(
     let direct = Way { mode: Mode::Direct, port: servers.primary_port, proxy: None };
     let mut results = Results { baseline: None, runs: Vec::new() };
     if arguments.only.is_none() {
-        progress(begin, "clicks alone, straight to the primary");
+        progress::tell(begin, "clicks alone, straight to the primary");
         servers.fill(BASELINE.outlets).await?;
         let run = load::run(direct, BASELINE, window_of_baseline()).await?;
         ended(begin, &run);
         results.baseline = Some(run);
     }
-    let mut last = None;
+    let config = config::text(servers.primary_port, servers.replica_port);
+    let mut last: Option<Fairlane> = None;
     let sizes = SIZES.iter().filter(|size| arguments.only.is_none_or(|only| only == size.outlets));
     for &size in sizes {
+        // A Fairlane of the size before would hold connections that the direct run does not have.
+        if let Some(fairlane) = last.take() {
+            fairlane.stop().await?;
+        }
         servers.fill(size.outlets).await?;
-        progress(begin, &announce(size, "straight on the primary, 15 connections"));
-        let run = load::run(direct, size, window).await?;
+        progress::tell(begin, &announce(size, "straight on the primary, 15 connections"));
+        let witness = servers.watch().await?;
+        let mut run = load::run(direct, size, window).await?;
+        run.connections = Some(witness.stop().await?);
         ended(begin, &run);
         results.runs.push(run);
         if arguments.direct {
             continue;
         }
         servers.fill(size.outlets).await?;
-        if last.is_none() {
-            last = Some(start_fairlane(servers, &arguments.out).await?);
-        }
-        let Some(fairlane) = &last else { continue };
+        progress::tell(begin, &announce(size, "through Fairlane, 15 backend connections"));
+        let witness = servers.watch().await?;
+        let fairlane = Fairlane::start(&config, &arguments.out).await?;
         let way = Way { mode: Mode::Fairlane, port: fairlane.port, proxy: fairlane.pid() };
-        progress(begin, &announce(size, "through Fairlane, 15 backend connections"));
-        let run = load::run(way, size, window).await?;
+        let mut run = load::run(way, size, window).await?;
+        run.connections = Some(witness.stop().await?);
         ended(begin, &run);
         results.runs.push(run);
+        last = Some(fairlane);
     }
     Ok((results, last))
-}
-
-async fn start_fairlane(servers: &Servers, out: &Path) -> Result<Fairlane> {
-    let log = out.join("fairlane.log");
-    let config = config::text(servers.primary_port, servers.replica_port);
-    Fairlane::start(&config, &log).await
 }
 
 const fn window(warm_up: u64, length: u64) -> Window {
@@ -201,22 +210,18 @@ fn announce(size: Size, way: &str) -> String {
 
 fn ended(begin: Instant, run: &Run) {
     let answered = run.latency.answered;
-    progress(
+    progress::tell(
         begin,
         &format!(
-            "  {} of {} clicks answered, p95 {:.1} ms, {:.1} outlets/s, {} scrape errors, \
+            "  {} of {} clicks answered, p95 {}, {:.1} outlets/s, {} scrape errors, \
              load generator {:.0} % and Fairlane {:.0} % of a core",
             answered,
             run.clicks,
-            run.latency.p95,
+            run.latency.p95.map_or_else(|| "none".to_owned(), |ms| format!("{ms:.1} ms")),
             run.outlets_per_second,
             run.scrape_errors,
             100.0 * run.generator_cpu,
             100.0 * run.proxy_cpu,
         ),
     );
-}
-
-fn progress(begin: Instant, text: &str) {
-    eprintln!("[{:>3} s] {text}", begin.elapsed().as_secs());
 }

@@ -5,8 +5,12 @@ use fairlane::sandbox::{APP_PASSWORD, APP_SCHEMA, APP_USER, Options, Sandbox};
 use mysql_async::prelude::Queryable as _;
 use mysql_async::{Conn, Opts, OptsBuilder};
 
+use crate::witness::Witness;
+
 /// Items of each outlet.
 pub(crate) const ITEMS: u32 = 200;
+/// Orders of each outlet.
+pub(crate) const ORDERS: u32 = 20;
 
 const SCHEMA: &[&str] = &[
     "DROP TABLE IF EXISTS outlets, items, views, orders",
@@ -42,7 +46,14 @@ pub(crate) struct Servers {
 impl Servers {
     /// Starts both servers.
     pub(crate) async fn start() -> Result<Self> {
-        let options = Options { replicas: 1, ..Options::default() };
+        // A redo log that is not full every few seconds: else the flushing storms of the servers,
+        // not who waits for whom, decide the latencies of both runs.
+        let options = Options {
+            replicas: 1,
+            buffer_pool_mb: 256,
+            extra: vec!["innodb_log_file_size=512M".to_owned()],
+            ..Options::default()
+        };
         let sandbox = Sandbox::start(options).await.context("starting the private servers")?;
         ensure!(sandbox.replicas.len() == 1, "the sandbox has no replica");
         let (primary_port, replica_port) = (sandbox.primary.port, sandbox.replicas[0].port);
@@ -72,7 +83,7 @@ impl Servers {
         conn.query_drop(format!(
             "INSERT INTO orders (outlet_id, total, placed_at)
              SELECT o.seq, 10 + i.seq, NOW(3) - INTERVAL i.seq MINUTE
-             {rows} JOIN seq_1_to_20 AS i"
+             {rows} JOIN seq_1_to_{ORDERS} AS i"
         ))
         .await?;
         conn.disconnect().await?;
@@ -82,6 +93,11 @@ impl Servers {
     /// Waits until the replica has applied all that the primary has committed by now.
     pub(crate) async fn settle(&self) -> Result<()> {
         self.sandbox.wait_replicated().await.context("waiting for the replica")
+    }
+
+    /// Begins to watch how many connections both servers have.
+    pub(crate) async fn watch(&self) -> Result<Witness> {
+        Witness::start(&self.sandbox.primary, &self.sandbox.replicas[0]).await
     }
 
     /// Stops both servers and removes their files.
