@@ -30,11 +30,10 @@ def same(what, expected, found):
 
 def wait(what, condition):
     """For what another session did: a replica may be a moment behind it."""
-    for _ in range(100):
-        if condition():
-            break
+    deadline = time.monotonic() + 10
+    while not (seen := condition()) and time.monotonic() < deadline:
         time.sleep(0.05)
-    same(what, True, condition())
+    same(what, True, seen)
 
 
 def one(cursor, sql, arguments=None):
