@@ -26,7 +26,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use mysql_async::prelude::Queryable as _;
-use mysql_async::{Row, from_value_opt};
+use mysql_async::{Conn, Row, from_value_opt};
 
 pub use accounts::{
     APP_PASSWORD, APP_SCHEMA, APP_USER, ROOT_PASSWORD, SERVICE_PASSWORD, SERVICE_USER,
@@ -178,15 +178,19 @@ async fn run(
     connection.disconnect().await.map_err(|error| server.refused(error))
 }
 
-async fn wait_for_position(replica: &Server, position: &str) -> Result<(), SandboxError> {
-    // A replica that has not got the accounts yet still lets root in without a password.
-    let mut connection = match replica.root_by_socket(Some(ROOT_PASSWORD)).await {
-        Ok(connection) => connection,
-        Err(SandboxError::Sql { source: mysql_async::Error::Server(_), .. }) => {
-            replica.root_by_socket(None).await?
+/// Logs in to a replica that may not have got root's password yet, or get it right now.
+async fn root_of_replica(replica: &Server) -> Result<Conn, SandboxError> {
+    for password in [Some(ROOT_PASSWORD), None] {
+        match replica.root_by_socket(password).await {
+            Err(SandboxError::Sql { source: mysql_async::Error::Server(_), .. }) => {}
+            other => return other,
         }
-        Err(error) => return Err(error),
-    };
+    }
+    replica.root_by_socket(Some(ROOT_PASSWORD)).await
+}
+
+async fn wait_for_position(replica: &Server, position: &str) -> Result<(), SandboxError> {
+    let mut connection = root_of_replica(replica).await?;
     let seconds = REPLICATED_TIMEOUT.as_secs();
     let reached: Option<i64> = connection
         .exec_first("SELECT MASTER_GTID_WAIT(?, ?)", (position, seconds))
