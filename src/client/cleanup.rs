@@ -16,7 +16,6 @@ use crate::protocol::handshake::{ChangeUser, auth_switch};
 use crate::protocol::response::Response;
 use crate::protocol::status::Status;
 use crate::protocol::{Command, Malformed, auth, packet};
-use crate::route::Token;
 use crate::sql::{Class, Verdict};
 use crate::state::Pins;
 
@@ -241,13 +240,13 @@ impl Session {
         Ok(reply)
     }
 
-    /// Everything a reset forgets; the schema stays.
+    /// Everything a reset forgets; the schema stays, and so does what the client has written: it
+    /// would see that on the server itself.
     fn forget_session(&mut self) {
         self.statements.clear();
         self.open_cursors.clear();
         self.long_data.clear();
         self.image.reset_variables();
-        self.token = Token::default();
         self.diagnostics = super::diagnostics::Diagnostics::default();
         self.autocommit = self.facts.status & Status::AUTOCOMMIT.bits() != 0;
         self.status = Status::AUTOCOMMIT;

@@ -260,7 +260,9 @@ impl<'a> Lexer<'a> {
                 b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c => self.at += 1,
                 b'#' => self.skip_line(),
                 b'-' if self.peek(1) == b'-'
-                    && (self.at + 2 >= self.text.len() || self.peek(2) <= b' ') =>
+                    && (self.at + 2 >= self.text.len()
+                        || self.peek(2) <= b' '
+                        || self.peek(2) == 0x7f) =>
                 {
                     self.skip_line();
                 }
@@ -280,7 +282,8 @@ impl<'a> Lexer<'a> {
 
     fn skip_line(&mut self) {
         let rest = &self.text[self.at..];
-        self.at += memchr::memchr(b'\n', rest).map_or(rest.len(), |end| end + 1);
+        // A zero byte ends it too (MariaDB 10.11).
+        self.at += memchr::memchr2(b'\n', 0, rest).map_or(rest.len(), |end| end + 1);
     }
 
     /// At `/*`: enters an executable comment the server runs, skips any other.
