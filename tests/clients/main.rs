@@ -105,8 +105,11 @@ fn rust_mysql_async() {
     let proxy = Proxy::start(servers());
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
-        let url =
-            format!("mysql://app:app-secret@127.0.0.1:{}/shop?prefer_socket=false", proxy.port);
+        // One connection: another would be another session, for which the replica may be behind.
+        let url = format!(
+            "mysql://app:app-secret@127.0.0.1:{}/shop?prefer_socket=false&pool_min=1&pool_max=1",
+            proxy.port
+        );
         let pool = mysql_async::Pool::new(url.as_str());
         let mut conn = pool.get_conn().await.unwrap();
         conn.query_drop("CREATE TABLE rust_a (id BIGINT PRIMARY KEY, note TEXT)").await.unwrap();
