@@ -102,6 +102,9 @@ pub enum Error {
     /// Handshake that can't be understood.
     #[error("Bad handshake")]
     BadHandshake,
+    /// The client compresses although it was not offered (mysqlnd does).
+    #[error("Fairlane does not offer compression; turn it off in the client (CLIENT_COMPRESS)")]
+    Compression,
     /// Command byte nobody knows.
     #[error("Unknown command")]
     UnknownCommand,
@@ -152,7 +155,7 @@ impl Error {
             Self::AccountLocked => (code::ACCOUNT_LOCKED_MARIADB, "HY000"),
             Self::ShuttingDown => (code::SERVER_SHUTDOWN, "08S01"),
             Self::Malformed(_) => (code::MALFORMED_PACKET, "HY000"),
-            Self::BadHandshake => (code::HANDSHAKE_ERROR, "08S01"),
+            Self::BadHandshake | Self::Compression => (code::HANDSHAKE_ERROR, "08S01"),
             Self::UnknownCommand => (code::UNKNOWN_COM, "08S01"),
             Self::Refused(_) => (code::NOT_SUPPORTED_YET, "42000"),
             Self::PacketTooLarge => (code::NET_PACKET_TOO_LARGE, "08S01"),

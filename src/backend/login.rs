@@ -119,6 +119,7 @@ pub async fn open(
     };
     let response = HandshakeResponse {
         capabilities,
+        compresses_unasked: false,
         max_packet: 1 << 30,
         collation: key.collation,
         user: key.user.to_string(),

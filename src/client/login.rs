@@ -206,6 +206,9 @@ impl Visitor {
         let payload = self.read().await?;
         let mut response =
             HandshakeResponse::parse(&payload, offered).map_err(|_| Some(Error::BadHandshake))?;
+        if response.compresses_unasked {
+            return Err(Some(Error::Compression));
+        }
         if !response.plugin.is_empty() && response.plugin != auth::NATIVE {
             self.wire.set_sequence(self.sequence);
             self.wire.push(&auth_switch(auth::NATIVE, &nonce));

@@ -98,8 +98,10 @@ impl Greeting {
 /// The client's answer to the greeting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HandshakeResponse {
-    /// What the client asks for.
+    /// What the client asks for and was offered.
     pub capabilities: Capabilities,
+    /// The client compresses from now on, though it was not offered: it can't be understood.
+    pub compresses_unasked: bool,
     /// Largest packet the client takes; informational.
     pub max_packet: u32,
     /// Collation id.
@@ -157,7 +159,18 @@ impl HandshakeResponse {
         } else {
             Vec::new()
         };
-        Ok(Self { capabilities, max_packet, collation, user, auth, schema, plugin, attributes })
+        let compresses_unasked = (asked - offered).contains(Capabilities::COMPRESS);
+        Ok(Self {
+            capabilities,
+            compresses_unasked,
+            max_packet,
+            collation,
+            user,
+            auth,
+            schema,
+            plugin,
+            attributes,
+        })
     }
 
     /// The payload of this response.
@@ -306,6 +319,7 @@ mod tests {
         let offered = Capabilities::SUPPORTED - Capabilities::LONG_PASSWORD;
         let response = HandshakeResponse {
             capabilities: offered,
+            compresses_unasked: false,
             max_packet: 1 << 24,
             collation: 45,
             user: "app".into(),

@@ -217,3 +217,10 @@ try {
 }
 same('large query', 17 << 20, (int) $db->query("SELECT LENGTH('" . str_repeat('q', 17 << 20) . "')")->fetch_row()[0]);
 $db->close();
+
+try {
+    connect(MYSQLI_CLIENT_COMPRESS)->query('SELECT 1');
+    echo "ok compression\n";
+} catch (mysqli_sql_exception $e) {
+    same('compression is refused in words, not by silence', true, str_contains($e->getMessage(), 'compression'));
+}

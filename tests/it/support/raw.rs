@@ -155,6 +155,7 @@ impl Raw {
             |nonce: &[u8]| proof.as_ref().map(|p| p.reply(nonce).to_vec()).unwrap_or_default();
         let response = HandshakeResponse {
             capabilities,
+            compresses_unasked: false,
             max_packet: 1 << 24,
             collation: login.collation,
             user: login.user.into(),
