@@ -151,10 +151,13 @@ impl Session {
                         may_use_replica = false;
                         continue;
                     }
+                    // It may have been done all the same, and nobody said at which position.
+                    self.token.is_unknown |= work.verdict.class != Class::Read;
                     let answers = untouched && work.shape != Shape::Nothing;
                     return self.lost(name, decision.is_none(), untouched, answers).await;
                 }
                 Outcome::Unprepared(error) => {
+                    checkout.connection().is_dirty = true;
                     self.keep_or_release(checkout).await;
                     return self.refuse(&work, &error).await;
                 }

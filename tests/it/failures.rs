@@ -134,6 +134,24 @@ fn a_dead_or_frozen_replica_leaves_rotation_and_comes_back() {
     let mut client = proxy.app();
     client.run("INSERT INTO replica_a VALUES (3)");
     assert_eq!(client.text("SELECT COUNT(*) FROM replica_a"), "2");
+
+    // A write that was lost may have been done: its session reads from the primary from now on.
+    let lost = std::thread::spawn(move || {
+        let answer = client.query("INSERT INTO replica_a SELECT SLEEP(20)");
+        (client, answer)
+    });
+    let find = "SELECT id FROM information_schema.processlist WHERE info LIKE 'INSERT INTO replica_a SELECT%'";
+    eventually("the write runs", || !servers.root().rows(find).is_empty());
+    order(&orders, What::KillPrimary);
+    let (mut client, answer) = lost.join().unwrap();
+    assert_eq!(answer.unwrap_err().code(), 2013);
+    order(&orders, What::StartPrimary);
+    eventually("ready again", || proxy.get("/readyz").starts_with("HTTP/1.1 200"));
+    eventually("the replica is back", in_rotation);
+    client.run("SELECT id FROM replica_a");
+    let unknown =
+        "fairlane_statements_routed_total{reason=\"unknown_position\",target=\"primary\"}";
+    assert_eq!(proxy.metric(unknown), 1.0);
 }
 
 #[test]

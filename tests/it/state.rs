@@ -261,3 +261,20 @@ fn what_the_review_found_does_not_come_back() {
     other.query("SET @left = 5; SELEC 1").unwrap_err();
     assert_eq!(other.text("SELECT @left"), "5");
 }
+
+#[test]
+fn a_schema_that_vanished_is_an_error_of_one_session_only() {
+    let proxy = crowded();
+    let mut root = servers().root();
+    root.run("CREATE DATABASE test_vanishing");
+    let (mut one, mut other) = (proxy.app(), proxy.app());
+    one.run("USE test_vanishing");
+    other.run("SELECT 1");
+    root.run("DROP DATABASE test_vanishing");
+    assert_eq!(one.query("CREATE TABLE nowhere_else (id INT)").unwrap_err().code(), 1049);
+    assert_eq!(other.run("SHOW WARNINGS").summary.rows, 0);
+    other.run("BEGIN");
+    assert_eq!(other.run("SHOW WARNINGS").summary.rows, 0);
+    other.run("COMMIT");
+    assert_eq!(other.query("SELECT id FROM nowhere_else").unwrap_err().code(), 1146);
+}

@@ -321,7 +321,7 @@ pub(crate) fn machine_paths(path: &str, text: &str) -> Vec<String> {
     let mut findings = Vec::new();
     for banned in MACHINE_PATHS {
         for (at, _) in text.match_indices(banned) {
-            // `a/work/b` is somebody else's path.
+            // Not where it is the middle of somebody else's path.
             if !text[..at].ends_with(|c: char| is_word(c) || c == '.') {
                 findings.push(finding(path, text, at, "a path of one machine"));
             }
