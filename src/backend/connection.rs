@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::statement::StatementCache;
 use crate::net::read::fill;
+use crate::net::worker::{self, WorkerId};
 use crate::protocol::packet::{self, HEADER};
 use crate::protocol::response::{Response, Summary};
 use crate::protocol::{Capabilities, Command, Malformed, Shape};
@@ -44,6 +45,8 @@ pub struct ConnectionKey {
 pub struct Connection {
     /// The socket.
     pub stream: TcpStream,
+    /// The worker whose event queue the socket is registered with.
+    pub home: WorkerId,
     /// Bytes read and not interpreted.
     pub inbox: Vec<u8>,
     /// The server's id of it, for KILL.
@@ -62,7 +65,9 @@ pub struct Connection {
     pub idle_since: Instant,
     /// Bytes sent to the server.
     pub bytes_sent: u64,
-    /// An insert id or warnings of its last session may be on it.
+    /// What LAST_INSERT_ID() is on it, unless it is dirty.
+    pub insert_id: u64,
+    /// An unknown insert id or warnings of its last session may be on it.
     pub is_dirty: bool,
     /// The right to exist: one of the backend's bounded number of connections.
     pub(super) permit: Option<OwnedSemaphorePermit>,
@@ -94,6 +99,29 @@ impl Connection {
         self.permit = Some(permit);
     }
 
+    /// The same connection, with its socket watched by the worker that is going to use it.
+    ///
+    /// # Errors
+    /// When the socket can't be registered; the connection is gone then.
+    pub fn move_here(self: Box<Self>) -> io::Result<Box<Self>> {
+        let home = WorkerId::current();
+        if self.home == home {
+            return Ok(self);
+        }
+        let connection = *self;
+        match worker::adopt(connection.stream) {
+            Ok(stream) => Ok(Box::new(Self { stream, home, ..connection })),
+            Err(error) => {
+                let permit = connection.permit;
+                tokio::spawn(async move {
+                    tokio::time::sleep(LINGER).await;
+                    drop(permit);
+                });
+                Err(error)
+            }
+        }
+    }
+
     /// Whether result sets end in OK packets.
     pub fn deprecates_eof(&self) -> bool {
         self.key.capabilities.contains(Capabilities::DEPRECATE_EOF)
@@ -117,7 +145,17 @@ impl Connection {
     /// Writes whole packets.
     pub async fn send(&mut self, packets: &[u8]) -> Result<(), Failure> {
         self.bytes_sent += packets.len() as u64;
-        Ok(self.stream.write_all(packets).await?)
+        // Nearly always the socket takes all of it at once. Asked directly: a socket that has just
+        // moved here would have to wait for the event queue to call it writable.
+        let written = match SockRef::from(&self.stream).send(packets) {
+            Ok(written) => written,
+            Err(error) if is_passing(error.kind()) => 0,
+            Err(error) => return Err(error.into()),
+        };
+        match packets.get(written..) {
+            Some(rest) if !rest.is_empty() => Ok(self.stream.write_all(rest).await?),
+            _ => Ok(()),
+        }
     }
 
     /// Reads the whole answer to a command sent before.
@@ -194,6 +232,11 @@ const CLOSE_WAIT: Duration = Duration::from_secs(5);
 /// Time between a server's closing of a socket and its forgetting of the connection
 /// (MariaDB 10.11: well under a millisecond when idle, more under load).
 pub const LINGER: Duration = Duration::from_millis(10);
+
+/// Whether a socket only could not do it at once.
+fn is_passing(kind: io::ErrorKind) -> bool {
+    matches!(kind, io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
+}
 
 /// A command as a packet on the wire.
 pub fn command_packet(command: Command, body: &[u8]) -> Vec<u8> {

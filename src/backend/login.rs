@@ -12,6 +12,7 @@ use super::connection::{Connection, ConnectionKey, Failure};
 use super::statement::StatementCache;
 use crate::error::Error;
 use crate::net::read::{self, ReadError};
+use crate::net::worker::WorkerId;
 use crate::protocol::auth::{NATIVE, Proof};
 use crate::protocol::handshake::{Greeting, HandshakeResponse, parse_auth_switch};
 use crate::protocol::status::ErrPacket;
@@ -136,6 +137,7 @@ pub async fn open(
     let now = Instant::now();
     let mut connection = Connection {
         stream,
+        home: WorkerId::current(),
         inbox,
         thread_id: u64::from(greeting.thread_id),
         key,
@@ -145,6 +147,7 @@ pub async fn open(
         opened_at: now,
         idle_since: now,
         bytes_sent: 0,
+        insert_id: 0,
         is_dirty: false,
         permit: None,
     };

@@ -36,6 +36,7 @@ impl Connection {
             return Ok(false);
         }
         self.statements.clear();
+        self.insert_id = 0;
         self.is_dirty = false;
         self.image.reset_variables();
         self.set_up(is_mariadb).await?;
@@ -57,6 +58,7 @@ impl Connection {
     pub async fn clean(&mut self) -> Result<(), Failure> {
         demand(&self.query("SET last_insert_id=0").await?)?;
         demand(&self.query("SELECT 1 FROM (SELECT 1) t").await?)?;
+        self.insert_id = 0;
         self.is_dirty = false;
         Ok(())
     }

@@ -75,9 +75,10 @@ impl Session {
             self.status = summary.status;
         }
         self.diagnostics.note(summary);
-        // INSERT ... RETURNING and CALL may set an insert id that no packet reports.
+        // INSERT ... RETURNING, CALL and what fails half-way may set an id that no packet reports.
         self.diagnostics.is_insert_id_stale |= effects.contains(Effects::OPAQUE)
-            || work.verdict.reason == sql::Reason::NotARead && summary.affected.is_none();
+            || work.verdict.reason == sql::Reason::NotARead && summary.affected.is_none()
+            || work.verdict.class == Class::Write && summary.error.is_some();
         let is_passing = effects.contains(Effects::SET_STATEMENT);
         let mut is_explained = is_passing;
         let mut has_position = false;
@@ -91,6 +92,7 @@ impl Session {
                 }
                 Tracked::Variable { name, value } if name == "last_insert_id" => {
                     self.diagnostics.insert_id = value.parse().unwrap_or(0);
+                    connection.insert_id = self.diagnostics.insert_id;
                     is_explained = true;
                 }
                 Tracked::Variable { name, .. } if name.starts_with("session_track_") => {

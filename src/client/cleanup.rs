@@ -88,6 +88,7 @@ impl Session {
             key: &self.identity.key,
             credential: &self.identity.credential,
             image: &self.image,
+            insert_id: self.diagnostics.insert_id,
         };
         let began = match self.context.pools[0].check_out(lane, request).await {
             Ok(mut checkout) => match self.begin_read_only(&mut checkout).await {

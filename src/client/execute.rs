@@ -17,6 +17,17 @@ use crate::sql::{Class, Effects, Needs};
 use crate::state::Pins;
 use crate::state::diff::{Diff, diff};
 
+/// What to send.
+#[derive(Debug)]
+struct Ready {
+    /// Packets instead of the work's own.
+    packets: Option<Vec<u8>>,
+    /// Answers that come before that to the work.
+    answers: usize,
+    /// What LAST_INSERT_ID() is then.
+    insert_id: Option<u64>,
+}
+
 /// How a command ended.
 #[derive(Debug)]
 pub(super) enum Outcome {
@@ -46,47 +57,61 @@ impl Session {
     ) -> Outcome {
         let backend = checkout.pool().backend();
         self.entry.set_running(backend, checkout.connection().thread_id);
-        let ready = self.make_ready(checkout.connection(), work, was_held).await;
-        let (packets, answers) = match ready {
+        let ready = match self.make_ready(checkout.connection(), work, was_held).await {
             Ok(Ok(ready)) => ready,
             Ok(Err(error)) => return Outcome::Unprepared(error),
             Err(_) => return Outcome::Lost { untouched: true },
         };
-        let bytes = packets.as_deref().unwrap_or(&work.packets);
+        let bytes = ready.packets.as_deref().unwrap_or(&work.packets);
         if checkout.connection().send(bytes).await.is_err() && bytes.len() < packet::FULL {
             return Outcome::Lost { untouched: true };
         }
-        for answer in 1..=answers {
-            match self.take_over(checkout.connection()).await {
-                Ok(None) if answer == answers => checkout.connection().image.turn_into(&self.image),
-                Ok(None) => {}
-                // Only reads are sent together with their preparations: nothing has happened.
-                Ok(Some(error)) => {
-                    for _ in answer..answers {
-                        if self.take_over(checkout.connection()).await.is_err() {
-                            return Outcome::Lost { untouched: true };
-                        }
-                    }
-                    let answered = checkout.connection().answer(work.shape).await;
-                    return match answered {
-                        Ok(_) => Outcome::Unprepared(error),
-                        Err(_) => Outcome::Lost { untouched: true },
-                    };
-                }
-                Err(_) => return Outcome::Lost { untouched: true },
-            }
+        if ready.answers > 0
+            && let Err(outcome) = self.pass_preparations(checkout.connection(), work, &ready).await
+        {
+            return outcome;
         }
         self.relay(checkout.connection(), work, may_retry).await
     }
 
-    /// Makes the connection's state that of the session. Returns the packets to send instead of
-    /// the work's own, and how many answers come before that to the work.
+    /// Reads the answers to what was sent in front of `work`.
+    async fn pass_preparations(
+        &mut self,
+        connection: &mut Connection,
+        work: &Work<'_>,
+        ready: &Ready,
+    ) -> Result<(), Outcome> {
+        let mut refused = None;
+        for _ in 0..ready.answers {
+            match self.take_over(connection).await {
+                Ok(None) => {}
+                Ok(Some(error)) => refused = refused.or(Some(error)),
+                Err(_) => return Err(Outcome::Lost { untouched: true }),
+            }
+        }
+        let Some(error) = refused else {
+            connection.image.turn_into(&self.image);
+            connection.insert_id = ready.insert_id.unwrap_or(connection.insert_id);
+            return Ok(());
+        };
+        if work.verdict.class != Class::Read {
+            // Setting an insert id does not fail. If it did, the statement has run with another.
+            tracing::error!(%error, "a connection refused LAST_INSERT_ID()");
+            return Err(Outcome::Lost { untouched: true });
+        }
+        match connection.answer(work.shape).await {
+            Ok(_) => Err(Outcome::Unprepared(error)),
+            Err(_) => Err(Outcome::Lost { untouched: true }),
+        }
+    }
+
+    /// Makes the connection's state that of the session.
     async fn make_ready(
         &mut self,
         connection: &mut Connection,
         work: &Work<'_>,
         was_held: bool,
-    ) -> Result<Result<(Option<Vec<u8>>, usize), Error>, Failure> {
+    ) -> Result<Result<Ready, Error>, Failure> {
         let own = match &work.prepared {
             Some(prepared) if prepared.told_id.is_none() => {
                 match self.prepared_here(connection, prepared, work.command).await? {
@@ -99,32 +124,46 @@ impl Session {
         if !was_held && connection.is_dirty {
             connection.clean().await?;
         }
-        let insert_id =
-            (!was_held && self.wants_insert_id(work)).then_some(self.diagnostics.insert_id);
-        // The connection has to be put to rest again afterwards.
-        self.diagnostics.is_insert_id_stale |= insert_id.is_some_and(|id| id != 0);
+        let insert_id = match was_held {
+            true => None,
+            false => self.insert_id_for(connection, work),
+        };
         let diff = diff(&connection.image, &self.image, &connection.base, insert_id);
         if diff.is_empty() {
-            return Ok(Ok((own, 0)));
+            return Ok(Ok(Ready { packets: own, answers: 0, insert_id: None }));
         }
-        if work.verdict.class == Class::Read && work.command != Command::StmtPrepare {
+        // What could do harm in another schema or mode has to wait for the answers.
+        let is_harmless = work.verdict.class == Class::Read
+            || insert_id.is_some() && connection.image == self.image;
+        if is_harmless && work.command != Command::StmtPrepare {
             let mut packets = Vec::with_capacity(work.packets.len() + 256);
             let answers = Connection::put_diff(&diff, &mut packets);
             packets.extend_from_slice(own.as_deref().unwrap_or(&work.packets));
-            return Ok(Ok((Some(packets), answers)));
+            return Ok(Ok(Ready { packets: Some(packets), answers, insert_id }));
         }
-        Ok(self.apply(connection, &diff).await?.map(|()| (own, 0)))
+        Ok(self.apply(connection, &diff).await?.map(|()| {
+            connection.insert_id = insert_id.unwrap_or(connection.insert_id);
+            Ready { packets: own, answers: 0, insert_id: None }
+        }))
     }
 
-    /// Whether LAST_INSERT_ID() has to be put back on a connection: the statement asks for it, or
-    /// may be the first of several on this connection.
-    fn wants_insert_id(&self, work: &Work<'_>) -> bool {
-        let verdict = work.verdict;
+    /// The LAST_INSERT_ID() a connection at rest has to be given before a statement: the
+    /// session's own for one that asks for it or may be the first of several here, and the own
+    /// or 0 for any that may set another, so that a change can be seen.
+    fn insert_id_for(&self, connection: &Connection, work: &Work<'_>) -> Option<u64> {
+        let (verdict, own) = (work.verdict, self.diagnostics.insert_id);
+        if connection.insert_id == own {
+            return None;
+        }
         let may_stay = matches!(verdict.class, Class::Begin { .. })
             || !self.autocommit
             || verdict.effects.contains(Effects::OPAQUE)
             || !Pins::of_effects(verdict.effects).is_empty();
-        verdict.needs.contains(Needs::LAST_INSERT_ID) || may_stay && self.diagnostics.insert_id != 0
+        let may_set = matches!(verdict.class, Class::Write | Class::Begin { .. }) || may_stay;
+        let is_wanted = verdict.needs.contains(Needs::LAST_INSERT_ID)
+            || may_stay
+            || may_set && connection.insert_id != 0;
+        is_wanted.then_some(own)
     }
 
     /// Gives the commands of `diff` and waits for their answers: before a statement that could do

@@ -238,8 +238,12 @@ impl Session {
         let identity = self.identity.clone();
         let lane = self.kept_lane.unwrap_or_else(|| self.plain_lane());
         let ask = async || {
-            let request =
-                Request { key: &identity.key, credential: &identity.credential, image: &image };
+            let request = Request {
+                key: &identity.key,
+                credential: &identity.credential,
+                image: &image,
+                insert_id: 0,
+            };
             let mut checkout = context.pools[0].check_out(lane, request).await?;
             let lost = || Error::LostBackend { backend: context.pools[0].name().to_owned() };
             if let Some(schema) = schema {

@@ -53,28 +53,36 @@ impl Session {
                 self.image = connection.image.clone();
             }
         }
+        connection.is_dirty &= keeps;
         if self.diagnostics.is_insert_id_stale && !keeps {
             self.learn_insert_id(connection).await?;
         }
-        connection.is_dirty &= keeps;
         Ok(())
     }
 
     /// What LAST_INSERT_ID() is now. An OK packet does not tell for sure: its id may be one that
-    /// the statement gave itself. A connection at rest has 0, so that anything else is new.
+    /// the statement gave itself.
+    ///
+    /// Before the statement the connection had the session's own id or 0, see
+    /// [`Self::insert_id_for`]: what it had is what nothing has changed.
     pub(super) async fn learn_insert_id(
         &mut self,
         connection: &mut Connection,
     ) -> Result<(), Failure> {
-        let mut packets = command_packet(Command::Query, b"SELECT LAST_INSERT_ID()");
-        packets.extend(command_packet(Command::Query, b"SET last_insert_id=0"));
-        connection.send(&packets).await?;
-        let answer = connection.answer(Shape::Results).await?;
-        connection.answer(Shape::Results).await?;
-        if let [id] = answer.first_row().as_slice()
-            && let Ok(id @ 1..) = id.parse()
-        {
-            self.diagnostics.insert_id = id;
+        let answer = connection.query("SELECT LAST_INSERT_ID() LIMIT 1").await?;
+        let known = match answer.first_row().as_slice() {
+            [id] => id.parse().ok(),
+            _ => None,
+        };
+        match known {
+            Some(id) => {
+                if id != connection.insert_id {
+                    self.diagnostics.insert_id = id;
+                }
+                connection.insert_id = id;
+            }
+            // Statements of Fairlane's own may be refused: max_statement_time, a killed query.
+            None => connection.is_dirty = true,
         }
         self.diagnostics.is_insert_id_stale = false;
         Ok(())

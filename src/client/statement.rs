@@ -258,6 +258,7 @@ impl Session {
             key: &self.identity.key,
             credential: &self.identity.credential,
             image: &self.image,
+            insert_id: self.diagnostics.insert_id,
         };
         tokio::select! {
             biased;

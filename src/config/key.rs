@@ -55,6 +55,12 @@ pub const KEYS: &[Key] = &[
         valid: r#"one or more addresses with port, such as ["0.0.0.0:3306"]"#,
     },
     Key {
+        path: "workers",
+        default: None,
+        meaning: "Threads that serve clients; one a core when not given.",
+        valid: "a whole number from 1 to 256",
+    },
+    Key {
         path: "max_clients",
         default: Some("20000"),
         meaning: "Most clients at once; one more gets error 1040.",

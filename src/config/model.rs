@@ -17,6 +17,7 @@ use crate::units::{Period, Share};
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Model {
     pub(crate) listen: Texts,
+    pub(crate) workers: Option<usize>,
     pub(crate) max_clients: usize,
     pub(crate) login_timeout: Period,
     pub(crate) admin: Admin,
@@ -35,6 +36,7 @@ impl Default for Model {
     fn default() -> Self {
         Self {
             listen: Texts(vec!["127.0.0.1:3306".to_owned()]),
+            workers: None,
             max_clients: 20_000,
             login_timeout: Period::secs(10),
             admin: Admin::default(),

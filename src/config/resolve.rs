@@ -64,6 +64,9 @@ impl Resolver<'_> {
     }
 }
 
+/// More threads than this are a slip of the hand.
+const WORKERS_MAX: usize = 256;
+
 /// Checks a model and turns it into settings.
 pub(super) fn resolve(model: &Model, places: &Places<'_>) -> Result<Settings, Vec<Finding>> {
     let mut resolver = Resolver { places, findings: Vec::new() };
@@ -74,6 +77,7 @@ pub(super) fn resolve(model: &Model, places: &Places<'_>) -> Result<Settings, Ve
     let default_lane = to.default_lane(model, &lanes);
     let settings = Settings {
         listen: to.listen(model),
+        workers: to.workers(model),
         max_clients: to.at_least_one("max_clients", model.max_clients),
         login_timeout: to.positive("login_timeout", model.login_timeout),
         admin: to.admin(model),
@@ -105,6 +109,17 @@ impl Resolver<'_> {
             }
         }
         addresses
+    }
+
+    fn workers(&mut self, model: &Model) -> Option<usize> {
+        let count = model.workers?;
+        if !(1..=WORKERS_MAX).contains(&count) {
+            self.find_invalid(
+                "workers",
+                format!("is {count}, which is no sensible number of threads"),
+            );
+        }
+        Some(count)
     }
 
     fn admin(&mut self, model: &Model) -> Option<SocketAddr> {

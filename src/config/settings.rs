@@ -13,6 +13,8 @@ pub use crate::units::Share;
 pub struct Settings {
     /// Addresses clients connect to; at least one.
     pub listen: Vec<SocketAddr>,
+    /// Threads that serve clients, each with a runtime of its own; none means one a core.
+    pub workers: Option<usize>,
     /// Most clients at once; one more gets error 1040.
     pub max_clients: usize,
     /// Time a client has to finish its login.

@@ -20,6 +20,7 @@ fn every_mistake_is_named_with_line_key_and_cure() {
         ("listen = \"nonsense\"\n", &["f.toml:1", "listen", "\"nonsense\"", "cure: write"]),
         ("listen = []\n", &["f.toml:1", "listen", "empty"]),
         ("max_clients = \"many\"\n", &["f.toml:1", "max_clients", "cure: write"]),
+        ("workers = 0\n", &["f.toml:1", "workers", "from 1 to 256"]),
         ("max_clients = 0\n", &["f.toml:1", "max_clients", "zero"]),
         ("login_timeout = \"5\"\n", &["f.toml:1", "login_timeout", "\"5s\""]),
         ("login_timeout = 5\n", &["f.toml:1", "login_timeout", "no unit"]),

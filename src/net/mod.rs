@@ -7,3 +7,4 @@ pub mod infile;
 pub mod read;
 pub mod relay;
 mod scratch;
+pub mod worker;

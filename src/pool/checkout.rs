@@ -35,11 +35,18 @@ impl Pool {
         let slot = self.admit(lane).await?;
         let now = slot.granted_at;
         loop {
-            let found = self.shared.lock().idle.take_match(request.key, request.image);
+            let found = self.shared.lock().idle.take_match(&request);
             match found {
-                Some(connection) if connection.is_alive(now) => {
-                    return Ok(Checkout { connection: Some(connection), slot: Some(slot) });
-                }
+                Some(connection) if connection.is_alive(now) => match connection.move_here() {
+                    Ok(connection) => {
+                        return Ok(Checkout { connection: Some(connection), slot: Some(slot) });
+                    }
+                    Err(error) => {
+                        let backend = self.name();
+                        tracing::error!(%error, backend, "can't watch a connection's socket");
+                        self.metrics().closed_total(Closed::Broken).inc();
+                    }
+                },
                 Some(dead) => self.retire(dead, Retire::Quit(Closed::Broken)),
                 None => break,
             }

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::backend::{Connection, ConnectionKey};
+use super::Request;
+use crate::backend::Connection;
 use crate::metrics::Closed;
-use crate::state::Image;
+use crate::net::worker::WorkerId;
 use crate::state::diff::{distance, is_reachable};
 
 /// Idle connections, the least recently used first.
@@ -23,23 +24,22 @@ impl Idle {
         self.0.push(connection);
     }
 
-    /// The connection that takes the fewest changes, of equals the most recently used: a small
-    /// set stays warm and the rest ages out.
-    pub(super) fn take_match(
-        &mut self,
-        key: &ConnectionKey,
-        want: &Image,
-    ) -> Option<Box<Connection>> {
-        let mut best: Option<(usize, usize)> = None;
+    /// The connection that takes the fewest changes, of equals one whose socket this worker watches
+    /// already, of these the most recently used: a small set stays warm and the rest ages out.
+    pub(super) fn take_match(&mut self, want: &Request<'_>) -> Option<Box<Connection>> {
+        let here = WorkerId::current();
+        let mut best: Option<(usize, (usize, bool, bool))> = None;
         for (index, connection) in self.0.iter().enumerate().rev() {
-            if *connection.key != *key || !is_reachable(&connection.image, want) {
+            if *connection.key != **want.key || !is_reachable(&connection.image, want.image) {
                 continue;
             }
-            let distance = distance(&connection.image, want);
-            if best.is_none_or(|(_, least)| distance < least) {
-                best = Some((index, distance));
+            let has_id = want.insert_id == 0 || connection.insert_id == want.insert_id;
+            let distance = distance(&connection.image, want.image);
+            let cost = (distance, connection.home != here, !has_id);
+            if best.is_none_or(|(_, least)| cost < least) {
+                best = Some((index, cost));
             }
-            if distance == 0 {
+            if cost == (0, false, false) {
                 break;
             }
         }

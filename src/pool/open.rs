@@ -30,6 +30,8 @@ pub struct Request<'a> {
     pub credential: &'a Credential,
     /// The session's image: a connection near to it is preferred.
     pub image: &'a Image,
+    /// The session's LAST_INSERT_ID(): a connection that has it is preferred.
+    pub insert_id: u64,
 }
 
 /// A bound on openings per second (a virtual schedule: each opening has its moment).

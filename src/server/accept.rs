@@ -1,39 +1,57 @@
 //! Listening and accepting.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::time::sleep;
 use tokio_util::task::TaskTracker;
 
+use super::workers::{Place, Worker};
 use crate::client::{self, Context};
+use crate::net::worker;
 
 /// Connections the kernel keeps for us until they are accepted: PHP opens one for each request.
 const BACKLOG: i32 = 8192;
 
 /// Listens on an address.
-pub(super) fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+pub(super) fn listen(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
-    TcpListener::from_std(socket.into())
+    Ok(socket.into())
 }
 
-/// Accepts until Fairlane goes down.
-pub(super) async fn accept(listener: TcpListener, context: Arc<Context>, sessions: TaskTracker) {
+/// Accepts on worker `here` until Fairlane goes down.
+pub(super) async fn accept(
+    listener: std::net::TcpListener,
+    context: Arc<Context>,
+    sessions: TaskTracker,
+    workers: Arc<[Worker]>,
+    here: usize,
+) {
+    let listener = match TcpListener::from_std(listener) {
+        Ok(listener) => listener,
+        Err(error) => {
+            tracing::error!(%error, "can't watch for clients");
+            return;
+        }
+    };
     loop {
         let accepted = tokio::select! {
             () = context.shutdown.cancelled() => return,
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, peer)) => {
-                sessions.spawn(client::serve(context.clone(), stream, peer));
+            Ok(client) => {
+                let place = Place::take(&workers, here);
+                let handle = place.handle().clone();
+                sessions.spawn_on(serve(context.clone(), client, place, here), &handle);
             }
             Err(error) => {
                 // Out of file descriptors, most likely: wait until some are free.
@@ -41,5 +59,18 @@ pub(super) async fn accept(listener: TcpListener, context: Arc<Context>, session
                 sleep(Duration::from_millis(100)).await;
             }
         }
+    }
+}
+
+/// Serves a client that was accepted on worker `here`.
+async fn serve(context: Arc<Context>, client: (TcpStream, SocketAddr), place: Place, here: usize) {
+    let (stream, peer) = client;
+    let stream = match place.index() == here {
+        true => Ok(stream),
+        false => worker::adopt(stream),
+    };
+    match stream {
+        Ok(stream) => client::serve(context, stream, peer).await,
+        Err(error) => tracing::error!(%error, %peer, "can't watch a client's socket"),
     }
 }

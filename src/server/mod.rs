@@ -3,6 +3,7 @@
 mod accept;
 mod observe;
 mod snapshot;
+mod workers;
 
 use std::io::IsTerminal;
 use std::sync::Arc;
@@ -14,6 +15,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+use workers::Workers;
 
 use crate::admin::{self, Readiness, Sources};
 use crate::client::Context;
@@ -38,7 +41,9 @@ const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// When an address can't be listened on, or the runtime can't be built.
 pub fn serve(settings: Settings) -> anyhow::Result<()> {
     init_log(&settings);
-    let runtime = tokio::runtime::Builder::new_multi_thread()
+    // Clients are the workers' business; this thread has the control connections, the admin
+    // pages and the signals, which a busy worker must not hold up.
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("building the runtime")?;
@@ -76,9 +81,13 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("watching for SIGTERM")?;
     let fairlane = Fairlane::build(settings)?;
     let sessions = TaskTracker::new();
-    for listener in listeners {
+    let workers = Workers::start(fairlane.context.settings.workers)?;
+    for (index, listener) in listeners.into_iter().enumerate() {
         tracing::info!(address = ?listener.local_addr().ok(), "listening for clients");
-        tokio::spawn(accept::accept(listener, fairlane.context.clone(), sessions.clone()));
+        let (context, all) = (fairlane.context.clone(), workers.all());
+        let here = index % all.len();
+        let accepting = accept::accept(listener, context, sessions.clone(), all.clone(), here);
+        workers::spawn_on(&all, here, accepting);
     }
     if let Some(listener) = admin_listener {
         tracing::info!(address = ?listener.local_addr().ok(), "listening for operators");
@@ -91,6 +100,7 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
         _ = terminate.recv() => {}
     }
     fairlane.drain(&sessions).await;
+    workers.stop();
     Ok(())
 }
 

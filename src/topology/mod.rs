@@ -138,12 +138,16 @@ impl Topology {
     }
 
     /// A session was turned away from a replica for freshness: read the replicas' watermarks
-    /// every few milliseconds for the next second.
+    /// often for the next second.
     pub fn fresh_wanted(&self) {
         if self.shared.demand.want() {
-            for desk in &self.shared.desks[PRIMARY + 1..] {
-                desk.wake.notify_one();
-            }
+            self.wake_replicas();
+        }
+    }
+
+    fn wake_replicas(&self) {
+        for desk in &self.shared.desks[PRIMARY + 1..] {
+            desk.wake.notify_one();
         }
     }
 
@@ -157,6 +161,10 @@ impl Topology {
         let deadline = Instant::now() + limit;
         let Some(desk) = self.shared.desks.get(backend) else { return false };
         let mut applied = desk.applied.subscribe();
+        let (_waiting, must_wake) = self.shared.demand.wait();
+        if must_wake {
+            self.wake_replicas();
+        }
         while self.is_in_rotation(backend) {
             if applied.borrow_and_update().covers(token) {
                 return true;

@@ -8,7 +8,6 @@ use super::facts::Family;
 use super::health::{Health, Limits, Outcome};
 use super::line::{Line, Trouble};
 use super::probe;
-use super::watermark::FAST_INTERVAL;
 use crate::route::freshness::Position;
 use crate::route::view::{BackendId, Rotation};
 
@@ -38,20 +37,19 @@ impl<'a> Replica<'a> {
         let mut next_probe = Instant::now();
         loop {
             desk.kills.work(line).await?;
-            let is_polled = family == Family::MariaDb
-                && self.health.rotation() == Rotation::In
-                && self.shared.demand.is_wanted();
+            let can_poll = family == Family::MariaDb && self.health.rotation() == Rotation::In;
+            let pause = if can_poll { self.shared.demand.interval() } else { None };
             if Instant::now() >= next_probe {
                 if self.probe(line, family).await? {
                     backoff.reset();
                 }
                 next_probe = Instant::now() + self.shared.settings.routing.probe_interval;
-            } else if is_polled {
+            } else if pause.is_some() {
                 self.read_watermark(line).await?;
             }
-            let deadline = match is_polled {
-                true => next_probe.min(Instant::now() + FAST_INTERVAL),
-                false => next_probe,
+            let deadline = match pause {
+                Some(pause) => next_probe.min(Instant::now() + pause),
+                None => next_probe,
             };
             wait(&desk.wake, deadline).await;
         }

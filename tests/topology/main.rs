@@ -43,6 +43,7 @@ pub(crate) fn settings(ports: &[u16]) -> Settings {
     };
     Settings {
         listen: Vec::new(),
+        workers: None,
         max_clients: 10,
         login_timeout: Duration::from_secs(5),
         admin: None,

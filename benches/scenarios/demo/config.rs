@@ -8,7 +8,8 @@ pub(crate) const PRIMARY_CONNECTIONS: u64 = 10;
 pub(crate) const REPLICA_CONNECTIONS: u64 = 5;
 const _: () = assert!(PRIMARY_CONNECTIONS + REPLICA_CONNECTIONS == CONNECTIONS as u64);
 
-const TEMPLATE: &str = r#"listen = ["127.0.0.1:LISTEN"]
+const TEMPLATE: &str = r#"
+listen = ["127.0.0.1:LISTEN"]
 
 [admin]
 listen = "127.0.0.1:ADMIN"
