@@ -99,15 +99,20 @@ impl Connection {
         self.permit = Some(permit);
     }
 
+    /// Whether this worker watches the socket already.
+    pub fn is_here(&self) -> bool {
+        self.home == WorkerId::current()
+    }
+
     /// The same connection, with its socket watched by the worker that is going to use it.
     ///
     /// # Errors
     /// When the socket can't be registered; the connection is gone then.
     pub fn move_here(self: Box<Self>) -> io::Result<Box<Self>> {
-        let home = WorkerId::current();
-        if self.home == home {
+        if self.is_here() {
             return Ok(self);
         }
+        let home = WorkerId::current();
         let connection = *self;
         match worker::adopt(connection.stream) {
             Ok(stream) => Ok(Box::new(Self { stream, home, ..connection })),

@@ -7,7 +7,6 @@ use tokio::time::Instant;
 use super::Request;
 use crate::backend::Connection;
 use crate::metrics::Closed;
-use crate::net::worker::WorkerId;
 use crate::state::diff::{distance, is_reachable};
 
 /// Idle connections, the least recently used first.
@@ -27,7 +26,6 @@ impl Idle {
     /// The connection that takes the fewest changes, of equals one whose socket this worker watches
     /// already, of these the most recently used: a small set stays warm and the rest ages out.
     pub(super) fn take_match(&mut self, want: &Request<'_>) -> Option<Box<Connection>> {
-        let here = WorkerId::current();
         let mut best: Option<(usize, (usize, bool, bool))> = None;
         for (index, connection) in self.0.iter().enumerate().rev() {
             if *connection.key != **want.key || !is_reachable(&connection.image, want.image) {
@@ -35,7 +33,7 @@ impl Idle {
             }
             let has_id = want.insert_id == 0 || connection.insert_id == want.insert_id;
             let distance = distance(&connection.image, want.image);
-            let cost = (distance, connection.home != here, !has_id);
+            let cost = (distance, !connection.is_here(), !has_id);
             if best.is_none_or(|(_, least)| cost < least) {
                 best = Some((index, cost));
             }

@@ -105,6 +105,14 @@ impl Outcome {
         self.latencies.len() as u64 + self.failed
     }
 
+    /// Adds what became of other clicks.
+    pub(crate) fn append(&mut self, mut other: Self) {
+        self.latencies.append(&mut other.latencies);
+        self.failed += other.failed;
+        self.stale += other.stale;
+        self.first_error = self.first_error.take().or(other.first_error);
+    }
+
     fn add(&mut self, click: Option<Click>) {
         match click {
             None => {}

@@ -9,7 +9,7 @@ use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep_until};
 
-use crate::clicks::Arrivals;
+use crate::clicks::{Arrivals, Outcome};
 use crate::progress::{self, Clicks};
 use crate::report::Latency;
 use crate::scrape::Scrape;
@@ -85,6 +85,9 @@ pub(crate) struct Size {
     pub(crate) outlets: u32,
     /// Scraper workers.
     pub(crate) workers: u32,
+    /// How often each way is measured, in turn, so that a machine that slows down or speeds up
+    /// meanwhile does not decide a comparison.
+    pub(crate) turns: u32,
 }
 
 /// How long a run takes.
@@ -117,10 +120,72 @@ pub(crate) struct Run {
     pub(crate) proxy_cpu: f64,
 }
 
+/// What one window gave.
+#[derive(Debug)]
+pub(crate) struct Sample {
+    outcome: Outcome,
+    scraped: u64,
+    scrape_errors: u64,
+    seconds: f64,
+    generator_cpu: f64,
+    proxy_cpu: f64,
+    /// Most connections at once, where they were counted.
+    pub(crate) connections: Option<Connections>,
+}
+
+impl Sample {
+    /// What happened, for the one who waits.
+    pub(crate) fn sentence(&self) -> String {
+        format!(
+            "  {} of {} clicks answered, {:.1} outlets/s, {} scrape errors, load generator {:.0} % \
+             and Fairlane {:.0} % of a core",
+            self.outcome.latencies.len(),
+            self.outcome.count(),
+            self.scraped as f64 / self.seconds,
+            self.scrape_errors,
+            100.0 * self.generator_cpu / self.seconds,
+            100.0 * self.proxy_cpu / self.seconds,
+        )
+    }
+}
+
+impl Run {
+    /// The numbers of all `samples` of one way and size.
+    pub(crate) fn of(mode: Mode, size: Size, samples: Vec<Sample>) -> Result<Self> {
+        let seconds: f64 = samples.iter().map(|sample| sample.seconds).sum();
+        let per_second = |of: fn(&Sample) -> f64| samples.iter().map(of).sum::<f64>() / seconds;
+        let (outlets_per_second, generator_cpu, proxy_cpu) = (
+            per_second(|sample| sample.scraped as f64),
+            per_second(|sample| sample.generator_cpu),
+            per_second(|sample| sample.proxy_cpu),
+        );
+        let scrape_errors = samples.iter().map(|sample| sample.scrape_errors).sum();
+        let connections =
+            samples.iter().filter_map(|sample| sample.connections).reduce(Connections::most);
+        let mut all = Outcome::default();
+        samples.into_iter().for_each(|sample| all.append(sample.outcome));
+        Ok(Self {
+            outlets: size.outlets,
+            workers: size.workers,
+            mode,
+            clicks: all.count(),
+            failed: all.failed,
+            stale: all.stale,
+            latency: Latency::of(&all.latencies, all.failed)?,
+            outlets_per_second,
+            scrape_errors,
+            first_error: all.first_error,
+            connections,
+            generator_cpu,
+            proxy_cpu,
+        })
+    }
+}
+
 /// Runs `size` at one address; without workers this is the baseline of clicks alone.
-pub(crate) async fn run(way: Way, size: Size, window: Window) -> Result<Run> {
+pub(crate) async fn run(way: Way, size: Size, window: Window) -> Result<Sample> {
     let Way { mode, port, proxy } = way;
-    let Size { outlets, workers } = size;
+    let Size { outlets, workers, .. } = size;
     let gate = match mode {
         Mode::Direct => Gate::limited(CONNECTIONS),
         Mode::Fairlane => Gate::open(),
@@ -150,28 +215,20 @@ pub(crate) async fn run(way: Way, size: Size, window: Window) -> Result<Run> {
         let outcome = clicks.await?;
         anyhow::Ok((done, before, after, outcome))
     };
-    let (done, before, after, outcome) = tokio::select! {
+    let (scraped, before, after, outcome) = tokio::select! {
         measured = measured => measured?,
         never = progress::follow(&seen, tally) => match never {},
     };
     let scrape_errors = tally.errors.load(Ordering::Relaxed);
     scrape.stop().await;
-
-    let seconds = window.length.as_secs_f64();
-    Ok(Run {
-        outlets,
-        workers,
-        mode,
-        clicks: outcome.count(),
-        failed: outcome.failed,
-        stale: outcome.stale,
-        outlets_per_second: done as f64 / seconds,
+    Ok(Sample {
+        outcome,
+        scraped,
         scrape_errors,
-        generator_cpu: (after.0 - before.0) / seconds,
-        proxy_cpu: (after.1 - before.1) / seconds,
-        latency: Latency::of(&outcome.latencies, outcome.failed)?,
+        seconds: window.length.as_secs_f64(),
+        generator_cpu: after.0 - before.0,
+        proxy_cpu: after.1 - before.1,
         connections: None,
-        first_error: outcome.first_error,
     })
 }
 

@@ -26,17 +26,17 @@ use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
 
-use crate::load::{Mode, Run, Size, Way, Window};
+use crate::load::{Mode, Run, Sample, Size, Way, Window};
 use crate::report::Results;
 use crate::servers::Servers;
 use crate::support::fairlane::Fairlane;
 
 const SIZES: &[Size] = &[
-    Size { outlets: 46, workers: 6 },
-    Size { outlets: 100, workers: 13 },
-    Size { outlets: 500, workers: 65 },
+    Size { outlets: 46, workers: 6, turns: 2 },
+    Size { outlets: 100, workers: 13, turns: 1 },
+    Size { outlets: 500, workers: 65, turns: 1 },
 ];
-const BASELINE: Size = Size { outlets: 500, workers: 0 };
+const BASELINE: Size = Size { outlets: 500, workers: 0, turns: 1 };
 
 /// Shows what happens to users' clicks while a scraper runs, without Fairlane and with it.
 #[derive(Debug, Parser)]
@@ -132,54 +132,84 @@ async fn measure(
     servers: &Servers,
     begin: Instant,
 ) -> Result<(Results, Option<Fairlane>)> {
-    let window = if arguments.quick { window(1, 6) } else { window(3, 18) };
-    let direct = Way { mode: Mode::Direct, port: servers.primary_port, proxy: None };
     let mut results = Results { baseline: None, runs: Vec::new() };
+    let mut bench = Bench { arguments, servers, begin, fairlane: None };
     if arguments.only.is_none() {
         progress::tell(begin, "clicks alone, straight to the primary");
         servers.fill(BASELINE.outlets).await?;
-        let run = load::run(direct, BASELINE, window_of_baseline()).await?;
-        ended(begin, &run);
-        results.baseline = Some(run);
+        let direct = Way { mode: Mode::Direct, port: servers.primary_port, proxy: None };
+        let sample = load::run(direct, BASELINE, window(1, 5)).await?;
+        progress::tell(begin, &sample.sentence());
+        results.baseline = Some(Run::of(Mode::Direct, BASELINE, vec![sample])?);
     }
-    let config = config::text(servers.primary_port, servers.replica_port);
-    let mut last: Option<Fairlane> = None;
     let sizes = SIZES.iter().filter(|size| arguments.only.is_none_or(|only| only == size.outlets));
     for &size in sizes {
-        // A Fairlane of the size before would hold connections that the direct run does not have.
-        if let Some(fairlane) = last.take() {
+        let (mut direct, mut proxied) = (Vec::new(), Vec::new());
+        for turn in 0..size.turns {
+            // Who goes first in one turn goes last in the next.
+            let order = [Mode::Direct, Mode::Fairlane];
+            for mode in if turn % 2 == 0 { order } else { [order[1], order[0]] } {
+                match mode {
+                    Mode::Direct => direct.push(bench.sample(mode, size).await?),
+                    Mode::Fairlane if arguments.direct => {}
+                    Mode::Fairlane => proxied.push(bench.sample(mode, size).await?),
+                }
+            }
+        }
+        results.runs.push(Run::of(Mode::Direct, size, direct)?);
+        if !arguments.direct {
+            results.runs.push(Run::of(Mode::Fairlane, size, proxied)?);
+        }
+    }
+    Ok((results, bench.fairlane))
+}
+
+/// What all windows share.
+struct Bench<'a> {
+    arguments: &'a Arguments,
+    servers: &'a Servers,
+    begin: Instant,
+    /// The Fairlane of the last window, which still runs.
+    fairlane: Option<Fairlane>,
+}
+
+impl Bench<'_> {
+    /// One window.
+    async fn sample(&mut self, mode: Mode, size: Size) -> Result<Sample> {
+        let Self { arguments, servers, begin, .. } = *self;
+        // A Fairlane of the window before would hold connections, and its memories.
+        if let Some(fairlane) = self.fairlane.take() {
             fairlane.stop().await?;
         }
         servers.fill(size.outlets).await?;
-        progress::tell(begin, &announce(size, "straight on the primary, 15 connections"));
         let witness = servers.watch().await?;
-        let mut run = load::run(direct, size, window).await?;
-        run.connections = Some(witness.stop().await?);
-        ended(begin, &run);
-        results.runs.push(run);
-        if arguments.direct {
-            continue;
-        }
-        servers.fill(size.outlets).await?;
-        progress::tell(begin, &announce(size, "through Fairlane, 15 backend connections"));
-        let witness = servers.watch().await?;
-        let fairlane = Fairlane::start(&config, &arguments.out).await?;
-        let way = Way { mode: Mode::Fairlane, port: fairlane.port, proxy: fairlane.pid() };
-        let mut run = load::run(way, size, window).await?;
-        run.connections = Some(witness.stop().await?);
-        ended(begin, &run);
-        results.runs.push(run);
-        last = Some(fairlane);
+        let (way, fairlane) = match mode {
+            Mode::Direct => {
+                progress::tell(begin, &announce(size, "straight on the primary, 15 connections"));
+                (Way { mode, port: servers.primary_port, proxy: None }, None)
+            }
+            Mode::Fairlane => {
+                progress::tell(begin, &announce(size, "through Fairlane, 15 backend connections"));
+                let config = config::text(servers.primary_port, servers.replica_port);
+                let fairlane = Fairlane::start(&config, &arguments.out).await?;
+                (Way { mode, port: fairlane.port, proxy: fairlane.pid() }, Some(fairlane))
+            }
+        };
+        self.fairlane = fairlane;
+        let length = if arguments.quick {
+            window(1, 6)
+        } else {
+            window(2, if size.turns > 1 { 12 } else { 18 })
+        };
+        let mut sample = load::run(way, size, length).await?;
+        sample.connections = Some(witness.stop().await?);
+        progress::tell(begin, &sample.sentence());
+        Ok(sample)
     }
-    Ok((results, last))
 }
 
 const fn window(warm_up: u64, length: u64) -> Window {
     Window { warm_up: Duration::from_secs(warm_up), length: Duration::from_secs(length) }
-}
-
-const fn window_of_baseline() -> Window {
-    window(1, 5)
 }
 
 impl Demo {
@@ -206,22 +236,4 @@ impl Demo {
 
 fn announce(size: Size, way: &str) -> String {
     format!("{} outlets, {} workers, {way}", size.outlets, size.workers)
-}
-
-fn ended(begin: Instant, run: &Run) {
-    let answered = run.latency.answered;
-    progress::tell(
-        begin,
-        &format!(
-            "  {} of {} clicks answered, p95 {}, {:.1} outlets/s, {} scrape errors, \
-             load generator {:.0} % and Fairlane {:.0} % of a core",
-            answered,
-            run.clicks,
-            run.latency.p95.map_or_else(|| "none".to_owned(), |ms| format!("{ms:.1} ms")),
-            run.outlets_per_second,
-            run.scrape_errors,
-            100.0 * run.generator_cpu,
-            100.0 * run.proxy_cpu,
-        ),
-    );
 }

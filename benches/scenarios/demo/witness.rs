@@ -36,6 +36,13 @@ pub(crate) struct Connections {
     pub(crate) replica: u64,
 }
 
+impl Connections {
+    /// The larger of two counts, for each server.
+    pub(crate) fn most(self, other: Self) -> Self {
+        Self { primary: self.primary.max(other.primary), replica: self.replica.max(other.replica) }
+    }
+}
+
 /// Watches both servers during one run.
 #[derive(Debug)]
 pub(crate) struct Witness {
