@@ -57,6 +57,7 @@ fn explain(args: &ExplainArgs, settings: &Settings) -> String {
     let mode = Mode::new(&args.sql_mode, "utf8mb4", "10.11.0-MariaDB");
     let verdict = sql::classify(args.sql.as_bytes(), mode);
     let digest = sql::digest_text(args.sql.as_bytes(), mode);
+    let digest_hash = sql::digest(args.sql.as_bytes(), mode);
     let rules = Rules::new(settings);
     let client = ClientFacts {
         user: args.user.clone(),
@@ -67,12 +68,12 @@ fn explain(args: &ExplainArgs, settings: &Settings) -> String {
         &rules.candidates(&client),
         verdict.hint.lane.as_deref(),
         Some(&args.schema),
-        verdict.digest,
+        || digest_hash,
         || digest.clone(),
     );
     let mut lines = vec![
         format!("statement   {digest}"),
-        format!("digest      {:016x}", verdict.digest),
+        format!("digest      {digest_hash:016x}"),
         format!("class       {}", class_words(&verdict)),
         format!("because     {} ({})", verdict.reason.describe(), verdict.reason.label()),
         format!("goes to     {}", target_words(&verdict, settings)),

@@ -127,7 +127,6 @@ pub(super) fn plain(class: Class, reason: Reason) -> Verdict {
         effects: Effects::empty(),
         needs: Needs::empty(),
         hint: Hint::default(),
-        digest: 0,
         statements: 1,
         uses_table: false,
     }

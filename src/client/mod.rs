@@ -217,5 +217,10 @@ impl Session {
             None => identity::charset_of_collation(self.identity.key.collation),
         };
         self.mode = Mode::new(sql_mode, charset, &self.facts.version);
+        if self.image.get("sql_mode").is_none() {
+            // The login flag adds it to the mode the session starts with.
+            self.mode.ignore_space |=
+                self.identity.key.capabilities.contains(Capabilities::IGNORE_SPACE);
+        }
     }
 }

@@ -281,7 +281,7 @@ impl Session {
             &self.candidates,
             hint,
             self.image.schema.as_deref(),
-            work.verdict.digest,
+            || crate::sql::digest(work.sql, mode),
             || crate::sql::digest_text(work.sql, mode),
         );
         if choice.is_for_session {
@@ -294,7 +294,7 @@ impl Session {
     pub(super) fn plain_lane(&self) -> usize {
         self.kept_lane.unwrap_or_else(|| {
             let schema = self.image.schema.as_deref();
-            self.context.rules.choose(&self.candidates, None, schema, 0, String::new).lane
+            self.context.rules.choose(&self.candidates, None, schema, || 0, String::new).lane
         })
     }
 

@@ -2,6 +2,7 @@
 //! default.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use quick_cache::sync::Cache;
 
@@ -39,7 +40,7 @@ pub struct Rules {
     lane_names: Vec<String>,
     default_lane: usize,
     /// Which rules' digest patterns a statement matches, by its digest.
-    by_digest: Cache<u64, std::sync::Arc<[bool]>>,
+    by_digest: Cache<u64, Arc<[bool]>>,
 }
 
 /// The rules whose conditions on the client hold: found once per login.
@@ -70,19 +71,21 @@ impl Rules {
         Candidates(rules.filter(|(_, rule)| holds(rule)).map(|(index, _)| index).collect())
     }
 
-    /// The lane of a statement. `digest_text` is asked at most once per new digest.
+    /// The lane of a statement. Only rules with a digest pattern ask for the digest, once; its
+    /// text is asked for once per new digest.
     pub fn choose(
         &self,
         candidates: &Candidates,
         hint: Option<&str>,
         schema: Option<&str>,
-        digest: u64,
+        digest: impl FnOnce() -> u64,
         digest_text: impl FnOnce() -> String,
     ) -> LaneChoice {
         if let Some(lane) = hint.and_then(|name| self.lane(name)) {
             return LaneChoice { lane, rule: None, is_for_session: false };
         }
-        let mut digest_text = Some(digest_text);
+        let mut unasked = Some((digest, digest_text));
+        let mut matched = None;
         for &index in &candidates.0 {
             let rule = &self.rules[index];
             if let Some(glob) = &rule.schema
@@ -90,8 +93,13 @@ impl Rules {
             {
                 continue;
             }
-            if rule.digest.is_some() && !self.digest_matches(index, digest, &mut digest_text) {
-                continue;
+            if rule.digest.is_some() {
+                if let Some((digest, text)) = unasked.take() {
+                    matched = Some(self.patterns_matched(digest(), text));
+                }
+                if !matched.as_ref().is_some_and(|matched| matched[index]) {
+                    continue;
+                }
             }
             let is_for_session = rule.scope == RuleScope::Session;
             return LaneChoice { lane: rule.lane, rule: Some(index), is_for_session };
@@ -114,20 +122,16 @@ impl Rules {
         self.default_lane
     }
 
-    fn digest_matches(
-        &self,
-        rule: usize,
-        digest: u64,
-        digest_text: &mut Option<impl FnOnce() -> String>,
-    ) -> bool {
+    /// For each rule whether its digest pattern matches.
+    fn patterns_matched(&self, digest: u64, text: impl FnOnce() -> String) -> Arc<[bool]> {
         if let Some(known) = self.by_digest.get(&digest) {
-            return known[rule];
+            return known;
         }
-        let text = digest_text.take().map(|text| text()).unwrap_or_default();
+        let text = text();
         let matches = |rule: &Rule| rule.digest.as_ref().is_some_and(|glob| glob.matches(&text));
-        let matched: std::sync::Arc<[bool]> = self.rules.iter().map(matches).collect();
+        let matched: Arc<[bool]> = self.rules.iter().map(matches).collect();
         self.by_digest.insert(digest, matched.clone());
-        matched[rule]
+        matched
     }
 }
 
@@ -167,7 +171,7 @@ mod tests {
 
     fn lane(rules: &Rules, hint: Option<&str>, text: &str) -> LaneChoice {
         let candidates = rules.candidates(&client());
-        rules.choose(&candidates, hint, Some("shop"), text.len() as u64, || text.to_owned())
+        rules.choose(&candidates, hint, Some("shop"), || text.len() as u64, || text.to_owned())
     }
 
     #[test]

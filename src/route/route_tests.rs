@@ -11,7 +11,6 @@ fn verdict(class: Class, route: Option<RouteHint>) -> Verdict {
         effects: Effects::empty(),
         needs: Needs::empty(),
         hint: Hint { lane: None, route },
-        digest: 0,
         statements: 1,
         uses_table: false,
     }

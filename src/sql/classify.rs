@@ -1,258 +1,312 @@
-//! The decision: first words to class, reason and effects.
+//! The verdict on a text: cuts it into statements, hands each to the file that knows its kind,
+//! and joins what they found.
+//!
+//! One pass over the tokens with one token of look-ahead. No grammar: each statement kind has
+//! a handler that consumes its tokens up to the semicolon, and all share the rules for
+//! expressions in [`super::scan`].
 
-use super::digest::{Hash, Normaliser};
-use super::lexer::{Kind, Lexer};
+use super::effect::{Found, Outcome};
+use super::lexer::Lexer;
 use super::mode::Mode;
-use super::scan::Scan;
+use super::substitute::CallSite;
+use super::token::{Kind, Token};
 use super::verdict::{Class, Effects, Hint, Needs, Reason, Verdict};
+use super::word::Word;
 
-/// Classifies a text. Linear in its length; never fails.
+/// What `sql` means for routing and for the session, read as the server would under `mode`.
+///
+/// Never fails: what is not understood goes to the primary. Takes one pass over the text.
 pub fn classify(sql: &[u8], mode: Mode) -> Verdict {
-    let mut lexer = Lexer::new(sql, mode);
-    let mut digest = Normaliser::<Hash>::default();
-    let mut verdict = Verdict {
-        class: Class::Write,
-        reason: Reason::Empty,
-        effects: Effects::empty(),
-        needs: Needs::empty(),
-        hint: Hint::default(),
-        digest: 0,
-        statements: 0,
-        uses_table: false,
-    };
-    loop {
-        let scan = Scan::run(&mut lexer, &mut digest);
-        if !scan.is_empty() {
-            add(&mut verdict, &scan);
-        }
-        if scan.end != Kind::Punct(b';') {
-            break;
-        }
-    }
-    verdict.hint = std::mem::take(&mut lexer.hint);
-    verdict.digest = digest.finish().finish();
-    verdict
+    Classifier::new(sql, mode).run()
 }
 
-/// Adds one more statement to the verdict on a text.
-fn add(verdict: &mut Verdict, scan: &Scan<'_>) {
-    let (class, reason, effects) = judge(scan);
-    let effects = effects | scan.effects;
-    verdict.statements = verdict.statements.saturating_add(1);
-    if effects.contains(Effects::TABLE_LOCK) {
-        verdict.effects -= Effects::UNLOCK_TABLES;
-    }
-    if effects.contains(Effects::UNLOCK_TABLES) {
-        verdict.effects -= Effects::TABLE_LOCK;
-    }
-    verdict.effects |= effects;
-    verdict.uses_table |= uses_table(class, scan);
-    verdict.needs |= scan.needs;
-    let is_kill =
-        matches!(class, Class::Kill { .. }) || matches!(verdict.class, Class::Kill { .. });
-    if is_kill && verdict.statements > 1 {
-        verdict.effects |= Effects::KILL;
-    }
-    (verdict.class, verdict.reason) = match verdict.statements {
-        1 => (class, reason),
-        _ => (Class::Write, Reason::MultiStatement),
-    };
+/// The kind of statement whose expressions are scanned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Context {
+    /// May become a read.
+    Read,
+    /// Goes to the primary anyway.
+    Write,
+    /// Likewise, and its OK packet reports LAST_INSERT_ID(expr).
+    ReportsInsertId,
 }
 
-fn uses_table(class: Class, scan: &Scan<'_>) -> bool {
-    match class {
-        Class::Read | Class::Write => {
-            let is_expression = ["select", "do", "values"].iter().any(|word| scan.is(0, word));
-            scan.has_from || !is_expression
+/// A walk over the tokens of a text.
+pub(super) struct Classifier<'a> {
+    pub(super) text: &'a [u8],
+    pub(super) mode: Mode,
+    pub(super) lexer: Lexer<'a>,
+    /// The token that comes next.
+    pub(super) ahead: Token,
+    /// The last one of this statement, and the word of the one before.
+    pub(super) prev: Token,
+    pub(super) before: Word,
+    pub(super) found: Found,
+    pub(super) context: Context,
+    /// Open parentheses.
+    pub(super) depth: u32,
+    /// Bit n: at n open parentheses we are among the names of a WITH.
+    pub(super) with_names: u64,
+    /// Inside SET STATEMENT ... FOR, which does not nest.
+    pub(super) is_wrapped: bool,
+    /// Number of this statement in the text, from 0.
+    pub(super) index: u16,
+    /// A statement so far sets the insert id in a way that only its own OK packet tells.
+    reports_insert_id: bool,
+    /// Where the calls stand that [`super::substitute()`] replaces, if it asks.
+    pub(super) calls: Option<Vec<CallSite>>,
+}
+
+impl<'a> Classifier<'a> {
+    pub(super) fn new(text: &'a [u8], mode: Mode) -> Self {
+        let mut lexer = Lexer::new(text, mode);
+        let ahead = lexer.next();
+        Self {
+            text,
+            mode,
+            lexer,
+            ahead,
+            prev: Token::END,
+            before: Word::None,
+            found: Found::default(),
+            context: Context::Read,
+            depth: 0,
+            with_names: 0,
+            is_wrapped: false,
+            index: 0,
+            reports_insert_id: false,
+            calls: None,
         }
-        Class::Begin { .. }
-        | Class::Commit
-        | Class::Rollback
-        | Class::Session
-        | Class::Diagnostics
-        | Class::Kill { .. } => false,
     }
-}
 
-type Judgement = (Class, Reason, Effects);
-
-const NONE: Effects = Effects::empty();
-
-fn write(effects: Effects) -> Judgement {
-    (Class::Write, Reason::NotARead, effects)
-}
-
-fn judge(scan: &Scan<'_>) -> Judgement {
-    if scan.end == Kind::Broken {
-        return (Class::Write, Reason::NotUnderstood, Effects::OPAQUE);
-    }
-    let mut buffer = [0; 16];
-    let word = scan.first[0];
-    let Some(lower) = buffer.get_mut(..word.text.len()) else {
-        return (Class::Write, Reason::NotUnderstood, Effects::OPAQUE);
-    };
-    if word.kind != Kind::Word {
-        return (Class::Write, Reason::NotUnderstood, Effects::OPAQUE);
-    }
-    lower.copy_from_slice(word.text);
-    lower.make_ascii_lowercase();
-    match &*lower {
-        b"select" | b"values" | b"table" => read(scan),
-        b"with" if scan.has_write_word => (Class::Write, Reason::WrapsWrite, NONE),
-        b"with" => read(scan),
-        b"insert" | b"replace" | b"update" | b"delete" => dml(),
-        b"set" => set(scan),
-        b"use" => (Class::Session, Reason::SessionControl, NONE),
-        b"begin" | b"start" | b"commit" | b"rollback" | b"savepoint" | b"release" | b"xa" => {
-            transaction(&*lower, scan)
-        }
-        b"show" => show(scan),
-        b"describe" | b"desc" | b"explain" => explain(scan),
-        b"get" => (Class::Diagnostics, Reason::Diagnostics, Effects::USER_VARIABLE),
-        b"kill" => kill(scan),
-        b"do" => (Class::Write, scan.doubt.unwrap_or(Reason::NotARead), NONE),
-        b"lock" | b"backup" => write(Effects::TABLE_LOCK),
-        b"unlock" => write(Effects::UNLOCK_TABLES),
-        b"flush" if scan.has_lock_words => write(Effects::TABLE_LOCK),
-        b"handler" => write(Effects::HANDLER),
-        b"prepare" => write(Effects::SQL_PREPARE),
-        b"execute" => write(Effects::OPAQUE | Effects::SQL_PREPARE),
-        b"deallocate" | b"drop" if scan.is(1, "prepare") => write(NONE),
-        b"call" => write(Effects::OPAQUE),
-        b"load" if scan.is(1, "data") || scan.is(1, "xml") => write(Effects::LOCAL_INFILE),
-        b"create" | b"alter" | b"drop" | b"rename" | b"truncate" | b"grant" | b"revoke"
-        | b"analyze" | b"optimize" | b"repair" | b"check" | b"install" | b"uninstall" | b"load"
-        | b"cache" => write(Effects::IMPLICIT_COMMIT),
-        b"checksum" | b"flush" | b"reset" | b"purge" | b"change" | b"stop" | b"binlog"
-        | b"help" | b"shutdown" | b"signal" | b"resignal" | b"import" | b"clone" | b"restart" => {
-            write(NONE)
-        }
-        _ => (Class::Write, Reason::NotUnderstood, Effects::OPAQUE),
-    }
-}
-
-fn dml() -> Judgement {
-    write(NONE)
-}
-
-fn read(scan: &Scan<'_>) -> Judgement {
-    if scan.needs.contains(Needs::DIAGNOSTICS) && !scan.has_from {
-        return (Class::Diagnostics, Reason::Diagnostics, NONE);
-    }
-    match scan.doubt {
-        None => (Class::Read, Reason::PlainRead, NONE),
-        Some(reason) => (Class::Write, reason, NONE),
-    }
-}
-
-fn set(scan: &Scan<'_>) -> Judgement {
-    let session = |effects| (Class::Session, Reason::SessionControl, effects);
-    let is = |index, word| scan.is(index, word);
-    if scan.sets_global {
-        return write(NONE);
-    }
-    if is(1, "password") || is(1, "default") || is(1, "resource") {
-        return write(NONE);
-    }
-    if is(1, "role") {
-        return session(Effects::ROLE);
-    }
-    if is(1, "statement") {
-        return write(Effects::SET_STATEMENT);
-    }
-    if is(1, "transaction") {
-        return session(Effects::NEXT_TRANSACTION);
-    }
-    let unknown_call = scan.effects.contains(Effects::OPAQUE);
-    session(if unknown_call { Effects::OPAQUE } else { NONE })
-}
-
-fn transaction(word: &[u8], scan: &Scan<'_>) -> Judgement {
-    let control = |class, effects| (class, Reason::TransactionControl, effects);
-    let has = |word: &str| scan.first.iter().skip(1).any(|token| token.is(word));
-    match word {
-        b"begin" if has("not") => (Class::Write, Reason::NotUnderstood, Effects::OPAQUE),
-        b"begin" if scan.first[1].kind == Kind::End || scan.is(1, "work") => {
-            control(Class::Begin { read_only: false }, NONE)
-        }
-        b"start" if scan.is(1, "transaction") => {
-            control(Class::Begin { read_only: has("only") }, NONE)
-        }
-        b"start" => write(NONE),
-        b"begin" => (Class::Write, Reason::NotUnderstood, Effects::OPAQUE),
-        b"rollback" if has("to") => control(Class::Write, Effects::SAVEPOINT),
-        b"savepoint" | b"release" => control(Class::Write, Effects::SAVEPOINT),
-        b"xa" => {
-            let is_open = ["start", "begin", "end", "prepare"].iter().any(|verb| scan.is(1, verb));
-            control(Class::Write, if is_open { Effects::XA } else { NONE })
-        }
-        _ => {
-            let mut releases = false;
-            for pair in scan.first.windows(2) {
-                releases |= pair[1].is("release") && !pair[0].is("no");
+    /// Walks to the end of the text.
+    pub(super) fn run(&mut self) -> Verdict {
+        let mut verdict = Verdict {
+            class: Class::Write,
+            reason: Reason::Empty,
+            effects: Effects::empty(),
+            needs: Needs::empty(),
+            hint: Hint::default(),
+            statements: 0,
+            uses_table: false,
+        };
+        loop {
+            while self.ahead.is_op(b';') {
+                self.skip();
             }
-            let effects = if releases { Effects::RELEASE } else { NONE };
-            let class = if word == b"commit" { Class::Commit } else { Class::Rollback };
-            control(class, effects)
+            if self.ahead.kind == Kind::End {
+                break;
+            }
+            self.reset();
+            let first = self.ahead.word;
+            let outcome = self.statement();
+            debug_assert!(self.at_end(), "a handler must consume its statement");
+            self.join(&mut verdict, first, outcome);
+            self.index = self.index.saturating_add(1);
+        }
+        verdict.hint = std::mem::take(&mut self.lexer.hint);
+        verdict
+    }
+
+    /// Adds the statement just walked over, which began with `first`, to those before it.
+    fn join(&mut self, verdict: &mut Verdict, first: Word, (class, reason): Outcome) {
+        let is_expression = matches!(first, Word::Select | Word::Do | Word::Values);
+        let may_use_table = matches!(class, Class::Read | Class::Write);
+        verdict.uses_table |= may_use_table && (self.found.has_from || !is_expression);
+        self.reports_insert_id |= self.found.reports_insert_id;
+        verdict.statements = verdict.statements.saturating_add(1);
+        if verdict.statements == 1 {
+            (verdict.class, verdict.reason) = (class, reason);
+            (verdict.effects, verdict.needs) = (self.found.effects, self.found.needs);
+            return;
+        }
+        let is_kill = |class| matches!(class, Class::Kill { .. });
+        if is_kill(class) || is_kill(verdict.class) {
+            verdict.effects |= Effects::KILL;
+        }
+        if self.reports_insert_id {
+            // It may be in a packet that is not the last one.
+            verdict.effects |= Effects::INSERT_ID_EXPRESSION;
+        }
+        verdict.effects = join_effects(verdict.effects, self.found.effects);
+        verdict.needs |= later_needs(self.found.needs);
+        (verdict.class, verdict.reason) = (Class::Write, Reason::MultiStatement);
+    }
+
+    fn reset(&mut self) {
+        self.prev = Token::END;
+        self.before = Word::None;
+        self.found = Found::default();
+        self.context = Context::Read;
+        self.depth = 0;
+        self.with_names = 0;
+        self.is_wrapped = false;
+    }
+
+    /// One statement, by its first word.
+    pub(super) fn statement(&mut self) -> Outcome {
+        if self.ahead.is_op(b'(') {
+            return self.read();
+        }
+        match self.ahead.word {
+            Word::Select | Word::With | Word::Values | Word::Table => self.read(),
+            Word::Insert | Word::Replace => self.insert(),
+            Word::Update => self.change(Context::ReportsInsertId),
+            Word::Delete => self.change(Context::Write),
+            Word::Set => self.set(),
+            Word::Use => self.use_schema(),
+            Word::Begin => self.begin(),
+            Word::Start => self.start(),
+            Word::Commit => self.commit(Class::Commit),
+            Word::Rollback => self.commit(Class::Rollback),
+            Word::Savepoint | Word::Release => self.savepoint(),
+            Word::Xa => self.xa(),
+            Word::Lock | Word::Unlock | Word::Flush | Word::Backup => self.lock(),
+            Word::Show => self.show(),
+            Word::Explain | Word::Describe | Word::Desc => self.explain(),
+            Word::Analyze => self.analyze(),
+            Word::Get => self.get_diagnostics(),
+            Word::Kill => self.kill(),
+            Word::Do => self.evaluate(),
+            Word::Call => self.call(),
+            Word::Prepare | Word::Execute | Word::Deallocate | Word::Handler => self.named(),
+            Word::Load => self.load(),
+            Word::Create => self.create(),
+            Word::Alter | Word::Drop => self.alter(),
+            word => self.by_table(word),
         }
     }
-}
 
-fn show(scan: &Scan<'_>) -> Judgement {
-    let mut index = 1;
-    while ["full", "extended", "session", "local"].iter().any(|word| scan.is(index, word)) {
-        index += 1;
-    }
-    let is = |word| scan.is(index, word);
-    if is("warnings") || is("errors") || is("count") {
-        return (Class::Diagnostics, Reason::Diagnostics, NONE);
-    }
-    let dictionary =
-        ["tables", "columns", "fields", "index", "indexes", "keys", "databases", "schemas"];
-    let creates = is("create")
-        && ["table", "view", "database", "schema"].iter().any(|word| scan.is(index + 1, word));
-    if (dictionary.iter().any(|word| is(word)) || creates) && scan.doubt.is_none() {
-        return (Class::Read, Reason::DictionaryRead, NONE);
-    }
-    (Class::Write, scan.doubt.unwrap_or(Reason::ServerSpecific), NONE)
-}
-
-fn explain(scan: &Scan<'_>) -> Judgement {
-    let analyzes = scan.first.iter().skip(1).any(|token| token.is("analyze"));
-    let for_connection = scan.is(1, "for") || scan.is(3, "for") || scan.is(4, "for");
-    let writes = scan.has_write_word || analyzes;
-    if writes {
-        return (Class::Write, Reason::WrapsWrite, NONE);
-    }
-    if for_connection {
-        return (Class::Write, Reason::ServerSpecific, NONE);
-    }
-    match scan.doubt {
-        Some(reason) => (Class::Write, reason, NONE),
-        None if scan.is(1, "select") => (Class::Read, Reason::PlainRead, NONE),
-        None => (Class::Read, Reason::DictionaryRead, NONE),
-    }
-}
-
-fn kill(scan: &Scan<'_>) -> Judgement {
-    let mut index = 1;
-    if scan.is(index, "hard") || scan.is(index, "soft") {
-        index += 1;
-    }
-    let query = scan.is(index, "query");
-    if query || scan.is(index, "connection") {
-        index += 1;
-    }
-    let number = std::str::from_utf8(scan.first[index].text).ok().and_then(|id| id.parse().ok());
-    match number {
-        Some(id) if scan.first[index + 1].kind == Kind::End => {
-            (Class::Kill { query, id }, Reason::Kill, NONE)
+    /// Statements of which only the first word matters.
+    fn by_table(&mut self, word: Word) -> Outcome {
+        match word {
+            Word::Rename
+            | Word::Truncate
+            | Word::Grant
+            | Word::Revoke
+            | Word::Install
+            | Word::Uninstall
+            | Word::Optimize
+            | Word::Check
+            | Word::Repair
+            | Word::Cache
+            | Word::Reset
+            | Word::Change
+            | Word::Stop
+            | Word::Import => self.found.effects |= Effects::IMPLICIT_COMMIT,
+            Word::Checksum
+            | Word::Help
+            | Word::Purge
+            | Word::Binlog
+            | Word::Shutdown
+            | Word::Restart
+            | Word::Signal
+            | Word::Resignal
+            | Word::Clone => {}
+            Word::If | Word::Case | Word::Loop | Word::While | Word::Repeat | Word::For => {
+                return self.compound();
+            }
+            _ => return self.not_understood(),
         }
-        _ if scan.is(index, "user") => (Class::Write, Reason::Kill, NONE),
-        _ => (Class::Write, Reason::Kill, Effects::KILL),
+        self.skip_to_end();
+        self.found.write(Reason::NotARead)
+    }
+
+    /// SELECT, WITH, VALUES, TABLE, or one of them in parentheses.
+    fn read(&mut self) -> Outcome {
+        while self.ahead.is_op(b'(') {
+            self.step();
+        }
+        match self.ahead.word {
+            Word::Select | Word::With | Word::Values | Word::Table => {}
+            _ => return self.not_understood(),
+        }
+        self.step_to_end();
+        self.found.read(Reason::PlainRead)
+    }
+
+    /// Gives up on the statement; what its rest seems to do is noted all the same.
+    pub(super) fn not_understood(&mut self) -> Outcome {
+        self.found.note_not_understood();
+        self.context = Context::Write;
+        self.step_to_end();
+        self.found.write(Reason::NotUnderstood)
+    }
+
+    /// `outcome` if the statement ends here; else there is something we do not know.
+    pub(super) fn finish(&mut self, outcome: Outcome) -> Outcome {
+        if self.at_end() { self.found.unless_doubtful(outcome) } else { self.not_understood() }
+    }
+
+    // === walking ===
+
+    /// True if no token of this statement is left.
+    pub(super) fn at_end(&self) -> bool {
+        self.ahead.kind == Kind::End || self.ahead.is_op(b';')
+    }
+
+    /// Consumes one token without the rules for expressions.
+    pub(super) fn skip(&mut self) -> Token {
+        let token = self.ahead;
+        if token.kind == Kind::Bad {
+            self.found.note_not_understood();
+        }
+        self.before = self.prev.word;
+        self.prev = token;
+        self.ahead = self.lexer.next();
+        token
+    }
+
+    /// Consumes the next token if it is this word.
+    pub(super) fn skip_word(&mut self, word: Word) -> bool {
+        let is_next = self.ahead.word == word;
+        if is_next {
+            self.skip();
+        }
+        is_next
+    }
+
+    pub(super) fn skip_to_end(&mut self) {
+        while !self.at_end() {
+            self.skip();
+        }
+    }
+
+    pub(super) fn step_to_end(&mut self) {
+        while !self.at_end() {
+            self.step();
+        }
+    }
+
+    /// Consumes `name` or `schema.name` as a name, whatever follows; the last part.
+    pub(super) fn skip_name(&mut self) -> Option<Token> {
+        let mut last = None;
+        while self.ahead.is_name() {
+            last = Some(self.skip());
+            if !self.ahead.is_op(b'.') {
+                break;
+            }
+            self.skip();
+        }
+        last
+    }
+
+    /// The text of a token, without its quotes.
+    pub(super) fn bytes(&self, token: &Token) -> &'a [u8] {
+        let quote = usize::from(token.kind == Kind::Quoted);
+        &self.text[token.start + quote..token.end - quote]
     }
 }
 
-#[cfg(test)]
-#[path = "classify_tests.rs"]
-mod tests;
+/// Effects of a text whose statements so far have `before`.
+fn join_effects(before: Effects, next: Effects) -> Effects {
+    // A statement after a failed one does not run, so only a leading UNLOCK TABLES is certain,
+    // and only if nothing is locked again.
+    let joined = before | (next - Effects::UNLOCK_TABLES);
+    if next.contains(Effects::TABLE_LOCK) { joined - Effects::UNLOCK_TABLES } else { joined }
+}
+
+/// What a statement after another one still reads from before the text.
+fn later_needs(needs: Needs) -> Needs {
+    needs - Needs::ROW_COUNT - Needs::DIAGNOSTICS
+}

@@ -1,161 +1,327 @@
-//! The normalised token stream of a text, as a hash and as text.
+//! The normalised form of a statement: what stays the same when only its values change.
 //!
-//! Literals become `?`, lists of them `( ? )`, comments go, words are equal whatever their case.
+//! Literals become `?`, lists of literals and repeated rows become one, comments and extra
+//! blanks go, so does a trailing semicolon. The hash also folds letter case. Within one
+//! [`Mode`] two texts with the same hash have the same class, reason, effects and needs, except
+//! for the id of a KILL and what a PREPARE has in its string; hints are not part of it.
+//!
+//! It is a pass of its own over the tokens: only rules with a digest pattern, and people, ask
+//! for it.
+//!
+//! ```text
+//! INSERT INTO t VALUES (1, 'a'), (-2, NULL)   ->   INSERT INTO t VALUES ( ? )
+//! ```
 
-use super::lexer::{Kind, Lexer, Token};
+use super::lexer::Lexer;
 use super::mode::Mode;
+use super::token::{Kind, Token};
+use super::word::{Call, Word, mix};
 
-/// Longest digest text, in bytes.
-const TEXT_MAX: usize = 4096;
+/// The longest normalised text, in bytes.
+pub const DIGEST_TEXT_BYTES_MAX: usize = 4096;
 
-/// Takes the normalised tokens.
-pub(super) trait Sink {
-    /// One token.
-    fn put(&mut self, token: &[u8]);
-}
+/// Deeper parentheses are kept as they are, without folding of lists.
+const LEVELS: usize = 16;
 
-/// A 64-bit hash (FNV-1a, words in lower case).
-#[derive(Debug)]
-pub(super) struct Hash(u64);
+/// What a literal contributes to the hash.
+const LITERAL: u64 = 0x3F;
 
-impl Default for Hash {
-    fn default() -> Self {
-        Self(0xcbf2_9ce4_8422_2325)
-    }
-}
-
-impl Hash {
-    pub(super) fn finish(&self) -> u64 {
-        // FNV leaves the upper bits weak; a final mix makes all of them good for a cache.
-        let mixed = (self.0 ^ (self.0 >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        mixed ^ (mixed >> 29)
-    }
-}
-
-impl Sink for Hash {
-    fn put(&mut self, token: &[u8]) {
-        let mut hash = self.0;
-        for byte in token {
-            hash = (hash ^ u64::from(byte.to_ascii_lowercase())).wrapping_mul(0x100_0000_01b3);
+/// The hash of the normalised token stream: equal for texts that differ in literals, white
+/// space, comments and letter case only. The same in every process.
+pub fn digest(sql: &[u8], mode: Mode) -> u64 {
+    let mut lexer = Lexer::new(sql, mode);
+    let mut normaliser = Normaliser::new(HashSink::default());
+    let mut before = Token::END;
+    loop {
+        let token = lexer.next();
+        if token.kind == Kind::End {
+            return normaliser.sink.value();
         }
-        self.0 = (hash ^ 0x20).wrapping_mul(0x100_0000_01b3);
+        let is_spaced = before.call == Call::PureTight && before.end != token.start;
+        if is_spaced && token.is_op(b'(') && !mode.ignore_space {
+            // The normalised form drops the blank that makes it another function.
+            normaliser.sink.note(1);
+        }
+        normaliser.push(&token, sql);
+        before = token;
     }
 }
 
-/// A bounded text, one space between tokens but none around dots.
-#[derive(Debug, Default)]
-struct Text(String);
+/// The normalised text of a statement, cut at [`DIGEST_TEXT_BYTES_MAX`].
+pub fn digest_text(sql: &[u8], mode: Mode) -> String {
+    let mut lexer = Lexer::new(sql, mode);
+    let mut normaliser = Normaliser::new(TextSink::default());
+    loop {
+        let token = lexer.next();
+        if token.kind == Kind::End {
+            break;
+        }
+        normaliser.push(&token, sql);
+    }
+    let mut text = String::from_utf8_lossy(&normaliser.sink.bytes).into_owned();
+    let mut end = text.len().min(DIGEST_TEXT_BYTES_MAX);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.truncate(end);
+    text
+}
 
-impl Sink for Text {
-    fn put(&mut self, token: &[u8]) {
-        if self.0.len() >= TEXT_MAX {
+/// Where the normalised units go. Folding a list takes back what was written since a mark.
+pub(super) trait Sink {
+    type Mark: Copy;
+    fn put(&mut self, hash: u64, text: &[u8]);
+    fn mark(&self) -> Self::Mark;
+    fn take_back(&mut self, mark: Self::Mark);
+}
+
+/// Keeps a hash only.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct HashSink(u64);
+
+impl HashSink {
+    pub(super) fn value(self) -> u64 {
+        self.0
+    }
+
+    /// Mixes in a fact that the units do not show.
+    pub(super) fn note(&mut self, fact: u64) {
+        self.0 = mix(self.0, fact);
+    }
+}
+
+impl Sink for HashSink {
+    type Mark = u64;
+
+    fn put(&mut self, hash: u64, _text: &[u8]) {
+        self.0 = mix(self.0, hash);
+    }
+
+    fn mark(&self) -> u64 {
+        self.0
+    }
+
+    fn take_back(&mut self, mark: u64) {
+        self.0 = mark;
+    }
+}
+
+#[derive(Default)]
+struct TextSink {
+    bytes: Vec<u8>,
+}
+
+impl Sink for TextSink {
+    type Mark = usize;
+
+    fn put(&mut self, _hash: u64, text: &[u8]) {
+        let room = DIGEST_TEXT_BYTES_MAX.saturating_sub(self.bytes.len());
+        if room == 0 {
             return;
         }
-        if !self.0.is_empty() && token != b"." && !self.0.ends_with('.') {
-            self.0.push(' ');
+        let is_tight = text == b"." || self.bytes.ends_with(b".") || self.bytes.ends_with(b"@@");
+        if !self.bytes.is_empty() && !is_tight {
+            self.bytes.push(b' ');
         }
-        let room = TEXT_MAX.saturating_sub(self.0.len());
-        self.0.push_str(&String::from_utf8_lossy(&token[..token.len().min(room)]));
+        self.bytes.extend_from_slice(&text[..text.len().min(room)]);
+    }
+
+    fn mark(&self) -> usize {
+        self.bytes.len()
+    }
+
+    fn take_back(&mut self, mark: usize) {
+        self.bytes.truncate(mark);
     }
 }
 
-/// Collapses lists of literals on their way to a sink.
-#[derive(Debug, Default)]
-pub(super) struct Normaliser<S> {
-    pub(super) sink: S,
-    state: List,
+/// What is known about the innermost open parentheses.
+#[derive(Clone, Copy)]
+struct Level<M> {
+    /// Hash of what stands in them so far.
+    hash: u64,
+    /// The parenthesis stands where a whole list item may.
+    is_item: bool,
+    /// Hash of the list item that was just finished: a literal, or a group in parentheses.
+    item: Option<u64>,
+    /// Before the last comma: where to go back to, the hash there, and the item before it.
+    comma: Option<(M, u64, u64)>,
 }
 
-/// Where in a list of literals the stream is; what is held back is given in the name.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-enum List {
-    #[default]
-    None,
-    /// `(` was put.
+impl<M> Level<M> {
+    fn new(is_item: bool) -> Self {
+        Self { hash: 0, is_item, item: None, comma: None }
+    }
+}
+
+/// The last unit, as far as the next one asks.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Last {
+    Nothing,
     Open,
-    /// `?` was put; inside a group that holds nothing else when `group`.
-    Value { group: bool },
-    /// `?` was put, `,` is held back.
-    ValueComma { group: bool },
-    /// `( ? )` was put.
-    Group,
-    /// `( ? )` was put, `,` is held back.
-    GroupComma,
-    /// `( ? )` was put, `, (` is held back.
-    GroupOpen,
-    /// `( ? )` was put, `, ( ?` is held back; a second literal may follow.
-    GroupValue,
-    /// As before, and a comma.
-    GroupValueComma,
+    Comma,
+    Operator,
+    /// IS, NOT: a NULL after these is no value.
+    Test,
+    /// VALUES, VALUE, IN: a list follows.
+    List,
+    Other,
+}
+
+/// Turns tokens into normalised units.
+pub(super) struct Normaliser<S: Sink> {
+    pub(super) sink: S,
+    levels: [Level<S::Mark>; LEVELS],
+    /// Index of the current level; only the outermost [`LEVELS`] are tracked.
+    depth: usize,
+    last: Last,
+    semicolon: bool,
+    sign: Option<u8>,
 }
 
 impl<S: Sink> Normaliser<S> {
-    /// Takes a token.
-    pub(super) fn take(&mut self, token: &Token<'_>) {
-        let is_value = matches!(token.kind, Kind::Literal | Kind::Parameter);
-        let is_comma = token.kind == Kind::Punct(b',');
-        let is_open = token.kind == Kind::Punct(b'(');
-        let is_close = token.kind == Kind::Punct(b')');
-        self.state = match self.state {
-            List::Value { group } if is_comma => List::ValueComma { group },
-            List::Value { group } if is_value => List::Value { group },
-            List::ValueComma { group } if is_value => List::Value { group },
-            List::Value { group: true } if is_close => {
-                self.sink.put(b")");
-                List::Group
-            }
-            List::Group if is_comma => List::GroupComma,
-            List::GroupComma if is_open => List::GroupOpen,
-            List::GroupOpen | List::GroupValueComma if is_value => List::GroupValue,
-            List::GroupValue if is_comma => List::GroupValueComma,
-            List::GroupValue if is_close => List::Group,
-            held => {
-                let in_group = self.flush(held);
-                if is_value {
-                    self.sink.put(b"?");
-                    List::Value { group: in_group }
-                } else {
-                    self.sink.put(token.text);
-                    if is_open { List::Open } else { List::None }
-                }
-            }
-        };
+    pub(super) fn new(sink: S) -> Self {
+        let levels = [Level::new(false); LEVELS];
+        Self { sink, levels, depth: 0, last: Last::Nothing, semicolon: false, sign: None }
     }
 
-    /// Puts what was held back; tells whether a group has just been opened.
-    fn flush(&mut self, held: List) -> bool {
-        let held: &[&[u8]] = match held {
-            List::Open => return true,
-            List::None | List::Value { .. } | List::Group => &[],
-            List::ValueComma { .. } | List::GroupComma => &[b","],
-            List::GroupOpen => &[b",", b"("],
-            List::GroupValue => &[b",", b"(", b"?"],
-            List::GroupValueComma => &[b",", b"(", b"?", b","],
-        };
-        held.iter().for_each(|token| self.sink.put(token));
-        held.len() == 2
-    }
-
-    /// Ends the stream.
-    pub(super) fn finish(mut self) -> S {
-        self.flush(self.state);
-        self.sink
-    }
-}
-
-/// The normalised text, at most 4,096 bytes and a little.
-pub fn digest_text(sql: &[u8], mode: Mode) -> String {
-    let mut lexer = Lexer::new(sql, mode);
-    let mut normaliser = Normaliser::<Text>::default();
-    loop {
-        let token = lexer.next();
-        if token.kind == Kind::End || normaliser.sink.0.len() >= TEXT_MAX {
-            return normaliser.finish().0;
+    /// Takes the next token of `text`.
+    #[inline]
+    pub(super) fn push(&mut self, token: &Token, text: &[u8]) {
+        if self.semicolon || self.sign.is_some() {
+            self.settle(token);
         }
-        normaliser.take(&token);
-        if token.kind == Kind::Broken {
-            return normaliser.finish().0;
+        match token.kind {
+            Kind::String | Kind::Number | Kind::Param => self.literal(),
+            Kind::Word if token.word == Word::Null && self.last != Last::Test => self.literal(),
+            Kind::Word => {
+                self.other(token.hash, &text[token.start..token.end]);
+                self.last = match token.word {
+                    Word::Is | Word::Not => Last::Test,
+                    Word::Values | Word::Value | Word::In => Last::List,
+                    _ => Last::Other,
+                };
+            }
+            Kind::Op => self.operator(token, text),
+            Kind::Quoted => {
+                self.other(token.hash, &text[token.start + 1..token.end - 1]);
+                self.last = Last::Other;
+            }
+            Kind::Assign => {
+                self.other(token.hash, b":=");
+                self.last = Last::Operator;
+            }
+            Kind::SystemVariable => {
+                self.other(u64::from(b'@'), b"@@");
+                self.last = Last::Other;
+            }
+            Kind::UserVariable | Kind::Bad => {
+                self.other(token.hash, &text[token.start..token.end]);
+                self.last = Last::Other;
+            }
+            Kind::End => {}
         }
+    }
+
+    /// Writes what was held back until it was known what follows.
+    fn settle(&mut self, token: &Token) {
+        if self.semicolon && !token.is_op(b';') && token.kind != Kind::End {
+            self.semicolon = false;
+            self.other(u64::from(b';'), b";");
+            self.last = Last::Nothing;
+        }
+        if let Some(sign) = self.sign.take()
+            && token.kind != Kind::Number
+        {
+            self.other(u64::from(sign), &[sign]);
+            self.last = Last::Operator;
+        }
+    }
+
+    fn operator(&mut self, token: &Token, text: &[u8]) {
+        match token.op {
+            b'(' => self.open(),
+            b')' => self.close(),
+            b',' => self.comma(),
+            b';' => {
+                self.semicolon = self.last != Last::Nothing;
+                self.depth = 0;
+                self.levels[0] = Level::new(false);
+            }
+            sign @ (b'-' | b'+') if self.last != Last::Other => self.sign = Some(sign),
+            _ => {
+                self.other(token.hash, &text[token.start..token.end]);
+                self.last = Last::Operator;
+            }
+        }
+    }
+
+    fn put(&mut self, hash: u64, text: &[u8]) {
+        self.sink.put(hash, text);
+        if let Some(level) = self.levels.get_mut(self.depth) {
+            level.hash = mix(level.hash, hash);
+        }
+    }
+
+    fn other(&mut self, hash: u64, text: &[u8]) {
+        self.put(hash, text);
+        if let Some(level) = self.levels.get_mut(self.depth) {
+            (level.item, level.comma) = (None, None);
+        }
+    }
+
+    fn literal(&mut self) {
+        let is_item = matches!(self.last, Last::Open | Last::Comma);
+        self.put(LITERAL, b"?");
+        self.last = Last::Other;
+        // Outside of parentheses the number of values tells statements apart (LIMIT 1, 2).
+        self.finish_item((is_item && self.depth > 0).then_some(LITERAL));
+    }
+
+    fn open(&mut self) {
+        let is_item = matches!(self.last, Last::Open | Last::Comma | Last::List);
+        self.put(u64::from(b'('), b"(");
+        self.last = Last::Open;
+        self.depth += 1;
+        if let Some(level) = self.levels.get_mut(self.depth) {
+            *level = Level::new(is_item);
+        }
+    }
+
+    fn close(&mut self) {
+        self.put(u64::from(b')'), b")");
+        self.last = Last::Other;
+        if self.depth == 0 {
+            return;
+        }
+        let group = self.levels.get(self.depth).copied();
+        self.depth -= 1;
+        let Some(group) = group else { return };
+        if let Some(parent) = self.levels.get_mut(self.depth) {
+            parent.hash = mix(parent.hash, group.hash);
+        }
+        self.finish_item(group.is_item.then_some(group.hash));
+    }
+
+    fn comma(&mut self) {
+        let mark = self.sink.mark();
+        if let Some(level) = self.levels.get_mut(self.depth) {
+            level.comma = level.item.take().map(|item| (mark, level.hash, item));
+        }
+        self.put(u64::from(b','), b",");
+        self.last = Last::Comma;
+    }
+
+    /// A list item ends here; if it equals the one before the comma, takes both back.
+    fn finish_item(&mut self, item: Option<u64>) {
+        let Some(level) = self.levels.get_mut(self.depth) else { return };
+        if let (Some((mark, hash, before)), Some(item)) = (level.comma.take(), item)
+            && before == item
+        {
+            level.hash = hash;
+            self.sink.take_back(mark);
+        }
+        level.item = item;
     }
 }
 
@@ -168,20 +334,34 @@ mod tests {
     }
 
     #[test]
-    fn literals_and_lists_of_them_collapse() {
-        assert_eq!(
-            text("SELECT a.b, 'x' FROM `t` -- c\n WHERE id IN (1,2,3)"),
-            "SELECT a.b , ? FROM t WHERE id IN ( ? )"
-        );
-        assert_eq!(
-            text("INSERT INTO t (a,b) VALUES (1,'x'),(2,'y') , (3,NULL)"),
-            "INSERT INTO t ( a , b ) VALUES ( ? ) , ( ? , NULL )"
-        );
-        assert_eq!(
-            text("INSERT INTO t VALUES (1),(2),(3) ON DUPLICATE KEY UPDATE a=1"),
-            "INSERT INTO t VALUES ( ? ) ON DUPLICATE KEY UPDATE a = ?"
-        );
-        assert_eq!(text("VALUES (1),(2),(f(3))"), "VALUES ( ? ) , ( f ( ? ) )");
-        assert_eq!(text("SELECT ?, ?"), "SELECT ?");
+    fn literals_and_lists_fold() {
+        for (sql, digest) in [
+            ("select  a from t where id=5", "select a from t where id = ?"),
+            ("SELECT 'x''y', -1.5e3, 0x1F, -a", "SELECT ? , ? , ? , - a"),
+            ("a in (1, 2,3)", "a in ( ? )"),
+            ("a = -1 - 2", "a = ? - ?"),
+            ("VALUES (1,'a'), (2,NULL), (3, ?)", "VALUES ( ? )"),
+            ("VALUES (1,now()), (2,now())", "VALUES ( ? , now ( ) )"),
+            ("VALUES (1,now()), (2,uuid())", "VALUES ( ? , now ( ) ) , ( ? , uuid ( ) )"),
+            ("f(1, a, 2)", "f ( ? , a , ? )"),
+            ("(a,b) in ((1,2),(3,4))", "( a , b ) in ( ( ? ) )"),
+            ("limit 1, 2", "limit ? , ?"),
+            ("x is not null and y is null", "x is not null and y is null"),
+            ("`T`.`a b` /* c */ -- d\n;", "T.a b"),
+            ("; ; a;;b ;", "a ; b"),
+            ("@a := @@global.x", "@a := @@global.x"),
+        ] {
+            assert_eq!(text(sql), digest, "{sql}");
+        }
+    }
+
+    #[test]
+    fn text_is_bounded() {
+        let many = format!("select {}", "ä, ".repeat(5000));
+        assert!(text(&many).len() <= DIGEST_TEXT_BYTES_MAX);
+        let rows = format!("insert into t values {}(1)", "(1,2),".repeat(20_000));
+        assert_eq!(text(&rows), "insert into t values ( ? )");
+        let deep = format!("select {}1{}", "(".repeat(20_000), ")".repeat(20_000));
+        assert!(text(&deep).len() <= DIGEST_TEXT_BYTES_MAX);
     }
 }

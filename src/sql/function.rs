@@ -1,685 +1,214 @@
-//! Names before a parenthesis: built-in functions that are the same anywhere, keywords that only
-//! look like calls, and functions with effects or session-local meaning.
+//! The built-in functions that a replica may answer, and those it must not.
+//!
+//! A name stands here only if the server itself defines it: whatever else is called may be a
+//! stored function that writes. So each list says which servers have its names, from which
+//! version on; on another server the same name is unknown.
 
-use super::verdict::{Effects, Needs};
+use super::mode::Mode;
+use super::word::{Call, SessionCall, Shape};
 
-/// What a name before a parenthesis is.
+/// The versions that have a name built in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Function {
-    /// A keyword or a type.
-    Keyword,
-    /// A built-in function whose answer does not depend on server or session.
-    Pure,
-    /// A built-in function that belongs to the primary.
-    Session(Effects, Needs),
-    /// Writes or reads a sequence.
-    Sequence,
-    /// Unknown: perhaps a stored function.
-    Unknown,
+pub(super) struct Since {
+    mariadb: u32,
+    mysql: u32,
 }
 
-/// Reserved keywords and types, sorted. Keywords that are not reserved are names of stored functions
-/// as well (MariaDB 10.11 takes `of(1)`, `columns(1)`).
-const KEYWORDS: &[&str] = &[
-    "all",
-    "analyze",
-    "and",
-    "any",
-    "array",
-    "as",
-    "between",
-    "bigint",
-    "binary",
-    "bit",
-    "blob",
-    "by",
-    "case",
-    "cast",
-    "char",
-    "character",
-    "check",
-    "collate",
-    "convert",
-    "cross",
-    "cube",
-    "datetime",
-    "dec",
-    "decimal",
-    "distinct",
-    "distinctrow",
-    "div",
-    "double",
-    "dual",
-    "else",
-    "end",
-    "except",
-    "exists",
-    "fixed",
-    "float",
-    "for",
-    "force",
-    "foreign",
-    "from",
-    "fulltext",
-    "geometry",
-    "group",
-    "grouping",
-    "having",
-    "ignore",
-    "in",
-    "index",
-    "inner",
-    "int",
-    "integer",
-    "intersect",
-    "interval",
-    "is",
-    "join",
-    "key",
-    "left",
-    "like",
-    "limit",
-    "longblob",
-    "longtext",
-    "match",
-    "mediumblob",
-    "mediumint",
-    "mediumtext",
-    "mod",
-    "national",
-    "natural",
-    "nchar",
-    "not",
-    "null",
-    "numeric",
-    "nvarchar",
-    "on",
-    "or",
-    "order",
-    "over",
-    "partition",
-    "precision",
-    "primary",
-    "range",
-    "real",
-    "regexp",
-    "rlike",
-    "rollup",
-    "row",
-    "select",
-    "set",
-    "signed",
-    "smallint",
-    "some",
-    "sounds",
-    "spatial",
-    "straight_join",
-    "table",
-    "text",
-    "then",
-    "time",
-    "timestamp",
-    "tinyblob",
-    "tinyint",
-    "tinytext",
-    "union",
-    "unique",
-    "unsigned",
-    "update",
-    "use",
-    "using",
-    "value",
-    "values",
-    "varbinary",
-    "varchar",
-    "vector",
-    "when",
-    "where",
-    "with",
-    "within",
-    "xor",
-    "year",
+const NEVER: u32 = u32::MAX;
+
+impl Since {
+    /// All servers Fairlane speaks to.
+    pub(super) const ALWAYS: Self = Self { mariadb: 0, mysql: 0 };
+
+    const fn mariadb(version: u32) -> Self {
+        Self { mariadb: version, mysql: NEVER }
+    }
+
+    const fn mysql(version: u32) -> Self {
+        Self { mariadb: NEVER, mysql: version }
+    }
+
+    /// True if a server of this kind and version has the name built in.
+    pub(super) fn holds(self, mode: Mode) -> bool {
+        let since = if mode.mariadb { self.mariadb } else { self.mysql };
+        mode.server_version >= since
+    }
+}
+
+/// Names that are functions only right before their parenthesis (unless IGNORE_SPACE is set).
+const TIGHT: &str = "ADDDATE BIT_AND BIT_OR BIT_XOR COUNT CURDATE CURTIME DATE_ADD DATE_SUB \
+    EXTRACT GROUP_CONCAT MAX MID MIN NOW POSITION STD STDDEV STDDEV_POP STDDEV_SAMP SUBDATE \
+    SUBSTR SUBSTRING SUM SYSDATE TRIM VARIANCE VAR_POP VAR_SAMP CAST";
+
+/// Likewise, of later origin; tight in MariaDB, not all of them in MySQL.
+const TIGHT_LATER: &str = "CUME_DIST DENSE_RANK FIRST_VALUE LAG LEAD NTH_VALUE NTILE \
+    PERCENT_RANK RANK JSON_ARRAYAGG JSON_OBJECTAGG";
+
+/// Likewise, of MariaDB.
+const TIGHT_MARIADB: &str = "MEDIAN PERCENTILE_CONT PERCENTILE_DISC TRIM_ORACLE";
+
+/// Names that are built-in functions with such arguments only.
+const SHAPED: &[(Shape, &str)] = &[
+    (Shape::Pair, "POINT"),
+    (Shape::Columns, "JSON_TABLE"),
+    (
+        Shape::Any,
+        "POLYGON LINESTRING MULTIPOINT MULTILINESTRING MULTIPOLYGON GEOMETRYCOLLECTION",
+    ),
 ];
 
-/// Built-in functions with the same answer on every server, sorted.
-const PURE: &[&str] = &[
-    "abs",
-    "acos",
-    "add_months",
-    "adddate",
-    "addtime",
-    "aes_decrypt",
-    "aes_encrypt",
-    "any_value",
-    "area",
-    "asbinary",
-    "ascii",
-    "asin",
-    "astext",
-    "aswkb",
-    "aswkt",
-    "atan",
-    "atan2",
-    "avg",
-    "bin",
-    "bin_to_uuid",
-    "binary",
-    "bit_and",
-    "bit_count",
-    "bit_length",
-    "bit_or",
-    "bit_xor",
-    "boundary",
-    "buffer",
-    "cast",
-    "ceil",
-    "ceiling",
-    "centroid",
-    "char",
-    "char_length",
-    "character_length",
-    "charset",
-    "chr",
-    "coalesce",
-    "coercibility",
-    "collation",
-    "column_add",
-    "column_check",
-    "column_create",
-    "column_delete",
-    "column_exists",
-    "column_get",
-    "column_json",
-    "column_list",
-    "compress",
-    "concat",
-    "concat_ws",
-    "contains",
-    "conv",
-    "convert",
-    "convert_tz",
-    "convexhull",
-    "cos",
-    "cot",
-    "count",
-    "crc32",
-    "crc32c",
-    "cume_dist",
-    "curdate",
-    "current_date",
-    "current_role",
-    "current_time",
-    "current_timestamp",
-    "current_user",
-    "curtime",
-    "database",
-    "date",
-    "date_add",
-    "date_format",
-    "date_sub",
-    "datediff",
-    "day",
-    "dayname",
-    "dayofmonth",
-    "dayofweek",
-    "dayofyear",
-    "decode",
-    "decode_oracle",
-    "default",
-    "degrees",
-    "dense_rank",
-    "des_decrypt",
-    "des_encrypt",
-    "dimension",
-    "disjoint",
-    "elt",
-    "encode",
-    "endpoint",
-    "envelope",
-    "equals",
-    "exp",
-    "export_set",
-    "exteriorring",
-    "extract",
-    "extractvalue",
-    "field",
-    "find_in_set",
-    "first_value",
-    "floor",
-    "format",
-    "format_pico_time",
-    "from_base64",
-    "from_days",
-    "from_unixtime",
-    "geomcollfromtext",
-    "geomcollfromwkb",
-    "geometrycollection",
-    "geometryn",
-    "geometrytype",
-    "geomfromtext",
-    "geomfromwkb",
-    "get_format",
-    "glength",
-    "greatest",
-    "group_concat",
-    "hex",
-    "hour",
-    "if",
-    "ifnull",
-    "inet6_aton",
-    "inet6_ntoa",
-    "inet_aton",
-    "inet_ntoa",
-    "insert",
-    "instr",
-    "interiorringn",
-    "intersects",
-    "interval",
-    "is_ipv4",
-    "is_ipv4_compat",
-    "is_ipv4_mapped",
-    "is_ipv6",
-    "is_uuid",
-    "isclosed",
-    "isempty",
-    "isnull",
-    "isring",
-    "issimple",
-    "json_array",
-    "json_array_append",
-    "json_array_insert",
-    "json_array_intersect",
-    "json_arrayagg",
-    "json_compact",
-    "json_contains",
-    "json_contains_path",
-    "json_depth",
-    "json_detailed",
-    "json_equals",
-    "json_exists",
-    "json_extract",
-    "json_insert",
-    "json_keys",
-    "json_length",
-    "json_loose",
-    "json_merge",
-    "json_merge_patch",
-    "json_merge_preserve",
-    "json_normalize",
-    "json_object",
-    "json_object_filter_keys",
-    "json_object_to_array",
-    "json_objectagg",
-    "json_overlaps",
-    "json_pretty",
-    "json_query",
-    "json_quote",
-    "json_remove",
-    "json_replace",
-    "json_schema_valid",
-    "json_schema_validation_report",
-    "json_search",
-    "json_set",
-    "json_storage_free",
-    "json_storage_size",
-    "json_table",
-    "json_type",
-    "json_unquote",
-    "json_valid",
-    "json_value",
-    "kdf",
-    "lag",
-    "last_day",
-    "last_value",
-    "lcase",
-    "lead",
-    "least",
-    "left",
-    "length",
-    "lengthb",
-    "linefromtext",
-    "linefromwkb",
-    "linestring",
-    "ln",
-    "localtime",
-    "localtimestamp",
-    "locate",
-    "log",
-    "log10",
-    "log2",
-    "lower",
-    "lpad",
-    "ltrim",
-    "make_set",
-    "makedate",
-    "maketime",
-    "max",
-    "mbrcontains",
-    "mbrcoveredby",
-    "mbrcovers",
-    "mbrdisjoint",
-    "mbrequal",
-    "mbrequals",
-    "mbrintersects",
-    "mbroverlaps",
-    "mbrtouches",
-    "mbrwithin",
-    "md5",
-    "median",
-    "microsecond",
-    "mid",
-    "min",
-    "minute",
-    "mod",
-    "month",
-    "monthname",
-    "months_between",
-    "multilinestring",
-    "multipoint",
-    "multipolygon",
-    "name_const",
-    "natural_sort_key",
-    "now",
-    "nth_value",
-    "ntile",
-    "nullif",
-    "numgeometries",
-    "numinteriorrings",
-    "numpoints",
-    "nvl",
-    "nvl2",
-    "oct",
-    "octet_length",
-    "old_password",
-    "ord",
-    "overlaps",
-    "password",
-    "percent_rank",
-    "percentile_cont",
-    "percentile_disc",
-    "period_add",
-    "period_diff",
-    "pi",
-    "point",
-    "pointfromtext",
-    "pointfromwkb",
-    "pointn",
-    "pointonsurface",
-    "polygon",
-    "position",
-    "pow",
-    "power",
-    "quarter",
-    "quote",
-    "radians",
-    "rand",
-    "random_bytes",
-    "rank",
-    "regexp_instr",
-    "regexp_like",
-    "regexp_replace",
-    "regexp_substr",
-    "repeat",
-    "replace",
-    "replace_oracle",
-    "reverse",
-    "right",
-    "round",
-    "row_number",
-    "rpad",
-    "rtrim",
-    "schema",
-    "sec_to_time",
-    "second",
-    "sformat",
-    "sha",
-    "sha1",
-    "sha2",
-    "sign",
-    "sin",
-    "soundex",
-    "space",
-    "sqrt",
-    "srid",
-    "st_area",
-    "st_asbinary",
-    "st_asgeojson",
-    "st_astext",
-    "st_aswkb",
-    "st_aswkt",
-    "st_boundary",
-    "st_buffer",
-    "st_centroid",
-    "st_collect",
-    "st_contains",
-    "st_convexhull",
-    "st_crosses",
-    "st_difference",
-    "st_dimension",
-    "st_disjoint",
-    "st_distance",
-    "st_distance_sphere",
-    "st_endpoint",
-    "st_envelope",
-    "st_equals",
-    "st_exteriorring",
-    "st_geohash",
-    "st_geomcollfromtext",
-    "st_geometryn",
-    "st_geometrytype",
-    "st_geomfromgeojson",
-    "st_geomfromtext",
-    "st_geomfromwkb",
-    "st_interiorringn",
-    "st_intersection",
-    "st_intersects",
-    "st_isclosed",
-    "st_isempty",
-    "st_isring",
-    "st_issimple",
-    "st_isvalid",
-    "st_latfromgeohash",
-    "st_latitude",
-    "st_length",
-    "st_linefromtext",
-    "st_longfromgeohash",
-    "st_longitude",
-    "st_makeenvelope",
-    "st_numgeometries",
-    "st_numinteriorrings",
-    "st_numpoints",
-    "st_overlaps",
-    "st_pointfromtext",
-    "st_pointn",
-    "st_pointonsurface",
-    "st_polyfromtext",
-    "st_relate",
-    "st_simplify",
-    "st_srid",
-    "st_startpoint",
-    "st_swapxy",
-    "st_symdifference",
-    "st_touches",
-    "st_transform",
-    "st_union",
-    "st_within",
-    "st_x",
-    "st_y",
-    "startpoint",
-    "std",
-    "stddev",
-    "stddev_pop",
-    "stddev_samp",
-    "str_to_date",
-    "strcmp",
-    "subdate",
-    "substr",
-    "substring",
-    "substring_index",
-    "subtime",
-    "sum",
-    "sysdate",
-    "tan",
-    "time",
-    "time_format",
-    "time_to_sec",
-    "timediff",
-    "timestamp",
-    "timestampadd",
-    "timestampdiff",
-    "to_base64",
-    "to_char",
-    "to_date",
-    "to_days",
-    "to_number",
-    "to_seconds",
-    "touches",
-    "trim",
-    "trim_oracle",
-    "trunc",
-    "truncate",
-    "ucase",
-    "uncompress",
-    "uncompressed_length",
-    "unhex",
-    "unix_timestamp",
-    "updatexml",
-    "upper",
-    "utc_date",
-    "utc_time",
-    "utc_timestamp",
-    "uuid",
-    "uuid_to_bin",
-    "uuid_v4",
-    "uuid_v7",
-    "validate_password_strength",
-    "value",
-    "values",
-    "var_pop",
-    "var_samp",
-    "variance",
-    "vec_distance",
-    "vec_distance_cosine",
-    "vec_distance_euclidean",
-    "vec_fromtext",
-    "vec_totext",
-    "week",
-    "weekday",
-    "weekofyear",
-    "weight_string",
-    "within",
-    "wsrep_last_seen_gtid",
-    "x",
-    "y",
-    "year",
-    "yearweek",
+/// Grammar, or in the servers' function tables, on both sides since long ago.
+const BOTH: &str = "\
+    ABS ACOS ADDTIME AES_DECRYPT AES_ENCRYPT ASCII ASIN ATAN ATAN2 AVG BIN BIT_COUNT BIT_LENGTH \
+    CEIL CEILING CHAR CHARACTER_LENGTH CHARSET CHAR_LENGTH COALESCE COERCIBILITY COLLATION \
+    COMPRESS CONCAT CONCAT_WS CONV CONVERT CONVERT_TZ COS COT CRC32 CURRENT_DATE \
+    CURRENT_TIME CURRENT_TIMESTAMP CURRENT_USER CURRENT_ROLE DATABASE DATE DATEDIFF DATE_FORMAT \
+    DAY DAYNAME DAYOFMONTH DAYOFWEEK DAYOFYEAR DEGREES ELT EXP EXPORT_SET \
+    EXTRACTVALUE FIELD FIND_IN_SET FLOOR FORMAT FROM_BASE64 FROM_DAYS \
+    FROM_UNIXTIME GET_FORMAT GREATEST HEX HOUR IF IFNULL INET6_ATON INET6_NTOA INET_ATON \
+    INET_NTOA INSERT INSTR ISNULL IS_IPV4 IS_IPV4_COMPAT IS_IPV4_MAPPED IS_IPV6 JSON_ARRAY \
+    JSON_ARRAY_APPEND JSON_ARRAY_INSERT JSON_CONTAINS JSON_CONTAINS_PATH JSON_DEPTH \
+    JSON_EXTRACT JSON_INSERT JSON_KEYS JSON_LENGTH JSON_MERGE JSON_MERGE_PATCH \
+    JSON_MERGE_PRESERVE JSON_OBJECT JSON_QUOTE JSON_REMOVE JSON_REPLACE JSON_SEARCH JSON_SET \
+    JSON_TYPE JSON_UNQUOTE JSON_VALID JSON_VALUE LAST_DAY LAST_VALUE LCASE LEAST LEFT \
+    LENGTH LN LOCALTIME LOCALTIMESTAMP LOCATE LOG LOG10 LOG2 LOWER LPAD LTRIM MAKEDATE MAKETIME \
+    MAKE_SET MD5 MICROSECOND MINUTE MOD MONTH MONTHNAME NAME_CONST NULLIF OCT \
+    OCTET_LENGTH ORD PERIOD_ADD PERIOD_DIFF PI POW POWER QUARTER QUOTE RADIANS \
+    RAND REGEXP_INSTR REGEXP_REPLACE REGEXP_SUBSTR REPEAT REPLACE REVERSE RIGHT ROUND \
+    ROW_NUMBER RPAD RTRIM SCHEMA SECOND SEC_TO_TIME SHA SHA1 SHA2 SIGN SIN SOUNDEX SPACE SQRT \
+    STRCMP STR_TO_DATE SUBSTRING_INDEX SUBTIME TAN TIME TIMEDIFF TIMESTAMP TIMESTAMPADD \
+    TIMESTAMPDIFF TIME_FORMAT TIME_TO_SEC TO_BASE64 TO_DAYS TO_SECONDS TRUNCATE UCASE UNCOMPRESS \
+    UNCOMPRESSED_LENGTH UNHEX UNIX_TIMESTAMP UPDATEXML UPPER UTC_DATE UTC_TIME UTC_TIMESTAMP \
+    UUID WEEK WEEKDAY WEEKOFYEAR WEIGHT_STRING YEAR YEARWEEK \
+    ST_AREA ST_ASBINARY ST_ASGEOJSON ST_ASTEXT ST_ASWKB ST_ASWKT ST_BUFFER ST_CENTROID \
+    ST_CONTAINS ST_CONVEXHULL ST_CROSSES ST_DIFFERENCE ST_DIMENSION ST_DISJOINT ST_DISTANCE \
+    ST_DISTANCE_SPHERE ST_ENDPOINT ST_ENVELOPE ST_EQUALS ST_EXTERIORRING ST_GEOMCOLLFROMTEXT \
+    ST_GEOMCOLLFROMWKB ST_GEOMETRYCOLLECTIONFROMTEXT ST_GEOMETRYCOLLECTIONFROMWKB \
+    ST_GEOMETRYFROMTEXT ST_GEOMETRYFROMWKB ST_GEOMETRYN ST_GEOMETRYTYPE ST_GEOMFROMGEOJSON \
+    ST_GEOMFROMTEXT ST_GEOMFROMWKB ST_INTERIORRINGN ST_INTERSECTION ST_INTERSECTS ST_ISCLOSED \
+    ST_ISEMPTY ST_ISSIMPLE ST_LENGTH ST_LINEFROMTEXT ST_LINEFROMWKB ST_LINESTRINGFROMTEXT \
+    ST_LINESTRINGFROMWKB ST_NUMGEOMETRIES ST_NUMINTERIORRINGS ST_NUMPOINTS ST_OVERLAPS \
+    ST_POINTFROMTEXT ST_POINTFROMWKB ST_POINTN ST_POLYFROMTEXT ST_POLYFROMWKB \
+    ST_POLYGONFROMTEXT ST_POLYGONFROMWKB ST_SRID ST_STARTPOINT ST_SYMDIFFERENCE ST_TOUCHES \
+    ST_UNION ST_WITHIN ST_X ST_Y MBRCONTAINS MBRDISJOINT MBREQUALS MBRINTERSECTS MBROVERLAPS \
+    MBRTOUCHES MBRWITHIN";
+
+/// MariaDB 10.6, the oldest that is kept up, and what later versions added.
+const MARIADB: &[(u32, &str)] = &[
+    (
+        0,
+        "ADD_MONTHS AREA ASBINARY ASTEXT ASWKB ASWKT BOUNDARY BUFFER CENTROID CHR \
+        COLUMN_ADD COLUMN_CHECK COLUMN_CREATE COLUMN_DELETE COLUMN_EXISTS COLUMN_GET COLUMN_JSON \
+        COLUMN_LIST CONTAINS CONVEXHULL CROSSES  DECODE DECODE_HISTOGRAM DIMENSION \
+        DISJOINT ENCODE ENCRYPT ENDPOINT ENVELOPE EQUALS EXTERIORRING GEOMCOLLFROMTEXT \
+        GEOMCOLLFROMWKB GEOMETRYCOLLECTIONFROMTEXT GEOMETRYCOLLECTIONFROMWKB GEOMETRYFROMTEXT \
+        GEOMETRYFROMWKB GEOMETRYN GEOMETRYTYPE GEOMFROMTEXT GEOMFROMWKB GLENGTH INTERIORRINGN \
+        INTERSECTS ISCLOSED ISEMPTY ISRING ISSIMPLE JSON_COMPACT JSON_DETAILED \
+        JSON_EXISTS JSON_LOOSE JSON_QUERY LENGTHB LINEFROMTEXT LINEFROMWKB \
+        LINESTRINGFROMTEXT LINESTRINGFROMWKB MLINEFROMTEXT MLINEFROMWKB MPOINTFROMTEXT \
+        MPOINTFROMWKB MPOLYFROMTEXT MPOLYFROMWKB MULTILINESTRINGFROMTEXT MULTILINESTRINGFROMWKB \
+        MULTIPOINTFROMTEXT MULTIPOINTFROMWKB MULTIPOLYGONFROMTEXT MULTIPOLYGONFROMWKB \
+        NUMGEOMETRIES NUMINTERIORRINGS NUMPOINTS NVL NVL2 OLD_PASSWORD OVERLAPS PASSWORD \
+        POINTFROMTEXT POINTFROMWKB POINTN POINTONSURFACE \
+        POLYFROMTEXT POLYFROMWKB POLYGONFROMTEXT POLYGONFROMWKB SRID STARTPOINT ST_BOUNDARY \
+        ST_ISRING ST_POINTONSURFACE ST_RELATE SYS_GUID TOUCHES TO_CHAR WITHIN X Y \
+        MBREQUAL LPAD_ORACLE RPAD_ORACLE LTRIM_ORACLE RTRIM_ORACLE SUBSTR_ORACLE \
+        REPLACE_ORACLE CONCAT_OPERATOR_ORACLE DECODE_ORACLE",
+    ),
+    (100_700, "JSON_EQUALS JSON_NORMALIZE NATURAL_SORT_KEY SFORMAT"),
+    (100_800, "CRC32C"),
+    (110_200, "JSON_ARRAY_INTERSECT JSON_KEY_VALUE JSON_OBJECT_FILTER_KEYS JSON_OBJECT_TO_ARRAY"),
+    (110_300, "KDF"),
+    (
+        110_701,
+        "UUID_V4 UUID_V7 VEC_DISTANCE VEC_DISTANCE_COSINE VEC_DISTANCE_EUCLIDEAN VEC_FROMTEXT VEC_TOTEXT",
+    ),
 ];
 
-/// Looks a name up, whatever its case.
-pub(super) fn lookup(name: &[u8]) -> Function {
-    let mut buffer = [0; 32];
-    let Some(lower) = buffer.get_mut(..name.len()) else { return Function::Unknown };
-    lower.copy_from_slice(name);
-    lower.make_ascii_lowercase();
-    let Ok(name) = std::str::from_utf8(lower) else { return Function::Unknown };
-    const NONE: Effects = Effects::empty();
-    match name {
-        "get_lock" | "release_lock" | "release_all_locks" => {
-            return Function::Session(Effects::USER_LOCK, Needs::empty());
-        }
-        "service_get_read_locks"
-        | "service_get_write_locks"
-        | "version_tokens_lock_shared"
-        | "version_tokens_lock_exclusive" => {
-            return Function::Session(Effects::USER_LOCK, Needs::empty());
-        }
-        "is_free_lock" | "is_used_lock" => return Function::Session(NONE, Needs::empty()),
-        "last_insert_id" => return Function::Session(NONE, Needs::LAST_INSERT_ID),
-        "row_count" => return Function::Session(NONE, Needs::ROW_COUNT),
-        "found_rows" => return Function::Session(NONE, Needs::FOUND_ROWS),
-        "connection_id" => return Function::Session(NONE, Needs::CONNECTION_ID),
-        "uuid_short"
-        | "sleep"
-        | "benchmark"
-        | "load_file"
-        | "version"
-        | "user"
-        | "system_user"
-        | "session_user"
-        | "master_gtid_wait"
-        | "master_pos_wait"
-        | "source_pos_wait"
-        | "wait_for_executed_gtid_set"
-        | "wait_until_sql_thread_after_gtids"
-        | "gtid_subset"
-        | "gtid_subtract"
-        | "ps_current_thread_id"
-        | "ps_thread_id"
-        | "current_resource_group"
-        | "binlog_gtid_pos"
-        | "wsrep_last_written_gtid"
-        | "wsrep_sync_wait_upto_gtid"
-        | "master_gtid_current"
-        | "rownum"
-        | "sys_guid" => {
-            return Function::Session(NONE, Needs::empty());
-        }
-        "nextval" | "lastval" | "setval" => return Function::Sequence,
-        _ => {}
+/// MySQL 8.0 and what later versions added.
+const MYSQL: &[(u32, &str)] = &[
+    (
+        80_000,
+        "ST_SIMPLIFY ANY_VALUE BIN_TO_UUID GROUPING GTID_SUBSET GTID_SUBTRACT IS_UUID \
+        JSON_STORAGE_FREE JSON_STORAGE_SIZE REGEXP_LIKE STATEMENT_DIGEST \
+        STATEMENT_DIGEST_TEXT ST_GEOHASH ST_ISVALID ST_LATFROMGEOHASH ST_LATITUDE \
+        ST_LONGFROMGEOHASH ST_LONGITUDE ST_MAKEENVELOPE ST_MLINEFROMTEXT ST_MLINEFROMWKB \
+        ST_MPOINTFROMTEXT ST_MPOINTFROMWKB ST_MPOLYFROMTEXT ST_MPOLYFROMWKB \
+        ST_MULTILINESTRINGFROMTEXT ST_MULTILINESTRINGFROMWKB ST_MULTIPOINTFROMTEXT \
+        ST_MULTIPOINTFROMWKB ST_MULTIPOLYGONFROMTEXT ST_MULTIPOLYGONFROMWKB \
+        ST_NUMINTERIORRING ST_POINTFROMGEOHASH ST_SWAPXY ST_VALIDATE UUID_TO_BIN",
+    ),
+    (80_017, "JSON_SCHEMA_VALIDATION_REPORT"),
+    (80_016, "FORMAT_BYTES"),
+    (80_013, "ST_TRANSFORM"),
+    (80_014, "LATERAL"),
+    (
+        80_024,
+        "ST_HAUSDORFFDISTANCE ST_FRECHETDISTANCE ST_LINEINTERPOLATEPOINT \
+        ST_LINEINTERPOLATEPOINTS ST_POINTATDISTANCE ST_COLLECT",
+    ),
+    (90_000, "FROM_VECTOR STRING_TO_VECTOR TO_VECTOR VECTOR_DIM VECTOR_TO_STRING"),
+];
+
+/// Functions that must run on the session's own connection or on the primary.
+const SESSION: &[(SessionCall, &str)] = &[
+    (
+        SessionCall::TakesLock,
+        "GET_LOCK SERVICE_GET_READ_LOCKS SERVICE_GET_WRITE_LOCKS VERSION_TOKENS_LOCK_SHARED \
+        VERSION_TOKENS_LOCK_EXCLUSIVE",
+    ),
+    (
+        SessionCall::AsksLock,
+        "RELEASE_LOCK RELEASE_ALL_LOCKS IS_FREE_LOCK IS_USED_LOCK SERVICE_RELEASE_LOCKS \
+        VERSION_TOKENS_UNLOCK",
+    ),
+    (SessionCall::LastInsertId, "LAST_INSERT_ID"),
+    (SessionCall::RowCount, "ROW_COUNT"),
+    (SessionCall::FoundRows, "FOUND_ROWS"),
+    (SessionCall::ConnectionId, "CONNECTION_ID"),
+    (SessionCall::TakesSequence, "NEXTVAL SETVAL"),
+    (SessionCall::AsksSequence, "LASTVAL"),
+    (
+        SessionCall::ServerBound,
+        "SLEEP BENCHMARK LOAD_FILE MASTER_GTID_WAIT MASTER_POS_WAIT SOURCE_POS_WAIT \
+        WAIT_FOR_EXECUTED_GTID_SET WAIT_UNTIL_SQL_THREAD_AFTER_GTIDS BINLOG_GTID_POS UUID_SHORT \
+        USER SESSION_USER SYSTEM_USER VERSION ICU_VERSION PS_THREAD_ID PS_CURRENT_THREAD_ID DES_ENCRYPT DES_DECRYPT \
+        VALIDATE_PASSWORD_STRENGTH WSREP_LAST_SEEN_GTID WSREP_LAST_WRITTEN_GTID \
+        WSREP_SYNC_WAIT_UPTO_GTID ROLES_GRAPHML ROWNUM",
+    ),
+];
+
+/// Hands every name with its meaning to `add`.
+pub(super) fn for_each(mut add: impl FnMut(&'static str, Call, Since)) {
+    let mut add_all = |names: &'static str, call, since| {
+        names.split_ascii_whitespace().for_each(|name| add(name, call, since));
+    };
+    add_all(BOTH, Call::Pure, Since::ALWAYS);
+    add_all(TIGHT, Call::PureTight, Since::ALWAYS);
+    for &(shape, names) in SHAPED {
+        add_all(names, Call::PureIf(shape), Since::ALWAYS);
     }
-    if PURE.binary_search(&name).is_ok() {
-        return Function::Pure;
+    for &(version, names) in MYSQL {
+        add_all(names, Call::Pure, Since::mysql(version));
     }
-    if KEYWORDS.binary_search(&name).is_ok() {
-        return Function::Keyword;
+    for &(version, names) in MARIADB {
+        add_all(names, Call::Pure, Since::mariadb(version));
     }
-    Function::Unknown
+    add_all(TIGHT_LATER, Call::PureTight, Since::ALWAYS);
+    add_all(TIGHT_MARIADB, Call::PureTight, Since::mariadb(0));
+    for &(version, mariadb, names) in SHARED {
+        add_all(names, Call::Pure, Since { mariadb, mysql: version });
+    }
+    for &(call, names) in SESSION {
+        add_all(names, Call::Session(call), Since::ALWAYS);
+    }
 }
 
-/// Whether a session variable, once set, can't be carried to another connection by setting it
-/// there too.
-pub(super) fn is_unreplayable_variable(name: &[u8]) -> bool {
-    let mut buffer = [0; 64];
-    let Some(lower) = buffer.get_mut(..name.len()) else { return true };
-    lower.copy_from_slice(name);
-    lower.make_ascii_lowercase();
-    let lower: &[u8] = lower;
-    matches!(
-        lower,
-        b"insert_id"
-            | b"rand_seed1"
-            | b"rand_seed2"
-            | b"gtid_seq_no"
-            | b"gtid_next"
-            | b"timestamp"
-            | b"gtid_domain_id"
-            | b"server_id"
-            | b"skip_replication"
-            | b"proxy_user"
-            | b"external_user"
-            | b"profiling"
-            | b"wsrep_trx_fragment_size"
-            | b"wsrep_on"
-    ) || lower.starts_with(b"pseudo_")
-        || lower.starts_with(b"debug")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_tables_are_sorted() {
-        assert!(KEYWORDS.is_sorted());
-        assert!(PURE.is_sorted());
-    }
-
-    #[test]
-    fn names_are_found_whatever_their_case() {
-        assert_eq!(lookup(b"Date_Format"), Function::Pure);
-        assert_eq!(lookup(b"IN"), Function::Keyword);
-        assert_eq!(lookup(b"my_function"), Function::Unknown);
-        assert_eq!(lookup(&[b'a'; 100]), Function::Unknown);
-        assert_eq!(lookup(b"nextval"), Function::Sequence);
-    }
-}
+/// Names both servers have, from different versions on: MySQL's version, MariaDB's, names.
+const SHARED: &[(u32, u32, &str)] = &[
+    (80_017, 100_900, "JSON_OVERLAPS"),
+    (80_017, 110_100, "JSON_SCHEMA_VALID"),
+    (80_000, 101_000, "RANDOM_BYTES"),
+    (80_016, 110_000, "FORMAT_PICO_TIME"),
+    (80_000, 0, "JSON_PRETTY"),
+];

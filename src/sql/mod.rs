@@ -9,18 +9,28 @@
 //! A tree would know no more that matters here, and would not know what its grammar does not.
 
 mod classify;
+mod control;
 mod digest;
+mod effect;
 mod function;
 mod hint;
 mod lexer;
 mod mode;
 mod reason;
 mod scan;
+mod set;
+mod show;
+mod statement;
 mod substitute;
+mod token;
 mod verdict;
+mod word;
 
 pub use classify::classify;
-pub use digest::digest_text;
-pub use mode::Mode;
+pub use digest::{DIGEST_TEXT_BYTES_MAX, digest, digest_text};
+pub use mode::{Charset, Mode};
 pub use substitute::{Substitution, substitute};
 pub use verdict::{Class, Effects, Hint, Needs, Reason, RouteHint, Verdict};
+
+#[cfg(test)]
+mod properties;

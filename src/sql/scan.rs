@@ -1,319 +1,315 @@
-//! One pass over the tokens of one statement: what is in it.
+//! The rules for everything that is an expression or a query, wherever it stands.
+//!
+//! [`Classifier::step`] consumes one token and notes what it means: locking clauses, INTO,
+//! variables, calls, system schemas, sequences. A word after a dot is a name and no keyword.
 
-use super::digest::{Hash, Normaliser};
-use super::function::{self, Function};
-use super::lexer::{Kind, Lexer, Token};
+use super::classify::{Classifier, Context};
+use super::substitute::CallSite;
+use super::token::{Kind, Token};
 use super::verdict::{Effects, Needs, Reason};
+use super::word::{Call, SessionCall, Shape, Word};
 
-/// Leading words kept for the decision.
-pub(super) const WORDS: usize = 8;
+/// How far a call's arguments are looked at; longer ones look like an unknown call.
+const ARGUMENT_TOKENS_MAX: usize = 48;
 
-/// What is in a statement.
-#[derive(Debug)]
-pub(super) struct Scan<'a> {
-    /// The first tokens, without leading parentheses; unused ones are [`Kind::End`].
-    pub(super) first: [Token<'a>; WORDS],
-    count: usize,
-    /// Why it is no plain read, if so: the first reason found.
-    pub(super) doubt: Option<Reason>,
-    pub(super) effects: Effects,
-    pub(super) needs: Needs,
-    /// A word that only a writing statement has, after the first one.
-    pub(super) has_write_word: bool,
-    pub(super) has_from: bool,
-    /// WITH READ LOCK, FOR EXPORT.
-    pub(super) has_lock_words: bool,
-    /// SET of a global or persisted variable.
-    pub(super) sets_global: bool,
-    /// The token that ended it.
-    pub(super) end: Kind,
-}
+/// How deep the names of a WITH are followed; deeper column lists look like unknown calls.
+const WITH_DEPTH_MAX: u32 = 63;
 
-/// A few tokens back, and where in the statement the scan is.
-struct Place<'a> {
-    before: Token<'a>,
-    before_that: Token<'a>,
-    depth: usize,
-    /// The next word is an object's name, which a list of columns may follow.
-    expects_name: bool,
-    /// In SET: the next token is what is set.
-    expects_variable: bool,
-}
-
-const NOTHING: Token<'static> = Token { kind: Kind::End, text: &[], start: 0, end: 0 };
-
-impl<'a> Scan<'a> {
-    /// Reads up to the `;` or the end.
-    pub(super) fn run(lexer: &mut Lexer<'a>, digest: &mut Normaliser<Hash>) -> Self {
-        let mut scan = Self {
-            first: [NOTHING; WORDS],
-            count: 0,
-            doubt: None,
-            effects: Effects::empty(),
-            needs: Needs::empty(),
-            has_write_word: false,
-            has_from: false,
-            has_lock_words: false,
-            sets_global: false,
-            end: Kind::End,
-        };
-        let mut place = Place {
-            before: NOTHING,
-            before_that: NOTHING,
-            depth: 0,
-            expects_name: false,
-            expects_variable: false,
-        };
-        loop {
-            let token = lexer.next();
-            match token.kind {
-                Kind::End | Kind::Broken => {
-                    scan.end = token.kind;
-                    return scan;
-                }
-                Kind::Punct(b';') => {
-                    scan.end = token.kind;
-                    return scan;
-                }
-                _ => {}
-            }
-            digest.take(&token);
-            scan.keep(token);
-            scan.take(token, &mut place, lexer);
-            place.before_that = place.before;
-            place.before = token;
-        }
-    }
-
-    /// Whether there was nothing.
-    pub(super) fn is_empty(&self) -> bool {
-        self.count == 0 && self.end != Kind::Broken
-    }
-
-    /// One of the first tokens is this keyword.
-    pub(super) fn is(&self, index: usize, keyword: &str) -> bool {
-        self.first[index].is(keyword)
-    }
-
-    fn keep(&mut self, token: Token<'a>) {
-        let is_leading_parenthesis = self.count == 0 && token.is_punct(b'(');
-        if self.count < WORDS && !is_leading_parenthesis {
-            self.first[self.count] = token;
-            self.count += 1;
-        }
-    }
-
-    fn doubt(&mut self, reason: Reason) {
-        self.doubt.get_or_insert(reason);
-    }
-
-    fn take(&mut self, token: Token<'a>, place: &mut Place<'a>, lexer: &Lexer<'a>) {
-        if self.count > 1 && self.first[0].is("set") {
-            self.take_in_set(token, place);
-        }
-        if !matches!(token.kind, Kind::Word | Kind::Quoted | Kind::Punct(b'.')) {
-            place.expects_name = false;
-        }
+impl Classifier<'_> {
+    /// Consumes one token under the rules for expressions.
+    pub(super) fn step(&mut self) -> Token {
+        let prev = self.prev;
+        let before = self.before;
+        let token = self.skip();
         match token.kind {
-            Kind::Word => self.word(token, place, lexer),
-            Kind::Quoted => self.name(token, place, lexer),
-            Kind::Punct(b'(') => {
-                place.depth += 1;
-                place.expects_name = false;
-            }
-            Kind::Punct(b')') => place.depth = place.depth.saturating_sub(1),
-            Kind::UserVariable => {
-                self.doubt(Reason::UserVariable);
-                let is_target = place.before.is("into")
-                    || self.first[0].is("load")
-                    || self.first[0].is("call")
-                    || self.doubt == Some(Reason::IntoClause) && place.before.is_punct(b',');
-                if is_target {
-                    self.effects |= Effects::USER_VARIABLE;
-                }
-            }
+            Kind::Word if prev.is_op(b'.') => self.dotted(&token),
+            Kind::Word => self.word(&token, &prev, before),
+            Kind::Quoted if prev.is_op(b'.') => self.dotted(&token),
+            Kind::Quoted => self.name(&token, &prev),
+            Kind::UserVariable => self.user_variable(&prev),
+            Kind::SystemVariable => self.system_variable(),
             Kind::Assign => {
-                self.doubt(Reason::UserVariable);
-                self.effects |= Effects::USER_VARIABLE;
+                self.found.effects |= Effects::USER_VARIABLE;
+                self.found.note(Reason::UserVariable);
             }
-            Kind::SystemVariable => self.system_variable(token, lexer),
-            Kind::Literal | Kind::Parameter | Kind::Punct(_) | Kind::Broken | Kind::End => {}
+            Kind::Op => self.parenthesis(token.op),
+            Kind::String | Kind::Number | Kind::Param | Kind::Bad | Kind::End => {}
+        }
+        token
+    }
+
+    fn parenthesis(&mut self, op: u8) {
+        match op {
+            b'(' => self.depth = self.depth.saturating_add(1),
+            b')' => {
+                self.set_with_names(false);
+                self.depth = self.depth.saturating_sub(1);
+            }
+            _ => {}
         }
     }
 
-    fn system_variable(&mut self, token: Token<'a>, lexer: &Lexer<'a>) {
-        self.doubt(Reason::SystemVariable);
-        let mut ahead = lexer.clone();
-        let mut name = token;
-        let is_scope = ["global", "session", "local", "persist", "persist_only"]
-            .iter()
-            .any(|scope| token.variable_name().eq_ignore_ascii_case(scope.as_bytes()));
-        if is_scope && ahead.next().is_punct(b'.') {
-            name = ahead.next();
-        }
-        let is = |wanted: &str| name.variable_name().eq_ignore_ascii_case(wanted.as_bytes());
-        if is("identity") || is("last_insert_id") {
-            self.needs |= Needs::LAST_INSERT_ID;
-        } else if is("warning_count") || is("error_count") {
-            self.needs |= Needs::DIAGNOSTICS;
+    fn set_with_names(&mut self, on: bool) {
+        if self.depth <= WITH_DEPTH_MAX {
+            let bit = 1 << self.depth;
+            self.with_names = if on { self.with_names | bit } else { self.with_names & !bit };
         }
     }
 
-    /// A quoted name: a function when a parenthesis follows, a schema when a dot does.
-    fn name(&mut self, token: Token<'a>, place: &mut Place<'a>, lexer: &Lexer<'a>) {
-        let next = lexer.clone().next();
-        if next.is_punct(b'.') {
-            self.schema(token);
-        } else if next.is_punct(b'(') && !place.expects_name && !is_alias(place) {
+    fn is_among_with_names(&self) -> bool {
+        self.depth <= WITH_DEPTH_MAX && self.with_names & (1 << self.depth) != 0
+    }
+
+    fn word(&mut self, token: &Token, prev: &Token, before: Word) {
+        if token.word != Word::None {
+            self.keyword(token, prev);
+        }
+        if self.ahead.is_op(b'(') && !(prev.word == Word::Set && before == Word::Character) {
+            self.before_parenthesis(token, prev);
+        }
+    }
+
+    fn keyword(&mut self, token: &Token, prev: &Token) {
+        match token.word {
+            Word::Select | Word::Values | Word::Table => self.set_with_names(false),
+            Word::With => match self.ahead.word {
+                Word::Rollup | Word::Ties | Word::Query => {}
+                _ => self.set_with_names(true),
+            },
+            Word::For if matches!(self.ahead.word, Word::Update | Word::Share) => {
+                self.found.note(Reason::LockingClause);
+            }
+            Word::Lock => self.found.note(Reason::LockingClause),
+            Word::From => self.found.has_from = true,
+            Word::Into => {
+                if self.ahead.kind == Kind::UserVariable {
+                    self.found.effects |= Effects::USER_VARIABLE;
+                }
+                self.found.note(Reason::IntoClause);
+            }
+            Word::Outfile | Word::Dumpfile => self.found.note(Reason::IntoClause),
+            Word::Insert | Word::Replace if self.ahead.is_op(b'(') => {}
+            Word::Update | Word::Delete | Word::Insert | Word::Replace => {
+                self.set_with_names(false);
+                self.found.note(Reason::WrapsWrite);
+            }
+            Word::Kill if self.found.is_opaque() => self.found.effects |= Effects::KILL,
+            Word::SqlCalcFoundRows => {
+                self.found.effects |= Effects::FOUND_ROWS;
+                self.found.note(Reason::SessionFunction);
+            }
+            Word::Next | Word::Previous if self.ahead.word == Word::Value => {
+                self.sequence(token.word == Word::Next);
+            }
+            // Reserved words that no read has.
+            Word::Procedure
+            | Word::Create
+            | Word::Drop
+            | Word::Alter
+            | Word::Grant
+            | Word::Revoke
+            | Word::Call
+            | Word::Load
+            | Word::Kill
+                if self.context == Context::Read && prev.word != Word::As =>
+            {
+                self.found.note_not_understood();
+            }
+            _ => self.schema(token, prev),
+        }
+    }
+
+    fn sequence(&mut self, takes: bool) {
+        if takes {
+            self.found.effects |= Effects::SEQUENCE;
+        }
+        self.found.note(Reason::Sequence);
+    }
+
+    /// A quoted name that follows no dot.
+    fn name(&mut self, token: &Token, prev: &Token) {
+        self.schema(token, prev);
+        if self.ahead.is_op(b'(') && !self.is_column_list(prev) {
             self.unknown_function();
         }
-        if !next.is_punct(b'.') {
-            place.expects_name = false;
+    }
+
+    /// Schemas that each server fills on its own.
+    fn schema(&mut self, token: &Token, prev: &Token) {
+        let is_system = matches!(
+            token.name,
+            Word::InformationSchema | Word::PerformanceSchema | Word::Mysql | Word::Sys
+        );
+        // SHOW TABLES FROM mysql names it without a dot.
+        let is_named = self.ahead.is_op(b'.')
+            || (self.context == Context::Read && matches!(prev.word, Word::From | Word::In));
+        if is_system && is_named {
+            self.found.note(Reason::SystemSchema);
         }
     }
 
-    fn schema(&mut self, token: Token<'_>) {
-        const SYSTEM: [&[u8]; 4] = [b"information_schema", b"performance_schema", b"mysql", b"sys"];
-        if SYSTEM.iter().any(|schema| token.text.eq_ignore_ascii_case(schema)) {
-            self.doubt(Reason::SystemSchema);
+    /// `table.column`, `schema.table`, `sequence.NEXTVAL`, or `schema.function(`.
+    fn dotted(&mut self, token: &Token) {
+        if self.ahead.is_op(b'(') {
+            self.unknown_function();
+        } else if matches!(token.name, Word::Nextval | Word::Currval) {
+            self.sequence(token.name == Word::Nextval);
+        }
+    }
+
+    // === variables ===
+
+    fn user_variable(&mut self, prev: &Token) {
+        // SELECT ... INTO @a, @b
+        if self.ahead.kind == Kind::Assign || prev.word == Word::Into {
+            self.found.effects |= Effects::USER_VARIABLE;
+        }
+        self.found.note(Reason::UserVariable);
+    }
+
+    /// After `@@`: `[scope.]name`.
+    fn system_variable(&mut self) {
+        let scope = self.ahead.name;
+        if !self.ahead.is_name() {
+            return self.found.note_not_understood();
+        }
+        let mut name = self.skip().name;
+        let has_scope = matches!(
+            scope,
+            Word::Global | Word::Session | Word::Local | Word::Persist | Word::PersistOnly
+        );
+        if has_scope && self.ahead.is_op(b'.') {
+            self.skip();
+            name = self.ahead.name;
+            if self.ahead.is_name() {
+                self.skip();
+            }
+        }
+        match name {
+            Word::LastInsertId | Word::Identity => self.found.needs |= Needs::LAST_INSERT_ID,
+            Word::PseudoThreadId => self.found.needs |= Needs::CONNECTION_ID,
+            Word::WarningCount | Word::ErrorCount => {
+                self.found.needs |= Needs::DIAGNOSTICS;
+                return self.found.note(Reason::Diagnostics);
+            }
+            _ => {}
+        }
+        self.found.note(Reason::SystemVariable);
+    }
+
+    // === calls ===
+
+    /// True if what follows a name in parentheses lists columns or the size of a type:
+    /// `AS t (a, b)`, `AS CHAR(10)`, `(...) t (a)`, `WITH t (a) AS`.
+    fn is_column_list(&self, prev: &Token) -> bool {
+        prev.word == Word::As
+            || prev.is_op(b')')
+            || (self.is_among_with_names()
+                && (prev.is_op(b',') || matches!(prev.word, Word::With | Word::Recursive)))
+    }
+
+    fn before_parenthesis(&mut self, token: &Token, prev: &Token) {
+        if self.is_column_list(prev) {
+            return;
+        }
+        match token.call {
+            Call::Syntax | Call::Pure => {}
+            Call::PureIf(shape) if self.has_shape(shape, prev) => {}
+            Call::PureIf(_) => self.unknown_function(),
+            Call::PureTight if self.mode.ignore_space || token.end == self.ahead.start => {}
+            Call::PureTight => self.unknown_function(),
+            Call::Session(call) => self.session_function(token, call),
+            Call::Unknown => match (token.word, prev) {
+                // JSON_TABLE(doc, '$' COLUMNS (...)), a MEMBER OF (b), CHARSET utf8 (a, b)
+                (Word::Columns, path) if path.is_literal() => {}
+                (Word::Of, member) if member.word == Word::Member => {}
+                (_, charset) if charset.word == Word::Charset => {}
+                _ => self.unknown_function(),
+            },
         }
     }
 
     fn unknown_function(&mut self) {
-        self.doubt(Reason::UnknownFunction);
-        self.effects |= Effects::OPAQUE;
-        self.needs |= Needs::LAST_INSERT_ID;
+        self.found.note_opaque();
+        self.found.note(Reason::UnknownFunction);
     }
 
-    fn word(&mut self, token: Token<'a>, place: &mut Place<'a>, lexer: &Lexer<'a>) {
-        let is_qualified = place.before.is_punct(b'.');
-        let next = lexer.clone().next();
-        if next.is_punct(b'.') {
-            self.schema(token);
-        }
-        if next.is_punct(b'(') {
-            self.call(token, is_qualified, place, lexer);
-        }
-        if is_qualified {
-            return;
-        }
-        let was_name = std::mem::replace(&mut place.expects_name, false);
-        let mut buffer = [0; 20];
-        let Some(lower) = buffer.get_mut(..token.text.len()) else { return };
-        lower.copy_from_slice(token.text);
-        lower.make_ascii_lowercase();
-        match &*lower {
-            b"into" => {
-                self.doubt(Reason::IntoClause);
-                place.expects_name = true;
-            }
-            b"for" if next.is("update") || next.is("share") => self.doubt(Reason::LockingClause),
-            b"for" if next.is("export") => self.has_lock_words = true,
-            b"lock" if next.is("in") => self.doubt(Reason::LockingClause),
-            b"value" if next.is("for") => self.doubt(Reason::Sequence),
-            b"sql_calc_found_rows" => {
-                self.doubt(Reason::SessionFunction);
-                self.effects |= Effects::FOUND_ROWS;
-            }
-            b"from" => self.has_from = true,
-            b"temporary" if place.before.is("create") || place.before.is("replace") => {
-                self.effects |= Effects::TEMPORARY_TABLE;
-            }
-            b"read" if next.is("lock") => self.has_lock_words = true,
-            b"insert" | b"replace" | b"update" | b"delete" | b"call" => {
-                self.has_write_word |= self.count > 1 && !next.is_punct(b'(');
-                place.expects_name = self.names_objects();
-            }
-            b"recursive" | b"with" if self.first[0].is("with") => place.expects_name = true,
-            b"table" | b"references" | b"index" | b"key" | b"constraint" | b"view"
-            | b"low_priority" | b"ignore" | b"delayed" | b"exists" | b"if" | b"not"
-            | b"recursive" | b"with" | b"procedure" | b"function" | b"unique" | b"fulltext"
-            | b"spatial" | b"primary" | b"high_priority" | b"trigger" | b"event" => {
-                place.expects_name = !next.is_punct(b'(') && self.names_objects();
-            }
-            b"as" => place.expects_name = true,
-            b"on" => place.expects_name = self.first[0].is("create"),
-            _ => place.expects_name = was_name && next.is_punct(b'.'),
-        }
-    }
-
-    /// Whether names of tables and columns, followed by a list, may be in such a statement where
-    /// an expression would have a call.
-    fn names_objects(&self) -> bool {
-        ["insert", "replace", "update", "delete", "create", "alter", "drop", "load", "call", "with"]
-            .iter()
-            .any(|word| self.first[0].is(word))
-    }
-
-    /// A word with a parenthesis behind it.
-    fn call(&mut self, token: Token<'a>, is_qualified: bool, place: &Place<'a>, lexer: &Lexer<'a>) {
-        if place.expects_name || is_alias(place) {
-            return;
-        }
-        if is_qualified {
-            return self.unknown_function();
-        }
-        match function::lookup(token.text) {
-            Function::Keyword | Function::Pure => {}
-            Function::Session(effects, needs) => {
-                self.doubt(Reason::SessionFunction);
-                self.effects |= effects;
-                self.needs |= needs;
-                if needs.contains(Needs::LAST_INSERT_ID) && has_argument(lexer) {
-                    self.effects |= Effects::INSERT_ID_EXPRESSION;
+    fn session_function(&mut self, token: &Token, call: SessionCall) {
+        self.found.note(match call {
+            SessionCall::TakesSequence | SessionCall::AsksSequence => Reason::Sequence,
+            _ => Reason::SessionFunction,
+        });
+        match call {
+            SessionCall::TakesLock => self.found.effects |= Effects::USER_LOCK,
+            SessionCall::TakesSequence => self.found.effects |= Effects::SEQUENCE,
+            SessionCall::LastInsertId => {
+                if self.closes_at().is_some() {
+                    self.found.needs |= Needs::LAST_INSERT_ID;
+                } else if self.context == Context::ReportsInsertId {
+                    self.found.reports_insert_id = true;
+                } else {
+                    self.found.effects |= Effects::INSERT_ID_EXPRESSION;
                 }
             }
-            Function::Sequence => self.doubt(Reason::Sequence),
-            Function::Unknown => self.unknown_function(),
+            SessionCall::RowCount => self.replaceable(token, Needs::ROW_COUNT),
+            SessionCall::FoundRows => self.replaceable(token, Needs::FOUND_ROWS),
+            SessionCall::ConnectionId => self.replaceable(token, Needs::CONNECTION_ID),
+            SessionCall::AsksLock | SessionCall::AsksSequence | SessionCall::ServerBound => {}
         }
     }
 
-    /// The left-hand sides of a SET statement.
-    fn take_in_set(&mut self, token: Token<'a>, place: &mut Place<'a>) {
-        let starts = self.count == 2 && place.before.is("set");
-        if starts || place.depth == 0 && place.before.is_punct(b',') {
-            place.expects_variable = true;
+    /// A call whose value Fairlane knows.
+    fn replaceable(&mut self, token: &Token, need: Needs) {
+        self.found.needs |= need;
+        // Only the first statement still sees what the text before it left.
+        let is_ours = self.index == 0 || need == Needs::CONNECTION_ID;
+        let end = self.closes_at();
+        if let (Some(calls), Some(end), true) = (&mut self.calls, end, is_ours) {
+            calls.push(CallSite { start: token.start, end, need });
         }
-        if token.is("collate") {
-            self.effects |= Effects::COLLATION;
+    }
+
+    /// With `(` ahead: whether the arguments are those of the built-in function. If not, the
+    /// server looks for a stored function of that name.
+    fn has_shape(&self, shape: Shape, prev: &Token) -> bool {
+        let is_table = matches!(prev.word, Word::From | Word::Join | Word::StraightJoin);
+        if shape == Shape::Columns && is_table {
+            return true;
         }
-        if !place.expects_variable {
-            return;
-        }
-        let name = token.variable_name();
-        let is = |word: &str| name.eq_ignore_ascii_case(word.as_bytes());
-        match token.kind {
-            Kind::UserVariable => self.effects |= Effects::USER_VARIABLE,
-            Kind::Word | Kind::Quoted | Kind::SystemVariable => {
-                if is("global") || is("persist") || is("persist_only") {
-                    self.sets_global = true;
+        let mut lexer = self.lexer.clone();
+        let (mut depth, mut commas, mut last) = (0_u32, 0, Token::END);
+        for index in 0..ARGUMENT_TOKENS_MAX {
+            let token = lexer.next();
+            match (token.kind, token.op) {
+                (Kind::End | Kind::Bad, _) => return false,
+                (Kind::Op, b'(') => depth += 1,
+                (Kind::Op, b')') if depth == 0 => {
+                    return match shape {
+                        Shape::Any => index > 0,
+                        Shape::Pair => commas == 1,
+                        Shape::Columns => false,
+                    };
                 }
-                if is("session")
-                    || is("local")
-                    || is("global")
-                    || is("persist")
-                    || is("persist_only")
-                {
-                    return;
+                (Kind::Op, b')') => depth -= 1,
+                (Kind::Op, b',') if depth == 0 => commas += 1,
+                (Kind::Op, b';') => return false,
+                _ if shape == Shape::Any => return true,
+                _ if shape == Shape::Columns && depth == 0 && commas == 1 => {
+                    if token.word == Word::Columns && last.is_literal() {
+                        return true;
+                    }
                 }
-                if function::is_unreplayable_variable(name) {
-                    self.effects |= Effects::UNREPLAYABLE_VARIABLE;
-                }
+                _ => {}
             }
-            Kind::Punct(b'.') => return,
-            _ => {}
+            last = token;
         }
-        place.expects_variable = false;
+        false
     }
-}
 
-/// After `)` a name with a list of columns is an alias.
-fn is_alias(place: &Place<'_>) -> bool {
-    place.before.is("as") || place.before.is_punct(b')') && place.before_that.kind != Kind::End
-}
-
-fn has_argument(lexer: &Lexer<'_>) -> bool {
-    let mut ahead = lexer.clone();
-    ahead.next();
-    !ahead.next().is_punct(b')')
+    /// With `(` ahead: where the call ends if it has no arguments. Looks past one token more
+    /// than the walk does, so it is asked for rare functions only.
+    fn closes_at(&self) -> Option<usize> {
+        let next = self.lexer.clone().next();
+        next.is_op(b')').then_some(next.end)
+    }
 }

@@ -1,130 +1,350 @@
-//! The session's own values in place of functions that ask the connection.
+//! Puts values in the place of calls that only the session's last connection could answer.
+//!
+//! ROW_COUNT(), FOUND_ROWS() and CONNECTION_ID() become literals of their type, so the statement
+//! may run on any connection. Where the call is (part of) an unnamed column of a select list,
+//! the column gets the name the server would have given it: the text of the expression.
 
-use super::lexer::{Kind, Lexer, Token};
+use super::classify::Classifier;
+use super::lexer::Lexer;
 use super::mode::Mode;
+use super::token::{Kind, Token};
 use super::verdict::Needs;
+use super::word::Word;
 
-/// What to write for the functions.
+/// Servers refuse longer aliases.
+const ALIAS_CHARS_MAX: usize = 255;
+
+/// The values the session would see on its own connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Substitution {
-    /// For ROW_COUNT().
+    /// ROW_COUNT(): -1 after a result set.
     pub row_count: i64,
-    /// For FOUND_ROWS().
+    /// FOUND_ROWS().
     pub found_rows: u64,
-    /// For CONNECTION_ID().
+    /// CONNECTION_ID() as the client knows it.
     pub connection_id: u64,
 }
 
-/// The text with literals for the calls in `wanted`; `None` when there are none. A call that is a
-/// column of its own keeps its name.
+/// A call that can be replaced.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct CallSite {
+    pub start: usize,
+    pub end: usize,
+    pub need: Needs,
+}
+
+/// An insertion or replacement in the text.
+struct Edit {
+    start: usize,
+    end: usize,
+    text: Vec<u8>,
+}
+
+/// The text with known values in place of the calls of the `wanted` kinds; `None` if there is no
+/// such call.
+///
+/// In a text of several statements ROW_COUNT() and FOUND_ROWS() are replaced in the first one
+/// only: the later ones ask about the statements before them.
 pub fn substitute(sql: &[u8], mode: Mode, values: &Substitution, wanted: Needs) -> Option<Vec<u8>> {
-    let mut lexer = Lexer::new(sql, mode);
-    let mut out = Vec::new();
-    let mut copied = 0;
-    let mut depth = 0_usize;
-    let mut first = true;
-    let mut is_select = false;
-    let mut before = None;
-    loop {
-        let token = lexer.next();
-        match token.kind {
-            Kind::End | Kind::Broken => break,
-            Kind::Punct(b'(') => depth += 1,
-            Kind::Punct(b')') => depth = depth.saturating_sub(1),
-            Kind::Word => {
-                if first {
-                    is_select = token.is("select");
-                    // The body of a routine keeps what it is written with.
-                    if ["kill", "create", "alter", "begin"].iter().any(|word| token.is(word)) {
-                        return None;
-                    }
-                }
-                if let Some(literal) = literal(&token, values, wanted)
-                    && let Some(close) = empty_call(&mut lexer)
-                {
-                    out.extend_from_slice(&sql[copied..token.start]);
-                    out.extend_from_slice(literal.as_bytes());
-                    if is_select && depth == 0 && starts_column(before) && ends_column(&lexer) {
-                        out.extend_from_slice(b" AS `");
-                        out.extend_from_slice(&sql[token.start..close]);
-                        out.push(b'`');
-                    }
-                    copied = close;
+    let mut walk = Classifier::new(sql, mode);
+    walk.calls = Some(Vec::new());
+    walk.run();
+    let mut calls = walk.calls.take()?;
+    calls.retain(|call| wanted.contains(call.need));
+    if calls.is_empty() {
+        return None;
+    }
+    let mut edits: Vec<Edit> = calls.iter().map(|call| values.edit(call)).collect();
+    edits.extend(ColumnNames::new(sql, &calls).run(mode));
+    edits.sort_by_key(|edit| edit.start);
+    let mut text = Vec::with_capacity(sql.len() + 64 * edits.len());
+    let mut at = 0;
+    for edit in edits {
+        text.extend_from_slice(&sql[at..edit.start]);
+        text.extend_from_slice(&edit.text);
+        at = edit.end;
+    }
+    text.extend_from_slice(&sql[at..]);
+    Some(text)
+}
+
+impl Substitution {
+    fn edit(&self, call: &CallSite) -> Edit {
+        let text = if call.need == Needs::ROW_COUNT {
+            format!("CAST({} AS SIGNED)", self.row_count)
+        } else if call.need == Needs::FOUND_ROWS {
+            format!("CAST({} AS SIGNED)", self.found_rows)
+        } else {
+            format!("CAST({} AS UNSIGNED)", self.connection_id)
+        };
+        Edit { start: call.start, end: call.end, text: text.into_bytes() }
+    }
+}
+
+/// Finds the select items that hold a call and have no alias.
+struct ColumnNames<'a> {
+    text: &'a [u8],
+    calls: &'a [CallSite],
+    next_call: usize,
+    levels: Vec<Level>,
+    edits: Vec<Edit>,
+}
+
+/// What is between two parentheses, as far as it is a select list.
+#[derive(Clone, Copy)]
+struct Level {
+    in_list: bool,
+    /// Where the current item starts and ends so far.
+    start: Option<usize>,
+    end: usize,
+    has_call: bool,
+    has_as: bool,
+    /// The last token of the item and the one before.
+    last: Token,
+    before: Token,
+}
+
+impl Level {
+    const OUTSIDE: Self = Self {
+        in_list: false,
+        start: None,
+        end: 0,
+        has_call: false,
+        has_as: false,
+        last: Token::END,
+        before: Token::END,
+    };
+    const LIST: Self = Self { in_list: true, ..Self::OUTSIDE };
+
+    fn extend(&mut self, token: &Token) {
+        self.start.get_or_insert(token.start);
+        self.end = token.end;
+        self.has_as |= token.word == Word::As;
+        self.before = std::mem::replace(&mut self.last, *token);
+    }
+
+    /// True if the item has a name, or might have: a second alias would be an error.
+    fn is_named(&self) -> bool {
+        let may_be_alias = self.last.is_name() || self.last.kind == Kind::String;
+        let follows_operator = match self.before.kind {
+            Kind::Op => !self.before.is_op(b')'),
+            Kind::Word => matches!(
+                self.before.word,
+                Word::And
+                    | Word::Or
+                    | Word::Xor
+                    | Word::Not
+                    | Word::Is
+                    | Word::Div
+                    | Word::Mod
+                    | Word::Like
+                    | Word::Between
+                    | Word::Then
+                    | Word::Else
+            ),
+            _ => false,
+        };
+        self.has_as || (may_be_alias && !follows_operator)
+    }
+}
+
+impl<'a> ColumnNames<'a> {
+    fn new(text: &'a [u8], calls: &'a [CallSite]) -> Self {
+        Self { text, calls, next_call: 0, levels: vec![Level::OUTSIDE], edits: Vec::new() }
+    }
+
+    fn run(mut self, mode: Mode) -> Vec<Edit> {
+        let mut lexer = Lexer::new(self.text, mode);
+        let mut after_dot = false;
+        loop {
+            let token = lexer.next();
+            if self.calls.get(self.next_call).is_some_and(|call| call.start == token.start) {
+                self.next_call += 1;
+                if let Some(level) = self.levels.last_mut() {
+                    level.has_call = true;
                 }
             }
-            _ => {}
+            match token.op {
+                _ if token.kind == Kind::End => break,
+                b';' => self.close_all(),
+                b'(' => {
+                    self.extend(&token);
+                    self.levels.push(Level::OUTSIDE);
+                }
+                b')' => self.close(&token),
+                b',' if self.in_list() => {
+                    self.finish_item();
+                    self.replace_level(Level::LIST);
+                }
+                _ if token.kind == Kind::Word && !after_dot => self.word(&token),
+                _ => self.extend(&token),
+            }
+            after_dot = token.is_op(b'.');
         }
-        first = false;
-        before = Some(token);
+        self.close_all();
+        self.edits
     }
-    (copied > 0).then(|| {
-        out.extend_from_slice(&sql[copied..]);
-        out
-    })
-}
 
-fn literal(token: &Token<'_>, values: &Substitution, wanted: Needs) -> Option<String> {
-    if wanted.contains(Needs::ROW_COUNT) && token.is("row_count") {
-        Some(format!("CAST({} AS SIGNED)", values.row_count))
-    } else if wanted.contains(Needs::FOUND_ROWS) && token.is("found_rows") {
-        Some(format!("CAST({} AS SIGNED)", values.found_rows))
-    } else if wanted.contains(Needs::CONNECTION_ID) && token.is("connection_id") {
-        Some(format!("CAST({} AS UNSIGNED)", values.connection_id))
-    } else {
-        None
+    fn in_list(&self) -> bool {
+        self.levels.last().is_some_and(|level| level.in_list)
     }
-}
 
-/// Passes `()`; the offset behind it.
-fn empty_call(lexer: &mut Lexer<'_>) -> Option<usize> {
-    let mut ahead = lexer.clone();
-    if !ahead.next().is_punct(b'(') {
-        return None;
+    fn replace_level(&mut self, level: Level) {
+        if let Some(last) = self.levels.last_mut() {
+            *last = level;
+        }
     }
-    let close = ahead.next();
-    if !close.is_punct(b')') {
-        return None;
+
+    fn extend(&mut self, token: &Token) {
+        if let Some(level) = self.levels.last_mut() {
+            level.extend(token);
+        }
     }
-    *lexer = ahead;
-    Some(close.end)
-}
 
-fn starts_column(before: Option<Token<'_>>) -> bool {
-    before.is_some_and(|before| before.is("select") || before.is_punct(b','))
-}
+    fn word(&mut self, token: &Token) {
+        let is_fresh =
+            self.levels.last().is_some_and(|level| level.in_list && level.start.is_none());
+        match token.word {
+            Word::Select => self.replace_level(Level::LIST),
+            Word::Distinct
+            | Word::Distinctrow
+            | Word::All
+            | Word::HighPriority
+            | Word::StraightJoin
+            | Word::SqlBigResult
+            | Word::SqlBufferResult
+            | Word::SqlCache
+            | Word::SqlNoCache
+            | Word::SqlSmallResult
+            | Word::SqlCalcFoundRows
+                if is_fresh => {}
+            Word::From
+            | Word::Into
+            | Word::Limit
+            | Word::Order
+            | Word::Where
+            | Word::Having
+            | Word::Group
+            | Word::Union
+            | Word::Except
+            | Word::Intersect
+            | Word::For
+            | Word::Lock
+            | Word::Window
+            | Word::Procedure
+            | Word::Fetch
+            | Word::Offset
+                if self.in_list() =>
+            {
+                self.finish_item();
+                self.replace_level(Level::OUTSIDE);
+            }
+            _ => self.extend(token),
+        }
+    }
 
-fn ends_column(lexer: &Lexer<'_>) -> bool {
-    let next = lexer.clone().next();
-    let ends = ["from", "limit", "where", "order", "group", "having", "union"];
-    matches!(next.kind, Kind::End | Kind::Punct(b',' | b';'))
-        || ends.iter().any(|word| next.is(word))
+    fn close(&mut self, token: &Token) {
+        self.finish_item();
+        if self.levels.len() == 1 {
+            return;
+        }
+        let had_call = self.levels.pop().is_some_and(|level| level.has_call);
+        if let Some(parent) = self.levels.last_mut() {
+            parent.extend(token);
+            // A subquery is a part of the item around it.
+            parent.has_call |= had_call;
+        }
+    }
+
+    fn close_all(&mut self) {
+        while let Some(&level) = self.levels.last() {
+            self.finish_item();
+            self.levels.pop();
+            if let Some(parent) = self.levels.last_mut() {
+                parent.has_call |= level.has_call;
+            }
+        }
+        self.levels.push(Level::OUTSIDE);
+    }
+
+    /// Names the item that ends here, if it needs a name.
+    fn finish_item(&mut self) {
+        let Some(&item) = self.levels.last() else { return };
+        let (true, true, Some(start)) = (item.in_list, item.has_call, item.start) else { return };
+        let name = &self.text[start..item.end];
+        if item.is_named() || name.len() > ALIAS_CHARS_MAX {
+            return;
+        }
+        let mut alias = b" AS `".to_vec();
+        for &byte in name {
+            alias.extend(std::iter::repeat_n(byte, if byte == b'`' { 2 } else { 1 }));
+        }
+        alias.push(b'`');
+        self.edits.push(Edit { start: item.end, end: item.end, text: alias });
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn run(sql: &str) -> Option<String> {
-        let values = Substitution { row_count: -1, found_rows: 7, connection_id: 42 };
-        let substituted = substitute(sql.as_bytes(), Mode::default(), &values, Needs::all())?;
-        Some(String::from_utf8(substituted).expect("text"))
+    const VALUES: Substitution = Substitution { row_count: -1, found_rows: 7, connection_id: 9 };
+
+    fn substituted(sql: &str) -> Option<String> {
+        let text = substitute(sql.as_bytes(), Mode::default(), &VALUES, Needs::all())?;
+        Some(String::from_utf8(text).unwrap())
     }
 
     #[test]
-    fn calls_become_literals_and_columns_keep_their_names() {
+    fn columns_keep_their_names() {
+        for (sql, expected) in [
+            ("SELECT row_count()", "SELECT CAST(-1 AS SIGNED) AS `row_count()`"),
+            (
+                "select  found_rows( ) , 1 from t",
+                "select  CAST(7 AS SIGNED) AS `found_rows( )` , 1 from t",
+            ),
+            (
+                "SELECT DISTINCT CONNECTION_ID()+1;",
+                "SELECT DISTINCT CAST(9 AS UNSIGNED)+1 AS `CONNECTION_ID()+1`;",
+            ),
+            (
+                "SELECT (SELECT ROW_COUNT()), 2",
+                "SELECT (SELECT CAST(-1 AS SIGNED) AS `ROW_COUNT()`) AS `(SELECT ROW_COUNT())`, 2",
+            ),
+            (
+                "SELECT ROW_COUNT() = t.`a` FROM t",
+                "SELECT CAST(-1 AS SIGNED) = t.`a` AS `ROW_COUNT() = t.``a``` FROM t",
+            ),
+        ] {
+            assert_eq!(substituted(sql).as_deref(), Some(expected), "{sql}");
+        }
+    }
+
+    #[test]
+    fn named_columns_and_other_places_get_no_alias() {
+        for (sql, expected) in [
+            ("SELECT ROW_COUNT() AS n", "SELECT CAST(-1 AS SIGNED) AS n"),
+            ("SELECT ROW_COUNT() n", "SELECT CAST(-1 AS SIGNED) n"),
+            ("SELECT ROW_COUNT()'n', `row_count`", "SELECT CAST(-1 AS SIGNED)'n', `row_count`"),
+            ("SET @a = ROW_COUNT()", "SET @a = CAST(-1 AS SIGNED)"),
+            (
+                "INSERT INTO t VALUES (CONNECTION_ID(), 1)",
+                "INSERT INTO t VALUES (CAST(9 AS UNSIGNED), 1)",
+            ),
+        ] {
+            assert_eq!(substituted(sql).as_deref(), Some(expected), "{sql}");
+        }
+    }
+
+    #[test]
+    fn only_what_asks_about_before_the_text() {
+        assert_eq!(substituted("SELECT 1, 'ROW_COUNT()' /* ROW_COUNT() */"), None);
+        assert_eq!(substituted("CREATE PROCEDURE p() SELECT ROW_COUNT()"), None);
+        assert_eq!(substituted("KILL QUERY CONNECTION_ID()"), None);
+        assert_eq!(substituted("UPDATE t SET a = 1; SELECT ROW_COUNT()"), None);
         assert_eq!(
-            run("SELECT row_count(), FOUND_ROWS( ) + 1 FROM t").as_deref(),
-            Some("SELECT CAST(-1 AS SIGNED) AS `row_count()`, CAST(7 AS SIGNED) + 1 FROM t")
+            substituted("SELECT 1; SELECT CONNECTION_ID()").as_deref(),
+            Some("SELECT 1; SELECT CAST(9 AS UNSIGNED) AS `CONNECTION_ID()`")
         );
-        assert_eq!(
-            run("SELECT CONNECTION_ID() AS id").as_deref(),
-            Some("SELECT CAST(42 AS UNSIGNED) AS id")
-        );
-        assert_eq!(
-            run("INSERT INTO t VALUES (connection_id(), 'found_rows()')").as_deref(),
-            Some("INSERT INTO t VALUES (CAST(42 AS UNSIGNED), 'found_rows()')")
-        );
-        assert_eq!(run("SELECT 'row_count()'"), None);
-        assert_eq!(run("KILL CONNECTION_ID()"), None);
     }
 }

@@ -18,9 +18,6 @@ pub struct Verdict {
     pub needs: Needs,
     /// What a `/* fairlane: ... */` comment asked for.
     pub hint: Hint,
-    /// Hash of the normalised token stream (see `digest`): equal for texts that differ in
-    /// literals, white space, comments and letter case of keywords only.
-    pub digest: u64,
     /// Number of statements in the text (0 for an empty one).
     pub statements: u16,
     /// It may use a table: such statements replace the list of warnings, others keep the old one
@@ -106,6 +103,9 @@ bitflags! {
         const COLLATION = 1 << 19;
         /// KILL in a form other than [`Class::Kill`].
         const KILL = 1 << 20;
+        /// Takes a value from a sequence: LASTVAL and PREVIOUS VALUE FOR answer for this
+        /// connection from now on.
+        const SEQUENCE = 1 << 21;
     }
 }
 

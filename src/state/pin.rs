@@ -53,6 +53,8 @@ pins! {
     Cursor = 14, "cursor";
     /// The client changed the session trackers Fairlane relies on.
     Trackers = 15, "trackers";
+    /// A value was taken from a sequence, and LASTVAL answers for the connection.
+    Sequence = 16, "sequence";
 }
 
 impl Pin {
@@ -106,6 +108,7 @@ impl Pins {
             (Effects::NEXT_TRANSACTION, Pin::NextTransaction),
             (Effects::INSERT_ID_EXPRESSION, Pin::InsertIdExpression),
             (Effects::UNREPLAYABLE_VARIABLE, Pin::UnreplayableVariable),
+            (Effects::SEQUENCE, Pin::Sequence),
         ];
         let mut pins = Self::default();
         for &(effect, pin) in TABLE {

@@ -166,7 +166,6 @@ mod tests {
             effects: crate::sql::Effects::empty(),
             needs: crate::sql::Needs::empty(),
             hint: crate::sql::Hint::default(),
-            digest: 0,
             statements: 1,
             uses_table: false,
         };

@@ -1,0 +1,115 @@
+//! What one statement was found to do, collected while its tokens go by.
+
+use super::verdict::{Class, Effects, Needs, Reason};
+
+/// Class and reason of one statement.
+pub(super) type Outcome = (Class, Reason);
+
+/// The findings of one statement.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Found {
+    /// Why the statement is no plain read; the first reason counts.
+    reason: Option<Reason>,
+    pub effects: Effects,
+    pub needs: Needs,
+    /// It has a FROM.
+    pub has_from: bool,
+    /// LAST_INSERT_ID(expr) whose value the OK packet reports.
+    pub reports_insert_id: bool,
+}
+
+impl Found {
+    /// Notes a reason against a replica.
+    pub(super) fn note(&mut self, reason: Reason) {
+        // Reading diagnostics alone has a class of its own; with anything else it is a detail.
+        if matches!(self.reason, None | Some(Reason::Diagnostics)) {
+            self.reason = Some(reason);
+        }
+    }
+
+    /// The statement may do anything to the session.
+    pub(super) fn note_opaque(&mut self) {
+        self.effects |= Effects::OPAQUE;
+        self.needs |= Needs::LAST_INSERT_ID;
+    }
+
+    /// The statement cannot be read; this outdoes all other reasons.
+    pub(super) fn note_not_understood(&mut self) {
+        self.reason = Some(Reason::NotUnderstood);
+        self.note_opaque();
+    }
+
+    pub(super) fn is_opaque(&self) -> bool {
+        self.effects.contains(Effects::OPAQUE)
+    }
+
+    pub(super) fn is_not_understood(&self) -> bool {
+        self.reason == Some(Reason::NotUnderstood)
+    }
+
+    /// The outcome of a statement that reads, with the reason it has if nothing speaks against.
+    pub(super) fn read(&self, plain: Reason) -> Outcome {
+        match self.reason {
+            None => (Class::Read, plain),
+            Some(Reason::Diagnostics) if !self.has_from => {
+                (Class::Diagnostics, Reason::Diagnostics)
+            }
+            Some(reason) => (Class::Write, reason),
+        }
+    }
+
+    /// The outcome of a statement that goes to the primary anyway.
+    pub(super) fn write(&self, reason: Reason) -> Outcome {
+        (Class::Write, if self.is_not_understood() { Reason::NotUnderstood } else { reason })
+    }
+
+    /// `outcome`, unless the text could not be read.
+    pub(super) fn unless_doubtful(&self, outcome: Outcome) -> Outcome {
+        if self.is_not_understood() { (Class::Write, Reason::NotUnderstood) } else { outcome }
+    }
+
+    /// The first reason noted, or `otherwise`, for statements that run expressions.
+    pub(super) fn reason_or(&self, otherwise: Reason) -> Reason {
+        self.reason.unwrap_or(otherwise)
+    }
+}
+
+/// Effects of setting the session variable of this name.
+pub(super) fn of_variable(name: &[u8]) -> Effects {
+    // A timestamp of DEFAULT is reported as the time it was set.
+    const UNREPLAYABLE: [&[u8]; 20] = [
+        b"insert_id",
+        b"rand_seed1",
+        b"rand_seed2",
+        b"gtid_seq_no",
+        b"gtid_next",
+        b"gtid_next_list",
+        b"gtid_domain_id",
+        b"server_id",
+        b"timestamp",
+        b"skip_replication",
+        b"proxy_user",
+        b"external_user",
+        b"profiling",
+        b"wsrep_on",
+        b"wsrep_trx_fragment_size",
+        b"original_commit_timestamp",
+        b"immediate_server_version",
+        b"original_server_version",
+        b"transaction_allow_batching",
+        b"binlog_alter_two_phase",
+    ];
+    let starts_with = |prefix: &[u8]| {
+        name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+    };
+    if starts_with(b"pseudo_")
+        || starts_with(b"debug")
+        || UNREPLAYABLE.iter().any(|known| known.eq_ignore_ascii_case(name))
+    {
+        Effects::UNREPLAYABLE_VARIABLE
+    } else if starts_with(b"collation_") {
+        Effects::COLLATION
+    } else {
+        Effects::empty()
+    }
+}

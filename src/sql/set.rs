@@ -1,0 +1,190 @@
+//! SET in all its forms.
+
+use super::classify::{Classifier, Context};
+use super::effect::{self, Outcome};
+use super::token::{Kind, Token};
+use super::verdict::{Class, Effects, Reason};
+use super::word::Word;
+
+/// Whose variable an assignment sets.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Scope {
+    /// `x =`, `SESSION x =`, `@@session.x =`.
+    Session,
+    /// `@@x =`: the session, but isolation level and access mode of the next transaction only.
+    Bare,
+    /// GLOBAL, PERSIST, PERSIST_ONLY.
+    Server,
+}
+
+impl Classifier<'_> {
+    /// SET.
+    pub(super) fn set(&mut self) -> Outcome {
+        self.context = Context::Write;
+        self.skip();
+        match self.ahead.word {
+            Word::Statement => return self.set_statement(),
+            Word::Password => {
+                self.found.effects |= Effects::IMPLICIT_COMMIT;
+                self.step_to_end();
+                return self.found.write(Reason::NotARead);
+            }
+            Word::Role => {
+                self.found.effects |= Effects::ROLE;
+                self.skip_to_end();
+                return self.found.unless_doubtful((Class::Session, Reason::SessionControl));
+            }
+            Word::Default => {
+                self.found.effects |= Effects::ROLE | Effects::IMPLICIT_COMMIT;
+                self.skip_to_end();
+                return self.found.write(Reason::NotARead);
+            }
+            Word::Resource => {
+                self.found.note_opaque();
+                self.skip_to_end();
+                return self.found.write(Reason::NotARead);
+            }
+            _ => {}
+        }
+        let mut touches_server = false;
+        loop {
+            let Some(scope) = self.assignment() else { return self.not_understood() };
+            touches_server |= scope == Scope::Server;
+            if !self.ahead.is_op(b',') {
+                break;
+            }
+            self.skip();
+        }
+        self.finish(if touches_server {
+            (Class::Write, Reason::NotARead)
+        } else {
+            (Class::Session, Reason::SessionControl)
+        })
+    }
+
+    /// MariaDB: SET STATEMENT a = 1, b = 2 FOR statement.
+    fn set_statement(&mut self) -> Outcome {
+        if std::mem::replace(&mut self.is_wrapped, true) {
+            return self.not_understood();
+        }
+        self.skip();
+        while !self.at_end() && (self.ahead.word != Word::For || self.depth > 0) {
+            self.step();
+        }
+        if !self.skip_word(Word::For) || self.at_end() {
+            return self.not_understood();
+        }
+        self.found.effects |= Effects::SET_STATEMENT;
+        self.context = Context::Read;
+        let reason = match self.statement() {
+            (Class::Write | Class::Diagnostics, reason) => reason,
+            (Class::Kill { .. }, reason) => {
+                self.found.effects |= Effects::KILL;
+                reason
+            }
+            _ => Reason::SessionControl,
+        };
+        self.found.write(reason)
+    }
+
+    /// One assignment up to its comma; `None` if it is none.
+    fn assignment(&mut self) -> Option<Scope> {
+        let scope = match self.ahead.word {
+            Word::Global | Word::Persist | Word::PersistOnly => Scope::Server,
+            Word::Session | Word::Local => Scope::Session,
+            Word::Transaction => {
+                self.found.effects |= Effects::NEXT_TRANSACTION;
+                self.skip_to_end();
+                return Some(Scope::Session);
+            }
+            Word::Names | Word::Charset | Word::Character => {
+                return self.names().then_some(Scope::Session);
+            }
+            _ => return self.unscoped(),
+        };
+        self.skip();
+        if self.ahead.word == Word::Transaction {
+            self.skip_to_end();
+            return Some(scope);
+        }
+        let name = self.skip_name()?;
+        self.named_value(&name, scope)
+    }
+
+    fn unscoped(&mut self) -> Option<Scope> {
+        match self.ahead.kind {
+            Kind::UserVariable => {
+                self.found.effects |= Effects::USER_VARIABLE;
+                self.skip();
+                self.value().then_some(Scope::Session)
+            }
+            Kind::SystemVariable => {
+                self.skip();
+                let first = self.ahead;
+                let name = self.skip_name()?;
+                let scope = match first.name {
+                    _ if first.start == name.start => Scope::Bare,
+                    Word::Global | Word::Persist | Word::PersistOnly => Scope::Server,
+                    _ => Scope::Session,
+                };
+                self.named_value(&name, scope)
+            }
+            _ => {
+                let name = self.skip_name()?;
+                self.named_value(&name, Scope::Session)
+            }
+        }
+    }
+
+    fn named_value(&mut self, name: &Token, scope: Scope) -> Option<Scope> {
+        if scope != Scope::Server {
+            self.found.effects |= effect::of_variable(self.bytes(name));
+        }
+        let is_characteristic = matches!(
+            name.name,
+            Word::TxIsolation
+                | Word::TransactionIsolation
+                | Word::TxReadOnly
+                | Word::TransactionReadOnly
+        );
+        if is_characteristic && scope == Scope::Bare {
+            self.found.effects |= Effects::NEXT_TRANSACTION;
+        }
+        self.value().then_some(scope)
+    }
+
+    /// NAMES x `[COLLATE y]`, CHARACTER SET x, CHARSET x.
+    fn names(&mut self) -> bool {
+        if self.skip().word == Word::Character && !self.skip_word(Word::Set) {
+            return false;
+        }
+        if self.at_end() || self.ahead.kind == Kind::Op {
+            return false;
+        }
+        self.skip();
+        if self.skip_word(Word::Collate) {
+            self.found.effects |= Effects::COLLATION;
+            if self.at_end() {
+                return false;
+            }
+            self.skip();
+        }
+        true
+    }
+
+    /// `= expression` up to a comma outside of parentheses.
+    fn value(&mut self) -> bool {
+        if !self.ahead.is_op(b'=') && self.ahead.kind != Kind::Assign {
+            return false;
+        }
+        self.skip();
+        if self.at_end() {
+            return false;
+        }
+        self.depth = 0;
+        while !self.at_end() && (self.depth > 0 || !self.ahead.is_op(b',')) {
+            self.step();
+        }
+        true
+    }
+}

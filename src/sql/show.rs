@@ -1,0 +1,138 @@
+//! Statements that look at the server: SHOW, EXPLAIN, DESCRIBE, ANALYZE, GET DIAGNOSTICS.
+
+use super::classify::{Classifier, Context};
+use super::effect::Outcome;
+use super::token::Kind;
+use super::verdict::{Class, Effects, Needs, Reason};
+use super::word::Word;
+
+impl Classifier<'_> {
+    /// SHOW: the dictionary is the same everywhere, all else speaks of one server.
+    pub(super) fn show(&mut self) -> Outcome {
+        self.skip();
+        while matches!(self.ahead.word, Word::Full | Word::Extended) {
+            self.skip();
+        }
+        match self.ahead.word {
+            Word::Tables
+            | Word::Columns
+            | Word::Fields
+            | Word::Index
+            | Word::Indexes
+            | Word::Keys
+            | Word::Databases
+            | Word::Schemas => {
+                self.step_to_end();
+                self.found.read(Reason::DictionaryRead)
+            }
+            Word::Create => {
+                self.skip();
+                if matches!(self.ahead.word, Word::Table | Word::View) {
+                    self.step_to_end();
+                    return self.found.read(Reason::DictionaryRead);
+                }
+                self.context = Context::Write;
+                self.step_to_end();
+                self.found.write(Reason::ServerSpecific)
+            }
+            Word::Warnings | Word::Errors => self.diagnostics(),
+            Word::Count => {
+                while !self.at_end() && !matches!(self.ahead.word, Word::Warnings | Word::Errors) {
+                    self.skip();
+                }
+                if self.at_end() { self.not_understood() } else { self.diagnostics() }
+            }
+            _ => {
+                self.context = Context::Write;
+                self.step_to_end();
+                self.found.write(Reason::ServerSpecific)
+            }
+        }
+    }
+
+    fn diagnostics(&mut self) -> Outcome {
+        self.found.needs |= Needs::DIAGNOSTICS;
+        self.skip_to_end();
+        self.found.unless_doubtful((Class::Diagnostics, Reason::Diagnostics))
+    }
+
+    /// GET `[CURRENT | STACKED]` DIAGNOSTICS: fills user variables.
+    pub(super) fn get_diagnostics(&mut self) -> Outcome {
+        self.skip();
+        if matches!(self.ahead.word, Word::Current | Word::Stacked) {
+            self.skip();
+        }
+        if !self.skip_word(Word::Diagnostics) {
+            return self.not_understood();
+        }
+        while !self.at_end() {
+            if self.ahead.kind == Kind::UserVariable {
+                self.found.effects |= Effects::USER_VARIABLE;
+            }
+            self.skip();
+        }
+        self.diagnostics()
+    }
+
+    /// ANALYZE TABLE, or MariaDB's ANALYZE of a statement, which runs it.
+    pub(super) fn analyze(&mut self) -> Outcome {
+        self.skip();
+        if matches!(self.ahead.word, Word::Table | Word::Tables | Word::Local | Word::NoWrite) {
+            self.found.effects |= Effects::IMPLICIT_COMMIT;
+            self.skip_to_end();
+            return self.found.write(Reason::NotARead);
+        }
+        self.explained()
+    }
+
+    /// EXPLAIN, DESCRIBE, DESC: of a statement or of a table.
+    pub(super) fn explain(&mut self) -> Outcome {
+        self.skip();
+        self.explained()
+    }
+
+    fn explained(&mut self) -> Outcome {
+        loop {
+            match self.ahead.word {
+                Word::Extended | Word::Partitions | Word::Analyze => {
+                    self.skip();
+                }
+                Word::Into => {
+                    self.step();
+                    self.step();
+                }
+                Word::Format => {
+                    self.skip();
+                    if self.ahead.is_op(b'=') {
+                        self.skip();
+                        self.skip();
+                    }
+                }
+                Word::For => {
+                    self.skip_to_end();
+                    return self.found.write(Reason::ServerSpecific);
+                }
+                _ => break,
+            }
+        }
+        match self.ahead.word {
+            Word::Insert | Word::Replace => self.insert(),
+            Word::Update => self.change(Context::ReportsInsertId),
+            Word::Delete => self.change(Context::Write),
+            Word::Select | Word::With | Word::Values | Word::Table => {
+                self.step_to_end();
+                return self.found.read(Reason::PlainRead);
+            }
+            _ if self.ahead.is_op(b'(') => {
+                self.step_to_end();
+                return self.found.read(Reason::PlainRead);
+            }
+            _ if self.ahead.is_name() || self.at_end() => {
+                self.step_to_end();
+                return self.found.read(Reason::DictionaryRead);
+            }
+            _ => return self.not_understood(),
+        };
+        self.found.write(Reason::WrapsWrite)
+    }
+}

@@ -1,0 +1,244 @@
+//! Statements that write or evaluate: DML, DDL, routines, and what names other statements.
+
+use super::classify::{Classifier, Context};
+use super::effect::Outcome;
+use super::lexer::Lexer;
+use super::token::{Kind, Token};
+use super::verdict::{Class, Effects, Needs, Reason};
+use super::word::Word;
+
+impl Classifier<'_> {
+    /// INSERT and REPLACE: the name of the table may stand before a list of columns.
+    pub(super) fn insert(&mut self) -> Outcome {
+        self.context = Context::ReportsInsertId;
+        self.skip();
+        while matches!(
+            self.ahead.word,
+            Word::LowPriority | Word::HighPriority | Word::Delayed | Word::Ignore | Word::Into
+        ) {
+            self.skip();
+        }
+        self.skip_name();
+        self.step_to_end();
+        self.found.write(Reason::NotARead)
+    }
+
+    /// UPDATE and DELETE.
+    pub(super) fn change(&mut self, context: Context) -> Outcome {
+        self.context = context;
+        self.skip();
+        self.step_to_end();
+        self.found.write(Reason::NotARead)
+    }
+
+    /// LOAD DATA, LOAD XML, LOAD INDEX.
+    pub(super) fn load(&mut self) -> Outcome {
+        self.context = Context::Write;
+        self.skip();
+        if !matches!(self.ahead.word, Word::Data | Word::Xml) {
+            self.found.effects |= Effects::IMPLICIT_COMMIT;
+            self.skip_to_end();
+            return self.found.write(Reason::NotARead);
+        }
+        while !self.at_end() && self.ahead.word != Word::Table {
+            if self.skip().word == Word::Local {
+                self.found.effects |= Effects::LOCAL_INFILE;
+            }
+        }
+        self.skip();
+        self.skip_name();
+        while !self.at_end() {
+            // A field may be read into a variable: (a, @b) SET c = @b
+            if self.step().kind == Kind::UserVariable {
+                self.found.effects |= Effects::USER_VARIABLE;
+            }
+        }
+        self.found.write(Reason::NotARead)
+    }
+
+    /// CALL: the procedure may do anything.
+    pub(super) fn call(&mut self) -> Outcome {
+        self.context = Context::Write;
+        self.found.note_opaque();
+        self.skip();
+        self.skip_name();
+        while !self.at_end() {
+            // An OUT argument sets it.
+            if self.step().kind == Kind::UserVariable {
+                self.found.effects |= Effects::USER_VARIABLE;
+            }
+        }
+        self.found.write(Reason::NotARead)
+    }
+
+    /// DO: expressions for their effects.
+    pub(super) fn evaluate(&mut self) -> Outcome {
+        self.skip();
+        self.step_to_end();
+        self.found.write(self.found.reason_or(Reason::NotARead))
+    }
+
+    /// PREPARE, EXECUTE, DEALLOCATE, HANDLER.
+    pub(super) fn named(&mut self) -> Outcome {
+        let first = self.skip().word;
+        match first {
+            Word::Prepare => self.found.effects |= Effects::SQL_PREPARE,
+            Word::Execute => {
+                // What it runs may do what no tracker reports.
+                self.found.effects |= Effects::SQL_PREPARE;
+                self.found.note_opaque();
+            }
+            Word::Handler => {
+                self.skip_name();
+                if self.ahead.word == Word::Open {
+                    self.found.effects |= Effects::HANDLER;
+                }
+            }
+            _ => {}
+        }
+        let holds_text = matches!(first, Word::Prepare | Word::Execute);
+        while !self.at_end() {
+            let token = self.step();
+            if holds_text && token.kind == Kind::String && self.is_kill(&token) {
+                self.found.effects |= Effects::KILL;
+            }
+        }
+        self.found.write(Reason::NotARead)
+    }
+
+    /// Whether a string holds a KILL statement.
+    fn is_kill(&self, string: &Token) -> bool {
+        let text = &self.text[string.start..string.end];
+        let inside = text.get(1..text.len() - 1).unwrap_or_default();
+        Lexer::new(inside, self.mode).next().word == Word::Kill
+    }
+
+    /// KILL: only a literal connection id can be led to the right connection.
+    pub(super) fn kill(&mut self) -> Outcome {
+        self.skip();
+        if matches!(self.ahead.word, Word::Hard | Word::Soft) {
+            self.skip();
+        }
+        let query = self.ahead.word == Word::Query;
+        if query || self.ahead.word == Word::Connection {
+            self.skip();
+        }
+        let by_account = self.ahead.word == Word::User;
+        if self.ahead.kind == Kind::Number {
+            let number = self.skip();
+            let id = std::str::from_utf8(self.bytes(&number)).ok().and_then(|s| s.parse().ok());
+            if let (Some(id), true) = (id, self.at_end()) {
+                return self.found.unless_doubtful((Class::Kill { query, id }, Reason::Kill));
+            }
+        }
+        if !by_account {
+            // An account's name is the same everywhere; an id is not.
+            self.found.effects |= Effects::KILL;
+        }
+        // CONNECTION_ID() in it means the connection it runs on: no need, nothing to replace.
+        self.skip_to_end();
+        self.found.write(Reason::Kill)
+    }
+
+    // === DDL ===
+
+    /// CREATE: tables may select, routines have statements inside.
+    pub(super) fn create(&mut self) -> Outcome {
+        self.context = Context::Write;
+        self.skip();
+        let mut is_temporary = false;
+        while !self.at_end() {
+            let may_qualify = matches!(self.prev.word, Word::Create | Word::Replace);
+            match self.skip().word {
+                Word::Temporary if may_qualify => is_temporary = true,
+                Word::Table => self.table_definition(),
+                Word::Procedure | Word::Function | Word::Trigger | Word::Event | Word::Package => {
+                    self.routine();
+                }
+                Word::View => self.skip_to_end(),
+                _ => {}
+            }
+        }
+        self.found.effects |=
+            if is_temporary { Effects::TEMPORARY_TABLE } else { Effects::IMPLICIT_COMMIT };
+        self.found.write(Reason::NotARead)
+    }
+
+    /// Up to a SELECT nothing is run; from there on it is like INSERT ... SELECT.
+    fn table_definition(&mut self) {
+        while !self.at_end() {
+            let starts_query = self.ahead.word == Word::Select
+                || (self.ahead.word == Word::With && self.prev.word == Word::As);
+            if starts_query && !self.prev.is_op(b'.') {
+                return self.step_to_end();
+            }
+            self.skip();
+        }
+    }
+
+    /// ALTER and DROP.
+    pub(super) fn alter(&mut self) -> Outcome {
+        let is_drop = self.skip().word == Word::Drop;
+        match self.ahead.word {
+            Word::Prepare | Word::Temporary if is_drop => {}
+            _ => self.found.effects |= Effects::IMPLICIT_COMMIT,
+        }
+        if self.ahead.word == Word::Event {
+            self.routine();
+        }
+        self.skip_to_end();
+        self.found.write(Reason::NotARead)
+    }
+
+    /// The rest of a routine's definition: semicolons inside its body end no statement.
+    fn routine(&mut self) {
+        let mut open_blocks = 0_u32;
+        let mut has_control = false;
+        while self.ahead.kind != Kind::End {
+            if self.ahead.is_op(b';') && open_blocks == 0 && !has_control {
+                return;
+            }
+            let is_name = self.prev.is_op(b'.');
+            let token = self.skip();
+            match token.word {
+                _ if is_name => {}
+                Word::End => match self.ahead.word {
+                    Word::If | Word::Loop | Word::While | Word::Repeat | Word::For => {
+                        self.skip();
+                    }
+                    Word::Case => {
+                        self.skip();
+                        open_blocks = open_blocks.saturating_sub(1);
+                    }
+                    _ => open_blocks = open_blocks.saturating_sub(1),
+                },
+                Word::Begin | Word::Case => open_blocks += 1,
+                Word::If | Word::Loop | Word::While | Word::Repeat if open_blocks == 0 => {
+                    let is_clause = matches!(self.ahead.word, Word::Not | Word::Exists);
+                    has_control |= !is_clause && !self.ahead.is_op(b'(');
+                }
+                _ => {}
+            }
+            // Where such a body ends is not followed: what comes after may be another statement.
+            if token.is_op(b';') && has_control && self.ahead.kind != Kind::End {
+                self.found.note_opaque();
+            }
+        }
+        if open_blocks > 0 {
+            self.found.note_opaque();
+        }
+    }
+
+    /// BEGIN NOT ATOMIC and control statements outside of a routine: anything may run, to the
+    /// end of the text.
+    pub(super) fn compound(&mut self) -> Outcome {
+        self.found.note_opaque();
+        self.found.effects |= Effects::USER_VARIABLE;
+        self.found.needs |= Needs::LAST_INSERT_ID;
+        self.context = Context::Write;
+        while self.ahead.kind != Kind::End {
+            self.step();
+        }
+        self.found.write(Reason::NotARead)
+    }
+}
