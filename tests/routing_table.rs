@@ -89,12 +89,23 @@ fn modes_change_verdicts() {
     assert_eq!(class(sql, "", "utf8mb4", maria), Class::Read);
     assert_eq!(class(sql, "NO_BACKSLASH_ESCAPES", "utf8mb4", maria), Class::Write);
     assert_eq!(class("SELECT COUNT (*) FROM t", "IGNORE_SPACE", "utf8mb4", maria), Class::Read);
+    // It ignores blanks, not comments (MariaDB 10.11).
+    let sql = "SELECT COUNT/**/(1) FROM t";
+    assert_eq!(class(sql, "IGNORE_SPACE", "utf8mb4", maria), Class::Write);
     // Version comments and functions by server.
     let sql = "SELECT a FROM t /*!80000 FOR UPDATE */";
     assert_eq!(class(sql, "", "utf8mb4", maria), Class::Read);
     assert_eq!(class(sql, "", "utf8mb4", "8.0.36"), Class::Write);
     assert_eq!(class("SELECT BIN_TO_UUID(a) FROM t", "", "utf8mb4", "8.0.36"), Class::Read);
     assert_eq!(class("SELECT NVL(a, b) FROM t", "", "utf8mb4", "8.0.36"), Class::Write);
+    for sql in ["SELECT RANK() OVER w FROM t WINDOW w AS (ORDER BY a)", "SELECT JSON_VALUE(a, '$')"]
+    {
+        assert_eq!(class(sql, "", "utf8mb4", "8.0.36"), Class::Read, "{sql}");
+        assert_eq!(class(sql, "", "utf8mb4", "5.7.44"), Class::Write, "{sql}");
+    }
+    let sql = "SELECT a FROM t INTERSECT (SELECT 1)";
+    assert_eq!(class(sql, "", "utf8mb4", "8.4.0"), Class::Read);
+    assert_eq!(class(sql, "", "utf8mb4", "8.0.30"), Class::Write);
     // In gbk the backslash belongs to the character before it, so the string ends.
     let sql = b"SELECT '\xBF\\' FOR UPDATE -- '";
     assert_eq!(classify(sql, Mode::new("", "gbk", maria)).class, Class::Write);

@@ -51,6 +51,8 @@ pub(super) struct Classifier<'a> {
     pub(super) is_wrapped: bool,
     /// Number of this statement in the text, from 0.
     pub(super) index: u16,
+    /// A statement so far changed how the server reads what follows it.
+    changes_mode: bool,
     /// A statement so far sets the insert id in a way that only its own OK packet tells.
     reports_insert_id: bool,
     /// Where the calls stand that [`super::substitute()`] replaces, if it asks.
@@ -74,6 +76,7 @@ impl<'a> Classifier<'a> {
             with_names: 0,
             is_wrapped: false,
             index: 0,
+            changes_mode: false,
             reports_insert_id: false,
             calls: None,
         }
@@ -114,6 +117,11 @@ impl<'a> Classifier<'a> {
         let may_use_table = matches!(class, Class::Read | Class::Write);
         verdict.uses_table |= may_use_table && (self.found.has_from || !is_expression);
         self.reports_insert_id |= self.found.reports_insert_id;
+        if self.changes_mode {
+            // Its tokens may be others than those seen here.
+            self.found.note_opaque();
+        }
+        self.changes_mode |= self.found.changes_mode;
         verdict.statements = verdict.statements.saturating_add(1);
         if verdict.statements == 1 {
             (verdict.class, verdict.reason) = (class, reason);
@@ -246,6 +254,7 @@ impl<'a> Classifier<'a> {
     }
 
     /// Consumes one token without the rules for expressions.
+    #[inline]
     pub(super) fn skip(&mut self) -> Token {
         let token = self.ahead;
         if token.kind == Kind::Bad {

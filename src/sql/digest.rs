@@ -12,7 +12,7 @@
 //! INSERT INTO t VALUES (1, 'a'), (-2, NULL)   ->   INSERT INTO t VALUES ( ? )
 //! ```
 
-use super::lexer::Lexer;
+use super::lexer::{Lexer, is_space};
 use super::mode::Mode;
 use super::token::{Kind, Token};
 use super::word::{Call, Word, mix};
@@ -37,10 +37,12 @@ pub fn digest(sql: &[u8], mode: Mode) -> u64 {
         if token.kind == Kind::End {
             return normaliser.sink.value();
         }
-        let is_spaced = before.call == Call::PureTight && before.end != token.start;
-        if is_spaced && token.is_op(b'(') && !mode.ignore_space {
+        if before.call == Call::PureTight && token.is_op(b'(') && before.end != token.start {
             // The normalised form drops the blank that makes it another function.
-            normaliser.sink.note(1);
+            let is_blank = sql[before.end..token.start].iter().all(|&byte| is_space(byte));
+            if !(mode.ignore_space && is_blank) {
+                normaliser.sink.note(1);
+            }
         }
         normaliser.push(&token, sql);
         before = token;

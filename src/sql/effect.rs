@@ -14,6 +14,8 @@ pub(super) struct Found {
     pub needs: Needs,
     /// It has a FROM.
     pub has_from: bool,
+    /// It sets what the server's lexer goes by: `sql_mode`, the client's character set.
+    pub changes_mode: bool,
     /// LAST_INSERT_ID(expr) whose value the OK packet reports.
     pub reports_insert_id: bool,
 }
@@ -112,4 +114,9 @@ pub(super) fn of_variable(name: &[u8]) -> Effects {
     } else {
         Effects::empty()
     }
+}
+
+/// Whether a session variable decides how the server reads the statements that follow.
+pub(super) fn is_lexical_variable(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"sql_mode") || name.eq_ignore_ascii_case(b"character_set_client")
 }

@@ -62,6 +62,11 @@ fn has_class(byte: u8, class: u8) -> bool {
     CLASS[usize::from(byte)] & class != 0
 }
 
+/// White space in all character sets.
+pub(super) fn is_space(byte: u8) -> bool {
+    has_class(byte, SPACE)
+}
+
 impl<'a> Lexer<'a> {
     pub(super) fn new(text: &'a [u8], mode: Mode) -> Self {
         Self {
@@ -75,6 +80,7 @@ impl<'a> Lexer<'a> {
         }
     }
 
+    #[inline]
     fn byte(&self, ahead: usize) -> u8 {
         self.text.get(self.at + ahead).copied().unwrap_or(0)
     }
@@ -117,6 +123,7 @@ impl<'a> Lexer<'a> {
         }
     }
 
+    #[inline]
     fn token(&self, kind: Kind, start: usize) -> Token {
         Token { kind, start, end: self.at, ..Token::END }
     }
@@ -126,6 +133,7 @@ impl<'a> Lexer<'a> {
         self.token(kind, start)
     }
 
+    #[inline]
     fn op(&self, start: usize, op: u8) -> Token {
         Token { op, hash: u64::from(op), ..self.token(Kind::Op, start) }
     }
@@ -140,6 +148,7 @@ impl<'a> Lexer<'a> {
     // === blanks and comments ===
 
     /// Skips white space and comments; the error is where an unreadable comment begins.
+    #[inline]
     fn skip_blank(&mut self) -> Result<(), usize> {
         loop {
             let start = self.at;
@@ -163,7 +172,7 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    /// FACT(mariadb 10.11): a zero byte ends a `#` or `--` comment like a line end does.
+    /// A zero byte ends a `#` or `--` comment like a line end does (MariaDB 10.11).
     fn skip_line(&mut self) {
         let rest = &self.text[self.at..];
         self.at += memchr2(b'\n', 0, rest).unwrap_or(rest.len());
@@ -230,6 +239,7 @@ impl<'a> Lexer<'a> {
 
     // === words and numbers ===
 
+    #[inline]
     fn word(&mut self, start: usize) -> Token {
         let mut odd = false;
         if self.mode.charset == Charset::Plain {
@@ -264,6 +274,7 @@ impl<'a> Lexer<'a> {
         }
     }
 
+    #[inline]
     fn word_token(&mut self, start: usize) -> Token {
         self.name_end = self.at;
         let (hash, entry) = word::look_up(&self.text[start..self.at]);

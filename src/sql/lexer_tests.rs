@@ -125,7 +125,7 @@ fn comments() {
     ]);
 }
 
-/// FACT(mariadb 10.11): tried one by one on a server.
+/// Tried one by one on MariaDB 10.11.
 #[test]
 fn version_comments_are_code_if_the_server_runs_them() {
     let mode = Mode { server_version: 101_119, ..Mode::default() };
@@ -156,7 +156,7 @@ fn version_comments_are_code_if_the_server_runs_them() {
     assert_eq!(count("1 /*! +1 /* b */ +1 */"), 5, "plain comments inside code");
     assert_eq!(count("1 /*!999999 +1 /* b */ +2 */ +3"), 3, "one level is counted in others");
     assert_eq!(count("1 /*!999999 '*/' +2 */ +3"), 2, "but no strings");
-    assert_eq!(tokens("1 /*! +1").last().unwrap(), "bad:");
+    assert_eq!(tokens("1 /*! +1").last().expect("a token"), "bad:");
     assert_eq!(tokens("1 /*!99997 +1 */"), ["n:1", "bad:/*!99997 +1 */"], "Galera's own");
     let mysql = Mode::new("", "utf8mb4", "8.0.36");
     assert_eq!(tokens_in(b"1 /*!50701 +1 */ /*M! 2 */", mysql).len(), 3);

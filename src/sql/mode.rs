@@ -63,7 +63,7 @@ impl Mode {
         if version > self.server_version {
             return false;
         }
-        // FACT(mariadb 10.11): MariaDB takes 50700..=99999 for MySQL features it does not have.
+        // MariaDB takes 50700..=99999 for MySQL features it does not have.
         !self.mariadb || is_mariadb_comment || !(50_700..=99_999).contains(&version)
     }
 }

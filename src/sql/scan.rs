@@ -4,6 +4,7 @@
 //! variables, calls, system schemas, sequences. A word after a dot is a name and no keyword.
 
 use super::classify::{Classifier, Context};
+use super::lexer::is_space;
 use super::substitute::CallSite;
 use super::token::{Kind, Token};
 use super::verdict::{Effects, Needs, Reason};
@@ -18,6 +19,9 @@ const WITH_DEPTH_MAX: u32 = 63;
 impl Classifier<'_> {
     /// Consumes one token under the rules for expressions.
     pub(super) fn step(&mut self) -> Token {
+        if self.ahead.is_inert() {
+            return self.skip();
+        }
         let prev = self.prev;
         let before = self.before;
         let token = self.skip();
@@ -216,7 +220,7 @@ impl Classifier<'_> {
             Call::Syntax | Call::Pure => {}
             Call::PureIf(shape) if self.has_shape(shape, prev) => {}
             Call::PureIf(_) => self.unknown_function(),
-            Call::PureTight if self.mode.ignore_space || token.end == self.ahead.start => {}
+            Call::PureTight if self.is_tight(token) => {}
             Call::PureTight => self.unknown_function(),
             Call::Session(call) => self.session_function(token, call),
             Call::Unknown => match (token.word, prev) {
@@ -269,10 +273,17 @@ impl Classifier<'_> {
         }
     }
 
+    /// With `(` ahead: whether it is near enough to the name of a built-in function.
+    fn is_tight(&self, name: &Token) -> bool {
+        let between = &self.text[name.end..self.ahead.start];
+        // IGNORE_SPACE does not ignore comments (MariaDB 10.11).
+        between.is_empty() || self.mode.ignore_space && between.iter().all(|&byte| is_space(byte))
+    }
+
     /// With `(` ahead: whether the arguments are those of the built-in function. If not, the
     /// server looks for a stored function of that name.
     fn has_shape(&self, shape: Shape, prev: &Token) -> bool {
-        let is_table = matches!(prev.word, Word::From | Word::Join | Word::StraightJoin);
+        let is_table = matches!(prev.word, Word::From | Word::Join);
         if shape == Shape::Columns && is_table {
             return true;
         }
@@ -294,10 +305,13 @@ impl Classifier<'_> {
                 (Kind::Op, b',') if depth == 0 => commas += 1,
                 (Kind::Op, b';') => return false,
                 _ if shape == Shape::Any => return true,
-                _ if shape == Shape::Columns && depth == 0 && commas == 1 => {
-                    if token.word == Word::Columns && last.is_literal() {
-                        return true;
-                    }
+                _ if shape == Shape::Columns
+                    && depth == 0
+                    && commas == 1
+                    && token.word == Word::Columns
+                    && last.is_literal() =>
+                {
+                    return true;
                 }
                 _ => {}
             }

@@ -139,6 +139,7 @@ impl Classifier<'_> {
     fn named_value(&mut self, name: &Token, scope: Scope) -> Option<Scope> {
         if scope != Scope::Server {
             self.found.effects |= effect::of_variable(self.bytes(name));
+            self.found.changes_mode |= effect::is_lexical_variable(self.bytes(name));
         }
         let is_characteristic = matches!(
             name.name,
@@ -155,6 +156,7 @@ impl Classifier<'_> {
 
     /// NAMES x `[COLLATE y]`, CHARACTER SET x, CHARSET x.
     fn names(&mut self) -> bool {
+        self.found.changes_mode = true;
         if self.skip().word == Word::Character && !self.skip_word(Word::Set) {
             return false;
         }

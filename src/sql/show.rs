@@ -22,7 +22,12 @@ impl Classifier<'_> {
             | Word::Keys
             | Word::Databases
             | Word::Schemas => {
-                self.step_to_end();
+                while !self.at_end() {
+                    if self.step().word == Word::Select {
+                        // A subquery in it locks the rows it reads (MariaDB 10.11).
+                        self.found.note(Reason::LockingClause);
+                    }
+                }
                 self.found.read(Reason::DictionaryRead)
             }
             Word::Create => {
@@ -82,20 +87,20 @@ impl Classifier<'_> {
             self.skip_to_end();
             return self.found.write(Reason::NotARead);
         }
-        self.explained()
+        self.explained(true)
     }
 
     /// EXPLAIN, DESCRIBE, DESC: of a statement or of a table.
     pub(super) fn explain(&mut self) -> Outcome {
         self.skip();
-        self.explained()
+        self.explained(false)
     }
 
-    fn explained(&mut self) -> Outcome {
+    fn explained(&mut self, mut runs: bool) -> Outcome {
         loop {
             match self.ahead.word {
                 Word::Extended | Word::Partitions | Word::Analyze => {
-                    self.skip();
+                    runs |= self.skip().word == Word::Analyze;
                 }
                 Word::Into => {
                     self.step();
@@ -133,6 +138,7 @@ impl Classifier<'_> {
             }
             _ => return self.not_understood(),
         };
-        self.found.write(Reason::WrapsWrite)
+        // What is run may set an insert id, and no OK packet tells it.
+        self.found.write(if runs { Reason::NotARead } else { Reason::WrapsWrite })
     }
 }

@@ -167,8 +167,11 @@ impl Classifier<'_> {
     /// Up to a SELECT nothing is run; from there on it is like INSERT ... SELECT.
     fn table_definition(&mut self) {
         while !self.at_end() {
-            let starts_query = self.ahead.word == Word::Select
-                || (self.ahead.word == Word::With && self.prev.word == Word::As);
+            let starts_query = match self.ahead.word {
+                Word::Select => true,
+                Word::With | Word::Values | Word::Table => self.prev.word == Word::As,
+                _ => false,
+            };
             if starts_query && !self.prev.is_op(b'.') {
                 return self.step_to_end();
             }

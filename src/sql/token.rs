@@ -64,6 +64,15 @@ impl Token {
         self.kind == Kind::Op && self.op == op
     }
 
+    /// A value or an operator that means nothing by itself.
+    pub(super) fn is_inert(&self) -> bool {
+        match self.kind {
+            Kind::Op => !matches!(self.op, b'(' | b')'),
+            Kind::String | Kind::Number | Kind::Param => true,
+            _ => false,
+        }
+    }
+
     pub(super) fn is_name(&self) -> bool {
         matches!(self.kind, Kind::Word | Kind::Quoted)
     }

@@ -58,7 +58,7 @@ pub(super) enum SessionCall {
 
 /// An entry of the table.
 pub(super) struct Entry {
-    hash: u64,
+    key: Key,
     text: &'static str,
     pub word: Word,
     call: Call,
@@ -169,8 +169,8 @@ impl Table {
 
     /// Adds a word, or gives one that is there its meaning as a function.
     fn add(&mut self, text: &'static str, word: Word, call: Call, since: Since) {
-        let hash = fold(text.as_bytes());
-        let mut slot = Self::slot(hash);
+        let key = Key::new(text.as_bytes());
+        let mut slot = Self::slot(key.hash);
         while let Some(entry) = self.entries.get_mut(usize::from(self.slots[slot])) {
             if entry.text == text {
                 (entry.call, entry.since) = (call, since);
@@ -179,17 +179,19 @@ impl Table {
             slot = (slot + 1) % SLOTS;
         }
         self.slots[slot] = u16::try_from(self.entries.len()).unwrap_or(u16::MAX);
-        self.entries.push(Entry { hash, text, word, call, since });
+        self.entries.push(Entry { key, text, word, call, since });
     }
 
     fn slot(hash: u64) -> usize {
         usize::from((hash >> 48) as u16) % SLOTS
     }
 
-    fn find(&self, hash: u64, word: &[u8]) -> Option<&Entry> {
-        let mut slot = Self::slot(hash);
+    #[inline]
+    fn find(&self, key: &Key, word: &[u8]) -> Option<&Entry> {
+        let mut slot = Self::slot(key.hash);
         while let Some(entry) = self.entries.get(usize::from(self.slots[slot])) {
-            if entry.hash == hash && entry.text.as_bytes().eq_ignore_ascii_case(word) {
+            let is_long = key.len > KEY_BYTES;
+            if entry.key == *key && (!is_long || entry.text.as_bytes().eq_ignore_ascii_case(word)) {
                 return Some(entry);
             }
             slot = (slot + 1) % SLOTS;
@@ -199,9 +201,10 @@ impl Table {
 }
 
 /// The hash of a word without regard to letter case, and what is known about it.
+#[inline]
 pub(super) fn look_up(word: &[u8]) -> (u64, Option<&'static Entry>) {
-    let hash = fold(word);
-    (hash, TABLE.find(hash, word))
+    let key = Key::new(word);
+    (key.hash, TABLE.find(&key, word))
 }
 
 /// Mixes one value into a hash; the seed is fixed, so digests are the same in every process.
@@ -213,21 +216,45 @@ pub(super) fn mix(state: u64, value: u64) -> u64 {
     (product as u64) ^ ((product >> 64) as u64)
 }
 
-/// Hash of the bytes with ASCII letters made small.
-fn fold(word: &[u8]) -> u64 {
-    let (chunks, rest) = word.as_chunks::<8>();
-    let mut state = word.len() as u64;
-    for chunk in chunks {
-        state = mix(state, lower(u64::from_le_bytes(*chunk)));
-    }
-    // The rest in one value, without a copy: overlapping halves, or byte by byte.
-    let last = match (rest.first_chunk::<4>(), rest.last_chunk::<4>()) {
-        (Some(head), Some(tail)) => {
-            u64::from(u32::from_le_bytes(*head)) | u64::from(u32::from_le_bytes(*tail)) << 32
+/// A word without regard to letter case: for up to 16 bytes the length and both halves are the
+/// word itself, so that equal keys are equal words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Key {
+    len: usize,
+    hash: u64,
+    head: u64,
+    tail: u64,
+}
+
+/// Words up to this length are known by their key alone.
+const KEY_BYTES: usize = 16;
+
+impl Key {
+    #[inline]
+    fn new(word: &[u8]) -> Self {
+        let (head, tail) = Self::halves(word);
+        let mut hash = mix(word.len() as u64 ^ head, tail);
+        if word.len() > KEY_BYTES {
+            for chunk in word.as_chunks::<8>().0 {
+                hash = mix(hash, lower(u64::from_le_bytes(*chunk)));
+            }
         }
-        _ => rest.iter().fold(0, |value, &byte| value << 8 | u64::from(byte)),
-    };
-    mix(state, lower(last))
+        Self { len: word.len(), hash, head, tail }
+    }
+
+    /// The first and the last bytes, without a copy: they may overlap.
+    #[inline]
+    fn halves(word: &[u8]) -> (u64, u64) {
+        if let (Some(head), Some(tail)) = (word.first_chunk::<8>(), word.last_chunk::<8>()) {
+            return (lower(u64::from_le_bytes(*head)), lower(u64::from_le_bytes(*tail)));
+        }
+        if let (Some(head), Some(tail)) = (word.first_chunk::<4>(), word.last_chunk::<4>()) {
+            let both =
+                u64::from(u32::from_le_bytes(*head)) << 32 | u64::from(u32::from_le_bytes(*tail));
+            return (lower(both), 0);
+        }
+        (lower(word.iter().fold(0, |value, &byte| value << 8 | u64::from(byte))), 0)
+    }
 }
 
 /// Eight bytes at once: sets bit 5 of each ASCII capital.

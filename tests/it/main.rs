@@ -18,6 +18,7 @@ mod failures;
 mod insert_ids;
 mod lanes;
 mod large;
+mod names;
 mod pool_bound;
 mod prepared;
 mod routing;
