@@ -4,9 +4,15 @@
 //! to be harmless on a replica; whatever this module does not understand is a
 //! [`Class::Write`]. It never fails and never panics, whatever the bytes.
 //!
-//! It works on tokens, not on a syntax tree: one pass over the text gathers what is in a
-//! statement (`scan`), and its first words decide what that means ([`classify`](fn@classify)).
-//! A tree would know no more that matters here, and would not know what its grammar does not.
+//! ```text
+//! bytes -> lexer -> tokens -> classify -> a handler per kind of statement -> Verdict
+//!            |                              scan: the rules for expressions
+//!            |-> digest (hash, or text)
+//! ```
+//!
+//! It works on tokens, not on a syntax tree: a tree would know no more that matters here, and
+//! would not know what its grammar does not. What it cannot see is what a view, a trigger, a
+//! default value or the current schema hides behind a name.
 
 mod classify;
 mod control;

@@ -232,3 +232,24 @@ fn huge_texts_take_linear_time() {
         substitute(text.as_bytes(), Mode::default(), &values, Needs::all());
     }
 }
+
+#[test]
+fn tables_may_be_used_by_all_but_bare_expressions_and_control() {
+    let uses_table = |sql: &str| classify(sql.as_bytes(), Mode::default()).uses_table;
+    for sql in ["SELECT a FROM t", "INSERT INTO t VALUES (1)", "TABLE t", "SHOW TABLES", "DESC t"] {
+        assert!(uses_table(sql), "{sql}");
+    }
+    for sql in ["SELECT 1", "DO 1", "VALUES (1)", "SET @a = 1", "BEGIN", "SHOW WARNINGS", "USE a"] {
+        assert!(!uses_table(sql), "{sql}");
+    }
+    assert!(uses_table("SELECT 1; SELECT a FROM t"));
+}
+
+#[test]
+fn only_wanted_calls_are_substituted() {
+    let values = Substitution { row_count: 1, found_rows: 2, connection_id: 3 };
+    let sql = b"SET @a = ROW_COUNT(), @b = CONNECTION_ID()";
+    let text = substitute(sql, Mode::default(), &values, Needs::CONNECTION_ID).expect("a call");
+    assert_eq!(text, b"SET @a = ROW_COUNT(), @b = CAST(3 AS UNSIGNED)");
+    assert_eq!(substitute(sql, Mode::default(), &values, Needs::FOUND_ROWS), None);
+}

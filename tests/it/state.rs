@@ -3,7 +3,7 @@
 use fairlane::protocol::{Capabilities, Command};
 
 use crate::support::raw::Login;
-use crate::support::{ONE_LANE, Proxy, Raw, servers};
+use crate::support::{ONE_LANE, Proxy, Raw, eventually, servers};
 
 /// One slot for everybody: every session is on the connection of the one before.
 fn crowded() -> Proxy {
@@ -153,13 +153,13 @@ fn what_can_not_be_carried_pins_and_is_gone_afterwards() {
     let mut client = proxy.app();
     client.run("CREATE TABLE pins (id INT)");
     client.run("SET @a = 5, @b = 'x'");
-    assert_eq!(pinned("user_variable"), 1.0);
+    eventually("the metric", || pinned("user_variable") == 1.0);
     client.run("SELECT @c := 3");
     client.run("CREATE TEMPORARY TABLE pins (note VARCHAR(10))");
     client.run("INSERT INTO pins VALUES ('temporary')");
-    assert_eq!(pinned("temporary_table"), 1.0);
+    eventually("the metric", || pinned("temporary_table") == 1.0);
     assert_eq!(client.text("SELECT GET_LOCK('it_lock', 1)"), "1");
-    assert_eq!(pinned("user_lock"), 1.0);
+    eventually("the metric", || pinned("user_lock") == 1.0);
     client.run("PREPARE p FROM 'SELECT ? + 1'");
     for _ in 0..3 {
         proxy.app().run("SELECT 1");
@@ -171,7 +171,7 @@ fn what_can_not_be_carried_pins_and_is_gone_afterwards() {
     }
     assert_eq!(client.text("EXECUTE p USING @a"), "6");
     client.hang_up();
-    crate::support::eventually("the pin ends", || pinned("user_variable") == 0.0);
+    eventually("the pin ends", || pinned("user_variable") == 0.0);
     // The same connection, for somebody else.
     for _ in 0..3 {
         let mut next = proxy.app();
@@ -182,9 +182,9 @@ fn what_can_not_be_carried_pins_and_is_gone_afterwards() {
     }
     let mut locker = proxy.app();
     locker.run("LOCK TABLES pins WRITE");
-    assert_eq!(pinned("table_lock"), 1.0);
+    eventually("the metric", || pinned("table_lock") == 1.0);
     locker.run("UNLOCK TABLES");
-    assert_eq!(pinned("table_lock"), 0.0);
+    eventually("the metric", || pinned("table_lock") == 0.0);
 }
 
 #[test]
