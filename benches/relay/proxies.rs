@@ -30,7 +30,7 @@ listen mysql
 ";
 
 /// Fairlane with all reads on the primary, so that the ways that are compared end at the same server.
-const FAIRLANE: &str = r#"listen = ["127.0.0.1:LISTEN"]
+pub(crate) const FAIRLANE: &str = r#"listen = ["127.0.0.1:LISTEN"]
 
 [admin]
 listen = "127.0.0.1:ADMIN"

@@ -1,4 +1,7 @@
-//! What the demo and the benchmarks share: Fairlane as a child, and the CPU time of processes.
+//! What the demo and the benchmarks share: Fairlane as a child, CPU time and memory of processes.
 
+#[allow(dead_code, reason = "not every benchmark looks at it")]
 pub(crate) mod cpu;
 pub(crate) mod fairlane;
+#[allow(dead_code, reason = "not every benchmark looks at memory")]
+pub(crate) mod memory;
