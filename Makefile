@@ -10,10 +10,12 @@ demo:
 test:
 	scripts/test.sh
 
-# The relay next to a TCP proxy; writes benches/results/.
+# The relay next to a TCP proxy, extremes, and the pure core alone; writes benches/results/.
 bench:
 	scripts/install.sh bench
-	cargo build --locked --release --bin fairlane --example relay_bench
+	cargo build --locked --release --bin fairlane --example relay_bench --example extremes_bench --example micro_bench
+	target/release/examples/micro_bench
+	target/release/examples/extremes_bench
 	target/release/examples/relay_bench
 
 lint:

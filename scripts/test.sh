@@ -25,6 +25,8 @@ stage doc env RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document
 stage unit cargo test --locked --lib
 stage tidy cargo test --locked --test tidy
 stage routing cargo test --locked --test routing_table
+stage core cargo build --locked --release --example micro_bench
+stage instructions cargo test --locked --test instructions
 stage build cargo build --locked --bin fairlane
 stage sandbox cargo test --locked --test sandbox
 stage topology cargo test --locked --test topology

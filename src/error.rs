@@ -93,9 +93,6 @@ pub enum Error {
     /// Fairlane has not reached its primary yet.
     #[error("Fairlane: the primary has not been reached yet; try again")]
     NotReady,
-    /// Fairlane is going down.
-    #[error("Server shutdown in progress")]
-    ShuttingDown,
     /// The client's packet can't be understood.
     #[error("Malformed communication packet: {0}")]
     Malformed(String),
@@ -153,7 +150,6 @@ impl Error {
                 (code::ACCESS_DENIED, "28000")
             }
             Self::AccountLocked => (code::ACCOUNT_LOCKED_MARIADB, "HY000"),
-            Self::ShuttingDown => (code::SERVER_SHUTDOWN, "08S01"),
             Self::Malformed(_) => (code::MALFORMED_PACKET, "HY000"),
             Self::BadHandshake | Self::Compression => (code::HANDSHAKE_ERROR, "08S01"),
             Self::UnknownCommand => (code::UNKNOWN_COM, "08S01"),

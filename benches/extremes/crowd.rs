@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use crate::proxies::FAIRLANE;
 use crate::support::fairlane::Fairlane;
-use crate::sysbench::{self, Statements};
+use crate::sysbench::{self, Script, Statements};
 use crate::table::{Table, median, ratio};
 
 const CLIENTS: u32 = 2_000;
@@ -36,10 +36,21 @@ pub(crate) async fn measure(
     for _ in 0..rounds {
         for (threads, rates) in DIRECT.iter().zip(&mut direct) {
             rates.push(
-                sysbench::run(primary, Statements::Text, *threads, SECONDS / 2).await?.0.per_second,
+                sysbench::run(
+                    primary,
+                    Script::PointSelect,
+                    Statements::Text,
+                    *threads,
+                    SECONDS / 2,
+                )
+                .await?
+                .0
+                .per_second,
             );
         }
-        let (report, _) = sysbench::run(fairlane.port, Statements::Text, CLIENTS, SECONDS).await?;
+        let (report, _) =
+            sysbench::run(fairlane.port, Script::PointSelect, Statements::Text, CLIENTS, SECONDS)
+                .await?;
         crowd.push(report.per_second);
     }
     fairlane.stop().await?;

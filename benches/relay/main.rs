@@ -1,6 +1,6 @@
 //! `make bench`: what Fairlane costs next to a plain TCP proxy.
 //!
-//! sysbench's point selects go straight to a private server, through HAProxy in TCP mode and
+//! sysbench's loads go straight to a private server, through HAProxy in TCP mode and
 //! through Fairlane, in turn, several rounds: a machine that slows down slows all of them. HAProxy
 //! only copies bytes; how far Fairlane is from it, with all reads on the same server, is the price
 //! of understanding them. A second Fairlane shows what a replica adds.
@@ -24,15 +24,17 @@ use crate::machine::Machine;
 use crate::proxies::{Proxies, Way};
 use crate::report::{Cell, Load};
 use crate::support::cpu::time_of;
-use crate::sysbench::Statements;
+use crate::sysbench::{Script, Statements};
 
-const THREADS: [u32; 3] = [1, 16, 64];
+const THREADS: [u32; 4] = [1, 16, 64, 256];
+/// Threads of the loads with transactions.
+const THREADS_OF_MIXES: u32 = 16;
 
 /// Compares point selects straight, through HAProxy and through Fairlane.
 #[derive(Debug, Parser)]
 struct Arguments {
     /// Seconds of each cell.
-    #[arg(long, default_value_t = 4)]
+    #[arg(long, default_value_t = 3)]
     seconds: u32,
     /// How often every cell is measured.
     #[arg(long, default_value_t = 3)]
@@ -81,11 +83,16 @@ async fn bench(arguments: &Arguments) -> Result<()> {
     save(arguments, &out, &machine, &table, &cells, &raw)
 }
 
-/// Every combination of statements and threads.
+/// Point selects in every combination of statements and threads, and transactions.
 fn loads() -> Vec<Load> {
+    let point_select = |statements| {
+        THREADS.map(|threads| Load { script: Script::PointSelect, statements, threads })
+    };
+    let mix = |script| Load { script, statements: Statements::Text, threads: THREADS_OF_MIXES };
     [Statements::Text, Statements::Prepared]
         .into_iter()
-        .flat_map(|statements| THREADS.map(|threads| Load { statements, threads }))
+        .flat_map(point_select)
+        .chain([Script::ReadOnly, Script::ReadWrite].map(mix))
         .collect()
 }
 
@@ -104,9 +111,10 @@ async fn measure(
             ways.rotate_left(round as usize % Way::ALL.len());
             for way in ways {
                 let (cell, text) = cell(arguments, proxies, round, load, way).await?;
-                let Load { statements, threads } = load;
+                let Load { script, statements, threads } = load;
                 let title = format!(
-                    "round {round}, {} statements, {threads} threads, {}",
+                    "round {round}, {}, {} statements, {threads} threads, {}",
+                    script.name(),
                     statements.name(),
                     way.name()
                 );
@@ -134,10 +142,11 @@ async fn cell(
 ) -> Result<(Cell, String)> {
     let cpu = || proxies.pid(way).and_then(time_of);
     let before = cpu();
-    let Load { statements, threads } = load;
-    let (report, text) = sysbench::run(proxies.port(way), statements, threads, arguments.seconds)
-        .await
-        .with_context(|| format!("{} with {threads} threads", way.name()))?;
+    let Load { script, statements, threads } = load;
+    let (report, text) =
+        sysbench::run(proxies.port(way), script, statements, threads, arguments.seconds)
+            .await
+            .with_context(|| format!("{} with {threads} threads", way.name()))?;
     let used = cpu().zip(before).map(|(after, before)| after.saturating_sub(before));
     let per_query = |used: Duration| 1e6 * used.as_secs_f64() / report.queries as f64;
     let cell = Cell {
@@ -162,8 +171,7 @@ fn save(
     raw: &str,
 ) -> Result<()> {
     let text = format!(
-        "# Relay: point selects next to a TCP proxy, {}\n\n{}\nsysbench oltp_point_select, {} s a \
-         cell, medians of {} interleaved rounds; sysbench, proxies and server share the machine. \
+        "# Relay: next to a TCP proxy, {}\n\n{}\nsysbench, {} s a cell, medians of {} interleaved rounds; sysbench, proxies and server share the machine. \
          CPU is the proxy's own user and system time over the queries of the cell. Single cells \
          are in relay.json, sysbench's reports in relay.txt.\n\n{table}",
         machine.date,

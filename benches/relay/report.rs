@@ -6,11 +6,12 @@ use anyhow::Result;
 use serde::Serialize;
 
 use crate::proxies::Way;
-use crate::sysbench::Statements;
+use crate::sysbench::{Script, Statements};
 
 /// One kind of load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub(crate) struct Load {
+    pub(crate) script: Script,
     pub(crate) statements: Statements,
     pub(crate) threads: u32,
 }
@@ -41,8 +42,8 @@ struct Middle {
 /// A markdown table of the medians, with ratios to HAProxy.
 pub(crate) fn table(cells: &[Cell], loads: &[Load]) -> Result<String> {
     let mut table = String::from(
-        "| statements | threads | way | queries/s | to HAProxy | p50 ms | p95 ms | proxy CPU us/query | to \
-         HAProxy |\n|---|--:|---|--:|--:|--:|--:|--:|--:|\n",
+        "| load | statements | threads | way | queries/s | to HAProxy | p50 ms | p95 ms | proxy CPU us/query | to \
+         HAProxy |\n|---|---|--:|---|--:|--:|--:|--:|--:|--:|\n",
     );
     for load in loads {
         let Some(haproxy) = middle(cells, *load, Way::HaProxy) else { continue };
@@ -53,7 +54,8 @@ pub(crate) fn table(cells: &[Cell], loads: &[Load]) -> Result<String> {
             let ratio = ratio.map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}"));
             writeln!(
                 table,
-                "| {} | {} | {} | {:.0} | {:.2} | {:.2} | {:.2} | {cpu} | {ratio} |",
+                "| {} | {} | {} | {} | {:.0} | {:.2} | {:.2} | {:.2} | {cpu} | {ratio} |",
+                load.script.name(),
                 load.statements.name(),
                 load.threads,
                 way.name(),

@@ -1,4 +1,4 @@
-//! sysbench's point selects: the rows, one measured cell, and its numbers out of its report.
+//! sysbench's loads: the rows, one measured cell, and its numbers out of its report.
 
 use std::process::Stdio;
 
@@ -37,11 +37,41 @@ impl Statements {
     }
 }
 
+/// One of sysbench's loads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Script {
+    PointSelect,
+    ReadOnly,
+    ReadWrite,
+}
+
+impl Script {
+    /// As the tables write it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::PointSelect => "point select",
+            Self::ReadOnly => "read only",
+            Self::ReadWrite => "read write",
+        }
+    }
+
+    fn file(self) -> &'static str {
+        match self {
+            Self::PointSelect => "oltp_point_select",
+            Self::ReadOnly => "oltp_read_only",
+            Self::ReadWrite => "oltp_read_write",
+        }
+    }
+}
+
 /// What sysbench reports.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Report {
     /// All queries of the cell.
     pub(crate) queries: u64,
+    /// Transactions that lost a deadlock.
+    pub(crate) errors: f64,
     /// Queries per second.
     pub(crate) per_second: f64,
     /// Median of the latencies in milliseconds.
@@ -52,25 +82,31 @@ pub(crate) struct Report {
 
 /// Makes the table straight on the server at `port`.
 pub(crate) async fn prepare(port: u16) -> Result<()> {
-    sysbench(port, &["prepare"]).await.map(drop)
+    sysbench(port, Script::PointSelect, &["prepare"]).await.map(drop)
 }
 
-/// Point selects at `port` for `seconds`; returns the numbers and the whole text.
+/// A load at `port` for `seconds`; returns the numbers and the whole text.
 pub(crate) async fn run(
     port: u16,
+    script: Script,
     statements: Statements,
     threads: u32,
     seconds: u32,
 ) -> Result<(Report, String)> {
     let (threads, time) = (format!("--threads={threads}"), format!("--time={seconds}"));
-    let text = sysbench(port, &[statements.option(), &threads, &time, "run"]).await?;
+    let text = sysbench(port, script, &[statements.option(), &threads, &time, "run"]).await?;
     let report = parse(&text).with_context(|| format!("reading sysbench's report:\n{text}"))?;
+    let may_fail = script == Script::ReadWrite;
+    ensure!(may_fail || report.errors == 0.0, "{} statements failed", report.errors);
     Ok((report, text))
 }
 
-async fn sysbench(port: u16, arguments: &[&str]) -> Result<String> {
+async fn sysbench(port: u16, script: Script, arguments: &[&str]) -> Result<String> {
     let output = Command::new("sysbench")
-        .args(["oltp_point_select", "--tables=1", "--mysql-host=127.0.0.1", "--histogram=on"])
+        .arg(script.file())
+        .args(["--tables=1", "--mysql-host=127.0.0.1", "--histogram=on"])
+        // Two clients on one row: the loser of a deadlock is run again, as applications do.
+        .arg("--mysql-ignore-errors=1213")
         .arg(format!("--table-size={ROWS}"))
         .arg(format!("--mysql-port={port}"))
         .arg(format!("--mysql-user={APP_USER}"))
@@ -95,12 +131,11 @@ fn parse(text: &str) -> Result<Report> {
     let (p95_ms, _) = number_after(text, "95th percentile:").context("no percentile")?;
     let p50_ms = median(text).context("no histogram")?;
     let (errors, _) = number_after(text, "ignored errors:").context("no errors")?;
-    ensure!(errors == 0.0, "{errors} statements failed");
     ensure!(queries >= 1.0, "no statement ran");
     // A count under 2^53 is exact.
     #[expect(clippy::cast_possible_truncation, reason = "a count printed as an integer")]
     let queries = queries as u64;
-    Ok(Report { queries, per_second, p50_ms, p95_ms })
+    Ok(Report { queries, errors, per_second, p50_ms, p95_ms })
 }
 
 /// The median of the latencies, out of the lines `value |*** count` of sysbench's histogram.

@@ -47,7 +47,7 @@ use crate::topology::{ServerFacts, Topology};
 
 use diagnostics::Diagnostics;
 use identity::{Identity, Verified};
-use registry::{Registration, Registry};
+use registry::{Order, Registration, Registry};
 use wire::Wire;
 
 /// What all sessions share.
@@ -67,7 +67,7 @@ pub struct Context {
     pub registry: Registry,
     /// Logins the primary has agreed to lately.
     pub verified: Verified,
-    /// Cancelled when Fairlane goes down: sessions end when they are between transactions.
+    /// Cancelled when Fairlane goes down.
     pub shutdown: CancellationToken,
 }
 
@@ -142,15 +142,12 @@ impl Session {
         loop {
             self.entry.set_idle(self.held.is_some());
             let limit = usize::try_from(self.facts.max_allowed_packet).unwrap_or(usize::MAX);
-            let shutdown = self.context.shutdown.clone();
+            let least = if self.held.is_none() { Order::Drain } else { Order::Kill };
             let read = tokio::select! {
                 biased;
                 read = self.wire.read_command(limit) => read,
-                () = self.entry.killed() => return Stop::Client,
-                () = shutdown.cancelled(), if self.held.is_none() => {
-                    let _ = self.send_error(&Error::ShuttingDown).await;
-                    return Stop::Client;
-                }
+                // As the servers do it: an idle client finds its connection closed.
+                () = self.entry.told(least) => return Stop::Client,
             };
             let packet = match read {
                 Ok(packet) => packet,

@@ -1,12 +1,14 @@
 //! All sessions: their ids, what they are doing, and how to end them.
 
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::task::Poll;
 
+use atomic_waker::AtomicWaker;
 use foldhash::HashMap;
 use parking_lot::Mutex;
-use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::route::view::BackendId;
@@ -44,8 +46,20 @@ pub struct Entry {
     in_transaction: AtomicBool,
     /// Backend id + 1 in the upper 8 bits, thread id below; 0 without a connection.
     connection: AtomicU64,
-    is_killed: AtomicBool,
-    kill: Notify,
+    /// An [`Order`], as far as there is one.
+    order: AtomicU8,
+    /// The session's task.
+    task: AtomicWaker,
+}
+
+/// What a session is told from outside.
+#[derive(Debug, Clone, Copy)]
+#[repr(u8)]
+pub(super) enum Order {
+    /// To end when it holds no connection.
+    Drain = 1,
+    /// To end as soon as it is between commands.
+    Kill = 2,
 }
 
 /// What changes seldom in an entry.
@@ -89,8 +103,8 @@ impl Entry {
             pins: AtomicU32::new(0),
             in_transaction: AtomicBool::new(false),
             connection: AtomicU64::new(0),
-            is_killed: AtomicBool::new(false),
-            kill: Notify::new(),
+            order: AtomicU8::new(0),
+            task: AtomicWaker::new(),
         }
     }
 
@@ -158,20 +172,42 @@ impl Entry {
 
     /// Ends the session as soon as it is between commands.
     pub fn kill(&self) {
-        self.is_killed.store(true, Ordering::Release);
-        self.kill.notify_one();
+        self.tell(Order::Kill);
     }
 
-    /// Whether it was told to end.
+    fn tell(&self, order: Order) {
+        self.order.fetch_max(order as u8, Ordering::AcqRel);
+        self.task.wake();
+    }
+
+    fn was_told(&self, least: Order) -> bool {
+        self.order.load(Ordering::Acquire) >= least as u8
+    }
+
+    /// Whether it was told to end at once.
     pub(super) fn is_killed(&self) -> bool {
-        self.is_killed.load(Ordering::Acquire)
+        self.was_told(Order::Kill)
     }
 
-    /// Ready when it is told to end.
+    /// Ready when it is told to do `least`, or more than that. Only for the session's own task.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
+    pub(super) async fn told(&self, least: Order) {
+        poll_fn(|cx| {
+            if self.was_told(least) {
+                return Poll::Ready(());
+            }
+            self.task.register(cx.waker());
+            // It may have been told meanwhile.
+            if self.was_told(least) { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+
+    /// Ready when it is told to end at once.
     pub(super) async fn killed(&self) {
-        while !self.is_killed() {
-            self.kill.notified().await;
-        }
+        self.told(Order::Kill).await;
     }
 }
 
@@ -213,6 +249,7 @@ pub struct Registry {
 struct Inner {
     by_id: HashMap<u32, Arc<Entry>>,
     last_id: u32,
+    is_draining: bool,
 }
 
 impl Registry {
@@ -224,10 +261,20 @@ impl Registry {
             let id = inner.last_id;
             if id != 0 && !inner.by_id.contains_key(&id) {
                 let entry = Arc::new(Entry::new(id, peer));
+                if inner.is_draining {
+                    entry.tell(Order::Drain);
+                }
                 inner.by_id.insert(id, entry.clone());
                 return entry;
             }
         }
+    }
+
+    /// Ends all sessions, also those to come, each as soon as it holds no connection.
+    pub fn drain(&self) {
+        let mut inner = self.inner.lock();
+        inner.is_draining = true;
+        inner.by_id.values().for_each(|entry| entry.tell(Order::Drain));
     }
 
     /// A session is over.

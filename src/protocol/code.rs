@@ -10,8 +10,6 @@ pub const HANDSHAKE_ERROR: u16 = 1043;
 pub const ACCESS_DENIED: u16 = 1045;
 /// Unknown command.
 pub const UNKNOWN_COM: u16 = 1047;
-/// Server shutdown in progress.
-pub const SERVER_SHUTDOWN: u16 = 1053;
 /// Unknown thread id.
 pub const NO_SUCH_THREAD: u16 = 1094;
 /// KILL of somebody else's session.

@@ -158,6 +158,7 @@ impl Fairlane {
     async fn drain(self, sessions: &TaskTracker) {
         tracing::info!("going down: sessions end when they are between transactions");
         self.context.shutdown.cancel();
+        self.context.registry.drain();
         sessions.close();
         if timeout(DRAIN_WAIT, sessions.wait()).await.is_err() {
             tracing::warn!(sessions = sessions.len(), "going down with sessions still open");

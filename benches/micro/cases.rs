@@ -1,0 +1,140 @@
+//! The operations that are measured. Their input is made before, and their result is used.
+
+use std::fmt::Write as _;
+use std::hint::black_box;
+
+use fairlane::lanes::{Limits, Scheduler};
+use fairlane::protocol::response::Response;
+use fairlane::protocol::{Shape, packet};
+use fairlane::sql::{self, Mode};
+use fairlane::state::diff::diff;
+use fairlane::state::{Base, Image};
+
+/// An operation that can be repeated.
+pub(crate) type Operation = Box<dyn FnMut()>;
+
+/// One thing that is measured.
+pub(crate) struct Case {
+    pub(crate) name: &'static str,
+    pub(crate) prepare: fn() -> Operation,
+    /// Bytes that one operation goes through, where throughput is the question.
+    pub(crate) bytes: Option<usize>,
+}
+
+pub(crate) const CASES: &[Case] = &[
+    Case { name: "classify-select-60", prepare: || classify(POINT_SELECT.to_owned()), bytes: None },
+    Case { name: "classify-select-200", prepare: || classify(JOIN.to_owned()), bytes: None },
+    Case { name: "classify-insert-1600", prepare: || classify(upsert()), bytes: None },
+    Case { name: "digest-select-200", prepare: digest, bytes: None },
+    Case { name: "scan-64-kib-of-100-byte-rows", prepare: scan, bytes: Some(CHUNK) },
+    Case { name: "admit-and-release", prepare: admit, bytes: None },
+    Case { name: "admit-and-release-with-1000-waiting", prepare: admit_crowded, bytes: None },
+    Case { name: "diff-of-equal-sessions", prepare: || compare(false), bytes: None },
+    Case { name: "diff-of-two-variables", prepare: || compare(true), bytes: None },
+];
+
+const POINT_SELECT: &str = "SELECT id, name, price FROM items WHERE outlet_id = 17 LIMIT 25";
+const JOIN: &str = "SELECT o.id, o.total, c.name, COUNT(*) AS n FROM orders o \
+    JOIN customers c ON c.id = o.customer_id WHERE o.outlet_id = 46 AND o.placed_at >= '2026-11-01' \
+    AND c.city IN ('Pune', 'Goa') GROUP BY o.id ORDER BY n DESC LIMIT 10";
+/// Row bytes of one scan.
+const CHUNK: usize = 64 * 1024;
+
+fn mode() -> Mode {
+    Mode::new("STRICT_TRANS_TABLES", "utf8mb4", "10.11.14-MariaDB")
+}
+
+fn upsert() -> String {
+    let mut sql =
+        "INSERT INTO items (outlet_id, sku, name, price, stock, description) VALUES ".to_owned();
+    for item in 0..20 {
+        let separator = if item == 0 { "" } else { "," };
+        // A String takes everything.
+        let _ = write!(
+            sql,
+            "{separator}(46,'sku-{item}','Dish {item}',{item}.90,7,'with rice or bread')"
+        );
+    }
+    sql.push_str(" ON DUPLICATE KEY UPDATE price=VALUES(price), stock=VALUES(stock)");
+    sql
+}
+
+fn classify(sql: String) -> Operation {
+    let mode = mode();
+    Box::new(move || {
+        black_box(sql::classify(black_box(sql.as_bytes()), mode));
+    })
+}
+
+fn digest() -> Operation {
+    let mode = mode();
+    Box::new(move || {
+        black_box(sql::digest(black_box(JOIN.as_bytes()), mode));
+    })
+}
+
+/// The rows of a result set in chunks, as they come from a server.
+fn scan() -> Operation {
+    let mut head = Vec::new();
+    let sequence = packet::put(&mut head, 1, &[1]);
+    packet::put(&mut head, sequence, b"\x03def\0\0\0\x01c\0\x0c\x21\0\0\0\0\0\xfd\0\0\0\0\0");
+    let mut response = Response::new(Shape::Results, true);
+    if response.advance(&mut head).is_err() {
+        unreachable!("the head of the result set is legal");
+    }
+    let mut rows = Vec::with_capacity(CHUNK + 200);
+    while rows.len() < CHUNK {
+        packet::put(&mut rows, 0, &[b'x'; 100]);
+    }
+    Box::new(move || {
+        black_box(response.advance(black_box(&mut rows)).is_ok());
+    })
+}
+
+fn lanes() -> Scheduler<u64> {
+    Scheduler::new(
+        15,
+        &[
+            Limits { reserved: 4, max: 15, queue: 10_000 },
+            Limits { reserved: 1, max: 7, queue: 10_000 },
+        ],
+    )
+}
+
+fn admit() -> Operation {
+    let mut scheduler = lanes();
+    Box::new(move || {
+        black_box(scheduler.admit(0, || 0));
+        scheduler.release(0);
+    })
+}
+
+fn admit_crowded() -> Operation {
+    let mut scheduler = lanes();
+    let mut next = 0;
+    for _ in 0..1015 {
+        scheduler.admit(0, || 0);
+    }
+    Box::new(move || {
+        next += 1;
+        black_box(scheduler.admit(0, || next));
+        scheduler.release(0);
+        black_box(scheduler.next_grant());
+    })
+}
+
+fn compare(differs: bool) -> Operation {
+    let base = Base::default();
+    let mut from = Image::default();
+    from.set("sql_mode", "STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION");
+    from.set("character_set_client", "utf8mb4");
+    from.set("time_zone", "+05:30");
+    let mut to = from.clone();
+    if differs {
+        to.set("time_zone", "UTC");
+        to.set("sql_select_limit", "100");
+    }
+    Box::new(move || {
+        black_box(diff(black_box(&from), black_box(&to), &base, None));
+    })
+}
