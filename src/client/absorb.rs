@@ -76,7 +76,8 @@ impl Session {
         }
         self.diagnostics.note(summary);
         // INSERT ... RETURNING, CALL and what fails half-way may set an id that no packet reports.
-        self.diagnostics.is_insert_id_stale |= effects.contains(Effects::OPAQUE)
+        let may_set = Effects::OPAQUE | Effects::SETS_INSERT_ID;
+        self.diagnostics.is_insert_id_stale |= effects.intersects(may_set)
             || work.verdict.reason == sql::Reason::NotARead && summary.affected.is_none()
             || work.verdict.class == Class::Write && summary.error.is_some();
         let is_passing = effects.contains(Effects::SET_STATEMENT);

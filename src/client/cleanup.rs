@@ -108,7 +108,13 @@ impl Session {
 
     async fn begin_read_only(&self, checkout: &mut Checkout) -> Result<(), Failure> {
         let connection = checkout.connection();
-        let diff = crate::state::diff::diff(&connection.image, &self.image, &connection.base, None);
+        if connection.is_dirty {
+            connection.clean().await?;
+        }
+        let insert_id = self.diagnostics.insert_id;
+        let wanted = (connection.insert_id != insert_id).then_some(insert_id);
+        let diff =
+            crate::state::diff::diff(&connection.image, &self.image, &connection.base, wanted);
         let mut answers = Vec::new();
         if let Some(schema) = &diff.schema {
             answers.push(connection.command(Command::InitDb, schema.as_bytes()).await?);
@@ -123,6 +129,7 @@ impl Session {
             );
         }
         connection.image.turn_into(&self.image);
+        connection.insert_id = insert_id;
         Ok(())
     }
 

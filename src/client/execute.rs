@@ -17,6 +17,9 @@ use crate::sql::{Class, Effects, Needs};
 use crate::state::Pins;
 use crate::state::diff::{Diff, diff};
 
+/// Longest statement that is copied to be sent together with what precedes it.
+const COPIED_MAX: usize = 64 * 1024;
+
 /// What to send.
 #[derive(Debug)]
 struct Ready {
@@ -135,7 +138,8 @@ impl Session {
         // What could do harm in another schema or mode has to wait for the answers.
         let is_harmless = work.verdict.class == Class::Read
             || insert_id.is_some() && connection.image == self.image;
-        if is_harmless && work.command != Command::StmtPrepare {
+        let is_small = work.packets.len() <= COPIED_MAX;
+        if is_harmless && is_small && work.command != Command::StmtPrepare {
             let mut packets = Vec::with_capacity(work.packets.len() + 256);
             let answers = Connection::put_diff(&diff, &mut packets);
             packets.extend_from_slice(own.as_deref().unwrap_or(&work.packets));
@@ -157,7 +161,7 @@ impl Session {
         }
         let may_stay = matches!(verdict.class, Class::Begin { .. })
             || !self.autocommit
-            || verdict.effects.contains(Effects::OPAQUE)
+            || verdict.effects.intersects(Effects::OPAQUE | Effects::SETS_INSERT_ID)
             || !Pins::of_effects(verdict.effects).is_empty();
         let may_set = matches!(verdict.class, Class::Write | Class::Begin { .. }) || may_stay;
         let is_wanted = verdict.needs.contains(Needs::LAST_INSERT_ID)

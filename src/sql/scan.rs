@@ -251,6 +251,7 @@ impl Classifier<'_> {
                     self.found.needs |= Needs::LAST_INSERT_ID;
                 } else if self.context == Context::ReportsInsertId {
                     self.found.reports_insert_id = true;
+                    self.found.effects |= Effects::SETS_INSERT_ID;
                 } else {
                     self.found.effects |= Effects::INSERT_ID_EXPRESSION;
                 }

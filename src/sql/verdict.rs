@@ -106,6 +106,8 @@ bitflags! {
         /// Takes a value from a sequence: LASTVAL and PREVIOUS VALUE FOR answer for this
         /// connection from now on.
         const SEQUENCE = 1 << 21;
+        /// LAST_INSERT_ID(expr) whose value the OK packet reports, unless it is 0.
+        const SETS_INSERT_ID = 1 << 22;
     }
 }
 

@@ -52,7 +52,7 @@ fn said(raw: &mut Raw, sql: &str, table: &str) -> Vec<String> {
 
 fn step(random: &mut fastrand::Rng) -> String {
     let known = random.u32(1..30);
-    match random.u32(0..16) {
+    match random.u32(0..18) {
         0..=2 => "INSERT INTO ids_X (v) VALUES (NULL)".to_owned(),
         3 => "INSERT INTO ids_X (v) VALUES (NULL), (NULL), (NULL)".to_owned(),
         4 => format!("INSERT INTO ids_X (id, v) VALUES ({known}, NULL)"),
@@ -65,6 +65,8 @@ fn step(random: &mut fastrand::Rng) -> String {
         11 => format!("SET last_insert_id = {known}"),
         12 => "SELECT @@last_insert_id, @@identity".to_owned(),
         13 => "SELECT COUNT(*), MAX(id), MAX(v) FROM ids_X".to_owned(),
+        15 => format!("UPDATE ids_X SET v = NULL WHERE id = {known} + LAST_INSERT_ID(0)"),
+        16 => format!("UPDATE ids_X SET v = LAST_INSERT_ID(2000000 + id) WHERE id = {known}"),
         14 => format!("DELETE FROM ids_X WHERE id = {known}"),
         _ => "SELECT LAST_INSERT_ID()".to_owned(),
     }
