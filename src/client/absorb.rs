@@ -1,5 +1,6 @@
 //! After a response: what it changed in the session, and whether the connection stays.
 
+use super::diagnostics::is_list;
 use super::statement::Work;
 use super::{Session, Stop};
 use crate::backend::Connection;
@@ -61,6 +62,7 @@ impl Session {
         if keeps {
             self.held = Some(checkout);
         } else {
+            self.diagnostics.is_found_rows_held = false;
             self.entry.set_released();
             checkout.check_in();
         }
@@ -74,7 +76,14 @@ impl Session {
         if summary.has_status {
             self.status = summary.status;
         }
-        self.diagnostics.note(summary);
+        let is_list = work.verdict.class == Class::Diagnostics
+            && is_list(&sql::digest_text(work.sql, self.mode).to_ascii_lowercase());
+        self.diagnostics.note(summary, is_list);
+        self.diagnostics.is_row_count_held = true;
+        // SELECT ... INTO @a counts rows that nobody is sent.
+        let counts_unseen = work.verdict.class == Class::Write
+            && effects.intersects(Effects::OPAQUE | Effects::FOUND_ROWS | Effects::USER_VARIABLE);
+        self.diagnostics.is_found_rows_held |= counts_unseen || summary.has_result_set && !is_list;
         // INSERT ... RETURNING, CALL and what fails half-way may set an id that no packet reports.
         let may_set = Effects::OPAQUE | Effects::SETS_INSERT_ID;
         self.diagnostics.is_insert_id_stale |= effects.intersects(may_set)

@@ -6,7 +6,7 @@
 use super::statement::Work;
 use super::{Session, Stop};
 use crate::protocol::response::Summary;
-use crate::protocol::{Command, Shape, packet};
+use crate::protocol::{Capabilities, Command, Shape, packet, status};
 use crate::sql::Substitution;
 
 /// The record of one session.
@@ -20,10 +20,20 @@ pub(super) struct Diagnostics {
     pub(super) row_count: i64,
     /// What FOUND_ROWS() returns.
     pub(super) found_rows: u64,
+    /// The held connection knows FOUND_ROWS() better: a statement on it has set it.
+    pub(super) is_found_rows_held: bool,
+    /// Likewise ROW_COUNT(): the last statement was not answered from here.
+    pub(super) is_row_count_held: bool,
     /// The held connection may have warnings.
     pub(super) are_on_connection: bool,
     /// The answer to SHOW WARNINGS, when there is anything to show.
     pub(super) warnings: Option<Saved>,
+}
+
+/// Appends a text of under 251 bytes with its length.
+fn put_text(out: &mut Vec<u8>, text: &str) {
+    out.push(u8::try_from(text.len()).unwrap_or(250));
+    out.extend_from_slice(&text.as_bytes()[..text.len().min(250)]);
 }
 
 /// A kept answer to SHOW WARNINGS.
@@ -37,19 +47,69 @@ pub(super) struct Saved {
     pub(super) errors: u64,
 }
 
+/// Whether a normalised text is SHOW WARNINGS or SHOW ERRORS in any form but SHOW COUNT(*).
+pub(super) fn is_list(text: &str) -> bool {
+    text.starts_with("show warnings") || text.starts_with("show errors")
+}
+
+impl Saved {
+    /// The answer to SHOW WARNINGS or SHOW ERRORS, with the LIMIT of `sql`.
+    /// `end` is the packet that ends columns and rows now.
+    fn listed(&self, sql: &[u8], only_errors: bool, end: &[u8]) -> Vec<u8> {
+        let (skipped, most) = limit(&String::from_utf8_lossy(sql).to_ascii_lowercase());
+        let mut rest = &self.packets[..];
+        let (mut out, mut sequence, mut index, mut row) = (Vec::new(), 1, 0, 0);
+        while let Ok(framed) = packet::frame(rest) {
+            let payload = &rest[packet::HEADER..framed.wire_length];
+            rest = &rest[framed.wire_length..];
+            let is_end = payload.first() == Some(&0xfe);
+            let is_row = index > COLUMNS && !is_end;
+            index += 1;
+            if is_row {
+                if only_errors && !payload.starts_with(ERROR) {
+                    continue;
+                }
+                row += 1;
+                if row <= skipped || row > skipped.saturating_add(most) {
+                    continue;
+                }
+            }
+            sequence = packet::put(&mut out, sequence, if is_end { end } else { payload });
+        }
+        out
+    }
+}
+
+/// Columns of SHOW WARNINGS: level, code, message.
+const COLUMNS: usize = 3;
+/// How a row of an error begins.
+pub(super) const ERROR: &[u8] = b"\x05Error";
+
+/// Rows to leave out and rows to show, of `LIMIT [skipped,] most`.
+fn limit(text: &str) -> (u64, u64) {
+    let Some((_, numbers)) = text.split_once(" limit ") else { return (0, u64::MAX) };
+    let mut numbers =
+        numbers.trim_end_matches([';', ' ']).split(',').map(|number| number.trim().parse());
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(most)), None) => (0, most),
+        (Some(Ok(skipped)), Some(Ok(most))) => (skipped, most),
+        _ => (0, u64::MAX),
+    }
+}
+
 impl Diagnostics {
-    /// Takes over what a response told.
-    pub(super) fn note(&mut self, summary: &Summary) {
+    /// Takes over what a response told. The rows of a list of warnings are not found rows.
+    pub(super) fn note(&mut self, summary: &Summary, is_list: bool) {
+        if summary.has_result_set && !is_list {
+            self.found_rows = summary.rows;
+        }
         if summary.error.is_some() {
             self.row_count = -1;
             return;
         }
         match summary.affected {
             Some(affected) => self.row_count = i64::try_from(affected).unwrap_or(i64::MAX),
-            None if summary.has_status => {
-                self.row_count = -1;
-                self.found_rows = summary.rows;
-            }
+            None if summary.has_status => self.row_count = -1,
             None => {}
         }
         self.is_insert_id_stale |= summary.insert_id != 0;
@@ -72,7 +132,9 @@ impl Session {
         &mut self,
         sql: &[u8],
     ) -> Result<Option<Result<(), Stop>>, Stop> {
-        if self.held.is_some() {
+        // What is saved is still true until a statement brings something newer, see `settle`.
+        let is_saved = self.diagnostics.warnings.is_some() && !self.diagnostics.are_on_connection;
+        if self.held.is_some() && !is_saved {
             return Ok(None);
         }
         let text = crate::sql::digest_text(sql, self.mode).to_ascii_lowercase();
@@ -80,10 +142,13 @@ impl Session {
         let (count, errors) =
             self.diagnostics.warnings.as_ref().map_or((0, 0), |saved| (saved.count, saved.errors));
         let number = match text {
-            "show warnings" => {
+            _ if is_list(text) => {
                 let Some(saved) = &self.diagnostics.warnings else { return self.empty(sql).await };
-                let packets = saved.packets.clone();
+                let packets =
+                    saved.listed(sql, text.starts_with("show errors"), &self.end_of_rows());
                 self.wire.push_raw(&packets);
+                self.diagnostics.row_count = -1;
+                self.diagnostics.is_row_count_held = false;
                 self.count_local();
                 return Ok(Some(Ok(())));
             }
@@ -100,8 +165,42 @@ impl Session {
             _ if text.starts_with("show count") => "@@session.error_count",
             _ => text.trim_start_matches("select "),
         };
-        let sql = format!("SELECT CAST({number} AS UNSIGNED) AS `{name}`");
-        Ok(Some(self.plain_query(sql.as_bytes()).await))
+        self.send_number(name, number);
+        self.count_local();
+        Ok(Some(Ok(())))
+    }
+
+    /// Answers with one row and column, as a server answers for a system variable that counts.
+    fn send_number(&mut self, name: &str, value: u64) {
+        let mut column = b"\x03def\0\0\0".to_vec();
+        put_text(&mut column, name);
+        // Length of the rest, binary character set, 21 characters, BIGINT, UNSIGNED BINARY.
+        column.extend_from_slice(b"\0\x0c\x3f\0\x15\0\0\0\x08\xa0\0\0\0\0");
+        let mut row = Vec::new();
+        put_text(&mut row, &value.to_string());
+        let end = self.end_of_rows();
+        self.wire.push(&[1]);
+        self.wire.push(&column);
+        if !self.capabilities.contains(Capabilities::DEPRECATE_EOF) {
+            self.wire.push(&end);
+        }
+        self.wire.push(&row);
+        self.wire.push(&end);
+        self.diagnostics.row_count = -1;
+        self.diagnostics.is_row_count_held = false;
+        self.diagnostics.found_rows = 1;
+        self.diagnostics.is_found_rows_held = false;
+    }
+
+    /// The packet that ends rows, and for older clients columns.
+    fn end_of_rows(&self) -> Vec<u8> {
+        let status = self.idle_status();
+        if !self.capabilities.contains(Capabilities::DEPRECATE_EOF) {
+            return status::eof(status, 0);
+        }
+        let mut end = status::ok(status, 0);
+        end[0] = 0xfe;
+        end
     }
 
     /// Runs a statement about diagnostics on a connection, which at rest has none: there is

@@ -201,7 +201,8 @@ impl Session {
 
     /// The status flags a server would show now.
     fn idle_status(&self) -> Status {
-        let mut status = self.status & (Status::IN_TRANS | Status::NO_BACKSLASH_ESCAPES);
+        let modes = Status::NO_BACKSLASH_ESCAPES | Status::ANSI_QUOTES;
+        let mut status = self.status & (Status::IN_TRANS | Status::IN_TRANS_READONLY | modes);
         status.set(Status::AUTOCOMMIT, self.autocommit);
         status
     }

@@ -111,7 +111,7 @@ impl Session {
 fn rows_of_errors(mut bytes: &[u8]) -> u64 {
     let mut errors = 0;
     while let Ok(framed) = packet::frame(bytes) {
-        errors += u64::from(bytes[packet::HEADER..].starts_with(b"\x05Error"));
+        errors += u64::from(bytes[packet::HEADER..].starts_with(super::diagnostics::ERROR));
         bytes = &bytes[framed.wire_length..];
     }
     errors

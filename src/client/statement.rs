@@ -86,8 +86,17 @@ impl Session {
     /// on the same connection would have changed.
     fn substitute(&self, verdict: &Verdict, sql: &[u8]) -> Option<Vec<u8>> {
         let mut wanted = verdict.needs & (Needs::ROW_COUNT | Needs::FOUND_ROWS);
-        if self.held.is_some() || verdict.statements > 1 {
-            // What the session holds knows better, and so do the statements of one text.
+        if self.held.is_some() {
+            // What the session holds knows better, as soon as anything has run on it.
+            let held = &self.diagnostics;
+            let known = [
+                (Needs::ROW_COUNT, held.is_row_count_held),
+                (Needs::FOUND_ROWS, held.is_found_rows_held),
+            ];
+            known.iter().filter(|(_, is_held)| *is_held).for_each(|&(need, _)| wanted -= need);
+        }
+        if verdict.statements > 1 {
+            // So do the statements of one text.
             wanted = Needs::empty();
         }
         wanted |= verdict.needs & Needs::CONNECTION_ID;

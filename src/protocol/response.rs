@@ -96,6 +96,8 @@ pub struct Summary {
     pub warnings: u16,
     /// Rows of the last result set.
     pub rows: u64,
+    /// There was a result set.
+    pub has_result_set: bool,
     /// Code of the error that ended the response.
     pub error: Option<u16>,
     /// Session tracking of all OK packets, in order.
@@ -301,6 +303,7 @@ impl Response {
                         return Err(Malformed { what: "number of columns", offset: 0 });
                     }
                     self.summary.rows = 0;
+                    self.summary.has_result_set = true;
                     self.summary.affected = None;
                     self.state = State::Columns { left };
                 }

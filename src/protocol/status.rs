@@ -23,6 +23,8 @@ bitflags! {
         const LAST_ROW_SENT = 0x0080;
         /// NO_BACKSLASH_ESCAPES is on.
         const NO_BACKSLASH_ESCAPES = 0x0200;
+        /// ANSI_QUOTES is on (MariaDB).
+        const ANSI_QUOTES = 0x8000;
         /// Session tracking follows.
         const SESSION_STATE_CHANGED = 0x4000;
         /// The open transaction is read only (MySQL, MariaDB).

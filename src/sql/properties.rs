@@ -250,6 +250,6 @@ fn only_wanted_calls_are_substituted() {
     let values = Substitution { row_count: 1, found_rows: 2, connection_id: 3 };
     let sql = b"SET @a = ROW_COUNT(), @b = CONNECTION_ID()";
     let text = substitute(sql, Mode::default(), &values, Needs::CONNECTION_ID).expect("a call");
-    assert_eq!(text, b"SET @a = ROW_COUNT(), @b = CAST(3 AS UNSIGNED)");
+    assert_eq!(text, b"SET @a = ROW_COUNT(), @b = IF(1,CAST(3 AS UNSIGNED),CONNECTION_ID())");
     assert_eq!(substitute(sql, Mode::default(), &values, Needs::FOUND_ROWS), None);
 }

@@ -71,11 +71,11 @@ pub fn substitute(sql: &[u8], mode: Mode, values: &Substitution, wanted: Needs) 
 impl Substitution {
     fn edit(&self, call: &CallSite) -> Edit {
         let text = if call.need == Needs::ROW_COUNT {
-            format!("CAST({} AS SIGNED)", self.row_count)
+            format!("IF(1,{},ROW_COUNT())", self.row_count)
         } else if call.need == Needs::FOUND_ROWS {
-            format!("CAST({} AS SIGNED)", self.found_rows)
+            format!("IF(1,{},FOUND_ROWS())", self.found_rows)
         } else {
-            format!("CAST({} AS UNSIGNED)", self.connection_id)
+            format!("IF(1,CAST({} AS UNSIGNED),CONNECTION_ID())", self.connection_id)
         };
         Edit { start: call.start, end: call.end, text: text.into_bytes() }
     }
@@ -298,22 +298,22 @@ mod tests {
     #[test]
     fn columns_keep_their_names() {
         for (sql, expected) in [
-            ("SELECT row_count()", "SELECT CAST(-1 AS SIGNED) AS `row_count()`"),
+            ("SELECT row_count()", "SELECT IF(1,-1,ROW_COUNT()) AS `row_count()`"),
             (
                 "select  found_rows( ) , 1 from t",
-                "select  CAST(7 AS SIGNED) AS `found_rows( )` , 1 from t",
+                "select  IF(1,7,FOUND_ROWS()) AS `found_rows( )` , 1 from t",
             ),
             (
                 "SELECT DISTINCT CONNECTION_ID()+1;",
-                "SELECT DISTINCT CAST(9 AS UNSIGNED)+1 AS `CONNECTION_ID()+1`;",
+                "SELECT DISTINCT IF(1,CAST(9 AS UNSIGNED),CONNECTION_ID())+1 AS `CONNECTION_ID()+1`;",
             ),
             (
                 "SELECT (SELECT ROW_COUNT()), 2",
-                "SELECT (SELECT CAST(-1 AS SIGNED) AS `ROW_COUNT()`) AS `(SELECT ROW_COUNT())`, 2",
+                "SELECT (SELECT IF(1,-1,ROW_COUNT()) AS `ROW_COUNT()`) AS `(SELECT ROW_COUNT())`, 2",
             ),
             (
                 "SELECT ROW_COUNT() = t.`a` FROM t",
-                "SELECT CAST(-1 AS SIGNED) = t.`a` AS `ROW_COUNT() = t.``a``` FROM t",
+                "SELECT IF(1,-1,ROW_COUNT()) = t.`a` AS `ROW_COUNT() = t.``a``` FROM t",
             ),
         ] {
             assert_eq!(substituted(sql).as_deref(), Some(expected), "{sql}");
@@ -323,13 +323,13 @@ mod tests {
     #[test]
     fn named_columns_and_other_places_get_no_alias() {
         for (sql, expected) in [
-            ("SELECT ROW_COUNT() AS n", "SELECT CAST(-1 AS SIGNED) AS n"),
-            ("SELECT ROW_COUNT() n", "SELECT CAST(-1 AS SIGNED) n"),
-            ("SELECT ROW_COUNT()'n', `row_count`", "SELECT CAST(-1 AS SIGNED)'n', `row_count`"),
-            ("SET @a = ROW_COUNT()", "SET @a = CAST(-1 AS SIGNED)"),
+            ("SELECT ROW_COUNT() AS n", "SELECT IF(1,-1,ROW_COUNT()) AS n"),
+            ("SELECT ROW_COUNT() n", "SELECT IF(1,-1,ROW_COUNT()) n"),
+            ("SELECT ROW_COUNT()'n', `row_count`", "SELECT IF(1,-1,ROW_COUNT())'n', `row_count`"),
+            ("SET @a = ROW_COUNT()", "SET @a = IF(1,-1,ROW_COUNT())"),
             (
                 "INSERT INTO t VALUES (CONNECTION_ID(), 1)",
-                "INSERT INTO t VALUES (CAST(9 AS UNSIGNED), 1)",
+                "INSERT INTO t VALUES (IF(1,CAST(9 AS UNSIGNED),CONNECTION_ID()), 1)",
             ),
         ] {
             assert_eq!(substituted(sql).as_deref(), Some(expected), "{sql}");
@@ -344,7 +344,7 @@ mod tests {
         assert_eq!(substituted("UPDATE t SET a = 1; SELECT ROW_COUNT()"), None);
         assert_eq!(
             substituted("SELECT 1; SELECT CONNECTION_ID()").as_deref(),
-            Some("SELECT 1; SELECT CAST(9 AS UNSIGNED) AS `CONNECTION_ID()`")
+            Some("SELECT 1; SELECT IF(1,CAST(9 AS UNSIGNED),CONNECTION_ID()) AS `CONNECTION_ID()`")
         );
     }
 }

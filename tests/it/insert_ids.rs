@@ -1,9 +1,7 @@
 //! LAST_INSERT_ID() over shared connections: random sessions, each next to a twin that talks to the
 //! server directly. Every packet has to be the same.
 
-use fairlane::protocol::Command;
-
-use crate::support::{ONE_LANE, Proxy, Raw, servers};
+use crate::support::{ONE_LANE, Proxy, Twin, servers};
 
 const SESSIONS: usize = 8;
 /// Sessions that may hold a connection for good, by an expression that sets the insert id.
@@ -14,40 +12,14 @@ const IN_TRANSACTION: usize = 2;
 const CONNECTIONS: usize = 1 + PINNING + IN_TRANSACTION + 1;
 const STEPS: usize = 3000;
 
-struct Twin {
-    through: Raw,
-    direct: Raw,
-    name: String,
-    in_transaction: bool,
-}
-
-impl Twin {
-    fn new(proxy: &Proxy, index: usize) -> Self {
-        let direct =
-            Raw::connect(servers().primary, "app", "app-secret", Some("shop")).expect("a login");
-        let mut twin =
-            Self { through: proxy.app(), direct, name: format!("{index}"), in_transaction: false };
-        twin.both(
-            "CREATE OR REPLACE TABLE ids_X (id BIGINT AUTO_INCREMENT PRIMARY KEY, v BIGINT, \
-             UNIQUE (v)) ENGINE=InnoDB",
-        );
-        twin
-    }
-
-    /// Runs a statement on both ways, on the table of each, and compares the packets.
-    fn both(&mut self, sql: &str) {
-        let names = [format!("ids_p{}", self.name), format!("ids_d{}", self.name)];
-        let through = said(&mut self.through, &sql.replace("ids_X", &names[0]), &names[0]);
-        let direct = said(&mut self.direct, &sql.replace("ids_X", &names[1]), &names[1]);
-        assert_eq!(through, direct, "session {}: {sql}", self.name);
-    }
-}
-
-/// The answer's packets, with the table's name taken out.
-fn said(raw: &mut Raw, sql: &str, table: &str) -> Vec<String> {
-    let answer = raw.command(Command::Query, sql.as_bytes()).expect("an answer");
-    let text = |packet: Vec<u8>| packet.escape_ascii().to_string().replace(table, "ids_X");
-    answer.packets().into_iter().map(text).collect()
+/// A new session with an empty table.
+fn twin(proxy: &Proxy, index: usize) -> Twin {
+    let mut twin = Twin::new(proxy, index);
+    twin.both(
+        "CREATE OR REPLACE TABLE ids_X (id BIGINT AUTO_INCREMENT PRIMARY KEY, v BIGINT, \
+         UNIQUE (v)) ENGINE=InnoDB",
+    );
+    twin
 }
 
 fn step(random: &mut fastrand::Rng) -> String {
@@ -78,26 +50,26 @@ fn every_session_has_its_own_insert_id_whoever_used_its_connection() {
     println!("seed {seed}");
     let mut random = fastrand::Rng::with_seed(seed);
     let proxy = Proxy::with(servers(), CONNECTIONS, ONE_LANE);
-    let mut twins: Vec<Twin> = (0..SESSIONS).map(|index| Twin::new(&proxy, index)).collect();
+    let mut twins: Vec<Twin> = (0..SESSIONS).map(|index| twin(&proxy, index)).collect();
     for _ in 0..STEPS {
         let index = random.usize(0..SESSIONS);
         let open = twins.iter().filter(|twin| twin.in_transaction).count();
-        let twin = &mut twins[index];
+        let one = &mut twins[index];
         match random.u32(0..20) {
-            0 | 1 if twin.in_transaction => {
-                twin.both(if random.bool() { "COMMIT" } else { "ROLLBACK" });
-                twin.in_transaction = false;
+            0 | 1 if one.in_transaction => {
+                one.both(if random.bool() { "COMMIT" } else { "ROLLBACK" });
+                one.in_transaction = false;
             }
             0 | 1 if open < IN_TRANSACTION && index >= PINNING => {
-                twin.both("START TRANSACTION");
-                twin.in_transaction = true;
+                one.both("START TRANSACTION");
+                one.in_transaction = true;
             }
             2 if index < PINNING => {
                 let id = random.u32(1..500);
-                twin.both(&format!("SELECT LAST_INSERT_ID({id})"));
+                one.both(&format!("SELECT LAST_INSERT_ID({id})"));
             }
-            3 if !twin.in_transaction && random.u32(0..4) == 0 => *twin = Twin::new(&proxy, index),
-            _ => twin.both(&step(&mut random)),
+            3 if !one.in_transaction && random.u32(0..4) == 0 => *one = twin(&proxy, index),
+            _ => one.both(&step(&mut random)),
         }
         if random.bool() {
             twins[index].both("SELECT LAST_INSERT_ID()");

@@ -24,3 +24,4 @@ mod prepared;
 mod routing;
 mod state;
 mod transactions;
+mod twins;

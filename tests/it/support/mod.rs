@@ -3,10 +3,12 @@
 pub mod proxy;
 pub mod raw;
 pub mod servers;
+pub mod twin;
 
 pub use proxy::Proxy;
 pub use raw::{Answer, Raw};
 pub use servers::{Servers, servers};
+pub use twin::Twin;
 
 use std::time::{Duration, Instant};
 
