@@ -1,6 +1,7 @@
 //! Making a connection clean: after login, and after a session that left something behind.
 
 use super::connection::{Connection, Exchange, Failure};
+use crate::protocol::status::Status;
 use crate::protocol::{Command, Malformed, packet};
 use crate::state::Base;
 use crate::state::diff::diff;
@@ -63,9 +64,12 @@ impl Connection {
         Ok(())
     }
 
-    /// Rolls back an open transaction.
+    /// Rolls back an open transaction, whatever `completion_type` is.
     pub async fn roll_back(&mut self) -> Result<(), Failure> {
-        demand(&self.query("ROLLBACK").await?)?;
+        let answer = self.query("ROLLBACK AND NO CHAIN NO RELEASE").await?;
+        if demand(&answer)?.summary.status.contains(Status::IN_TRANS) {
+            return Err(Malformed { what: "transaction after a rollback", offset: 0 }.into());
+        }
         Ok(())
     }
 }

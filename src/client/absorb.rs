@@ -100,7 +100,9 @@ impl Session {
                         has_position = true;
                     }
                 }
-                Tracked::Variable { name, value } if name == "last_insert_id" => {
+                Tracked::Variable { name, value }
+                    if !is_passing && (name == "last_insert_id" || name == "identity") =>
+                {
                     self.diagnostics.insert_id = value.parse().unwrap_or(0);
                     connection.insert_id = self.diagnostics.insert_id;
                     is_explained = true;
@@ -234,7 +236,13 @@ impl Session {
             None => !self.deprecates_eof() && summary.error.is_none(),
         };
         let commits = matches!(verdict.class, Class::Commit) && !self.facts.is_mariadb;
-        if !has_position && (may_write && has_effect && !in_transaction || commits) {
+        // An ERR packet has no position, and a failed statement may have had its effect: DROP of
+        // two tables, rows of a MyISAM table, an implicit commit.
+        let is_open = self.status.contains(Status::IN_TRANS);
+        let fails = verdict.class == Class::Write
+            && !is_open
+            && summary.error.is_some_and(|code| !did_nothing(code));
+        if !has_position && (may_write && has_effect && !in_transaction || commits || fails) {
             self.token.is_unknown = true;
         }
     }

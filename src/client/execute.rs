@@ -13,8 +13,7 @@ use crate::pool::Checkout;
 use crate::protocol::packet;
 use crate::protocol::response::{Response, Summary};
 use crate::protocol::{Command, Shape};
-use crate::sql::{Class, Effects, Needs};
-use crate::state::Pins;
+use crate::sql::{Class, Needs};
 use crate::state::diff::{Diff, diff};
 
 /// Longest statement that is copied to be sent together with what precedes it.
@@ -152,22 +151,18 @@ impl Session {
     }
 
     /// The LAST_INSERT_ID() a connection at rest has to be given before a statement: the
-    /// session's own for one that asks for it or may be the first of several here, and the own
-    /// or 0 for any that may set another, so that a change can be seen.
+    /// session's own before whatever may read it, also unseen in a trigger, may set another, or
+    /// may be the first of several here. Only a read that does not stay needs none.
     fn insert_id_for(&self, connection: &Connection, work: &Work<'_>) -> Option<u64> {
         let (verdict, own) = (work.verdict, self.diagnostics.insert_id);
         if connection.insert_id == own {
             return None;
         }
-        let may_stay = matches!(verdict.class, Class::Begin { .. })
-            || !self.autocommit
-            || verdict.effects.intersects(Effects::OPAQUE | Effects::SETS_INSERT_ID)
-            || !Pins::of_effects(verdict.effects).is_empty();
-        let may_set = matches!(verdict.class, Class::Write | Class::Begin { .. }) || may_stay;
-        let is_wanted = verdict.needs.contains(Needs::LAST_INSERT_ID)
-            || may_stay
-            || may_set && connection.insert_id != 0;
-        is_wanted.then_some(own)
+        let opens_cursor = work.command == Command::StmtExecute
+            && work.prepared.as_ref().is_some_and(|prepared| prepared.payload.get(5) != Some(&0));
+        let may_stay = opens_cursor || !self.autocommit || !self.pins.is_empty();
+        let is_plain = verdict.class == Class::Read || work.command == Command::StmtPrepare;
+        (!is_plain || may_stay || verdict.needs.contains(Needs::LAST_INSERT_ID)).then_some(own)
     }
 
     /// Gives the commands of `diff` and waits for their answers: before a statement that could do

@@ -167,7 +167,13 @@ impl Session {
                 }
                 Outcome::Unprepared(error) => {
                     checkout.connection().is_dirty = true;
-                    self.keep_or_release(checkout).await;
+                    if decision.is_some() {
+                        // It was at rest, and must be cleaned before anything else runs on it.
+                        self.entry.set_released();
+                        checkout.check_in();
+                    } else {
+                        self.keep_or_release(checkout).await;
+                    }
                     return self.refuse(&work, &error).await;
                 }
                 Outcome::ClientGone(response) => {

@@ -40,6 +40,8 @@ impl Classifier<'_> {
             self.skip_to_end();
             return self.found.write(Reason::NotARead);
         }
+        // Its OK packet does not tell the ids it gave.
+        self.found.effects |= Effects::SETS_INSERT_ID;
         while !self.at_end() && self.ahead.word != Word::Table {
             if self.skip().word == Word::Local {
                 self.found.effects |= Effects::LOCAL_INFILE;

@@ -16,8 +16,13 @@ const STEPS: usize = 3000;
 fn twin(proxy: &Proxy, index: usize) -> Twin {
     let mut twin = Twin::new(proxy, index);
     twin.both(
-        "CREATE OR REPLACE TABLE ids_X (id BIGINT AUTO_INCREMENT PRIMARY KEY, v BIGINT, \
+        "CREATE OR REPLACE TABLE ids_X (id BIGINT AUTO_INCREMENT PRIMARY KEY, v BIGINT, w BIGINT, \
          UNIQUE (v)) ENGINE=InnoDB",
+    );
+    // Reads the insert id unseen.
+    twin.both(
+        "CREATE TRIGGER ids_trigger_X BEFORE INSERT ON ids_X FOR EACH ROW \
+         SET NEW.w = LAST_INSERT_ID()",
     );
     twin
 }
@@ -34,9 +39,10 @@ fn step(random: &mut fastrand::Rng) -> String {
         8 => format!("REPLACE INTO ids_X (v) VALUES ({known})"),
         9 => "INSERT INTO ids_X (v) VALUES (NULL) RETURNING id".to_owned(),
         10 => "INSERT INTO ids_X (v) VALUES (1000000 + LAST_INSERT_ID())".to_owned(),
+        11 if known.is_multiple_of(2) => format!("SET identity = {known}"),
         11 => format!("SET last_insert_id = {known}"),
         12 => "SELECT @@last_insert_id, @@identity".to_owned(),
-        13 => "SELECT COUNT(*), MAX(id), MAX(v) FROM ids_X".to_owned(),
+        13 => "SELECT COUNT(*), MAX(id), MAX(v), SUM(w) FROM ids_X".to_owned(),
         15 => format!("UPDATE ids_X SET v = NULL WHERE id = {known} + LAST_INSERT_ID(0)"),
         16 => format!("UPDATE ids_X SET v = LAST_INSERT_ID(2000000 + id) WHERE id = {known}"),
         14 => format!("DELETE FROM ids_X WHERE id = {known}"),

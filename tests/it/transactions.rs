@@ -114,3 +114,39 @@ fn xa_branches_keep_their_connection() {
     assert_eq!(client.text("SELECT COUNT(*) FROM trx_f"), "1");
     crate::support::eventually("the pin ends", || proxy.sum("fairlane_sessions_pinned{") == 0.0);
 }
+
+#[test]
+fn a_transaction_that_chains_ends_with_its_client() {
+    let proxy = Proxy::with(servers(), 2, ONE_LANE);
+    let mut client = proxy.app();
+    client.run("CREATE TABLE chained (id INT PRIMARY KEY) ENGINE=InnoDB");
+    client.run("SET completion_type = 1");
+    client.run("BEGIN");
+    client.run("INSERT INTO chained VALUES (1)");
+    client.hang_up();
+    let mut next = proxy.app();
+    next.run("INSERT INTO chained VALUES (2)");
+    assert!(!next.status().contains(Status::IN_TRANS));
+    let ids = servers().root().rows("SELECT id FROM shop.chained");
+    assert_eq!(ids, [[Some("2".to_owned())]], "acknowledged, and there");
+}
+
+#[test]
+fn a_write_that_fails_half_way_is_seen_by_its_session() {
+    let proxy = Proxy::start(servers());
+    let mut client = proxy.app();
+    client.run("CREATE TABLE half (id INT PRIMARY KEY) ENGINE=MyISAM");
+    client.run("CREATE TABLE whole (id INT PRIMARY KEY) ENGINE=InnoDB");
+    servers().wait_replicated();
+    let mut frozen = servers().replica_root();
+    frozen.run("LOCK TABLES shop.half READ, shop.whole READ");
+    client.query("INSERT INTO half VALUES (1), (2), (1)").unwrap_err();
+    assert_eq!(client.text("SELECT COUNT(*) FROM half"), "2");
+    let mut client = proxy.app();
+    client.run("BEGIN");
+    client.run("INSERT INTO whole VALUES (7)");
+    client.query("DROP TABLE nowhere_at_all").unwrap_err();
+    client.run("SELECT 1");
+    assert_eq!(client.text("SELECT COUNT(*) FROM whole"), "1");
+    frozen.run("UNLOCK TABLES");
+}
