@@ -7,21 +7,15 @@ use anyhow::Result;
 use fairlane::protocol::Command;
 
 use crate::proxies::{Proxies, Way};
-use crate::table::{Table, median, ratio};
-use crate::{WAYS, login, query};
+use crate::table::{Table, ratio};
+use crate::{WAYS, login, medians, query};
 
 const CLIENTS: usize = 16;
 const LENGTH: Duration = Duration::from_secs(4);
 
 /// Connections per second, each way.
 pub(crate) fn measure(proxies: &Proxies, rounds: usize, table: &mut Table) -> Result<()> {
-    let mut rates = [const { Vec::new() }; WAYS.len()];
-    for _ in 0..rounds {
-        for (way, rates) in WAYS.iter().zip(&mut rates) {
-            rates.push(rate(proxies.port(*way))?);
-        }
-    }
-    let rates = rates.map(median);
+    let rates = medians(proxies, rounds, rate)?;
     for (way, rate) in WAYS.iter().zip(rates) {
         let note = match way {
             Way::Direct => String::new(),

@@ -9,8 +9,8 @@ use fairlane::protocol::Command;
 
 use crate::proxies::{Proxies, Way};
 use crate::support::memory::resident_kib;
-use crate::table::{Table, median, ratio};
-use crate::{WAYS, login, query};
+use crate::table::{Table, ratio};
+use crate::{WAYS, login, medians, query};
 
 const GIB: &str = "SELECT REPEAT('x', 1048576) FROM seq_1_to_1024";
 const BYTES: usize = 1 << 30;
@@ -20,13 +20,7 @@ const WATCHED: Duration = Duration::from_secs(4);
 
 /// Throughput of a gigabyte, each way.
 pub(crate) fn measure(proxies: &Proxies, rounds: usize, table: &mut Table) -> Result<()> {
-    let mut rates = [const { Vec::new() }; WAYS.len()];
-    for _ in 0..rounds {
-        for (way, rates) in WAYS.iter().zip(&mut rates) {
-            rates.push(rate(proxies.port(*way))?);
-        }
-    }
-    let rates = rates.map(median);
+    let rates = medians(proxies, rounds, rate)?;
     for (way, rate) in WAYS.iter().zip(rates) {
         let note = match way {
             Way::Fairlane => ratio(rate, rates[1], "HAProxy"),

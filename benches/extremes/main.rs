@@ -119,6 +119,21 @@ fn save(arguments: &Arguments, table: &Table) -> Result<()> {
     Ok(())
 }
 
+/// The median of `rounds` measurements of each way, made in turn.
+fn medians(
+    proxies: &Proxies,
+    rounds: usize,
+    rate: impl Fn(u16) -> Result<f64>,
+) -> Result<[f64; WAYS.len()]> {
+    let mut rates = [const { Vec::new() }; WAYS.len()];
+    for _ in 0..rounds {
+        for (way, rates) in WAYS.iter().zip(&mut rates) {
+            rates.push(rate(proxies.port(*way))?);
+        }
+    }
+    Ok(rates.map(table::median))
+}
+
 /// The application's user at a port.
 fn login(port: u16) -> Result<Raw> {
     Raw::connect(port, APP_USER, APP_PASSWORD, Some(APP_SCHEMA))
