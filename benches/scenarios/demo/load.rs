@@ -154,11 +154,11 @@ impl Run {
     pub(crate) fn of(mode: Mode, size: Size, samples: Vec<Sample>) -> Result<Self> {
         let seconds: f64 = samples.iter().map(|sample| sample.seconds).sum();
         let per_second = |of: fn(&Sample) -> f64| samples.iter().map(of).sum::<f64>() / seconds;
-        let (outlets_per_second, generator_cpu, proxy_cpu) = (
-            per_second(|sample| sample.scraped as f64),
-            per_second(|sample| sample.generator_cpu),
-            per_second(|sample| sample.proxy_cpu),
-        );
+        // A window that something else on the machine disturbed must not decide a comparison.
+        let rates = samples.iter().map(|sample| sample.scraped as f64 / sample.seconds).collect();
+        let outlets_per_second = median(rates);
+        let (generator_cpu, proxy_cpu) =
+            (per_second(|sample| sample.generator_cpu), per_second(|sample| sample.proxy_cpu));
         let scrape_errors = samples.iter().map(|sample| sample.scrape_errors).sum();
         let connections =
             samples.iter().filter_map(|sample| sample.connections).reduce(Connections::most);
@@ -230,6 +230,13 @@ pub(crate) async fn run(way: Way, size: Size, window: Window) -> Result<Sample> 
         proxy_cpu: after.1 - before.1,
         connections: None,
     })
+}
+
+/// The middle value, or the mean of the two in the middle.
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let middle = values.get((values.len().max(1) - 1) / 2).zip(values.get(values.len() / 2));
+    middle.map_or(0.0, |(lower, upper)| f64::midpoint(*lower, *upper))
 }
 
 /// Seconds of CPU time a process has used by now; zero for no process.

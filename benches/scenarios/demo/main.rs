@@ -32,7 +32,7 @@ use crate::servers::Servers;
 use crate::support::fairlane::Fairlane;
 
 const SIZES: &[Size] = &[
-    Size { outlets: 46, workers: 6, turns: 2 },
+    Size { outlets: 46, workers: 6, turns: 4 },
     Size { outlets: 100, workers: 13, turns: 1 },
     Size { outlets: 500, workers: 65, turns: 1 },
 ];
@@ -199,7 +199,7 @@ impl Bench<'_> {
         let length = if arguments.quick {
             window(1, 6)
         } else {
-            window(2, if size.turns > 1 { 12 } else { 18 })
+            window(2, if size.turns > 1 { 7 } else { 18 })
         };
         let mut sample = load::run(way, size, length).await?;
         sample.connections = Some(witness.stop().await?);
