@@ -33,9 +33,9 @@ mod table;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use clap::Parser;
-use fairlane::sandbox::{APP_PASSWORD, APP_SCHEMA, APP_USER, Options, Sandbox};
+use fairlane::sandbox::{APP_PASSWORD, APP_SCHEMA, APP_USER};
 
 use crate::machine::Machine;
 use crate::proxies::{Proxies, Way};
@@ -68,13 +68,8 @@ fn main() -> Result<()> {
 
 async fn bench(arguments: &Arguments) -> Result<()> {
     let logs = tempfile::tempdir()?;
-    let options = Options { replicas: 1, max_connections: 500, ..Options::default() };
-    let sandbox = Sandbox::start(options).await?;
-    ensure!(sandbox.replicas.len() == 1, "the sandbox has no replica");
-    sysbench::prepare(sandbox.primary.port).await?;
-    sandbox.wait_replicated().await?;
-    let (primary, replica) = (sandbox.primary.port, sandbox.replicas[0].port);
-    let proxies = Proxies::start(primary, replica, logs.path()).await?;
+    let (sandbox, proxies) = proxies::start_all(logs.path()).await?;
+    let primary = sandbox.primary.port;
 
     let wants = |name: &str| arguments.only.as_deref().is_none_or(|only| only == name);
     let mut table = Table::default();

@@ -15,9 +15,8 @@ mod sysbench;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, bail};
 use clap::Parser;
-use fairlane::sandbox::{Options, Sandbox};
 use tokio::time::Instant;
 
 use crate::machine::Machine;
@@ -65,13 +64,7 @@ async fn bench(arguments: &Arguments) -> Result<()> {
     std::fs::create_dir_all(&out).with_context(|| format!("making {}", out.display()))?;
     eprintln!("starting a private primary and replica, HAProxy and Fairlane");
     let logs = tempfile::tempdir()?;
-    let options = Options { replicas: 1, max_connections: 500, ..Options::default() };
-    let sandbox = Sandbox::start(options).await?;
-    ensure!(sandbox.replicas.len() == 1, "the sandbox has no replica");
-    sysbench::prepare(sandbox.primary.port).await?;
-    sandbox.wait_replicated().await?;
-    let (primary, replica) = (sandbox.primary.port, sandbox.replicas[0].port);
-    let proxies = Proxies::start(primary, replica, logs.path()).await?;
+    let (sandbox, proxies) = proxies::start_all(logs.path()).await?;
     eprintln!("Fairlane's live page: http://127.0.0.1:{}/", proxies.admin_port());
 
     let loads = loads();

@@ -5,7 +5,8 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
+use fairlane::sandbox::{Options, Sandbox};
 use serde::Serialize;
 use tempfile::TempDir;
 use tokio::net::TcpStream;
@@ -13,6 +14,7 @@ use tokio::process::{Child, Command};
 use tokio::time::sleep;
 
 use crate::support::fairlane::Fairlane;
+use crate::sysbench;
 
 /// HAProxy at its plainest, with as many threads as Fairlane has workers on two cores.
 const HAPROXY: &str = "\
@@ -91,7 +93,7 @@ pub(crate) struct Proxies {
 
 impl Proxies {
     /// Starts them before the servers at these ports; their logs go into `out`.
-    pub(crate) async fn start(primary_port: u16, replica_port: u16, out: &Path) -> Result<Self> {
+    async fn start(primary_port: u16, replica_port: u16, out: &Path) -> Result<Self> {
         let directory = tempfile::tempdir()?;
         let (haproxy, haproxy_port) = start_haproxy(primary_port, directory.path(), out).await?;
         let start = async |reads: &str, name: &str| {
@@ -144,6 +146,18 @@ impl Proxies {
         self.fairlane.stop().await?;
         self.fairlane_replica.stop().await
     }
+}
+
+/// A primary with sysbench's table, a replica, and all proxies before them; logs go into `out`.
+pub(crate) async fn start_all(out: &Path) -> Result<(Sandbox, Proxies)> {
+    let options = Options { replicas: 1, max_connections: 500, ..Options::default() };
+    let sandbox = Sandbox::start(options).await?;
+    ensure!(sandbox.replicas.len() == 1, "the sandbox has no replica");
+    sysbench::prepare(sandbox.primary.port).await?;
+    sandbox.wait_replicated().await?;
+    let (primary, replica) = (sandbox.primary.port, sandbox.replicas[0].port);
+    let proxies = Proxies::start(primary, replica, out).await?;
+    Ok((sandbox, proxies))
 }
 
 /// HAProxy in the foreground, so that its process is our child.

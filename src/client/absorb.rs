@@ -6,6 +6,7 @@ use super::{Session, Stop};
 use crate::backend::Connection;
 use crate::metrics::Origin;
 use crate::pool::Checkout;
+use crate::protocol::Command;
 use crate::protocol::response::Summary;
 use crate::protocol::status::{Status, Tracked};
 use crate::route::freshness::Position;
@@ -62,7 +63,6 @@ impl Session {
         if keeps {
             self.held = Some(checkout);
         } else {
-            self.diagnostics.is_found_rows_held = false;
             self.entry.set_released();
             checkout.check_in();
         }
@@ -240,6 +240,7 @@ impl Session {
         // two tables, rows of a MyISAM table, an implicit commit.
         let is_open = self.status.contains(Status::IN_TRANS);
         let fails = verdict.class == Class::Write
+            && work.command != Command::StmtPrepare
             && !is_open
             && summary.error.is_some_and(|code| !did_nothing(code));
         if !has_position && (may_write && has_effect && !in_transaction || commits || fails) {

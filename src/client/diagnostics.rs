@@ -85,14 +85,18 @@ const COLUMNS: usize = 3;
 /// How a row of an error begins.
 pub(super) const ERROR: &[u8] = b"\x05Error";
 
-/// Rows to leave out and rows to show, of `LIMIT [skipped,] most`.
+/// Rows to leave out and rows to show, of `LIMIT [skipped,] most` or `LIMIT most OFFSET skipped`.
 fn limit(text: &str) -> (u64, u64) {
-    let Some((_, numbers)) = text.split_once(" limit ") else { return (0, u64::MAX) };
-    let mut numbers =
-        numbers.trim_end_matches([';', ' ']).split(',').map(|number| number.trim().parse());
-    match (numbers.next(), numbers.next()) {
-        (Some(Ok(most)), None) => (0, most),
-        (Some(Ok(skipped)), Some(Ok(most))) => (skipped, most),
+    let mut words = text.split([' ', '\t', '\r', '\n', ',', ';']).filter(|word| !word.is_empty());
+    if !words.by_ref().any(|word| word == "limit") {
+        return (0, u64::MAX);
+    }
+    let words: Vec<&str> = words.collect();
+    match words[..] {
+        [most] => (0, most.parse().unwrap_or(u64::MAX)),
+        [most, "offset", skipped] | [skipped, most] => {
+            (skipped.parse().unwrap_or(0), most.parse().unwrap_or(u64::MAX))
+        }
         _ => (0, u64::MAX),
     }
 }
@@ -113,6 +117,13 @@ impl Diagnostics {
             None => {}
         }
         self.is_insert_id_stale |= summary.insert_id != 0;
+    }
+
+    /// The session is on a connection that nothing of it has run on yet.
+    pub(super) fn forget_held(&mut self) {
+        self.is_found_rows_held = false;
+        self.is_row_count_held = false;
+        self.are_on_connection = false;
     }
 
     /// The values that stand for function calls in a statement text.
@@ -158,12 +169,15 @@ impl Session {
             _ if text.starts_with("show count") && text.contains("errors") => errors,
             _ => return self.empty(sql).await,
         };
+        let written = String::from_utf8_lossy(sql);
+        let written = written.trim_end_matches([';', ' ', '\t', '\r', '\n']);
         let name = match text {
             _ if text.starts_with("show count") && text.contains("warnings") => {
                 "@@session.warning_count"
             }
             _ if text.starts_with("show count") => "@@session.error_count",
-            _ => text.trim_start_matches("select "),
+            // The column has the name as it was written.
+            _ => written.find('@').map_or("", |at| &written[at..]),
         };
         self.send_number(name, number);
         self.count_local();
@@ -230,5 +244,19 @@ impl Session {
             sql,
         };
         self.run_work(work).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_are_read_in_every_form() {
+        assert_eq!(limit("show warnings"), (0, u64::MAX));
+        assert_eq!(limit("show warnings\nlimit 3;"), (0, 3));
+        assert_eq!(limit("show errors limit 2,5"), (2, 5));
+        assert_eq!(limit("show errors limit 2 , 5 ;"), (2, 5));
+        assert_eq!(limit("show warnings limit 5 offset 2"), (2, 5));
     }
 }

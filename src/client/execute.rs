@@ -158,9 +158,7 @@ impl Session {
         if connection.insert_id == own {
             return None;
         }
-        let opens_cursor = work.command == Command::StmtExecute
-            && work.prepared.as_ref().is_some_and(|prepared| prepared.payload.get(5) != Some(&0));
-        let may_stay = opens_cursor || !self.autocommit || !self.pins.is_empty();
+        let may_stay = !self.autocommit || !self.pins.is_empty();
         let is_plain = verdict.class == Class::Read || work.command == Command::StmtPrepare;
         (!is_plain || may_stay || verdict.needs.contains(Needs::LAST_INSERT_ID)).then_some(own)
     }

@@ -90,7 +90,10 @@ impl Session {
 
     /// Takes the list of warnings off the connection, which keeps it until a statement uses a
     /// table: the next session must not see it.
-    async fn save_warnings(&mut self, connection: &mut Connection) -> Result<(), Failure> {
+    pub(super) async fn save_warnings(
+        &mut self,
+        connection: &mut Connection,
+    ) -> Result<(), Failure> {
         let mut packets = command_packet(Command::Query, b"SHOW WARNINGS");
         packets.extend(command_packet(Command::Query, b"SELECT 1 FROM (SELECT 1) t"));
         connection.send(&packets).await?;

@@ -86,7 +86,8 @@ impl Session {
     /// on the same connection would have changed.
     fn substitute(&self, verdict: &Verdict, sql: &[u8]) -> Option<Vec<u8>> {
         let mut wanted = verdict.needs & (Needs::ROW_COUNT | Needs::FOUND_ROWS);
-        if self.held.is_some() {
+        let leaves = self.held_on_replica() && !may_stay_on_replica(verdict);
+        if self.held.is_some() && !leaves {
             // What the session holds knows better, as soon as anything has run on it.
             let held = &self.diagnostics;
             let known = [
@@ -127,7 +128,10 @@ impl Session {
                 None => {
                     let decision = self.decide(work.verdict, may_use_replica).await;
                     match self.obtain(&work, decision).await {
-                        Ok(checkout) => (checkout, Some(decision)),
+                        Ok(checkout) => {
+                            self.diagnostics.forget_held();
+                            (checkout, Some(decision))
+                        }
                         Err(Refusal::Gone) => return Err(Stop::Client),
                         Err(Refusal::Error(error)) if is_replica(decision) && retries(&error) => {
                             may_use_replica = false;

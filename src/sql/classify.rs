@@ -8,6 +8,7 @@
 use super::effect::{Found, Outcome};
 use super::lexer::Lexer;
 use super::mode::Mode;
+use super::statement::is_expression;
 use super::substitute::CallSite;
 use super::token::{Kind, Token};
 use super::verdict::{Class, Effects, Hint, Needs, Reason, Verdict};
@@ -114,16 +115,8 @@ impl<'a> Classifier<'a> {
     /// Adds the statement just walked over, which began with `first`, to those before it.
     fn join(&mut self, verdict: &mut Verdict, first: Word, (class, reason): Outcome) {
         // These use a table only where they name one.
-        let is_expression = matches!(
-            first,
-            Word::Select
-                | Word::Do
-                | Word::Values
-                | Word::Prepare
-                | Word::Deallocate
-                | Word::Savepoint
-                | Word::Release
-        );
+        let is_expression = is_expression(first)
+            || matches!(first, Word::Prepare | Word::Deallocate | Word::Savepoint | Word::Release);
         let may_use_table = matches!(class, Class::Read | Class::Write);
         verdict.uses_table |= may_use_table && (self.found.has_from || !is_expression);
         self.reports_insert_id |= self.found.reports_insert_id;

@@ -3,6 +3,7 @@
 use super::classify::{Classifier, Context};
 use super::effect::Outcome;
 use super::lexer::Lexer;
+use super::mode::Mode;
 use super::token::{Kind, Token};
 use super::verdict::{Class, Effects, Needs, Reason};
 use super::word::Word;
@@ -49,12 +50,8 @@ impl Classifier<'_> {
         }
         self.skip();
         self.skip_name();
-        while !self.at_end() {
-            // A field may be read into a variable: (a, @b) SET c = @b
-            if self.step().kind == Kind::UserVariable {
-                self.found.effects |= Effects::USER_VARIABLE;
-            }
-        }
+        // A field may be read into a variable: (a, @b) SET c = @b
+        self.may_set_variables();
         self.found.write(Reason::NotARead)
     }
 
@@ -64,13 +61,18 @@ impl Classifier<'_> {
         self.found.note_opaque();
         self.skip();
         self.skip_name();
+        // An OUT argument sets it.
+        self.may_set_variables();
+        self.found.write(Reason::NotARead)
+    }
+
+    /// Steps to the end; every user variable on the way may be set.
+    fn may_set_variables(&mut self) {
         while !self.at_end() {
-            // An OUT argument sets it.
             if self.step().kind == Kind::UserVariable {
                 self.found.effects |= Effects::USER_VARIABLE;
             }
         }
-        self.found.write(Reason::NotARead)
     }
 
     /// DO: expressions for their effects.
@@ -99,20 +101,21 @@ impl Classifier<'_> {
             _ => {}
         }
         let holds_text = matches!(first, Word::Prepare | Word::Execute);
+        let mut is_bare = false;
         while !self.at_end() {
             let token = self.step();
-            if holds_text && token.kind == Kind::String && self.is_kill(&token) {
-                self.found.effects |= Effects::KILL;
+            if holds_text && token.kind == Kind::String {
+                let mut inside = inside(self.text, &token, self.mode);
+                let word = inside.next().word;
+                if word == Word::Kill {
+                    self.found.effects |= Effects::KILL;
+                }
+                is_bare = first == Word::Prepare && is_expression(word) && has_no_from(inside);
             }
         }
+        // The FROM of PREPARE itself names none.
+        self.found.has_from &= !is_bare;
         self.found.write(Reason::NotARead)
-    }
-
-    /// Whether a string holds a KILL statement.
-    fn is_kill(&self, string: &Token) -> bool {
-        let text = &self.text[string.start..string.end];
-        let inside = text.get(1..text.len() - 1).unwrap_or_default();
-        Lexer::new(inside, self.mode).next().word == Word::Kill
     }
 
     /// KILL: only a literal connection id can be led to the right connection.
@@ -245,5 +248,25 @@ impl Classifier<'_> {
             self.step();
         }
         self.found.write(Reason::NotARead)
+    }
+}
+
+/// Whether statements that begin so use a table only where they have a FROM.
+pub(super) fn is_expression(first: Word) -> bool {
+    matches!(first, Word::Select | Word::Do | Word::Values)
+}
+
+/// The tokens of the statement that a string of `text` holds.
+fn inside<'t>(text: &'t [u8], string: &Token, mode: Mode) -> Lexer<'t> {
+    let text = &text[string.start..string.end];
+    Lexer::new(text.get(1..text.len() - 1).unwrap_or_default(), mode)
+}
+
+fn has_no_from(mut tokens: Lexer<'_>) -> bool {
+    loop {
+        let token = tokens.next();
+        if token.kind == Kind::End || token.word == Word::From {
+            return token.kind == Kind::End;
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! LAST_INSERT_ID() over shared connections: random sessions, each next to a twin that talks to the
 //! server directly. Every packet has to be the same.
 
-use crate::support::{ONE_LANE, Proxy, Twin, servers};
+use crate::support::{ONE_LANE, ONE_LANE_AND_REPLICA, Proxy, Twin, servers};
 
 const SESSIONS: usize = 8;
 /// Sessions that may hold a connection for good, by an expression that sets the insert id.
@@ -52,10 +52,16 @@ fn step(random: &mut fastrand::Rng) -> String {
 
 #[test]
 fn every_session_has_its_own_insert_id_whoever_used_its_connection() {
+    // One after the other: both use the same tables.
+    hunt(ONE_LANE);
+    hunt(ONE_LANE_AND_REPLICA);
+}
+
+fn hunt(routing: &str) {
     let seed = fastrand::u64(..);
     println!("seed {seed}");
     let mut random = fastrand::Rng::with_seed(seed);
-    let proxy = Proxy::with(servers(), CONNECTIONS, ONE_LANE);
+    let proxy = Proxy::with(servers(), CONNECTIONS, routing);
     let mut twins: Vec<Twin> = (0..SESSIONS).map(|index| twin(&proxy, index)).collect();
     for _ in 0..STEPS {
         let index = random.usize(0..SESSIONS);

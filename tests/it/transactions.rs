@@ -2,7 +2,7 @@
 
 use fairlane::protocol::status::Status;
 
-use crate::support::{ONE_LANE, Proxy, servers};
+use crate::support::{ONE_LANE, ONE_LANE_AND_REPLICA, Proxy, servers};
 
 #[test]
 fn a_transaction_stays_on_one_primary_connection() {
@@ -149,4 +149,22 @@ fn a_write_that_fails_half_way_is_seen_by_its_session() {
     client.run("SELECT 1");
     assert_eq!(client.text("SELECT COUNT(*) FROM whole"), "1");
     frozen.run("UNLOCK TABLES");
+}
+
+#[test]
+fn what_a_read_only_transaction_counted_moves_with_it() {
+    let proxy = Proxy::with(servers(), 2, ONE_LANE_AND_REPLICA);
+    let mut other = proxy.app();
+    other.run("SELECT 1 UNION SELECT 2 UNION SELECT 3 UNION SELECT 4 FOR UPDATE");
+    let mut client = proxy.app();
+    client.run("START TRANSACTION READ ONLY");
+    client.run("SELECT 1 UNION SELECT 2");
+    client.run("SELECT CAST('x' AS INT) UNION SELECT 5");
+    assert_eq!(client.text("SELECT FOUND_ROWS()"), "2");
+    assert_eq!(client.rows("SHOW WARNINGS").len(), 1);
+    client.run("COMMIT");
+    client.run("SELECT CAST('x' AS INT)");
+    let answer = client.run("SELECT @@Warning_Count ;");
+    assert!(answer.packets()[1].windows(15).any(|name| name == b"@@Warning_Count"));
+    assert_eq!(client.text("SHOW COUNT(*) WARNINGS"), "1");
 }

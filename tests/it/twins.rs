@@ -1,7 +1,7 @@
 //! Random sessions over few connections, each next to a twin that has the server to itself: state,
 //! diagnostics and transactions of one must not be seen by another, nor get lost.
 
-use crate::support::{ONE_LANE, Proxy, Twin, servers};
+use crate::support::{ONE_LANE, ONE_LANE_AND_REPLICA, Proxy, Twin, servers};
 
 const SESSIONS: usize = 7;
 /// Sessions that may hold a connection for good: variables, temporary tables, locks.
@@ -104,12 +104,18 @@ fn pinning(random: &mut fastrand::Rng) -> String {
 
 #[test]
 fn no_session_can_tell_that_its_connection_is_shared() {
+    // One after the other: both use the same tables.
+    hunt(ONE_LANE);
+    hunt(ONE_LANE_AND_REPLICA);
+}
+
+fn hunt(routing: &str) {
     servers().root().run("CREATE DATABASE IF NOT EXISTS test_second");
     let seed = std::env::var("FAIRLANE_SEED").ok().and_then(|seed| seed.parse().ok());
     let seed = seed.unwrap_or_else(|| fastrand::u64(..));
     println!("seed {seed} (repeat with FAIRLANE_SEED)");
     let mut random = fastrand::Rng::with_seed(seed);
-    let proxy = Proxy::with(servers(), CONNECTIONS, ONE_LANE);
+    let proxy = Proxy::with(servers(), CONNECTIONS, routing);
     let mut twins: Vec<Twin> = (0..SESSIONS).map(|index| twin(&proxy, index)).collect();
     for _ in 0..STEPS {
         let index = random.usize(0..SESSIONS);
@@ -121,7 +127,8 @@ fn no_session_can_tell_that_its_connection_is_shared() {
                 one.in_transaction = false;
             }
             0 | 1 if index < PINNING || open < IN_TRANSACTION => {
-                one.both("START TRANSACTION");
+                let begins = ["START TRANSACTION", "START TRANSACTION READ ONLY"];
+                one.both(begins[random.usize(0..2)]);
                 one.in_transaction = true;
             }
             2..=9 if index < PINNING => one.both(&pinning(&mut random)),

@@ -32,3 +32,6 @@ pub fn pause(millis: u64) {
 /// Configuration of one lane that has all slots, and of reads on the primary: with a pool of one
 /// slot every session is on the connection of the one before.
 pub const ONE_LANE: &str = "[[lane]]\nname = \"interactive\"\n[routing]\nreplica_reads = false\n";
+
+/// Likewise, with reads where they go by default.
+pub const ONE_LANE_AND_REPLICA: &str = "[[lane]]\nname = \"interactive\"\n";

@@ -28,7 +28,7 @@ impl Twin {
     pub fn both(&mut self, sql: &str) {
         let Self { through, direct, index, done, .. } = self;
         done.push(sql.to_owned());
-        let last = &done[done.len().saturating_sub(8)..];
+        let last = &done[done.len().saturating_sub(24)..];
         let through = said(through, sql, &format!("_p{index}"));
         let direct = said(direct, sql, &format!("_d{index}"));
         assert_eq!(through, direct, "session {index}: {last:#?}");
