@@ -33,7 +33,7 @@ impl<'a> Primary<'a> {
 
     /// Connects and serves until the connection is lost.
     pub(super) async fn serve(&mut self, line: &mut Line, backoff: &mut Backoff) -> Served {
-        let (greeting, family) = self.connect(line).await?;
+        let (mut greeting, mut family) = self.connect(line).await?;
         let desk = &self.shared.desks[PRIMARY];
         let routing = &self.shared.settings.routing;
         desk.kills.open();
@@ -43,6 +43,11 @@ impl<'a> Primary<'a> {
         loop {
             desk.kills.work(line).await?;
             if Instant::now() >= next_probe {
+                if line.was_denied() {
+                    desk.kills.close();
+                    (greeting, family) = self.connect(line).await?;
+                    desk.kills.open();
+                }
                 if self.probe(line, &greeting, family).await? {
                     backoff.reset();
                 }

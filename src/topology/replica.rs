@@ -30,8 +30,7 @@ impl<'a> Replica<'a> {
 
     /// Connects and serves until the connection is lost.
     pub(super) async fn serve(&mut self, line: &mut Line, backoff: &mut Backoff) -> Served {
-        line.open().await?;
-        let family = probe::family(line).await?;
+        let mut family = connect(line).await?;
         let desk = &self.shared.desks[self.backend];
         desk.kills.open();
         let mut next_probe = Instant::now();
@@ -40,6 +39,11 @@ impl<'a> Replica<'a> {
             let can_poll = family == Family::MariaDb && self.health.rotation() == Rotation::In;
             let pause = if can_poll { self.shared.demand.interval() } else { None };
             if Instant::now() >= next_probe {
+                if line.was_denied() {
+                    desk.kills.close();
+                    family = connect(line).await?;
+                    desk.kills.open();
+                }
                 if self.probe(line, family).await? {
                     backoff.reset();
                 }
@@ -108,4 +112,9 @@ impl<'a> Replica<'a> {
         let (rotation, lag) = (self.health.rotation(), self.health.lag());
         self.shared.publish_replica(self.backend, rotation, lag, &self.applied);
     }
+}
+
+async fn connect(line: &mut Line) -> Result<Family, Trouble> {
+    line.open().await?;
+    probe::family(line).await
 }

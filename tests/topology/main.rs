@@ -115,7 +115,12 @@ fn rotation(topology: &Topology) -> Rotation {
 }
 
 async fn until_rotation(topology: &Topology, wanted: Rotation) {
-    until(&format!("{wanted:?}"), || rotation(topology) == wanted).await;
+    let deadline = Instant::now() + PATIENCE;
+    while rotation(topology) != wanted {
+        let now = topology.view();
+        assert!(Instant::now() < deadline, "waited too long for {wanted:?}: {now:?}");
+        sleep(Duration::from_millis(5)).await;
+    }
 }
 
 fn native_hash(password: &str) -> [u8; 20] {
@@ -253,6 +258,33 @@ async fn kills_end_statements_and_connections() {
     assert!(!topology.kill(7, id, false).await, "no such backend");
     topology.close().await;
     assert!(!topology.kill(0, id, false).await, "no control connection any more");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_privilege_granted_late_counts() {
+    let pair = Pair::start(&[]).await;
+    let revoke = "REVOKE ALL PRIVILEGES, GRANT OPTION FROM fairlane@localhost, fairlane@127.0.0.1";
+    pair.primary.run(&[revoke]).await;
+    let revoked: String = pair.primary.first("SELECT @@gtid_binlog_pos").await;
+    let wait = format!("SELECT MASTER_GTID_WAIT('{revoked}', 10)");
+    assert_eq!(pair.replica.first::<i64>(&wait).await, 0);
+    let (topology, _) = start(&[&pair.primary, &pair.replica]);
+    topology.wait_for_facts(PATIENCE).await.expect("facts");
+    sleep(INTERVAL * 5).await;
+    assert_eq!(rotation(&topology), Rotation::Down);
+    assert_eq!(topology.accounts().len(), 0);
+    let mut victim = pair.primary.root().await;
+    assert!(!topology.kill(0, u64::from(victim.id()), false).await, "not allowed");
+
+    pair.primary.run(&servers::SERVICE_GRANTS).await;
+    until_rotation(&topology, Rotation::In).await;
+    topology.refresh_accounts().await;
+    assert_ne!(topology.accounts().len(), 0);
+    sleep(INTERVAL * 2).await;
+    assert!(topology.kill(0, u64::from(victim.id()), false).await);
+    victim.ping().await.expect_err("killed");
+    assert!(topology.view().primary_up);
+    assert_eq!(service_connections(&pair.primary).await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -40,10 +40,7 @@ impl Server {
     }
 
     async fn start(directory: PathBuf, options: &[&str]) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0")
-            .and_then(|listener| listener.local_addr())
-            .expect("a free port")
-            .port();
+        let port = free_port();
         let options: Vec<_> = options.iter().map(|option| (*option).to_owned()).collect();
         let child = spawn(&directory, port, &options);
         let mut server = Self { directory, options, port, child };
@@ -118,6 +115,13 @@ impl Server {
     }
 }
 
+/// Below the range from which the kernel takes the ports of outgoing connections: one of those
+/// could sit on the port of a server that is down, or even connect to itself there.
+fn free_port() -> u16 {
+    let mut ports = std::iter::repeat_with(|| fastrand::u16(18_000..32_000));
+    ports.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).expect("one is free")
+}
+
 fn spawn(directory: &Path, port: u16, options: &[String]) -> Child {
     let path = |name: &str| directory.join(name).display().to_string();
     let log = std::fs::File::create(directory.join("error.log")).expect("a log file");
@@ -144,12 +148,18 @@ pub(crate) struct Pair {
     _directory: TempDir,
 }
 
+/// What the service account may do.
+pub(crate) const SERVICE_GRANTS: [&str; 2] = [
+    "GRANT SELECT ON mysql.* TO fairlane@localhost",
+    "GRANT SLAVE MONITOR, CONNECTION ADMIN, PROCESS ON *.* TO fairlane@localhost",
+];
+
 const ACCOUNTS: &[&str] = &[
     "DELETE FROM mysql.global_priv WHERE User = ''",
     "FLUSH PRIVILEGES",
     "CREATE USER fairlane@localhost IDENTIFIED BY 'fairlane-secret'",
-    "GRANT SELECT ON mysql.* TO fairlane@localhost",
-    "GRANT SLAVE MONITOR, CONNECTION ADMIN, PROCESS ON *.* TO fairlane@localhost",
+    SERVICE_GRANTS[0],
+    SERVICE_GRANTS[1],
     // For servers that know no names.
     "CREATE USER fairlane@127.0.0.1 IDENTIFIED BY 'fairlane-secret'",
     "GRANT SELECT ON mysql.* TO fairlane@127.0.0.1",
