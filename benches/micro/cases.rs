@@ -6,7 +6,7 @@ use std::hint::black_box;
 use fairlane::lanes::{Limits, Scheduler};
 use fairlane::protocol::response::Response;
 use fairlane::protocol::{Shape, packet};
-use fairlane::sql::{self, Mode};
+use fairlane::sql::{self, Mode, VerdictCache};
 use fairlane::state::diff::diff;
 use fairlane::state::{Base, Image};
 
@@ -24,6 +24,11 @@ pub(crate) struct Case {
 pub(crate) const CASES: &[Case] = &[
     Case { name: "classify-select-60", prepare: || classify(POINT_SELECT.to_owned()), bytes: None },
     Case { name: "classify-select-200", prepare: || classify(JOIN.to_owned()), bytes: None },
+    Case {
+        name: "classify-select-200-seen-before",
+        prepare: || classify_again(JOIN.to_owned()),
+        bytes: None,
+    },
     Case { name: "classify-insert-1600", prepare: || classify(upsert()), bytes: None },
     Case { name: "digest-select-200", prepare: digest, bytes: None },
     Case { name: "scan-64-kib-of-100-byte-rows", prepare: scan, bytes: Some(CHUNK) },
@@ -63,6 +68,14 @@ fn classify(sql: String) -> Operation {
     let mode = mode();
     Box::new(move || {
         black_box(sql::classify(black_box(sql.as_bytes()), mode));
+    })
+}
+
+fn classify_again(sql: String) -> Operation {
+    let mode = mode();
+    let mut verdicts = VerdictCache::default();
+    Box::new(move || {
+        black_box(verdicts.classify(black_box(sql.as_bytes()), mode));
     })
 }
 

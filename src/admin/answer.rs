@@ -52,7 +52,7 @@ impl Server {
         }
         match path {
             "/" => page(),
-            "/metrics" => answer(StatusCode::OK, METRICS, self.sources.metrics.encode()),
+            "/metrics" => answer(StatusCode::OK, METRICS, (self.sources.metrics)()),
             "/healthz" => text(StatusCode::OK, "ok"),
             "/readyz" => self.ready(),
             _ => self.state().await,

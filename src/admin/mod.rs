@@ -22,7 +22,6 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::metrics::Metrics;
 use answer::Server;
 use snapshot::Snapshot;
 
@@ -58,8 +57,8 @@ pub struct Readiness {
 
 /// Where answers come from.
 pub struct Sources {
-    /// Numbers for `/metrics`.
-    pub metrics: Arc<Metrics>,
+    /// For `/metrics`; must not block.
+    pub metrics: Box<dyn Fn() -> String + Send + Sync>,
     /// For `/readyz`; called for each request, must not block.
     pub ready: Box<dyn Fn() -> Readiness + Send + Sync>,
     /// For `/state`; called at most once in [`STATE_AGE_MAX`], on a thread that may block.

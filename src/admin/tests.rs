@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use super::answer::{NONCE, PAGE};
 use super::snapshot::*;
 use super::*;
-use crate::metrics::Labels;
+use crate::metrics::{Labels, Metrics};
 
 #[expect(clippy::cast_possible_truncation, reason = "made-up numbers are small")]
 mod made_up;
@@ -44,7 +44,7 @@ async fn start() -> Admin {
     let snapshots = Arc::new(AtomicUsize::new(0));
     let (is_ready, taken) = (Arc::clone(&ready), Arc::clone(&snapshots));
     let sources = Sources {
-        metrics: metrics(),
+        metrics: Box::new(|| metrics().encode()),
         ready: Box::new(move || match is_ready.load(Ordering::Relaxed) {
             true => Readiness { ready: true, detail: "the primary answers".to_owned() },
             false => Readiness { ready: false, detail: "the primary is down".to_owned() },
@@ -193,7 +193,7 @@ async fn live_page() {
     println!("http://{}/", listener.local_addr().expect("bound"));
     let started = tokio::time::Instant::now();
     let sources = Sources {
-        metrics: metrics(),
+        metrics: Box::new(|| metrics().encode()),
         ready: Box::new(|| Readiness { ready: true, detail: "made up".to_owned() }),
         snapshot: Box::new(move || made_up::snapshot(300.0 + started.elapsed().as_secs_f64())),
     };

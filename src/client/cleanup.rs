@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::auth::{Claim, verify};
 use super::registry::EntryLabels;
 use super::wire::CommandPacket;
@@ -98,7 +100,7 @@ impl Session {
             image: &self.image,
             insert_id: self.diagnostics.insert_id,
         };
-        let began = match self.context.pools[0].check_out(lane, request).await {
+        let began = match self.context.pools[0].check_out(lane, request, Instant::now()).await {
             Ok(mut checkout) => match self.begin_read_only(&mut checkout).await {
                 Ok(()) => {
                     self.status |= Status::IN_TRANS;

@@ -1,6 +1,7 @@
 //! A command on a connection: bring the connection to the session's state, send, relay.
 
 use tokio::io::AsyncWriteExt;
+use tokio::time::Instant;
 
 use super::Session;
 use super::login::server_error;
@@ -58,7 +59,9 @@ impl Session {
         may_retry: bool,
     ) -> Outcome {
         let backend = checkout.pool().backend();
-        self.entry.set_running(backend, checkout.connection().thread_id);
+        // At rest it has run since its slot was granted; a connection opened meanwhile counts in.
+        let now = if was_held { Instant::now() } else { checkout.granted_at() };
+        self.entry.set_running(backend, checkout.connection().thread_id, now);
         let ready = match self.make_ready(checkout.connection(), work, was_held).await {
             Ok(Ok(ready)) => ready,
             Ok(Err(error)) => return Outcome::Unprepared(error),

@@ -1,5 +1,7 @@
 //! KILL with the ids clients see.
 
+use tokio::time::Instant;
+
 use super::{Session, Stop};
 use crate::error::Error;
 use crate::pool::Request;
@@ -46,7 +48,7 @@ impl Session {
         let (key, credential) = (&self.identity.key, &self.identity.credential);
         let pool = &self.context.pools[backend];
         let request = Request { key, credential, image: &image, insert_id: 0 };
-        let mut checkout = pool.check_out(lane, request).await?;
+        let mut checkout = pool.check_out(lane, request, Instant::now()).await?;
         match checkout.connection().command(Command::Query, sql.as_bytes()).await {
             Ok(exchange) => {
                 checkout.connection().is_dirty = true;

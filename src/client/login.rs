@@ -244,7 +244,7 @@ impl Session {
                 image: &image,
                 insert_id: 0,
             };
-            let mut checkout = context.pools[0].check_out(lane, request).await?;
+            let mut checkout = context.pools[0].check_out(lane, request, Instant::now()).await?;
             let lost = || Error::LostBackend { backend: context.pools[0].name().to_owned() };
             if let Some(schema) = schema {
                 let used = checkout.connection().command(Command::InitDb, schema.as_bytes()).await;

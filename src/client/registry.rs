@@ -108,28 +108,29 @@ impl Entry {
         }
     }
 
-    fn set(&self, activity: Activity) {
-        let elapsed = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    fn set(&self, activity: Activity, now: Instant) {
+        let elapsed = now.duration_since(self.started).as_millis();
+        let elapsed = u64::try_from(elapsed).unwrap_or(u64::MAX);
         self.since_ms.store(elapsed, Ordering::Relaxed);
         self.activity.store(activity as u8, Ordering::Relaxed);
     }
 
     /// The session waits for its client.
     pub(super) fn set_idle(&self, holds: bool) {
-        self.set(if holds { Activity::Holding } else { Activity::Idle });
+        self.set(if holds { Activity::Holding } else { Activity::Idle }, Instant::now());
     }
 
-    /// The session waits for a slot.
-    pub(super) fn set_waiting(&self, lane: usize) {
+    /// The session waits for a slot from `now` on.
+    pub(super) fn set_waiting(&self, lane: usize, now: Instant) {
         self.lane.store(u8::try_from(lane).unwrap_or(u8::MAX), Ordering::Relaxed);
-        self.set(Activity::Waiting);
+        self.set(Activity::Waiting, now);
     }
 
-    /// A statement runs on a connection.
-    pub(super) fn set_running(&self, backend: BackendId, thread_id: u64) {
+    /// A statement runs on a connection from `now` on.
+    pub(super) fn set_running(&self, backend: BackendId, thread_id: u64, now: Instant) {
         let backend = (backend as u64 + 1) << 56;
         self.connection.store(backend | thread_id & ((1 << 56) - 1), Ordering::Relaxed);
-        self.set(Activity::Running);
+        self.set(Activity::Running, now);
     }
 
     /// The session has given its connection back.

@@ -1,7 +1,10 @@
 //! One statement's way: verdict, target, lane, slot, connection, relay, release.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::sync::Arc;
+
+use tokio::time::Instant;
 
 use super::execute::Outcome;
 use super::{Session, Stop};
@@ -14,7 +17,7 @@ use crate::protocol::packet;
 use crate::protocol::{Command, Shape};
 use crate::route::view::BackendId;
 use crate::route::{self, Decision, Reason, SessionView, Target};
-use crate::sql::{Class, Effects, Needs, Verdict};
+use crate::sql::{Class, Effects, Mode, Needs, Verdict, VerdictCache};
 use crate::state::prepared::StatementKey;
 
 /// A command on its way to a backend.
@@ -46,7 +49,7 @@ pub(super) struct PreparedWork<'a> {
 impl Session {
     /// COM_QUERY.
     pub(super) async fn query(&mut self, wire: &[u8], sql: &[u8]) -> Result<(), Stop> {
-        let verdict = crate::sql::classify(sql, self.mode);
+        let verdict = classify(sql, self.mode);
         if let Class::Kill { query, id } = verdict.class {
             return self.kill(query, id).await;
         }
@@ -271,7 +274,8 @@ impl Session {
     async fn obtain(&mut self, work: &Work<'_>, decision: Decision) -> Result<Checkout, Refusal> {
         let lane = self.lane(work);
         let backend = backend_of(decision.target);
-        self.entry.set_waiting(lane);
+        let now = Instant::now();
+        self.entry.set_waiting(lane, now);
         let pool = self.context.pools[backend].clone();
         let request = Request {
             key: &self.identity.key,
@@ -281,7 +285,7 @@ impl Session {
         };
         tokio::select! {
             biased;
-            checkout = pool.check_out(lane, request) => checkout.map_err(Refusal::Error),
+            checkout = pool.check_out(lane, request, now) => checkout.map_err(Refusal::Error),
             () = self.wire.gone() => Err(Refusal::Gone),
             () = self.entry.killed() => Err(Refusal::Gone),
         }
@@ -333,6 +337,15 @@ impl Session {
         };
         metrics.routed(answered, reason.index()).inc();
     }
+}
+
+thread_local! {
+    static VERDICTS: RefCell<VerdictCache> = RefCell::default();
+}
+
+/// The verdict on a text, from what this worker has seen before if it can.
+fn classify(sql: &[u8], mode: Mode) -> Verdict {
+    VERDICTS.with_borrow_mut(|verdicts| verdicts.classify(sql, mode))
 }
 
 /// Whether a schema is one that each server fills on its own.

@@ -3,6 +3,7 @@
 use prometheus::{Gauge, IntCounter, IntGauge};
 
 use super::catalogue as families;
+use super::cell::CellCounter;
 use super::register::Registrar;
 
 /// Why a backend connection was closed.
@@ -41,7 +42,7 @@ impl Closed {
 }
 
 /// Handles of one backend.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct BackendMetrics {
     /// Connections logged in, busy or idle.
     pub open: IntGauge,
@@ -64,9 +65,9 @@ pub struct BackendMetrics {
     /// Last applied transaction, as a sequence number.
     pub watermark: IntGauge,
     /// Bytes read from pooled connections.
-    pub bytes_received: IntCounter,
+    pub bytes_received: CellCounter,
     /// Bytes written to pooled connections.
-    pub bytes_sent: IntCounter,
+    pub bytes_sent: CellCounter,
     /// Statements sent again on another connection.
     pub retries: IntCounter,
     closed: [IntCounter; Closed::ALL.len()],
@@ -76,6 +77,11 @@ impl BackendMetrics {
     /// Connections closed for one reason.
     pub fn closed_total(&self, reason: Closed) -> &IntCounter {
         &self.closed[reason as usize]
+    }
+
+    pub(super) fn collect(&self) {
+        self.bytes_received.collect();
+        self.bytes_sent.collect();
     }
 }
 
@@ -112,8 +118,8 @@ pub(super) fn register(
             in_rotation: in_rotation.with_label_values(&key),
             replication_lag_seconds: lag.with_label_values(&key),
             watermark: watermark.with_label_values(&key),
-            bytes_received: received.with_label_values(&key),
-            bytes_sent: sent.with_label_values(&key),
+            bytes_received: CellCounter::new(received.with_label_values(&key)),
+            bytes_sent: CellCounter::new(sent.with_label_values(&key)),
             retries: retries.with_label_values(&key),
             closed: Closed::ALL
                 .map(|reason| closed.with_label_values(&[backend.as_str(), reason.label()])),

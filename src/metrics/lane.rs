@@ -1,12 +1,13 @@
 //! Numbers of one lane at one backend.
 
-use prometheus::{Histogram, IntCounter, IntGauge};
+use prometheus::{IntCounter, IntGauge};
 
 use super::catalogue as families;
+use super::cell::{CellCounter, CellHistogram};
 use super::register::Registrar;
 
 /// Handles of one lane at one backend.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct LaneMetrics {
     /// Slots held now.
     pub in_use: IntGauge,
@@ -17,7 +18,7 @@ pub struct LaneMetrics {
     /// Slots only it may use.
     pub reserved: IntGauge,
     /// Grants, at once or after a wait.
-    pub admitted: IntCounter,
+    pub admitted: CellCounter,
     /// Refused because the queue was full.
     pub rejected_full: IntCounter,
     /// Refused after `queue_timeout`.
@@ -25,9 +26,17 @@ pub struct LaneMetrics {
     /// Waiters that left by themselves.
     pub abandoned: IntCounter,
     /// From asking for a slot to having it, also when that was at once.
-    pub wait_seconds: Histogram,
+    pub wait_seconds: CellHistogram,
     /// From having a slot to giving it back.
-    pub service_seconds: Histogram,
+    pub service_seconds: CellHistogram,
+}
+
+impl LaneMetrics {
+    pub(super) fn collect(&self) {
+        self.admitted.collect();
+        self.wait_seconds.collect();
+        self.service_seconds.collect();
+    }
 }
 
 /// One entry per backend and lane, all lanes of the first backend first.
@@ -56,12 +65,12 @@ pub(super) fn register(
                 waiting: waiting.with_label_values(&key),
                 limit: limit.with_label_values(&key),
                 reserved: reserved.with_label_values(&key),
-                admitted: admitted.with_label_values(&key),
+                admitted: CellCounter::new(admitted.with_label_values(&key)),
                 rejected_full: rejected.with_label_values(&[backend, lane, "full"]),
                 rejected_timeout: rejected.with_label_values(&[backend, lane, "timeout"]),
                 abandoned: abandoned.with_label_values(&key),
-                wait_seconds: wait_seconds.with_label_values(&key),
-                service_seconds: service_seconds.with_label_values(&key),
+                wait_seconds: CellHistogram::new(&wait_seconds.with_label_values(&key)),
+                service_seconds: CellHistogram::new(&service_seconds.with_label_values(&key)),
             });
         }
     }

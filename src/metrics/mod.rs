@@ -1,12 +1,13 @@
 //! Numbers for operators: one struct of handles, resolved once at start and handed down.
 //!
-//! Invariants: counting is an atomic add on a handle the caller already has, never a lookup by
-//! label text (the one exception is [`Metrics::error_sent`], whose codes are the servers');
+//! Invariants: counting is an atomic add on a handle the caller already has (what every statement
+//! counts, on a cell of its own thread: [`CellCounter`]), never a lookup by label text (the one exception is [`Metrics::error_sent`], whose codes are the servers');
 //! every combination of labels known at start is there from the first scrape, as 0; nothing
 //! here grows with clients, users or statements.
 
 mod backend;
 pub mod catalogue;
+mod cell;
 mod errors;
 mod lane;
 mod register;
@@ -19,6 +20,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use prometheus::{IntCounter, IntCounterVec, IntGauge, Registry, TextEncoder};
 
 pub use backend::{BackendMetrics, Closed};
+pub use cell::{CellCounter, CellHistogram};
 pub use errors::{CODES_MAX, Origin};
 pub use lane::LaneMetrics;
 pub use session::{LoginFailure, SessionMetrics, Target};
@@ -55,8 +57,8 @@ pub struct Metrics {
     backends: Vec<BackendMetrics>,
     pinned: Vec<IntGauge>,
     pins: Vec<IntCounter>,
-    routed: Vec<[IntCounter; Target::ALL.len()]>,
-    commands: Vec<IntCounter>,
+    routed: Vec<[CellCounter; Target::ALL.len()]>,
+    commands: Vec<CellCounter>,
     errors: Errors,
 }
 
@@ -78,9 +80,11 @@ impl Metrics {
         let pinned = pinned.collect();
         let pins = per_value(&to.counters(&families::PINS)?, labels.pin_reasons);
         let commands = per_value(&to.counters(&families::COMMANDS)?, labels.commands);
+        let commands = commands.into_iter().map(CellCounter::new).collect();
         let routed = to.counters(&families::ROUTED)?;
         let per_target = |reason: &&'static str| {
-            Target::ALL.map(|target| routed.with_label_values(&[target.label(), reason]))
+            Target::ALL
+                .map(|target| CellCounter::new(routed.with_label_values(&[target.label(), reason])))
         };
         let routed = labels.route_reasons.iter().map(per_target).collect();
         let errors = Errors::register(&to)?;
@@ -127,12 +131,12 @@ impl Metrics {
     }
 
     /// Statements answered by `target` for one reason.
-    pub fn routed(&self, target: Target, reason: usize) -> &IntCounter {
+    pub fn routed(&self, target: Target, reason: usize) -> &CellCounter {
         &self.routed[reason][target as usize]
     }
 
     /// Commands of one kind.
-    pub fn command(&self, command: usize) -> &IntCounter {
+    pub fn command(&self, command: usize) -> &CellCounter {
         &self.commands[command]
     }
 
@@ -143,16 +147,24 @@ impl Metrics {
 
     /// Statements routed anywhere, for whatever reason: the page's statements per second.
     pub fn routed_sum(&self) -> u64 {
-        self.routed.iter().flatten().map(IntCounter::get).sum()
+        self.routed.iter().flatten().map(CellCounter::get).sum()
     }
 
     /// Everything in Prometheus' text format.
     pub fn encode(&self) -> String {
+        self.collect();
         // Fails only for families without samples or with an unknown type; the tests encode all.
         TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap_or_else(|error| {
             debug_assert!(false, "cannot encode: {error}");
             String::new()
         })
+    }
+
+    fn collect(&self) {
+        self.sessions.collect();
+        self.lanes.iter().for_each(LaneMetrics::collect);
+        self.backends.iter().for_each(BackendMetrics::collect);
+        self.routed.iter().flatten().chain(&self.commands).for_each(CellCounter::collect);
     }
 }
 

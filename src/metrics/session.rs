@@ -3,6 +3,7 @@
 use prometheus::{Histogram, IntCounter, IntGauge};
 
 use super::catalogue as families;
+use super::cell::CellCounter;
 use super::register::Registrar;
 
 /// Where a statement was answered.
@@ -66,7 +67,7 @@ impl LoginFailure {
 }
 
 /// Handles that belong to no backend and no lane.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct SessionMetrics {
     /// Sessions logged in now.
     pub open: IntGauge,
@@ -75,9 +76,9 @@ pub struct SessionMetrics {
     /// Clients refused because of `max_clients`.
     pub refused_total: IntCounter,
     /// Bytes read from clients.
-    pub bytes_received: IntCounter,
+    pub bytes_received: CellCounter,
     /// Bytes written to clients.
-    pub bytes_sent: IntCounter,
+    pub bytes_sent: CellCounter,
     /// Reads that failed on a replica and went to the primary.
     pub replica_retries: IntCounter,
     /// Reads for which a replica caught up in time.
@@ -95,6 +96,11 @@ impl SessionMetrics {
         &self.logins_failed[reason as usize]
     }
 
+    pub(super) fn collect(&self) {
+        self.bytes_received.collect();
+        self.bytes_sent.collect();
+    }
+
     pub(super) fn register(to: &Registrar<'_>) -> Result<Self, prometheus::Error> {
         let logins_failed = to.counters(&families::LOGINS_FAILED)?;
         let freshness = to.counters(&families::FRESHNESS_WAITS)?;
@@ -102,8 +108,8 @@ impl SessionMetrics {
             open: to.gauge(&families::SESSIONS)?,
             opened_total: to.counter(&families::SESSIONS_TOTAL)?,
             refused_total: to.counter(&families::CLIENTS_REFUSED)?,
-            bytes_received: to.counter(&families::CLIENT_RECEIVED)?,
-            bytes_sent: to.counter(&families::CLIENT_SENT)?,
+            bytes_received: CellCounter::new(to.counter(&families::CLIENT_RECEIVED)?),
+            bytes_sent: CellCounter::new(to.counter(&families::CLIENT_SENT)?),
             replica_retries: to.counter(&families::REPLICA_RETRIES)?,
             freshness_fresh: freshness.with_label_values(&["fresh"]),
             freshness_primary: freshness.with_label_values(&["primary"]),

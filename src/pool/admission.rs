@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 
-use super::Pool;
+use super::{Pool, Request};
 use crate::backend::Connection;
 use crate::error::Error;
 use crate::lanes::{Admission, Scheduler};
@@ -34,15 +34,18 @@ pub struct Slot {
 
 impl Slot {
     /// Gives the slot back together with a clean connection.
-    pub(super) fn release_with(mut self, connection: Box<Connection>) {
+    pub(super) fn release_with(mut self, mut connection: Box<Connection>) {
         self.is_held = false;
-        self.observe();
+        connection.idle_since = self.observe();
         self.pool.put_back(Some(connection), self.lane);
     }
 
-    fn observe(&self) {
-        let served = self.granted_at.elapsed().as_secs_f64();
+    /// Counts the time it was held; returns the time that is now.
+    fn observe(&self) -> Instant {
+        let now = Instant::now();
+        let served = now.duration_since(self.granted_at).as_secs_f64();
         self.pool.lane_metrics(self.lane).service_seconds.observe(served);
+        now
     }
 }
 
@@ -72,46 +75,48 @@ impl Drop for Place<'_> {
         if !shared.scheduler.leave(self.lane, self.ticket) {
             // The grant came while the waiter was leaving: pass it on.
             shared.scheduler.release(self.lane);
-            self.pool.lane_metrics(self.lane).in_use.dec();
-            self.pool.grant(&mut shared.scheduler);
+            grant(&mut shared.scheduler);
         } else {
-            self.pool.lane_metrics(self.lane).waiting.dec();
             self.pool.lane_metrics(self.lane).abandoned.inc();
         }
     }
 }
 
 impl Pool {
-    /// Waits for a slot in `lane`.
+    /// Waits for a slot in `lane`. One that is free comes with the idle connection that suits
+    /// `request` best, if there is any.
     ///
     /// # Errors
     /// [`Error::QueueFull`] at once, [`Error::QueueTimeout`] after the lane's time.
     ///
     /// # Cancel safety
     /// A caller that goes away leaves the queue, or passes a slot just granted on.
-    pub async fn admit(self: &Arc<Self>, lane: usize) -> Result<Slot, Error> {
+    pub(super) async fn admit(
+        self: &Arc<Self>,
+        lane: usize,
+        request: &Request<'_>,
+        since: Instant,
+    ) -> Result<(Slot, Option<Box<Connection>>), Error> {
         let metrics = self.lane_metrics(lane);
-        let since = Instant::now();
-        let (admission, woken) = {
+        let mut woken = None;
+        let (admission, found) = {
             let mut shared = self.shared.lock();
-            let mut woken = None;
             let admission = shared.scheduler.admit(lane, || {
                 let (wake, wait) = oneshot::channel();
                 woken = Some(wait);
                 Waiter { wake, since }
             });
-            match admission {
-                Admission::Granted => metrics.in_use.inc(),
-                Admission::Queued(_) => metrics.waiting.inc(),
-                Admission::Refused => {}
-            }
-            (admission, woken)
+            let found = match admission {
+                Admission::Granted => shared.idle.take_match(request),
+                Admission::Queued(_) | Admission::Refused => None,
+            };
+            (admission, found)
         };
-        let settings = &self.lanes[lane];
-        match (admission, woken) {
-            (Admission::Granted, _) => metrics.wait_seconds.observe(0.0),
+        let granted_at = match (admission, woken) {
+            (Admission::Granted, _) => since,
             (Admission::Queued(ticket), Some(woken)) => {
                 let mut place = Place { pool: self, lane, ticket, is_done: false };
+                let settings = &self.lanes[lane];
                 if timeout(settings.queue_timeout, woken).await.is_err() {
                     drop(place);
                     metrics.rejected_timeout.inc();
@@ -122,29 +127,28 @@ impl Pool {
                     });
                 }
                 place.is_done = true;
-                metrics.wait_seconds.observe(since.elapsed().as_secs_f64());
+                Instant::now()
             }
             _ => {
                 metrics.rejected_full.inc();
+                let settings = &self.lanes[lane];
                 return Err(Error::QueueFull {
                     lane: settings.name.clone(),
                     backend: self.name().to_owned(),
                     limit: settings.queue,
                 });
             }
-        }
+        };
+        metrics.wait_seconds.observe(granted_at.duration_since(since).as_secs_f64());
         metrics.admitted.inc();
-        Ok(Slot { pool: self.clone(), lane, granted_at: Instant::now(), is_held: true })
+        Ok((Slot { pool: self.clone(), lane, granted_at, is_held: true }, found))
     }
+}
 
-    /// Wakes every waiter that may run now.
-    pub(super) fn grant(&self, scheduler: &mut Scheduler<Waiter>) {
-        while let Some((lane, waiter)) = scheduler.next_grant() {
-            let metrics = self.lane_metrics(lane);
-            metrics.waiting.dec();
-            metrics.in_use.inc();
-            // A receiver that is gone gives the slot on when its place is dropped.
-            let _ = waiter.wake.send(());
-        }
+/// Wakes every waiter that may run now.
+pub(super) fn grant(scheduler: &mut Scheduler<Waiter>) {
+    while let Some((_, waiter)) = scheduler.next_grant() {
+        // A receiver that is gone gives the slot on when its place is dropped.
+        let _ = waiter.wake.send(());
     }
 }

@@ -19,10 +19,11 @@ pub struct Checkout {
 }
 
 impl Pool {
-    /// Waits for a slot in `lane` and finds or opens a connection.
+    /// Waits for a slot in `lane` and finds or opens a connection. `now` is the time.
     ///
     /// # Errors
-    /// Those of [`Pool::admit`], and the server's own refusal of a new connection.
+    /// [`Error::QueueFull`] at once, [`Error::QueueTimeout`] after the lane's time, and the server's
+    /// own refusal of a new connection.
     ///
     /// # Cancel safety
     /// Nothing is lost: the queue is left, the slot given back, a connection being opened is
@@ -31,12 +32,13 @@ impl Pool {
         self: &Arc<Self>,
         lane: usize,
         request: Request<'_>,
+        now: Instant,
     ) -> Result<Checkout, Error> {
-        let slot = self.admit(lane).await?;
+        let (slot, mut found) = self.admit(lane, &request, now).await?;
         let now = slot.granted_at;
         loop {
-            let found = self.shared.lock().idle.take_match(&request);
-            match found {
+            // Who had to wait, or found a dead one, looks (again).
+            match found.take().or_else(|| self.shared.lock().idle.take_match(&request)) {
                 Some(connection) if connection.is_alive(now) => match connection.move_here() {
                     Ok(connection) => {
                         return Ok(Checkout { connection: Some(connection), slot: Some(slot) });
@@ -73,6 +75,11 @@ impl Checkout {
         }
     }
 
+    /// When its slot was granted.
+    pub fn granted_at(&self) -> Instant {
+        self.slot.as_ref().map_or_else(Instant::now, |slot| slot.granted_at)
+    }
+
     /// The lane whose slot it holds.
     pub fn lane(&self) -> usize {
         self.slot.as_ref().map_or(0, |slot| slot.lane)
@@ -86,7 +93,6 @@ impl Checkout {
         };
         let sent = std::mem::take(&mut connection.bytes_sent);
         slot.pool.metrics().bytes_sent.inc_by(sent);
-        connection.idle_since = Instant::now();
         debug_assert!(connection.inbox.is_empty());
         slot.release_with(connection);
     }

@@ -148,7 +148,6 @@ impl Pool {
         for (connection, reason) in old {
             self.retire(connection, Retire::Quit(reason));
         }
-        self.show_connections();
     }
 
     /// Closes all idle connections.
@@ -159,10 +158,16 @@ impl Pool {
         }
     }
 
-    fn show_connections(&self) {
+    /// Brings the gauges up to date, for a scrape: statements don't touch them.
+    pub fn show(&self) {
+        let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         let (open, idle) = self.connections_now();
-        self.metrics().open.set(i64::try_from(open).unwrap_or(i64::MAX));
-        self.metrics().idle.set(i64::try_from(idle).unwrap_or(i64::MAX));
+        self.metrics().open.set(number(open));
+        self.metrics().idle.set(number(idle));
+        for (lane, (in_use, waiting, _)) in self.lanes_now().into_iter().enumerate() {
+            self.lane_metrics(lane).in_use.set(number(in_use));
+            self.lane_metrics(lane).waiting.set(number(waiting));
+        }
     }
 
     fn metrics(&self) -> &BackendMetrics {
@@ -180,7 +185,6 @@ impl Pool {
             shared.idle.push(connection);
         }
         shared.scheduler.release(lane);
-        self.lane_metrics(lane).in_use.dec();
-        self.grant(&mut shared.scheduler);
+        admission::grant(&mut shared.scheduler);
     }
 }

@@ -145,10 +145,13 @@ impl Fairlane {
     }
 
     fn sources(&self) -> Arc<Sources> {
-        let (for_ready, for_snapshot, started) =
-            (self.context.clone(), self.context.clone(), self.started);
+        let (for_metrics, for_ready) = (self.context.clone(), self.context.clone());
+        let (for_snapshot, started) = (self.context.clone(), self.started);
         Arc::new(Sources {
-            metrics: self.context.metrics.clone(),
+            metrics: Box::new(move || {
+                for_metrics.pools.iter().for_each(|pool| pool.show());
+                for_metrics.metrics.encode()
+            }),
             ready: Box::new(move || readiness(&for_ready)),
             snapshot: Box::new(move || snapshot::take(&for_snapshot, started)),
         })

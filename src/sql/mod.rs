@@ -14,6 +14,7 @@
 //! would not know what its grammar does not. What it cannot see is what a view, a trigger, a
 //! default value or the current schema hides behind a name.
 
+mod cache;
 mod classify;
 mod control;
 mod digest;
@@ -32,6 +33,7 @@ mod token;
 mod verdict;
 mod word;
 
+pub use cache::VerdictCache;
 pub use classify::classify;
 pub use digest::{DIGEST_TEXT_BYTES_MAX, digest, digest_text};
 pub use mode::{Charset, Mode};
