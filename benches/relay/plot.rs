@@ -11,7 +11,11 @@ use crate::proxies::Way;
 use crate::report::{Cell, Middle};
 use crate::sysbench::Statements;
 
-const SIZE: (u32, u32) = (960, 420);
+const SIZE: (u32, u32) = (960, 450);
+/// Height without the legend.
+const PANELS_HEIGHT: u32 = 400;
+/// Width of a way's part of the legend.
+const LEGEND_STEP: i32 = 150;
 const FONT: &str = "sans-serif";
 /// Room left and right of the first and last number of threads.
 const MARGIN: f64 = 1.4;
@@ -64,11 +68,26 @@ fn draw(plot: &Plot, cells: &[Cell], svg: &mut String) -> Result<()> {
     let root = SVGBackend::with_string(svg, SIZE).into_drawing_area();
     root.fill(&WHITE)?;
     let root = root.titled(plot.title, (FONT, 20))?;
-    for (area, (statements, lines)) in root.split_evenly((1, panels.len())).iter().zip(&panels) {
+    let (above, below) = root.split_vertically(PANELS_HEIGHT);
+    for (area, (statements, lines)) in above.split_evenly((1, panels.len())).iter().zip(&panels) {
         panel(plot, area, *statements, lines, top)
             .map_err(|error| anyhow!("the panel of {} statements: {error}", statements.name()))?;
     }
+    let drawn = |way: &Way| panels.iter().flat_map(|(_, lines)| lines).any(|(of, _)| of == way);
+    legend(&below, &WAYS.into_iter().filter(drawn).collect::<Vec<_>>())?;
     Ok(root.present()?)
+}
+
+/// Names of the ways, in a row, in their colours.
+fn legend(area: &Area<'_>, ways: &[Way]) -> Result<()> {
+    let mut x = 66;
+    for way in ways {
+        let line = PathElement::new([(x, 8), (x + 24, 8)], color(*way).stroke_width(3));
+        area.draw(&line)?;
+        area.draw(&Text::new(way.name(), (x + 32, 2), (FONT, 14)))?;
+        x += LEGEND_STEP;
+    }
+    Ok(())
 }
 
 fn lines(plot: &Plot, cells: &[Cell], statements: Statements) -> Vec<Line> {
@@ -109,20 +128,9 @@ fn panel(
         .draw()?;
     for (way, points) in lines {
         let color = color(*way);
-        chart
-            .draw_series(
-                LineSeries::new(points.iter().copied(), color.stroke_width(2)).point_size(4),
-            )?
-            .label(way.name())
-            .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], color.stroke_width(3)));
+        let points = points.iter().copied();
+        chart.draw_series(LineSeries::new(points, color.stroke_width(2)).point_size(4))?;
     }
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::UpperLeft)
-        .background_style(WHITE.mix(0.85))
-        .border_style(BLACK.mix(0.3))
-        .label_font((FONT, 13))
-        .draw()?;
     Ok(())
 }
 
