@@ -10,7 +10,7 @@ demo:
 test:
 	scripts/test.sh
 
-# The relay next to a TCP proxy, extremes, and the pure core alone; writes benches/results/.
+# The relay next to other proxies, extremes, and the pure core alone; writes benches/results/.
 bench:
 	scripts/install.sh bench
 	cargo build --locked --release --bin fairlane --example relay_bench --example extremes_bench --example micro_bench

@@ -42,3 +42,6 @@ if [ "$target" = test ] && [ ! -d target/clients/node/node_modules/mysql2 ]; the
     mkdir -p target/clients/node
     npm install --silent --no-audit --no-fund --prefix target/clients/node mysql2@3
 fi
+
+# Only unstable has it; nothing of it is installed.
+[ "$target" != bench ] || scripts/unpack.sh target/unstable/router mysql-router

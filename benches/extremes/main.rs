@@ -7,6 +7,9 @@
 
 #[path = "../relay/machine.rs"]
 mod machine;
+#[path = "../relay/others.rs"]
+#[allow(dead_code, reason = "only what this part needs")]
+mod others;
 #[path = "../relay/proxies.rs"]
 #[allow(dead_code, reason = "only what this part needs")]
 mod proxies;
@@ -38,7 +41,7 @@ use clap::Parser;
 use fairlane::sandbox::{APP_PASSWORD, APP_SCHEMA, APP_USER};
 
 use crate::machine::Machine;
-use crate::proxies::{Proxies, Way};
+use crate::proxies::{Proxies, Servers, Way};
 use crate::raw::Raw;
 use crate::table::Table;
 
@@ -68,8 +71,10 @@ fn main() -> Result<()> {
 
 async fn bench(arguments: &Arguments) -> Result<()> {
     let logs = tempfile::tempdir()?;
-    let (sandbox, proxies) = proxies::start_all(logs.path()).await?;
-    let primary = sandbox.primary.port;
+    let sandbox = proxies::start_servers().await?;
+    let servers = Servers::of(&sandbox)?;
+    let proxies = Proxies::start(&WAYS, servers, logs.path()).await?;
+    let primary = servers.primary;
 
     let wants = |name: &str| arguments.only.as_deref().is_none_or(|only| only == name);
     let mut table = Table::default();

@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 use std::process::Command;
 use std::time::SystemTime;
 
+use crate::others::ROUTER;
+
 /// What a result file says about its origin.
 #[derive(Debug)]
 pub(crate) struct Machine {
@@ -46,6 +48,7 @@ impl Machine {
             ("uname", "-sr"),
             ("mariadbd", "--version"),
             ("haproxy", "-v"),
+            (ROUTER, "--version"),
             ("sysbench", "--version"),
         ] {
             if let Some(line) = first_line(program, argument) {

@@ -1,39 +1,41 @@
-//! `make bench`: what Fairlane costs next to a plain TCP proxy.
+//! `make bench`: what Fairlane costs next to other proxies.
 //!
-//! sysbench's loads go straight to a private server, through HAProxy in TCP mode and
-//! through Fairlane, in turn, several rounds: a machine that slows down slows all of them. HAProxy
-//! only copies bytes; how far Fairlane is from it, with all reads on the same server, is the price
-//! of understanding them. A second Fairlane shows what a replica adds.
+//! sysbench's loads go straight to a private server, through HAProxy in TCP mode, through MySQL
+//! Router and through Fairlane, in turn, several rounds: a machine that slows down slows all of
+//! them. HAProxy only copies bytes; how far Fairlane is from it, with all reads on the same server,
+//! is the price of understanding them. A second Fairlane shows what a replica adds, and a null
+//! server what each proxy can do when the server costs nothing.
 
 mod machine;
+mod measure;
+mod null_server;
+mod others;
+mod plan;
+mod plot;
 mod proxies;
 mod report;
+mod spinners;
 #[path = "../support/mod.rs"]
 mod support;
 mod sysbench;
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use clap::Parser;
-use tokio::time::Instant;
+use clap::{Parser, Subcommand};
 
 use crate::machine::Machine;
-use crate::proxies::{Proxies, Way};
-use crate::report::{Cell, Load};
-use crate::support::cpu::time_of;
-use crate::sysbench::{Script, Statements};
+use crate::measure::Bench;
+use crate::null_server::NullServer;
+use crate::plan::{PLAIN, WAYS};
+use crate::proxies::{Proxies, Servers};
+use crate::report::Cell;
 
-const THREADS: [u32; 4] = [1, 16, 64, 256];
-/// Threads of the loads with transactions.
-const THREADS_OF_MIXES: u32 = 16;
-
-/// Compares point selects straight, through HAProxy and through Fairlane.
+/// Compares sysbench's loads straight, through other proxies and through Fairlane.
 #[derive(Debug, Parser)]
 struct Arguments {
     /// Seconds of each cell.
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = 2)]
     seconds: u32,
     /// How often every cell is measured.
     #[arg(long, default_value_t = 3)]
@@ -41,11 +43,27 @@ struct Arguments {
     /// Folder of the result files.
     #[arg(long, default_value = "benches/results")]
     results: PathBuf,
+    #[command(subcommand)]
+    part: Option<Part>,
+}
+
+/// What the bench starts itself as.
+#[derive(Debug, Subcommand)]
+enum Part {
+    /// Only the null server, until standard input ends.
+    NullServer {
+        /// Port of the real server.
+        #[arg(long)]
+        behind: u16,
+    },
 }
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    if let Some(Part::NullServer { behind }) = arguments.part {
+        return runtime.block_on(null_server::serve(behind));
+    }
     runtime.block_on(async {
         tokio::select! {
             done = bench(&arguments) => done,
@@ -62,111 +80,46 @@ async fn bench(arguments: &Arguments) -> Result<()> {
     let machine = Machine::this();
     let out = arguments.results.join(format!("{}-{}", machine.date, machine.slug()));
     std::fs::create_dir_all(&out).with_context(|| format!("making {}", out.display()))?;
-    eprintln!("starting a private primary and replica, HAProxy and Fairlane");
+    eprintln!("starting a private primary and replica, a null server, and the proxies");
     let logs = tempfile::tempdir()?;
-    let (sandbox, proxies) = proxies::start_all(logs.path()).await?;
-    eprintln!("Fairlane's live page: http://127.0.0.1:{}/", proxies.admin_port());
+    let sandbox = proxies::start_servers().await?;
+    let servers = Servers::of(&sandbox)?;
+    let null = NullServer::start(servers.primary).await?;
+    let before_null = Servers { primary: null.port, ..servers };
+    let bench = Bench {
+        seconds: arguments.seconds,
+        rounds: arguments.rounds,
+        before_servers: Proxies::start(&WAYS, servers, &logs.path().join("servers")).await?,
+        before_null: Proxies::start(&PLAIN, before_null, &logs.path().join("null")).await?,
+        null,
+    };
 
-    let loads = loads();
-    let (cells, raw) = measure(arguments, &loads, &proxies).await?;
-    proxies.stop().await?;
+    let loads = plan::loads();
+    let (cells, raw) = bench.run(&loads).await?;
+    bench.stop().await?;
     sandbox.stop().await?;
-    let table = report::table(&cells, &loads)?;
-    println!("{table}");
-    save(arguments, &out, &machine, &table, &cells, &raw)
-}
-
-/// Point selects in every combination of statements and threads, and transactions.
-fn loads() -> Vec<Load> {
-    let point_select = |statements| {
-        THREADS.map(|threads| Load { script: Script::PointSelect, statements, threads })
-    };
-    let mix = |script| Load { script, statements: Statements::Text, threads: THREADS_OF_MIXES };
-    [Statements::Text, Statements::Prepared]
-        .into_iter()
-        .flat_map(point_select)
-        .chain([Script::ReadOnly, Script::ReadWrite].map(mix))
-        .collect()
-}
-
-/// All cells, and sysbench's own reports.
-async fn measure(
-    arguments: &Arguments,
-    loads: &[Load],
-    proxies: &Proxies,
-) -> Result<(Vec<Cell>, String)> {
-    let begin = Instant::now();
-    let (mut cells, mut raw) = (Vec::new(), String::new());
-    for round in 1..=arguments.rounds {
-        for &load in loads {
-            let mut ways = Way::ALL;
-            // Nobody is always the first after a change of load.
-            ways.rotate_left(round as usize % Way::ALL.len());
-            for way in ways {
-                let (cell, text) = cell(arguments, proxies, round, load, way).await?;
-                let Load { script, statements, threads } = load;
-                let title = format!(
-                    "round {round}, {}, {} statements, {threads} threads, {}",
-                    script.name(),
-                    statements.name(),
-                    way.name()
-                );
-                eprintln!(
-                    "[{:>3} s] {title}: {:.0} queries/s, p95 {:.2} ms, {:.2} us of proxy CPU",
-                    begin.elapsed().as_secs(),
-                    cell.per_second,
-                    cell.p95_ms,
-                    cell.cpu_us.unwrap_or_default()
-                );
-                raw.push_str(&format!("=== {title}\n{}\n\n", text.trim()));
-                cells.push(cell);
-            }
-        }
-    }
-    Ok((cells, raw))
-}
-
-async fn cell(
-    arguments: &Arguments,
-    proxies: &Proxies,
-    round: u32,
-    load: Load,
-    way: Way,
-) -> Result<(Cell, String)> {
-    let cpu = || proxies.pid(way).and_then(time_of);
-    let before = cpu();
-    let Load { script, statements, threads } = load;
-    let (report, text) =
-        sysbench::run(proxies.port(way), script, statements, threads, arguments.seconds)
-            .await
-            .with_context(|| format!("{} with {threads} threads", way.name()))?;
-    let used = cpu().zip(before).map(|(after, before)| after.saturating_sub(before));
-    let per_query = |used: Duration| 1e6 * used.as_secs_f64() / report.queries as f64;
-    let cell = Cell {
-        round,
-        load,
-        way,
-        queries: report.queries,
-        per_second: report.per_second,
-        p50_ms: report.p50_ms,
-        p95_ms: report.p95_ms,
-        cpu_us: used.map(per_query),
-    };
-    Ok((cell, text))
+    let tables = format!(
+        "{}\n## Ceilings: the null server behind\n\n{}",
+        report::table(&cells, &loads)?,
+        report::ceilings(&cells, &loads)?
+    );
+    println!("{tables}");
+    save(arguments, &out, &machine, &tables, &cells, &raw)
 }
 
 fn save(
     arguments: &Arguments,
     out: &Path,
     machine: &Machine,
-    table: &str,
+    tables: &str,
     cells: &[Cell],
     raw: &str,
 ) -> Result<()> {
     let text = format!(
-        "# Relay: next to a TCP proxy, {}\n\n{}\nsysbench, {} s a cell, medians of {} interleaved rounds; sysbench, proxies and server share the machine. \
-         CPU is the proxy's own user and system time over the queries of the cell. Single cells \
-         are in relay.json, sysbench's reports in relay.txt.\n\n{table}",
+        "# Relay: next to other proxies, {}\n\n{}\nsysbench, {} s a cell, medians of {} interleaved \
+         rounds; sysbench, proxies and server share the machine. CPU is the proxy's own user and \
+         system time over the queries of the cell. Single cells are in relay.json, sysbench's \
+         reports in relay.txt.\n\n{tables}",
         machine.date,
         machine.list(),
         arguments.seconds,
@@ -175,6 +128,7 @@ fn save(
     std::fs::write(out.join("relay.md"), text)?;
     std::fs::write(out.join("relay.json"), serde_json::to_string_pretty(cells)?)?;
     std::fs::write(out.join("relay.txt"), raw)?;
+    plot::save(cells, out)?;
     println!("written: {}", out.join("relay.md").display());
     Ok(())
 }

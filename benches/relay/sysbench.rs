@@ -85,7 +85,7 @@ pub(crate) async fn prepare(port: u16) -> Result<()> {
     sysbench(port, Script::PointSelect, &["prepare"]).await.map(drop)
 }
 
-/// A load at `port` for `seconds`; returns the numbers and the whole text.
+/// A load at `port` for `seconds`; returns the numbers and the text without its histogram.
 pub(crate) async fn run(
     port: u16,
     script: Script,
@@ -98,7 +98,8 @@ pub(crate) async fn run(
     let report = parse(&text).with_context(|| format!("reading sysbench's report:\n{text}"))?;
     let may_fail = script == Script::ReadWrite;
     ensure!(may_fail || report.errors == 0.0, "{} statements failed", report.errors);
-    Ok((report, text))
+    let lines = text.lines().filter(|line| !line.contains('|'));
+    Ok((report, lines.collect::<Vec<_>>().join("\n")))
 }
 
 async fn sysbench(port: u16, script: Script, arguments: &[&str]) -> Result<String> {
