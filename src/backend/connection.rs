@@ -5,15 +5,14 @@ use std::mem::MaybeUninit;
 use std::sync::Arc;
 use std::time::Duration;
 
-use socket2::SockRef;
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use super::statement::StatementCache;
 use crate::net::read::fill;
-use crate::net::worker::{self, WorkerId};
+use crate::net::socket::Socket;
+use crate::net::worker::WorkerId;
 use crate::protocol::packet::{self, HEADER};
 use crate::protocol::response::{Response, Summary};
 use crate::protocol::{Capabilities, Command, Malformed, Shape};
@@ -44,7 +43,7 @@ pub struct ConnectionKey {
 #[derive(Debug)]
 pub struct Connection {
     /// The socket.
-    pub stream: TcpStream,
+    pub stream: Socket,
     /// The worker whose event queue the socket is registered with.
     pub home: WorkerId,
     /// Bytes read and not interpreted.
@@ -114,7 +113,7 @@ impl Connection {
         }
         let home = WorkerId::current();
         let connection = *self;
-        match worker::adopt(connection.stream) {
+        match connection.stream.adopt() {
             Ok(stream) => Ok(Box::new(Self { stream, home, ..connection })),
             Err(error) => {
                 let permit = connection.permit;
@@ -143,7 +142,7 @@ impl Connection {
             return silent && self.inbox.is_empty();
         }
         let mut byte = [MaybeUninit::uninit(); 1];
-        let asked = SockRef::from(&self.stream).peek(&mut byte);
+        let asked = self.stream.raw().peek(&mut byte);
         matches!(asked, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
 
@@ -152,7 +151,7 @@ impl Connection {
         self.bytes_sent += packets.len() as u64;
         // Nearly always the socket takes all of it at once. Asked directly: a socket that has just
         // moved here would have to wait for the event queue to call it writable.
-        let written = match SockRef::from(&self.stream).send(packets) {
+        let written = match self.stream.raw().send(packets) {
             Ok(written) => written,
             Err(error) if is_passing(error.kind()) => 0,
             Err(error) => return Err(error.into()),

@@ -1,17 +1,18 @@
-//! Opening a connection: TCP, handshake as the client's own user, trackers, character sets.
+//! Opening a connection: handshake as the client's own user, trackers, character sets.
 
 use std::io;
 use std::sync::Arc;
 
 use secrecy::{ExposeSecret, SecretString};
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::connection::{Connection, ConnectionKey, Failure};
 use super::statement::StatementCache;
+use crate::config::settings::Address;
 use crate::error::Error;
 use crate::net::read::{self, ReadError};
+use crate::net::socket::Socket;
 use crate::net::worker::WorkerId;
 use crate::protocol::auth::{NATIVE, Proof};
 use crate::protocol::handshake::{Greeting, HandshakeResponse, parse_auth_switch};
@@ -96,16 +97,16 @@ impl From<ReadError> for LoginError {
     }
 }
 
-/// Logs in on `stream` as `key` says. The connection still has to be given its permit.
+/// Connects and logs in as `key` says. The connection still has to be given its permit.
 ///
 /// # Cancel safety
 /// Not cancel safe: the connection is lost, while the server may still count it.
 pub async fn open(
-    mut stream: TcpStream,
+    address: &Address,
     key: Arc<ConnectionKey>,
     credential: &Credential,
 ) -> Result<Connection, LoginError> {
-    stream.set_nodelay(true)?;
+    let mut stream = Socket::connect(address).await?;
     let mut inbox = Vec::new();
     let (_, payload) = login_packet(&mut stream, &mut inbox).await?;
     refuse_error(&payload)?;
@@ -156,7 +157,7 @@ pub async fn open(
 }
 
 async fn authenticate(
-    stream: &mut TcpStream,
+    stream: &mut Socket,
     inbox: &mut Vec<u8>,
     credential: &Credential,
 ) -> Result<(), LoginError> {
@@ -190,7 +191,7 @@ fn refuse_error(payload: &[u8]) -> Result<(), LoginError> {
 }
 
 async fn login_packet(
-    stream: &mut TcpStream,
+    stream: &mut Socket,
     inbox: &mut Vec<u8>,
 ) -> Result<(u8, Vec<u8>), LoginError> {
     let framed = read::packet(stream, inbox, LOGIN_PACKET_MAX).await?;
@@ -199,7 +200,7 @@ async fn login_packet(
     Ok((framed.last_sequence, payload))
 }
 
-async fn send(stream: &mut TcpStream, sequence: u8, payload: &[u8]) -> io::Result<()> {
+async fn send(stream: &mut Socket, sequence: u8, payload: &[u8]) -> io::Result<()> {
     let mut out = Vec::with_capacity(payload.len() + packet::HEADER);
     packet::put(&mut out, sequence, payload);
     stream.write_all(&out).await

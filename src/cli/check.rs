@@ -35,8 +35,8 @@ fn describe(settings: &Settings) -> String {
         let role = if index == 0 { "primary" } else { "replica" };
         let slots = backend.max_connections - CONTROL_CONNECTIONS;
         lines.push(format!(
-            "{role} {} at {}:{}: {slots} slots and {CONTROL_CONNECTIONS} control connection",
-            backend.name, backend.host, backend.port
+            "{role} {} at {}: {slots} slots and {CONTROL_CONNECTIONS} control connection",
+            backend.name, backend.address
         ));
         for lane in &settings.lanes {
             lines.push(format!(

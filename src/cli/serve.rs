@@ -79,14 +79,14 @@ mod tests {
     #[test]
     fn a_file_comes_before_the_option_and_the_option_before_the_variable() {
         let variable = Some("mysql://v:x@variable");
-        let host = |settings: Settings| settings.backends[0].host.clone();
-        assert_eq!(settings(&[], variable).map(host).expect("valid"), "variable");
+        let host = |settings: Settings| settings.backends[0].address.to_string();
+        assert_eq!(settings(&[], variable).map(host).expect("valid"), "variable:3306");
         let primary = ["--primary", "mysql://o:x@option"];
-        assert_eq!(settings(&primary, variable).map(host).expect("valid"), "option");
+        assert_eq!(settings(&primary, variable).map(host).expect("valid"), "option:3306");
         let file = ["--config", "config/fairlane.toml", "--listen", "127.0.0.1:4000"];
         let from_file = settings(&file, variable).expect("valid");
         assert_eq!(from_file.listen[0].port(), 4000);
-        assert_eq!(host(from_file), "db1");
+        assert_eq!(host(from_file), "db1:3306");
         assert!(settings(&[], None).expect_err("nothing given").to_string().contains("--config"));
         assert!(
             Line::try_parse_from([&["serve", "--config", "f"], &primary[..]].concat()).is_err()

@@ -105,8 +105,8 @@ pub const KEYS: &[Key] = &[
     Key {
         path: "primary.address",
         default: None,
-        meaning: "Host and port of the primary.",
-        valid: r#"a host with or without port, such as "db1:3306""#,
+        meaning: "Host and port of the primary, or its Unix socket.",
+        valid: r#"a host with or without port, such as "db1:3306", or the path of a Unix socket"#,
     },
     Key {
         path: "primary.name",

@@ -11,12 +11,15 @@ use super::key;
 use super::model::{self, Model};
 use super::problem::Finding;
 use super::settings::{
-    Backend, Consistency, Glob, Lane, Log, Pool, Routing, Rule, RuleScope, Service, Settings, User,
+    Address, Backend, Consistency, Glob, Lane, Log, Pool, Routing, Rule, RuleScope, Service,
+    Settings, User,
 };
 use super::shape::Places;
 use crate::units::Period;
 
 /// Connections of a backend that are not the pool's: Fairlane's own control connection.
+/// Where a server is whose address can't be used; the file is refused.
+const NOWHERE: Address = Address::Tcp { host: String::new(), port: 0 };
 const CONTROL: usize = 1;
 
 /// Most connections to one server: the largest `max_connections` that MariaDB and MySQL take.
@@ -236,12 +239,12 @@ impl Resolver<'_> {
                     "give each server a name of its own",
                 );
             }
-            let (host, port) = self.address(&path, backend.address.as_deref());
-            let twin = backends.iter().find(|other| (&other.host, other.port) == (&host, port));
-            if let Some(twin) = twin.filter(|_| !host.is_empty()) {
+            let address = self.address(&path, backend.address.as_deref());
+            let twin = backends.iter().find(|other| other.address == address);
+            if let Some(twin) = twin.filter(|_| address != NOWHERE) {
                 self.find(
                     &format!("{path}.address"),
-                    format!("\"{host}:{port}\" is the address of {} already", twin.name),
+                    format!("\"{address}\" is the address of {} already", twin.name),
                     "write each server once, or its max_connections would not hold; without a \
                      replica leave out [[replica]]",
                 );
@@ -260,17 +263,20 @@ impl Resolver<'_> {
                 );
             }
             let max_connections = backend.max_connections.clamp(CONTROL + 1, CONNECTIONS_MAX);
-            backends.push(Backend { name, host, port, max_connections });
+            backends.push(Backend { name, address, max_connections });
         }
         backends
     }
 
-    fn address(&mut self, path: &str, address: Option<&str>) -> (String, u16) {
+    fn address(&mut self, path: &str, address: Option<&str>) -> Address {
         let key = format!("{path}.address");
         let Some(address) = address.filter(|address| !address.is_empty()) else {
             self.find_invalid(&key, "is missing");
-            return (String::new(), 0);
+            return NOWHERE;
         };
+        if address.starts_with('/') {
+            return Address::Unix(address.into());
+        }
         let (host, port) = match address.rsplit_once(':') {
             Some((host, port)) if !host.contains(':') || host.ends_with(']') => {
                 (host, port.parse())
@@ -280,11 +286,11 @@ impl Resolver<'_> {
         let host = host.trim_start_matches('[').trim_end_matches(']');
         match port {
             Ok(port) if port > 0 && !host.is_empty() && !host.contains([' ', '/', '@']) => {
-                (host.to_owned(), port)
+                Address::Tcp { host: host.to_owned(), port }
             }
             _ => {
                 self.find_invalid(&key, format!("\"{address}\" is not a host with port"));
-                (String::new(), 0)
+                NOWHERE
             }
         }
     }

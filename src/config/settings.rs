@@ -1,6 +1,8 @@
 //! What the program uses: valid by construction, made only from a checked model.
 
+use std::fmt;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -55,13 +57,35 @@ pub struct Service {
 pub struct Backend {
     /// Unique; the metric label. Default: `primary`, `replica1`, ...
     pub name: String,
-    /// Host name or address.
-    pub host: String,
-    /// TCP port.
-    pub port: u16,
-    /// Most TCP connections Fairlane ever has to this server at one moment, its own control
+    /// Where it listens.
+    pub address: Address,
+    /// Most connections Fairlane ever has to this server at one moment, its own control
     /// connection included; at least 2.
     pub max_connections: usize,
+}
+
+/// Where a server listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Address {
+    /// On a TCP port.
+    Tcp {
+        /// Host name or address.
+        host: String,
+        /// The port.
+        port: u16,
+    },
+    /// On a Unix socket of this host.
+    Unix(PathBuf),
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Self::Tcp { host, port } => write!(f, "{host}:{port}"),
+            Self::Unix(path) => write!(f, "{}", path.display()),
+        }
+    }
 }
 
 /// Ages and paces of backend connections.

@@ -1,7 +1,10 @@
 //! Bad files get file, line, key and cure; the documented file is the defaults.
 
+use std::path::PathBuf;
+
 use proptest::prelude::*;
 
+use super::settings::Address;
 use super::*;
 
 const REQUIRED: &str =
@@ -119,11 +122,16 @@ fn urls_are_enough() {
     )
     .expect("valid");
     assert_eq!(settings.service.user, "svc");
-    assert_eq!((settings.backends[0].port, settings.backends[0].max_connections), (3306, 30));
-    assert_eq!((settings.backends[1].name.as_str(), settings.backends[1].port), ("replica1", 3307));
+    let address = |index: usize| settings.backends[index].address.to_string();
+    assert_eq!((address(0).as_str(), settings.backends[0].max_connections), ("db1:3306", 30));
+    assert_eq!((address(1).as_str(), settings.backends[1].name.as_str()), ("db2:3307", "replica1"));
+    let socket = "mysql://svc:x@localhost?socket=/run/mysqld/mysqld.sock";
+    let local = from_urls(socket, &[], &Overrides::default()).expect("valid");
+    assert_eq!(local.backends[0].address, Address::Unix("/run/mysqld/mysqld.sock".into()));
     assert_eq!(settings.admin, None);
     for (bad, fragment) in [
         ("nonsense", "not a URL"),
+        ("mysql://svc:x@h?socket=mysqld.sock", "absolute path"),
         ("http://a", "begins with http:"),
         ("mysql://db1", "names no user"),
         ("mysql://svc:hush@", "host"),
@@ -211,7 +219,7 @@ fn the_documented_file_is_the_defaults() {
     let same = |settings: &Settings| {
         let mut settings = settings.clone();
         settings.backends.truncate(1);
-        settings.backends[0].host = String::new();
+        settings.backends[0].address = Address::Unix(PathBuf::new());
         settings.rules.clear();
         settings.users.clear();
         format!("{settings:?}")

@@ -21,7 +21,7 @@ const FORM: &str = "write mysql://user:password@host:3306/?max_connections=15, w
                     characters of user and password percent-encoded (an @ is %40)";
 
 /// Parameters a URL may have.
-const PARAMETERS: [&str; 2] = ["max_connections", "name"];
+const PARAMETERS: [&str; 3] = ["max_connections", "name", "socket"];
 
 /// What the command line may say besides the servers.
 #[derive(Debug, Clone, Default)]
@@ -142,6 +142,15 @@ fn parameter(
 ) -> Result<(), Finding> {
     match name {
         "name" => backend.name = Some(value),
+        "socket" if value.starts_with('/') => backend.address = Some(value),
+        "socket" => {
+            let wrong = format!("socket \"{value}\" is not an absolute path");
+            return Err(finding(
+                option,
+                wrong,
+                "write socket=/run/mysqld/mysqld.sock, or the like",
+            ));
+        }
         "max_connections" => {
             backend.max_connections = value.parse().map_err(|_| {
                 let wrong = format!("max_connections \"{value}\" is not a number");
@@ -151,8 +160,8 @@ fn parameter(
         _ => {
             let cure = match key::nearest(name, PARAMETERS.into_iter()) {
                 Some(near) => format!("did you mean \"{near}\"?"),
-                None => "use max_connections=<number> or name=<name>; all else stands in a file \
-                         (--config)"
+                None => "use max_connections=<number>, name=<name> or socket=<path>; all else \
+                         stands in a file (--config)"
                     .to_owned(),
             };
             return Err(finding(option, format!("the parameter \"{name}\" is not known"), cure));

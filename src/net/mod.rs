@@ -7,4 +7,5 @@ pub mod infile;
 pub mod read;
 pub mod relay;
 mod scratch;
+pub mod socket;
 pub mod worker;

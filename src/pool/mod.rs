@@ -44,7 +44,7 @@ pub const CONTROL_CONNECTIONS: usize = 1;
 #[derive(Debug)]
 pub struct Pool {
     backend: BackendId,
-    address: settings::Backend,
+    settings: settings::Backend,
     ages: settings::Pool,
     lanes: Vec<settings::Lane>,
     slots: usize,
@@ -69,8 +69,8 @@ impl Pool {
         killer: Arc<dyn Killer>,
         metrics: Arc<Metrics>,
     ) -> Arc<Self> {
-        let address = settings.backends[backend].clone();
-        let slots = address.max_connections - CONTROL_CONNECTIONS;
+        let backend_settings = settings.backends[backend].clone();
+        let slots = backend_settings.max_connections - CONTROL_CONNECTIONS;
         let limits = |lane: &settings::Lane| Limits {
             reserved: lane.reserved.of(slots),
             max: lane.max.of(slots).max(1),
@@ -97,13 +97,13 @@ impl Pool {
             pace: open::Pace::new(settings.pool.open_rate),
             killer,
             metrics,
-            address,
+            settings: backend_settings,
         })
     }
 
     /// The backend's name.
     pub fn name(&self) -> &str {
-        &self.address.name
+        &self.settings.name
     }
 
     /// Which backend it is.

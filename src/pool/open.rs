@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
@@ -98,12 +97,8 @@ impl Pool {
             return Err(self.unavailable("old connections are not closed by the server"));
         };
         self.pace.wait().await;
-        let address = (self.address.host.as_str(), self.address.port);
-        let logged_in = timeout(limit, async {
-            let stream = TcpStream::connect(address).await?;
-            Box::pin(backend::open(stream, key, credential)).await
-        });
-        match logged_in.await {
+        let login = Box::pin(backend::open(&self.settings.address, key, credential));
+        match timeout(limit, login).await {
             Ok(Ok(mut connection)) => {
                 connection.hold(permit);
                 Ok(Box::new(connection))

@@ -47,7 +47,7 @@ fn backend(context: &Context, view: &View, pool: &Pool) -> Backend {
     Backend {
         name: settings.name.clone(),
         role: if id == 0 { Role::Primary } else { Role::Replica },
-        address: format!("{}:{}", settings.host, settings.port),
+        address: settings.address.to_string(),
         up: metrics.up.get() == 1,
         in_rotation: metrics.in_rotation.get() == 1,
         rotation: rotation.to_owned(),

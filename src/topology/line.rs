@@ -1,4 +1,4 @@
-//! The one TCP connection to a backend.
+//! The one connection to a backend.
 //!
 //! Everything this module owns serves one promise: a backend never sees two connections of
 //! `topology` at once. A [`Line`] is either closed, held by the greeting probe, or held by the
@@ -11,11 +11,12 @@ use mysql_async::prelude::Queryable as _;
 use mysql_async::{Conn, Opts, OptsBuilder, Row, Value};
 use secrecy::ExposeSecret as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::greeting::{Greeting, MAX_GREETING};
 use crate::config::Settings;
+use crate::config::settings::Address;
+use crate::net::socket::Socket;
 use crate::route::view::BackendId;
 
 /// Time for a closed connection to disappear at the server.
@@ -58,8 +59,7 @@ impl Trouble {
 }
 
 pub(super) struct Line {
-    host: String,
-    port: u16,
+    address: Address,
     opts: Opts,
     connect_limit: Duration,
     query_limit: Duration,
@@ -74,9 +74,13 @@ impl Line {
         let (server, service) = (&settings.backends[backend], &settings.service);
         let password = service.password.expose_secret();
         let (least, most) = QUERY_LIMIT;
-        let opts = OptsBuilder::default()
-            .ip_or_hostname(&server.host)
-            .tcp_port(server.port)
+        let opts = match &server.address {
+            Address::Tcp { host, port } => {
+                OptsBuilder::default().ip_or_hostname(host).tcp_port(*port)
+            }
+            Address::Unix(path) => OptsBuilder::default().socket(Some(path.display().to_string())),
+        };
+        let opts = opts
             .user(Some(&service.user))
             .pass(Some(password).filter(|password| !password.is_empty()))
             // Otherwise it would add a second connection, through the server's Unix socket.
@@ -87,8 +91,7 @@ impl Line {
             .stmt_cache_size(0)
             .connect_attribute("program_name", "fairlane");
         Self {
-            host: server.host.clone(),
-            port: server.port,
+            address: server.address.clone(),
             opts: opts.into(),
             connect_limit: settings.pool.connect_timeout,
             query_limit: (settings.routing.probe_interval * 2).clamp(least, most),
@@ -106,7 +109,7 @@ impl Line {
     pub(super) async fn greeting(&mut self) -> Result<Greeting, Trouble> {
         self.close().await;
         sleep_until(self.opens_after).await;
-        let read = timeout(self.connect_limit, read_greeting(&self.host, self.port)).await;
+        let read = timeout(self.connect_limit, read_greeting(&self.address)).await;
         self.opens_after = Instant::now() + SETTLE;
         let payload = match read {
             Ok(Ok(payload)) => payload,
@@ -185,8 +188,8 @@ impl Line {
     }
 }
 
-async fn read_greeting(host: &str, port: u16) -> std::io::Result<Vec<u8>> {
-    let mut stream = TcpStream::connect((host, port)).await?;
+async fn read_greeting(address: &Address) -> std::io::Result<Vec<u8>> {
+    let mut stream = Socket::connect(address).await?;
     let mut header = [0; 4];
     stream.read_exact(&mut header).await?;
     let length =

@@ -22,6 +22,7 @@ mod names;
 mod pool_bound;
 mod prepared;
 mod routing;
+mod sockets;
 mod state;
 mod transactions;
 mod twins;

@@ -9,7 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fairlane::config::Settings;
-use fairlane::config::settings::{Backend, Consistency, Lane, Log, Pool, Routing, Service, Share};
+use fairlane::config::settings::{
+    Address, Backend, Consistency, Lane, Log, Pool, Routing, Service, Share,
+};
 use fairlane::route::freshness::Position;
 use fairlane::route::view::{BackendId, Rotation};
 use fairlane::topology::{Observer, Plugin, Topology};
@@ -30,8 +32,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
 pub(crate) fn settings(ports: &[u16]) -> Settings {
     let backend = |(index, port): (usize, &u16)| Backend {
         name: format!("backend{index}"),
-        host: "127.0.0.1".to_owned(),
-        port: *port,
+        address: Address::Tcp { host: "127.0.0.1".to_owned(), port: *port },
         max_connections: 10,
     };
     let lane = Lane {

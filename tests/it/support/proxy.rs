@@ -31,14 +31,32 @@ impl Proxy {
     /// With so many connections per server and more configuration.
     pub fn with(servers: &Servers, max_connections: usize, more: &str) -> Self {
         let proxy = Self::start_without_waiting(servers, max_connections, more);
-        eventually("Fairlane is ready", || proxy.get("/readyz").starts_with("HTTP/1.1 200"));
+        proxy.wait_until_ready();
+        proxy
+    }
+
+    fn wait_until_ready(&self) {
+        eventually("Fairlane is ready", || self.get("/readyz").starts_with("HTTP/1.1 200"));
         eventually("the replica is in rotation", || {
-            proxy.metric("fairlane_backend_in_rotation{backend=\"replica1\"}") == 1.0
+            self.metric("fairlane_backend_in_rotation{backend=\"replica1\"}") == 1.0
         });
+    }
+
+    /// With the primary on its Unix socket too.
+    pub fn over_sockets(servers: &Servers, max_connections: usize, more: &str) -> Self {
+        let primary = servers.primary_socket.display().to_string();
+        let proxy = Self::before(&primary, servers, max_connections, more);
+        proxy.wait_until_ready();
         proxy
     }
 
     pub fn start_without_waiting(servers: &Servers, max_connections: usize, more: &str) -> Self {
+        let primary = format!("127.0.0.1:{}", servers.primary);
+        Self::before(&primary, servers, max_connections, more)
+    }
+
+    /// The replica is always on its Unix socket, so that all tests try both kinds of address.
+    fn before(primary: &str, servers: &Servers, max_connections: usize, more: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let (port, admin) = (free_port(), free_port());
         let config = directory.path().join("fairlane.toml");
@@ -46,9 +64,9 @@ impl Proxy {
             "listen = [\"127.0.0.1:{port}\"]\n\
              [admin]\nlisten = \"127.0.0.1:{admin}\"\n\
              [service]\nuser = \"fairlane\"\npassword = \"fairlane-secret\"\n\
-             [primary]\naddress = \"127.0.0.1:{}\"\nmax_connections = {max_connections}\n\
-             [[replica]]\naddress = \"127.0.0.1:{}\"\nmax_connections = {max_connections}\n{more}\n",
-            servers.primary, servers.replica
+             [primary]\naddress = \"{primary}\"\nmax_connections = {max_connections}\n\
+             [[replica]]\naddress = \"{}\"\nmax_connections = {max_connections}\n{more}\n",
+            servers.replica_socket.display()
         );
         std::fs::write(&config, text).unwrap();
         let log = directory.path().join("log");

@@ -12,6 +12,8 @@ use super::raw::Raw;
 pub struct Servers {
     pub primary: u16,
     pub replica: u16,
+    pub primary_socket: PathBuf,
+    pub replica_socket: PathBuf,
     pub replica_log: PathBuf,
 }
 
@@ -41,6 +43,8 @@ pub fn keep(options: Options) -> (Servers, tokio::sync::mpsc::Sender<Order>) {
             let servers = Servers {
                 primary: sandbox.primary.port,
                 replica: sandbox.replicas[0].port,
+                primary_socket: sandbox.primary.socket.clone(),
+                replica_socket: sandbox.replicas[0].socket.clone(),
                 replica_log: sandbox.replicas[0].general_log_path(),
             };
             tell.send(servers).unwrap();
