@@ -42,3 +42,6 @@ if [ "$target" = test ] && [ ! -d target/clients/node/node_modules/mysql2 ]; the
     mkdir -p target/clients/node
     npm install --silent --no-audit --no-fund --prefix target/clients/node mysql2@3
 fi
+
+# Debian has MySQL's own server only in its development version.
+[ "$target" != test ] || scripts/unpack.sh target/unstable/mysql mysql-server-core
