@@ -244,7 +244,9 @@ impl Session {
         let commits = matches!(verdict.class, Class::Commit) && !self.facts.has_gtids;
         // An ERR packet has no position, and a failed statement may have had its effect: DROP of
         // two tables, rows of a MyISAM table, an implicit commit.
-        let is_open = self.status.contains(Status::IN_TRANS);
+        // The next OK packet has the position of the implicit commit, but for MySQL's.
+        let is_open = self.status.contains(Status::IN_TRANS)
+            && (self.facts.is_mariadb || !verdict.effects.contains(Effects::IMPLICIT_COMMIT));
         let fails = verdict.class == Class::Write
             && work.command != Command::StmtPrepare
             && !is_open
