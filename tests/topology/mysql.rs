@@ -7,7 +7,7 @@ use fairlane::route::view::Rotation;
 use fairlane::sandbox::{Family, Options, Sandbox};
 use mysql_async::prelude::Queryable as _;
 
-use super::{REPLICA, start_at, until_rotation};
+use super::{LOCAL, REPLICA, start_at, until_rotation};
 
 async fn mysql() -> Sandbox {
     let programs = concat!(env!("CARGO_MANIFEST_DIR"), "/target/unstable/mysql/bin");
@@ -61,4 +61,28 @@ async fn mysql_is_known_and_its_replica_leaves_rotation_and_comes_back() {
     until_rotation(&topology, Rotation::Down).await;
     replica.start().await.expect("started");
     until_rotation(&topology, Rotation::In).await;
+}
+
+/// Takes away the account that the server prefers, until none is left.
+#[tokio::test]
+async fn accounts_match_as_mysql_matches_them() {
+    let sandbox = mysql().await;
+    let server = &sandbox.primary;
+    let mut root = server.root().await.expect("a login");
+    let hosts = ["%", "localhost", "127.0.0.1", "127.0.0.0/255.0.0.0", "127.0.0.0/8", "127.%"];
+    for host in hosts.into_iter().chain(["local%", "10.0.0.1", "192.168.0.0/16"]) {
+        root.query_drop(format!("CREATE USER many@'{host}' IDENTIFIED BY ''")).await.expect(host);
+    }
+    let (topology, _) = start_at(&[server.port]);
+    topology.wait_for_facts(Duration::from_secs(5)).await.expect("facts");
+    for _ in 0..hosts.len() + 1 {
+        let mut client = server.connect("many", "", "").await.expect("a login");
+        let name: Option<String> = client.query_first("SELECT CURRENT_USER()").await.expect("it");
+        let host = name.expect("a name").rsplit('@').next().expect("a host").to_owned();
+        topology.refresh_accounts().await;
+        let accounts = topology.accounts();
+        let found = accounts.find("many", LOCAL).expect("an account");
+        assert_eq!(found.host_pattern.as_str(), host);
+        root.query_drop(format!("DROP USER many@'{host}'")).await.expect("dropped");
+    }
 }
