@@ -43,5 +43,8 @@ if [ "$target" = test ] && [ ! -d target/clients/node/node_modules/mysql2 ]; the
     npm install --silent --no-audit --no-fund --prefix target/clients/node mysql2@3
 fi
 
-# Only unstable has it; nothing of it is installed.
-[ "$target" != bench ] || scripts/unpack.sh target/unstable/router mysql-router
+# Debian has MySQL's own programs only in its development version; nothing of it is installed.
+case $target in
+    bench) scripts/unpack.sh target/unstable/router mysql-router ;;
+    test) scripts/unpack.sh target/unstable/mysql mysql-server-core ;;
+esac

@@ -5,9 +5,16 @@
 use std::time::Duration;
 
 use fairlane::sandbox::{
-    APP_PASSWORD, APP_SCHEMA, APP_USER, Options, SERVICE_PASSWORD, SERVICE_USER, Sandbox, Server,
+    APP_PASSWORD, APP_SCHEMA, APP_USER, Family, Options, SERVICE_PASSWORD, SERVICE_USER, Sandbox,
+    Server,
 };
 use mysql_async::prelude::{FromValue, Queryable as _};
+
+/// MySQL, unpacked by `scripts/install.sh test`.
+fn mysql() -> Options {
+    let programs = concat!(env!("CARGO_MANIFEST_DIR"), "/target/unstable/mysql/bin");
+    Options { family: Family::MySql, programs: Some(programs.into()), ..Options::default() }
+}
 
 async fn value<T: FromValue + Send + 'static>(server: &Server, sql: &str) -> T {
     let mut app = server.connect(APP_USER, APP_PASSWORD, APP_SCHEMA).await.unwrap();
@@ -21,7 +28,16 @@ async fn execute(server: &Server, sql: &str) {
 
 #[tokio::test]
 async fn a_write_on_the_primary_is_read_on_a_replica_that_refuses_writes() {
-    let options = Options { replica_general_log: true, ..Options::default() };
+    replicate_and_refuse(Options::default()).await;
+}
+
+#[tokio::test]
+async fn a_write_on_the_primary_is_read_on_a_replica_that_refuses_writes_of_mysql() {
+    replicate_and_refuse(mysql()).await;
+}
+
+async fn replicate_and_refuse(options: Options) {
+    let options = Options { replica_general_log: true, ..options };
     let sandbox = Sandbox::start(options).await.unwrap();
     let [replica] = sandbox.replicas.as_slice() else { panic!("one replica") };
 
@@ -42,7 +58,16 @@ async fn a_write_on_the_primary_is_read_on_a_replica_that_refuses_writes() {
 
 #[tokio::test]
 async fn a_replica_that_was_killed_catches_up_after_its_start() {
-    let sandbox = Sandbox::start(Options::default()).await.unwrap();
+    kill_and_catch_up(Options::default()).await;
+}
+
+#[tokio::test]
+async fn a_replica_that_was_killed_catches_up_after_its_start_of_mysql() {
+    kill_and_catch_up(mysql()).await;
+}
+
+async fn kill_and_catch_up(options: Options) {
+    let sandbox = Sandbox::start(options).await.unwrap();
     let replica = &sandbox.replicas[0];
     let (port, pid) = (replica.port, replica.pid().unwrap());
 
@@ -66,23 +91,42 @@ async fn a_replica_that_was_killed_catches_up_after_its_start() {
 
 #[tokio::test]
 async fn the_service_account_may_do_what_fairlane_needs_and_not_write() {
-    let sandbox = Sandbox::start(Options::default()).await.unwrap();
+    let allowed = [
+        "SELECT Host, User, Priv FROM mysql.global_priv",
+        "SELECT Host, User, plugin, authentication_string FROM mysql.user",
+        "SHOW MASTER STATUS",
+        "SHOW REPLICA STATUS",
+        "SELECT * FROM information_schema.innodb_trx",
+        "SELECT * FROM information_schema.innodb_lock_waits",
+        "SELECT @@gtid_slave_pos, @@gtid_binlog_pos, @@read_only",
+        "SELECT MASTER_GTID_WAIT('', 1)",
+    ];
+    allow_and_refuse(Options::default(), &allowed).await;
+}
+
+#[tokio::test]
+async fn the_service_account_may_do_what_fairlane_needs_and_not_write_of_mysql() {
+    let allowed = [
+        "SELECT Host, User, plugin, authentication_string FROM mysql.user",
+        "SHOW BINARY LOG STATUS",
+        "SHOW REPLICA STATUS",
+        "SELECT * FROM information_schema.innodb_trx",
+        "SELECT * FROM performance_schema.data_lock_waits",
+        "SELECT @@gtid_executed, @@read_only",
+        "SELECT WAIT_FOR_EXECUTED_GTID_SET('', 1)",
+    ];
+    allow_and_refuse(mysql(), &allowed).await;
+}
+
+async fn allow_and_refuse(options: Options, allowed: &[&str]) {
+    let sandbox = Sandbox::start(options).await.unwrap();
     let mut app = sandbox.primary.connect(APP_USER, APP_PASSWORD, APP_SCHEMA).await.unwrap();
     let id: u64 = app.query_first("SELECT CONNECTION_ID()").await.unwrap().unwrap();
 
     for server in [&sandbox.primary, &sandbox.replicas[0]] {
         let mut service = server.connect(SERVICE_USER, SERVICE_PASSWORD, "").await.unwrap();
-        for allowed in [
-            "SELECT Host, User, Priv FROM mysql.global_priv",
-            "SELECT Host, User, plugin, authentication_string FROM mysql.user",
-            "SHOW MASTER STATUS",
-            "SHOW REPLICA STATUS",
-            "SELECT * FROM information_schema.innodb_trx",
-            "SELECT * FROM information_schema.innodb_lock_waits",
-            "SELECT @@gtid_slave_pos, @@gtid_binlog_pos, @@read_only",
-            "SELECT MASTER_GTID_WAIT('', 1)",
-        ] {
-            service.query_drop(allowed).await.unwrap_or_else(|error| panic!("{allowed}: {error}"));
+        for &sql in allowed {
+            service.query_drop(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
         }
         let refused = service.query_drop("CREATE TABLE shop.no (id INT)").await.unwrap_err();
         let refused = refused.to_string();
@@ -96,9 +140,18 @@ async fn the_service_account_may_do_what_fairlane_needs_and_not_write() {
 
 #[tokio::test]
 async fn a_named_directory_can_be_started_again_with_another_replica() {
+    start_again(Options::default()).await;
+}
+
+#[tokio::test]
+async fn a_named_directory_can_be_started_again_with_another_replica_of_mysql() {
+    start_again(mysql()).await;
+}
+
+async fn start_again(options: Options) {
     let parent = tempfile::tempdir().unwrap();
     let directory = Some(parent.path().join("kept"));
-    let options = Options { directory, ..Options::default() };
+    let options = Options { directory, ..options };
 
     let sandbox = Sandbox::start(options.clone()).await.unwrap();
     execute(&sandbox.primary, "CREATE TABLE kept SELECT 3 AS n").await;

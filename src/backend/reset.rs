@@ -54,13 +54,18 @@ impl Connection {
         Ok(true)
     }
 
-    /// Takes off the insert id and the warnings of its last session. `SELECT 1 FROM (SELECT 1) t`
-    /// uses a table, which is what replaces the list of warnings.
+    /// Takes off the insert id and the warnings of its last session.
     pub async fn clean(&mut self) -> Result<(), Failure> {
         demand(&self.query("SET last_insert_id=0").await?)?;
-        demand(&self.query("SELECT 1 FROM (SELECT 1) t").await?)?;
+        self.clear_warnings().await?;
         self.insert_id = 0;
         self.is_dirty = false;
+        Ok(())
+    }
+
+    /// Empties the list of warnings: only a statement that uses a table does so on every server.
+    pub async fn clear_warnings(&mut self) -> Result<(), Failure> {
+        demand(&self.query("SELECT 1 FROM (SELECT 1) t").await?)?;
         Ok(())
     }
 

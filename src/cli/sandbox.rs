@@ -8,13 +8,19 @@ use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::sandbox::{
-    APP_PASSWORD, APP_SCHEMA, APP_USER, Options, ROOT_PASSWORD, SERVICE_PASSWORD, SERVICE_USER,
-    Sandbox, Server,
+    APP_PASSWORD, APP_SCHEMA, APP_USER, Family, Options, ROOT_PASSWORD, SERVICE_PASSWORD,
+    SERVICE_USER, Sandbox, Server,
 };
 
 /// What the sandbox is to look like.
 #[derive(Debug, Args)]
 pub(super) struct SandboxArgs {
+    /// Which server to run.
+    #[arg(long, value_enum, default_value = "mariadb")]
+    server: Family,
+    /// The directory with the server's programs; without it they are searched for in PATH.
+    #[arg(long, value_name = "DIR", env = "FAIRLANE_SANDBOX_PROGRAMS")]
+    programs: Option<PathBuf>,
     /// How many replicas follow the primary.
     #[arg(long, default_value_t = 1)]
     replicas: usize,
@@ -32,6 +38,8 @@ pub(super) fn run(args: SandboxArgs) -> anyhow::Result<()> {
     runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate())?;
         let options = Options {
+            family: args.server,
+            programs: args.programs,
             directory: args.directory,
             replicas: args.replicas,
             extra: args.server_option,

@@ -134,7 +134,13 @@ impl Session {
                         self.pins.drop(Pin::NextTransaction);
                     }
                 }
-                Tracked::TransactionState(_) | Tracked::Gtids(_) | Tracked::StateChanged => {}
+                Tracked::Gtids(gtids) => {
+                    if let Some(position) = Position::parse(gtids) {
+                        self.token.position.merge(&position);
+                        has_position = true;
+                    }
+                }
+                Tracked::TransactionState(_) | Tracked::StateChanged => {}
             }
         }
         connection.is_dirty |=
@@ -235,10 +241,12 @@ impl Session {
             // Without DEPRECATE_EOF the end of a result set can't carry a position.
             None => !self.deprecates_eof() && summary.error.is_none(),
         };
-        let commits = matches!(verdict.class, Class::Commit) && !self.facts.is_mariadb;
+        let commits = matches!(verdict.class, Class::Commit) && !self.facts.has_gtids;
         // An ERR packet has no position, and a failed statement may have had its effect: DROP of
         // two tables, rows of a MyISAM table, an implicit commit.
-        let is_open = self.status.contains(Status::IN_TRANS);
+        // The next OK packet has the position of the implicit commit, but for MySQL's.
+        let is_open = self.status.contains(Status::IN_TRANS)
+            && (self.facts.is_mariadb || !verdict.effects.contains(Effects::IMPLICIT_COMMIT));
         let fails = verdict.class == Class::Write
             && work.command != Command::StmtPrepare
             && !is_open

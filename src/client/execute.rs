@@ -147,7 +147,12 @@ impl Session {
             packets.extend_from_slice(own.as_deref().unwrap_or(&work.packets));
             return Ok(Ok(Ready { packets: Some(packets), answers, insert_id }));
         }
-        Ok(self.apply(connection, &diff).await?.map(|()| {
+        let applied = self.apply(connection, &diff).await?;
+        if work.verdict.class == Class::Diagnostics {
+            // The client asks for its warnings, not for those of these commands.
+            connection.clear_warnings().await?;
+        }
+        Ok(applied.map(|()| {
             connection.insert_id = insert_id.unwrap_or(connection.insert_id);
             Ready { packets: own, answers: 0, insert_id: None }
         }))

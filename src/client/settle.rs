@@ -8,7 +8,7 @@ use crate::backend::{Connection, Failure, command_packet};
 use crate::protocol::response::Summary;
 use crate::protocol::status::Tracked;
 use crate::protocol::{Command, Shape, packet};
-use crate::sql::Effects;
+use crate::sql::{Class, Effects};
 use crate::state::Pin;
 
 impl Session {
@@ -25,7 +25,10 @@ impl Session {
             return Ok(());
         }
         let has_new = summary.warnings > 0 || summary.error.is_some();
-        if has_new || work.verdict.uses_table {
+        // MySQL clears the list for each statement that does not ask about it, MariaDB only for
+        // one that uses a table.
+        let clears_always = !self.facts.is_mariadb && work.verdict.class != Class::Diagnostics;
+        if has_new || work.verdict.uses_table || clears_always {
             self.diagnostics.warnings = None;
         }
         self.diagnostics.are_on_connection |= has_new;

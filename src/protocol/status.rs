@@ -101,9 +101,13 @@ impl<'a> OkPacket<'a> {
             let mut entry = Cursor::new(entries.lenenc_bytes("tracking entry")?);
             match kind {
                 0 => {
-                    let name = text(entry.lenenc_bytes("variable name")?);
-                    let value = text(entry.lenenc_bytes("variable value")?);
-                    into.push(Tracked::Variable { name, value });
+                    let name = entry.lenenc_bytes("variable name")?;
+                    // FACT(mysql 9.7): comes with every statement, and says nothing about state;
+                    // test: `statement_ids_are_not_tracked`.
+                    if name != b"statement_id" {
+                        let value = text(entry.lenenc_bytes("variable value")?);
+                        into.push(Tracked::Variable { name: text(name), value });
+                    }
                 }
                 1 => into.push(Tracked::Schema(text(entry.lenenc_bytes("schema")?))),
                 2 => into.push(Tracked::StateChanged),
@@ -226,6 +230,15 @@ mod tests {
         let expected = Tracked::Variable { name: "sql_mode".into(), value: "ANSI_QUOTES".into() };
         assert_eq!(tracked, [expected, Tracked::StateChanged]);
         assert_eq!(ok.without_tracking(TRACKED), b"\x00\x00\x00\x02\x80\x00\x00");
+    }
+
+    #[test]
+    fn statement_ids_are_not_tracked() {
+        let payload = b"\x00\x00\x00\x02\x40\x00\x00\x00\x13\x00\x11\x0cstatement_id\x03123";
+        let ok = OkPacket::parse(payload).expect("valid");
+        let mut tracked = Vec::new();
+        ok.tracked(&mut tracked).expect("valid");
+        assert_eq!(tracked, []);
     }
 
     #[test]

@@ -1,69 +1,163 @@
 //! GTID positions: has a replica applied what a session wrote?
 //!
-//! MariaDB writes a position as `domain-server-sequence[,...]`; within a domain the sequence
-//! grows with commit order, so one number per domain tells what is applied
-//! (<https://mariadb.com/kb/en/gtid/>).
+//! Both families number the transactions of each origin; a position is a set of such numbers.
+//!
+//! - MariaDB writes `domain-server-sequence[,...]`. Within a replication domain the sequence grows
+//!   with commit order, so that one number tells that all before it are applied
+//!   (<https://mariadb.com/kb/en/gtid/>).
+//! - MySQL writes `uuid[:tag]:first[-last][:...][,...]`: the server that committed, and the ranges
+//!   of its numbers that are applied; there may be gaps
+//!   (<https://dev.mysql.com/doc/refman/9.7/en/replication-gtids-concepts.html>).
 
-/// Highest sequence number per replication domain.
+use std::fmt;
+
+/// Most spans kept when positions are merged: those of a session that writes between others'
+/// writes on MySQL. Beyond that the oldest ones become one with the gap between them, which asks
+/// a replica for more than the session needs and never for less.
+const MERGED_SPANS_MAX: usize = 16;
+
+/// What numbers its transactions by itself.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Origin {
+    /// MariaDB's replication domain.
+    Domain(u32),
+    /// MySQL's server, by its UUID in lower case, with the tag if any.
+    Server(Box<str>),
+}
+
+/// Consecutive transactions of one origin.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Span {
+    origin: Origin,
+    first: u64,
+    last: u64,
+}
+
+/// A set of transactions.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Position {
-    /// (domain, sequence), unordered, one entry per domain; nearly always a single one.
-    domains: Vec<(u32, u64)>,
+    /// Sorted; spans of one origin neither overlap nor touch. Nearly always a single one.
+    spans: Vec<Span>,
 }
 
 impl Position {
-    /// Parses a MariaDB GTID list; `None` when it is not one. An empty text is an empty position.
+    /// Parses a GTID list of either family; `None` when it is not one. An empty text is an empty
+    /// position.
     pub fn parse(text: &str) -> Option<Self> {
         let mut position = Self::default();
-        for gtid in text.split(',').map(str::trim).filter(|gtid| !gtid.is_empty()) {
-            let mut parts = gtid.splitn(3, '-');
-            let domain = parts.next()?.parse().ok()?;
-            let _server: u32 = parts.next()?.parse().ok()?;
-            let sequence = parts.next()?.parse().ok()?;
-            position.advance(domain, sequence);
+        for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+            match part.contains(':') {
+                true => position.add_server(part)?,
+                false => position.add_domain(part)?,
+            }
         }
         Some(position)
     }
 
-    /// Raises one domain to `sequence`; a lower number changes nothing.
-    pub fn advance(&mut self, domain: u32, sequence: u64) {
-        match self.domains.iter_mut().find(|(known, _)| *known == domain) {
-            Some((_, highest)) => *highest = sequence.max(*highest),
-            None => self.domains.push((domain, sequence)),
-        }
+    fn add_domain(&mut self, gtid: &str) -> Option<()> {
+        let mut parts = gtid.splitn(3, '-');
+        let domain = parts.next()?.parse().ok()?;
+        let _server: u32 = parts.next()?.parse().ok()?;
+        let last = parts.next()?.parse().ok()?;
+        self.add(Span { origin: Origin::Domain(domain), first: 1, last });
+        Some(())
     }
 
-    /// Raises every domain of `self` to that of `other`.
-    pub fn merge(&mut self, other: &Self) {
-        for &(domain, sequence) in &other.domains {
-            self.advance(domain, sequence);
+    fn add_server(&mut self, set: &str) -> Option<()> {
+        let (uuid, rest) = set.split_once(':')?;
+        let is_uuid = uuid.len() == 36 && uuid.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
+        if !is_uuid {
+            return None;
         }
+        let mut name = uuid.to_ascii_lowercase();
+        let is_tag = |part: &str| part.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+        let mut parts = rest.split(':').map(str::trim).peekable();
+        while let Some(part) = parts.next() {
+            // A tag is for the ranges behind it.
+            if is_tag(part) && parts.peek().is_some_and(|next| !is_tag(next)) {
+                name.truncate(uuid.len());
+                name.push(':');
+                name.push_str(&part.to_ascii_lowercase());
+                continue;
+            }
+            let (first, last) = part.split_once('-').unwrap_or((part, part));
+            let (first, last) = (first.parse().ok()?, last.parse().ok()?);
+            self.add(Span { origin: Origin::Server(name.as_str().into()), first, last });
+        }
+        Some(())
+    }
+
+    /// Adds a span and joins it with those it overlaps or touches.
+    fn add(&mut self, mut span: Span) {
+        if span.first > span.last {
+            return;
+        }
+        let is_apart = |known: &Span| {
+            known.origin != span.origin
+                || known.last.saturating_add(1) < span.first
+                || span.last.saturating_add(1) < known.first
+        };
+        // Apart from parsing, a position nearly always has one span and the new one extends it.
+        let (mut first, mut last) = (span.first, span.last);
+        self.spans.retain(|known| {
+            let stays = is_apart(known);
+            if !stays {
+                (first, last) = (first.min(known.first), last.max(known.last));
+            }
+            stays
+        });
+        (span.first, span.last) = (first, last);
+        let index = self.spans.partition_point(|known| *known < span);
+        self.spans.insert(index, span);
+    }
+
+    /// Adds everything that `other` has.
+    pub fn merge(&mut self, other: &Self) {
+        other.spans.iter().for_each(|span| self.add(span.clone()));
+        while self.spans.len() > MERGED_SPANS_MAX && self.join_oldest() {}
+    }
+
+    /// Makes one of the first two spans that have the same origin; `false` when there are none.
+    fn join_oldest(&mut self) -> bool {
+        let pair = self.spans.windows(2).position(|pair| pair[0].origin == pair[1].origin);
+        if let Some(index) = pair {
+            self.spans[index].last = self.spans[index + 1].last;
+            self.spans.remove(index + 1);
+        }
+        pair.is_some()
     }
 
     /// Whether everything in `token` is applied here.
     pub fn covers(&self, token: &Self) -> bool {
-        token.domains.iter().all(|(domain, wanted)| {
-            self.domains.iter().any(|(known, applied)| known == domain && applied >= wanted)
+        token.spans.iter().all(|wanted| {
+            self.spans.iter().any(|known| {
+                known.origin == wanted.origin
+                    && known.first <= wanted.first
+                    && known.last >= wanted.last
+            })
         })
     }
 
     /// Nothing written yet.
     pub fn is_empty(&self) -> bool {
-        self.domains.is_empty()
+        self.spans.is_empty()
     }
 
-    /// Sum of the sequences: a single number for a gauge; grows with each applied transaction.
+    /// Number of transactions: a single number for a gauge; grows with each applied one.
     pub fn sequence_sum(&self) -> u64 {
-        self.domains.iter().map(|(_, sequence)| sequence).sum()
+        self.spans.iter().map(|span| span.last - span.first + 1).sum()
     }
 }
 
-impl std::fmt::Display for Position {
-    /// `domain:sequence`, comma separated.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        for (index, (domain, sequence)) in self.domains.iter().enumerate() {
+impl fmt::Display for Position {
+    /// `domain:sequence` or `uuid:first-last`, comma separated.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, Span { origin, first, last }) in self.spans.iter().enumerate() {
             let separator = if index == 0 { "" } else { "," };
-            write!(f, "{separator}{domain}:{sequence}")?;
+            match origin {
+                Origin::Domain(domain) => write!(f, "{separator}{domain}:{last}")?,
+                Origin::Server(name) => write!(f, "{separator}{name}:{first}-{last}")?,
+            }
         }
         Ok(())
     }
@@ -73,13 +167,62 @@ impl std::fmt::Display for Position {
 mod tests {
     use super::*;
 
+    const A: &str = "3e11fa47-71ca-11e1-9e33-c80aa9429562";
+
+    fn position(text: &str) -> Position {
+        Position::parse(text).expect("a position")
+    }
+
     #[test]
     fn a_position_covers_what_it_has_applied_and_no_more() {
-        let applied = Position::parse("0-1-9, 3-2-4").expect("a position");
-        assert!(applied.covers(&Position::parse("0-7-9").expect("a position")));
-        assert!(!applied.covers(&Position::parse("0-1-10").expect("a position")));
-        assert!(!applied.covers(&Position::parse("5-1-1").expect("a position")));
+        let applied = position("0-1-9, 3-2-4");
+        assert!(applied.covers(&position("0-7-9")));
+        assert!(!applied.covers(&position("0-1-10")));
+        assert!(!applied.covers(&position("5-1-1")));
         assert!(applied.covers(&Position::default()));
         assert!(Position::parse("nonsense").is_none());
+    }
+
+    #[test]
+    fn a_mysql_position_has_gaps_servers_and_tags() {
+        let other = A.replace("3e11", "ffff");
+        let applied = position(&format!("{A}:1-5:7:9-12:deploy:1-3,\n{other}:4"));
+        for covered in [":1-5", ":7", ":3", ":10-11", ":deploy:2", ":Deploy:1-3:9"] {
+            let token = position(&format!("{}{covered}", A.to_ascii_uppercase()));
+            let is_covered = !covered.ends_with(":9");
+            assert_eq!(applied.covers(&token), is_covered, "{covered}");
+        }
+        for missing in [format!("{A}:6"), format!("{A}:5-7"), format!("{other}:1-4")] {
+            assert!(!applied.covers(&position(&missing)), "{missing}");
+        }
+        assert_eq!(applied.sequence_sum(), 5 + 1 + 4 + 3 + 1);
+        for wrong in [":", ":x", ":1-", ":1-x", ":x:y:1", ":1:"] {
+            assert!(Position::parse(&format!("{A}{wrong}")).is_none(), "{wrong}");
+        }
+        assert!(Position::parse("3e11fa47:1").is_none());
+    }
+
+    #[test]
+    fn merged_positions_join_where_they_touch() {
+        let mut token = position("0-1-9");
+        token.merge(&position("0-1-12,1-1-1"));
+        assert_eq!(token.to_string(), "0:12,1:1");
+        let mut token = position(&format!("{A}:5"));
+        token.merge(&position(&format!("{A}:7-8")));
+        token.merge(&position(&format!("{A}:6")));
+        token.merge(&position(&format!("{A}:10")));
+        assert_eq!(token.to_string(), format!("{A}:5-8,{A}:10-10"));
+    }
+
+    #[test]
+    fn a_merged_position_is_bounded_and_never_asks_for_less() {
+        let mut token = Position::default();
+        let written: Vec<Position> =
+            (1..=100).map(|number| position(&format!("{A}:{}", number * 3))).collect();
+        written.iter().for_each(|one| token.merge(one));
+        assert_eq!(token.spans.len(), MERGED_SPANS_MAX);
+        assert!(written.iter().all(|one| token.covers(one)));
+        assert!(!position(&format!("{A}:1-299")).covers(&token));
+        assert!(position(&format!("{A}:1-300")).covers(&token));
     }
 }

@@ -25,7 +25,7 @@ pub struct ReplicaView {
     pub rotation: Rotation,
     /// Replication delay as the replica says, when it knows.
     pub lag: Option<Duration>,
-    /// Applied transactions (`gtid_slave_pos`).
+    /// Applied transactions (`gtid_slave_pos`, MySQL's `gtid_executed`).
     pub applied: Position,
 }
 

@@ -12,13 +12,15 @@
 //!
 //! The service account has what Fairlane needs and no more:
 //!
-//! | privilege | why |
-//! |---|---|
-//! | `SELECT` on `mysql.global_priv`, `mysql.user` | password hashes and plugins, to verify clients without knowing passwords |
-//! | `BINLOG MONITOR` (`REPLICATION CLIENT`) | `SHOW MASTER STATUS` on the primary |
-//! | `SLAVE MONITOR` | `SHOW REPLICA STATUS`: lag, and whether replication is broken |
-//! | `PROCESS` | see other users' statements and InnoDB transactions, to name who blocks whom |
-//! | `CONNECTION ADMIN` | `KILL` for a client that asked for it, and one connection when all are taken |
+//! | MariaDB | MySQL | why |
+//! |---|---|---|
+//! | `SELECT` on `mysql.global_priv`, `mysql.user` | on `mysql.user` | how clients log in, and password hashes to verify them with |
+//! | `BINLOG MONITOR` | `REPLICATION CLIENT` | the primary's position |
+//! | `SLAVE MONITOR` | the same | `SHOW REPLICA STATUS`: lag, and whether replication is broken |
+//! | `PROCESS` | the same, `SELECT` on `performance_schema` | see other users' statements and InnoDB transactions, to name who blocks whom |
+//! | `CONNECTION ADMIN` | `CONNECTION_ADMIN` | `KILL` for a client that asked for it, and one connection when all are taken |
+
+use super::family::Dialect;
 
 /// Password of `root`.
 pub const ROOT_PASSWORD: &str = "root-secret";
@@ -41,31 +43,26 @@ const REPLICATION_PASSWORD: &str = "replication-secret";
 const HOSTS: &[&str] = &["localhost", "127.0.0.1", "%"];
 
 /// The statements that make a fresh primary a sandbox's primary.
-pub(super) fn statements() -> Vec<String> {
-    let mut all = vec![
-        "DELETE FROM mysql.global_priv WHERE User = ''".to_owned(),
-        "FLUSH PRIVILEGES".to_owned(),
-        format!("CREATE DATABASE {APP_SCHEMA}"),
-        account("CREATE USER", REPLICATION_USER, "%", REPLICATION_PASSWORD),
-        account("CREATE USER", REPLICATION_USER, "localhost", REPLICATION_PASSWORD),
-        format!("GRANT REPLICATION SLAVE ON *.* TO '{REPLICATION_USER}'@'%'"),
-        format!("GRANT REPLICATION SLAVE ON *.* TO '{REPLICATION_USER}'@'localhost'"),
-    ];
+pub(super) fn statements(dialect: &Dialect) -> Vec<String> {
+    let mut all: Vec<String> = dialect.prepare.iter().map(|&sql| sql.to_owned()).collect();
+    all.push(format!("CREATE DATABASE {APP_SCHEMA}"));
+    for host in ["localhost", "%"] {
+        all.push(account("CREATE USER", REPLICATION_USER, host, REPLICATION_PASSWORD));
+        all.push(format!("GRANT REPLICATION SLAVE ON *.* TO '{REPLICATION_USER}'@'{host}'"));
+    }
     for host in HOSTS {
         all.push(account("CREATE USER", SERVICE_USER, host, SERVICE_PASSWORD));
         all.push(account("CREATE USER", APP_USER, host, APP_PASSWORD));
-        for grant in [
-            "SELECT ON mysql.global_priv",
-            "SELECT ON mysql.user",
-            "BINLOG MONITOR, SLAVE MONITOR, PROCESS, CONNECTION ADMIN ON *.*",
-        ] {
+        for grant in dialect.service_grants {
             all.push(format!("GRANT {grant} TO '{SERVICE_USER}'@'{host}'"));
         }
         for schema in [APP_SCHEMA, "test%"] {
             all.push(format!("GRANT ALL PRIVILEGES ON `{schema}`.* TO '{APP_USER}'@'{host}'"));
         }
     }
-    all.push(account("CREATE OR REPLACE USER", "root", "127.0.0.1", ROOT_PASSWORD));
+    // Some servers are installed with this one, without a password.
+    all.push("DROP USER IF EXISTS 'root'@'127.0.0.1'".to_owned());
+    all.push(account("CREATE USER", "root", "127.0.0.1", ROOT_PASSWORD));
     all.push("GRANT ALL PRIVILEGES ON *.* TO 'root'@'127.0.0.1' WITH GRANT OPTION".to_owned());
     // Last: whoever runs these statements came in without a password.
     all.push(account("ALTER USER", "root", "localhost", ROOT_PASSWORD));
@@ -77,14 +74,16 @@ fn account(verb: &str, user: &str, host: &str, password: &str) -> String {
 }
 
 /// The statements that make a replica follow the primary at `host` and `port`.
-pub(super) fn follow(host: &str, port: u16) -> [String; 3] {
+pub(super) fn follow(dialect: &Dialect, host: &str, port: u16) -> [String; 3] {
+    let ([stop, start], (change, source)) = (dialect.stop_start, dialect.change_source);
     [
-        "STOP SLAVE".to_owned(),
+        stop.to_owned(),
         format!(
-            "CHANGE MASTER TO MASTER_HOST = '{host}', MASTER_PORT = {port}, \
-             MASTER_USER = '{REPLICATION_USER}', MASTER_PASSWORD = '{REPLICATION_PASSWORD}', \
-             MASTER_CONNECT_RETRY = 1, MASTER_USE_GTID = slave_pos"
+            "{change} {source}_HOST = '{host}', {source}_PORT = {port}, \
+             {source}_USER = '{REPLICATION_USER}', {source}_PASSWORD = '{REPLICATION_PASSWORD}', \
+             {source}_CONNECT_RETRY = 1, {}",
+            dialect.source_options
         ),
-        "START SLAVE".to_owned(),
+        start.to_owned(),
     ]
 }

@@ -8,15 +8,14 @@ use std::time::Duration;
 #[derive(Debug, thiserror::Error)]
 pub enum SandboxError {
     /// A program of the server is not installed.
-    #[error(
-        "no `{program}` in PATH, /usr/sbin, /usr/libexec or /usr/local; install it, \
-         on Debian and Ubuntu with: apt-get install --no-install-recommends {package}"
-    )]
+    #[error("no `{program}` in {place}; {cure}")]
     MissingProgram {
         /// The program looked for.
         program: &'static str,
-        /// The Debian package that has it.
-        package: &'static str,
+        /// Where it was looked for.
+        place: String,
+        /// How to get it.
+        cure: &'static str,
     },
     /// The directory given holds something, but no sandbox.
     #[error(

@@ -18,6 +18,9 @@
 mod accounts;
 mod directory;
 mod error;
+mod family;
+mod mariadb;
+mod mysql;
 mod options;
 mod programs;
 mod server;
@@ -32,11 +35,12 @@ pub use accounts::{
     APP_PASSWORD, APP_SCHEMA, APP_USER, ROOT_PASSWORD, SERVICE_PASSWORD, SERVICE_USER,
 };
 pub use error::SandboxError;
+pub use family::Family;
 pub use options::Options;
-pub use programs::Family;
 pub use server::Server;
 
 use directory::Directory;
+use family::Dialect;
 use programs::{Identity, Programs};
 
 /// How long a replica may take to apply what the primary has written.
@@ -49,6 +53,7 @@ pub struct Sandbox {
     pub primary: Server,
     /// Follow the primary, and refuse writes of ordinary accounts.
     pub replicas: Vec<Server>,
+    dialect: &'static Dialect,
     // Last: fields are dropped in order, and servers must be gone before their files.
     directory: Directory,
 }
@@ -59,7 +64,7 @@ impl Sandbox {
     /// # Cancel safety
     /// A dropped start leaves no process and no temporary directory.
     pub async fn start(options: Options) -> Result<Self, SandboxError> {
-        let programs = Programs::find(options.family)?;
+        let programs = Programs::find(&options)?;
         let directory = Directory::open(options.directory.as_deref())?;
         let was_ready = directory.is_ready();
         let server = |name: String, id, is_primary| {
@@ -81,13 +86,15 @@ impl Sandbox {
             replica.settle().await?;
         }
 
-        let sandbox = Self { primary, replicas, directory };
+        let dialect = options.family.dialect();
+        let sandbox = Self { primary, replicas, dialect, directory };
         if !was_ready {
-            run(&sandbox.primary, None, &accounts::statements()).await?;
+            run(&sandbox.primary, None, &accounts::statements(dialect)).await?;
         }
         for (replica, is_new) in sandbox.replicas.iter().zip(is_new) {
             let password = (!is_new).then_some(ROOT_PASSWORD);
-            let follow = accounts::follow(&sandbox.primary.host, sandbox.primary.port);
+            let Server { host, port, .. } = &sandbox.primary;
+            let follow = accounts::follow(dialect, host, *port);
             run(replica, password, &follow).await?;
         }
         sandbox.wait_replicated().await?;
@@ -104,12 +111,12 @@ impl Sandbox {
     pub async fn wait_replicated(&self) -> Result<(), SandboxError> {
         let mut primary = self.primary.root().await?;
         let position: Option<String> = primary
-            .query_first("SELECT @@GLOBAL.gtid_binlog_pos")
+            .query_first(self.dialect.position)
             .await
             .map_err(|error| self.primary.refused(error))?;
         let position = position.unwrap_or_default();
         for replica in &self.replicas {
-            wait_for_position(replica, &position).await?;
+            wait_for_position(self.dialect, replica, &position).await?;
         }
         Ok(())
     }
@@ -189,11 +196,15 @@ async fn root_of_replica(replica: &Server) -> Result<Conn, SandboxError> {
     replica.root_by_socket(Some(ROOT_PASSWORD)).await
 }
 
-async fn wait_for_position(replica: &Server, position: &str) -> Result<(), SandboxError> {
+async fn wait_for_position(
+    dialect: &Dialect,
+    replica: &Server,
+    position: &str,
+) -> Result<(), SandboxError> {
     let mut connection = root_of_replica(replica).await?;
     let seconds = REPLICATED_TIMEOUT.as_secs();
     let reached: Option<i64> = connection
-        .exec_first("SELECT MASTER_GTID_WAIT(?, ?)", (position, seconds))
+        .exec_first(dialect.wait_for_position, (position, seconds))
         .await
         .map_err(|error| replica.refused(error))?;
     if reached == Some(0) {
@@ -210,18 +221,19 @@ async fn wait_for_position(replica: &Server, position: &str) -> Result<(), Sandb
     })
 }
 
-/// The columns of a replica's status that say why it does not move.
+/// The columns of a replica's status that say why it does not move, by the names of either family.
 fn describe(status: &Row) -> String {
-    let column = |name: &str| {
-        let value = status.get_opt::<mysql_async::Value, _>(name).and_then(Result::ok);
+    let column = |names: &[&str]| {
+        let mut values = names.iter().filter_map(|&name| status.get_opt(name)?.ok());
+        let value: Option<mysql_async::Value> = values.next();
         value.and_then(|value| from_value_opt::<String>(value).ok()).unwrap_or_default()
     };
     format!(
         "I/O thread {:?} {:?}, SQL thread {:?} {:?}, applied {:?}",
-        column("Slave_IO_Running"),
-        column("Last_IO_Error"),
-        column("Slave_SQL_Running"),
-        column("Last_SQL_Error"),
-        column("Gtid_Slave_Pos"),
+        column(&["Slave_IO_Running", "Replica_IO_Running"]),
+        column(&["Last_IO_Error"]),
+        column(&["Slave_SQL_Running", "Replica_SQL_Running"]),
+        column(&["Last_SQL_Error"]),
+        column(&["Gtid_Slave_Pos", "Executed_Gtid_Set"]),
     )
 }

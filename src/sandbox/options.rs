@@ -2,13 +2,16 @@
 
 use std::path::PathBuf;
 
-use super::programs::Family;
+use super::family::Family;
 
 /// Settings of a sandbox; the default is one primary with one replica in a temporary directory.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// Which server to run.
     pub family: Family,
+    /// The directory with the server's programs. `None`: they are searched for in `PATH`, and
+    /// where distributions keep servers.
+    pub programs: Option<PathBuf>,
     /// Where the servers live. `None`: a new temporary directory, removed at the end. A directory
     /// given by name is kept, and the same servers start again when it is given another time.
     pub directory: Option<PathBuf>,
@@ -34,6 +37,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             family: Family::MariaDb,
+            programs: None,
             directory: None,
             replicas: 1,
             extra: Vec::new(),

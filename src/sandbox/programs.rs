@@ -1,12 +1,11 @@
-//! Finding the server's programs, and what differs between server families.
-//!
-//! Everything that another family (MySQL) would do in another way is a method here.
+//! Finding the server's programs, and how to call them.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use super::error::SandboxError;
+use super::family::Dialect;
 use super::options::{Options, as_argument};
 
 /// Directories searched after `PATH`: distributions keep server programs out of a user's `PATH`.
@@ -20,24 +19,14 @@ const DIRECTORIES: &[&str] = &[
     "/usr/bin",
 ];
 
-/// InnoDB's redo log, in MiB: small, because each server writes it whole when it is installed.
-const REDO_LOG_MB: u32 = 48;
-
-/// Which server software a sandbox runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub enum Family {
-    /// MariaDB 10.6 or later.
-    #[default]
-    MariaDb,
-}
-
 /// The programs of one server family on this machine.
 #[derive(Debug, Clone)]
 pub(super) struct Programs {
-    family: Family,
+    dialect: &'static Dialect,
     pub(super) server: PathBuf,
-    install: PathBuf,
+    installer: PathBuf,
+    /// What `basedir` has to be, when the programs are not where they were built for.
+    base: Option<PathBuf>,
 }
 
 /// What distinguishes one server of a sandbox from another.
@@ -49,31 +38,30 @@ pub(super) struct Identity {
 }
 
 impl Programs {
-    /// Looks for the programs of `family`.
-    pub(super) fn find(family: Family) -> Result<Self, SandboxError> {
-        match family {
-            Family::MariaDb => Ok(Self {
-                family,
-                server: find_program("mariadbd", "mariadb-server")?,
-                install: find_program("mariadb-install-db", "mariadb-server")?,
-            }),
-        }
+    /// Looks for the programs that `options` ask for.
+    pub(super) fn find(options: &Options) -> Result<Self, SandboxError> {
+        let dialect = options.family.dialect();
+        let named = options.programs.as_deref();
+        let server = find_program(dialect.server, dialect, named)?;
+        let installer = find_program(dialect.installer, dialect, named)?;
+        let base = match named {
+            Some(_) => server.ancestors().nth(2).map(Path::to_owned),
+            None => None,
+        };
+        Ok(Self { dialect, server, installer, base })
     }
 
     /// Creates the system tables in `data`, with a `root`@`localhost` that has no password yet.
     /// `temporary` is a directory for this alone: a MariaDB server that starts deletes what looks
     /// like a temporary table in its `tmpdir`, also those of an installation next to it.
     pub(super) async fn install(&self, data: &Path, temporary: &Path) -> Result<(), SandboxError> {
-        let Family::MariaDb = self.family;
-        let mut command = tokio::process::Command::new(&self.install);
+        let mut command = tokio::process::Command::new(&self.installer);
         command
             .arg("--no-defaults")
+            .args(self.dialect.install.iter().map(|option| as_argument(option)))
             .arg(format!("--datadir={}", data.display()))
             .arg(format!("--tmpdir={}", temporary.display()))
-            .arg("--auth-root-authentication-method=normal")
-            .arg("--skip-test-db")
-            .arg("--skip-name-resolve")
-            .arg(format!("--innodb_log_file_size={REDO_LOG_MB}M"));
+            .args(self.base_argument());
         if is_owned_by_root(data) {
             command.arg("--user=root");
         }
@@ -82,13 +70,21 @@ impl Programs {
             .kill_on_drop(true)
             .output()
             .await
-            .map_err(SandboxError::io("run", &self.install))?;
-        if output.status.success() {
-            return Ok(());
+            .map_err(SandboxError::io("run", &self.installer))?;
+        if !output.status.success() {
+            let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
+            text.push_str(&String::from_utf8_lossy(&output.stderr));
+            return Err(SandboxError::Install(text));
         }
-        let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
-        text.push_str(&String::from_utf8_lossy(&output.stderr));
-        Err(SandboxError::Install(text))
+        for file in self.dialect.unique_files {
+            let file = data.join(file);
+            std::fs::remove_file(&file).map_err(SandboxError::io("remove", file))?;
+        }
+        Ok(())
+    }
+
+    fn base_argument(&self) -> Option<String> {
+        self.base.as_ref().map(|base| format!("--basedir={}", base.display()))
     }
 
     /// The arguments of one server, without its port.
@@ -98,12 +94,12 @@ impl Programs {
         identity: Identity,
         options: &Options,
     ) -> Vec<String> {
-        let Family::MariaDb = self.family;
         let at = |name: &str| directory.join(name).display().to_string();
         let mut arguments = vec!["--no-defaults".to_owned()];
         if is_owned_by_root(directory) {
             arguments.push("--user=root".to_owned());
         }
+        arguments.extend(self.base_argument());
         arguments.extend([
             format!("--datadir={}", at("data")),
             format!("--tmpdir={}", at("tmp")),
@@ -113,13 +109,12 @@ impl Programs {
             format!("--general-log-file={}", at("general.log")),
             format!("--server-id={}", identity.id),
             format!("--innodb-buffer-pool-size={}M", options.buffer_pool_mb),
-            format!("--innodb-log-file-size={REDO_LOG_MB}M"),
             format!("--max-connections={}", options.max_connections),
         ]);
-        arguments.extend(COMMON.iter().map(|option| as_argument(option)));
+        arguments.extend(self.dialect.common.iter().map(|option| as_argument(option)));
         let (role, extra) = match identity.is_primary {
-            true => (PRIMARY, &options.primary_extra),
-            false => (REPLICA, &options.replica_extra),
+            true => (self.dialect.primary, &options.primary_extra),
+            false => (self.dialect.replica, &options.replica_extra),
         };
         arguments.extend(role.iter().map(|option| as_argument(option)));
         if options.replica_general_log && !identity.is_primary {
@@ -130,45 +125,32 @@ impl Programs {
     }
 }
 
-/// Options of every server.
-const COMMON: &[&str] = &[
-    "bind-address=127.0.0.1",
-    "skip-name-resolve=OFF",
-    "character-set-server=utf8mb4",
-    "log-bin=binlog",
-    "relay-log=relay",
-    "binlog-format=ROW",
-    "log-slave-updates=ON",
-    "gtid-strict-mode=ON",
-    // Functions of an account without SUPER: applications create them, and rows are replicated.
-    "log-bin-trust-function-creators=ON",
-    // A sandbox outlives its process, not the machine: writes need not reach the disk.
-    "innodb-flush-log-at-trx-commit=2",
-    "sync-binlog=0",
-    "performance-schema=OFF",
-    // Packets over 16 MiB are a case of their own in the protocol, so they must be possible.
-    "max-allowed-packet=64M",
-    "local-infile=ON",
-    // Tests break handshakes on purpose; the server would refuse the whole host after 100.
-    "max-connect-errors=4294967295",
-    "log-warnings=1",
-];
-
-/// Options of the primary only.
-const PRIMARY: &[&str] = &["read-only=OFF"];
-
-/// Options of replicas only.
-const REPLICA: &[&str] =
-    &["read-only=ON", "slave-parallel-threads=4", "slave-net-timeout=10", "master-retry-count=0"];
-
-/// The first executable called `program` in `PATH` or the usual server directories.
-fn find_program(program: &'static str, package: &'static str) -> Result<PathBuf, SandboxError> {
+/// The executable called `program` in the named directory, or the first one in `PATH` and the
+/// usual server directories. Links are followed: a server looks for its files near its program.
+fn find_program(
+    program: &'static str,
+    dialect: &Dialect,
+    named: Option<&Path>,
+) -> Result<PathBuf, SandboxError> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path)
-        .chain(DIRECTORIES.iter().map(PathBuf::from))
-        .map(|directory| directory.join(program))
-        .find(|candidate| candidate.is_file())
-        .ok_or(SandboxError::MissingProgram { program, package })
+    let usual = || std::env::split_paths(&path).chain(DIRECTORIES.iter().map(PathBuf::from));
+    let directories = named.map_or_else(|| usual().collect(), |named| vec![named.to_owned()]);
+    let is_impostor = |candidate: &PathBuf| {
+        let name = candidate.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        dialect.impostors.contains(&name)
+    };
+    directories
+        .iter()
+        .filter_map(|directory| directory.join(program).canonicalize().ok())
+        .find(|candidate| candidate.is_file() && !is_impostor(candidate))
+        .ok_or_else(|| SandboxError::MissingProgram {
+            program,
+            place: named.map_or_else(
+                || "PATH, /usr/sbin, /usr/libexec or /usr/local".to_owned(),
+                |named| named.display().to_string(),
+            ),
+            cure: dialect.cure,
+        })
 }
 
 /// Whether root made `path`. The sandbox makes its own directories, so this tells who runs it;
@@ -179,11 +161,31 @@ fn is_owned_by_root(path: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::family::Family;
     use super::*;
 
     #[test]
-    fn a_missing_program_names_the_package_to_install() {
-        let error = find_program("no-such-server", "mariadb-server").unwrap_err().to_string();
-        assert!(error.contains("no-such-server") && error.contains("mariadb-server"), "{error}");
+    fn a_missing_program_is_named_with_its_place_and_the_cure() {
+        let dialect = Family::MySql.dialect();
+        let named = tempfile::tempdir().unwrap();
+        let error = find_program("mysqld", dialect, Some(named.path())).unwrap_err().to_string();
+        let place = named.path().display().to_string();
+        for part in ["`mysqld`", &place, "mysql-server-core"] {
+            assert!(error.contains(part), "{error}");
+        }
+        let error = find_program("no-such-server", Family::MariaDb.dialect(), None).unwrap_err();
+        assert!(error.to_string().contains("mariadb-server"), "{error}");
+    }
+
+    #[test]
+    fn a_link_to_a_server_of_another_family_is_none_of_this() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        std::fs::write(at("mariadbd"), "").unwrap();
+        std::os::unix::fs::symlink("mariadbd", at("mysqld")).unwrap();
+        let found =
+            |family: Family, name| find_program(name, family.dialect(), Some(directory.path()));
+        assert!(found(Family::MariaDb, "mariadbd").is_ok());
+        assert!(found(Family::MySql, "mysqld").is_err());
     }
 }

@@ -101,13 +101,7 @@ impl Image {
 fn is_carried(name: &str) -> bool {
     !matches!(
         name,
-        "last_gtid"
-            | "last_insert_id"
-            | "identity"
-            | "insert_id"
-            | "statement_id"
-            | "gtid_next"
-            | "timestamp"
+        "last_gtid" | "last_insert_id" | "identity" | "insert_id" | "gtid_next" | "timestamp"
     ) && !name.starts_with("session_track_")
 }
 

@@ -29,6 +29,8 @@ pub struct ServerFacts {
     pub auth_plugin: String,
     /// MariaDB, whatever the version text says.
     pub is_mariadb: bool,
+    /// Every write gets a GTID, so that a commit without one wrote nothing.
+    pub has_gtids: bool,
     /// `@@global.sql_mode`.
     pub sql_mode: String,
     /// `@@global.wait_timeout`.
@@ -40,7 +42,7 @@ pub struct ServerFacts {
     /// The host the server sees Fairlane at (`localhost` or an address): logins that Fairlane
     /// makes to this server are matched with accounts for this host.
     pub seen_as: String,
-    /// Values of [`VARIABLES`] and of `tx_isolation` (by this name for both families).
+    /// Values of [`VARIABLES`], [`ISOLATION`] and [`GTID_MODE`] (by these names for both families).
     pub variables: BTreeMap<&'static str, String>,
 }
 
@@ -65,6 +67,9 @@ pub const VARIABLES: &[&str] = &[
 /// Read with each probe, under a name that differs between the families.
 pub const ISOLATION: &str = "tx_isolation";
 
+/// Read with each probe of MySQL; MariaDB has no such switch, there it is always `ON`.
+pub const GTID_MODE: &str = "gtid_mode";
+
 impl ServerFacts {
     /// Puts together what the greeting and a probe said.
     pub(super) fn new(
@@ -81,6 +86,8 @@ impl ServerFacts {
             status: greeting.status,
             auth_plugin: greeting.auth_plugin.clone(),
             is_mariadb: family == Family::MariaDb,
+            // Also ON_PERMISSIVE, which permits others' transactions to have none.
+            has_gtids: text(GTID_MODE).starts_with("ON"),
             sql_mode: text("sql_mode").to_owned(),
             // The fallbacks are both servers' defaults.
             wait_timeout: Duration::from_secs(text("wait_timeout").parse().unwrap_or(28_800)),
@@ -91,7 +98,7 @@ impl ServerFacts {
         }
     }
 
-    /// A global variable of [`VARIABLES`] or [`ISOLATION`]; empty for NULL.
+    /// A global variable of [`VARIABLES`], [`ISOLATION`] or [`GTID_MODE`]; empty for NULL.
     pub fn variable(&self, name: &str) -> Option<&str> {
         self.variables.get(name).map(String::as_str)
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::facts::{Family, ISOLATION, VARIABLES};
+use super::facts::{Family, GTID_MODE, ISOLATION, VARIABLES};
 use super::health::{Replication, Sample};
 use super::line::{Line, Record, Trouble};
 use crate::route::freshness::Position;
@@ -50,11 +50,13 @@ pub(super) struct PrimaryAnswer {
 }
 
 pub(super) async fn primary(line: &mut Line, family: Family) -> Result<PrimaryAnswer, Trouble> {
-    let isolation = match family {
-        Family::MariaDb => "tx_isolation",
-        Family::MySql => "transaction_isolation",
+    let (isolation, gtid_mode) = match family {
+        Family::MariaDb => ("tx_isolation", "'ON'"),
+        Family::MySql => ("transaction_isolation", "@@global.gtid_mode"),
     };
-    let mut sql = format!("SELECT USER() AS seen_as, @@global.{isolation} AS {ISOLATION}");
+    let mut sql = format!(
+        "SELECT USER() AS seen_as, @@global.{isolation} AS {ISOLATION}, {gtid_mode} AS {GTID_MODE}"
+    );
     for name in VARIABLES {
         sql.push_str(&format!(", @@global.{name} AS {name}"));
     }
@@ -62,7 +64,7 @@ pub(super) async fn primary(line: &mut Line, family: Family) -> Result<PrimaryAn
     let text = |name: &str| rows.first().and_then(|row| row.text(&[name])).unwrap_or_default();
     let user = text("seen_as");
     let seen_as = user.rsplit_once('@').map_or(user.as_str(), |(_, host)| host).to_owned();
-    let names = VARIABLES.iter().copied().chain([ISOLATION]);
+    let names = VARIABLES.iter().copied().chain([ISOLATION, GTID_MODE]);
     Ok(PrimaryAnswer { seen_as, variables: names.map(|name| (name, text(name))).collect() })
 }
 
@@ -81,13 +83,9 @@ pub(super) async fn replica(line: &mut Line, family: Family) -> Result<ReplicaAn
         Family::MySql => "SHOW SLAVE STATUS",
     };
     let sources = line.query(status).await?;
-    let rows = match family {
-        Family::MariaDb => {
-            let sql = "SELECT @@global.read_only AS read_only, @@global.gtid_slave_pos AS applied";
-            line.query(sql).await?
-        }
-        Family::MySql => line.query("SELECT @@global.read_only AS read_only").await?,
-    };
+    let applied = applied_variable(family);
+    let sql = format!("SELECT @@global.read_only AS read_only, @@global.{applied} AS applied");
+    let rows = line.query(&sql).await?;
     let text = |name: &str| rows.first().and_then(|row| row.text(&[name])).unwrap_or_default();
     let sample = Sample {
         // Newer MariaDB has more values than off and on; all but off mean read-only.
@@ -96,18 +94,27 @@ pub(super) async fn replica(line: &mut Line, family: Family) -> Result<ReplicaAn
     };
     Ok(ReplicaAnswer {
         sample,
-        // On MySQL empty: this column is not asked for.
         applied: Position::parse(&text("applied")).unwrap_or_default(),
         error: sources.iter().find_map(replication_error),
     })
 }
 
-/// MariaDB's applied watermark.
+/// The variable with a replica's applied watermark.
 ///
 /// FACT(mariadb 10.11): `gtid_slave_pos` moves after the transaction is visible to others, with
 /// and without parallel replication; test: `a_covered_position_is_visible`.
-pub(super) async fn applied(line: &mut Line) -> Result<Position, Trouble> {
-    let rows = line.query("SELECT @@global.gtid_slave_pos AS applied").await?;
+/// FACT(mysql 9.7): so does `gtid_executed`; test: `a_covered_position_is_visible_on_mysql`.
+fn applied_variable(family: Family) -> &'static str {
+    match family {
+        Family::MariaDb => "gtid_slave_pos",
+        Family::MySql => "gtid_executed",
+    }
+}
+
+/// How far a replica has applied.
+pub(super) async fn applied(line: &mut Line, family: Family) -> Result<Position, Trouble> {
+    let variable = applied_variable(family);
+    let rows = line.query(&format!("SELECT @@global.{variable} AS applied")).await?;
     let text = rows.first().and_then(|row| row.text(&["applied"])).unwrap_or_default();
     Ok(Position::parse(&text).unwrap_or_default())
 }

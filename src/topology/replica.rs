@@ -36,8 +36,8 @@ impl<'a> Replica<'a> {
         let mut next_probe = Instant::now();
         loop {
             desk.kills.work(line).await?;
-            let can_poll = family == Family::MariaDb && self.health.rotation() == Rotation::In;
-            let pause = if can_poll { self.shared.demand.interval() } else { None };
+            let is_in = self.health.rotation() == Rotation::In;
+            let pause = if is_in { self.shared.demand.interval() } else { None };
             if Instant::now() >= next_probe {
                 if line.was_denied() {
                     desk.kills.close();
@@ -49,7 +49,7 @@ impl<'a> Replica<'a> {
                 }
                 next_probe = Instant::now() + self.shared.settings.routing.probe_interval;
             } else if pause.is_some() {
-                self.read_watermark(line).await?;
+                self.read_watermark(line, family).await?;
             }
             let deadline = match pause {
                 Some(pause) => next_probe.min(Instant::now() + pause),
@@ -84,8 +84,8 @@ impl<'a> Replica<'a> {
     }
 
     /// A watermark that cannot be read is left to the next probe to judge.
-    async fn read_watermark(&mut self, line: &mut Line) -> Result<(), Trouble> {
-        match probe::applied(line).await {
+    async fn read_watermark(&mut self, line: &mut Line, family: Family) -> Result<(), Trouble> {
+        match probe::applied(line, family).await {
             Ok(applied) if applied != self.applied => {
                 self.applied = applied;
                 self.publish();

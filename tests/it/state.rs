@@ -278,3 +278,16 @@ fn a_schema_that_vanished_is_an_error_of_one_session_only() {
     other.run("COMMIT");
     assert_eq!(other.query("SELECT id FROM nowhere_else").unwrap_err().code(), 1146);
 }
+
+#[test]
+fn warnings_of_carried_variables_are_nobodys() {
+    let proxy = crowded();
+    let (mut client, mut other) = (proxy.app(), proxy.app());
+    client.run("CREATE TABLE carried (id INT)");
+    // A deprecated variable: each SET of it warns.
+    client.run("SET big_tables = 1");
+    assert_eq!(client.rows("SHOW WARNINGS").len(), 1);
+    client.run("INSERT INTO carried VALUES (1)");
+    assert_eq!(other.text("SELECT @@big_tables"), "0");
+    assert_eq!(client.run("SHOW WARNINGS").summary.rows, 0);
+}

@@ -1,7 +1,8 @@
-//! `topology` against real MariaDB servers.
+//! `topology` against real servers.
 
 mod limits;
 mod matching;
+mod mysql;
 mod servers;
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -98,9 +99,13 @@ impl Observer for Seen {
 
 pub(crate) fn start(servers: &[&Server]) -> (Arc<Topology>, Arc<Seen>) {
     let ports: Vec<_> = servers.iter().map(|server| server.port).collect();
+    start_at(&ports)
+}
+
+fn start_at(ports: &[u16]) -> (Arc<Topology>, Arc<Seen>) {
     let seen = Arc::new(Seen::default());
     let observer: Arc<Seen> = Arc::clone(&seen);
-    (Topology::start(Arc::new(settings(&ports)), observer), seen)
+    (Topology::start(Arc::new(settings(ports)), observer), seen)
 }
 
 pub(crate) async fn until(what: &str, mut is_true: impl FnMut() -> bool) {

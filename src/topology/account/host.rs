@@ -2,7 +2,7 @@
 //! accounts does the server take? Pure.
 //!
 //! Rules, as the servers have them (documentation: "Specifying Account Names" and "Access
-//! Control, Stage 1" of both families; checked with a MariaDB 10.11 server, see
+//! Control, Stage 1" of both families; checked with MariaDB 10.11 and MySQL 9.7, see
 //! `tests/topology.rs`):
 //!
 //! - an empty host is `%`; `%` matches any run of characters, `_` any one, a backslash takes the
@@ -108,7 +108,7 @@ impl HostPattern {
         };
         let measure = match family {
             Family::MariaDb => matched_texts(&tokens),
-            Family::MySql => first_wildcard(effective, &form, &tokens),
+            Family::MySql => first_wildcard(text, &form, &tokens),
         };
         Self { text: text.to_owned(), form, rank: Rank(measure, Reverse(text.to_owned())) }
     }
@@ -190,19 +190,22 @@ fn matched_texts(tokens: &[Token]) -> [usize; 4] {
     if room > ones { [room * 2 + 1, runs, ones, prefix] } else { [ones * 2, room, runs, prefix] }
 }
 
-/// MySQL's measure: names and addresses, then `/bits`, then `/mask`, then patterns by the place
-/// of their first wildcard, the later the more specific, and `%` alone last.
+/// MySQL's measure: IPv4 addresses, then networks as `/bits` and as `/mask`, the smaller ones first,
+/// then names, then patterns by the place of their first wildcard, the later the more specific,
+/// and last `%` alone and the empty text.
+///
+/// FACT(mysql 9.7): so it is; test: `accounts_match_as_mysql_matches_them`.
 fn first_wildcard(text: &str, form: &Form, tokens: &[Token]) -> [usize; 4] {
     let prefix = tokens.iter().take_while(|token| matches!(token, Token::Byte(_))).count();
-    let mask = text.rsplit('/').next().unwrap_or_default();
-    let class = match form {
-        Form::Network { .. } if !mask.contains('.') => 1,
-        Form::Network { .. } => 2,
-        Form::Text(_) if prefix == tokens.len() => 0,
-        Form::Text(_) if tokens == [Token::AnyRun] => 4,
-        Form::Text(_) => 3,
+    let is_in_bits = text.rsplit('/').next().is_some_and(|mask| !mask.contains('.'));
+    let (class, place) = match form {
+        Form::Network { mask, .. } => (if is_in_bits { 1 } else { 2 }, mask.count_zeros() as usize),
+        Form::Text(_) if text.is_empty() => (6, 0),
+        Form::Text(_) if text.parse::<Ipv4Addr>().is_ok() => (0, 0),
+        Form::Text(_) if prefix == tokens.len() => (3, 0),
+        Form::Text(_) if tokens == [Token::AnyRun] => (5, 0),
+        Form::Text(_) => (4, MAX_HOST_LENGTH.saturating_sub(prefix)),
     };
-    let place = if class == 3 { MAX_HOST_LENGTH.saturating_sub(prefix) } else { 0 };
     [class, place, 0, 0]
 }
 
@@ -308,8 +311,19 @@ mod tests {
     }
 
     #[test]
-    fn mysql_puts_networks_between_names_and_patterns() {
-        let expected = ["10.1.2.3", "10.1.0.0/16", "10.1.0.0/255.255.0.0", "10.1.%", "10.%", "%"];
+    fn mysql_puts_addresses_and_networks_before_names_and_patterns() {
+        let expected = [
+            "127.0.0.1",
+            "127.0.0.0/24",
+            "127.0.0.0/8",
+            "127.0.0.0/255.0.0.0",
+            "localhost",
+            "local%",
+            "127.%",
+            "%host",
+            "%",
+            "",
+        ];
         let mut shuffled = expected;
         shuffled.reverse();
         assert_eq!(sorted(Family::MySql, &shuffled), expected);
