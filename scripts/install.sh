@@ -46,5 +46,8 @@ fi
 # Debian has MySQL's own programs only in its development version; nothing of it is installed.
 case $target in
     bench) scripts/unpack.sh target/unstable/router mysql-router ;;
-    test) scripts/unpack.sh target/unstable/mysql mysql-server-core ;;
+    test)
+        scripts/unpack.sh target/unstable/mysql mysql-server-core
+        scripts/unpack.sh target/unstable/client mysql-client-core
+        ;;
 esac

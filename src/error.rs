@@ -99,6 +99,11 @@ pub enum Error {
     /// Handshake that can't be understood.
     #[error("Bad handshake")]
     BadHandshake,
+    /// No login without TLS.
+    #[error(
+        "Connections using insecure transport are prohibited while --require_secure_transport=ON."
+    )]
+    TlsRequired,
     /// The client compresses although it was not offered (mysqlnd does).
     #[error("Fairlane does not offer compression; turn it off in the client (CLIENT_COMPRESS)")]
     Compression,
@@ -149,6 +154,7 @@ impl Error {
             Self::AccessDenied { .. } | Self::UnsupportedPlugin { .. } => {
                 (code::ACCESS_DENIED, "28000")
             }
+            Self::TlsRequired => (code::SECURE_TRANSPORT_REQUIRED, "08004"),
             Self::AccountLocked => (code::ACCOUNT_LOCKED_MARIADB, "HY000"),
             Self::Malformed(_) => (code::MALFORMED_PACKET, "HY000"),
             Self::BadHandshake | Self::Compression => (code::HANDSHAKE_ERROR, "08S01"),

@@ -15,6 +15,7 @@ use crate::net::socket::Socket;
 use crate::net::worker::WorkerId;
 use crate::protocol::packet::{self, HEADER};
 use crate::protocol::response::{Response, Summary};
+use crate::protocol::sha2;
 use crate::protocol::{Capabilities, Command, Malformed, Shape};
 use crate::state::diff::Diff;
 use crate::state::{Base, Image};
@@ -32,11 +33,26 @@ pub struct ConnectionKey {
     pub user: Box<str>,
     /// Double hash of the password, or `None` for the empty one: accounts of the same name with
     /// different passwords are never mixed.
-    pub stored: Option<[u8; 20]>,
+    pub stored: Option<DoubleHash>,
     /// Capabilities asked for.
     pub capabilities: Capabilities,
     /// Collation id given at login.
     pub collation: u8,
+}
+
+/// A password hashed as its plugin does it, and more.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub enum DoubleHash {
+    /// With SHA-1: `mysql_native_password`.
+    Sha1([u8; 20]),
+    /// With SHA-256, the account's stored text behind it: `caching_sha2_password`.
+    Sha256(sha2::Double),
+}
+
+impl std::fmt::Debug for DoubleHash {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("DoubleHash(..)")
+    }
 }
 
 /// A logged-in connection.
@@ -149,16 +165,25 @@ impl Connection {
     /// Writes whole packets.
     pub async fn send(&mut self, packets: &[u8]) -> Result<(), Failure> {
         self.bytes_sent += packets.len() as u64;
-        // Nearly always the socket takes all of it at once. Asked directly: a socket that has just
-        // moved here would have to wait for the event queue to call it writable.
-        let written = match self.stream.raw().send(packets) {
-            Ok(written) => written,
-            Err(error) if is_passing(error.kind()) => 0,
-            Err(error) => return Err(error.into()),
+        let written = match self.stream.is_plain() {
+            true => self.send_at_once(packets)?,
+            false => 0,
         };
         match packets.get(written..) {
-            Some(rest) if !rest.is_empty() => Ok(self.stream.write_all(rest).await?),
+            Some(rest) if !rest.is_empty() => {
+                self.stream.write_all(rest).await?;
+                Ok(self.stream.flush().await?)
+            }
             _ => Ok(()),
+        }
+    }
+
+    /// Nearly always the socket takes all of it at once. Asked directly: a socket that has just
+    /// moved here would have to wait for the event queue to call it writable.
+    fn send_at_once(&self, packets: &[u8]) -> io::Result<usize> {
+        match self.stream.raw().send(packets) {
+            Err(error) if is_passing(error.kind()) => Ok(0),
+            sent => sent,
         }
     }
 

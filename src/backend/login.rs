@@ -6,16 +6,19 @@ use std::sync::Arc;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::io::AsyncWriteExt;
 use tokio::time::Instant;
+use zeroize::Zeroizing;
 
 use super::connection::{Connection, ConnectionKey, Failure};
 use super::statement::StatementCache;
 use crate::config::settings::Address;
 use crate::error::Error;
 use crate::net::read::{self, ReadError};
+use crate::net::rsa;
 use crate::net::socket::Socket;
 use crate::net::worker::WorkerId;
 use crate::protocol::auth::{NATIVE, Proof};
 use crate::protocol::handshake::{Greeting, HandshakeResponse, parse_auth_switch};
+use crate::protocol::sha2::{self, CACHING_SHA2};
 use crate::protocol::status::ErrPacket;
 use crate::protocol::{Capabilities, Malformed, packet};
 use crate::state::Image;
@@ -47,6 +50,10 @@ impl Credential {
     fn reply(&self, plugin: &str, nonce: &[u8]) -> Option<Vec<u8>> {
         match (plugin, self) {
             (NATIVE, _) => Some(self.native_reply(nonce)),
+            (CACHING_SHA2, Self::Empty) => Some(Vec::new()),
+            (CACHING_SHA2, Self::Password(password)) => {
+                Some(sha2::reply(password.expose_secret().as_bytes(), nonce))
+            }
             ("client_ed25519", Self::Password(password)) => Some(
                 mysql_common::scramble::create_response_for_ed25519(
                     password.expose_secret().as_bytes(),
@@ -134,7 +141,7 @@ pub async fn open(
         ],
     };
     send(&mut stream, 1, &response.encode()).await?;
-    authenticate(&mut stream, &mut inbox, credential).await?;
+    authenticate(&mut stream, &mut inbox, credential, greeting.nonce.clone()).await?;
     let now = Instant::now();
     let mut connection = Connection {
         stream,
@@ -160,6 +167,7 @@ async fn authenticate(
     stream: &mut Socket,
     inbox: &mut Vec<u8>,
     credential: &Credential,
+    mut nonce: Vec<u8>,
 ) -> Result<(), LoginError> {
     loop {
         let (sequence, payload) = login_packet(stream, inbox).await?;
@@ -167,15 +175,45 @@ async fn authenticate(
         match payload.first() {
             Some(0x00) => return Ok(()),
             Some(0xfe) => {
-                let (plugin, nonce) = parse_auth_switch(&payload)?;
+                let plugin;
+                (plugin, nonce) = parse_auth_switch(&payload)?;
                 let Some(reply) = credential.reply(&plugin, &nonce) else {
                     return Err(LoginError::Plugin(plugin));
                 };
                 send(stream, sequence.wrapping_add(1), &reply).await?;
             }
+            Some(&sha2::MORE_DATA) if payload.get(1) == Some(&sha2::FAST_OK) => {}
+            Some(&sha2::MORE_DATA) if payload.get(1) == Some(&sha2::FULL) => {
+                give_password(stream, inbox, credential, &nonce, sequence).await?;
+            }
             _ => return Err(Malformed { what: "authentication packet", offset: 0 }.into()),
         }
     }
+}
+
+/// The server does not have the password in its cache and wants it: openly where nobody can
+/// listen, else encrypted with its key.
+async fn give_password(
+    stream: &mut Socket,
+    inbox: &mut Vec<u8>,
+    credential: &Credential,
+    nonce: &[u8],
+    sequence: u8,
+) -> Result<(), LoginError> {
+    let Credential::Password(password) = credential else {
+        return Err(LoginError::Plugin(CACHING_SHA2.to_owned()));
+    };
+    let password = [password.expose_secret().as_bytes(), &[0]].concat();
+    let password = Zeroizing::new(password);
+    if !matches!(stream, Socket::Tcp(_)) {
+        return Ok(send(stream, sequence.wrapping_add(1), &password).await?);
+    }
+    send(stream, sequence.wrapping_add(1), &[sha2::REQUEST_KEY]).await?;
+    let (sequence, key) = login_packet(stream, inbox).await?;
+    refuse_error(&key)?;
+    let encrypted = rsa::encrypt(&sha2::mask(&password, nonce), key.get(1..).unwrap_or_default());
+    let encrypted = encrypted.map_err(|_| Malformed { what: "RSA key", offset: 1 })?;
+    Ok(send(stream, sequence.wrapping_add(1), &encrypted).await?)
 }
 
 fn refuse_error(payload: &[u8]) -> Result<(), LoginError> {

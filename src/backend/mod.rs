@@ -5,6 +5,8 @@ mod login;
 mod reset;
 mod statement;
 
-pub use connection::{Connection, ConnectionKey, Exchange, Failure, LINGER, command_packet};
+pub use connection::{
+    Connection, ConnectionKey, DoubleHash, Exchange, Failure, LINGER, command_packet,
+};
 pub use login::{Credential, LoginError, open};
 pub use statement::StatementCache;

@@ -3,85 +3,235 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 
 use super::Context;
 use super::identity::Identity;
-use crate::backend::{ConnectionKey, Credential};
+use super::password::{self, Known};
+use super::wire::Wire;
+use crate::backend::{ConnectionKey, Credential, DoubleHash};
 use crate::error::Error;
+use crate::net::read::ReadError;
 use crate::protocol::Capabilities;
-use crate::protocol::auth::Proof;
-use crate::topology::Plugin;
+use crate::protocol::auth::{NATIVE, NONCE, Proof, nonce};
+use crate::protocol::handshake::auth_switch;
+use crate::protocol::sha2::{self, CACHING_SHA2};
+use crate::topology::{Account, Plugin};
+
+/// Part of the terms a password is bound to.
+const LOCKED: &[u8] = b"ACCOUNT LOCK";
 
 /// What a client presents.
 #[derive(Debug)]
-pub(super) struct Claim<'a> {
-    pub(super) user: &'a str,
+pub(super) struct Claim {
+    pub(super) user: String,
     pub(super) address: IpAddr,
-    /// Its mysql_native_password reply.
-    pub(super) reply: &'a [u8],
+    /// The plugin its reply is made with.
+    pub(super) plugin: String,
+    pub(super) reply: Vec<u8>,
     /// The nonce the reply is for.
-    pub(super) nonce: &'a [u8],
+    pub(super) nonce: [u8; NONCE],
     pub(super) capabilities: Capabilities,
     pub(super) collation: u8,
+    pub(super) is_tls: bool,
+    /// The password itself, once it was asked for.
+    pub(super) given: Option<Arc<Known>>,
+}
+
+/// Why a claim is not proved.
+#[derive(Debug)]
+pub(super) enum Unproved {
+    /// The client is to be told.
+    Refused(Error),
+    /// There is nobody left to tell.
+    Gone,
+}
+
+impl From<Error> for Unproved {
+    fn from(error: Error) -> Self {
+        Self::Refused(error)
+    }
+}
+
+impl From<ReadError> for Unproved {
+    fn from(_: ReadError) -> Self {
+        Self::Gone
+    }
+}
+
+impl Claim {
+    /// The server's error for a wrong password.
+    pub(super) fn denied(&self) -> Error {
+        Error::AccessDenied {
+            user: self.user.clone(),
+            host: host_name(self.address),
+            used_password: !self.reply.is_empty(),
+        }
+    }
+
+    /// Gets a reply made with `plugin`, unless the client has given that already.
+    pub(super) async fn reply_with(
+        &mut self,
+        plugin: &str,
+        wire: &mut Wire,
+    ) -> Result<(), Unproved> {
+        if self.plugin != plugin {
+            self.switch_to(plugin, wire).await?;
+        }
+        if plugin == CACHING_SHA2 && self.reply == [0] {
+            // How clients say that they have no password.
+            self.reply.clear();
+        }
+        Ok(())
+    }
+
+    async fn switch_to(&mut self, plugin: &str, wire: &mut Wire) -> Result<(), Unproved> {
+        if !self.capabilities.contains(Capabilities::PLUGIN_AUTH) {
+            let (user, plugin) = (self.user.clone(), plugin.to_owned());
+            return Err(Error::UnsupportedPlugin { user, plugin }.into());
+        }
+        self.nonce = nonce().map_err(|_| Error::NotReady)?;
+        wire.push(&auth_switch(plugin, &self.nonce));
+        self.reply = wire.ask().await?;
+        plugin.clone_into(&mut self.plugin);
+        Ok(())
+    }
 }
 
 /// Verifies a claim; a failing one is tried again after a look at the primary's accounts, since
 /// they may have changed since they were loaded.
-pub(super) async fn verify(context: &Context, claim: &Claim<'_>) -> Result<Identity, Error> {
-    match check(context, claim) {
-        Err(
+pub(super) async fn verify(
+    context: &Context,
+    claim: &mut Claim,
+    wire: &mut Wire,
+) -> Result<Identity, Unproved> {
+    match prove(context, claim, wire).await {
+        Err(Unproved::Refused(
             Error::AccessDenied { .. } | Error::AccountLocked | Error::UnsupportedPlugin { .. },
-        ) => {
+        )) => {
             context.topology.refresh_accounts().await;
-            check(context, claim)
+            prove(context, claim, wire).await
         }
         settled => settled,
     }
 }
 
-fn check(context: &Context, claim: &Claim<'_>) -> Result<Identity, Error> {
-    let denied = || Error::AccessDenied {
-        user: claim.user.to_owned(),
-        host: host_name(claim.address),
-        used_password: !claim.reply.is_empty(),
-    };
+async fn prove(
+    context: &Context,
+    claim: &mut Claim,
+    wire: &mut Wire,
+) -> Result<Identity, Unproved> {
+    let accounts = context.topology.accounts();
+    let account = accounts.find(&claim.user, claim.address);
     let configured = context.settings.users.iter().find(|user| user.name == claim.user);
-    let (stored, credential) = if let Some(user) = configured {
-        let stored = Proof::of_password(user.password.expose_secret()).map(|p| p.stored());
-        prove(stored, claim).ok_or_else(denied)?;
-        (stored, Credential::Password(user.password.clone()))
-    } else {
-        let accounts = context.topology.accounts();
-        let account = accounts.find(claim.user, claim.address).ok_or_else(denied)?;
-        let stored = match &account.plugin {
-            Plugin::NativePassword { hash } => hash.as_ref().map(|hash| *hash.as_bytes()),
-            Plugin::Unusable => return Err(denied()),
-            Plugin::Other(plugin) => {
-                let (user, plugin) = (claim.user.to_owned(), plugin.clone());
-                return Err(Error::UnsupportedPlugin { user, plugin });
-            }
-        };
-        let credential = prove(stored, claim).ok_or_else(denied)?;
-        if account.is_locked {
-            return Err(Error::AccountLocked);
-        }
-        (stored, credential)
+    if let Some(user) = configured {
+        let stored = prove_configured(account, claim, wire, &user.password).await?;
+        return Ok(identity(claim, stored, Credential::Password(user.password.clone()), None));
+    }
+    let Some(account) = account else {
+        // As the servers do it: who is not known learns it after the exchange.
+        claim.reply_with(default_plugin(context), wire).await?;
+        return Err(claim.denied().into());
     };
+    match &account.plugin {
+        Plugin::NativePassword { hash } => {
+            let stored = hash.as_ref().map(|hash| *hash.as_bytes());
+            claim.reply_with(NATIVE, wire).await?;
+            let credential = prove_native(stored, claim)?;
+            refuse_unusable(account, claim)?;
+            Ok(identity(claim, stored.map(DoubleHash::Sha1), credential, None))
+        }
+        Plugin::CachingSha2 { stored } => {
+            claim.reply_with(CACHING_SHA2, wire).await?;
+            if stored.is_empty() && !claim.reply.is_empty() {
+                context.passwords.ask(claim, wire, &[]).await?;
+            }
+            if stored.is_empty() != claim.reply.is_empty() {
+                return Err(claim.denied().into());
+            }
+            if stored.is_empty() {
+                refuse_unusable(account, claim)?;
+                return Ok(identity(claim, None, Credential::Empty, None));
+            }
+            let known = context.passwords.ask(claim, wire, stored).await?;
+            // What was agreed to under another stored text, or before the account was locked,
+            // proves nothing now: a backend has to be asked.
+            let lock = if account.is_locked { LOCKED } else { &[] };
+            let terms = [stored, lock].concat();
+            let hash = DoubleHash::Sha256(sha2::bound(&known.double, &terms));
+            let credential = Credential::Password(known.password.clone());
+            Ok(identity(claim, Some(hash), credential, Some((stored.clone(), known))))
+        }
+        Plugin::Unusable => {
+            claim.reply_with(NATIVE, wire).await?;
+            Err(claim.denied().into())
+        }
+        Plugin::Other(plugin) => {
+            let (user, plugin) = (claim.user.clone(), plugin.clone());
+            Err(Error::UnsupportedPlugin { user, plugin }.into())
+        }
+    }
+}
+
+/// The plugin of the greeting.
+pub(super) fn default_plugin(context: &Context) -> &'static str {
+    match context.topology.facts() {
+        Some(facts) if facts.auth_plugin == CACHING_SHA2 => CACHING_SHA2,
+        _ => NATIVE,
+    }
+}
+
+async fn prove_configured(
+    account: Option<&Account>,
+    claim: &mut Claim,
+    wire: &mut Wire,
+    password: &SecretString,
+) -> Result<Option<DoubleHash>, Unproved> {
+    let is_sha2 = account.is_some_and(|found| matches!(found.plugin, Plugin::CachingSha2 { .. }));
+    if is_sha2 && !password.expose_secret().is_empty() {
+        let double = password::check_configured(claim, wire, password).await?;
+        return Ok(Some(DoubleHash::Sha256(double)));
+    }
+    claim.reply_with(NATIVE, wire).await?;
+    let stored = Proof::of_password(password.expose_secret()).map(|proof| proof.stored());
+    prove_native(stored, claim)?;
+    Ok(stored.map(DoubleHash::Sha1))
+}
+
+fn prove_native(stored: Option<[u8; 20]>, claim: &Claim) -> Result<Credential, Error> {
+    let credential = match stored {
+        None => claim.reply.is_empty().then_some(Credential::Empty),
+        Some(stored) => {
+            Proof::from_reply(&claim.reply, &claim.nonce, &stored).map(Credential::Proof)
+        }
+    };
+    credential.ok_or_else(|| claim.denied())
+}
+
+/// What a server refuses although the password is right.
+fn refuse_unusable(account: &Account, claim: &Claim) -> Result<(), Error> {
+    if account.is_locked {
+        return Err(Error::AccountLocked);
+    }
+    if account.requires_tls && !claim.is_tls {
+        return Err(claim.denied());
+    }
+    Ok(())
+}
+
+fn identity(
+    claim: &Claim,
+    stored: Option<DoubleHash>,
+    credential: Credential,
+    learned: Option<(Box<[u8]>, Arc<Known>)>,
+) -> Identity {
     let key = ConnectionKey {
-        user: claim.user.into(),
+        user: claim.user.as_str().into(),
         stored,
         capabilities: claim.capabilities & Capabilities::SEMANTIC,
         collation: claim.collation,
     };
-    Ok(Identity { key: Arc::new(key), credential })
-}
-
-fn prove(stored: Option<[u8; 20]>, claim: &Claim<'_>) -> Option<Credential> {
-    match stored {
-        None => claim.reply.is_empty().then_some(Credential::Empty),
-        Some(stored) => Proof::from_reply(claim.reply, claim.nonce, &stored).map(Credential::Proof),
-    }
+    Identity { key: Arc::new(key), credential, learned }
 }
 
 /// A client's host as the servers write it in their errors: they resolve the loopback address.

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
-use super::auth::{Claim, verify};
+use super::auth::{Claim, Unproved, verify};
 use super::registry::EntryLabels;
 use super::wire::CommandPacket;
 use super::{Session, Stop};
@@ -14,17 +14,16 @@ use crate::lanes::ClientFacts;
 use crate::metrics::Closed;
 use crate::net::read;
 use crate::pool::{Checkout, Retire};
-use crate::protocol::handshake::{ChangeUser, auth_switch};
+use crate::protocol::auth::NATIVE;
+use crate::protocol::handshake::ChangeUser;
 use crate::protocol::response::Response;
 use crate::protocol::status::Status;
-use crate::protocol::{Command, Malformed, auth, packet};
+use crate::protocol::{Command, Malformed};
 use crate::sql::{Class, Verdict};
 use crate::state::Pins;
 
 /// How long a reset of a connection may take before it is given up.
 const RESET_WAIT: Duration = Duration::from_secs(10);
-/// Most bytes of a client's answer to an authentication switch.
-const AUTH_MAX: usize = 64 * 1024;
 
 /// What has to be undone on a connection.
 #[derive(Debug, Clone, Copy)]
@@ -197,27 +196,31 @@ impl Session {
         self.undo_held().await;
         self.forget_session();
         self.image.schema = None;
-        let mut reply = change.auth.clone();
-        if !change.plugin.is_empty() && change.plugin != auth::NATIVE {
-            reply = self.switch_plugin().await?;
-        }
         let collation = change.collation.and_then(|id| u8::try_from(id).ok());
-        let claim = Claim {
-            user: &change.user,
+        let mut claim = Claim {
+            user: change.user.clone(),
             address: self.peer.ip(),
-            reply: &reply,
-            nonce: &self.nonce,
+            plugin: if change.plugin.is_empty() { NATIVE.to_owned() } else { change.plugin },
+            reply: change.auth,
+            nonce: self.nonce,
             capabilities: self.capabilities,
             collation: collation.unwrap_or(self.identity.key.collation),
+            is_tls: self.is_tls,
+            given: None,
         };
-        let identity = match verify(&self.context, &claim).await {
+        let verified = verify(&self.context, &mut claim, &mut self.wire);
+        let Ok(verified) = timeout(self.context.settings.login_timeout, verified).await else {
+            return Err(Stop::Client);
+        };
+        self.nonce = claim.nonce;
+        self.identity = match verified {
             Ok(identity) => identity,
-            Err(error) => {
+            Err(Unproved::Gone) => return Err(Stop::Client),
+            Err(Unproved::Refused(error)) => {
                 self.send_error(&error).await?;
                 return Err(Stop::Fatal);
             }
         };
-        self.identity = identity;
         let given = |name: &str| change.attributes.iter().find(|(known, _)| known == name);
         let program = given("program_name").map(|(_, value)| value.clone());
         self.client = ClientFacts {
@@ -243,19 +246,6 @@ impl Session {
                 Err(Stop::Fatal)
             }
         }
-    }
-
-    async fn switch_plugin(&mut self) -> Result<Vec<u8>, Stop> {
-        self.nonce = auth::nonce().map_err(|_| Stop::Fatal)?;
-        let nonce = self.nonce;
-        self.wire.push(&auth_switch(auth::NATIVE, &nonce));
-        self.wire.flush().await.map_err(|_| Stop::Client)?;
-        let framed = read::packet(&mut self.wire.stream, &mut self.wire.inbox, AUTH_MAX).await;
-        let framed = framed.map_err(|_| Stop::Client)?;
-        let reply = packet::payload(&self.wire.inbox, &framed).into_owned();
-        self.wire.inbox.drain(..framed.wire_length);
-        self.wire.set_sequence(framed.last_sequence.wrapping_add(1));
-        Ok(reply)
     }
 
     /// Everything a reset forgets; the schema stays, and so does what the client has written: it
@@ -308,7 +298,7 @@ async fn undo(mut checkout: Checkout, leftovers: Leftovers, is_mariadb: bool) {
         }
         Ok::<bool, Failure>(true)
     };
-    match tokio::time::timeout(RESET_WAIT, undone).await {
+    match timeout(RESET_WAIT, undone).await {
         Ok(Ok(true)) => checkout.check_in(),
         Ok(Ok(false)) => checkout.discard(Retire::Quit(Closed::ResetFailed)),
         Ok(Err(_)) => checkout.discard(Retire::Quit(Closed::Broken)),

@@ -6,13 +6,17 @@ use std::time::Duration;
 use quick_cache::sync::Cache;
 use tokio::time::Instant;
 
-use crate::backend::{ConnectionKey, Credential};
+use super::password::Known;
+use crate::backend::{ConnectionKey, Credential, DoubleHash};
 
 /// A client's user as the backends see it.
 #[derive(Debug, Clone)]
 pub(super) struct Identity {
     pub(super) key: Arc<ConnectionKey>,
     pub(super) credential: Credential,
+    /// The account's stored text and the password that was given for it: to be remembered as soon
+    /// as a backend has agreed.
+    pub(super) learned: Option<(Box<[u8]>, Arc<Known>)>,
 }
 
 /// For how long a login that the primary agreed to needs no asking again.
@@ -20,7 +24,7 @@ const VERIFIED_FOR: Duration = Duration::from_secs(60);
 /// Most logins remembered.
 const VERIFIED_MAX: usize = 10_000;
 
-type VerifiedKey = (Box<str>, Option<[u8; 20]>, Box<str>);
+type VerifiedKey = (Box<str>, Option<DoubleHash>, Box<str>);
 
 /// Logins (user, password, schema) that the primary has agreed to lately. A storm of equal logins
 /// asks once: the others wait for the answer.

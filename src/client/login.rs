@@ -7,32 +7,43 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
-use super::auth::{Claim, verify};
+use super::auth::{Claim, Unproved, default_plugin, verify};
 use super::diagnostics::Diagnostics;
 use super::identity::Identity;
 use super::registry::{EntryLabels, Registration};
 use super::wire::Wire;
 use super::{Context, Session, Token};
+use crate::config::settings::TlsMode;
 use crate::error::Error;
 use crate::lanes::ClientFacts;
 use crate::metrics::{LoginFailure, Origin};
-use crate::net::read;
+use crate::net::socket::Socket;
 use crate::pool::Request;
-use crate::protocol::handshake::{Greeting, HandshakeResponse, auth_switch};
+use crate::protocol::auth::NATIVE;
+use crate::protocol::handshake::{Greeting, HandshakeResponse, asks_for_tls};
 use crate::protocol::status::Status;
-use crate::protocol::{Capabilities, Command, auth, packet};
+use crate::protocol::{Capabilities, Command, auth, code, packet};
 use crate::state::{Image, Pins};
 use crate::topology::ServerFacts;
 
-/// Most bytes of a client's packet before it is logged in.
-const LOGIN_PACKET_MAX: usize = 128 * 1024;
 /// How long a client waits for Fairlane's first contact with its primary.
 const FACTS_WAIT: Duration = Duration::from_secs(5);
 
-/// A client that is not logged in yet.
-struct Visitor {
-    wire: Wire,
-    sequence: u8,
+/// A client that is not to stay.
+enum Leave {
+    /// It is told why.
+    Told(LoginFailure, Error),
+    /// It is gone, or has not said anything for too long.
+    Silent(LoginFailure),
+}
+
+impl Leave {
+    fn from_unproved(unproved: Unproved) -> Self {
+        match unproved {
+            Unproved::Refused(error) => Self::Told(LoginFailure::Denied, error),
+            Unproved::Gone => Self::Silent(LoginFailure::Protocol),
+        }
+    }
 }
 
 /// Greets a client and logs it in; `None` when it is not to stay (it has been told why).
@@ -42,30 +53,41 @@ pub(super) async fn greet(
     peer: SocketAddr,
 ) -> Option<Session> {
     let _ = stream.set_nodelay(true);
-    let mut visitor = Visitor { wire: Wire::new(stream), sequence: 0 };
-    let login_failed = |reason| context.metrics.sessions.logins_failed_total(reason).inc();
+    let mut wire = Wire::new(Socket::Tcp(stream));
     if context.registry.len() >= context.settings.max_clients {
         context.metrics.sessions.refused_total.inc();
-        visitor.refuse(&context, &Error::TooManyClients).await;
+        refuse(&mut wire, &context, &Error::TooManyClients).await;
         return None;
     }
+    let login_failed = |reason| context.metrics.sessions.logins_failed_total(reason).inc();
     let Some(facts) = context.topology.wait_for_facts(FACTS_WAIT).await else {
         login_failed(LoginFailure::Backend);
-        visitor.refuse(&context, &Error::NotReady).await;
+        refuse(&mut wire, &context, &Error::NotReady).await;
         return None;
     };
     let entry = Registration::join(&context, peer);
     let deadline = Instant::now() + context.settings.login_timeout;
-    let exchange = Box::pin(visitor.exchange(&facts, entry.id));
-    let hello = match timeout_at(deadline, exchange).await {
-        Ok(Ok(hello)) => hello,
-        Ok(Err(Some(error))) => {
-            login_failed(LoginFailure::Protocol);
-            visitor.refuse(&context, &error).await;
+    let greeted = timeout_at(deadline, exchange(&context, &facts, wire, entry.id)).await;
+    let Ok(Some((mut wire, greeted))) = greeted else {
+        let timed_out = greeted.is_err();
+        login_failed(if timed_out { LoginFailure::Timeout } else { LoginFailure::Protocol });
+        return None;
+    };
+    let verified = async {
+        let (hello, mut claim) = greeted?.into_claim(&context, peer)?;
+        let verified = verify(&context, &mut claim, &mut wire).await;
+        verified.map(|identity| (hello, claim, identity)).map_err(Leave::from_unproved)
+    };
+    let verified = timeout_at(deadline, verified).await;
+    let (hello, claim, identity) = match verified {
+        Ok(Ok(verified)) => verified,
+        Ok(Err(Leave::Told(reason, error))) => {
+            login_failed(reason);
+            refuse(&mut wire, &context, &error).await;
             return None;
         }
-        Ok(Err(None)) => {
-            login_failed(LoginFailure::Protocol);
+        Ok(Err(Leave::Silent(reason))) => {
+            login_failed(reason);
             return None;
         }
         Err(_) => {
@@ -73,27 +95,9 @@ pub(super) async fn greet(
             return None;
         }
     };
-    let claim = Claim {
-        user: &hello.response.user,
-        address: peer.ip(),
-        reply: &hello.response.auth,
-        nonce: &hello.nonce,
-        capabilities: hello.response.capabilities,
-        collation: hello.response.collation,
-    };
-    let schema = hello.response.schema.clone();
-    let identity = match verify(&context, &claim).await {
-        Ok(identity) => identity,
-        Err(error) => {
-            login_failed(LoginFailure::Denied);
-            visitor.refuse(&context, &error).await;
-            return None;
-        }
-    };
-    let mut session =
-        new_session(context.clone(), facts, entry, peer, visitor.wire, hello, identity);
+    let schema = hello.schema.clone();
+    let mut session = new_session(context.clone(), facts, entry, wire, (hello, claim), identity);
     session.refresh_mode();
-    session.wire.set_sequence(visitor.sequence);
     let verified = timeout_at(deadline, session.verify_schema(schema.as_deref())).await;
     let verified = verified.unwrap_or_else(|_| {
         let detail = "it did not answer within login_timeout".to_owned();
@@ -120,29 +124,25 @@ fn new_session(
     context: Arc<Context>,
     facts: Arc<ServerFacts>,
     entry: Registration,
-    peer: SocketAddr,
     wire: Wire,
-    hello: Hello,
+    (hello, claim): (HandshakeResponse, Claim),
     identity: Identity,
 ) -> Session {
-    let program = hello.attribute("program_name");
+    let program = attribute(&hello, "program_name");
     let client = ClientFacts {
-        user: hello.response.user.clone(),
-        address: peer.ip(),
+        user: claim.user.clone(),
+        address: claim.address,
         program_name: program.clone(),
     };
-    *entry.labels.lock() = EntryLabels {
-        user: hello.response.user.clone(),
-        schema: hello.response.schema.clone(),
-        program,
-    };
+    *entry.labels.lock() = EntryLabels { user: claim.user.clone(), schema: hello.schema, program };
     let autocommit = facts.status & Status::AUTOCOMMIT.bits() != 0;
     Session {
         candidates: context.rules.candidates(&client),
         wire,
-        peer,
-        nonce: hello.nonce,
-        capabilities: hello.response.capabilities,
+        peer: entry.peer,
+        nonce: claim.nonce,
+        capabilities: claim.capabilities,
+        is_tls: claim.is_tls,
         identity,
         client,
         kept_lane: None,
@@ -166,65 +166,104 @@ fn new_session(
     }
 }
 
-/// What a client said in its handshake.
-struct Hello {
-    response: HandshakeResponse,
+fn attribute(hello: &HandshakeResponse, name: &str) -> String {
+    let found = hello.attributes.iter().find(|(known, _)| known == name);
+    found.map(|(_, value)| value.clone()).unwrap_or_default()
+}
+
+async fn refuse(wire: &mut Wire, context: &Context, error: &Error) {
+    context.metrics.error_sent(Origin::Fairlane, error.code().0);
+    wire.push(&error.to_err_packet());
+    let _ = wire.flush().await;
+}
+
+/// A client's answer to the greeting.
+struct Greeted {
+    payload: Vec<u8>,
+    offered: Capabilities,
     nonce: [u8; auth::NONCE],
+    is_tls: bool,
 }
 
-impl Hello {
-    fn attribute(&self, name: &str) -> String {
-        let found = self.response.attributes.iter().find(|(known, _)| known == name);
-        found.map(|(_, value)| value.clone()).unwrap_or_default()
-    }
-}
-
-impl Visitor {
-    async fn refuse(&mut self, context: &Context, error: &Error) {
-        context.metrics.error_sent(Origin::Fairlane, error.code().0);
-        self.wire.set_sequence(self.sequence);
-        self.wire.push(&error.to_err_packet());
-        let _ = self.wire.flush().await;
-    }
-
-    /// Greeting, response, and the switch to the one plugin Fairlane can pass through. The error
-    /// is `None` when there is nobody left to tell.
-    async fn exchange(&mut self, facts: &ServerFacts, id: u32) -> Result<Hello, Option<Error>> {
-        let nonce = auth::nonce().map_err(|_| Some(Error::NotReady))?;
-        let offered = Capabilities::from_bits_retain(facts.capabilities).offered();
-        let greeting = Greeting {
-            version: facts.version.clone(),
-            thread_id: id,
-            nonce: nonce.to_vec(),
-            capabilities: offered,
-            collation: facts.collation,
-            status: facts.status,
-            plugin: auth::NATIVE.to_owned(),
+/// Sends the greeting, turns TLS on if that is what the client wants, and reads its response.
+/// `None` when the client is gone.
+async fn exchange(
+    context: &Context,
+    facts: &ServerFacts,
+    mut wire: Wire,
+    id: u32,
+) -> Option<(Wire, Result<Greeted, Leave>)> {
+    let Ok(nonce) = auth::nonce() else {
+        return Some((wire, Err(Leave::Told(LoginFailure::Backend, Error::NotReady))));
+    };
+    let acceptor = context.tls.as_ref().filter(|_| offers_tls(context, facts));
+    let mut offered = Capabilities::from_bits_retain(facts.capabilities).offered();
+    offered.set(Capabilities::SSL, acceptor.is_some());
+    let greeting = Greeting {
+        version: facts.version.clone(),
+        thread_id: id,
+        nonce: nonce.to_vec(),
+        capabilities: offered,
+        collation: facts.collation,
+        status: facts.status,
+        plugin: default_plugin(context).to_owned(),
+    };
+    wire.push(&greeting.encode());
+    let mut payload = wire.ask().await.ok()?;
+    let mut is_tls = false;
+    if let Some(acceptor) = acceptor.filter(|_| asks_for_tls(&payload)) {
+        wire = match wire.start_tls(acceptor).await {
+            Ok(wire) => wire,
+            Err(error) => {
+                tracing::debug!(%error, "no TLS with a client");
+                return None;
+            }
         };
-        self.wire.push(&greeting.encode());
-        self.wire.flush().await.map_err(|_| None)?;
-        let payload = self.read().await?;
-        let mut response =
-            HandshakeResponse::parse(&payload, offered).map_err(|_| Some(Error::BadHandshake))?;
-        if response.compresses_unasked {
-            return Err(Some(Error::Compression));
-        }
-        if !response.plugin.is_empty() && response.plugin != auth::NATIVE {
-            self.wire.set_sequence(self.sequence);
-            self.wire.push(&auth_switch(auth::NATIVE, &nonce));
-            self.wire.flush().await.map_err(|_| None)?;
-            response.auth = self.read().await?;
-        }
-        Ok(Hello { response, nonce })
+        is_tls = true;
+        payload = wire.ask().await.ok()?;
     }
+    Some((wire, Ok(Greeted { payload, offered, nonce, is_tls })))
+}
 
-    async fn read(&mut self) -> Result<Vec<u8>, Option<Error>> {
-        let packet = read::packet(&mut self.wire.stream, &mut self.wire.inbox, LOGIN_PACKET_MAX);
-        let framed = packet.await.map_err(|_| None)?;
-        let payload = packet::payload(&self.wire.inbox, &framed).into_owned();
-        self.wire.inbox.drain(..framed.wire_length);
-        self.sequence = framed.last_sequence.wrapping_add(1);
-        Ok(payload)
+fn offers_tls(context: &Context, facts: &ServerFacts) -> bool {
+    match context.settings.tls.mode {
+        TlsMode::Disabled => false,
+        TlsMode::Preferred | TlsMode::Required => true,
+        TlsMode::AsPrimary => facts.capabilities & Capabilities::SSL.bits() != 0,
+    }
+}
+
+impl Greeted {
+    fn into_claim(
+        self,
+        context: &Context,
+        peer: SocketAddr,
+    ) -> Result<(HandshakeResponse, Claim), Leave> {
+        let told = |error| Leave::Told(LoginFailure::Protocol, error);
+        let mut hello = HandshakeResponse::parse(&self.payload, self.offered)
+            .map_err(|_| told(Error::BadHandshake))?;
+        if hello.compresses_unasked {
+            return Err(told(Error::Compression));
+        }
+        if context.settings.tls.mode == TlsMode::Required && !self.is_tls {
+            return Err(Leave::Told(LoginFailure::Denied, Error::TlsRequired));
+        }
+        let plugin = match hello.plugin.as_str() {
+            "" => NATIVE.to_owned(),
+            named => named.to_owned(),
+        };
+        let claim = Claim {
+            user: hello.user.clone(),
+            address: peer.ip(),
+            plugin,
+            reply: std::mem::take(&mut hello.auth),
+            nonce: self.nonce,
+            capabilities: hello.capabilities,
+            collation: hello.collation,
+            is_tls: self.is_tls,
+            given: None,
+        };
+        Ok((hello, claim))
     }
 }
 
@@ -259,9 +298,26 @@ impl Session {
             checkout.check_in();
             Ok(())
         };
-        self.context.verified.verify(&self.identity.key, schema, ask).await?;
+        let verified = self.context.verified.verify(&self.identity.key, schema, ask).await;
+        if let Some((stored, known)) = self.identity.learned.take()
+            && shows_password(&verified)
+        {
+            self.context.passwords.keep(&self.identity.key.user, &stored, &known);
+        }
+        verified?;
         self.image.schema = schema.map(Into::into);
         Ok(())
+    }
+}
+
+/// Whether a backend's answer to a login says that the password was right.
+fn shows_password(answer: &Result<(), Error>) -> bool {
+    match answer {
+        Ok(()) => true,
+        Err(Error::Server { code, .. }) => {
+            matches!(*code, code::DB_ACCESS_DENIED | code::BAD_DB | code::ACCOUNT_LOCKED_MYSQL)
+        }
+        Err(_) => false,
     }
 }
 

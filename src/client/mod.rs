@@ -19,6 +19,7 @@ mod execute;
 mod identity;
 mod kill;
 mod login;
+mod password;
 mod prepared;
 pub mod registry;
 mod settle;
@@ -36,6 +37,7 @@ use crate::error::Error;
 use crate::lanes::rule::Candidates;
 use crate::lanes::{ClientFacts, Rules};
 use crate::metrics::{Metrics, Origin};
+use crate::net::tls::Acceptor;
 use crate::pool::{Checkout, Pool};
 use crate::protocol::Capabilities;
 use crate::protocol::status::Status;
@@ -47,6 +49,7 @@ use crate::topology::{ServerFacts, Topology};
 
 use diagnostics::Diagnostics;
 use identity::{Identity, Verified};
+use password::Passwords;
 use registry::{Order, Registration, Registry};
 use wire::Wire;
 
@@ -67,6 +70,10 @@ pub struct Context {
     pub registry: Registry,
     /// Logins the primary has agreed to lately.
     pub verified: Verified,
+    /// Passwords clients have proved.
+    pub passwords: Passwords,
+    /// TLS towards clients, if they may have it.
+    pub tls: Option<Acceptor>,
     /// Cancelled when Fairlane goes down.
     pub shutdown: CancellationToken,
 }
@@ -90,6 +97,7 @@ struct Session {
     peer: SocketAddr,
     nonce: [u8; crate::protocol::auth::NONCE],
     capabilities: Capabilities,
+    is_tls: bool,
     identity: Identity,
     candidates: Candidates,
     /// Lane the session keeps, once a rule said so.

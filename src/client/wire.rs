@@ -3,16 +3,19 @@
 use std::borrow::Cow;
 use std::io;
 
-use tokio::net::TcpStream;
-
 use crate::net::read::{self, ReadError};
 use crate::net::relay::{ClientSide, Outbox};
+use crate::net::socket::Socket;
+use crate::net::tls::Acceptor;
 use crate::protocol::packet::{self, Framed};
+
+/// Most bytes of a client's packet before it is logged in.
+const LOGIN_PACKET_MAX: usize = 128 * 1024;
 
 /// The client's socket and its buffers.
 #[derive(Debug)]
 pub(super) struct Wire {
-    pub(super) stream: TcpStream,
+    pub(super) stream: Socket,
     pub(super) inbox: Vec<u8>,
     outbox: Outbox,
     /// Sequence id of the next packet to the client.
@@ -43,7 +46,7 @@ impl CommandPacket {
 }
 
 impl Wire {
-    pub(super) fn new(stream: TcpStream) -> Self {
+    pub(super) fn new(stream: Socket) -> Self {
         Self { stream, inbox: Vec::new(), outbox: Outbox::default(), sequence: 0 }
     }
 
@@ -66,9 +69,23 @@ impl Wire {
         Ok(CommandPacket { wire, framed })
     }
 
-    /// Sets the sequence id of the next packet.
-    pub(super) fn set_sequence(&mut self, sequence: u8) {
-        self.sequence = sequence;
+    /// Writes what is queued and reads the peer's next packet of the connection phase.
+    pub(super) async fn ask(&mut self) -> Result<Vec<u8>, ReadError> {
+        self.flush().await?;
+        let framed = read::packet(&mut self.stream, &mut self.inbox, LOGIN_PACKET_MAX).await?;
+        let payload = packet::payload(&self.inbox, &framed).into_owned();
+        self.inbox.drain(..framed.wire_length);
+        self.sequence = framed.last_sequence.wrapping_add(1);
+        Ok(payload)
+    }
+
+    /// The same client with TLS from here on.
+    pub(super) async fn start_tls(self, acceptor: &Acceptor) -> io::Result<Self> {
+        let Socket::Tcp(stream) = self.stream else {
+            return Err(io::ErrorKind::Unsupported.into());
+        };
+        let stream = acceptor.accept(stream, self.inbox).await?;
+        Ok(Self { stream, inbox: Vec::new(), outbox: self.outbox, sequence: self.sequence })
     }
 
     /// Queues a packet.
@@ -85,7 +102,7 @@ impl Wire {
 
     /// Writes all that is queued.
     pub(super) async fn flush(&mut self) -> io::Result<()> {
-        if self.outbox.waiting() == 0 {
+        if self.outbox.is_done() {
             return Ok(());
         }
         self.outbox.flush(&mut self.stream).await
@@ -97,12 +114,12 @@ impl Wire {
     }
 
     /// The client's end of a relay.
-    pub(super) fn client_side(&mut self) -> ClientSide<'_, TcpStream> {
+    pub(super) fn client_side(&mut self) -> ClientSide<'_, Socket> {
         ClientSide { stream: &mut self.stream, inbox: &mut self.inbox, outbox: &mut self.outbox }
     }
 
     /// The client's socket and what it sent ahead, for LOCAL INFILE.
-    pub(super) fn reading_side(&mut self) -> (&mut TcpStream, &mut Vec<u8>) {
+    pub(super) fn reading_side(&mut self) -> (&mut Socket, &mut Vec<u8>) {
         (&mut self.stream, &mut self.inbox)
     }
 

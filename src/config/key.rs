@@ -33,7 +33,8 @@ impl Section {
 }
 
 /// Every table, in the order of the documented file.
-pub const SECTIONS: [Section; 10] = [
+pub const SECTIONS: [Section; 11] = [
+    Section { name: "tls", many: false },
     Section { name: "admin", many: false },
     Section { name: "service", many: false },
     Section { name: "primary", many: false },
@@ -71,6 +72,24 @@ pub const KEYS: &[Key] = &[
         default: Some(r#""10s""#),
         meaning: "Time a client has to finish its login.",
         valid: r#"a time longer than zero, such as "10s""#,
+    },
+    Key {
+        path: "tls.mode",
+        default: Some(r#""as_primary""#),
+        meaning: "Which clients get TLS.",
+        valid: r#""as_primary", "disabled", "preferred" or "required""#,
+    },
+    Key {
+        path: "tls.certificate",
+        default: None,
+        meaning: "Fairlane's certificate.",
+        valid: "the path of a file with the certificate in PEM form, beside tls.key",
+    },
+    Key {
+        path: "tls.key",
+        default: None,
+        meaning: "The certificate's private key.",
+        valid: "the path of a file with the private key in PEM form, beside tls.certificate",
     },
     Key {
         path: "admin.listen",

@@ -20,6 +20,7 @@ pub(crate) struct Model {
     pub(crate) workers: Option<usize>,
     pub(crate) max_clients: usize,
     pub(crate) login_timeout: Period,
+    pub(crate) tls: Tls,
     pub(crate) admin: Admin,
     pub(crate) service: Service,
     pub(crate) primary: Backend,
@@ -39,6 +40,7 @@ impl Default for Model {
             workers: None,
             max_clients: 20_000,
             login_timeout: Period::secs(10),
+            tls: Tls::default(),
             admin: Admin::default(),
             service: Service::default(),
             primary: Backend::default(),
@@ -63,6 +65,20 @@ impl Default for Model {
             routing: Routing::default(),
             log: Log::default(),
         }
+    }
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Tls {
+    pub(crate) mode: String,
+    pub(crate) certificate: Option<String>,
+    pub(crate) key: Option<String>,
+}
+
+impl Default for Tls {
+    fn default() -> Self {
+        Self { mode: "as_primary".to_owned(), certificate: None, key: None }
     }
 }
 

@@ -12,14 +12,15 @@ use super::model::{self, Model};
 use super::problem::Finding;
 use super::settings::{
     Address, Backend, Consistency, Glob, Lane, Log, Pool, Routing, Rule, RuleScope, Service,
-    Settings, User,
+    Settings, Tls, TlsFiles, TlsMode, User,
 };
 use super::shape::Places;
 use crate::units::Period;
 
-/// Connections of a backend that are not the pool's: Fairlane's own control connection.
 /// Where a server is whose address can't be used; the file is refused.
 const NOWHERE: Address = Address::Tcp { host: String::new(), port: 0 };
+
+/// Connections of a backend that are not the pool's: Fairlane's own control connection.
 const CONTROL: usize = 1;
 
 /// Most connections to one server: the largest `max_connections` that MariaDB and MySQL take.
@@ -83,6 +84,7 @@ pub(super) fn resolve(model: &Model, places: &Places<'_>) -> Result<Settings, Ve
         workers: to.workers(model),
         max_clients: to.at_least_one("max_clients", model.max_clients),
         login_timeout: to.positive("login_timeout", model.login_timeout),
+        tls: to.tls(&model.tls),
         admin: to.admin(model),
         service: to.service(model),
         pool: to.pool(&model.pool),
@@ -293,6 +295,34 @@ impl Resolver<'_> {
                 NOWHERE
             }
         }
+    }
+
+    fn tls(&mut self, tls: &model::Tls) -> Tls {
+        let mode = match tls.mode.as_str() {
+            "as_primary" => TlsMode::AsPrimary,
+            "disabled" => TlsMode::Disabled,
+            "preferred" => TlsMode::Preferred,
+            "required" => TlsMode::Required,
+            other => {
+                self.find_invalid("tls.mode", format!("\"{other}\" is no mode"));
+                TlsMode::Disabled
+            }
+        };
+        let files = match (&tls.certificate, &tls.key) {
+            (Some(certificate), Some(key)) => {
+                Some(TlsFiles { certificate: certificate.into(), key: key.into() })
+            }
+            (None, None) => None,
+            (Some(_), None) => {
+                self.find_invalid("tls.key", "is missing");
+                None
+            }
+            (None, Some(_)) => {
+                self.find_invalid("tls.certificate", "is missing");
+                None
+            }
+        };
+        Tls { mode, files }
     }
 
     fn lanes(&mut self, model: &Model, backends: &[Backend]) -> Vec<Lane> {

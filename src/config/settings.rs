@@ -23,6 +23,8 @@ pub struct Settings {
     pub login_timeout: Duration,
     /// Where /metrics, /healthz, /readyz and the live page are served.
     pub admin: Option<SocketAddr>,
+    /// TLS towards clients.
+    pub tls: Tls,
     /// Account for probes, watermarks and loading accounts.
     pub service: Service,
     /// Index 0 is the primary, the rest are replicas.
@@ -62,6 +64,37 @@ pub struct Backend {
     /// Most connections Fairlane ever has to this server at one moment, its own control
     /// connection included; at least 2.
     pub max_connections: usize,
+}
+
+/// TLS towards clients.
+#[derive(Debug, Clone)]
+pub struct Tls {
+    /// Who gets it.
+    pub mode: TlsMode,
+    /// Certificate and key; none means one made for this run.
+    pub files: Option<TlsFiles>,
+}
+
+/// Who gets TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TlsMode {
+    /// Whoever asks for it, if the primary offers it itself.
+    AsPrimary,
+    /// Nobody.
+    Disabled,
+    /// Whoever asks for it.
+    Preferred,
+    /// Everybody: a login without it is refused.
+    Required,
+}
+
+/// Files in PEM form.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The certificate, and behind it those of its issuers.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
 }
 
 /// Where a server listens.

@@ -6,6 +6,8 @@
 pub mod infile;
 pub mod read;
 pub mod relay;
+pub mod rsa;
 mod scratch;
 pub mod socket;
+pub mod tls;
 pub mod worker;

@@ -7,7 +7,7 @@
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -47,6 +47,8 @@ pub struct Outbox {
     bytes: Vec<u8>,
     sent: usize,
     total: u64,
+    /// What was written may still be in the stream's own buffer (TLS).
+    is_unflushed: bool,
 }
 
 impl Outbox {
@@ -61,6 +63,11 @@ impl Outbox {
         self.bytes.len() - self.sent
     }
 
+    /// Whether nothing waits, here or in the stream's own buffer.
+    pub fn is_done(&self) -> bool {
+        self.waiting() == 0 && !self.is_unflushed
+    }
+
     /// Bytes queued or written so far, and starts counting anew.
     pub fn take_total(&mut self) -> u64 {
         std::mem::take(&mut self.total)
@@ -68,7 +75,7 @@ impl Outbox {
 
     /// Gives the memory back; only when nothing waits.
     pub fn shrink(&mut self) {
-        debug_assert_eq!(self.waiting(), 0);
+        debug_assert!(self.is_done());
         self.bytes = Vec::new();
         self.sent = 0;
     }
@@ -82,13 +89,27 @@ impl Outbox {
         while self.sent < self.bytes.len() {
             match Pin::new(&mut *client).poll_write(cx, &self.bytes[self.sent..]) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                Poll::Ready(Ok(written)) => self.sent += written,
+                Poll::Ready(Ok(written)) => {
+                    self.sent += written;
+                    self.is_unflushed = true;
+                }
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => return Poll::Pending,
             }
         }
         self.bytes.clear();
         self.sent = 0;
+        self.poll_stream(client, cx)
+    }
+
+    /// Empties the stream's own buffer.
+    fn poll_stream<C: AsyncWrite + Unpin>(
+        &mut self,
+        client: &mut C,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        ready!(Pin::new(client).poll_flush(cx))?;
+        self.is_unflushed = false;
         Poll::Ready(Ok(()))
     }
 
@@ -100,10 +121,14 @@ impl Outbox {
         cx: &mut Context<'_>,
     ) -> io::Result<()> {
         let mut written = 0;
-        if self.waiting() == 0 && !bytes.is_empty() {
-            match Pin::new(client).poll_write(cx, bytes) {
-                Poll::Ready(result) => written = result?,
-                Poll::Pending => {}
+        if self.waiting() == 0
+            && !bytes.is_empty()
+            && let Poll::Ready(result) = Pin::new(&mut *client).poll_write(cx, bytes)
+        {
+            written = result?;
+            self.is_unflushed = true;
+            if let Poll::Ready(Err(error)) = self.poll_stream(client, cx) {
+                return Err(error);
             }
         }
         self.total += written as u64;
@@ -163,7 +188,7 @@ where
     let mut is_unread = !server.inbox.is_empty();
     poll_fn(|cx| {
         loop {
-            if client.outbox.waiting() > 0 {
+            if !client.outbox.is_done() {
                 let flushed = client.outbox.poll_flush(client.stream, cx);
                 if let Poll::Ready(Err(error)) = flushed {
                     return Poll::Ready(Err(RelayError::Client(error)));

@@ -8,6 +8,12 @@ pub const CON_COUNT_ERROR: u16 = 1040;
 pub const HANDSHAKE_ERROR: u16 = 1043;
 /// Access denied for user.
 pub const ACCESS_DENIED: u16 = 1045;
+/// ER_DBACCESS_DENIED_ERROR.
+pub const DB_ACCESS_DENIED: u16 = 1044;
+/// ER_BAD_DB_ERROR.
+pub const BAD_DB: u16 = 1049;
+/// ER_ACCOUNT_HAS_BEEN_LOCKED (MySQL).
+pub const ACCOUNT_LOCKED_MYSQL: u16 = 3118;
 /// Unknown command.
 pub const UNKNOWN_COM: u16 = 1047;
 /// Unknown thread id.
@@ -34,6 +40,8 @@ pub const QUERY_INTERRUPTED: u16 = 1317;
 pub const STATEMENT_TIMEOUT: u16 = 1969;
 /// MySQL: `max_execution_time` exceeded.
 pub const QUERY_TIMEOUT: u16 = 3024;
+/// ER_SECURE_TRANSPORT_REQUIRED.
+pub const SECURE_TRANSPORT_REQUIRED: u16 = 3159;
 /// Client library's code for a lost connection; clients recognise it in an ERR packet too.
 pub const LOST_CONNECTION: u16 = 2013;
 /// MariaDB: this account is locked.

@@ -95,6 +95,15 @@ impl Greeting {
     }
 }
 
+/// Length of an SSLRequest: the first half of a response.
+const TLS_REQUEST: usize = 32;
+
+/// Whether a packet where the response should be asks for TLS first.
+pub fn asks_for_tls(payload: &[u8]) -> bool {
+    let low = payload.first_chunk().map_or(0, |low| u32::from_le_bytes(*low));
+    payload.len() == TLS_REQUEST && u64::from(low) & Capabilities::SSL.bits() != 0
+}
+
 /// The client's answer to the greeting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HandshakeResponse {

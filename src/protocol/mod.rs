@@ -20,6 +20,7 @@ pub mod command;
 pub mod handshake;
 pub mod packet;
 pub mod response;
+pub mod sha2;
 pub mod status;
 pub mod wire;
 

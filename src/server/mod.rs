@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -22,8 +22,10 @@ use crate::admin::{self, Readiness, Sources};
 use crate::client::Context;
 use crate::client::registry::Registry;
 use crate::config::Settings;
+use crate::config::settings::TlsMode;
 use crate::lanes::Rules;
 use crate::metrics::{Labels, Metrics};
+use crate::net::tls::Acceptor;
 use crate::pool::Pool;
 use crate::protocol::Command;
 use crate::route;
@@ -78,6 +80,7 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
         None => None,
     };
     let listening = tokio::signal::ctrl_c();
+    let hang_up = signal(SignalKind::hangup()).context("watching for SIGHUP")?;
     let mut terminate = signal(SignalKind::terminate()).context("watching for SIGTERM")?;
     let fairlane = Fairlane::build(settings)?;
     let sessions = TaskTracker::new();
@@ -95,6 +98,7 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
         tokio::spawn(async move { admin::serve(listener, sources, stop.cancelled()).await });
     }
     tokio::spawn(sweep(fairlane.context.clone()));
+    tokio::spawn(reload_on(hang_up, fairlane.context.clone()));
     tokio::select! {
         _ = listening => {}
         _ = terminate.recv() => {}
@@ -125,6 +129,10 @@ impl Fairlane {
             commands: &commands,
         };
         let metrics = Arc::new(Metrics::new(&labels).context("registering the metrics")?);
+        let tls = match settings.tls.mode {
+            TlsMode::Disabled => None,
+            _ => Some(Acceptor::new(settings.tls.files.clone())?),
+        };
         let settings = Arc::new(settings);
         let observer = Arc::new(observe::MetricsObserver(metrics.clone()));
         let topology = Topology::start(settings.clone(), observer);
@@ -138,6 +146,8 @@ impl Fairlane {
             metrics,
             registry: Registry::default(),
             verified: Default::default(),
+            passwords: Default::default(),
+            tls,
             shutdown: CancellationToken::new(),
             settings,
         });
@@ -187,6 +197,17 @@ fn readiness(context: &Context) -> Readiness {
         return Readiness { ready: true, detail: "ready".to_owned() };
     };
     Readiness { ready: false, detail: detail.to_owned() }
+}
+
+/// SIGHUP: the certificate is read again.
+async fn reload_on(mut hang_up: Signal, context: Arc<Context>) {
+    while hang_up.recv().await.is_some() {
+        match context.tls.as_ref().map(Acceptor::reload) {
+            Some(Ok(())) => tracing::info!("SIGHUP: the certificate was read again"),
+            Some(Err(error)) => tracing::error!(%error, "SIGHUP: the old certificate stays"),
+            None => {}
+        }
+    }
 }
 
 async fn sweep(context: Arc<Context>) {

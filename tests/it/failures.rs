@@ -162,8 +162,7 @@ fn sigterm_lets_transactions_end() {
     busy.run("CREATE TABLE sigterm_a (id INT) ENGINE=InnoDB");
     busy.run("BEGIN");
     busy.run("INSERT INTO sigterm_a VALUES (1)");
-    let pid = proxy.pid().to_string();
-    assert!(std::process::Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    proxy.signal("TERM");
     eventually("an idle session ends", || idle.query("SELECT 1").is_err());
     pause(200);
     assert_eq!(proxy.exit_code(), None);

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use fairlane::config::Settings;
 use fairlane::config::settings::{
-    Address, Backend, Consistency, Lane, Log, Pool, Routing, Service, Share,
+    Address, Backend, Consistency, Lane, Log, Pool, Routing, Service, Share, Tls, TlsMode,
 };
 use fairlane::route::freshness::Position;
 use fairlane::route::view::{BackendId, Rotation};
@@ -48,6 +48,7 @@ pub(crate) fn settings(ports: &[u16]) -> Settings {
         workers: None,
         max_clients: 10,
         login_timeout: Duration::from_secs(5),
+        tls: Tls { mode: TlsMode::Disabled, files: None },
         admin: None,
         service: Service {
             user: "fairlane".to_owned(),

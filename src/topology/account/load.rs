@@ -9,6 +9,7 @@ use super::super::facts::Family;
 use super::super::line::{Line, Record, Trouble};
 use super::host::{HostPattern, Names};
 use super::{Account, Accounts, PasswordHash, Plugin};
+use crate::protocol::sha2::CACHING_SHA2;
 
 const NATIVE: &str = "mysql_native_password";
 
@@ -99,6 +100,9 @@ fn from_user(row: &Record, family: Family) -> Option<Account> {
 }
 
 fn plugin(name: &str, stored: &[u8]) -> Plugin {
+    if name == CACHING_SHA2 {
+        return Plugin::CachingSha2 { stored: stored.into() };
+    }
     if !name.is_empty() && name != NATIVE {
         return Plugin::Other(name.to_owned());
     }

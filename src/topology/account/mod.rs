@@ -78,6 +78,11 @@ pub enum Plugin {
     },
     /// `mysql_native_password` with a stored text that no password matches, such as `invalid`.
     Unusable,
+    /// `caching_sha2_password`.
+    CachingSha2 {
+        /// The stored text, which a password can't be told from; empty for the empty password.
+        stored: Box<[u8]>,
+    },
     /// Any other plugin, by name.
     Other(String),
 }

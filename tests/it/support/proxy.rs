@@ -55,18 +55,19 @@ impl Proxy {
         Self::before(&primary, servers, max_connections, more)
     }
 
-    /// The replica is always on its Unix socket, so that all tests try both kinds of address.
     fn before(primary: &str, servers: &Servers, max_connections: usize, more: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let (port, admin) = (free_port(), free_port());
         let config = directory.path().join("fairlane.toml");
+        // Keys of no table come first.
+        let (top, more) = more.split_at(more.find('[').unwrap_or(0));
         let text = format!(
-            "listen = [\"127.0.0.1:{port}\"]\n\
+            "listen = [\"127.0.0.1:{port}\"]\n{top}\n\
              [admin]\nlisten = \"127.0.0.1:{admin}\"\n\
              [service]\nuser = \"fairlane\"\npassword = \"fairlane-secret\"\n\
              [primary]\naddress = \"{primary}\"\nmax_connections = {max_connections}\n\
              [[replica]]\naddress = \"{}\"\nmax_connections = {max_connections}\n{more}\n",
-            servers.replica_socket.display()
+            servers.replica_address
         );
         std::fs::write(&config, text).unwrap();
         let log = directory.path().join("log");
@@ -118,6 +119,12 @@ impl Proxy {
 
     pub fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Sends the process a signal.
+    pub fn signal(&self, name: &str) {
+        let status = Command::new("/bin/kill").args(["-s", name, &self.pid().to_string()]).status();
+        assert!(status.unwrap().success());
     }
 
     pub fn pid(&self) -> u32 {

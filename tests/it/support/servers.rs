@@ -13,7 +13,8 @@ pub struct Servers {
     pub primary: u16,
     pub replica: u16,
     pub primary_socket: PathBuf,
-    pub replica_socket: PathBuf,
+    /// Its address for Fairlane.
+    pub replica_address: String,
     pub replica_log: PathBuf,
 }
 
@@ -44,7 +45,7 @@ pub fn keep(options: Options) -> (Servers, tokio::sync::mpsc::Sender<Order>) {
                 primary: sandbox.primary.port,
                 replica: sandbox.replicas[0].port,
                 primary_socket: sandbox.primary.socket.clone(),
-                replica_socket: sandbox.replicas[0].socket.clone(),
+                replica_address: sandbox.replicas[0].socket.display().to_string(),
                 replica_log: sandbox.replicas[0].general_log_path(),
             };
             tell.send(servers).unwrap();

@@ -1,0 +1,92 @@
+//! Who gets in, and what the others are told.
+
+use crate::support::{Proxy, eventually};
+use crate::{as_root, client, mysql};
+
+const OPEN: &str = "--ssl-mode=DISABLED";
+const OPEN_WITH_KEY: [&str; 2] = [OPEN, "--get-server-public-key"];
+const TLS: &str = "--ssl-mode=REQUIRED";
+const WHO: &str = "SELECT CURRENT_USER(), DATABASE()";
+
+#[test]
+fn passwords_are_proved_in_every_way() {
+    let servers = mysql();
+    as_root(
+        servers,
+        "CREATE USER empty_a@'%', quoted_a@'%' IDENTIFIED BY 'it''s \\\\ \"long\" enough to be \
+         longer than a nonce é'; CREATE USER locked_a@'%' IDENTIFIED BY 'x' ACCOUNT LOCK",
+    );
+    let proxy = Proxy::start(servers);
+    let quoted = "-pit's \\ \"long\" enough to be longer than a nonce é";
+    let accounts: &[&[&str]] = &[
+        &["-uapp", "-papp-secret"],
+        &["-uapp", "-papp-secret", "shop"],
+        &["-uapp", "-papp-secret", "no_such_schema"],
+        &["-uapp", "-pwrong"],
+        &["-uapp"],
+        &["-uempty_a"],
+        &["-uempty_a", "-px"],
+        &["-uquoted_a", quoted],
+        &["-ulocked_a", "-px"],
+        &["-ulocked_a", "-pwrong"],
+        &["-unobody", "-px"],
+        &["-unobody"],
+    ];
+    for way in [&[TLS][..], &OPEN_WITH_KEY, &[OPEN], &[]] {
+        for account in accounts {
+            // The second time Fairlane and the server remember the password.
+            for _ in 0..2 {
+                let arguments = [way, account].concat();
+                let direct = client(servers.primary, &arguments, WHO);
+                let through = client(proxy.port, &arguments, WHO);
+                assert_eq!(through, direct, "{arguments:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_password_is_remembered_without_its_account_and_changes_with_it() {
+    let servers = mysql();
+    as_root(servers, "CREATE USER changes_a@'%' IDENTIFIED BY 'first'");
+    let proxy = Proxy::start(servers);
+    let login = |password: &str, way: &str| {
+        client(proxy.port, &["-uchanges_a", &format!("-p{password}"), way], "SELECT 1")
+    };
+    // Without TLS and key only a remembered password can be proved.
+    assert!(login("first", OPEN).err.contains("2061"), "{:?}", login("first", OPEN));
+    assert_eq!(login("first", TLS).out, "1\n");
+    assert_eq!(login("first", OPEN).out, "1\n");
+    as_root(servers, "ALTER USER changes_a@'%' IDENTIFIED BY 'second'");
+    eventually("the old password is refused", || login("first", TLS).err.contains("1045"));
+    assert_eq!(login("second", TLS).out, "1\n");
+    assert_eq!(login("second", OPEN).out, "1\n");
+    as_root(servers, "DROP USER changes_a@'%'");
+    eventually("the account is gone", || login("second", TLS).err.contains("1045"));
+}
+
+#[test]
+fn configured_users_and_a_server_that_forgot() {
+    let servers = mysql();
+    as_root(servers, "CREATE USER configured_a@'%' IDENTIFIED BY 'known'");
+    let user = "[[user]]\nname = \"configured_a\"\npassword = \"known\"";
+    let proxy = Proxy::with(servers, 5, user);
+    let login = |password: &str| {
+        let arguments = ["-uconfigured_a", &format!("-p{password}"), OPEN];
+        client(proxy.port, &arguments, "SELECT 'in'")
+    };
+    assert_eq!(login("known").out, "in\n");
+    assert!(login("wrong").err.contains("1045"));
+    // The server's cache is emptied: new backend connections have to bring the password again.
+    as_root(servers, "FLUSH PRIVILEGES");
+    let sleepers: Vec<_> = (0..3)
+        .map(|_| {
+            let arguments = ["-uconfigured_a", "-pknown", OPEN];
+            let port = proxy.port;
+            std::thread::spawn(move || client(port, &arguments, "SELECT SLEEP(1), 'in'"))
+        })
+        .collect();
+    for sleeper in sleepers {
+        assert_eq!(sleeper.join().unwrap().out, "0\tin\n");
+    }
+}

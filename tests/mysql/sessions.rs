@@ -1,0 +1,69 @@
+//! Sessions over shared connections on MySQL.
+
+use mysql_async::prelude::Queryable as _;
+use mysql_async::{Conn, OptsBuilder};
+
+use crate::mysql;
+use crate::support::Proxy;
+
+async fn connect(port: u16) -> Conn {
+    let login = OptsBuilder::default()
+        .ip_or_hostname("127.0.0.1")
+        .tcp_port(port)
+        .prefer_socket(false)
+        .user(Some("app"))
+        .pass(Some("app-secret"))
+        .db_name(Some("shop"));
+    Conn::new(login).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_session_sees_its_own_writes_and_reads_on_the_replica() {
+    let proxy = Proxy::start(mysql());
+    let mut conn = connect(proxy.port).await;
+    conn.query_drop("CREATE TABLE own_writes (id INT PRIMARY KEY, n INT)").await.unwrap();
+    for id in 0..200 {
+        conn.exec_drop("INSERT INTO own_writes VALUES (?, 0)", (id,)).await.unwrap();
+        conn.query_drop(format!("UPDATE own_writes SET n = n + 1 WHERE id = {id}")).await.unwrap();
+        let found: Option<i32> =
+            conn.exec_first("SELECT n FROM own_writes WHERE id = ?", (id,)).await.unwrap();
+        assert_eq!(found, Some(1), "{id}");
+    }
+    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    let before = answered_by_replica(&proxy);
+    for id in 0..20 {
+        let found: Option<i32> =
+            conn.query_first(format!("SELECT n FROM own_writes WHERE id = {id}")).await.unwrap();
+        assert_eq!(found, Some(1));
+    }
+    let after = answered_by_replica(&proxy);
+    assert!(after - before >= 20.0, "{before} {after}");
+}
+
+fn answered_by_replica(proxy: &Proxy) -> f64 {
+    let metrics = proxy.get("/metrics");
+    let lines = metrics.lines().filter(|line| line.starts_with("fairlane_statements_routed_total"));
+    let replica = lines.filter(|line| line.contains("target=\"replica\""));
+    replica.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+}
+
+#[tokio::test]
+async fn state_follows_its_session_over_two_connections() {
+    let proxy = Proxy::with(mysql(), 3, "[routing]\nreplica_reads = false");
+    let mut sessions = Vec::new();
+    for index in 0..6_u32 {
+        let mut conn = connect(proxy.port).await;
+        conn.query_drop(format!("SET time_zone = '+0{index}:00', sql_mode = ''")).await.unwrap();
+        sessions.push(conn);
+    }
+    for round in 0..5_u64 {
+        for (index, conn) in sessions.iter_mut().enumerate() {
+            let zone: Option<String> = conn.query_first("SELECT @@time_zone").await.unwrap();
+            assert_eq!(zone.unwrap(), format!("+0{index}:00"), "round {round}");
+            conn.query_drop("START TRANSACTION").await.unwrap();
+            let one: Option<u64> = conn.query_first("SELECT 1").await.unwrap();
+            conn.query_drop("ROLLBACK").await.unwrap();
+            assert_eq!(one, Some(1));
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! TLS towards clients.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+
+use crate::support::{Proxy, eventually, pause, servers};
+use crate::{client, mysql};
+
+const APP: [&str; 2] = ["-uapp", "-papp-secret"];
+
+/// Makes an issuer and a certificate of it for 127.0.0.1.
+fn certify(directory: &Path) {
+    let mut issuer = CertificateParams::new(vec![]).unwrap();
+    issuer.distinguished_name.push(DnType::CommonName, "an issuer");
+    issuer.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let issuer = CertifiedIssuer::self_signed(issuer, KeyPair::generate().unwrap()).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+    params.distinguished_name.push(DnType::CommonName, "fairlane");
+    let certificate = params.signed_by(&key, &issuer).unwrap();
+    std::fs::write(directory.join("issuer.pem"), issuer.pem()).unwrap();
+    std::fs::write(directory.join("certificate.pem"), certificate.pem()).unwrap();
+    std::fs::write(directory.join("key.pem"), key.serialize_pem()).unwrap();
+}
+
+fn with_files(mode: &str, directory: &Path) -> String {
+    let path = |name: &str| directory.join(name).display().to_string();
+    let (certificate, key) = (path("certificate.pem"), path("key.pem"));
+    format!("[tls]\nmode = \"{mode}\"\ncertificate = \"{certificate}\"\nkey = \"{key}\"")
+}
+
+fn verified(port: u16, issuer: &Path) -> crate::Said {
+    let issuer = format!("--ssl-ca={}", issuer.display());
+    let arguments = [&APP[..], &["--ssl-mode=VERIFY_IDENTITY", &issuer]].concat();
+    client(port, &arguments, "SELECT 'verified'")
+}
+
+#[test]
+fn a_certificate_is_verified_and_read_again_on_sighup() {
+    let directory = tempfile::tempdir().unwrap();
+    certify(directory.path());
+    let proxy = Proxy::with(mysql(), 5, &with_files("preferred", directory.path()));
+    let issuer = directory.path().join("issuer.pem");
+    let old_issuer = directory.path().join("old.pem");
+    std::fs::copy(&issuer, &old_issuer).unwrap();
+    assert_eq!(verified(proxy.port, &issuer), said("verified\n"));
+
+    std::fs::write(directory.path().join("key.pem"), "no key").unwrap();
+    proxy.signal("HUP");
+    eventually("the trouble is told", || proxy.log().contains("the old certificate stays"));
+    assert!(proxy.log().contains("tls.key"), "{}", proxy.log());
+    assert_eq!(verified(proxy.port, &issuer).out, "verified\n");
+
+    certify(directory.path());
+    proxy.signal("HUP");
+    eventually("the new certificate", || verified(proxy.port, &issuer).out == "verified\n");
+    let with_old = verified(proxy.port, &old_issuer);
+    assert!(with_old.err.contains("ERROR 2026"), "{with_old:?}");
+}
+
+#[test]
+fn modes_are_kept() {
+    let open = [&APP[..], &["--ssl-mode=DISABLED", "--get-server-public-key"]].concat();
+    let secure = [&APP[..], &["--ssl-mode=REQUIRED"]].concat();
+    let required = Proxy::with(mysql(), 5, "[tls]\nmode = \"required\"");
+    let refused = client(required.port, &open, "SELECT 1");
+    let expected = "ERROR 3159 (08004): Connections using insecure transport are prohibited while \
+                    --require_secure_transport=ON.\n";
+    assert_eq!(refused.err, expected);
+    assert_eq!(client(required.port, &secure, "SELECT 1").out, "1\n");
+    let disabled = Proxy::with(mysql(), 5, "[tls]\nmode = \"disabled\"");
+    assert_eq!(client(disabled.port, &open, "SELECT 1").out, "1\n");
+    assert!(client(disabled.port, &secure, "SELECT 1").err.contains("2026"));
+}
+
+#[test]
+fn large_statements_and_results_pass_and_slow_readers_wait() {
+    let proxy = Proxy::with(mysql(), 5, "[tls]\nmode = \"required\"");
+    let arguments =
+        [&APP[..], &["--ssl-mode=REQUIRED", "--max-allowed-packet=64M", "shop"]].concat();
+    let length = 1_500_000;
+    let sql = "CREATE TABLE tls_a (data LONGTEXT); \
+        INSERT INTO tls_a VALUES (REPEAT('x', 40000000)); SELECT LENGTH(data) FROM tls_a; \
+        SELECT SHA2(data, 256) = SHA2(REPEAT('x', 40000000), 256) FROM tls_a; \
+        SELECT data FROM tls_a";
+    let back = client(proxy.port, &arguments, sql);
+    let (numbers, data) = back.out.split_at(11);
+    assert_eq!((numbers, data.len(), back.err.as_str()), ("40000000\n1\n", 40_000_001, ""));
+    assert!(data.trim_end().bytes().all(|byte| byte == b'x'));
+    // As long as a command line may be.
+    let long = "y".repeat(length / 15);
+    assert_eq!(client(proxy.port, &arguments, &format!("SELECT '{long}'")).out.trim_end(), long);
+}
+
+fn said(out: &str) -> crate::Said {
+    crate::Said { out: out.to_owned(), err: String::new() }
+}
+
+#[test]
+fn mariadb_has_tls_from_fairlane_too() {
+    let proxy = Proxy::with(servers(), 5, "[tls]\nmode = \"preferred\"");
+    let run = |option: &str| {
+        let output = std::process::Command::new("mariadb")
+            .args(["--no-defaults", "-h127.0.0.1", "-uapp", "-papp-secret", "-N", option])
+            .arg(format!("-P{}", proxy.port))
+            .args(["-e", "SELECT 'in'"])
+            .output()
+            .unwrap();
+        (String::from_utf8_lossy(&output.stdout).into_owned(), output.stderr)
+    };
+    for option in ["--ssl", "--skip-ssl"] {
+        let (out, err) = run(option);
+        assert_eq!(out, "in\n", "{option}: {}", String::from_utf8_lossy(&err));
+    }
+}
+
+#[test]
+fn clients_that_break_off_a_handshake_leave_nothing_behind() {
+    let proxy = Proxy::with(mysql(), 5, "login_timeout = \"1s\"\n[tls]\nmode = \"preferred\"");
+    let request = {
+        // CLIENT_PROTOCOL_41, CLIENT_SECURE_CONNECTION, CLIENT_PLUGIN_AUTH and CLIENT_SSL.
+        let mut packet = vec![32, 0, 0, 1];
+        packet.extend(((1_u32 << 9) | (1 << 15) | (1 << 19) | (1 << 11)).to_le_bytes());
+        packet.extend([0; 28]);
+        packet
+    };
+    let endings: [&[u8]; 4] =
+        [b"", b"\x16\x03\x01\xff\xff", b"garbage that is no hello", &[0; 4096]];
+    for ending in endings {
+        let mut streams: Vec<TcpStream> =
+            (0..20).map(|_| TcpStream::connect(("127.0.0.1", proxy.port)).unwrap()).collect();
+        for stream in &mut streams {
+            let mut greeting = [0; 4];
+            stream.read_exact(&mut greeting).unwrap();
+            stream.write_all(&request).unwrap();
+            // Fairlane may have hung up already.
+            let _ = stream.write_all(ending);
+        }
+        let began = Instant::now();
+        for mut stream in streams {
+            stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+            let mut rest = Vec::new();
+            let ended = stream.read_to_end(&mut rest);
+            let is_timeout =
+                ended.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock);
+            assert!(!is_timeout, "still open after {:?}", began.elapsed());
+        }
+    }
+    eventually("no session is left", || proxy.metric("fairlane_sessions_open") == 0.0);
+    pause(50);
+    let secure = [&APP[..], &["--ssl-mode=REQUIRED"]].concat();
+    assert_eq!(client(proxy.port, &secure, "SELECT 1").out, "1\n");
+}
