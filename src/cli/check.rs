@@ -2,10 +2,12 @@
 
 use std::path::PathBuf;
 
+use anyhow::Context as _;
 use clap::Args;
 
-use crate::config::settings::{Consistency, RuleScope, Settings};
+use crate::config::settings::{Consistency, RuleScope, Settings, TlsMode};
 use crate::config::{self, settings::Rule};
+use crate::net::tls::Acceptor;
 use crate::pool::CONTROL_CONNECTIONS;
 
 /// The file to check.
@@ -19,6 +21,9 @@ pub(super) struct CheckArgs {
 /// Prints what the file means.
 pub(super) fn run(args: &CheckArgs) -> anyhow::Result<()> {
     let settings = config::load(&args.config)?;
+    // The files of a certificate may be there and not fit.
+    Acceptor::new(settings.tls.files.clone())
+        .with_context(|| format!("{} can't be used", args.config.display()))?;
     print!("{}", describe(&settings));
     println!("{}: fine", args.config.display());
     Ok(())
@@ -27,6 +32,16 @@ pub(super) fn run(args: &CheckArgs) -> anyhow::Result<()> {
 fn describe(settings: &Settings) -> String {
     let listen: Vec<String> = settings.listen.iter().map(ToString::to_string).collect();
     let mut lines = vec![format!("clients connect to {}", listen.join(", "))];
+    let certificate = match &settings.tls.files {
+        Some(files) => files.certificate.display().to_string(),
+        None => "a certificate made at each start".to_owned(),
+    };
+    lines.push(match settings.tls.mode {
+        TlsMode::Disabled => "clients get no TLS".to_owned(),
+        TlsMode::AsPrimary => format!("clients get TLS if the primary has it, with {certificate}"),
+        TlsMode::Preferred => format!("clients get TLS if they ask for it, with {certificate}"),
+        TlsMode::Required => format!("clients have to use TLS, with {certificate}"),
+    });
     lines.push(match settings.admin {
         Some(address) => format!("operators look at http://{address}/"),
         None => "operators have no page (admin.listen is off)".to_owned(),
