@@ -10,19 +10,23 @@ use zeroize::Zeroizing;
 
 use super::connection::{Connection, ConnectionKey, Failure};
 use super::statement::StatementCache;
-use crate::config::settings::Address;
+use crate::config::settings::{Address, Backend};
 use crate::error::Error;
+use crate::net::connector::Connector;
 use crate::net::read::{self, ReadError};
 use crate::net::rsa;
 use crate::net::socket::Socket;
+use crate::net::tls::TlsError;
 use crate::net::worker::WorkerId;
 use crate::protocol::auth::{NATIVE, Proof};
-use crate::protocol::handshake::{Greeting, HandshakeResponse, parse_auth_switch};
+use crate::protocol::handshake::{Greeting, HandshakeResponse, parse_auth_switch, tls_request};
 use crate::protocol::sha2::{self, CACHING_SHA2};
 use crate::protocol::status::ErrPacket;
 use crate::protocol::{Capabilities, Malformed, packet};
 use crate::state::Image;
 
+/// Largest packet Fairlane takes, as the servers want to be told.
+const MAX_PACKET: u32 = 1 << 30;
 /// Most bytes of a packet of the connection phase.
 const LOGIN_PACKET_MAX: usize = 64 * 1024;
 
@@ -66,6 +70,24 @@ impl Credential {
     }
 }
 
+/// The way to a server.
+#[derive(Debug)]
+pub struct Route {
+    address: Address,
+    tls: Option<Connector>,
+}
+
+impl Route {
+    /// The way to the server of `settings`.
+    ///
+    /// # Errors
+    /// When the files for TLS can't be used.
+    pub fn new(settings: &Backend) -> Result<Self, TlsError> {
+        let address = settings.address.clone();
+        Ok(Self { tls: Connector::new(&settings.tls, &address)?, address })
+    }
+}
+
 /// Why there is no new connection.
 #[derive(Debug, thiserror::Error)]
 pub enum LoginError {
@@ -78,6 +100,9 @@ pub enum LoginError {
     /// The server refused, in its own words.
     #[error(transparent)]
     Refused(#[from] Error),
+    /// It offers no TLS where the configuration wants it.
+    #[error("the server offers no TLS, and the key tls of this server wants it")]
+    NoTls,
     /// It wants an authentication plugin the credential is not good for.
     #[error("the server asks for the authentication plugin '{0}'")]
     Plugin(String),
@@ -109,11 +134,11 @@ impl From<ReadError> for LoginError {
 /// # Cancel safety
 /// Not cancel safe: the connection is lost, while the server may still count it.
 pub async fn open(
-    address: &Address,
+    route: &Route,
     key: Arc<ConnectionKey>,
     credential: &Credential,
 ) -> Result<Connection, LoginError> {
-    let mut stream = Socket::connect(address).await?;
+    let mut stream = Socket::connect(&route.address).await?;
     let mut inbox = Vec::new();
     let (_, payload) = login_packet(&mut stream, &mut inbox).await?;
     refuse_error(&payload)?;
@@ -121,6 +146,17 @@ pub async fn open(
     let capabilities = key.capabilities.towards_backend(greeting.capabilities)
         | (Capabilities::CONNECT_ATTRS & greeting.capabilities)
         | (Capabilities::PLUGIN_AUTH_LENENC & greeting.capabilities);
+    let mut sequence = 1;
+    let mut capabilities = capabilities;
+    if let Some(connector) = &route.tls {
+        if !greeting.capabilities.contains(Capabilities::SSL) {
+            return Err(LoginError::NoTls);
+        }
+        capabilities |= Capabilities::SSL;
+        send(&mut stream, sequence, &tls_request(capabilities, MAX_PACKET, key.collation)).await?;
+        sequence += 1;
+        stream = connector.connect(stream, std::mem::take(&mut inbox)).await?;
+    }
     let plugin = if credential.reply(&greeting.plugin, &greeting.nonce).is_some() {
         greeting.plugin.clone()
     } else {
@@ -129,7 +165,7 @@ pub async fn open(
     let response = HandshakeResponse {
         capabilities,
         compresses_unasked: false,
-        max_packet: 1 << 30,
+        max_packet: MAX_PACKET,
         collation: key.collation,
         user: key.user.to_string(),
         auth: credential.reply(&plugin, &greeting.nonce).unwrap_or_default(),
@@ -140,7 +176,7 @@ pub async fn open(
             ("program_name".to_owned(), "fairlane".to_owned()),
         ],
     };
-    send(&mut stream, 1, &response.encode()).await?;
+    send(&mut stream, sequence, &response.encode()).await?;
     authenticate(&mut stream, &mut inbox, credential, greeting.nonce.clone()).await?;
     let now = Instant::now();
     let mut connection = Connection {
@@ -241,5 +277,6 @@ async fn login_packet(
 async fn send(stream: &mut Socket, sequence: u8, payload: &[u8]) -> io::Result<()> {
     let mut out = Vec::with_capacity(payload.len() + packet::HEADER);
     packet::put(&mut out, sequence, payload);
-    stream.write_all(&out).await
+    stream.write_all(&out).await?;
+    stream.flush().await
 }

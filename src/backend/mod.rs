@@ -8,5 +8,7 @@ mod statement;
 pub use connection::{
     Connection, ConnectionKey, DoubleHash, Exchange, Failure, LINGER, command_packet,
 };
-pub use login::{Credential, LoginError, open};
+pub use login::{Credential, LoginError, Route, open};
 pub use statement::StatementCache;
+
+pub use crate::net::tls::TlsError;

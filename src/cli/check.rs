@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use clap::Args;
 
+use crate::backend::Route;
 use crate::config::settings::{Consistency, RuleScope, Settings, TlsMode};
 use crate::config::{self, settings::Rule};
 use crate::net::tls::Acceptor;
@@ -24,6 +25,11 @@ pub(super) fn run(args: &CheckArgs) -> anyhow::Result<()> {
     // The files of a certificate may be there and not fit.
     Acceptor::new(settings.tls.files.clone())
         .with_context(|| format!("{} can't be used", args.config.display()))?;
+    for backend in &settings.backends {
+        Route::new(backend).with_context(|| {
+            format!("{} can't be used: {}", args.config.display(), backend.name)
+        })?;
+    }
     print!("{}", describe(&settings));
     println!("{}: fine", args.config.display());
     Ok(())

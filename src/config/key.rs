@@ -128,6 +128,18 @@ pub const KEYS: &[Key] = &[
         valid: r#"a host with or without port, such as "db1:3306", or the path of a Unix socket"#,
     },
     Key {
+        path: "primary.tls",
+        default: Some(r#""disabled""#),
+        meaning: "TLS towards it, and what is checked.",
+        valid: r#""disabled", "required" or "verify_identity""#,
+    },
+    Key {
+        path: "primary.tls_ca",
+        default: None,
+        meaning: "Issuers that are trusted.",
+        valid: "the path of a file with the issuers' certificates in PEM form",
+    },
+    Key {
         path: "primary.name",
         default: Some(r#""primary""#),
         meaning: "Its name in metrics and messages.",
@@ -144,6 +156,18 @@ pub const KEYS: &[Key] = &[
         default: None,
         meaning: "Host and port of a replica.",
         valid: r#"a host with or without port, such as "db2:3306""#,
+    },
+    Key {
+        path: "replica.tls",
+        default: Some(r#""disabled""#),
+        meaning: "TLS towards it, and what is checked.",
+        valid: r#""disabled", "required" or "verify_identity""#,
+    },
+    Key {
+        path: "replica.tls_ca",
+        default: None,
+        meaning: "Issuers that are trusted.",
+        valid: "the path of a file with the issuers' certificates in PEM form",
     },
     Key {
         path: "replica.name",

@@ -107,6 +107,8 @@ pub(crate) struct Service {
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Backend {
     pub(crate) address: Option<String>,
+    pub(crate) tls: String,
+    pub(crate) tls_ca: Option<String>,
     /// `primary` or `replica<n>` when not given.
     pub(crate) name: Option<String>,
     pub(crate) max_connections: usize,
@@ -114,7 +116,13 @@ pub(crate) struct Backend {
 
 impl Default for Backend {
     fn default() -> Self {
-        Self { address: None, name: None, max_connections: 15 }
+        Self {
+            address: None,
+            tls: "disabled".to_owned(),
+            tls_ca: None,
+            name: None,
+            max_connections: 15,
+        }
     }
 }
 

@@ -11,8 +11,8 @@ use super::key;
 use super::model::{self, Model};
 use super::problem::Finding;
 use super::settings::{
-    Address, Backend, Consistency, Glob, Lane, Log, Pool, Routing, Rule, RuleScope, Service,
-    Settings, Tls, TlsFiles, TlsMode, User,
+    Address, Backend, BackendTls, BackendTlsMode, Consistency, Glob, Lane, Log, Pool, Routing,
+    Rule, RuleScope, Service, Settings, Tls, TlsFiles, TlsMode, User,
 };
 use super::shape::Places;
 use crate::units::Period;
@@ -265,7 +265,8 @@ impl Resolver<'_> {
                 );
             }
             let max_connections = backend.max_connections.clamp(CONTROL + 1, CONNECTIONS_MAX);
-            backends.push(Backend { name, address, max_connections });
+            let tls = self.backend_tls(&path, backend);
+            backends.push(Backend { name, address, tls, max_connections });
         }
         backends
     }
@@ -295,6 +296,24 @@ impl Resolver<'_> {
                 NOWHERE
             }
         }
+    }
+
+    fn backend_tls(&mut self, path: &str, backend: &model::Backend) -> BackendTls {
+        let mode = match backend.tls.as_str() {
+            "disabled" => BackendTlsMode::Disabled,
+            "required" => BackendTlsMode::Required,
+            "verify_identity" => BackendTlsMode::VerifyIdentity,
+            other => {
+                self.find_invalid(&format!("{path}.tls"), format!("\"{other}\" is no mode"));
+                BackendTlsMode::Disabled
+            }
+        };
+        let verifies = mode == BackendTlsMode::VerifyIdentity;
+        let ca = backend.tls_ca.as_ref().map(Into::into);
+        if verifies && ca.is_none() {
+            self.find_invalid(&format!("{path}.tls_ca"), "is missing");
+        }
+        BackendTls { mode, ca }
     }
 
     fn tls(&mut self, tls: &model::Tls) -> Tls {

@@ -61,6 +61,8 @@ pub struct Backend {
     pub name: String,
     /// Where it listens.
     pub address: Address,
+    /// TLS towards it.
+    pub tls: BackendTls,
     /// Most connections Fairlane ever has to this server at one moment, its own control
     /// connection included; at least 2.
     pub max_connections: usize,
@@ -95,6 +97,27 @@ pub struct TlsFiles {
     pub certificate: PathBuf,
     /// Its private key.
     pub key: PathBuf,
+}
+
+/// TLS towards a server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BackendTls {
+    /// Whether, and how much is checked.
+    pub mode: BackendTlsMode,
+    /// Certificates of the issuers that are trusted, in PEM form; there is one whenever something
+    /// is verified.
+    pub ca: Option<PathBuf>,
+}
+
+/// As the clients' `--ssl-mode`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BackendTlsMode {
+    /// No TLS.
+    Disabled,
+    /// TLS, with whatever certificate.
+    Required,
+    /// The certificate has to come from a trusted issuer, and be for the host Fairlane connects to.
+    VerifyIdentity,
 }
 
 /// Where a server listens.

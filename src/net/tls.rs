@@ -41,6 +41,17 @@ pub enum TlsError {
         /// What to do.
         cure: &'static str,
     },
+    /// The host of a server can't stand in a certificate.
+    #[error("\"{host}\" can't have a certificate ({reason}); write the host's name as address")]
+    Name {
+        /// The host.
+        host: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The library refuses.
+    #[error("TLS can't be set up: {0}")]
+    Library(String),
     /// No certificate could be made.
     #[error("can't make a certificate: {0}; give tls.certificate and tls.key")]
     SelfMade(String),
@@ -84,14 +95,14 @@ impl Acceptor {
     /// Not cancel safe: the connection is lost.
     pub async fn accept(&self, stream: TcpStream, ahead: Vec<u8>) -> io::Result<Socket> {
         let acceptor = TlsAcceptor::from(self.current.load_full());
-        let stream = acceptor.accept(Replay { ahead, at: 0, stream }).await?;
+        let stream = acceptor.accept(Replay::new(ahead, stream)).await?;
         Ok(Socket::Tls(Box::new(stream.into())))
     }
 }
 
 fn load(files: Option<&TlsFiles>) -> Result<ServerConfig, TlsError> {
     let (chain, key) = match files {
-        Some(files) => (chain(&files.certificate)?, private_key(&files.key)?),
+        Some(files) => (chain("tls.certificate", &files.certificate)?, private_key(&files.key)?),
         None => self_made().map_err(|error| TlsError::SelfMade(error.to_string()))?,
     };
     let provider = Arc::new(aws_lc_rs::default_provider());
@@ -114,14 +125,17 @@ fn load(files: Option<&TlsFiles>) -> Result<ServerConfig, TlsError> {
     Ok(config)
 }
 
-fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+pub(super) fn chain(
+    key: &'static str,
+    path: &Path,
+) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let cure = "give a file with the certificate in PEM form, those of its issuers behind it";
-    let text = read("tls.certificate", path, cure)?;
+    let text = read(key, path, cure)?;
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
     match chain {
         Ok(chain) if !chain.is_empty() => Ok(chain),
-        Ok(_) => Err(wrong("tls.certificate", path, "there is no certificate in it", cure)),
-        Err(error) => Err(wrong("tls.certificate", path, &error.to_string(), cure)),
+        Ok(_) => Err(wrong(key, path, "there is no certificate in it", cure)),
+        Err(error) => Err(wrong(key, path, &error.to_string(), cure)),
     }
 }
 
@@ -158,6 +172,10 @@ pub struct Replay {
 }
 
 impl Replay {
+    pub(super) fn new(ahead: Vec<u8>, stream: TcpStream) -> Self {
+        Self { ahead, at: 0, stream }
+    }
+
     pub(super) fn stream(&self) -> &TcpStream {
         &self.stream
     }

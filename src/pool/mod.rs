@@ -22,7 +22,7 @@ use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use crate::backend::Connection;
+use crate::backend::{Connection, Route, TlsError};
 use crate::config::Settings;
 use crate::config::settings;
 use crate::lanes::{Limits, Scheduler};
@@ -45,6 +45,7 @@ pub const CONTROL_CONNECTIONS: usize = 1;
 pub struct Pool {
     backend: BackendId,
     settings: settings::Backend,
+    route: Route,
     ages: settings::Pool,
     lanes: Vec<settings::Lane>,
     slots: usize,
@@ -63,12 +64,15 @@ struct Shared {
 
 impl Pool {
     /// The pool of backend `backend` of `settings`.
+    ///
+    /// # Errors
+    /// When the files for TLS can't be used.
     pub fn new(
         settings: &Settings,
         backend: BackendId,
         killer: Arc<dyn Killer>,
         metrics: Arc<Metrics>,
-    ) -> Arc<Self> {
+    ) -> Result<Arc<Self>, TlsError> {
         let backend_settings = settings.backends[backend].clone();
         let slots = backend_settings.max_connections - CONTROL_CONNECTIONS;
         let limits = |lane: &settings::Lane| Limits {
@@ -84,8 +88,10 @@ impl Pool {
             metrics.lane(backend, lane).reserved.set(reserved);
         }
         metrics.backend(backend).limit.set(i64::try_from(slots).unwrap_or(i64::MAX));
-        Arc::new(Self {
+        let route = Route::new(&backend_settings)?;
+        Ok(Arc::new(Self {
             backend,
+            route,
             ages: settings.pool.clone(),
             lanes: settings.lanes.clone(),
             slots,
@@ -98,7 +104,7 @@ impl Pool {
             killer,
             metrics,
             settings: backend_settings,
-        })
+        }))
     }
 
     /// The backend's name.

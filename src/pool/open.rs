@@ -97,7 +97,7 @@ impl Pool {
             return Err(self.unavailable("old connections are not closed by the server"));
         };
         self.pace.wait().await;
-        let login = Box::pin(backend::open(&self.settings.address, key, credential));
+        let login = Box::pin(backend::open(&self.route, key, credential));
         match timeout(limit, login).await {
             Ok(Ok(mut connection)) => {
                 connection.hold(permit);

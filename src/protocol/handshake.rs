@@ -98,6 +98,17 @@ impl Greeting {
 /// Length of an SSLRequest: the first half of a response.
 const TLS_REQUEST: usize = 32;
 
+/// The payload of an SSLRequest.
+pub fn tls_request(capabilities: Capabilities, max_packet: u32, collation: u8) -> Vec<u8> {
+    let mut out = Vec::with_capacity(TLS_REQUEST);
+    out.extend_from_slice(&capabilities.low().to_le_bytes());
+    out.extend_from_slice(&max_packet.to_le_bytes());
+    out.push(collation);
+    out.extend_from_slice(&[0; 19]);
+    out.extend_from_slice(&capabilities.high().to_le_bytes());
+    out
+}
+
 /// Whether a packet where the response should be asks for TLS first.
 pub fn asks_for_tls(payload: &[u8]) -> bool {
     let low = payload.first_chunk().map_or(0, |low| u32::from_le_bytes(*low));

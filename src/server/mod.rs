@@ -138,10 +138,10 @@ impl Fairlane {
         let topology = Topology::start(settings.clone(), observer);
         let killer = Arc::new(observe::ControlKiller(topology.clone()));
         let pool = |backend| Pool::new(&settings, backend, killer.clone(), metrics.clone());
-        let pools = (0..settings.backends.len()).map(pool).collect();
+        let pools: Result<Vec<_>, _> = (0..settings.backends.len()).map(pool).collect();
         let context = Arc::new(Context {
             rules: Rules::new(&settings),
-            pools,
+            pools: pools?,
             topology,
             metrics,
             registry: Registry::default(),

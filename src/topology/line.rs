@@ -8,14 +8,14 @@
 use std::time::Duration;
 
 use mysql_async::prelude::Queryable as _;
-use mysql_async::{Conn, Opts, OptsBuilder, Row, Value};
+use mysql_async::{Conn, Opts, OptsBuilder, Row, SslOpts, Value};
 use secrecy::ExposeSecret as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::greeting::{Greeting, MAX_GREETING};
 use crate::config::Settings;
-use crate::config::settings::Address;
+use crate::config::settings::{Address, BackendTls, BackendTlsMode};
 use crate::net::socket::Socket;
 use crate::route::view::BackendId;
 
@@ -81,6 +81,7 @@ impl Line {
             Address::Unix(path) => OptsBuilder::default().socket(Some(path.display().to_string())),
         };
         let opts = opts
+            .ssl_opts(ssl_opts(&server.tls))
             .user(Some(&service.user))
             .pass(Some(password).filter(|password| !password.is_empty()))
             // Otherwise it would add a second connection, through the server's Unix socket.
@@ -186,6 +187,20 @@ impl Line {
     fn too_late(&self, what: &str) -> Trouble {
         Trouble::Lost(format!("no {what} within {:?}", self.connect_limit))
     }
+}
+
+/// As [`crate::net::connector`] does it.
+fn ssl_opts(tls: &BackendTls) -> Option<SslOpts> {
+    if tls.mode == BackendTlsMode::Disabled {
+        return None;
+    }
+    let verifies = tls.mode == BackendTlsMode::VerifyIdentity;
+    let issuers = tls.ca.iter().filter(|_| verifies);
+    let opts = SslOpts::default().with_danger_accept_invalid_certs(!verifies);
+    Some(
+        opts.with_disable_built_in_roots(verifies)
+            .with_root_certs(issuers.map(|path| path.clone().into()).collect()),
+    )
 }
 
 async fn read_greeting(address: &Address) -> std::io::Result<Vec<u8>> {

@@ -36,6 +36,11 @@ fn mysql() -> &'static Servers {
     })
 }
 
+/// The same servers, with more in Fairlane's configuration of them.
+fn with_keys(keys: &str) -> Servers {
+    Servers { keys: keys.to_owned(), ..mysql().clone() }
+}
+
 /// What a run of the client said.
 #[derive(Debug, PartialEq, Eq)]
 struct Said {

@@ -3,8 +3,8 @@
 use mysql_async::prelude::Queryable as _;
 use mysql_async::{Conn, OptsBuilder};
 
-use crate::mysql;
 use crate::support::Proxy;
+use crate::{mysql, with_keys};
 
 async fn connect(port: u16) -> Conn {
     let login = OptsBuilder::default()
@@ -49,7 +49,16 @@ fn answered_by_replica(proxy: &Proxy) -> f64 {
 
 #[tokio::test]
 async fn state_follows_its_session_over_two_connections() {
-    let proxy = Proxy::with(mysql(), 3, "[routing]\nreplica_reads = false");
+    state_follows(&Proxy::with(mysql(), 3, "[routing]\nreplica_reads = false")).await;
+}
+
+#[tokio::test]
+async fn connections_with_tls_are_shared_by_workers() {
+    let servers = with_keys("tls = \"required\"");
+    state_follows(&Proxy::with(&servers, 3, "workers = 3\n[routing]\nreplica_reads = false")).await;
+}
+
+async fn state_follows(proxy: &Proxy) {
     let mut sessions = Vec::new();
     for index in 0..6_u32 {
         let mut conn = connect(proxy.port).await;

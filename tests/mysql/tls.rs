@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 
 use crate::support::{Proxy, eventually, pause, servers};
-use crate::{client, mysql};
+use crate::{as_root, client, mysql, with_keys};
 
 const APP: [&str; 2] = ["-uapp", "-papp-secret"];
 
@@ -98,6 +98,50 @@ fn large_statements_and_results_pass_and_slow_readers_wait() {
 
 fn said(out: &str) -> crate::Said {
     crate::Said { out: out.to_owned(), err: String::new() }
+}
+
+#[test]
+fn servers_are_reached_with_tls() {
+    as_root(
+        mysql(),
+        "CREATE USER only_tls@'%' IDENTIFIED BY 'x' REQUIRE SSL; \
+         GRANT SELECT ON *.* TO only_tls@'%'",
+    );
+    let cipher = "SELECT VARIABLE_VALUE LIKE 'TLS%' FROM performance_schema.session_status \
+        WHERE VARIABLE_NAME = 'Ssl_cipher'";
+    let proxy = Proxy::start(&with_keys("tls = \"required\""));
+    let only_tls = ["-uonly_tls", "-px", "--ssl-mode=REQUIRED"];
+    assert_eq!(client(proxy.port, &only_tls, cipher), said("1\n"));
+    let large = "SELECT LENGTH(REPEAT('x', 20000000)), REPEAT('y', 20000000)";
+    let app = [&APP[..], &["--max-allowed-packet=64M"]].concat();
+    assert_eq!(client(proxy.port, &app, large).out.len(), 20_000_010);
+}
+
+#[test]
+fn a_server_is_used_only_if_its_certificate_is_good() {
+    let directory = tempfile::tempdir().unwrap();
+    certify(directory.path());
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    let keys = format!("tls = \"verify_identity\"\ntls_ca = \"{}\"", path("issuer.pem"));
+    let start = || Proxy::start_without_waiting(&with_keys(&keys), 5, "");
+    let proxy = start();
+    eventually("the trouble is told", || proxy.log().contains("certificate"));
+    pause(300);
+    assert!(!proxy.get("/readyz").starts_with("HTTP/1.1 200"));
+
+    let (issuer, certificate, key) = (path("issuer.pem"), path("certificate.pem"), path("key.pem"));
+    let sql = format!(
+        "SET GLOBAL ssl_ca = '{issuer}'; SET GLOBAL ssl_cert = '{certificate}'; SET GLOBAL ssl_key = '{key}'; \
+         ALTER INSTANCE RELOAD TLS"
+    );
+    let changed = client(mysql().primary, &["-uroot", "-proot-secret"], &sql);
+    assert_eq!(changed.err, "");
+    let proxy = start();
+    eventually("Fairlane is ready", || proxy.get("/readyz").starts_with("HTTP/1.1 200"));
+    let write = "CREATE TABLE trusted (id INT); INSERT INTO trusted VALUES (7); \
+        SELECT id FROM trusted FOR UPDATE";
+    let app = [&APP[..], &["shop"]].concat();
+    assert_eq!(client(proxy.port, &app, write), said("7\n"));
 }
 
 #[test]

@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use fairlane::config::Settings;
 use fairlane::config::settings::{
-    Address, Backend, Consistency, Lane, Log, Pool, Routing, Service, Share, Tls, TlsMode,
+    Address, Backend, BackendTls, BackendTlsMode, Consistency, Lane, Log, Pool, Routing, Service,
+    Share, Tls, TlsMode,
 };
 use fairlane::route::freshness::Position;
 use fairlane::route::view::{BackendId, Rotation};
@@ -34,6 +35,7 @@ pub(crate) fn settings(ports: &[u16]) -> Settings {
     let backend = |(index, port): (usize, &u16)| Backend {
         name: format!("backend{index}"),
         address: Address::Tcp { host: "127.0.0.1".to_owned(), port: *port },
+        tls: BackendTls { mode: BackendTlsMode::Disabled, ca: None },
         max_connections: 10,
     };
     let lane = Lane {

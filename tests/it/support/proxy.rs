@@ -61,12 +61,13 @@ impl Proxy {
         let config = directory.path().join("fairlane.toml");
         // Keys of no table come first.
         let (top, more) = more.split_at(more.find('[').unwrap_or(0));
+        let keys = &servers.keys;
         let text = format!(
             "listen = [\"127.0.0.1:{port}\"]\n{top}\n\
              [admin]\nlisten = \"127.0.0.1:{admin}\"\n\
              [service]\nuser = \"fairlane\"\npassword = \"fairlane-secret\"\n\
-             [primary]\naddress = \"{primary}\"\nmax_connections = {max_connections}\n\
-             [[replica]]\naddress = \"{}\"\nmax_connections = {max_connections}\n{more}\n",
+             [primary]\naddress = \"{primary}\"\n{keys}\nmax_connections = {max_connections}\n\
+             [[replica]]\naddress = \"{}\"\n{keys}\nmax_connections = {max_connections}\n{more}\n",
             servers.replica_address
         );
         std::fs::write(&config, text).unwrap();

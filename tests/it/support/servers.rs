@@ -16,6 +16,8 @@ pub struct Servers {
     /// Its address for Fairlane.
     pub replica_address: String,
     pub replica_log: PathBuf,
+    /// Keys of both servers for Fairlane: TLS.
+    pub keys: String,
 }
 
 /// The shared servers.
@@ -47,6 +49,7 @@ pub fn keep(options: Options) -> (Servers, tokio::sync::mpsc::Sender<Order>) {
                 primary_socket: sandbox.primary.socket.clone(),
                 replica_address: sandbox.replicas[0].socket.display().to_string(),
                 replica_log: sandbox.replicas[0].general_log_path(),
+                keys: String::new(),
             };
             tell.send(servers).unwrap();
             while let Some((order, done)) = inbox.recv().await {
