@@ -4,10 +4,12 @@
 //! to bring the password itself, and a backend has to agree to it. Then it is remembered, in
 //! memory only, and erased when it is forgotten.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use quick_cache::sync::Cache;
 use secrecy::{ExposeSecret as _, SecretString};
+use tokio::sync::OnceCell;
+use tokio::task::spawn_blocking;
 use zeroize::Zeroizing;
 
 use super::auth::{Claim, Unproved};
@@ -39,7 +41,7 @@ type Account = (Box<str>, Box<[u8]>);
 /// Passwords that backends have agreed to, and the key for those that come without TLS.
 pub struct Passwords {
     known: Cache<Account, Arc<Known>>,
-    pair: OnceLock<Option<KeyPair>>,
+    pair: OnceCell<KeyPair>,
 }
 
 impl std::fmt::Debug for Passwords {
@@ -50,7 +52,7 @@ impl std::fmt::Debug for Passwords {
 
 impl Default for Passwords {
     fn default() -> Self {
-        Self { known: Cache::new(PASSWORDS_MAX), pair: OnceLock::new() }
+        Self { known: Cache::new(PASSWORDS_MAX), pair: OnceCell::new() }
     }
 }
 
@@ -64,13 +66,16 @@ impl Passwords {
         self.known.get(&(Box::<str>::from(user), Box::<[u8]>::from(stored)))
     }
 
-    fn pair(&self) -> Result<&KeyPair, Error> {
-        let pair = self.pair.get_or_init(|| {
-            KeyPair::generate()
-                .inspect_err(|error| tracing::error!(%error, "can't make an RSA key"))
-                .ok()
-        });
-        pair.as_ref().ok_or(Error::NotReady)
+    /// Made when it is needed first, on a thread that nobody waits for.
+    async fn pair(&self) -> Result<&KeyPair, Error> {
+        let make = async || match spawn_blocking(KeyPair::generate).await {
+            Ok(Ok(pair)) => Ok(pair),
+            failed => {
+                tracing::error!(?failed, "can't make an RSA key");
+                Err(Error::NotReady)
+            }
+        };
+        self.pair.get_or_try_init(make).await
     }
 
     /// The password of a client whose account the server stores as `stored`: from memory when its
@@ -94,11 +99,11 @@ impl Passwords {
         let mut answer = Zeroizing::new(wire.ask().await?);
         if !claim.is_tls {
             if *answer == [sha2::REQUEST_KEY] {
-                let pem = self.pair()?.public_pem.as_bytes();
+                let pem = self.pair().await?.public_pem.as_bytes();
                 wire.push(&[&[sha2::MORE_DATA], pem].concat());
                 answer = Zeroizing::new(wire.ask().await?);
             }
-            let masked = self.pair()?.decrypt(&answer).map_err(|_| claim.denied())?;
+            let masked = self.pair().await?.decrypt(&answer).map_err(|_| claim.denied())?;
             answer = sha2::mask(&masked, &claim.nonce);
         }
         let Some((0, password)) = answer.split_last() else { return Err(claim.denied().into()) };
