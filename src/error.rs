@@ -74,8 +74,15 @@ pub enum Error {
         used_password: bool,
     },
     /// The account is locked.
-    #[error("Access denied, this account is locked")]
-    AccountLocked,
+    #[error("{}", locked(user, host, *is_mariadb))]
+    AccountLocked {
+        /// User name.
+        user: String,
+        /// Client host.
+        host: String,
+        /// Which server's words are used.
+        is_mariadb: bool,
+    },
     /// The account's plugin is not one Fairlane can pass through.
     #[error(
         "Fairlane: user '{user}' uses the authentication plugin '{plugin}', which cannot be passed \
@@ -141,6 +148,13 @@ pub enum Error {
     UnknownThread(u64),
 }
 
+fn locked(user: &str, host: &str, is_mariadb: bool) -> String {
+    match is_mariadb {
+        true => "Access denied, this account is locked".to_owned(),
+        false => format!("Access denied for user '{user}'@'{host}'. Account is locked."),
+    }
+}
+
 impl Error {
     /// Error code and SQLSTATE.
     pub fn code(&self) -> (u16, &str) {
@@ -155,7 +169,8 @@ impl Error {
                 (code::ACCESS_DENIED, "28000")
             }
             Self::TlsRequired => (code::SECURE_TRANSPORT_REQUIRED, "08004"),
-            Self::AccountLocked => (code::ACCOUNT_LOCKED_MARIADB, "HY000"),
+            Self::AccountLocked { is_mariadb: true, .. } => (code::ACCOUNT_LOCKED_MARIADB, "HY000"),
+            Self::AccountLocked { .. } => (code::ACCOUNT_LOCKED_MYSQL, "HY000"),
             Self::Malformed(_) => (code::MALFORMED_PACKET, "HY000"),
             Self::BadHandshake | Self::Compression => (code::HANDSHAKE_ERROR, "08S01"),
             Self::UnknownCommand => (code::UNKNOWN_COM, "08S01"),

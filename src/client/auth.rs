@@ -1,6 +1,6 @@
 //! Whether a client is who it says, and what that makes it towards the backends.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use secrecy::{ExposeSecret, SecretString};
@@ -18,9 +18,6 @@ use crate::protocol::handshake::auth_switch;
 use crate::protocol::sha2::{self, CACHING_SHA2};
 use crate::topology::{Account, Plugin};
 
-/// Part of the terms a password is bound to.
-const LOCKED: &[u8] = b"ACCOUNT LOCK";
-
 /// What a client presents.
 #[derive(Debug)]
 pub(super) struct Claim {
@@ -34,7 +31,9 @@ pub(super) struct Claim {
     pub(super) capabilities: Capabilities,
     pub(super) collation: u8,
     pub(super) is_tls: bool,
-    /// The password itself, once it was asked for.
+    /// Whether it was asked for the password itself, which can be done once.
+    pub(super) was_asked: bool,
+    /// The password, if that brought one.
     pub(super) given: Option<Arc<Known>>,
 }
 
@@ -107,7 +106,9 @@ pub(super) async fn verify(
 ) -> Result<Identity, Unproved> {
     match prove(context, claim, wire).await {
         Err(Unproved::Refused(
-            Error::AccessDenied { .. } | Error::AccountLocked | Error::UnsupportedPlugin { .. },
+            Error::AccessDenied { .. }
+            | Error::AccountLocked { .. }
+            | Error::UnsupportedPlugin { .. },
         )) => {
             context.topology.refresh_accounts().await;
             prove(context, claim, wire).await
@@ -126,11 +127,14 @@ async fn prove(
     let configured = context.settings.users.iter().find(|user| user.name == claim.user);
     if let Some(user) = configured {
         let stored = prove_configured(account, claim, wire, &user.password).await?;
-        return Ok(identity(claim, stored, Credential::Password(user.password.clone()), None));
+        return Ok(identity(claim, stored, Credential::Password(user.password.clone())));
     }
     let Some(account) = account else {
         // As the servers do it: who is not known learns it after the exchange.
         claim.reply_with(default_plugin(context), wire).await?;
+        if claim.plugin == CACHING_SHA2 && !claim.reply.is_empty() {
+            context.passwords.prove(claim, wire, &[]).await?;
+        }
         return Err(claim.denied().into());
     };
     match &account.plugin {
@@ -138,29 +142,25 @@ async fn prove(
             let stored = hash.as_ref().map(|hash| *hash.as_bytes());
             claim.reply_with(NATIVE, wire).await?;
             let credential = prove_native(stored, claim)?;
-            refuse_unusable(account, claim)?;
-            Ok(identity(claim, stored.map(DoubleHash::Sha1), credential, None))
+            refuse_unusable(context, account, claim)?;
+            Ok(identity(claim, stored.map(DoubleHash::Sha1), credential))
         }
-        Plugin::CachingSha2 { stored } => {
+        Plugin::CachingSha2 { stored: texts } => {
             claim.reply_with(CACHING_SHA2, wire).await?;
-            if stored.is_empty() && !claim.reply.is_empty() {
-                context.passwords.ask(claim, wire, &[]).await?;
+            if texts.is_empty() && claim.reply.is_empty() {
+                refuse_unusable(context, account, claim)?;
+                return Ok(identity(claim, None, Credential::Empty));
             }
-            if stored.is_empty() != claim.reply.is_empty() {
+            if claim.reply.is_empty() {
                 return Err(claim.denied().into());
             }
-            if stored.is_empty() {
-                refuse_unusable(account, claim)?;
-                return Ok(identity(claim, None, Credential::Empty, None));
-            }
-            let known = context.passwords.ask(claim, wire, stored).await?;
-            // What was agreed to under another stored text, or before the account was locked,
-            // proves nothing now: a backend has to be asked.
-            let lock = if account.is_locked { LOCKED } else { &[] };
-            let terms = [stored, lock].concat();
-            let hash = DoubleHash::Sha256(sha2::bound(&known.double, &terms));
-            let credential = Credential::Password(known.password.clone());
-            Ok(identity(claim, Some(hash), credential, Some((stored.clone(), known))))
+            let proved = context.passwords.prove(claim, wire, texts).await?;
+            refuse_unusable(context, account, claim)?;
+            // What a backend has agreed to under another stored text, or before the password
+            // expired, is no answer now.
+            let terms = [&proved.stored[..], &[u8::from(account.is_expired)]].concat();
+            let hash = DoubleHash::Sha256(sha2::bound(&proved.known.double, &terms));
+            Ok(identity(claim, Some(hash), Credential::Password(proved.known.password.clone())))
         }
         Plugin::Unusable => {
             claim.reply_with(NATIVE, wire).await?;
@@ -209,9 +209,11 @@ fn prove_native(stored: Option<[u8; 20]>, claim: &Claim) -> Result<Credential, E
 }
 
 /// What a server refuses although the password is right.
-fn refuse_unusable(account: &Account, claim: &Claim) -> Result<(), Error> {
+fn refuse_unusable(context: &Context, account: &Account, claim: &Claim) -> Result<(), Error> {
     if account.is_locked {
-        return Err(Error::AccountLocked);
+        let is_mariadb = context.topology.facts().is_none_or(|facts| facts.is_mariadb);
+        let (user, host) = (claim.user.clone(), host_name(claim.address));
+        return Err(Error::AccountLocked { user, host, is_mariadb });
     }
     if account.requires_tls && !claim.is_tls {
         return Err(claim.denied());
@@ -219,23 +221,23 @@ fn refuse_unusable(account: &Account, claim: &Claim) -> Result<(), Error> {
     Ok(())
 }
 
-fn identity(
-    claim: &Claim,
-    stored: Option<DoubleHash>,
-    credential: Credential,
-    learned: Option<(Box<[u8]>, Arc<Known>)>,
-) -> Identity {
+fn identity(claim: &Claim, stored: Option<DoubleHash>, credential: Credential) -> Identity {
     let key = ConnectionKey {
         user: claim.user.as_str().into(),
         stored,
         capabilities: claim.capabilities & Capabilities::SEMANTIC,
         collation: claim.collation,
     };
-    Identity { key: Arc::new(key), credential, learned }
+    Identity { key: Arc::new(key), credential }
 }
 
-/// A client's host as the servers write it in their errors: they resolve the loopback address.
+/// A client's host as the servers write it in their errors: they resolve the address of
+/// the host itself.
 pub(super) fn host_name(address: IpAddr) -> String {
     let address = address.to_canonical();
-    if address.is_loopback() { "localhost".to_owned() } else { address.to_string() }
+    if address == Ipv4Addr::LOCALHOST || address == Ipv6Addr::LOCALHOST {
+        "localhost".to_owned()
+    } else {
+        address.to_string()
+    }
 }

@@ -206,6 +206,7 @@ impl Session {
             capabilities: self.capabilities,
             collation: collation.unwrap_or(self.identity.key.collation),
             is_tls: self.is_tls,
+            was_asked: false,
             given: None,
         };
         let verified = verify(&self.context, &mut claim, &mut self.wire);

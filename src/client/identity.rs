@@ -6,7 +6,6 @@ use std::time::Duration;
 use quick_cache::sync::Cache;
 use tokio::time::Instant;
 
-use super::password::Known;
 use crate::backend::{ConnectionKey, Credential, DoubleHash};
 
 /// A client's user as the backends see it.
@@ -14,9 +13,6 @@ use crate::backend::{ConnectionKey, Credential, DoubleHash};
 pub(super) struct Identity {
     pub(super) key: Arc<ConnectionKey>,
     pub(super) credential: Credential,
-    /// The account's stored text and the password that was given for it: to be remembered as soon
-    /// as a backend has agreed.
-    pub(super) learned: Option<(Box<[u8]>, Arc<Known>)>,
 }
 
 /// For how long a login that the primary agreed to needs no asking again.

@@ -105,6 +105,7 @@ pub(super) async fn greet(
     });
     if let Err(error) = verified {
         login_failed(match error {
+            Error::Server { code: code::ACCESS_DENIED, .. } => LoginFailure::Denied,
             Error::Server { .. } => LoginFailure::Schema,
             _ => LoginFailure::Backend,
         });
@@ -261,6 +262,7 @@ impl Greeted {
             capabilities: hello.capabilities,
             collation: hello.collation,
             is_tls: self.is_tls,
+            was_asked: false,
             given: None,
         };
         Ok((hello, claim))
@@ -298,26 +300,9 @@ impl Session {
             checkout.check_in();
             Ok(())
         };
-        let verified = self.context.verified.verify(&self.identity.key, schema, ask).await;
-        if let Some((stored, known)) = self.identity.learned.take()
-            && shows_password(&verified)
-        {
-            self.context.passwords.keep(&self.identity.key.user, &stored, &known);
-        }
-        verified?;
+        self.context.verified.verify(&self.identity.key, schema, ask).await?;
         self.image.schema = schema.map(Into::into);
         Ok(())
-    }
-}
-
-/// Whether a backend's answer to a login says that the password was right.
-fn shows_password(answer: &Result<(), Error>) -> bool {
-    match answer {
-        Ok(()) => true,
-        Err(Error::Server { code, .. }) => {
-            matches!(*code, code::DB_ACCESS_DENIED | code::BAD_DB | code::ACCOUNT_LOCKED_MYSQL)
-        }
-        Err(_) => false,
     }
 }
 

@@ -1,14 +1,15 @@
 //! caching_sha2_password towards clients: what Fairlane remembers of passwords, and how it asks.
 //!
 //! The servers' hash gives no proof that could be passed on, so the first login of an account has
-//! to bring the password itself, and a backend has to agree to it. Then it is remembered, in
-//! memory only, and erased when it is forgotten.
+//! to bring the password itself. It is checked against the text the account stores, remembered
+//! in memory only, and erased when it is forgotten.
 
 use std::sync::Arc;
 
 use quick_cache::sync::Cache;
 use secrecy::{ExposeSecret as _, SecretString};
-use tokio::sync::OnceCell;
+use subtle::ConstantTimeEq as _;
+use tokio::sync::{OnceCell, Semaphore};
 use tokio::task::spawn_blocking;
 use zeroize::Zeroizing;
 
@@ -16,6 +17,7 @@ use super::auth::{Claim, Unproved};
 use super::wire::Wire;
 use crate::error::Error;
 use crate::net::rsa::KeyPair;
+use crate::protocol::crypt;
 use crate::protocol::sha2::{self, CACHING_SHA2, Double};
 
 /// Most passwords remembered.
@@ -38,10 +40,11 @@ impl Known {
 /// User name and the text the server stores, which changes with the password.
 type Account = (Box<str>, Box<[u8]>);
 
-/// Passwords that backends have agreed to, and the key for those that come without TLS.
+/// Passwords that were proved, and the key for those that come without TLS.
 pub struct Passwords {
     known: Cache<Account, Arc<Known>>,
     pair: OnceCell<KeyPair>,
+    turn: Semaphore,
 }
 
 impl std::fmt::Debug for Passwords {
@@ -52,16 +55,11 @@ impl std::fmt::Debug for Passwords {
 
 impl Default for Passwords {
     fn default() -> Self {
-        Self { known: Cache::new(PASSWORDS_MAX), pair: OnceCell::new() }
+        Self { known: Cache::new(PASSWORDS_MAX), pair: OnceCell::new(), turn: Semaphore::new(1) }
     }
 }
 
 impl Passwords {
-    /// Remembers a password a backend has agreed to.
-    pub(super) fn keep(&self, user: &str, stored: &[u8], known: &Arc<Known>) {
-        self.known.insert((user.into(), stored.into()), known.clone());
-    }
-
     fn find(&self, user: &str, stored: &[u8]) -> Option<Arc<Known>> {
         self.known.get(&(Box::<str>::from(user), Box::<[u8]>::from(stored)))
     }
@@ -78,22 +76,43 @@ impl Passwords {
         self.pair.get_or_try_init(make).await
     }
 
-    /// The password of a client whose account the server stores as `stored`: from memory when its
-    /// reply fits, else from the client. Whether it is right is the backends' word.
-    pub(super) async fn ask(
+    /// The password of a client whose account the server stores as one of `texts`: from memory
+    /// when its reply fits, else from the client.
+    pub(super) async fn prove(
         &self,
         claim: &mut Claim,
         wire: &mut Wire,
-        stored: &[u8],
-    ) -> Result<Arc<Known>, Unproved> {
-        if let Some(given) = &claim.given {
-            return Ok(given.clone());
+        texts: &[Box<[u8]>],
+    ) -> Result<Proved, Unproved> {
+        if !claim.was_asked {
+            claim.was_asked = true;
+            claim.given = self.exchange(claim, wire, texts).await?;
         }
-        if let Some(known) = self.find(&claim.user, stored)
-            && sha2::is_right(&claim.reply, &claim.nonce, &known.double)
-        {
+        let Some(given) = claim.given.clone() else { return Err(claim.denied().into()) };
+        for stored in texts {
+            let is_known = self
+                .find(&claim.user, stored)
+                .is_some_and(|known| bool::from(known.double.ct_eq(&given.double)));
+            if is_known || self.is_of(&given, stored).await {
+                self.known.insert((claim.user.as_str().into(), stored.clone()), given.clone());
+                return Ok(Proved { known: given, stored: stored.clone() });
+            }
+        }
+        Err(claim.denied().into())
+    }
+
+    /// Gets the password; `None` when what the client sent is none.
+    async fn exchange(
+        &self,
+        claim: &Claim,
+        wire: &mut Wire,
+        texts: &[Box<[u8]>],
+    ) -> Result<Option<Arc<Known>>, Unproved> {
+        let mut remembered = texts.iter().filter_map(|stored| self.find(&claim.user, stored));
+        let fits = |known: &Arc<Known>| sha2::is_right(&claim.reply, &claim.nonce, &known.double);
+        if let Some(known) = remembered.find(fits) {
             wire.push(&[sha2::MORE_DATA, sha2::FAST_OK]);
-            return Ok(known);
+            return Ok(Some(known));
         }
         wire.push(&[sha2::MORE_DATA, sha2::FULL]);
         let mut answer = Zeroizing::new(wire.ask().await?);
@@ -103,15 +122,31 @@ impl Passwords {
                 wire.push(&[&[sha2::MORE_DATA], pem].concat());
                 answer = Zeroizing::new(wire.ask().await?);
             }
-            let masked = self.pair().await?.decrypt(&answer).map_err(|_| claim.denied())?;
+            let Ok(masked) = self.pair().await?.decrypt(&answer) else { return Ok(None) };
             answer = sha2::mask(&masked, &claim.nonce);
         }
-        let Some((0, password)) = answer.split_last() else { return Err(claim.denied().into()) };
-        let password = std::str::from_utf8(password).map_err(|_| claim.denied())?;
-        let given = Arc::new(Known::new(SecretString::from(password)));
-        claim.given = Some(given.clone());
-        Ok(given)
+        let Some((0, password)) = answer.split_last() else { return Ok(None) };
+        let password = std::str::from_utf8(password).ok();
+        Ok(password.map(|password| Arc::new(Known::new(SecretString::from(password)))))
     }
+
+    /// Whether a stored text is of this password. It costs milliseconds of a core, so one at a time
+    /// and on a thread of its own: guessing must not take the cores from those who are in.
+    async fn is_of(&self, given: &Arc<Known>, stored: &[u8]) -> bool {
+        let Ok(_turn) = self.turn.acquire().await else { return false };
+        let (given, stored) = (given.clone(), stored.to_vec());
+        let compare =
+            move || crypt::is_password(given.password.expose_secret().as_bytes(), &stored);
+        spawn_blocking(compare).await.unwrap_or(false)
+    }
+}
+
+/// A password that is the account's.
+#[derive(Debug)]
+pub(super) struct Proved {
+    pub(super) known: Arc<Known>,
+    /// The text it is of.
+    pub(super) stored: Box<[u8]>,
 }
 
 /// Checks the reply of a client whose password stands in the configuration.

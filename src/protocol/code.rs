@@ -8,10 +8,6 @@ pub const CON_COUNT_ERROR: u16 = 1040;
 pub const HANDSHAKE_ERROR: u16 = 1043;
 /// Access denied for user.
 pub const ACCESS_DENIED: u16 = 1045;
-/// ER_DBACCESS_DENIED_ERROR.
-pub const DB_ACCESS_DENIED: u16 = 1044;
-/// ER_BAD_DB_ERROR.
-pub const BAD_DB: u16 = 1049;
 /// ER_ACCOUNT_HAS_BEEN_LOCKED (MySQL).
 pub const ACCOUNT_LOCKED_MYSQL: u16 = 3118;
 /// Unknown command.

@@ -17,6 +17,7 @@ pub mod auth;
 pub mod capability;
 pub mod code;
 pub mod command;
+pub mod crypt;
 pub mod handshake;
 pub mod packet;
 pub mod response;

@@ -201,6 +201,14 @@ fn after_number(sql: &[u8], start: usize) -> usize {
         let rest = sql.get(from..).unwrap_or_default();
         from + rest.iter().take_while(|byte| byte.is_ascii_digit()).count()
     };
+    // Behind `1e-` stands an exponent, in which a dot is none of the number's.
+    if start >= 3
+        && matches!(sql[start - 1], b'+' | b'-')
+        && matches!(sql[start - 2], b'e' | b'E')
+        && (sql[start - 3].is_ascii_digit() || sql[start - 3] == b'.')
+    {
+        return start;
+    }
     let mut end = digits(start);
     if sql.get(end) == Some(&b'.') {
         end = digits(end + 1);

@@ -94,3 +94,62 @@ fn configured_users_and_a_server_that_forgot() {
         assert_eq!(sleeper.join().unwrap().out, "0\tin\n");
     }
 }
+
+#[test]
+fn the_account_of_the_clients_own_host_decides() {
+    let servers = mysql();
+    as_root(
+        servers,
+        "CREATE USER u_a@'%' IDENTIFIED BY 'pw'; \
+         CREATE USER u_a@'127.0.0.2' IDENTIFIED BY 'pw' ACCOUNT LOCK; \
+         CREATE USER v_a@'%' IDENTIFIED BY 'pw'; \
+         CREATE USER v_a@'127.0.0.2' IDENTIFIED BY 'other' ACCOUNT LOCK; \
+         CREATE USER w_a@'%' IDENTIFIED BY 'pw'; \
+         CREATE USER w_a@'127.0.0.2' IDENTIFIED BY 'other' REQUIRE SSL",
+    );
+    let proxy = Proxy::start(servers);
+    for user in ["-uu_a", "-uv_a", "-uw_a"] {
+        // The backends know these by now.
+        assert_eq!(client(proxy.port, &[user, "-ppw", TLS], "SELECT 1").out, "1\n");
+        for password in ["-ppw", "-pother"] {
+            let arguments =
+                [&OPEN_WITH_KEY[..], &["--bind-address=127.0.0.2", user, password]].concat();
+            let direct = client(servers.primary, &arguments, "SELECT 1");
+            let through = client(proxy.port, &arguments, "SELECT 1");
+            assert_eq!(through, direct, "{arguments:?}");
+        }
+    }
+}
+
+#[test]
+fn what_is_demanded_later_counts_for_connections_that_idle() {
+    let servers = mysql();
+    as_root(
+        servers,
+        "CREATE USER ssl_b@'%' IDENTIFIED BY 'x', expired_b@'%' IDENTIFIED BY 'x', \
+         old_b@'%' IDENTIFIED BY 'x'; ALTER USER old_b@'%' IDENTIFIED BY 'y' RETAIN CURRENT PASSWORD",
+    );
+    let proxy = Proxy::start(servers);
+    let login = |user: &str, password: &str| {
+        let arguments = [&OPEN_WITH_KEY[..], &[user, password]].concat();
+        client(proxy.port, &arguments, "DO 1")
+    };
+    for (user, password) in
+        [("-ussl_b", "-px"), ("-uexpired_b", "-px"), ("-uold_b", "-px"), ("-uold_b", "-py")]
+    {
+        assert_eq!(login(user, password).err, "", "{user} {password}");
+    }
+    as_root(
+        servers,
+        "ALTER USER ssl_b@'%' REQUIRE SSL; ALTER USER expired_b@'%' PASSWORD EXPIRE; \
+         ALTER USER old_b@'%' DISCARD OLD PASSWORD",
+    );
+    eventually("TLS is demanded", || login("-ussl_b", "-px").err.contains("1045"));
+    // The client's own words for error 1862.
+    eventually("the password has expired", || {
+        let said = login("-uexpired_b", "-px");
+        (said.out + &said.err).contains("--connect-expired-password")
+    });
+    eventually("the old password is gone", || login("-uold_b", "-px").err.contains("1045"));
+    assert_eq!(login("-uold_b", "-py").err, "");
+}

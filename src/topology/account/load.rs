@@ -69,7 +69,11 @@ fn global_priv_account(user: &str, host: &str, privileges: &Value) -> Option<Acc
         user,
         HostPattern::new(host, Family::MariaDb),
         methods,
-        Requirements { is_locked: is_set("account_locked"), requires_tls: ssl_type > 0 },
+        Requirements {
+            is_locked: is_set("account_locked"),
+            requires_tls: ssl_type > 0,
+            is_expired: false,
+        },
     ))
 }
 
@@ -87,7 +91,11 @@ fn from_user(row: &Record, family: Family) -> Option<Account> {
     // Before MariaDB 10.4 the hash may be in either column.
     let stored = [row.bytes(&["authentication_string"]), row.bytes(&["Password"])];
     let stored = stored.into_iter().flatten().find(|text| !text.is_empty()).unwrap_or_default();
-    let methods = vec![plugin(&says("plugin"), stored)];
+    let mut method = plugin(&says("plugin"), stored);
+    if let Plugin::CachingSha2 { stored } = &mut method {
+        stored.extend(retained(&says("User_attributes")));
+    }
+    let methods = vec![method];
     Some(account(
         &user,
         HostPattern::new(&host, family),
@@ -95,13 +103,21 @@ fn from_user(row: &Record, family: Family) -> Option<Account> {
         Requirements {
             is_locked: says("account_locked") == "Y",
             requires_tls: !says("ssl_type").is_empty(),
+            is_expired: says("password_expired") == "Y",
         },
     ))
 }
 
+/// The text of a password that was changed with RETAIN CURRENT PASSWORD.
+fn retained(attributes: &str) -> Option<Box<[u8]>> {
+    let attributes: Value = serde_json::from_str(attributes).ok()?;
+    Some(attributes.get("additional_password")?.as_str()?.as_bytes().into())
+}
+
 fn plugin(name: &str, stored: &[u8]) -> Plugin {
     if name == CACHING_SHA2 {
-        return Plugin::CachingSha2 { stored: stored.into() };
+        let texts = [stored].into_iter().filter(|text| !text.is_empty());
+        return Plugin::CachingSha2 { stored: texts.map(Into::into).collect() };
     }
     if !name.is_empty() && name != NATIVE {
         return Plugin::Other(name.to_owned());
@@ -118,6 +134,7 @@ fn plugin(name: &str, stored: &[u8]) -> Plugin {
 struct Requirements {
     is_locked: bool,
     requires_tls: bool,
+    is_expired: bool,
 }
 
 fn account(
@@ -139,6 +156,7 @@ fn account(
         alternatives: methods,
         is_locked: requirements.is_locked,
         requires_tls: requirements.requires_tls,
+        is_expired: requirements.is_expired,
     }
 }
 

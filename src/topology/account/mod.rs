@@ -80,8 +80,9 @@ pub enum Plugin {
     Unusable,
     /// `caching_sha2_password`.
     CachingSha2 {
-        /// The stored text, which a password can't be told from; empty for the empty password.
-        stored: Box<[u8]>,
+        /// The stored texts of the passwords that are good (a second one while the old is
+        /// retained); none for the empty password.
+        stored: Vec<Box<[u8]>>,
     },
     /// Any other plugin, by name.
     Other(String),
@@ -102,6 +103,8 @@ pub struct Account {
     pub is_locked: bool,
     /// `REQUIRE SSL` or stronger: the server refuses it without TLS.
     pub requires_tls: bool,
+    /// `PASSWORD EXPIRE`: the server lets it do nothing but change the password.
+    pub is_expired: bool,
 }
 
 /// All accounts of the primary, as last loaded.
@@ -176,6 +179,7 @@ mod tests {
             alternatives: Vec::new(),
             is_locked: false,
             requires_tls: false,
+            is_expired: false,
         }
     }
 
