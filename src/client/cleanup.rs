@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::auth::{Claim, verify};
+use super::diagnostics::Diagnostics;
 use super::registry::EntryLabels;
 use super::wire::CommandPacket;
 use super::{Session, Stop};
@@ -17,7 +18,7 @@ use crate::pool::{Checkout, Retire};
 use crate::protocol::handshake::{ChangeUser, auth_switch};
 use crate::protocol::response::Response;
 use crate::protocol::status::Status;
-use crate::protocol::{Command, Malformed, auth, packet};
+use crate::protocol::{Capabilities, Command, Malformed, auth, packet};
 use crate::sql::{Class, Verdict};
 use crate::state::Pins;
 
@@ -187,18 +188,21 @@ impl Session {
 
     /// COM_CHANGE_USER: a login on an open connection.
     pub(super) async fn change_user(&mut self, body: &[u8]) -> Result<(), Stop> {
+        self.undo_held().await;
+        self.forget_session();
         let change = match ChangeUser::parse(body, self.capabilities) {
             Ok(change) => change,
             Err(malformed) => {
-                self.send_error(&Error::Malformed(malformed.to_string())).await?;
-                return Err(Stop::Fatal);
+                tracing::debug!(%malformed, "COM_CHANGE_USER that can't be understood");
+                return self.send_error(&Error::UnknownCommand).await;
             }
         };
-        self.undo_held().await;
-        self.forget_session();
         self.image.schema = None;
         let mut reply = change.auth.clone();
-        if !change.plugin.is_empty() && change.plugin != auth::NATIVE {
+        // MariaDB asks for a reply to a new nonce, whatever the client has sent.
+        let asks_anew =
+            self.facts.is_mariadb && self.capabilities.contains(Capabilities::PLUGIN_AUTH);
+        if asks_anew || !change.plugin.is_empty() && change.plugin != auth::NATIVE {
             reply = self.switch_plugin().await?;
         }
         let collation = change.collation.and_then(|id| u8::try_from(id).ok());
@@ -265,7 +269,9 @@ impl Session {
         self.open_cursors.clear();
         self.long_data.clear();
         self.image.reset_variables();
-        self.diagnostics = super::diagnostics::Diagnostics::default();
+        // FOUND_ROWS() outlives both kinds of reset.
+        let found_rows = self.diagnostics.found_rows;
+        self.diagnostics = Diagnostics { found_rows, ..Diagnostics::default() };
         self.autocommit = self.facts.status & Status::AUTOCOMMIT.bits() != 0;
         self.status = Status::AUTOCOMMIT;
     }
