@@ -31,4 +31,5 @@ stage build cargo build --locked --bin fairlane
 stage sandbox cargo test --locked --test sandbox
 stage topology cargo test --locked --test topology
 stage integration cargo test --locked --test it
+stage differential cargo test --locked --test differential
 stage clients cargo test --locked --test clients
