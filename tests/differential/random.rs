@@ -122,7 +122,6 @@ impl Made {
                 execute_with(slot, u8::from(random.u32(0..4) == 0), &params, true)
             }
             (18..=19, Some(_)) => fetch(slot, random.u32(0..4)),
-            (20, Some(1)) => long_data(slot, 0, b"3"),
             (20, Some(_)) => reset(slot),
             (21, Some(_)) => close(slot),
             (22, _) => command(Command::Ping, ""),
