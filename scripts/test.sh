@@ -31,5 +31,6 @@ stage build cargo build --locked --bin fairlane
 stage sandbox cargo test --locked --test sandbox
 stage topology cargo test --locked --test topology
 stage integration cargo test --locked --test it
+stage differential cargo test --locked --test differential
 stage mysql cargo test --locked --test mysql
 stage clients cargo test --locked --test clients

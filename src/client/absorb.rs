@@ -34,6 +34,9 @@ impl Session {
             self.context.metrics.error_sent(Origin::Server, code);
         }
         self.absorb(checkout.connection(), work, &summary);
+        if summary.error.is_some() {
+            self.drop_failed_statement(checkout.connection(), work).await;
+        }
         self.absorb_prepared(work);
         if let (Some(prepared), Some((server_id, _, parameters))) =
             (&work.prepared, summary.prepared)
@@ -79,9 +82,10 @@ impl Session {
         let is_list = work.verdict.class == Class::Diagnostics
             && is_list(&sql::digest_text(work.sql, self.mode).to_ascii_lowercase());
         self.diagnostics.note(summary, is_list);
-        self.diagnostics.is_row_count_held = true;
+        self.diagnostics.is_row_count_held |= summary.has_status || summary.error.is_some();
         // SELECT ... INTO @a counts rows that nobody is sent.
         let counts_unseen = work.verdict.class == Class::Write
+            && summary.error.is_none()
             && effects.intersects(Effects::OPAQUE | Effects::FOUND_ROWS | Effects::USER_VARIABLE);
         self.diagnostics.is_found_rows_held |= counts_unseen || summary.has_result_set && !is_list;
         // INSERT ... RETURNING, CALL and what fails half-way may set an id that no packet reports.

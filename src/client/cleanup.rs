@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
 use super::auth::{Claim, Unproved, verify};
+use super::diagnostics::Diagnostics;
 use super::registry::EntryLabels;
 use super::wire::CommandPacket;
 use super::{Session, Stop};
@@ -18,7 +19,7 @@ use crate::protocol::auth::NATIVE;
 use crate::protocol::handshake::ChangeUser;
 use crate::protocol::response::Response;
 use crate::protocol::status::Status;
-use crate::protocol::{Command, Malformed};
+use crate::protocol::{Capabilities, Command, Malformed};
 use crate::sql::{Class, Verdict};
 use crate::state::Pins;
 
@@ -186,21 +187,26 @@ impl Session {
 
     /// COM_CHANGE_USER: a login on an open connection.
     pub(super) async fn change_user(&mut self, body: &[u8]) -> Result<(), Stop> {
+        self.undo_held().await;
+        self.forget_session();
         let change = match ChangeUser::parse(body, self.capabilities) {
             Ok(change) => change,
             Err(malformed) => {
-                self.send_error(&Error::Malformed(malformed.to_string())).await?;
-                return Err(Stop::Fatal);
+                tracing::debug!(%malformed, "COM_CHANGE_USER that can't be understood");
+                return self.send_error(&Error::UnknownCommand).await;
             }
         };
-        self.undo_held().await;
-        self.forget_session();
         self.image.schema = None;
+        // Servers ask for a reply to a new nonce, whatever the client has sent.
+        let plugin = match self.capabilities.contains(Capabilities::PLUGIN_AUTH) {
+            true => String::new(),
+            false => NATIVE.to_owned(),
+        };
         let collation = change.collation.and_then(|id| u8::try_from(id).ok());
         let mut claim = Claim {
             user: change.user.clone(),
             address: self.peer.ip(),
-            plugin: if change.plugin.is_empty() { NATIVE.to_owned() } else { change.plugin },
+            plugin,
             reply: change.auth,
             nonce: self.nonce,
             capabilities: self.capabilities,
@@ -256,7 +262,9 @@ impl Session {
         self.open_cursors.clear();
         self.long_data.clear();
         self.image.reset_variables();
-        self.diagnostics = super::diagnostics::Diagnostics::default();
+        // FOUND_ROWS() outlives both kinds of reset.
+        let found_rows = self.diagnostics.found_rows;
+        self.diagnostics = Diagnostics { found_rows, ..Diagnostics::default() };
         self.autocommit = self.facts.status & Status::AUTOCOMMIT.bits() != 0;
         self.status = Status::AUTOCOMMIT;
     }

@@ -13,7 +13,7 @@ impl Session {
     pub(super) async fn command(&mut self, packet: CommandPacket) -> Result<(), Stop> {
         let payload = packet.payload();
         let Some(&byte) = payload.first() else {
-            return self.send_error(&Error::Malformed("empty command".to_owned())).await;
+            return self.send_error(&Error::UnknownCommand).await;
         };
         let Some(command) = Command::from_byte(byte) else {
             return self.send_error(&Error::UnknownCommand).await;
@@ -22,6 +22,10 @@ impl Session {
         let body = &payload[1..];
         match command {
             Command::Quit => Err(Stop::Client),
+            // An error may have left a transaction open that only the server knows of.
+            Command::Ping if self.held.is_some() && !self.autocommit => {
+                self.pass_on(command, &packet, Class::Write).await
+            }
             Command::Ping => {
                 self.send_ok();
                 Ok(())
@@ -91,8 +95,8 @@ impl Session {
     /// backends, so from now on the session uses connections of the other kind.
     async fn set_option(&mut self, packet: &CommandPacket, body: &[u8]) -> Result<(), Stop> {
         let is_on = match body {
-            [0, 0] => true,
-            [1, 0] => false,
+            [0, 0, ..] => true,
+            [1, 0, ..] => false,
             _ => return self.send_error(&Error::UnknownCommand).await,
         };
         let mut key = (*self.identity.key).clone();
@@ -107,6 +111,7 @@ impl Session {
             held.connection().key = key;
             return self.pass_on(Command::SetOption, packet, Class::Write).await;
         }
+        self.diagnostics.note_row_count(-1);
         let status = self.idle_status() - Status::MORE_RESULTS;
         if self.capabilities.contains(Capabilities::DEPRECATE_EOF) {
             let mut ok = status::ok(status, 0);

@@ -5,6 +5,7 @@
 
 use super::statement::Work;
 use super::{Session, Stop};
+use crate::error::Error;
 use crate::protocol::response::Summary;
 use crate::protocol::{Capabilities, Command, Shape, packet, status};
 use crate::sql::Substitution;
@@ -28,6 +29,8 @@ pub(super) struct Diagnostics {
     pub(super) are_on_connection: bool,
     /// The answer to SHOW WARNINGS, when there is anything to show.
     pub(super) warnings: Option<Saved>,
+    /// The last error, when it was not the answer of a connection: newer than `warnings`.
+    pub(super) own_error: Option<Error>,
 }
 
 /// Appends a text of under 251 bytes with its length.
@@ -119,6 +122,18 @@ impl Diagnostics {
         self.is_insert_id_stale |= summary.insert_id != 0;
     }
 
+    /// Takes over an error that no connection has answered.
+    pub(super) fn note_own(&mut self, error: &Error) {
+        self.own_error = Some(error.clone());
+        self.note_row_count(-1);
+    }
+
+    /// What ROW_COUNT() returns after an answer of Fairlane's own.
+    pub(super) fn note_row_count(&mut self, row_count: i64) {
+        self.row_count = row_count;
+        self.is_row_count_held = false;
+    }
+
     /// The session is on a connection that nothing of it has run on yet.
     pub(super) fn forget_held(&mut self) {
         self.is_found_rows_held = false;
@@ -143,6 +158,9 @@ impl Session {
         &mut self,
         sql: &[u8],
     ) -> Result<Option<Result<(), Stop>>, Stop> {
+        if let Some(error) = self.diagnostics.own_error.take() {
+            self.show_own(&error).await;
+        }
         // What is saved is still true until a statement brings something newer, see `settle`.
         let is_saved = self.diagnostics.warnings.is_some() && !self.diagnostics.are_on_connection;
         if self.held.is_some() && !is_saved {
@@ -158,8 +176,7 @@ impl Session {
                 let packets =
                     saved.listed(sql, text.starts_with("show errors"), &self.end_of_rows());
                 self.wire.push_raw(&packets);
-                self.diagnostics.row_count = -1;
-                self.diagnostics.is_row_count_held = false;
+                self.diagnostics.note_row_count(-1);
                 self.count_local();
                 return Ok(Some(Ok(())));
             }
@@ -188,8 +205,13 @@ impl Session {
     fn send_number(&mut self, name: &str, value: u64) {
         let mut column = b"\x03def\0\0\0".to_vec();
         put_text(&mut column, name);
+        // No original name; no extended type.
+        column.push(0);
         // Length of the rest, binary character set, 21 characters, BIGINT, UNSIGNED BINARY.
-        column.extend_from_slice(b"\0\x0c\x3f\0\x15\0\0\0\x08\xa0\0\0\0\0");
+        if self.capabilities.contains(Capabilities::MARIADB_EXTENDED_METADATA) {
+            column.push(0);
+        }
+        column.extend_from_slice(b"\x0c\x3f\0\x15\0\0\0\x08\xa0\0\0\0\0");
         let mut row = Vec::new();
         put_text(&mut row, &value.to_string());
         let end = self.end_of_rows();
@@ -200,8 +222,7 @@ impl Session {
         }
         self.wire.push(&row);
         self.wire.push(&end);
-        self.diagnostics.row_count = -1;
-        self.diagnostics.is_row_count_held = false;
+        self.diagnostics.note_row_count(-1);
         self.diagnostics.found_rows = 1;
         self.diagnostics.is_found_rows_held = false;
     }

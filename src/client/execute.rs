@@ -16,6 +16,7 @@ use crate::protocol::response::{Response, Summary};
 use crate::protocol::{Command, Shape};
 use crate::sql::{Class, Needs};
 use crate::state::diff::{Diff, diff};
+use crate::state::prepared::BadExecute;
 
 /// Longest statement that is copied to be sent together with what precedes it.
 const COPIED_MAX: usize = 64 * 1024;
@@ -173,7 +174,7 @@ impl Session {
 
     /// Gives the commands of `diff` and waits for their answers: before a statement that could do
     /// harm in another schema or mode.
-    async fn apply(
+    pub(super) async fn apply(
         &mut self,
         connection: &mut Connection,
         diff: &Diff,
@@ -245,7 +246,10 @@ impl Session {
         let Some(statement) = self.statements.get_mut(work.id) else { return Ok(Err(unknown())) };
         let payload = match command {
             Command::StmtExecute => {
-                crate::state::prepared::execute(work.payload, server_id, statement)
+                match crate::state::prepared::execute(work.payload, server_id, statement) {
+                    Err(BadExecute::Arguments) => return Ok(Err(Error::WrongArguments)),
+                    built => built.ok(),
+                }
             }
             _ if work.payload.len() >= 5 => {
                 let mut payload = work.payload.to_vec();
@@ -255,7 +259,7 @@ impl Session {
             _ => None,
         };
         let Some(payload) = payload else {
-            return Ok(Err(Error::Malformed("parameters of a prepared statement".to_owned())));
+            return Ok(Err(Error::Malformed));
         };
         let mut packets = Vec::with_capacity(payload.len() + packet::HEADER);
         packet::put(&mut packets, 0, &payload);

@@ -20,10 +20,10 @@ const VERIFIED_FOR: Duration = Duration::from_secs(60);
 /// Most logins remembered.
 const VERIFIED_MAX: usize = 10_000;
 
-type VerifiedKey = (Box<str>, Option<DoubleHash>, Box<str>);
+type VerifiedKey = (Box<str>, Option<DoubleHash>, Box<str>, u8);
 
-/// Logins (user, password, schema) that the primary has agreed to lately. A storm of equal logins
-/// asks once: the others wait for the answer.
+/// Logins (user, password, schema, collation: not all are allowed) that the primary has agreed to
+/// lately. A storm of equal logins asks once: the others wait for the answer.
 pub struct Verified {
     cache: Cache<VerifiedKey, Instant>,
 }
@@ -48,7 +48,8 @@ impl Verified {
         schema: Option<&str>,
         ask: impl AsyncFnOnce() -> Result<(), E>,
     ) -> Result<(), E> {
-        let key = (key.user.clone(), key.stored, schema.unwrap_or_default().into());
+        let schema = schema.unwrap_or_default().into();
+        let key = (key.user.clone(), key.stored, schema, key.collation);
         if let Some(since) = self.cache.get(&key) {
             if since.elapsed() < VERIFIED_FOR {
                 return Ok(());

@@ -147,6 +147,7 @@ impl Drop for OpenSession {
 impl Session {
     /// Command after command until the session ends.
     async fn run(&mut self) -> Stop {
+        self.begin();
         loop {
             self.entry.set_idle(self.held.is_some());
             let limit = usize::try_from(self.facts.max_allowed_packet).unwrap_or(usize::MAX);
@@ -177,6 +178,16 @@ impl Session {
         }
     }
 
+    /// What a flag of the login makes of the session's first sql_mode; a reset undoes it.
+    fn begin(&mut self) {
+        if self.capabilities.contains(Capabilities::IGNORE_SPACE) {
+            let global = &self.facts.sql_mode;
+            let separator = if global.is_empty() { "" } else { "," };
+            self.image.set("sql_mode", &format!("{global}{separator}IGNORE_SPACE"));
+            self.refresh_mode();
+        }
+    }
+
     async fn cannot_read(&mut self, error: crate::net::read::ReadError) -> Stop {
         use crate::net::read::ReadError;
         match error {
@@ -198,6 +209,7 @@ impl Session {
         };
         self.context.metrics.error_sent(origin, code);
         self.wire.push(&error.to_err_packet());
+        self.diagnostics.note_own(error);
         Ok(())
     }
 
@@ -205,6 +217,7 @@ impl Session {
     fn send_ok(&mut self) {
         let status = self.idle_status();
         self.wire.push(&crate::protocol::status::ok(status, 0));
+        self.diagnostics.note_row_count(0);
     }
 
     /// The status flags a server would show now.
@@ -223,10 +236,5 @@ impl Session {
             None => identity::charset_of_collation(self.identity.key.collation),
         };
         self.mode = Mode::new(sql_mode, charset, &self.facts.version);
-        if self.image.get("sql_mode").is_none() {
-            // The login flag adds it to the mode the session starts with.
-            self.mode.ignore_space |=
-                self.identity.key.capabilities.contains(Capabilities::IGNORE_SPACE);
-        }
     }
 }

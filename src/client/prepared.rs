@@ -5,18 +5,20 @@ use std::sync::Arc;
 
 use super::statement::{PreparedWork, Work};
 use super::{Session, Stop};
+use crate::backend::Connection;
 use crate::error::Error;
-use crate::protocol::status::Status;
+use crate::protocol::status::{self, Status};
 use crate::protocol::{Command, Shape};
 use crate::sql::{Class, Effects, Hint, Needs, Reason, Verdict};
 use crate::state::Pin;
-use crate::state::prepared::{STATEMENTS_MAX, Statement, StatementKey, circumstances};
+use crate::state::prepared::{EXECUTE_HEADER, STATEMENTS_MAX, Statement, circumstances};
 
 impl Session {
     /// COM_STMT_PREPARE: prepared at once where the statement would run, so that the client has
     /// the server's own answer.
     pub(super) async fn prepare(&mut self, wire: &[u8], payload: &[u8]) -> Result<(), Stop> {
         let sql = &payload[1..];
+        self.statements.forget_last();
         if self.statements.len() >= STATEMENTS_MAX {
             return self.send_error(&Error::TooManyStatements { limit: STATEMENTS_MAX }).await;
         }
@@ -24,6 +26,20 @@ impl Session {
         if of_text.effects.contains(Effects::KILL) || matches!(of_text.class, Class::Kill { .. }) {
             return self.send_error(&Error::Refused("KILL as a prepared statement")).await;
         }
+        // Each execution may be on another connection; the client knows one id.
+        let replaced = of_text.needs.contains(Needs::CONNECTION_ID).then(|| {
+            let values = self.diagnostics.substitution(self.entry.id);
+            crate::sql::substitute(sql, self.mode, &values, Needs::CONNECTION_ID)
+        });
+        let replaced = replaced.flatten();
+        let packets = match &replaced {
+            Some(sql) => {
+                let payload = [&[Command::StmtPrepare as u8], &sql[..]].concat();
+                Cow::Owned(status::packet(0, &payload))
+            }
+            None => Cow::Borrowed(wire),
+        };
+        let sql = replaced.as_deref().unwrap_or(sql);
         // Preparing changes nothing, whatever the statement; it only has to go where that runs.
         let verdict = Verdict {
             effects: Effects::empty(),
@@ -35,15 +51,14 @@ impl Session {
             hint: of_text.hint.clone(),
             ..of_text
         };
-        let key =
-            Arc::new(StatementKey { sql: sql.into(), circumstances: circumstances(&self.image) });
+        let key = Arc::new(self.statements.new_key(sql, circumstances(&self.image)));
         let id = self.statements.next_id();
         let image = self.image.clone();
         self.just_prepared = None;
         let prepared = PreparedWork { id, key: key.clone(), payload, told_id: Some(id) };
         let work = Work {
             command: Command::StmtPrepare,
-            packets: Cow::Borrowed(wire),
+            packets,
             shape: Shape::Prepared,
             verdict: &verdict,
             prepared: Some(prepared),
@@ -65,14 +80,18 @@ impl Session {
         payload: &[u8],
     ) -> Result<(), Stop> {
         let is_silent = command == Command::StmtSendLongData;
-        let id = payload.get(1..5).map_or(0, |id| u32::from_le_bytes([id[0], id[1], id[2], id[3]]));
-        let id = self.statements.resolve(id);
+        if command == Command::StmtExecute && payload.len() < EXECUTE_HEADER {
+            return self.send_error(&Error::Malformed).await;
+        }
+        let sent = payload.get(1..5);
+        let sent = sent.map_or(0, |id| u32::from_le_bytes([id[0], id[1], id[2], id[3]]));
+        let id = self.statements.resolve(sent);
         let Some(statement) = self.statements.get(id) else {
             if is_silent {
                 return Ok(());
             }
             let command = command.statement_name();
-            return self.send_error(&Error::UnknownStatement { id, command }).await;
+            return self.send_error(&Error::UnknownStatement { id: sent, command }).await;
         };
         let key = statement.key.clone();
         let mut verdict = statement.verdict.clone();
@@ -91,6 +110,10 @@ impl Session {
                 self.show_statement_pins();
             }
             _ => verdict = quiet(&verdict),
+        }
+        if command == Command::StmtFetch && !self.open_cursors.contains(&id) {
+            // The server would say so with an id the client does not know.
+            return self.send_error(&Error::NoCursor(id)).await;
         }
         if command == Command::StmtReset && self.held.is_none() {
             // Neither cursor nor long data can be anywhere.
@@ -125,6 +148,17 @@ impl Session {
         }
         self.forget_statement(id);
         self.release_if_free().await;
+    }
+
+    /// A statement that could not take its long data fails until it is reset: it must not be found
+    /// so by the next session that has the same text.
+    pub(super) async fn drop_failed_statement(&self, connection: &mut Connection, work: &Work<'_>) {
+        let Some(prepared) = &work.prepared else { return };
+        if self.long_data.contains(&prepared.id)
+            && let Some(server_id) = connection.statements.remove(&prepared.key)
+        {
+            let _ = connection.close_statement(server_id).await;
+        }
     }
 
     /// What the end of a binary protocol command means for pins.
@@ -175,6 +209,7 @@ fn quiet(verdict: &Verdict) -> Verdict {
         effects: Effects::empty(),
         needs: Needs::empty(),
         hint: Hint::default(),
+        uses_table: false,
         ..verdict.clone()
     }
 }

@@ -1,15 +1,21 @@
 //! What Fairlane itself asks a connection after a statement, while the client already has its
 //! answer: things that only this connection knows and nothing reported.
 
+use tokio::time::Instant;
+
 use super::Session;
 use super::diagnostics::Saved;
 use super::statement::Work;
 use crate::backend::{Connection, Failure, command_packet};
+use crate::error::Error;
+use crate::metrics::Closed;
+use crate::pool::{Request, Retire};
 use crate::protocol::response::Summary;
 use crate::protocol::status::Tracked;
 use crate::protocol::{Command, Shape, packet};
 use crate::sql::{Class, Effects};
 use crate::state::Pin;
+use crate::state::diff::diff;
 
 impl Session {
     /// Asks for what is missing. With `keeps` the connection stays, and can be asked later.
@@ -30,6 +36,7 @@ impl Session {
         let clears_always = !self.facts.is_mariadb && work.verdict.class != Class::Diagnostics;
         if has_new || work.verdict.uses_table || clears_always {
             self.diagnostics.warnings = None;
+            self.diagnostics.own_error = None;
         }
         self.diagnostics.are_on_connection |= has_new;
         if !keeps && self.diagnostics.are_on_connection {
@@ -38,6 +45,7 @@ impl Session {
         if effects.contains(Effects::COLLATION) && summary.error.is_none() {
             // SET NAMES ... COLLATE is tracked without the collation (MariaDB 10.11).
             let answer = connection.query("SELECT @@collation_connection").await?;
+            self.diagnostics.is_row_count_held = false;
             if let [collation] = answer.first_row().as_slice() {
                 self.image.set("collation_connection", collation);
                 connection.image.set("collation_connection", collation);
@@ -49,6 +57,7 @@ impl Session {
             // The trackers tell the rest with the next OK packet.
             let image = connection.image.clone();
             let exchange = connection.query("DO 0").await?;
+            self.diagnostics.is_row_count_held = false;
             if effects.contains(Effects::SET_STATEMENT) {
                 connection.image = image;
             } else if exchange.summary.tracked.contains(&Tracked::StateChanged) {
@@ -89,6 +98,50 @@ impl Session {
         }
         self.diagnostics.is_insert_id_stale = false;
         Ok(())
+    }
+
+    /// Turns an error that no connection has answered into a list of warnings: one raises it, so
+    /// that the list is the server's own. When none can, the list stays as it was.
+    pub(super) async fn show_own(&mut self, error: &Error) {
+        let (code, sqlstate) = error.code();
+        let message: String = error.to_string().bytes().map(|byte| format!("{byte:02X}")).collect();
+        let signal = format!(
+            "SIGNAL SQLSTATE '{sqlstate}' SET MYSQL_ERRNO = {code}, \
+             MESSAGE_TEXT = _utf8mb4 X'{message}'"
+        );
+        if let Some(mut held) = self.held.take() {
+            if held.connection().query(&signal).await.is_ok() {
+                let _ = self.save_warnings(held.connection()).await;
+            }
+            // That was a statement with a row found.
+            self.diagnostics.is_found_rows_held = false;
+            self.held = Some(held);
+            return;
+        }
+        let request = Request {
+            key: &self.identity.key,
+            credential: &self.identity.credential,
+            image: &self.image,
+            insert_id: self.diagnostics.insert_id,
+        };
+        let pool = self.context.pools[0].clone();
+        let Ok(mut checkout) = pool.check_out(self.plain_lane(), request, Instant::now()).await
+        else {
+            return;
+        };
+        let connection = checkout.connection();
+        let diff = diff(&connection.image, &self.image, &connection.base, None);
+        let asked = async {
+            if self.apply(connection, &diff).await?.is_ok() {
+                connection.query(&signal).await?;
+                self.save_warnings(connection).await?;
+            }
+            Ok::<(), Failure>(())
+        };
+        match asked.await {
+            Ok(()) => checkout.check_in(),
+            Err(_) => checkout.discard(Retire::Quit(Closed::Broken)),
+        }
     }
 
     /// Takes the list of warnings off the connection, which keeps it until a statement uses a

@@ -103,12 +103,12 @@ impl Capabilities {
         .union(Self::MARIADB_EXTENDED_METADATA);
 
     /// Flags that change the meaning or the form of what a server answers: part of the identity
-    /// of a pooled connection, since they are fixed at login.
+    /// of a pooled connection, since they are fixed at login. IGNORE_SPACE is not one of them: it
+    /// is a part of the sql_mode a session begins with.
     pub const SEMANTIC: Self = Self::FOUND_ROWS
         .union(Self::NO_SCHEMA)
         .union(Self::ODBC)
         .union(Self::LOCAL_FILES)
-        .union(Self::IGNORE_SPACE)
         .union(Self::INTERACTIVE)
         .union(Self::TRANSACTIONS)
         .union(Self::MULTI_STATEMENTS)

@@ -20,12 +20,16 @@ pub const KILL_DENIED: u16 = 1095;
 pub const UNKNOWN_ERROR: u16 = 1105;
 /// Packet larger than `max_allowed_packet`.
 pub const NET_PACKET_TOO_LARGE: u16 = 1153;
+/// Incorrect arguments to a command.
+pub const WRONG_ARGUMENTS: u16 = 1210;
 /// Packets out of order.
 pub const NET_PACKETS_OUT_OF_ORDER: u16 = 1156;
 /// Not supported yet.
 pub const NOT_SUPPORTED_YET: u16 = 1235;
 /// Unknown prepared statement handler.
 pub const UNKNOWN_STMT_HANDLER: u16 = 1243;
+/// COM_STMT_FETCH without an open cursor.
+pub const STMT_HAS_NO_OPEN_CURSOR: u16 = 1421;
 /// Too many prepared statements.
 pub const MAX_PREPARED_STMT_COUNT: u16 = 1461;
 /// Malformed communication packet.

@@ -271,6 +271,9 @@ impl ChangeUser {
         let schema = Some(text(nul_or_rest(&mut cursor))).filter(|name| !name.is_empty());
         let collation =
             if cursor.remaining().len() >= 2 { Some(cursor.u16("collation")?) } else { None };
+        if capabilities.contains(Capabilities::PLUGIN_AUTH) && cursor.is_empty() {
+            return Err(Malformed { what: "plugin name", offset: cursor.offset() });
+        }
         let plugin = text(nul_or_rest(&mut cursor));
         let attributes = if capabilities.contains(Capabilities::CONNECT_ATTRS) {
             attributes(&mut cursor)?

@@ -115,8 +115,11 @@ impl<'a> Classifier<'a> {
     /// Adds the statement just walked over, which began with `first`, to those before it.
     fn join(&mut self, verdict: &mut Verdict, first: Word, (class, reason): Outcome) {
         // These use a table only where they name one.
-        let is_expression = is_expression(first)
-            || matches!(first, Word::Prepare | Word::Deallocate | Word::Savepoint | Word::Release);
+        let is_control = matches!(
+            first,
+            Word::Prepare | Word::Deallocate | Word::Savepoint | Word::Release | Word::Unlock
+        );
+        let is_expression = is_expression(first) || is_control;
         let may_use_table = matches!(class, Class::Read | Class::Write);
         verdict.uses_table |= may_use_table && (self.found.has_from || !is_expression);
         self.reports_insert_id |= self.found.reports_insert_id;

@@ -239,6 +239,7 @@ fn tables_may_be_used_by_all_but_bare_expressions_and_control() {
     for sql in ["SELECT a FROM t", "INSERT INTO t VALUES (1)", "TABLE t", "SHOW TABLES", "DESC t"] {
         assert!(uses_table(sql), "{sql}");
     }
+    assert!(!uses_table("UNLOCK TABLES"));
     for sql in ["SELECT 1", "DO 1", "VALUES (1)", "SET @a = 1", "BEGIN", "SHOW WARNINGS", "USE a"] {
         assert!(!uses_table(sql), "{sql}");
     }

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use foldhash::HashMap;
+use foldhash::{HashMap, HashSet};
 
 use super::image::Image;
 use crate::sql::Verdict;
@@ -22,6 +22,9 @@ pub struct StatementKey {
     pub sql: Box<[u8]>,
     /// What changes its meaning: schema, sql_mode, character sets.
     pub circumstances: Box<str>,
+    /// Counts the statements of one session that are alike: each has a cursor and long data of
+    /// its own.
+    pub copy: u16,
 }
 
 /// What changes the meaning of a text when it is prepared.
@@ -61,7 +64,10 @@ pub struct Statement {
 #[derive(Debug, Default)]
 pub struct Statements {
     by_id: HashMap<u32, Statement>,
+    keys: HashSet<Arc<StatementKey>>,
     last_id: u32,
+    /// The statement that the last COM_STMT_PREPARE made, unless it failed; 0 is none.
+    last_prepared: u32,
 }
 
 impl Statements {
@@ -77,16 +83,32 @@ impl Statements {
         }
     }
 
+    /// The key of a new statement: the first one that no other of this session has.
+    pub fn new_key(&self, sql: &[u8], circumstances: Box<str>) -> StatementKey {
+        let mut key = StatementKey { sql: sql.into(), circumstances, copy: 0 };
+        while self.keys.contains(&key) {
+            key.copy += 1;
+        }
+        key
+    }
+
     /// Keeps a statement under `id`, which came from [`Statements::next_id`].
     pub fn insert(&mut self, id: u32, statement: Statement) {
         self.last_id = id;
+        self.last_prepared = id;
+        self.keys.insert(statement.key.clone());
         let before = self.by_id.insert(id, statement);
         debug_assert!(before.is_none());
     }
 
     /// The id that means: the statement prepared last (MariaDB's pipelined execution).
     pub fn resolve(&self, id: u32) -> u32 {
-        if id == u32::MAX { self.last_id } else { id }
+        if id == u32::MAX { self.last_prepared } else { id }
+    }
+
+    /// A statement is about to be prepared: until it is, none was prepared last.
+    pub fn forget_last(&mut self) {
+        self.last_prepared = 0;
     }
 
     /// A statement.
@@ -101,12 +123,19 @@ impl Statements {
 
     /// Forgets a statement.
     pub fn remove(&mut self, id: u32) -> Option<Statement> {
-        self.by_id.remove(&id)
+        let statement = self.by_id.remove(&id)?;
+        self.keys.remove(&statement.key);
+        if self.last_prepared == id {
+            self.last_prepared = 0;
+        }
+        Some(statement)
     }
 
     /// Forgets all.
     pub fn clear(&mut self) {
         self.by_id.clear();
+        self.keys.clear();
+        self.last_prepared = 0;
     }
 
     /// How many there are.
@@ -121,38 +150,54 @@ impl Statements {
 }
 
 /// Offset of the parameter part of a COM_STMT_EXECUTE payload: command, id, flags, iterations.
-const EXECUTE_HEADER: usize = 10;
+pub const EXECUTE_HEADER: usize = 10;
 
 /// A COM_STMT_EXECUTE payload for a connection on which the statement has id `server_id`.
 ///
 /// Parameter types travel only with a client's first execution; a server that did not see them
-/// needs them, so they are kept in `statement` and always sent. `None` when the payload is too
-/// short for its parameters.
-pub fn execute(payload: &[u8], server_id: u32, statement: &mut Statement) -> Option<Vec<u8>> {
+/// needs them, so they are kept in `statement` and always sent.
+///
+/// # Errors
+/// When the payload is too short for its parameters.
+pub fn execute(
+    payload: &[u8],
+    server_id: u32,
+    statement: &mut Statement,
+) -> Result<Vec<u8>, BadExecute> {
+    use BadExecute::{Arguments, Packet};
     let mut out = Vec::with_capacity(payload.len() + 16);
-    out.extend_from_slice(payload.get(..EXECUTE_HEADER)?);
+    out.extend_from_slice(payload.get(..EXECUTE_HEADER).ok_or(Packet)?);
     out[1..5].copy_from_slice(&server_id.to_le_bytes());
     let rest = &payload[EXECUTE_HEADER..];
     let parameters = usize::from(statement.parameters);
     if parameters == 0 {
         out.extend_from_slice(rest);
-        return Some(out);
+        return Ok(out);
     }
     let nulls = parameters.div_ceil(8);
-    out.extend_from_slice(rest.get(..nulls)?);
+    out.extend_from_slice(rest.get(..nulls).ok_or(Arguments)?);
     out.push(1);
-    let is_new = *rest.get(nulls)? == 1;
+    let is_new = *rest.get(nulls).ok_or(Arguments)? == 1;
     let values = &rest[nulls + 1..];
     if is_new {
-        let (types, values) = values.split_at_checked(2 * parameters)?;
+        let (types, values) = values.split_at_checked(2 * parameters).ok_or(Packet)?;
         statement.types = Some(types.into());
         out.extend_from_slice(types);
         out.extend_from_slice(values);
     } else {
-        out.extend_from_slice(statement.types.as_deref()?);
+        out.extend_from_slice(statement.types.as_deref().ok_or(Arguments)?);
         out.extend_from_slice(values);
     }
-    Some(out)
+    Ok(out)
+}
+
+/// Why a COM_STMT_EXECUTE can't be passed on, as the servers tell it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BadExecute {
+    /// No NULL bitmap, or no types, now or before.
+    Arguments,
+    /// Shorter than what it says is in it.
+    Packet,
 }
 
 #[cfg(test)]
@@ -169,7 +214,7 @@ mod tests {
             statements: 1,
             uses_table: false,
         };
-        let key = StatementKey { sql: (*b"SELECT ?").into(), circumstances: "".into() };
+        let key = StatementKey { sql: (*b"SELECT ?").into(), circumstances: "".into(), copy: 0 };
         let image = Image::default();
         Statement { key: Arc::new(key), image, verdict, parameters, types: None }
     }
@@ -183,7 +228,20 @@ mod tests {
         assert_eq!(sent[1..5], [9, 0, 0, 0]);
         let sent = execute(&again, 7, &mut statement).expect("whole");
         assert_eq!(sent, [&[0x17, 7, 0, 0, 0, 0, 1, 0, 0, 0][..], &[0, 1, 8, 0, 43]].concat());
-        assert!(execute(&again[..10], 7, &mut statement).is_none());
+        assert!(execute(&again[..10], 7, &mut statement).is_err());
+    }
+
+    #[test]
+    fn statements_alike_have_keys_of_their_own() {
+        let mut statements = Statements::default();
+        statements.insert(1, statement(0));
+        let second = statements.new_key(b"SELECT ?", "".into());
+        assert_eq!(second.copy, 1);
+        statements.insert(2, Statement { key: Arc::new(second), ..statement(0) });
+        assert_eq!(statements.new_key(b"SELECT ?", "".into()).copy, 2);
+        statements.remove(1);
+        assert_eq!(statements.new_key(b"SELECT ?", "".into()).copy, 0);
+        assert_eq!(statements.new_key(b"SELECT 2", "".into()).copy, 0);
     }
 
     #[test]

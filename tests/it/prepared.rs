@@ -176,3 +176,14 @@ fn unknown_statements_get_the_servers_error() {
     assert_eq!(bad.error().unwrap().code(), 1064);
     client.run("SELECT 1");
 }
+
+#[test]
+fn the_connection_id_of_a_prepared_statement_is_the_clients() {
+    let proxy = Proxy::with(servers(), 3, ONE_LANE);
+    for _ in 0..3 {
+        let mut client = proxy.app();
+        let id = prepare(&mut client, "SELECT CAST(CONNECTION_ID() AS SIGNED) + ?");
+        let answer = execute(&mut client, id, 0, true);
+        assert_eq!(number(&answer, true), i64::from(client.greeting.thread_id));
+    }
+}

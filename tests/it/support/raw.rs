@@ -150,36 +150,35 @@ impl Raw {
         let mut capabilities = (own | login.more) & raw.greeting.capabilities;
         capabilities.set(Capabilities::CONNECT_WITH_DB, login.schema.is_some());
         raw.capabilities = capabilities;
-        let proof = Proof::of_password(login.password);
-        let reply =
-            |nonce: &[u8]| proof.as_ref().map(|p| p.reply(nonce).to_vec()).unwrap_or_default();
         let response = HandshakeResponse {
             capabilities,
             compresses_unasked: false,
             max_packet: 1 << 24,
             collation: login.collation,
             user: login.user.into(),
-            auth: reply(&raw.greeting.nonce),
+            auth: reply(login.password, &raw.greeting.nonce),
             schema: login.schema.map(Into::into),
             plugin: login.plugin.into(),
             attributes: vec![("program_name".into(), login.program.into())],
         };
         raw.put(1, &response.encode());
+        raw.prove(login.password)?;
+        Ok(raw)
+    }
+
+    /// Reads the answer to a login or a change of user, and switches plugins when asked to.
+    pub fn prove(&mut self, password: &str) -> Result<(), Failed> {
         loop {
-            let (sequence, payload) = raw.packet()?;
+            let (sequence, payload) = self.packet()?;
             match payload[0] {
-                0x00 => return Ok(raw),
+                0x00 => return Ok(()),
                 0xfe => {
                     let (plugin, nonce) = parse_auth_switch(&payload).expect("a switch");
                     // Servers hide unknown users behind the plugin of another account.
                     let is_native = plugin == "mysql_native_password";
-                    raw.put(
-                        sequence + 1,
-                        &match is_native {
-                            true => reply(&nonce),
-                            false => vec![0; 64 * usize::from(proof.is_some())],
-                        },
-                    );
+                    let other = || vec![0; 64 * usize::from(!password.is_empty())];
+                    let reply = if is_native { reply(password, &nonce) } else { other() };
+                    self.put(sequence + 1, &reply);
                 }
                 _ => return Err(failed(&payload)),
             }
@@ -294,6 +293,12 @@ impl Raw {
     pub fn hang_up(self) {
         let _ = self.stream.shutdown(Shutdown::Both);
     }
+}
+
+/// What proves mysql_native_password to a server.
+fn reply(password: &str, nonce: &[u8]) -> Vec<u8> {
+    let proof = Proof::of_password(password);
+    proof.map(|proof| proof.reply(nonce).to_vec()).unwrap_or_default()
 }
 
 fn texts(row: &[u8], columns: usize) -> Vec<Option<String>> {

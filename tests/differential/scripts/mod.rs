@@ -1,0 +1,10 @@
+//! The tables of scripts; each module is one test or a few.
+
+mod charsets;
+mod commands;
+mod infile;
+mod large;
+mod prepared;
+mod results;
+mod texts;
+mod types;

@@ -1,0 +1,191 @@
+//! One of the two ways: a client that records every packet it is answered.
+
+use std::io::{ErrorKind, Read};
+use std::time::Duration;
+
+use fairlane::protocol::Capabilities;
+use fairlane::protocol::auth::Proof;
+use fairlane::protocol::handshake::{auth_switch, parse_auth_switch};
+use fairlane::protocol::packet::Header;
+use fairlane::protocol::response::{Next, Response};
+
+use crate::step::{Payload, Step};
+use crate::support::Raw;
+use crate::support::raw::{Failed, Login};
+
+/// A server that says nothing for so long says nothing at all.
+const SILENCE: Duration = Duration::from_secs(5);
+/// Pieces of a local file.
+const PIECE: usize = 100_000;
+
+/// A packet as it was on the wire.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Packet {
+    pub sequence: u8,
+    pub payload: Vec<u8>,
+}
+
+/// How an answer ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum End {
+    Whole,
+    Closed,
+    Silent,
+    /// It is none the protocol knows.
+    Illegal(String),
+}
+
+/// What one side said to a step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Said {
+    pub packets: Vec<Packet>,
+    pub end: End,
+}
+
+/// A logged-in client with the ids of its prepared statements.
+#[derive(Debug)]
+pub struct Side {
+    raw: Raw,
+    ids: Vec<Option<u32>>,
+    /// All ids it ever had, as errors write them.
+    seen: Vec<String>,
+    is_over: bool,
+}
+
+impl Side {
+    pub fn login(login: &Login<'_>) -> Result<Self, Failed> {
+        let raw = Raw::login(login)?;
+        raw.stream.set_read_timeout(Some(SILENCE)).unwrap();
+        Ok(Self { raw, ids: Vec::new(), seen: Vec::new(), is_over: false })
+    }
+
+    pub fn capabilities(&self) -> Capabilities {
+        self.raw.capabilities
+    }
+
+    /// Runs a step; what differs for good reason (statement ids) is masked in the answer.
+    pub fn take(&mut self, step: &Step) -> Said {
+        let mut said = Said { packets: Vec::new(), end: End::Closed };
+        if self.is_over {
+            return said;
+        }
+        let payload = step.encode(&self.ids, &self.raw.greeting.nonce);
+        self.raw.put(0, &payload);
+        said.end = match &step.payload {
+            Payload::ChangeUser { password, .. } => self.change_user(password, &mut said.packets),
+            _ => self.read(step, &mut said.packets),
+        };
+        self.is_over = said.end != End::Whole;
+        if let Payload::Prepare { slot, .. } = step.payload {
+            let id = said.packets.first_mut().and_then(|packet| take_id(&mut packet.payload));
+            self.ids.resize(self.ids.len().max(slot + 1), None);
+            self.ids[slot] = id;
+            self.seen.extend(id.map(|id| format!("({id})")));
+        }
+        for packet in &mut said.packets {
+            self.seen.iter().for_each(|own| mask(&mut packet.payload, own));
+        }
+        said
+    }
+
+    fn read(&mut self, step: &Step, packets: &mut Vec<Packet>) -> End {
+        let deprecates_eof = self.raw.capabilities.contains(Capabilities::DEPRECATE_EOF);
+        let mut response = Response::new(step.shape, deprecates_eof);
+        while !response.is_done() {
+            let packet = match self.packet() {
+                Ok(packet) => packet,
+                Err(end) => return end,
+            };
+            let header = Header { length: packet.payload.len(), sequence: packet.sequence };
+            let mut chunk = [&header.bytes()[..], &packet.payload].concat();
+            let sequence = packet.sequence;
+            packets.push(packet);
+            match response.advance(&mut chunk) {
+                Ok(advance) if advance.next == Next::Infile => {
+                    self.send_file(sequence.wrapping_add(1), step.file.as_deref());
+                    response.infile_sent();
+                }
+                Ok(_) => {}
+                Err(error) => return End::Illegal(error.to_string()),
+            }
+        }
+        End::Whole
+    }
+
+    /// Reads OK or an error; answers requests for another reply, and masks their nonces.
+    fn change_user(&mut self, password: &str, packets: &mut Vec<Packet>) -> End {
+        loop {
+            let mut packet = match self.packet() {
+                Ok(packet) => packet,
+                Err(end) => return end,
+            };
+            let sequence = packet.sequence.wrapping_add(1);
+            let switch = (packet.payload[0] == 0xfe).then(|| parse_auth_switch(&packet.payload));
+            let Some(Ok((plugin, nonce))) = switch else {
+                packets.push(packet);
+                return End::Whole;
+            };
+            packet.payload = auth_switch(&plugin, &vec![b'n'; nonce.len()]);
+            packets.push(packet);
+            let proof = Proof::of_password(password);
+            let reply = proof.map(|proof| proof.reply(&nonce).to_vec()).unwrap_or_default();
+            self.raw.put(sequence, &reply);
+        }
+    }
+
+    fn packet(&mut self) -> Result<Packet, End> {
+        let mut header = [0; 4];
+        self.raw.stream.read_exact(&mut header).map_err(end)?;
+        let header = Header::parse(&header).expect("four bytes");
+        let mut payload = vec![0; header.length];
+        self.raw.stream.read_exact(&mut payload).map_err(end)?;
+        if let [0xfe, _, _, _, status] = &mut payload[..] {
+            // EOF packets announce session tracking also to clients that never get any.
+            *status &= !0x40;
+        }
+        Ok(Packet { sequence: header.sequence, payload })
+    }
+
+    fn send_file(&mut self, mut sequence: u8, file: Option<&[u8]>) {
+        for piece in file.unwrap_or_default().chunks(PIECE) {
+            self.raw.put(sequence, piece);
+            sequence = sequence.wrapping_add(1);
+        }
+        self.raw.put(sequence, b"");
+    }
+}
+
+fn end(error: std::io::Error) -> End {
+    match error.kind() {
+        ErrorKind::WouldBlock | ErrorKind::TimedOut => End::Silent,
+        _ => End::Closed,
+    }
+}
+
+/// The statement id in a PREPARE_OK, which is zero from then on.
+fn take_id(payload: &mut [u8]) -> Option<u32> {
+    if payload.first() != Some(&0) || payload.len() < 5 {
+        return None;
+    }
+    let id = u32::from_le_bytes([payload[1], payload[2], payload[3], payload[4]]);
+    payload[1..5].fill(0);
+    Some(id)
+}
+
+/// Takes a statement id out of an error, or out of a row of SHOW WARNINGS that holds one.
+fn mask(payload: &mut Vec<u8>, own: &str) {
+    let is_row = payload.starts_with(WARNING);
+    let found = payload.windows(own.len()).position(|window| window == own.as_bytes());
+    if let Some(at) = found
+        && (is_row || payload.first() == Some(&0xff))
+    {
+        payload.splice(at..at + own.len(), *b"(#)");
+        if is_row {
+            // The length of the text is the byte behind level and code.
+            payload[WARNING.len() + 5] = (payload.len() - WARNING.len() - 6) as u8;
+        }
+    }
+}
+
+/// How a row about an error begins: its level; a code of four digits and the text follow.
+const WARNING: &[u8] = b"\x05Error";
