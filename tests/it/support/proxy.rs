@@ -4,6 +4,8 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use super::raw::{Failed, Raw};
 use super::{Servers, eventually};
@@ -17,9 +19,14 @@ pub struct Proxy {
     log: PathBuf,
 }
 
-/// A port nobody listens on now.
+/// A port nobody listens on now, given out once: below the range from which the kernel takes the
+/// ports of outgoing connections, one of which could sit on it before Fairlane does.
 pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    static NEXT: OnceLock<AtomicU16> = OnceLock::new();
+    let next = NEXT.get_or_init(|| AtomicU16::new(fastrand::u16(..)));
+    let mut ports =
+        std::iter::repeat_with(|| 10_000 + next.fetch_add(1, Ordering::Relaxed) % 8_000);
+    ports.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).unwrap()
 }
 
 impl Proxy {
