@@ -19,7 +19,6 @@ use crate::protocol::sha2::{self, CACHING_SHA2};
 use crate::topology::{Account, Plugin};
 
 /// What a client presents.
-#[derive(Debug)]
 pub(super) struct Claim {
     pub(super) user: String,
     pub(super) address: IpAddr,
@@ -127,6 +126,9 @@ async fn prove(
     let configured = context.settings.users.iter().find(|user| user.name == claim.user);
     if let Some(user) = configured {
         let stored = prove_configured(account, claim, wire, &user.password).await?;
+        if let Some(account) = account {
+            refuse_unusable(context, account, claim)?;
+        }
         return Ok(identity(claim, stored, Credential::Password(user.password.clone())));
     }
     let Some(account) = account else {

@@ -24,10 +24,16 @@ use crate::protocol::sha2::{self, CACHING_SHA2, Double};
 const PASSWORDS_MAX: usize = 10_000;
 
 /// A password and what replies are checked against.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) struct Known {
     pub(super) password: SecretString,
     pub(super) double: Double,
+}
+
+impl std::fmt::Debug for Known {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Known(..)")
+    }
 }
 
 impl Known {
@@ -142,7 +148,6 @@ impl Passwords {
 }
 
 /// A password that is the account's.
-#[derive(Debug)]
 pub(super) struct Proved {
     pub(super) known: Arc<Known>,
     /// The text it is of.

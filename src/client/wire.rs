@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::io;
 
+use zeroize::Zeroize as _;
+
 use crate::net::read::{self, ReadError};
 use crate::net::relay::{ClientSide, Outbox};
 use crate::net::socket::Socket;
@@ -74,6 +76,8 @@ impl Wire {
         self.flush().await?;
         let framed = read::packet(&mut self.stream, &mut self.inbox, LOGIN_PACKET_MAX).await?;
         let payload = packet::payload(&self.inbox, &framed).into_owned();
+        // It may be a password.
+        self.inbox[..framed.wire_length].zeroize();
         self.inbox.drain(..framed.wire_length);
         self.sequence = framed.last_sequence.wrapping_add(1);
         Ok(payload)
