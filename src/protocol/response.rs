@@ -161,7 +161,7 @@ impl Response {
 
     /// Whether the response is complete.
     pub fn is_done(&self) -> bool {
-        self.state == State::Done
+        self.state == State::Done && self.skip == 0 && !self.continues
     }
 
     /// The client has sent its file, with the empty packet that ends it.
@@ -199,7 +199,10 @@ impl Response {
                 }
             }
             match self.state {
-                State::Done => return Ok(Advance { ready: at, length, next: Next::Done }),
+                // Not in the middle of the last definition of a prepared statement.
+                State::Done if !self.continues => {
+                    return Ok(Advance { ready: at, length, next: Next::Done });
+                }
                 State::Infile => return Ok(Advance { ready: at, length, next: Next::Infile }),
                 _ => {}
             }

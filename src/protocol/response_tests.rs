@@ -90,6 +90,21 @@ fn a_prepare_response_has_both_lists_and_the_clients_id() {
 }
 
 #[test]
+fn a_response_is_done_with_its_last_byte_and_not_before() {
+    let ok = [0, 9, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+    let bytes = wire(&[&ok, b"a column"]);
+    for cut in 0..bytes.len() {
+        let mut response = Response::prepare(42, true);
+        let mut piece = bytes[..cut].to_vec();
+        let advance = response.advance(&mut piece).expect("legal");
+        assert!(!response.is_done() && advance.next == Next::More, "{cut} bytes");
+        let mut rest = bytes[advance.ready..].to_vec();
+        assert_eq!(response.advance(&mut rest).expect("legal").next, Next::Done);
+        assert!(response.is_done());
+    }
+}
+
+#[test]
 fn a_file_is_asked_for_and_then_answered() {
     let mut response = Response::new(Shape::Results, true);
     let mut ask = wire(&[b"\xfbfile.csv"]);
