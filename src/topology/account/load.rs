@@ -10,6 +10,7 @@ use super::super::line::{Line, Record, Trouble};
 use super::host::{HostPattern, Names};
 use super::{Account, Accounts, PasswordHash, Plugin};
 use crate::protocol::sha2::CACHING_SHA2;
+use crate::protocol::{ed25519, parsec};
 
 const NATIVE: &str = "mysql_native_password";
 
@@ -119,8 +120,11 @@ fn plugin(name: &str, stored: &[u8]) -> Plugin {
         let texts = [stored].into_iter().filter(|text| !text.is_empty());
         return Plugin::CachingSha2 { stored: texts.map(Into::into).collect() };
     }
-    if !name.is_empty() && name != NATIVE {
-        return Plugin::Other(name.to_owned());
+    match name {
+        ed25519::SERVER => return Plugin::Ed25519 { stored: stored.into() },
+        parsec::PARSEC => return Plugin::Parsec { stored: stored.into() },
+        "" | NATIVE => {}
+        other => return Plugin::Other(other.to_owned()),
     }
     if stored.is_empty() {
         return Plugin::NativePassword { hash: None };

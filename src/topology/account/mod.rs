@@ -84,6 +84,16 @@ pub enum Plugin {
         /// retained); none for the empty password.
         stored: Vec<Box<[u8]>>,
     },
+    /// `ed25519` (MariaDB).
+    Ed25519 {
+        /// The public key as the account stores it.
+        stored: Box<[u8]>,
+    },
+    /// `parsec` (MariaDB).
+    Parsec {
+        /// Iterations, salt and public key as the account stores them.
+        stored: Box<[u8]>,
+    },
     /// Any other plugin, by name.
     Other(String),
 }
