@@ -12,11 +12,12 @@ use super::password::{self, Compare, Known, Proved};
 use super::wire::Wire;
 use crate::backend::{ConnectionKey, Credential, DoubleHash};
 use crate::error::Error;
+use crate::net::certificate::ClientTls;
 use crate::net::read::ReadError;
-use crate::protocol::{Capabilities, ed25519, parsec};
 use crate::protocol::auth::{NATIVE, NONCE, Proof, nonce};
 use crate::protocol::handshake::auth_switch;
 use crate::protocol::sha2::{self, CACHING_SHA2};
+use crate::protocol::{Capabilities, ed25519, parsec};
 use crate::topology::{Account, Plugin};
 
 /// The client's plugin that sends the password as it is.
@@ -33,7 +34,8 @@ pub(super) struct Claim {
     pub(super) nonce: [u8; NONCE],
     pub(super) capabilities: Capabilities,
     pub(super) collation: u8,
-    pub(super) is_tls: bool,
+    /// `None` without TLS.
+    pub(super) tls: Option<Arc<ClientTls>>,
     /// Whether it was asked for the password itself, which can be done once.
     pub(super) was_asked: bool,
     /// The password, if that brought one.
@@ -92,7 +94,7 @@ impl Claim {
         &mut self,
         wire: &mut Wire,
     ) -> Result<Option<Arc<Known>>, Unproved> {
-        debug_assert!(self.is_tls);
+        debug_assert!(self.tls.is_some());
         self.switch_to(CLEAR, wire).await?;
         let answer = Zeroizing::new(std::mem::take(&mut self.reply));
         let known = Known::from_wire(&answer);
@@ -244,7 +246,11 @@ fn refuse_unusable(context: &Context, account: &Account, claim: &Claim) -> Resul
         let (user, host) = (claim.user.clone(), host_name(claim.address));
         return Err(Error::AccountLocked { user, host, is_mariadb });
     }
-    if account.requires_tls && !claim.is_tls {
+    let tls = claim.tls.as_deref().map(|tls| {
+        let names = tls.certificate.as_ref();
+        (tls.cipher, names.map(|names| (names.issuer.as_str(), names.subject.as_str())))
+    });
+    if !account.required_tls.is_met(tls) {
         return Err(claim.denied());
     }
     Ok(())

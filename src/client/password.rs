@@ -46,7 +46,9 @@ impl Known {
 
     /// From a packet: the password with a NUL behind it.
     pub(super) fn from_wire(packet: &[u8]) -> Option<Arc<Self>> {
-        let (0, password) = packet.split_last().map(|(last, rest)| (*last, rest))? else { return None };
+        let (0, password) = packet.split_last().map(|(last, rest)| (*last, rest))? else {
+            return None;
+        };
         let password = std::str::from_utf8(password).ok()?;
         Some(Arc::new(Self::new(SecretString::from(password))))
     }
@@ -125,7 +127,7 @@ impl Passwords {
         wire: &mut Wire,
         (plugin, stored, compare): (&str, &[u8], Compare),
     ) -> Result<Proved, Unproved> {
-        if !claim.is_tls {
+        if claim.tls.is_none() {
             let (user, plugin) = (claim.user.clone(), plugin.to_owned());
             return Err(Error::NeedsTls { user, plugin }.into());
         }
@@ -174,7 +176,7 @@ impl Passwords {
         }
         wire.push(&[sha2::MORE_DATA, sha2::FULL]);
         let mut answer = Zeroizing::new(wire.ask().await?);
-        if !claim.is_tls {
+        if claim.tls.is_none() {
             if *answer == [sha2::REQUEST_KEY] {
                 let pem = self.pair().await?.public_pem.as_bytes();
                 wire.push(&[&[sha2::MORE_DATA], pem].concat());

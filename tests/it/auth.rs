@@ -154,7 +154,9 @@ fn ed25519_accounts_log_in_over_tls() {
         let _ = root.query("INSTALL SONAME 'auth_ed25519'");
     }
     let mut root = servers().root();
-    root.run("CREATE OR REPLACE USER ed2@localhost IDENTIFIED VIA ed25519 USING PASSWORD('secret')");
+    root.run(
+        "CREATE OR REPLACE USER ed2@localhost IDENTIFIED VIA ed25519 USING PASSWORD('secret')",
+    );
     let proxy = Proxy::with(servers(), 5, "[tls]\nmode = \"preferred\"");
     let through = |password: &str| over_tls(proxy.port, "ed2", password, &[]);
     assert_eq!(through("secret").as_deref(), Ok("ed2@localhost"));
