@@ -94,6 +94,19 @@ pub enum Error {
         /// Plugin.
         plugin: String,
     },
+    /// The account keeps a public key, so that only the password itself opens a connection to a
+    /// backend, and the client did not come over TLS.
+    #[error(
+        "Fairlane: user '{user}' uses the authentication plugin '{plugin}', which is passed through \
+         over TLS only; use TLS, or add a [[user]] entry with its password to Fairlane's \
+         configuration"
+    )]
+    NeedsTls {
+        /// User name.
+        user: String,
+        /// Plugin.
+        plugin: String,
+    },
     /// As many clients as allowed are connected.
     #[error("Too many connections")]
     TooManyClients,
@@ -171,7 +184,7 @@ impl Error {
                 (code::CON_COUNT_ERROR, "08004")
             }
             Self::LostBackend { .. } => (code::LOST_CONNECTION, "HY000"),
-            Self::AccessDenied { .. } | Self::UnsupportedPlugin { .. } => {
+            Self::AccessDenied { .. } | Self::UnsupportedPlugin { .. } | Self::NeedsTls { .. } => {
                 (code::ACCESS_DENIED, "28000")
             }
             Self::TlsRequired => (code::SECURE_TRANSPORT_REQUIRED, "08004"),

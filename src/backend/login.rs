@@ -22,7 +22,7 @@ use crate::protocol::auth::{NATIVE, Proof};
 use crate::protocol::handshake::{Greeting, HandshakeResponse, parse_auth_switch, tls_request};
 use crate::protocol::sha2::{self, CACHING_SHA2};
 use crate::protocol::status::ErrPacket;
-use crate::protocol::{Capabilities, Malformed, packet};
+use crate::protocol::{Capabilities, Malformed, ed25519, packet, parsec};
 use crate::state::Image;
 
 /// Largest packet Fairlane takes, as the servers want to be told.
@@ -58,13 +58,11 @@ impl Credential {
             (CACHING_SHA2, Self::Password(password)) => {
                 Some(sha2::reply(password.expose_secret().as_bytes(), nonce))
             }
-            ("client_ed25519", Self::Password(password)) => Some(
-                mysql_common::scramble::create_response_for_ed25519(
-                    password.expose_secret().as_bytes(),
-                    nonce,
-                )
-                .to_vec(),
-            ),
+            (ed25519::CLIENT, Self::Password(password)) => {
+                Some(ed25519::reply(password.expose_secret().as_bytes(), nonce))
+            }
+            // What is signed comes in a second packet; until then there is nothing to say.
+            (parsec::PARSEC, Self::Password(_)) => Some(Vec::new()),
             _ => None,
         }
     }
@@ -222,9 +220,26 @@ async fn authenticate(
             Some(&sha2::MORE_DATA) if payload.get(1) == Some(&sha2::FULL) => {
                 give_password(stream, inbox, credential, &nonce, sequence).await?;
             }
+            Some(_) if let Some(recipe) = parsec::Recipe::parse(&payload) => {
+                let reply = sign(credential, &recipe, &nonce)?;
+                send(stream, sequence.wrapping_add(1), &reply).await?;
+            }
             _ => return Err(Malformed { what: "authentication packet", offset: 0 }.into()),
         }
     }
+}
+
+/// The answer to a `parsec` server. It costs as many hashes as the server has asked for.
+fn sign(
+    credential: &Credential,
+    recipe: &parsec::Recipe,
+    server_nonce: &[u8],
+) -> Result<Vec<u8>, LoginError> {
+    let unable = || LoginError::Plugin(parsec::PARSEC.to_owned());
+    let Credential::Password(password) = credential else { return Err(unable()) };
+    let mut nonce = [0; parsec::NONCE];
+    getrandom::fill(&mut nonce).map_err(|_| unable())?;
+    recipe.reply(password.expose_secret().as_bytes(), server_nonce, &nonce).ok_or_else(unable)
 }
 
 /// The server does not have the password in its cache and wants it: openly where nobody can

@@ -23,7 +23,7 @@ pub(super) struct CheckArgs {
 pub(super) fn run(args: &CheckArgs) -> anyhow::Result<()> {
     let settings = config::load(&args.config)?;
     // The files of a certificate may be there and not fit.
-    Acceptor::new(settings.tls.files.clone())
+    Acceptor::new(&settings.tls)
         .with_context(|| format!("{} can't be used", args.config.display()))?;
     for backend in &settings.backends {
         Route::new(backend).with_context(|| {

@@ -4,19 +4,24 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use secrecy::{ExposeSecret, SecretString};
+use zeroize::Zeroizing;
 
 use super::Context;
 use super::identity::Identity;
-use super::password::{self, Known};
+use super::password::{self, Compare, Known, Proved};
 use super::wire::Wire;
 use crate::backend::{ConnectionKey, Credential, DoubleHash};
 use crate::error::Error;
+use crate::net::certificate::ClientTls;
 use crate::net::read::ReadError;
-use crate::protocol::Capabilities;
 use crate::protocol::auth::{NATIVE, NONCE, Proof, nonce};
 use crate::protocol::handshake::auth_switch;
 use crate::protocol::sha2::{self, CACHING_SHA2};
+use crate::protocol::{Capabilities, ed25519, parsec};
 use crate::topology::{Account, Plugin};
+
+/// The client's plugin that sends the password as it is.
+const CLEAR: &str = "mysql_clear_password";
 
 /// What a client presents.
 pub(super) struct Claim {
@@ -29,7 +34,8 @@ pub(super) struct Claim {
     pub(super) nonce: [u8; NONCE],
     pub(super) capabilities: Capabilities,
     pub(super) collation: u8,
-    pub(super) is_tls: bool,
+    /// `None` without TLS.
+    pub(super) tls: Option<Arc<ClientTls>>,
     /// Whether it was asked for the password itself, which can be done once.
     pub(super) was_asked: bool,
     /// The password, if that brought one.
@@ -83,6 +89,20 @@ impl Claim {
         Ok(())
     }
 
+    /// The password in clear text; only over TLS.
+    pub(super) async fn ask_openly(
+        &mut self,
+        wire: &mut Wire,
+    ) -> Result<Option<Arc<Known>>, Unproved> {
+        debug_assert!(self.tls.is_some());
+        self.switch_to(CLEAR, wire).await?;
+        let answer = Zeroizing::new(std::mem::take(&mut self.reply));
+        let known = Known::from_wire(&answer);
+        // Enough to tell in an error that there was a password.
+        self.reply = answer.iter().take_while(|&&byte| byte != 0).take(1).map(|_| 0).collect();
+        Ok(known)
+    }
+
     async fn switch_to(&mut self, plugin: &str, wire: &mut Wire) -> Result<(), Unproved> {
         if !self.capabilities.contains(Capabilities::PLUGIN_AUTH) {
             let (user, plugin) = (self.user.clone(), plugin.to_owned());
@@ -107,7 +127,8 @@ pub(super) async fn verify(
         Err(Unproved::Refused(
             Error::AccessDenied { .. }
             | Error::AccountLocked { .. }
-            | Error::UnsupportedPlugin { .. },
+            | Error::UnsupportedPlugin { .. }
+            | Error::NeedsTls { .. },
         )) => {
             context.topology.refresh_accounts().await;
             prove(context, claim, wire).await
@@ -158,11 +179,19 @@ async fn prove(
             }
             let proved = context.passwords.prove(claim, wire, texts).await?;
             refuse_unusable(context, account, claim)?;
-            // What a backend has agreed to under another stored text, or before the password
-            // expired, is no answer now.
-            let terms = [&proved.stored[..], &[u8::from(account.is_expired)]].concat();
-            let hash = DoubleHash::Sha256(sha2::bound(&proved.known.double, &terms));
-            Ok(identity(claim, Some(hash), Credential::Password(proved.known.password.clone())))
+            Ok(proved_identity(claim, account, &proved))
+        }
+        Plugin::Ed25519 { stored } => {
+            let method = (ed25519::SERVER, &**stored, ed25519::is_password as Compare);
+            let proved = context.passwords.prove_openly(claim, wire, method).await?;
+            refuse_unusable(context, account, claim)?;
+            Ok(proved_identity(claim, account, &proved))
+        }
+        Plugin::Parsec { stored } => {
+            let method = (parsec::PARSEC, &**stored, parsec::is_password as Compare);
+            let proved = context.passwords.prove_openly(claim, wire, method).await?;
+            refuse_unusable(context, account, claim)?;
+            Ok(proved_identity(claim, account, &proved))
         }
         Plugin::Unusable => {
             claim.reply_with(NATIVE, wire).await?;
@@ -217,10 +246,22 @@ fn refuse_unusable(context: &Context, account: &Account, claim: &Claim) -> Resul
         let (user, host) = (claim.user.clone(), host_name(claim.address));
         return Err(Error::AccountLocked { user, host, is_mariadb });
     }
-    if account.requires_tls && !claim.is_tls {
+    let tls = claim.tls.as_deref().map(|tls| {
+        let names = tls.certificate.as_ref();
+        (tls.cipher, names.map(|names| (names.issuer.as_str(), names.subject.as_str())))
+    });
+    if !account.required_tls.is_met(tls) {
         return Err(claim.denied());
     }
     Ok(())
+}
+
+fn proved_identity(claim: &Claim, account: &Account, proved: &Proved) -> Identity {
+    // What a backend has agreed to under another stored text, or before the password expired, is
+    // no answer now.
+    let terms = [&proved.stored[..], &[u8::from(account.is_expired)]].concat();
+    let hash = DoubleHash::Sha256(sha2::bound(&proved.known.double, &terms));
+    identity(claim, Some(hash), Credential::Password(proved.known.password.clone()))
 }
 
 fn identity(claim: &Claim, stored: Option<DoubleHash>, credential: Credential) -> Identity {

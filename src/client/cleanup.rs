@@ -211,7 +211,7 @@ impl Session {
             nonce: self.nonce,
             capabilities: self.capabilities,
             collation: collation.unwrap_or(self.identity.key.collation),
-            is_tls: self.is_tls,
+            tls: self.tls.clone(),
             was_asked: false,
             given: None,
         };

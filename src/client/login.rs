@@ -17,6 +17,7 @@ use crate::config::settings::TlsMode;
 use crate::error::Error;
 use crate::lanes::ClientFacts;
 use crate::metrics::{LoginFailure, Origin};
+use crate::net::certificate::ClientTls;
 use crate::net::socket::Socket;
 use crate::pool::Request;
 use crate::protocol::auth::NATIVE;
@@ -143,7 +144,7 @@ fn new_session(
         peer: entry.peer,
         nonce: claim.nonce,
         capabilities: claim.capabilities,
-        is_tls: claim.is_tls,
+        tls: claim.tls,
         identity,
         client,
         kept_lane: None,
@@ -183,7 +184,7 @@ struct Greeted {
     payload: Vec<u8>,
     offered: Capabilities,
     nonce: [u8; auth::NONCE],
-    is_tls: bool,
+    tls: Option<Arc<ClientTls>>,
 }
 
 /// Sends the greeting, turns TLS on if that is what the client wants, and reads its response.
@@ -211,7 +212,6 @@ async fn exchange(
     };
     wire.push(&greeting.encode());
     let mut payload = wire.ask().await.ok()?;
-    let mut is_tls = false;
     if let Some(acceptor) = acceptor.filter(|_| asks_for_tls(&payload)) {
         wire = match wire.start_tls(acceptor).await {
             Ok(wire) => wire,
@@ -220,10 +220,10 @@ async fn exchange(
                 return None;
             }
         };
-        is_tls = true;
         payload = wire.ask().await.ok()?;
     }
-    Some((wire, Ok(Greeted { payload, offered, nonce, is_tls })))
+    let tls = wire.stream.client_tls().map(Arc::new);
+    Some((wire, Ok(Greeted { payload, offered, nonce, tls })))
 }
 
 fn offers_tls(context: &Context, facts: &ServerFacts) -> bool {
@@ -246,7 +246,7 @@ impl Greeted {
         if hello.compresses_unasked {
             return Err(told(Error::Compression));
         }
-        if context.settings.tls.mode == TlsMode::Required && !self.is_tls {
+        if context.settings.tls.mode == TlsMode::Required && self.tls.is_none() {
             return Err(Leave::Told(LoginFailure::Denied, Error::TlsRequired));
         }
         let plugin = match hello.plugin.as_str() {
@@ -261,7 +261,7 @@ impl Greeted {
             nonce: self.nonce,
             capabilities: hello.capabilities,
             collation: hello.collation,
-            is_tls: self.is_tls,
+            tls: self.tls,
             was_asked: false,
             given: None,
         };

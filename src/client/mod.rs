@@ -97,7 +97,7 @@ struct Session {
     peer: SocketAddr,
     nonce: [u8; crate::protocol::auth::NONCE],
     capabilities: Capabilities,
-    is_tls: bool,
+    tls: Option<Arc<crate::net::certificate::ClientTls>>,
     identity: Identity,
     candidates: Candidates,
     /// Lane the session keeps, once a rule said so.

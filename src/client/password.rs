@@ -1,8 +1,10 @@
-//! caching_sha2_password towards clients: what Fairlane remembers of passwords, and how it asks.
+//! Accounts whose password itself is needed, caching_sha2_password most of all: what Fairlane remembers of passwords, and how it asks.
 //!
 //! The servers' hash gives no proof that could be passed on, so the first login of an account has
 //! to bring the password itself. It is checked against the text the account stores, remembered
-//! in memory only, and erased when it is forgotten.
+//! in memory only, and erased when it is forgotten. Accounts of `ed25519` and `parsec` keep public
+//! keys: there too nothing but the password opens a connection to a backend, so it is asked for
+//! openly, over TLS only.
 
 use std::sync::Arc;
 
@@ -41,7 +43,19 @@ impl Known {
         let double = sha2::double(password.expose_secret().as_bytes());
         Self { password, double }
     }
+
+    /// From a packet: the password with a NUL behind it.
+    pub(super) fn from_wire(packet: &[u8]) -> Option<Arc<Self>> {
+        let (0, password) = packet.split_last().map(|(last, rest)| (*last, rest))? else {
+            return None;
+        };
+        let password = std::str::from_utf8(password).ok()?;
+        Some(Arc::new(Self::new(SecretString::from(password))))
+    }
 }
+
+/// Whether a stored text is of a password.
+pub(super) type Compare = fn(password: &[u8], stored: &[u8]) -> bool;
 
 /// User name and the text the server stores, which changes with the password.
 type Account = (Box<str>, Box<[u8]>);
@@ -96,15 +110,55 @@ impl Passwords {
         }
         let Some(given) = claim.given.clone() else { return Err(claim.denied().into()) };
         for stored in texts {
-            let is_known = self
-                .find(&claim.user, stored)
-                .is_some_and(|known| bool::from(known.double.ct_eq(&given.double)));
-            if is_known || self.is_of(&given, stored).await {
-                self.known.insert((claim.user.as_str().into(), stored.clone()), given.clone());
+            if self.is_right(&claim.user, &given, stored, crypt::is_password).await {
                 return Ok(Proved { known: given, stored: stored.clone() });
             }
         }
         Err(claim.denied().into())
+    }
+
+    /// The password of a client whose account stores a public key: the client sends it openly.
+    ///
+    /// # Errors
+    /// [`Error::NeedsTls`] without TLS.
+    pub(super) async fn prove_openly(
+        &self,
+        claim: &mut Claim,
+        wire: &mut Wire,
+        (plugin, stored, compare): (&str, &[u8], Compare),
+    ) -> Result<Proved, Unproved> {
+        if claim.tls.is_none() {
+            let (user, plugin) = (claim.user.clone(), plugin.to_owned());
+            return Err(Error::NeedsTls { user, plugin }.into());
+        }
+        if !claim.was_asked {
+            claim.was_asked = true;
+            claim.given = claim.ask_openly(wire).await?;
+        }
+        let Some(given) = claim.given.clone() else { return Err(claim.denied().into()) };
+        if self.is_right(&claim.user, &given, stored, compare).await {
+            return Ok(Proved { known: given, stored: stored.into() });
+        }
+        Err(claim.denied().into())
+    }
+
+    /// Whether the password is the account's; remembers one that is.
+    async fn is_right(
+        &self,
+        user: &str,
+        given: &Arc<Known>,
+        stored: &[u8],
+        compare: Compare,
+    ) -> bool {
+        let same = |known: &Arc<Known>| bool::from(known.double.ct_eq(&given.double));
+        let is_known = self.find(user, stored).as_ref().is_some_and(same);
+        if !is_known && !self.is_of(given, stored, compare).await {
+            return false;
+        }
+        if !is_known {
+            self.known.insert((user.into(), stored.into()), given.clone());
+        }
+        true
     }
 
     /// Gets the password; `None` when what the client sent is none.
@@ -122,7 +176,7 @@ impl Passwords {
         }
         wire.push(&[sha2::MORE_DATA, sha2::FULL]);
         let mut answer = Zeroizing::new(wire.ask().await?);
-        if !claim.is_tls {
+        if claim.tls.is_none() {
             if *answer == [sha2::REQUEST_KEY] {
                 let pem = self.pair().await?.public_pem.as_bytes();
                 wire.push(&[&[sha2::MORE_DATA], pem].concat());
@@ -131,18 +185,15 @@ impl Passwords {
             let Ok(masked) = self.pair().await?.decrypt(&answer) else { return Ok(None) };
             answer = sha2::mask(&masked, &claim.nonce);
         }
-        let Some((0, password)) = answer.split_last() else { return Ok(None) };
-        let password = std::str::from_utf8(password).ok();
-        Ok(password.map(|password| Arc::new(Known::new(SecretString::from(password)))))
+        Ok(Known::from_wire(&answer))
     }
 
     /// Whether a stored text is of this password. It costs milliseconds of a core, so one at a time
     /// and on a thread of its own: guessing must not take the cores from those who are in.
-    async fn is_of(&self, given: &Arc<Known>, stored: &[u8]) -> bool {
+    async fn is_of(&self, given: &Arc<Known>, stored: &[u8], compare: Compare) -> bool {
         let Ok(_turn) = self.turn.acquire().await else { return false };
         let (given, stored) = (given.clone(), stored.to_vec());
-        let compare =
-            move || crypt::is_password(given.password.expose_secret().as_bytes(), &stored);
+        let compare = move || compare(given.password.expose_secret().as_bytes(), &stored);
         spawn_blocking(compare).await.unwrap_or(false)
     }
 }

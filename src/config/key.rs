@@ -92,6 +92,12 @@ pub const KEYS: &[Key] = &[
         valid: "the path of a file with the private key in PEM form, beside tls.certificate",
     },
     Key {
+        path: "tls.client_ca",
+        default: None,
+        meaning: "Issuers of clients' certificates.",
+        valid: "the path of a file with the issuers' certificates in PEM form",
+    },
+    Key {
         path: "admin.listen",
         default: Some(r#""127.0.0.1:9306""#),
         meaning: "Where /metrics, /healthz and /readyz are served.",
@@ -140,6 +146,18 @@ pub const KEYS: &[Key] = &[
         valid: "the path of a file with the issuers' certificates in PEM form",
     },
     Key {
+        path: "primary.tls_certificate",
+        default: None,
+        meaning: "Fairlane's own certificate, for servers and accounts that want one.",
+        valid: "the path of a file with the certificate in PEM form, beside tls_key",
+    },
+    Key {
+        path: "primary.tls_key",
+        default: None,
+        meaning: "The certificate's private key.",
+        valid: "the path of a file with the private key in PEM form, beside tls_certificate",
+    },
+    Key {
         path: "primary.name",
         default: Some(r#""primary""#),
         meaning: "Its name in metrics and messages.",
@@ -168,6 +186,18 @@ pub const KEYS: &[Key] = &[
         default: None,
         meaning: "Issuers that are trusted.",
         valid: "the path of a file with the issuers' certificates in PEM form",
+    },
+    Key {
+        path: "replica.tls_certificate",
+        default: None,
+        meaning: "Fairlane's own certificate, for servers and accounts that want one.",
+        valid: "the path of a file with the certificate in PEM form, beside tls_key",
+    },
+    Key {
+        path: "replica.tls_key",
+        default: None,
+        meaning: "The certificate's private key.",
+        valid: "the path of a file with the private key in PEM form, beside tls_certificate",
     },
     Key {
         path: "replica.name",

@@ -74,11 +74,12 @@ pub(crate) struct Tls {
     pub(crate) mode: String,
     pub(crate) certificate: Option<String>,
     pub(crate) key: Option<String>,
+    pub(crate) client_ca: Option<String>,
 }
 
 impl Default for Tls {
     fn default() -> Self {
-        Self { mode: "as_primary".to_owned(), certificate: None, key: None }
+        Self { mode: "as_primary".to_owned(), certificate: None, key: None, client_ca: None }
     }
 }
 
@@ -109,6 +110,8 @@ pub(crate) struct Backend {
     pub(crate) address: Option<String>,
     pub(crate) tls: String,
     pub(crate) tls_ca: Option<String>,
+    pub(crate) tls_certificate: Option<String>,
+    pub(crate) tls_key: Option<String>,
     /// `primary` or `replica<n>` when not given.
     pub(crate) name: Option<String>,
     pub(crate) max_connections: usize,
@@ -120,6 +123,8 @@ impl Default for Backend {
             address: None,
             tls: "disabled".to_owned(),
             tls_ca: None,
+            tls_certificate: None,
+            tls_key: None,
             name: None,
             max_connections: 15,
         }

@@ -313,7 +313,27 @@ impl Resolver<'_> {
         if verifies && ca.is_none() {
             self.find_invalid(&format!("{path}.tls_ca"), "is missing");
         }
-        BackendTls { mode, ca }
+        let own = (&backend.tls_certificate, &backend.tls_key);
+        BackendTls { mode, ca, own: self.tls_files(&format!("{path}."), "tls_", own) }
+    }
+
+    fn tls_files(
+        &mut self,
+        path: &str,
+        prefix: &str,
+        files: (&Option<String>, &Option<String>),
+    ) -> Option<TlsFiles> {
+        match files {
+            (Some(certificate), Some(key)) => {
+                return Some(TlsFiles { certificate: certificate.into(), key: key.into() });
+            }
+            (None, None) => {}
+            (Some(_), None) => self.find_invalid(&format!("{path}{prefix}key"), "is missing"),
+            (None, Some(_)) => {
+                self.find_invalid(&format!("{path}{prefix}certificate"), "is missing");
+            }
+        }
+        None
     }
 
     fn tls(&mut self, tls: &model::Tls) -> Tls {
@@ -327,21 +347,8 @@ impl Resolver<'_> {
                 TlsMode::Disabled
             }
         };
-        let files = match (&tls.certificate, &tls.key) {
-            (Some(certificate), Some(key)) => {
-                Some(TlsFiles { certificate: certificate.into(), key: key.into() })
-            }
-            (None, None) => None,
-            (Some(_), None) => {
-                self.find_invalid("tls.key", "is missing");
-                None
-            }
-            (None, Some(_)) => {
-                self.find_invalid("tls.certificate", "is missing");
-                None
-            }
-        };
-        Tls { mode, files }
+        let files = self.tls_files("tls.", "", (&tls.certificate, &tls.key));
+        Tls { mode, files, client_ca: tls.client_ca.as_ref().map(Into::into) }
     }
 
     fn lanes(&mut self, model: &Model, backends: &[Backend]) -> Vec<Lane> {

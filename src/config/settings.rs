@@ -75,6 +75,9 @@ pub struct Tls {
     pub mode: TlsMode,
     /// Certificate and key; none means one made for this run.
     pub files: Option<TlsFiles>,
+    /// Certificates of the issuers of clients' certificates, in PEM form; without it clients are
+    /// not asked for one.
+    pub client_ca: Option<PathBuf>,
 }
 
 /// Who gets TLS.
@@ -107,6 +110,8 @@ pub struct BackendTls {
     /// Certificates of the issuers that are trusted, in PEM form; there is one whenever something
     /// is verified.
     pub ca: Option<PathBuf>,
+    /// What Fairlane shows a server that asks for a certificate.
+    pub own: Option<TlsFiles>,
 }
 
 /// As the clients' `--ssl-mode`.

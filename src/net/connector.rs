@@ -11,12 +11,10 @@ use tokio_rustls::rustls::crypto::{
     WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls12_signature, verify_tls13_signature,
 };
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use tokio_rustls::rustls::{
-    ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
-};
+use tokio_rustls::rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 
 use super::socket::Socket;
-use super::tls::{Replay, TlsError, chain};
+use super::tls::{Replay, TlsError, chain, issuers, private_key};
 use crate::config::settings::{Address, BackendTls, BackendTlsMode};
 
 /// The client's side of TLS with one server.
@@ -47,17 +45,20 @@ impl Connector {
             .map_err(refused)?;
         let builder = match &tls.ca {
             Some(path) if tls.mode == BackendTlsMode::VerifyIdentity => {
-                let mut issuers = RootCertStore::empty();
-                for certificate in chain("tls_ca", path)? {
-                    issuers.add(certificate).map_err(refused)?;
-                }
-                builder.with_root_certificates(issuers)
+                builder.with_root_certificates(issuers("tls_ca", path)?)
             }
             _ => builder
                 .dangerous()
                 .with_custom_certificate_verifier(Arc::new(TrustsAll(algorithms))),
         };
-        let config = builder.with_no_client_auth();
+        let config = match &tls.own {
+            None => builder.with_no_client_auth(),
+            Some(own) => {
+                let chain = chain("tls_certificate", &own.certificate)?;
+                let key = private_key("tls_key", &own.key)?;
+                builder.with_client_auth_cert(chain, key).map_err(refused)?
+            }
+        };
         Ok(Some(Self { config: Arc::new(config), name }))
     }
 

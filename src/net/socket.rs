@@ -11,6 +11,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::time::sleep;
 use tokio_rustls::TlsStream;
 
+use super::certificate::ClientTls;
 use super::tls::Replay;
 use super::worker;
 use crate::config::settings::Address;
@@ -81,6 +82,14 @@ impl Socket {
     /// Whether what is written goes to the wire as it is.
     pub fn is_plain(&self) -> bool {
         !matches!(self, Self::Tls(_))
+    }
+
+    /// What TLS tells of the client at the other end; `None` without TLS.
+    pub fn client_tls(&self) -> Option<ClientTls> {
+        match self {
+            Self::Tls(stream) => Some(ClientTls::of(stream.get_ref().1)),
+            Self::Tcp(_) | Self::Unix(_) => None,
+        }
     }
 
     /// The socket itself, for system calls that go past the event queue (and past TLS).

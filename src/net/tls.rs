@@ -15,13 +15,14 @@ use rcgen::{CertificateParams, KeyPair};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::server::WebPkiClientVerifier;
+use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 
 use super::socket::Socket;
-use crate::config::settings::TlsFiles;
+use crate::config::settings::Tls;
 
 /// Names in the certificate Fairlane makes for itself: clients that check it need a real one.
 const SELF_MADE_NAMES: [&str; 2] = ["fairlane", "localhost"];
@@ -60,18 +61,18 @@ pub enum TlsError {
 /// The server's side of TLS.
 #[derive(Debug)]
 pub struct Acceptor {
-    files: Option<TlsFiles>,
+    settings: Tls,
     current: ArcSwap<ServerConfig>,
 }
 
 impl Acceptor {
-    /// With the certificate of these files, or one made for this run.
+    /// With the certificate of the files in `settings`, or one made for this run.
     ///
     /// # Errors
     /// When a file can't be read or does not hold what it should.
-    pub fn new(files: Option<TlsFiles>) -> Result<Self, TlsError> {
-        let current = ArcSwap::from_pointee(load(files.as_ref())?);
-        Ok(Self { files, current })
+    pub fn new(settings: &Tls) -> Result<Self, TlsError> {
+        let current = ArcSwap::from_pointee(load(settings)?);
+        Ok(Self { settings: settings.clone(), current })
     }
 
     /// Reads the files again. Connections keep what they have; a certificate that Fairlane made
@@ -80,8 +81,8 @@ impl Acceptor {
     /// # Errors
     /// As [`Acceptor::new`]; the old certificate stays then.
     pub fn reload(&self) -> Result<(), TlsError> {
-        if let Some(files) = &self.files {
-            self.current.store(Arc::new(load(Some(files))?));
+        if self.settings.files.is_some() {
+            self.current.store(Arc::new(load(&self.settings)?));
         }
         Ok(())
     }
@@ -100,15 +101,31 @@ impl Acceptor {
     }
 }
 
-fn load(files: Option<&TlsFiles>) -> Result<ServerConfig, TlsError> {
+fn load(settings: &Tls) -> Result<ServerConfig, TlsError> {
+    let files = settings.files.as_ref();
     let (chain, key) = match files {
-        Some(files) => (chain("tls.certificate", &files.certificate)?, private_key(&files.key)?),
+        Some(files) => {
+            let chain = chain("tls.certificate", &files.certificate)?;
+            (chain, private_key("tls.key", &files.key)?)
+        }
         None => self_made().map_err(|error| TlsError::SelfMade(error.to_string()))?,
     };
     let provider = Arc::new(aws_lc_rs::default_provider());
-    let built = ServerConfig::builder_with_provider(provider)
+    let builder = ServerConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
-        .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key));
+        .map_err(|error| TlsError::Library(error.to_string()))?;
+    let builder = match &settings.client_ca {
+        None => builder.with_no_client_auth(),
+        Some(path) => {
+            let issuers = Arc::new(issuers("tls.client_ca", path)?);
+            let verifier = WebPkiClientVerifier::builder_with_provider(issuers, provider)
+                .allow_unauthenticated()
+                .build()
+                .map_err(|error| TlsError::Library(error.to_string()))?;
+            builder.with_client_cert_verifier(verifier)
+        }
+    };
+    let built = builder.with_single_cert(chain, key);
     let mut config = built.map_err(|error| match files {
         Some(files) => TlsError::File {
             key: "tls.key",
@@ -139,11 +156,24 @@ pub(super) fn chain(
     }
 }
 
-fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
+/// The issuers in a file.
+pub(super) fn issuers(key: &'static str, path: &Path) -> Result<RootCertStore, TlsError> {
+    let mut issuers = RootCertStore::empty();
+    for certificate in chain(key, path)? {
+        issuers.add(certificate).map_err(|error| {
+            wrong(key, path, &error.to_string(), "give the certificates of issuers")
+        })?;
+    }
+    Ok(issuers)
+}
+
+pub(super) fn private_key(
+    key: &'static str,
+    path: &Path,
+) -> Result<PrivateKeyDer<'static>, TlsError> {
     let cure = "give a file with the private key in PEM form, without a passphrase";
-    let text = zeroize::Zeroizing::new(read("tls.key", path, cure)?);
-    PrivateKeyDer::from_pem_slice(&text)
-        .map_err(|error| wrong("tls.key", path, &error.to_string(), cure))
+    let text = zeroize::Zeroizing::new(read(key, path, cure)?);
+    PrivateKeyDer::from_pem_slice(&text).map_err(|error| wrong(key, path, &error.to_string(), cure))
 }
 
 fn read(key: &'static str, path: &Path, cure: &'static str) -> Result<Vec<u8>, TlsError> {

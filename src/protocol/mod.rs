@@ -14,12 +14,15 @@
 //! <https://mariadb.com/kb/en/clientserver-protocol/>.
 
 pub mod auth;
+mod base64;
 pub mod capability;
 pub mod code;
 pub mod command;
 pub mod crypt;
+pub mod ed25519;
 pub mod handshake;
 pub mod packet;
+pub mod parsec;
 pub mod response;
 pub mod sha2;
 pub mod status;

@@ -131,7 +131,7 @@ impl Fairlane {
         let metrics = Arc::new(Metrics::new(&labels).context("registering the metrics")?);
         let tls = match settings.tls.mode {
             TlsMode::Disabled => None,
-            _ => Some(Acceptor::new(settings.tls.files.clone())?),
+            _ => Some(Acceptor::new(&settings.tls)?),
         };
         let settings = Arc::new(settings);
         let observer = Arc::new(observe::MetricsObserver(metrics.clone()));

@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use mysql_async::prelude::Queryable as _;
-use mysql_async::{Conn, Opts, OptsBuilder, Row, SslOpts, Value};
+use mysql_async::{ClientIdentity, Conn, Opts, OptsBuilder, Row, SslOpts, Value};
 use secrecy::ExposeSecret as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -196,7 +196,11 @@ fn ssl_opts(tls: &BackendTls) -> Option<SslOpts> {
     }
     let verifies = tls.mode == BackendTlsMode::VerifyIdentity;
     let issuers = tls.ca.iter().filter(|_| verifies);
-    let opts = SslOpts::default().with_danger_accept_invalid_certs(!verifies);
+    let own = tls.own.as_ref();
+    let own =
+        own.map(|own| ClientIdentity::new(own.certificate.clone().into(), own.key.clone().into()));
+    let opts =
+        SslOpts::default().with_danger_accept_invalid_certs(!verifies).with_client_identity(own);
     Some(
         opts.with_disable_built_in_roots(verifies)
             .with_root_certs(issuers.map(|path| path.clone().into()).collect()),

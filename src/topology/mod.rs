@@ -23,7 +23,7 @@ mod probe;
 mod replica;
 mod watermark;
 
-pub use account::{Account, Accounts, PasswordHash, Plugin};
+pub use account::{Account, Accounts, PasswordHash, Plugin, RequiredTls};
 pub use facts::{Family, GTID_MODE, ISOLATION, ServerFacts, VARIABLES};
 
 use std::sync::Arc;

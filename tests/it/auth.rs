@@ -134,3 +134,41 @@ fn bad_handshakes_end_in_bounded_time() {
     }
     proxy.app().run("SELECT 1");
 }
+
+/// MariaDB's own client over TLS; what it printed, or its error.
+fn over_tls(port: u16, user: &str, password: &str, more: &[&str]) -> Result<String, String> {
+    let output = std::process::Command::new("mariadb")
+        .args(["--no-defaults", "--ssl", "-h127.0.0.1", "-N", "-e", "SELECT CURRENT_USER()"])
+        .args([format!("-P{port}"), format!("-u{user}"), format!("-p{password}")])
+        .args(more)
+        .output()
+        .expect("mariadb runs");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+    output.status.success().then(|| text(&output.stdout)).ok_or_else(|| text(&output.stderr))
+}
+
+#[test]
+fn ed25519_accounts_log_in_over_tls() {
+    for mut root in [servers().root(), servers().replica_root()] {
+        root.run("SET sql_log_bin = 0");
+        let _ = root.query("INSTALL SONAME 'auth_ed25519'");
+    }
+    let mut root = servers().root();
+    root.run(
+        "CREATE OR REPLACE USER ed2@localhost IDENTIFIED VIA ed25519 USING PASSWORD('secret')",
+    );
+    let proxy = Proxy::with(servers(), 5, "[tls]\nmode = \"preferred\"");
+    let through = |password: &str| over_tls(proxy.port, "ed2", password, &[]);
+    assert_eq!(through("secret").as_deref(), Ok("ed2@localhost"));
+    assert_eq!(through("secret").as_deref(), Ok("ed2@localhost"), "and again");
+    let direct = over_tls(servers().primary, "ed2", "Secret", &["--skip-ssl"]).unwrap_err();
+    assert_eq!(through("Secret").unwrap_err(), direct, "{direct}");
+    assert!(direct.contains("1045") && direct.contains("using password: YES"), "{direct}");
+    let plain = over_tls(proxy.port, "ed2", "secret", &["--skip-ssl"]).unwrap_err();
+    assert!(plain.contains("over TLS") && plain.contains("[[user]]"), "{plain}");
+    root.run("ALTER USER ed2@localhost IDENTIFIED VIA ed25519 USING PASSWORD('another')");
+    assert_eq!(through("another").as_deref(), Ok("ed2@localhost"), "a changed password");
+    assert!(through("secret").is_err(), "the old one");
+    root.run("ALTER USER ed2@localhost ACCOUNT LOCK");
+    crate::support::eventually("the lock is seen", || through("another").is_err());
+}

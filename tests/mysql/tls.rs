@@ -12,7 +12,7 @@ use crate::{as_root, client, mysql, with_keys};
 
 const APP: [&str; 2] = ["-uapp", "-papp-secret"];
 
-/// Makes an issuer and a certificate of it for 127.0.0.1.
+/// Makes an issuer, a certificate of it for 127.0.0.1, and one for a client.
 fn certify(directory: &Path) {
     let mut issuer = CertificateParams::new(vec![]).unwrap();
     issuer.distinguished_name.push(DnType::CommonName, "an issuer");
@@ -25,6 +25,12 @@ fn certify(directory: &Path) {
     std::fs::write(directory.join("issuer.pem"), issuer.pem()).unwrap();
     std::fs::write(directory.join("certificate.pem"), certificate.pem()).unwrap();
     std::fs::write(directory.join("key.pem"), key.serialize_pem()).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(vec![]).unwrap();
+    params.distinguished_name.push(DnType::CommonName, "till");
+    let certificate = params.signed_by(&key, &issuer).unwrap();
+    std::fs::write(directory.join("till.pem"), certificate.pem()).unwrap();
+    std::fs::write(directory.join("till-key.pem"), key.serialize_pem()).unwrap();
 }
 
 fn with_files(mode: &str, directory: &Path) -> String {
@@ -142,6 +148,57 @@ fn a_server_is_used_only_if_its_certificate_is_good() {
         SELECT id FROM trusted FOR UPDATE";
     let app = [&APP[..], &["shop"]].concat();
     assert_eq!(client(proxy.port, &app, write), said("7\n"));
+    accounts_may_require_certificates(directory.path());
+}
+
+/// The primary trusts the issuer in `directory` by now.
+fn accounts_may_require_certificates(directory: &Path) {
+    as_root(
+        mysql(),
+        "CREATE USER any_cert@'%' IDENTIFIED BY 'x' REQUIRE X509; \
+         CREATE USER its_cert@'%' IDENTIFIED BY 'x' \
+         REQUIRE SUBJECT '/CN=fairlane' AND ISSUER '/CN=an issuer'",
+    );
+    let path = |name: &str| directory.join(name).display().to_string();
+    let keys = format!(
+        "tls = \"required\"\ntls_certificate = \"{}\"\ntls_key = \"{}\"",
+        path("certificate.pem"),
+        path("key.pem")
+    );
+    let more = format!(
+        "[tls]\nmode = \"preferred\"\nclient_ca = \"{}\"\n[routing]\nreplica_reads = false",
+        path("issuer.pem")
+    );
+    // The replica trusts another issuer, and stays out.
+    let proxy = Proxy::start_without_waiting(&with_keys(&keys), 5, &more);
+    eventually("Fairlane is ready", || proxy.get("/readyz").starts_with("HTTP/1.1 200"));
+    let elsewhere = tempfile::tempdir().unwrap();
+    certify(elsewhere.path());
+    let shows = |user: &str, directory: &Path, name: &str, key: &str| {
+        let path = |name: &str| directory.join(name).display().to_string();
+        let (cert, key) =
+            (format!("--ssl-cert={}", path(name)), format!("--ssl-key={}", path(key)));
+        let arguments = [&format!("-u{user}"), "-px", "--ssl-mode=REQUIRED", &cert, &key];
+        let of = |port| client(port, &arguments, "SELECT CURRENT_USER()");
+        (of(proxy.port), of(mysql().primary))
+    };
+    for (user, name, key, is_in) in [
+        ("any_cert", "till.pem", "till-key.pem", true),
+        ("any_cert", "certificate.pem", "key.pem", true),
+        ("its_cert", "certificate.pem", "key.pem", true),
+        ("its_cert", "till.pem", "till-key.pem", false),
+    ] {
+        let (through, direct) = shows(user, directory, name, key);
+        assert_eq!(through, direct, "{user} with {name}");
+        assert_eq!(through.err.is_empty(), is_in, "{user} with {name}: {through:?}");
+    }
+    let (stranger, _) = shows("any_cert", elsewhere.path(), "till.pem", "till-key.pem");
+    assert!(stranger.err.contains("ERROR 20"), "{stranger:?}");
+    let bare = ["-uany_cert", "-px", "--ssl-mode=REQUIRED"];
+    let through = client(proxy.port, &bare, "SELECT 1");
+    assert_eq!(through, client(mysql().primary, &bare, "SELECT 1"));
+    assert!(through.err.contains("1045"), "{through:?}");
+    assert_eq!(client(proxy.port, &APP, "SELECT 1").out, "1\n", "nobody else needs one");
 }
 
 #[test]

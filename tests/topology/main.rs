@@ -16,7 +16,7 @@ use fairlane::config::settings::{
 };
 use fairlane::route::freshness::Position;
 use fairlane::route::view::{BackendId, Rotation};
-use fairlane::topology::{Observer, Plugin, Topology};
+use fairlane::topology::{Observer, Plugin, RequiredTls, Topology};
 use mysql_async::prelude::Queryable as _;
 use parking_lot::Mutex;
 use secrecy::SecretString;
@@ -35,7 +35,7 @@ pub(crate) fn settings(ports: &[u16]) -> Settings {
     let backend = |(index, port): (usize, &u16)| Backend {
         name: format!("backend{index}"),
         address: Address::Tcp { host: "127.0.0.1".to_owned(), port: *port },
-        tls: BackendTls { mode: BackendTlsMode::Disabled, ca: None },
+        tls: BackendTls { mode: BackendTlsMode::Disabled, ca: None, own: None },
         max_connections: 10,
     };
     let lane = Lane {
@@ -50,7 +50,7 @@ pub(crate) fn settings(ports: &[u16]) -> Settings {
         workers: None,
         max_clients: 10,
         login_timeout: Duration::from_secs(5),
-        tls: Tls { mode: TlsMode::Disabled, files: None },
+        tls: Tls { mode: TlsMode::Disabled, files: None, client_ca: None },
         admin: None,
         service: Service {
             user: "fairlane".to_owned(),
@@ -194,7 +194,7 @@ async fn facts_and_accounts_are_the_primarys() {
     assert!(accounts.find("late", LOCAL).expect("an account").is_locked);
     assert!(accounts.find("late_role", LOCAL).is_none());
     let both = accounts.find("two_ways", LOCAL).expect("an account");
-    assert!(both.requires_tls && !both.is_locked);
+    assert!(both.required_tls == RequiredTls::Any && !both.is_locked);
     assert_eq!(both.alternatives, [Plugin::Other("unix_socket".to_owned())]);
     let Plugin::NativePassword { hash: Some(hash) } = &both.plugin else { panic!("{both:?}") };
     assert_eq!(*hash.as_bytes(), native_hash("both-secret"));

@@ -8,8 +8,9 @@ use serde_json::Value;
 use super::super::facts::Family;
 use super::super::line::{Line, Record, Trouble};
 use super::host::{HostPattern, Names};
-use super::{Account, Accounts, PasswordHash, Plugin};
+use super::{Account, Accounts, PasswordHash, Plugin, RequiredTls};
 use crate::protocol::sha2::CACHING_SHA2;
+use crate::protocol::{ed25519, parsec};
 
 const NATIVE: &str = "mysql_native_password";
 
@@ -64,16 +65,23 @@ fn global_priv_account(user: &str, host: &str, privileges: &Value) -> Option<Acc
             .collect(),
         None => vec![method(privileges)],
     };
-    let ssl_type = privileges.get("ssl_type").and_then(Value::as_u64).unwrap_or(0);
+    let text =
+        |key: &str| privileges.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let required_tls = match privileges.get("ssl_type").and_then(Value::as_u64) {
+        None | Some(0) => RequiredTls::Nothing,
+        Some(1) => RequiredTls::Any,
+        Some(2) => RequiredTls::Certificate,
+        Some(_) => RequiredTls::Specified {
+            issuer: text("x509_issuer"),
+            subject: text("x509_subject"),
+            cipher: text("ssl_cipher"),
+        },
+    };
     Some(account(
         user,
         HostPattern::new(host, Family::MariaDb),
         methods,
-        Requirements {
-            is_locked: is_set("account_locked"),
-            requires_tls: ssl_type > 0,
-            is_expired: false,
-        },
+        Requirements { is_locked: is_set("account_locked"), required_tls, is_expired: false },
     ))
 }
 
@@ -96,13 +104,23 @@ fn from_user(row: &Record, family: Family) -> Option<Account> {
         stored.extend(retained(&says("User_attributes")));
     }
     let methods = vec![method];
+    let required_tls = match says("ssl_type").as_str() {
+        "" => RequiredTls::Nothing,
+        "ANY" => RequiredTls::Any,
+        "X509" => RequiredTls::Certificate,
+        _ => RequiredTls::Specified {
+            issuer: says("x509_issuer"),
+            subject: says("x509_subject"),
+            cipher: says("ssl_cipher"),
+        },
+    };
     Some(account(
         &user,
         HostPattern::new(&host, family),
         methods,
         Requirements {
             is_locked: says("account_locked") == "Y",
-            requires_tls: !says("ssl_type").is_empty(),
+            required_tls,
             is_expired: says("password_expired") == "Y",
         },
     ))
@@ -119,8 +137,11 @@ fn plugin(name: &str, stored: &[u8]) -> Plugin {
         let texts = [stored].into_iter().filter(|text| !text.is_empty());
         return Plugin::CachingSha2 { stored: texts.map(Into::into).collect() };
     }
-    if !name.is_empty() && name != NATIVE {
-        return Plugin::Other(name.to_owned());
+    match name {
+        ed25519::SERVER => return Plugin::Ed25519 { stored: stored.into() },
+        parsec::PARSEC => return Plugin::Parsec { stored: stored.into() },
+        "" | NATIVE => {}
+        other => return Plugin::Other(other.to_owned()),
     }
     if stored.is_empty() {
         return Plugin::NativePassword { hash: None };
@@ -133,7 +154,7 @@ fn plugin(name: &str, stored: &[u8]) -> Plugin {
 
 struct Requirements {
     is_locked: bool,
-    requires_tls: bool,
+    required_tls: RequiredTls,
     is_expired: bool,
 }
 
@@ -155,7 +176,7 @@ fn account(
         plugin,
         alternatives: methods,
         is_locked: requirements.is_locked,
-        requires_tls: requirements.requires_tls,
+        required_tls: requirements.required_tls,
         is_expired: requirements.is_expired,
     }
 }
@@ -182,7 +203,7 @@ mod tests {
         );
         let account = parsed(&json).expect("an account");
         assert_eq!(account.plugin, native(STORED));
-        assert!(!account.is_locked && !account.requires_tls);
+        assert!(!account.is_locked && account.required_tls == RequiredTls::Nothing);
     }
 
     #[test]
@@ -194,7 +215,7 @@ mod tests {
         let account = parsed(&json).expect("an account");
         assert_eq!(account.plugin, native(STORED));
         assert_eq!(account.alternatives, [Plugin::Other("unix_socket".to_owned())]);
-        assert!(account.is_locked && account.requires_tls);
+        assert!(account.is_locked && account.required_tls == RequiredTls::Any);
     }
 
     #[test]

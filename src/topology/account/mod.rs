@@ -84,8 +84,58 @@ pub enum Plugin {
         /// retained); none for the empty password.
         stored: Vec<Box<[u8]>>,
     },
+    /// `ed25519` (MariaDB).
+    Ed25519 {
+        /// The public key as the account stores it.
+        stored: Box<[u8]>,
+    },
+    /// `parsec` (MariaDB).
+    Parsec {
+        /// Iterations, salt and public key as the account stores them.
+        stored: Box<[u8]>,
+    },
     /// Any other plugin, by name.
     Other(String),
+}
+
+/// What an account requires of TLS.
+/// Source: <https://mariadb.com/kb/en/securing-connections-for-client-and-server/#requiring-tls>.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum RequiredTls {
+    /// Nothing, not even TLS.
+    #[default]
+    Nothing,
+    /// `REQUIRE SSL`.
+    Any,
+    /// `REQUIRE X509`: a certificate of an issuer the server trusts.
+    Certificate,
+    /// `REQUIRE ISSUER`, `SUBJECT`, `CIPHER`, each if it is not empty.
+    Specified {
+        /// The certificate's issuer.
+        issuer: String,
+        /// Its subject.
+        subject: String,
+        /// The connection's cipher.
+        cipher: String,
+    },
+}
+
+impl RequiredTls {
+    /// Whether it is fulfilled by a client with this cipher and certificate (issuer, subject);
+    /// `None` is no TLS at all.
+    pub fn is_met(&self, tls: Option<(&str, Option<(&str, &str)>)>) -> bool {
+        let Some((used, shown)) = tls else { return *self == Self::Nothing };
+        let is = |wanted: &str, has: Option<&str>| wanted.is_empty() || has == Some(wanted);
+        match self {
+            Self::Nothing | Self::Any => true,
+            Self::Certificate => shown.is_some(),
+            Self::Specified { issuer, subject, cipher } => {
+                is(cipher, Some(used))
+                    && is(issuer, shown.map(|(issuer, _)| issuer))
+                    && is(subject, shown.map(|(_, subject)| subject))
+            }
+        }
+    }
 }
 
 /// One account.
@@ -101,8 +151,8 @@ pub struct Account {
     pub alternatives: Vec<Plugin>,
     /// `ACCOUNT LOCK`: the server refuses it after a correct password.
     pub is_locked: bool,
-    /// `REQUIRE SSL` or stronger: the server refuses it without TLS.
-    pub requires_tls: bool,
+    /// `REQUIRE`: what the server wants of a client's TLS.
+    pub required_tls: RequiredTls,
     /// `PASSWORD EXPIRE`: the server lets it do nothing but change the password.
     pub is_expired: bool,
 }
@@ -178,7 +228,7 @@ mod tests {
             plugin: Plugin::NativePassword { hash: None },
             alternatives: Vec::new(),
             is_locked: false,
-            requires_tls: false,
+            required_tls: RequiredTls::Nothing,
             is_expired: false,
         }
     }
