@@ -162,6 +162,12 @@ pub enum Error {
     /// A statement was told to end.
     #[error("Query execution was interrupted")]
     Interrupted,
+    /// A client that was idle for longer than its `wait_timeout`; MySQL's words.
+    #[error(
+        "The client was disconnected by the server because of inactivity. See wait_timeout and \
+         interactive_timeout for configuring this behavior."
+    )]
+    Inactive,
     /// KILL of an id nobody has.
     #[error("Unknown thread id: {0}")]
     UnknownThread(u64),
@@ -201,6 +207,7 @@ impl Error {
             Self::TooManyStatements { .. } => (code::MAX_PREPARED_STMT_COUNT, "42000"),
             Self::NotOwner(_) => (code::KILL_DENIED, "HY000"),
             Self::Interrupted => (code::QUERY_INTERRUPTED, "70100"),
+            Self::Inactive => (code::CLIENT_INTERACTION_TIMEOUT, "HY000"),
             Self::UnknownThread(_) => (code::NO_SUCH_THREAD, "HY000"),
         }
     }

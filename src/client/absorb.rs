@@ -149,7 +149,7 @@ impl Session {
         }
         connection.is_dirty |=
             summary.warnings > 0 || summary.error.is_some() || self.diagnostics.is_insert_id_stale;
-        self.refresh_mode_if(&summary.tracked);
+        self.notice_changes(&summary.tracked);
         let is_state_changed = summary.tracked.contains(&Tracked::StateChanged);
         self.absorb_pins(work, summary, is_state_changed, is_explained);
         let is_open = self.status.contains(Status::IN_TRANS);
@@ -159,13 +159,13 @@ impl Session {
         }
     }
 
-    fn refresh_mode_if(&mut self, tracked: &[Tracked]) {
+    fn notice_changes(&mut self, tracked: &[Tracked]) {
         let matters = |tracked: &Tracked| {
             matches!(tracked, Tracked::Variable { name, .. }
-                if name == "sql_mode" || name == "character_set_client")
+                if matches!(&**name, "sql_mode" | "character_set_client" | "wait_timeout"))
         };
         if tracked.iter().any(matters) {
-            self.refresh_mode();
+            self.image_changed();
         }
     }
 

@@ -180,7 +180,7 @@ impl Session {
                 self.image.set(name, value);
             }
         }
-        self.refresh_mode();
+        self.image_changed();
         self.send_ok();
         Ok(())
     }
@@ -242,7 +242,7 @@ impl Session {
             schema: change.schema.clone(),
             program: self.client.program_name.clone(),
         };
-        self.refresh_mode();
+        self.image_changed();
         match self.verify_schema(change.schema.as_deref()).await {
             Ok(()) => {
                 self.send_ok();

@@ -98,7 +98,7 @@ pub(super) async fn greet(
     };
     let schema = hello.schema.clone();
     let mut session = new_session(context.clone(), facts, entry, wire, (hello, claim), identity);
-    session.refresh_mode();
+    session.image_changed();
     let verified = timeout_at(deadline, session.verify_schema(schema.as_deref())).await;
     let verified = verified.unwrap_or_else(|_| {
         let detail = "it did not answer within login_timeout".to_owned();

@@ -28,6 +28,7 @@ mod wire;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
@@ -156,7 +157,10 @@ impl Session {
                 biased;
                 read = self.wire.read_command(limit) => read,
                 // As the servers do it: an idle client finds its connection closed.
-                () = self.entry.told(least) => return Stop::Client,
+                () = self.entry.told_or_expired(least) => {
+                    self.say_expired().await;
+                    return Stop::Client;
+                }
             };
             let packet = match read {
                 Ok(packet) => packet,
@@ -178,13 +182,23 @@ impl Session {
         }
     }
 
+    /// MySQL tells a client that was idle for too long; MariaDB just closes the connection.
+    async fn say_expired(&mut self) {
+        if self.entry.is_expired() && !self.facts.is_mariadb {
+            let error = Error::Inactive;
+            self.context.metrics.error_sent(Origin::Fairlane, error.code().0);
+            self.wire.push_unasked(&error.to_err_packet());
+            let _ = self.wire.flush().await;
+        }
+    }
+
     /// What a flag of the login makes of the session's first sql_mode; a reset undoes it.
     fn begin(&mut self) {
         if self.capabilities.contains(Capabilities::IGNORE_SPACE) {
             let global = &self.facts.sql_mode;
             let separator = if global.is_empty() { "" } else { "," };
             self.image.set("sql_mode", &format!("{global}{separator}IGNORE_SPACE"));
-            self.refresh_mode();
+            self.image_changed();
         }
     }
 
@@ -228,13 +242,20 @@ impl Session {
         status
     }
 
-    /// After a change of the image: what the lexer has to know.
-    fn refresh_mode(&mut self) {
+    /// After a change of the image: what the lexer has to know, and how long the client may idle.
+    fn image_changed(&mut self) {
         let sql_mode = self.image.get("sql_mode").unwrap_or(&self.facts.sql_mode);
         let charset = match self.image.get("character_set_client") {
             Some(charset) => charset,
             None => identity::charset_of_collation(self.identity.key.collation),
         };
         self.mode = Mode::new(sql_mode, charset, &self.facts.version);
+        let is_interactive = self.capabilities.contains(Capabilities::INTERACTIVE);
+        let own = self.image.get("wait_timeout").and_then(|seconds| seconds.parse().ok());
+        self.entry.set_idle_limit(match own.map(Duration::from_secs) {
+            Some(own) => own,
+            None if is_interactive => self.facts.interactive_timeout,
+            None => self.facts.wait_timeout,
+        });
     }
 }

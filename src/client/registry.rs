@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::task::Poll;
+use std::time::Duration;
 
 use atomic_waker::AtomicWaker;
 use foldhash::HashMap;
@@ -46,6 +47,10 @@ pub struct Entry {
     in_transaction: AtomicBool,
     /// Backend id + 1 in the upper 8 bits, thread id below; 0 without a connection.
     connection: AtomicU64,
+    /// How long the client may be idle.
+    idle_limit_ms: AtomicU64,
+    /// The `since_ms` of the idle time that has lasted for too long.
+    expired_ms: AtomicU64,
     /// An [`Order`], as far as there is one.
     order: AtomicU8,
     /// The session's task.
@@ -103,6 +108,8 @@ impl Entry {
             pins: AtomicU32::new(0),
             in_transaction: AtomicBool::new(false),
             connection: AtomicU64::new(0),
+            idle_limit_ms: AtomicU64::new(u64::MAX),
+            expired_ms: AtomicU64::new(u64::MAX),
             order: AtomicU8::new(0),
             task: AtomicWaker::new(),
         }
@@ -118,6 +125,30 @@ impl Entry {
     /// The session waits for its client.
     pub(super) fn set_idle(&self, holds: bool) {
         self.set(if holds { Activity::Holding } else { Activity::Idle }, Instant::now());
+    }
+
+    /// How long the client may be idle from now on.
+    pub(super) fn set_idle_limit(&self, limit: Duration) {
+        let limit = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+        self.idle_limit_ms.store(limit, Ordering::Relaxed);
+    }
+
+    /// Ends the client's idle time if it lasts for too long. If a command comes in between, that
+    /// idle time is over, and another one has begun when the session looks next.
+    fn expire(&self, now: Instant) {
+        let is_idle = self.activity.load(Ordering::Relaxed) <= Activity::Holding as u8;
+        let since = self.since_ms.load(Ordering::Relaxed);
+        let elapsed = now.duration_since(self.started).as_millis();
+        let idle = u64::try_from(elapsed).unwrap_or(u64::MAX).saturating_sub(since);
+        if is_idle && idle >= self.idle_limit_ms.load(Ordering::Relaxed) {
+            self.expired_ms.store(since, Ordering::Release);
+            self.task.wake();
+        }
+    }
+
+    /// Whether the client is idle for too long. Only for the session's own task, while it idles.
+    pub(super) fn is_expired(&self) -> bool {
+        self.expired_ms.load(Ordering::Acquire) == self.since_ms.load(Ordering::Relaxed)
     }
 
     /// The session waits for a slot from `now` on.
@@ -206,6 +237,23 @@ impl Entry {
         .await;
     }
 
+    /// Like [`Self::told`], and also ready when the client is idle for too long.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
+    pub(super) async fn told_or_expired(&self, least: Order) {
+        poll_fn(|cx| {
+            let is_ready = || self.was_told(least) || self.is_expired();
+            if is_ready() {
+                return Poll::Ready(());
+            }
+            self.task.register(cx.waker());
+            // It may have been told meanwhile.
+            if is_ready() { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+
     /// Ready when it is told to end at once.
     pub(super) async fn killed(&self) {
         self.told(Order::Kill).await;
@@ -276,6 +324,13 @@ impl Registry {
         let mut inner = self.inner.lock();
         inner.is_draining = true;
         inner.by_id.values().for_each(|entry| entry.tell(Order::Drain));
+    }
+
+    /// Ends the sessions whose clients are idle for longer than they may; called about once a
+    /// second.
+    pub fn expire_idle(&self) {
+        let now = Instant::now();
+        self.inner.lock().by_id.values().for_each(|entry| entry.expire(now));
     }
 
     /// A session is over.

@@ -99,6 +99,12 @@ impl Wire {
         self.outbox.push(&bytes);
     }
 
+    /// Queues a packet that answers nothing.
+    pub(super) fn push_unasked(&mut self, payload: &[u8]) {
+        self.sequence = 0;
+        self.push(payload);
+    }
+
     /// Queues bytes that are whole packets already.
     pub(super) fn push_raw(&mut self, packets: &[u8]) {
         self.outbox.push(packets);

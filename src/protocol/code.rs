@@ -44,5 +44,7 @@ pub const QUERY_TIMEOUT: u16 = 3024;
 pub const SECURE_TRANSPORT_REQUIRED: u16 = 3159;
 /// Client library's code for a lost connection; clients recognise it in an ERR packet too.
 pub const LOST_CONNECTION: u16 = 2013;
+/// ER_CLIENT_INTERACTION_TIMEOUT (MySQL).
+pub const CLIENT_INTERACTION_TIMEOUT: u16 = 4031;
 /// MariaDB: this account is locked.
 pub const ACCOUNT_LOCKED_MARIADB: u16 = 4151;

@@ -217,5 +217,6 @@ async fn sweep(context: Arc<Context>) {
         let facts = context.topology.facts();
         let wait_timeout = facts.map_or(Duration::MAX / 2, |facts| facts.wait_timeout);
         context.pools.iter().for_each(|pool| pool.sweep(wait_timeout));
+        context.registry.expire_idle();
     }
 }

@@ -35,6 +35,8 @@ pub struct ServerFacts {
     pub sql_mode: String,
     /// `@@global.wait_timeout`.
     pub wait_timeout: Duration,
+    /// `@@global.interactive_timeout`: the same for clients with CLIENT_INTERACTIVE.
+    pub interactive_timeout: Duration,
     /// `@@global.max_allowed_packet`.
     pub max_allowed_packet: u64,
     /// `@@global.lower_case_table_names`.
@@ -55,6 +57,7 @@ pub const VARIABLES: &[&str] = &[
     "character_set_server",
     "collation_connection",
     "collation_server",
+    "interactive_timeout",
     "lower_case_table_names",
     "max_allowed_packet",
     "read_only",
@@ -79,6 +82,8 @@ impl ServerFacts {
         variables: BTreeMap<&'static str, String>,
     ) -> Self {
         let text = |name: &str| variables.get(name).map_or("", String::as_str);
+        // The fallbacks are both servers' defaults.
+        let seconds = |name: &str| Duration::from_secs(text(name).parse().unwrap_or(28_800));
         Self {
             version: greeting.version.clone(),
             collation: greeting.collation,
@@ -89,8 +94,8 @@ impl ServerFacts {
             // Also ON_PERMISSIVE, which permits others' transactions to have none.
             has_gtids: text(GTID_MODE).starts_with("ON"),
             sql_mode: text("sql_mode").to_owned(),
-            // The fallbacks are both servers' defaults.
-            wait_timeout: Duration::from_secs(text("wait_timeout").parse().unwrap_or(28_800)),
+            wait_timeout: seconds("wait_timeout"),
+            interactive_timeout: seconds("interactive_timeout"),
             max_allowed_packet: text("max_allowed_packet").parse().unwrap_or(16 << 20),
             lower_case_table_names: text("lower_case_table_names").parse().unwrap_or(0),
             seen_as,

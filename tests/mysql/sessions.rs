@@ -76,3 +76,20 @@ async fn state_follows(proxy: &Proxy) {
         }
     }
 }
+
+#[tokio::test]
+async fn a_client_that_idles_for_too_long_is_told_so() {
+    let proxy = Proxy::start(mysql());
+    let mut said = Vec::new();
+    for port in [mysql().primary, proxy.port] {
+        let mut conn = connect(port).await;
+        conn.query_drop("SET wait_timeout = 1").await.unwrap();
+        let mut other = connect(port).await;
+        tokio::time::sleep(std::time::Duration::from_millis(2_500)).await;
+        other.query_drop("SELECT 1").await.unwrap();
+        said.push(conn.query_drop("SELECT 1").await.unwrap_err().to_string());
+    }
+    // The driver finds an error packet that answers nothing; without one it would find the end.
+    assert_eq!(said[0], said[1]);
+    assert!(said[0].contains("out of sync"), "{}", said[0]);
+}

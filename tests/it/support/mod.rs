@@ -6,7 +6,7 @@ pub mod servers;
 pub mod twin;
 
 pub use proxy::Proxy;
-pub use raw::{Answer, Raw};
+pub use raw::{Answer, Failed, Login, Raw};
 pub use servers::{Servers, servers};
 pub use twin::Twin;
 
