@@ -16,6 +16,8 @@ use crate::net::worker::WorkerId;
 use crate::protocol::packet::{self, HEADER};
 use crate::protocol::response::{Response, Summary};
 use crate::protocol::sha2;
+use crate::protocol::status::Tracked;
+use crate::protocol::tracking::Reported;
 use crate::protocol::{Capabilities, Command, Malformed, Shape};
 use crate::state::diff::Diff;
 use crate::state::{Base, Image};
@@ -82,6 +84,8 @@ pub struct Connection {
     pub bytes_sent: u64,
     /// What LAST_INSERT_ID() is on it, unless it is dirty.
     pub insert_id: u64,
+    /// What its transaction trackers have reported last.
+    pub reported: Reported,
     /// An unknown insert id or warnings of its last session may be on it.
     pub is_dirty: bool,
     /// The right to exist: one of the backend's bounded number of connections.
@@ -196,13 +200,34 @@ impl Connection {
             self.inbox.truncate(advance.length);
             bytes.extend(self.inbox.drain(..advance.ready));
             if response.is_done() {
-                return Ok(Exchange { summary: response.into_summary(), bytes });
+                let summary = response.into_summary();
+                self.note_reported(&summary.tracked);
+                return Ok(Exchange { summary, bytes });
             }
             if bytes.len() > ANSWER_MAX {
                 return Err(Malformed { what: "answer (too long)", offset: ANSWER_MAX }.into());
             }
             if fill(&mut self.stream, &mut self.inbox).await? == 0 {
                 return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+            }
+        }
+    }
+
+    /// Remembers what the transaction trackers said.
+    pub fn note_reported(&mut self, tracked: &[Tracked]) {
+        for tracked in tracked {
+            match tracked {
+                Tracked::TransactionState(state) => {
+                    let letters = state.as_bytes().try_into();
+                    self.reported.state = letters.unwrap_or(self.reported.state);
+                }
+                Tracked::Characteristics(text) => {
+                    self.reported.characteristics = text.as_bytes().into();
+                }
+                Tracked::Variable { .. }
+                | Tracked::Schema(_)
+                | Tracked::StateChanged
+                | Tracked::Gtids(_) => {}
             }
         }
     }

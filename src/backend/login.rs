@@ -192,6 +192,7 @@ pub async fn open(
         idle_since: now,
         bytes_sent: 0,
         insert_id: 0,
+        reported: crate::protocol::tracking::Reported::default(),
         is_dirty: false,
         permit: None,
     };

@@ -172,9 +172,12 @@ impl Session {
             self.diagnostics.warnings.as_ref().map_or((0, 0), |saved| (saved.count, saved.errors));
         let number = match text {
             _ if is_list(text) => {
-                let Some(saved) = &self.diagnostics.warnings else { return self.empty(sql).await };
-                let packets =
-                    saved.listed(sql, text.starts_with("show errors"), &self.end_of_rows());
+                if self.diagnostics.warnings.is_none() {
+                    return self.empty(sql).await;
+                }
+                let end = self.end_of_rows();
+                let Some(saved) = &self.diagnostics.warnings else { return Ok(None) };
+                let packets = saved.listed(sql, text.starts_with("show errors"), &end);
                 self.wire.push_raw(&packets);
                 self.diagnostics.note_row_count(-1);
                 self.count_local();
@@ -228,14 +231,14 @@ impl Session {
     }
 
     /// The packet that ends rows, and for older clients columns.
-    fn end_of_rows(&self) -> Vec<u8> {
+    fn end_of_rows(&mut self) -> Vec<u8> {
         let status = self.idle_status();
         if !self.capabilities.contains(Capabilities::DEPRECATE_EOF) {
             return status::eof(status, 0);
         }
         let mut end = status::ok(status, 0);
         end[0] = 0xfe;
-        end
+        self.told(end)
     }
 
     /// Runs a statement about diagnostics on a connection, which at rest has none: there is

@@ -99,6 +99,7 @@ impl Capabilities {
         .union(Self::PLUGIN_AUTH)
         .union(Self::CONNECT_ATTRS)
         .union(Self::PLUGIN_AUTH_LENENC)
+        .union(Self::SESSION_TRACK)
         .union(Self::DEPRECATE_EOF)
         .union(Self::MARIADB_EXTENDED_METADATA);
 

@@ -23,6 +23,7 @@ pub mod packet;
 pub mod response;
 pub mod sha2;
 pub mod status;
+pub mod tracking;
 pub mod wire;
 
 pub use capability::Capabilities;

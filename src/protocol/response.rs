@@ -16,7 +16,8 @@
 //! Invariants: bytes it calls ready are never looked at again; after `Done` nothing is consumed.
 
 use super::packet::{FULL, HEADER, Header};
-use super::status::{ErrPacket, OkPacket, Status, Tracked};
+use super::status::{self, ErrPacket, OkPacket, Status, Tracked};
+use super::tracking::Teller;
 use super::wire::{Cursor, Malformed};
 
 /// What kind of answer a command has.
@@ -75,6 +76,8 @@ pub struct Advance {
 pub enum Next {
     /// More bytes from the server.
     More,
+    /// To send [`Response::take_instead`] in place of so many of the following bytes.
+    Instead(usize),
     /// The client has to send a file; then [`Response::infile_sent`].
     Infile,
     /// Nothing: the response is complete.
@@ -119,6 +122,10 @@ pub struct Response {
     statement_id: u32,
     /// Nothing was called ready yet.
     is_untouched: bool,
+    /// What a client that asked for session tracking is told.
+    teller: Option<Box<Teller>>,
+    /// A packet that has grown.
+    instead: Option<Vec<u8>>,
     summary: Summary,
 }
 
@@ -140,8 +147,25 @@ impl Response {
             continues: false,
             statement_id: 0,
             is_untouched: true,
+            teller: None,
+            instead: None,
             summary: Summary::default(),
         }
+    }
+
+    /// The response for a client that wants session tracking.
+    pub fn told_by(self, teller: Option<Box<Teller>>) -> Self {
+        Self { teller, ..self }
+    }
+
+    /// Gives the teller back.
+    pub fn take_teller(&mut self) -> Option<Box<Teller>> {
+        self.teller.take()
+    }
+
+    /// The bytes to send after [`Next::Instead`].
+    pub fn take_instead(&mut self) -> Vec<u8> {
+        self.instead.take().unwrap_or_default()
     }
 
     /// A PREPARE response that tells the client `id` as the statement's.
@@ -225,6 +249,11 @@ impl Response {
                 return Ok(Advance { ready: at, length, next: Next::More });
             }
             let shrunk = self.control(&mut chunk[at..end])?;
+            if self.instead.is_some() {
+                self.is_untouched = false;
+                let next = Next::Instead(HEADER + header.length);
+                return Ok(Advance { ready: at, length, next });
+            }
             if shrunk < header.length {
                 let cut = header.length - shrunk;
                 chunk.copy_within(end..length, end - cut);
@@ -344,17 +373,31 @@ impl Response {
         if ok.insert_id != 0 {
             self.summary.insert_id = ok.insert_id;
         }
-        let mut length = payload.len();
-        if ok.status.contains(Status::SESSION_STATE_CHANGED) {
+        let is_tracked = ok.status.contains(Status::SESSION_STATE_CHANGED);
+        if is_tracked {
             ok.tracked(&mut self.summary.tracked)?;
-            let short = ok.without_tracking(payload);
-            length = short.len();
-            let header = Header { length, sequence: packet[3] };
-            packet[..HEADER].copy_from_slice(&header.bytes());
-            packet[HEADER..HEADER + length].copy_from_slice(&short);
         }
+        let other = match &mut self.teller {
+            Some(teller) => teller.retell(payload, &ok)?,
+            None if is_tracked => Some(ok.without_tracking(payload)),
+            None => None,
+        };
+        let length = payload.len();
         self.finish();
-        Ok(length)
+        Ok(other.map_or(length, |other| self.rewrite(packet, &other)))
+    }
+
+    /// Puts another payload in a packet's place, or aside if it has grown; returns the length of
+    /// the payload that is there then.
+    fn rewrite(&mut self, packet: &mut [u8], payload: &[u8]) -> usize {
+        let (length, sequence) = (payload.len(), packet[3]);
+        if length > packet.len() - HEADER {
+            self.instead = Some(status::packet(sequence, payload));
+            return packet.len() - HEADER;
+        }
+        packet[..HEADER].copy_from_slice(&Header { length, sequence }.bytes());
+        packet[HEADER..HEADER + length].copy_from_slice(payload);
+        length
     }
 
     fn eof(&mut self, payload: &mut [u8]) -> Result<(), Malformed> {
