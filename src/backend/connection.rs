@@ -13,6 +13,7 @@ use super::statement::StatementCache;
 use crate::net::read::fill;
 use crate::net::socket::Socket;
 use crate::net::worker::WorkerId;
+use crate::protocol::attribute;
 use crate::protocol::packet::{self, HEADER};
 use crate::protocol::response::{Response, Summary};
 use crate::protocol::sha2;
@@ -234,7 +235,7 @@ impl Connection {
 
     /// Gives a command and reads the whole answer; what the server tracks goes into the image.
     pub async fn command(&mut self, command: Command, body: &[u8]) -> Result<Exchange, Failure> {
-        self.send(&command_packet(command, body)).await?;
+        self.send(&self.packet(command, body)).await?;
         let exchange = self.answer(command.shape()).await?;
         exchange.summary.tracked.iter().for_each(|tracked| self.image.apply(tracked));
         Ok(exchange)
@@ -245,15 +246,25 @@ impl Connection {
         self.command(Command::Query, sql.as_bytes()).await
     }
 
+    /// A command of Fairlane's own as a packet for this connection.
+    pub fn packet(&self, command: Command, body: &[u8]) -> Vec<u8> {
+        match command {
+            Command::Query if self.key.capabilities.contains(Capabilities::QUERY_ATTRIBUTES) => {
+                command_packet(command, &[attribute::NONE, body].concat())
+            }
+            _ => command_packet(command, body),
+        }
+    }
+
     /// Appends the commands of `diff` to `out`; returns how many there are.
-    pub fn put_diff(diff: &Diff, out: &mut Vec<u8>) -> usize {
+    pub fn put_diff(&self, diff: &Diff, out: &mut Vec<u8>) -> usize {
         let mut commands = 0;
         if let Some(schema) = &diff.schema {
             out.extend_from_slice(&command_packet(Command::InitDb, schema.as_bytes()));
             commands += 1;
         }
         if let Some(set) = &diff.set {
-            out.extend_from_slice(&command_packet(Command::Query, set.as_bytes()));
+            out.extend_from_slice(&self.packet(Command::Query, set.as_bytes()));
             commands += 1;
         }
         commands

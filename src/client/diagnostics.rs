@@ -7,7 +7,7 @@ use super::statement::Work;
 use super::{Session, Stop};
 use crate::error::Error;
 use crate::protocol::response::Summary;
-use crate::protocol::{Capabilities, Command, Shape, packet, status};
+use crate::protocol::{Capabilities, Command, Shape, attribute, packet, status};
 use crate::sql::Substitution;
 
 /// The record of one session.
@@ -255,6 +255,9 @@ impl Session {
     /// Runs a text on the primary.
     async fn plain_query(&mut self, sql: &[u8]) -> Result<(), Stop> {
         let mut payload = vec![Command::Query as u8];
+        if self.has_attributes() {
+            payload.extend_from_slice(attribute::NONE);
+        }
         payload.extend_from_slice(sql);
         let mut packets = Vec::with_capacity(payload.len() + packet::HEADER);
         packet::put(&mut packets, 0, &payload);

@@ -17,7 +17,7 @@ use crate::protocol::response::{Response, Summary};
 use crate::protocol::{Command, Shape};
 use crate::sql::{Class, Needs};
 use crate::state::diff::{Diff, diff};
-use crate::state::prepared::BadExecute;
+use crate::state::prepared::{BadExecute, ExecuteForm};
 
 /// Longest statement that is copied to be sent together with what precedes it.
 const COPIED_MAX: usize = 64 * 1024;
@@ -151,7 +151,7 @@ impl Session {
         let is_small = work.packets.len() <= COPIED_MAX;
         if is_harmless && is_small && work.command != Command::StmtPrepare {
             let mut packets = Vec::with_capacity(work.packets.len() + 256);
-            let answers = Connection::put_diff(&diff, &mut packets);
+            let answers = connection.put_diff(&diff, &mut packets);
             packets.extend_from_slice(own.as_deref().unwrap_or(&work.packets));
             return Ok(Ok(Ready { packets: Some(packets), answers, insert_id }));
         }
@@ -187,7 +187,7 @@ impl Session {
         diff: &Diff,
     ) -> Result<Result<(), Error>, Failure> {
         let mut packets = Vec::new();
-        let answers = Connection::put_diff(diff, &mut packets);
+        let answers = connection.put_diff(diff, &mut packets);
         connection.send(&packets).await?;
         let mut refused = None;
         for _ in 0..answers {
@@ -250,11 +250,18 @@ impl Session {
                 }
             }
         };
+        let is_mariadb = self.facts.is_mariadb;
+        let form = match self.has_attributes() {
+            true => ExecuteForm::Attributes,
+            false => ExecuteForm::Plain,
+        };
         let Some(statement) = self.statements.get_mut(work.id) else { return Ok(Err(unknown())) };
         let payload = match command {
             Command::StmtExecute => {
-                match crate::state::prepared::execute(work.payload, server_id, statement) {
-                    Err(BadExecute::Arguments) => return Ok(Err(Error::WrongArguments)),
+                match crate::state::prepared::execute(work.payload, server_id, statement, form) {
+                    Err(BadExecute::Arguments) => {
+                        return Ok(Err(Error::WrongArguments { is_mariadb }));
+                    }
                     built => built.ok(),
                 }
             }
@@ -266,7 +273,7 @@ impl Session {
             _ => None,
         };
         let Some(payload) = payload else {
-            return Ok(Err(Error::Malformed));
+            return Ok(Err(Error::Malformed { is_mariadb }));
         };
         let mut packets = Vec::with_capacity(payload.len() + packet::HEADER);
         packet::put(&mut packets, 0, &payload);

@@ -7,7 +7,7 @@ use super::Session;
 use super::diagnostics::Saved;
 use super::statement::Work;
 use super::tracking::needs_own_trackers;
-use crate::backend::{Connection, Failure, command_packet};
+use crate::backend::{Connection, Failure};
 use crate::error::Error;
 use crate::metrics::Closed;
 use crate::pool::{Request, Retire};
@@ -156,8 +156,8 @@ impl Session {
         &mut self,
         connection: &mut Connection,
     ) -> Result<(), Failure> {
-        let mut packets = command_packet(Command::Query, b"SHOW WARNINGS");
-        packets.extend(command_packet(Command::Query, b"SELECT 1 FROM (SELECT 1) t"));
+        let mut packets = connection.packet(Command::Query, b"SHOW WARNINGS");
+        packets.extend(connection.packet(Command::Query, b"SELECT 1 FROM (SELECT 1) t"));
         connection.send(&packets).await?;
         let answer = connection.answer(Shape::Results).await?;
         connection.answer(Shape::Results).await?;

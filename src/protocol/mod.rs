@@ -13,6 +13,7 @@
 //! Source: <https://dev.mysql.com/doc/dev/mysql-server/latest/PAGE_PROTOCOL.html> and
 //! <https://mariadb.com/kb/en/clientserver-protocol/>.
 
+pub mod attribute;
 pub mod auth;
 pub mod capability;
 pub mod code;
