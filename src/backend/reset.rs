@@ -98,8 +98,12 @@ impl Exchange {
 
     fn row(&self) -> Option<Vec<String>> {
         let mut packets = packets(&self.bytes);
-        let columns = *packets.next()?.first()?;
-        let mut packets = packets.skip(usize::from(columns));
+        let (columns, definitions) = match *packets.next()? {
+            [columns, 0] => (columns, 0),
+            [columns, ..] => (columns, columns),
+            [] => return None,
+        };
+        let mut packets = packets.skip(usize::from(definitions));
         let mut row = packets.next()?;
         if row.first() == Some(&0xfe) && row.len() < 9 {
             row = packets.next()?;

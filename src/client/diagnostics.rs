@@ -61,12 +61,13 @@ impl Saved {
     fn listed(&self, sql: &[u8], only_errors: bool, end: &[u8]) -> Vec<u8> {
         let (skipped, most) = limit(&String::from_utf8_lossy(sql).to_ascii_lowercase());
         let mut rest = &self.packets[..];
+        let definitions = if has_no_metadata(rest) { 0 } else { COLUMNS };
         let (mut out, mut sequence, mut index, mut row) = (Vec::new(), 1, 0, 0);
         while let Ok(framed) = packet::frame(rest) {
             let payload = &rest[packet::HEADER..framed.wire_length];
             rest = &rest[framed.wire_length..];
             let is_end = payload.first() == Some(&0xfe);
-            let is_row = index > COLUMNS && !is_end;
+            let is_row = index > definitions && !is_end;
             index += 1;
             if is_row {
                 if only_errors && !payload.starts_with(ERROR) {
@@ -81,6 +82,11 @@ impl Saved {
         }
         out
     }
+}
+
+/// Whether a result set in packets comes without its metadata.
+fn has_no_metadata(packets: &[u8]) -> bool {
+    matches!(packets.get(packet::HEADER..), Some([_, 0, ..])) && packets[0] == 2
 }
 
 /// Columns of SHOW WARNINGS: level, code, message.
@@ -218,8 +224,14 @@ impl Session {
         let mut row = Vec::new();
         put_text(&mut row, &value.to_string());
         let end = self.end_of_rows();
-        self.wire.push(&[1]);
-        self.wire.push(&column);
+        let wants_metadata = self.wants_metadata();
+        match self.capabilities.contains(Capabilities::OPTIONAL_METADATA) {
+            true => self.wire.push(&[1, u8::from(wants_metadata)]),
+            false => self.wire.push(&[1]),
+        }
+        if wants_metadata {
+            self.wire.push(&column);
+        }
         if !self.capabilities.contains(Capabilities::DEPRECATE_EOF) {
             self.wire.push(&end);
         }
@@ -228,6 +240,11 @@ impl Session {
         self.diagnostics.note_row_count(-1);
         self.diagnostics.found_rows = 1;
         self.diagnostics.is_found_rows_held = false;
+    }
+
+    /// Whether result sets begin with their metadata (`resultset_metadata`, MySQL).
+    fn wants_metadata(&self) -> bool {
+        self.image.get("resultset_metadata").is_none_or(|wanted| wanted != "NONE")
     }
 
     /// The packet that ends rows, and for older clients columns.

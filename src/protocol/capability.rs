@@ -102,6 +102,7 @@ impl Capabilities {
         .union(Self::SESSION_TRACK)
         .union(Self::DEPRECATE_EOF)
         .union(Self::QUERY_ATTRIBUTES)
+        .union(Self::OPTIONAL_METADATA)
         .union(Self::MARIADB_EXTENDED_METADATA);
 
     /// Flags that change the meaning or the form of what a server answers: part of the identity
@@ -118,6 +119,7 @@ impl Capabilities {
         .union(Self::PS_MULTI_RESULTS)
         .union(Self::DEPRECATE_EOF)
         .union(Self::QUERY_ATTRIBUTES)
+        .union(Self::OPTIONAL_METADATA)
         .union(Self::MARIADB_EXTENDED_METADATA);
 
     /// Flags without which packets to or from a server have another form.

@@ -9,6 +9,8 @@
 //!            └── n ─► Columns(n) ─► [EOF] ─► Rows ─ EOF/OK ─► (end?)
 //! Prepared:  First ── OK(columns, parameters) ─► definitions, each list with its [EOF] ─► Done
 //! ```
+//! Where a client has asked for optional metadata (MySQL) or for metadata once (MariaDB), a byte
+//! behind a number of columns says whether the definitions follow; their EOF does so anyway.
 //!
 //! [`Response::advance`] looks at a chunk in place. Row bytes are passed over packet by packet
 //! without being looked at, but for their first byte; only the packets that end something (OK,
@@ -53,6 +55,10 @@ enum State {
     },
     DefinitionsEnd {
         then: u64,
+    },
+    /// EOF packets of lists whose definitions are left out.
+    EmptyLists {
+        left: u8,
     },
     Fields,
     Text,
@@ -301,6 +307,7 @@ impl Response {
             | State::ColumnsEnd
             | State::Prepared
             | State::DefinitionsEnd { .. }
+            | State::EmptyLists { .. }
             | State::Text
             | State::Infile
             | State::Done => false,
@@ -327,14 +334,20 @@ impl Response {
                 }
                 0xfe => return self.ok(packet, true),
                 _ => {
-                    let left = Cursor::new(payload).lenenc("number of columns")?;
+                    let mut cursor = Cursor::new(payload);
+                    let left = cursor.lenenc("number of columns")?;
+                    let follow = cursor.is_empty() || cursor.u8("metadata follow")? != 0;
                     if left == 0 {
                         return Err(Malformed { what: "number of columns", offset: 0 });
                     }
                     self.summary.rows = 0;
                     self.summary.has_result_set = true;
                     self.summary.affected = None;
-                    self.state = State::Columns { left };
+                    self.state = match (follow, self.deprecates_eof) {
+                        (true, _) => State::Columns { left },
+                        (false, true) => State::Rows,
+                        (false, false) => State::ColumnsEnd,
+                    };
                 }
             },
             State::ColumnsEnd => {
@@ -353,6 +366,7 @@ impl Response {
             }
             State::Prepared => self.prepared(packet)?,
             State::DefinitionsEnd { then } => self.state = definitions(then, 0),
+            State::EmptyLists { left } => self.state = empty_lists(left - 1),
             State::Text => self.state = State::Done,
             State::Columns { .. } | State::Definitions { .. } | State::Infile | State::Done => {
                 return Err(Malformed { what: "unexpected packet", offset: 0 });
@@ -420,9 +434,14 @@ impl Response {
         let parameters = cursor.u16("number of parameters")?;
         cursor.take(1, "filler")?;
         self.summary.warnings = cursor.u16("warnings").unwrap_or(0);
+        let follow = cursor.is_empty() || cursor.u8("metadata follow")? != 0;
         self.summary.prepared = Some((id, columns, parameters));
         packet[HEADER + 1..HEADER + 5].copy_from_slice(&self.statement_id.to_le_bytes());
-        self.state = definitions(u64::from(parameters), u64::from(columns));
+        self.state = match (follow, self.deprecates_eof) {
+            (true, _) => definitions(u64::from(parameters), u64::from(columns)),
+            (false, true) => State::Done,
+            (false, false) => empty_lists(u8::from(parameters > 0) + u8::from(columns > 0)),
+        };
         Ok(())
     }
 
@@ -439,6 +458,10 @@ fn definitions(left: u64, then: u64) -> State {
         (0, then) => State::Definitions { left: then, then: 0 },
         (left, then) => State::Definitions { left, then },
     }
+}
+
+fn empty_lists(left: u8) -> State {
+    if left == 0 { State::Done } else { State::EmptyLists { left } }
 }
 
 #[cfg(test)]
