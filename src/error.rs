@@ -114,11 +114,20 @@ pub enum Error {
     #[error("Fairlane: the primary has not been reached yet; try again")]
     NotReady,
     /// The client's packet can't be understood.
-    #[error("Malformed communication packet")]
-    Malformed,
+    #[error("Malformed communication packet{}", if *is_mariadb { "" } else { "." })]
+    Malformed {
+        /// Whose words.
+        is_mariadb: bool,
+    },
     /// COM_STMT_EXECUTE without its parameters.
-    #[error("Incorrect arguments to mysqld_stmt_execute")]
-    WrongArguments,
+    #[error(
+        "Incorrect arguments to {}",
+        if *is_mariadb { "mysqld_stmt_execute" } else { "COM_STMT_EXECUTE" }
+    )]
+    WrongArguments {
+        /// Whose words.
+        is_mariadb: bool,
+    },
     /// COM_STMT_FETCH of a statement that has no open cursor.
     #[error("The statement ({0}) has no open cursor")]
     NoCursor(u32),
@@ -196,8 +205,8 @@ impl Error {
             Self::TlsRequired => (code::SECURE_TRANSPORT_REQUIRED, "08004"),
             Self::AccountLocked { is_mariadb: true, .. } => (code::ACCOUNT_LOCKED_MARIADB, "HY000"),
             Self::AccountLocked { .. } => (code::ACCOUNT_LOCKED_MYSQL, "HY000"),
-            Self::Malformed => (code::MALFORMED_PACKET, "HY000"),
-            Self::WrongArguments => (code::WRONG_ARGUMENTS, "HY000"),
+            Self::Malformed { .. } => (code::MALFORMED_PACKET, "HY000"),
+            Self::WrongArguments { .. } => (code::WRONG_ARGUMENTS, "HY000"),
             Self::NoCursor(_) => (code::STMT_HAS_NO_OPEN_CURSOR, "HY000"),
             Self::BadHandshake | Self::Compression => (code::HANDSHAKE_ERROR, "08S01"),
             Self::UnknownCommand => (code::UNKNOWN_COM, "08S01"),

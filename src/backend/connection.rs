@@ -13,9 +13,12 @@ use super::statement::StatementCache;
 use crate::net::read::fill;
 use crate::net::socket::Socket;
 use crate::net::worker::WorkerId;
+use crate::protocol::attribute;
 use crate::protocol::packet::{self, HEADER};
 use crate::protocol::response::{Response, Summary};
 use crate::protocol::sha2;
+use crate::protocol::status::Tracked;
+use crate::protocol::tracking::Reported;
 use crate::protocol::{Capabilities, Command, Malformed, Shape};
 use crate::state::diff::Diff;
 use crate::state::{Base, Image};
@@ -82,6 +85,8 @@ pub struct Connection {
     pub bytes_sent: u64,
     /// What LAST_INSERT_ID() is on it, unless it is dirty.
     pub insert_id: u64,
+    /// What its transaction trackers have reported last.
+    pub reported: Reported,
     /// An unknown insert id or warnings of its last session may be on it.
     pub is_dirty: bool,
     /// The right to exist: one of the backend's bounded number of connections.
@@ -196,7 +201,9 @@ impl Connection {
             self.inbox.truncate(advance.length);
             bytes.extend(self.inbox.drain(..advance.ready));
             if response.is_done() {
-                return Ok(Exchange { summary: response.into_summary(), bytes });
+                let summary = response.into_summary();
+                self.note_reported(&summary.tracked);
+                return Ok(Exchange { summary, bytes });
             }
             if bytes.len() > ANSWER_MAX {
                 return Err(Malformed { what: "answer (too long)", offset: ANSWER_MAX }.into());
@@ -207,9 +214,28 @@ impl Connection {
         }
     }
 
+    /// Remembers what the transaction trackers said.
+    pub fn note_reported(&mut self, tracked: &[Tracked]) {
+        for tracked in tracked {
+            match tracked {
+                Tracked::TransactionState(state) => {
+                    let letters = state.as_bytes().try_into();
+                    self.reported.state = letters.unwrap_or(self.reported.state);
+                }
+                Tracked::Characteristics(text) => {
+                    self.reported.characteristics = text.as_bytes().into();
+                }
+                Tracked::Variable { .. }
+                | Tracked::Schema(_)
+                | Tracked::StateChanged
+                | Tracked::Gtids(_) => {}
+            }
+        }
+    }
+
     /// Gives a command and reads the whole answer; what the server tracks goes into the image.
     pub async fn command(&mut self, command: Command, body: &[u8]) -> Result<Exchange, Failure> {
-        self.send(&command_packet(command, body)).await?;
+        self.send(&self.packet(command, body)).await?;
         let exchange = self.answer(command.shape()).await?;
         exchange.summary.tracked.iter().for_each(|tracked| self.image.apply(tracked));
         Ok(exchange)
@@ -220,15 +246,25 @@ impl Connection {
         self.command(Command::Query, sql.as_bytes()).await
     }
 
+    /// A command of Fairlane's own as a packet for this connection.
+    pub fn packet(&self, command: Command, body: &[u8]) -> Vec<u8> {
+        match command {
+            Command::Query if self.key.capabilities.contains(Capabilities::QUERY_ATTRIBUTES) => {
+                command_packet(command, &[attribute::NONE, body].concat())
+            }
+            _ => command_packet(command, body),
+        }
+    }
+
     /// Appends the commands of `diff` to `out`; returns how many there are.
-    pub fn put_diff(diff: &Diff, out: &mut Vec<u8>) -> usize {
+    pub fn put_diff(&self, diff: &Diff, out: &mut Vec<u8>) -> usize {
         let mut commands = 0;
         if let Some(schema) = &diff.schema {
             out.extend_from_slice(&command_packet(Command::InitDb, schema.as_bytes()));
             commands += 1;
         }
         if let Some(set) = &diff.set {
-            out.extend_from_slice(&command_packet(Command::Query, set.as_bytes()));
+            out.extend_from_slice(&self.packet(Command::Query, set.as_bytes()));
             commands += 1;
         }
         commands

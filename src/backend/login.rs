@@ -101,6 +101,9 @@ pub enum LoginError {
     /// It offers no TLS where the configuration wants it.
     #[error("the server offers no TLS, and the key tls of this server wants it")]
     NoTls,
+    /// It is older than the primary whose capabilities the client was offered.
+    #[error("the server lacks capabilities that the client was offered: {0:?}")]
+    Capabilities(Capabilities),
     /// It wants an authentication plugin the credential is not good for.
     #[error("the server asks for the authentication plugin '{0}'")]
     Plugin(String),
@@ -141,6 +144,10 @@ pub async fn open(
     let (_, payload) = login_packet(&mut stream, &mut inbox).await?;
     refuse_error(&payload)?;
     let greeting = Greeting::parse(&payload)?;
+    let missing = (key.capabilities & Capabilities::FORM) - greeting.capabilities;
+    if !missing.is_empty() {
+        return Err(LoginError::Capabilities(missing));
+    }
     let capabilities = key.capabilities.towards_backend(greeting.capabilities)
         | (Capabilities::CONNECT_ATTRS & greeting.capabilities)
         | (Capabilities::PLUGIN_AUTH_LENENC & greeting.capabilities);
@@ -190,6 +197,7 @@ pub async fn open(
         idle_since: now,
         bytes_sent: 0,
         insert_id: 0,
+        reported: crate::protocol::tracking::Reported::default(),
         is_dirty: false,
         permit: None,
     };

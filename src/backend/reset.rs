@@ -2,30 +2,33 @@
 
 use super::connection::{Connection, Exchange, Failure};
 use crate::protocol::status::Status;
+use crate::protocol::tracking::Reported;
 use crate::protocol::{Command, Malformed, packet};
-use crate::state::Base;
 use crate::state::diff::diff;
+use crate::state::{Base, own_trackers};
 
-/// Trackers a MariaDB server reports all changes with; see DESIGN "Session state".
-const TRACK_MARIADB: &str = "SET session_track_system_variables='*',session_track_schema=1,\
-     session_track_state_change=1,session_track_transaction_info='CHARACTERISTICS'";
-/// MySQL reports GTIDs as a tracker of their own.
-const TRACK_MYSQL: &str = "SET session_track_system_variables='*',session_track_schema=1,\
-     session_track_state_change=1,session_track_transaction_info='CHARACTERISTICS',\
-     session_track_gtids='OWN_GTID'";
 const CHARACTER_SETS: &str =
     "SELECT @@character_set_client,@@character_set_results,@@collation_connection";
 
 impl Connection {
     /// Turns the trackers on and learns the character sets.
     pub(super) async fn set_up(&mut self, is_mariadb: bool) -> Result<(), Failure> {
-        let track = if is_mariadb { TRACK_MARIADB } else { TRACK_MYSQL };
-        demand(&self.query(track).await?)?;
+        self.image.reset_variables();
+        demand(&self.query(&own_trackers(is_mariadb)).await?)?;
+        self.reported = Reported::default();
         let answer = self.query(CHARACTER_SETS).await?;
         self.image.reset_variables();
         let [client, results, collation] =
             demand(&answer)?.first_row().try_into().unwrap_or_default();
         self.base = Base { client, results, collation };
+        Ok(())
+    }
+
+    /// Runs a statement that gives the connection other trackers, if one is needed.
+    pub async fn track(&mut self, set: Option<String>) -> Result<(), Failure> {
+        if let Some(set) = set {
+            demand(&self.query(&set).await?)?;
+        }
         Ok(())
     }
 
@@ -95,8 +98,12 @@ impl Exchange {
 
     fn row(&self) -> Option<Vec<String>> {
         let mut packets = packets(&self.bytes);
-        let columns = *packets.next()?.first()?;
-        let mut packets = packets.skip(usize::from(columns));
+        let (columns, definitions) = match *packets.next()? {
+            [columns, 0] => (columns, 0),
+            [columns, ..] => (columns, columns),
+            [] => return None,
+        };
+        let mut packets = packets.skip(usize::from(definitions));
         let mut row = packets.next()?;
         if row.first() == Some(&0xfe) && row.len() < 9 {
             row = packets.next()?;

@@ -94,7 +94,7 @@ impl Session {
             || work.verdict.reason == sql::Reason::NotARead && summary.affected.is_none()
             || work.verdict.class == Class::Write && summary.error.is_some();
         let is_passing = effects.contains(Effects::SET_STATEMENT);
-        let mut is_explained = is_passing;
+        let mut is_explained = is_passing || effects.contains(Effects::TRACKERS);
         let mut has_position = false;
         for tracked in &summary.tracked {
             match tracked {
@@ -111,9 +111,8 @@ impl Session {
                     connection.insert_id = self.diagnostics.insert_id;
                     is_explained = true;
                 }
-                Tracked::Variable { name, .. } if name.starts_with("session_track_") => {
-                    self.pins.add(Pin::Trackers);
-                }
+                // See `settle_trackers`.
+                Tracked::Variable { name, .. } if name.starts_with("session_track_") => {}
                 Tracked::Variable { name, value } if !is_passing => {
                     is_explained = true;
                     if name == "autocommit" {
@@ -149,6 +148,7 @@ impl Session {
         }
         connection.is_dirty |=
             summary.warnings > 0 || summary.error.is_some() || self.diagnostics.is_insert_id_stale;
+        connection.note_reported(&summary.tracked);
         self.notice_changes(&summary.tracked);
         let is_state_changed = summary.tracked.contains(&Tracked::StateChanged);
         self.absorb_pins(work, summary, is_state_changed, is_explained);

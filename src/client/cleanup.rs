@@ -181,6 +181,7 @@ impl Session {
             }
         }
         self.image_changed();
+        self.begin_tracking();
         self.send_ok();
         Ok(())
     }
@@ -245,6 +246,8 @@ impl Session {
         self.image_changed();
         match self.verify_schema(change.schema.as_deref()).await {
             Ok(()) => {
+                self.begin_tracking();
+                self.tell_schema();
                 self.send_ok();
                 Ok(())
             }
@@ -281,6 +284,11 @@ async fn drain(checkout: &mut Checkout, response: &mut Response) -> Result<(), F
             crate::protocol::response::Next::Done => return Ok(()),
             crate::protocol::response::Next::Infile => {
                 return Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof).into());
+            }
+            crate::protocol::response::Next::Instead(skipped) => {
+                connection.inbox.drain(..skipped);
+                let _ = response.take_instead();
+                continue;
             }
             crate::protocol::response::Next::More => {}
         }

@@ -116,6 +116,7 @@ impl Session {
         if self.capabilities.contains(Capabilities::DEPRECATE_EOF) {
             let mut ok = status::ok(status, 0);
             ok[0] = 0xfe;
+            let ok = self.told(ok);
             self.wire.push(&ok);
         } else {
             self.wire.push(&status::eof(status, 0));

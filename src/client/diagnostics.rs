@@ -7,7 +7,7 @@ use super::statement::Work;
 use super::{Session, Stop};
 use crate::error::Error;
 use crate::protocol::response::Summary;
-use crate::protocol::{Capabilities, Command, Shape, packet, status};
+use crate::protocol::{Capabilities, Command, Shape, attribute, packet, status};
 use crate::sql::Substitution;
 
 /// The record of one session.
@@ -61,12 +61,13 @@ impl Saved {
     fn listed(&self, sql: &[u8], only_errors: bool, end: &[u8]) -> Vec<u8> {
         let (skipped, most) = limit(&String::from_utf8_lossy(sql).to_ascii_lowercase());
         let mut rest = &self.packets[..];
+        let definitions = if has_no_metadata(rest) { 0 } else { COLUMNS };
         let (mut out, mut sequence, mut index, mut row) = (Vec::new(), 1, 0, 0);
         while let Ok(framed) = packet::frame(rest) {
             let payload = &rest[packet::HEADER..framed.wire_length];
             rest = &rest[framed.wire_length..];
             let is_end = payload.first() == Some(&0xfe);
-            let is_row = index > COLUMNS && !is_end;
+            let is_row = index > definitions && !is_end;
             index += 1;
             if is_row {
                 if only_errors && !payload.starts_with(ERROR) {
@@ -81,6 +82,11 @@ impl Saved {
         }
         out
     }
+}
+
+/// Whether a result set in packets comes without its metadata.
+fn has_no_metadata(packets: &[u8]) -> bool {
+    matches!(packets.get(packet::HEADER..), Some([_, 0, ..])) && packets[0] == 2
 }
 
 /// Columns of SHOW WARNINGS: level, code, message.
@@ -172,9 +178,12 @@ impl Session {
             self.diagnostics.warnings.as_ref().map_or((0, 0), |saved| (saved.count, saved.errors));
         let number = match text {
             _ if is_list(text) => {
-                let Some(saved) = &self.diagnostics.warnings else { return self.empty(sql).await };
-                let packets =
-                    saved.listed(sql, text.starts_with("show errors"), &self.end_of_rows());
+                if self.diagnostics.warnings.is_none() {
+                    return self.empty(sql).await;
+                }
+                let end = self.end_of_rows();
+                let Some(saved) = &self.diagnostics.warnings else { return Ok(None) };
+                let packets = saved.listed(sql, text.starts_with("show errors"), &end);
                 self.wire.push_raw(&packets);
                 self.diagnostics.note_row_count(-1);
                 self.count_local();
@@ -215,8 +224,14 @@ impl Session {
         let mut row = Vec::new();
         put_text(&mut row, &value.to_string());
         let end = self.end_of_rows();
-        self.wire.push(&[1]);
-        self.wire.push(&column);
+        let wants_metadata = self.wants_metadata();
+        match self.capabilities.contains(Capabilities::OPTIONAL_METADATA) {
+            true => self.wire.push(&[1, u8::from(wants_metadata)]),
+            false => self.wire.push(&[1]),
+        }
+        if wants_metadata {
+            self.wire.push(&column);
+        }
         if !self.capabilities.contains(Capabilities::DEPRECATE_EOF) {
             self.wire.push(&end);
         }
@@ -227,15 +242,20 @@ impl Session {
         self.diagnostics.is_found_rows_held = false;
     }
 
+    /// Whether result sets begin with their metadata (`resultset_metadata`, MySQL).
+    fn wants_metadata(&self) -> bool {
+        self.image.get("resultset_metadata").is_none_or(|wanted| wanted != "NONE")
+    }
+
     /// The packet that ends rows, and for older clients columns.
-    fn end_of_rows(&self) -> Vec<u8> {
+    fn end_of_rows(&mut self) -> Vec<u8> {
         let status = self.idle_status();
         if !self.capabilities.contains(Capabilities::DEPRECATE_EOF) {
             return status::eof(status, 0);
         }
         let mut end = status::ok(status, 0);
         end[0] = 0xfe;
-        end
+        self.told(end)
     }
 
     /// Runs a statement about diagnostics on a connection, which at rest has none: there is
@@ -252,6 +272,9 @@ impl Session {
     /// Runs a text on the primary.
     async fn plain_query(&mut self, sql: &[u8]) -> Result<(), Stop> {
         let mut payload = vec![Command::Query as u8];
+        if self.has_attributes() {
+            payload.extend_from_slice(attribute::NONE);
+        }
         payload.extend_from_slice(sql);
         let mut packets = Vec::with_capacity(payload.len() + packet::HEADER);
         packet::put(&mut packets, 0, &payload);

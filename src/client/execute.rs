@@ -6,6 +6,7 @@ use tokio::time::Instant;
 use super::Session;
 use super::login::server_error;
 use super::statement::{PreparedWork, Work, is_final};
+use super::tracking::needs_own_trackers;
 use crate::backend::{Connection, Failure};
 use crate::error::Error;
 use crate::net::infile::pass_file;
@@ -16,7 +17,7 @@ use crate::protocol::response::{Response, Summary};
 use crate::protocol::{Command, Shape};
 use crate::sql::{Class, Needs};
 use crate::state::diff::{Diff, diff};
-use crate::state::prepared::BadExecute;
+use crate::state::prepared::{BadExecute, ExecuteForm};
 
 /// Longest statement that is copied to be sent together with what precedes it.
 const COPIED_MAX: usize = 64 * 1024;
@@ -68,6 +69,12 @@ impl Session {
             Ok(Err(error)) => return Outcome::Unprepared(error),
             Err(_) => return Outcome::Lost { untouched: true },
         };
+        if needs_own_trackers(work) {
+            let set = self.trackers().to_set();
+            if checkout.connection().track(set).await.is_err() {
+                return Outcome::Lost { untouched: true };
+            }
+        }
         let bytes = ready.packets.as_deref().unwrap_or(&work.packets);
         if checkout.connection().send(bytes).await.is_err() && bytes.len() < packet::FULL {
             return Outcome::Lost { untouched: true };
@@ -144,7 +151,7 @@ impl Session {
         let is_small = work.packets.len() <= COPIED_MAX;
         if is_harmless && is_small && work.command != Command::StmtPrepare {
             let mut packets = Vec::with_capacity(work.packets.len() + 256);
-            let answers = Connection::put_diff(&diff, &mut packets);
+            let answers = connection.put_diff(&diff, &mut packets);
             packets.extend_from_slice(own.as_deref().unwrap_or(&work.packets));
             return Ok(Ok(Ready { packets: Some(packets), answers, insert_id }));
         }
@@ -180,7 +187,7 @@ impl Session {
         diff: &Diff,
     ) -> Result<Result<(), Error>, Failure> {
         let mut packets = Vec::new();
-        let answers = Connection::put_diff(diff, &mut packets);
+        let answers = connection.put_diff(diff, &mut packets);
         connection.send(&packets).await?;
         let mut refused = None;
         for _ in 0..answers {
@@ -243,11 +250,18 @@ impl Session {
                 }
             }
         };
+        let is_mariadb = self.facts.is_mariadb;
+        let form = match self.has_attributes() {
+            true => ExecuteForm::Attributes,
+            false => ExecuteForm::Plain,
+        };
         let Some(statement) = self.statements.get_mut(work.id) else { return Ok(Err(unknown())) };
         let payload = match command {
             Command::StmtExecute => {
-                match crate::state::prepared::execute(work.payload, server_id, statement) {
-                    Err(BadExecute::Arguments) => return Ok(Err(Error::WrongArguments)),
+                match crate::state::prepared::execute(work.payload, server_id, statement, form) {
+                    Err(BadExecute::Arguments) => {
+                        return Ok(Err(Error::WrongArguments { is_mariadb }));
+                    }
                     built => built.ok(),
                 }
             }
@@ -259,7 +273,7 @@ impl Session {
             _ => None,
         };
         let Some(payload) = payload else {
-            return Ok(Err(Error::Malformed));
+            return Ok(Err(Error::Malformed { is_mariadb }));
         };
         let mut packets = Vec::with_capacity(payload.len() + packet::HEADER);
         packet::put(&mut packets, 0, &payload);
@@ -280,44 +294,78 @@ impl Session {
         if work.shape == Shape::Nothing {
             return Outcome::Done(response.into_summary());
         }
+        response = response.told_by(self.lend_teller(connection, work));
+        let passed = self.pass(connection, &mut response, may_retry).await;
+        self.teller = response.take_teller();
+        match passed {
+            Passed::Whole => Outcome::Done(response.into_summary()),
+            Passed::Refused => Outcome::ReplicaRefused,
+            Passed::ClientGone { in_time: true } => Outcome::ClientGone(Some(response)),
+            Passed::ClientGone { in_time: false } => Outcome::ClientGone(None),
+            Passed::Lost => Outcome::Lost { untouched: response.is_untouched() },
+        }
+    }
+
+    /// Passes a response on, and files to the server where it asks for them.
+    async fn pass(
+        &mut self,
+        connection: &mut Connection,
+        response: &mut Response,
+        may_retry: bool,
+    ) -> Passed {
         loop {
             let Connection { stream, inbox, .. } = &mut *connection;
             let server = ServerSide { stream, inbox };
             let relayed = tokio::select! {
                 biased;
-                relayed = relay(self.wire.client_side(), server, &mut response, may_retry) => relayed,
-                () = self.entry.killed() => return Outcome::ClientGone(None),
+                relayed = relay(self.wire.client_side(), server, response, may_retry) => relayed,
+                () = self.entry.killed() => return Passed::ClientGone { in_time: false },
             };
             match relayed {
-                Ok(End::Done) => return Outcome::Done(response.into_summary()),
+                Ok(End::Done) => return Passed::Whole,
                 Ok(End::ErrorHeld) => {
                     let code = response.summary().error.unwrap_or_default();
                     let answer = std::mem::take(&mut connection.inbox);
-                    if is_final(code) {
-                        self.wire.push_raw(&answer);
-                        return Outcome::Done(response.into_summary());
+                    if !is_final(code) {
+                        return Passed::Refused;
                     }
-                    return Outcome::ReplicaRefused;
+                    self.wire.push_raw(&answer);
+                    return Passed::Whole;
                 }
                 Ok(End::Infile) => {
                     if self.wire.flush().await.is_err() {
-                        return Outcome::ClientGone(None);
+                        return Passed::ClientGone { in_time: false };
                     }
                     let (client, inbox) = self.wire.reading_side();
                     match pass_file(client, inbox, &mut connection.stream).await {
                         Ok(passed) => connection.bytes_sent += passed,
-                        Err(RelayError::Client(_)) => return Outcome::ClientGone(None),
-                        Err(_) => return Outcome::Lost { untouched: false },
+                        Err(RelayError::Client(_)) => return Passed::ClientGone { in_time: false },
+                        Err(_) => return Passed::Lost,
                     }
                     let _ = connection.stream.flush().await;
                     response.infile_sent();
                 }
-                Err(RelayError::Client(_)) => return Outcome::ClientGone(Some(response)),
+                Err(RelayError::Client(_)) => return Passed::ClientGone { in_time: true },
                 Err(error) => {
                     tracing::warn!(backend_thread = connection.thread_id, %error, "lost a backend connection");
-                    return Outcome::Lost { untouched: response.is_untouched() };
+                    return Passed::Lost;
                 }
             }
         }
     }
+}
+
+/// How the passing on of a response ended.
+enum Passed {
+    /// All of it was passed on.
+    Whole,
+    /// It is an error of a replica, and was kept back.
+    Refused,
+    /// The client is gone.
+    ClientGone {
+        /// The response can still be read to its end.
+        in_time: bool,
+    },
+    /// The server is gone.
+    Lost,
 }

@@ -114,6 +114,8 @@ pub(super) async fn greet(
         let _ = session.wire.flush().await;
         return None;
     }
+    session.begin_tracking();
+    session.tell_schema();
     session.send_ok();
     if session.wire.flush().await.is_err() {
         return None;
@@ -149,6 +151,8 @@ fn new_session(
         client,
         kept_lane: None,
         image: Image::default(),
+        trackers: None,
+        teller: None,
         mode: crate::sql::Mode::default(),
         token: Token::default(),
         diagnostics: Diagnostics::default(),

@@ -24,6 +24,7 @@ mod prepared;
 pub mod registry;
 mod settle;
 mod statement;
+mod tracking;
 mod wire;
 
 use std::net::SocketAddr;
@@ -42,10 +43,11 @@ use crate::net::tls::Acceptor;
 use crate::pool::{Checkout, Pool};
 use crate::protocol::Capabilities;
 use crate::protocol::status::Status;
+use crate::protocol::tracking::Teller;
 use crate::route::Token;
 use crate::sql::Mode;
 use crate::state::prepared::Statements;
-use crate::state::{Image, Pins};
+use crate::state::{Image, Pins, Trackers};
 use crate::topology::{ServerFacts, Topology};
 
 use diagnostics::Diagnostics;
@@ -104,6 +106,10 @@ struct Session {
     /// Lane the session keeps, once a rule said so.
     kept_lane: Option<usize>,
     image: Image,
+    /// The session's own trackers, once it has set any.
+    trackers: Option<Box<Trackers>>,
+    /// Tells the client of its session, if it wants to be told.
+    teller: Option<Box<Teller>>,
     mode: Mode,
     token: Token,
     diagnostics: Diagnostics,
@@ -229,8 +235,8 @@ impl Session {
 
     /// Answers the current command with OK.
     fn send_ok(&mut self) {
-        let status = self.idle_status();
-        self.wire.push(&crate::protocol::status::ok(status, 0));
+        let ok = self.told(crate::protocol::status::ok(self.idle_status(), 0));
+        self.wire.push(&ok);
         self.diagnostics.note_row_count(0);
     }
 

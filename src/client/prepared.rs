@@ -81,7 +81,8 @@ impl Session {
     ) -> Result<(), Stop> {
         let is_silent = command == Command::StmtSendLongData;
         if command == Command::StmtExecute && payload.len() < EXECUTE_HEADER {
-            return self.send_error(&Error::Malformed).await;
+            let error = Error::Malformed { is_mariadb: self.facts.is_mariadb };
+            return self.send_error(&error).await;
         }
         let sent = payload.get(1..5);
         let sent = sent.map_or(0, |id| u32::from_le_bytes([id[0], id[1], id[2], id[3]]));

@@ -6,7 +6,8 @@ use tokio::time::Instant;
 use super::Session;
 use super::diagnostics::Saved;
 use super::statement::Work;
-use crate::backend::{Connection, Failure, command_packet};
+use super::tracking::needs_own_trackers;
+use crate::backend::{Connection, Failure};
 use crate::error::Error;
 use crate::metrics::Closed;
 use crate::pool::{Request, Retire};
@@ -39,9 +40,11 @@ impl Session {
             self.diagnostics.own_error = None;
         }
         self.diagnostics.are_on_connection |= has_new;
-        if !keeps && self.diagnostics.are_on_connection {
+        let leaves_list = !keeps || needs_own_trackers(work);
+        if leaves_list && self.diagnostics.are_on_connection {
             self.save_warnings(connection).await?;
         }
+        self.settle_trackers(connection, work, summary).await?;
         if effects.contains(Effects::COLLATION) && summary.error.is_none() {
             // SET NAMES ... COLLATE is tracked without the collation (MariaDB 10.11).
             let answer = connection.query("SELECT @@collation_connection").await?;
@@ -58,6 +61,9 @@ impl Session {
             let image = connection.image.clone();
             let exchange = connection.query("DO 0").await?;
             self.diagnostics.is_row_count_held = false;
+            if let Some(teller) = &mut self.teller {
+                teller.keep(&exchange.summary.tracked);
+            }
             if effects.contains(Effects::SET_STATEMENT) {
                 connection.image = image;
             } else if exchange.summary.tracked.contains(&Tracked::StateChanged) {
@@ -150,8 +156,8 @@ impl Session {
         &mut self,
         connection: &mut Connection,
     ) -> Result<(), Failure> {
-        let mut packets = command_packet(Command::Query, b"SHOW WARNINGS");
-        packets.extend(command_packet(Command::Query, b"SELECT 1 FROM (SELECT 1) t"));
+        let mut packets = connection.packet(Command::Query, b"SHOW WARNINGS");
+        packets.extend(connection.packet(Command::Query, b"SELECT 1 FROM (SELECT 1) t"));
         connection.send(&packets).await?;
         let answer = connection.answer(Shape::Results).await?;
         connection.answer(Shape::Results).await?;

@@ -12,9 +12,10 @@ use crate::config::settings::Consistency;
 use crate::error::Error;
 use crate::metrics::Target as Answered;
 use crate::pool::{Checkout, Request, Retire};
+use crate::protocol::attribute;
 use crate::protocol::code;
 use crate::protocol::packet;
-use crate::protocol::{Command, Shape};
+use crate::protocol::{Capabilities, Command, Shape};
 use crate::route::view::BackendId;
 use crate::route::{self, Decision, Reason, SessionView, Target};
 use crate::sql::{Class, Effects, Mode, Needs, Verdict, VerdictCache};
@@ -48,7 +49,16 @@ pub(super) struct PreparedWork<'a> {
 
 impl Session {
     /// COM_QUERY.
-    pub(super) async fn query(&mut self, wire: &[u8], sql: &[u8]) -> Result<(), Stop> {
+    pub(super) async fn query(&mut self, wire: &[u8], body: &[u8]) -> Result<(), Stop> {
+        let front = match self.has_attributes() {
+            true => attribute::front(body),
+            false => Ok(0),
+        };
+        let Ok(front) = front else {
+            let error = Error::Malformed { is_mariadb: self.facts.is_mariadb };
+            return self.send_error(&error).await;
+        };
+        let (attributes, sql) = body.split_at(front);
         let verdict = classify(sql, self.mode);
         if let Class::Kill { query, id } = verdict.class {
             return self.kill(query, id).await;
@@ -67,6 +77,7 @@ impl Session {
         let packets = match &substituted {
             Some(text) => {
                 let mut payload = vec![Command::Query as u8];
+                payload.extend_from_slice(attributes);
                 payload.extend_from_slice(text);
                 let mut packets = Vec::with_capacity(payload.len() + packet::HEADER);
                 packet::put(&mut packets, 0, &payload);
@@ -83,6 +94,11 @@ impl Session {
             sql,
         };
         self.run_work(work).await
+    }
+
+    /// Whether statements come with query attributes, or with the word that there are none.
+    pub(super) fn has_attributes(&self) -> bool {
+        self.capabilities.contains(Capabilities::QUERY_ATTRIBUTES)
     }
 
     /// The text with the session's own values for functions that another session's statements

@@ -255,8 +255,25 @@ where
             .outbox
             .send(client.stream, &chunk[..advance.ready], cx)
             .map_err(RelayError::Client)?;
+        if let Next::Instead(skipped) = advance.next {
+            put_instead(client, server, response, skipped, cx)?;
+            return pass_inbox(client, server, response, holds_error, cx);
+        }
         Poll::Ready(Ok(ended(advance.next)))
     })
+}
+
+/// Sends a packet that has grown, in place of the first bytes of the server's inbox.
+fn put_instead<C: AsyncWrite + Unpin, B>(
+    client: &mut ClientSide<'_, C>,
+    server: &mut ServerSide<'_, B>,
+    response: &mut Response,
+    skipped: usize,
+    cx: &mut Context<'_>,
+) -> Result<(), RelayError> {
+    server.inbox.drain(..skipped);
+    let bytes = response.take_instead();
+    client.outbox.send(client.stream, &bytes, cx).map_err(RelayError::Client)
 }
 
 /// Passes on what is ready in the server's inbox.
@@ -267,18 +284,25 @@ fn pass_inbox<C: AsyncWrite + Unpin, B>(
     holds_error: bool,
     cx: &mut Context<'_>,
 ) -> Step {
-    let advance = response.advance(server.inbox)?;
-    server.inbox.truncate(advance.length);
-    if holds_error && response.is_only_an_error() {
-        return Poll::Ready(Ok(Some(End::ErrorHeld)));
+    loop {
+        let advance = response.advance(server.inbox)?;
+        server.inbox.truncate(advance.length);
+        if holds_error && response.is_only_an_error() {
+            return Poll::Ready(Ok(Some(End::ErrorHeld)));
+        }
+        let sent = client.outbox.send(client.stream, &server.inbox[..advance.ready], cx);
+        server.inbox.drain(..advance.ready);
+        if let Next::Instead(skipped) = advance.next {
+            sent.map_err(RelayError::Client)?;
+            put_instead(client, server, response, skipped, cx)?;
+            continue;
+        }
+        if server.inbox.is_empty() {
+            *server.inbox = Vec::new();
+        }
+        sent.map_err(RelayError::Client)?;
+        return Poll::Ready(Ok(ended(advance.next)));
     }
-    let sent = client.outbox.send(client.stream, &server.inbox[..advance.ready], cx);
-    server.inbox.drain(..advance.ready);
-    if server.inbox.is_empty() {
-        *server.inbox = Vec::new();
-    }
-    sent.map_err(RelayError::Client)?;
-    Poll::Ready(Ok(ended(advance.next)))
 }
 
 /// While the server is silent: notices a client that went away, and takes what it sends ahead.
@@ -302,7 +326,7 @@ fn watch<C: AsyncRead + Unpin>(
 
 fn ended(next: Next) -> Option<End> {
     match next {
-        Next::More => None,
+        Next::More | Next::Instead(_) => None,
         Next::Infile => Some(End::Infile),
         Next::Done => Some(End::Done),
     }

@@ -99,7 +99,10 @@ impl Capabilities {
         .union(Self::PLUGIN_AUTH)
         .union(Self::CONNECT_ATTRS)
         .union(Self::PLUGIN_AUTH_LENENC)
+        .union(Self::SESSION_TRACK)
         .union(Self::DEPRECATE_EOF)
+        .union(Self::QUERY_ATTRIBUTES)
+        .union(Self::OPTIONAL_METADATA)
         .union(Self::MARIADB_EXTENDED_METADATA);
 
     /// Flags that change the meaning or the form of what a server answers: part of the identity
@@ -115,7 +118,13 @@ impl Capabilities {
         .union(Self::MULTI_RESULTS)
         .union(Self::PS_MULTI_RESULTS)
         .union(Self::DEPRECATE_EOF)
+        .union(Self::QUERY_ATTRIBUTES)
+        .union(Self::OPTIONAL_METADATA)
         .union(Self::MARIADB_EXTENDED_METADATA);
+
+    /// Flags without which packets to or from a server have another form.
+    pub const FORM: Self =
+        Self::DEPRECATE_EOF.union(Self::QUERY_ATTRIBUTES).union(Self::MARIADB_EXTENDED_METADATA);
 
     /// What is offered to clients of a server with `self`. A MariaDB server clears
     /// `LONG_PASSWORD` and has bits above 31.

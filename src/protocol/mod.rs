@@ -13,6 +13,7 @@
 //! Source: <https://dev.mysql.com/doc/dev/mysql-server/latest/PAGE_PROTOCOL.html> and
 //! <https://mariadb.com/kb/en/clientserver-protocol/>.
 
+pub mod attribute;
 pub mod auth;
 mod base64;
 pub mod capability;
@@ -26,6 +27,7 @@ pub mod parsec;
 pub mod response;
 pub mod sha2;
 pub mod status;
+pub mod tracking;
 pub mod wire;
 
 pub use capability::Capabilities;

@@ -9,6 +9,8 @@
 //!            └── n ─► Columns(n) ─► [EOF] ─► Rows ─ EOF/OK ─► (end?)
 //! Prepared:  First ── OK(columns, parameters) ─► definitions, each list with its [EOF] ─► Done
 //! ```
+//! Where a client has asked for optional metadata (MySQL) or for metadata once (MariaDB), a byte
+//! behind a number of columns says whether the definitions follow; their EOF does so anyway.
 //!
 //! [`Response::advance`] looks at a chunk in place. Row bytes are passed over packet by packet
 //! without being looked at, but for their first byte; only the packets that end something (OK,
@@ -16,7 +18,8 @@
 //! Invariants: bytes it calls ready are never looked at again; after `Done` nothing is consumed.
 
 use super::packet::{FULL, HEADER, Header};
-use super::status::{ErrPacket, OkPacket, Status, Tracked};
+use super::status::{self, ErrPacket, OkPacket, Status, Tracked};
+use super::tracking::Teller;
 use super::wire::{Cursor, Malformed};
 
 /// What kind of answer a command has.
@@ -53,6 +56,10 @@ enum State {
     DefinitionsEnd {
         then: u64,
     },
+    /// EOF packets of lists whose definitions are left out.
+    EmptyLists {
+        left: u8,
+    },
     Fields,
     Text,
     Infile,
@@ -75,6 +82,8 @@ pub struct Advance {
 pub enum Next {
     /// More bytes from the server.
     More,
+    /// To send [`Response::take_instead`] in place of so many of the following bytes.
+    Instead(usize),
     /// The client has to send a file; then [`Response::infile_sent`].
     Infile,
     /// Nothing: the response is complete.
@@ -119,6 +128,10 @@ pub struct Response {
     statement_id: u32,
     /// Nothing was called ready yet.
     is_untouched: bool,
+    /// What a client that asked for session tracking is told.
+    teller: Option<Box<Teller>>,
+    /// A packet that has grown.
+    instead: Option<Vec<u8>>,
     summary: Summary,
 }
 
@@ -140,8 +153,25 @@ impl Response {
             continues: false,
             statement_id: 0,
             is_untouched: true,
+            teller: None,
+            instead: None,
             summary: Summary::default(),
         }
+    }
+
+    /// The response for a client that wants session tracking.
+    pub fn told_by(self, teller: Option<Box<Teller>>) -> Self {
+        Self { teller, ..self }
+    }
+
+    /// Gives the teller back.
+    pub fn take_teller(&mut self) -> Option<Box<Teller>> {
+        self.teller.take()
+    }
+
+    /// The bytes to send after [`Next::Instead`].
+    pub fn take_instead(&mut self) -> Vec<u8> {
+        self.instead.take().unwrap_or_default()
     }
 
     /// A PREPARE response that tells the client `id` as the statement's.
@@ -228,6 +258,11 @@ impl Response {
                 return Ok(Advance { ready: at, length, next: Next::More });
             }
             let shrunk = self.control(&mut chunk[at..end])?;
+            if self.instead.is_some() {
+                self.is_untouched = false;
+                let next = Next::Instead(HEADER + header.length);
+                return Ok(Advance { ready: at, length, next });
+            }
             if shrunk < header.length {
                 let cut = header.length - shrunk;
                 chunk.copy_within(end..length, end - cut);
@@ -275,6 +310,7 @@ impl Response {
             | State::ColumnsEnd
             | State::Prepared
             | State::DefinitionsEnd { .. }
+            | State::EmptyLists { .. }
             | State::Text
             | State::Infile
             | State::Done => false,
@@ -301,14 +337,20 @@ impl Response {
                 }
                 0xfe => return self.ok(packet, true),
                 _ => {
-                    let left = Cursor::new(payload).lenenc("number of columns")?;
+                    let mut cursor = Cursor::new(payload);
+                    let left = cursor.lenenc("number of columns")?;
+                    let follow = cursor.is_empty() || cursor.u8("metadata follow")? != 0;
                     if left == 0 {
                         return Err(Malformed { what: "number of columns", offset: 0 });
                     }
                     self.summary.rows = 0;
                     self.summary.has_result_set = true;
                     self.summary.affected = None;
-                    self.state = State::Columns { left };
+                    self.state = match (follow, self.deprecates_eof) {
+                        (true, _) => State::Columns { left },
+                        (false, true) => State::Rows,
+                        (false, false) => State::ColumnsEnd,
+                    };
                 }
             },
             State::ColumnsEnd => {
@@ -327,6 +369,7 @@ impl Response {
             }
             State::Prepared => self.prepared(packet)?,
             State::DefinitionsEnd { then } => self.state = definitions(then, 0),
+            State::EmptyLists { left } => self.state = empty_lists(left - 1),
             State::Text => self.state = State::Done,
             State::Columns { .. } | State::Definitions { .. } | State::Infile | State::Done => {
                 return Err(Malformed { what: "unexpected packet", offset: 0 });
@@ -347,17 +390,31 @@ impl Response {
         if ok.insert_id != 0 {
             self.summary.insert_id = ok.insert_id;
         }
-        let mut length = payload.len();
-        if ok.status.contains(Status::SESSION_STATE_CHANGED) {
+        let is_tracked = ok.status.contains(Status::SESSION_STATE_CHANGED);
+        if is_tracked {
             ok.tracked(&mut self.summary.tracked)?;
-            let short = ok.without_tracking(payload);
-            length = short.len();
-            let header = Header { length, sequence: packet[3] };
-            packet[..HEADER].copy_from_slice(&header.bytes());
-            packet[HEADER..HEADER + length].copy_from_slice(&short);
         }
+        let other = match &mut self.teller {
+            Some(teller) => teller.retell(payload, &ok)?,
+            None if is_tracked => Some(ok.without_tracking(payload)),
+            None => None,
+        };
+        let length = payload.len();
         self.finish();
-        Ok(length)
+        Ok(other.map_or(length, |other| self.rewrite(packet, &other)))
+    }
+
+    /// Puts another payload in a packet's place, or aside if it has grown; returns the length of
+    /// the payload that is there then.
+    fn rewrite(&mut self, packet: &mut [u8], payload: &[u8]) -> usize {
+        let (length, sequence) = (payload.len(), packet[3]);
+        if length > packet.len() - HEADER {
+            self.instead = Some(status::packet(sequence, payload));
+            return packet.len() - HEADER;
+        }
+        packet[..HEADER].copy_from_slice(&Header { length, sequence }.bytes());
+        packet[HEADER..HEADER + length].copy_from_slice(payload);
+        length
     }
 
     fn eof(&mut self, payload: &mut [u8]) -> Result<(), Malformed> {
@@ -380,9 +437,14 @@ impl Response {
         let parameters = cursor.u16("number of parameters")?;
         cursor.take(1, "filler")?;
         self.summary.warnings = cursor.u16("warnings").unwrap_or(0);
+        let follow = cursor.is_empty() || cursor.u8("metadata follow")? != 0;
         self.summary.prepared = Some((id, columns, parameters));
         packet[HEADER + 1..HEADER + 5].copy_from_slice(&self.statement_id.to_le_bytes());
-        self.state = definitions(u64::from(parameters), u64::from(columns));
+        self.state = match (follow, self.deprecates_eof) {
+            (true, _) => definitions(u64::from(parameters), u64::from(columns)),
+            (false, true) => State::Done,
+            (false, false) => empty_lists(u8::from(parameters > 0) + u8::from(columns > 0)),
+        };
         Ok(())
     }
 
@@ -399,6 +461,10 @@ fn definitions(left: u64, then: u64) -> State {
         (0, then) => State::Definitions { left: then, then: 0 },
         (left, then) => State::Definitions { left, then },
     }
+}
+
+fn empty_lists(left: u8) -> State {
+    if left == 0 { State::Done } else { State::EmptyLists { left } }
 }
 
 #[cfg(test)]

@@ -146,3 +146,25 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn metadata_are_followed_only_where_they_follow() {
+    // Count and flag, [EOF], a row, the end; as MySQL 9.7 sends it.
+    let modern = wire(&[b"\x01\0", b"\x011", b"\xfe\0\0\x02\0\0\0"]);
+    let classic = wire(&[b"\x01\0", b"\xfe\0\0\x02\0", b"\x011", b"\xfe\0\0\x02\0"]);
+    let full = wire(&[b"\x01\x01", b"\x03def", b"\x011", b"\xfe\0\0\x02\0\0\0"]);
+    for (mut bytes, deprecates) in [(modern, true), (classic, false), (full, true)] {
+        let mut response = Response::new(Shape::Results, deprecates);
+        let advance = response.advance(&mut bytes).expect("legal");
+        assert_eq!((advance.next, advance.ready), (Next::Done, bytes.len()));
+        assert_eq!(response.summary().rows, 1);
+    }
+    // Two parameters, a column, no metadata.
+    let ok = b"\0\x04\0\0\0\x01\0\x02\0\0\0\0\0";
+    let eof = b"\xfe\0\0\x02\0";
+    for (mut bytes, deprecates) in [(wire(&[ok]), true), (wire(&[ok, eof, eof]), false)] {
+        let mut response = Response::prepare(1, deprecates);
+        let advance = response.advance(&mut bytes).expect("legal");
+        assert_eq!((advance.next, advance.ready), (Next::Done, bytes.len()));
+    }
+}

@@ -131,11 +131,20 @@ impl<'a> OkPacket<'a> {
 
     /// The payload as a server sends it to a client without session tracking.
     pub fn without_tracking(&self, payload: &[u8]) -> Vec<u8> {
+        self.with_tracking(payload, &[])
+    }
+
+    /// The payload with other session tracking.
+    pub fn with_tracking(&self, payload: &[u8], tracking: &[u8]) -> Vec<u8> {
         let mut out = payload[..self.fixed].to_vec();
-        let status = (self.status - Status::SESSION_STATE_CHANGED).bits().to_le_bytes();
-        out[self.fixed - 4..self.fixed - 2].copy_from_slice(&status);
-        if !self.text.is_empty() {
+        let mut status = self.status;
+        status.set(Status::SESSION_STATE_CHANGED, !tracking.is_empty());
+        out[self.fixed - 4..self.fixed - 2].copy_from_slice(&status.bits().to_le_bytes());
+        if !self.text.is_empty() || !tracking.is_empty() {
             put_lenenc_bytes(&mut out, self.text);
+        }
+        if !tracking.is_empty() {
+            put_lenenc_bytes(&mut out, tracking);
         }
         out
     }

@@ -111,9 +111,17 @@ pub(super) fn of_variable(name: &[u8]) -> Effects {
         Effects::UNREPLAYABLE_VARIABLE
     } else if starts_with(b"collation_") {
         Effects::COLLATION
+    } else if is_tracker(name) {
+        Effects::TRACKERS
     } else {
         Effects::empty()
     }
+}
+
+/// Whether a variable is one of those that say what session tracking tells.
+pub(super) fn is_tracker(name: &[u8]) -> bool {
+    const PREFIX: &[u8] = b"session_track_";
+    name.get(..PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(PREFIX))
 }
 
 /// Whether a session variable decides how the server reads the statements that follow.

@@ -4,6 +4,7 @@
 //! variables, calls, system schemas, sequences. A word after a dot is a name and no keyword.
 
 use super::classify::{Classifier, Context};
+use super::effect;
 use super::lexer::is_space;
 use super::substitute::CallSite;
 use super::token::{Kind, Token};
@@ -158,6 +159,8 @@ impl Classifier<'_> {
             self.unknown_function();
         } else if matches!(token.name, Word::Nextval | Word::Currval) {
             self.sequence(token.name == Word::Nextval);
+        } else if self.bytes(token).eq_ignore_ascii_case(b"session_variables") {
+            self.found.needs |= Needs::TRACKERS;
         }
     }
 
@@ -177,7 +180,8 @@ impl Classifier<'_> {
         if !self.ahead.is_name() {
             return self.found.note_not_understood();
         }
-        let mut name = self.skip().name;
+        let mut token = self.skip();
+        let mut name = token.name;
         let has_scope = matches!(
             scope,
             Word::Global | Word::Session | Word::Local | Word::Persist | Word::PersistOnly
@@ -185,9 +189,13 @@ impl Classifier<'_> {
         if has_scope && self.ahead.is_op(b'.') {
             self.skip();
             name = self.ahead.name;
+            token = self.ahead;
             if self.ahead.is_name() {
                 self.skip();
             }
+        }
+        if scope != Word::Global && effect::is_tracker(self.bytes(&token)) {
+            self.found.needs |= Needs::TRACKERS;
         }
         match name {
             Word::LastInsertId | Word::Identity => self.found.needs |= Needs::LAST_INSERT_ID,

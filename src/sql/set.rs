@@ -3,7 +3,7 @@
 use super::classify::{Classifier, Context};
 use super::effect::{self, Outcome};
 use super::token::{Kind, Token};
-use super::verdict::{Class, Effects, Reason};
+use super::verdict::{Class, Effects, Needs, Reason};
 use super::word::Word;
 
 /// Whose variable an assignment sets.
@@ -47,13 +47,25 @@ impl Classifier<'_> {
             _ => {}
         }
         let mut touches_server = false;
+        let (mut trackers, mut others) = (0, 0);
         loop {
+            let before = self.found.effects;
+            self.found.effects -= Effects::TRACKERS;
             let Some(scope) = self.assignment() else { return self.not_understood() };
             touches_server |= scope == Scope::Server;
+            match self.found.effects.contains(Effects::TRACKERS) {
+                true => trackers += 1,
+                false => others += 1,
+            }
+            self.found.effects |= before;
             if !self.ahead.is_op(b',') {
                 break;
             }
             self.skip();
+        }
+        if trackers > 0 && others > 0 {
+            // Whatever else it sets may be told to nobody.
+            self.found.effects |= Effects::UNREPLAYABLE_VARIABLE;
         }
         self.finish(if touches_server {
             (Class::Write, Reason::NotARead)
@@ -138,7 +150,11 @@ impl Classifier<'_> {
 
     fn named_value(&mut self, name: &Token, scope: Scope) -> Option<Scope> {
         if scope != Scope::Server {
-            self.found.effects |= effect::of_variable(self.bytes(name));
+            let of_this = effect::of_variable(self.bytes(name));
+            self.found.effects |= of_this;
+            if of_this == Effects::TRACKERS {
+                self.found.needs |= Needs::TRACKERS;
+            }
             self.found.changes_mode |= effect::is_lexical_variable(self.bytes(name));
         }
         let is_characteristic = matches!(

@@ -49,9 +49,23 @@ impl Classifier<'_> {
             }
             _ => {
                 self.context = Context::Write;
+                if !matches!(self.ahead.word, Word::Global) {
+                    self.shown_variables();
+                }
                 self.step_to_end();
                 self.found.write(Reason::ServerSpecific)
             }
+        }
+    }
+
+    /// `[SESSION | LOCAL] VARIABLES`: the trackers may be among them, whatever the pattern, of
+    /// which a cached verdict knows nothing.
+    fn shown_variables(&mut self) {
+        if matches!(self.ahead.word, Word::Session | Word::Local) {
+            self.skip();
+        }
+        if self.bytes(&self.ahead).eq_ignore_ascii_case(b"variables") {
+            self.found.needs |= Needs::TRACKERS;
         }
     }
 

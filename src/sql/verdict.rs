@@ -108,6 +108,8 @@ bitflags! {
         const SEQUENCE = 1 << 21;
         /// LAST_INSERT_ID(expr) whose value the OK packet reports, unless it is 0.
         const SETS_INSERT_ID = 1 << 22;
+        /// Sets a `session_track_*` variable, of which the connection has Fairlane's own value.
+        const TRACKERS = 1 << 23;
     }
 }
 
@@ -126,6 +128,8 @@ bitflags! {
         const DIAGNOSTICS = 1 << 3;
         /// CONNECTION_ID(), @@pseudo_thread_id.
         const CONNECTION_ID = 1 << 4;
+        /// Shows a `session_track_*` variable, of which the connection has Fairlane's own value.
+        const TRACKERS = 1 << 5;
     }
 }
 

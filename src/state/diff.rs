@@ -46,6 +46,7 @@ pub fn diff(from: &Image, to: &Image, base: &Base, insert_id: Option<u64>) -> Di
         // What has to go back first: setting one of the connection's two may undo the other.
         for (name, _) in from.variables().filter(|&(name, _)| to.get(name).is_none()) {
             match name {
+                "session_track_gtids" => assign(&mut set, name, "'OWN_GTID'"),
                 "character_set_client" => assign(&mut set, name, &literal(name, &base.client)),
                 "character_set_results" => assign(&mut set, name, &literal(name, &base.results)),
                 "character_set_connection" | "collation_connection" => {

@@ -9,6 +9,8 @@ pub mod diff;
 mod image;
 mod pin;
 pub mod prepared;
+mod trackers;
 
 pub use image::{Base, Image};
 pub use pin::{Pin, Pins};
+pub use trackers::{Trackers, own_trackers};

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use foldhash::{HashMap, HashSet};
 
 use super::image::Image;
+use crate::protocol::attribute;
+use crate::protocol::wire::{Cursor, put_lenenc};
 use crate::sql::Verdict;
 
 /// Most prepared statements of one session; servers allow 16,382 for all sessions together
@@ -56,7 +58,8 @@ pub struct Statement {
     pub verdict: Verdict,
     /// Number of parameters.
     pub parameters: u16,
-    /// Parameter types as last sent by the client: two bytes each.
+    /// Parameter types as last sent by the client: two bytes each, and a name where parameters
+    /// have one.
     pub types: Option<Box<[u8]>>,
 }
 
@@ -152,6 +155,15 @@ impl Statements {
 /// Offset of the parameter part of a COM_STMT_EXECUTE payload: command, id, flags, iterations.
 pub const EXECUTE_HEADER: usize = 10;
 
+/// How the parameters of a COM_STMT_EXECUTE are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExecuteForm {
+    /// As many as the statement has.
+    Plain,
+    /// With names, and query attributes behind them (MySQL).
+    Attributes,
+}
+
 /// A COM_STMT_EXECUTE payload for a connection on which the statement has id `server_id`.
 ///
 /// Parameter types travel only with a client's first execution; a server that did not see them
@@ -163,33 +175,54 @@ pub fn execute(
     payload: &[u8],
     server_id: u32,
     statement: &mut Statement,
+    form: ExecuteForm,
 ) -> Result<Vec<u8>, BadExecute> {
     use BadExecute::{Arguments, Packet};
     let mut out = Vec::with_capacity(payload.len() + 16);
     out.extend_from_slice(payload.get(..EXECUTE_HEADER).ok_or(Packet)?);
     out[1..5].copy_from_slice(&server_id.to_le_bytes());
-    let rest = &payload[EXECUTE_HEADER..];
+    let mut rest = Cursor::new(&payload[EXECUTE_HEADER..]);
     let parameters = usize::from(statement.parameters);
-    if parameters == 0 {
-        out.extend_from_slice(rest);
+    let mut count = parameters;
+    if form == ExecuteForm::Attributes {
+        count = 0;
+        if payload[5] & COUNT_AVAILABLE != 0 {
+            let told = rest.lenenc("number of parameters").map_err(|_| Packet)?;
+            count = usize::try_from(told).map_err(|_| Packet)?;
+            put_lenenc(&mut out, told);
+        }
+        if count < parameters {
+            return Err(Arguments);
+        }
+    }
+    if count == 0 {
+        out.extend_from_slice(rest.rest());
         return Ok(out);
     }
-    let nulls = parameters.div_ceil(8);
-    out.extend_from_slice(rest.get(..nulls).ok_or(Arguments)?);
+    out.extend_from_slice(rest.take(count.div_ceil(8), "NULL bitmap").map_err(|_| Arguments)?);
     out.push(1);
-    let is_new = *rest.get(nulls).ok_or(Arguments)? == 1;
-    let values = &rest[nulls + 1..];
-    if is_new {
-        let (types, values) = values.split_at_checked(2 * parameters).ok_or(Packet)?;
-        statement.types = Some(types.into());
-        out.extend_from_slice(types);
-        out.extend_from_slice(values);
-    } else {
+    if rest.u8("types").map_err(|_| Arguments)? != 1 {
+        // Attributes have no types of an earlier execution.
+        if count > parameters {
+            return Err(Packet);
+        }
         out.extend_from_slice(statement.types.as_deref().ok_or(Arguments)?);
-        out.extend_from_slice(values);
+        out.extend_from_slice(rest.rest());
+        return Ok(out);
     }
+    let types = match form {
+        ExecuteForm::Plain => rest.take(2 * parameters, "types"),
+        ExecuteForm::Attributes => attribute::named_types(&mut rest, parameters),
+    };
+    let types = types.map_err(|_| Packet)?;
+    statement.types = Some(types.into());
+    out.extend_from_slice(types);
+    out.extend_from_slice(rest.rest());
     Ok(out)
 }
+
+/// PARAMETER_COUNT_AVAILABLE, the flag of COM_STMT_EXECUTE that a number of parameters follows.
+const COUNT_AVAILABLE: u8 = 0x08;
 
 /// Why a COM_STMT_EXECUTE can't be passed on, as the servers tell it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -224,11 +257,28 @@ mod tests {
         let mut statement = statement(1);
         let first = [&[0x17, 5, 0, 0, 0, 0, 1, 0, 0, 0][..], &[0, 1, 8, 0, 42]].concat();
         let again = [&[0x17, 5, 0, 0, 0, 0, 1, 0, 0, 0][..], &[0, 0, 43]].concat();
-        let sent = execute(&first, 9, &mut statement).expect("whole");
+        let sent = execute(&first, 9, &mut statement, ExecuteForm::Plain).expect("whole");
         assert_eq!(sent[1..5], [9, 0, 0, 0]);
-        let sent = execute(&again, 7, &mut statement).expect("whole");
+        let sent = execute(&again, 7, &mut statement, ExecuteForm::Plain).expect("whole");
         assert_eq!(sent, [&[0x17, 7, 0, 0, 0, 0, 1, 0, 0, 0][..], &[0, 1, 8, 0, 43]].concat());
-        assert!(execute(&again[..10], 7, &mut statement).is_err());
+        assert!(execute(&again[..10], 7, &mut statement, ExecuteForm::Plain).is_err());
+    }
+
+    #[test]
+    fn attributes_travel_behind_the_parameters_and_are_not_kept() {
+        use ExecuteForm::Attributes;
+        let mut statement = statement(1);
+        let header = [0x17, 5, 0, 0, 0, 8, 1, 0, 0, 0];
+        let with = [&header[..], b"\x02\0\x01\x08\0\0\xfe\0\x02n1", b"*\x02v1"].concat();
+        let sent = execute(&with, 5, &mut statement, Attributes).expect("whole");
+        assert_eq!(sent, with);
+        let again = [&header[..], b"\x01\0\0+"].concat();
+        let sent = execute(&again, 5, &mut statement, Attributes).expect("whole");
+        assert_eq!(sent, [&header[..], b"\x01\0\x01\x08\0\0+"].concat());
+        let bad = [&header[..], b"\x02\0\0+"].concat();
+        assert_eq!(execute(&bad, 5, &mut statement, Attributes), Err(BadExecute::Packet));
+        let few = [&header[..], b"\0"].concat();
+        assert_eq!(execute(&few, 5, &mut statement, Attributes), Err(BadExecute::Arguments));
     }
 
     #[test]

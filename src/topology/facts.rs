@@ -44,7 +44,8 @@ pub struct ServerFacts {
     /// The host the server sees Fairlane at (`localhost` or an address): logins that Fairlane
     /// makes to this server are matched with accounts for this host.
     pub seen_as: String,
-    /// Values of [`VARIABLES`], [`ISOLATION`] and [`GTID_MODE`] (by these names for both families).
+    /// Values of [`VARIABLES`], [`ISOLATION`], [`TRACK_GTIDS`] and [`GTID_MODE`] (by these names
+    /// for both families).
     pub variables: BTreeMap<&'static str, String>,
 }
 
@@ -61,6 +62,10 @@ pub const VARIABLES: &[&str] = &[
     "lower_case_table_names",
     "max_allowed_packet",
     "read_only",
+    "session_track_schema",
+    "session_track_state_change",
+    "session_track_system_variables",
+    "session_track_transaction_info",
     "skip_name_resolve",
     "sql_mode",
     "time_zone",
@@ -69,6 +74,9 @@ pub const VARIABLES: &[&str] = &[
 
 /// Read with each probe, under a name that differs between the families.
 pub const ISOLATION: &str = "tx_isolation";
+
+/// Read with each probe of MySQL; empty for MariaDB, which tracks GTIDs among the variables.
+pub const TRACK_GTIDS: &str = "session_track_gtids";
 
 /// Read with each probe of MySQL; MariaDB has no such switch, there it is always `ON`.
 pub const GTID_MODE: &str = "gtid_mode";
@@ -103,7 +111,7 @@ impl ServerFacts {
         }
     }
 
-    /// A global variable of [`VARIABLES`], [`ISOLATION`] or [`GTID_MODE`]; empty for NULL.
+    /// A global variable that is read with each probe; empty for NULL.
     pub fn variable(&self, name: &str) -> Option<&str> {
         self.variables.get(name).map(String::as_str)
     }

@@ -24,7 +24,7 @@ mod replica;
 mod watermark;
 
 pub use account::{Account, Accounts, PasswordHash, Plugin, RequiredTls};
-pub use facts::{Family, GTID_MODE, ISOLATION, ServerFacts, VARIABLES};
+pub use facts::{Family, GTID_MODE, ISOLATION, ServerFacts, TRACK_GTIDS, VARIABLES};
 
 use std::sync::Arc;
 use std::time::Duration;

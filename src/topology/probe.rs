@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::facts::{Family, GTID_MODE, ISOLATION, VARIABLES};
+use super::facts::{Family, GTID_MODE, ISOLATION, TRACK_GTIDS, VARIABLES};
 use super::health::{Replication, Sample};
 use super::line::{Line, Record, Trouble};
 use crate::route::freshness::Position;
@@ -50,12 +50,15 @@ pub(super) struct PrimaryAnswer {
 }
 
 pub(super) async fn primary(line: &mut Line, family: Family) -> Result<PrimaryAnswer, Trouble> {
-    let (isolation, gtid_mode) = match family {
-        Family::MariaDb => ("tx_isolation", "'ON'"),
-        Family::MySql => ("transaction_isolation", "@@global.gtid_mode"),
+    let (isolation, gtid_mode, track_gtids) = match family {
+        Family::MariaDb => ("tx_isolation", "'ON'", "''"),
+        Family::MySql => {
+            ("transaction_isolation", "@@global.gtid_mode", "@@global.session_track_gtids")
+        }
     };
     let mut sql = format!(
-        "SELECT USER() AS seen_as, @@global.{isolation} AS {ISOLATION}, {gtid_mode} AS {GTID_MODE}"
+        "SELECT USER() AS seen_as, @@global.{isolation} AS {ISOLATION}, {gtid_mode} AS {GTID_MODE}, \
+         {track_gtids} AS {TRACK_GTIDS}"
     );
     for name in VARIABLES {
         sql.push_str(&format!(", @@global.{name} AS {name}"));
@@ -64,7 +67,7 @@ pub(super) async fn primary(line: &mut Line, family: Family) -> Result<PrimaryAn
     let text = |name: &str| rows.first().and_then(|row| row.text(&[name])).unwrap_or_default();
     let user = text("seen_as");
     let seen_as = user.rsplit_once('@').map_or(user.as_str(), |(_, host)| host).to_owned();
-    let names = VARIABLES.iter().copied().chain([ISOLATION, GTID_MODE]);
+    let names = VARIABLES.iter().copied().chain([ISOLATION, GTID_MODE, TRACK_GTIDS]);
     Ok(PrimaryAnswer { seen_as, variables: names.map(|name| (name, text(name))).collect() })
 }
 

@@ -64,7 +64,13 @@ pub const ALL: &[Capabilities] = &[
     CLASSIC.union(Capabilities::NO_SCHEMA).union(Capabilities::ODBC),
     MODERN.union(Capabilities::MARIADB_EXTENDED_METADATA),
     CLASSIC.union(Capabilities::MARIADB_EXTENDED_METADATA).union(Capabilities::INTERACTIVE),
+    MODERN.union(Capabilities::SESSION_TRACK),
+    CLASSIC.union(Capabilities::SESSION_TRACK),
 ];
+
+/// With session tracking.
+pub const TRACKING: &[Capabilities] =
+    &[MODERN.union(Capabilities::SESSION_TRACK), CLASSIC.union(Capabilities::SESSION_TRACK)];
 
 /// The two most common.
 pub const BOTH: &[Capabilities] = &[MODERN, CLASSIC];

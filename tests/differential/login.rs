@@ -40,6 +40,8 @@ const MODERN: Capabilities = Capabilities::PROTOCOL_41
     .union(Capabilities::TRANSACTIONS)
     .union(Capabilities::DEPRECATE_EOF);
 
+const TRACKING: Capabilities = MODERN.union(Capabilities::SESSION_TRACK);
+
 /// As clients of MySQL 4.1 logged in.
 const OLD: Capabilities = Capabilities::PROTOCOL_41
     .union(Capabilities::SECURE_CONNECTION)
@@ -81,6 +83,8 @@ const VISITS: &[Visit] = &[
     Visit { name: "another plugin, wrong", plugin: Some("dialog"), password: "wrong", ..GOOD },
     Visit { name: "a plugin nobody has", plugin: Some("nothing_like_it"), ..GOOD },
     Visit { name: "a long plugin name", plugin: Some(LONG), ..GOOD },
+    Visit { name: "session tracking", capabilities: TRACKING, ..GOOD },
+    Visit { name: "session tracking, no schema", capabilities: TRACKING, schema: None, ..GOOD },
     Visit { name: "no attributes", attributes: &[], ..GOOD },
     Visit { name: "a long attribute", attributes: &[("a", LONG)], ..GOOD },
     Visit { name: "a reply of 20 bytes", reply: Some(&[7; 20]), ..GOOD },
@@ -245,8 +249,7 @@ fn logins_have_the_same_answers() {
 
 /// What a server offers and Fairlane may not, see docs/compatibility.md. Bits from 32 on are
 /// MariaDB's: progress reports, bulk execution, cached metadata.
-const WITHHELD: Capabilities = Capabilities::SESSION_TRACK
-    .union(Capabilities::COMPRESS)
+const WITHHELD: Capabilities = Capabilities::COMPRESS
     .union(Capabilities::SSL)
     .union(Capabilities::CAN_HANDLE_EXPIRED_PASSWORDS)
     .union(Capabilities::VERIFY_SERVER_CERT)

@@ -27,3 +27,4 @@ mod random;
 mod scripts;
 mod side;
 mod step;
+mod tracked;

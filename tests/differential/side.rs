@@ -143,6 +143,9 @@ impl Side {
             // EOF packets announce session tracking also to clients that never get any.
             *status &= !0x40;
         }
+        if self.raw.capabilities.contains(Capabilities::SESSION_TRACK) {
+            crate::tracked::mask(&mut payload);
+        }
         Ok(Packet { sequence: header.sequence, payload })
     }
 

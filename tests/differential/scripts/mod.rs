@@ -7,4 +7,5 @@ mod large;
 mod prepared;
 mod results;
 mod texts;
+mod tracking;
 mod types;

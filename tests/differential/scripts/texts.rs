@@ -1,10 +1,12 @@
 //! COM_QUERY: statements, errors, warnings, transactions, state.
 
+use std::sync::{Mutex, MutexGuard};
+
 use crate::compare::{ALL, Script, check};
 use crate::step::queries;
 use crate::support::{Proxy, servers};
 
-const ANSWERS: &[&str] = &[
+pub(super) const ANSWERS: &[&str] = &[
     "SELECT 1",
     "SELECT 1 AS `a b`, 'x', NULL, 1.5, 1e10, X'00ff', b'101', TRUE, DATE '2026-01-02'",
     "DO 0",
@@ -61,7 +63,7 @@ const ANSWERS: &[&str] = &[
     "SELECT @@version, @@version_comment, @@port, @@max_allowed_packet, @@autocommit",
 ];
 
-const ERRORS: &[&str] = &[
+pub(super) const ERRORS: &[&str] = &[
     "",
     " ",
     ";",
@@ -121,7 +123,7 @@ const ERRORS: &[&str] = &[
     "SELECT '\0'",
 ];
 
-const STATE: &[&str] = &[
+pub(super) const STATE: &[&str] = &[
     "CREATE OR REPLACE TABLE df_state (id INT PRIMARY KEY) ENGINE = InnoDB",
     "START TRANSACTION",
     "INSERT INTO df_state VALUES (1)",
@@ -198,8 +200,15 @@ const STATE: &[&str] = &[
     "SELECT 1",
 ];
 
+/// One test at a time has the tables of these texts.
+pub(super) fn tables() -> MutexGuard<'static, ()> {
+    static TABLES: Mutex<()> = Mutex::new(());
+    TABLES.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
 #[test]
 fn texts_have_the_same_answers() {
+    let _tables = tables();
     let proxy = Proxy::start(servers());
     let alone = |name: &str, all: &[&str]| -> Vec<Script> {
         // Each error by itself too, or the first difference would hide those behind it.

@@ -1,0 +1,156 @@
+//! Session tracking: what a client that asked for it is told, and the trackers clients have set.
+//!
+//! A connection has Fairlane's own trackers but while it runs a statement that sets or shows
+//! them: then it has the client's, and what it tells is passed on as it is.
+
+use std::sync::Arc;
+
+use super::Session;
+use super::statement::Work;
+use crate::backend::{Connection, Failure};
+use crate::protocol::Capabilities;
+use crate::protocol::response::Summary;
+use crate::protocol::status::{OkPacket, Tracked};
+use crate::protocol::tracking::{Reported, Teller};
+use crate::sql::{Effects, Needs};
+use crate::state::{Pin, Trackers};
+
+/// Whether a statement has to find the client's own trackers on its connection. Of several
+/// statements in a text only setting them is worth that Fairlane hears of less.
+pub(super) fn needs_own_trackers(work: &Work<'_>) -> bool {
+    let verdict = work.verdict;
+    verdict.effects.contains(Effects::TRACKERS)
+        || verdict.needs.contains(Needs::TRACKERS)
+            && verdict.statements <= 1
+            && !verdict.effects.contains(Effects::OPAQUE)
+            && !shows_others(work.sql)
+}
+
+/// `SHOW VARIABLES LIKE` with a pattern that begins unlike the names of the trackers: clients ask
+/// so for single variables, often with every connection.
+fn shows_others(sql: &[u8]) -> bool {
+    const LIKE: &[u8] = b"like '";
+    let is_show = sql.get(..4).is_some_and(|first| first.eq_ignore_ascii_case(b"show"));
+    let like = sql.windows(LIKE.len()).position(|found| found.eq_ignore_ascii_case(LIKE));
+    let first = like.and_then(|at| sql.get(at + LIKE.len()));
+    is_show && first.is_some_and(|first| first.is_ascii_alphabetic() && !b"sS".contains(first))
+}
+
+impl Session {
+    /// The session has its server's trackers, and has told its client nothing.
+    pub(super) fn begin_tracking(&mut self) {
+        self.trackers = None;
+        self.teller = self.capabilities.contains(Capabilities::SESSION_TRACK).then(|| {
+            let wanted = self.trackers().wanted();
+            Box::new(Teller::new(Arc::new(wanted)))
+        });
+        self.carry_gtids();
+    }
+
+    /// A login with a schema is told of it.
+    pub(super) fn tell_schema(&mut self) {
+        if let (Some(teller), Some(schema)) = (&mut self.teller, &self.image.schema) {
+            teller.keep(&[Tracked::Schema(schema.to_string())]);
+        }
+    }
+
+    /// The session's own trackers.
+    pub(super) fn trackers(&self) -> Trackers {
+        match &self.trackers {
+            Some(trackers) => (**trackers).clone(),
+            None => Trackers::of_server(|name| self.facts.variable(name)),
+        }
+    }
+
+    /// Connections have to be asked for all GTIDs, if anybody wants to be told.
+    fn carry_gtids(&mut self) {
+        match self.teller.is_some() && self.trackers().wants_all_gtids() {
+            true => self.image.set("session_track_gtids", "ALL_GTIDS"),
+            false => self.image.unset("session_track_gtids"),
+        }
+    }
+
+    /// The teller, for the answer to `work` on a connection.
+    pub(super) fn lend_teller(
+        &mut self,
+        connection: &Connection,
+        work: &Work<'_>,
+    ) -> Option<Box<Teller>> {
+        let mut teller = self.teller.take()?;
+        teller.listen(connection.reported.clone(), needs_own_trackers(work));
+        Some(teller)
+    }
+
+    /// An OK payload of Fairlane's own, with what its client has to be told.
+    pub(super) fn told(&mut self, payload: Vec<u8>) -> Vec<u8> {
+        let Some(teller) = &mut self.teller else { return payload };
+        let reported = match &mut self.held {
+            Some(held) => held.connection().reported.clone(),
+            None => Reported::default(),
+        };
+        teller.listen(reported, false);
+        let Ok(ok) = OkPacket::parse(&payload) else { return payload };
+        teller.retell(&payload, &ok).ok().flatten().unwrap_or(payload)
+    }
+
+    /// After a statement: learns what trackers the client has now, and gives the connection back
+    /// Fairlane's own.
+    pub(super) async fn settle_trackers(
+        &mut self,
+        connection: &mut Connection,
+        work: &Work<'_>,
+        summary: &Summary,
+    ) -> Result<(), Failure> {
+        let sets = work.verdict.effects.contains(Effects::TRACKERS);
+        if !needs_own_trackers(work) && !tells_trackers(summary) {
+            return Ok(());
+        }
+        if sets && work.verdict.statements > 1 || !sets && tells_trackers(summary) {
+            self.pins.add(Pin::Trackers);
+        }
+        if sets || tells_trackers(summary) {
+            self.learn_trackers(connection, !sets).await?;
+        }
+        // The connection has answered for Fairlane since.
+        self.diagnostics.is_row_count_held = false;
+        self.diagnostics.is_found_rows_held = false;
+        let all_gtids = connection.image.get("session_track_gtids").is_some();
+        connection.track(self.trackers().to_undo(all_gtids)).await
+    }
+
+    async fn learn_trackers(
+        &mut self,
+        connection: &mut Connection,
+        had_own: bool,
+    ) -> Result<(), Failure> {
+        let mut trackers = self.trackers();
+        let question = trackers.question();
+        let sql = format!("SELECT @@sql_mode,@@character_set_client,@@autocommit,{question}");
+        let row = connection.query(&sql).await?.first_row();
+        let [sql_mode, charset, autocommit, values @ ..] = row.as_slice() else {
+            return Ok(());
+        };
+        trackers.learn(values, had_own);
+        if let Some(teller) = &mut self.teller {
+            teller.want(Arc::new(trackers.wanted()));
+        }
+        self.trackers = Some(Box::new(trackers));
+        self.carry_gtids();
+        // Set beside the trackers, it may have been told to nobody.
+        self.autocommit = autocommit == "1";
+        for (name, value) in [("sql_mode", sql_mode), ("character_set_client", charset)] {
+            if self.image.get(name).is_some_and(|known| known != value) {
+                self.image.set(name, value);
+                connection.image.set(name, value);
+            }
+        }
+        self.mode = crate::sql::Mode::new(sql_mode, charset, &self.facts.version);
+        Ok(())
+    }
+}
+
+/// Whether trackers were set unseen: in a routine, or by EXECUTE.
+fn tells_trackers(summary: &Summary) -> bool {
+    let is_tracker = |tracked: &Tracked| matches!(tracked, Tracked::Variable { name, .. } if name.starts_with("session_track_"));
+    summary.tracked.iter().any(is_tracker)
+}

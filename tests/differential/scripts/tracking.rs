@@ -1,0 +1,109 @@
+//! Session tracking for clients that ask for it, with all that can be tracked on and off.
+
+use super::texts::{ANSWERS, ERRORS, STATE, tables};
+use crate::compare::{BOTH, Script, TRACKING, check};
+use crate::step::{Step, change_user, command, execute, prepare, queries, query};
+use crate::support::{Proxy, servers};
+use fairlane::protocol::Command;
+
+const SETTINGS: &[&str] = &[
+    "SET session_track_system_variables = '*', session_track_state_change = 1, \
+     session_track_transaction_info = 'CHARACTERISTICS'",
+    "SET session_track_transaction_info = 'STATE', session_track_schema = 0",
+    "SET session_track_system_variables = ' SQL_MODE, Time_Zone,character_set_client'",
+    "SET session_track_system_variables = ''",
+];
+
+/// Setting and showing the trackers themselves.
+const TRACKERS: &[&str] = &[
+    "SELECT @@session_track_system_variables, @@session.session_track_schema, \
+     @@session_track_state_change, @@session_track_transaction_info",
+    "SHOW VARIABLES LIKE 'session_track%'",
+    "SHOW SESSION VARIABLES WHERE Variable_name LIKE 'session\\_track%'",
+    "SELECT COUNT(*) FROM information_schema.session_variables \
+     WHERE VARIABLE_NAME LIKE 'session_track%' AND VARIABLE_VALUE IN ('ON', '*', 'STATE')",
+    "SHOW GLOBAL VARIABLES LIKE 'session_track%'",
+    "SET session_track_state_change = 1",
+    "SET @@session_track_schema = OFF",
+    "SHOW VARIABLES LIKE 'session_track%'",
+    "USE mysql",
+    "SET session_track_system_variables = 'nothing_like_it'",
+    "SHOW WARNINGS",
+    "SET session_track_system_variables = CONCAT(@@session_track_system_variables, ',sql_mode')",
+    "SELECT @@session_track_system_variables",
+    "SET sql_mode = 'ANSI_QUOTES', time_zone = '+03:00'",
+    "SELECT \"session_track_schema\" FROM (SELECT 1 AS session_track_schema) t",
+    "SET session_track_system_variables = 'time_zone', sql_mode = ''",
+    "SELECT \"text\", @@sql_mode",
+    "SET session_track_schema = DEFAULT",
+    "USE shop",
+    "SET sql_mode = DEFAULT",
+    "SELECT 1 UNION SELECT 2",
+    "SET session_track_schema = 'perhaps'",
+    "SELECT FOUND_ROWS(), ROW_COUNT()",
+    "SET session_track_transaction_info = 'STATE'",
+    "BEGIN",
+    "SHOW VARIABLES LIKE 'sort_buffer_size'",
+    "CREATE OR REPLACE TABLE df_t (a INT)",
+    "START TRANSACTION",
+    "INSERT INTO df_t VALUES (1)",
+    "SELECT * FROM df_t",
+    "ROLLBACK",
+    "USE mysql; SET NAMES latin1; SELECT 1; SET autocommit = 0; DO 0",
+    "SET autocommit = 1; USE shop; SELECT nothing_like_it; SET NAMES utf8",
+    "SELECT @@session_track_system_variables",
+];
+
+fn with_commands(settings: &str) -> Vec<Step> {
+    let track = query(settings);
+    vec![
+        track.clone(),
+        command(Command::Ping, ""),
+        command(Command::InitDb, "mysql"),
+        command(Command::InitDb, "shop"),
+        command(Command::InitDb, "nowhere"),
+        prepare(0, "SET time_zone = ?"),
+        execute(0, &[crate::params::text("+04:00")]),
+        prepare(1, "SELECT @@session_track_schema"),
+        execute(1, &[]),
+        prepare(2, "SET session_track_schema = 0"),
+        execute(2, &[]),
+        execute(1, &[]),
+        query("USE mysql"),
+        command(Command::SetOption, [0, 0]),
+        command(Command::SetOption, [1, 0]),
+        query("SET NAMES latin1"),
+        query("SELECT 1/0"),
+        query("SHOW WARNINGS"),
+        query("SET autocommit = 0"),
+        query("SELECT COUNT(*) FROM shop.df_track"),
+        command(Command::ResetConnection, ""),
+        query("SHOW VARIABLES LIKE 'session_track%'"),
+        query("USE shop"),
+        track,
+        change_user("app", "app-secret", "shop"),
+        query("SHOW VARIABLES LIKE 'session_track%'"),
+        query("SET time_zone = '+01:00'"),
+        change_user("app", "app-secret", ""),
+    ]
+}
+
+#[test]
+fn sessions_are_told_what_the_server_would_tell_them() {
+    let _tables = tables();
+    let proxy = Proxy::start(servers());
+    servers().root().run("CREATE OR REPLACE TABLE shop.df_track (a INT)");
+    servers().wait_replicated();
+    let mut scripts = vec![Script::new("trackers", queries(TRACKERS))];
+    for settings in SETTINGS {
+        for (name, all) in [("answers", ANSWERS), ("errors", ERRORS), ("state", STATE)] {
+            let steps = [queries(&[settings]), queries(all)].concat();
+            scripts.push(Script::new(format!("{name} after {settings}"), steps));
+        }
+        let name = format!("commands after {settings}");
+        scripts.push(Script::new(name, with_commands(settings)));
+    }
+    check(&proxy, &scripts, TRACKING);
+    // A client that was told nothing sees its own trackers all the same.
+    check(&proxy, &[Script::new("trackers", queries(TRACKERS))], BOTH);
+}

@@ -1,0 +1,40 @@
+//! Query attributes, read on the server by its own component.
+
+use crate::support::Proxy;
+use crate::{as_root, client, mysql};
+
+const LOGIN: &[&str] = &["-uapp", "-papp-secret", "--commands", "shop"];
+const READ: &str = "mysql_query_attribute_string('n1'), mysql_query_attribute_string('n\u{e9}')";
+
+#[test]
+fn attributes_reach_the_server_with_their_statement() {
+    let servers = mysql();
+    as_root(servers, "INSTALL COMPONENT 'file://component_query_attributes'");
+    as_root(servers, "CREATE TABLE shop.attributes (id INT PRIMARY KEY, t TEXT, u TEXT)");
+    let proxy = Proxy::start(servers);
+    let texts = [
+        // A read, and its successor, which has none.
+        format!("query_attributes n1 v1 n\u{e9} 'two words'\nSELECT {READ};\nSELECT {READ};"),
+        // Many, with long values.
+        format!("query_attributes n1 {} a b c d e f g h\nSELECT {READ};", "x".repeat(500)),
+        // A write, what it needs of its session, and a statement that is rewritten on the way.
+        format!(
+            "SET time_zone = '+03:00';\nUSE shop;\nquery_attributes n1 v1\n\
+             REPLACE INTO attributes SELECT 1, {READ};\nSELECT ROW_COUNT();\n\
+             query_attributes n1 v2\nSELECT FOUND_ROWS() > 0, {READ}, @@time_zone, t FROM attributes;"
+        ),
+        // An error and a warning.
+        format!("query_attributes n1 v1\nSELECT {READ}, 1/0;\nSHOW WARNINGS;"),
+        "query_attributes n1 v1\nSELECT nothing_like_it;".to_owned(),
+        // The text is still the one to judge by.
+        format!("query_attributes n1 'INSERT'\nBEGIN;\nSELECT {READ}, t FROM attributes;\nCOMMIT;"),
+    ];
+    for text in &texts {
+        for _ in 0..2 {
+            let direct = client(servers.primary, LOGIN, text);
+            assert_eq!(client(proxy.port, LOGIN, text), direct, "{text}");
+        }
+    }
+    let said = client(proxy.port, LOGIN, &texts[0]);
+    assert_eq!(said.out, "v1\ttwo words\nNULL\tNULL\n");
+}
