@@ -20,6 +20,7 @@ use crate::metrics::{LoginFailure, Origin};
 use crate::net::socket::Socket;
 use crate::pool::Request;
 use crate::protocol::auth::NATIVE;
+use crate::protocol::compress::{Algorithm, ZSTD_LEVELS};
 use crate::protocol::handshake::{Greeting, HandshakeResponse, asks_for_tls};
 use crate::protocol::status::Status;
 use crate::protocol::{Capabilities, Command, auth, code, packet};
@@ -96,6 +97,7 @@ pub(super) async fn greet(
         }
     };
     let schema = hello.schema.clone();
+    let compression = hello.compression();
     let mut session = new_session(context.clone(), facts, entry, wire, (hello, claim), identity);
     session.refresh_mode();
     let verified = timeout_at(deadline, session.verify_schema(schema.as_deref())).await;
@@ -116,6 +118,9 @@ pub(super) async fn greet(
     session.send_ok();
     if session.wire.flush().await.is_err() {
         return None;
+    }
+    if let Some(algorithm) = compression {
+        session.wire = session.wire.start_compression(algorithm);
     }
     Some(session)
 }
@@ -248,6 +253,11 @@ impl Greeted {
         }
         if context.settings.tls.mode == TlsMode::Required && !self.is_tls {
             return Err(Leave::Told(LoginFailure::Denied, Error::TlsRequired));
+        }
+        if let Some(Algorithm::Zstd { level }) = hello.compression()
+            && !ZSTD_LEVELS.contains(&level)
+        {
+            return Err(told(Error::ZstdLevel));
         }
         let plugin = match hello.plugin.as_str() {
             "" => NATIVE.to_owned(),

@@ -3,6 +3,8 @@
 //! Buffers belong to the moment: a worker reads into its thread's scratch buffer, and only what
 //! cannot be sent on or interpreted at once is copied into the session's own memory.
 
+mod codec;
+pub mod compressed;
 pub mod connector;
 pub mod infile;
 pub mod read;

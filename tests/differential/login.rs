@@ -246,7 +246,6 @@ fn logins_have_the_same_answers() {
 /// What a server offers and Fairlane may not, see docs/compatibility.md. Bits from 32 on are
 /// MariaDB's: progress reports, bulk execution, cached metadata.
 const WITHHELD: Capabilities = Capabilities::SESSION_TRACK
-    .union(Capabilities::COMPRESS)
     .union(Capabilities::SSL)
     .union(Capabilities::CAN_HANDLE_EXPIRED_PASSWORDS)
     .union(Capabilities::VERIFY_SERVER_CERT)

@@ -8,6 +8,7 @@
 #[allow(dead_code, unused_imports, reason = "shared with the integration tests")]
 mod support;
 
+mod compression;
 mod logins;
 mod sessions;
 mod tls;
