@@ -142,6 +142,12 @@ pub enum Error {
     /// The client compresses although it was not offered (mysqlnd does).
     #[error("Fairlane does not offer compression; turn it off in the client (CLIENT_COMPRESS)")]
     Compression,
+    /// Sequence ids that do not follow each other.
+    #[error("Got packets out of order")]
+    OutOfOrder,
+    /// A level of zstd compression that does not exist.
+    #[error("Invalid zstd compression level for algorithm 'zstd'.")]
+    ZstdLevel,
     /// Command byte nobody knows.
     #[error("Unknown command")]
     UnknownCommand,
@@ -209,6 +215,8 @@ impl Error {
             Self::WrongArguments { .. } => (code::WRONG_ARGUMENTS, "HY000"),
             Self::NoCursor(_) => (code::STMT_HAS_NO_OPEN_CURSOR, "HY000"),
             Self::BadHandshake | Self::Compression => (code::HANDSHAKE_ERROR, "08S01"),
+            Self::ZstdLevel => (code::WRONG_COMPRESSION_LEVEL, "HY000"),
+            Self::OutOfOrder => (code::NET_PACKETS_OUT_OF_ORDER, "08S01"),
             Self::UnknownCommand => (code::UNKNOWN_COM, "08S01"),
             Self::Refused(_) => (code::NOT_SUPPORTED_YET, "42000"),
             Self::PacketTooLarge => (code::NET_PACKET_TOO_LARGE, "08S01"),

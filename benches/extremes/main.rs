@@ -5,6 +5,15 @@
 
 #![allow(clippy::disallowed_methods, reason = "the clients are blocking threads of their own")]
 
+#[path = "../../tests/it/support/line.rs"]
+#[allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::missing_panics_doc,
+    unreachable_pub,
+    reason = "the tests' client"
+)]
+mod line;
 #[path = "../relay/machine.rs"]
 mod machine;
 #[path = "../relay/others.rs"]

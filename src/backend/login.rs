@@ -180,6 +180,7 @@ pub async fn open(
             ("_client_name".to_owned(), "fairlane".to_owned()),
             ("program_name".to_owned(), "fairlane".to_owned()),
         ],
+        zstd_level: 0,
     };
     send(&mut stream, sequence, &response.encode()).await?;
     authenticate(&mut stream, &mut inbox, credential, greeting.nonce.clone()).await?;

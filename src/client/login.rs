@@ -21,6 +21,7 @@ use crate::net::certificate::ClientTls;
 use crate::net::socket::Socket;
 use crate::pool::Request;
 use crate::protocol::auth::NATIVE;
+use crate::protocol::compress::{Algorithm, ZSTD_LEVELS};
 use crate::protocol::handshake::{Greeting, HandshakeResponse, asks_for_tls};
 use crate::protocol::status::Status;
 use crate::protocol::{Capabilities, Command, auth, code, packet};
@@ -97,6 +98,7 @@ pub(super) async fn greet(
         }
     };
     let schema = hello.schema.clone();
+    let compression = hello.compression();
     let mut session = new_session(context.clone(), facts, entry, wire, (hello, claim), identity);
     session.image_changed();
     let verified = timeout_at(deadline, session.verify_schema(schema.as_deref())).await;
@@ -119,6 +121,9 @@ pub(super) async fn greet(
     session.send_ok();
     if session.wire.flush().await.is_err() {
         return None;
+    }
+    if let Some(algorithm) = compression {
+        session.wire = session.wire.start_compression(algorithm);
     }
     Some(session)
 }
@@ -252,6 +257,11 @@ impl Greeted {
         }
         if context.settings.tls.mode == TlsMode::Required && self.tls.is_none() {
             return Err(Leave::Told(LoginFailure::Denied, Error::TlsRequired));
+        }
+        if let Some(Algorithm::Zstd { level }) = hello.compression()
+            && !ZSTD_LEVELS.contains(&level)
+        {
+            return Err(told(Error::ZstdLevel));
         }
         let plugin = match hello.plugin.as_str() {
             "" => NATIVE.to_owned(),

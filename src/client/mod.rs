@@ -39,9 +39,12 @@ use crate::error::Error;
 use crate::lanes::rule::Candidates;
 use crate::lanes::{ClientFacts, Rules};
 use crate::metrics::{Metrics, Origin};
+use crate::net::compressed::violation;
+use crate::net::read::ReadError;
 use crate::net::tls::Acceptor;
 use crate::pool::{Checkout, Pool};
 use crate::protocol::Capabilities;
+use crate::protocol::compress::Violation;
 use crate::protocol::status::Status;
 use crate::protocol::tracking::Teller;
 use crate::route::Token;
@@ -208,15 +211,21 @@ impl Session {
         }
     }
 
-    async fn cannot_read(&mut self, error: crate::net::read::ReadError) -> Stop {
-        use crate::net::read::ReadError;
+    async fn cannot_read(&mut self, error: ReadError) -> Stop {
         match error {
             ReadError::TooLong { .. } => {
                 let _ = self.send_error(&Error::PacketTooLarge).await;
                 let _ = self.wire.flush().await;
                 Stop::Fatal
             }
-            ReadError::Closed | ReadError::Broken(_) => Stop::Client,
+            ReadError::Broken(error) => {
+                if violation(&error) == Some(Violation::OutOfOrder) {
+                    let _ = self.send_error(&Error::OutOfOrder).await;
+                    let _ = self.wire.flush().await;
+                }
+                Stop::Client
+            }
+            ReadError::Closed => Stop::Client,
         }
     }
 

@@ -9,6 +9,7 @@ use crate::net::read::{self, ReadError};
 use crate::net::relay::{ClientSide, Outbox};
 use crate::net::socket::Socket;
 use crate::net::tls::Acceptor;
+use crate::protocol::compress::Algorithm;
 use crate::protocol::packet::{self, Framed};
 
 /// Most bytes of a client's packet before it is logged in.
@@ -61,8 +62,17 @@ impl Wire {
             self.inbox = Vec::new();
             self.outbox.shrink();
         }
+        if let Some(compression) = self.stream.compression() {
+            compression.expect_command();
+        }
         let framed = read::packet(&mut self.stream, &mut self.inbox, limit).await?;
         self.sequence = framed.last_sequence.wrapping_add(1);
+        if let Some(compression) = self.stream.compression() {
+            compression.begin_answer();
+            self.sequence = compression.sequence();
+            // Numbers inside frames mean nothing, but a backend would look at them.
+            packet::renumber(&mut self.inbox[..framed.wire_length], 0);
+        }
         let rest = match self.inbox.len() == framed.wire_length {
             true => Vec::new(),
             false => self.inbox.split_off(framed.wire_length),
@@ -74,7 +84,13 @@ impl Wire {
     /// Writes what is queued and reads the peer's next packet of the connection phase.
     pub(super) async fn ask(&mut self) -> Result<Vec<u8>, ReadError> {
         self.flush().await?;
+        if let Some(compression) = self.stream.compression() {
+            compression.expect_more();
+        }
         let framed = read::packet(&mut self.stream, &mut self.inbox, LOGIN_PACKET_MAX).await?;
+        if let Some(compression) = self.stream.compression() {
+            compression.begin_answer();
+        }
         let payload = packet::payload(&self.inbox, &framed).into_owned();
         // It may be a password.
         self.inbox[..framed.wire_length].zeroize();
@@ -90,6 +106,12 @@ impl Wire {
         };
         let stream = acceptor.accept(stream, self.inbox).await?;
         Ok(Self { stream, inbox: Vec::new(), outbox: self.outbox, sequence: self.sequence })
+    }
+
+    /// The same client with compressed frames from here on.
+    pub(super) fn start_compression(self, algorithm: Algorithm) -> Self {
+        let stream = self.stream.compressed(algorithm, self.inbox);
+        Self { stream, inbox: Vec::new(), outbox: self.outbox, sequence: 0 }
     }
 
     /// Queues a packet.

@@ -6,19 +6,43 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
 use super::read::fill;
 use super::relay::RelayError;
+use super::socket::Socket;
 use crate::protocol::packet::{HEADER, Header};
+
+/// As [`pass_packets`], from a client's socket. Packets in compressed frames are numbered anew: what
+/// numbers they have there nobody looks at, but the server would.
+///
+/// # Errors
+/// When either side is gone.
+///
+/// # Cancel safety
+/// Not cancel safe: the server waits for the rest.
+pub async fn pass_file<B: AsyncWrite + Unpin>(
+    client: &mut Socket,
+    inbox: &mut Vec<u8>,
+    server: &mut B,
+) -> Result<u64, RelayError> {
+    let Some(compression) = client.compression() else {
+        return pass_packets(client, inbox, server, false).await;
+    };
+    compression.expect_more();
+    let passed = pass_packets(client, inbox, server, true).await;
+    if let Some(compression) = client.compression() {
+        compression.begin_answer();
+    }
+    passed
+}
 
 /// Passes packets from the client on to the server until the empty one that ends the file, which
 /// is passed on too. `inbox` holds what the client sent already; what follows the file stays.
 ///
 /// Returns the bytes passed on.
 ///
-/// # Cancel safety
-/// Not cancel safe: the server waits for the rest.
-pub async fn pass_file<C, B>(
+async fn pass_packets<C, B>(
     client: &mut C,
     inbox: &mut Vec<u8>,
     server: &mut B,
+    renumbers: bool,
 ) -> Result<u64, RelayError>
 where
     C: AsyncRead + Unpin,
@@ -26,8 +50,9 @@ where
 {
     let mut passed = 0;
     let mut skip = 0;
+    let mut sequence = None;
     loop {
-        let (ready, is_end) = scan(inbox, &mut skip);
+        let (ready, is_end) = scan(inbox, &mut skip, renumbers.then_some(&mut sequence));
         server.write_all(&inbox[..ready]).await.map_err(RelayError::Server)?;
         passed += ready as u64;
         inbox.drain(..ready);
@@ -41,12 +66,21 @@ where
 }
 
 /// How many leading bytes belong to the file, and whether they end it. `skip` is what is left of
-/// the packet before.
-fn scan(bytes: &[u8], skip: &mut usize) -> (usize, bool) {
+/// the packet before. With a `sequence` the packets are numbered anew, on from the first one.
+fn scan(
+    bytes: &mut [u8],
+    skip: &mut usize,
+    mut sequence: Option<&mut Option<u8>>,
+) -> (usize, bool) {
     let mut at = (*skip).min(bytes.len());
     *skip -= at;
     while *skip == 0 {
         let Some(header) = Header::parse(&bytes[at..]) else { break };
+        if let Some(sequence) = &mut sequence {
+            let number = *sequence.get_or_insert(header.sequence);
+            bytes[at + HEADER - 1] = number;
+            **sequence = Some(number.wrapping_add(1));
+        }
         if header.length == 0 {
             return (at + HEADER, true);
         }
@@ -70,10 +104,24 @@ mod tests {
             let rest = [&file[cut..], b"next"].concat();
             let mut server = Vec::new();
             let mut client = &rest[..];
-            let passed = pass_file(&mut client, &mut inbox, &mut server).await.expect("whole");
+            let passed = pass_packets(&mut client, &mut inbox, &mut server, false).await;
+            let passed = passed.expect("whole");
             assert_eq!(passed, file.len() as u64);
             assert_eq!(server, file);
             assert_eq!(inbox, b"next");
+        }
+    }
+
+    #[tokio::test]
+    async fn packets_of_frames_are_numbered_anew() {
+        let file = b"\x03\x00\x00\xffabc\x01\x00\x00\x77d\x00\x00\x00\x77";
+        for cut in 0..file.len() {
+            let mut inbox = file[..cut].to_vec();
+            let mut server = Vec::new();
+            let mut client = &file[cut..];
+            let passed = pass_packets(&mut client, &mut inbox, &mut server, true).await;
+            passed.expect("whole");
+            assert_eq!(server, b"\x03\x00\x00\xffabc\x01\x00\x00\x00d\x00\x00\x00\x01");
         }
     }
 }

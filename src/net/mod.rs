@@ -4,6 +4,8 @@
 //! cannot be sent on or interpreted at once is copied into the session's own memory.
 
 pub mod certificate;
+mod codec;
+pub mod compressed;
 pub mod connector;
 pub mod infile;
 pub mod read;

@@ -1,4 +1,4 @@
-//! A stream: TCP, TLS over it, or a Unix socket to a server on the same host.
+//! A stream: TCP, TLS over it, a Unix socket to a server on the same host, or compression over one.
 
 use std::io;
 use std::pin::Pin;
@@ -12,9 +12,11 @@ use tokio::time::sleep;
 use tokio_rustls::TlsStream;
 
 use super::certificate::ClientTls;
+use super::compressed::Compressed;
 use super::tls::Replay;
 use super::worker;
 use crate::config::settings::Address;
+use crate::protocol::compress::Algorithm;
 
 /// Pause before a full backlog is tried again.
 const BACKLOG_PAUSE: Duration = Duration::from_millis(5);
@@ -28,6 +30,8 @@ pub enum Socket {
     Unix(UnixStream),
     /// TLS over TCP.
     Tls(Box<TlsStream<Replay>>),
+    /// Compressed frames over one of the others.
+    Compressed(Box<Compressed>),
 }
 
 impl Socket {
@@ -54,6 +58,19 @@ impl Socket {
         }
     }
 
+    /// The same stream with compressed frames from here on; `ahead` was read of it already.
+    pub fn compressed(self, algorithm: Algorithm, ahead: Vec<u8>) -> Self {
+        Self::Compressed(Box::new(Compressed::new(self, algorithm, ahead)))
+    }
+
+    /// The compression on it, which has to be told whose turn it is.
+    pub fn compression(&mut self) -> Option<&mut Compressed> {
+        match self {
+            Self::Compressed(stream) => Some(stream),
+            Self::Tcp(_) | Self::Unix(_) | Self::Tls(_) => None,
+        }
+    }
+
     /// Takes the stream from the event queue it is registered with to this thread's.
     ///
     /// # Errors
@@ -63,7 +80,7 @@ impl Socket {
             Self::Tcp(stream) => worker::adopt(stream).map(Self::Tcp),
             Self::Unix(stream) => UnixStream::from_std(stream.into_std()?).map(Self::Unix),
             // Stays where it is: its answers wake this thread through the other.
-            Self::Tls(_) => Ok(self),
+            Self::Tls(_) | Self::Compressed(_) => Ok(self),
         }
     }
 
@@ -76,19 +93,21 @@ impl Socket {
             Self::Tcp(stream) => stream.try_read(buffer),
             Self::Unix(stream) => stream.try_read(buffer),
             Self::Tls(stream) => stream.get_ref().0.stream().try_read(buffer),
+            Self::Compressed(stream) => stream.below().try_read(buffer),
         }
     }
 
     /// Whether what is written goes to the wire as it is.
     pub fn is_plain(&self) -> bool {
-        !matches!(self, Self::Tls(_))
+        matches!(self, Self::Tcp(_) | Self::Unix(_))
     }
 
     /// What TLS tells of the client at the other end; `None` without TLS.
     pub fn client_tls(&self) -> Option<ClientTls> {
         match self {
             Self::Tls(stream) => Some(ClientTls::of(stream.get_ref().1)),
-            Self::Tcp(_) | Self::Unix(_) => None,
+            // Asked of before anything is compressed.
+            Self::Tcp(_) | Self::Unix(_) | Self::Compressed(_) => None,
         }
     }
 
@@ -98,6 +117,7 @@ impl Socket {
             Self::Tcp(stream) => SockRef::from(stream),
             Self::Unix(stream) => SockRef::from(stream),
             Self::Tls(stream) => SockRef::from(stream.get_ref().0.stream()),
+            Self::Compressed(stream) => stream.below().raw(),
         }
     }
 }
@@ -112,6 +132,7 @@ impl AsyncRead for Socket {
             Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buffer),
             Self::Unix(stream) => Pin::new(stream).poll_read(cx, buffer),
             Self::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Self::Compressed(stream) => Pin::new(stream).poll_read(cx, buffer),
         }
     }
 }
@@ -126,6 +147,7 @@ impl AsyncWrite for Socket {
             Self::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
             Self::Unix(stream) => Pin::new(stream).poll_write(cx, bytes),
             Self::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Self::Compressed(stream) => Pin::new(stream).poll_write(cx, bytes),
         }
     }
 
@@ -134,6 +156,7 @@ impl AsyncWrite for Socket {
             Self::Tcp(stream) => Pin::new(stream).poll_flush(cx),
             Self::Unix(stream) => Pin::new(stream).poll_flush(cx),
             Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Compressed(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
 
@@ -142,6 +165,7 @@ impl AsyncWrite for Socket {
             Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Compressed(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 }

@@ -83,6 +83,8 @@ impl Capabilities {
         .union(Self::LONG_PASSWORD)
         .union(Self::LONG_FLAG)
         .union(Self::CONNECT_WITH_DB)
+        .union(Self::COMPRESS)
+        .union(Self::ZSTD)
         .union(Self::NO_SCHEMA)
         .union(Self::ODBC)
         .union(Self::LOCAL_FILES)

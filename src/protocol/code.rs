@@ -40,6 +40,8 @@ pub const QUERY_INTERRUPTED: u16 = 1317;
 pub const STATEMENT_TIMEOUT: u16 = 1969;
 /// MySQL: `max_execution_time` exceeded.
 pub const QUERY_TIMEOUT: u16 = 3024;
+/// ER_WRONG_COMPRESSION_LEVEL_CLIENT.
+pub const WRONG_COMPRESSION_LEVEL: u16 = 3923;
 /// ER_SECURE_TRANSPORT_REQUIRED.
 pub const SECURE_TRANSPORT_REQUIRED: u16 = 3159;
 /// Client library's code for a lost connection; clients recognise it in an ERR packet too.

@@ -3,6 +3,7 @@
 //! Source: <https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_connection_phase.html>.
 
 use super::capability::Capabilities;
+use super::compress::Algorithm;
 use super::wire::{Cursor, Malformed, put_lenenc, put_lenenc_bytes};
 
 /// Most bytes of connection attributes taken from a client, as the servers' own default bound
@@ -136,6 +137,8 @@ pub struct HandshakeResponse {
     pub plugin: String,
     /// Connection attributes.
     pub attributes: Vec<(String, String)>,
+    /// Level of zstd compression, when it is asked for; else 0.
+    pub zstd_level: u8,
 }
 
 impl HandshakeResponse {
@@ -179,6 +182,10 @@ impl HandshakeResponse {
         } else {
             Vec::new()
         };
+        let zstd_level = match asked.contains(Capabilities::ZSTD) {
+            true => cursor.u8("zstd level").unwrap_or(0),
+            false => 0,
+        };
         let compresses_unasked = (asked - offered).contains(Capabilities::COMPRESS);
         Ok(Self {
             capabilities,
@@ -190,7 +197,13 @@ impl HandshakeResponse {
             schema,
             plugin,
             attributes,
+            zstd_level,
         })
+    }
+
+    /// How the stream is compressed after the login.
+    pub fn compression(&self) -> Option<Algorithm> {
+        Algorithm::negotiated(self.capabilities, self.zstd_level)
     }
 
     /// The payload of this response.
@@ -220,6 +233,9 @@ impl HandshakeResponse {
             }
             put_lenenc(&mut out, list.len() as u64);
             out.extend_from_slice(&list);
+        }
+        if self.capabilities.contains(Capabilities::ZSTD) {
+            out.push(self.zstd_level);
         }
         out
     }
@@ -350,6 +366,7 @@ mod tests {
             schema: Some("shop".into()),
             plugin: "mysql_native_password".into(),
             attributes: vec![("program_name".into(), "artisan".into())],
+            zstd_level: 7,
         };
         assert_eq!(HandshakeResponse::parse(&response.encode(), offered), Ok(response));
     }

@@ -8,7 +8,7 @@
 //!
 //! [`packet`] frames, [`wire`] reads and writes the basic types, [`handshake`] and [`auth`] are
 //! the connection phase, [`command`] and [`response`] the command phase, [`status`] the OK, EOF
-//! and ERR packets. Nothing here decodes a row.
+//! and ERR packets, [`compress`] the frames around packets. Nothing here decodes a row.
 //!
 //! Source: <https://dev.mysql.com/doc/dev/mysql-server/latest/PAGE_PROTOCOL.html> and
 //! <https://mariadb.com/kb/en/clientserver-protocol/>.
@@ -19,6 +19,7 @@ mod base64;
 pub mod capability;
 pub mod code;
 pub mod command;
+pub mod compress;
 pub mod crypt;
 pub mod ed25519;
 pub mod handshake;

@@ -50,6 +50,15 @@ pub fn put(out: &mut Vec<u8>, mut sequence: u8, payload: &[u8]) -> u8 {
     }
 }
 
+/// Numbers the packets in `bytes`, which are whole, from `sequence` on.
+pub fn renumber(mut bytes: &mut [u8], mut sequence: u8) {
+    while let Some(header) = Header::parse(bytes) {
+        bytes[HEADER - 1] = sequence;
+        sequence = sequence.wrapping_add(1);
+        bytes = &mut bytes[HEADER + header.length..];
+    }
+}
+
 /// A whole logical packet at the start of a buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Framed {

@@ -63,6 +63,8 @@ pub const ALL: &[Capabilities] = &[
     MODERN.union(Capabilities::FOUND_ROWS).union(Capabilities::IGNORE_SPACE),
     CLASSIC.union(Capabilities::NO_SCHEMA).union(Capabilities::ODBC),
     MODERN.union(Capabilities::MARIADB_EXTENDED_METADATA),
+    MODERN.union(Capabilities::COMPRESS),
+    CLASSIC.union(Capabilities::COMPRESS),
     CLASSIC.union(Capabilities::MARIADB_EXTENDED_METADATA).union(Capabilities::INTERACTIVE),
     MODERN.union(Capabilities::SESSION_TRACK),
     CLASSIC.union(Capabilities::SESSION_TRACK),

@@ -249,8 +249,7 @@ fn logins_have_the_same_answers() {
 
 /// What a server offers and Fairlane may not, see docs/compatibility.md. Bits from 32 on are
 /// MariaDB's: progress reports, bulk execution, cached metadata.
-const WITHHELD: Capabilities = Capabilities::COMPRESS
-    .union(Capabilities::SSL)
+const WITHHELD: Capabilities = Capabilities::SSL
     .union(Capabilities::CAN_HANDLE_EXPIRED_PASSWORDS)
     .union(Capabilities::VERIFY_SERVER_CERT)
     .union(Capabilities::REMEMBER_OPTIONS)

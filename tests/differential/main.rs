@@ -19,6 +19,7 @@
 mod support;
 
 mod compare;
+mod compressed;
 mod describe;
 mod gone;
 mod login;

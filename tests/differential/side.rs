@@ -55,7 +55,7 @@ pub struct Side {
 impl Side {
     pub fn login(login: &Login<'_>) -> Result<Self, Failed> {
         let raw = Raw::login(login)?;
-        raw.stream.set_read_timeout(Some(SILENCE)).unwrap();
+        raw.stream.socket.set_read_timeout(Some(SILENCE)).unwrap();
         Ok(Self { raw, ids: Vec::new(), seen: Vec::new(), is_over: false })
     }
 
@@ -82,7 +82,12 @@ impl Side {
             self.ids[slot] = id;
             self.seen.extend(id.map(|id| format!("({id})")));
         }
+        let is_compressed = self.raw.capabilities.contains(Capabilities::COMPRESS);
         for packet in &mut said.packets {
+            if is_compressed {
+                // Servers number packets in frames by the frames sent so far; nobody looks at it.
+                packet.sequence = 0;
+            }
             self.seen.iter().for_each(|own| mask(&mut packet.payload, own));
         }
         said

@@ -9,6 +9,7 @@
 mod support;
 
 mod attributes;
+mod compression;
 mod logins;
 mod sessions;
 mod tls;

@@ -123,7 +123,14 @@ same '--xml' 1 "$(sql --xml "$db" -e 'SELECT 1 AS a' | grep -c '<field name="a">
 same '--html' 1 "$(sql --html "$db" -e 'SELECT 1 AS a' | grep -c '<TD>1</TD>')"
 same '--column-type-info' 1 "$(mariadb "${login[@]}" --table --column-type-info "$db" -e 'SELECT id FROM cli_parent' | grep -c 'Table:  *.cli_parent.')"
 same '--skip-ssl' 1 "$(sql --skip-ssl "$db" -e 'SELECT 1')"
-same '--compress' 1 "$(sql --compress "$db" -e 'SELECT 1')"
+for length in 1 49 50 51 100000; do
+    text=$(printf '%*s' "$length" '' | tr ' ' c)
+    same "--compress, $length bytes" "$text" "$(sql --compress "$db" <<<"SELECT '$text'")"
+done
+same '--compress, a large result' 17000000 "$(sql --compress --quick --max-allowed-packet=64M "$db" -e "SELECT REPEAT('y', 17000000)" | tr -d '\n' | wc -c)"
+seq 1 300000 >"$work/numbers"
+same '--compress, a local file' 300000 "$(sql --compress --local-infile=1 "$db" -e "CREATE TEMPORARY TABLE cli_packed (n INT);
+    LOAD DATA LOCAL INFILE '$work/numbers' INTO TABLE cli_packed; SELECT COUNT(*) FROM cli_packed")"
 same '--init-command' 7 "$(sql --init-command='SET @i = 7' "$db" -e 'SELECT @i')"
 same 'completion reads the columns of all tables' 1 "$(echo 'SELECT 1;' | sql --auto-rehash "$db")"
 same 'comments are kept' 1 "$(sql --comments "$db" -e '/* one */ SELECT /* two */ 1 -- three')"

@@ -155,6 +155,22 @@ async function diagnostics() {
   await found.end();
 }
 
+// The connection compressed: short contents, and long ones both ways.
+async function compressed() {
+  const db = await mysql.createConnection({ ...options, compress: true });
+  for (const length of [0, 1, 30, 49, 50, 51, 70000, 17 << 20]) {
+    const text = 'p'.repeat(length);
+    const [[row]] = await db.query(`SELECT '${text}' AS t`);
+    same(`compressed, ${length} bytes`, true, row.t === text);
+  }
+  const [rows] = await db.execute('SELECT seq, ? AS t FROM seq_1_to_5000', ['x'.repeat(200)]);
+  same('compressed, many rows', [5000, 5000], [rows.length, rows[4999].seq]);
+  await assert.rejects(db.query('SELECT nonsense'), { errno: 1054 });
+  await db.changeUser({ database: env('DATABASE') });
+  same('compressed, after a change of user', 5, (await db.query('SELECT 5 AS n'))[0][0].n);
+  await db.end();
+}
+
 async function main() {
   const db = await mysql.createConnection(options);
   await db.query('DROP TABLE IF EXISTS node_a');
@@ -198,6 +214,7 @@ async function main() {
   await streams();
   await transactions();
   await diagnostics();
+  await compressed();
 }
 
 main().catch((error) => { console.error('FAILED', error); process.exit(1); });

@@ -218,9 +218,27 @@ try {
 same('large query', 17 << 20, (int) $db->query("SELECT LENGTH('" . str_repeat('q', 17 << 20) . "')")->fetch_row()[0]);
 $db->close();
 
-try {
-    connect(MYSQLI_CLIENT_COMPRESS)->query('SELECT 1');
-    echo "ok compression\n";
-} catch (mysqli_sql_exception $e) {
-    same('compression is refused in words, not by silence', true, str_contains($e->getMessage(), 'compression'));
+// Compressed: contents around the length from which on they are packed, and long ones.
+$packed = connect(MYSQLI_CLIENT_COMPRESS);
+foreach ([0, 1, 30, 49, 50, 51, 70000, 17 << 20] as $length) {
+    $text = str_repeat('p', $length);
+    same("compressed, $length bytes", $text === $packed->query("SELECT '$text'")->fetch_row()[0], true);
 }
+$statement = $packed->prepare('SELECT ?, ? + 1');
+$statement->bind_param('si', $text, $length);
+$statement->execute();
+same('compressed, prepared', [$text, $length + 1], $statement->get_result()->fetch_row());
+$packed->query('CREATE TEMPORARY TABLE mysqli_packed (id INT, t VARCHAR(100))');
+$file = tempnam(sys_get_temp_dir(), 'rows');
+file_put_contents($file, implode('', array_map(fn ($i) => "$i\tline $i\n", range(1, 50000))));
+$packed->query("LOAD DATA LOCAL INFILE '$file' INTO TABLE mysqli_packed");
+unlink($file);
+same('compressed, a local file', ['50000', '1250025000'], $packed->query('SELECT COUNT(*), SUM(id) FROM mysqli_packed')->fetch_row());
+try {
+    $packed->query('SELECT nonsense');
+    same('compressed, an error', 'an exception', 'none');
+} catch (mysqli_sql_exception $e) {
+    same('compressed, an error', 1054, $e->getCode());
+}
+$packed->change_user(setting('USER'), setting('PASSWORD'), setting('DATABASE'));
+same('compressed, after a change of user', '5', $packed->query('SELECT 5')->fetch_row()[0]);

@@ -35,5 +35,6 @@ fn local_files_have_the_same_answers() {
     ];
     let scripts = [Script::new("local infile", steps)];
     check(&proxy, &scripts, BOTH);
+    check(&proxy, &scripts, &[MODERN | Capabilities::COMPRESS]);
     check(&proxy, &scripts, &[MODERN - Capabilities::LOCAL_FILES]);
 }

@@ -12,6 +12,8 @@ use fairlane::protocol::status::{ErrPacket, Status};
 use fairlane::protocol::wire::Cursor;
 use fairlane::protocol::{Capabilities, Command, Shape};
 
+use super::line::Line;
+
 /// Nobody waits longer than this in a test.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -79,6 +81,8 @@ pub struct Login<'a> {
     pub plugin: &'a str,
     pub program: &'a str,
     pub collation: u8,
+    /// Where zstd is asked for.
+    pub zstd_level: u8,
 }
 
 impl<'a> Login<'a> {
@@ -96,6 +100,7 @@ impl<'a> Login<'a> {
             plugin: "mysql_native_password",
             program: "test",
             collation: 45,
+            zstd_level: 3,
         }
     }
 }
@@ -103,7 +108,7 @@ impl<'a> Login<'a> {
 /// A logged-in client.
 #[derive(Debug)]
 pub struct Raw {
-    pub stream: TcpStream,
+    pub stream: Line,
     pub greeting: Greeting,
     pub capabilities: Capabilities,
 }
@@ -123,7 +128,7 @@ impl Raw {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
         let mut raw = Self {
-            stream,
+            stream: Line::new(stream),
             capabilities: Capabilities::empty(),
             greeting: Greeting {
                 version: String::new(),
@@ -160,9 +165,13 @@ impl Raw {
             schema: login.schema.map(Into::into),
             plugin: login.plugin.into(),
             attributes: vec![("program_name".into(), login.program.into())],
+            zstd_level: login.zstd_level,
         };
         raw.put(1, &response.encode());
         raw.prove(login.password)?;
+        if let Some(algorithm) = response.compression() {
+            raw.stream.compress(algorithm);
+        }
         Ok(raw)
     }
 
@@ -189,6 +198,9 @@ impl Raw {
     pub fn put(&mut self, sequence: u8, payload: &[u8]) {
         let mut out = Vec::new();
         packet::put(&mut out, sequence, payload);
+        if sequence == 0 {
+            self.stream.begin();
+        }
         let _ = self.stream.write_all(&out);
     }
 
