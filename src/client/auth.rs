@@ -18,6 +18,9 @@ use crate::protocol::handshake::auth_switch;
 use crate::protocol::sha2::{self, CACHING_SHA2};
 use crate::topology::{Account, Plugin};
 
+/// Length of a reply of mysql_native_password that is not for the empty password.
+const NATIVE_REPLY: usize = 20;
+
 /// What a client presents.
 pub(super) struct Claim {
     pub(super) user: String,
@@ -79,6 +82,9 @@ impl Claim {
         if plugin == CACHING_SHA2 && self.reply == [0] {
             // How clients say that they have no password.
             self.reply.clear();
+        }
+        if plugin == NATIVE && !matches!(self.reply.len(), 0 | NATIVE_REPLY) {
+            return Err(Error::BadHandshake.into());
         }
         Ok(())
     }

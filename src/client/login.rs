@@ -246,15 +246,17 @@ impl Greeted {
         if hello.compresses_unasked {
             return Err(told(Error::Compression));
         }
+        let is_mariadb = context.topology.facts().is_none_or(|facts| facts.is_mariadb);
         if context.settings.tls.mode == TlsMode::Required && !self.is_tls {
             return Err(Leave::Told(LoginFailure::Denied, Error::TlsRequired));
         }
-        let plugin = match hello.plugin.as_str() {
-            "" => NATIVE.to_owned(),
-            named => named.to_owned(),
+        let plugin = match hello.capabilities.contains(Capabilities::PLUGIN_AUTH) {
+            // Also an empty name: it is none the reply could be for.
+            true => hello.plugin.clone(),
+            false => NATIVE.to_owned(),
         };
         let claim = Claim {
-            user: hello.user.clone(),
+            user: user_name(&hello.user, is_mariadb).to_owned(),
             address: peer.ip(),
             plugin,
             reply: std::mem::take(&mut hello.auth),
@@ -267,6 +269,12 @@ impl Greeted {
         };
         Ok((hello, claim))
     }
+}
+
+/// A user name as the servers take it: cut where their accounts' names have to end.
+fn user_name(given: &str, is_mariadb: bool) -> &str {
+    let most = if is_mariadb { 128 } else { 32 };
+    given.char_indices().nth(most).map_or(given, |(end, _)| &given[..end])
 }
 
 impl Session {

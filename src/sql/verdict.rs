@@ -108,6 +108,9 @@ bitflags! {
         const SEQUENCE = 1 << 21;
         /// LAST_INSERT_ID(expr) whose value the OK packet reports, unless it is 0.
         const SETS_INSERT_ID = 1 << 22;
+        /// INSERT, REPLACE or CREATE TABLE that may run a query: MariaDB counts its rows, or none,
+        /// as those that FOUND_ROWS() tells.
+        const COUNTS_ROWS = 1 << 23;
     }
 }
 
