@@ -76,7 +76,7 @@ impl Claim {
         plugin: &str,
         wire: &mut Wire,
     ) -> Result<(), Unproved> {
-        if self.plugin != plugin {
+        if !self.plugin.eq_ignore_ascii_case(plugin) {
             self.switch_to(plugin, wire).await?;
         }
         if plugin == CACHING_SHA2 && self.reply == [0] {
@@ -237,6 +237,12 @@ fn identity(claim: &Claim, stored: Option<DoubleHash>, credential: Credential) -
         collation: claim.collation,
     };
     Identity { key: Arc::new(key), credential }
+}
+
+/// The error for a client that knows none of the plugins its account could have.
+pub(super) fn old_client(context: &Context) -> Error {
+    let is_mariadb = context.topology.facts().is_none_or(|facts| facts.is_mariadb);
+    Error::OldClient { is_mariadb }
 }
 
 /// A client's host as the servers write it in their errors: they resolve the address of

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
-use super::auth::{Claim, Unproved, default_plugin, verify};
+use super::auth::{Claim, Unproved, default_plugin, old_client, verify};
 use super::diagnostics::Diagnostics;
 use super::identity::Identity;
 use super::registry::{EntryLabels, Registration};
@@ -20,7 +20,7 @@ use crate::metrics::{LoginFailure, Origin};
 use crate::net::socket::Socket;
 use crate::pool::Request;
 use crate::protocol::auth::NATIVE;
-use crate::protocol::handshake::{Greeting, HandshakeResponse, asks_for_tls};
+use crate::protocol::handshake::{Greeting, HandshakeResponse, asks_for_tls, is_old};
 use crate::protocol::status::Status;
 use crate::protocol::{Capabilities, Command, auth, code, packet};
 use crate::state::{Image, Pins};
@@ -33,6 +33,8 @@ const FACTS_WAIT: Duration = Duration::from_secs(5);
 enum Leave {
     /// It is told why.
     Told(LoginFailure, Error),
+    /// Likewise, in the words of before MySQL 4.1.
+    ToldOld(LoginFailure, Error),
     /// It is gone, or has not said anything for too long.
     Silent(LoginFailure),
 }
@@ -74,8 +76,13 @@ pub(super) async fn greet(
         return None;
     };
     let verified = async {
-        let (hello, mut claim) = greeted?.into_claim(&context, peer)?;
+        let greeted = greeted?;
+        let is_old = is_old(&greeted.payload);
+        let (hello, mut claim) = greeted.into_claim(&context, peer)?;
         let verified = verify(&context, &mut claim, &mut wire).await;
+        if is_old {
+            return Err(leave_old(&context, verified.err()));
+        }
         verified.map(|identity| (hello, claim, identity)).map_err(Leave::from_unproved)
     };
     let verified = timeout_at(deadline, verified).await;
@@ -84,6 +91,13 @@ pub(super) async fn greet(
         Ok(Err(Leave::Told(reason, error))) => {
             login_failed(reason);
             refuse(&mut wire, &context, &error).await;
+            return None;
+        }
+        Ok(Err(Leave::ToldOld(reason, error))) => {
+            login_failed(reason);
+            context.metrics.error_sent(Origin::Fairlane, error.code().0);
+            wire.push(&error.to_old_err_packet());
+            let _ = wire.flush().await;
             return None;
         }
         Ok(Err(Leave::Silent(reason))) => {
@@ -241,8 +255,17 @@ impl Greeted {
         peer: SocketAddr,
     ) -> Result<(HandshakeResponse, Claim), Leave> {
         let told = |error| Leave::Told(LoginFailure::Protocol, error);
-        let mut hello = HandshakeResponse::parse(&self.payload, self.offered)
-            .map_err(|_| told(Error::BadHandshake))?;
+        let told_old = |error| Leave::ToldOld(LoginFailure::Protocol, error);
+        let mut hello = match is_old(&self.payload) {
+            true => HandshakeResponse::parse_old(&self.payload)
+                .map_err(|_| told_old(Error::BadHandshake))?,
+            false => HandshakeResponse::parse(&self.payload, self.offered)
+                .map_err(|_| told(Error::BadHandshake))?,
+        };
+        let is_scrambled_newly = hello.capabilities.contains(Capabilities::SECURE_CONNECTION);
+        if is_old(&self.payload) && !is_scrambled_newly && !hello.auth.is_empty() {
+            return Err(told_old(old_client(context)));
+        }
         if hello.compresses_unasked {
             return Err(told(Error::Compression));
         }
@@ -268,6 +291,16 @@ impl Greeted {
             given: None,
         };
         Ok((hello, claim))
+    }
+}
+
+/// The end of a client of before MySQL 4.1: a wrong password is told as such, a right one does not
+/// help it.
+fn leave_old(context: &Context, unproved: Option<Unproved>) -> Leave {
+    match unproved {
+        Some(Unproved::Gone) => Leave::Silent(LoginFailure::Protocol),
+        Some(Unproved::Refused(error)) => Leave::ToldOld(LoginFailure::Denied, error),
+        None => Leave::ToldOld(LoginFailure::Protocol, old_client(context)),
     }
 }
 

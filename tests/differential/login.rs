@@ -152,7 +152,6 @@ const VISITS: &[Visit] = &[
     },
     Visit { name: "before 4.1, nobody", raw: Some(b"\x05\x20\0\0\x01nobody\0abcdefgh"), ..GOOD },
     Visit { name: "before 4.1, no user", raw: Some(b"\x05\x20\0\0\x01\0"), ..GOOD },
-    Visit { name: "before 4.1, no password", raw: Some(b"\x05\x20\0\0\x01df_open\0"), ..GOOD },
     Visit { name: "before 4.1, locked", raw: Some(b"\x05\x20\0\0\x01df_locked\0"), ..GOOD },
     Visit { name: "before 4.1, no end", raw: Some(b"\x05\x20\0\0\x01app"), ..GOOD },
     Visit {
