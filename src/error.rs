@@ -134,6 +134,16 @@ pub enum Error {
     /// Handshake that can't be understood.
     #[error("Bad handshake")]
     BadHandshake,
+    /// The client speaks only protocols or plugins that are gone.
+    #[error(
+        "Client does not support authentication protocol requested by server; consider upgrading \
+         {} client",
+        if *is_mariadb { "MariaDB" } else { "MySQL" }
+    )]
+    OldClient {
+        /// Which server's words are used.
+        is_mariadb: bool,
+    },
     /// No login without TLS.
     #[error(
         "Connections using insecure transport are prohibited while --require_secure_transport=ON."
@@ -217,6 +227,7 @@ impl Error {
             Self::BadHandshake | Self::Compression => (code::HANDSHAKE_ERROR, "08S01"),
             Self::ZstdLevel => (code::WRONG_COMPRESSION_LEVEL, "HY000"),
             Self::OutOfOrder => (code::NET_PACKETS_OUT_OF_ORDER, "08S01"),
+            Self::OldClient { .. } => (code::NOT_SUPPORTED_AUTH_MODE, "08004"),
             Self::UnknownCommand => (code::UNKNOWN_COM, "08S01"),
             Self::Refused(_) => (code::NOT_SUPPORTED_YET, "42000"),
             Self::PacketTooLarge => (code::NET_PACKET_TOO_LARGE, "08S01"),
@@ -227,6 +238,13 @@ impl Error {
             Self::Inactive => (code::CLIENT_INTERACTION_TIMEOUT, "HY000"),
             Self::UnknownThread(_) => (code::NO_SUCH_THREAD, "HY000"),
         }
+    }
+
+    /// Payload of the ERR packet for a client of before MySQL 4.1: without SQLSTATE.
+    pub fn to_old_err_packet(&self) -> Vec<u8> {
+        let mut packet = self.to_err_packet();
+        packet.drain(3..9);
+        packet
     }
 
     /// Payload of the ERR packet for a client.

@@ -19,6 +19,9 @@ mod machine;
 #[path = "../relay/others.rs"]
 #[allow(dead_code, reason = "only what this part needs")]
 mod others;
+#[path = "../../tests/it/support/product.rs"]
+#[allow(dead_code, clippy::unwrap_used, unreachable_pub, reason = "the tests' client needs it")]
+mod product;
 #[path = "../relay/proxies.rs"]
 #[allow(dead_code, reason = "only what this part needs")]
 mod proxies;

@@ -34,10 +34,7 @@ impl Session {
             self.context.metrics.error_sent(Origin::Server, code);
         }
         self.absorb(checkout.connection(), work, &summary);
-        if summary.error.is_some() {
-            self.drop_failed_statement(checkout.connection(), work).await;
-        }
-        self.absorb_prepared(work);
+        self.absorb_prepared(work, &summary);
         if let (Some(prepared), Some((server_id, _, parameters))) =
             (&work.prepared, summary.prepared)
         {
@@ -84,9 +81,13 @@ impl Session {
         self.diagnostics.note(summary, is_list);
         self.diagnostics.is_row_count_held |= summary.has_status || summary.error.is_some();
         // SELECT ... INTO @a counts rows that nobody is sent.
+        let counts_too = self.facts.is_mariadb && effects.contains(Effects::COUNTS_ROWS);
         let counts_unseen = work.verdict.class == Class::Write
             && summary.error.is_none()
-            && effects.intersects(Effects::OPAQUE | Effects::FOUND_ROWS | Effects::USER_VARIABLE);
+            && (counts_too
+                || effects
+                    .intersects(Effects::OPAQUE | Effects::FOUND_ROWS | Effects::USER_VARIABLE));
+        self.diagnostics.is_found_rows_stale |= counts_too && counts_unseen;
         self.diagnostics.is_found_rows_held |= counts_unseen || summary.has_result_set && !is_list;
         // INSERT ... RETURNING, CALL and what fails half-way may set an id that no packet reports.
         let may_set = Effects::OPAQUE | Effects::SETS_INSERT_ID;

@@ -23,6 +23,9 @@ use crate::topology::{Account, Plugin};
 /// The client's plugin that sends the password as it is.
 const CLEAR: &str = "mysql_clear_password";
 
+/// Length of a reply of mysql_native_password that is not for the empty password.
+const NATIVE_REPLY: usize = 20;
+
 /// What a client presents.
 pub(super) struct Claim {
     pub(super) user: String,
@@ -79,12 +82,15 @@ impl Claim {
         plugin: &str,
         wire: &mut Wire,
     ) -> Result<(), Unproved> {
-        if self.plugin != plugin {
+        if !self.plugin.eq_ignore_ascii_case(plugin) {
             self.switch_to(plugin, wire).await?;
         }
         if plugin == CACHING_SHA2 && self.reply == [0] {
             // How clients say that they have no password.
             self.reply.clear();
+        }
+        if plugin == NATIVE && !matches!(self.reply.len(), 0 | NATIVE_REPLY) {
+            return Err(Error::BadHandshake.into());
         }
         Ok(())
     }
@@ -272,6 +278,12 @@ fn identity(claim: &Claim, stored: Option<DoubleHash>, credential: Credential) -
         collation: claim.collation,
     };
     Identity { key: Arc::new(key), credential }
+}
+
+/// The error for a client that knows none of the plugins its account could have.
+pub(super) fn old_client(context: &Context) -> Error {
+    let is_mariadb = context.topology.facts().is_none_or(|facts| facts.is_mariadb);
+    Error::OldClient { is_mariadb }
 }
 
 /// A client's host as the servers write it in their errors: they resolve the address of

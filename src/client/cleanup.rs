@@ -56,12 +56,9 @@ impl Session {
     pub(super) async fn release_if_free(&mut self) {
         let Some(mut held) = self.held.take() else { return };
         let stays = !self.pins.is_empty() || self.status.contains(Status::IN_TRANS);
-        if !stays && self.diagnostics.is_insert_id_stale {
-            let connection = held.connection();
-            if self.learn_insert_id(connection).await.is_err() {
-                held.discard(Retire::Quit(Closed::Broken));
-                return self.forget_binding();
-            }
+        if !stays && self.learn_stale(held.connection()).await.is_err() {
+            held.discard(Retire::Quit(Closed::Broken));
+            return self.forget_binding();
         }
         self.keep_or_release(held).await;
         self.show_binding();

@@ -23,6 +23,8 @@ pub(super) struct Diagnostics {
     pub(super) found_rows: u64,
     /// The held connection knows FOUND_ROWS() better: a statement on it has set it.
     pub(super) is_found_rows_held: bool,
+    /// A statement on the held connection has set FOUND_ROWS() to what no packet told.
+    pub(super) is_found_rows_stale: bool,
     /// Likewise ROW_COUNT(): the last statement was not answered from here.
     pub(super) is_row_count_held: bool,
     /// The held connection may have warnings.
@@ -115,6 +117,7 @@ impl Diagnostics {
     pub(super) fn note(&mut self, summary: &Summary, is_list: bool) {
         if summary.has_result_set && !is_list {
             self.found_rows = summary.rows;
+            self.is_found_rows_stale = false;
         }
         if summary.error.is_some() {
             self.row_count = -1;

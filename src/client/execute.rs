@@ -12,12 +12,11 @@ use crate::error::Error;
 use crate::net::infile::pass_file;
 use crate::net::relay::{End, RelayError, ServerSide, relay};
 use crate::pool::Checkout;
-use crate::protocol::packet;
 use crate::protocol::response::{Response, Summary};
-use crate::protocol::{Command, Shape};
+use crate::protocol::{Command, Shape, code, packet};
 use crate::sql::{Class, Needs};
 use crate::state::diff::{Diff, diff};
-use crate::state::prepared::{BadExecute, ExecuteForm};
+use crate::state::prepared::{BadExecute, ExecuteForm, image_to_prepare};
 
 /// Longest statement that is copied to be sent together with what precedes it.
 const COPIED_MAX: usize = 64 * 1024;
@@ -232,7 +231,7 @@ impl Session {
                 let Some(statement) = self.statements.get(work.id) else {
                     return Ok(Err(unknown()));
                 };
-                let then = statement.image.clone();
+                let then = image_to_prepare(&connection.image, &statement.image);
                 let now = std::mem::replace(&mut self.image, then);
                 let diff = diff(&connection.image, &self.image, &connection.base, None);
                 let applied = self.apply(connection, &diff).await;
@@ -295,7 +294,7 @@ impl Session {
             return Outcome::Done(response.into_summary());
         }
         response = response.told_by(self.lend_teller(connection, work));
-        let passed = self.pass(connection, &mut response, may_retry).await;
+        let passed = self.pass(connection, work, &mut response, may_retry).await;
         self.teller = response.take_teller();
         match passed {
             Passed::Whole => Outcome::Done(response.into_summary()),
@@ -310,23 +309,32 @@ impl Session {
     async fn pass(
         &mut self,
         connection: &mut Connection,
+        work: &Work<'_>,
         response: &mut Response,
         may_retry: bool,
     ) -> Passed {
         loop {
             let Connection { stream, inbox, .. } = &mut *connection;
             let server = ServerSide { stream, inbox };
+            // An error about a cursor names the statement by its id on the server.
+            let holds_error = may_retry || work.command == Command::StmtFetch;
             let relayed = tokio::select! {
                 biased;
-                relayed = relay(self.wire.client_side(), server, response, may_retry) => relayed,
+                relayed = relay(self.wire.client_side(), server, response, holds_error) => relayed,
                 () = self.entry.killed() => return Passed::ClientGone { in_time: false },
             };
             match relayed {
                 Ok(End::Done) => return Passed::Whole,
                 Ok(End::ErrorHeld) => {
-                    let code = response.summary().error.unwrap_or_default();
+                    let error = response.summary().error.unwrap_or_default();
                     let answer = std::mem::take(&mut connection.inbox);
-                    if !is_final(code) {
+                    if error == code::STMT_HAS_NO_OPEN_CURSOR
+                        && let Some(prepared) = &work.prepared
+                    {
+                        self.wire.push(&Error::NoCursor(prepared.id).to_err_packet());
+                        return Passed::Whole;
+                    }
+                    if may_retry && !is_final(error) {
                         return Passed::Refused;
                     }
                     self.wire.push_raw(&answer);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
-use super::auth::{Claim, Unproved, default_plugin, verify};
+use super::auth::{Claim, Unproved, default_plugin, old_client, verify};
 use super::diagnostics::Diagnostics;
 use super::identity::Identity;
 use super::registry::{EntryLabels, Registration};
@@ -22,7 +22,7 @@ use crate::net::socket::Socket;
 use crate::pool::Request;
 use crate::protocol::auth::NATIVE;
 use crate::protocol::compress::{Algorithm, ZSTD_LEVELS};
-use crate::protocol::handshake::{Greeting, HandshakeResponse, asks_for_tls};
+use crate::protocol::handshake::{Greeting, HandshakeResponse, asks_for_tls, is_old};
 use crate::protocol::status::Status;
 use crate::protocol::{Capabilities, Command, auth, code, packet};
 use crate::state::{Image, Pins};
@@ -35,6 +35,8 @@ const FACTS_WAIT: Duration = Duration::from_secs(5);
 enum Leave {
     /// It is told why.
     Told(LoginFailure, Error),
+    /// Likewise, in the words of before MySQL 4.1.
+    ToldOld(LoginFailure, Error),
     /// It is gone, or has not said anything for too long.
     Silent(LoginFailure),
 }
@@ -76,8 +78,13 @@ pub(super) async fn greet(
         return None;
     };
     let verified = async {
-        let (hello, mut claim) = greeted?.into_claim(&context, peer)?;
+        let greeted = greeted?;
+        let is_old = is_old(&greeted.payload);
+        let (hello, mut claim) = greeted.into_claim(&context, peer)?;
         let verified = verify(&context, &mut claim, &mut wire).await;
+        if is_old {
+            return Err(leave_old(&context, verified.err()));
+        }
         verified.map(|identity| (hello, claim, identity)).map_err(Leave::from_unproved)
     };
     let verified = timeout_at(deadline, verified).await;
@@ -86,6 +93,13 @@ pub(super) async fn greet(
         Ok(Err(Leave::Told(reason, error))) => {
             login_failed(reason);
             refuse(&mut wire, &context, &error).await;
+            return None;
+        }
+        Ok(Err(Leave::ToldOld(reason, error))) => {
+            login_failed(reason);
+            context.metrics.error_sent(Origin::Fairlane, error.code().0);
+            wire.push(&error.to_old_err_packet());
+            let _ = wire.flush().await;
             return None;
         }
         Ok(Err(Leave::Silent(reason))) => {
@@ -250,11 +264,21 @@ impl Greeted {
         peer: SocketAddr,
     ) -> Result<(HandshakeResponse, Claim), Leave> {
         let told = |error| Leave::Told(LoginFailure::Protocol, error);
-        let mut hello = HandshakeResponse::parse(&self.payload, self.offered)
-            .map_err(|_| told(Error::BadHandshake))?;
+        let told_old = |error| Leave::ToldOld(LoginFailure::Protocol, error);
+        let mut hello = match is_old(&self.payload) {
+            true => HandshakeResponse::parse_old(&self.payload)
+                .map_err(|_| told_old(Error::BadHandshake))?,
+            false => HandshakeResponse::parse(&self.payload, self.offered)
+                .map_err(|_| told(Error::BadHandshake))?,
+        };
+        let is_scrambled_newly = hello.capabilities.contains(Capabilities::SECURE_CONNECTION);
+        if is_old(&self.payload) && !is_scrambled_newly && !hello.auth.is_empty() {
+            return Err(told_old(old_client(context)));
+        }
         if hello.compresses_unasked {
             return Err(told(Error::Compression));
         }
+        let is_mariadb = context.topology.facts().is_none_or(|facts| facts.is_mariadb);
         if context.settings.tls.mode == TlsMode::Required && self.tls.is_none() {
             return Err(Leave::Told(LoginFailure::Denied, Error::TlsRequired));
         }
@@ -263,12 +287,13 @@ impl Greeted {
         {
             return Err(told(Error::ZstdLevel));
         }
-        let plugin = match hello.plugin.as_str() {
-            "" => NATIVE.to_owned(),
-            named => named.to_owned(),
+        let plugin = match hello.capabilities.contains(Capabilities::PLUGIN_AUTH) {
+            // Also an empty name: it is none the reply could be for.
+            true => hello.plugin.clone(),
+            false => NATIVE.to_owned(),
         };
         let claim = Claim {
-            user: hello.user.clone(),
+            user: user_name(&hello.user, is_mariadb).to_owned(),
             address: peer.ip(),
             plugin,
             reply: std::mem::take(&mut hello.auth),
@@ -281,6 +306,22 @@ impl Greeted {
         };
         Ok((hello, claim))
     }
+}
+
+/// The end of a client of before MySQL 4.1: a wrong password is told as such, a right one does not
+/// help it.
+fn leave_old(context: &Context, unproved: Option<Unproved>) -> Leave {
+    match unproved {
+        Some(Unproved::Gone) => Leave::Silent(LoginFailure::Protocol),
+        Some(Unproved::Refused(error)) => Leave::ToldOld(LoginFailure::Denied, error),
+        None => Leave::ToldOld(LoginFailure::Protocol, old_client(context)),
+    }
+}
+
+/// A user name as the servers take it: cut where their accounts' names have to end.
+fn user_name(given: &str, is_mariadb: bool) -> &str {
+    let most = if is_mariadb { 128 } else { 32 };
+    given.char_indices().nth(most).map_or(given, |(end, _)| &given[..end])
 }
 
 impl Session {

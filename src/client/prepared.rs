@@ -5,13 +5,15 @@ use std::sync::Arc;
 
 use super::statement::{PreparedWork, Work};
 use super::{Session, Stop};
-use crate::backend::Connection;
 use crate::error::Error;
+use crate::protocol::response::Summary;
 use crate::protocol::status::{self, Status};
-use crate::protocol::{Command, Shape};
+use crate::protocol::{Command, Shape, code};
 use crate::sql::{Class, Effects, Hint, Needs, Reason, Verdict};
 use crate::state::Pin;
-use crate::state::prepared::{EXECUTE_HEADER, STATEMENTS_MAX, Statement, circumstances};
+use crate::state::prepared::{
+    EXECUTE_HEADER, STATEMENTS_MAX, Statement, StatementKey, circumstances,
+};
 
 impl Session {
     /// COM_STMT_PREPARE: prepared at once where the statement would run, so that the client has
@@ -94,13 +96,17 @@ impl Session {
             let command = command.statement_name();
             return self.send_error(&Error::UnknownStatement { id: sent, command }).await;
         };
-        let key = statement.key.clone();
+        let mut key = statement.key.clone();
         let mut verdict = statement.verdict.clone();
         match command {
             Command::StmtExecute => {
                 if payload.get(5).is_some_and(|flags| flags & CURSOR != 0) {
                     // A cursor lives on its connection, which must be one it can stay on.
                     verdict.class = Class::Write;
+                } else if !self.long_data.contains(&id)
+                    && let Some(sql) = self.substitute_in_prepared(&verdict, &key.sql)
+                {
+                    key = Arc::new(StatementKey { sql: sql.into(), ..(*key).clone() });
                 }
             }
             Command::StmtSendLongData => {
@@ -151,29 +157,25 @@ impl Session {
         self.release_if_free().await;
     }
 
-    /// A statement that could not take its long data fails until it is reset: it must not be found
-    /// so by the next session that has the same text.
-    pub(super) async fn drop_failed_statement(&self, connection: &mut Connection, work: &Work<'_>) {
-        let Some(prepared) = &work.prepared else { return };
-        if self.long_data.contains(&prepared.id)
-            && let Some(server_id) = connection.statements.remove(&prepared.key)
-        {
-            let _ = connection.close_statement(server_id).await;
-        }
-    }
-
     /// What the end of a binary protocol command means for pins.
-    pub(super) fn absorb_prepared(&mut self, work: &Work<'_>) {
+    pub(super) fn absorb_prepared(&mut self, work: &Work<'_>, summary: &Summary) {
         let Some(prepared) = &work.prepared else { return };
         let id = prepared.id;
         match work.command {
+            Command::StmtExecute if summary.error.is_some() && self.long_data.contains(&id) => {
+                // A statement that could not take its long data fails until it is reset, and keeps
+                // its cursor; no other session may find it so.
+            }
+            Command::StmtExecute if summary.error == Some(code::WRONG_ARGUMENTS) => {
+                // Nothing has run: a cursor is as it was.
+            }
             Command::StmtExecute => {
                 self.forget_statement(id);
-                if self.status.contains(Status::CURSOR_EXISTS) {
+                if summary.error.is_none() && summary.status.contains(Status::CURSOR_EXISTS) {
                     self.open_cursors.push(id);
                 }
             }
-            Command::StmtFetch if self.status.contains(Status::LAST_ROW_SENT) => {
+            Command::StmtFetch if summary.status.contains(Status::LAST_ROW_SENT) => {
                 self.open_cursors.retain(|open| *open != id);
             }
             Command::StmtReset => self.forget_statement(id),

@@ -41,6 +41,9 @@ impl Session {
         }
         self.diagnostics.are_on_connection |= has_new;
         let leaves_list = !keeps || needs_own_trackers(work);
+        if leaves_list && self.diagnostics.is_found_rows_stale {
+            self.learn_found_rows(connection).await?;
+        }
         if leaves_list && self.diagnostics.are_on_connection {
             self.save_warnings(connection).await?;
         }
@@ -103,6 +106,30 @@ impl Session {
             None => connection.is_dirty = true,
         }
         self.diagnostics.is_insert_id_stale = false;
+        Ok(())
+    }
+
+    /// All that only this connection knows.
+    pub(super) async fn learn_stale(&mut self, connection: &mut Connection) -> Result<(), Failure> {
+        if self.diagnostics.is_found_rows_stale {
+            self.learn_found_rows(connection).await?;
+        }
+        if self.diagnostics.is_insert_id_stale {
+            self.learn_insert_id(connection).await?;
+        }
+        Ok(())
+    }
+
+    /// What FOUND_ROWS() is now; before anything else is asked.
+    pub(super) async fn learn_found_rows(
+        &mut self,
+        connection: &mut Connection,
+    ) -> Result<(), Failure> {
+        let answer = connection.query("SELECT FOUND_ROWS()").await?;
+        if let [count] = answer.first_row().as_slice() {
+            self.diagnostics.found_rows = count.parse().unwrap_or(0);
+        }
+        self.diagnostics.is_found_rows_stale = false;
         Ok(())
     }
 

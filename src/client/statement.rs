@@ -104,6 +104,25 @@ impl Session {
     /// The text with the session's own values for functions that another session's statements
     /// on the same connection would have changed.
     fn substitute(&self, verdict: &Verdict, sql: &[u8]) -> Option<Vec<u8>> {
+        let wanted = self.unknown_counts(verdict) | verdict.needs & Needs::CONNECTION_ID;
+        self.put_values(sql, wanted)
+    }
+
+    /// The same for a text that was prepared, with the session's id put in then.
+    pub(super) fn substitute_in_prepared(&self, verdict: &Verdict, sql: &[u8]) -> Option<Vec<u8>> {
+        self.put_values(sql, self.unknown_counts(verdict))
+    }
+
+    fn put_values(&self, sql: &[u8], wanted: Needs) -> Option<Vec<u8>> {
+        if wanted.is_empty() {
+            return None;
+        }
+        let values = self.diagnostics.substitution(self.entry.id);
+        crate::sql::substitute(sql, self.mode, &values, wanted)
+    }
+
+    /// Of the counts that a text asks for, those that the connection it runs on would not know.
+    fn unknown_counts(&self, verdict: &Verdict) -> Needs {
         let mut wanted = verdict.needs & (Needs::ROW_COUNT | Needs::FOUND_ROWS);
         let leaves = self.held_on_replica() && !may_stay_on_replica(verdict);
         if self.held.is_some() && !leaves {
@@ -119,16 +138,7 @@ impl Session {
             // So do the statements of one text.
             wanted = Needs::empty();
         }
-        wanted |= verdict.needs & Needs::CONNECTION_ID;
-        if wanted.is_empty() {
-            return None;
-        }
-        crate::sql::substitute(
-            sql,
-            self.mode,
-            &self.diagnostics.substitution(self.entry.id),
-            wanted,
-        )
+        wanted
     }
 
     /// Runs a command on the connection the session holds, or on one it gets for it.

@@ -28,6 +28,8 @@ pub const NET_PACKETS_OUT_OF_ORDER: u16 = 1156;
 pub const NOT_SUPPORTED_YET: u16 = 1235;
 /// Unknown prepared statement handler.
 pub const UNKNOWN_STMT_HANDLER: u16 = 1243;
+/// The client knows no plugin its account could have.
+pub const NOT_SUPPORTED_AUTH_MODE: u16 = 1251;
 /// COM_STMT_FETCH without an open cursor.
 pub const STMT_HAS_NO_OPEN_CURSOR: u16 = 1421;
 /// Too many prepared statements.

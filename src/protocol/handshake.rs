@@ -141,14 +141,44 @@ pub struct HandshakeResponse {
     pub zstd_level: u8,
 }
 
+/// Whether a response is of before MySQL 4.1: its sender knows no SQLSTATE.
+pub fn is_old(payload: &[u8]) -> bool {
+    let low = payload.first_chunk().map(|low| u16::from_le_bytes(*low));
+    low.is_some_and(|low| u64::from(low) & Capabilities::PROTOCOL_41.bits() == 0)
+}
+
 impl HandshakeResponse {
+    /// Reads the payload of a response of before 4.1, of which only who asks matters: the protocol
+    /// that would follow is none Fairlane speaks.
+    pub fn parse_old(payload: &[u8]) -> Result<Self, Malformed> {
+        let mut cursor = Cursor::new(payload);
+        let low = u64::from(cursor.u16("capabilities")?);
+        let max_packet = cursor.take(3, "max packet size")?;
+        let user = text(cursor.nul_bytes("user name")?);
+        let auth = if low & Capabilities::SECURE_CONNECTION.bits() == 0 {
+            nul_or_rest(&mut cursor).to_vec()
+        } else {
+            let length = usize::from(cursor.u8("authentication reply")?);
+            cursor.take(length, "authentication reply")?.to_vec()
+        };
+        Ok(Self {
+            capabilities: Capabilities::from_bits_retain(low) & Capabilities::SECURE_CONNECTION,
+            compresses_unasked: false,
+            max_packet: u32::from_le_bytes([max_packet[0], max_packet[1], max_packet[2], 0]),
+            collation: 0,
+            user,
+            auth,
+            schema: None,
+            plugin: String::new(),
+            attributes: Vec::new(),
+            zstd_level: 0,
+        })
+    }
+
     /// Reads the payload of a response; `offered` are the capabilities of the greeting.
     pub fn parse(payload: &[u8], offered: Capabilities) -> Result<Self, Malformed> {
         let mut cursor = Cursor::new(payload);
         let low = cursor.u32("capabilities")?;
-        if u64::from(low) & Capabilities::PROTOCOL_41.bits() == 0 {
-            return Err(Malformed { what: "protocol 4.1 flag", offset: 0 });
-        }
         let max_packet = cursor.u32("max packet size")?;
         let collation = cursor.u8("collation")?;
         cursor.take(19, "filler")?;
@@ -172,10 +202,12 @@ impl HandshakeResponse {
         if asked.contains(Capabilities::CONNECT_WITH_DB) && !cursor.is_empty() {
             schema = Some(text(nul_or_rest(&mut cursor))).filter(|name| !name.is_empty());
         }
-        let plugin = if asked.contains(Capabilities::PLUGIN_AUTH) && !cursor.is_empty() {
-            text(nul_or_rest(&mut cursor))
-        } else {
-            String::new()
+        let plugin = match asked.contains(Capabilities::PLUGIN_AUTH) {
+            true if cursor.is_empty() => {
+                return Err(Malformed { what: "plugin name", offset: cursor.offset() });
+            }
+            true => text(nul_or_rest(&mut cursor)),
+            false => String::new(),
         };
         let attributes = if asked.contains(Capabilities::CONNECT_ATTRS) {
             attributes(&mut cursor)?
@@ -376,6 +408,7 @@ mod tests {
         fn garbage_is_refused_without_a_panic(bytes: Vec<u8>) {
             let _ = Greeting::parse(&bytes);
             let _ = HandshakeResponse::parse(&bytes, Capabilities::SUPPORTED);
+            let _ = HandshakeResponse::parse_old(&bytes);
             let _ = ChangeUser::parse(&bytes, Capabilities::SUPPORTED);
             let _ = parse_auth_switch(&bytes);
         }

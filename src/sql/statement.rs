@@ -21,6 +21,9 @@ impl Classifier<'_> {
         }
         self.skip_name();
         self.step_to_end();
+        if self.found.has_from {
+            self.found.effects |= Effects::COUNTS_ROWS;
+        }
         self.found.write(Reason::NotARead)
     }
 
@@ -156,7 +159,10 @@ impl Classifier<'_> {
             let may_qualify = matches!(self.prev.word, Word::Create | Word::Replace);
             match self.skip().word {
                 Word::Temporary if may_qualify => is_temporary = true,
-                Word::Table => self.table_definition(),
+                Word::Table => {
+                    self.found.effects |= Effects::COUNTS_ROWS;
+                    self.table_definition();
+                }
                 Word::Procedure | Word::Function | Word::Trigger | Word::Event | Word::Package => {
                     self.routine();
                 }

@@ -110,6 +110,9 @@ bitflags! {
         const SETS_INSERT_ID = 1 << 22;
         /// Sets a `session_track_*` variable, of which the connection has Fairlane's own value.
         const TRACKERS = 1 << 23;
+        /// INSERT, REPLACE or CREATE TABLE that may run a query: MariaDB counts its rows, or none,
+        /// as those that FOUND_ROWS() tells.
+        const COUNTS_ROWS = 1 << 24;
     }
 }
 

@@ -29,22 +29,36 @@ pub struct StatementKey {
     pub copy: u16,
 }
 
+/// Variables that change the meaning of a text when it is prepared.
+const CIRCUMSTANCES: [&str; 6] = [
+    "sql_mode",
+    "character_set_client",
+    "character_set_connection",
+    "collation_connection",
+    "time_zone",
+    "lc_time_names",
+];
+
 /// What changes the meaning of a text when it is prepared.
 pub fn circumstances(image: &Image) -> Box<str> {
-    const NAMES: [&str; 6] = [
-        "sql_mode",
-        "character_set_client",
-        "character_set_connection",
-        "collation_connection",
-        "time_zone",
-        "lc_time_names",
-    ];
     let mut text = String::from(image.schema.as_deref().unwrap_or_default());
-    for name in NAMES {
+    for name in CIRCUMSTANCES {
         text.push('\0');
         text.push_str(image.get(name).unwrap_or_default());
     }
     text.into()
+}
+
+/// What a connection has to be while a statement that was prepared under `then` is prepared on it
+/// again. All else stays as it is: giving autocommit its value of that moment would commit the
+/// transaction that is open now.
+pub fn image_to_prepare(connection: &Image, then: &Image) -> Image {
+    let mut image = connection.clone();
+    image.schema = then.schema.clone();
+    CIRCUMSTANCES.iter().for_each(|name| image.unset(name));
+    let known = CIRCUMSTANCES.iter().filter_map(|&name| Some((name, then.get(name)?)));
+    known.for_each(|(name, value)| image.set(name, value));
+    image
 }
 
 /// One prepared statement of a session.
@@ -279,6 +293,27 @@ mod tests {
         assert_eq!(execute(&bad, 5, &mut statement, Attributes), Err(BadExecute::Packet));
         let few = [&header[..], b"\0"].concat();
         assert_eq!(execute(&few, 5, &mut statement, Attributes), Err(BadExecute::Arguments));
+    }
+
+    #[test]
+    fn only_circumstances_of_the_text_come_back_when_it_is_prepared_again() {
+        let (mut now, mut then) = (Image::default(), Image::default());
+        now.schema = Some("now".into());
+        now.set("autocommit", "OFF");
+        now.set("sql_mode", "ANSI_QUOTES");
+        now.set("collation_connection", "utf8mb4_bin");
+        then.schema = Some("then".into());
+        then.set("autocommit", "ON");
+        then.set("time_zone", "+01:00");
+        then.set("character_set_connection", "latin1");
+        let image = image_to_prepare(&now, &then);
+        assert_eq!(image.schema.as_deref(), Some("then"));
+        let expected = [
+            ("autocommit", "OFF"),
+            ("character_set_connection", "latin1"),
+            ("time_zone", "+01:00"),
+        ];
+        assert_eq!(image.variables().collect::<Vec<_>>(), expected);
     }
 
     #[test]

@@ -40,7 +40,7 @@ const WAYS: &[(&str, Leave)] = &[
 fn left(port: u16, leave: Leave) -> Vec<Vec<Option<String>>> {
     let connect = || Raw::connect(port, "app", "app-secret", Some("shop")).expect("a login");
     let mut first = connect();
-    first.run("CREATE OR REPLACE TABLE df_g (id INT)");
+    first.replace("CREATE OR REPLACE TABLE df_g (id INT)");
     first.run("INSERT INTO df_g VALUES (0)");
     first.run("SET @gone = 1");
     first.run("SELECT GET_LOCK('df_gone', 9)");

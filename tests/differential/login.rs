@@ -4,14 +4,15 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
-use fairlane::protocol::auth::Proof;
-use fairlane::protocol::handshake::{Greeting, auth_switch, parse_auth_switch};
+use fairlane::protocol::handshake::Greeting;
 use fairlane::protocol::packet::{self, Header};
 use fairlane::protocol::wire::{put_lenenc, put_lenenc_bytes};
 use fairlane::protocol::{Capabilities, Command};
 
 use crate::describe::describe;
-use crate::side::Packet;
+use crate::side::{Packet, answer};
+use crate::step::default_plugin;
+use crate::support::raw::reply;
 use crate::support::{Proxy, servers};
 
 /// A client that writes its handshake response as it likes.
@@ -24,11 +25,29 @@ struct Visit {
     /// Bytes instead of the reply to the nonce.
     reply: Option<&'static [u8]>,
     schema: Option<&'static str>,
-    plugin: Option<&'static str>,
+    plugin: Named,
     attributes: &'static [(&'static str, &'static str)],
     collation: u8,
     /// Bytes instead of the whole response.
     raw: Option<&'static [u8]>,
+}
+
+macro_rules! twelve {
+    ($($text:tt)*) => {
+        concat!($($text)*, $($text)*, $($text)*, $($text)*, $($text)*, $($text)*,
+            $($text)*, $($text)*, $($text)*, $($text)*, $($text)*, $($text)*)
+    };
+}
+
+/// The plugin a client names.
+#[derive(Debug, Clone, Copy)]
+enum Named {
+    /// That of the greeting.
+    Servers,
+    /// Another one.
+    As(&'static str),
+    /// The response ends before it.
+    Missing,
 }
 
 const MODERN: Capabilities = Capabilities::PROTOCOL_41
@@ -55,7 +74,7 @@ const GOOD: Visit = Visit {
     password: "app-secret",
     reply: None,
     schema: Some("shop"),
-    plugin: Some("mysql_native_password"),
+    plugin: Named::Servers,
     attributes: &[("_client_name", "x"), ("program_name", "y")],
     collation: 45,
     raw: None,
@@ -79,15 +98,37 @@ const VISITS: &[Visit] = &[
     Visit { name: "locked account", user: "df_locked", password: "x", ..GOOD },
     Visit { name: "locked account, wrong password", user: "df_locked", password: "y", ..GOOD },
     Visit { name: "account of another host", user: "df_far", password: "x", ..GOOD },
-    Visit { name: "another plugin", plugin: Some("caching_sha2_password"), ..GOOD },
-    Visit { name: "another plugin, wrong", plugin: Some("dialog"), password: "wrong", ..GOOD },
-    Visit { name: "a plugin nobody has", plugin: Some("nothing_like_it"), ..GOOD },
-    Visit { name: "a long plugin name", plugin: Some(LONG), ..GOOD },
+    Visit { name: "another plugin", plugin: Named::As("caching_sha2_password"), ..GOOD },
+    Visit { name: "another plugin, wrong", plugin: Named::As("dialog"), password: "wrong", ..GOOD },
+    Visit { name: "a plugin nobody has", plugin: Named::As("nothing_like_it"), ..GOOD },
+    Visit { name: "a long plugin name", plugin: Named::As(LONG), ..GOOD },
+    Visit { name: "an empty plugin name", plugin: Named::As(""), ..GOOD },
+    Visit { name: "an empty plugin name, wrong", plugin: Named::As(""), password: "x", ..GOOD },
+    Visit { name: "no plugin name", plugin: Named::Missing, ..GOOD },
+    Visit { name: "a plugin in capitals", plugin: Named::As("MYSQL_NATIVE_PASSWORD"), ..GOOD },
     Visit { name: "session tracking", capabilities: TRACKING, ..GOOD },
     Visit { name: "session tracking, no schema", capabilities: TRACKING, schema: None, ..GOOD },
     Visit { name: "no attributes", attributes: &[], ..GOOD },
     Visit { name: "a long attribute", attributes: &[("a", LONG)], ..GOOD },
     Visit { name: "a reply of 20 bytes", reply: Some(&[7; 20]), ..GOOD },
+    Visit { name: "a reply of 1 byte", reply: Some(&[7]), ..GOOD },
+    Visit { name: "a reply of NUL", reply: Some(&[0]), ..GOOD },
+    Visit { name: "a reply of 8 bytes", reply: Some(&[7; 8]), ..GOOD },
+    Visit { name: "a reply of 19 bytes", reply: Some(&[7; 19]), ..GOOD },
+    Visit { name: "a reply of 21 bytes", reply: Some(&[7; 21]), ..GOOD },
+    Visit { name: "a reply of 32 bytes", reply: Some(&[7; 32]), ..GOOD },
+    Visit { name: "a reply of 200 bytes", reply: Some(&[7; 200]), ..GOOD },
+    Visit { name: "8 bytes by nobody", user: "nobody", reply: Some(&[7; 8]), ..GOOD },
+    Visit { name: "8 bytes by a locked one", user: "df_locked", reply: Some(&[7; 8]), ..GOOD },
+    Visit { name: "8 bytes without a password", user: "df_open", reply: Some(&[7; 8]), ..GOOD },
+    Visit { name: "8 bytes after a switch", plugin: Named::As("x"), reply: Some(&[7; 8]), ..GOOD },
+    Visit { name: "8 bytes of an old client", capabilities: OLD, reply: Some(&[7; 8]), ..GOOD },
+    Visit { name: "a user name of 128 bytes", user: LONG_128, ..GOOD },
+    Visit { name: "a user name of 129 bytes", user: LONG_129, ..GOOD },
+    Visit { name: "a long user name", user: LONG, ..GOOD },
+    Visit { name: "a long user name without a password", user: LONG, password: "", ..GOOD },
+    Visit { name: "a user name of many characters", user: WIDE, ..GOOD },
+    Visit { name: "a user name that starts like another", user: AFTER_32, password: "x", ..GOOD },
     Visit { name: "an old client", capabilities: OLD, ..GOOD },
     Visit { name: "an old client, wrong password", capabilities: OLD, password: "z", ..GOOD },
     Visit { name: "an old client, unknown user", capabilities: OLD, user: "nobody", ..GOOD },
@@ -106,7 +147,39 @@ const VISITS: &[Visit] = &[
     Visit { name: "nothing", raw: Some(b""), ..GOOD },
     Visit { name: "one byte", raw: Some(b"\x05"), ..GOOD },
     Visit { name: "half a response", raw: Some(&[0x05, 0xa2, 0x3a, 0, 0, 0, 0, 1]), ..GOOD },
+    Visit { name: "before 4.1", raw: Some(b"\x05\x20\0\0\x01app\0"), ..GOOD },
+    Visit { name: "before 4.1, a reply", raw: Some(b"\x05\x20\0\0\x01app\0abcdefgh"), ..GOOD },
+    Visit {
+        name: "before 4.1, a reply and NUL",
+        raw: Some(b"\x05\0\0\0\x01app\0abcdefgh\0"),
+        ..GOOD
+    },
+    Visit { name: "before 4.1, nobody", raw: Some(b"\x05\x20\0\0\x01nobody\0abcdefgh"), ..GOOD },
+    Visit { name: "before 4.1, no user", raw: Some(b"\x05\x20\0\0\x01\0"), ..GOOD },
+    Visit { name: "before 4.1, locked", raw: Some(b"\x05\x20\0\0\x01df_locked\0"), ..GOOD },
+    Visit { name: "before 4.1, no end", raw: Some(b"\x05\x20\0\0\x01app"), ..GOOD },
+    Visit {
+        name: "before 4.1, a schema",
+        raw: Some(b"\x0d\x20\0\0\x01app\0abcdefgh\0shop\0"),
+        ..GOOD
+    },
+    Visit {
+        name: "before 4.1, a new reply",
+        raw: Some(b"\x05\xa0\0\0\x01app\0\x14aaaaaaaaaaaaaaaaaaaa"),
+        ..GOOD
+    },
+    Visit { name: "before 4.1, five bytes", raw: Some(b"\x05\x20\0\0\x01"), ..GOOD },
+    Visit { name: "before 4.1, two bytes", raw: Some(b"\x05\x20"), ..GOOD },
 ];
+
+const LONG_128: &str = "abcdefghijklmnopqrstuvwxyz012345abcdefghijklmnopqrstuvwxyz012345\
+    abcdefghijklmnopqrstuvwxyz012345abcdefghijklmnopqrstuvwxyz012345";
+const LONG_129: &str = "abcdefghijklmnopqrstuvwxyz012345abcdefghijklmnopqrstuvwxyz012345\
+    abcdefghijklmnopqrstuvwxyz012345abcdefghijklmnopqrstuvwxyz0123456";
+/// 144 characters of two bytes each.
+const WIDE: &str = twelve!(twelve!("\u{e9}"));
+/// MySQL takes 32 characters for the name: those of `df_long` in [`prepare_accounts`].
+const AFTER_32: &str = "df_long_abcdefghijklmnopqrstuvwx_and_more";
 
 const LONG: &str = "a_name_that_is_longer_than_any_server_allows_names_of_users_to_be_since_those_end_\
     at_eighty_characters_or_a_hundred_and_twenty_eight_bytes";
@@ -137,9 +210,12 @@ impl Visit {
         {
             out.extend(schema.bytes().chain([0]));
         }
-        if let Some(plugin) = self.plugin
-            && self.capabilities.contains(Capabilities::PLUGIN_AUTH)
-        {
+        let plugin = match self.plugin {
+            Named::Servers => default_plugin(),
+            Named::As(plugin) => plugin,
+            Named::Missing => return out,
+        };
+        if self.capabilities.contains(Capabilities::PLUGIN_AUTH) {
             out.extend(plugin.bytes().chain([0]));
         }
         if self.capabilities.contains(Capabilities::CONNECT_ATTRS) {
@@ -154,9 +230,10 @@ impl Visit {
         out
     }
 
+    /// Made with the server's own plugin, whatever the name given with it.
     fn reply(&self, nonce: &[u8]) -> Vec<u8> {
-        let proof = Proof::of_password(self.password).map(|proof| proof.reply(nonce).to_vec());
-        self.reply.map(<[u8]>::to_vec).or(proof).unwrap_or_default()
+        let proof = || reply(default_plugin(), self.password, nonce);
+        self.reply.map_or_else(proof, <[u8]>::to_vec)
     }
 
     /// All packets after the greeting, and after a login those to COM_PING and a question.
@@ -165,7 +242,8 @@ impl Visit {
         stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
         let greeting = read(&mut stream).expect("a greeting");
         let greeting = Greeting::parse(&greeting.payload).expect("a greeting");
-        write(&mut stream, 1, &self.response(&greeting.nonce));
+        let mut nonce = greeting.nonce;
+        write(&mut stream, 1, &self.response(&nonce));
         if self.raw.is_some() {
             // A server may wait for more.
             let _ = stream.shutdown(Shutdown::Write);
@@ -174,10 +252,9 @@ impl Visit {
         while let Some(mut packet) = read(&mut stream) {
             let next = packet.sequence.wrapping_add(1);
             let first = packet.payload.first().copied();
-            if first == Some(0xfe) {
-                let (plugin, nonce) = parse_auth_switch(&packet.payload).expect("a switch");
-                packet.payload = auth_switch(&plugin, &vec![b'n'; nonce.len()]);
-                write(&mut stream, next, &self.reply(&nonce));
+            if let Some(answer) = answer(&mut packet.payload, self.password, &mut nonce) {
+                let answer = self.reply.filter(|_| first == Some(0xfe)).map_or(answer, Into::into);
+                write(&mut stream, next, &answer);
             }
             said.push(packet);
             if first == Some(0) {
@@ -211,10 +288,12 @@ fn read(stream: &mut TcpStream) -> Option<Packet> {
 fn prepare_accounts() {
     let mut root = servers().root();
     for sql in [
-        "CREATE OR REPLACE USER df_open@localhost",
+        "CREATE USER IF NOT EXISTS df_open@localhost",
         "GRANT ALL ON shop.* TO df_open@localhost",
-        "CREATE OR REPLACE USER df_locked@localhost IDENTIFIED BY 'x' ACCOUNT LOCK",
-        "CREATE OR REPLACE USER df_far@'10.1.2.3' IDENTIFIED BY 'x'",
+        "CREATE USER IF NOT EXISTS df_locked@localhost IDENTIFIED BY 'x' ACCOUNT LOCK",
+        "CREATE USER IF NOT EXISTS df_far@'10.1.2.3' IDENTIFIED BY 'x'",
+        "CREATE USER IF NOT EXISTS df_long_abcdefghijklmnopqrstuvwx@localhost IDENTIFIED BY 'x'",
+        "GRANT ALL ON shop.* TO df_long_abcdefghijklmnopqrstuvwx@localhost",
     ] {
         root.run(sql);
     }

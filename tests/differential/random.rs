@@ -14,8 +14,6 @@ const SCRIPTS: usize = 120;
 /// No script begins later than this.
 const LIMIT: Duration = Duration::from_secs(10);
 const STEPS: usize = 30;
-/// Steps that every script begins with.
-const PREPARATIONS: usize = 3;
 /// Prepared statements of a script.
 const SLOTS: usize = 4;
 
@@ -157,7 +155,7 @@ fn shorten(proxy: &Proxy, script: &Script, more: Capabilities, found: &Differenc
     let mut short = script.clone();
     short.steps.truncate(found.step + 1);
     let what = short.steps[found.step].what.clone();
-    for index in (PREPARATIONS..found.step).rev() {
+    for index in (script.steps.len() - STEPS..found.step).rev() {
         let mut shorter = short.clone();
         shorter.steps.remove(index);
         let still = difference(proxy, &shorter, more);

@@ -4,14 +4,14 @@ use std::io::{ErrorKind, Read};
 use std::time::Duration;
 
 use fairlane::protocol::Capabilities;
-use fairlane::protocol::auth::Proof;
 use fairlane::protocol::handshake::{auth_switch, parse_auth_switch};
 use fairlane::protocol::packet::Header;
 use fairlane::protocol::response::{Next, Response};
+use fairlane::protocol::sha2;
 
 use crate::step::{Payload, Step};
 use crate::support::Raw;
-use crate::support::raw::{Failed, Login};
+use crate::support::raw::{Failed, Login, more, reply};
 
 /// A server that says nothing for so long says nothing at all.
 const SILENCE: Duration = Duration::from_secs(5);
@@ -117,24 +117,23 @@ impl Side {
         End::Whole
     }
 
-    /// Reads OK or an error; answers requests for another reply, and masks their nonces.
+    /// Reads OK or an error; answers requests for more, and masks what is new in each.
     fn change_user(&mut self, password: &str, packets: &mut Vec<Packet>) -> End {
+        let mut nonce = self.raw.greeting.nonce.clone();
         loop {
             let mut packet = match self.packet() {
                 Ok(packet) => packet,
                 Err(end) => return end,
             };
             let sequence = packet.sequence.wrapping_add(1);
-            let switch = (packet.payload[0] == 0xfe).then(|| parse_auth_switch(&packet.payload));
-            let Some(Ok((plugin, nonce))) = switch else {
-                packets.push(packet);
-                return End::Whole;
-            };
-            packet.payload = auth_switch(&plugin, &vec![b'n'; nonce.len()]);
+            let answer = answer(&mut packet.payload, password, &mut nonce);
+            let is_last = matches!(packet.payload[0], 0x00 | 0xff);
             packets.push(packet);
-            let proof = Proof::of_password(password);
-            let reply = proof.map(|proof| proof.reply(&nonce).to_vec()).unwrap_or_default();
-            self.raw.put(sequence, &reply);
+            match answer {
+                Some(answer) => self.raw.put(sequence, &answer),
+                None if is_last => return End::Whole,
+                None => {}
+            }
         }
     }
 
@@ -160,6 +159,24 @@ impl Side {
             sequence = sequence.wrapping_add(1);
         }
         self.raw.put(sequence, b"");
+    }
+}
+
+/// What a client answers to a packet of the connection phase; nonce and key in it are masked.
+pub fn answer(payload: &mut Vec<u8>, password: &str, nonce: &mut Vec<u8>) -> Option<Vec<u8>> {
+    match payload[0] {
+        0xfe => {
+            let (plugin, new) = parse_auth_switch(payload).expect("a switch");
+            *payload = auth_switch(&plugin, &vec![b'n'; new.len()]);
+            *nonce = new;
+            Some(reply(&plugin, password, nonce))
+        }
+        sha2::MORE_DATA => {
+            let answer = more(payload, password, nonce);
+            payload.truncate(2);
+            answer
+        }
+        _ => None,
     }
 }
 

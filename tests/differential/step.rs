@@ -1,9 +1,12 @@
 //! What a client does: one command, with what differs between the two ways left open.
 
-use fairlane::protocol::auth::{NATIVE, Proof};
+use fairlane::protocol::auth::NATIVE;
+use fairlane::protocol::sha2::CACHING_SHA2;
 use fairlane::protocol::{Command, Shape};
 
 use crate::params::{Param, put_params};
+use crate::support::product;
+use crate::support::raw::reply;
 
 /// One command of a script and what to do with its answer.
 #[derive(Debug, Clone)]
@@ -56,6 +59,17 @@ impl Step {
         Self { what, payload, shape, file: None, depth: Depth::Bytes }
     }
 
+    /// The same in words that the server of this run knows.
+    pub fn for_product(self) -> Vec<Self> {
+        let Payload::Fixed(bytes) = &self.payload else { return vec![self] };
+        let text = bytes.strip_prefix(&[Command::Query as u8]).map(std::str::from_utf8);
+        let Some(Ok(text)) = text else { return vec![self] };
+        let mut texts = product().replacing(text);
+        let Some(create) = texts.pop().filter(|create| create != text) else { return vec![self] };
+        // Whether there is anything to drop depends on who comes first.
+        texts.iter().map(|sql| query(sql).by_kind()).chain([query(create)]).collect()
+    }
+
     /// Answers a request for a local file with this.
     pub fn with_file(self, file: &[u8]) -> Self {
         Self { file: Some(file.to_vec()), ..self }
@@ -81,8 +95,7 @@ impl Step {
                 [&[*command], &id.to_le_bytes()[..], rest].concat()
             }
             Payload::ChangeUser { user, password, tail } => {
-                let reply = Proof::of_password(password).map(|proof| proof.reply(nonce).to_vec());
-                let reply = reply.unwrap_or_default();
+                let reply = reply(default_plugin(), password, nonce);
                 let head = [Command::ChangeUser as u8];
                 [&head[..], user.as_bytes(), &[0, reply.len() as u8], &reply, tail].concat()
             }
@@ -160,9 +173,14 @@ pub fn with_id(what: String, command: Command, slot: usize, rest: Vec<u8>) -> St
     Step::new(what, payload, command.shape())
 }
 
+/// The plugin of the greeting.
+pub fn default_plugin() -> &'static str {
+    if product().is_mysql() { CACHING_SHA2 } else { NATIVE }
+}
+
 /// COM_CHANGE_USER as clients send it.
 pub fn change_user(user: &str, password: &str, schema: &str) -> Step {
-    let tail = [schema.as_bytes(), &[0, 45, 0], NATIVE.as_bytes(), &[0, 0]].concat();
+    let tail = [schema.as_bytes(), &[0, 45, 0], default_plugin().as_bytes(), &[0, 0]].concat();
     change_user_with(user, password, &tail)
 }
 

@@ -37,7 +37,7 @@ fn refusals_are_the_servers_own() {
 fn accounts_made_later_log_in_and_changed_passwords_count() {
     let proxy = Proxy::start(servers());
     let mut root = servers().root();
-    root.run("CREATE OR REPLACE USER late@localhost IDENTIFIED BY 'first'");
+    root.replace("CREATE OR REPLACE USER late@localhost IDENTIFIED BY 'first'");
     let late = |password: &str| Raw::connect(proxy.port, "late", password, None);
     late("first").unwrap().run("SELECT 1");
     root.run("ALTER USER late@localhost IDENTIFIED BY 'second'");

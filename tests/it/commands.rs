@@ -39,7 +39,7 @@ fn the_greeting_is_the_primarys() {
 fn answers_are_the_same_byte_for_byte() {
     let proxy = Proxy::start(servers());
     let mut root = servers().root();
-    root.run("CREATE OR REPLACE TABLE shop.bytes_a (id INT AUTO_INCREMENT PRIMARY KEY, t TEXT, n DECIMAL(10,2), d DATETIME NULL)");
+    root.replace("CREATE OR REPLACE TABLE shop.bytes_a (id INT AUTO_INCREMENT PRIMARY KEY, t TEXT, n DECIMAL(10,2), d DATETIME NULL)");
     root.run("INSERT INTO shop.bytes_a (t, n, d) VALUES ('two', 1.5, '2026-01-01 10:00:00'), (NULL, NULL, NULL), ('', 0, NULL)");
     servers().wait_replicated();
     let statements = [

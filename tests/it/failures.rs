@@ -46,7 +46,7 @@ fn clients_that_vanish_at_any_moment_leave_the_pool_whole() {
 #[test]
 fn killed_idle_connections_are_never_handed_to_a_statement() {
     let proxy = Proxy::with(servers(), 6, "");
-    servers().root().run("CREATE OR REPLACE USER kill_me@localhost IDENTIFIED BY 'x'");
+    servers().root().replace("CREATE OR REPLACE USER kill_me@localhost IDENTIFIED BY 'x'");
     servers().root().run("GRANT ALL ON shop.* TO kill_me@localhost");
     servers().wait_replicated();
     let mut client = Raw::connect(proxy.port, "kill_me", "x", Some("shop")).unwrap();

@@ -98,8 +98,8 @@ fn a_full_queue_refuses_at_once_with_the_names_of_lane_and_limit() {
 fn lanes_are_chosen_by_hint_user_network_program_schema_and_statement() {
     let mut root = servers().root();
     root.run("CREATE DATABASE IF NOT EXISTS test_lane_schema");
-    root.run("CREATE OR REPLACE USER lane_user@localhost IDENTIFIED BY 'x'");
-    root.run("CREATE OR REPLACE TABLE shop.lane_items (id INT)");
+    root.replace("CREATE OR REPLACE USER lane_user@localhost IDENTIFIED BY 'x'");
+    root.replace("CREATE OR REPLACE TABLE shop.lane_items (id INT)");
     let rules = "[[rule]]\nlane = \"batch\"\nuser = \"lane_user\"\n\
         [[rule]]\nlane = \"batch\"\nprogram_name = \"*scraper*\"\n\
         [[rule]]\nlane = \"batch\"\nschema = \"test_lane_*\"\n\

@@ -85,8 +85,8 @@ fn the_schema_at_prepare_time_counts() {
     let proxy = Proxy::with(servers(), 2, ONE_LANE);
     let mut root = servers().root();
     root.run("CREATE DATABASE IF NOT EXISTS test_ps");
-    root.run("CREATE OR REPLACE TABLE test_ps.same (a BIGINT)");
-    root.run("CREATE OR REPLACE TABLE shop.same (a BIGINT)");
+    root.replace("CREATE OR REPLACE TABLE test_ps.same (a BIGINT)");
+    root.replace("CREATE OR REPLACE TABLE shop.same (a BIGINT)");
     root.run("INSERT INTO test_ps.same VALUES (111)");
     root.run("INSERT INTO shop.same VALUES (222)");
     let mut client = proxy.app();

@@ -277,6 +277,112 @@ fn changes() -> Vec<Script> {
         .into()
 }
 
+/// A statement that was prepared before its session left autocommit, executed in a transaction on
+/// a connection that does not have it: none of its steps may end the transaction.
+fn late_autocommit() -> Vec<Script> {
+    let steps = |begin: &[&str]| {
+        let mut steps = vec![prepare(0, "SELECT ? + 1"), execute(0, &[big(1)])];
+        steps.push(query("SET autocommit = 0"));
+        steps.extend(queries(begin));
+        steps.extend([execute(0, &[big(2)]), query("DO 0")]);
+        steps.extend(queries(&["ROLLBACK", "SELECT COUNT(*) FROM df_late"]));
+        steps
+    };
+    let write = steps(&["INSERT INTO df_late VALUES (1)"]);
+    let read = steps(&["START TRANSACTION READ ONLY", "SELECT 1 FROM df_late", "UNLOCK TABLES"]);
+    vec![Script::new("autocommit off, a write", write), Script::new("autocommit off, reads", read)]
+}
+
+/// Cursors that executions leave open, or close.
+fn failing_cursors() -> Vec<Script> {
+    let rows = "SELECT seq FROM seq_1_to_9 WHERE seq > ?";
+    let begin = || vec![prepare(0, rows), execute_with(0, 1, &[big(1)], true), fetch(0, 1)];
+    let long = [
+        begin(),
+        vec![
+            long_data(0, 9, b"no such parameter"),
+            execute_with(0, 1, &[big(5)], true),
+            fetch(0, 1),
+            execute(0, &[big(5)]),
+            query("SELECT 'between'"),
+            fetch(0, 2),
+            reset(0),
+            fetch(0, 1),
+            execute_with(0, 1, &[big(7)], true),
+            fetch(0, 9),
+        ],
+    ];
+    let kept = [
+        begin(),
+        vec![
+            long_data(0, 9, b"no such parameter"),
+            execute(0, &[big(5)]),
+            query("SELECT 'between'"),
+            execute(0, &[big(5)]),
+            query("SELECT 'between'"),
+            close(0),
+            prepare(0, rows),
+            execute(0, &[big(7)]),
+        ],
+    ];
+    let arguments = [
+        begin(),
+        vec![
+            with_id("no parameters".into(), Command::StmtExecute, 0, vec![1, 1, 0, 0, 0]),
+            fetch(0, 1),
+            execute(0, &[big(7)]),
+            fetch(0, 1),
+        ],
+    ];
+    let failing = [
+        queries(&["SET sql_mode = 'STRICT_ALL_TABLES'"]),
+        vec![
+            prepare(0, "SELECT seq, (SELECT seq FROM seq_1_to_9 WHERE seq <= ?) FROM seq_1_to_9"),
+            execute_with(0, 1, &[big(1)], true),
+            fetch(0, 2),
+            execute_with(0, 1, &[big(2)], true),
+            fetch(0, 2),
+            query("SELECT 'end'"),
+        ],
+    ];
+    [
+        ("long data", long),
+        ("long data, no cursor", kept),
+        ("arguments", arguments),
+        ("rows", failing),
+    ]
+    .map(|(name, steps)| Script::new(format!("cursors after bad {name}"), steps.concat()))
+    .into()
+}
+
+/// The counts of the statement before, by a prepared one.
+fn counts() -> Vec<Script> {
+    let counts = "SELECT ROW_COUNT(), FOUND_ROWS() AS found, ROW_COUNT() + ?";
+    let mut steps = queries(&["DROP TABLE IF EXISTS df_n", "CREATE TABLE df_n (id INT)"]);
+    steps[0] = steps[0].clone().by_kind();
+    steps.extend([query("SELECT 1"), prepare(0, counts), prepare(1, "SELECT FOUND_ROWS()")]);
+    for sql in [
+        "INSERT INTO df_n VALUES (1), (2), (3)",
+        "SELECT * FROM df_n",
+        "UPDATE df_n SET id = 5 WHERE id > 1",
+        "SELECT nothing_like_it",
+        "SELECT * FROM df_n LIMIT 1",
+        "INSERT INTO df_n SELECT id FROM df_n",
+        "REPLACE INTO df_n SELECT 7 FROM df_n LIMIT 1",
+        "CREATE TEMPORARY TABLE IF NOT EXISTS df_m AS SELECT * FROM df_n",
+        "DROP TEMPORARY TABLE df_m",
+        "DO 0",
+    ] {
+        steps.extend([query(sql), execute(0, &[big(1)]), execute(0, &[big(1)])]);
+        steps.extend([query(sql), execute(1, &[]), query("SELECT ROW_COUNT()")]);
+    }
+    let pinned = [queries(&["SET @a = 1"]), steps.clone()].concat();
+    let begun = [queries(&["BEGIN"]), steps.clone()].concat();
+    [("counts", steps), ("counts, pinned", pinned), ("counts in a transaction", begun)]
+        .map(|(name, steps)| Script::new(name, steps))
+        .into()
+}
+
 /// Ids nobody has, lengths that are wrong.
 fn wrong() -> Vec<Script> {
     let rest = |what: &str, command, rest: &[u8]| with_id(what.into(), command, 0, rest.to_vec());
@@ -348,6 +454,12 @@ fn prepared_statements_have_the_same_answers() {
     check(&proxy, &cursors(), ALL);
     check(&proxy, &long_pieces(), BOTH);
     check(&proxy, &changes(), ALL);
+    check(&proxy, &failing_cursors(), ALL);
+    check(&proxy, &counts(), BOTH);
+    let mut root = servers().root();
+    root.replace("CREATE OR REPLACE TABLE shop.df_late (id INT)");
+    servers().wait_replicated();
+    check(&proxy, &late_autocommit(), BOTH);
     check(&proxy, &wrong(), &BOTH[..1]);
     check(&proxy, &[connection_id()], BOTH);
     check(&proxy, &[last_one()], &BOTH[..1]);

@@ -97,7 +97,7 @@ fn several_results_are_the_same() {
     let proxy = Proxy::start(servers());
     let mut root = servers().root();
     root.run("USE shop");
-    PROCEDURES.iter().for_each(|sql| drop(root.run(sql)));
+    PROCEDURES.iter().for_each(|sql| root.replace(sql));
     servers().wait_replicated();
     let mut switched = vec![command(Command::SetOption, [1, 0]), query("SELECT 1; SELECT 2")];
     switched.extend([command(Command::SetOption, [0, 0]), query("SELECT 1; SELECT 2")]);

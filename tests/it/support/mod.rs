@@ -1,11 +1,13 @@
 //! Servers shared by all tests, a Fairlane per test, and a raw protocol client.
 
 pub mod line;
+pub mod product;
 pub mod proxy;
 pub mod raw;
 pub mod servers;
 pub mod twin;
 
+pub use product::product;
 pub use proxy::Proxy;
 pub use raw::{Answer, Failed, Login, Raw};
 pub use servers::{Servers, servers};

@@ -4,15 +4,18 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
-use fairlane::protocol::auth::Proof;
+use fairlane::net::rsa;
+use fairlane::protocol::auth::{NATIVE, Proof};
 use fairlane::protocol::handshake::{Greeting, HandshakeResponse, parse_auth_switch};
 use fairlane::protocol::packet;
 use fairlane::protocol::response::{Next, Response, Summary};
+use fairlane::protocol::sha2::{self, CACHING_SHA2};
 use fairlane::protocol::status::{ErrPacket, Status};
 use fairlane::protocol::wire::Cursor;
 use fairlane::protocol::{Capabilities, Command, Shape};
 
 use super::line::Line;
+use super::product::product;
 
 /// Nobody waits longer than this in a test.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -155,20 +158,22 @@ impl Raw {
         let mut capabilities = (own | login.more) & raw.greeting.capabilities;
         capabilities.set(Capabilities::CONNECT_WITH_DB, login.schema.is_some());
         raw.capabilities = capabilities;
+        let plugin = if raw.greeting.plugin == CACHING_SHA2 { CACHING_SHA2 } else { login.plugin };
+        let nonce = raw.greeting.nonce.clone();
         let response = HandshakeResponse {
             capabilities,
             compresses_unasked: false,
             max_packet: 1 << 24,
             collation: login.collation,
             user: login.user.into(),
-            auth: reply(login.password, &raw.greeting.nonce),
+            auth: reply(plugin, login.password, &raw.greeting.nonce),
             schema: login.schema.map(Into::into),
-            plugin: login.plugin.into(),
+            plugin: plugin.into(),
             attributes: vec![("program_name".into(), login.program.into())],
             zstd_level: login.zstd_level,
         };
         raw.put(1, &response.encode());
-        raw.prove(login.password)?;
+        raw.prove_with(login.password, nonce)?;
         if let Some(algorithm) = response.compression() {
             raw.stream.compress(algorithm);
         }
@@ -177,20 +182,27 @@ impl Raw {
 
     /// Reads the answer to a login or a change of user, and switches plugins when asked to.
     pub fn prove(&mut self, password: &str) -> Result<(), Failed> {
+        let nonce = self.greeting.nonce.clone();
+        self.prove_with(password, nonce)
+    }
+
+    fn prove_with(&mut self, password: &str, mut nonce: Vec<u8>) -> Result<(), Failed> {
         loop {
             let (sequence, payload) = self.packet()?;
-            match payload[0] {
+            let answer = match payload[0] {
                 0x00 => return Ok(()),
                 0xfe => {
-                    let (plugin, nonce) = parse_auth_switch(&payload).expect("a switch");
-                    // Servers hide unknown users behind the plugin of another account.
-                    let is_native = plugin == "mysql_native_password";
-                    let other = || vec![0; 64 * usize::from(!password.is_empty())];
-                    let reply = if is_native { reply(password, &nonce) } else { other() };
-                    self.put(sequence + 1, &reply);
+                    let (plugin, new) = parse_auth_switch(&payload).expect("a switch");
+                    nonce = new;
+                    reply(&plugin, password, &nonce)
                 }
+                sha2::MORE_DATA => match more(&payload, password, &nonce) {
+                    Some(answer) => answer,
+                    None => continue,
+                },
                 _ => return Err(failed(&payload)),
-            }
+            };
+            self.put(sequence.wrapping_add(1), &answer);
         }
     }
 
@@ -277,6 +289,11 @@ impl Raw {
         self.query(sql).unwrap_or_else(|error| panic!("{sql}: {error:?}"))
     }
 
+    /// Runs a `CREATE OR REPLACE`, in the words of the server.
+    pub fn replace(&mut self, sql: &str) {
+        product().replacing(sql).iter().for_each(|sql| drop(self.run(sql)));
+    }
+
     /// Rows of the first result set as texts; NULL is `None`.
     pub fn rows(&mut self, sql: &str) -> Vec<Vec<Option<String>>> {
         let answer = self.run(sql);
@@ -307,10 +324,27 @@ impl Raw {
     }
 }
 
-/// What proves mysql_native_password to a server.
-fn reply(password: &str, nonce: &[u8]) -> Vec<u8> {
-    let proof = Proof::of_password(password);
-    proof.map(|proof| proof.reply(nonce).to_vec()).unwrap_or_default()
+/// What proves a password to a server with a plugin.
+pub fn reply(plugin: &str, password: &str, nonce: &[u8]) -> Vec<u8> {
+    match plugin {
+        NATIVE => Proof::of_password(password).map(|proof| proof.reply(nonce).to_vec()),
+        CACHING_SHA2 => Some(sha2::reply(password.as_bytes(), nonce)),
+        // Servers hide unknown users behind the plugin of another account.
+        _ => Some(vec![0; 64 * usize::from(!password.is_empty())]),
+    }
+    .unwrap_or_default()
+}
+
+/// What follows in caching_sha2_password: nothing, or the key, or with the key the password.
+pub fn more(payload: &[u8], password: &str, nonce: &[u8]) -> Option<Vec<u8>> {
+    match payload[1..] {
+        [sha2::FAST_OK] => None,
+        [sha2::FULL] => Some(vec![sha2::REQUEST_KEY]),
+        ref key => {
+            let password = [password.as_bytes(), &[0]].concat();
+            Some(rsa::encrypt(&sha2::mask(&password, nonce), key).expect("a public key"))
+        }
+    }
 }
 
 fn texts(row: &[u8], columns: usize) -> Vec<Option<String>> {

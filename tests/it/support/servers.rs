@@ -5,6 +5,8 @@ use std::sync::OnceLock;
 
 use fairlane::sandbox::{Options, Sandbox};
 
+use super::product;
+use super::product::SEQUENCES;
 use super::raw::Raw;
 
 /// Where the servers are.
@@ -28,11 +30,33 @@ pub fn servers() -> &'static Servers {
             replica_general_log: true,
             max_connections: 400,
             extra: vec!["local_infile=ON".into(), "max_allowed_packet=64M".into()],
-            ..Options::default()
+            ..product().options()
         };
-        let (servers, _) = keep(options);
+        let (mut servers, _) = keep(options);
+        if product().is_mysql() {
+            // Over a Unix socket MySQL would see localhost, and take another account.
+            servers.replica_address = format!("127.0.0.1:{}", servers.replica);
+            make_sequences(&servers);
+        }
         servers
     })
+}
+
+/// What MariaDB makes of the names by itself.
+fn make_sequences(servers: &Servers) {
+    let mut root = servers.root();
+    root.run("USE shop");
+    root.run("SET cte_max_recursion_depth = 1000000");
+    for count in SEQUENCES {
+        root.run(&format!(
+            "CREATE TABLE seq_1_to_{count} (seq BIGINT UNSIGNED NOT NULL PRIMARY KEY)"
+        ));
+        root.run(&format!(
+            "INSERT INTO seq_1_to_{count} WITH RECURSIVE n AS (SELECT 1 AS seq UNION ALL \
+             SELECT seq + 1 FROM n WHERE seq < {count}) SELECT seq FROM n"
+        ));
+    }
+    servers.wait_replicated();
 }
 
 /// Starts servers and keeps them until the process ends; orders can be sent to them.
@@ -104,9 +128,12 @@ impl Servers {
 
     /// Waits until the replica has all that the primary has.
     pub fn wait_replicated(&self) {
-        let position = self.root().text("SELECT @@global.gtid_binlog_pos");
-        let waited =
-            self.replica_root().text(&format!("SELECT MASTER_GTID_WAIT('{position}', 20)"));
+        let (position, wait) = match product().is_mysql() {
+            true => ("@@global.gtid_executed", "WAIT_FOR_EXECUTED_GTID_SET"),
+            false => ("@@global.gtid_binlog_pos", "MASTER_GTID_WAIT"),
+        };
+        let position = self.root().text(&format!("SELECT {position}"));
+        let waited = self.replica_root().text(&format!("SELECT {wait}('{position}', 20)"));
         assert_eq!(waited, "0");
     }
 
