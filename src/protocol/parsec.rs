@@ -2,7 +2,7 @@
 //! server's nonce and the client's.
 //!
 //! ```text
-//! server: nonce (32) ── client: empty ── server: 'P', iterations, salt ── client: nonce, signature
+//! server: nonce (32) ── client: empty ── server: 1, 'P', iterations, salt ── client: nonce, signature
 //! ```
 //! Source: <https://mariadb.com/kb/en/authentication-plugin-parsec/>.
 
@@ -20,6 +20,8 @@ pub const PARSEC: &str = "parsec";
 /// Bytes of either side's nonce.
 pub const NONCE: usize = 32;
 
+/// More data of an exchange.
+const MORE_DATA: u8 = 1;
 const ALGORITHM: u8 = b'P';
 /// Iterations are 1024 times a power of two; servers allow the exponents 0 to 9.
 const ITERATIONS: u32 = 1024;
@@ -42,7 +44,7 @@ impl Recipe {
     /// Reads the packet; `None` when it is of another algorithm.
     pub fn parse(payload: &[u8]) -> Option<Self> {
         match payload {
-            [ALGORITHM, exponent, salt @ ..] => Self::new(*exponent, salt),
+            [MORE_DATA, ALGORITHM, exponent, salt @ ..] => Self::new(*exponent, salt),
             _ => None,
         }
     }
@@ -60,7 +62,11 @@ impl Recipe {
         server_nonce: &[u8],
         nonce: &[u8; NONCE],
     ) -> Option<Vec<u8>> {
-        let signature = self.key_pair(password)?.sign(&[server_nonce, nonce].concat());
+        // Nonces end in a NUL in most switches, and one that is part of it was taken for that.
+        let mut signed = server_nonce.to_vec();
+        signed.resize(NONCE, 0);
+        signed.extend_from_slice(nonce);
+        let signature = self.key_pair(password)?.sign(&signed);
         Some([nonce, signature.as_ref()].concat())
     }
 }
@@ -86,7 +92,7 @@ mod tests {
 
     #[test]
     fn a_reply_is_signed_with_the_key_of_the_recipe() {
-        let recipe = Recipe::parse(&[&[b'P', 0][..], &[5; 18]].concat()).expect("a recipe");
+        let recipe = Recipe::parse(&[&[1, b'P', 0][..], &[5; 18]].concat()).expect("a recipe");
         let reply = recipe.reply(b"secret", &[1; NONCE], &[2; NONCE]).expect("a reply");
         let key = recipe.key_pair(b"secret").expect("a key");
         let key = aws_lc_rs::signature::UnparsedPublicKey::new(
@@ -97,11 +103,22 @@ mod tests {
         assert!(key.verify(&[[1; NONCE], [2; NONCE]].concat(), &reply[NONCE..]).is_ok());
     }
 
+    // FACT(mariadb 11.8): what CREATE USER ... IDENTIFIED VIA parsec USING PASSWORD('secret') stored;
+    // test: `a_stored_text_is_of_its_password_only`.
+    const STORED: &[u8] =
+        b"P0:pJR1SjQyPzUjrTI5gW4NhUB6:nZ6xJEFJFZigCTCd/N8F1ZhJV0CCIcv73WSmiBYZXQ0";
+
+    #[test]
+    fn a_stored_text_is_of_its_password_only() {
+        assert!(is_password(b"secret", STORED));
+        assert!(!is_password(b"Secret", STORED) && !is_password(b"", STORED));
+    }
+
     #[test]
     fn texts_that_are_none_are_of_no_password() {
         for stored in ["", "P", "P0:", "P0::", "Q0:AAAA:AAAA", "P/:AAAA:AAAA", "Pz:AAAA:AAAA"] {
             assert!(!is_password(b"", stored.as_bytes()), "{stored}");
         }
-        assert!(Recipe::parse(&[b'P', 200, 1]).is_none() && Recipe::parse(b"P").is_none());
+        assert!(Recipe::parse(&[1, b'P', 200, 1]).is_none() && Recipe::parse(b"P\0salt").is_none());
     }
 }
