@@ -9,7 +9,7 @@ use super::relay::RelayError;
 use super::socket::Socket;
 use crate::protocol::packet::{HEADER, Header};
 
-/// As [`pass_packets`], from a client's socket. Packets in compressed frames are numbered anew: what
+/// Passes the file, from a client's socket, to the server. Packets in compressed frames are numbered anew: what
 /// numbers they have there nobody looks at, but the server would.
 ///
 /// # Errors
