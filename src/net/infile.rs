@@ -9,8 +9,8 @@ use super::relay::RelayError;
 use super::socket::Socket;
 use crate::protocol::packet::{HEADER, Header};
 
-/// Passes the file, from a client's socket, to the server. Packets in compressed frames are numbered anew: what
-/// numbers they have there nobody looks at, but the server would.
+/// Passes the file, from a client's socket, to the server. Packets in compressed frames are
+/// numbered anew: nobody looks at the numbers they have there, but the server would.
 ///
 /// # Errors
 /// When either side is gone.
