@@ -119,18 +119,17 @@ pub enum Error {
         /// Whose words.
         is_mariadb: bool,
     },
-    /// COM_STMT_EXECUTE without its parameters.
-    #[error(
-        "Incorrect arguments to {}",
-        if *is_mariadb { "mysqld_stmt_execute" } else { "COM_STMT_EXECUTE" }
-    )]
-    WrongArguments {
+    /// COM_STMT_EXECUTE without its parameters; how the servers call it there.
+    #[error("Incorrect arguments to {0}")]
+    WrongArguments(&'static str),
+    /// COM_STMT_FETCH of a statement that has no open cursor.
+    #[error("The statement ({id}) has no open cursor{}", if *is_mariadb { "" } else { "." })]
+    NoCursor {
+        /// The statement's id.
+        id: u32,
         /// Whose words.
         is_mariadb: bool,
     },
-    /// COM_STMT_FETCH of a statement that has no open cursor.
-    #[error("The statement ({0}) has no open cursor")]
-    NoCursor(u32),
     /// Handshake that can't be understood.
     #[error("Bad handshake")]
     BadHandshake,
@@ -222,8 +221,8 @@ impl Error {
             Self::AccountLocked { is_mariadb: true, .. } => (code::ACCOUNT_LOCKED_MARIADB, "HY000"),
             Self::AccountLocked { .. } => (code::ACCOUNT_LOCKED_MYSQL, "HY000"),
             Self::Malformed { .. } => (code::MALFORMED_PACKET, "HY000"),
-            Self::WrongArguments { .. } => (code::WRONG_ARGUMENTS, "HY000"),
-            Self::NoCursor(_) => (code::STMT_HAS_NO_OPEN_CURSOR, "HY000"),
+            Self::WrongArguments(_) => (code::WRONG_ARGUMENTS, "HY000"),
+            Self::NoCursor { .. } => (code::STMT_HAS_NO_OPEN_CURSOR, "HY000"),
             Self::BadHandshake | Self::Compression => (code::HANDSHAKE_ERROR, "08S01"),
             Self::ZstdLevel => (code::WRONG_COMPRESSION_LEVEL, "HY000"),
             Self::OutOfOrder => (code::NET_PACKETS_OUT_OF_ORDER, "08S01"),

@@ -13,6 +13,7 @@ use crate::net::infile::pass_file;
 use crate::net::relay::{End, RelayError, ServerSide, relay};
 use crate::pool::Checkout;
 use crate::protocol::response::{Response, Summary};
+use crate::protocol::status::Status;
 use crate::protocol::{Command, Shape, code, packet};
 use crate::sql::{Class, Needs};
 use crate::state::diff::{Diff, diff};
@@ -69,7 +70,7 @@ impl Session {
             Err(_) => return Outcome::Lost { untouched: true },
         };
         if needs_own_trackers(work) {
-            let set = self.trackers().to_set();
+            let set = self.trackers().to_set(self.status.contains(Status::IN_TRANS));
             if checkout.connection().track(set).await.is_err() {
                 return Outcome::Lost { untouched: true };
             }
@@ -224,7 +225,8 @@ impl Session {
         work: &PreparedWork<'_>,
         command: Command,
     ) -> Result<Result<Vec<u8>, Error>, Failure> {
-        let unknown = || Error::UnknownStatement { id: work.id, command: command.statement_name() };
+        let name = command.statement_name(self.facts.is_mariadb);
+        let unknown = || Error::UnknownStatement { id: work.id, command: name };
         let server_id = match connection.statements.get(&work.key) {
             Some(server_id) => server_id,
             None => {
@@ -257,9 +259,18 @@ impl Session {
         let Some(statement) = self.statements.get_mut(work.id) else { return Ok(Err(unknown())) };
         let payload = match command {
             Command::StmtExecute => {
-                match crate::state::prepared::execute(work.payload, server_id, statement, form) {
+                match crate::state::prepared::execute(
+                    work.payload,
+                    server_id,
+                    statement,
+                    form,
+                    is_mariadb,
+                ) {
                     Err(BadExecute::Arguments) => {
-                        return Ok(Err(Error::WrongArguments { is_mariadb }));
+                        return Ok(Err(Error::WrongArguments("COM_STMT_EXECUTE")));
+                    }
+                    Err(BadExecute::Types) => {
+                        return Ok(Err(Error::WrongArguments("mysqld_stmt_execute")));
                     }
                     built => built.ok(),
                 }
@@ -331,7 +342,9 @@ impl Session {
                     if error == code::STMT_HAS_NO_OPEN_CURSOR
                         && let Some(prepared) = &work.prepared
                     {
-                        self.wire.push(&Error::NoCursor(prepared.id).to_err_packet());
+                        let is_mariadb = self.facts.is_mariadb;
+                        let error = Error::NoCursor { id: prepared.id, is_mariadb };
+                        self.wire.push(&error.to_err_packet());
                         return Passed::Whole;
                     }
                     if may_retry && !is_final(error) {

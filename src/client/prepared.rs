@@ -69,7 +69,8 @@ impl Session {
         self.run_work(work).await?;
         if let Some(parameters) = self.just_prepared.take() {
             let verdict = of_text;
-            let statement = Statement { key, image, verdict, parameters, types: None };
+            let statement =
+                Statement { key, image, verdict, parameters, types: None, older_types: None };
             self.statements.insert(id, statement);
         }
         Ok(())
@@ -93,11 +94,14 @@ impl Session {
             if is_silent {
                 return Ok(());
             }
-            let command = command.statement_name();
+            let command = command.statement_name(self.facts.is_mariadb);
             return self.send_error(&Error::UnknownStatement { id: sent, command }).await;
         };
         let mut key = statement.key.clone();
         let mut verdict = statement.verdict.clone();
+        if let Some(statement) = self.statements.get_mut(id) {
+            statement.older_types = None;
+        }
         match command {
             Command::StmtExecute => {
                 if payload.get(5).is_some_and(|flags| flags & CURSOR != 0) {
@@ -120,7 +124,8 @@ impl Session {
         }
         if command == Command::StmtFetch && !self.open_cursors.contains(&id) {
             // The server would say so with an id the client does not know.
-            return self.send_error(&Error::NoCursor(id)).await;
+            let is_mariadb = self.facts.is_mariadb;
+            return self.send_error(&Error::NoCursor { id, is_mariadb }).await;
         }
         if command == Command::StmtReset && self.held.is_none() {
             // Neither cursor nor long data can be anywhere.
@@ -161,6 +166,12 @@ impl Session {
     pub(super) fn absorb_prepared(&mut self, work: &Work<'_>, summary: &Summary) {
         let Some(prepared) = &work.prepared else { return };
         let id = prepared.id;
+        if summary.error == Some(code::MALFORMED_PACKET)
+            && !self.facts.is_mariadb
+            && let Some(statement) = self.statements.get_mut(id)
+        {
+            statement.forget_types();
+        }
         match work.command {
             Command::StmtExecute if summary.error.is_some() && self.long_data.contains(&id) => {
                 // A statement that could not take its long data fails until it is reset, and keeps

@@ -130,6 +130,9 @@ pub struct Response {
     is_untouched: bool,
     /// What a client that asked for session tracking is told.
     teller: Option<Box<Teller>>,
+    /// The rows are OUT parameters: an OK packet follows, also where their EOF packet does not say
+    /// so (MySQL).
+    are_out_params: bool,
     /// A packet that has grown.
     instead: Option<Vec<u8>>,
     summary: Summary,
@@ -154,6 +157,7 @@ impl Response {
             statement_id: 0,
             is_untouched: true,
             teller: None,
+            are_out_params: false,
             instead: None,
             summary: Summary::default(),
         }
@@ -356,6 +360,8 @@ impl Response {
             State::ColumnsEnd => {
                 self.eof(&mut packet[HEADER..])?;
                 self.state = State::Rows;
+                let out_params = Status::PS_OUT_PARAMS | Status::MORE_RESULTS;
+                self.are_out_params = self.summary.status.contains(out_params);
                 if self.summary.status.contains(Status::CURSOR_EXISTS) {
                     self.finish();
                 }
@@ -449,7 +455,8 @@ impl Response {
     }
 
     fn finish(&mut self) {
-        let more = self.summary.status.contains(Status::MORE_RESULTS);
+        let more = self.summary.status.contains(Status::MORE_RESULTS) || self.are_out_params;
+        self.are_out_params = false;
         self.state = if more { State::First } else { State::Done };
     }
 }
