@@ -30,6 +30,8 @@ const NATIVE_REPLY: usize = 20;
 pub(super) struct Claim {
     pub(super) user: String,
     pub(super) address: IpAddr,
+    /// The address as servers are told it, where they are.
+    pub(super) told: Option<IpAddr>,
     /// The plugin its reply is made with.
     pub(super) plugin: String,
     pub(super) reply: Vec<u8>,
@@ -120,6 +122,11 @@ impl Claim {
         plugin.clone_into(&mut self.plugin);
         Ok(())
     }
+}
+
+/// The address servers are told, if there is one that is told any.
+pub(super) fn told_address(context: &Context, client: IpAddr) -> Option<IpAddr> {
+    context.settings.tells_addresses().then(|| client.to_canonical())
 }
 
 /// Verifies a claim; a failing one is tried again after a look at the primary's accounts, since
@@ -276,6 +283,7 @@ fn identity(claim: &Claim, stored: Option<DoubleHash>, credential: Credential) -
         stored,
         capabilities: claim.capabilities & Capabilities::SEMANTIC,
         collation: claim.collation,
+        client: claim.told,
     };
     Identity { key: Arc::new(key), credential }
 }

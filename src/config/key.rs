@@ -56,6 +56,12 @@ pub const KEYS: &[Key] = &[
         valid: r#"one or more addresses with port, such as ["0.0.0.0:3306"]"#,
     },
     Key {
+        path: "proxy_protocol_networks",
+        default: Some("[]"),
+        meaning: "Load balancers whose PROXY protocol headers tell the clients' addresses.",
+        valid: r#"addresses or networks, such as ["10.0.0.5", "10.1.0.0/16"], or "*" for every address"#,
+    },
+    Key {
         path: "workers",
         default: None,
         meaning: "Threads that serve clients; one a core when not given.",
@@ -158,6 +164,12 @@ pub const KEYS: &[Key] = &[
         valid: "the path of a file with the private key in PEM form, beside tls_certificate",
     },
     Key {
+        path: "primary.proxy_protocol",
+        default: Some(r#""off""#),
+        meaning: "Whether it is told the clients' addresses, by PROXY protocol headers.",
+        valid: r#""off", "v1" or "v2""#,
+    },
+    Key {
         path: "primary.name",
         default: Some(r#""primary""#),
         meaning: "Its name in metrics and messages.",
@@ -198,6 +210,12 @@ pub const KEYS: &[Key] = &[
         default: None,
         meaning: "The certificate's private key.",
         valid: "the path of a file with the private key in PEM form, beside tls_certificate",
+    },
+    Key {
+        path: "replica.proxy_protocol",
+        default: Some(r#""off""#),
+        meaning: "Whether it is told the clients' addresses, by PROXY protocol headers.",
+        valid: r#""off", "v1" or "v2""#,
     },
     Key {
         path: "replica.name",

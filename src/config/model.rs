@@ -17,6 +17,7 @@ use crate::units::{Period, Share};
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Model {
     pub(crate) listen: Texts,
+    pub(crate) proxy_protocol_networks: Texts,
     pub(crate) workers: Option<usize>,
     pub(crate) max_clients: usize,
     pub(crate) login_timeout: Period,
@@ -37,6 +38,7 @@ impl Default for Model {
     fn default() -> Self {
         Self {
             listen: Texts(vec!["127.0.0.1:3306".to_owned()]),
+            proxy_protocol_networks: Texts(Vec::new()),
             workers: None,
             max_clients: 20_000,
             login_timeout: Period::secs(10),
@@ -112,6 +114,7 @@ pub(crate) struct Backend {
     pub(crate) tls_ca: Option<String>,
     pub(crate) tls_certificate: Option<String>,
     pub(crate) tls_key: Option<String>,
+    pub(crate) proxy_protocol: String,
     /// `primary` or `replica<n>` when not given.
     pub(crate) name: Option<String>,
     pub(crate) max_connections: usize,
@@ -125,6 +128,7 @@ impl Default for Backend {
             tls_ca: None,
             tls_certificate: None,
             tls_key: None,
+            proxy_protocol: "off".to_owned(),
             name: None,
             max_connections: 15,
         }

@@ -47,12 +47,20 @@ pub enum LoginFailure {
     Protocol,
     /// The primary could not be asked.
     Backend,
+    /// A PROXY protocol header that is malformed, or not from a trusted network.
+    ProxyHeader,
 }
 
 impl LoginFailure {
     /// All reasons, by their number.
-    pub const ALL: [Self; 5] =
-        [Self::Denied, Self::Schema, Self::Timeout, Self::Protocol, Self::Backend];
+    pub const ALL: [Self; 6] = [
+        Self::Denied,
+        Self::Schema,
+        Self::Timeout,
+        Self::Protocol,
+        Self::Backend,
+        Self::ProxyHeader,
+    ];
 
     /// The label value.
     pub fn label(self) -> &'static str {
@@ -62,6 +70,7 @@ impl LoginFailure {
             Self::Timeout => "timeout",
             Self::Protocol => "protocol",
             Self::Backend => "backend",
+            Self::ProxyHeader => "proxy_header",
         }
     }
 }

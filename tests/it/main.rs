@@ -22,6 +22,7 @@ mod large;
 mod names;
 mod pool_bound;
 mod prepared;
+mod proxy_header;
 mod routing;
 mod sockets;
 mod state;

@@ -67,7 +67,11 @@ impl Proxy {
         let (port, admin) = (free_port(), free_port());
         let config = directory.path().join("fairlane.toml");
         // Keys of no table come first.
-        let (top, more) = more.split_at(more.find('[').unwrap_or(0));
+        let table = match more.starts_with('[') {
+            true => 0,
+            false => more.find("\n[").map_or(more.len(), |line_break| line_break + 1),
+        };
+        let (top, more) = more.split_at(table);
         let keys = &servers.keys;
         let text = format!(
             "listen = [\"127.0.0.1:{port}\"]\n{top}\n\
