@@ -55,7 +55,7 @@ pub fn substitute(sql: &[u8], mode: Mode, values: &Substitution, wanted: Needs) 
         return None;
     }
     let mut edits: Vec<Edit> = calls.iter().map(|call| values.edit(call)).collect();
-    edits.extend(ColumnNames::new(sql, &calls).run(mode));
+    edits.extend(ColumnNames::new(sql, mode, &calls).run());
     edits.sort_by_key(|edit| edit.start);
     let mut text = Vec::with_capacity(sql.len() + 64 * edits.len());
     let mut at = 0;
@@ -84,6 +84,7 @@ impl Substitution {
 /// Finds the select items that hold a call and have no alias.
 struct ColumnNames<'a> {
     text: &'a [u8],
+    mode: Mode,
     calls: &'a [CallSite],
     next_call: usize,
     levels: Vec<Level>,
@@ -149,12 +150,12 @@ impl Level {
 }
 
 impl<'a> ColumnNames<'a> {
-    fn new(text: &'a [u8], calls: &'a [CallSite]) -> Self {
-        Self { text, calls, next_call: 0, levels: vec![Level::OUTSIDE], edits: Vec::new() }
+    fn new(text: &'a [u8], mode: Mode, calls: &'a [CallSite]) -> Self {
+        Self { text, mode, calls, next_call: 0, levels: vec![Level::OUTSIDE], edits: Vec::new() }
     }
 
-    fn run(mut self, mode: Mode) -> Vec<Edit> {
-        let mut lexer = Lexer::new(self.text, mode);
+    fn run(mut self) -> Vec<Edit> {
+        let mut lexer = Lexer::new(self.text, self.mode);
         let mut after_dot = false;
         loop {
             let token = lexer.next();
@@ -244,10 +245,11 @@ impl<'a> ColumnNames<'a> {
     }
 
     fn close(&mut self, token: &Token) {
-        self.finish_item();
         if self.levels.len() == 1 {
-            return;
+            // Nothing is open: no server takes the statement.
+            return self.replace_level(Level::OUTSIDE);
         }
+        self.finish_item();
         let had_call = self.levels.pop().is_some_and(|level| level.has_call);
         if let Some(parent) = self.levels.last_mut() {
             parent.extend(token);
@@ -256,36 +258,55 @@ impl<'a> ColumnNames<'a> {
         }
     }
 
+    /// At the end of a statement. Items in which a parenthesis is left open get no name: where
+    /// they end is not known, and no server takes the statement.
     fn close_all(&mut self) {
-        while let Some(&level) = self.levels.last() {
+        if self.levels.len() == 1 {
             self.finish_item();
-            self.levels.pop();
-            if let Some(parent) = self.levels.last_mut() {
-                parent.has_call |= level.has_call;
-            }
         }
-        self.levels.push(Level::OUTSIDE);
+        self.levels.truncate(1);
+        self.replace_level(Level::OUTSIDE);
     }
 
     /// Names the item that ends here, if it needs a name.
     fn finish_item(&mut self) {
         let Some(&item) = self.levels.last() else { return };
         let (true, true, Some(start)) = (item.in_list, item.has_call, item.start) else { return };
-        let name = &self.text[start..item.end];
-        if item.is_named() || name.len() > ALIAS_CHARS_MAX {
+        if item.is_named() {
             return;
         }
-        let mut alias = b" AS `".to_vec();
-        for &byte in name {
-            alias.extend(std::iter::repeat_n(byte, if byte == b'`' { 2 } else { 1 }));
+        if let Some(text) = alias(&self.text[start..item.end], self.mode) {
+            self.edits.push(Edit { start: item.end, end: item.end, text });
         }
-        alias.push(b'`');
-        self.edits.push(Edit { start: item.end, end: item.end, text: alias });
     }
+}
+
+/// ` AS` and the quoted `name`; `None` for what no server takes as an alias.
+fn alias(name: &[u8], mode: Mode) -> Option<Vec<u8>> {
+    if name.len() > ALIAS_CHARS_MAX || name.contains(&0) {
+        return None;
+    }
+    let mut alias = b" AS `".to_vec();
+    let mut at = 0;
+    while let Some(&byte) = name.get(at) {
+        let trail = name.get(at + 1).copied().unwrap_or(b'`');
+        if mode.charset.is_pair(byte, trail) {
+            // The second half of a character may look like a quote, and that like a second half.
+            name.get(at + 1)?;
+            alias.extend([byte, trail]);
+            at += 2;
+            continue;
+        }
+        alias.extend(std::iter::repeat_n(byte, if byte == b'`' { 2 } else { 1 }));
+        at += 1;
+    }
+    alias.push(b'`');
+    Some(alias)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::mode::Charset;
     use super::*;
 
     const VALUES: Substitution = Substitution { row_count: -1, found_rows: 7, connection_id: 9 };
@@ -334,6 +355,36 @@ mod tests {
         ] {
             assert_eq!(substituted(sql).as_deref(), Some(expected), "{sql}");
         }
+    }
+
+    #[test]
+    fn a_statement_with_a_parenthesis_too_few_or_too_many_keeps_its_items() {
+        for (sql, expected) in [
+            (" SELECT(ROW_COUNT()", " SELECT(IF(1,-1,ROW_COUNT())"),
+            ("SELECT 1+(FOUND_ROWS() /* (", "SELECT 1+(IF(1,7,FOUND_ROWS()) /* ("),
+            ("SELECT (SELECT(ROW_COUNT()", "SELECT (SELECT(IF(1,-1,ROW_COUNT())"),
+            ("SELECT(ROW_COUNT(),(1);", "SELECT(IF(1,-1,ROW_COUNT()),(1);"),
+            ("SELECT ROW_COUNT())", "SELECT IF(1,-1,ROW_COUNT()))"),
+        ] {
+            assert_eq!(substituted(sql).as_deref(), Some(expected), "{sql}");
+        }
+        assert_eq!(substituted("SELECT(ROW_COUNT("), None);
+    }
+
+    #[test]
+    fn a_name_is_quoted_in_the_clients_character_set() {
+        let quoted = |sql: &[u8], charset| {
+            let mode = Mode { charset, ..Mode::default() };
+            let text = substitute(sql, mode, &VALUES, Needs::all()).expect("a call");
+            let at = text.windows(5).position(|window| window == b" AS `")?;
+            Some(text[at + 4..].to_vec())
+        };
+        let sql = b"SELECT ROW_COUNT()='\x81`'";
+        assert_eq!(quoted(sql, Charset::Gbk).as_deref(), Some(&b"`ROW_COUNT()='\x81`'`"[..]));
+        assert_eq!(quoted(sql, Charset::Plain).as_deref(), Some(&b"`ROW_COUNT()='\x81``'`"[..]));
+        // Half a character would take the closing quote with it.
+        assert_eq!(quoted(b"SELECT ROW_COUNT()+\x81", Charset::Gbk), None);
+        assert_eq!(quoted(b"SELECT ROW_COUNT()='\0'", Charset::Plain), None);
     }
 
     #[test]
