@@ -214,7 +214,7 @@ impl Session {
             was_asked: false,
             given: None,
         };
-        let verified = verify(&self.context, &mut claim, &mut self.wire);
+        let verified = verify(&self.context, &mut claim, &mut self.wire, &self.entry);
         let Ok(verified) = timeout(self.context.settings.login_timeout, verified).await else {
             return Err(Stop::Client);
         };

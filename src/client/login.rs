@@ -82,7 +82,7 @@ pub(super) async fn greet(
         let greeted = greeted?;
         let is_old = is_old(&greeted.payload);
         let (hello, mut claim) = greeted.into_claim(&context, entry.client())?;
-        let verified = verify(&context, &mut claim, &mut wire).await;
+        let verified = verify(&context, &mut claim, &mut wire, &entry).await;
         if is_old {
             return Err(leave_old(&context, verified.err()));
         }

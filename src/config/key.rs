@@ -80,6 +80,18 @@ pub const KEYS: &[Key] = &[
         valid: r#"a time longer than zero, such as "10s""#,
     },
     Key {
+        path: "login_failures",
+        default: Some("5"),
+        meaning: "Failed logins of one address that are answered at once.",
+        valid: "a whole number; 0 means that the first one waits",
+    },
+    Key {
+        path: "login_delay",
+        default: Some(r#""4s""#),
+        meaning: "Longest wait for the answer to a failed login.",
+        valid: r#"a time such as "4s"; "0s" means that nobody waits"#,
+    },
+    Key {
         path: "tls.mode",
         default: Some(r#""as_primary""#),
         meaning: "Which clients get TLS.",

@@ -96,6 +96,8 @@ pub(super) fn resolve(model: &Model, places: &Places<'_>) -> Result<Settings, Ve
         workers: to.workers(model),
         max_clients: to.at_least_one("max_clients", model.max_clients),
         login_timeout: to.positive("login_timeout", model.login_timeout),
+        login_failures: model.login_failures,
+        login_delay: model.login_delay.duration(),
         tls: to.tls(&model.tls),
         admin: to.admin(model),
         service: to.service(model),

@@ -23,6 +23,10 @@ pub struct Settings {
     pub max_clients: usize,
     /// Time a client has to finish its login.
     pub login_timeout: Duration,
+    /// Failed logins of one address that are answered at once.
+    pub login_failures: u32,
+    /// Longest wait for the answer to a later one; zero turns the waiting off.
+    pub login_delay: Duration,
     /// Where /metrics, /healthz, /readyz and the live page are served.
     pub admin: Option<SocketAddr>,
     /// TLS towards clients.

@@ -82,6 +82,8 @@ pub struct SessionMetrics {
     pub open: IntGauge,
     /// Sessions that logged in.
     pub opened_total: IntCounter,
+    /// Failed logins whose answer was delayed.
+    pub logins_delayed_total: IntCounter,
     /// Clients refused because of `max_clients`.
     pub refused_total: IntCounter,
     /// Bytes read from clients.
@@ -116,6 +118,7 @@ impl SessionMetrics {
         Ok(Self {
             open: to.gauge(&families::SESSIONS)?,
             opened_total: to.counter(&families::SESSIONS_TOTAL)?,
+            logins_delayed_total: to.counter(&families::LOGINS_DELAYED)?,
             refused_total: to.counter(&families::CLIENTS_REFUSED)?,
             bytes_received: CellCounter::new(to.counter(&families::CLIENT_RECEIVED)?),
             bytes_sent: CellCounter::new(to.counter(&families::CLIENT_SENT)?),

@@ -26,5 +26,6 @@ mod proxy_header;
 mod routing;
 mod sockets;
 mod state;
+mod throttle;
 mod transactions;
 mod twins;

@@ -52,6 +52,8 @@ pub(crate) fn settings(ports: &[u16]) -> Settings {
         workers: None,
         max_clients: 10,
         login_timeout: Duration::from_secs(5),
+        login_failures: 0,
+        login_delay: Duration::ZERO,
         tls: Tls { mode: TlsMode::Disabled, files: None, client_ca: None },
         admin: None,
         service: Service {

@@ -333,7 +333,8 @@ impl Raw {
     }
 }
 
-fn connect(login: &Login<'_>) -> std::io::Result<TcpStream> {
+/// A connection of that client.
+pub fn connect(login: &Login<'_>) -> std::io::Result<TcpStream> {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
     socket.bind(&SocketAddr::from((login.from, 0)).into())?;
     socket.connect(&SocketAddr::from(([127, 0, 0, 1], login.port)).into())?;
