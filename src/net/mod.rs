@@ -8,6 +8,7 @@ pub mod codec;
 pub mod compressed;
 pub mod connector;
 pub mod infile;
+pub mod proxy_header;
 pub mod read;
 pub mod relay;
 pub mod rsa;
