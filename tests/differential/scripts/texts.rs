@@ -240,6 +240,7 @@ const NO_SCHEMA: &[&str] = &[
 
 /// Functions whose values Fairlane puts into the text itself, in columns without a name.
 const KNOWN_VALUES: &[&str] = &[
+    "SELECT 1",
     "SELECT ROW_COUNT(), FOUND_ROWS() + 1, (SELECT ROW_COUNT())",
     "SELECT CASE ROW_COUNT() WHEN 1 THEN 2 END, CASE WHEN FOUND_ROWS() = 1 THEN 'x' END AS n",
     "SELECT ROW_COUNT() end",
