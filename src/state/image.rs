@@ -19,6 +19,8 @@ impl Base {
         let Self { client, results, collation } = self;
         let rest = collation.strip_prefix(&**client).filter(|_| !client.is_empty())?;
         let fits = client == results && (rest.is_empty() || rest.starts_with('_'));
+        let fits =
+            fits && collation.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
         fits.then_some((client, collation))
     }
 }

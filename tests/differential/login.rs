@@ -13,8 +13,9 @@ use fairlane::protocol::{Capabilities, Command};
 use crate::describe::describe;
 use crate::side::{Packet, answer};
 use crate::step::default_plugin;
+use crate::support::product::Product;
 use crate::support::raw::reply;
-use crate::support::{Product, Proxy, product, servers};
+use crate::support::{Proxy, product, servers};
 
 /// A client that writes its handshake response as it likes.
 #[derive(Debug, Clone)]

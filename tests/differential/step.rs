@@ -5,8 +5,9 @@ use fairlane::protocol::sha2::CACHING_SHA2;
 use fairlane::protocol::{Command, Shape};
 
 use crate::params::{Param, put_params};
+use crate::support::product;
+use crate::support::product::Product;
 use crate::support::raw::reply;
-use crate::support::{Product, product};
 
 /// One command of a script and what to do with its answer.
 #[derive(Debug, Clone)]
@@ -23,6 +24,7 @@ pub struct Step {
 }
 
 /// Servers that something can be asked of.
+pub const EVERYWHERE: &[Product] = &[Product::MariaDb, Product::MariaDbUnstable, Product::MySql];
 pub const MARIADB: &[Product] = &[Product::MariaDb, Product::MariaDbUnstable];
 
 /// All but MariaDB 11.
@@ -64,7 +66,7 @@ pub enum Depth {
 
 impl Step {
     fn new(what: String, payload: Payload, shape: Shape) -> Self {
-        Self { what, payload, shape, file: None, depth: Depth::Bytes, on: Product::ALL }
+        Self { what, payload, shape, file: None, depth: Depth::Bytes, on: EVERYWHERE }
     }
 
     /// The same in words that the server of this run knows.

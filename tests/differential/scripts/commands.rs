@@ -4,10 +4,10 @@ use fairlane::protocol::Command;
 
 use crate::compare::{ALL, Script, check};
 use crate::step::{
-    NOT_MARIADB_11, Step, bytes, change_user, change_user_with, command, execute, prepare, queries,
-    query,
+    EVERYWHERE, NOT_MARIADB_11, Step, bytes, change_user, change_user_with, command, execute,
+    prepare, queries, query,
 };
-use crate::support::{Product, Proxy, product, servers};
+use crate::support::{Proxy, product, servers};
 
 /// After a command: is the session as it should be?
 const LOOK: &[&str] = &[
@@ -98,7 +98,7 @@ fn short_ones() -> Vec<Script> {
         for length in [0, 1, 2, 4, 5, 6, 8, 9].into_iter().filter(|length| *length >= least) {
             let step = command(what, vec![7; length]).on(match what {
                 Command::ChangeUser => NOT_MARIADB_11,
-                _ => Product::ALL,
+                _ => EVERYWHERE,
             });
             let steps = vec![query("SET @v = 1"), step];
             scripts.push(script(&format!("{what:?} with {length} bytes"), steps));

@@ -5,7 +5,7 @@ use fairlane::protocol::Command;
 use crate::compare::{ALL, BOTH, Script, check};
 use crate::params::*;
 use crate::step::*;
-use crate::support::{Product, Proxy, servers};
+use crate::support::{Proxy, servers};
 
 fn parameters() -> Vec<Param> {
     vec![
@@ -141,7 +141,7 @@ fn each_statement() -> Vec<Script> {
             execute_with(0, 0, &params, false),
             reset(0),
             execute_with(0, 1, &params, true),
-            fetch(0, 10).on(if kills(sql) { MARIADB } else { Product::ALL }),
+            fetch(0, 10).on(if kills(sql) { MARIADB } else { EVERYWHERE }),
             close(0),
             execute(0, &params),
             query("ROLLBACK"),

@@ -7,7 +7,7 @@ pub mod raw;
 pub mod servers;
 pub mod twin;
 
-pub use product::{Product, product};
+pub use product::product;
 pub use proxy::Proxy;
 pub use raw::{Answer, Failed, Login, Raw};
 pub use servers::{Servers, servers};

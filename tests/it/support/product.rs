@@ -27,8 +27,6 @@ pub fn product() -> Product {
 }
 
 impl Product {
-    pub const ALL: &[Self] = &[Self::MariaDb, Self::MariaDbUnstable, Self::MySql];
-
     /// Options of a sandbox with it. Where its programs are not, the sandbox says so and fails.
     pub fn options(self) -> Options {
         let unpacked = |name: &str| {
