@@ -45,6 +45,9 @@ enum Leave {
 impl Leave {
     fn from_unproved(unproved: Unproved) -> Self {
         match unproved {
+            Unproved::Refused(error @ (Error::OutOfOrder | Error::BadHandshake)) => {
+                Self::Told(LoginFailure::Protocol, error)
+            }
             Unproved::Refused(error) => Self::Told(LoginFailure::Denied, error),
             Unproved::Gone => Self::Silent(LoginFailure::Protocol),
         }
@@ -238,7 +241,10 @@ async fn exchange(
     if let Err(leave) = take_proxy_header(context, &mut wire, entry).await? {
         return Some((wire, Err(leave)));
     }
-    let mut payload = wire.ask().await.ok()?;
+    let mut payload = match wire.ask().await {
+        Ok(payload) => payload,
+        Err(error) => return Some((wire, Err(Leave::from_unproved(error.into())))),
+    };
     if let Some(acceptor) = acceptor.filter(|_| asks_for_tls(&payload)) {
         wire = match wire.start_tls(acceptor).await {
             Ok(wire) => wire,
@@ -247,7 +253,10 @@ async fn exchange(
                 return None;
             }
         };
-        payload = wire.ask().await.ok()?;
+        payload = match wire.ask().await {
+            Ok(payload) => payload,
+            Err(error) => return Some((wire, Err(Leave::from_unproved(error.into())))),
+        };
     }
     let tls = wire.stream.client_tls().map(Arc::new);
     Some((wire, Ok(Greeted { payload, offered, nonce, tls })))

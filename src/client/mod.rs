@@ -222,15 +222,19 @@ impl Session {
                 let _ = self.wire.flush().await;
                 Stop::Fatal
             }
-            ReadError::Broken(error) => {
-                if violation(&error) == Some(Violation::OutOfOrder) {
-                    let _ = self.send_error(&Error::OutOfOrder).await;
-                    let _ = self.wire.flush().await;
-                }
-                Stop::Client
+            ReadError::OutOfOrder => self.leave_out_of_order().await,
+            ReadError::Broken(error) if violation(&error) == Some(Violation::OutOfOrder) => {
+                self.leave_out_of_order().await
             }
+            ReadError::Broken(_) => Stop::Client,
             ReadError::Closed => Stop::Client,
         }
+    }
+
+    async fn leave_out_of_order(&mut self) -> Stop {
+        let _ = self.send_error(&Error::OutOfOrder).await;
+        let _ = self.wire.flush().await;
+        Stop::Client
     }
 
     /// Answers the current command with an error of Fairlane's own.

@@ -12,6 +12,7 @@
 mod support;
 
 mod auth;
+mod bad_peers;
 mod cli;
 mod commands;
 mod failures;
