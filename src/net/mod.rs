@@ -4,7 +4,7 @@
 //! cannot be sent on or interpreted at once is copied into the session's own memory.
 
 pub mod certificate;
-mod codec;
+pub mod codec;
 pub mod compressed;
 pub mod connector;
 pub mod infile;
