@@ -64,10 +64,10 @@ pub async fn packet<S: AsyncRead + Unpin>(
     packet_of(stream, inbox, limit, None).await
 }
 
-/// Like [`packet`], and its sequence id has to be `sequence` if that is given.
+/// Like [`packet()`], and its sequence id has to be `sequence` if that is given.
 ///
 /// # Cancel safety
-/// As that of [`packet`].
+/// As that of [`packet()`].
 pub async fn packet_of<S: AsyncRead + Unpin>(
     stream: &mut S,
     inbox: &mut Vec<u8>,
