@@ -15,6 +15,7 @@ mod auth;
 mod cli;
 mod commands;
 mod failures;
+mod freshness;
 mod idle;
 mod insert_ids;
 mod lanes;
