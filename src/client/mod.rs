@@ -25,6 +25,7 @@ pub mod registry;
 mod route;
 mod settle;
 mod statement;
+mod throttle;
 mod tracking;
 mod wire;
 mod writes;
@@ -59,6 +60,7 @@ use diagnostics::Diagnostics;
 use identity::{Identity, Verified};
 use password::Passwords;
 use registry::{Order, Registration, Registry};
+pub use throttle::Throttle;
 use wire::Wire;
 use writes::WriteTracker;
 
@@ -83,6 +85,8 @@ pub struct Context {
     pub verified: Verified,
     /// Passwords clients have proved.
     pub passwords: Passwords,
+    /// Addresses whose logins fail.
+    pub throttle: Throttle,
     /// TLS towards clients, if they may have it.
     pub tls: Option<Acceptor>,
     /// Cancelled when Fairlane goes down.
