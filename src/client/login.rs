@@ -12,7 +12,8 @@ use super::diagnostics::Diagnostics;
 use super::identity::Identity;
 use super::registry::{Entry, EntryLabels, Registration};
 use super::wire::Wire;
-use super::{Context, Session, Token};
+use super::writes::WriteTracker;
+use super::{Context, Session};
 use crate::config::settings::TlsMode;
 use crate::error::Error;
 use crate::lanes::ClientFacts;
@@ -163,6 +164,7 @@ fn new_session(
     };
     *entry.labels.lock() = EntryLabels { user: claim.user.clone(), schema: hello.schema, program };
     let autocommit = facts.status & Status::AUTOCOMMIT.bits() != 0;
+    let writes = WriteTracker::new(&context, entry.id, &client.user, &facts);
     Session {
         candidates: context.rules.candidates(&client),
         wire,
@@ -177,7 +179,7 @@ fn new_session(
         trackers: None,
         teller: None,
         mode: crate::sql::Mode::default(),
-        token: Token::default(),
+        writes: Arc::new(writes),
         diagnostics: Diagnostics::default(),
         statements: crate::state::prepared::Statements::default(),
         open_cursors: Vec::new(),
@@ -189,6 +191,7 @@ fn new_session(
         status: Status::AUTOCOMMIT,
         autocommit,
         is_released: false,
+        has_snapshot: false,
         entry,
         facts,
         context,

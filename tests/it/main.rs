@@ -16,6 +16,7 @@ mod bad_peers;
 mod cli;
 mod commands;
 mod failures;
+mod freshness;
 mod idle;
 mod insert_ids;
 mod lanes;
