@@ -117,7 +117,9 @@ impl Session {
         let all_gtids = connection.image.get("session_track_gtids").is_some();
         let in_transaction = self.status.contains(Status::IN_TRANS);
         // A text may have begun one after the client's own were set: GTIDs are then told no more.
-        self.token.is_unknown |= in_transaction && sets && work.verdict.statements > 1;
+        if in_transaction && sets && work.verdict.statements > 1 {
+            self.writes.note_unknown();
+        }
         connection.track(self.trackers().to_undo(all_gtids, in_transaction)).await
     }
 
