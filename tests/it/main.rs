@@ -12,9 +12,11 @@
 mod support;
 
 mod auth;
+mod bad_peers;
 mod cli;
 mod commands;
 mod failures;
+mod freshness;
 mod idle;
 mod insert_ids;
 mod lanes;
