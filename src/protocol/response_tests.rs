@@ -81,7 +81,7 @@ fn a_prepare_response_has_both_lists_and_the_clients_id() {
             &[b"param", EOF, b"col", b"col", EOF]
         };
         let bytes = wire(&[&[&ok[..]], lists].concat());
-        let mut response = Response::prepare(42, deprecates_eof);
+        let mut response = Response::new(Shape::Prepared, deprecates_eof).telling(42);
         let expected = wire(&[&[&told[..]], lists].concat());
         assert_eq!(relay(&mut response, &bytes, 5), expected);
         assert!(response.is_done());
@@ -94,7 +94,7 @@ fn a_response_is_done_with_its_last_byte_and_not_before() {
     let ok = [0, 9, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0];
     let bytes = wire(&[&ok, b"a column"]);
     for cut in 0..bytes.len() {
-        let mut response = Response::prepare(42, true);
+        let mut response = Response::new(Shape::Prepared, true).telling(42);
         let mut piece = bytes[..cut].to_vec();
         let advance = response.advance(&mut piece).expect("legal");
         assert!(!response.is_done() && advance.next == Next::More, "{cut} bytes");
@@ -163,7 +163,7 @@ fn metadata_are_followed_only_where_they_follow() {
     let ok = b"\0\x04\0\0\0\x01\0\x02\0\0\0\0\0";
     let eof = b"\xfe\0\0\x02\0";
     for (mut bytes, deprecates) in [(wire(&[ok]), true), (wire(&[ok, eof, eof]), false)] {
-        let mut response = Response::prepare(1, deprecates);
+        let mut response = Response::new(Shape::Prepared, deprecates).telling(1);
         let advance = response.advance(&mut bytes).expect("legal");
         assert_eq!((advance.next, advance.ready), (Next::Done, bytes.len()));
     }

@@ -14,6 +14,7 @@ mod support;
 mod auth;
 mod cli;
 mod commands;
+mod expired;
 mod failures;
 mod idle;
 mod insert_ids;
