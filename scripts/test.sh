@@ -24,6 +24,7 @@ stage clippy cargo clippy --locked --all-targets -- -D warnings
 stage doc env RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items --lib
 stage unit cargo test --locked --lib
 stage tidy cargo test --locked --test tidy
+stage corpus cargo test --locked --test corpus
 stage routing cargo test --locked --test routing_table
 stage core cargo build --locked --release --example micro_bench
 stage instructions cargo test --locked --test instructions

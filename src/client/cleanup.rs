@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
-use super::auth::{Claim, Unproved, verify};
+use super::auth::{Claim, Unproved, told_address, verify};
 use super::diagnostics::Diagnostics;
 use super::registry::EntryLabels;
 use super::wire::CommandPacket;
@@ -227,6 +227,7 @@ impl Session {
         let mut claim = Claim {
             user: change.user.clone(),
             address: self.peer.ip(),
+            told: told_address(&self.context, self.peer.ip()),
             plugin,
             reply: change.auth,
             nonce: self.nonce,
@@ -236,7 +237,7 @@ impl Session {
             was_asked: false,
             given: None,
         };
-        let verified = verify(&self.context, &mut claim, &mut self.wire);
+        let verified = verify(&self.context, &mut claim, &mut self.wire, &self.entry);
         let Ok(verified) = timeout(self.context.settings.login_timeout, verified).await else {
             return Err(Stop::Client);
         };

@@ -7,10 +7,10 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
-use super::auth::{Claim, Unproved, default_plugin, old_client, verify};
+use super::auth::{Claim, Unproved, default_plugin, old_client, told_address, verify};
 use super::diagnostics::Diagnostics;
 use super::identity::Identity;
-use super::registry::{EntryLabels, Registration};
+use super::registry::{Entry, EntryLabels, Registration};
 use super::wire::Wire;
 use super::{Context, Session, Token};
 use crate::config::settings::TlsMode;
@@ -18,6 +18,7 @@ use crate::error::Error;
 use crate::lanes::ClientFacts;
 use crate::metrics::{LoginFailure, Origin};
 use crate::net::certificate::ClientTls;
+use crate::net::proxy_header::Start;
 use crate::net::socket::Socket;
 use crate::protocol::auth::NATIVE;
 use crate::protocol::compress::{Algorithm, ZSTD_LEVELS};
@@ -70,7 +71,7 @@ pub(super) async fn greet(
     };
     let entry = Registration::join(&context, peer);
     let deadline = Instant::now() + context.settings.login_timeout;
-    let greeted = timeout_at(deadline, exchange(&context, &facts, wire, entry.id)).await;
+    let greeted = timeout_at(deadline, exchange(&context, &facts, wire, &entry)).await;
     let Ok(Some((mut wire, greeted))) = greeted else {
         let timed_out = greeted.is_err();
         login_failed(if timed_out { LoginFailure::Timeout } else { LoginFailure::Protocol });
@@ -79,8 +80,8 @@ pub(super) async fn greet(
     let verified = async {
         let greeted = greeted?;
         let is_old = is_old(&greeted.payload);
-        let (hello, mut claim) = greeted.into_claim(&context, peer)?;
-        let verified = verify(&context, &mut claim, &mut wire).await;
+        let (hello, mut claim) = greeted.into_claim(&context, entry.client())?;
+        let verified = verify(&context, &mut claim, &mut wire, &entry).await;
         if is_old {
             return Err(leave_old(&context, verified.err()));
         }
@@ -161,7 +162,7 @@ fn new_session(
     Session {
         candidates: context.rules.candidates(&client),
         wire,
-        peer: entry.peer,
+        peer: entry.client(),
         nonce: claim.nonce,
         capabilities: claim.capabilities,
         tls: claim.tls,
@@ -215,7 +216,7 @@ async fn exchange(
     context: &Context,
     facts: &ServerFacts,
     mut wire: Wire,
-    id: u32,
+    entry: &Entry,
 ) -> Option<(Wire, Result<Greeted, Leave>)> {
     let Ok(nonce) = auth::nonce() else {
         return Some((wire, Err(Leave::Told(LoginFailure::Backend, Error::NotReady))));
@@ -225,7 +226,7 @@ async fn exchange(
     offered.set(Capabilities::SSL, acceptor.is_some());
     let greeting = Greeting {
         version: facts.version.clone(),
-        thread_id: id,
+        thread_id: entry.id,
         nonce: nonce.to_vec(),
         capabilities: offered,
         collation: facts.collation,
@@ -233,6 +234,9 @@ async fn exchange(
         plugin: default_plugin(context).to_owned(),
     };
     wire.push(&greeting.encode());
+    if let Err(leave) = take_proxy_header(context, &mut wire, entry).await? {
+        return Some((wire, Err(leave)));
+    }
     let mut payload = wire.ask().await.ok()?;
     if let Some(acceptor) = acceptor.filter(|_| asks_for_tls(&payload)) {
         wire = match wire.start_tls(acceptor).await {
@@ -248,6 +252,28 @@ async fn exchange(
     Some((wire, Ok(Greeted { payload, offered, nonce, tls })))
 }
 
+/// Takes the header of a load balancer off, if there is one, and keeps the client's address.
+/// `None` when the peer is gone.
+async fn take_proxy_header(
+    context: &Context,
+    wire: &mut Wire,
+    entry: &Entry,
+) -> Option<Result<(), Leave>> {
+    let peer = entry.peer.ip().to_canonical();
+    let is_trusted = context.settings.proxy_networks.iter().any(|trusted| trusted.contains(&peer));
+    let error = match wire.start(is_trusted).await.ok()? {
+        Start::Absent => return Some(Ok(())),
+        Start::Header { client, .. } if is_trusted => {
+            client.into_iter().for_each(|client| entry.speaks_for(client));
+            return Some(Ok(()));
+        }
+        Start::Malformed if is_trusted => Error::ProxyHeader,
+        Start::Header { .. } | Start::Incomplete | Start::Malformed => Error::ProxyHeaderFrom(peer),
+    };
+    tracing::debug!(%peer, %error, "PROXY protocol");
+    Some(Err(Leave::Told(LoginFailure::ProxyHeader, error)))
+}
+
 fn offers_tls(context: &Context, facts: &ServerFacts) -> bool {
     match context.settings.tls.mode {
         TlsMode::Disabled => false,
@@ -260,7 +286,7 @@ impl Greeted {
     fn into_claim(
         self,
         context: &Context,
-        peer: SocketAddr,
+        client: SocketAddr,
     ) -> Result<(HandshakeResponse, Claim), Leave> {
         let told = |error| Leave::Told(LoginFailure::Protocol, error);
         let told_old = |error| Leave::ToldOld(LoginFailure::Protocol, error);
@@ -293,7 +319,8 @@ impl Greeted {
         };
         let claim = Claim {
             user: user_name(&hello.user, is_mariadb).to_owned(),
-            address: peer.ip(),
+            address: client.ip(),
+            told: told_address(context, client.ip()),
             plugin,
             reply: std::mem::take(&mut hello.auth),
             nonce: self.nonce,

@@ -25,6 +25,7 @@ mod prepared;
 pub mod registry;
 mod settle;
 mod statement;
+mod throttle;
 mod tracking;
 mod wire;
 
@@ -58,6 +59,7 @@ use diagnostics::Diagnostics;
 use identity::{Identity, Verified};
 use password::Passwords;
 use registry::{Order, Registration, Registry};
+pub use throttle::Throttle;
 use wire::Wire;
 
 /// What all sessions share.
@@ -79,6 +81,8 @@ pub struct Context {
     pub verified: Verified,
     /// Passwords clients have proved.
     pub passwords: Passwords,
+    /// Addresses whose logins fail.
+    pub throttle: Throttle,
     /// TLS towards clients, if they may have it.
     pub tls: Option<Acceptor>,
     /// Cancelled when Fairlane goes down.

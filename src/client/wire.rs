@@ -5,6 +5,7 @@ use std::io;
 
 use zeroize::Zeroize as _;
 
+use crate::net::proxy_header::Start;
 use crate::net::read::{self, ReadError};
 use crate::net::relay::{ClientSide, Outbox};
 use crate::net::socket::Socket;
@@ -79,6 +80,27 @@ impl Wire {
         };
         let wire = std::mem::replace(&mut self.inbox, rest);
         Ok(CommandPacket { wire, framed })
+    }
+
+    /// Writes what is queued and looks at what the client begins with; a PROXY protocol header in
+    /// front of its first packet is taken off if `is_trusted`.
+    pub(super) async fn start(&mut self, is_trusted: bool) -> Result<Start, ReadError> {
+        self.flush().await?;
+        loop {
+            let start = Start::of(&self.inbox);
+            match start {
+                // Nobody waits for the end of what is not believed.
+                Start::Incomplete if is_trusted || !Start::is_header(&self.inbox) => {}
+                Start::Header { length, .. } if is_trusted => {
+                    self.inbox.drain(..length);
+                    return Ok(start);
+                }
+                _ => return Ok(start),
+            }
+            if read::fill(&mut self.stream, &mut self.inbox).await? == 0 {
+                return Err(ReadError::Closed);
+            }
+        }
     }
 
     /// Writes what is queued and reads the peer's next packet of the connection phase.

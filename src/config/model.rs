@@ -17,9 +17,12 @@ use crate::units::{Period, Share};
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Model {
     pub(crate) listen: Texts,
+    pub(crate) proxy_protocol_networks: Texts,
     pub(crate) workers: Option<usize>,
     pub(crate) max_clients: usize,
     pub(crate) login_timeout: Period,
+    pub(crate) login_failures: u32,
+    pub(crate) login_delay: Period,
     pub(crate) tls: Tls,
     pub(crate) admin: Admin,
     pub(crate) service: Service,
@@ -37,9 +40,12 @@ impl Default for Model {
     fn default() -> Self {
         Self {
             listen: Texts(vec!["127.0.0.1:3306".to_owned()]),
+            proxy_protocol_networks: Texts(Vec::new()),
             workers: None,
             max_clients: 20_000,
             login_timeout: Period::secs(10),
+            login_failures: 5,
+            login_delay: Period::secs(4),
             tls: Tls::default(),
             admin: Admin::default(),
             service: Service::default(),
@@ -112,6 +118,7 @@ pub(crate) struct Backend {
     pub(crate) tls_ca: Option<String>,
     pub(crate) tls_certificate: Option<String>,
     pub(crate) tls_key: Option<String>,
+    pub(crate) proxy_protocol: String,
     /// `primary` or `replica<n>` when not given.
     pub(crate) name: Option<String>,
     pub(crate) max_connections: usize,
@@ -125,6 +132,7 @@ impl Default for Backend {
             tls_ca: None,
             tls_certificate: None,
             tls_key: None,
+            proxy_protocol: "off".to_owned(),
             name: None,
             max_connections: 15,
         }

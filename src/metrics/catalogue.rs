@@ -124,7 +124,9 @@ families! {
     SESSIONS_TOTAL = "fairlane_sessions_total", Counter, Count, [],
         "Client sessions that logged in.";
     LOGINS_FAILED = "fairlane_logins_failed_total", Counter, Count, ["reason"],
-        "Logins that failed: denied (user or password), schema (unknown or forbidden schema), timeout (login_timeout), protocol (not a MySQL client, or it hung up), backend (the primary could not be asked).";
+        "Logins that failed: denied (user or password), schema (unknown or forbidden schema), timeout (login_timeout), protocol (not a MySQL client, or it hung up), backend (the primary could not be asked), proxy_header (a PROXY protocol header that is malformed, or not from proxy_protocol_networks).";
+    LOGINS_DELAYED = "fairlane_logins_delayed_total", Counter, Count, [],
+        "Failed logins whose answer was delayed because others of the same address had failed (login_delay).";
     CLIENTS_REFUSED = "fairlane_clients_refused_total", Counter, Count, [],
         "Clients refused at once with error 1040 because max_clients were connected.";
     CLIENT_RECEIVED = "fairlane_client_received_bytes_total", Counter, Bytes, [],

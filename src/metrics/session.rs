@@ -47,12 +47,20 @@ pub enum LoginFailure {
     Protocol,
     /// The primary could not be asked.
     Backend,
+    /// A PROXY protocol header that is malformed, or not from a trusted network.
+    ProxyHeader,
 }
 
 impl LoginFailure {
     /// All reasons, by their number.
-    pub const ALL: [Self; 5] =
-        [Self::Denied, Self::Schema, Self::Timeout, Self::Protocol, Self::Backend];
+    pub const ALL: [Self; 6] = [
+        Self::Denied,
+        Self::Schema,
+        Self::Timeout,
+        Self::Protocol,
+        Self::Backend,
+        Self::ProxyHeader,
+    ];
 
     /// The label value.
     pub fn label(self) -> &'static str {
@@ -62,6 +70,7 @@ impl LoginFailure {
             Self::Timeout => "timeout",
             Self::Protocol => "protocol",
             Self::Backend => "backend",
+            Self::ProxyHeader => "proxy_header",
         }
     }
 }
@@ -73,6 +82,8 @@ pub struct SessionMetrics {
     pub open: IntGauge,
     /// Sessions that logged in.
     pub opened_total: IntCounter,
+    /// Failed logins whose answer was delayed.
+    pub logins_delayed_total: IntCounter,
     /// Clients refused because of `max_clients`.
     pub refused_total: IntCounter,
     /// Bytes read from clients.
@@ -107,6 +118,7 @@ impl SessionMetrics {
         Ok(Self {
             open: to.gauge(&families::SESSIONS)?,
             opened_total: to.counter(&families::SESSIONS_TOTAL)?,
+            logins_delayed_total: to.counter(&families::LOGINS_DELAYED)?,
             refused_total: to.counter(&families::CLIENTS_REFUSED)?,
             bytes_received: CellCounter::new(to.counter(&families::CLIENT_RECEIVED)?),
             bytes_sent: CellCounter::new(to.counter(&families::CLIENT_SENT)?),

@@ -1,6 +1,7 @@
 //! A stream: TCP, TLS over it, a Unix socket to a server on the same host, or compression over one.
 
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -56,6 +57,11 @@ impl Socket {
                 }
             },
         }
+    }
+
+    /// The other end's address; `None` where it has none, or is gone.
+    pub fn peer(&self) -> Option<SocketAddr> {
+        self.raw().peer_addr().ok()?.as_socket()
     }
 
     /// The same stream with compressed frames from here on; `ahead` was read of it already.

@@ -19,8 +19,8 @@ use tokio_util::task::TaskTracker;
 use workers::Workers;
 
 use crate::admin::{self, Readiness, Sources};
-use crate::client::Context;
 use crate::client::registry::Registry;
+use crate::client::{Context, Throttle};
 use crate::config::Settings;
 use crate::config::settings::TlsMode;
 use crate::lanes::Rules;
@@ -146,6 +146,7 @@ impl Fairlane {
             metrics,
             registry: Registry::default(),
             verified: Default::default(),
+            throttle: Throttle::new(settings.login_failures, settings.login_delay),
             passwords: Default::default(),
             tls,
             shutdown: CancellationToken::new(),

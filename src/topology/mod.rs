@@ -14,7 +14,7 @@
 pub mod account;
 mod control;
 mod facts;
-mod greeting;
+pub mod greeting;
 pub mod health;
 mod kill;
 mod line;

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use fairlane::config::Settings;
 use fairlane::config::settings::{
-    Address, Backend, BackendTls, BackendTlsMode, Consistency, Lane, Log, Pool, Routing, Service,
-    Share, Tls, TlsMode,
+    Address, Backend, BackendTls, BackendTlsMode, Consistency, Lane, Log, Pool, ProxyProtocol,
+    Routing, Service, Share, Tls, TlsMode,
 };
 use fairlane::route::freshness::Position;
 use fairlane::route::view::{BackendId, Rotation};
@@ -36,6 +36,7 @@ pub(crate) fn settings(ports: &[u16]) -> Settings {
         name: format!("backend{index}"),
         address: Address::Tcp { host: "127.0.0.1".to_owned(), port: *port },
         tls: BackendTls { mode: BackendTlsMode::Disabled, ca: None, own: None },
+        proxy_protocol: ProxyProtocol::Off,
         max_connections: 10,
     };
     let lane = Lane {
@@ -47,9 +48,12 @@ pub(crate) fn settings(ports: &[u16]) -> Settings {
     };
     Settings {
         listen: Vec::new(),
+        proxy_networks: Vec::new(),
         workers: None,
         max_clients: 10,
         login_timeout: Duration::from_secs(5),
+        login_failures: 0,
+        login_delay: Duration::ZERO,
         tls: Tls { mode: TlsMode::Disabled, files: None, client_ca: None },
         admin: None,
         service: Service {
