@@ -148,7 +148,7 @@ fn bulk_others() -> Script {
         bulk(5, "returning", two.clone()),
         bulk(5, "returning again", two.clone()),
         prepare(6, "REPLACE INTO df_bulk_other (id, n) VALUES (?, ROW_COUNT())"),
-        bulk(6, "replace", two.clone()),
+        bulk(6, "replace", two),
         prepare(7, "SET @df_bulk = ?"),
         bulk(7, "set", one(3)),
         prepare(8, "DO SLEEP(?)"),
