@@ -87,7 +87,11 @@ fn global_priv_account(user: &str, host: &str, privileges: &Value) -> Option<Acc
         user,
         HostPattern::new(host, Family::MariaDb),
         methods,
-        Requirements { is_locked: is_set("account_locked"), required_tls, is_expired: false },
+        Requirements {
+            is_locked: is_set("account_locked"),
+            required_tls,
+            is_expired: privileges.get("password_last_changed").and_then(Value::as_i64) == Some(0),
+        },
     ))
 }
 
