@@ -13,6 +13,7 @@ use super::connection::{Connection, ConnectionKey, Failure};
 use super::statement::StatementCache;
 use crate::config::settings::{Address, Backend, ProxyProtocol};
 use crate::error::Error;
+use crate::net::attributes::{self, Role};
 use crate::net::connector::Connector;
 use crate::net::proxy_header;
 use crate::net::read::{self, ReadError};
@@ -184,10 +185,9 @@ pub async fn open(
         auth: credential.reply(&plugin, &greeting.nonce).unwrap_or_default(),
         schema: None,
         plugin,
-        attributes: vec![
-            ("_client_name".to_owned(), "fairlane".to_owned()),
-            ("program_name".to_owned(), "fairlane".to_owned()),
-        ],
+        attributes: attributes::own(Role::Pool)
+            .map(|(name, value)| (name.to_owned(), value))
+            .into(),
         zstd_level: 0,
     };
     send(&mut stream, sequence, &response.encode()).await?;

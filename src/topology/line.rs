@@ -5,6 +5,7 @@
 //! control connection; before it opens again it waits until the last one had time to disappear at
 //! the server. The `mysql_async` options that would open a second connection are off.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use mysql_async::prelude::Queryable as _;
@@ -16,6 +17,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::greeting::{Greeting, MAX_GREETING};
 use crate::config::Settings;
 use crate::config::settings::{Address, BackendTls, BackendTlsMode};
+use crate::net::attributes::{self, Role};
 use crate::net::socket::Socket;
 use crate::route::view::BackendId;
 
@@ -90,7 +92,7 @@ impl Line {
             .wait_timeout(Some(SESSION_WAIT_TIMEOUT))
             .setup(vec![format!("SET SESSION wait_timeout = {SESSION_WAIT_TIMEOUT}")])
             .stmt_cache_size(0)
-            .connect_attribute("program_name", "fairlane");
+            .connect_attributes(own_attributes());
         Self {
             address: server.address.clone(),
             opts: opts.into(),
@@ -205,6 +207,10 @@ fn ssl_opts(tls: &BackendTls) -> Option<SslOpts> {
         opts.with_disable_built_in_roots(verifies)
             .with_root_certs(issuers.map(|path| path.clone().into()).collect()),
     )
+}
+
+fn own_attributes() -> HashMap<String, String> {
+    attributes::own(Role::Control).map(|(name, value)| (name.to_owned(), value)).into()
 }
 
 async fn read_greeting(address: &Address) -> std::io::Result<Vec<u8>> {
