@@ -162,8 +162,9 @@ pub async fn open(
         | (Capabilities::PLUGIN_AUTH_LENENC & greeting.capabilities);
     let mut sequence = 1;
     let mut capabilities = capabilities;
-    if let Some(connector) = &route.tls {
-        if !greeting.capabilities.contains(Capabilities::SSL) {
+    let offers_tls = greeting.capabilities.contains(Capabilities::SSL);
+    if let Some(connector) = route.tls.as_ref().filter(|tls| offers_tls || !tls.is_optional) {
+        if !offers_tls {
             return Err(LoginError::NoTls);
         }
         capabilities |= Capabilities::SSL;

@@ -31,6 +31,14 @@ fn every_mistake_is_named_with_line_key_and_cure() {
             "[[replica]]\naddress = \"a:1\"\nproxy_protocol = \"v3\"\n",
             &["f.toml:3", "replica.proxy_protocol", "\"v3\"", "\"v2\""],
         ),
+        (
+            "[[replica]]\naddress = \"a:1\"\ntls = \"verify\"\n",
+            &["f.toml:3", "replica.tls", "\"verify\"", "\"verify_ca\""],
+        ),
+        (
+            "[[replica]]\naddress = \"a:1\"\ntls = \"verify_ca\"\n",
+            &["f.toml:1", "replica.tls_ca", "missing"],
+        ),
         ("workers = 0\n", &["f.toml:1", "workers", "from 1 to 256"]),
         ("max_clients = 0\n", &["f.toml:1", "max_clients", "zero"]),
         ("login_timeout = \"5\"\n", &["f.toml:1", "login_timeout", "\"5s\""]),
