@@ -162,6 +162,8 @@ pub async fn open(
         | (Capabilities::PLUGIN_AUTH_LENENC & greeting.capabilities);
     let mut sequence = 1;
     let mut capabilities = capabilities;
+    let schema = key.expired.as_ref().and_then(|login| login.schema.clone());
+    capabilities.set(Capabilities::CONNECT_WITH_DB, schema.is_some());
     let offers_tls = greeting.capabilities.contains(Capabilities::SSL);
     if let Some(connector) = route.tls.as_ref().filter(|tls| offers_tls || !tls.is_optional) {
         if !offers_tls {
@@ -184,7 +186,7 @@ pub async fn open(
         collation: key.collation,
         user: key.user.to_string(),
         auth: credential.reply(&plugin, &greeting.nonce).unwrap_or_default(),
-        schema: None,
+        schema: schema.as_deref().map(str::to_owned),
         plugin,
         attributes: attributes::own(Role::Pool)
             .map(|(name, value)| (name.to_owned(), value))
@@ -209,9 +211,15 @@ pub async fn open(
         insert_id: 0,
         reported: crate::protocol::tracking::Reported::default(),
         is_dirty: false,
+        is_restricted: false,
         permit: None,
     };
-    connection.set_up(greeting.version.contains("MariaDB")).await?;
+    let is_mariadb = greeting.version.contains("MariaDB");
+    connection.image.schema = schema;
+    connection.is_restricted = !connection.set_up(is_mariadb).await?;
+    if connection.is_restricted && connection.key.expired.is_none() {
+        return Err(LoginError::Refused(Error::MustChangePassword { is_mariadb }));
+    }
     Ok(connection)
 }
 

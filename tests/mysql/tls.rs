@@ -243,7 +243,7 @@ fn an_issuer_is_enough_for_verify_ca() {
     let is_encrypted = |mode: &str| {
         let proxy = start(mode);
         eventually("Fairlane is ready", || proxy.get("/readyz").starts_with("HTTP/1.1 200"));
-        proxy.app().rows("SHOW STATUS LIKE 'Ssl_cipher'")[0][1].as_deref().unwrap_or("") != ""
+        proxy.app().rows("SHOW STATUS LIKE 'Ssl_cipher'")[0][1] != Some(String::new())
     };
     assert!(is_encrypted("verify_ca"));
     assert!(is_encrypted("preferred"));
