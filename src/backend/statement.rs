@@ -20,6 +20,8 @@ struct Entry {
     last_use: u64,
     /// What the server has sent last, if that is known.
     metadata: Option<Metadata>,
+    /// Whether its first execution opened a cursor, once it was executed.
+    began_with_cursor: Option<bool>,
 }
 
 /// Statements prepared on one connection.
@@ -52,6 +54,19 @@ impl StatementCache {
         }
     }
 
+    /// Whether a statement's first execution here opened a cursor: MySQL (9.7) plans for that, and
+    /// answers those without one with no rows and no legal end.
+    pub fn began_with_cursor(&self, key: &StatementKey) -> bool {
+        self.by_key.get(key).is_some_and(|entry| entry.began_with_cursor == Some(true))
+    }
+
+    /// Notes an execution.
+    pub fn note_execution(&mut self, key: &StatementKey, has_cursor: bool) {
+        if let Some(entry) = self.by_key.get_mut(key) {
+            entry.began_with_cursor.get_or_insert(has_cursor);
+        }
+    }
+
     /// Forgets all: the server has.
     pub fn clear(&mut self) {
         self.by_key.clear();
@@ -72,7 +87,8 @@ impl StatementCache {
     pub fn insert(&mut self, key: Arc<StatementKey>, server_id: u32) -> Option<u32> {
         self.clock += 1;
         let evicted = (self.by_key.len() >= STATEMENTS_MAX).then(|| self.evict()).flatten();
-        let entry = Entry { server_id, last_use: self.clock, metadata: None };
+        let last_use = self.clock;
+        let entry = Entry { server_id, last_use, metadata: None, began_with_cursor: None };
         match self.by_key.insert(key, entry) {
             Some(before) if before.server_id != server_id => Some(before.server_id),
             _ => evicted,

@@ -116,13 +116,14 @@ impl Session {
         }
         self.diagnostics.note_row_count(-1);
         let status = self.idle_status() - Status::MORE_RESULTS;
+        let conditions = self.diagnostics.conditions;
         if self.capabilities.contains(Capabilities::DEPRECATE_EOF) {
-            let mut ok = status::ok(status, 0);
+            let mut ok = status::ok(status, conditions);
             ok[0] = 0xfe;
             let ok = self.told(ok);
             self.wire.push(&ok);
         } else {
-            self.wire.push(&status::eof(status, 0));
+            self.wire.push(&status::eof(status, conditions));
         }
         Ok(())
     }

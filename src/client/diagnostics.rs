@@ -31,6 +31,9 @@ pub(super) struct Diagnostics {
     pub(super) are_on_connection: bool,
     /// The answer to SHOW WARNINGS, when there is anything to show.
     pub(super) warnings: Option<Saved>,
+    /// Conditions of the last statement, which MySQL tells again with answers to commands that are
+    /// none; 0 on MariaDB.
+    pub(super) conditions: u16,
     /// The last error, when it was not the answer of a connection: newer than `warnings`.
     pub(super) own_error: Option<Error>,
 }
@@ -131,9 +134,17 @@ impl Diagnostics {
         self.is_insert_id_stale |= summary.insert_id != 0;
     }
 
+    /// Nothing has gone wrong in the last statement.
+    pub(super) fn forget_conditions(&mut self) {
+        self.warnings = None;
+        self.own_error = None;
+        self.conditions = 0;
+    }
+
     /// Takes over an error that no connection has answered.
     pub(super) fn note_own(&mut self, error: &Error) {
         self.own_error = Some(error.clone());
+        self.conditions = 1;
         self.note_row_count(-1);
     }
 
@@ -188,6 +199,7 @@ impl Session {
                 let Some(saved) = &self.diagnostics.warnings else { return Ok(None) };
                 let packets = saved.listed(sql, text.starts_with("show errors"), &end);
                 self.wire.push_raw(&packets);
+                self.diagnostics.conditions = 0;
                 self.diagnostics.note_row_count(-1);
                 self.count_local();
                 return Ok(Some(Ok(())));
@@ -209,6 +221,7 @@ impl Session {
             _ => written.find('@').map_or("", |at| &written[at..]),
         };
         self.send_number(name, number);
+        self.diagnostics.conditions = 0;
         if !self.facts.is_mariadb && text.starts_with("select") {
             self.diagnostics.warnings = None;
         }

@@ -7,6 +7,8 @@ use tokio::time::Instant;
 
 use super::Session;
 use super::login::server_error;
+use super::prepared::CURSOR;
+use super::settle::keeps_conditions;
 use super::statement::{PreparedWork, Work, is_final};
 use super::tracking::needs_own_trackers;
 use crate::backend::{Connection, Failure};
@@ -267,6 +269,9 @@ impl Session {
             true => ExecuteForm::Attributes,
             false => ExecuteForm::Plain,
         };
+        if command == Command::StmtExecute {
+            connection.statements.note_execution(&work.key, has_cursor(work));
+        }
         let Some(statement) = self.statements.get_mut(work.id) else {
             return Ok(Err(unknown_statement(work, command, self.facts.is_mariadb)));
         };
@@ -307,7 +312,11 @@ impl Session {
         work: &PreparedWork<'_>,
         command: Command,
     ) -> Result<Result<u32, Error>, Failure> {
-        if command.executes() && self.needs_definitions(connection, work) {
+        let is_spoilt = command == Command::StmtExecute
+            && !has_cursor(work)
+            && !self.facts.is_mariadb
+            && connection.statements.began_with_cursor(&work.key);
+        if is_spoilt || command.executes() && self.needs_definitions(connection, work) {
             // They are known after the statement was prepared anew.
             if let Some(server_id) = connection.statements.remove(&work.key) {
                 connection.close_statement(server_id).await?;
@@ -355,6 +364,9 @@ impl Session {
         }
         if work.shape == Shape::Nothing {
             return Outcome::Done(response.into_summary());
+        }
+        if keeps_conditions(work.command) {
+            response = response.with_warnings(self.diagnostics.conditions);
         }
         response = response.told_by(self.lend_teller(connection, work));
         let mut watch = self.watch_writes(work);
@@ -428,6 +440,11 @@ impl Session {
             }
         }
     }
+}
+
+/// Whether a COM_STMT_EXECUTE opens a cursor.
+fn has_cursor(work: &PreparedWork<'_>) -> bool {
+    work.payload.get(5).is_some_and(|flags| flags & CURSOR != 0)
 }
 
 fn unknown_statement(work: &PreparedWork<'_>, command: Command, is_mariadb: bool) -> Error {

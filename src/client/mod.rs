@@ -268,7 +268,8 @@ impl Session {
 
     /// Answers the current command with OK.
     fn send_ok(&mut self) {
-        let ok = self.told(crate::protocol::status::ok(self.idle_status(), 0));
+        let conditions = self.diagnostics.conditions;
+        let ok = self.told(crate::protocol::status::ok(self.idle_status(), conditions));
         self.wire.push(&ok);
         self.diagnostics.note_row_count(0);
     }

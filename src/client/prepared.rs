@@ -147,6 +147,9 @@ impl Session {
         }
         if command == Command::StmtReset && self.held.is_none() {
             // Neither cursor nor long data can be anywhere.
+            if !self.facts.is_mariadb {
+                self.diagnostics.forget_conditions();
+            }
             self.send_ok();
             return Ok(());
         }
@@ -321,7 +324,7 @@ impl Session {
 }
 
 /// CURSOR_TYPE_READ_ONLY, the one flag of COM_STMT_EXECUTE that opens a cursor.
-const CURSOR: u8 = 0x01;
+pub(super) const CURSOR: u8 = 0x01;
 
 /// A verdict for a command about a statement that does not run it: on the primary, no effects.
 fn quiet(verdict: &Verdict) -> Verdict {

@@ -34,7 +34,9 @@ impl Session {
         let has_new = summary.warnings > 0 || summary.error.is_some();
         // MySQL clears the list for each statement that does not ask about it, MariaDB only for
         // one that uses a table.
-        let clears_always = !self.facts.is_mariadb && work.verdict.class != Class::Diagnostics;
+        let clears_always = !self.facts.is_mariadb
+            && work.verdict.class != Class::Diagnostics
+            && !keeps_conditions(work.command);
         if has_new || work.verdict.uses_table || clears_always {
             self.diagnostics.warnings = None;
             self.diagnostics.own_error = None;
@@ -44,6 +46,12 @@ impl Session {
         let asks_collation = effects.intersects(Effects::COLLATION | Effects::NAMES)
             && summary.error.is_none()
             || changes_charset(&summary.tracked);
+        if !self.facts.is_mariadb && (has_new || !keeps_conditions(work.command)) {
+            self.diagnostics.conditions = match summary.error {
+                Some(_) => summary.warnings.max(1),
+                None => summary.warnings,
+            };
+        }
         let may_have_changed_unseen =
             effects.contains(Effects::OPAQUE) && !connection.deprecates_eof();
         let asks_more = effects.contains(Effects::SET_STATEMENT) || may_have_changed_unseen;
@@ -56,6 +64,11 @@ impl Session {
         }
         if leaves_list && self.diagnostics.are_on_connection {
             self.save_warnings(connection).await?;
+            if let Some(saved) = self.diagnostics.warnings.as_ref().filter(|_| has_new)
+                && !self.facts.is_mariadb
+            {
+                self.diagnostics.conditions = u16::try_from(saved.count).unwrap_or(u16::MAX);
+            }
         }
         self.settle_trackers(connection, work, summary).await?;
         if asks_collation {
@@ -223,6 +236,13 @@ impl Session {
         self.diagnostics.warnings = Some(Saved { packets: answer.bytes.into(), count, errors });
         Ok(())
     }
+}
+
+/// Commands that are no statements for MySQL: it keeps the list of warnings, and tells its length
+/// again.
+pub(super) fn keeps_conditions(command: Command) -> bool {
+    use Command::{Debug, InitDb, Ping, SetOption, StmtFetch, StmtSendLongData};
+    matches!(command, Debug | InitDb | Ping | SetOption | StmtFetch | StmtSendLongData)
 }
 
 /// Whether a statement has chosen a character set: by SET NAMES, by SET CHARACTER SET, which takes

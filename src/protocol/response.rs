@@ -147,6 +147,8 @@ pub struct Response {
     /// The rows are OUT parameters: an OK packet follows, also where their EOF packet does not say
     /// so (MySQL).
     are_out_params: bool,
+    /// Warnings to tell of in an OK packet that has none.
+    warnings: u16,
     /// A packet that has grown.
     instead: Option<Vec<u8>>,
     /// Reports of progress may come.
@@ -186,6 +188,7 @@ impl Response {
             is_untouched: true,
             teller: None,
             are_out_params: false,
+            warnings: 0,
             instead: None,
             has_progress: false,
             keeps_definitions: false,
@@ -208,6 +211,12 @@ impl Response {
     /// The response for a client that wants session tracking.
     pub fn told_by(self, teller: Option<Box<Teller>>) -> Self {
         Self { teller, ..self }
+    }
+
+    /// The response for a client whose last statement had so many warnings, which the connection it
+    /// comes from does not know of.
+    pub fn with_warnings(self, warnings: u16) -> Self {
+        Self { warnings, ..self }
     }
 
     /// Gives the teller back.
@@ -472,11 +481,16 @@ impl Response {
     }
 
     fn ok(&mut self, packet: &mut [u8], is_statement: bool) -> Result<usize, Malformed> {
+        let ok = OkPacket::parse(&packet[HEADER..])?;
+        self.summary.warnings = ok.warnings;
+        if self.warnings > 0 && ok.warnings == 0 {
+            let at = HEADER + ok.warnings_at();
+            packet[at..at + 2].copy_from_slice(&self.warnings.to_le_bytes());
+        }
         let payload = &packet[HEADER..];
         let ok = OkPacket::parse(payload)?;
         self.summary.status = ok.status;
         self.summary.has_status = true;
-        self.summary.warnings = ok.warnings;
         if is_statement {
             self.summary.affected = Some(ok.affected);
         }

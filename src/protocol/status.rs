@@ -95,6 +95,11 @@ impl<'a> OkPacket<'a> {
         Ok(Self { affected, insert_id, status, warnings, fixed, text, tracking })
     }
 
+    /// Where in the payload the number of warnings is.
+    pub fn warnings_at(&self) -> usize {
+        self.fixed - 2
+    }
+
     /// Decodes the session tracking; stops at what it can't read.
     pub fn tracked(&self, into: &mut Vec<Tracked>) -> Result<(), Malformed> {
         let mut entries = Cursor::new(self.tracking);

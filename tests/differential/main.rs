@@ -28,4 +28,5 @@ mod random;
 mod scripts;
 mod side;
 mod step;
+mod stopped;
 mod tracked;
