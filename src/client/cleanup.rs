@@ -207,6 +207,9 @@ impl Session {
             results: global("character_set_results"),
             collation: global("collation_connection"),
         });
+        if !self.facts.is_mariadb {
+            self.begin();
+        }
         self.image_changed();
         self.begin_tracking();
         self.send_ok();
@@ -272,6 +275,9 @@ impl Session {
             schema: change.schema.clone(),
             program: self.client.program_name.clone(),
         };
+        if !self.facts.is_mariadb {
+            self.begin();
+        }
         self.image_changed();
         match self.verify_schema(change.schema.as_deref()).await {
             Ok(()) => {

@@ -8,7 +8,6 @@ use tokio::time::Instant;
 use super::Session;
 use super::login::server_error;
 use super::prepared::CURSOR;
-use super::settle::keeps_conditions;
 use super::statement::{PreparedWork, Work, is_final};
 use super::tracking::needs_own_trackers;
 use crate::backend::{Connection, Failure};
@@ -365,7 +364,7 @@ impl Session {
         if work.shape == Shape::Nothing {
             return Outcome::Done(response.into_summary());
         }
-        if keeps_conditions(work.command) {
+        if matches!(work.command, Command::InitDb | Command::Ping | Command::SetOption) {
             response = response.with_warnings(self.diagnostics.conditions);
         }
         response = response.told_by(self.lend_teller(connection, work));

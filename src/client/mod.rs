@@ -221,7 +221,7 @@ impl Session {
         }
     }
 
-    /// What a flag of the login makes of the session's first sql_mode; a reset undoes it.
+    /// What a flag of the login makes of the session's first sql_mode; MariaDB's resets undo it.
     fn begin(&mut self) {
         if self.capabilities.contains(Capabilities::IGNORE_SPACE) {
             let global = &self.facts.sql_mode;

@@ -238,9 +238,8 @@ impl Session {
     }
 }
 
-/// Commands that are no statements for MySQL: it keeps the list of warnings, and tells its length
-/// again.
-pub(super) fn keeps_conditions(command: Command) -> bool {
+/// Commands that are no statements for MySQL: it keeps the list of warnings.
+fn keeps_conditions(command: Command) -> bool {
     use Command::{Debug, InitDb, Ping, SetOption, StmtFetch, StmtSendLongData};
     matches!(command, Debug | InitDb | Ping | SetOption | StmtFetch | StmtSendLongData)
 }

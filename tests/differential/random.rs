@@ -150,7 +150,7 @@ impl Made {
 /// Commands whose errors MySQL adds to the list of warnings, see docs/compatibility.md.
 fn adds_conditions(step: &Step) -> bool {
     match &step.payload {
-        Payload::Fixed(bytes) => bytes == b"w" || bytes == b"\x02nowhere",
+        Payload::Fixed(bytes) => bytes == b"w" || bytes == b"\r" || bytes == b"\x02nowhere",
         Payload::WithId { .. } => true,
         Payload::Prepare { .. } | Payload::ChangeUser { .. } => false,
     }
