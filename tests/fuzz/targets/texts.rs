@@ -112,7 +112,13 @@ pub(crate) fn substitution(data: &[u8]) {
     let mut input = Input::new(data);
     let mode = mode(&mut input);
     let wanted = Needs::from_bits_truncate(input.byte());
-    let values = Substitution { row_count: -1, found_rows: 7, connection_id: 9 };
+    let values = Substitution {
+        row_count: -1,
+        found_rows: 7,
+        connection_id: 9,
+        warning_count: 4,
+        error_count: 2,
+    };
     let text = input.rest();
     let edits = edits(text, mode, &values, wanted);
     let mut at = 0;
