@@ -32,6 +32,7 @@ stage build cargo build --locked --bin fairlane
 stage sandbox cargo test --locked --test sandbox
 stage topology cargo test --locked --test topology
 stage integration cargo test --locked --test it
+stage freshness env FAIRLANE_TEST_SERVER=mysql cargo test --locked --test it freshness
 stage differential cargo test --locked --test differential
 stage mysql cargo test --locked --test mysql
 stage clients cargo test --locked --test clients

@@ -18,7 +18,7 @@ fn class_name(class: Class) -> String {
         Class::Diagnostics => "diagnostics".to_owned(),
         Class::Kill { query, id } => {
             let what = if query { "query" } else { "connection" };
-            id.map_or(format!("kill:{what}:own"), |id| format!("kill:{what}:{id}"))
+            id.map_or_else(|| format!("kill:{what}:own"), |id| format!("kill:{what}:{id}"))
         }
     }
 }

@@ -127,6 +127,9 @@ impl From<ReadError> for LoginError {
         match error {
             ReadError::Closed => Self::Io(io::ErrorKind::UnexpectedEof.into()),
             ReadError::Broken(error) => Self::Io(error),
+            ReadError::OutOfOrder => {
+                Self::Malformed(Malformed { what: "login packet (out of order)", offset: 3 })
+            }
             ReadError::TooLong { .. } => {
                 Self::Malformed(Malformed { what: "login packet (too long)", offset: 0 })
             }

@@ -65,8 +65,12 @@ impl From<Error> for Unproved {
 }
 
 impl From<ReadError> for Unproved {
-    fn from(_: ReadError) -> Self {
-        Self::Gone
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::OutOfOrder => Self::Refused(Error::OutOfOrder),
+            ReadError::TooLong { .. } => Self::Refused(Error::BadHandshake),
+            ReadError::Closed | ReadError::Broken(_) => Self::Gone,
+        }
     }
 }
 

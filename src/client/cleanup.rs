@@ -1,5 +1,6 @@
 //! The end of what a session left on a connection: reset, change of user, departure.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
@@ -159,13 +160,18 @@ impl Session {
         let leftovers = self.leftovers();
         let is_mariadb = self.facts.is_mariadb;
         self.forget_binding();
-        let Some(mut response) = response else { return checkout.discard(Retire::Kill) };
         if verdict.class == Class::Read {
             return checkout.discard(Retire::Kill);
         }
+        let writes = Arc::clone(&self.writes);
+        let Some(mut response) = response else {
+            writes.note_unknown();
+            return checkout.discard(Retire::Kill);
+        };
         let mut checkout = checkout;
         tokio::spawn(async move {
             let finished = drain(&mut checkout, &mut response).await;
+            writes.note_unknown();
             // Whatever it was, its effects are not known here.
             let leftovers = Leftovers { in_transaction: true, pins: all_pins(leftovers.pins) };
             match finished {
@@ -257,6 +263,7 @@ impl Session {
             address: self.peer.ip(),
             program_name: program.unwrap_or_else(|| self.client.program_name.clone()),
         };
+        self.writes = Arc::new(self.writes.change(&self.context, &change.user));
         self.candidates = self.context.rules.candidates(&self.client);
         self.kept_lane = None;
         *self.entry.labels.lock() = EntryLabels {

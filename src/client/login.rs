@@ -12,7 +12,8 @@ use super::diagnostics::Diagnostics;
 use super::identity::Identity;
 use super::registry::{Entry, EntryLabels, Registration};
 use super::wire::Wire;
-use super::{Context, Session, Token};
+use super::writes::WriteTracker;
+use super::{Context, Session};
 use crate::config::settings::TlsMode;
 use crate::error::Error;
 use crate::lanes::ClientFacts;
@@ -44,6 +45,9 @@ enum Leave {
 impl Leave {
     fn from_unproved(unproved: Unproved) -> Self {
         match unproved {
+            Unproved::Refused(error @ (Error::OutOfOrder | Error::BadHandshake)) => {
+                Self::Told(LoginFailure::Protocol, error)
+            }
             Unproved::Refused(error) => Self::Told(LoginFailure::Denied, error),
             Unproved::Gone => Self::Silent(LoginFailure::Protocol),
         }
@@ -159,6 +163,7 @@ fn new_session(
     };
     *entry.labels.lock() = EntryLabels { user: claim.user.clone(), schema: hello.schema, program };
     let autocommit = facts.status & Status::AUTOCOMMIT.bits() != 0;
+    let writes = WriteTracker::new(&context, entry.id, &client.user, &facts);
     Session {
         candidates: context.rules.candidates(&client),
         wire,
@@ -173,7 +178,7 @@ fn new_session(
         trackers: None,
         teller: None,
         mode: crate::sql::Mode::default(),
-        token: Token::default(),
+        writes: Arc::new(writes),
         diagnostics: Diagnostics::default(),
         statements: crate::state::prepared::Statements::default(),
         open_cursors: Vec::new(),
@@ -185,6 +190,7 @@ fn new_session(
         status: Status::AUTOCOMMIT,
         autocommit,
         is_released: false,
+        has_snapshot: false,
         entry,
         facts,
         context,
@@ -237,7 +243,10 @@ async fn exchange(
     if let Err(leave) = take_proxy_header(context, &mut wire, entry).await? {
         return Some((wire, Err(leave)));
     }
-    let mut payload = wire.ask().await.ok()?;
+    let mut payload = match wire.ask().await {
+        Ok(payload) => payload,
+        Err(error) => return Some((wire, Err(Leave::from_unproved(error.into())))),
+    };
     if let Some(acceptor) = acceptor.filter(|_| asks_for_tls(&payload)) {
         wire = match wire.start_tls(acceptor).await {
             Ok(wire) => wire,
@@ -246,7 +255,10 @@ async fn exchange(
                 return None;
             }
         };
-        payload = wire.ask().await.ok()?;
+        payload = match wire.ask().await {
+            Ok(payload) => payload,
+            Err(error) => return Some((wire, Err(Leave::from_unproved(error.into())))),
+        };
     }
     let tls = wire.stream.client_tls().map(Arc::new);
     Some((wire, Ok(Greeted { payload, offered, nonce, tls })))

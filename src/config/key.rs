@@ -374,6 +374,12 @@ pub const KEYS: &[Key] = &[
         valid: r#""session" (its own writes), "eventual" (what the replica has) or "strong" (reads go to the primary)"#,
     },
     Key {
+        path: "routing.consistency_scope",
+        default: Some(r#""user""#),
+        meaning: "Whose writes a session is sure to see.",
+        valid: r#""session" (its own), "user" (those of all sessions of its user) or "global" (all)"#,
+    },
+    Key {
         path: "routing.max_lag",
         default: Some(r#""5s""#),
         meaning: "A replica that lags more gets no reads.",

@@ -215,6 +215,7 @@ pub(crate) struct User {
 pub(crate) struct Routing {
     pub(crate) replica_reads: bool,
     pub(crate) consistency: Consistency,
+    pub(crate) consistency_scope: ConsistencyScope,
     pub(crate) max_lag: Period,
     pub(crate) freshness_wait: Period,
     pub(crate) probe_interval: Period,
@@ -229,6 +230,7 @@ impl Default for Routing {
         Self {
             replica_reads: true,
             consistency: Consistency::Session,
+            consistency_scope: ConsistencyScope::User,
             max_lag: Period::secs(5),
             freshness_wait: Period::millis(0),
             probe_interval: Period::millis(500),
@@ -245,6 +247,14 @@ pub(crate) enum Consistency {
     Eventual,
     Session,
     Strong,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum ConsistencyScope {
+    Session,
+    User,
+    Global,
 }
 
 #[derive(Debug, Clone, Deserialize)]

@@ -12,7 +12,8 @@ use super::model::{self, Model};
 use super::problem::Finding;
 use super::settings::{
     Address, Backend, BackendTls, BackendTlsMode, Consistency, Glob, Lane, Log, Pool,
-    ProxyProtocol, Routing, Rule, RuleScope, Service, Settings, Tls, TlsFiles, TlsMode, User,
+    ProxyProtocol, Routing, Rule, RuleScope, Scope, Service, Settings, Tls, TlsFiles, TlsMode,
+    User,
 };
 use super::shape::Places;
 use crate::units::Period;
@@ -550,6 +551,11 @@ impl Resolver<'_> {
                 model::Consistency::Eventual => Consistency::Eventual,
                 model::Consistency::Session => Consistency::Session,
                 model::Consistency::Strong => Consistency::Strong,
+            },
+            scope: match routing.consistency_scope {
+                model::ConsistencyScope::Session => Scope::Session,
+                model::ConsistencyScope::User => Scope::User,
+                model::ConsistencyScope::Global => Scope::Global,
             },
             max_lag: self.positive("routing.max_lag", routing.max_lag),
             freshness_wait: routing.freshness_wait.duration(),

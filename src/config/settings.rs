@@ -291,6 +291,8 @@ pub struct Routing {
     pub replica_reads: bool,
     /// What a session may see.
     pub consistency: Consistency,
+    /// Whose writes it is sure to see, with [`Consistency::Session`].
+    pub scope: Scope,
     /// A replica that lags more leaves rotation.
     pub max_lag: Duration,
     /// How long a read waits for a replica to catch up with its session before it goes to the
@@ -313,6 +315,17 @@ pub enum Consistency {
     Session,
     /// Everything committed: reads go to the primary.
     Strong,
+}
+
+/// Whose writes a session is sure to see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// Its own.
+    Session,
+    /// Those of all sessions of its user.
+    User,
+    /// Those of all sessions.
+    Global,
 }
 
 /// Log lines.

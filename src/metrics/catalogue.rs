@@ -147,9 +147,11 @@ families! {
     REPLICA_RETRIES = "fairlane_replica_retries_total", Counter, Count, [],
         "Reads that failed on a replica and were answered by the primary instead.";
     FRESHNESS_WAITS = "fairlane_freshness_waits_total", Counter, Count, ["outcome"],
-        "Reads that found no replica with all of their session's writes: fresh (a replica caught up within freshness_wait) or primary (answered by the primary instead).";
+        "Reads that found no replica with all of the writes they have to see (routing.consistency_scope): fresh (a replica caught up within freshness_wait) or primary (answered by the primary instead).";
     FRESHNESS_WAIT = "fairlane_freshness_wait_seconds", Histogram, Seconds, [],
         "Time such reads waited for a replica to catch up.";
+    FRESHNESS_FORGOTTEN = "fairlane_freshness_users_forgotten_total", Counter, Count, [],
+        "Users without a session that were forgotten to remember others: what they wrote then counts for every user not seen yet.";
 }
 
 #[cfg(test)]

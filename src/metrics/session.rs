@@ -98,6 +98,8 @@ pub struct SessionMetrics {
     pub freshness_primary: IntCounter,
     /// How long such reads waited.
     pub freshness_wait_seconds: Histogram,
+    /// Users whose writes are no longer kept apart.
+    pub freshness_forgotten: IntCounter,
     logins_failed: [IntCounter; LoginFailure::ALL.len()],
 }
 
@@ -126,6 +128,7 @@ impl SessionMetrics {
             freshness_fresh: freshness.with_label_values(&["fresh"]),
             freshness_primary: freshness.with_label_values(&["primary"]),
             freshness_wait_seconds: to.histogram(&families::FRESHNESS_WAIT)?,
+            freshness_forgotten: to.counter(&families::FRESHNESS_FORGOTTEN)?,
             logins_failed: LoginFailure::ALL
                 .map(|reason| logins_failed.with_label_values(&[reason.label()])),
         })

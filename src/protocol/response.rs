@@ -158,6 +158,8 @@ pub struct Response {
     shift: u8,
     /// Result sets so far.
     results: u16,
+    /// A statement has ended since [`Response::take_ended`] was asked last.
+    has_ended: bool,
     summary: Summary,
 }
 
@@ -187,6 +189,7 @@ impl Response {
             lacking: None,
             shift: 0,
             results: 0,
+            has_ended: false,
             summary: Summary::default(),
         }
     }
@@ -232,6 +235,11 @@ impl Response {
     /// What was gathered.
     pub fn into_summary(self) -> Summary {
         self.summary
+    }
+
+    /// Whether an OK, EOF or ERR packet has ended a statement since the last call.
+    pub fn take_ended(&mut self) -> bool {
+        std::mem::take(&mut self.has_ended)
     }
 
     /// Whether the response is complete.
@@ -398,6 +406,7 @@ impl Response {
             if !(self.has_progress && code == PROGRESS) {
                 self.summary.error = Some(code);
                 self.state = State::Done;
+                self.has_ended = true;
             }
             return Ok(length);
         }
@@ -546,6 +555,7 @@ impl Response {
     }
 
     fn finish(&mut self) {
+        self.has_ended = true;
         let more = self.summary.status.contains(Status::MORE_RESULTS);
         self.state = if more { State::First } else { State::Done };
     }

@@ -29,6 +29,7 @@ use crate::net::tls::Acceptor;
 use crate::pool::Pool;
 use crate::protocol::Command;
 use crate::route;
+use crate::route::scopes::Scopes;
 use crate::state::Pin;
 use crate::topology::Topology;
 
@@ -145,6 +146,7 @@ impl Fairlane {
             topology,
             metrics,
             registry: Registry::default(),
+            scopes: Scopes::new(settings.routing.scope),
             verified: Default::default(),
             throttle: Throttle::new(settings.login_failures, settings.login_delay),
             passwords: Default::default(),
@@ -161,6 +163,7 @@ impl Fairlane {
         Arc::new(Sources {
             metrics: Box::new(move || {
                 for_metrics.pools.iter().for_each(|pool| pool.show());
+                for_metrics.show_forgotten();
                 for_metrics.metrics.encode()
             }),
             ready: Box::new(move || readiness(&for_ready)),

@@ -12,10 +12,12 @@
 mod support;
 
 mod auth;
+mod bad_peers;
 mod cli;
 mod commands;
 mod expired;
 mod failures;
+mod freshness;
 mod idle;
 mod insert_ids;
 mod lanes;

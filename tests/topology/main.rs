@@ -12,7 +12,7 @@ use std::time::Duration;
 use fairlane::config::Settings;
 use fairlane::config::settings::{
     Address, Backend, BackendTls, BackendTlsMode, Consistency, Lane, Log, Pool, ProxyProtocol,
-    Routing, Service, Share, Tls, TlsMode,
+    Routing, Scope, Service, Share, Tls, TlsMode,
 };
 use fairlane::route::freshness::Position;
 use fairlane::route::view::{BackendId, Rotation};
@@ -74,6 +74,7 @@ pub(crate) fn settings(ports: &[u16]) -> Settings {
         routing: Routing {
             replica_reads: true,
             consistency: Consistency::Session,
+            scope: Scope::Session,
             max_lag: MAX_LAG,
             freshness_wait: Duration::ZERO,
             probe_interval: INTERVAL,
@@ -398,4 +399,21 @@ async fn a_covered_position_is_visible() {
     assert!(!topology.wait_applied(REPLICA, &future, Duration::from_millis(1200)).await);
     assert!(began.elapsed() >= Duration::from_millis(1200));
     assert!(!topology.wait_applied(9, &future, Duration::from_secs(1)).await, "no such backend");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reading_covers_what_was_written_before_it() {
+    let (primary, _directory) = Pair::primary_only(&[]).await;
+    let (topology, _) = start(&[&primary]);
+    topology.wait_for_facts(PATIENCE).await.expect("facts");
+    let mut writer = primary.root().await;
+    for id in 0..200 {
+        writer.query_drop(format!("INSERT INTO shop.items VALUES ({id})")).await.expect("written");
+        let begun = topology.readings_begun();
+        let last: Option<String> = writer.query_first("SELECT @@last_gtid").await.expect("a query");
+        let written = Position::parse(&last.expect("a GTID")).expect("a GTID");
+        topology.reading_wanted();
+        until("a later reading", || topology.reading().number > begun).await;
+        assert!(topology.reading().position.covers(&written), "{id}");
+    }
 }

@@ -44,13 +44,18 @@ queue_timeout = "120s"
 lane = "batch"
 digest = "insert into items*"
 scope = "session"
+
+[routing]
+KEYS
 "#;
 
-/// The configuration before the two servers; `LISTEN` and `ADMIN` are still to be filled in.
-pub(crate) fn text(primary_port: u16, replica_port: u16) -> String {
+/// The configuration before the two servers; `LISTEN` and `ADMIN` are still to be filled in;
+/// `routing` has lines for that section.
+pub(crate) fn text((primary_port, replica_port): (u16, u16), routing: &str) -> String {
     TEMPLATE
         .replace("BOUND_P", &PRIMARY_CONNECTIONS.to_string())
         .replace("BOUND_R", &REPLICA_CONNECTIONS.to_string())
+        .replace("KEYS", routing)
         .replace("PRIMARY", &primary_port.to_string())
         .replace("REPLICA", &replica_port.to_string())
 }

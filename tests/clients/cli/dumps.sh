@@ -1,13 +1,24 @@
 #!/usr/bin/env bash
-# Dumps of a schema with everything in it, their restores, and loads of mariadb-slap: through
-# Fairlane as on the server itself, whose port is FAIRLANE_TEST_SERVER_PORT. As root.
+# Dumps of a schema with everything in it, their restores, and the slap load: through Fairlane as
+# on the server itself, whose port is FAIRLANE_TEST_SERVER_PORT, with the programs of its own family
+# (FAIRLANE_TEST_FAMILY: mariadb or mysql; those of MySQL know no mysql_native_password). As root.
 set -euo pipefail
-unpacked=$(cd "$(dirname "$0")/../../.." && pwd)/target/unstable/client/bin
 host=$FAIRLANE_TEST_HOST user=$FAIRLANE_TEST_USER password=$FAIRLANE_TEST_PASSWORD
-login() { echo --no-defaults "-h$host" "-P$1" "-u$user" "-p$password"; }
+family=$FAIRLANE_TEST_FAMILY
+case $family in
+    mariadb) client=mariadb dump=mariadb-dump slap=mariadb-slap options=() ;;
+    mysql)
+        unpacked=$(cd "$(dirname "$0")/../../.." && pwd)/target/unstable/client/bin
+        client=$unpacked/mysql dump=$unpacked/mysqldump slap=$unpacked/mysqlslap
+        options=(--get-server-public-key)
+        ;;
+esac
+login() { echo --no-defaults "-h$host" "-P$1" "-u$user" "-p$password" "${options[@]}"; }
 through=$(login "$FAIRLANE_TEST_PORT")
 direct=$(login "$FAIRLANE_TEST_SERVER_PORT")
-sql() { mariadb $through --default-character-set=utf8mb4 --max-allowed-packet=64M -N -B "$@"; }
+quiet() { { "$@" 2>&1 1>&3 | grep -v 'Using a password on the command line' >&2 || true; } 3>&1; }
+asks() { quiet "$client" "$@"; }
+sql() { asks $through --default-character-set=utf8mb4 --max-allowed-packet=64M -N -B "$@"; }
 same() {
     if [ "$2" != "$3" ]; then
         printf 'FAILED %s\n' "$1"
@@ -18,7 +29,6 @@ same() {
 }
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-case $(sql -e 'SELECT VERSION()') in *MariaDB*) family=mariadb ;; *) family=mysql ;; esac
 
 sql -e 'DROP DATABASE IF EXISTS dumps_from; CREATE DATABASE dumps_from CHARACTER SET utf8mb4'
 cat >"$work/schema.sql" <<'SQL'
@@ -56,8 +66,8 @@ INSERT INTO children VALUES (1, 1), (2, 1), (3, 2);
 CREATE TABLE parts (id INT, d DATE NOT NULL) PARTITION BY RANGE (YEAR(d)) (PARTITION old VALUES LESS THAN (2000),
     PARTITION new VALUES LESS THAN MAXVALUE);
 INSERT INTO parts VALUES (1, '1999-01-01'), (2, '2026-11-28');
-CREATE TABLE `odd ``name` (`a b` INT, `select` INT, `ü` INT);
-INSERT INTO `odd ``name` VALUES (1, 2, 3);
+CREATE TABLE `odd name` (`a b` INT, `select` INT, `ü` INT);
+INSERT INTO `odd name` VALUES (1, 2, 3);
 CREATE TABLE many (id INT PRIMARY KEY, t VARCHAR(100));
 INSERT INTO many SELECT a.id * 1000 + b.id * 100 + c.id, REPEAT(CHAR(65 + c.id % 26), 80) FROM bytes a, bytes b, bytes c
     WHERE a.id BETWEEN 11 AND 30 AND b.id BETWEEN 11 AND 20 AND c.id BETWEEN 11 AND 110;
@@ -77,37 +87,32 @@ if [ $family = mariadb ]; then sql dumps_from -e 'CREATE SEQUENCE counted START 
 echo "ok a schema with everything"
 
 # Of the server itself: what every other copy has to be like.
-tables=$(mariadb $direct -N -B -e "SELECT CONCAT('\`', REPLACE(table_name, '\`', '\`\`'), '\`') FROM information_schema.tables
+tables=$(asks $direct -N -B -e "SELECT CONCAT('\`', REPLACE(table_name, '\`', '\`\`'), '\`') FROM information_schema.tables
     WHERE table_schema = 'dumps_from' AND table_type = 'BASE TABLE' ORDER BY table_name" | paste -sd,)
-sums() { mariadb $direct -N -B "$1" -e "CHECKSUM TABLE $tables" | sed "s/^$1\\.//"; }
+sums() { asks $direct -N -B "$1" -e "CHECKSUM TABLE $tables" | sed "s/^$1\\.//"; }
 plain() { grep -vE '^-- (Host|Server version|Dump completed|Current Database|MariaDB dump|MySQL dump)|^/\*.*sandbox mode'; }
 kept=(--routines --triggers --events --single-transaction --hex-blob --default-character-set=utf8mb4 --max-allowed-packet=64M)
 before=$(sums dumps_from)
 
-# NAME PROGRAM OPTION...: dumps and restores.
-dump() {
-    local name=$1 program=$2 more=("${@:3}")
-    "$program" $direct "${kept[@]}" "${more[@]}" dumps_from 2>/dev/null | plain >"$work/direct.sql"
-    "$program" $through "${kept[@]}" "${more[@]}" dumps_from 2>"$work/error" >"$work/dump.sql" || { cat "$work/error"; exit 1; }
+# NAME OPTION...: dumps and restores.
+dumps() {
+    local name=$1 more=("${@:2}")
+    "$dump" $direct "${kept[@]}" "${more[@]}" dumps_from 2>/dev/null | plain >"$work/direct.sql"
+    "$dump" $through "${kept[@]}" "${more[@]}" dumps_from 2>"$work/error" >"$work/dump.sql" || { cat "$work/error"; exit 1; }
     plain <"$work/dump.sql" >"$work/through.sql"
     same "$name: the dump" "$(sha256sum <"$work/direct.sql")" "$(sha256sum <"$work/through.sql")"
     sql -e 'DROP DATABASE IF EXISTS dumps_to; CREATE DATABASE dumps_to CHARACTER SET utf8mb4'
     sql dumps_to <"$work/dump.sql"
     same "$name: the restore" "$before" "$(sums dumps_to)"
-    "$program" $direct "${kept[@]}" "${more[@]}" dumps_to 2>/dev/null | plain | sed 's/dumps_to/dumps_from/g' >"$work/again.sql"
+    "$dump" $direct "${kept[@]}" "${more[@]}" dumps_to 2>/dev/null | plain | sed 's/dumps_to/dumps_from/g' >"$work/again.sql"
     same "$name: a dump of the restore" "$(sha256sum <"$work/direct.sql")" "$(sha256sum <"$work/again.sql")"
     same "$name: a routine" $'it\'s; fine\n14' "$(sql dumps_to -e 'CALL work(7, @b); SELECT @b')"
 }
-if [ $family = mariadb ]; then
-    dump mariadb-dump mariadb-dump
-    dump 'mariadb-dump, one row a statement' mariadb-dump --skip-extended-insert --complete-insert --skip-opt --create-options
-    dump mysqldump "$unpacked/mysqldump" --column-statistics=0 --no-tablespaces
-else
-    dump mysqldump "$unpacked/mysqldump" --set-gtid-purged=OFF
-fi
+if [ $family = mysql ]; then kept+=(--set-gtid-purged=OFF); fi
+dumps "${dump##*/}"
+dumps "${dump##*/}, one row a statement" --skip-extended-insert --complete-insert --skip-opt --create-options
 
-# Tables as text files, and back.
-mariadb-dump $through --no-create-info --compact --where='id <= 12' dumps_from bytes parents >"$work/some.sql"
+quiet "$dump" $through "${kept[@]}" --no-create-info --compact --where='id < 3' dumps_from children parents >"$work/some.sql"
 same 'some rows' 2 "$(grep -c '^INSERT INTO' "$work/some.sql")"
 
 if [ $family = mariadb ]; then
@@ -121,12 +126,8 @@ if [ $family = mariadb ]; then
     same 'mydumper and myloader' "$before" "$(sums dumps_my)"
 fi
 
-slap() {
-    "$@" $through --concurrency=8 --iterations=2 --number-of-queries=800 --auto-generate-sql \
-        --auto-generate-sql-load-type=mixed --auto-generate-sql-add-autoincrement --create-schema=dumps_slap \
-        --auto-generate-sql-unique-query-number=5 --detach=20 >"$work/log" 2>&1 || { cat "$work/log"; exit 1; }
-    same "${1##*/}" 1 "$(grep -c 'Average number of queries per client: 100' "$work/log")"
-}
-slap mariadb-slap
-slap "$unpacked/mysqlslap"
+"$slap" $through --concurrency=8 --iterations=2 --number-of-queries=800 --auto-generate-sql \
+    --auto-generate-sql-load-type=mixed --auto-generate-sql-add-autoincrement --create-schema=dumps_slap \
+    --auto-generate-sql-unique-query-number=5 --detach=20 >"$work/log" 2>&1 || { cat "$work/log"; exit 1; }
+same "${slap##*/}" 1 "$(grep -c 'Average number of queries per client: 100' "$work/log")"
 sql -e 'DROP DATABASE dumps_from; DROP DATABASE dumps_to; DROP DATABASE IF EXISTS dumps_my; DROP DATABASE IF EXISTS dumps_slap'

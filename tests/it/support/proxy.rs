@@ -131,6 +131,17 @@ impl Proxy {
         lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
     }
 
+    /// Waits until the replica answers a client's plain read: until then Fairlane may not know that
+    /// the replica has all that this user has written.
+    pub fn until_replica_answers(&self, client: &mut Raw, read: &str) {
+        let metric = "fairlane_statements_routed_total{reason=\"plain_read\",target=\"replica\"}";
+        let before = self.metric(metric);
+        eventually("the replica answers", || {
+            client.run(read);
+            self.metric(metric) > before
+        });
+    }
+
     pub fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
