@@ -103,7 +103,7 @@ pub fn insertions(sql: &[u8], mode: Mode, values: &Substitution, wanted: Needs) 
     if calls.is_empty() {
         return Vec::new();
     }
-    let mut all: Vec<Insertion> = calls.iter().flat_map(|call| values.around(call)).collect();
+    let mut all: Vec<Insertion> = calls.iter().flat_map(|call| values.around(sql, call)).collect();
     all.extend(ColumnNames::new(sql, mode, &calls).run());
     // Stable: a name stands behind the call that ends there.
     all.sort_by_key(|insertion| insertion.at);
@@ -111,8 +111,8 @@ pub fn insertions(sql: &[u8], mode: Mode, values: &Substitution, wanted: Needs) 
 }
 
 impl Substitution {
-    /// What stands in front of a call and behind it.
-    fn around(&self, call: &CallSite) -> [Insertion; 2] {
+    /// What stands in front of a call in `sql` and behind it.
+    fn around(&self, sql: &[u8], call: &CallSite) -> [Insertion; 2] {
         let unsigned = |value: u64| format!("IF(1,CAST({value} AS UNSIGNED),");
         let front = match call.asked {
             Asked::RowCount => format!("IF(1,{},", self.row_count),
@@ -121,11 +121,19 @@ impl Substitution {
             Asked::WarningCount => unsigned(self.warning_count),
             Asked::ErrorCount => unsigned(self.error_count),
         };
+        // SELECT@@warning_count: the word before a variable ends only by the variable's signs.
+        let follows_word = sql[..call.start].last().is_some_and(|&byte| is_of_word(byte));
+        let front = if follows_word { format!(" {front}") } else { front };
         [
             Insertion { at: call.start, text: front.into_bytes() },
             Insertion { at: call.end, text: b")".to_vec() },
         ]
     }
+}
+
+/// Whether a byte may be one of a word.
+fn is_of_word(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'$') || !byte.is_ascii()
 }
 
 /// Finds the select items that hold a call and have no alias.
@@ -495,6 +503,10 @@ mod tests {
         assert_eq!(
             substituted("SELECT @@error_count e FROM t").as_deref(),
             Some("SELECT IF(1,CAST(2 AS UNSIGNED),@@error_count) e FROM t")
+        );
+        assert_eq!(
+            substituted("SELECT@@error_count").as_deref(),
+            Some("SELECT IF(1,CAST(2 AS UNSIGNED),@@error_count) AS `@@error_count`")
         );
         assert_eq!(substituted("SELECT @@global.warning_count"), None);
         assert_eq!(substituted("SET @@warning_count = 1"), None);
