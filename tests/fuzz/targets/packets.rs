@@ -131,13 +131,15 @@ pub(crate) fn attributes(data: &[u8]) {
 /// COM_STMT_EXECUTE and COM_STMT_BULK_EXECUTE: what is sent to a server says all by itself.
 pub(crate) fn execute_parameters(data: &[u8]) {
     let mut input = Input::new(data);
-    let form = match input.below(3) {
+    let kind = input.byte();
+    let is_mariadb = kind < 128;
+    let form = match kind % 3 {
         0 => Some(ExecuteForm::Plain),
         1 => Some(ExecuteForm::Attributes),
         _ => None,
     };
     let execute = |payload: &[u8], id, statement: &mut Statement| match form {
-        Some(form) => execute(payload, id, statement, form),
+        Some(form) => execute(payload, id, statement, form, is_mariadb),
         None => execute_bulk(payload, id, statement),
     };
     let parameters = u16::from(input.byte()) * (1 + 63 * u16::from(input.byte() & 1));
@@ -166,7 +168,15 @@ fn statement(parameters: u16) -> Statement {
     let key = StatementKey { sql: (*b"SELECT ?").into(), circumstances: "".into(), copy: 0 };
     let verdict = classify(&key.sql, Mode::default());
     let image = Image::default();
-    Statement { key: Arc::new(key), image, verdict, parameters, types: None, metadata: None }
+    Statement {
+        key: Arc::new(key),
+        image,
+        verdict,
+        parameters,
+        types: None,
+        older_types: None,
+        metadata: None,
+    }
 }
 
 /// Framing: whole packets are found wherever they are cut, and written as they were read.
