@@ -13,6 +13,7 @@ use super::connection::{Connection, ConnectionKey, Failure};
 use super::statement::StatementCache;
 use crate::config::settings::{Address, Backend, ProxyProtocol};
 use crate::error::Error;
+use crate::net::attributes::{self, Role};
 use crate::net::connector::Connector;
 use crate::net::proxy_header;
 use crate::net::read::{self, ReadError};
@@ -127,6 +128,9 @@ impl From<ReadError> for LoginError {
         match error {
             ReadError::Closed => Self::Io(io::ErrorKind::UnexpectedEof.into()),
             ReadError::Broken(error) => Self::Io(error),
+            ReadError::OutOfOrder => {
+                Self::Malformed(Malformed { what: "login packet (out of order)", offset: 3 })
+            }
             ReadError::TooLong { .. } => {
                 Self::Malformed(Malformed { what: "login packet (too long)", offset: 0 })
             }
@@ -158,8 +162,11 @@ pub async fn open(
         | (Capabilities::PLUGIN_AUTH_LENENC & greeting.capabilities);
     let mut sequence = 1;
     let mut capabilities = capabilities;
-    if let Some(connector) = &route.tls {
-        if !greeting.capabilities.contains(Capabilities::SSL) {
+    let schema = key.expired.as_ref().and_then(|login| login.schema.clone());
+    capabilities.set(Capabilities::CONNECT_WITH_DB, schema.is_some());
+    let offers_tls = greeting.capabilities.contains(Capabilities::SSL);
+    if let Some(connector) = route.tls.as_ref().filter(|tls| offers_tls || !tls.is_optional) {
+        if !offers_tls {
             return Err(LoginError::NoTls);
         }
         capabilities |= Capabilities::SSL;
@@ -179,12 +186,11 @@ pub async fn open(
         collation: key.collation,
         user: key.user.to_string(),
         auth: credential.reply(&plugin, &greeting.nonce).unwrap_or_default(),
-        schema: None,
+        schema: schema.as_deref().map(str::to_owned),
         plugin,
-        attributes: vec![
-            ("_client_name".to_owned(), "fairlane".to_owned()),
-            ("program_name".to_owned(), "fairlane".to_owned()),
-        ],
+        attributes: attributes::own(Role::Pool)
+            .map(|(name, value)| (name.to_owned(), value))
+            .into(),
         zstd_level: 0,
     };
     send(&mut stream, sequence, &response.encode()).await?;
@@ -205,9 +211,15 @@ pub async fn open(
         insert_id: 0,
         reported: crate::protocol::tracking::Reported::default(),
         is_dirty: false,
+        is_restricted: false,
         permit: None,
     };
-    connection.set_up(greeting.version.contains("MariaDB")).await?;
+    let is_mariadb = greeting.version.contains("MariaDB");
+    connection.image.schema = schema;
+    connection.is_restricted = !connection.set_up(is_mariadb).await?;
+    if connection.is_restricted && connection.key.expired.is_none() {
+        return Err(LoginError::Refused(Error::MustChangePassword { is_mariadb }));
+    }
     Ok(connection)
 }
 

@@ -11,6 +11,7 @@
 //!   another: they are answered from the session's own record.
 
 mod absorb;
+mod admittance;
 mod auth;
 mod cleanup;
 mod command;
@@ -137,8 +138,8 @@ struct Session {
     /// Ids of statements with an open cursor, and of those with long data on the server.
     open_cursors: Vec<u32>,
     long_data: Vec<u32>,
-    /// Number of parameters of the statement that was prepared just now.
-    just_prepared: Option<u16>,
+    /// The statement that was prepared just now.
+    just_prepared: Option<prepared::JustPrepared>,
     held: Option<Checkout>,
     pins: Pins,
     /// Pins as counted in the metrics.
@@ -237,15 +238,19 @@ impl Session {
                 let _ = self.wire.flush().await;
                 Stop::Fatal
             }
-            ReadError::Broken(error) => {
-                if violation(&error) == Some(Violation::OutOfOrder) {
-                    let _ = self.send_error(&Error::OutOfOrder).await;
-                    let _ = self.wire.flush().await;
-                }
-                Stop::Client
+            ReadError::OutOfOrder => self.leave_out_of_order().await,
+            ReadError::Broken(error) if violation(&error) == Some(Violation::OutOfOrder) => {
+                self.leave_out_of_order().await
             }
+            ReadError::Broken(_) => Stop::Client,
             ReadError::Closed => Stop::Client,
         }
+    }
+
+    async fn leave_out_of_order(&mut self) -> Stop {
+        let _ = self.send_error(&Error::OutOfOrder).await;
+        let _ = self.wire.flush().await;
+        Stop::Client
     }
 
     /// Answers the current command with an error of Fairlane's own.
@@ -279,7 +284,7 @@ impl Session {
     /// After a change of the image: what the lexer has to know, and how long the client may idle.
     fn image_changed(&mut self) {
         let sql_mode = self.image.get("sql_mode").unwrap_or(&self.facts.sql_mode);
-        let charset = match self.image.get("character_set_client") {
+        let charset = match self.image.client_charset() {
             Some(charset) => charset,
             None => identity::charset_of_collation(self.identity.key.collation),
         };

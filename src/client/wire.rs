@@ -66,7 +66,9 @@ impl Wire {
         if let Some(compression) = self.stream.compression() {
             compression.expect_command();
         }
-        let framed = read::packet(&mut self.stream, &mut self.inbox, limit).await?;
+        self.sequence = 0;
+        let first = (!self.stream.is_compressed()).then_some(0);
+        let framed = read::packet_of(&mut self.stream, &mut self.inbox, limit, first).await?;
         self.sequence = framed.last_sequence.wrapping_add(1);
         if let Some(compression) = self.stream.compression() {
             compression.begin_answer();
@@ -109,7 +111,9 @@ impl Wire {
         if let Some(compression) = self.stream.compression() {
             compression.expect_more();
         }
-        let framed = read::packet(&mut self.stream, &mut self.inbox, LOGIN_PACKET_MAX).await?;
+        let next = (!self.stream.is_compressed()).then_some(self.sequence);
+        let read = read::packet_of(&mut self.stream, &mut self.inbox, LOGIN_PACKET_MAX, next);
+        let framed = read.await?;
         if let Some(compression) = self.stream.compression() {
             compression.begin_answer();
         }

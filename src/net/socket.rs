@@ -103,6 +103,11 @@ impl Socket {
         }
     }
 
+    /// Whether it consists of compressed frames.
+    pub fn is_compressed(&self) -> bool {
+        matches!(self, Self::Compressed(_))
+    }
+
     /// Whether what is written goes to the wire as it is.
     pub fn is_plain(&self) -> bool {
         matches!(self, Self::Tcp(_) | Self::Unix(_))

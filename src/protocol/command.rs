@@ -88,13 +88,18 @@ commands! {
 
 impl Command {
     /// How servers name a prepared statement's command in their errors.
-    pub fn statement_name(self) -> &'static str {
+    pub fn statement_name(self, is_mariadb: bool) -> &'static str {
         match self {
+            _ if !is_mariadb => "mysql_stmt_precheck",
             Self::StmtReset => "mysqld_stmt_reset",
             Self::StmtFetch => "mysqld_stmt_fetch",
-            Self::StmtBulkExecute => "mysqld_stmt_bulk_execute",
             _ => "mysqld_stmt_execute",
         }
+    }
+
+    /// Whether it runs a prepared statement.
+    pub fn executes(self) -> bool {
+        matches!(self, Self::StmtExecute | Self::StmtBulkExecute)
     }
 
     /// Dense index for metrics.

@@ -12,8 +12,10 @@
 mod support;
 
 mod auth;
+mod bad_peers;
 mod cli;
 mod commands;
+mod expired;
 mod failures;
 mod freshness;
 mod idle;
@@ -25,6 +27,7 @@ mod pool_bound;
 mod prepared;
 mod proxy_header;
 mod routing;
+mod shutdown;
 mod sockets;
 mod state;
 mod throttle;
