@@ -192,7 +192,7 @@ struct Written {
 impl Written {
     /// A packet; reports of progress come in front of some.
     fn put(&mut self, payload: &[u8]) {
-        if self.has_progress && payload.len() % 2 == 0 {
+        if self.has_progress && payload.len().is_multiple_of(2) {
             let report = b"\xff\xff\xff\x01\x01\x02\0\0\0\x05state";
             self.sequence = packet::put(&mut self.wire, self.sequence, report);
         }
