@@ -210,7 +210,12 @@ impl Classifier<'_> {
                 };
                 // The servers have no global ones.
                 let is_sessions = !has_scope || matches!(scope, Word::Session | Word::Local);
-                self.replaceable_until(start, is_sessions.then_some(token.end), asked);
+                // No call can follow; behind a parenthesis it would look like a list of columns.
+                let follows_call = self.ahead.kind == Kind::Word
+                    && !matches!(self.ahead.call, Call::Syntax)
+                    && self.lexer.clone().next().is_op(b'(');
+                let end = (is_sessions && !follows_call).then_some(token.end);
+                self.replaceable_until(start, end, asked);
                 return self.found.note(Reason::Diagnostics);
             }
             _ => {}
