@@ -224,7 +224,8 @@ impl Session {
             Ok(change) => change,
             Err(malformed) => {
                 tracing::debug!(%malformed, "COM_CHANGE_USER that can't be understood");
-                return self.send_error(&Error::UnknownCommand).await;
+                self.send_error(&Error::UnknownCommand).await?;
+                return if self.facts.is_mariadb { Ok(()) } else { Err(Stop::Fatal) };
             }
         };
         self.image.schema = None;

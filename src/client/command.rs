@@ -21,6 +21,10 @@ impl Session {
         };
         self.context.metrics.command(command.index()).inc();
         let body = &payload[1..];
+        if !self.facts.is_mariadb && body.len() < least(command) {
+            let error = Error::Malformed { is_mariadb: false };
+            return self.send_error(&error).await;
+        }
         match command {
             Command::Quit => Err(Stop::Client),
             // An error may have left a transaction open that only the server knows of.
@@ -126,6 +130,16 @@ impl Session {
             self.wire.push(&status::eof(status, conditions));
         }
         Ok(())
+    }
+}
+
+/// The shortest body MySQL takes; MariaDB reads what happens to lie behind a shorter one.
+fn least(command: Command) -> usize {
+    match command {
+        Command::StmtFetch => 8,
+        Command::StmtSendLongData => 6,
+        Command::StmtReset | Command::StmtClose => 4,
+        _ => 0,
     }
 }
 

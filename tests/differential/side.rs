@@ -10,8 +10,8 @@ use fairlane::protocol::response::{Next, Response};
 use fairlane::protocol::sha2;
 
 use crate::step::{Payload, Step};
-use crate::support::Raw;
 use crate::support::raw::{Failed, Login, more, reply};
+use crate::support::{Raw, product};
 
 /// A server that says nothing for so long says nothing at all.
 const SILENCE: Duration = Duration::from_secs(5);
@@ -72,7 +72,11 @@ impl Side {
         let payload = step.encode(&self.ids, &self.raw.greeting.nonce);
         self.raw.put(0, &payload);
         said.end = match &step.payload {
-            Payload::ChangeUser { password, .. } => self.change_user(password, &mut said.packets),
+            Payload::ChangeUser { password, .. } => {
+                let end = self.change_user(password, &mut said.packets);
+                mask_cache(&mut said.packets);
+                end
+            }
             _ => self.read(step, &mut said.packets),
         };
         self.is_over = said.end != End::Whole;
@@ -143,8 +147,9 @@ impl Side {
         let mut payload = vec![0; header.length];
         self.raw.stream.read_exact(&mut payload).map_err(end)?;
         if let [0xfe, _, _, _, status] = &mut payload[..] {
-            // EOF packets announce session tracking also to clients that never get any.
-            *status &= !0x40;
+            // EOF packets announce session tracking also to clients that never get any, and that
+            // MySQL has prepared a statement anew, which it does once on each connection.
+            *status &= !(0x40 | if product().is_mysql() { 0x04 } else { 0 });
         }
         if self.raw.capabilities.contains(Capabilities::SESSION_TRACK) {
             crate::tracked::mask(&mut payload);
@@ -158,6 +163,15 @@ impl Side {
             sequence = sequence.wrapping_add(1);
         }
         self.raw.put(sequence, b"");
+    }
+}
+
+/// Whether caching_sha2_password wants the whole password depends on what a server has in its cache:
+/// its packets are left out, and the others not numbered.
+pub fn mask_cache(packets: &mut Vec<Packet>) {
+    if product().is_mysql() {
+        packets.retain(|packet| !matches!(packet.payload[..], [sha2::MORE_DATA, _]));
+        packets.iter_mut().for_each(|packet| packet.sequence = 0);
     }
 }
 

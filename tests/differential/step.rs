@@ -25,6 +25,7 @@ pub struct Step {
 
 /// Servers that something can be asked of.
 pub const EVERYWHERE: &[Product] = &[Product::MariaDb, Product::MariaDbUnstable, Product::MySql];
+pub const MYSQL: &[Product] = &[Product::MySql];
 pub const MARIADB: &[Product] = &[Product::MariaDb, Product::MariaDbUnstable];
 
 /// All but MariaDB 11.

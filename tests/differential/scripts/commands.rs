@@ -4,8 +4,8 @@ use fairlane::protocol::Command;
 
 use crate::compare::{ALL, Script, check};
 use crate::step::{
-    EVERYWHERE, NOT_MARIADB_11, Step, bytes, change_user, change_user_with, command, execute,
-    prepare, queries, query,
+    EVERYWHERE, MYSQL, NOT_MARIADB_11, Step, bytes, change_user, change_user_with, command,
+    execute, prepare, queries, query,
 };
 use crate::support::{Proxy, product, servers};
 
@@ -22,6 +22,11 @@ fn script(name: &str, steps: Vec<Step>) -> Script {
     Script::new(name, steps)
 }
 
+/// A command whose error MySQL would add to those of the commands before it.
+fn alone(step: Step) -> [Step; 2] {
+    [step, query("DO 0").on(MYSQL)]
+}
+
 fn simple() -> Vec<Script> {
     vec![
         script("ping", vec![command(Command::Ping, ""), command(Command::Ping, "more")]),
@@ -36,13 +41,13 @@ fn simple() -> Vec<Script> {
         script("init db", {
             let names =
                 ["test", "nowhere", "shop", "", "information_schema", "mysql", "a\0b", "SHOP"];
-            names.iter().map(|name| command(Command::InitDb, name)).collect()
+            names.iter().flat_map(|name| alone(command(Command::InitDb, name))).collect()
         }),
         script("statistics", vec![command(Command::Statistics, "").by_kind()]),
         script("debug", vec![command(Command::Debug, "")]),
         script("set option", {
             let bodies: [&[u8]; 5] = [&[0, 0], &[1, 0], &[2, 0], &[0, 1], &[0, 0, 9]];
-            bodies.iter().map(|body| command(Command::SetOption, body)).collect()
+            bodies.iter().flat_map(|body| alone(command(Command::SetOption, body))).collect()
         }),
         script("refresh", vec![command(Command::Refresh, [0]), command(Command::Refresh, [2])]),
         script("process info", vec![command(Command::ProcessInfo, "").by_start()]),
@@ -109,9 +114,12 @@ fn short_ones() -> Vec<Script> {
 
 fn unknown_ones() -> Vec<Script> {
     let known = [Command::BinlogDump, Command::BinlogDumpGtid, Command::RegisterReplica];
+    // Clone and group replication, which ask for privileges first.
+    let of_mysql = |byte: &u8| product().is_mysql() && matches!(byte, 0x20 | 0x21);
     let spoken = |byte: &u8| Command::from_byte(*byte).is_none_or(|c| known.contains(&c));
     let mut scripts: Vec<Script> = (0..=255)
         .filter(spoken)
+        .filter(|byte| !of_mysql(byte))
         .filter(|byte| !known.iter().any(|command| *command as u8 == *byte))
         .map(|byte| script("unknown byte", vec![bytes(&[byte]), bytes(&[byte, 1, 2, 3])]))
         .collect();

@@ -5,7 +5,7 @@ use fairlane::protocol::Command;
 use crate::compare::{ALL, BOTH, Script, check};
 use crate::params::*;
 use crate::step::*;
-use crate::support::{Proxy, servers};
+use crate::support::{Proxy, product, servers};
 
 fn parameters() -> Vec<Param> {
     vec![
@@ -350,6 +350,10 @@ fn failing_cursors() -> Vec<Script> {
             query("SELECT 'end'"),
         ],
     ];
+    if product().is_mysql() {
+        // A statement that began with a cursor has no legal answer without one any more.
+        return vec![Script::new("cursors after bad rows", failing.concat())];
+    }
     [
         ("long data", long),
         ("long data, no cursor", kept),
