@@ -34,8 +34,9 @@ stage topology cargo test --locked --test topology
 stage integration cargo test --locked --test it
 stage freshness env FAIRLANE_TEST_SERVER=mysql cargo test --locked --test it freshness
 stage differential cargo test --locked --test differential
-stage differential-11.8 env FAIRLANE_TEST_SERVER=mariadb-unstable cargo test --locked --test differential
-# What MySQL answers to bad logins, bad frames and MariaDB's bulk commands: docs/testing.md.
+# What is left out: docs/testing.md.
+stage differential-11.8 env FAIRLANE_TEST_SERVER=mariadb-unstable cargo test --locked --test differential -- \
+    --skip bulk_executions_have_the_same_answers
 stage differential-mysql env FAIRLANE_TEST_SERVER=mysql cargo test --locked --test differential -- \
     --skip logins_have_the_same_answers --skip wrong_frames_have_the_servers_answers \
     --skip bulk_executions_have_the_same_answers

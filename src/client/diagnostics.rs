@@ -143,7 +143,6 @@ impl Diagnostics {
     /// Takes over an error that no connection has answered.
     pub(super) fn note_own(&mut self, error: &Error) {
         self.own_error = Some(error.clone());
-        self.conditions = 1;
         self.note_row_count(-1);
     }
 

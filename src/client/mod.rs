@@ -263,6 +263,7 @@ impl Session {
         self.context.metrics.error_sent(origin, code);
         self.wire.push(&error.to_err_packet());
         self.diagnostics.note_own(error);
+        self.diagnostics.conditions = u16::from(!self.facts.is_mariadb);
         Ok(())
     }
 

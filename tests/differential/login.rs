@@ -386,6 +386,9 @@ fn numbered(port: u16, response: u8, switched: u8, command: u8) -> Vec<Packet> {
             let sequence = next.take().unwrap_or_else(|| packet.sequence.wrapping_add(1));
             write(&mut stream, sequence, &answer);
         }
+        if packet.payload.first() == Some(&0) {
+            mask_news(&mut packet.payload);
+        }
         said.push(packet);
         if first == Some(0) {
             write(&mut stream, command, &[Command::Ping as u8]);

@@ -45,6 +45,8 @@ fn killed(port: u16, more: Capabilities, kill: &str) -> Vec<Packet> {
         said.extend(next(&mut victim));
     }
     assert_eq!(said.len(), definitions + FIRST, "the rows before the wait");
+    // It sleeps by now: the row it sleeps in is sent, and the next is not begun.
+    pause(500);
     other.run(&format!("{kill} {id}"));
     while let Some(packet) = next(&mut victim) {
         let is_end = matches!(packet.payload.first(), Some(0xfe | 0xff));
