@@ -11,7 +11,7 @@ use super::wire::CommandPacket;
 use super::{Session, Stop};
 use crate::backend::Failure;
 use crate::error::Error;
-use crate::lanes::ClientFacts;
+use crate::lanes::{Account, ClientFacts};
 use crate::metrics::Closed;
 use crate::net::read;
 use crate::pool::{Checkout, Retire};
@@ -44,6 +44,7 @@ impl Session {
         let leftovers = self.leftovers();
         let is_mariadb = self.facts.is_mariadb;
         let held = self.held.take();
+        self.account.close(&self.context.evidence);
         self.pins = Pins::default();
         self.show_binding();
         drop((self.wire, self.entry));
@@ -235,6 +236,8 @@ impl Session {
         };
         self.candidates = self.context.rules.candidates(&self.client);
         self.kept_lane = None;
+        self.account.close(&self.context.evidence);
+        self.account = Account::new(self.client.feature(), Instant::now().into_std());
         *self.entry.labels.lock() = EntryLabels {
             user: change.user.clone(),
             schema: change.schema.clone(),

@@ -15,7 +15,7 @@ use super::wire::Wire;
 use super::{Context, Session, Token};
 use crate::config::settings::TlsMode;
 use crate::error::Error;
-use crate::lanes::ClientFacts;
+use crate::lanes::{Account, ClientFacts};
 use crate::metrics::{LoginFailure, Origin};
 use crate::net::certificate::ClientTls;
 use crate::net::socket::Socket;
@@ -167,6 +167,7 @@ fn new_session(
         capabilities: claim.capabilities,
         tls: claim.tls,
         identity,
+        account: Account::new(client.feature(), Instant::now().into_std()),
         client,
         kept_lane: None,
         image: Image::default(),

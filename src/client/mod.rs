@@ -37,7 +37,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Settings;
 use crate::error::Error;
 use crate::lanes::rule::Candidates;
-use crate::lanes::{ClientFacts, Rules};
+use crate::lanes::{Account, ClientFacts, Evidence, Rules};
 use crate::metrics::{Metrics, Origin};
 use crate::net::compressed::violation;
 use crate::net::read::ReadError;
@@ -66,6 +66,8 @@ pub struct Context {
     pub settings: Arc<Settings>,
     /// Lanes and rules.
     pub rules: Rules,
+    /// What is known of the kinds of work.
+    pub evidence: Evidence,
     /// One pool a backend, by backend id.
     pub pools: Vec<Arc<Pool>>,
     /// What the servers are.
@@ -108,6 +110,7 @@ struct Session {
     candidates: Candidates,
     /// Lane the session keeps, once a rule said so.
     kept_lane: Option<usize>,
+    account: Account,
     image: Image,
     /// The session's own trackers, once it has set any.
     trackers: Option<Box<Trackers>>,
@@ -159,7 +162,8 @@ impl Session {
     async fn run(&mut self) -> Stop {
         self.begin();
         loop {
-            self.entry.set_idle(self.held.is_some());
+            let now = self.entry.set_idle(self.held.is_some());
+            self.account.rest(now.into_std(), self.held.is_some(), &self.context.evidence);
             let limit = usize::try_from(self.facts.max_allowed_packet).unwrap_or(usize::MAX);
             let least = if self.held.is_none() { Order::Drain } else { Order::Kill };
             let read = tokio::select! {

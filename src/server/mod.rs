@@ -23,7 +23,7 @@ use crate::client::Context;
 use crate::client::registry::Registry;
 use crate::config::Settings;
 use crate::config::settings::TlsMode;
-use crate::lanes::Rules;
+use crate::lanes::{Evidence, Rules};
 use crate::metrics::{Labels, Metrics};
 use crate::net::tls::Acceptor;
 use crate::pool::Pool;
@@ -98,6 +98,7 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
         tokio::spawn(async move { admin::serve(listener, sources, stop.cancelled()).await });
     }
     tokio::spawn(sweep(fairlane.context.clone()));
+    tokio::spawn(observe::steer_lanes(fairlane.context.clone()));
     tokio::spawn(reload_on(hang_up, fairlane.context.clone()));
     tokio::select! {
         _ = listening => {}
@@ -141,6 +142,7 @@ impl Fairlane {
         let pools: Result<Vec<_>, _> = (0..settings.backends.len()).map(pool).collect();
         let context = Arc::new(Context {
             rules: Rules::new(&settings),
+            evidence: Evidence::default(),
             pools: pools?,
             topology,
             metrics,
