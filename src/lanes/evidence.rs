@@ -41,8 +41,10 @@ const SHARE_OF_ALL: (f32, f32) = (0.02, 0.97);
 const SHARE_OF_ONE: (f32, f32) = (0.002, 0.998);
 /// Share of heavy visits while nothing is known, which counts like one visit.
 const SHARE_AT_FIRST: f32 = 0.2;
+/// Light visits after which half of what speaks for a heavy one counts.
+const LIGHT_TOLD: f32 = 5.0;
 /// Largest weight of one feature.
-const WEIGHT_MAX: f32 = 4.0;
+const WEIGHT_MAX: f32 = 5.0;
 
 /// A small visit's service, in seconds, while nothing is known.
 const SMALL_AT_FIRST: f32 = 0.05;
@@ -58,6 +60,8 @@ pub struct Evidence {
     all: Mutex<Tally>,
     /// Share of heavy visits among all, as the bits of an `f32`.
     share: AtomicU32,
+    /// Light visits, likewise.
+    light: AtomicU32,
     /// Service that makes a visit heavy, in seconds, as the bits of an `f32`.
     heavy_from: AtomicU32,
 }
@@ -94,6 +98,7 @@ impl Default for Evidence {
             shards: Default::default(),
             all: Mutex::default(),
             share: AtomicU32::new(SHARE_AT_FIRST.to_bits()),
+            light: AtomicU32::new(0),
             heavy_from: AtomicU32::new((HEAVY_FACTOR * SMALL_AT_FIRST).to_bits()),
         }
     }
@@ -106,18 +111,20 @@ pub fn client_feature(user: &str, address: std::net::IpAddr, program: &str) -> u
 
 impl Evidence {
     /// How much more likely a heavy visit is for this feature: a logarithm, 0 when nothing is known,
-    /// within [-4, 4].
+    /// within [-5, 5]. While few light visits are known, nothing tells heavy ones from them.
     pub fn weight(&self, feature: u64) -> f32 {
-        let share = f32::from_bits(self.share.load(Ordering::Relaxed));
+        let share = self.share();
+        let light = f32::from_bits(self.light.load(Ordering::Relaxed));
         let tally = self.shard(feature).lock().get(&feature).copied().unwrap_or_default();
         let (least, most) = SHARE_OF_ONE;
         let own = ((tally.heavy + share) / (tally.visits + 1.0)).clamp(least, most);
-        (log_odds(own) - log_odds(share)).clamp(-WEIGHT_MAX, WEIGHT_MAX)
+        let weight = (log_odds(own) - log_odds(share)).clamp(-WEIGHT_MAX, WEIGHT_MAX);
+        if weight > 0.0 { weight * light / (light + LIGHT_TOLD) } else { weight }
     }
 
     /// Logarithm of the odds that any visit is heavy; never in favour of it.
     pub fn prior(&self) -> f32 {
-        log_odds(f32::from_bits(self.share.load(Ordering::Relaxed))).min(0.0)
+        log_odds(self.share()).min(0.0)
     }
 
     /// Service that makes a visit heavy, in seconds: three times that of small ones, from 0.03 to 1.
@@ -179,10 +186,15 @@ impl Evidence {
         self.len() == 0
     }
 
+    fn share(&self) -> f32 {
+        f32::from_bits(self.share.load(Ordering::Relaxed))
+    }
+
     fn set_share(&self, all: Tally) {
         let (least, most) = SHARE_OF_ALL;
         let share = (all.heavy + SHARE_AT_FIRST) / (all.visits + 1.0);
         self.share.store(share.clamp(least, most).to_bits(), Ordering::Relaxed);
+        self.light.store((all.visits - all.heavy).max(0.0).to_bits(), Ordering::Relaxed);
     }
 
     fn shard(&self, feature: u64) -> &Mutex<HashMap<u64, Tally>> {
@@ -226,6 +238,16 @@ mod tests {
             assert!(click < -1.5, "{clicks}/{scrapes}: {click}");
             assert!(shared.abs() < 0.3, "{clicks}/{scrapes}: {shared}");
         }
+    }
+
+    #[test]
+    fn what_all_work_has_in_common_tells_nothing_before_light_work_is_known() {
+        let evidence = Evidence::default();
+        (0..50).for_each(|_| evidence.count(&[SHARED, UPSERT], 0.5, true));
+        assert!(evidence.weight(SHARED).abs() < 0.1, "{}", evidence.weight(SHARED));
+        (0..20).for_each(|_| evidence.count(&[SHARED, CLICK], 0.01, false));
+        assert!(evidence.weight(SHARED).abs() < 0.3, "{}", evidence.weight(SHARED));
+        assert!(evidence.weight(UPSERT) > 1.5, "{}", evidence.weight(UPSERT));
     }
 
     #[test]

@@ -74,17 +74,17 @@ struct Window {
 }
 
 impl Guard {
-    /// Between `floor` and `ceiling` slots, `start` at first.
-    pub fn new(target: LatencyTarget, floor: usize, start: usize, ceiling: usize) -> Self {
+    /// Between `floor` and `ceiling` slots; the most at first.
+    pub fn new(target: LatencyTarget, floor: usize, ceiling: usize) -> Self {
         assert!(floor <= ceiling, "a floor of {floor} over the ceiling of {ceiling}");
         let number = |slots: usize| f64::from(u32::try_from(slots).unwrap_or(u32::MAX));
         Self {
             target,
             floor: number(floor),
             ceiling: number(ceiling),
-            limit: number(start.clamp(floor, ceiling)),
+            limit: number(ceiling),
             base: None,
-            base_age: 0,
+            base_age: BASE_AGE,
             is_looking: false,
             window: Window::default(),
         }

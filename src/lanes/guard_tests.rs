@@ -42,7 +42,7 @@ fn run(
 }
 
 fn guard() -> Guard {
-    Guard::new(LatencyTarget::Auto, FLOOR, CEILING / 2, CEILING)
+    Guard::new(LatencyTarget::Auto, FLOOR, CEILING)
 }
 
 fn mean(limits: &[usize]) -> f64 {
@@ -103,10 +103,10 @@ fn a_batch_that_was_there_first_shows_its_baseline_when_it_is_held_back() {
 #[test]
 fn a_fixed_target_is_kept_and_off_is_off() {
     let server = Server { cores: 2.0, service: 0.01 };
-    let mut fixed = Guard::new(LatencyTarget::Fixed(Duration::from_millis(50)), FLOOR, 4, CEILING);
+    let mut fixed = Guard::new(LatencyTarget::Fixed(Duration::from_millis(50)), FLOOR, CEILING);
     let limits = run(&mut fixed, &server, 600, 4, 100);
     // 0.05 s are ten statements on two cores.
     assert!((7.0..10.0).contains(&mean(&limits[200..])), "{}", mean(&limits[200..]));
-    let mut off = Guard::new(LatencyTarget::Off, FLOOR, 4, CEILING);
-    assert!(run(&mut off, &server, 100, 4, 100).iter().all(|&limit| limit == 4));
+    let mut off = Guard::new(LatencyTarget::Off, FLOOR, CEILING);
+    assert!(run(&mut off, &server, 100, 4, 100).iter().all(|&limit| limit == CEILING));
 }

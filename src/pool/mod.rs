@@ -103,9 +103,7 @@ impl Pool {
         let auto =
             settings.batch_lane.map(|batch| Auto { interactive: settings.default_lane, batch });
         let guarded = limits[auto.map_or(0, |auto| auto.batch)];
-        let start = guarded.max.div_ceil(2);
-        let guard =
-            Guard::new(settings.latency_target, guarded.reserved.max(1), start, guarded.max);
+        let guard = Guard::new(settings.latency_target, guarded.reserved.max(1), guarded.max);
         Ok(Arc::new(Self {
             backend,
             route,
