@@ -24,6 +24,7 @@ stage clippy cargo clippy --locked --all-targets -- -D warnings
 stage doc env RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items --lib
 stage unit cargo test --locked --lib
 stage tidy cargo test --locked --test tidy
+stage corpus cargo test --locked --test corpus
 stage routing cargo test --locked --test routing_table
 stage core cargo build --locked --release --example micro_bench
 stage instructions cargo test --locked --test instructions
@@ -31,6 +32,7 @@ stage build cargo build --locked --bin fairlane
 stage sandbox cargo test --locked --test sandbox
 stage topology cargo test --locked --test topology
 stage integration cargo test --locked --test it
+stage freshness env FAIRLANE_TEST_SERVER=mysql cargo test --locked --test it freshness
 stage differential cargo test --locked --test differential
 stage mysql cargo test --locked --test mysql
 stage clients cargo test --locked --test clients

@@ -2,6 +2,7 @@
 //!
 //! An ERR packet of a server is data, not an [`Error`]: it is passed on as it is.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::protocol::{code, status};
@@ -131,6 +132,12 @@ pub enum Error {
     /// COM_STMT_FETCH of a statement that has no open cursor.
     #[error("The statement ({0}) has no open cursor")]
     NoCursor(u32),
+    /// A PROXY protocol header that can't be understood; MariaDB's words.
+    #[error("Failed to parse proxy header")]
+    ProxyHeader,
+    /// A PROXY protocol header of a peer that may send none; MariaDB's words.
+    #[error("Proxy header is not accepted from {0}")]
+    ProxyHeaderFrom(IpAddr),
     /// Handshake that can't be understood.
     #[error("Bad handshake")]
     BadHandshake,
@@ -224,6 +231,8 @@ impl Error {
             Self::Malformed { .. } => (code::MALFORMED_PACKET, "HY000"),
             Self::WrongArguments { .. } => (code::WRONG_ARGUMENTS, "HY000"),
             Self::NoCursor(_) => (code::STMT_HAS_NO_OPEN_CURSOR, "HY000"),
+            Self::ProxyHeader => (code::UNKNOWN_ERROR, "HY000"),
+            Self::ProxyHeaderFrom(_) => (code::HOST_NOT_PRIVILEGED, "HY000"),
             Self::BadHandshake | Self::Compression => (code::HANDSHAKE_ERROR, "08S01"),
             Self::ZstdLevel => (code::WRONG_COMPRESSION_LEVEL, "HY000"),
             Self::OutOfOrder => (code::NET_PACKETS_OUT_OF_ORDER, "08S01"),

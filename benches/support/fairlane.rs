@@ -70,6 +70,19 @@ impl Fairlane {
         self.child.id()
     }
 
+    /// How many statements were answered by a server of this kind so far (`primary`, `replica`), for
+    /// reasons that `counts` names.
+    pub(crate) async fn routed(&self, target: &str, counts: &[&str]) -> Result<f64> {
+        let metrics = get(self.admin_port, "/metrics").await?;
+        let is_counted = |line: &&str| {
+            line.starts_with("fairlane_statements_routed_total{")
+                && line.contains(&format!("target=\"{target}\""))
+                && counts.iter().any(|reason| line.contains(&format!("reason=\"{reason}\"")))
+        };
+        let values = metrics.lines().filter(is_counted).filter_map(|line| line.rsplit(' ').next());
+        Ok(values.filter_map(|value| value.parse::<f64>().ok()).sum())
+    }
+
     /// Asks Fairlane to end, and waits for it.
     pub(crate) async fn stop(mut self) -> Result<()> {
         if let Some(pid) = self.child.id() {
@@ -110,14 +123,19 @@ fn free_ports() -> Result<(u16, u16)> {
 
 /// Whether a GET of `path` answers 200.
 async fn is_ok(port: u16, path: &str) -> bool {
+    matches!(get(port, path).await, Ok(answer) if answer.starts_with("HTTP/1.1 200"))
+}
+
+/// The answer to a GET of `path`, headers included.
+async fn get(port: u16, path: &str) -> Result<String> {
     let get = async {
         let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
         let request =
             format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await?;
-        let mut answer = [0; 12];
-        stream.read_exact(&mut answer).await?;
-        std::io::Result::Ok(answer.ends_with(b" 200"))
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        std::io::Result::Ok(answer)
     };
-    matches!(timeout(Duration::from_secs(1), get).await, Ok(Ok(true)))
+    Ok(timeout(Duration::from_secs(1), get).await??)
 }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::mem::MaybeUninit;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,6 +42,8 @@ pub struct ConnectionKey {
     pub capabilities: Capabilities,
     /// Collation id given at login.
     pub collation: u8,
+    /// The client's address, where servers are told it: privileges and USER() hang on it.
+    pub client: Option<IpAddr>,
 }
 
 /// A password hashed as its plugin does it, and more.

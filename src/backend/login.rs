@@ -1,6 +1,7 @@
 //! Opening a connection: handshake as the client's own user, trackers, character sets.
 
 use std::io;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use secrecy::{ExposeSecret, SecretString};
@@ -10,9 +11,10 @@ use zeroize::Zeroizing;
 
 use super::connection::{Connection, ConnectionKey, Failure};
 use super::statement::StatementCache;
-use crate::config::settings::{Address, Backend};
+use crate::config::settings::{Address, Backend, ProxyProtocol};
 use crate::error::Error;
 use crate::net::connector::Connector;
+use crate::net::proxy_header;
 use crate::net::read::{self, ReadError};
 use crate::net::rsa;
 use crate::net::socket::Socket;
@@ -72,6 +74,7 @@ impl Credential {
 #[derive(Debug)]
 pub struct Route {
     address: Address,
+    proxy_protocol: ProxyProtocol,
     tls: Option<Connector>,
 }
 
@@ -82,7 +85,8 @@ impl Route {
     /// When the files for TLS can't be used.
     pub fn new(settings: &Backend) -> Result<Self, TlsError> {
         let address = settings.address.clone();
-        Ok(Self { tls: Connector::new(&settings.tls, &address)?, address })
+        let tls = Connector::new(&settings.tls, &address)?;
+        Ok(Self { address, proxy_protocol: settings.proxy_protocol, tls })
     }
 }
 
@@ -123,6 +127,9 @@ impl From<ReadError> for LoginError {
         match error {
             ReadError::Closed => Self::Io(io::ErrorKind::UnexpectedEof.into()),
             ReadError::Broken(error) => Self::Io(error),
+            ReadError::OutOfOrder => {
+                Self::Malformed(Malformed { what: "login packet (out of order)", offset: 3 })
+            }
             ReadError::TooLong { .. } => {
                 Self::Malformed(Malformed { what: "login packet (too long)", offset: 0 })
             }
@@ -140,6 +147,7 @@ pub async fn open(
     credential: &Credential,
 ) -> Result<Connection, LoginError> {
     let mut stream = Socket::connect(&route.address).await?;
+    tell_client(&mut stream, route, key.client).await?;
     let mut inbox = Vec::new();
     let (_, payload) = login_packet(&mut stream, &mut inbox).await?;
     refuse_error(&payload)?;
@@ -204,6 +212,15 @@ pub async fn open(
     };
     connection.set_up(greeting.version.contains("MariaDB")).await?;
     Ok(connection)
+}
+
+/// Tells the server whom the connection is for, before anything else.
+async fn tell_client(stream: &mut Socket, route: &Route, client: Option<IpAddr>) -> io::Result<()> {
+    let Some(client) = client.filter(|_| route.proxy_protocol != ProxyProtocol::Off) else {
+        return Ok(());
+    };
+    let server = stream.peer().unwrap_or_else(|| (Ipv4Addr::UNSPECIFIED, 0).into());
+    stream.write_all(&proxy_header::header(route.proxy_protocol, client, server)?).await
 }
 
 async fn authenticate(

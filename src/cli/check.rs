@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use clap::Args;
 
 use crate::backend::Route;
-use crate::config::settings::{Consistency, RuleScope, Settings, TlsMode};
+use crate::config::settings::{Consistency, Routing, RuleScope, Scope, Settings, TlsMode};
 use crate::config::{self, settings::Rule};
 use crate::net::tls::Acceptor;
 use crate::pool::CONTROL_CONNECTIONS;
@@ -74,12 +74,12 @@ fn describe(settings: &Settings) -> String {
         lines.push(format!("rule: {}", describe_rule(rule, settings)));
     }
     lines.push(format!("everything else: lane {}", settings.lanes[settings.default_lane].name));
-    let reads = match (settings.routing.replica_reads, settings.routing.consistency) {
-        (false, _) | (_, Consistency::Strong) => "all reads go to the primary",
-        (true, Consistency::Session) => "reads go to replicas that have the session's own writes",
-        (true, Consistency::Eventual) => "reads go to replicas, however old their data",
-    };
-    lines.push(reads.to_owned());
+    lines.push(match (settings.routing.replica_reads, settings.routing.consistency) {
+        (false, _) | (_, Consistency::Strong) => "all reads go to the primary".to_owned(),
+        (true, Consistency::Session | Consistency::Eventual) => {
+            format!("reads go to replicas{}", fresh_words(&settings.routing))
+        }
+    });
     if settings.backends.len() > 1 {
         lines.push(format!(
             "a replica that lags more than {:?} takes no reads",
@@ -92,6 +92,16 @@ fn describe(settings: &Settings) -> String {
     });
     lines.push(String::new());
     lines.join("\n")
+}
+
+/// What a replica must have to be read from, as the end of a sentence about it.
+pub(super) fn fresh_words(routing: &Routing) -> &'static str {
+    match (routing.consistency, routing.scope) {
+        (Consistency::Eventual, _) => ", however old its data",
+        (_, Scope::Session) => " with the session's own writes",
+        (_, Scope::User) => " with all writes of the session's user",
+        (_, Scope::Global) => " with all writes that went through Fairlane",
+    }
 }
 
 /// A rule in words.

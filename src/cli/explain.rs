@@ -5,12 +5,13 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::check::describe_rule;
+use super::check::{describe_rule, fresh_words};
 use crate::config::{self, Overrides, Settings, settings::Consistency};
 use crate::lanes::{ClientFacts, LaneChoice, Rules};
 use crate::route::freshness::Position;
+use crate::route::token::Token;
 use crate::route::view::{ReplicaView, Rotation, View};
-use crate::route::{self, Reason, SessionView, Target, Token};
+use crate::route::{self, Reason, SessionView, Target};
 use crate::sql::{self, Class, Effects, Mode, Needs, Verdict};
 use crate::state::{Pin, Pins};
 
@@ -130,14 +131,20 @@ fn target_words(verdict: &Verdict, settings: &Settings) -> String {
         false => Consistency::Strong,
     };
     let token = Token::default();
-    let session = SessionView { autocommit: true, serializable: false, token: &token };
+    let session = SessionView {
+        autocommit: true,
+        serializable: false,
+        id: 0,
+        token: &token,
+        is_unlogged: false,
+    };
     let decision = route::decide(verdict, session, policy, &view, |_| 0);
     let target = match decision.target {
         Target::Primary => "the primary".to_owned(),
-        Target::Replica(_) => {
-            "a replica that has the session's own writes (outside transactions; else the primary)"
-                .to_owned()
-        }
+        Target::Replica(_) => format!(
+            "a replica{} (outside transactions; else the primary)",
+            fresh_words(&settings.routing)
+        ),
     };
     match decision.reason {
         Reason::Statement(_) => target,

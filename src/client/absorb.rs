@@ -2,25 +2,15 @@
 
 use super::diagnostics::is_list;
 use super::statement::Work;
+use super::writes::{PARSE_ERROR, did_nothing};
 use super::{Session, Stop};
 use crate::backend::Connection;
 use crate::metrics::Origin;
 use crate::pool::Checkout;
-use crate::protocol::Command;
 use crate::protocol::response::Summary;
 use crate::protocol::status::{Status, Tracked};
-use crate::route::freshness::Position;
 use crate::sql::{self, Class, Effects};
 use crate::state::{Pin, Pins};
-
-/// Errors that come before anything of a statement has run: syntax, no schema, unknown routine,
-/// no privilege.
-fn did_nothing(code: u16) -> bool {
-    matches!(code, PARSE_ERROR | 1044 | 1046 | 1142 | 1305 | 1370)
-}
-
-/// ER_PARSE_ERROR: the statement did nothing at all.
-const PARSE_ERROR: u16 = 1064;
 
 impl Session {
     /// Takes over what a response told, and lets the connection go if nothing binds it.
@@ -72,7 +62,6 @@ impl Session {
 
     fn absorb(&mut self, connection: &mut Connection, work: &Work<'_>, summary: &Summary) {
         let effects = work.verdict.effects;
-        let was_in_transaction = self.status.contains(Status::IN_TRANS);
         if summary.has_status {
             self.status = summary.status;
         }
@@ -96,15 +85,10 @@ impl Session {
             || work.verdict.class == Class::Write && summary.error.is_some();
         let is_passing = effects.contains(Effects::SET_STATEMENT);
         let mut is_explained = is_passing || effects.contains(Effects::TRACKERS);
-        let mut has_position = false;
         for tracked in &summary.tracked {
             match tracked {
-                Tracked::Variable { name, value } if name == "last_gtid" => {
-                    if let Some(position) = Position::parse(value) {
-                        self.token.position.merge(&position);
-                        has_position = true;
-                    }
-                }
+                // See `writes`.
+                Tracked::Variable { name, .. } if name == "last_gtid" => {}
                 Tracked::Variable { name, value }
                     if !is_passing && (name == "last_insert_id" || name == "identity") =>
                 {
@@ -138,13 +122,7 @@ impl Session {
                         self.pins.drop(Pin::NextTransaction);
                     }
                 }
-                Tracked::Gtids(gtids) => {
-                    if let Some(position) = Position::parse(gtids) {
-                        self.token.position.merge(&position);
-                        has_position = true;
-                    }
-                }
-                Tracked::TransactionState(_) | Tracked::StateChanged => {}
+                Tracked::Gtids(_) | Tracked::TransactionState(_) | Tracked::StateChanged => {}
             }
         }
         connection.is_dirty |=
@@ -153,8 +131,6 @@ impl Session {
         self.notice_changes(&summary.tracked);
         let is_state_changed = summary.tracked.contains(&Tracked::StateChanged);
         self.absorb_pins(work, summary, is_state_changed, is_explained);
-        let is_open = self.status.contains(Status::IN_TRANS);
-        self.absorb_position(work, summary, has_position, is_open || was_in_transaction);
         if effects.contains(Effects::RELEASE) && summary.error.is_none() {
             self.is_released = true;
         }
@@ -186,7 +162,6 @@ impl Session {
         {
             // It may have got half-way, and an ERR packet carries no tracking.
             self.pins.add(Pin::StateChanged);
-            self.token.is_unknown = true;
         }
         // An error does not mean that nothing happened: a lock may be taken before it.
         let mut pins = Pins::of_effects(effects);
@@ -218,51 +193,6 @@ impl Session {
             work.verdict.class,
             Class::Begin { .. } | Class::Commit | Class::Rollback | Class::Kill { .. }
         )
-    }
-
-    /// Whether the session's own write can be found again on a replica. Whatever changed
-    /// something without a position in the binary log can't.
-    fn absorb_position(
-        &mut self,
-        work: &Work<'_>,
-        summary: &Summary,
-        has_position: bool,
-        in_transaction: bool,
-    ) {
-        let verdict = work.verdict;
-        let is_opaque = verdict.effects.contains(Effects::OPAQUE);
-        let may_write = verdict.class == Class::Write
-            && (is_opaque
-                || matches!(
-                    verdict.reason,
-                    sql::Reason::NotARead
-                        | sql::Reason::UnknownFunction
-                        | sql::Reason::MultiStatement
-                        | sql::Reason::NotUnderstood
-                        | sql::Reason::WrapsWrite
-                ));
-        let has_effect = match summary.affected {
-            Some(affected) => affected > 0,
-            // Without DEPRECATE_EOF the end of a result set can't carry a position.
-            None => !self.deprecates_eof() && summary.error.is_none(),
-        };
-        let commits = matches!(verdict.class, Class::Commit) && !self.facts.has_gtids;
-        // An ERR packet has no position, and a failed statement may have had its effect: DROP of
-        // two tables, rows of a MyISAM table, an implicit commit.
-        // The next OK packet has the position of the implicit commit, but for MySQL's.
-        let is_open = self.status.contains(Status::IN_TRANS)
-            && (self.facts.is_mariadb || !verdict.effects.contains(Effects::IMPLICIT_COMMIT));
-        let fails = verdict.class == Class::Write
-            && work.command != Command::StmtPrepare
-            && !is_open
-            && summary.error.is_some_and(|code| !did_nothing(code));
-        if !has_position && (may_write && has_effect && !in_transaction || commits || fails) {
-            self.token.is_unknown = true;
-        }
-    }
-
-    fn deprecates_eof(&self) -> bool {
-        self.capabilities.contains(crate::protocol::Capabilities::DEPRECATE_EOF)
     }
 
     /// Whether the session has to keep its connection.

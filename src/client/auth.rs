@@ -4,11 +4,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use secrecy::{ExposeSecret, SecretString};
+use tokio::time::{Instant, sleep};
 use zeroize::Zeroizing;
 
 use super::Context;
 use super::identity::Identity;
 use super::password::{self, Compare, Known, Proved};
+use super::registry::{Entry, Order};
 use super::wire::Wire;
 use crate::backend::{ConnectionKey, Credential, DoubleHash};
 use crate::error::Error;
@@ -30,6 +32,8 @@ const NATIVE_REPLY: usize = 20;
 pub(super) struct Claim {
     pub(super) user: String,
     pub(super) address: IpAddr,
+    /// The address as servers are told it, where they are.
+    pub(super) told: Option<IpAddr>,
     /// The plugin its reply is made with.
     pub(super) plugin: String,
     pub(super) reply: Vec<u8>,
@@ -61,8 +65,12 @@ impl From<Error> for Unproved {
 }
 
 impl From<ReadError> for Unproved {
-    fn from(_: ReadError) -> Self {
-        Self::Gone
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::OutOfOrder => Self::Refused(Error::OutOfOrder),
+            ReadError::TooLong { .. } => Self::Refused(Error::BadHandshake),
+            ReadError::Closed | ReadError::Broken(_) => Self::Gone,
+        }
     }
 }
 
@@ -122,9 +130,37 @@ impl Claim {
     }
 }
 
+/// The address servers are told, if there is one that is told any.
+pub(super) fn told_address(context: &Context, client: IpAddr) -> Option<IpAddr> {
+    context.settings.tells_addresses().then(|| client.to_canonical())
+}
+
+/// Verifies a claim when it is its address's turn. The answer to a failed one is late if others
+/// have failed before it.
+pub(super) async fn verify(
+    context: &Context,
+    claim: &mut Claim,
+    wire: &mut Wire,
+    entry: &Entry,
+) -> Result<Identity, Unproved> {
+    let _turn = context.throttle.turn(claim.address).await;
+    let verified = look_twice(context, claim, wire).await;
+    if let Err(Unproved::Refused(Error::AccessDenied { .. })) = verified {
+        let delay = context.throttle.failed(claim.address, Instant::now());
+        if !delay.is_zero() {
+            context.metrics.sessions.logins_delayed_total.inc();
+            tokio::select! {
+                () = sleep(delay) => {}
+                () = entry.told(Order::Drain) => {}
+            }
+        }
+    }
+    verified
+}
+
 /// Verifies a claim; a failing one is tried again after a look at the primary's accounts, since
 /// they may have changed since they were loaded.
-pub(super) async fn verify(
+async fn look_twice(
     context: &Context,
     claim: &mut Claim,
     wire: &mut Wire,
@@ -276,6 +312,7 @@ fn identity(claim: &Claim, stored: Option<DoubleHash>, credential: Credential) -
         stored,
         capabilities: claim.capabilities & Capabilities::SEMANTIC,
         collation: claim.collation,
+        client: claim.told,
     };
     Identity { key: Arc::new(key), credential }
 }

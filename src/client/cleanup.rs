@@ -1,10 +1,11 @@
 //! The end of what a session left on a connection: reset, change of user, departure.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
-use super::auth::{Claim, Unproved, verify};
+use super::auth::{Claim, Unproved, told_address, verify};
 use super::diagnostics::Diagnostics;
 use super::registry::EntryLabels;
 use super::wire::CommandPacket;
@@ -152,13 +153,18 @@ impl Session {
         let leftovers = self.leftovers();
         let is_mariadb = self.facts.is_mariadb;
         self.forget_binding();
-        let Some(mut response) = response else { return checkout.discard(Retire::Kill) };
         if verdict.class == Class::Read {
             return checkout.discard(Retire::Kill);
         }
+        let writes = Arc::clone(&self.writes);
+        let Some(mut response) = response else {
+            writes.note_unknown();
+            return checkout.discard(Retire::Kill);
+        };
         let mut checkout = checkout;
         tokio::spawn(async move {
             let finished = drain(&mut checkout, &mut response).await;
+            writes.note_unknown();
             // Whatever it was, its effects are not known here.
             let leftovers = Leftovers { in_transaction: true, pins: all_pins(leftovers.pins) };
             match finished {
@@ -205,6 +211,7 @@ impl Session {
         let mut claim = Claim {
             user: change.user.clone(),
             address: self.peer.ip(),
+            told: told_address(&self.context, self.peer.ip()),
             plugin,
             reply: change.auth,
             nonce: self.nonce,
@@ -214,7 +221,7 @@ impl Session {
             was_asked: false,
             given: None,
         };
-        let verified = verify(&self.context, &mut claim, &mut self.wire);
+        let verified = verify(&self.context, &mut claim, &mut self.wire, &self.entry);
         let Ok(verified) = timeout(self.context.settings.login_timeout, verified).await else {
             return Err(Stop::Client);
         };
@@ -234,6 +241,7 @@ impl Session {
             address: self.peer.ip(),
             program_name: program.unwrap_or_else(|| self.client.program_name.clone()),
         };
+        self.writes = Arc::new(self.writes.change(&self.context, &change.user));
         self.candidates = self.context.rules.candidates(&self.client);
         self.kept_lane = None;
         self.account.close(&self.context.evidence);

@@ -294,7 +294,9 @@ impl Session {
             return Outcome::Done(response.into_summary());
         }
         response = response.told_by(self.lend_teller(connection, work));
-        let passed = self.pass(connection, work, &mut response, may_retry).await;
+        let mut watch = self.watch_writes(work);
+        let mut note = |summary: &Summary| watch.note(summary);
+        let passed = self.pass(connection, work, (&mut response, &mut note), may_retry).await;
         self.teller = response.take_teller();
         match passed {
             Passed::Whole => Outcome::Done(response.into_summary()),
@@ -310,7 +312,7 @@ impl Session {
         &mut self,
         connection: &mut Connection,
         work: &Work<'_>,
-        response: &mut Response,
+        (response, note): (&mut Response, &mut impl FnMut(&Summary)),
         may_retry: bool,
     ) -> Passed {
         loop {
@@ -320,7 +322,7 @@ impl Session {
             let holds_error = may_retry || work.command == Command::StmtFetch;
             let relayed = tokio::select! {
                 biased;
-                relayed = relay(self.wire.client_side(), server, response, holds_error) => relayed,
+                relayed = relay(self.wire.client_side(), server, response, holds_error, note) => relayed,
                 () = self.entry.killed() => return Passed::ClientGone { in_time: false },
             };
             match relayed {

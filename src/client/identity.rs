@@ -1,5 +1,6 @@
 //! Who a client is towards the backends, and whom the primary has agreed to lately.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,9 +21,9 @@ const VERIFIED_FOR: Duration = Duration::from_secs(60);
 /// Most logins remembered.
 const VERIFIED_MAX: usize = 10_000;
 
-type VerifiedKey = (Box<str>, Option<DoubleHash>, Box<str>, u8);
+type VerifiedKey = (Box<str>, Option<DoubleHash>, Box<str>, u8, Option<IpAddr>);
 
-/// Logins (user, password, schema, collation: not all are allowed) that the primary has agreed to
+/// Logins (user, password, schema, collation, address if it is told: not all are allowed) that the primary has agreed to
 /// lately. A storm of equal logins asks once: the others wait for the answer.
 pub struct Verified {
     cache: Cache<VerifiedKey, Instant>,
@@ -49,7 +50,7 @@ impl Verified {
         ask: impl AsyncFnOnce() -> Result<(), E>,
     ) -> Result<(), E> {
         let schema = schema.unwrap_or_default().into();
-        let key = (key.user.clone(), key.stored, schema, key.collation);
+        let key = (key.user.clone(), key.stored, schema, key.collation, key.client);
         if let Some(since) = self.cache.get(&key) {
             if since.elapsed() < VERIFIED_FOR {
                 return Ok(());

@@ -7,17 +7,19 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
-use super::auth::{Claim, Unproved, default_plugin, old_client, verify};
+use super::auth::{Claim, Unproved, default_plugin, old_client, told_address, verify};
 use super::diagnostics::Diagnostics;
 use super::identity::Identity;
-use super::registry::{EntryLabels, Registration};
+use super::registry::{Entry, EntryLabels, Registration};
 use super::wire::Wire;
-use super::{Context, Session, Token};
+use super::writes::WriteTracker;
+use super::{Context, Session};
 use crate::config::settings::TlsMode;
 use crate::error::Error;
 use crate::lanes::{Account, ClientFacts};
 use crate::metrics::{LoginFailure, Origin};
 use crate::net::certificate::ClientTls;
+use crate::net::proxy_header::Start;
 use crate::net::socket::Socket;
 use crate::pool::Request;
 use crate::protocol::auth::NATIVE;
@@ -44,6 +46,9 @@ enum Leave {
 impl Leave {
     fn from_unproved(unproved: Unproved) -> Self {
         match unproved {
+            Unproved::Refused(error @ (Error::OutOfOrder | Error::BadHandshake)) => {
+                Self::Told(LoginFailure::Protocol, error)
+            }
             Unproved::Refused(error) => Self::Told(LoginFailure::Denied, error),
             Unproved::Gone => Self::Silent(LoginFailure::Protocol),
         }
@@ -71,7 +76,7 @@ pub(super) async fn greet(
     };
     let entry = Registration::join(&context, peer);
     let deadline = Instant::now() + context.settings.login_timeout;
-    let greeted = timeout_at(deadline, exchange(&context, &facts, wire, entry.id)).await;
+    let greeted = timeout_at(deadline, exchange(&context, &facts, wire, &entry)).await;
     let Ok(Some((mut wire, greeted))) = greeted else {
         let timed_out = greeted.is_err();
         login_failed(if timed_out { LoginFailure::Timeout } else { LoginFailure::Protocol });
@@ -80,8 +85,8 @@ pub(super) async fn greet(
     let verified = async {
         let greeted = greeted?;
         let is_old = is_old(&greeted.payload);
-        let (hello, mut claim) = greeted.into_claim(&context, peer)?;
-        let verified = verify(&context, &mut claim, &mut wire).await;
+        let (hello, mut claim) = greeted.into_claim(&context, entry.client())?;
+        let verified = verify(&context, &mut claim, &mut wire, &entry).await;
         if is_old {
             return Err(leave_old(&context, verified.err()));
         }
@@ -159,10 +164,11 @@ fn new_session(
     };
     *entry.labels.lock() = EntryLabels { user: claim.user.clone(), schema: hello.schema, program };
     let autocommit = facts.status & Status::AUTOCOMMIT.bits() != 0;
+    let writes = WriteTracker::new(&context, entry.id, &client.user, &facts);
     Session {
         candidates: context.rules.candidates(&client),
         wire,
-        peer: entry.peer,
+        peer: entry.client(),
         nonce: claim.nonce,
         capabilities: claim.capabilities,
         tls: claim.tls,
@@ -174,7 +180,7 @@ fn new_session(
         trackers: None,
         teller: None,
         mode: crate::sql::Mode::default(),
-        token: Token::default(),
+        writes: Arc::new(writes),
         diagnostics: Diagnostics::default(),
         statements: crate::state::prepared::Statements::default(),
         open_cursors: Vec::new(),
@@ -186,6 +192,7 @@ fn new_session(
         status: Status::AUTOCOMMIT,
         autocommit,
         is_released: false,
+        has_snapshot: false,
         entry,
         facts,
         context,
@@ -217,7 +224,7 @@ async fn exchange(
     context: &Context,
     facts: &ServerFacts,
     mut wire: Wire,
-    id: u32,
+    entry: &Entry,
 ) -> Option<(Wire, Result<Greeted, Leave>)> {
     let Ok(nonce) = auth::nonce() else {
         return Some((wire, Err(Leave::Told(LoginFailure::Backend, Error::NotReady))));
@@ -227,7 +234,7 @@ async fn exchange(
     offered.set(Capabilities::SSL, acceptor.is_some());
     let greeting = Greeting {
         version: facts.version.clone(),
-        thread_id: id,
+        thread_id: entry.id,
         nonce: nonce.to_vec(),
         capabilities: offered,
         collation: facts.collation,
@@ -235,7 +242,13 @@ async fn exchange(
         plugin: default_plugin(context).to_owned(),
     };
     wire.push(&greeting.encode());
-    let mut payload = wire.ask().await.ok()?;
+    if let Err(leave) = take_proxy_header(context, &mut wire, entry).await? {
+        return Some((wire, Err(leave)));
+    }
+    let mut payload = match wire.ask().await {
+        Ok(payload) => payload,
+        Err(error) => return Some((wire, Err(Leave::from_unproved(error.into())))),
+    };
     if let Some(acceptor) = acceptor.filter(|_| asks_for_tls(&payload)) {
         wire = match wire.start_tls(acceptor).await {
             Ok(wire) => wire,
@@ -244,10 +257,35 @@ async fn exchange(
                 return None;
             }
         };
-        payload = wire.ask().await.ok()?;
+        payload = match wire.ask().await {
+            Ok(payload) => payload,
+            Err(error) => return Some((wire, Err(Leave::from_unproved(error.into())))),
+        };
     }
     let tls = wire.stream.client_tls().map(Arc::new);
     Some((wire, Ok(Greeted { payload, offered, nonce, tls })))
+}
+
+/// Takes the header of a load balancer off, if there is one, and keeps the client's address.
+/// `None` when the peer is gone.
+async fn take_proxy_header(
+    context: &Context,
+    wire: &mut Wire,
+    entry: &Entry,
+) -> Option<Result<(), Leave>> {
+    let peer = entry.peer.ip().to_canonical();
+    let is_trusted = context.settings.proxy_networks.iter().any(|trusted| trusted.contains(&peer));
+    let error = match wire.start(is_trusted).await.ok()? {
+        Start::Absent => return Some(Ok(())),
+        Start::Header { client, .. } if is_trusted => {
+            client.into_iter().for_each(|client| entry.speaks_for(client));
+            return Some(Ok(()));
+        }
+        Start::Malformed if is_trusted => Error::ProxyHeader,
+        Start::Header { .. } | Start::Incomplete | Start::Malformed => Error::ProxyHeaderFrom(peer),
+    };
+    tracing::debug!(%peer, %error, "PROXY protocol");
+    Some(Err(Leave::Told(LoginFailure::ProxyHeader, error)))
 }
 
 fn offers_tls(context: &Context, facts: &ServerFacts) -> bool {
@@ -262,7 +300,7 @@ impl Greeted {
     fn into_claim(
         self,
         context: &Context,
-        peer: SocketAddr,
+        client: SocketAddr,
     ) -> Result<(HandshakeResponse, Claim), Leave> {
         let told = |error| Leave::Told(LoginFailure::Protocol, error);
         let told_old = |error| Leave::ToldOld(LoginFailure::Protocol, error);
@@ -295,7 +333,8 @@ impl Greeted {
         };
         let claim = Claim {
             user: user_name(&hello.user, is_mariadb).to_owned(),
-            address: peer.ip(),
+            address: client.ip(),
+            told: told_address(context, client.ip()),
             plugin,
             reply: std::mem::take(&mut hello.auth),
             nonce: self.nonce,

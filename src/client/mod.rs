@@ -22,10 +22,13 @@ mod login;
 mod password;
 mod prepared;
 pub mod registry;
+mod route;
 mod settle;
 mod statement;
+mod throttle;
 mod tracking;
 mod wire;
+mod writes;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -47,7 +50,7 @@ use crate::protocol::Capabilities;
 use crate::protocol::compress::Violation;
 use crate::protocol::status::Status;
 use crate::protocol::tracking::Teller;
-use crate::route::Token;
+use crate::route::scopes::Scopes;
 use crate::sql::Mode;
 use crate::state::prepared::Statements;
 use crate::state::{Image, Pins, Trackers};
@@ -57,7 +60,9 @@ use diagnostics::Diagnostics;
 use identity::{Identity, Verified};
 use password::Passwords;
 use registry::{Order, Registration, Registry};
+pub use throttle::Throttle;
 use wire::Wire;
+use writes::WriteTracker;
 
 /// What all sessions share.
 #[derive(Debug)]
@@ -76,14 +81,26 @@ pub struct Context {
     pub metrics: Arc<Metrics>,
     /// All sessions.
     pub registry: Registry,
+    /// What sessions have written, and which of them share it.
+    pub scopes: Scopes,
     /// Logins the primary has agreed to lately.
     pub verified: Verified,
     /// Passwords clients have proved.
     pub passwords: Passwords,
+    /// Addresses whose logins fail.
+    pub throttle: Throttle,
     /// TLS towards clients, if they may have it.
     pub tls: Option<Acceptor>,
     /// Cancelled when Fairlane goes down.
     pub shutdown: CancellationToken,
+}
+
+impl Context {
+    /// Brings the number of forgotten users up to date.
+    pub fn show_forgotten(&self) {
+        let shown = &self.metrics.sessions.freshness_forgotten;
+        shown.inc_by(self.scopes.forgotten_total().saturating_sub(shown.get()));
+    }
 }
 
 /// Why a session ends.
@@ -117,7 +134,7 @@ struct Session {
     /// Tells the client of its session, if it wants to be told.
     teller: Option<Box<Teller>>,
     mode: Mode,
-    token: Token,
+    writes: Arc<WriteTracker>,
     diagnostics: Diagnostics,
     statements: Statements,
     /// Ids of statements with an open cursor, and of those with long data on the server.
@@ -133,6 +150,8 @@ struct Session {
     autocommit: bool,
     /// A COMMIT or ROLLBACK RELEASE was answered: the server has closed the connection.
     is_released: bool,
+    /// The transaction held on a replica sees what that had when it read first.
+    has_snapshot: bool,
 }
 
 /// Serves one client from its greeting to its end.
@@ -222,15 +241,19 @@ impl Session {
                 let _ = self.wire.flush().await;
                 Stop::Fatal
             }
-            ReadError::Broken(error) => {
-                if violation(&error) == Some(Violation::OutOfOrder) {
-                    let _ = self.send_error(&Error::OutOfOrder).await;
-                    let _ = self.wire.flush().await;
-                }
-                Stop::Client
+            ReadError::OutOfOrder => self.leave_out_of_order().await,
+            ReadError::Broken(error) if violation(&error) == Some(Violation::OutOfOrder) => {
+                self.leave_out_of_order().await
             }
+            ReadError::Broken(_) => Stop::Client,
             ReadError::Closed => Stop::Client,
         }
+    }
+
+    async fn leave_out_of_order(&mut self) -> Stop {
+        let _ = self.send_error(&Error::OutOfOrder).await;
+        let _ = self.wire.flush().await;
+        Stop::Client
     }
 
     /// Answers the current command with an error of Fairlane's own.

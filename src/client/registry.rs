@@ -2,8 +2,8 @@
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -34,8 +34,10 @@ pub enum Activity {
 pub struct Entry {
     /// The connection id its client sees.
     pub id: u32,
-    /// Its client's address.
+    /// The address it is connected from.
     pub peer: SocketAddr,
+    /// Its client's address, where the peer is a load balancer that told it.
+    forwarded: OnceLock<SocketAddr>,
     /// User name, schema and program: change seldom.
     pub labels: Mutex<EntryLabels>,
     started: Instant,
@@ -100,6 +102,7 @@ impl Entry {
         Self {
             id,
             peer,
+            forwarded: OnceLock::new(),
             labels: Mutex::default(),
             started: Instant::now(),
             activity: AtomicU8::new(Activity::Idle as u8),
@@ -113,6 +116,16 @@ impl Entry {
             order: AtomicU8::new(0),
             task: AtomicWaker::new(),
         }
+    }
+
+    /// Its client's address.
+    pub fn client(&self) -> SocketAddr {
+        self.forwarded.get().copied().unwrap_or(self.peer)
+    }
+
+    /// The peer has said whom it speaks for, which it can do once.
+    pub(super) fn speaks_for(&self, client: SocketAddr) {
+        let _ = self.forwarded.set(client);
     }
 
     fn set(&self, activity: Activity, now: Instant) {

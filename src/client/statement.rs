@@ -7,8 +7,8 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::execute::Outcome;
+use super::route::begins_with_snapshot;
 use super::{Session, Stop};
-use crate::config::settings::Consistency;
 use crate::error::Error;
 use crate::lanes::Standing;
 use crate::metrics::{ChosenBy, Target as Answered};
@@ -18,7 +18,7 @@ use crate::protocol::code;
 use crate::protocol::packet;
 use crate::protocol::{Capabilities, Command, Shape};
 use crate::route::view::BackendId;
-use crate::route::{self, Decision, Reason, SessionView, Target};
+use crate::route::{Decision, Reason, Target};
 use crate::sql::{Class, Effects, Mode, Needs, Verdict, VerdictCache};
 use crate::state::prepared::StatementKey;
 
@@ -144,7 +144,9 @@ impl Session {
 
     /// Runs a command on the connection the session holds, or on one it gets for it.
     pub(super) async fn run_work(&mut self, work: Work<'_>) -> Result<(), Stop> {
-        if self.held_on_replica() && !may_stay_on_replica(work.verdict) {
+        if self.held_on_replica()
+            && (!may_stay_on_replica(work.verdict) || self.is_held_stale(work.verdict).await)
+        {
             self.move_to_primary().await?;
         }
         let mut may_use_replica = true;
@@ -153,6 +155,7 @@ impl Session {
                 Some(held) => {
                     // A rule for the session may be met in the middle of a transaction.
                     self.lane(&work, None);
+                    self.has_snapshot |= work.verdict.class == Class::Read;
                     (held, None)
                 }
                 None => {
@@ -160,6 +163,7 @@ impl Session {
                     match self.obtain(&work, decision).await {
                         Ok(checkout) => {
                             self.diagnostics.forget_held();
+                            self.has_snapshot = begins_with_snapshot(&work);
                             (checkout, Some(decision))
                         }
                         Err(Refusal::Gone) => return Err(Stop::Client),
@@ -195,7 +199,9 @@ impl Session {
                         continue;
                     }
                     // It may have been done all the same, and nobody said at which position.
-                    self.token.is_unknown |= work.verdict.class != Class::Read;
+                    if work.verdict.class != Class::Read {
+                        self.writes.note_unknown();
+                    }
                     let answers = untouched && work.shape != Shape::Nothing;
                     return self.lost(name, decision.is_none(), untouched, answers).await;
                 }
@@ -258,43 +264,6 @@ impl Session {
         // What the connection carried is lost, or half a result is sent: only a new login helps,
         // as it would with the server itself.
         if had_state || !untouched { Err(Stop::Fatal) } else { Ok(()) }
-    }
-
-    /// Where a statement goes when the session holds nothing.
-    async fn decide(&self, verdict: &Verdict, may_use_replica: bool) -> Decision {
-        if !may_use_replica {
-            return Decision {
-                target: Target::Primary,
-                reason: Reason::ReplicaFailed,
-                awaited: None,
-            };
-        }
-        let routing = &self.context.settings.routing;
-        let policy = if routing.replica_reads { routing.consistency } else { Consistency::Strong };
-        let isolation =
-            self.image.get("tx_isolation").or_else(|| self.image.get("transaction_isolation"));
-        if verdict.class == Class::Read && self.image.schema.as_deref().is_some_and(is_system) {
-            let reason = Reason::Statement(crate::sql::Reason::SystemSchema);
-            return Decision { target: Target::Primary, reason, awaited: None };
-        }
-        let session = SessionView {
-            autocommit: self.autocommit,
-            serializable: isolation.is_some_and(|level| level.eq_ignore_ascii_case("serializable")),
-            token: &self.token,
-        };
-        let topology = &self.context.topology;
-        let in_use = |backend: BackendId| self.context.pools[backend].in_use();
-        let decision = route::decide(verdict, session, policy, &topology.view(), in_use);
-        let Some(awaited) = decision.awaited else { return decision };
-        topology.fresh_wanted();
-        let limit = routing.freshness_wait;
-        if !limit.is_zero() && topology.wait_applied(awaited, &self.token.position, limit).await {
-            self.context.metrics.sessions.freshness_fresh.inc();
-            let reason = Reason::Statement(verdict.reason);
-            return Decision { target: Target::Replica(awaited), reason, awaited: None };
-        }
-        self.context.metrics.sessions.freshness_primary.inc();
-        decision
     }
 
     /// A slot in the statement's lane, and a connection.
@@ -397,13 +366,6 @@ thread_local! {
 /// The verdict on a text, from what this worker has seen before if it can.
 fn classify(sql: &[u8], mode: Mode) -> Verdict {
     VERDICTS.with_borrow_mut(|verdicts| verdicts.classify(sql, mode))
-}
-
-/// Whether a schema is one that each server fills on its own.
-fn is_system(schema: &str) -> bool {
-    ["information_schema", "performance_schema", "mysql", "sys"]
-        .iter()
-        .any(|system| schema.eq_ignore_ascii_case(system))
 }
 
 /// Why there is no connection.

@@ -5,6 +5,7 @@ use std::io;
 
 use zeroize::Zeroize as _;
 
+use crate::net::proxy_header::Start;
 use crate::net::read::{self, ReadError};
 use crate::net::relay::{ClientSide, Outbox};
 use crate::net::socket::Socket;
@@ -65,7 +66,9 @@ impl Wire {
         if let Some(compression) = self.stream.compression() {
             compression.expect_command();
         }
-        let framed = read::packet(&mut self.stream, &mut self.inbox, limit).await?;
+        self.sequence = 0;
+        let first = (!self.stream.is_compressed()).then_some(0);
+        let framed = read::packet_of(&mut self.stream, &mut self.inbox, limit, first).await?;
         self.sequence = framed.last_sequence.wrapping_add(1);
         if let Some(compression) = self.stream.compression() {
             compression.begin_answer();
@@ -81,13 +84,36 @@ impl Wire {
         Ok(CommandPacket { wire, framed })
     }
 
+    /// Writes what is queued and looks at what the client begins with; a PROXY protocol header in
+    /// front of its first packet is taken off if `is_trusted`.
+    pub(super) async fn start(&mut self, is_trusted: bool) -> Result<Start, ReadError> {
+        self.flush().await?;
+        loop {
+            let start = Start::of(&self.inbox);
+            match start {
+                // Nobody waits for the end of what is not believed.
+                Start::Incomplete if is_trusted || !Start::is_header(&self.inbox) => {}
+                Start::Header { length, .. } if is_trusted => {
+                    self.inbox.drain(..length);
+                    return Ok(start);
+                }
+                _ => return Ok(start),
+            }
+            if read::fill(&mut self.stream, &mut self.inbox).await? == 0 {
+                return Err(ReadError::Closed);
+            }
+        }
+    }
+
     /// Writes what is queued and reads the peer's next packet of the connection phase.
     pub(super) async fn ask(&mut self) -> Result<Vec<u8>, ReadError> {
         self.flush().await?;
         if let Some(compression) = self.stream.compression() {
             compression.expect_more();
         }
-        let framed = read::packet(&mut self.stream, &mut self.inbox, LOGIN_PACKET_MAX).await?;
+        let next = (!self.stream.is_compressed()).then_some(self.sequence);
+        let read = read::packet_of(&mut self.stream, &mut self.inbox, LOGIN_PACKET_MAX, next);
+        let framed = read.await?;
         if let Some(compression) = self.stream.compression() {
             compression.begin_answer();
         }

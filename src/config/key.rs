@@ -57,6 +57,12 @@ pub const KEYS: &[Key] = &[
         valid: r#"one or more addresses with port, such as ["0.0.0.0:3306"]"#,
     },
     Key {
+        path: "proxy_protocol_networks",
+        default: Some("[]"),
+        meaning: "Load balancers whose PROXY protocol headers tell the clients' addresses.",
+        valid: r#"addresses or networks, such as ["10.0.0.5", "10.1.0.0/16"], or "*" for every address"#,
+    },
+    Key {
         path: "workers",
         default: None,
         meaning: "Threads that serve clients; one a core when not given.",
@@ -73,6 +79,18 @@ pub const KEYS: &[Key] = &[
         default: Some(r#""10s""#),
         meaning: "Time a client has to finish its login.",
         valid: r#"a time longer than zero, such as "10s""#,
+    },
+    Key {
+        path: "login_failures",
+        default: Some("5"),
+        meaning: "Failed logins of one address that are answered at once.",
+        valid: "a whole number; 0 means that the first one waits",
+    },
+    Key {
+        path: "login_delay",
+        default: Some(r#""4s""#),
+        meaning: "Longest wait for the answer to a failed login.",
+        valid: r#"a time such as "4s"; "0s" means that nobody waits"#,
     },
     Key {
         path: "tls.mode",
@@ -159,6 +177,12 @@ pub const KEYS: &[Key] = &[
         valid: "the path of a file with the private key in PEM form, beside tls_certificate",
     },
     Key {
+        path: "primary.proxy_protocol",
+        default: Some(r#""off""#),
+        meaning: "Whether it is told the clients' addresses, by PROXY protocol headers.",
+        valid: r#""off", "v1" or "v2""#,
+    },
+    Key {
         path: "primary.name",
         default: Some(r#""primary""#),
         meaning: "Its name in metrics and messages.",
@@ -199,6 +223,12 @@ pub const KEYS: &[Key] = &[
         default: None,
         meaning: "The certificate's private key.",
         valid: "the path of a file with the private key in PEM form, beside tls_certificate",
+    },
+    Key {
+        path: "replica.proxy_protocol",
+        default: Some(r#""off""#),
+        meaning: "Whether it is told the clients' addresses, by PROXY protocol headers.",
+        valid: r#""off", "v1" or "v2""#,
     },
     Key {
         path: "replica.name",
@@ -361,6 +391,12 @@ pub const KEYS: &[Key] = &[
         default: Some(r#""session""#),
         meaning: "What a session is sure to see.",
         valid: r#""session" (its own writes), "eventual" (what the replica has) or "strong" (reads go to the primary)"#,
+    },
+    Key {
+        path: "routing.consistency_scope",
+        default: Some(r#""user""#),
+        meaning: "Whose writes a session is sure to see.",
+        valid: r#""session" (its own), "user" (those of all sessions of its user) or "global" (all)"#,
     },
     Key {
         path: "routing.max_lag",

@@ -17,9 +17,12 @@ use crate::units::{Period, Share};
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Model {
     pub(crate) listen: Texts,
+    pub(crate) proxy_protocol_networks: Texts,
     pub(crate) workers: Option<usize>,
     pub(crate) max_clients: usize,
     pub(crate) login_timeout: Period,
+    pub(crate) login_failures: u32,
+    pub(crate) login_delay: Period,
     pub(crate) tls: Tls,
     pub(crate) admin: Admin,
     pub(crate) service: Service,
@@ -38,9 +41,12 @@ impl Default for Model {
     fn default() -> Self {
         Self {
             listen: Texts(vec!["127.0.0.1:3306".to_owned()]),
+            proxy_protocol_networks: Texts(Vec::new()),
             workers: None,
             max_clients: 20_000,
             login_timeout: Period::secs(10),
+            login_failures: 5,
+            login_delay: Period::secs(4),
             tls: Tls::default(),
             admin: Admin::default(),
             service: Service::default(),
@@ -113,6 +119,7 @@ pub(crate) struct Backend {
     pub(crate) tls_ca: Option<String>,
     pub(crate) tls_certificate: Option<String>,
     pub(crate) tls_key: Option<String>,
+    pub(crate) proxy_protocol: String,
     /// `primary` or `replica<n>` when not given.
     pub(crate) name: Option<String>,
     pub(crate) max_connections: usize,
@@ -126,6 +133,7 @@ impl Default for Backend {
             tls_ca: None,
             tls_certificate: None,
             tls_key: None,
+            proxy_protocol: "off".to_owned(),
             name: None,
             max_connections: 15,
         }
@@ -233,6 +241,7 @@ pub(crate) struct User {
 pub(crate) struct Routing {
     pub(crate) replica_reads: bool,
     pub(crate) consistency: Consistency,
+    pub(crate) consistency_scope: ConsistencyScope,
     pub(crate) max_lag: Period,
     pub(crate) freshness_wait: Period,
     pub(crate) probe_interval: Period,
@@ -247,6 +256,7 @@ impl Default for Routing {
         Self {
             replica_reads: true,
             consistency: Consistency::Session,
+            consistency_scope: ConsistencyScope::User,
             max_lag: Period::secs(5),
             freshness_wait: Period::millis(0),
             probe_interval: Period::millis(500),
@@ -263,6 +273,14 @@ pub(crate) enum Consistency {
     Eventual,
     Session,
     Strong,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum ConsistencyScope {
+    Session,
+    User,
+    Global,
 }
 
 #[derive(Debug, Clone, Deserialize)]

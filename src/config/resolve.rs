@@ -1,10 +1,10 @@
 //! A model to settings: every value checked, every default filled in, all findings at once.
 
 use std::collections::HashSet;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use secrecy::SecretString;
 
 use super::key;
@@ -12,7 +12,8 @@ use super::model::{self, Model};
 use super::problem::Finding;
 use super::settings::{
     Address, Backend, BackendTls, BackendTlsMode, Consistency, Glob, Lane, LatencyTarget, Log,
-    Pool, Routing, Rule, RuleScope, Service, Settings, Tls, TlsFiles, TlsMode, User,
+    Pool, ProxyProtocol, Routing, Rule, RuleScope, Scope, Service, Settings, Tls, TlsFiles,
+    TlsMode, User,
 };
 use super::shape::Places;
 use crate::units::Period;
@@ -68,6 +69,17 @@ impl Resolver<'_> {
     }
 }
 
+/// All addresses.
+const EVERYWHERE: [IpNet; 2] = [
+    IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::UNSPECIFIED, 0)),
+    IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::UNSPECIFIED, 0)),
+];
+
+/// A network, or an address as one.
+fn network(text: &str) -> Option<IpNet> {
+    text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)).ok()
+}
+
 /// More threads than this are a slip of the hand.
 const WORKERS_MAX: usize = 256;
 
@@ -82,9 +94,12 @@ pub(super) fn resolve(model: &Model, places: &Places<'_>) -> Result<Settings, Ve
     let batch_lane = to.batch_lane(model, &lanes, default_lane);
     let settings = Settings {
         listen: to.listen(model),
+        proxy_networks: to.proxy_networks(model),
         workers: to.workers(model),
         max_clients: to.at_least_one("max_clients", model.max_clients),
         login_timeout: to.positive("login_timeout", model.login_timeout),
+        login_failures: model.login_failures,
+        login_delay: model.login_delay.duration(),
         tls: to.tls(&model.tls),
         admin: to.admin(model),
         service: to.service(model),
@@ -117,6 +132,21 @@ impl Resolver<'_> {
             }
         }
         addresses
+    }
+
+    fn proxy_networks(&mut self, model: &Model) -> Vec<IpNet> {
+        let mut networks = Vec::new();
+        for text in &model.proxy_protocol_networks.0 {
+            match network(text) {
+                Some(network) => networks.push(network),
+                None if text == "*" => networks.extend(EVERYWHERE),
+                None => {
+                    let wrong = format!("\"{text}\" is not a network");
+                    self.find_invalid("proxy_protocol_networks", wrong);
+                }
+            }
+        }
+        networks
     }
 
     fn workers(&mut self, model: &Model) -> Option<usize> {
@@ -269,9 +299,23 @@ impl Resolver<'_> {
             }
             let max_connections = backend.max_connections.clamp(CONTROL + 1, CONNECTIONS_MAX);
             let tls = self.backend_tls(&path, backend);
-            backends.push(Backend { name, address, tls, max_connections });
+            let proxy_protocol = self.proxy_protocol(&path, backend);
+            backends.push(Backend { name, address, tls, proxy_protocol, max_connections });
         }
         backends
+    }
+
+    fn proxy_protocol(&mut self, path: &str, backend: &model::Backend) -> ProxyProtocol {
+        match backend.proxy_protocol.as_str() {
+            "off" => ProxyProtocol::Off,
+            "v1" => ProxyProtocol::V1,
+            "v2" => ProxyProtocol::V2,
+            other => {
+                let wrong = format!("\"{other}\" is no version");
+                self.find_invalid(&format!("{path}.proxy_protocol"), wrong);
+                ProxyProtocol::Off
+            }
+        }
     }
 
     fn address(&mut self, path: &str, address: Option<&str>) -> Address {
@@ -444,11 +488,9 @@ impl Resolver<'_> {
             }
             let mut network = Vec::new();
             for text in rule.network.iter().flat_map(|texts| &texts.0) {
-                let parsed =
-                    text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
-                match parsed {
-                    Ok(parsed) => network.push(parsed),
-                    Err(_) => {
+                match self::network(text) {
+                    Some(parsed) => network.push(parsed),
+                    None => {
                         self.find_invalid(&path("network"), format!("\"{text}\" is not a network"))
                     }
                 }
@@ -543,6 +585,11 @@ impl Resolver<'_> {
                 model::Consistency::Eventual => Consistency::Eventual,
                 model::Consistency::Session => Consistency::Session,
                 model::Consistency::Strong => Consistency::Strong,
+            },
+            scope: match routing.consistency_scope {
+                model::ConsistencyScope::Session => Scope::Session,
+                model::ConsistencyScope::User => Scope::User,
+                model::ConsistencyScope::Global => Scope::Global,
             },
             max_lag: self.positive("routing.max_lag", routing.max_lag),
             freshness_wait: routing.freshness_wait.duration(),

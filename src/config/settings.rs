@@ -15,12 +15,18 @@ pub use crate::units::Share;
 pub struct Settings {
     /// Addresses clients connect to; at least one.
     pub listen: Vec<SocketAddr>,
+    /// Peers whose PROXY protocol headers are believed.
+    pub proxy_networks: Vec<IpNet>,
     /// Threads that serve clients, each with a runtime of its own; none means one a core.
     pub workers: Option<usize>,
     /// Most clients at once; one more gets error 1040.
     pub max_clients: usize,
     /// Time a client has to finish its login.
     pub login_timeout: Duration,
+    /// Failed logins of one address that are answered at once.
+    pub login_failures: u32,
+    /// Longest wait for the answer to a later one; zero turns the waiting off.
+    pub login_delay: Duration,
     /// Where /metrics, /healthz, /readyz and the live page are served.
     pub admin: Option<SocketAddr>,
     /// TLS towards clients.
@@ -49,6 +55,13 @@ pub struct Settings {
     pub log: Log,
 }
 
+impl Settings {
+    /// Whether any server is told the clients' addresses.
+    pub fn tells_addresses(&self) -> bool {
+        self.backends.iter().any(|backend| backend.proxy_protocol != ProxyProtocol::Off)
+    }
+}
+
 /// Service account.
 #[derive(Debug, Clone)]
 pub struct Service {
@@ -67,9 +80,23 @@ pub struct Backend {
     pub address: Address,
     /// TLS towards it.
     pub tls: BackendTls,
+    /// Whether it is told the clients' addresses.
+    pub proxy_protocol: ProxyProtocol,
     /// Most connections Fairlane ever has to this server at one moment, its own control
     /// connection included; at least 2.
     pub max_connections: usize,
+}
+
+/// The PROXY protocol towards a server.
+/// Source: <https://www.haproxy.org/download/3.2/doc/proxy-protocol.txt>.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProxyProtocol {
+    /// The server sees Fairlane's own address.
+    Off,
+    /// The line of text of version 1.
+    V1,
+    /// The binary header of version 2.
+    V2,
 }
 
 /// TLS towards clients.
@@ -279,6 +306,8 @@ pub struct Routing {
     pub replica_reads: bool,
     /// What a session may see.
     pub consistency: Consistency,
+    /// Whose writes it is sure to see, with [`Consistency::Session`].
+    pub scope: Scope,
     /// A replica that lags more leaves rotation.
     pub max_lag: Duration,
     /// How long a read waits for a replica to catch up with its session before it goes to the
@@ -301,6 +330,17 @@ pub enum Consistency {
     Session,
     /// Everything committed: reads go to the primary.
     Strong,
+}
+
+/// Whose writes a session is sure to see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// Its own.
+    Session,
+    /// Those of all sessions of its user.
+    User,
+    /// Those of all sessions.
+    Global,
 }
 
 /// Log lines.

@@ -23,6 +23,14 @@ fn every_mistake_is_named_with_line_key_and_cure() {
         ("listen = \"nonsense\"\n", &["f.toml:1", "listen", "\"nonsense\"", "cure: write"]),
         ("listen = []\n", &["f.toml:1", "listen", "empty"]),
         ("max_clients = \"many\"\n", &["f.toml:1", "max_clients", "cure: write"]),
+        (
+            "proxy_protocol_networks = [\"10.0.0.0/33\"]\n",
+            &["f.toml:1", "proxy_protocol_networks", "10.0.0.0/33", "cure: write"],
+        ),
+        (
+            "[[replica]]\naddress = \"a:1\"\nproxy_protocol = \"v3\"\n",
+            &["f.toml:3", "replica.proxy_protocol", "\"v3\"", "\"v2\""],
+        ),
         ("workers = 0\n", &["f.toml:1", "workers", "from 1 to 256"]),
         ("max_clients = 0\n", &["f.toml:1", "max_clients", "zero"]),
         ("login_timeout = \"5\"\n", &["f.toml:1", "login_timeout", "\"5s\""]),

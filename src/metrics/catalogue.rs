@@ -134,7 +134,9 @@ families! {
     SESSIONS_TOTAL = "fairlane_sessions_total", Counter, Count, [],
         "Client sessions that logged in.";
     LOGINS_FAILED = "fairlane_logins_failed_total", Counter, Count, ["reason"],
-        "Logins that failed: denied (user or password), schema (unknown or forbidden schema), timeout (login_timeout), protocol (not a MySQL client, or it hung up), backend (the primary could not be asked).";
+        "Logins that failed: denied (user or password), schema (unknown or forbidden schema), timeout (login_timeout), protocol (not a MySQL client, or it hung up), backend (the primary could not be asked), proxy_header (a PROXY protocol header that is malformed, or not from proxy_protocol_networks).";
+    LOGINS_DELAYED = "fairlane_logins_delayed_total", Counter, Count, [],
+        "Failed logins whose answer was delayed because others of the same address had failed (login_delay).";
     CLIENTS_REFUSED = "fairlane_clients_refused_total", Counter, Count, [],
         "Clients refused at once with error 1040 because max_clients were connected.";
     CLIENT_RECEIVED = "fairlane_client_received_bytes_total", Counter, Bytes, [],
@@ -155,9 +157,11 @@ families! {
     REPLICA_RETRIES = "fairlane_replica_retries_total", Counter, Count, [],
         "Reads that failed on a replica and were answered by the primary instead.";
     FRESHNESS_WAITS = "fairlane_freshness_waits_total", Counter, Count, ["outcome"],
-        "Reads that found no replica with all of their session's writes: fresh (a replica caught up within freshness_wait) or primary (answered by the primary instead).";
+        "Reads that found no replica with all of the writes they have to see (routing.consistency_scope): fresh (a replica caught up within freshness_wait) or primary (answered by the primary instead).";
     FRESHNESS_WAIT = "fairlane_freshness_wait_seconds", Histogram, Seconds, [],
         "Time such reads waited for a replica to catch up.";
+    FRESHNESS_FORGOTTEN = "fairlane_freshness_users_forgotten_total", Counter, Count, [],
+        "Users without a session that were forgotten to remember others: what they wrote then counts for every user not seen yet.";
 }
 
 #[cfg(test)]

@@ -47,12 +47,20 @@ pub enum LoginFailure {
     Protocol,
     /// The primary could not be asked.
     Backend,
+    /// A PROXY protocol header that is malformed, or not from a trusted network.
+    ProxyHeader,
 }
 
 impl LoginFailure {
     /// All reasons, by their number.
-    pub const ALL: [Self; 5] =
-        [Self::Denied, Self::Schema, Self::Timeout, Self::Protocol, Self::Backend];
+    pub const ALL: [Self; 6] = [
+        Self::Denied,
+        Self::Schema,
+        Self::Timeout,
+        Self::Protocol,
+        Self::Backend,
+        Self::ProxyHeader,
+    ];
 
     /// The label value.
     pub fn label(self) -> &'static str {
@@ -62,6 +70,7 @@ impl LoginFailure {
             Self::Timeout => "timeout",
             Self::Protocol => "protocol",
             Self::Backend => "backend",
+            Self::ProxyHeader => "proxy_header",
         }
     }
 }
@@ -105,6 +114,8 @@ pub struct SessionMetrics {
     pub open: IntGauge,
     /// Sessions that logged in.
     pub opened_total: IntCounter,
+    /// Failed logins whose answer was delayed.
+    pub logins_delayed_total: IntCounter,
     /// Clients refused because of `max_clients`.
     pub refused_total: IntCounter,
     /// Bytes read from clients.
@@ -124,6 +135,8 @@ pub struct SessionMetrics {
     /// Service that makes a visit heavy.
     pub heavy_from_seconds: Gauge,
     lane_choices: [CellCounter; ChosenBy::ALL.len()],
+    /// Users whose writes are no longer kept apart.
+    pub freshness_forgotten: IntCounter,
     logins_failed: [IntCounter; LoginFailure::ALL.len()],
 }
 
@@ -151,6 +164,7 @@ impl SessionMetrics {
         Ok(Self {
             open: to.gauge(&families::SESSIONS)?,
             opened_total: to.counter(&families::SESSIONS_TOTAL)?,
+            logins_delayed_total: to.counter(&families::LOGINS_DELAYED)?,
             refused_total: to.counter(&families::CLIENTS_REFUSED)?,
             bytes_received: CellCounter::new(to.counter(&families::CLIENT_RECEIVED)?),
             bytes_sent: CellCounter::new(to.counter(&families::CLIENT_SENT)?),
@@ -162,6 +176,7 @@ impl SessionMetrics {
             heavy_from_seconds: to.real_gauge(&families::LANE_HEAVY_FROM)?,
             lane_choices: ChosenBy::ALL
                 .map(|by| CellCounter::new(lane_choices.with_label_values(&[by.label()]))),
+            freshness_forgotten: to.counter(&families::FRESHNESS_FORGOTTEN)?,
             logins_failed: LoginFailure::ALL
                 .map(|reason| logins_failed.with_label_values(&[reason.label()])),
         })

@@ -27,7 +27,7 @@ thread_local! {
 }
 
 /// Appends `plain` (at most [`FULL`] bytes) to `out` as a frame: packed if that makes it shorter.
-pub(super) fn pack(algorithm: Algorithm, sequence: u8, plain: &[u8], out: &mut Vec<u8>) {
+pub fn pack(algorithm: Algorithm, sequence: u8, plain: &[u8], out: &mut Vec<u8>) {
     let start = out.len();
     let stored = Frame { length: plain.len(), sequence, plain_length: 0 };
     out.extend_from_slice(&stored.bytes());
@@ -54,7 +54,10 @@ pub(super) fn pack(algorithm: Algorithm, sequence: u8, plain: &[u8], out: &mut V
 }
 
 /// Appends what `packed` holds to `out`: at most `length` bytes. Servers mind only more than that.
-pub(super) fn unpack(
+///
+/// # Errors
+/// When it holds something else, or more; `out` may have grown by a byte more than `length` then.
+pub fn unpack(
     algorithm: Algorithm,
     packed: &[u8],
     length: usize,

@@ -67,7 +67,7 @@ where
 
 /// How many leading bytes belong to the file, and whether they end it. `skip` is what is left of
 /// the packet before. With a `sequence` the packets are numbered anew, on from the first one.
-fn scan(
+pub fn scan(
     bytes: &mut [u8],
     skip: &mut usize,
     mut sequence: Option<&mut Option<u8>>,

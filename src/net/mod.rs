@@ -4,10 +4,11 @@
 //! cannot be sent on or interpreted at once is copied into the session's own memory.
 
 pub mod certificate;
-mod codec;
+pub mod codec;
 pub mod compressed;
 pub mod connector;
 pub mod infile;
+pub mod proxy_header;
 pub mod read;
 pub mod relay;
 pub mod rsa;

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, ReadBuf};
 
 use super::scratch::with_scratch;
-use crate::protocol::packet::{self, Framed};
+use crate::protocol::packet::{self, Framed, Header};
 
 /// Appends what can be read now to `inbox`; 0 is the end of the stream.
 pub(super) fn poll_fill<S: AsyncRead + Unpin>(
@@ -41,6 +41,9 @@ pub enum ReadError {
     /// The peer closed its side inside a packet, or the socket failed.
     #[error("the connection broke: {0}")]
     Broken(#[from] io::Error),
+    /// The packet does not have the sequence id it should have.
+    #[error("a packet out of order")]
+    OutOfOrder,
     /// The packet is longer than `limit` bytes.
     #[error("a packet of over {limit} bytes")]
     TooLong {
@@ -58,7 +61,25 @@ pub async fn packet<S: AsyncRead + Unpin>(
     inbox: &mut Vec<u8>,
     limit: usize,
 ) -> Result<Framed, ReadError> {
+    packet_of(stream, inbox, limit, None).await
+}
+
+/// Like [`packet()`], and its sequence id has to be `sequence` if that is given.
+///
+/// # Cancel safety
+/// As that of [`packet()`].
+pub async fn packet_of<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    inbox: &mut Vec<u8>,
+    limit: usize,
+    sequence: Option<u8>,
+) -> Result<Framed, ReadError> {
     loop {
+        if let (Some(header), Some(sequence)) = (Header::parse(inbox), sequence)
+            && header.sequence != sequence
+        {
+            return Err(ReadError::OutOfOrder);
+        }
         match packet::frame(inbox) {
             Ok(framed) if framed.payload_length <= limit => return Ok(framed),
             Ok(_) => return Err(ReadError::TooLong { limit }),

@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::read::poll_fill;
 use super::scratch::with_scratch;
 use crate::protocol::Malformed;
-use crate::protocol::response::{Next, Response};
+use crate::protocol::response::{Next, Response, Summary};
 
 /// Bytes that may wait for a slow client before the server is no longer read.
 pub const PENDING_MAX: usize = 256 * 1024;
@@ -171,7 +171,8 @@ pub enum RelayError {
     Malformed(#[from] Malformed),
 }
 
-/// Passes one response on to the client until it ends.
+/// Passes one response on to the client until it ends. `note` is told of the end of each statement
+/// before the client is.
 ///
 /// # Cancel safety
 /// Not cancel safe: a response cut in the middle makes both connections unusable.
@@ -180,6 +181,7 @@ pub async fn relay<C, B>(
     mut server: ServerSide<'_, B>,
     response: &mut Response,
     holds_error: bool,
+    note: &mut impl FnMut(&Summary),
 ) -> Result<End, RelayError>
 where
     C: AsyncRead + AsyncWrite + Unpin,
@@ -198,8 +200,8 @@ where
                 }
             }
             let step = match std::mem::take(&mut is_unread) {
-                true => pass_inbox(&mut client, &mut server, response, holds_error, cx),
-                false => poll_pass(&mut client, &mut server, response, holds_error, cx),
+                true => pass_inbox(&mut client, &mut server, response, holds_error, note, cx),
+                false => poll_pass(&mut client, &mut server, response, holds_error, note, cx),
             };
             match step {
                 Poll::Ready(Ok(None)) => {}
@@ -220,6 +222,7 @@ fn poll_pass<C, B>(
     server: &mut ServerSide<'_, B>,
     response: &mut Response,
     holds_error: bool,
+    note: &mut impl FnMut(&Summary),
     cx: &mut Context<'_>,
 ) -> Step
 where
@@ -229,7 +232,7 @@ where
     if !server.inbox.is_empty() {
         return match poll_fill(server.stream, server.inbox, cx) {
             Poll::Ready(Ok(0)) => closed(),
-            Poll::Ready(Ok(_)) => pass_inbox(client, server, response, holds_error, cx),
+            Poll::Ready(Ok(_)) => pass_inbox(client, server, response, holds_error, note, cx),
             Poll::Ready(Err(error)) => Poll::Ready(Err(RelayError::Server(error))),
             Poll::Pending => Poll::Pending,
         };
@@ -246,6 +249,7 @@ where
             return closed();
         }
         let advance = response.advance(chunk)?;
+        tell(response, note);
         if holds_error && response.is_only_an_error() {
             server.inbox.extend_from_slice(&chunk[..advance.length]);
             return Poll::Ready(Ok(Some(End::ErrorHeld)));
@@ -257,7 +261,7 @@ where
             .map_err(RelayError::Client)?;
         if let Next::Instead(skipped) = advance.next {
             put_instead(client, server, response, skipped, cx)?;
-            return pass_inbox(client, server, response, holds_error, cx);
+            return pass_inbox(client, server, response, holds_error, note, cx);
         }
         Poll::Ready(Ok(ended(advance.next)))
     })
@@ -282,10 +286,12 @@ fn pass_inbox<C: AsyncWrite + Unpin, B>(
     server: &mut ServerSide<'_, B>,
     response: &mut Response,
     holds_error: bool,
+    note: &mut impl FnMut(&Summary),
     cx: &mut Context<'_>,
 ) -> Step {
     loop {
         let advance = response.advance(server.inbox)?;
+        tell(response, note);
         server.inbox.truncate(advance.length);
         if holds_error && response.is_only_an_error() {
             return Poll::Ready(Ok(Some(End::ErrorHeld)));
@@ -322,6 +328,12 @@ fn watch<C: AsyncRead + Unpin>(
         }
     }
     Poll::Pending
+}
+
+fn tell(response: &mut Response, note: &mut impl FnMut(&Summary)) {
+    if response.take_ended() {
+        note(response.summary());
+    }
 }
 
 fn ended(next: Next) -> Option<End> {

@@ -1,6 +1,7 @@
 //! A stream: TCP, TLS over it, a Unix socket to a server on the same host, or compression over one.
 
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -58,6 +59,11 @@ impl Socket {
         }
     }
 
+    /// The other end's address; `None` where it has none, or is gone.
+    pub fn peer(&self) -> Option<SocketAddr> {
+        self.raw().peer_addr().ok()?.as_socket()
+    }
+
     /// The same stream with compressed frames from here on; `ahead` was read of it already.
     pub fn compressed(self, algorithm: Algorithm, ahead: Vec<u8>) -> Self {
         Self::Compressed(Box::new(Compressed::new(self, algorithm, ahead)))
@@ -95,6 +101,11 @@ impl Socket {
             Self::Tls(stream) => stream.get_ref().0.stream().try_read(buffer),
             Self::Compressed(stream) => stream.below().try_read(buffer),
         }
+    }
+
+    /// Whether it consists of compressed frames.
+    pub fn is_compressed(&self) -> bool {
+        matches!(self, Self::Compressed(_))
     }
 
     /// Whether what is written goes to the wire as it is.

@@ -14,6 +14,8 @@ pub const ACCOUNT_LOCKED_MYSQL: u16 = 3118;
 pub const UNKNOWN_COM: u16 = 1047;
 /// Unknown thread id.
 pub const NO_SUCH_THREAD: u16 = 1094;
+/// ER_HOST_NOT_PRIVILEGED.
+pub const HOST_NOT_PRIVILEGED: u16 = 1130;
 /// KILL of somebody else's session.
 pub const KILL_DENIED: u16 = 1095;
 /// Unknown error.

@@ -49,6 +49,11 @@ impl Recipe {
         }
     }
 
+    /// Iterations of the derivation: 1024 times a power of two, up to 524,288.
+    pub fn iterations(&self) -> NonZero<u32> {
+        self.iterations
+    }
+
     fn key_pair(&self, password: &[u8]) -> Option<Ed25519KeyPair> {
         let mut seed = Zeroizing::new([0; 32]);
         derive(PBKDF2_HMAC_SHA512, self.iterations, &self.salt, password, &mut *seed);
@@ -78,7 +83,8 @@ pub fn is_password(password: &[u8], stored: &[u8]) -> bool {
     pair.is_some_and(|pair| pair.public_key().as_ref().ct_eq(&key).into())
 }
 
-fn parse_stored(stored: &[u8]) -> Option<(Recipe, Vec<u8>)> {
+/// Reads the text that an account stores: how its key is derived, and the public key.
+pub fn parse_stored(stored: &[u8]) -> Option<(Recipe, Vec<u8>)> {
     let [ALGORITHM, exponent, b':', rest @ ..] = stored else { return None };
     let exponent = exponent.checked_sub(b'0')?;
     let at = rest.iter().position(|&byte| byte == b':')?;

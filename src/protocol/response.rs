@@ -132,6 +132,8 @@ pub struct Response {
     teller: Option<Box<Teller>>,
     /// A packet that has grown.
     instead: Option<Vec<u8>>,
+    /// A statement has ended since [`Response::take_ended`] was asked last.
+    has_ended: bool,
     summary: Summary,
 }
 
@@ -155,6 +157,7 @@ impl Response {
             is_untouched: true,
             teller: None,
             instead: None,
+            has_ended: false,
             summary: Summary::default(),
         }
     }
@@ -187,6 +190,11 @@ impl Response {
     /// What was gathered.
     pub fn into_summary(self) -> Summary {
         self.summary
+    }
+
+    /// Whether an OK, EOF or ERR packet has ended a statement since the last call.
+    pub fn take_ended(&mut self) -> bool {
+        std::mem::take(&mut self.has_ended)
     }
 
     /// Whether the response is complete.
@@ -325,6 +333,7 @@ impl Response {
         if payload[0] == 0xff {
             self.summary.error = Some(ErrPacket::parse(payload)?.code);
             self.state = State::Done;
+            self.has_ended = true;
             return Ok(length);
         }
         match self.state {
@@ -449,6 +458,7 @@ impl Response {
     }
 
     fn finish(&mut self) {
+        self.has_ended = true;
         let more = self.summary.status.contains(Status::MORE_RESULTS);
         self.state = if more { State::First } else { State::Done };
     }

@@ -236,7 +236,9 @@ impl Wanted {
     /// characteristics.
     fn rank(&self, entry: &Entry) -> (u8, Vec<u8>) {
         match entry.kind {
-            VARIABLE if self.by_name => (0, entry.data[1..].to_ascii_lowercase()),
+            VARIABLE if self.by_name => {
+                (0, entry.data.get(1..).unwrap_or_default().to_ascii_lowercase())
+            }
             TRANSACTION_STATE => (4, Vec::new()),
             CHARACTERISTICS => (5, Vec::new()),
             kind => (kind, Vec::new()),
@@ -340,6 +342,14 @@ mod tests {
         assert_eq!(told(&mut teller, &all), all);
         let mut teller = Teller::new(wanted("sql_mode,*", "OFF", Some("OFF")));
         assert_eq!(told(&mut teller, &all), [variable("sql_mode", "")]);
+    }
+
+    #[test]
+    fn entries_without_a_name_have_a_place_too() {
+        let mut teller = Teller::new(wanted("*", "OFF", Some("OFF")));
+        let nameless = Entry { kind: VARIABLE, data: Vec::new() };
+        let expected = [nameless.clone(), variable("a", "b")];
+        assert_eq!(told(&mut teller, &[variable("a", "b"), nameless]), expected);
     }
 
     #[test]

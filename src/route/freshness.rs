@@ -145,7 +145,8 @@ impl Position {
 
     /// Number of transactions: a single number for a gauge; grows with each applied one.
     pub fn sequence_sum(&self) -> u64 {
-        self.spans.iter().map(|span| span.last - span.first + 1).sum()
+        let count = |span: &Span| (span.last - span.first).saturating_add(1);
+        self.spans.iter().map(count).fold(0, u64::saturating_add)
     }
 }
 
@@ -200,6 +201,16 @@ mod tests {
             assert!(Position::parse(&format!("{A}{wrong}")).is_none(), "{wrong}");
         }
         assert!(Position::parse("3e11fa47:1").is_none());
+    }
+
+    #[test]
+    fn numbers_at_their_limits_are_counted_without_overflow() {
+        let whole = position(&format!("{A}:0-{max}, 3-1-{max}", max = u64::MAX));
+        assert_eq!(whole.sequence_sum(), u64::MAX);
+        assert!(whole.covers(&position(&format!("{A}:{}", u64::MAX))));
+        // Servers number from 1: with 0 nothing is written yet.
+        let none = position("0-1-0");
+        assert!(none.is_empty() && none.sequence_sum() == 0);
     }
 
     #[test]

@@ -6,12 +6,15 @@
 
 mod choice;
 pub mod freshness;
+pub mod scopes;
+pub mod token;
 pub mod view;
 
 use crate::config::settings::Consistency;
 use crate::sql::{self, Class, RouteHint, Verdict};
 
 use freshness::Position;
+use token::Token;
 use view::{BackendId, Rotation, View};
 
 /// Where a statement goes.
@@ -32,9 +35,11 @@ pub enum Reason {
     Configured,
     /// No replica is in rotation.
     NoReplica,
-    /// No replica has applied the session's own writes.
+    /// No replica has applied what the session itself has written last.
     NotFresh,
-    /// The session wrote something whose position in the binary log is not known.
+    /// No replica has applied what another session of the same scope has written last.
+    OthersNotFresh,
+    /// Something was written whose position in the binary log is not known.
     UnknownPosition,
     /// autocommit is off.
     AutocommitOff,
@@ -53,10 +58,11 @@ pub enum Reason {
 }
 
 impl Reason {
-    const OWN: [(Self, &'static str); 11] = [
+    const OWN: [(Self, &'static str); 12] = [
         (Self::Configured, "configured"),
         (Self::NoReplica, "no_replica"),
         (Self::NotFresh, "not_fresh"),
+        (Self::OthersNotFresh, "others_not_fresh"),
         (Self::UnknownPosition, "unknown_position"),
         (Self::AutocommitOff, "autocommit_off"),
         (Self::Serializable, "serializable"),
@@ -93,15 +99,6 @@ impl Reason {
     }
 }
 
-/// What a session has seen of the binary log.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Token {
-    /// Its last write.
-    pub position: Position,
-    /// It wrote something whose position is not known: only the primary has it for sure.
-    pub is_unknown: bool,
-}
-
 /// What routing needs to know of a session.
 #[derive(Debug, Clone, Copy)]
 pub struct SessionView<'a> {
@@ -109,8 +106,12 @@ pub struct SessionView<'a> {
     pub autocommit: bool,
     /// Isolation is serializable.
     pub serializable: bool,
-    /// What it has written.
+    /// Its id.
+    pub id: u32,
+    /// What it has to see: what the sessions of its scope have written.
     pub token: &'a Token,
+    /// It has written something that no replica will ever have.
+    pub is_unlogged: bool,
 }
 
 /// A decision and its reason.
@@ -161,11 +162,11 @@ pub fn decide(
     let in_rotation = || view.replicas.iter().filter(|replica| replica.rotation == Rotation::In);
     let needs_fresh =
         policy == Consistency::Session && verdict.hint.route != Some(RouteHint::Replica);
-    if needs_fresh && session.token.is_unknown {
+    let token = session.token;
+    if needs_fresh && (token.is_unknown() || session.is_unlogged) {
         return primary(Reason::UnknownPosition);
     }
-    let token = &session.token.position;
-    let is_fresh = |applied: &Position| !needs_fresh || token.is_empty() || applied.covers(token);
+    let is_fresh = |applied: &Position| !needs_fresh || token.is_covered_by(applied);
     let fresh = in_rotation().filter(|replica| is_fresh(&replica.applied));
     match choice::less_busy(fresh.map(|replica| replica.backend), &in_use) {
         Some(backend) => Decision {
@@ -174,7 +175,13 @@ pub fn decide(
             awaited: None,
         },
         None => match choice::less_busy(in_rotation().map(|replica| replica.backend), &in_use) {
-            Some(behind) => Decision { awaited: Some(behind), ..primary(Reason::NotFresh) },
+            Some(behind) => {
+                let reason = match token.is_of_another(session.id) {
+                    true => Reason::OthersNotFresh,
+                    false => Reason::NotFresh,
+                };
+                Decision { awaited: Some(behind), ..primary(reason) }
+            }
             None => primary(Reason::NoReplica),
         },
     }

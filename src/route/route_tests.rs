@@ -1,5 +1,6 @@
 //! The decision table.
 
+use super::token::Stamp;
 use super::view::ReplicaView;
 use super::*;
 use crate::sql::{Effects, Hint, Needs};
@@ -25,12 +26,18 @@ fn view(rotation: Rotation, applied: &str) -> View {
     }
 }
 
-fn token(position: &str, is_unknown: bool) -> Token {
-    Token { position: Position::parse(position).expect("a position"), is_unknown }
+/// The id of the session that decides.
+const OWN: u32 = 7;
+
+fn written_by(session: u32, position: &str) -> Token {
+    let mut token = Token::default();
+    let position = Position::parse(position).expect("a position");
+    token.add(&position, Stamp { session, readings: 0 });
+    token
 }
 
 fn session(token: &Token) -> SessionView<'_> {
-    SessionView { autocommit: true, serializable: false, token }
+    SessionView { autocommit: true, serializable: false, id: OWN, token, is_unlogged: false }
 }
 
 fn route(verdict: &Verdict, session: SessionView<'_>, view: &View) -> (Target, Reason) {
@@ -41,7 +48,7 @@ fn route(verdict: &Verdict, session: SessionView<'_>, view: &View) -> (Target, R
 #[test]
 fn a_read_leaves_the_primary_only_when_a_replica_has_what_the_session_wrote() {
     let read = verdict(Class::Read, None);
-    let (wrote_9, wrote_10) = (token("0-1-9", false), token("0-1-10", false));
+    let (wrote_9, wrote_10) = (written_by(OWN, "0-1-9"), written_by(OWN, "0-1-10"));
     let applied_9 = view(Rotation::In, "0-1-9");
     assert_eq!(route(&read, session(&wrote_9), &applied_9).0, Target::Replica(1));
     let decision = decide(&read, session(&wrote_10), Consistency::Session, &applied_9, |_| 0);
@@ -51,8 +58,13 @@ fn a_read_leaves_the_primary_only_when_a_replica_has_what_the_session_wrote() {
     assert_eq!(eventual.target, Target::Replica(1));
     let hinted = verdict(Class::Read, Some(RouteHint::Replica));
     assert_eq!(route(&hinted, session(&wrote_10), &applied_9).0, Target::Replica(1));
-    let unknown = token("0-1-1", true);
+    let mut unknown = written_by(OWN, "0-1-1");
+    unknown.add_unknown(Stamp { session: OWN, readings: 0 });
     assert_eq!(route(&read, session(&unknown), &applied_9).1, Reason::UnknownPosition);
+    let unlogged = SessionView { is_unlogged: true, ..session(&wrote_9) };
+    assert_eq!(route(&read, unlogged, &applied_9).1, Reason::UnknownPosition);
+    let others = written_by(OWN + 1, "0-1-10");
+    assert_eq!(route(&read, session(&others), &applied_9).1, Reason::OthersNotFresh);
 }
 
 #[test]

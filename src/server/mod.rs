@@ -19,8 +19,8 @@ use tokio_util::task::TaskTracker;
 use workers::Workers;
 
 use crate::admin::{self, Readiness, Sources};
-use crate::client::Context;
 use crate::client::registry::Registry;
+use crate::client::{Context, Throttle};
 use crate::config::Settings;
 use crate::config::settings::TlsMode;
 use crate::lanes::{Evidence, Rules};
@@ -29,6 +29,7 @@ use crate::net::tls::Acceptor;
 use crate::pool::Pool;
 use crate::protocol::Command;
 use crate::route;
+use crate::route::scopes::Scopes;
 use crate::state::Pin;
 use crate::topology::Topology;
 
@@ -147,7 +148,9 @@ impl Fairlane {
             topology,
             metrics,
             registry: Registry::default(),
+            scopes: Scopes::new(settings.routing.scope),
             verified: Default::default(),
+            throttle: Throttle::new(settings.login_failures, settings.login_delay),
             passwords: Default::default(),
             tls,
             shutdown: CancellationToken::new(),
@@ -162,6 +165,7 @@ impl Fairlane {
         Arc::new(Sources {
             metrics: Box::new(move || {
                 for_metrics.pools.iter().for_each(|pool| pool.show());
+                for_metrics.show_forgotten();
                 for_metrics.metrics.encode()
             }),
             ready: Box::new(move || readiness(&for_ready)),

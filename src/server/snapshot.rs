@@ -100,7 +100,7 @@ fn session(context: &Context, entry: &Entry) -> Session {
     Session {
         id: u64::from(entry.id),
         user: labels.user,
-        client: entry.peer.to_string(),
+        client: entry.client().to_string(),
         schema: labels.schema.unwrap_or_default(),
         program: labels.program,
         state,

@@ -4,9 +4,11 @@
 //! may run on any connection. Where the call is (part of) an unnamed column of a select list,
 //! the column gets the name the server would have given it: the text of the expression.
 
+use std::borrow::Cow;
+
 use super::classify::Classifier;
 use super::lexer::Lexer;
-use super::mode::Mode;
+use super::mode::{Charset, Mode};
 use super::token::{Kind, Token};
 use super::verdict::Needs;
 use super::word::Word;
@@ -33,11 +35,15 @@ pub(super) struct CallSite {
     pub need: Needs,
 }
 
-/// An insertion or replacement in the text.
-struct Edit {
-    start: usize,
-    end: usize,
-    text: Vec<u8>,
+/// An insertion or replacement in a text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Edit {
+    /// Where the replaced bytes begin.
+    pub start: usize,
+    /// Behind the replaced bytes; the same as `start` for an insertion.
+    pub end: usize,
+    /// What stands there instead.
+    pub text: Vec<u8>,
 }
 
 /// The text with known values in place of the calls of the `wanted` kinds; `None` if there is no
@@ -46,17 +52,10 @@ struct Edit {
 /// In a text of several statements ROW_COUNT() and FOUND_ROWS() are replaced in the first one
 /// only: the later ones ask about the statements before them.
 pub fn substitute(sql: &[u8], mode: Mode, values: &Substitution, wanted: Needs) -> Option<Vec<u8>> {
-    let mut walk = Classifier::new(sql, mode);
-    walk.calls = Some(Vec::new());
-    walk.run();
-    let mut calls = walk.calls.take()?;
-    calls.retain(|call| wanted.contains(call.need));
-    if calls.is_empty() {
+    let edits = edits(sql, mode, values, wanted);
+    if edits.is_empty() {
         return None;
     }
-    let mut edits: Vec<Edit> = calls.iter().map(|call| values.edit(call)).collect();
-    edits.extend(ColumnNames::new(sql, &calls).run(mode));
-    edits.sort_by_key(|edit| edit.start);
     let mut text = Vec::with_capacity(sql.len() + 64 * edits.len());
     let mut at = 0;
     for edit in edits {
@@ -66,6 +65,22 @@ pub fn substitute(sql: &[u8], mode: Mode, values: &Substitution, wanted: Needs) 
     }
     text.extend_from_slice(&sql[at..]);
     Some(text)
+}
+
+/// The changes that [`substitute`] makes, from the first to the last; they do not overlap.
+pub fn edits(sql: &[u8], mode: Mode, values: &Substitution, wanted: Needs) -> Vec<Edit> {
+    let mut walk = Classifier::new(sql, mode);
+    walk.calls = Some(Vec::new());
+    walk.run();
+    let mut calls = walk.calls.take().unwrap_or_default();
+    calls.retain(|call| wanted.contains(call.need));
+    if calls.is_empty() {
+        return Vec::new();
+    }
+    let mut edits: Vec<Edit> = calls.iter().map(|call| values.edit(call)).collect();
+    edits.extend(ColumnNames::new(sql, mode, &calls).run());
+    edits.sort_by_key(|edit| edit.start);
+    edits
 }
 
 impl Substitution {
@@ -84,6 +99,7 @@ impl Substitution {
 /// Finds the select items that hold a call and have no alias.
 struct ColumnNames<'a> {
     text: &'a [u8],
+    mode: Mode,
     calls: &'a [CallSite],
     next_call: usize,
     levels: Vec<Level>,
@@ -98,7 +114,12 @@ struct Level {
     start: Option<usize>,
     end: usize,
     has_call: bool,
+    /// There is an AS, or what no server can read: a quote left open would end in an alias.
     has_as: bool,
+    /// CASE without its END so far.
+    open_cases: u32,
+    /// The item ends in the END of a CASE, which is no alias.
+    ends_case: bool,
     /// The last token of the item and the one before.
     last: Token,
     before: Token,
@@ -111,6 +132,8 @@ impl Level {
         end: 0,
         has_call: false,
         has_as: false,
+        open_cases: 0,
+        ends_case: false,
         last: Token::END,
         before: Token::END,
     };
@@ -119,13 +142,16 @@ impl Level {
     fn extend(&mut self, token: &Token) {
         self.start.get_or_insert(token.start);
         self.end = token.end;
-        self.has_as |= token.word == Word::As;
+        self.has_as |= token.word == Word::As || token.kind == Kind::Bad;
+        self.ends_case = token.word == Word::End && self.open_cases > 0;
+        self.open_cases += u32::from(token.word == Word::Case);
+        self.open_cases -= u32::from(self.ends_case);
         self.before = std::mem::replace(&mut self.last, *token);
     }
 
     /// True if the item has a name, or might have: a second alias would be an error.
     fn is_named(&self) -> bool {
-        let may_be_alias = self.last.is_name() || self.last.kind == Kind::String;
+        let may_be_alias = self.last.is_name() && !self.ends_case || self.last.kind == Kind::String;
         let follows_operator = match self.before.kind {
             Kind::Op => !self.before.is_op(b')'),
             Kind::Word => matches!(
@@ -149,12 +175,12 @@ impl Level {
 }
 
 impl<'a> ColumnNames<'a> {
-    fn new(text: &'a [u8], calls: &'a [CallSite]) -> Self {
-        Self { text, calls, next_call: 0, levels: vec![Level::OUTSIDE], edits: Vec::new() }
+    fn new(text: &'a [u8], mode: Mode, calls: &'a [CallSite]) -> Self {
+        Self { text, mode, calls, next_call: 0, levels: vec![Level::OUTSIDE], edits: Vec::new() }
     }
 
-    fn run(mut self, mode: Mode) -> Vec<Edit> {
-        let mut lexer = Lexer::new(self.text, mode);
+    fn run(mut self) -> Vec<Edit> {
+        let mut lexer = Lexer::new(self.text, self.mode);
         let mut after_dot = false;
         loop {
             let token = lexer.next();
@@ -244,10 +270,11 @@ impl<'a> ColumnNames<'a> {
     }
 
     fn close(&mut self, token: &Token) {
-        self.finish_item();
         if self.levels.len() == 1 {
-            return;
+            // Nothing is open: no server takes the statement.
+            return self.replace_level(Level::OUTSIDE);
         }
+        self.finish_item();
         let had_call = self.levels.pop().is_some_and(|level| level.has_call);
         if let Some(parent) = self.levels.last_mut() {
             parent.extend(token);
@@ -256,32 +283,61 @@ impl<'a> ColumnNames<'a> {
         }
     }
 
+    /// At the end of a statement. Items in which a parenthesis is left open get no name: where
+    /// they end is not known, and no server takes the statement.
     fn close_all(&mut self) {
-        while let Some(&level) = self.levels.last() {
+        if self.levels.len() == 1 {
             self.finish_item();
-            self.levels.pop();
-            if let Some(parent) = self.levels.last_mut() {
-                parent.has_call |= level.has_call;
-            }
         }
-        self.levels.push(Level::OUTSIDE);
+        self.levels.truncate(1);
+        self.replace_level(Level::OUTSIDE);
     }
 
     /// Names the item that ends here, if it needs a name.
     fn finish_item(&mut self) {
         let Some(&item) = self.levels.last() else { return };
         let (true, true, Some(start)) = (item.in_list, item.has_call, item.start) else { return };
-        let name = &self.text[start..item.end];
-        if item.is_named() || name.len() > ALIAS_CHARS_MAX {
+        if item.is_named() {
             return;
         }
-        let mut alias = b" AS `".to_vec();
-        for &byte in name {
-            alias.extend(std::iter::repeat_n(byte, if byte == b'`' { 2 } else { 1 }));
+        if let Some(text) = alias(&self.text[start..item.end], self.mode) {
+            self.edits.push(Edit { start: item.end, end: item.end, text });
         }
-        alias.push(b'`');
-        self.edits.push(Edit { start: item.end, end: item.end, text: alias });
     }
+}
+
+/// ` AS` and the quoted `name`; `None` for what no server takes as an alias.
+fn alias(name: &[u8], mode: Mode) -> Option<Vec<u8>> {
+    if name.len() > ALIAS_CHARS_MAX || name.contains(&0) {
+        return None;
+    }
+    let mut name = Cow::Borrowed(name);
+    if mode.charset == Charset::Plain {
+        // FACT(mariadb 10.11): names have no characters beyond U+FFFF; an alias with one is refused,
+        // and a column that would be named by one has a question mark there;
+        // test: `columns_of_known_values_have_the_servers_names`.
+        let text = str::from_utf8(&name).ok()?;
+        if !text.is_ascii() {
+            let in_range = text.chars().map(|c| if c > '\u{ffff}' { '?' } else { c });
+            name = Cow::Owned(in_range.collect::<String>().into_bytes());
+        }
+    }
+    let mut alias = b" AS `".to_vec();
+    let mut at = 0;
+    while let Some(&byte) = name.get(at) {
+        let trail = name.get(at + 1).copied().unwrap_or(b'`');
+        if mode.charset.is_pair(byte, trail) {
+            // The second half of a character may look like a quote, and that like a second half.
+            name.get(at + 1)?;
+            alias.extend([byte, trail]);
+            at += 2;
+            continue;
+        }
+        alias.extend(std::iter::repeat_n(byte, if byte == b'`' { 2 } else { 1 }));
+        at += 1;
+    }
+    alias.push(b'`');
+    Some(alias)
 }
 
 #[cfg(test)]
@@ -312,6 +368,14 @@ mod tests {
                 "SELECT (SELECT IF(1,-1,ROW_COUNT()) AS `ROW_COUNT()`) AS `(SELECT ROW_COUNT())`, 2",
             ),
             (
+                "SELECT CASE ROW_COUNT() WHEN 1 THEN 2 END",
+                "SELECT CASE IF(1,-1,ROW_COUNT()) WHEN 1 THEN 2 END AS `CASE ROW_COUNT() WHEN 1 THEN 2 END`",
+            ),
+            (
+                "SELECT ROW_COUNT() = 'ä\u{1f600}'",
+                "SELECT IF(1,-1,ROW_COUNT()) = 'ä\u{1f600}' AS `ROW_COUNT() = 'ä?'`",
+            ),
+            (
                 "SELECT ROW_COUNT() = t.`a` FROM t",
                 "SELECT IF(1,-1,ROW_COUNT()) = t.`a` AS `ROW_COUNT() = t.``a``` FROM t",
             ),
@@ -324,6 +388,7 @@ mod tests {
     fn named_columns_and_other_places_get_no_alias() {
         for (sql, expected) in [
             ("SELECT ROW_COUNT() AS n", "SELECT IF(1,-1,ROW_COUNT()) AS n"),
+            ("SELECT ROW_COUNT() end", "SELECT IF(1,-1,ROW_COUNT()) end"),
             ("SELECT ROW_COUNT() n", "SELECT IF(1,-1,ROW_COUNT()) n"),
             ("SELECT ROW_COUNT()'n', `row_count`", "SELECT IF(1,-1,ROW_COUNT())'n', `row_count`"),
             ("SET @a = ROW_COUNT()", "SET @a = IF(1,-1,ROW_COUNT())"),
@@ -334,6 +399,39 @@ mod tests {
         ] {
             assert_eq!(substituted(sql).as_deref(), Some(expected), "{sql}");
         }
+    }
+
+    #[test]
+    fn a_statement_that_no_server_takes_gets_no_names() {
+        for (sql, expected) in [
+            (" SELECT(ROW_COUNT()", " SELECT(IF(1,-1,ROW_COUNT())"),
+            ("SELECT 1+(FOUND_ROWS() /* (", "SELECT 1+(IF(1,7,FOUND_ROWS()) /* ("),
+            ("SELECT (SELECT(ROW_COUNT()", "SELECT (SELECT(IF(1,-1,ROW_COUNT())"),
+            ("SELECT(ROW_COUNT(),(1);", "SELECT(IF(1,-1,ROW_COUNT()),(1);"),
+            ("SELECT ROW_COUNT())", "SELECT IF(1,-1,ROW_COUNT()))"),
+            ("SELECT ROW_COUNT()=`a", "SELECT IF(1,-1,ROW_COUNT())=`a"),
+        ] {
+            assert_eq!(substituted(sql).as_deref(), Some(expected), "{sql}");
+        }
+        assert_eq!(substituted("SELECT(ROW_COUNT("), None);
+    }
+
+    #[test]
+    fn a_name_is_quoted_in_the_clients_character_set() {
+        let quoted = |sql: &[u8], charset| {
+            let mode = Mode { charset, ..Mode::default() };
+            let text = substitute(sql, mode, &VALUES, Needs::all()).expect("a call");
+            let at = text.windows(5).position(|window| window == b" AS `")?;
+            Some(text[at + 4..].to_vec())
+        };
+        let sql = b"SELECT ROW_COUNT()='\x81`'";
+        assert_eq!(quoted(sql, Charset::Gbk).as_deref(), Some(&b"`ROW_COUNT()='\x81`'`"[..]));
+        let single = Charset::SingleByte(0xa0);
+        assert_eq!(quoted(sql, single).as_deref(), Some(&b"`ROW_COUNT()='\x81``'`"[..]));
+        // Half a character would take the closing quote with it.
+        assert_eq!(quoted(b"SELECT ROW_COUNT()+\x81", Charset::Gbk), None);
+        assert_eq!(quoted(b"SELECT ROW_COUNT()='\0'", Charset::Plain), None);
+        assert_eq!(quoted(b"SELECT ROW_COUNT()=_binary'\xff'", Charset::Plain), None);
     }
 
     #[test]

@@ -87,6 +87,11 @@ fn literal(name: &str, value: &str) -> String {
     if is_number {
         return value.to_owned();
     }
+    quoted(value)
+}
+
+/// A text as SET takes it, whatever the sql_mode is.
+pub(super) fn quoted(value: &str) -> String {
     // Doubling the quote is right in every sql_mode; a backslash is not, hence the hexadecimal.
     match value.contains('\\') {
         false => format!("'{}'", value.replace('\'', "''")),

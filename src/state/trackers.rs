@@ -4,6 +4,7 @@
 //! put on the connection for statements that set or show it, and decides what a client that asked
 //! for session tracking is told.
 
+use super::diff::quoted;
 use crate::protocol::tracking::Wanted;
 
 /// The variables, and the values with which a server reports all changes; the last one is
@@ -99,7 +100,7 @@ pub fn own_trackers(is_mariadb: bool) -> String {
 fn set<'a>(values: impl Iterator<Item = (&'static str, &'a str)>) -> Option<String> {
     let assignment = |(name, value): (&str, &str)| match value {
         "0" | "1" => format!("{name}={value}"),
-        _ => format!("{name}='{}'", value.replace('\'', "''")),
+        _ => format!("{name}={}", quoted(value)),
     };
     let all: Vec<_> = values.map(assignment).collect();
     (!all.is_empty()).then(|| format!("SET {}", all.join(",")))

@@ -13,27 +13,41 @@ const CLIENT_PLUGIN_AUTH: u64 = 1 << 19;
 
 /// What the server says first.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Greeting {
-    pub(super) version: String,
-    pub(super) collation: u8,
+pub struct Greeting {
+    /// Version text.
+    pub version: String,
+    /// Default collation.
+    pub collation: u8,
     /// Lower half: `CLIENT_*`; upper half: MariaDB's extended capabilities.
-    pub(super) capabilities: u64,
-    pub(super) status: u16,
-    pub(super) auth_plugin: String,
+    pub capabilities: u64,
+    /// Status flags.
+    pub status: u16,
+    /// Authentication plugin.
+    pub auth_plugin: String,
 }
 
 /// Why there is no greeting.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum NoGreeting {
+pub enum NoGreeting {
+    /// An ERR packet.
     #[error("the server refuses: {text} ({code})")]
-    Refused { code: u16, text: String },
+    Refused {
+        /// Error code.
+        code: u16,
+        /// Message.
+        text: String,
+    },
+    /// Something else.
     #[error("not a greeting of a MySQL or MariaDB server")]
     Malformed,
 }
 
 impl Greeting {
     /// Parses the packet's payload, without its header.
-    pub(super) fn parse(payload: &[u8]) -> Result<Self, NoGreeting> {
+    ///
+    /// # Errors
+    /// When the server refuses the connection, or is none.
+    pub fn parse(payload: &[u8]) -> Result<Self, NoGreeting> {
         match payload.first() {
             Some(&ERR) => Err(refusal(&payload[1..]).unwrap_or(NoGreeting::Malformed)),
             Some(&PROTOCOL_10) => accept(&payload[1..]).ok_or(NoGreeting::Malformed),

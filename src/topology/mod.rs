@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!            one task per backend                      readers
-//! server ◄── line ◄── primary: greeting, facts ──────► facts(), accounts()
+//! server ◄── line ◄── primary: greeting, facts ──────► facts(), accounts(), reading()
 //!                     replica: health, watermark ────► view(), wait_applied()
 //!                     both:    kills             ◄──── kill()
 //! ```
@@ -14,12 +14,13 @@
 pub mod account;
 mod control;
 mod facts;
-mod greeting;
+pub mod greeting;
 pub mod health;
 mod kill;
 mod line;
 mod primary;
 mod probe;
+mod reading;
 mod replica;
 mod watermark;
 
@@ -38,9 +39,11 @@ use tokio_util::task::TaskTracker;
 
 use self::account::Ledger;
 use self::kill::KillQueue;
+use self::reading::Readings;
 use self::watermark::Demand;
 use crate::config::Settings;
 use crate::route::freshness::Position;
+use crate::route::token::Reading;
 use crate::route::view::{BackendId, ReplicaView, Rotation, View};
 
 /// The primary's index.
@@ -86,6 +89,7 @@ struct Shared {
     facts: watch::Sender<Option<Arc<ServerFacts>>>,
     ledger: Ledger,
     demand: Demand,
+    readings: Readings,
     desks: Vec<Desk>,
 }
 
@@ -137,11 +141,28 @@ impl Topology {
         self.shared.ledger.refresh(&self.shared.desks[PRIMARY].wake).await;
     }
 
-    /// A session was turned away from a replica for freshness: read the replicas' watermarks
-    /// often for the next second.
+    /// A session was turned away from a replica for freshness, or is likely to be: read the
+    /// replicas' watermarks often for the next second.
     pub fn fresh_wanted(&self) {
         if self.shared.demand.want() {
             self.wake_replicas();
+        }
+    }
+
+    /// Readings of the primary's position that have begun by now: for the stamp of a write.
+    pub fn readings_begun(&self) -> u64 {
+        self.shared.readings.begun()
+    }
+
+    /// The last reading of the primary's position.
+    pub fn reading(&self) -> Arc<Reading> {
+        self.shared.readings.last()
+    }
+
+    /// Something was written at an unknown position: read the primary's own soon.
+    pub fn reading_wanted(&self) {
+        if self.shared.readings.want() {
+            self.shared.desks[PRIMARY].wake.notify_one();
         }
     }
 
@@ -237,6 +258,7 @@ impl Shared {
             facts: watch::Sender::new(None),
             ledger: Ledger::new(),
             demand: Demand::new(),
+            readings: Readings::default(),
             desks: (0..count).map(|_| desk()).collect(),
         }
     }

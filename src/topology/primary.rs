@@ -1,4 +1,4 @@
-//! The primary's control connection: greeting, facts, accounts, kills.
+//! The primary's control connection: greeting, facts, position, accounts, kills.
 
 use std::sync::Arc;
 
@@ -39,7 +39,8 @@ impl<'a> Primary<'a> {
         desk.kills.open();
         // Accounts first: whoever waits for the facts wants to log clients in.
         let mut accounts_loaded = self.load_accounts(line, family).await?;
-        let mut next_probe = Instant::now();
+        let readings = &self.shared.readings;
+        let (mut next_probe, mut reading_began) = (Instant::now(), Instant::now());
         loop {
             desk.kills.work(line).await?;
             if Instant::now() >= next_probe {
@@ -52,6 +53,11 @@ impl<'a> Primary<'a> {
                     backoff.reset();
                 }
                 next_probe = Instant::now() + routing.probe_interval;
+                reading_began = Instant::now();
+                readings.read(line, family).await?;
+            } else if readings.due(reading_began).is_some_and(|due| Instant::now() >= due) {
+                reading_began = Instant::now();
+                readings.read(line, family).await?;
             }
             let mut accounts_due = accounts_loaded + routing.accounts_refresh;
             if self.shared.ledger.is_wanted() {
@@ -61,7 +67,8 @@ impl<'a> Primary<'a> {
                 accounts_loaded = self.load_accounts(line, family).await?;
                 continue;
             }
-            wait(&desk.wake, next_probe.min(accounts_due)).await;
+            let due = readings.due(reading_began).unwrap_or(next_probe);
+            wait(&desk.wake, next_probe.min(accounts_due).min(due)).await;
         }
     }
 

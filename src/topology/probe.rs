@@ -114,6 +114,25 @@ fn applied_variable(family: Family) -> &'static str {
     }
 }
 
+/// The primary's own position: everything it has committed. Empty when it numbers nothing.
+///
+/// FACT(mariadb 10.11): `gtid_binlog_pos` has a transaction before its client has the OK packet;
+/// test: `a_reading_covers_what_was_written_before_it`.
+/// FACT(mysql 9.7): so has `gtid_executed`; test:
+/// `a_reading_covers_what_was_written_before_it_on_mysql`.
+pub(super) async fn written(line: &mut Line, family: Family) -> Result<Position, Trouble> {
+    // With GTIDs permitted or off, MySQL has transactions that are in no set.
+    let sql = match family {
+        Family::MariaDb => "SELECT @@global.gtid_binlog_pos AS written",
+        Family::MySql => {
+            "SELECT IF(@@global.gtid_mode LIKE 'ON%', @@global.gtid_executed, '') AS written"
+        }
+    };
+    let rows = line.query(sql).await?;
+    let text = rows.first().and_then(|row| row.text(&["written"])).unwrap_or_default();
+    Ok(Position::parse(&text).unwrap_or_default())
+}
+
 /// How far a replica has applied.
 pub(super) async fn applied(line: &mut Line, family: Family) -> Result<Position, Trouble> {
     let variable = applied_variable(family);

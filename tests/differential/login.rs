@@ -354,3 +354,51 @@ fn the_greeting_is_the_servers() {
     let missing = direct.2 - through.2 - WITHHELD;
     assert!(missing.is_empty(), "offered by the server only: {missing:?}");
 }
+
+/// The answers to a login and a command whose packets have these sequence ids, where the first is
+/// that of the response; the client names a plugin the account does not have, and has to switch.
+fn numbered(port: u16, response: u8, switched: u8, command: u8) -> Vec<Packet> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    let greeting = read(&mut stream).expect("a greeting");
+    let mut nonce = Greeting::parse(&greeting.payload).expect("a greeting").nonce;
+    let visit = Visit { plugin: Named::As("dialog"), ..GOOD };
+    write(&mut stream, response, &visit.response(&nonce));
+    let mut said = Vec::new();
+    let mut next = Some(switched);
+    while let Some(mut packet) = read(&mut stream) {
+        let first = packet.payload.first().copied();
+        if let Some(answer) = answer(&mut packet.payload, GOOD.password, &mut nonce) {
+            let sequence = next.take().unwrap_or_else(|| packet.sequence.wrapping_add(1));
+            write(&mut stream, sequence, &answer);
+        }
+        said.push(packet);
+        if first == Some(0) {
+            write(&mut stream, command, &[Command::Ping as u8]);
+            // An answer, and behind an error the end.
+            said.extend(read(&mut stream));
+            if command != 0 {
+                said.extend(read(&mut stream));
+            }
+            break;
+        }
+    }
+    said
+}
+
+#[test]
+fn wrong_sequence_ids_have_the_same_answers() {
+    prepare_accounts();
+    let proxy = Proxy::start(servers());
+    for (response, switched, command) in
+        [(1, 3, 0), (0, 3, 0), (2, 3, 0), (255, 3, 0), (1, 2, 0), (1, 4, 0), (1, 3, 1), (1, 3, 255)]
+    {
+        let direct = numbered(servers().primary, response, switched, command);
+        let through = numbered(proxy.port, response, switched, command);
+        let all = |said: &[Packet]| -> Vec<String> {
+            said.iter().map(|packet| describe(Some(packet), 0)).collect()
+        };
+        let (direct, through) = (all(&direct), all(&through));
+        assert_eq!(through, direct, "{response} {switched} {command}");
+    }
+}

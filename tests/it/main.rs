@@ -12,9 +12,11 @@
 mod support;
 
 mod auth;
+mod bad_peers;
 mod cli;
 mod commands;
 mod failures;
+mod freshness;
 mod idle;
 mod insert_ids;
 mod lanes;
@@ -22,8 +24,10 @@ mod large;
 mod names;
 mod pool_bound;
 mod prepared;
+mod proxy_header;
 mod routing;
 mod sockets;
 mod state;
+mod throttle;
 mod transactions;
 mod twins;

@@ -71,6 +71,7 @@ fn statements_read_on_the_replica_and_write_on_the_primary() {
     }
     servers.wait_replicated();
     let mut reader = proxy.app();
+    proxy.until_replica_answers(&mut reader, "SELECT id FROM ps_a");
     let select = prepare(&mut reader, "SELECT CAST(COUNT(*) AS SIGNED) FROM ps_a WHERE id <= ?");
     assert_eq!(number(&execute(&mut reader, select, 1000, true), true), 49);
     assert!(

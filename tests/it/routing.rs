@@ -20,6 +20,7 @@ fn reads_go_to_the_replica_and_writes_never() {
     drop(client);
     servers.wait_replicated();
     let mut reader = proxy.app();
+    proxy.until_replica_answers(&mut reader, "SELECT id FROM routing_a");
     for _ in 0..5 {
         reader.run("SELECT 'marker_read' FROM routing_a");
     }

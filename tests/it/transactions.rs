@@ -55,6 +55,7 @@ fn a_read_only_transaction_may_be_on_the_replica_until_it_needs_the_primary() {
     client.run("CREATE TABLE trx_c (id INT) ENGINE=InnoDB");
     servers.wait_replicated();
     let mut client = proxy.app();
+    proxy.until_replica_answers(&mut client, "SELECT id FROM trx_c");
     client.run("START TRANSACTION READ ONLY");
     assert_eq!(client.text("SELECT COUNT(*) FROM trx_c"), "0");
     let metric =

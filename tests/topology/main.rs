@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use fairlane::config::Settings;
 use fairlane::config::settings::{
-    Address, Backend, BackendTls, BackendTlsMode, Consistency, Lane, Log, Pool, Routing, Service,
-    Share, Tls, TlsMode,
+    Address, Backend, BackendTls, BackendTlsMode, Consistency, Lane, Log, Pool, ProxyProtocol,
+    Routing, Scope, Service, Share, Tls, TlsMode,
 };
 use fairlane::route::freshness::Position;
 use fairlane::route::view::{BackendId, Rotation};
@@ -36,6 +36,7 @@ pub(crate) fn settings(ports: &[u16]) -> Settings {
         name: format!("backend{index}"),
         address: Address::Tcp { host: "127.0.0.1".to_owned(), port: *port },
         tls: BackendTls { mode: BackendTlsMode::Disabled, ca: None, own: None },
+        proxy_protocol: ProxyProtocol::Off,
         max_connections: 10,
     };
     let lane = Lane {
@@ -47,9 +48,12 @@ pub(crate) fn settings(ports: &[u16]) -> Settings {
     };
     Settings {
         listen: Vec::new(),
+        proxy_networks: Vec::new(),
         workers: None,
         max_clients: 10,
         login_timeout: Duration::from_secs(5),
+        login_failures: 0,
+        login_delay: Duration::ZERO,
         tls: Tls { mode: TlsMode::Disabled, files: None, client_ca: None },
         admin: None,
         service: Service {
@@ -72,6 +76,7 @@ pub(crate) fn settings(ports: &[u16]) -> Settings {
         routing: Routing {
             replica_reads: true,
             consistency: Consistency::Session,
+            scope: Scope::Session,
             max_lag: MAX_LAG,
             freshness_wait: Duration::ZERO,
             probe_interval: INTERVAL,
@@ -396,4 +401,21 @@ async fn a_covered_position_is_visible() {
     assert!(!topology.wait_applied(REPLICA, &future, Duration::from_millis(1200)).await);
     assert!(began.elapsed() >= Duration::from_millis(1200));
     assert!(!topology.wait_applied(9, &future, Duration::from_secs(1)).await, "no such backend");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reading_covers_what_was_written_before_it() {
+    let (primary, _directory) = Pair::primary_only(&[]).await;
+    let (topology, _) = start(&[&primary]);
+    topology.wait_for_facts(PATIENCE).await.expect("facts");
+    let mut writer = primary.root().await;
+    for id in 0..200 {
+        writer.query_drop(format!("INSERT INTO shop.items VALUES ({id})")).await.expect("written");
+        let begun = topology.readings_begun();
+        let last: Option<String> = writer.query_first("SELECT @@last_gtid").await.expect("a query");
+        let written = Position::parse(&last.expect("a GTID")).expect("a GTID");
+        topology.reading_wanted();
+        until("a later reading", || topology.reading().number > begun).await;
+        assert!(topology.reading().position.covers(&written), "{id}");
+    }
 }

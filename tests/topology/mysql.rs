@@ -7,7 +7,7 @@ use fairlane::route::view::Rotation;
 use fairlane::sandbox::{Family, Options, Sandbox};
 use mysql_async::prelude::Queryable as _;
 
-use super::{LOCAL, REPLICA, start_at, until_rotation};
+use super::{LOCAL, REPLICA, start_at, until, until_rotation};
 
 async fn mysql() -> Sandbox {
     let programs = concat!(env!("CARGO_MANIFEST_DIR"), "/target/unstable/mysql/bin");
@@ -40,6 +40,28 @@ async fn a_covered_position_is_visible_on_mysql() {
     }
     let future = Position::parse("3e11fa47-71ca-11e1-9e33-c80aa9429562:1").expect("a position");
     assert!(!topology.wait_applied(REPLICA, &future, Duration::from_millis(300)).await);
+}
+
+#[tokio::test]
+async fn a_reading_covers_what_was_written_before_it_on_mysql() {
+    let sandbox = mysql().await;
+    let (topology, _) = start_at(&[sandbox.primary.port]);
+    topology.wait_for_facts(Duration::from_secs(5)).await.expect("facts");
+    let mut writer = sandbox.primary.root().await.expect("a login");
+    writer.query_drop("CREATE TABLE shop.items (id INT PRIMARY KEY)").await.expect("a table");
+    for id in 0..200 {
+        let before: Option<String> =
+            writer.query_first("SELECT @@global.gtid_executed").await.expect("a query");
+        let before = Position::parse(&before.expect("a GTID set")).expect("a GTID set");
+        writer.query_drop(format!("INSERT INTO shop.items VALUES ({id})")).await.expect("written");
+        let begun = topology.readings_begun();
+        topology.reading_wanted();
+        until("a later reading", || topology.reading().number > begun).await;
+        let reading = topology.reading();
+        assert!(reading.position.covers(&before), "{id}");
+        // Nobody else writes.
+        assert_eq!(reading.position.sequence_sum(), before.sequence_sum() + 1, "{id}");
+    }
 }
 
 #[tokio::test]

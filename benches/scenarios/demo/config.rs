@@ -25,13 +25,18 @@ max_connections = BOUND_P
 [[replica]]
 address = "127.0.0.1:REPLICA"
 max_connections = BOUND_R
+
+[routing]
+KEYS
 "#;
 
-/// The configuration before the two servers; `LISTEN` and `ADMIN` are still to be filled in.
-pub(crate) fn text(primary_port: u16, replica_port: u16) -> String {
+/// The configuration before the two servers; `LISTEN` and `ADMIN` are still to be filled in;
+/// `routing` has lines for that section.
+pub(crate) fn text((primary_port, replica_port): (u16, u16), routing: &str) -> String {
     TEMPLATE
         .replace("BOUND_P", &PRIMARY_CONNECTIONS.to_string())
         .replace("BOUND_R", &REPLICA_CONNECTIONS.to_string())
+        .replace("KEYS", routing)
         .replace("PRIMARY", &primary_port.to_string())
         .replace("REPLICA", &replica_port.to_string())
 }

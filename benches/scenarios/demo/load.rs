@@ -118,6 +118,8 @@ pub(crate) struct Run {
     pub(crate) generator_cpu: f64,
     /// The same for Fairlane.
     pub(crate) proxy_cpu: f64,
+    /// Share of the reads outside of transactions that the replica answered, through Fairlane.
+    pub(crate) replica_share: Option<f64>,
 }
 
 /// What one window gave.
@@ -131,6 +133,8 @@ pub(crate) struct Sample {
     proxy_cpu: f64,
     /// Most connections at once, where they were counted.
     pub(crate) connections: Option<Connections>,
+    /// Reads that the primary and the replica answered, through Fairlane.
+    pub(crate) reads: Option<(f64, f64)>,
 }
 
 impl Sample {
@@ -162,6 +166,9 @@ impl Run {
         let scrape_errors = samples.iter().map(|sample| sample.scrape_errors).sum();
         let connections =
             samples.iter().filter_map(|sample| sample.connections).reduce(Connections::most);
+        let reads = samples.iter().filter_map(|sample| sample.reads);
+        let reads = reads.reduce(|all, one| (all.0 + one.0, all.1 + one.1));
+        let replica_share = reads.map(|(primary, replica)| replica / (primary + replica));
         let mut all = Outcome::default();
         samples.into_iter().for_each(|sample| all.append(sample.outcome));
         Ok(Self {
@@ -178,6 +185,7 @@ impl Run {
             connections,
             generator_cpu,
             proxy_cpu,
+            replica_share,
         })
     }
 }
@@ -229,6 +237,7 @@ pub(crate) async fn run(way: Way, size: Size, window: Window) -> Result<Sample> 
         generator_cpu: after.0 - before.0,
         proxy_cpu: after.1 - before.1,
         connections: None,
+        reads: None,
     })
 }
 

@@ -47,6 +47,9 @@ struct Arguments {
     /// Only the size with this many outlets (46, 100 or 500).
     #[arg(long)]
     only: Option<u32>,
+    /// A key of Fairlane's section `[routing]` with its value; may be given several times.
+    #[arg(long, value_name = "KEY=VALUE")]
+    routing: Vec<String>,
     /// Only the runs straight on the primary.
     #[arg(long)]
     direct: bool,
@@ -190,7 +193,8 @@ impl Bench<'_> {
             }
             Mode::Fairlane => {
                 progress::tell(begin, &announce(size, "through Fairlane, 15 backend connections"));
-                let config = config::text(servers.primary_port, servers.replica_port);
+                let ports = (servers.primary_port, servers.replica_port);
+                let config = config::text(ports, &arguments.routing.join("\n"));
                 let fairlane = Fairlane::start(&config, &arguments.out).await?;
                 (Way { mode, port: fairlane.port, proxy: fairlane.pid() }, Some(fairlane))
             }
@@ -203,10 +207,19 @@ impl Bench<'_> {
         };
         let mut sample = load::run(way, size, length).await?;
         sample.connections = Some(witness.stop().await?);
+        if let Some(fairlane) = &self.fairlane {
+            let primary = fairlane.routed("primary", READ_REASONS).await?;
+            let replica = fairlane.routed("replica", READ_REASONS).await?;
+            sample.reads = Some((primary, replica));
+        }
         progress::tell(begin, &sample.sentence());
         Ok(sample)
     }
 }
+
+/// Reasons with which plain reads outside of transactions go to a server.
+const READ_REASONS: &[&str] =
+    &["plain_read", "not_fresh", "others_not_fresh", "unknown_position", "no_replica"];
 
 const fn window(warm_up: u64, length: u64) -> Window {
     Window { warm_up: Duration::from_secs(warm_up), length: Duration::from_secs(length) }

@@ -73,7 +73,7 @@ impl Results {
     /// The table.
     pub(crate) fn table(&self) -> String {
         let mut table = format!(
-            "{:>7} {:>7}  {:<8} {:>6} {:>8} {:>8} {:>8} {:>8} {:>6} {:>5} {:>9} {:>8} {:>9}\n",
+            "{:>7} {:>7}  {:<8} {:>6} {:>8} {:>8} {:>8} {:>8} {:>6} {:>5} {:>9} {:>8} {:>9} {:>9}\n",
             "outlets",
             "workers",
             "mode",
@@ -86,7 +86,8 @@ impl Results {
             "stale",
             "outlets/s",
             "% direct",
-            "backends"
+            "backends",
+            "% replica"
         );
         for run in self.baseline.iter().chain(&self.runs) {
             table.push_str(&self.row(run));
@@ -102,13 +103,15 @@ impl Results {
             || "-".to_owned(),
             |Connections { primary, replica }| format!("{primary}+{replica}"),
         );
+        let reads = run.replica_share;
+        let reads = reads.map_or_else(|| "-".to_owned(), |share| format!("{:.0}", 100.0 * share));
         let (scraped, share) = match self.scrape_share(run) {
             _ if run.workers == 0 => ("-".to_owned(), "-".to_owned()),
             Some(share) => (format!("{:.1}", run.outlets_per_second), format!("{share:.0}")),
             None => (format!("{:.1}", run.outlets_per_second), "-".to_owned()),
         };
         format!(
-            "{:>7} {:>7}  {:<8} {:>6} {:>8} {:>8} {:>8} {:>8} {:>6} {:>5} {:>9} {:>8} {:>9}\n",
+            "{:>7} {:>7}  {:<8} {:>6} {:>8} {:>8} {:>8} {:>8} {:>6} {:>5} {:>9} {:>8} {:>9} {:>9}\n",
             run.outlets,
             run.workers,
             run.mode.name(),
@@ -122,6 +125,7 @@ impl Results {
             scraped,
             share,
             backends,
+            reads,
         )
     }
 

@@ -237,3 +237,22 @@ const NO_SCHEMA: &[&str] = &[
     "USE ``",
     "SELECT DATABASE()",
 ];
+
+/// Functions whose values Fairlane puts into the text itself, in columns without a name.
+const KNOWN_VALUES: &[&str] = &[
+    "SELECT 1",
+    "SELECT ROW_COUNT(), FOUND_ROWS() + 1, (SELECT ROW_COUNT())",
+    "SELECT CASE ROW_COUNT() WHEN 1 THEN 2 END, CASE WHEN FOUND_ROWS() = 1 THEN 'x' END AS n",
+    "SELECT ROW_COUNT() end",
+    "SELECT ROW_COUNT() = 'ä', ROW_COUNT() = 'a😀b`c'",
+    "SELECT ROW_COUNT() = x'ff'",
+    "SELECT(ROW_COUNT()",
+    "SELECT ROW_COUNT())",
+    "SELECT ((FOUND_ROWS()), 1",
+];
+
+#[test]
+fn columns_of_known_values_have_the_servers_names() {
+    let proxy = Proxy::start(servers());
+    check(&proxy, &[Script::new("known values", queries(KNOWN_VALUES))], ALL);
+}

@@ -1,5 +1,6 @@
 //! Servers shared by all tests, a Fairlane per test, and a raw protocol client.
 
+pub mod delay;
 pub mod line;
 pub mod product;
 pub mod proxy;

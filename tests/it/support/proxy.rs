@@ -67,10 +67,16 @@ impl Proxy {
         let (port, admin) = (free_port(), free_port());
         let config = directory.path().join("fairlane.toml");
         // Keys of no table come first.
-        let (top, more) = more.split_at(more.find('[').unwrap_or(0));
+        let table = match more.starts_with('[') {
+            true => 0,
+            false => more.find("\n[").map_or(more.len(), |line_break| line_break + 1),
+        };
+        let (top, more) = more.split_at(table);
+        // Tests fail to log in on purpose.
+        let delay = if top.contains("login_delay") { "" } else { "login_delay = \"0s\"" };
         let keys = &servers.keys;
         let text = format!(
-            "listen = [\"127.0.0.1:{port}\"]\n{top}\n\
+            "listen = [\"127.0.0.1:{port}\"]\n{delay}\n{top}\n\
              [admin]\nlisten = \"127.0.0.1:{admin}\"\n\
              [service]\nuser = \"fairlane\"\npassword = \"fairlane-secret\"\n\
              [primary]\naddress = \"{primary}\"\n{keys}\nmax_connections = {max_connections}\n\
@@ -123,6 +129,17 @@ impl Proxy {
         let metrics = self.get("/metrics");
         let lines = metrics.lines().filter(|line| line.starts_with(prefix));
         lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+    }
+
+    /// Waits until the replica answers a client's plain read: until then Fairlane may not know that
+    /// the replica has all that this user has written.
+    pub fn until_replica_answers(&self, client: &mut Raw, read: &str) {
+        let metric = "fairlane_statements_routed_total{reason=\"plain_read\",target=\"replica\"}";
+        let before = self.metric(metric);
+        eventually("the replica answers", || {
+            client.run(read);
+            self.metric(metric) > before
+        });
     }
 
     pub fn log(&self) -> String {

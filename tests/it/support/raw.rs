@@ -1,7 +1,7 @@
 //! A blocking client that speaks the protocol packet by packet, so that tests see every byte.
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use fairlane::net::rsa;
@@ -13,6 +13,8 @@ use fairlane::protocol::sha2::{self, CACHING_SHA2};
 use fairlane::protocol::status::{ErrPacket, Status};
 use fairlane::protocol::wire::Cursor;
 use fairlane::protocol::{Capabilities, Command, Shape};
+
+use socket2::{Domain, Protocol, Socket, Type};
 
 use super::line::Line;
 use super::product::product;
@@ -86,6 +88,10 @@ pub struct Login<'a> {
     pub collation: u8,
     /// Where zstd is asked for.
     pub zstd_level: u8,
+    /// The address it comes from.
+    pub from: [u8; 4],
+    /// What is sent in front of the first packet.
+    pub header: &'a [u8],
 }
 
 impl<'a> Login<'a> {
@@ -104,6 +110,8 @@ impl<'a> Login<'a> {
             program: "test",
             collation: 45,
             zstd_level: 3,
+            from: [127, 0, 0, 1],
+            header: b"",
         }
     }
 }
@@ -127,7 +135,7 @@ impl Raw {
     }
 
     pub fn login(login: &Login<'_>) -> Result<Self, Failed> {
-        let stream = TcpStream::connect(("127.0.0.1", login.port)).map_err(|_| Failed::Closed)?;
+        let stream = connect(login).map_err(|_| Failed::Closed)?;
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
         let mut raw = Self {
@@ -172,6 +180,7 @@ impl Raw {
             attributes: vec![("program_name".into(), login.program.into())],
             zstd_level: login.zstd_level,
         };
+        let _ = raw.stream.write_all(login.header);
         raw.put(1, &response.encode());
         raw.prove_with(login.password, nonce)?;
         if let Some(algorithm) = response.compression() {
@@ -322,6 +331,14 @@ impl Raw {
     pub fn hang_up(self) {
         let _ = self.stream.shutdown(Shutdown::Both);
     }
+}
+
+/// A connection of that client.
+pub fn connect(login: &Login<'_>) -> std::io::Result<TcpStream> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
+    socket.bind(&SocketAddr::from((login.from, 0)).into())?;
+    socket.connect(&SocketAddr::from(([127, 0, 0, 1], login.port)).into())?;
+    Ok(socket.into())
 }
 
 /// What proves a password to a server with a plugin.

@@ -26,10 +26,14 @@ pub struct Servers {
 pub fn servers() -> &'static Servers {
     static SERVERS: OnceLock<Servers> = OnceLock::new();
     SERVERS.get_or_init(|| {
+        let mut extra = vec!["local_infile=ON".into(), "max_allowed_packet=64M".into()];
+        if !product().is_mysql() {
+            extra.push("proxy_protocol_networks=127.0.0.1,localhost".into());
+        }
         let options = Options {
             replica_general_log: true,
             max_connections: 400,
-            extra: vec!["local_infile=ON".into(), "max_allowed_packet=64M".into()],
+            extra,
             ..product().options()
         };
         let (mut servers, _) = keep(options);

@@ -1,0 +1,132 @@
+//! Where a session's statement goes: what it is, what the session has to see, what replicas have.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Session;
+use super::statement::Work;
+use crate::config::settings::Consistency;
+use crate::protocol::status::Status;
+use crate::route::view::BackendId;
+use crate::route::{self, Decision, Reason, SessionView, Target};
+use crate::sql::{Class, RouteHint, Verdict};
+use crate::topology::ISOLATION;
+
+/// Longest wait for a replica to which a cursor or the like binds the session.
+const PINNED_WAIT: Duration = Duration::from_secs(1);
+
+impl Session {
+    /// Where a statement goes when the session holds nothing.
+    pub(super) async fn decide(&self, verdict: &Verdict, may_use_replica: bool) -> Decision {
+        if !may_use_replica {
+            return Decision {
+                target: Target::Primary,
+                reason: Reason::ReplicaFailed,
+                awaited: None,
+            };
+        }
+        let routing = &self.context.settings.routing;
+        let policy = if routing.replica_reads { routing.consistency } else { Consistency::Strong };
+        if verdict.class == Class::Read && self.image.schema.as_deref().is_some_and(is_system) {
+            let reason = Reason::Statement(crate::sql::Reason::SystemSchema);
+            return Decision { target: Target::Primary, reason, awaited: None };
+        }
+        let isolation = self.isolation();
+        let serializable =
+            isolation.is_some_and(|level| level.eq_ignore_ascii_case("serializable"));
+        let topology = &self.context.topology;
+        let in_use = |backend: BackendId| self.context.pools[backend].in_use();
+        let decide = || {
+            let token = self.writes.token();
+            let session = SessionView {
+                autocommit: self.autocommit,
+                serializable,
+                id: self.entry.id,
+                token: &token,
+                is_unlogged: self.writes.is_unlogged(),
+            };
+            route::decide(verdict, session, policy, &topology.view(), in_use)
+        };
+        let mut decision = decide();
+        let may_settle = decision.reason == Reason::UnknownPosition || decision.awaited.is_some();
+        if may_settle && self.writes.settle() {
+            decision = decide();
+        }
+        let Some(awaited) = decision.awaited else { return decision };
+        topology.fresh_wanted();
+        let limit = routing.freshness_wait;
+        if limit.is_zero() {
+            self.context.metrics.sessions.freshness_primary.inc();
+            return decision;
+        }
+        let position = self.writes.token().position().clone();
+        let began = Instant::now();
+        let is_fresh = topology.wait_applied(awaited, &position, limit).await;
+        let waited = began.elapsed().as_secs_f64();
+        self.context.metrics.sessions.freshness_wait_seconds.observe(waited);
+        if is_fresh {
+            self.context.metrics.sessions.freshness_fresh.inc();
+            let reason = Reason::Statement(verdict.reason);
+            return Decision { target: Target::Replica(awaited), reason, awaited: None };
+        }
+        self.context.metrics.sessions.freshness_primary.inc();
+        decision
+    }
+
+    /// Whether the replica the session holds lacks something that a read there has to see: what
+    /// other sessions of the scope have written since the session began to hold it.
+    pub(super) async fn is_held_stale(&self, verdict: &Verdict) -> bool {
+        let routing = &self.context.settings.routing;
+        let needs_fresh = verdict.class == Class::Read
+            && verdict.hint.route != Some(RouteHint::Replica)
+            && routing.consistency == Consistency::Session
+            && self.context.scopes.is_shared()
+            && !(self.has_snapshot && self.keeps_snapshot());
+        let Some(held) = self.held.as_ref().filter(|_| needs_fresh) else { return false };
+        let (backend, topology) = (held.pool().backend(), &self.context.topology);
+        let is_fresh = || {
+            let (view, token) = (topology.view(), self.writes.token());
+            view.replicas
+                .iter()
+                .any(|replica| replica.backend == backend && token.is_covered_by(&replica.applied))
+        };
+        if is_fresh() || self.writes.settle() && is_fresh() {
+            return false;
+        }
+        topology.fresh_wanted();
+        // A transaction that changed nothing moves easily; what is pinned is lost when it moves.
+        let limit = match self.pins.is_empty() {
+            true => routing.freshness_wait,
+            false => routing.freshness_wait.max(PINNED_WAIT),
+        };
+        // What is written while it waits need not be seen.
+        let token = self.writes.token().clone();
+        token.is_unknown() || !topology.wait_applied(backend, token.position(), limit).await
+    }
+
+    /// Whether all reads of an open transaction see what its first one saw.
+    fn keeps_snapshot(&self) -> bool {
+        let level = self.isolation().or_else(|| self.facts.variable(ISOLATION)).unwrap_or_default();
+        let is_open = self.status.contains(Status::IN_TRANS);
+        is_open && !level.to_ascii_lowercase().starts_with("read-")
+    }
+
+    fn isolation(&self) -> Option<&str> {
+        self.image.get("tx_isolation").or_else(|| self.image.get("transaction_isolation"))
+    }
+}
+
+/// Whether a statement opens a transaction that sees what there is now: WITH CONSISTENT SNAPSHOT.
+pub(super) fn begins_with_snapshot(work: &Work<'_>) -> bool {
+    const SNAPSHOT: &[u8] = b"snapshot";
+    matches!(work.verdict.class, Class::Begin { .. })
+        && work.sql.windows(SNAPSHOT.len()).any(|word| word.eq_ignore_ascii_case(SNAPSHOT))
+}
+
+/// Whether a schema is one that each server fills on its own.
+fn is_system(schema: &str) -> bool {
+    ["information_schema", "performance_schema", "mysql", "sys"]
+        .iter()
+        .any(|system| schema.eq_ignore_ascii_case(system))
+}

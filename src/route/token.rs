@@ -1,0 +1,185 @@
+//! What the sessions of one scope have written: the position that a replica must have applied
+//! before they read there.
+//!
+//! Not every write tells its position: an ERR packet has no room for one, nor has the end of a
+//! result set before DEPRECATE_EOF, and a server that is lost says nothing at all. Such a write
+//! counts as well: until a [`Reading`] of the primary's own position that began after the write,
+//! only the primary has it for sure, and from then on the reading's position covers it.
+//!
+//! A reading also mends a position that the primary itself does not have any more (RESET MASTER,
+//! a failover that lost something): no replica would ever cover it.
+
+use parking_lot::{Mutex, MutexGuard};
+
+use super::freshness::Position;
+
+/// The primary's own position, as it was asked for it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Reading {
+    /// Readings are counted as they begin, from 1 on; 0 is none.
+    pub number: u64,
+    /// What the primary had committed, at least, when the reading began.
+    pub position: Position,
+}
+
+/// Who adds to a token, and when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stamp {
+    /// The session's id.
+    pub session: u32,
+    /// Readings that had begun when the end of the write was known.
+    pub readings: u64,
+}
+
+/// What was written.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Token {
+    position: Position,
+    /// Readings that had begun when something was written last.
+    readings: u64,
+    /// The same for the last write whose position is not known, if that still matters.
+    unknown: Option<u64>,
+    /// The session that wrote last.
+    writer: u32,
+}
+
+impl Token {
+    /// Adds a write at `position`.
+    pub fn add(&mut self, position: &Position, stamp: Stamp) {
+        self.position.merge(position);
+        self.readings = self.readings.max(stamp.readings);
+        self.writer = stamp.session;
+    }
+
+    /// Adds a write whose position is not known.
+    pub fn add_unknown(&mut self, stamp: Stamp) {
+        self.readings = self.readings.max(stamp.readings);
+        self.unknown = self.unknown.max(Some(stamp.readings));
+        self.writer = stamp.session;
+    }
+
+    /// Adds all that `other` has.
+    pub fn merge(&mut self, other: &Self) {
+        self.position.merge(&other.position);
+        self.readings = self.readings.max(other.readings);
+        self.unknown = self.unknown.max(other.unknown);
+        self.writer = other.writer;
+    }
+
+    /// Uses what a reading tells; whether it told anything.
+    pub fn settle(&mut self, reading: &Reading) -> bool {
+        let places = self.unknown.is_some_and(|begun| reading.number > begun);
+        let is_lost = reading.number > self.readings && !reading.position.covers(&self.position);
+        if is_lost {
+            self.position.clone_from(&reading.position);
+        } else if places {
+            self.position.merge(&reading.position);
+        }
+        if places {
+            self.unknown = None;
+        }
+        places || is_lost
+    }
+
+    /// What a replica must have applied; not all, with [`Self::is_unknown`].
+    pub fn position(&self) -> &Position {
+        &self.position
+    }
+
+    /// Only the primary has everything for sure.
+    pub fn is_unknown(&self) -> bool {
+        self.unknown.is_some()
+    }
+
+    /// Whether a replica that has applied `applied` has everything.
+    pub fn is_covered_by(&self, applied: &Position) -> bool {
+        !self.is_unknown() && (self.position.is_empty() || applied.covers(&self.position))
+    }
+
+    /// Whether the last write was another session's.
+    pub fn is_of_another(&self, session: u32) -> bool {
+        self.writer != session
+    }
+}
+
+/// The token of one scope, shared by its sessions.
+///
+/// Held for the length of a decision or of an addition, never across anything that waits.
+#[derive(Debug, Default)]
+pub struct SharedToken {
+    token: Mutex<Token>,
+}
+
+impl SharedToken {
+    /// For sessions that inherit `token`.
+    pub fn new(token: Token) -> Self {
+        Self { token: Mutex::new(token) }
+    }
+
+    /// The token, which no other session can read or change meanwhile.
+    pub fn lock(&self) -> MutexGuard<'_, Token> {
+        self.token.lock()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn position(text: &str) -> Position {
+        Position::parse(text).expect("a position")
+    }
+
+    fn stamp(session: u32, readings: u64) -> Stamp {
+        Stamp { session, readings }
+    }
+
+    fn reading(number: u64, text: &str) -> Reading {
+        Reading { number, position: position(text) }
+    }
+
+    #[test]
+    fn a_write_without_a_position_is_covered_by_a_reading_that_began_after_it() {
+        let mut token = Token::default();
+        token.add(&position("0-1-5"), stamp(1, 2));
+        assert!(token.is_covered_by(&position("0-1-5")));
+        token.add_unknown(stamp(1, 3));
+        assert!(!token.is_covered_by(&position("0-1-99")));
+        assert!(!token.settle(&reading(3, "0-1-7")), "it had begun before");
+        assert!(token.is_unknown());
+        assert!(token.settle(&reading(4, "0-1-7")));
+        assert!(!token.is_covered_by(&position("0-1-6")));
+        assert!(token.is_covered_by(&position("0-1-7")));
+    }
+
+    #[test]
+    fn a_later_write_with_a_position_does_not_put_the_cure_off() {
+        let mut token = Token::default();
+        token.add_unknown(stamp(1, 3));
+        token.add(&position("0-1-9"), stamp(2, 4));
+        assert!(token.settle(&reading(4, "0-1-8")));
+        // What was written after the reading began stays.
+        assert!(!token.is_covered_by(&position("0-1-8")));
+        assert!(token.is_covered_by(&position("0-1-9")));
+    }
+
+    #[test]
+    fn what_the_primary_has_lost_is_not_waited_for() {
+        let mut token = Token::default();
+        token.add(&position("0-1-500"), stamp(1, 7));
+        assert!(!token.settle(&reading(7, "0-1-3")), "it may have begun before the write");
+        assert!(token.settle(&reading(8, "0-1-3")));
+        assert!(token.is_covered_by(&position("0-1-3")));
+        assert!(!token.settle(&reading(9, "0-1-4")), "nothing to mend");
+        assert!(token.is_covered_by(&position("0-1-3")));
+    }
+
+    #[test]
+    fn a_token_knows_who_wrote_last() {
+        let mut token = Token::default();
+        token.add(&position("0-1-1"), stamp(4, 0));
+        assert!(!token.is_of_another(4) && token.is_of_another(5));
+        token.add_unknown(stamp(5, 0));
+        assert!(token.is_of_another(4));
+    }
+}

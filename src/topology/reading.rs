@@ -1,0 +1,65 @@
+//! The primary's own position: read with each probe, and soon when somebody waits for it.
+//!
+//! Readings are numbered as they begin. A session that knows of a write's end takes the number of
+//! that moment ([`Readings::begun`]); a reading with a higher number was asked for later, so that
+//! the server answers it with a position that covers the write.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::time::Instant;
+
+use super::facts::Family;
+use super::line::{Line, Trouble};
+use super::probe;
+use crate::route::freshness::Position;
+use crate::route::token::Reading;
+
+/// Least time between the beginnings of two readings that somebody wants.
+const SPACING: Duration = Duration::from_millis(5);
+
+#[derive(Debug, Default)]
+pub(super) struct Readings {
+    begun: AtomicU64,
+    last: ArcSwap<Reading>,
+    is_wanted: AtomicBool,
+}
+
+impl Readings {
+    /// Readings that have begun by now.
+    pub(super) fn begun(&self) -> u64 {
+        self.begun.load(Ordering::SeqCst)
+    }
+
+    /// The last one that has ended.
+    pub(super) fn last(&self) -> Arc<Reading> {
+        self.last.load_full()
+    }
+
+    /// Somebody would like another one; whether nobody did before.
+    pub(super) fn want(&self) -> bool {
+        !self.is_wanted.swap(true, Ordering::SeqCst)
+    }
+
+    /// When the next one is due, if it is wanted; `began` is when the last one began.
+    pub(super) fn due(&self, began: Instant) -> Option<Instant> {
+        self.is_wanted.load(Ordering::SeqCst).then(|| began + SPACING)
+    }
+
+    /// Asks the primary. A position that it does not tell is none: what nobody can know is not
+    /// found out by asking again.
+    pub(super) async fn read(&self, line: &mut Line, family: Family) -> Result<(), Trouble> {
+        self.is_wanted.store(false, Ordering::SeqCst);
+        let number = self.begun.fetch_add(1, Ordering::SeqCst) + 1;
+        match probe::written(line, family).await {
+            Ok(position) if position != Position::default() => {
+                self.last.store(Arc::new(Reading { number, position }));
+                Ok(())
+            }
+            Ok(_) | Err(Trouble::Refused { .. }) => Ok(()),
+            Err(lost) => Err(lost),
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! Statement texts of clients: verdicts, digests, and values put in the place of calls.
+
+use fairlane::sql::{
+    Charset, Class, DIGEST_TEXT_BYTES_MAX, Edit, Effects, Hint, Mode, Needs, Reason, Substitution,
+    Verdict, VerdictCache, classify as cold, digest as hash, digest_text, edits, substitute,
+};
+
+use super::input::Input;
+
+/// Any mode a session may be in.
+fn mode(input: &mut Input<'_>) -> Mode {
+    let flags = input.byte();
+    let charset = [
+        Charset::Plain,
+        Charset::Plain,
+        Charset::SingleByte(0xA0),
+        Charset::Gbk,
+        Charset::Sjis,
+        Charset::Big5,
+        Charset::SingleByte(0xFF),
+        Charset::Plain,
+    ][usize::from(flags >> 5)];
+    let base = match flags & 16 {
+        0 => Mode::default(),
+        _ => Mode { mariadb: false, server_version: 90_700, ..Mode::default() },
+    };
+    Mode {
+        ansi_quotes: flags & 1 != 0,
+        no_backslash_escapes: flags & 2 != 0,
+        ignore_space: flags & 4 != 0,
+        charset,
+        ..base
+    }
+}
+
+fn is_understood(verdict: &Verdict) -> bool {
+    !verdict.effects.contains(Effects::OPAQUE) && verdict.reason != Reason::NotUnderstood
+}
+
+/// The same again, and with blanks and comments around it.
+pub(crate) fn classify(data: &[u8]) {
+    let mut input = Input::new(data);
+    let mode = mode(&mut input);
+    let text = input.rest();
+    let verdict = cold(text, mode);
+    assert_eq!(cold(text, mode), verdict);
+    assert!(verdict.class != Class::Read || is_understood(&verdict));
+    assert!(verdict.class != Class::Read || verdict.statements == 1);
+    let around = [b"\n/* a */ ", text, b"\n -- b\n#c\n"].concat();
+    let wrapped = cold(&around, mode);
+    if is_understood(&verdict) {
+        assert_eq!(wrapped, verdict, "with comments around it");
+    }
+    // Behind a text that could be read, another statement makes it several; bodies of procedures
+    // go on to the end.
+    if verdict.class != Class::Write {
+        let more = cold(&[text, b"\n;SELECT 1"].concat(), mode);
+        assert_eq!(more.statements, verdict.statements.saturating_add(1));
+        assert_eq!((more.class, more.reason), (Class::Write, Reason::MultiStatement));
+        assert!(more.needs.contains(verdict.needs));
+    }
+}
+
+/// Several texts through one cache: each verdict is that of a cold look.
+pub(crate) fn cache(data: &[u8]) {
+    let mut input = Input::new(data);
+    let mut cache = VerdictCache::default();
+    let modes = [mode(&mut input), mode(&mut input)];
+    let mut texts: Vec<&[u8]> = input.rest().split(|&byte| byte == 0xfe).collect();
+    texts.truncate(8);
+    for mode in modes {
+        for text in &texts {
+            assert_eq!(cache.classify(text, mode), cold(text, mode));
+            // The same with other literals, which may share its place.
+            let other = other_literals(text);
+            assert_eq!(cache.classify(&other, mode), cold(&other, mode));
+        }
+    }
+}
+
+/// The text with other digits, of which some are literals.
+fn other_literals(text: &[u8]) -> Vec<u8> {
+    text.iter().map(|&byte| if byte.is_ascii_digit() { b'1' + (byte & 7) } else { byte }).collect()
+}
+
+/// Digests are bounded, forget literals, and tell texts of different verdicts apart.
+pub(crate) fn digest(data: &[u8]) {
+    let mut input = Input::new(data);
+    let mode = mode(&mut input);
+    let text = input.rest();
+    let (normal, own) = (digest_text(text, mode), hash(text, mode));
+    assert!(normal.len() <= DIGEST_TEXT_BYTES_MAX);
+    let around = [b"\n/* a */ ", text, b"\n;\n-- b\n"].concat();
+    let verdict = cold(text, mode);
+    if is_understood(&verdict) {
+        assert_eq!((digest_text(&around, mode), hash(&around, mode)), (normal, own));
+    }
+    let other = other_literals(text);
+    // What a PREPARE has in its string is none of the digest's.
+    let has_literal_meaning = matches!(verdict.class, Class::Kill { .. })
+        || text.windows(7).any(|word| word.eq_ignore_ascii_case(b"prepare"))
+        || text.windows(9).any(|word| word.eq_ignore_ascii_case(b"immediate"));
+    if hash(&other, mode) == own && !has_literal_meaning {
+        let other = cold(&other, mode);
+        let facts = |verdict: Verdict| Verdict { hint: Hint::default(), ..verdict };
+        assert_eq!(facts(other), facts(verdict), "of texts with one digest");
+    }
+}
+
+/// Edits follow each other and leave the rest of the text as it is; what comes out means the same.
+pub(crate) fn substitution(data: &[u8]) {
+    let mut input = Input::new(data);
+    let mode = mode(&mut input);
+    let wanted = Needs::from_bits_truncate(input.byte());
+    let values = Substitution { row_count: -1, found_rows: 7, connection_id: 9 };
+    let text = input.rest();
+    let edits = edits(text, mode, &values, wanted);
+    let mut at = 0;
+    for edit in &edits {
+        assert!(at <= edit.start && edit.start <= edit.end && edit.end <= text.len());
+        let replaced = text[edit.start..edit.end].to_ascii_lowercase();
+        let is_call = [&b"row_count"[..], b"found_rows", b"connection_id"]
+            .iter()
+            .any(|name| replaced.starts_with(name) && replaced.ends_with(b")"));
+        assert!(replaced.is_empty() && edit.text.starts_with(b" AS `") || is_call);
+        at = edit.end;
+    }
+    let substituted = substitute(text, mode, &values, wanted);
+    assert_eq!(substituted.is_some(), !edits.is_empty());
+    let Some(substituted) = substituted else { return };
+    rest_is_as_it_was(text, &substituted, &edits);
+    let (before, after) = (cold(text, mode), cold(&substituted, mode));
+    // A call's arguments are followed only so far, and edits make them longer.
+    if is_understood(&before) && is_understood(&after) {
+        assert_eq!(after, before, "{}", substituted.escape_ascii());
+    }
+    assert!(after.effects.contains(before.effects));
+    assert!(is_understood(&before) == is_understood(&after) || text.len() > 40);
+}
+
+fn rest_is_as_it_was(text: &[u8], substituted: &[u8], edits: &[Edit]) {
+    let (mut before, mut after) = (0, 0);
+    for edit in edits {
+        let kept = edit.start - before;
+        assert_eq!(substituted[after..after + kept], text[before..edit.start]);
+        after += kept;
+        assert_eq!(substituted[after..after + edit.text.len()], edit.text);
+        after += edit.text.len();
+        before = edit.end;
+    }
+    assert_eq!(substituted[after..], text[before..]);
+}

@@ -1,0 +1,248 @@
+//! Reads see what was written, in the scope that is configured, while the replica lags.
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use fairlane::protocol::{Capabilities, Command};
+use fairlane::sandbox::Options;
+
+use crate::support::delay::delay_replication;
+use crate::support::servers::keep;
+use crate::support::{Login, Proxy, Raw, Servers, eventually, pause, product};
+
+/// How far the replica lags.
+const DELAY: Duration = Duration::from_millis(200);
+/// Users that write and read at the same time, each for itself.
+const USERS: usize = 20;
+/// Longest pause between a write and its read; twice the delay.
+const PAUSE_MS: u64 = 400;
+
+/// A primary and a replica that lags.
+fn delayed() -> &'static Servers {
+    static SERVERS: OnceLock<Servers> = OnceLock::new();
+    SERVERS.get_or_init(|| {
+        let (mut servers, _) = keep(Options { max_connections: 400, ..product().options() });
+        if product().is_mysql() {
+            servers.replica_address = format!("127.0.0.1:{}", servers.replica);
+        }
+        let mut root = servers.root();
+        for user in 0..USERS {
+            for host in ["localhost", "127.0.0.1", "%"] {
+                root.run(&format!("CREATE USER fresh{user}@'{host}' IDENTIFIED BY 'secret'"));
+                root.run(&format!("GRANT ALL PRIVILEGES ON shop.* TO fresh{user}@'{host}'"));
+            }
+        }
+        root.run("CREATE TABLE shop.fresh (id INT PRIMARY KEY, value INT)");
+        let rows: Vec<String> = (0..USERS).map(|user| format!("({user}, 0)")).collect();
+        root.run(&format!("INSERT INTO shop.fresh VALUES {}", rows.join(",")));
+        delay_replication(&servers, DELAY);
+        servers
+    })
+}
+
+fn scope(name: &str) -> Proxy {
+    Proxy::with(delayed(), 15, &format!("[routing]\nconsistency_scope = \"{name}\""))
+}
+
+fn log_in(proxy: &Proxy, user: usize) -> Raw {
+    Raw::connect(proxy.port, &format!("fresh{user}"), "secret", Some("shop")).unwrap()
+}
+
+/// Pairs of a write and a read for each way; the full proof is `FAIRLANE_FRESHNESS_PAIRS=10000`.
+fn pairs() -> usize {
+    let pairs = std::env::var("FAIRLANE_FRESHNESS_PAIRS").ok();
+    pairs.map_or(200, |pairs| pairs.parse().expect("FAIRLANE_FRESHNESS_PAIRS is a number"))
+}
+
+/// Which connections a pair uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// One for all pairs.
+    OneConnection,
+    /// One for the writes, one for the reads.
+    TwoConnections,
+    /// A new one for each step, as PHP has it.
+    NewConnections,
+}
+
+/// Writes and reads as all users at once; returns how many reads were stale, and prints how many
+/// of them the replica has answered.
+fn stale_reads(proxy: &Proxy, way: Way) -> usize {
+    let replica = "fairlane_statements_routed_total{reason=\"plain_read\",target=\"replica\"}";
+    let before = proxy.metric(replica);
+    let stale: usize = std::thread::scope(|threads| {
+        let run = |user| threads.spawn(move || stale_reads_of(proxy, way, user));
+        let all: Vec<_> = (0..USERS).map(run).collect();
+        all.into_iter().map(|user| user.join().unwrap()).sum()
+    });
+    let all = pairs().div_ceil(USERS) * USERS;
+    let mut served = 0.0;
+    eventually("the replica has served reads", || {
+        served = proxy.metric(replica) - before;
+        served > 0.0
+    });
+    println!(
+        "{way:?}: {stale} of {all} reads stale, {:.1} % served by the replica",
+        100.0 * served / all as f64
+    );
+    stale
+}
+
+fn stale_reads_of(proxy: &Proxy, way: Way, user: usize) -> usize {
+    let (mut writer, mut reader) = (log_in(proxy, user), log_in(proxy, user));
+    let first: usize = writer
+        .text(&format!("SELECT value FROM fresh WHERE id = {user} FOR UPDATE"))
+        .parse()
+        .unwrap();
+    let mut stale = 0;
+    for value in first + 1..=first + pairs().div_ceil(USERS) {
+        if way == Way::NewConnections {
+            writer = log_in(proxy, user);
+        }
+        writer.run(&format!("UPDATE fresh SET value = {value} WHERE id = {user}"));
+        // Half of the reads come at once.
+        pause(fastrand::u64(0..=2 * PAUSE_MS).saturating_sub(PAUSE_MS));
+        let reader = match way {
+            Way::OneConnection => &mut writer,
+            Way::TwoConnections => &mut reader,
+            Way::NewConnections => {
+                reader = log_in(proxy, user);
+                &mut reader
+            }
+        };
+        let read = reader.text(&format!("SELECT value FROM fresh WHERE id = {user}"));
+        stale += usize::from(read != value.to_string());
+    }
+    stale
+}
+
+#[test]
+fn no_read_is_stale_in_its_scope_behind_a_replica_that_lags() {
+    let proxy = scope("session");
+    assert_eq!(stale_reads(&proxy, Way::OneConnection), 0);
+    // What the test can see: without a scope that holds both connections, reads are stale.
+    assert_ne!(stale_reads(&proxy, Way::TwoConnections), 0);
+    let proxy = scope("user");
+    assert_eq!(stale_reads(&proxy, Way::NewConnections), 0);
+    assert_eq!(stale_reads(&proxy, Way::TwoConnections), 0);
+}
+
+#[test]
+fn the_scope_says_whose_writes_count() {
+    for (name, sees) in [("session", false), ("user", false), ("global", true)] {
+        let proxy = scope(name);
+        let mut root = Raw::connect(proxy.port, "app", "app-secret", Some("shop")).unwrap();
+        root.run(&format!("CREATE TABLE scope_{name} (a INT)"));
+        root.run(&format!("INSERT INTO scope_{name} VALUES (1)"));
+        delayed().wait_replicated();
+        let mut other = log_in(&proxy, 0);
+        root.run(&format!("INSERT INTO scope_{name} VALUES (2)"));
+        let count = other.text(&format!("SELECT COUNT(*) FROM scope_{name}"));
+        assert_eq!(count == "2", sees, "{name}");
+        let reason = "reason=\"others_not_fresh\",target=\"primary\"";
+        let metric = format!("fairlane_statements_routed_total{{{reason}}}");
+        if sees {
+            eventually("it is counted", || proxy.metric(&metric) >= 1.0);
+        }
+    }
+}
+
+#[test]
+fn a_write_of_unknown_position_counts_for_the_scope_and_not_for_ever() {
+    let proxy = scope("user");
+    let mut client = log_in(&proxy, 1);
+    client.run("CREATE TABLE unknown_a (a INT PRIMARY KEY) ENGINE = MyISAM");
+    delayed().wait_replicated();
+    proxy.until_replica_answers(&mut client, "SELECT a FROM unknown_a");
+    // It fails, and two rows stay; an ERR packet has no position.
+    let failed = client.query("INSERT INTO unknown_a VALUES (1), (2), (1)");
+    assert_eq!(failed.unwrap_err().code(), 1062);
+    let mut other = log_in(&proxy, 1);
+    let count = "SELECT COUNT(*) FROM unknown_a";
+    assert_eq!(other.text(count), "2");
+    proxy.until_replica_answers(&mut client, count);
+    proxy.until_replica_answers(&mut other, count);
+    assert_eq!((client.text(count), other.text(count)), ("2".to_owned(), "2".to_owned()));
+}
+
+#[test]
+fn a_client_that_vanishes_has_written_all_the_same() {
+    let proxy = scope("user");
+    let mut client = log_in(&proxy, 2);
+    client.run("CREATE TABLE vanished_a (a INT)");
+    delayed().wait_replicated();
+    client.send(Command::Query, b"INSERT INTO vanished_a SELECT SLEEP(0.3)");
+    pause(100);
+    client.hang_up();
+    eventually("it was written", || {
+        delayed().root().text("SELECT COUNT(*) FROM shop.vanished_a") == "1"
+    });
+    // In a moment Fairlane has read the end of the answer.
+    pause(20);
+    assert_eq!(log_in(&proxy, 2).text("SELECT COUNT(*) FROM vanished_a"), "1");
+}
+
+#[test]
+fn rows_found_and_left_as_they_are_do_not_keep_reads_on_the_primary() {
+    let proxy = scope("user");
+    let login = Login::new(proxy.port, "fresh3", "secret");
+    let more = login.more | Capabilities::FOUND_ROWS;
+    let mut client = Raw::login(&Login { schema: Some("shop"), more, ..login }).unwrap();
+    client.run("CREATE TABLE found_a (a INT)");
+    client.run("INSERT INTO found_a VALUES (1)");
+    let same = client.run("UPDATE found_a SET a = 1");
+    assert_eq!(same.summary.affected, Some(1));
+    proxy.until_replica_answers(&mut client, "SELECT a FROM found_a");
+}
+
+#[test]
+fn what_is_not_in_the_binary_log_is_read_where_it_was_written() {
+    let proxy = scope("user");
+    let mut root = Raw::connect(proxy.port, "root", "root-secret", Some("shop")).unwrap();
+    root.run("CREATE TABLE unlogged_a (a INT)");
+    root.run("SET sql_log_bin = 0");
+    root.run("INSERT INTO unlogged_a VALUES (1)");
+    // Long enough for the replica to have what it will ever have.
+    delayed().wait_replicated();
+    pause(3 * 200);
+    for _ in 0..5 {
+        assert_eq!(root.text("SELECT COUNT(*) FROM unlogged_a"), "1");
+    }
+}
+
+#[test]
+fn a_session_that_was_reset_sees_what_it_wrote_before() {
+    let proxy = scope("user");
+    let mut client = log_in(&proxy, 4);
+    client.run("CREATE TABLE changed_a (a INT)");
+    delayed().wait_replicated();
+    client.run("INSERT INTO changed_a VALUES (1)");
+    client.run("/* the last one */ INSERT INTO changed_a VALUES (2)");
+    client.command(Command::ResetConnection, b"").unwrap();
+    assert_eq!(client.text("SELECT COUNT(*) FROM shop.changed_a"), "2");
+}
+
+#[test]
+fn a_read_only_transaction_sees_what_was_written_before_its_first_read_and_keeps_to_that() {
+    let proxy = scope("user");
+    let (mut writer, mut reader) = (log_in(&proxy, 5), log_in(&proxy, 5));
+    writer.run("CREATE TABLE snapshot_a (a INT)");
+    delayed().wait_replicated();
+    let count = "SELECT COUNT(*) FROM snapshot_a";
+    proxy.until_replica_answers(&mut reader, count);
+    reader.run("START TRANSACTION READ ONLY");
+    writer.run("INSERT INTO snapshot_a VALUES (1)");
+    assert_eq!(reader.text(count), "1", "not what the replica had at the beginning");
+    writer.run("INSERT INTO snapshot_a VALUES (2)");
+    assert_eq!(reader.text(count), "1", "the snapshot of the first read");
+    reader.run("COMMIT");
+    assert_eq!(reader.text(count), "2");
+    delayed().wait_replicated();
+    proxy.until_replica_answers(&mut reader, count);
+    reader.run("START TRANSACTION READ ONLY");
+    assert_eq!(reader.text(count), "2");
+    writer.run("INSERT INTO snapshot_a VALUES (3)");
+    assert_eq!(reader.text(count), "2", "the snapshot, also on the replica");
+    reader.run("COMMIT");
+    assert_eq!(reader.text(count), "3");
+}
