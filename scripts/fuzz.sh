@@ -23,12 +23,12 @@ host=$(rustc -vV | sed -n 's/^host: //p')
 build=${CARGO_TARGET_DIR:-target}/fuzz-build
 mkdir -p "$findings"
 
-# With --target these flags are for the program alone, not for build scripts.
+# Its lock file follows the changes of the dependencies of the main one. With --target these flags are for the program alone, not for build scripts.
 coverage='-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4'
 coverage+=' -Cllvm-args=-sanitizer-coverage-inline-8bit-counters'
 coverage+=' -Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares'
 coverage+=' -Ccodegen-units=1'
-RUSTFLAGS=$coverage cargo build --locked --release --quiet --target "$host" \
+RUSTFLAGS=$coverage cargo build --release --quiet --target "$host" \
     --target-dir "$build" --manifest-path tests/fuzz/Cargo.toml
 program=$build/$host/release/fairlane-fuzz
 

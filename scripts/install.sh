@@ -38,9 +38,10 @@ if [ ${#missing[@]} -gt 0 ]; then
         "${missing[@]}" >/dev/null
 fi
 
-if [ "$target" = test ] && [ ! -d target/clients/node/node_modules/mysql2 ]; then
+modules=target/clients/node/node_modules
+if [ "$target" = test ] && { [ ! -d $modules/mysql2 ] || [ ! -d $modules/mariadb ]; }; then
     mkdir -p target/clients/node
-    npm install --silent --no-audit --no-fund --prefix target/clients/node mysql2@3
+    npm install --silent --no-audit --no-fund --prefix target/clients/node mysql2@3 mariadb@3
 fi
 
 # Debian has MySQL's own programs only in its development version; nothing of it is installed.

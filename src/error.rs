@@ -114,20 +114,30 @@ pub enum Error {
     /// Fairlane has not reached its primary yet.
     #[error("Fairlane: the primary has not been reached yet; try again")]
     NotReady,
+    /// The account's password has expired since the session's login.
+    #[error(
+        "You must {} before executing this statement{}",
+        if *is_mariadb { "SET PASSWORD" } else { "reset your password using ALTER USER statement" },
+        if *is_mariadb { "" } else { "." },
+    )]
+    MustChangePassword {
+        /// Whose words.
+        is_mariadb: bool,
+    },
+    /// A bulk execution by a client that has not asked to be allowed any (MariaDB).
+    #[error("This command is not supported in the prepared statement protocol yet")]
+    UnsupportedPrepared,
     /// The client's packet can't be understood.
     #[error("Malformed communication packet{}", if *is_mariadb { "" } else { "." })]
     Malformed {
         /// Whose words.
         is_mariadb: bool,
     },
-    /// COM_STMT_EXECUTE without its parameters.
-    #[error(
-        "Incorrect arguments to {}",
-        if *is_mariadb { "mysqld_stmt_execute" } else { "COM_STMT_EXECUTE" }
-    )]
+    /// A command that runs a prepared statement, without its parameters.
+    #[error("Incorrect arguments to {command}")]
     WrongArguments {
-        /// Whose words.
-        is_mariadb: bool,
+        /// Its name, as the server has it.
+        command: &'static str,
     },
     /// COM_STMT_FETCH of a statement that has no open cursor.
     #[error("The statement ({0}) has no open cursor")]
@@ -229,6 +239,8 @@ impl Error {
             Self::AccountLocked { is_mariadb: true, .. } => (code::ACCOUNT_LOCKED_MARIADB, "HY000"),
             Self::AccountLocked { .. } => (code::ACCOUNT_LOCKED_MYSQL, "HY000"),
             Self::Malformed { .. } => (code::MALFORMED_PACKET, "HY000"),
+            Self::MustChangePassword { .. } => (code::MUST_CHANGE_PASSWORD, "HY000"),
+            Self::UnsupportedPrepared => (code::UNSUPPORTED_PS, "HY000"),
             Self::WrongArguments { .. } => (code::WRONG_ARGUMENTS, "HY000"),
             Self::NoCursor(_) => (code::STMT_HAS_NO_OPEN_CURSOR, "HY000"),
             Self::ProxyHeader => (code::UNKNOWN_ERROR, "HY000"),

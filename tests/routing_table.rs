@@ -16,8 +16,10 @@ fn class_name(class: Class) -> String {
         Class::Rollback => "rollback".to_owned(),
         Class::Session => "session".to_owned(),
         Class::Diagnostics => "diagnostics".to_owned(),
-        Class::Kill { query: true, id } => format!("kill:query:{id}"),
-        Class::Kill { query: false, id } => format!("kill:connection:{id}"),
+        Class::Kill { query, id } => {
+            let what = if query { "query" } else { "connection" };
+            id.map_or_else(|| format!("kill:{what}:own"), |id| format!("kill:{what}:{id}"))
+        }
     }
 }
 

@@ -44,6 +44,16 @@ pub struct ConnectionKey {
     pub collation: u8,
     /// The client's address, where servers are told it: privileges and USER() hang on it.
     pub client: Option<IpAddr>,
+    /// For an account whose password has expired. Such a connection is one session's alone.
+    pub expired: Option<ExpiredLogin>,
+}
+
+/// The login of an account whose password has expired: until the password is changed the server
+/// takes no command that would choose a schema later.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ExpiredLogin {
+    /// Schema to log in with.
+    pub schema: Option<Box<str>>,
 }
 
 /// A password hashed as its plugin does it, and more.
@@ -92,6 +102,8 @@ pub struct Connection {
     pub reported: Reported,
     /// An unknown insert id or warnings of its last session may be on it.
     pub is_dirty: bool,
+    /// The server takes nothing but a new password; it is not set up.
+    pub is_restricted: bool,
     /// The right to exist: one of the backend's bounded number of connections.
     pub(super) permit: Option<OwnedSemaphorePermit>,
 }
@@ -155,6 +167,12 @@ impl Connection {
         self.key.capabilities.contains(Capabilities::DEPRECATE_EOF)
     }
 
+    /// Whether the server leaves out the column definitions of prepared statements that it has
+    /// sent before.
+    pub fn caches_metadata(&self) -> bool {
+        self.key.capabilities.contains(Capabilities::MARIADB_CACHE_METADATA)
+    }
+
     /// Whether an idle connection can still be used: the server has neither closed it nor said
     /// anything unasked.
     pub fn is_alive(&self, now: Instant) -> bool {
@@ -197,7 +215,10 @@ impl Connection {
 
     /// Reads the whole answer to a command sent before.
     pub async fn answer(&mut self, shape: Shape) -> Result<Exchange, Failure> {
-        let mut response = Response::new(shape, self.deprecates_eof());
+        let mut response = Response::on(shape, self.key.capabilities);
+        if self.caches_metadata() {
+            response = response.keep_definitions(None);
+        }
         let mut bytes = Vec::new();
         loop {
             let advance = response.advance(&mut self.inbox)?;

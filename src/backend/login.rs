@@ -161,6 +161,8 @@ pub async fn open(
         | (Capabilities::PLUGIN_AUTH_LENENC & greeting.capabilities);
     let mut sequence = 1;
     let mut capabilities = capabilities;
+    let schema = key.expired.as_ref().and_then(|login| login.schema.clone());
+    capabilities.set(Capabilities::CONNECT_WITH_DB, schema.is_some());
     if let Some(connector) = &route.tls {
         if !greeting.capabilities.contains(Capabilities::SSL) {
             return Err(LoginError::NoTls);
@@ -182,7 +184,7 @@ pub async fn open(
         collation: key.collation,
         user: key.user.to_string(),
         auth: credential.reply(&plugin, &greeting.nonce).unwrap_or_default(),
-        schema: None,
+        schema: schema.as_deref().map(str::to_owned),
         plugin,
         attributes: vec![
             ("_client_name".to_owned(), "fairlane".to_owned()),
@@ -208,9 +210,15 @@ pub async fn open(
         insert_id: 0,
         reported: crate::protocol::tracking::Reported::default(),
         is_dirty: false,
+        is_restricted: false,
         permit: None,
     };
-    connection.set_up(greeting.version.contains("MariaDB")).await?;
+    let is_mariadb = greeting.version.contains("MariaDB");
+    connection.image.schema = schema;
+    connection.is_restricted = !connection.set_up(is_mariadb).await?;
+    if connection.is_restricted && connection.key.expired.is_none() {
+        return Err(LoginError::Refused(Error::MustChangePassword { is_mariadb }));
+    }
     Ok(connection)
 }
 

@@ -6,7 +6,7 @@ mod reset;
 mod statement;
 
 pub use connection::{
-    Connection, ConnectionKey, DoubleHash, Exchange, Failure, LINGER, command_packet,
+    Connection, ConnectionKey, DoubleHash, Exchange, ExpiredLogin, Failure, LINGER, command_packet,
 };
 pub use login::{Credential, LoginError, Route, open};
 pub use statement::StatementCache;

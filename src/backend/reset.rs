@@ -3,7 +3,7 @@
 use super::connection::{Connection, Exchange, Failure};
 use crate::protocol::status::Status;
 use crate::protocol::tracking::Reported;
-use crate::protocol::{Command, Malformed, packet};
+use crate::protocol::{Command, Malformed, code, packet};
 use crate::state::diff::diff;
 use crate::state::{Base, own_trackers};
 
@@ -11,16 +11,31 @@ const CHARACTER_SETS: &str =
     "SELECT @@character_set_client,@@character_set_results,@@collation_connection";
 
 impl Connection {
-    /// Turns the trackers on and learns the character sets.
-    pub(super) async fn set_up(&mut self, is_mariadb: bool) -> Result<(), Failure> {
+    /// Turns the trackers on and learns the character sets; `false` when the server takes nothing
+    /// but a new password.
+    pub(super) async fn set_up(&mut self, is_mariadb: bool) -> Result<bool, Failure> {
         self.image.reset_variables();
-        demand(&self.query(&own_trackers(is_mariadb)).await?)?;
+        let answer = self.query(&own_trackers(is_mariadb)).await?;
+        if answer.summary.error == Some(code::MUST_CHANGE_PASSWORD) {
+            return Ok(false);
+        }
+        demand(&answer)?;
         self.reported = Reported::default();
         let answer = self.query(CHARACTER_SETS).await?;
+        // MariaDB lets SET pass.
+        if answer.summary.error == Some(code::MUST_CHANGE_PASSWORD) {
+            return Ok(false);
+        }
         self.image.reset_variables();
         let [client, results, collation] =
             demand(&answer)?.first_row().try_into().unwrap_or_default();
         self.base = Base { client, results, collation };
+        Ok(true)
+    }
+
+    /// Sets a restricted connection up if the password has been changed by now.
+    pub async fn lift_restriction(&mut self, is_mariadb: bool) -> Result<(), Failure> {
+        self.is_restricted = !self.set_up(is_mariadb).await?;
         Ok(())
     }
 
@@ -43,7 +58,9 @@ impl Connection {
         self.insert_id = 0;
         self.is_dirty = false;
         self.image.reset_variables();
-        self.set_up(is_mariadb).await?;
+        if !self.set_up(is_mariadb).await? {
+            return Ok(false);
+        }
         // A reset gives the server's global character sets, not those asked for at login.
         let mut now = self.image.clone();
         now.set("character_set_client", &self.base.client);

@@ -7,16 +7,19 @@ use foldhash::HashMap;
 
 use super::connection::{Connection, Exchange, Failure, command_packet};
 use crate::protocol::Command;
+use crate::state::Metadata;
 use crate::state::prepared::StatementKey;
 
 /// Most statements one connection keeps prepared, so that a server's
 /// `max_prepared_stmt_count` (16,382) lasts for some 80 connections.
 const STATEMENTS_MAX: usize = 200;
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Entry {
     server_id: u32,
     last_use: u64,
+    /// What the server has sent last, if that is known.
+    metadata: Option<Metadata>,
 }
 
 /// Statements prepared on one connection.
@@ -24,6 +27,8 @@ struct Entry {
 pub struct StatementCache {
     by_key: HashMap<Arc<StatementKey>, Entry>,
     clock: u64,
+    /// Statements with an open cursor or long data: they stay.
+    guarded: Vec<Arc<StatementKey>>,
 }
 
 impl StatementCache {
@@ -33,6 +38,18 @@ impl StatementCache {
         let entry = self.by_key.get_mut(key)?;
         entry.last_use = self.clock;
         Some(entry.server_id)
+    }
+
+    /// What the server has sent last of a statement's column definitions, if that is known.
+    pub fn metadata(&self, key: &StatementKey) -> Option<&Metadata> {
+        self.by_key.get(key)?.metadata.as_ref()
+    }
+
+    /// Notes what the server has sent; `None` when that can't be told.
+    pub fn set_metadata(&mut self, key: &StatementKey, metadata: Option<Metadata>) {
+        if let Some(entry) = self.by_key.get_mut(key) {
+            entry.metadata = metadata;
+        }
     }
 
     /// Forgets all: the server has.
@@ -45,11 +62,17 @@ impl StatementCache {
         self.by_key.remove(key).map(|entry| entry.server_id)
     }
 
+    /// Names the statements that may not be closed: their cursors and long data are here only.
+    pub fn guard(&mut self, keys: impl Iterator<Item = Arc<StatementKey>>) {
+        self.guarded.clear();
+        self.guarded.extend(keys);
+    }
+
     /// Notes a statement; returns the server id of the one to close in exchange.
     pub fn insert(&mut self, key: Arc<StatementKey>, server_id: u32) -> Option<u32> {
         self.clock += 1;
         let evicted = (self.by_key.len() >= STATEMENTS_MAX).then(|| self.evict()).flatten();
-        let entry = Entry { server_id, last_use: self.clock };
+        let entry = Entry { server_id, last_use: self.clock, metadata: None };
         match self.by_key.insert(key, entry) {
             Some(before) if before.server_id != server_id => Some(before.server_id),
             _ => evicted,
@@ -57,7 +80,8 @@ impl StatementCache {
     }
 
     fn evict(&mut self) -> Option<u32> {
-        let oldest = self.by_key.iter().min_by_key(|(_, entry)| entry.last_use)?.0.clone();
+        let free = self.by_key.iter().filter(|(key, _)| !self.guarded.contains(key));
+        let oldest = free.min_by_key(|(_, entry)| entry.last_use)?.0.clone();
         self.remove(&oldest)
     }
 }
@@ -69,6 +93,8 @@ impl Connection {
         let exchange = self.command(Command::StmtPrepare, &key.sql).await?;
         if let Some((server_id, ..)) = exchange.summary.prepared {
             self.note_prepared(key.clone(), server_id).await?;
+            let sent = self.caches_metadata().then(|| exchange.summary.definitions.clone());
+            self.statements.set_metadata(key, sent.map(Metadata::new));
         }
         Ok(exchange)
     }
@@ -111,5 +137,8 @@ mod tests {
         assert_eq!(cache.insert(key(STATEMENTS_MAX), 999), Some(1));
         assert_eq!(cache.get(&key(1)), None);
         assert_eq!(cache.get(&key(0)), Some(0));
+        cache.guard([key(2), key(3)].into_iter());
+        assert_eq!(cache.insert(key(STATEMENTS_MAX + 1), 1000), Some(4));
+        assert_eq!((cache.get(&key(2)), cache.get(&key(3))), (Some(2), Some(3)));
     }
 }

@@ -18,21 +18,15 @@ impl Session {
         &mut self,
         mut checkout: Checkout,
         work: &Work<'_>,
-        summary: Summary,
+        mut summary: Summary,
     ) -> Result<(), Stop> {
         if let Some(code) = summary.error {
             self.context.metrics.error_sent(Origin::Server, code);
         }
         self.absorb(checkout.connection(), work, &summary);
         self.absorb_prepared(work, &summary);
-        if let (Some(prepared), Some((server_id, _, parameters))) =
-            (&work.prepared, summary.prepared)
-        {
-            self.just_prepared = Some(parameters);
-            let noted = checkout.connection().note_prepared(prepared.key.clone(), server_id).await;
-            if noted.is_err() {
-                tracing::debug!("a connection broke right after a statement was prepared");
-            }
+        if let Some(prepared) = &work.prepared {
+            self.note_prepared(checkout.connection(), prepared, &mut summary).await;
         }
         let on_primary = checkout.pool().backend() == 0;
         let mut keeps = self.must_keep(work, on_primary);

@@ -186,6 +186,17 @@ async fn prove(
 ) -> Result<Identity, Unproved> {
     let accounts = context.topology.accounts();
     let account = accounts.find(&claim.user, claim.address);
+    let mut identity = prove_account(context, account, claim, wire).await?;
+    identity.is_expired = account.is_some_and(|account| account.is_expired);
+    Ok(identity)
+}
+
+async fn prove_account(
+    context: &Context,
+    account: Option<&Account>,
+    claim: &mut Claim,
+    wire: &mut Wire,
+) -> Result<Identity, Unproved> {
     let configured = context.settings.users.iter().find(|user| user.name == claim.user);
     if let Some(user) = configured {
         let stored = prove_configured(account, claim, wire, &user.password).await?;
@@ -312,9 +323,10 @@ fn identity(claim: &Claim, stored: Option<DoubleHash>, credential: Credential) -
         stored,
         capabilities: claim.capabilities & Capabilities::SEMANTIC,
         collation: claim.collation,
+        expired: None,
         client: claim.told,
     };
-    Identity { key: Arc::new(key), credential }
+    Identity { key: Arc::new(key), credential, is_expired: false }
 }
 
 /// The error for a client that knows none of the plugins its account could have.

@@ -22,7 +22,7 @@ use crate::protocol::response::Response;
 use crate::protocol::status::Status;
 use crate::protocol::{Capabilities, Command, Malformed};
 use crate::sql::{Class, Verdict};
-use crate::state::Pins;
+use crate::state::{Pin, Pins};
 
 /// How long a reset of a connection may take before it is given up.
 const RESET_WAIT: Duration = Duration::from_secs(10);
@@ -74,6 +74,14 @@ impl Session {
             undo(held, leftovers, is_mariadb).await;
         }
         self.forget_binding();
+    }
+
+    /// Of all that binds the session only this is left.
+    fn keep_only(&mut self, pin: Pin) {
+        self.pins = Pins::default();
+        self.pins.add(pin);
+        self.status -= Status::IN_TRANS;
+        self.show_binding();
     }
 
     /// The session has to leave a replica: its transaction there, which changed nothing, starts
@@ -175,8 +183,23 @@ impl Session {
     }
 
     /// COM_RESET_CONNECTION.
-    pub(super) async fn reset_connection(&mut self, _packet: &CommandPacket) -> Result<(), Stop> {
-        self.undo_held().await;
+    pub(super) async fn reset_connection(&mut self, packet: &CommandPacket) -> Result<(), Stop> {
+        if self.pins.has(Pin::ExpiredPassword) {
+            let Some(mut held) = self.held.take() else { return Err(Stop::Fatal) };
+            let was_restricted = held.connection().is_restricted;
+            let is_reset = held.connection().reset(self.facts.is_mariadb).await;
+            self.held = Some(held);
+            match is_reset {
+                Err(_) => return Err(Stop::Fatal),
+                Ok(false) if was_restricted => {
+                    return self.pass_on(Command::ResetConnection, packet, Class::Write).await;
+                }
+                Ok(false) => return Err(Stop::Fatal),
+                Ok(true) => self.keep_only(Pin::ExpiredPassword),
+            }
+        } else {
+            self.undo_held().await;
+        }
         self.forget_session();
         // The server goes back to its global character sets, not to those of the handshake.
         for name in ["character_set_client", "character_set_results", "collation_connection"] {
@@ -307,7 +330,7 @@ async fn drain(checkout: &mut Checkout, response: &mut Response) -> Result<(), F
 }
 
 fn all_pins(mut pins: Pins) -> Pins {
-    pins.add(crate::state::Pin::StateChanged);
+    pins.add(Pin::StateChanged);
     pins
 }
 

@@ -1,5 +1,6 @@
 //! One arm for each command of the protocol.
 
+use super::registry::is_sessions;
 use super::statement::Work;
 use super::wire::CommandPacket;
 use super::{Session, Stop};
@@ -34,6 +35,7 @@ impl Session {
             Command::InitDb => self.pass_on(command, &packet, Class::Session).await,
             Command::StmtPrepare => Box::pin(self.prepare(packet.wire(), &payload)).await,
             Command::StmtExecute
+            | Command::StmtBulkExecute
             | Command::StmtFetch
             | Command::StmtReset
             | Command::StmtSendLongData => Box::pin(self.run_prepared(command, &payload)).await,
@@ -46,7 +48,10 @@ impl Session {
             Command::ResetConnection => Box::pin(self.reset_connection(&packet)).await,
             Command::ProcessKill => {
                 let id = body.iter().take(4).rev().fold(0, |id, &byte| id << 8 | u64::from(byte));
-                self.kill(false, id).await
+                if is_sessions(id) {
+                    return self.kill_session(false, id).await;
+                }
+                self.pass_on(command, &packet, Class::Write).await
             }
             Command::FieldList
             | Command::CreateDb
@@ -62,14 +67,12 @@ impl Session {
             Command::RegisterReplica => {
                 self.send_error(&Error::Refused("registration as a replica")).await
             }
-            Command::TableDump | Command::StmtBulkExecute => {
-                self.send_error(&Error::UnknownCommand).await
-            }
+            Command::TableDump => self.send_error(&Error::UnknownCommand).await,
         }
     }
 
     /// A command without a statement text, to the primary or to what the session holds.
-    async fn pass_on(
+    pub(super) async fn pass_on(
         &mut self,
         command: Command,
         packet: &CommandPacket,

@@ -228,7 +228,8 @@ impl Session {
         put_text(&mut row, &value.to_string());
         let end = self.end_of_rows();
         let wants_metadata = self.wants_metadata();
-        match self.capabilities.contains(Capabilities::OPTIONAL_METADATA) {
+        let says_so = Capabilities::OPTIONAL_METADATA | Capabilities::MARIADB_CACHE_METADATA;
+        match self.capabilities.intersects(says_so) {
             true => self.wire.push(&[1, u8::from(wants_metadata)]),
             false => self.wire.push(&[1]),
         }

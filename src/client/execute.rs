@@ -1,5 +1,7 @@
 //! A command on a connection: bring the connection to the session's state, send, relay.
 
+use std::sync::Arc;
+
 use tokio::io::AsyncWriteExt;
 use tokio::time::Instant;
 
@@ -16,7 +18,7 @@ use crate::protocol::response::{Response, Summary};
 use crate::protocol::{Command, Shape, code, packet};
 use crate::sql::{Class, Needs};
 use crate::state::diff::{Diff, diff};
-use crate::state::prepared::{BadExecute, ExecuteForm, image_to_prepare};
+use crate::state::prepared::{BadExecute, ExecuteForm, execute, execute_bulk, image_to_prepare};
 
 /// Longest statement that is copied to be sent together with what precedes it.
 const COPIED_MAX: usize = 64 * 1024;
@@ -26,10 +28,21 @@ const COPIED_MAX: usize = 64 * 1024;
 struct Ready {
     /// Packets instead of the work's own.
     packets: Option<Vec<u8>>,
+    /// Column definitions that the client lacks.
+    lacking: Option<Arc<[u8]>>,
     /// Answers that come before that to the work.
     answers: usize,
     /// What LAST_INSERT_ID() is then.
     insert_id: Option<u64>,
+}
+
+/// What a binary protocol command is on one connection.
+#[derive(Debug, Default)]
+struct Own {
+    /// Its packets; `None` when they are the client's.
+    packets: Option<Vec<u8>>,
+    /// Column definitions that the client lacks.
+    lacking: Option<Arc<[u8]>>,
 }
 
 /// How a command ended.
@@ -68,7 +81,7 @@ impl Session {
             Ok(Err(error)) => return Outcome::Unprepared(error),
             Err(_) => return Outcome::Lost { untouched: true },
         };
-        if needs_own_trackers(work) {
+        if needs_own_trackers(work) && !checkout.connection().is_restricted {
             let set = self.trackers().to_set();
             if checkout.connection().track(set).await.is_err() {
                 return Outcome::Lost { untouched: true };
@@ -83,7 +96,7 @@ impl Session {
         {
             return outcome;
         }
-        self.relay(checkout.connection(), work, may_retry).await
+        self.relay(checkout.connection(), work, ready.lacking, may_retry).await
     }
 
     /// Reads the answers to what was sent in front of `work`.
@@ -111,6 +124,10 @@ impl Session {
             tracing::error!(%error, "a connection refused LAST_INSERT_ID()");
             return Err(Outcome::Lost { untouched: true });
         }
+        if let Some(prepared) = &work.prepared {
+            // The server takes for known what nobody has read.
+            connection.statements.set_metadata(&prepared.key, None);
+        }
         match connection.answer(work.shape).await {
             Ok(_) => Err(Outcome::Unprepared(error)),
             Err(_) => Err(Outcome::Lost { untouched: true }),
@@ -124,14 +141,25 @@ impl Session {
         work: &Work<'_>,
         was_held: bool,
     ) -> Result<Result<Ready, Error>, Failure> {
-        let own = match &work.prepared {
+        if connection.is_restricted {
+            connection.lift_restriction(self.facts.is_mariadb).await?;
+            if !connection.is_restricted {
+                // There is a new password.
+                self.context.topology.refresh_accounts().await;
+            }
+        }
+        if connection.is_restricted {
+            // The server would not take what carries the session's state.
+            connection.image = self.image.clone();
+        }
+        let Own { packets: own, lacking } = match &work.prepared {
             Some(prepared) if prepared.told_id.is_none() => {
                 match self.prepared_here(connection, prepared, work.command).await? {
-                    Ok(packets) => Some(packets),
+                    Ok(own) => own,
                     Err(error) => return Ok(Err(error)),
                 }
             }
-            _ => None,
+            _ => Own::default(),
         };
         if !was_held && connection.is_dirty {
             connection.clean().await?;
@@ -142,7 +170,7 @@ impl Session {
         };
         let diff = diff(&connection.image, &self.image, &connection.base, insert_id);
         if diff.is_empty() {
-            return Ok(Ok(Ready { packets: own, answers: 0, insert_id: None }));
+            return Ok(Ok(Ready { packets: own, lacking, answers: 0, insert_id: None }));
         }
         // What could do harm in another schema or mode has to wait for the answers.
         let is_harmless = work.verdict.class == Class::Read
@@ -152,7 +180,7 @@ impl Session {
             let mut packets = Vec::with_capacity(work.packets.len() + 256);
             let answers = connection.put_diff(&diff, &mut packets);
             packets.extend_from_slice(own.as_deref().unwrap_or(&work.packets));
-            return Ok(Ok(Ready { packets: Some(packets), answers, insert_id }));
+            return Ok(Ok(Ready { packets: Some(packets), lacking, answers, insert_id }));
         }
         let applied = self.apply(connection, &diff).await?;
         if work.verdict.class == Class::Diagnostics {
@@ -161,7 +189,7 @@ impl Session {
         }
         Ok(applied.map(|()| {
             connection.insert_id = insert_id.unwrap_or(connection.insert_id);
-            Ready { packets: own, answers: 0, insert_id: None }
+            Ready { packets: own, lacking, answers: 0, insert_id: None }
         }))
     }
 
@@ -217,79 +245,110 @@ impl Session {
     }
 
     /// The packets of a binary protocol command, for a statement that is prepared here if it was
-    /// not before.
+    /// not before; and the column definitions that the client lacks, should the server leave them
+    /// out.
     async fn prepared_here(
         &mut self,
         connection: &mut Connection,
         work: &PreparedWork<'_>,
         command: Command,
-    ) -> Result<Result<Vec<u8>, Error>, Failure> {
-        let unknown = || Error::UnknownStatement { id: work.id, command: command.statement_name() };
-        let server_id = match connection.statements.get(&work.key) {
-            Some(server_id) => server_id,
-            None => {
-                let Some(statement) = self.statements.get(work.id) else {
-                    return Ok(Err(unknown()));
-                };
-                let then = image_to_prepare(&connection.image, &statement.image);
-                let now = std::mem::replace(&mut self.image, then);
-                let diff = diff(&connection.image, &self.image, &connection.base, None);
-                let applied = self.apply(connection, &diff).await;
-                self.image = now;
-                if let Err(error) = applied? {
-                    return Ok(Err(error));
-                }
-                let exchange = connection.prepare(&work.key).await?;
-                match exchange.summary.prepared {
-                    Some((server_id, ..)) => server_id,
-                    None => {
-                        let error = server_error(&exchange.bytes, exchange.summary.error);
-                        return Ok(Err(error.unwrap_or_else(unknown)));
-                    }
-                }
-            }
+    ) -> Result<Result<Own, Error>, Failure> {
+        let server_id = match self.statement_here(connection, work, command).await? {
+            Ok(server_id) => server_id,
+            Err(error) => return Ok(Err(error)),
+        };
+        let lacking = match command.executes() && connection.caches_metadata() {
+            true => self.lacking_definitions(connection, work),
+            false => None,
         };
         let is_mariadb = self.facts.is_mariadb;
         let form = match self.has_attributes() {
             true => ExecuteForm::Attributes,
             false => ExecuteForm::Plain,
         };
-        let Some(statement) = self.statements.get_mut(work.id) else { return Ok(Err(unknown())) };
+        let Some(statement) = self.statements.get_mut(work.id) else {
+            return Ok(Err(unknown_statement(work, command)));
+        };
         let payload = match command {
-            Command::StmtExecute => {
-                match crate::state::prepared::execute(work.payload, server_id, statement, form) {
-                    Err(BadExecute::Arguments) => {
-                        return Ok(Err(Error::WrongArguments { is_mariadb }));
-                    }
-                    built => built.ok(),
-                }
-            }
+            Command::StmtExecute => execute(work.payload, server_id, statement, form),
+            Command::StmtBulkExecute => execute_bulk(work.payload, server_id, statement),
             _ if work.payload.len() >= 5 => {
                 let mut payload = work.payload.to_vec();
                 payload[1..5].copy_from_slice(&server_id.to_le_bytes());
-                Some(payload)
+                Ok(payload)
             }
-            _ => None,
+            _ => Err(BadExecute::Packet),
         };
-        let Some(payload) = payload else {
-            return Ok(Err(Error::Malformed { is_mariadb }));
+        let payload = match payload {
+            Ok(payload) => payload,
+            Err(BadExecute::Arguments) => {
+                let command = match command {
+                    _ if !is_mariadb => "COM_STMT_EXECUTE",
+                    Command::StmtBulkExecute => "mysqld_stmt_bulk_execute",
+                    _ => command.statement_name(),
+                };
+                return Ok(Err(Error::WrongArguments { command }));
+            }
+            Err(BadExecute::Packet) => return Ok(Err(Error::Malformed { is_mariadb })),
         };
         let mut packets = Vec::with_capacity(payload.len() + packet::HEADER);
         packet::put(&mut packets, 0, &payload);
-        Ok(Ok(packets))
+        Ok(Ok(Own { packets: Some(packets), lacking }))
+    }
+
+    /// The server's id of a statement on this connection, on which it is prepared if it was not
+    /// before.
+    async fn statement_here(
+        &mut self,
+        connection: &mut Connection,
+        work: &PreparedWork<'_>,
+        command: Command,
+    ) -> Result<Result<u32, Error>, Failure> {
+        if command.executes() && self.needs_definitions(connection, work) {
+            // They are known after the statement was prepared anew.
+            if let Some(server_id) = connection.statements.remove(&work.key) {
+                connection.close_statement(server_id).await?;
+            }
+        }
+        if let Some(server_id) = connection.statements.get(&work.key) {
+            return Ok(Ok(server_id));
+        }
+        let Some(statement) = self.statements.get(work.id) else {
+            return Ok(Err(unknown_statement(work, command)));
+        };
+        let then = image_to_prepare(&connection.image, &statement.image);
+        let now = std::mem::replace(&mut self.image, then);
+        let diff = diff(&connection.image, &self.image, &connection.base, None);
+        let applied = self.apply(connection, &diff).await;
+        self.image = now;
+        if let Err(error) = applied? {
+            return Ok(Err(error));
+        }
+        self.guard_statements(connection);
+        let exchange = connection.prepare(&work.key).await?;
+        Ok(match exchange.summary.prepared {
+            Some((server_id, ..)) => Ok(server_id),
+            None => {
+                let error = server_error(&exchange.bytes, exchange.summary.error);
+                Err(error.unwrap_or_else(|| unknown_statement(work, command)))
+            }
+        })
     }
 
     async fn relay(
         &mut self,
         connection: &mut Connection,
         work: &Work<'_>,
+        lacking: Option<Arc<[u8]>>,
         may_retry: bool,
     ) -> Outcome {
-        let deprecates_eof = connection.deprecates_eof();
-        let mut response = match work.prepared.as_ref().and_then(|prepared| prepared.told_id) {
-            Some(id) => Response::prepare(id, deprecates_eof),
-            None => Response::new(work.shape, deprecates_eof),
-        };
+        let mut response = Response::on(work.shape, connection.key.capabilities);
+        if let Some(prepared) = &work.prepared {
+            response = response.telling(prepared.told_id.unwrap_or_default());
+            if connection.caches_metadata() {
+                response = response.keep_definitions(lacking);
+            }
+        }
         if work.shape == Shape::Nothing {
             return Outcome::Done(response.into_summary());
         }
@@ -363,6 +422,10 @@ impl Session {
             }
         }
     }
+}
+
+fn unknown_statement(work: &PreparedWork<'_>, command: Command) -> Error {
+    Error::UnknownStatement { id: work.id, command: command.statement_name() }
 }
 
 /// How the passing on of a response ended.

@@ -14,6 +14,8 @@ use crate::backend::{ConnectionKey, Credential, DoubleHash};
 pub(super) struct Identity {
     pub(super) key: Arc<ConnectionKey>,
     pub(super) credential: Credential,
+    /// The account's password has expired.
+    pub(super) is_expired: bool,
 }
 
 /// For how long a login that the primary agreed to needs no asking again.

@@ -1,4 +1,5 @@
-//! KILL with the ids clients see.
+//! KILL with the ids clients see: those of Fairlane's sessions, which no server gives, and in the
+//! server's own list of processes those of its connections.
 
 use tokio::time::Instant;
 
@@ -13,7 +14,7 @@ use super::login::server_error;
 impl Session {
     /// Ends another session or its statement. The server that runs the statement decides whether
     /// this user may; a session without a connection can be ended by its own user only.
-    pub(super) async fn kill(&mut self, query: bool, id: u64) -> Result<(), Stop> {
+    pub(super) async fn kill_session(&mut self, query: bool, id: u64) -> Result<(), Stop> {
         let Some(target) = self.context.registry.get(id) else {
             return self.send_error(&Error::UnknownThread(id)).await;
         };

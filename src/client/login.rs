@@ -21,12 +21,11 @@ use crate::metrics::{LoginFailure, Origin};
 use crate::net::certificate::ClientTls;
 use crate::net::proxy_header::Start;
 use crate::net::socket::Socket;
-use crate::pool::Request;
 use crate::protocol::auth::NATIVE;
 use crate::protocol::compress::{Algorithm, ZSTD_LEVELS};
 use crate::protocol::handshake::{Greeting, HandshakeResponse, asks_for_tls, is_old};
 use crate::protocol::status::Status;
-use crate::protocol::{Capabilities, Command, auth, code, packet};
+use crate::protocol::{Capabilities, auth, code, packet};
 use crate::state::{Image, Pins};
 use crate::topology::ServerFacts;
 
@@ -362,43 +361,6 @@ fn leave_old(context: &Context, unproved: Option<Unproved>) -> Leave {
 fn user_name(given: &str, is_mariadb: bool) -> &str {
     let most = if is_mariadb { 128 } else { 32 };
     given.char_indices().nth(most).map_or(given, |(end, _)| &given[..end])
-}
-
-impl Session {
-    /// Asks the primary whether this user may log in and use `schema`, unless it has agreed
-    /// lately; the schema is then the session's.
-    pub(super) async fn verify_schema(&mut self, schema: Option<&str>) -> Result<(), Error> {
-        let context = self.context.clone();
-        let mut image = Image::default();
-        image.schema = schema.map(Into::into);
-        let identity = self.identity.clone();
-        let lane = self.kept_lane.unwrap_or_else(|| self.plain_lane());
-        let ask = async || {
-            let request = Request {
-                key: &identity.key,
-                credential: &identity.credential,
-                image: &image,
-                insert_id: 0,
-            };
-            let mut checkout = context.pools[0].check_out(lane, request, Instant::now()).await?;
-            let lost = || Error::LostBackend { backend: context.pools[0].name().to_owned() };
-            if let Some(schema) = schema {
-                let used = checkout.connection().command(Command::InitDb, schema.as_bytes()).await;
-                let used = used.map_err(|_| lost())?;
-                if let Some(error) = server_error(&used.bytes, used.summary.error) {
-                    checkout.connection().is_dirty = true;
-                    checkout.check_in();
-                    return Err(error);
-                }
-                checkout.connection().image.schema = Some(schema.into());
-            }
-            checkout.check_in();
-            Ok(())
-        };
-        self.context.verified.verify(&self.identity.key, schema, ask).await?;
-        self.image.schema = schema.map(Into::into);
-        Ok(())
-    }
 }
 
 /// The error an answer consists of.

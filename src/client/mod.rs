@@ -11,6 +11,7 @@
 //!   another: they are answered from the session's own record.
 
 mod absorb;
+mod admittance;
 mod auth;
 mod cleanup;
 mod command;
@@ -140,8 +141,8 @@ struct Session {
     /// Ids of statements with an open cursor, and of those with long data on the server.
     open_cursors: Vec<u32>,
     long_data: Vec<u32>,
-    /// Number of parameters of the statement that was prepared just now.
-    just_prepared: Option<u16>,
+    /// The statement that was prepared just now.
+    just_prepared: Option<prepared::JustPrepared>,
     held: Option<Checkout>,
     pins: Pins,
     /// Pins as counted in the metrics.

@@ -5,15 +5,26 @@ use std::sync::Arc;
 
 use super::statement::{PreparedWork, Work};
 use super::{Session, Stop};
+use crate::backend::Connection;
 use crate::error::Error;
 use crate::protocol::response::Summary;
 use crate::protocol::status::{self, Status};
-use crate::protocol::{Command, Shape, code};
+use crate::protocol::{Capabilities, Command, Shape, code};
 use crate::sql::{Class, Effects, Hint, Needs, Reason, Verdict};
-use crate::state::Pin;
 use crate::state::prepared::{
-    EXECUTE_HEADER, STATEMENTS_MAX, Statement, StatementKey, circumstances,
+    BULK_HEADER, EXECUTE_HEADER, STATEMENTS_MAX, Statement, StatementKey, circumstances,
+    wants_unit_results,
 };
+use crate::state::{Metadata, MetadataDigest, Pin};
+
+/// What the answer to COM_STMT_PREPARE told of a statement.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct JustPrepared {
+    /// Number of its parameters.
+    parameters: u16,
+    /// The column definitions its client has got.
+    metadata: Option<MetadataDigest>,
+}
 
 impl Session {
     /// COM_STMT_PREPARE: prepared at once where the statement would run, so that the client has
@@ -25,9 +36,6 @@ impl Session {
             return self.send_error(&Error::TooManyStatements { limit: STATEMENTS_MAX }).await;
         }
         let of_text = crate::sql::classify(sql, self.mode);
-        if of_text.effects.contains(Effects::KILL) || matches!(of_text.class, Class::Kill { .. }) {
-            return self.send_error(&Error::Refused("KILL as a prepared statement")).await;
-        }
         // Each execution may be on another connection; the client knows one id.
         let replaced = of_text.needs.contains(Needs::CONNECTION_ID).then(|| {
             let values = self.diagnostics.substitution(self.entry.id);
@@ -67,23 +75,23 @@ impl Session {
             sql,
         };
         self.run_work(work).await?;
-        if let Some(parameters) = self.just_prepared.take() {
+        if let Some(JustPrepared { parameters, metadata }) = self.just_prepared.take() {
             let verdict = of_text;
-            let statement = Statement { key, image, verdict, parameters, types: None };
+            let statement = Statement { key, image, verdict, parameters, types: None, metadata };
             self.statements.insert(id, statement);
         }
         Ok(())
     }
 
-    /// COM_STMT_EXECUTE, COM_STMT_FETCH, COM_STMT_RESET, COM_STMT_SEND_LONG_DATA.
+    /// COM_STMT_EXECUTE, COM_STMT_BULK_EXECUTE, COM_STMT_FETCH, COM_STMT_RESET,
+    /// COM_STMT_SEND_LONG_DATA.
     pub(super) async fn run_prepared(
         &mut self,
         command: Command,
         payload: &[u8],
     ) -> Result<(), Stop> {
         let is_silent = command == Command::StmtSendLongData;
-        if command == Command::StmtExecute && payload.len() < EXECUTE_HEADER {
-            let error = Error::Malformed { is_mariadb: self.facts.is_mariadb };
+        if let Some(error) = self.unlike_an_execute(command, payload) {
             return self.send_error(&error).await;
         }
         let sent = payload.get(1..5);
@@ -99,11 +107,14 @@ impl Session {
         let mut key = statement.key.clone();
         let mut verdict = statement.verdict.clone();
         match command {
-            Command::StmtExecute => {
-                if payload.get(5).is_some_and(|flags| flags & CURSOR != 0) {
+            Command::StmtExecute | Command::StmtBulkExecute => {
+                let has_cursor = payload.get(5).is_some_and(|flags| flags & CURSOR != 0);
+                if command == Command::StmtBulkExecute || has_cursor {
                     // A cursor lives on its connection, which must be one it can stay on.
                     verdict.class = Class::Write;
-                } else if !self.long_data.contains(&id)
+                }
+                if !has_cursor
+                    && !self.long_data.contains(&id)
                     && let Some(sql) = self.substitute_in_prepared(&verdict, &key.sql)
                 {
                     key = Arc::new(StatementKey { sql: sql.into(), ..(*key).clone() });
@@ -140,6 +151,92 @@ impl Session {
         self.run_work(work).await
     }
 
+    /// What is wrong with a command that runs a statement, before it is known which.
+    fn unlike_an_execute(&self, command: Command, payload: &[u8]) -> Option<Error> {
+        let header = match command {
+            Command::StmtExecute => EXECUTE_HEADER,
+            Command::StmtBulkExecute if !self.facts.is_mariadb => {
+                return Some(Error::UnknownCommand);
+            }
+            Command::StmtBulkExecute => BULK_HEADER,
+            _ => return None,
+        };
+        if payload.len() < header {
+            return Some(Error::Malformed { is_mariadb: self.facts.is_mariadb });
+        }
+        let may = |flag| self.capabilities.contains(flag);
+        let is_permitted = command != Command::StmtBulkExecute
+            || may(Capabilities::MARIADB_BULK)
+                && (may(Capabilities::MARIADB_BULK_UNIT_RESULTS) || !wants_unit_results(payload));
+        (!is_permitted).then_some(Error::UnsupportedPrepared)
+    }
+
+    /// Whether a connection can't tell which column definitions its server takes for known, and
+    /// the client may lack just those.
+    pub(super) fn needs_definitions(
+        &self,
+        connection: &Connection,
+        work: &PreparedWork<'_>,
+    ) -> bool {
+        let Some(statement) = self.statements.get(work.id) else { return false };
+        connection.caches_metadata()
+            && connection.statements.metadata(&work.key).is_none_or(|sent| {
+                sent.packets.is_none() && statement.metadata != Some(sent.digest)
+            })
+    }
+
+    /// Column definitions that the server takes for known and the client lacks.
+    pub(super) fn lacking_definitions(
+        &self,
+        connection: &Connection,
+        work: &PreparedWork<'_>,
+    ) -> Option<Arc<[u8]>> {
+        let sent = connection.statements.metadata(&work.key)?;
+        let has = self.statements.get(work.id)?.metadata;
+        sent.packets.clone().filter(|_| has != Some(sent.digest))
+    }
+
+    /// Before a statement is prepared on a connection, which may close another one for it.
+    pub(super) fn guard_statements(&self, connection: &mut Connection) {
+        let open = self.open_cursors.iter().chain(&self.long_data);
+        let statements = open.filter_map(|id| self.statements.get(*id));
+        connection.statements.guard(statements.map(|statement| statement.key.clone()));
+    }
+
+    /// Takes over what an answer told of a statement: that it is prepared, and which column
+    /// definitions server and client know now.
+    pub(super) async fn note_prepared(
+        &mut self,
+        connection: &mut Connection,
+        work: &PreparedWork<'_>,
+        summary: &mut Summary,
+    ) {
+        let definitions = std::mem::take(&mut summary.definitions);
+        let mut metadata = None;
+        self.guard_statements(connection);
+        if let Some((server_id, ..)) = summary.prepared
+            && connection.note_prepared(work.key.clone(), server_id).await.is_err()
+        {
+            tracing::debug!("a connection broke right after a statement was prepared");
+        }
+        if connection.caches_metadata() && (summary.prepared.is_some() || !definitions.is_empty()) {
+            let sent = Metadata::new(definitions);
+            metadata = Some(sent.digest);
+            connection.statements.set_metadata(&work.key, Some(sent));
+        }
+        match summary.prepared {
+            Some((.., parameters)) => {
+                self.just_prepared = Some(JustPrepared { parameters, metadata });
+            }
+            None if metadata.is_some() => {
+                if let Some(statement) = self.statements.get_mut(work.id) {
+                    statement.metadata = metadata;
+                }
+            }
+            None => {}
+        }
+    }
+
     /// COM_STMT_CLOSE. The statement stays prepared on the connections, for others.
     pub(super) async fn close_statement(&mut self, payload: &[u8]) {
         let id = payload.get(1..5).map_or(0, |id| u32::from_le_bytes([id[0], id[1], id[2], id[3]]));
@@ -162,14 +259,18 @@ impl Session {
         let Some(prepared) = &work.prepared else { return };
         let id = prepared.id;
         match work.command {
-            Command::StmtExecute if summary.error.is_some() && self.long_data.contains(&id) => {
+            command
+                if command.executes()
+                    && summary.error.is_some()
+                    && self.long_data.contains(&id) =>
+            {
                 // A statement that could not take its long data fails until it is reset, and keeps
                 // its cursor; no other session may find it so.
             }
-            Command::StmtExecute if summary.error == Some(code::WRONG_ARGUMENTS) => {
+            command if command.executes() && summary.error == Some(code::WRONG_ARGUMENTS) => {
                 // Nothing has run: a cursor is as it was.
             }
-            Command::StmtExecute => {
+            Command::StmtExecute | Command::StmtBulkExecute => {
                 self.forget_statement(id);
                 if summary.error.is_none() && summary.status.contains(Status::CURSOR_EXISTS) {
                     self.open_cursors.push(id);

@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::Poll;
@@ -309,11 +310,28 @@ pub struct Registry {
     inner: Mutex<Inner>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Inner {
     by_id: HashMap<u32, Arc<Entry>>,
     last_id: u32,
     is_draining: bool,
+}
+
+/// The ids sessions have: far above those that servers give to connections, which they count from
+/// 1, so that an id tells whose it is; and positive where a client takes them as signed.
+const IDS: RangeInclusive<u32> = 1 << 30..=u32::MAX >> 1;
+
+/// Whether an id can be that of a session, and is none that a server has given.
+pub(super) fn is_sessions(id: u64) -> bool {
+    u32::try_from(id).is_ok_and(|id| IDS.contains(&id))
+}
+
+impl Default for Inner {
+    /// The first id is any: the sessions of several Fairlanes in front of the same servers should
+    /// not have the same ones, or KILL could meet somebody else.
+    fn default() -> Self {
+        Self { by_id: HashMap::default(), last_id: fastrand::u32(IDS), is_draining: false }
+    }
 }
 
 impl Registry {
@@ -321,9 +339,9 @@ impl Registry {
     pub fn join(&self, peer: SocketAddr) -> Arc<Entry> {
         let mut inner = self.inner.lock();
         loop {
-            inner.last_id = inner.last_id.wrapping_add(1);
-            let id = inner.last_id;
-            if id != 0 && !inner.by_id.contains_key(&id) {
+            let id = if inner.last_id == *IDS.end() { *IDS.start() } else { inner.last_id + 1 };
+            inner.last_id = id;
+            if !inner.by_id.contains_key(&id) {
                 let entry = Arc::new(Entry::new(id, peer));
                 if inner.is_draining {
                     entry.tell(Order::Drain);
@@ -371,5 +389,22 @@ impl Registry {
     /// All of them.
     pub fn all(&self) -> Vec<Arc<Entry>> {
         self.inner.lock().by_id.values().cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_none_a_server_gives_and_are_given_once() {
+        let registry = Registry::default();
+        let peer = SocketAddr::from(([127, 0, 0, 1], 5));
+        registry.inner.lock().last_id = *IDS.end() - 1;
+        let ids: Vec<u32> = (0..3).map(|_| registry.join(peer).id).collect();
+        assert_eq!(ids, [*IDS.end(), *IDS.start(), *IDS.start() + 1]);
+        registry.inner.lock().last_id = *IDS.end() - 1;
+        assert_eq!(registry.join(peer).id, *IDS.start() + 2);
+        assert!(!is_sessions(5) && !is_sessions(1 << 31) && is_sessions(1 << 30));
     }
 }

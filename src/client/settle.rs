@@ -28,7 +28,7 @@ impl Session {
         keeps: bool,
     ) -> Result<(), Failure> {
         let effects = work.verdict.effects;
-        if self.is_released {
+        if self.is_released || connection.is_restricted {
             return Ok(());
         }
         let has_new = summary.warnings > 0 || summary.error.is_some();

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::execute::Outcome;
+use super::registry::is_sessions;
 use super::route::begins_with_snapshot;
 use super::{Session, Stop};
 use crate::error::Error;
@@ -62,12 +63,10 @@ impl Session {
         let (attributes, sql) = body.split_at(front);
         let verdict = classify(sql, self.mode);
         if let Class::Kill { query, id } = verdict.class {
-            return self.kill(query, id).await;
-        }
-        if verdict.effects.contains(Effects::KILL) {
-            // The ids in it are Fairlane's, and the server would end somebody else.
-            let error = Error::Refused("KILL with anything but one literal id");
-            return self.send_error(&error).await;
+            let id = id.unwrap_or_else(|| self.entry.id.into());
+            if is_sessions(id) {
+                return self.kill_session(query, id).await;
+            }
         }
         if verdict.class == Class::Diagnostics
             && let Some(answered) = self.answer_diagnostics(sql).await?

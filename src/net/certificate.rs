@@ -28,14 +28,16 @@ impl ClientTls {
         let cipher =
             state.negotiated_cipher_suite().map_or("", |suite| openssl_name(suite.suite()));
         let shown = state.peer_certificates().and_then(|chain| chain.first());
-        let certificate = shown.and_then(|certificate| {
-            let (_, certificate) = parse_x509_certificate(certificate).ok()?;
-            Some(Names {
-                issuer: one_line(certificate.issuer()),
-                subject: one_line(certificate.subject()),
-            })
-        });
-        Self { cipher, certificate }
+        Self { cipher, certificate: shown.and_then(|shown| Names::of(shown)) }
+    }
+}
+
+impl Names {
+    /// From a certificate in DER; `None` when it is none.
+    pub fn of(certificate: &[u8]) -> Option<Self> {
+        let (_, certificate) = parse_x509_certificate(certificate).ok()?;
+        let (issuer, subject) = (certificate.issuer(), certificate.subject());
+        Some(Self { issuer: one_line(issuer), subject: one_line(subject) })
     }
 }
 

@@ -88,6 +88,10 @@ impl Checkout {
     /// Gives a connection back that is between statements and carries nothing of its session but
     /// its image and prepared statements.
     pub fn check_in(mut self) {
+        if self.connection.as_ref().is_some_and(|connection| connection.key.expired.is_some()) {
+            // Its password is no longer good for a login.
+            return self.retire(Retire::Quit(Closed::ResetFailed));
+        }
         let (Some(mut connection), Some(slot)) = (self.connection.take(), self.slot.take()) else {
             return;
         };

@@ -72,8 +72,18 @@ bitflags! {
         const VERIFY_SERVER_CERT = 1 << 30;
         /// The client remembers options (client only).
         const REMEMBER_OPTIONS = 1 << 31;
+        /// MariaDB: reports of the progress of long statements.
+        const MARIADB_PROGRESS = 1 << 32;
+        /// MariaDB: several commands in one packet; today's servers do not offer it.
+        const MARIADB_COM_MULTI = 1 << 33;
+        /// MariaDB: execution of a prepared statement with arrays of parameters.
+        const MARIADB_BULK = 1 << 34;
         /// MariaDB: extended type information in column definitions.
         const MARIADB_EXTENDED_METADATA = 1 << 35;
+        /// MariaDB: column definitions are left out where the client has them already.
+        const MARIADB_CACHE_METADATA = 1 << 36;
+        /// MariaDB: a result for each set of parameters of a bulk execution.
+        const MARIADB_BULK_UNIT_RESULTS = 1 << 37;
     }
 }
 
@@ -105,7 +115,14 @@ impl Capabilities {
         .union(Self::DEPRECATE_EOF)
         .union(Self::QUERY_ATTRIBUTES)
         .union(Self::OPTIONAL_METADATA)
-        .union(Self::MARIADB_EXTENDED_METADATA);
+        .union(Self::CAN_HANDLE_EXPIRED_PASSWORDS)
+        .union(Self::VERIFY_SERVER_CERT)
+        .union(Self::REMEMBER_OPTIONS)
+        .union(Self::MARIADB_PROGRESS)
+        .union(Self::MARIADB_BULK)
+        .union(Self::MARIADB_EXTENDED_METADATA)
+        .union(Self::MARIADB_CACHE_METADATA)
+        .union(Self::MARIADB_BULK_UNIT_RESULTS);
 
     /// Flags that change the meaning or the form of what a server answers: part of the identity
     /// of a pooled connection, since they are fixed at login. IGNORE_SPACE is not one of them: it
@@ -122,11 +139,19 @@ impl Capabilities {
         .union(Self::DEPRECATE_EOF)
         .union(Self::QUERY_ATTRIBUTES)
         .union(Self::OPTIONAL_METADATA)
-        .union(Self::MARIADB_EXTENDED_METADATA);
+        .union(Self::MARIADB_PROGRESS)
+        .union(Self::MARIADB_EXTENDED_METADATA)
+        .union(Self::MARIADB_CACHE_METADATA);
 
     /// Flags without which packets to or from a server have another form.
-    pub const FORM: Self =
-        Self::DEPRECATE_EOF.union(Self::QUERY_ATTRIBUTES).union(Self::MARIADB_EXTENDED_METADATA);
+    pub const FORM: Self = Self::DEPRECATE_EOF
+        .union(Self::QUERY_ATTRIBUTES)
+        .union(Self::MARIADB_EXTENDED_METADATA)
+        .union(Self::MARIADB_CACHE_METADATA);
+
+    /// Flags that only allow a command, or a flag of one. Backends are always asked for them, and
+    /// whether a client has them is for Fairlane to see.
+    const PERMITS: Self = Self::MARIADB_BULK.union(Self::MARIADB_BULK_UNIT_RESULTS);
 
     /// What is offered to clients of a server with `self`. A MariaDB server clears
     /// `LONG_PASSWORD` and has bits above 31.
@@ -143,8 +168,10 @@ impl Capabilities {
             | Self::PLUGIN_AUTH
             | Self::SESSION_TRACK
             | Self::TRANSACTIONS
+            | Self::PERMITS
             | (server & Self::LONG_PASSWORD);
-        ((self & Self::SEMANTIC) | own) & server
+        let asked = Self::SEMANTIC | Self::CAN_HANDLE_EXPIRED_PASSWORDS;
+        ((self & asked) | own) & server
     }
 
     /// Low half, as the greeting and the response carry it.

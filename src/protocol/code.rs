@@ -32,6 +32,12 @@ pub const NOT_SUPPORTED_YET: u16 = 1235;
 pub const UNKNOWN_STMT_HANDLER: u16 = 1243;
 /// The client knows no plugin its account could have.
 pub const NOT_SUPPORTED_AUTH_MODE: u16 = 1251;
+/// Not to be done with a prepared statement.
+pub const UNSUPPORTED_PS: u16 = 1295;
+/// Nothing but a new password is taken.
+pub const MUST_CHANGE_PASSWORD: u16 = 1820;
+/// The password has expired, and the client can't handle that.
+pub const MUST_CHANGE_PASSWORD_LOGIN: u16 = 1862;
 /// COM_STMT_FETCH without an open cursor.
 pub const STMT_HAS_NO_OPEN_CURSOR: u16 = 1421;
 /// Too many prepared statements.

@@ -92,9 +92,13 @@ impl Command {
         match self {
             Self::StmtReset => "mysqld_stmt_reset",
             Self::StmtFetch => "mysqld_stmt_fetch",
-            Self::StmtBulkExecute => "mysqld_stmt_bulk_execute",
             _ => "mysqld_stmt_execute",
         }
+    }
+
+    /// Whether it runs a prepared statement.
+    pub fn executes(self) -> bool {
+        matches!(self, Self::StmtExecute | Self::StmtBulkExecute)
     }
 
     /// Dense index for metrics.

@@ -10,17 +10,28 @@
 //! Prepared:  First ── OK(columns, parameters) ─► definitions, each list with its [EOF] ─► Done
 //! ```
 //! Where a client has asked for optional metadata (MySQL) or for metadata once (MariaDB), a byte
-//! behind a number of columns says whether the definitions follow; their EOF does so anyway.
+//! behind a number of columns says whether the definitions follow; their EOF does so anyway. What
+//! a client is to have of them is kept aside, see [`Response::keep_definitions`].
+//!
+//! Where a client has asked for reports of progress (MariaDB), one may come in place of any
+//! packet: it looks like an ERR packet with a code of its own, and ends nothing.
 //!
 //! [`Response::advance`] looks at a chunk in place. Row bytes are passed over packet by packet
 //! without being looked at, but for their first byte; only the packets that end something (OK,
 //! EOF, ERR) and the first of each result are read, and they are held back until whole.
 //! Invariants: bytes it calls ready are never looked at again; after `Done` nothing is consumed.
 
-use super::packet::{FULL, HEADER, Header};
+use std::sync::Arc;
+
+use super::capability::Capabilities;
+use super::packet::{self, FULL, HEADER, Header};
 use super::status::{self, ErrPacket, OkPacket, Status, Tracked};
 use super::tracking::Teller;
 use super::wire::{Cursor, Malformed};
+
+/// Code of an ERR packet that is a report of progress.
+/// Source: <https://mariadb.com/kb/en/err_packet/>.
+const PROGRESS: u16 = 0xffff;
 
 /// What kind of answer a command has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,6 +124,9 @@ pub struct Summary {
     pub tracked: Vec<Tracked>,
     /// The statement's id on the server, number of columns and parameters (PREPARE only).
     pub prepared: Option<(u32, u16, u16)>,
+    /// Column definitions of the first result set or of the prepared statement, as packets; only
+    /// where they are kept.
+    pub definitions: Vec<u8>,
 }
 
 /// One response in progress.
@@ -132,6 +146,18 @@ pub struct Response {
     teller: Option<Box<Teller>>,
     /// A packet that has grown.
     instead: Option<Vec<u8>>,
+    /// Reports of progress may come.
+    has_progress: bool,
+    /// Column definitions are kept in the summary.
+    keeps_definitions: bool,
+    /// The packet being passed over is one of those.
+    is_kept: bool,
+    /// Column definitions for a client that lacks those the server leaves out.
+    lacking: Option<Arc<[u8]>>,
+    /// What is added to sequence ids: the number of packets put in.
+    shift: u8,
+    /// Result sets so far.
+    results: u16,
     /// A statement has ended since [`Response::take_ended`] was asked last.
     has_ended: bool,
     summary: Summary,
@@ -157,9 +183,22 @@ impl Response {
             is_untouched: true,
             teller: None,
             instead: None,
+            has_progress: false,
+            keeps_definitions: false,
+            is_kept: false,
+            lacking: None,
+            shift: 0,
+            results: 0,
             has_ended: false,
             summary: Summary::default(),
         }
+    }
+
+    /// The response on a connection with these capabilities.
+    pub fn on(shape: Shape, capabilities: Capabilities) -> Self {
+        let has_progress = capabilities.contains(Capabilities::MARIADB_PROGRESS);
+        let deprecates_eof = capabilities.contains(Capabilities::DEPRECATE_EOF);
+        Self { has_progress, ..Self::new(shape, deprecates_eof) }
     }
 
     /// The response for a client that wants session tracking.
@@ -178,8 +217,14 @@ impl Response {
     }
 
     /// A PREPARE response that tells the client `id` as the statement's.
-    pub fn prepare(id: u32, deprecates_eof: bool) -> Self {
-        Self { statement_id: id, ..Self::new(Shape::Prepared, deprecates_eof) }
+    pub fn telling(self, id: u32) -> Self {
+        Self { statement_id: id, ..self }
+    }
+
+    /// Keeps column definitions in the summary. Where the server leaves them out, `lacking` are
+    /// put in their place, if any are given.
+    pub fn keep_definitions(self, lacking: Option<Arc<[u8]>>) -> Self {
+        Self { keeps_definitions: true, lacking, ..self }
     }
 
     /// What was gathered so far.
@@ -229,6 +274,9 @@ impl Response {
         loop {
             if self.skip > 0 {
                 let passed = self.skip.min(length - at);
+                if self.is_kept {
+                    self.summary.definitions.extend_from_slice(&chunk[at..at + passed]);
+                }
                 at += passed;
                 self.skip -= passed;
                 self.is_untouched &= passed == 0;
@@ -248,7 +296,7 @@ impl Response {
                 return Ok(Advance { ready: at, length, next: Next::More });
             };
             if self.continues {
-                self.pass(header);
+                self.pass(header, &mut chunk[at..]);
                 continue;
             }
             if header.length == 0 {
@@ -258,13 +306,14 @@ impl Response {
                 return Ok(Advance { ready: at, length, next: Next::More });
             };
             if self.is_passed_over(first, header.length) {
-                self.pass(header);
+                self.pass(header, &mut chunk[at..]);
                 continue;
             }
             let end = at + HEADER + header.length;
             if end > length {
                 return Ok(Advance { ready: at, length, next: Next::More });
             }
+            self.renumber(&mut chunk[at..]);
             let shrunk = self.control(&mut chunk[at..end])?;
             if self.instead.is_some() {
                 self.is_untouched = false;
@@ -283,13 +332,22 @@ impl Response {
         }
     }
 
-    fn pass(&mut self, header: Header) {
+    fn pass(&mut self, header: Header, packet: &mut [u8]) {
+        self.renumber(packet);
         self.skip = HEADER + header.length;
         self.continues = header.length == FULL;
     }
 
+    /// Gives a packet the sequence id it has behind those put in.
+    fn renumber(&self, packet: &mut [u8]) {
+        if self.shift != 0 {
+            packet[3] = packet[3].wrapping_add(self.shift);
+        }
+    }
+
     /// Whether a packet of the current state is passed over unread; counts it if so.
     fn is_passed_over(&mut self, first: u8, length: usize) -> bool {
+        self.is_kept = self.keeps_definitions && first != 0xff && self.is_kept_state();
         match self.state {
             State::Rows => {
                 let ends = first == 0xff
@@ -297,6 +355,7 @@ impl Response {
                 self.summary.rows += u64::from(!ends);
                 !ends
             }
+            State::Columns { .. } | State::Definitions { .. } if first == 0xff => false,
             State::Columns { left } => {
                 self.state = match (left, self.deprecates_eof) {
                     (1, true) => State::Rows,
@@ -325,15 +384,30 @@ impl Response {
         }
     }
 
+    /// Whether what comes now is the definition of a column of the first result set, or of the
+    /// statement prepared.
+    fn is_kept_state(&self) -> bool {
+        match self.state {
+            State::Columns { .. } => self.results == 1,
+            State::Definitions { then, .. } => {
+                then == 0 && self.summary.prepared.is_some_and(|(_, columns, _)| columns > 0)
+            }
+            _ => false,
+        }
+    }
+
     /// Reads a whole control packet; returns the length of its payload after tracking was taken
     /// out.
     fn control(&mut self, packet: &mut [u8]) -> Result<usize, Malformed> {
         let payload = &packet[HEADER..];
         let length = payload.len();
         if payload[0] == 0xff {
-            self.summary.error = Some(ErrPacket::parse(payload)?.code);
-            self.state = State::Done;
-            self.has_ended = true;
+            let code = ErrPacket::parse(payload)?.code;
+            if !(self.has_progress && code == PROGRESS) {
+                self.summary.error = Some(code);
+                self.state = State::Done;
+                self.has_ended = true;
+            }
             return Ok(length);
         }
         match self.state {
@@ -355,11 +429,15 @@ impl Response {
                     self.summary.rows = 0;
                     self.summary.has_result_set = true;
                     self.summary.affected = None;
+                    self.results = self.results.saturating_add(1);
                     self.state = match (follow, self.deprecates_eof) {
                         (true, _) => State::Columns { left },
                         (false, true) => State::Rows,
                         (false, false) => State::ColumnsEnd,
                     };
+                    if !follow && self.results == 1 {
+                        self.put_lacking(packet);
+                    }
                 }
             },
             State::ColumnsEnd => {
@@ -411,6 +489,25 @@ impl Response {
         let length = payload.len();
         self.finish();
         Ok(other.map_or(length, |other| self.rewrite(packet, &other)))
+    }
+
+    /// Puts in the definitions that a client lacks, behind the packet with their number.
+    fn put_lacking(&mut self, packet: &[u8]) {
+        let Some(lacking) = self.lacking.take() else { return };
+        let mut out = packet.to_vec();
+        if let Some(follow) = out.last_mut() {
+            *follow = 1;
+        }
+        let mut rest = &lacking[..];
+        while let Ok(framed) = packet::frame(rest) {
+            self.shift = self.shift.wrapping_add(1);
+            let at = out.len();
+            out.extend_from_slice(&rest[..framed.wire_length]);
+            out[at + 3] = packet[3].wrapping_add(self.shift);
+            rest = &rest[framed.wire_length..];
+        }
+        self.summary.definitions = lacking.to_vec();
+        self.instead = Some(out);
     }
 
     /// Puts another payload in a packet's place, or aside if it has grown; returns the length of

@@ -81,7 +81,7 @@ fn a_prepare_response_has_both_lists_and_the_clients_id() {
             &[b"param", EOF, b"col", b"col", EOF]
         };
         let bytes = wire(&[&[&ok[..]], lists].concat());
-        let mut response = Response::prepare(42, deprecates_eof);
+        let mut response = Response::new(Shape::Prepared, deprecates_eof).telling(42);
         let expected = wire(&[&[&told[..]], lists].concat());
         assert_eq!(relay(&mut response, &bytes, 5), expected);
         assert!(response.is_done());
@@ -94,7 +94,7 @@ fn a_response_is_done_with_its_last_byte_and_not_before() {
     let ok = [0, 9, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0];
     let bytes = wire(&[&ok, b"a column"]);
     for cut in 0..bytes.len() {
-        let mut response = Response::prepare(42, true);
+        let mut response = Response::new(Shape::Prepared, true).telling(42);
         let mut piece = bytes[..cut].to_vec();
         let advance = response.advance(&mut piece).expect("legal");
         assert!(!response.is_done() && advance.next == Next::More, "{cut} bytes");
@@ -163,8 +163,98 @@ fn metadata_are_followed_only_where_they_follow() {
     let ok = b"\0\x04\0\0\0\x01\0\x02\0\0\0\0\0";
     let eof = b"\xfe\0\0\x02\0";
     for (mut bytes, deprecates) in [(wire(&[ok]), true), (wire(&[ok, eof, eof]), false)] {
-        let mut response = Response::prepare(1, deprecates);
+        let mut response = Response::new(Shape::Prepared, deprecates).telling(1);
         let advance = response.advance(&mut bytes).expect("legal");
         assert_eq!((advance.next, advance.ready), (Next::Done, bytes.len()));
     }
+}
+
+/// Like [`relay`], for responses in which packets grow.
+fn relay_growing(response: &mut Response, bytes: &[u8], step: usize) -> Vec<u8> {
+    let (mut held, mut sent) = (Vec::new(), Vec::new());
+    for piece in bytes.chunks(step) {
+        held.extend_from_slice(piece);
+        loop {
+            let advance = response.advance(&mut held).expect("legal");
+            sent.extend_from_slice(&held[..advance.ready]);
+            held.truncate(advance.length);
+            held.drain(..advance.ready);
+            let Next::Instead(skipped) = advance.next else { break };
+            held.drain(..skipped);
+            sent.extend(response.take_instead());
+        }
+    }
+    assert!(held.is_empty());
+    sent
+}
+
+#[test]
+fn definitions_a_client_lacks_are_put_in_and_what_follows_is_renumbered() {
+    let lacking = wire(&[b"def a", b"def b"]);
+    for deprecates_eof in [false, true] {
+        let (short, whole): (Vec<u8>, Vec<u8>) = match deprecates_eof {
+            true => (
+                wire(&[&[2, 0], b"\x01x\x01y", TRACKED_END]),
+                wire(&[&[2, 1], b"def a", b"def b", b"\x01x\x01y", OK_END]),
+            ),
+            false => (
+                wire(&[&[2, 0], EOF, b"\x01x\x01y", EOF]),
+                wire(&[&[2, 1], b"def a", b"def b", EOF, b"\x01x\x01y", EOF]),
+            ),
+        };
+        for step in 1..=short.len() {
+            let response = Response::new(Shape::Results, deprecates_eof);
+            let mut response = response.keep_definitions(Some(lacking.clone().into()));
+            assert_eq!(relay_growing(&mut response, &short, step), whole);
+            assert!(response.is_done());
+            assert_eq!(response.summary().definitions, lacking);
+            // What the server sends is kept, and nothing is put in.
+            let response = Response::new(Shape::Results, deprecates_eof);
+            let mut response = response.keep_definitions(Some(b"none".as_slice().into()));
+            assert_eq!(relay_growing(&mut response, &whole, step), whole);
+            assert_eq!(response.summary().definitions, whole[6..6 + 2 * 9]);
+        }
+    }
+}
+
+#[test]
+fn only_columns_of_a_prepared_statement_are_kept() {
+    let ok = |columns| [0, 9, 0, 0, 0, columns, 0, 1, 0, 0, 0, 0];
+    for deprecates_eof in [false, true] {
+        let end: &[&[u8]] = if deprecates_eof { &[] } else { &[EOF] };
+        let (head, none) = (ok(1), ok(0));
+        let bytes = wire(&[&[&head[..], b"parameter"], end, &[b"column"], end].concat());
+        let mut response = Response::new(Shape::Prepared, deprecates_eof).keep_definitions(None);
+        relay(&mut response, &bytes, 3);
+        assert_eq!(&response.summary().definitions[4..], b"column");
+        let bytes = wire(&[&[&none[..], b"parameter"], end].concat());
+        let mut response = Response::new(Shape::Prepared, deprecates_eof).keep_definitions(None);
+        relay(&mut response, &bytes, 3);
+        assert!(response.is_done() && response.summary().definitions.is_empty());
+    }
+}
+
+#[test]
+fn a_report_of_progress_ends_nothing_where_it_may_come() {
+    let report = b"\xff\xff\xff\x01\x01\x02\x10\x27\x00\x05stage";
+    let ok = [0, 1, 0, 2, 0, 0, 0];
+    let more: &[u8] = &[0xfe, 0, 0, 0x0a, 0, 0, 0];
+    let modern = [report.as_slice(), &[1], b"def", report, b"\x01x", report, more, report, &ok];
+    let classic = [report.as_slice(), &[1], b"def", EOF, report, b"\x01x", EOF_MORE, report, &ok];
+    for (packets, capabilities) in
+        [(&modern, Capabilities::DEPRECATE_EOF), (&classic, Capabilities::empty())]
+    {
+        let bytes = wire(packets);
+        for step in 1..=bytes.len() {
+            let asked = capabilities | Capabilities::MARIADB_PROGRESS;
+            let mut response = Response::on(Shape::Results, asked);
+            assert_eq!(relay(&mut response, &bytes, step), bytes);
+            assert!(response.is_done());
+            assert_eq!((response.summary().error, response.summary().rows), (None, 1));
+        }
+    }
+    // Without the flag it is an error like any other.
+    let mut response = Response::on(Shape::Results, Capabilities::empty());
+    relay(&mut response, &wire(&[report]), 99);
+    assert_eq!((response.is_done(), response.summary().error), (true, Some(PROGRESS)));
 }

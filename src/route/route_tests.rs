@@ -89,7 +89,7 @@ fn every_doubt_means_primary() {
         Class::Rollback,
         Class::Session,
         Class::Diagnostics,
-        Class::Kill { query: true, id: 1 },
+        Class::Kill { query: true, id: Some(1) },
     ] {
         assert_eq!(route(&verdict(class, None), session(&fresh), &good).0, Target::Primary);
         let hinted = verdict(class, Some(RouteHint::Replica));

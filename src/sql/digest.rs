@@ -38,6 +38,7 @@ pub fn digest(sql: &[u8], mode: Mode) -> u64 {
     loop {
         let token = lexer.next();
         if token.kind == Kind::End {
+            normaliser.push(&token, sql);
             return normaliser.sink.value();
         }
         if before.call == Call::PureTight && token.is_op(b'(') && before.end != token.start {
@@ -73,10 +74,10 @@ pub fn digest_text(sql: &[u8], mode: Mode) -> String {
     let mut normaliser = Normaliser::new(TextSink::default());
     loop {
         let token = lexer.next();
+        normaliser.push(&token, sql);
         if token.kind == Kind::End {
             break;
         }
-        normaliser.push(&token, sql);
     }
     let mut text = String::from_utf8_lossy(&normaliser.sink.bytes).into_owned();
     let mut end = text.len().min(DIGEST_TEXT_BYTES_MAX);
@@ -369,6 +370,7 @@ mod tests {
             ("x is not null and y is null", "x is not null and y is null"),
             ("`T`.`a b` /* c */ -- d\n;", "T.a b"),
             ("; ; a;;b ;", "a ; b"),
+            ("a = -", "a = -"),
             ("@a := @@global.x", "@a := @@global.x"),
         ] {
             assert_eq!(text(sql), digest, "{sql}");

@@ -331,7 +331,7 @@ impl Classifier<'_> {
 
     /// With `(` ahead: where the call ends if it has no arguments. Looks past one token more
     /// than the walk does, so it is asked for rare functions only.
-    fn closes_at(&self) -> Option<usize> {
+    pub(super) fn closes_at(&self) -> Option<usize> {
         let next = self.lexer.clone().next();
         next.is_op(b')').then_some(next.end)
     }

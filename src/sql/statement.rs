@@ -6,7 +6,7 @@ use super::lexer::Lexer;
 use super::mode::Mode;
 use super::token::{Kind, Token};
 use super::verdict::{Class, Effects, Needs, Reason};
-use super::word::Word;
+use super::word::{Call, SessionCall, Word};
 
 impl Classifier<'_> {
     /// INSERT and REPLACE: the name of the table may stand before a list of columns.
@@ -121,7 +121,7 @@ impl Classifier<'_> {
         self.found.write(Reason::NotARead)
     }
 
-    /// KILL: only a literal connection id can be led to the right connection.
+    /// KILL: a literal id may be that of a session, which no server knows.
     pub(super) fn kill(&mut self) -> Outcome {
         self.skip();
         if matches!(self.ahead.word, Word::Hard | Word::Soft) {
@@ -135,15 +135,26 @@ impl Classifier<'_> {
         if self.ahead.kind == Kind::Number {
             let number = self.skip();
             let id = std::str::from_utf8(self.bytes(&number)).ok().and_then(|s| s.parse().ok());
-            if let (Some(id), true) = (id, self.at_end()) {
+            if id.is_some() && self.at_end() {
                 return self.found.unless_doubtful((Class::Kill { query, id }, Reason::Kill));
+            }
+        }
+        if matches!(self.ahead.call, Call::Session(SessionCall::ConnectionId)) {
+            self.skip();
+            if self.ahead.is_op(b'(') && self.closes_at().is_some() {
+                self.skip();
+                self.skip();
+                if self.at_end() {
+                    let own = Class::Kill { query, id: None };
+                    return self.found.unless_doubtful((own, Reason::Kill));
+                }
             }
         }
         if !by_account {
             // An account's name is the same everywhere; an id is not.
             self.found.effects |= Effects::KILL;
         }
-        // CONNECTION_ID() in it means the connection it runs on: no need, nothing to replace.
+        // An id that is not literal can only be one the server knows.
         self.skip_to_end();
         self.found.write(Reason::Kill)
     }

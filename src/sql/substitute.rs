@@ -1,7 +1,8 @@
 //! Puts values in the place of calls that only the session's last connection could answer.
 //!
-//! ROW_COUNT(), FOUND_ROWS() and CONNECTION_ID() become literals of their type, so the statement
-//! may run on any connection. Where the call is (part of) an unnamed column of a select list,
+//! ROW_COUNT(), FOUND_ROWS() and CONNECTION_ID() are put into an IF() that never asks them and has
+//! their type, so the statement may run on any connection. Nothing is taken out of a text: a call may
+//! begin in a version comment and end behind it. Where the call is (part of) an unnamed column of a select list,
 //! the column gets the name the server would have given it: the text of the expression.
 
 use std::borrow::Cow;
@@ -35,14 +36,12 @@ pub(super) struct CallSite {
     pub need: Needs,
 }
 
-/// An insertion or replacement in a text.
+/// An insertion in a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Edit {
-    /// Where the replaced bytes begin.
-    pub start: usize,
-    /// Behind the replaced bytes; the same as `start` for an insertion.
-    pub end: usize,
-    /// What stands there instead.
+pub struct Insertion {
+    /// In front of which byte.
+    pub at: usize,
+    /// What is inserted.
     pub text: Vec<u8>,
 }
 
@@ -52,23 +51,23 @@ pub struct Edit {
 /// In a text of several statements ROW_COUNT() and FOUND_ROWS() are replaced in the first one
 /// only: the later ones ask about the statements before them.
 pub fn substitute(sql: &[u8], mode: Mode, values: &Substitution, wanted: Needs) -> Option<Vec<u8>> {
-    let edits = edits(sql, mode, values, wanted);
-    if edits.is_empty() {
+    let insertions = insertions(sql, mode, values, wanted);
+    if insertions.is_empty() {
         return None;
     }
-    let mut text = Vec::with_capacity(sql.len() + 64 * edits.len());
+    let mut text = Vec::with_capacity(sql.len() + 64 * insertions.len());
     let mut at = 0;
-    for edit in edits {
-        text.extend_from_slice(&sql[at..edit.start]);
-        text.extend_from_slice(&edit.text);
-        at = edit.end;
+    for insertion in insertions {
+        text.extend_from_slice(&sql[at..insertion.at]);
+        text.extend_from_slice(&insertion.text);
+        at = insertion.at;
     }
     text.extend_from_slice(&sql[at..]);
     Some(text)
 }
 
-/// The changes that [`substitute`] makes, from the first to the last; they do not overlap.
-pub fn edits(sql: &[u8], mode: Mode, values: &Substitution, wanted: Needs) -> Vec<Edit> {
+/// What [`substitute`] inserts, from the first to the last.
+pub fn insertions(sql: &[u8], mode: Mode, values: &Substitution, wanted: Needs) -> Vec<Insertion> {
     let mut walk = Classifier::new(sql, mode);
     walk.calls = Some(Vec::new());
     walk.run();
@@ -77,22 +76,27 @@ pub fn edits(sql: &[u8], mode: Mode, values: &Substitution, wanted: Needs) -> Ve
     if calls.is_empty() {
         return Vec::new();
     }
-    let mut edits: Vec<Edit> = calls.iter().map(|call| values.edit(call)).collect();
-    edits.extend(ColumnNames::new(sql, mode, &calls).run());
-    edits.sort_by_key(|edit| edit.start);
-    edits
+    let mut all: Vec<Insertion> = calls.iter().flat_map(|call| values.around(call)).collect();
+    all.extend(ColumnNames::new(sql, mode, &calls).run());
+    // Stable: a name stands behind the call that ends there.
+    all.sort_by_key(|insertion| insertion.at);
+    all
 }
 
 impl Substitution {
-    fn edit(&self, call: &CallSite) -> Edit {
-        let text = if call.need == Needs::ROW_COUNT {
-            format!("IF(1,{},ROW_COUNT())", self.row_count)
+    /// What stands in front of a call and behind it.
+    fn around(&self, call: &CallSite) -> [Insertion; 2] {
+        let front = if call.need == Needs::ROW_COUNT {
+            format!("IF(1,{},", self.row_count)
         } else if call.need == Needs::FOUND_ROWS {
-            format!("IF(1,{},FOUND_ROWS())", self.found_rows)
+            format!("IF(1,{},", self.found_rows)
         } else {
-            format!("IF(1,CAST({} AS UNSIGNED),CONNECTION_ID())", self.connection_id)
+            format!("IF(1,CAST({} AS UNSIGNED),", self.connection_id)
         };
-        Edit { start: call.start, end: call.end, text: text.into_bytes() }
+        [
+            Insertion { at: call.start, text: front.into_bytes() },
+            Insertion { at: call.end, text: b")".to_vec() },
+        ]
     }
 }
 
@@ -103,7 +107,7 @@ struct ColumnNames<'a> {
     calls: &'a [CallSite],
     next_call: usize,
     levels: Vec<Level>,
-    edits: Vec<Edit>,
+    names: Vec<Insertion>,
 }
 
 /// What is between two parentheses, as far as it is a select list.
@@ -176,10 +180,10 @@ impl Level {
 
 impl<'a> ColumnNames<'a> {
     fn new(text: &'a [u8], mode: Mode, calls: &'a [CallSite]) -> Self {
-        Self { text, mode, calls, next_call: 0, levels: vec![Level::OUTSIDE], edits: Vec::new() }
+        Self { text, mode, calls, next_call: 0, levels: vec![Level::OUTSIDE], names: Vec::new() }
     }
 
-    fn run(mut self) -> Vec<Edit> {
+    fn run(mut self) -> Vec<Insertion> {
         let mut lexer = Lexer::new(self.text, self.mode);
         let mut after_dot = false;
         loop {
@@ -208,7 +212,7 @@ impl<'a> ColumnNames<'a> {
             after_dot = token.is_op(b'.');
         }
         self.close_all();
-        self.edits
+        self.names
     }
 
     fn in_list(&self) -> bool {
@@ -301,7 +305,7 @@ impl<'a> ColumnNames<'a> {
             return;
         }
         if let Some(text) = alias(&self.text[start..item.end], self.mode) {
-            self.edits.push(Edit { start: item.end, end: item.end, text });
+            self.names.push(Insertion { at: item.end, text });
         }
     }
 }
@@ -354,10 +358,10 @@ mod tests {
     #[test]
     fn columns_keep_their_names() {
         for (sql, expected) in [
-            ("SELECT row_count()", "SELECT IF(1,-1,ROW_COUNT()) AS `row_count()`"),
+            ("SELECT row_count()", "SELECT IF(1,-1,row_count()) AS `row_count()`"),
             (
                 "select  found_rows( ) , 1 from t",
-                "select  IF(1,7,FOUND_ROWS()) AS `found_rows( )` , 1 from t",
+                "select  IF(1,7,found_rows( )) AS `found_rows( )` , 1 from t",
             ),
             (
                 "SELECT DISTINCT CONNECTION_ID()+1;",
@@ -366,6 +370,10 @@ mod tests {
             (
                 "SELECT (SELECT ROW_COUNT()), 2",
                 "SELECT (SELECT IF(1,-1,ROW_COUNT()) AS `ROW_COUNT()`) AS `(SELECT ROW_COUNT())`, 2",
+            ),
+            (
+                "SELECT FOUND_ROWS(/*!50000) + 1 */",
+                "SELECT IF(1,7,FOUND_ROWS(/*!50000)) + 1 AS `FOUND_ROWS(/*!50000) + 1` */",
             ),
             (
                 "SELECT CASE ROW_COUNT() WHEN 1 THEN 2 END",

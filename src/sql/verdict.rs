@@ -48,12 +48,13 @@ pub enum Class {
     Session,
     /// Reads the diagnostics of the previous statement (`SHOW WARNINGS`, `GET DIAGNOSTICS`, ...).
     Diagnostics,
-    /// `KILL [CONNECTION | QUERY] <literal id>` and nothing else in the text.
+    /// `KILL [CONNECTION | QUERY]` with a literal id or CONNECTION_ID(), and nothing else in the
+    /// text.
     Kill {
         /// `KILL QUERY`.
         query: bool,
-        /// The id, as the client sees it.
-        id: u64,
+        /// The id, as the client sees it; `None`: its own.
+        id: Option<u64>,
     },
 }
 
@@ -104,7 +105,7 @@ bitflags! {
         /// Names a session variable it sets whose tracking the servers leave out, or sets a
         /// collation beside a character set (`SET NAMES x COLLATE y`, `collation_*`).
         const COLLATION = 1 << 19;
-        /// KILL in a form other than [`Class::Kill`].
+        /// KILL in a form other than [`Class::Kill`]: an id in it can only be one the server knows.
         const KILL = 1 << 20;
         /// Takes a value from a sequence: LASTVAL and PREVIOUS VALUE FOR answer for this
         /// connection from now on.

@@ -7,10 +7,12 @@
 
 pub mod diff;
 mod image;
+mod metadata;
 mod pin;
 pub mod prepared;
 mod trackers;
 
 pub use image::{Base, Image};
+pub use metadata::{Metadata, MetadataDigest};
 pub use pin::{Pin, Pins};
 pub use trackers::{Trackers, own_trackers};

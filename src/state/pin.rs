@@ -55,6 +55,8 @@ pins! {
     Trackers = 15, "trackers";
     /// A value was taken from a sequence, and LASTVAL answers for the connection.
     Sequence = 16, "sequence";
+    /// The password had expired at the login: the connection is the session's to its end.
+    ExpiredPassword = 17, "expired_password";
 }
 
 impl Pin {

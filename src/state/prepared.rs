@@ -8,6 +8,7 @@ use std::sync::Arc;
 use foldhash::{HashMap, HashSet};
 
 use super::image::Image;
+use super::metadata::MetadataDigest;
 use crate::protocol::attribute;
 use crate::protocol::wire::{Cursor, put_lenenc};
 use crate::sql::Verdict;
@@ -75,6 +76,8 @@ pub struct Statement {
     /// Parameter types as last sent by the client: two bytes each, and a name where parameters
     /// have one.
     pub types: Option<Box<[u8]>>,
+    /// The column definitions its client has; `None` where they are sent each time.
+    pub metadata: Option<MetadataDigest>,
 }
 
 /// All prepared statements of a session, by the id the client has.
@@ -235,6 +238,56 @@ pub fn execute(
     Ok(out)
 }
 
+/// Offset of the parameter part of a COM_STMT_BULK_EXECUTE payload: command, id, flags.
+pub const BULK_HEADER: usize = 7;
+
+/// The flag of COM_STMT_BULK_EXECUTE that types follow.
+const BULK_TYPES: u16 = 0x80;
+/// The flag of COM_STMT_BULK_EXECUTE that asks for a result of each set of parameters.
+const BULK_UNIT_RESULTS: u16 = 0x40;
+
+/// The flags of a COM_STMT_BULK_EXECUTE payload.
+fn bulk_flags(payload: &[u8]) -> Option<u16> {
+    let flags = payload.get(5..BULK_HEADER)?;
+    Some(u16::from_le_bytes([flags[0], flags[1]]))
+}
+
+/// Whether a COM_STMT_BULK_EXECUTE payload asks for a result of each set of parameters.
+pub fn wants_unit_results(payload: &[u8]) -> bool {
+    bulk_flags(payload).is_some_and(|flags| flags & BULK_UNIT_RESULTS != 0)
+}
+
+/// A COM_STMT_BULK_EXECUTE payload (MariaDB) for a connection on which the statement has id
+/// `server_id`. Types are kept and sent as those of [`execute`]; the sets of parameters behind
+/// them are the server's to read.
+///
+/// # Errors
+/// When the payload is too short for its types, or none are known.
+pub fn execute_bulk(
+    payload: &[u8],
+    server_id: u32,
+    statement: &mut Statement,
+) -> Result<Vec<u8>, BadExecute> {
+    let flags = bulk_flags(payload).ok_or(BadExecute::Packet)?;
+    let mut rest = Cursor::new(&payload[BULK_HEADER..]);
+    let mut out = Vec::with_capacity(payload.len() + 16);
+    out.extend_from_slice(&payload[..1]);
+    out.extend_from_slice(&server_id.to_le_bytes());
+    if statement.parameters == 0 {
+        // The server refuses it in its own words.
+        out.extend_from_slice(&payload[5..]);
+        return Ok(out);
+    }
+    out.extend_from_slice(&(flags | BULK_TYPES).to_le_bytes());
+    if flags & BULK_TYPES != 0 {
+        let types = rest.take(2 * usize::from(statement.parameters), "types");
+        statement.types = Some(types.map_err(|_| BadExecute::Packet)?.into());
+    }
+    out.extend_from_slice(statement.types.as_deref().ok_or(BadExecute::Arguments)?);
+    out.extend_from_slice(rest.rest());
+    Ok(out)
+}
+
 /// PARAMETER_COUNT_AVAILABLE, the flag of COM_STMT_EXECUTE that a number of parameters follows.
 const COUNT_AVAILABLE: u8 = 0x08;
 
@@ -264,7 +317,7 @@ mod tests {
         };
         let key = StatementKey { sql: (*b"SELECT ?").into(), circumstances: "".into(), copy: 0 };
         let image = Image::default();
-        Statement { key: Arc::new(key), image, verdict, parameters, types: None }
+        Statement { key: Arc::new(key), image, verdict, parameters, types: None, metadata: None }
     }
 
     #[test]
@@ -294,6 +347,26 @@ mod tests {
         assert_eq!(execute(&bad, 5, &mut statement, Attributes), Err(BadExecute::Packet));
         let few = [&header[..], b"\0"].concat();
         assert_eq!(execute(&few, 5, &mut statement, Attributes), Err(BadExecute::Arguments));
+    }
+
+    #[test]
+    fn types_of_a_bulk_execution_are_sent_on_every_connection() {
+        let mut statement = statement(1);
+        let first = [0xfa, 5, 0, 0, 0, 0x80, 0, 3, 0, 0, 1, 0, 0, 0];
+        let sent = execute_bulk(&first, 9, &mut statement).expect("whole");
+        assert_eq!(sent, [&[0xfa, 9][..], &first[2..]].concat());
+        let again = [0xfa, 5, 0, 0, 0, 0x40, 0, 1];
+        let sent = execute_bulk(&again, 7, &mut statement).expect("whole");
+        assert_eq!(sent, [0xfa, 7, 0, 0, 0, 0xc0, 0, 3, 0, 1]);
+        assert!(wants_unit_results(&again) && !wants_unit_results(&first));
+        let execution = [0x17, 5, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 42];
+        let sent = execute(&execution, 9, &mut statement, ExecuteForm::Plain).expect("whole");
+        assert_eq!(sent[11..], [1, 3, 0, 42], "the types are the statement's");
+        statement.types = None;
+        let unknown = execute_bulk(&again, 7, &mut statement);
+        assert_eq!(unknown, Err(BadExecute::Arguments));
+        let cut = execute_bulk(&first[..6], 7, &mut statement);
+        assert_eq!(cut, Err(BadExecute::Packet));
     }
 
     #[test]

@@ -82,6 +82,11 @@ fn node_mysql2() {
 }
 
 #[test]
+fn node_mariadb() {
+    run_before(&strong(), "mariadb-node");
+}
+
+#[test]
 fn sysbench() {
     let before = servers().replica_saw().len();
     run("sysbench");

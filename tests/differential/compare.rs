@@ -66,6 +66,7 @@ pub const ALL: &[Capabilities] = &[
     MODERN.union(Capabilities::FOUND_ROWS).union(Capabilities::IGNORE_SPACE),
     CLASSIC.union(Capabilities::NO_SCHEMA).union(Capabilities::ODBC),
     MODERN.union(Capabilities::MARIADB_EXTENDED_METADATA),
+    MODERN.union(Capabilities::MARIADB_CACHE_METADATA),
     MODERN.union(Capabilities::COMPRESS),
     CLASSIC.union(Capabilities::COMPRESS),
     CLASSIC.union(Capabilities::MARIADB_EXTENDED_METADATA).union(Capabilities::INTERACTIVE),

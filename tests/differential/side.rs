@@ -94,8 +94,7 @@ impl Side {
     }
 
     fn read(&mut self, step: &Step, packets: &mut Vec<Packet>) -> End {
-        let deprecates_eof = self.raw.capabilities.contains(Capabilities::DEPRECATE_EOF);
-        let mut response = Response::new(step.shape, deprecates_eof);
+        let mut response = Response::on(step.shape, self.raw.capabilities);
         while !response.is_done() {
             let packet = match self.packet() {
                 Ok(packet) => packet,

@@ -167,3 +167,65 @@ fn kill_works_with_the_ids_that_clients_see() {
     crate::support::eventually("the session ends", || sleeper.query("SELECT 1").is_err());
     assert_eq!(killer.query("KILL 4000000000").unwrap_err().code(), 1094);
 }
+
+/// The server's id of the connection that runs a statement.
+fn server_id(text: &str) -> String {
+    let rows = servers().root().rows(
+        "SELECT id, info FROM information_schema.processlist WHERE info NOT LIKE '%processlist%'",
+    );
+    let found = rows.into_iter().find(|row| row[1].as_deref().is_some_and(|info| info == text));
+    found.and_then(|row| row[0].clone()).unwrap_or_default()
+}
+
+#[test]
+fn kill_takes_the_servers_ids_as_well() {
+    let proxy = Proxy::with(servers(), 6, "");
+    let mut killer = proxy.app();
+    for (round, by_command) in [false, true].into_iter().enumerate() {
+        let text = format!("SELECT SLEEP(20 + {round}), 'victim'");
+        let mut victim = proxy.app();
+        assert!(victim.greeting.thread_id >= 1 << 30, "no id a server has");
+        let running = text.clone();
+        let sleeping = std::thread::spawn(move || {
+            let answer = victim.query(&running);
+            (victim, answer)
+        });
+        crate::support::eventually("it runs", || !server_id(&text).is_empty());
+        // As an operator sees it, who has asked Fairlane for the list.
+        let shown = killer.rows("SHOW PROCESSLIST");
+        let row = shown.iter().find(|row| row[7].as_deref() == Some(&text)).expect("shown");
+        let id: u32 = row[0].as_deref().unwrap().parse().unwrap();
+        assert!(id < 1 << 30);
+        if by_command {
+            // A server's id, so the whole connection is ended, as the server does it.
+            killer.command(Command::ProcessKill, &id.to_le_bytes()).unwrap();
+            let (_, answer) = sleeping.join().unwrap();
+            assert!(matches!(answer.unwrap_err().code(), 1317 | 1927 | 2013));
+            continue;
+        }
+        killer.run(&format!("KILL QUERY {id}"));
+        let (mut victim, answer) = sleeping.join().unwrap();
+        assert!(answer.is_err_and(|error| error.code() == 1317) || victim.text("SELECT 1") == "1");
+        assert_eq!(victim.text("SELECT 5"), "5", "the session lives on");
+    }
+    assert_eq!(killer.query("KILL 999999999").unwrap_err().code(), 1094);
+    assert_eq!(killer.query("KILL QUERY 4 + 999999").unwrap_err().code(), 1094);
+    assert_eq!(killer.query("KILL 1073741823").unwrap_err().code(), 1094);
+}
+
+#[test]
+fn a_session_can_end_itself() {
+    let proxy = Proxy::start(servers());
+    for how in ["KILL CONNECTION_ID()", "KILL QUERY CONNECTION_ID()", "KILL ID"] {
+        let mut client = proxy.app();
+        let id = client.text("SELECT CONNECTION_ID()");
+        assert_eq!(id, client.greeting.thread_id.to_string());
+        let code = client
+            .query(&how.replace("ID", &id).replace(&format!("CONNECTION_{id}"), "CONNECTION_ID"))
+            .unwrap_err()
+            .code();
+        assert_eq!(code, 1317, "{how}");
+        let lives = client.query("SELECT 1").is_ok();
+        assert_eq!(lives, how.contains("QUERY"), "{how}");
+    }
+}

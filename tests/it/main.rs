@@ -15,6 +15,7 @@ mod auth;
 mod bad_peers;
 mod cli;
 mod commands;
+mod expired;
 mod failures;
 mod freshness;
 mod idle;

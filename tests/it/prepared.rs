@@ -188,3 +188,106 @@ fn the_connection_id_of_a_prepared_statement_is_the_clients() {
         assert_eq!(number(&answer, true), i64::from(client.greeting.thread_id));
     }
 }
+
+/// EXECUTE without parameters.
+fn run(client: &mut Raw, id: u32, flags: u8) -> crate::support::Answer {
+    let body = [&id.to_le_bytes()[..], &[flags, 1, 0, 0, 0]].concat();
+    let answer = client.command(Command::StmtExecute, &body).unwrap();
+    assert_eq!(answer.error(), None);
+    answer
+}
+
+#[test]
+fn a_statement_with_an_open_cursor_outlives_many_others_of_its_session() {
+    let proxy = Proxy::start(servers());
+    let mut client = proxy.app();
+    let id = prepare(&mut client, "SELECT seq FROM seq_1_to_10");
+    let long = prepare(&mut client, "SELECT ?");
+    run(&mut client, id, 1);
+    let part = |text: &[u8]| [&long.to_le_bytes()[..], &[0, 0], text].concat();
+    client.send(Command::StmtSendLongData, &part(b"still "));
+    for number in 0..450 {
+        let other = prepare(&mut client, &format!("SELECT {number}"));
+        run(&mut client, other, 0);
+    }
+    client.send(Command::StmtSendLongData, &part(b"here"));
+    let fetch = [id.to_le_bytes(), 20_u32.to_le_bytes()].concat();
+    let rows = client.command(Command::StmtFetch, &fetch).unwrap();
+    assert_eq!((rows.error(), rows.summary.rows), (None, 10));
+    let body = [&long.to_le_bytes()[..], &[0, 1, 0, 0, 0, 0, 1, 0xfc, 0]].concat();
+    let answer = client.command(Command::StmtExecute, &body).unwrap();
+    assert!(answer.bytes.windows(10).any(|found| found == b"still here"));
+}
+
+#[test]
+fn a_client_that_keeps_metadata_is_sent_what_only_others_have_seen() {
+    let cached = Capabilities::MARIADB_CACHE_METADATA;
+    let most = Capabilities::DEPRECATE_EOF | Capabilities::MULTI_RESULTS;
+    for more in [most | cached, Capabilities::MULTI_RESULTS | cached] {
+        // One connection beside the control connection: both clients share its statement.
+        let proxy = Proxy::with(servers(), 2, ONE_LANE);
+        let login =
+            Login { schema: Some("shop"), more, ..Login::new(proxy.port, "app", "app-secret") };
+        let [mut a, mut b] = [(); 2].map(|()| Raw::login(&login).unwrap());
+        a.replace("CREATE OR REPLACE TABLE ps_meta (n INT)");
+        a.run("INSERT INTO ps_meta VALUES (7)");
+        servers().wait_replicated();
+        let sql = "SELECT * FROM ps_meta /* fairlane: route=primary */";
+        let (id_a, id_b) = (prepare(&mut a, sql), prepare(&mut b, sql));
+        let columns = |answer: &crate::support::Answer| {
+            let packets = answer.packets();
+            let sequences: Vec<u8> = headers(&answer.bytes);
+            assert_eq!(sequences, (1..).take(packets.len()).collect::<Vec<u8>>());
+            (packets[0].clone(), packets.iter().filter(|p| p.starts_with(b"\x03def")).count())
+        };
+        assert_eq!(columns(&run(&mut a, id_a, 0)), (vec![1, 0], 0), "known since PREPARE");
+        b.run("ALTER TABLE ps_meta MODIFY n VARCHAR(9), ADD m INT");
+        assert_eq!(columns(&run(&mut b, id_b, 0)), (vec![2, 1], 2), "sent by the server");
+        assert_eq!(columns(&run(&mut b, id_b, 0)), (vec![2, 0], 0));
+        let given = run(&mut a, id_a, 0);
+        assert_eq!(columns(&given), (vec![2, 1], 2), "left out by the server, put in");
+        assert_eq!(given.summary.rows, 1);
+        assert_eq!(columns(&run(&mut a, id_a, 0)), (vec![2, 0], 0));
+        assert_eq!(a.text("SELECT n FROM ps_meta"), "7");
+    }
+}
+
+/// Sequence ids of the packets.
+fn headers(mut bytes: &[u8]) -> Vec<u8> {
+    let mut found = Vec::new();
+    while let [a, b, c, sequence, ..] = *bytes {
+        found.push(sequence);
+        bytes = &bytes[4 + u32::from_le_bytes([a, b, c, 0]) as usize..];
+    }
+    found
+}
+
+#[test]
+fn long_statements_report_their_progress_to_those_who_ask() {
+    let proxy = Proxy::start(servers());
+    let more = Capabilities::DEPRECATE_EOF | Capabilities::MARIADB_PROGRESS;
+    let login = Login { schema: Some("shop"), more, ..Login::new(proxy.port, "app", "app-secret") };
+    let mut client = Raw::login(&login).unwrap();
+    let mut other = proxy.app();
+    client
+        .run("CREATE TABLE ps_progress AS SELECT seq, REPEAT('x', 200) AS t FROM seq_1_to_300000");
+    let progress = |answer: &crate::support::Answer| {
+        let packets = answer.packets();
+        assert_eq!(packets.last().unwrap()[0], 0, "OK ends it");
+        packets.iter().filter(|packet| packet.starts_with(b"\xff\xff\xff")).count()
+    };
+    for rounds in 0.. {
+        client.run("SET progress_report_time = 1");
+        let found = progress(&client.run("ALTER TABLE ps_progress FORCE, ALGORITHM = COPY"));
+        if found > 0 {
+            break;
+        }
+        // Too fast a machine.
+        assert!(rounds < 4, "no report");
+        client.run("INSERT INTO ps_progress SELECT * FROM ps_progress");
+    }
+    other.run("SET progress_report_time = 1");
+    assert_eq!(progress(&other.run("ALTER TABLE ps_progress FORCE, ALGORITHM = COPY")), 0);
+    client.run("DROP TABLE ps_progress");
+    assert_eq!(client.text("SELECT 5"), "5");
+}

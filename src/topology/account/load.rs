@@ -47,8 +47,14 @@ fn collect(rows: &[Record], names: Names, parse: impl Fn(&Record) -> Option<Acco
 
 fn from_global_priv(row: &Record) -> Option<Account> {
     let (user, host) = (row.text(&["User"])?, row.text(&["Host"])?);
-    let privileges: Value = serde_json::from_slice(row.bytes(&["Priv"])?).ok()?;
-    global_priv_account(&user, &host, &privileges)
+    parse_global_priv(&user, &host, row.bytes(&["Priv"])?)
+}
+
+/// The account of a row of MariaDB's `mysql.global_priv`; `None` for a role, and for what is no
+/// JSON.
+pub fn parse_global_priv(user: &str, host: &str, privileges: &[u8]) -> Option<Account> {
+    let privileges: Value = serde_json::from_slice(privileges).ok()?;
+    global_priv_account(user, host, &privileges)
 }
 
 /// `None` for a role.
@@ -81,7 +87,11 @@ fn global_priv_account(user: &str, host: &str, privileges: &Value) -> Option<Acc
         user,
         HostPattern::new(host, Family::MariaDb),
         methods,
-        Requirements { is_locked: is_set("account_locked"), required_tls, is_expired: false },
+        Requirements {
+            is_locked: is_set("account_locked"),
+            required_tls,
+            is_expired: privileges.get("password_last_changed").and_then(Value::as_i64) == Some(0),
+        },
     ))
 }
 

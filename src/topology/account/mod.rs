@@ -10,6 +10,7 @@ mod load;
 
 pub(super) use ledger::{Ledger, RELOAD_SPACING};
 pub(super) use load::load;
+pub use load::parse_global_priv;
 
 use std::collections::HashMap;
 use std::fmt;

@@ -7,6 +7,7 @@ mod input;
 mod logins;
 mod packets;
 mod response;
+mod servers;
 mod session;
 mod settings;
 mod texts;
@@ -15,11 +16,13 @@ mod texts;
 pub(crate) type Run = fn(&[u8]);
 
 /// Each target with its name, which is also that of its folder in the corpus.
-pub(crate) const ALL: [(&str, Run); 26] = [
+pub(crate) const ALL: [(&str, Run); 30] = [
+    ("accounts", servers::accounts),
     ("answers", response::answers),
     ("attributes", packets::attributes),
     ("auth", logins::auth),
     ("cache", texts::cache),
+    ("certificate", servers::certificate),
     ("change_user", packets::change_user),
     ("classify", texts::classify),
     ("compressed", packets::compressed),
@@ -33,8 +36,10 @@ pub(crate) const ALL: [(&str, Run); 26] = [
     ("hosts", logins::hosts),
     ("login", packets::login),
     ("positions", settings::positions),
+    ("proxy_header", servers::proxy_header),
     ("quantities", settings::quantities),
     ("response", response::response),
+    ("rows", servers::rows),
     ("scheduler", session::scheduler),
     ("status", response::status),
     ("stored", logins::stored),

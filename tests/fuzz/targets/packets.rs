@@ -161,7 +161,7 @@ fn statement(parameters: u16) -> Statement {
     let key = StatementKey { sql: (*b"SELECT ?").into(), circumstances: "".into(), copy: 0 };
     let verdict = classify(&key.sql, Mode::default());
     let image = Image::default();
-    Statement { key: Arc::new(key), image, verdict, parameters, types: None }
+    Statement { key: Arc::new(key), image, verdict, parameters, types: None, metadata: None }
 }
 
 /// Framing: whole packets are found wherever they are cut, and written as they were read.

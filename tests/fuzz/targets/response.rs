@@ -67,7 +67,7 @@ pub(crate) fn response(data: &[u8]) {
     let step = 1 + input.below(17);
     let new = || {
         let response = match shape {
-            Shape::Prepared => Response::prepare(42, deprecates_eof),
+            Shape::Prepared => Response::new(Shape::Prepared, deprecates_eof).telling(42),
             _ => Response::new(shape, deprecates_eof),
         };
         response.told_by((flags & 4 != 0).then(|| Box::new(teller(flags >> 3))))

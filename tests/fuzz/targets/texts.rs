@@ -1,8 +1,11 @@
 //! Statement texts of clients: verdicts, digests, and values put in the place of calls.
 
+use std::cell::RefCell;
+
 use fairlane::sql::{
-    Charset, Class, DIGEST_TEXT_BYTES_MAX, Edit, Effects, Hint, Mode, Needs, Reason, Substitution,
-    Verdict, VerdictCache, classify as cold, digest as hash, digest_text, edits, substitute,
+    Charset, Class, DIGEST_TEXT_BYTES_MAX, Effects, Hint, Insertion, Mode, Needs, Reason,
+    Substitution, Verdict, VerdictCache, classify as cold, digest as hash, digest_text, insertions,
+    substitute,
 };
 
 use super::input::Input;
@@ -61,19 +64,21 @@ pub(crate) fn classify(data: &[u8]) {
     }
 }
 
+thread_local! {
+    /// One for all inputs: an empty one for each would take longer than all else.
+    static CACHE: RefCell<VerdictCache> = RefCell::default();
+}
+
 /// Several texts through one cache: each verdict is that of a cold look.
 pub(crate) fn cache(data: &[u8]) {
     let mut input = Input::new(data);
-    let mut cache = VerdictCache::default();
     let modes = [mode(&mut input), mode(&mut input)];
-    let mut texts: Vec<&[u8]> = input.rest().split(|&byte| byte == 0xfe).collect();
-    texts.truncate(8);
-    for mode in modes {
-        for text in &texts {
-            assert_eq!(cache.classify(text, mode), cold(text, mode));
-            // The same with other literals, which may share its place.
-            let other = other_literals(text);
-            assert_eq!(cache.classify(&other, mode), cold(&other, mode));
+    for (index, text) in input.rest().split(|&byte| byte == 0xfe).take(8).enumerate() {
+        let mode = modes[index % 2];
+        // The same with other literals, which may share its place.
+        for text in [text, &other_literals(text)] {
+            let kept = CACHE.with_borrow_mut(|cache| cache.classify(text, mode));
+            assert_eq!(kept, cold(text, mode), "{} in {mode:?}", text.escape_ascii());
         }
     }
 }
@@ -96,8 +101,8 @@ pub(crate) fn digest(data: &[u8]) {
         assert_eq!((digest_text(&around, mode), hash(&around, mode)), (normal, own));
     }
     let other = other_literals(text);
-    // What a PREPARE has in its string is none of the digest's.
-    let has_literal_meaning = matches!(verdict.class, Class::Kill { .. })
+    // The id of a KILL, and what a PREPARE has in its string, are none of the digest's.
+    let has_literal_meaning = text.windows(4).any(|word| word.eq_ignore_ascii_case(b"kill"))
         || text.windows(7).any(|word| word.eq_ignore_ascii_case(b"prepare"))
         || text.windows(9).any(|word| word.eq_ignore_ascii_case(b"immediate"));
     if hash(&other, mode) == own && !has_literal_meaning {
@@ -107,30 +112,20 @@ pub(crate) fn digest(data: &[u8]) {
     }
 }
 
-/// Edits follow each other and leave the rest of the text as it is; what comes out means the same.
+/// Insertions leave the rest of the text as it is; what comes out means the same.
 pub(crate) fn substitution(data: &[u8]) {
     let mut input = Input::new(data);
     let mode = mode(&mut input);
     let wanted = Needs::from_bits_truncate(input.byte());
     let values = Substitution { row_count: -1, found_rows: 7, connection_id: 9 };
     let text = input.rest();
-    let edits = edits(text, mode, &values, wanted);
-    let mut at = 0;
-    for edit in &edits {
-        assert!(at <= edit.start && edit.start <= edit.end && edit.end <= text.len());
-        let replaced = text[edit.start..edit.end].to_ascii_lowercase();
-        let is_call = [&b"row_count"[..], b"found_rows", b"connection_id"]
-            .iter()
-            .any(|name| replaced.starts_with(name) && replaced.ends_with(b")"));
-        assert!(replaced.is_empty() && edit.text.starts_with(b" AS `") || is_call);
-        at = edit.end;
-    }
+    let insertions = insertions(text, mode, &values, wanted);
     let substituted = substitute(text, mode, &values, wanted);
-    assert_eq!(substituted.is_some(), !edits.is_empty());
+    assert_eq!(substituted.is_some(), !insertions.is_empty());
     let Some(substituted) = substituted else { return };
-    rest_is_as_it_was(text, &substituted, &edits);
+    rest_is_as_it_was(text, &substituted, &insertions);
     let (before, after) = (cold(text, mode), cold(&substituted, mode));
-    // A call's arguments are followed only so far, and edits make them longer.
+    // A call's arguments are followed only so far, and insertions make them longer.
     if is_understood(&before) && is_understood(&after) {
         assert_eq!(after, before, "{}", substituted.escape_ascii());
     }
@@ -138,15 +133,25 @@ pub(crate) fn substitution(data: &[u8]) {
     assert!(is_understood(&before) == is_understood(&after) || text.len() > 40);
 }
 
-fn rest_is_as_it_was(text: &[u8], substituted: &[u8], edits: &[Edit]) {
-    let (mut before, mut after) = (0, 0);
-    for edit in edits {
-        let kept = edit.start - before;
-        assert_eq!(substituted[after..after + kept], text[before..edit.start]);
+fn rest_is_as_it_was(text: &[u8], substituted: &[u8], insertions: &[Insertion]) {
+    let (mut before, mut after, mut open) = (0, 0, 0);
+    for Insertion { at, text: inserted } in insertions {
+        let kept = at - before;
+        assert_eq!(substituted[after..after + kept], text[before..*at]);
         after += kept;
-        assert_eq!(substituted[after..after + edit.text.len()], edit.text);
-        after += edit.text.len();
-        before = edit.end;
+        assert_eq!(&substituted[after..after + inserted.len()], inserted);
+        after += inserted.len();
+        before = *at;
+        match &inserted[..] {
+            b")" => open -= 1,
+            alias if alias.starts_with(b" AS `") => assert_eq!(open, 0, "no name inside of a call"),
+            call => {
+                assert!(call.starts_with(b"IF(1,"));
+                open += 1;
+            }
+        }
+        assert!((0..=1).contains(&open));
     }
+    assert_eq!(open, 0);
     assert_eq!(substituted[after..], text[before..]);
 }

@@ -250,8 +250,7 @@ impl Raw {
         shape: Shape,
         file: Option<&[u8]>,
     ) -> Result<Answer, Failed> {
-        let deprecates_eof = self.capabilities.contains(Capabilities::DEPRECATE_EOF);
-        let mut response = Response::new(shape, deprecates_eof);
+        let mut response = Response::on(shape, self.capabilities);
         let mut held = Vec::new();
         let mut bytes = Vec::new();
         let mut chunk = vec![0; 64 * 1024];

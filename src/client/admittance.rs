@@ -1,0 +1,103 @@
+//! Whether the primary lets a proved user in: asked once for many, and each time for an account
+//! whose password has expired.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::Session;
+use super::login::server_error;
+use crate::backend::ExpiredLogin;
+use crate::error::Error;
+use crate::pool::Request;
+use crate::protocol::{Capabilities, Command, code};
+use crate::state::{Image, Pin};
+
+impl Session {
+    /// Asks the primary whether this user may log in and use `schema`, unless it has agreed
+    /// lately; the schema is then the session's.
+    pub(super) async fn verify_schema(&mut self, schema: Option<&str>) -> Result<(), Error> {
+        let verified = match self.identity.is_expired {
+            true => Err(self.must_change()),
+            false => self.ask_primary(schema).await,
+        };
+        match verified {
+            Err(error) if self.may_be_restricted(&error) => self.enter_restricted(schema).await?,
+            verified => verified?,
+        }
+        self.image.schema = schema.map(Into::into);
+        Ok(())
+    }
+
+    fn must_change(&self) -> Error {
+        Error::MustChangePassword { is_mariadb: self.facts.is_mariadb }
+    }
+
+    /// Whether the primary may let the session in to change its password, after it has refused a
+    /// connection that can do more.
+    fn may_be_restricted(&self, error: &Error) -> bool {
+        let handles = self.capabilities.contains(Capabilities::CAN_HANDLE_EXPIRED_PASSWORDS);
+        match error {
+            Error::MustChangePassword { .. } => true,
+            Error::Server { code, .. } => *code == code::MUST_CHANGE_PASSWORD_LOGIN && handles,
+            _ => false,
+        }
+    }
+
+    /// A login with an expired password: the session gets a connection of its own, on which the
+    /// primary itself refuses everything but a new password, and keeps it to its end, since no
+    /// other could be opened with the old one.
+    async fn enter_restricted(&mut self, schema: Option<&str>) -> Result<(), Error> {
+        let mut key = (*self.identity.key).clone();
+        key.expired = Some(ExpiredLogin { schema: schema.map(Into::into) });
+        key.capabilities |= self.capabilities & Capabilities::CAN_HANDLE_EXPIRED_PASSWORDS;
+        self.identity.key = Arc::new(key);
+        self.image.schema = schema.map(Into::into);
+        let lane = self.kept_lane.unwrap_or_else(|| self.plain_lane());
+        let request = Request {
+            key: &self.identity.key,
+            credential: &self.identity.credential,
+            image: &self.image,
+            insert_id: 0,
+        };
+        let pool = self.context.pools[0].clone();
+        let mut checkout = pool.check_out(lane, request, Instant::now()).await?;
+        let thread_id = checkout.connection().thread_id;
+        self.entry.set_running(pool.backend(), thread_id, Instant::now());
+        self.pins.add(Pin::ExpiredPassword);
+        self.held = Some(checkout);
+        self.show_binding();
+        Ok(())
+    }
+
+    async fn ask_primary(&self, schema: Option<&str>) -> Result<(), Error> {
+        let context = self.context.clone();
+        let mut image = Image::default();
+        image.schema = schema.map(Into::into);
+        let identity = self.identity.clone();
+        let lane = self.kept_lane.unwrap_or_else(|| self.plain_lane());
+        let ask = async || {
+            let request = Request {
+                key: &identity.key,
+                credential: &identity.credential,
+                image: &image,
+                insert_id: 0,
+            };
+            let mut checkout = context.pools[0].check_out(lane, request, Instant::now()).await?;
+            let lost = || Error::LostBackend { backend: context.pools[0].name().to_owned() };
+            if let Some(schema) = schema {
+                let used = checkout.connection().command(Command::InitDb, schema.as_bytes()).await;
+                let used = used.map_err(|_| lost())?;
+                if let Some(error) = server_error(&used.bytes, used.summary.error) {
+                    checkout.connection().is_dirty = true;
+                    checkout.check_in();
+                    return Err(error);
+                }
+                checkout.connection().image.schema = Some(schema.into());
+            }
+            checkout.check_in();
+            Ok(())
+        };
+        self.context.verified.verify(&self.identity.key, schema, ask).await
+    }
+}
