@@ -9,7 +9,7 @@
 //!
 //! The target of `auto` is [`TOLERANCE`] times the baseline plus [`SLACK`], where the baseline is
 //! what such statements took while at most the floor of batch slots was in use. A batch that never
-//! ends shows none: each [`BASE_AGE`] the guard holds it at the floor for one window, and looks.
+//! ends shows none: each half minute the guard holds it at the floor for one window, and looks.
 //!
 //! Additive increase, multiplicative decrease (Chiu and Jain, 1989), with a baseline that is
 //! measured anew as in Envoy's adaptive concurrency. The mean is that of logarithms: one statement
