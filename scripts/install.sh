@@ -44,11 +44,13 @@ if [ "$target" = test ] && { [ ! -d $modules/mysql2 ] || [ ! -d $modules/mariadb
     npm install --silent --no-audit --no-fund --prefix target/clients/node mysql2@3 mariadb@3
 fi
 
-# Debian has MySQL's own programs only in its development version; nothing of it is installed.
+# Debian has MySQL's own programs, and newer ones of MariaDB, only in its development version;
+# nothing of it is installed.
 case $target in
     bench) scripts/unpack.sh target/unstable/router mysql-router ;;
     test)
         scripts/unpack.sh target/unstable/mysql mysql-server-core
         scripts/unpack.sh target/unstable/client mysql-client-core
+        scripts/unpack.sh target/unstable/mariadb mariadb-server-core mariadb-client-core
         ;;
 esac

@@ -140,8 +140,13 @@ pub enum Error {
         command: &'static str,
     },
     /// COM_STMT_FETCH of a statement that has no open cursor.
-    #[error("The statement ({0}) has no open cursor")]
-    NoCursor(u32),
+    #[error("The statement ({id}) has no open cursor{}", if *is_mariadb { "" } else { "." })]
+    NoCursor {
+        /// The statement's id.
+        id: u32,
+        /// Whose words.
+        is_mariadb: bool,
+    },
     /// A PROXY protocol header that can't be understood; MariaDB's words.
     #[error("Failed to parse proxy header")]
     ProxyHeader,
@@ -242,7 +247,7 @@ impl Error {
             Self::MustChangePassword { .. } => (code::MUST_CHANGE_PASSWORD, "HY000"),
             Self::UnsupportedPrepared => (code::UNSUPPORTED_PS, "HY000"),
             Self::WrongArguments { .. } => (code::WRONG_ARGUMENTS, "HY000"),
-            Self::NoCursor(_) => (code::STMT_HAS_NO_OPEN_CURSOR, "HY000"),
+            Self::NoCursor { .. } => (code::STMT_HAS_NO_OPEN_CURSOR, "HY000"),
             Self::ProxyHeader => (code::UNKNOWN_ERROR, "HY000"),
             Self::ProxyHeaderFrom(_) => (code::HOST_NOT_PRIVILEGED, "HY000"),
             Self::BadHandshake | Self::Compression => (code::HANDSHAKE_ERROR, "08S01"),

@@ -13,6 +13,7 @@ use super::connection::{Connection, ConnectionKey, Failure};
 use super::statement::StatementCache;
 use crate::config::settings::{Address, Backend, ProxyProtocol};
 use crate::error::Error;
+use crate::net::attributes::{self, Role};
 use crate::net::connector::Connector;
 use crate::net::proxy_header;
 use crate::net::read::{self, ReadError};
@@ -163,8 +164,9 @@ pub async fn open(
     let mut capabilities = capabilities;
     let schema = key.expired.as_ref().and_then(|login| login.schema.clone());
     capabilities.set(Capabilities::CONNECT_WITH_DB, schema.is_some());
-    if let Some(connector) = &route.tls {
-        if !greeting.capabilities.contains(Capabilities::SSL) {
+    let offers_tls = greeting.capabilities.contains(Capabilities::SSL);
+    if let Some(connector) = route.tls.as_ref().filter(|tls| offers_tls || !tls.is_optional) {
+        if !offers_tls {
             return Err(LoginError::NoTls);
         }
         capabilities |= Capabilities::SSL;
@@ -186,10 +188,9 @@ pub async fn open(
         auth: credential.reply(&plugin, &greeting.nonce).unwrap_or_default(),
         schema: schema.as_deref().map(str::to_owned),
         plugin,
-        attributes: vec![
-            ("_client_name".to_owned(), "fairlane".to_owned()),
-            ("program_name".to_owned(), "fairlane".to_owned()),
-        ],
+        attributes: attributes::own(Role::Pool)
+            .map(|(name, value)| (name.to_owned(), value))
+            .into(),
         zstd_level: 0,
     };
     send(&mut stream, sequence, &response.encode()).await?;

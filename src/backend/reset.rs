@@ -63,9 +63,7 @@ impl Connection {
         }
         // A reset gives the server's global character sets, not those asked for at login.
         let mut now = self.image.clone();
-        now.set("character_set_client", &self.base.client);
-        now.set("character_set_results", &self.base.results);
-        now.set("collation_connection", &self.base.collation);
+        now.set_base(&self.base);
         self.base = base;
         if let Some(set) = diff(&now, &self.image, &self.base, None).set {
             demand(&self.query(&set).await?)?;

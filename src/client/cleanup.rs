@@ -22,7 +22,7 @@ use crate::protocol::response::Response;
 use crate::protocol::status::Status;
 use crate::protocol::{Capabilities, Command, Malformed};
 use crate::sql::{Class, Verdict};
-use crate::state::{Pin, Pins};
+use crate::state::{Base, Pin, Pins};
 
 /// How long a reset of a connection may take before it is given up.
 const RESET_WAIT: Duration = Duration::from_secs(10);
@@ -202,11 +202,12 @@ impl Session {
         }
         self.forget_session();
         // The server goes back to its global character sets, not to those of the handshake.
-        for name in ["character_set_client", "character_set_results", "collation_connection"] {
-            if let Some(value) = self.facts.variable(name) {
-                self.image.set(name, value);
-            }
-        }
+        let global = |name| self.facts.variable(name).unwrap_or_default().to_owned();
+        self.image.set_base(&Base {
+            client: global("character_set_client"),
+            results: global("character_set_results"),
+            collation: global("collation_connection"),
+        });
         self.image_changed();
         self.begin_tracking();
         self.send_ok();

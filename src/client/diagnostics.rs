@@ -209,6 +209,9 @@ impl Session {
             _ => written.find('@').map_or("", |at| &written[at..]),
         };
         self.send_number(name, number);
+        if !self.facts.is_mariadb && text.starts_with("select") {
+            self.diagnostics.warnings = None;
+        }
         self.count_local();
         Ok(Some(Ok(())))
     }

@@ -15,6 +15,7 @@ use crate::net::infile::pass_file;
 use crate::net::relay::{End, RelayError, ServerSide, relay};
 use crate::pool::Checkout;
 use crate::protocol::response::{Response, Summary};
+use crate::protocol::status::Status;
 use crate::protocol::{Command, Shape, code, packet};
 use crate::sql::{Class, Needs};
 use crate::state::diff::{Diff, diff};
@@ -82,7 +83,7 @@ impl Session {
             Err(_) => return Outcome::Lost { untouched: true },
         };
         if needs_own_trackers(work) && !checkout.connection().is_restricted {
-            let set = self.trackers().to_set();
+            let set = self.trackers().to_set(self.status.contains(Status::IN_TRANS));
             if checkout.connection().track(set).await.is_err() {
                 return Outcome::Lost { untouched: true };
             }
@@ -267,10 +268,10 @@ impl Session {
             false => ExecuteForm::Plain,
         };
         let Some(statement) = self.statements.get_mut(work.id) else {
-            return Ok(Err(unknown_statement(work, command)));
+            return Ok(Err(unknown_statement(work, command, self.facts.is_mariadb)));
         };
         let payload = match command {
-            Command::StmtExecute => execute(work.payload, server_id, statement, form),
+            Command::StmtExecute => execute(work.payload, server_id, statement, form, is_mariadb),
             Command::StmtBulkExecute => execute_bulk(work.payload, server_id, statement),
             _ if work.payload.len() >= 5 => {
                 let mut payload = work.payload.to_vec();
@@ -282,10 +283,12 @@ impl Session {
         let payload = match payload {
             Ok(payload) => payload,
             Err(BadExecute::Arguments) => {
+                return Ok(Err(Error::WrongArguments { command: "COM_STMT_EXECUTE" }));
+            }
+            Err(BadExecute::Types) => {
                 let command = match command {
-                    _ if !is_mariadb => "COM_STMT_EXECUTE",
                     Command::StmtBulkExecute => "mysqld_stmt_bulk_execute",
-                    _ => command.statement_name(),
+                    _ => "mysqld_stmt_execute",
                 };
                 return Ok(Err(Error::WrongArguments { command }));
             }
@@ -314,7 +317,7 @@ impl Session {
             return Ok(Ok(server_id));
         }
         let Some(statement) = self.statements.get(work.id) else {
-            return Ok(Err(unknown_statement(work, command)));
+            return Ok(Err(unknown_statement(work, command, self.facts.is_mariadb)));
         };
         let then = image_to_prepare(&connection.image, &statement.image);
         let now = std::mem::replace(&mut self.image, then);
@@ -330,7 +333,8 @@ impl Session {
             Some((server_id, ..)) => Ok(server_id),
             None => {
                 let error = server_error(&exchange.bytes, exchange.summary.error);
-                Err(error.unwrap_or_else(|| unknown_statement(work, command)))
+                Err(error
+                    .unwrap_or_else(|| unknown_statement(work, command, self.facts.is_mariadb)))
             }
         })
     }
@@ -392,7 +396,9 @@ impl Session {
                     if error == code::STMT_HAS_NO_OPEN_CURSOR
                         && let Some(prepared) = &work.prepared
                     {
-                        self.wire.push(&Error::NoCursor(prepared.id).to_err_packet());
+                        let is_mariadb = self.facts.is_mariadb;
+                        let error = Error::NoCursor { id: prepared.id, is_mariadb };
+                        self.wire.push(&error.to_err_packet());
                         return Passed::Whole;
                     }
                     if may_retry && !is_final(error) {
@@ -424,8 +430,8 @@ impl Session {
     }
 }
 
-fn unknown_statement(work: &PreparedWork<'_>, command: Command) -> Error {
-    Error::UnknownStatement { id: work.id, command: command.statement_name() }
+fn unknown_statement(work: &PreparedWork<'_>, command: Command, is_mariadb: bool) -> Error {
+    Error::UnknownStatement { id: work.id, command: command.statement_name(is_mariadb) }
 }
 
 /// How the passing on of a response ended.

@@ -288,7 +288,7 @@ impl Session {
     /// After a change of the image: what the lexer has to know, and how long the client may idle.
     fn image_changed(&mut self) {
         let sql_mode = self.image.get("sql_mode").unwrap_or(&self.facts.sql_mode);
-        let charset = match self.image.get("character_set_client") {
+        let charset = match self.image.client_charset() {
             Some(charset) => charset,
             None => identity::charset_of_collation(self.identity.key.collation),
         };

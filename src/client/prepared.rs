@@ -77,7 +77,15 @@ impl Session {
         self.run_work(work).await?;
         if let Some(JustPrepared { parameters, metadata }) = self.just_prepared.take() {
             let verdict = of_text;
-            let statement = Statement { key, image, verdict, parameters, types: None, metadata };
+            let statement = Statement {
+                key,
+                image,
+                verdict,
+                parameters,
+                types: None,
+                older_types: None,
+                metadata,
+            };
             self.statements.insert(id, statement);
         }
         Ok(())
@@ -101,11 +109,14 @@ impl Session {
             if is_silent {
                 return Ok(());
             }
-            let command = command.statement_name();
+            let command = command.statement_name(self.facts.is_mariadb);
             return self.send_error(&Error::UnknownStatement { id: sent, command }).await;
         };
         let mut key = statement.key.clone();
         let mut verdict = statement.verdict.clone();
+        if let Some(statement) = self.statements.get_mut(id) {
+            statement.older_types = None;
+        }
         match command {
             Command::StmtExecute | Command::StmtBulkExecute => {
                 let has_cursor = payload.get(5).is_some_and(|flags| flags & CURSOR != 0);
@@ -131,7 +142,8 @@ impl Session {
         }
         if command == Command::StmtFetch && !self.open_cursors.contains(&id) {
             // The server would say so with an id the client does not know.
-            return self.send_error(&Error::NoCursor(id)).await;
+            let is_mariadb = self.facts.is_mariadb;
+            return self.send_error(&Error::NoCursor { id, is_mariadb }).await;
         }
         if command == Command::StmtReset && self.held.is_none() {
             // Neither cursor nor long data can be anywhere.
@@ -258,6 +270,12 @@ impl Session {
     pub(super) fn absorb_prepared(&mut self, work: &Work<'_>, summary: &Summary) {
         let Some(prepared) = &work.prepared else { return };
         let id = prepared.id;
+        if summary.error == Some(code::MALFORMED_PACKET)
+            && !self.facts.is_mariadb
+            && let Some(statement) = self.statements.get_mut(id)
+        {
+            statement.forget_types();
+        }
         match work.command {
             command
                 if command.executes()

@@ -40,7 +40,17 @@ impl Session {
             self.diagnostics.own_error = None;
         }
         self.diagnostics.are_on_connection |= has_new;
-        let leaves_list = !keeps || needs_own_trackers(work);
+        // Character sets are tracked without the collation that came with them.
+        let asks_collation = effects.intersects(Effects::COLLATION | Effects::NAMES)
+            && summary.error.is_none()
+            || changes_charset(&summary.tracked);
+        let may_have_changed_unseen =
+            effects.contains(Effects::OPAQUE) && !connection.deprecates_eof();
+        let asks_more = effects.contains(Effects::SET_STATEMENT) || may_have_changed_unseen;
+        let leaves_list = !keeps
+            || needs_own_trackers(work)
+            || asks_collation
+            || asks_more && !self.facts.is_mariadb;
         if leaves_list && self.diagnostics.is_found_rows_stale {
             self.learn_found_rows(connection).await?;
         }
@@ -48,18 +58,10 @@ impl Session {
             self.save_warnings(connection).await?;
         }
         self.settle_trackers(connection, work, summary).await?;
-        if effects.contains(Effects::COLLATION) && summary.error.is_none() {
-            // SET NAMES ... COLLATE is tracked without the collation (MariaDB 10.11).
-            let answer = connection.query("SELECT @@collation_connection").await?;
-            self.diagnostics.is_row_count_held = false;
-            if let [collation] = answer.first_row().as_slice() {
-                self.image.set("collation_connection", collation);
-                connection.image.set("collation_connection", collation);
-            }
+        if asks_collation {
+            self.learn_collation(connection, effects.contains(Effects::NAMES)).await?;
         }
-        let may_have_changed_unseen =
-            effects.contains(Effects::OPAQUE) && !connection.deprecates_eof();
-        if effects.contains(Effects::SET_STATEMENT) || may_have_changed_unseen {
+        if asks_more {
             // The trackers tell the rest with the next OK packet.
             let image = connection.image.clone();
             let exchange = connection.query("DO 0").await?;
@@ -72,11 +74,35 @@ impl Session {
             } else if exchange.summary.tracked.contains(&Tracked::StateChanged) {
                 self.pins.add(Pin::StateChanged);
                 self.image = connection.image.clone();
+                if changes_charset(&exchange.summary.tracked) {
+                    self.learn_collation(connection, false).await?;
+                }
             }
         }
         connection.is_dirty &= keeps;
         if self.diagnostics.is_insert_id_stale && !keeps {
             self.learn_insert_id(connection).await?;
+        }
+        Ok(())
+    }
+
+    /// What collation the connection has now, also for results if it is that of a SET NAMES.
+    async fn learn_collation(
+        &mut self,
+        connection: &mut Connection,
+        has_names: bool,
+    ) -> Result<(), Failure> {
+        let question = "SELECT @@collation_connection,@@character_set_client";
+        let answer = connection.query(question).await?;
+        self.diagnostics.is_row_count_held = false;
+        self.diagnostics.is_found_rows_held = false;
+        if let [collation, charset] = answer.first_row().as_slice() {
+            for image in [&mut self.image, &mut connection.image] {
+                match has_names {
+                    true => image.set_names((charset, collation), &connection.base),
+                    false => image.set("collation_connection", collation),
+                }
+            }
         }
         Ok(())
     }
@@ -197,6 +223,13 @@ impl Session {
         self.diagnostics.warnings = Some(Saved { packets: answer.bytes.into(), count, errors });
         Ok(())
     }
+}
+
+/// Whether a statement has chosen a character set: by SET NAMES, by SET CHARACTER SET, which takes
+/// the schema's collation, or by a variable.
+fn changes_charset(tracked: &[Tracked]) -> bool {
+    let is_charset = |tracked: &Tracked| matches!(tracked, Tracked::Variable { name, .. } if name == "character_set_connection");
+    tracked.iter().any(is_charset)
 }
 
 /// Rows of SHOW WARNINGS whose level is Error.

@@ -10,7 +10,7 @@ use super::statement::Work;
 use crate::backend::{Connection, Failure};
 use crate::protocol::Capabilities;
 use crate::protocol::response::Summary;
-use crate::protocol::status::{OkPacket, Tracked};
+use crate::protocol::status::{OkPacket, Status, Tracked};
 use crate::protocol::tracking::{Reported, Teller};
 use crate::sql::{Effects, Needs};
 use crate::state::{Pin, Trackers};
@@ -115,7 +115,12 @@ impl Session {
         self.diagnostics.is_row_count_held = false;
         self.diagnostics.is_found_rows_held = false;
         let all_gtids = connection.image.get("session_track_gtids").is_some();
-        connection.track(self.trackers().to_undo(all_gtids)).await
+        let in_transaction = self.status.contains(Status::IN_TRANS);
+        // A text may have begun one after the client's own were set: GTIDs are then told no more.
+        if in_transaction && sets && work.verdict.statements > 1 {
+            self.writes.note_unknown();
+        }
+        connection.track(self.trackers().to_undo(all_gtids, in_transaction)).await
     }
 
     async fn learn_trackers(
@@ -138,8 +143,11 @@ impl Session {
         self.carry_gtids();
         // Set beside the trackers, it may have been told to nobody.
         self.autocommit = autocommit == "1";
-        for (name, value) in [("sql_mode", sql_mode), ("character_set_client", charset)] {
-            if self.image.get(name).is_some_and(|known| known != value) {
+        let (known_mode, known_charset) = (self.image.get("sql_mode"), self.image.client_charset());
+        let known = [known_mode.map(str::to_owned), known_charset.map(str::to_owned)];
+        let now = [("sql_mode", sql_mode), ("character_set_client", charset)];
+        for (known, (name, value)) in known.iter().zip(now) {
+            if known.as_ref().is_some_and(|known| known != value) {
                 self.image.set(name, value);
                 connection.image.set(name, value);
             }

@@ -156,7 +156,7 @@ pub const KEYS: &[Key] = &[
         path: "primary.tls",
         default: Some(r#""disabled""#),
         meaning: "TLS towards it, and what is checked.",
-        valid: r#""disabled", "required" or "verify_identity""#,
+        valid: r#""disabled", "preferred", "required", "verify_ca" or "verify_identity""#,
     },
     Key {
         path: "primary.tls_ca",
@@ -204,7 +204,7 @@ pub const KEYS: &[Key] = &[
         path: "replica.tls",
         default: Some(r#""disabled""#),
         meaning: "TLS towards it, and what is checked.",
-        valid: r#""disabled", "required" or "verify_identity""#,
+        valid: r#""disabled", "preferred", "required", "verify_ca" or "verify_identity""#,
     },
     Key {
         path: "replica.tls_ca",

@@ -348,16 +348,17 @@ impl Resolver<'_> {
     fn backend_tls(&mut self, path: &str, backend: &model::Backend) -> BackendTls {
         let mode = match backend.tls.as_str() {
             "disabled" => BackendTlsMode::Disabled,
+            "preferred" => BackendTlsMode::Preferred,
             "required" => BackendTlsMode::Required,
+            "verify_ca" => BackendTlsMode::VerifyCa,
             "verify_identity" => BackendTlsMode::VerifyIdentity,
             other => {
                 self.find_invalid(&format!("{path}.tls"), format!("\"{other}\" is no mode"));
                 BackendTlsMode::Disabled
             }
         };
-        let verifies = mode == BackendTlsMode::VerifyIdentity;
         let ca = backend.tls_ca.as_ref().map(Into::into);
-        if verifies && ca.is_none() {
+        if mode.verifies() && ca.is_none() {
             self.find_invalid(&format!("{path}.tls_ca"), "is missing");
         }
         let own = (&backend.tls_certificate, &backend.tls_key);

@@ -150,10 +150,21 @@ pub struct BackendTls {
 pub enum BackendTlsMode {
     /// No TLS.
     Disabled,
+    /// TLS if the server has it, with whatever certificate.
+    Preferred,
     /// TLS, with whatever certificate.
     Required,
+    /// The certificate has to come from a trusted issuer, for whatever host.
+    VerifyCa,
     /// The certificate has to come from a trusted issuer, and be for the host Fairlane connects to.
     VerifyIdentity,
+}
+
+impl BackendTlsMode {
+    /// Whether the certificate has to come from a trusted issuer.
+    pub fn verifies(self) -> bool {
+        matches!(self, Self::VerifyCa | Self::VerifyIdentity)
+    }
 }
 
 /// Where a server listens.

@@ -14,96 +14,99 @@ fn problem(text: &str) -> String {
     parse(text, "f.toml").expect_err("a bad file").to_string()
 }
 
+/// What stands before the required part, and fragments of what is said about it.
+const MISTAKES: &[(&str, &[&str])] = &[
+    ("listen = [\n", &["f.toml:", "TOML"]),
+    ("listne = [\"127.0.0.1:1\"]\n", &["f.toml:1", "listne", "\"listen\""]),
+    ("listen = \"nonsense\"\n", &["f.toml:1", "listen", "\"nonsense\"", "cure: write"]),
+    ("listen = []\n", &["f.toml:1", "listen", "empty"]),
+    ("max_clients = \"many\"\n", &["f.toml:1", "max_clients", "cure: write"]),
+    (
+        "proxy_protocol_networks = [\"10.0.0.0/33\"]\n",
+        &["f.toml:1", "proxy_protocol_networks", "10.0.0.0/33", "cure: write"],
+    ),
+    (
+        "[[replica]]\naddress = \"a:1\"\nproxy_protocol = \"v3\"\n",
+        &["f.toml:3", "replica.proxy_protocol", "\"v3\"", "\"v2\""],
+    ),
+    (
+        "[[replica]]\naddress = \"a:1\"\ntls = \"verify\"\n",
+        &["f.toml:3", "replica.tls", "\"verify\"", "\"verify_ca\""],
+    ),
+    (
+        "[[replica]]\naddress = \"a:1\"\ntls = \"verify_ca\"\n",
+        &["f.toml:1", "replica.tls_ca", "missing"],
+    ),
+    ("workers = 0\n", &["f.toml:1", "workers", "from 1 to 256"]),
+    ("max_clients = 0\n", &["f.toml:1", "max_clients", "zero"]),
+    ("login_timeout = \"5\"\n", &["f.toml:1", "login_timeout", "\"5s\""]),
+    ("login_timeout = 5\n", &["f.toml:1", "login_timeout", "no unit"]),
+    ("login_timeout = \"0s\"\n", &["f.toml:1", "login_timeout", "zero"]),
+    ("[admin]\nlisten = \"x\"\n", &["f.toml:2", "admin.listen", "\"x\""]),
+    ("[admin]\nport = 1\n", &["f.toml:2", "admin.port", "no such key"]),
+    ("[pool]\nopen_rate = 0\n", &["f.toml:2", "pool.open_rate", "zero"]),
+    ("[pool]\nopen_rate = -1\n", &["f.toml:2", "pool.open_rate"]),
+    ("[pool]\nidle_timeout = \"soon\"\n", &["f.toml:2", "pool.idle_timeout", "\"soon\""]),
+    ("[lane]\nname = \"a\"\n", &["f.toml:1", "lane", "[[lane]]"]),
+    ("[[lane]]\nname = \"a b\"\n", &["f.toml:2", "lane.name", "\"a b\""]),
+    ("[[lane]]\nmax = 1\n", &["f.toml:1", "lane.name", "missing"]),
+    ("[[lane]]\nname = \"a\"\n[[lane]]\nname = \"a\"\n", &["f.toml:4", "lane.name", "two lanes"]),
+    ("[[lane]]\nname = \"a\"\nmax = \"300%\"\n", &["f.toml:3", "lane.max", "100%"]),
+    ("[[lane]]\nname = \"a\"\nmax = 0\n", &["f.toml:3", "lane.max", "none"]),
+    (
+        "[[lane]]\nname = \"a\"\nreserved = 5\nmax = 2\n",
+        &["f.toml:3", "lane.reserved", "more than"],
+    ),
+    (
+        "[[lane]]\nname = \"a\"\nreserved = 14\n[[lane]]\nname = \"b\"\n",
+        &["f.toml:3", "reserve 14 of the 14"],
+    ),
+    (
+        "[[rule]]\nlane = \"fast\"\nuser = \"x\"\n",
+        &["f.toml:2", "rule.lane", "\"fast\"", "interactive, batch"],
+    ),
+    ("[[rule]]\nlane = \"batch\"\n", &["f.toml:2", "rule.lane", "no condition"]),
+    ("[[rule]]\nlane = \"batch\"\nnetwork = \"10.0.0.0/99\"\n", &["f.toml:3", "rule.network"]),
+    ("[[rule]]\nlane = \"batch\"\nuser = \"x\"\nscope = \"ever\"\n", &["f.toml:4", "rule.scope"]),
+    ("[[user]]\nname = \"a\"\n", &["f.toml:1", "user.password", "missing"]),
+    (
+        "[[user]]\nname = \"a\"\npassword = \"x\"\npassword_env = \"Y\"\n",
+        &["user.password", "more than one"],
+    ),
+    (
+        "[[user]]\nname = \"a\"\npassword_file = \"/nonexistent\"\n",
+        &["f.toml:3", "user.password_file", "can't be read"],
+    ),
+    (
+        "[[user]]\nname = \"a\"\npassword_env = \"FAIRLANE_NOT_SET\"\n",
+        &["f.toml:3", "user.password_env", "not set"],
+    ),
+    ("[[replica]]\naddress = \"a:b\"\n", &["f.toml:2", "replica.address", "\"a:b\""]),
+    ("[[replica]]\naddress = \"a:1\"\nname = \"primary\"\n", &["replica.name", "two servers"]),
+    (
+        "[[replica]]\naddress = \"a:1\"\nmax_connections = 1\n",
+        &["f.toml:3", "replica.max_connections", "at least 2"],
+    ),
+    (
+        "[[replica]]\naddress = \"db1\"\n",
+        &["f.toml:2", "replica.address", "address of primary already"],
+    ),
+    (
+        "[[replica]]\naddress = \"a\"\nmax_connections = 9000000000000000000\n",
+        &["f.toml:3", "replica.max_connections", "100000"],
+    ),
+    ("[[rule]]\nlane = \"batch\"\nnetwork = []\n", &["f.toml:3", "rule.network", "no client"]),
+    ("[routing]\nconsistency = \"maybe\"\n", &["f.toml:2", "routing.consistency"]),
+    (
+        "[routing]\ndefault_lane = \"x\"\n",
+        &["f.toml:2", "routing.default_lane", "interactive, batch"],
+    ),
+    ("[log]\nformat = \"xml\"\n", &["f.toml:2", "log.format"]),
+];
+
 #[test]
 fn every_mistake_is_named_with_line_key_and_cure() {
-    // (what stands before the required part, expected fragments)
-    let table: &[(&str, &[&str])] = &[
-        ("listen = [\n", &["f.toml:", "TOML"]),
-        ("listne = [\"127.0.0.1:1\"]\n", &["f.toml:1", "listne", "\"listen\""]),
-        ("listen = \"nonsense\"\n", &["f.toml:1", "listen", "\"nonsense\"", "cure: write"]),
-        ("listen = []\n", &["f.toml:1", "listen", "empty"]),
-        ("max_clients = \"many\"\n", &["f.toml:1", "max_clients", "cure: write"]),
-        (
-            "proxy_protocol_networks = [\"10.0.0.0/33\"]\n",
-            &["f.toml:1", "proxy_protocol_networks", "10.0.0.0/33", "cure: write"],
-        ),
-        (
-            "[[replica]]\naddress = \"a:1\"\nproxy_protocol = \"v3\"\n",
-            &["f.toml:3", "replica.proxy_protocol", "\"v3\"", "\"v2\""],
-        ),
-        ("workers = 0\n", &["f.toml:1", "workers", "from 1 to 256"]),
-        ("max_clients = 0\n", &["f.toml:1", "max_clients", "zero"]),
-        ("login_timeout = \"5\"\n", &["f.toml:1", "login_timeout", "\"5s\""]),
-        ("login_timeout = 5\n", &["f.toml:1", "login_timeout", "no unit"]),
-        ("login_timeout = \"0s\"\n", &["f.toml:1", "login_timeout", "zero"]),
-        ("[admin]\nlisten = \"x\"\n", &["f.toml:2", "admin.listen", "\"x\""]),
-        ("[admin]\nport = 1\n", &["f.toml:2", "admin.port", "no such key"]),
-        ("[pool]\nopen_rate = 0\n", &["f.toml:2", "pool.open_rate", "zero"]),
-        ("[pool]\nopen_rate = -1\n", &["f.toml:2", "pool.open_rate"]),
-        ("[pool]\nidle_timeout = \"soon\"\n", &["f.toml:2", "pool.idle_timeout", "\"soon\""]),
-        ("[lane]\nname = \"a\"\n", &["f.toml:1", "lane", "[[lane]]"]),
-        ("[[lane]]\nname = \"a b\"\n", &["f.toml:2", "lane.name", "\"a b\""]),
-        ("[[lane]]\nmax = 1\n", &["f.toml:1", "lane.name", "missing"]),
-        (
-            "[[lane]]\nname = \"a\"\n[[lane]]\nname = \"a\"\n",
-            &["f.toml:4", "lane.name", "two lanes"],
-        ),
-        ("[[lane]]\nname = \"a\"\nmax = \"300%\"\n", &["f.toml:3", "lane.max", "100%"]),
-        ("[[lane]]\nname = \"a\"\nmax = 0\n", &["f.toml:3", "lane.max", "none"]),
-        (
-            "[[lane]]\nname = \"a\"\nreserved = 5\nmax = 2\n",
-            &["f.toml:3", "lane.reserved", "more than"],
-        ),
-        (
-            "[[lane]]\nname = \"a\"\nreserved = 14\n[[lane]]\nname = \"b\"\n",
-            &["f.toml:3", "reserve 14 of the 14"],
-        ),
-        (
-            "[[rule]]\nlane = \"fast\"\nuser = \"x\"\n",
-            &["f.toml:2", "rule.lane", "\"fast\"", "interactive, batch"],
-        ),
-        ("[[rule]]\nlane = \"batch\"\n", &["f.toml:2", "rule.lane", "no condition"]),
-        ("[[rule]]\nlane = \"batch\"\nnetwork = \"10.0.0.0/99\"\n", &["f.toml:3", "rule.network"]),
-        (
-            "[[rule]]\nlane = \"batch\"\nuser = \"x\"\nscope = \"ever\"\n",
-            &["f.toml:4", "rule.scope"],
-        ),
-        ("[[user]]\nname = \"a\"\n", &["f.toml:1", "user.password", "missing"]),
-        (
-            "[[user]]\nname = \"a\"\npassword = \"x\"\npassword_env = \"Y\"\n",
-            &["user.password", "more than one"],
-        ),
-        (
-            "[[user]]\nname = \"a\"\npassword_file = \"/nonexistent\"\n",
-            &["f.toml:3", "user.password_file", "can't be read"],
-        ),
-        (
-            "[[user]]\nname = \"a\"\npassword_env = \"FAIRLANE_NOT_SET\"\n",
-            &["f.toml:3", "user.password_env", "not set"],
-        ),
-        ("[[replica]]\naddress = \"a:b\"\n", &["f.toml:2", "replica.address", "\"a:b\""]),
-        ("[[replica]]\naddress = \"a:1\"\nname = \"primary\"\n", &["replica.name", "two servers"]),
-        (
-            "[[replica]]\naddress = \"a:1\"\nmax_connections = 1\n",
-            &["f.toml:3", "replica.max_connections", "at least 2"],
-        ),
-        (
-            "[[replica]]\naddress = \"db1\"\n",
-            &["f.toml:2", "replica.address", "address of primary already"],
-        ),
-        (
-            "[[replica]]\naddress = \"a\"\nmax_connections = 9000000000000000000\n",
-            &["f.toml:3", "replica.max_connections", "100000"],
-        ),
-        ("[[rule]]\nlane = \"batch\"\nnetwork = []\n", &["f.toml:3", "rule.network", "no client"]),
-        ("[routing]\nconsistency = \"maybe\"\n", &["f.toml:2", "routing.consistency"]),
-        (
-            "[routing]\ndefault_lane = \"x\"\n",
-            &["f.toml:2", "routing.default_lane", "interactive, batch"],
-        ),
-        ("[log]\nformat = \"xml\"\n", &["f.toml:2", "log.format"]),
-    ];
-    for (text, fragments) in table {
+    for (text, fragments) in MISTAKES {
         let problem = problem(&format!("{text}{REQUIRED}"));
         for fragment in *fragments {
             assert!(problem.contains(fragment), "{text:?}: no {fragment:?} in\n{problem}");

@@ -3,6 +3,7 @@
 //! Buffers belong to the moment: a worker reads into its thread's scratch buffer, and only what
 //! cannot be sent on or interpreted at once is copied into the session's own memory.
 
+pub mod attributes;
 pub mod certificate;
 pub mod codec;
 pub mod compressed;

@@ -88,8 +88,9 @@ commands! {
 
 impl Command {
     /// How servers name a prepared statement's command in their errors.
-    pub fn statement_name(self) -> &'static str {
+    pub fn statement_name(self, is_mariadb: bool) -> &'static str {
         match self {
+            _ if !is_mariadb => "mysql_stmt_precheck",
             Self::StmtReset => "mysqld_stmt_reset",
             Self::StmtFetch => "mysqld_stmt_fetch",
             _ => "mysqld_stmt_execute",

@@ -144,6 +144,9 @@ pub struct Response {
     is_untouched: bool,
     /// What a client that asked for session tracking is told.
     teller: Option<Box<Teller>>,
+    /// The rows are OUT parameters: an OK packet follows, also where their EOF packet does not say
+    /// so (MySQL).
+    are_out_params: bool,
     /// A packet that has grown.
     instead: Option<Vec<u8>>,
     /// Reports of progress may come.
@@ -182,6 +185,7 @@ impl Response {
             statement_id: 0,
             is_untouched: true,
             teller: None,
+            are_out_params: false,
             instead: None,
             has_progress: false,
             keeps_definitions: false,
@@ -443,6 +447,8 @@ impl Response {
             State::ColumnsEnd => {
                 self.eof(&mut packet[HEADER..])?;
                 self.state = State::Rows;
+                let out_params = Status::PS_OUT_PARAMS | Status::MORE_RESULTS;
+                self.are_out_params = self.summary.status.contains(out_params);
                 if self.summary.status.contains(Status::CURSOR_EXISTS) {
                     self.finish();
                 }
@@ -556,7 +562,8 @@ impl Response {
 
     fn finish(&mut self) {
         self.has_ended = true;
-        let more = self.summary.status.contains(Status::MORE_RESULTS);
+        let more = self.summary.status.contains(Status::MORE_RESULTS) || self.are_out_params;
+        self.are_out_params = false;
         self.state = if more { State::First } else { State::Done };
     }
 }

@@ -47,6 +47,18 @@ fn several_results_end_at_the_last_one() {
 }
 
 #[test]
+fn out_parameters_are_followed_by_ok() {
+    let columns_end: &[u8] = &[0xfe, 0, 0, 8, 0x10];
+    let rows_end: &[u8] = &[0xfe, 0, 0, 0, 0];
+    let bytes = wire(&[&[1], b"def", columns_end, b"\0\0x", rows_end, &[0, 0, 0, 2, 0, 0, 0]]);
+    for step in 1..bytes.len() + 1 {
+        let mut response = Response::new(Shape::Results, false);
+        assert_eq!(relay(&mut response, &bytes, step), bytes);
+        assert!(response.is_done());
+    }
+}
+
+#[test]
 fn a_row_may_look_like_an_end() {
     // A first column of 2^24 bytes starts with 0xFE; its packet is a full one.
     let mut row = vec![0xfe, 0, 0, 0, 1, 0, 0, 0, 0];

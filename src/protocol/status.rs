@@ -17,6 +17,8 @@ bitflags! {
         const AUTOCOMMIT = 0x0002;
         /// Another result follows.
         const MORE_RESULTS = 0x0008;
+        /// The row is that of a procedure's OUT parameters.
+        const PS_OUT_PARAMS = 0x1000;
         /// A cursor was opened.
         const CURSOR_EXISTS = 0x0040;
         /// The cursor's last row was sent.

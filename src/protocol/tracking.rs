@@ -47,6 +47,9 @@ pub struct Wanted {
     pub transaction: bool,
     /// It is CHARACTERISTICS.
     pub characteristics: bool,
+    /// It is OFF, and the server is MySQL (9.7), which tells beginning and end of transactions all
+    /// the same.
+    pub only_ends: bool,
 }
 
 /// What a transaction tracker has reported last.
@@ -147,9 +150,15 @@ impl Teller {
     }
 
     fn is_transaction_news(&self) -> bool {
-        self.wanted.transaction && self.told.state != self.reported.state
+        self.is_state_news()
             || self.wanted.characteristics
                 && self.told.characteristics != self.reported.characteristics
+    }
+
+    fn is_state_news(&self) -> bool {
+        let (told, now) = (&self.told.state, &self.reported.state);
+        self.wanted.transaction && told != now
+            || self.wanted.only_ends && is_begun(told) != is_begun(now)
     }
 
     /// Takes over what the connection reports about its transaction.
@@ -166,8 +175,12 @@ impl Teller {
 
     /// Adds what the client was not told of the transaction, and takes out what it was.
     fn tell_transaction(&mut self, told: &mut Vec<Entry>) {
-        if self.wanted.transaction && self.told.state != self.reported.state {
-            put(told, text_entry(TRANSACTION_STATE, &self.reported.state));
+        if self.is_state_news() {
+            let state = match self.wanted.transaction || is_begun(&self.reported.state) {
+                true => self.reported.state,
+                false => NO_TRANSACTION,
+            };
+            put(told, text_entry(TRANSACTION_STATE, &state));
         } else if !self.is_verbatim {
             told.retain(|entry| entry.kind != TRANSACTION_STATE);
         }
@@ -196,6 +209,7 @@ impl Wanted {
         wanted.transaction = wanted.characteristics || matches!(info, "STATE" | "1");
         let names = value("session_track_system_variables").unwrap_or_default();
         wanted.by_name = value("session_track_gtids").is_some();
+        wanted.only_ends = wanted.by_name && !wanted.transaction;
         wanted.variables = names.split(',').map(|name| name.trim().to_owned()).collect();
         let has_star = wanted.variables.iter().any(|name| name == "*");
         // MySQL takes a star among names for the name of nothing.
@@ -244,6 +258,11 @@ impl Wanted {
             kind => (kind, Vec::new()),
         }
     }
+}
+
+/// Whether a transaction was begun by a statement of its own.
+fn is_begun(state: &[u8; 8]) -> bool {
+    state[0] == b'T'
 }
 
 /// The entry that was read as `tracked`; the transaction's own has other ways.

@@ -173,6 +173,9 @@ impl Classifier<'_> {
     /// NAMES x `[COLLATE y]`, CHARACTER SET x, CHARSET x.
     fn names(&mut self) -> bool {
         self.found.changes_mode = true;
+        if self.ahead.word == Word::Names {
+            self.found.effects |= Effects::NAMES;
+        }
         if self.skip().word == Word::Character && !self.skip_word(Word::Set) {
             return false;
         }

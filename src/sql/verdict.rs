@@ -117,6 +117,9 @@ bitflags! {
         /// INSERT, REPLACE or CREATE TABLE that may run a query: MariaDB counts its rows, or none,
         /// as those that FOUND_ROWS() tells.
         const COUNTS_ROWS = 1 << 24;
+        /// SET NAMES: of what results are sent in it sets the collation too, which only shows in
+        /// the metadata of columns.
+        const NAMES = 1 << 25;
     }
 }
 

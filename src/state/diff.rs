@@ -1,6 +1,6 @@
 //! The commands that turn one image into another.
 
-use super::image::{Base, Image};
+use super::image::{Base, CHARSETS, Image};
 
 /// Commands to send in front of a statement.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -43,19 +43,18 @@ pub fn diff(from: &Image, to: &Image, base: &Base, insert_id: Option<u64>) -> Di
     }
     let mut set = String::new();
     if !from.same_variables(to) {
-        // What has to go back first: setting one of the connection's two may undo the other.
+        put_charsets(&mut set, from, to, base);
+        let is_other = |name: &str| !CHARSETS.contains(&name);
         for (name, _) in from.variables().filter(|&(name, _)| to.get(name).is_none()) {
             match name {
                 "session_track_gtids" => assign(&mut set, name, "'OWN_GTID'"),
-                "character_set_client" => assign(&mut set, name, &literal(name, &base.client)),
-                "character_set_results" => assign(&mut set, name, &literal(name, &base.results)),
-                "character_set_connection" | "collation_connection" => {
-                    assign(&mut set, "collation_connection", &literal(name, &base.collation));
-                }
-                _ => assign(&mut set, name, "DEFAULT"),
+                _ if is_other(name) => assign(&mut set, name, "DEFAULT"),
+                _ => {}
             }
         }
-        for (name, value) in to.variables().filter(|&(name, value)| from.get(name) != Some(value)) {
+        let is_new =
+            |&(name, value): &(&str, &str)| is_other(name) && from.get(name) != Some(value);
+        for (name, value) in to.variables().filter(is_new) {
             assign(&mut set, name, &literal(name, value));
         }
     }
@@ -64,6 +63,29 @@ pub fn diff(from: &Image, to: &Image, base: &Base, insert_id: Option<u64>) -> Di
     }
     diff.set = Some(set).filter(|set| !set.is_empty());
     diff
+}
+
+/// Character sets go back to those of a `SET NAMES` or of the login first: what was set one by one
+/// comes after that, and setting one of the connection's two may undo the other.
+fn put_charsets(set: &mut String, from: &Image, to: &Image, base: &Base) {
+    if CHARSETS.iter().all(|name| from.get(name) == to.get(name)) {
+        return;
+    }
+    match to.names().or_else(|| base.names()) {
+        Some((charset, collation)) => {
+            set.push_str(&format!("SET NAMES '{charset}' COLLATE '{collation}'"));
+        }
+        None => {
+            assign(set, "character_set_client", &literal("", &base.client));
+            assign(set, "character_set_results", &literal("character_set_results", &base.results));
+            assign(set, "collation_connection", &literal("", &base.collation));
+        }
+    }
+    for &name in &CHARSETS[..CHARSETS.len() - 1] {
+        if let Some(value) = to.get(name) {
+            assign(set, name, &literal(name, value));
+        }
+    }
 }
 
 fn assign(set: &mut String, name: &str, value: &str) {
@@ -129,11 +151,28 @@ mod tests {
         assert_eq!(
             diff.set.as_deref(),
             Some(
-                "SET collation_connection='utf8mb4_general_ci',wait_timeout=DEFAULT,\
+                "SET NAMES 'utf8mb4' COLLATE 'utf8mb4_general_ci',wait_timeout=DEFAULT,\
                  autocommit='OFF',sql_mode='A''B',last_insert_id=7"
             )
         );
         assert_eq!(distance(&from, &to), 5);
+    }
+
+    #[test]
+    fn what_was_set_after_names_follows_them() {
+        let (from, mut to) = (Image::default(), Image::default());
+        to.set_names(("latin1", "latin1_bin"), &base());
+        to.set("character_set_results", "");
+        let there = diff(&from, &to, &base(), None).set;
+        let text = "SET NAMES 'latin1' COLLATE 'latin1_bin',character_set_results=NULL";
+        assert_eq!(there.as_deref(), Some(text));
+        let back = diff(&to, &from, &base(), None).set;
+        assert_eq!(back.as_deref(), Some("SET NAMES 'utf8mb4' COLLATE 'utf8mb4_general_ci'"));
+        let mixed = Base { results: String::new(), ..base() };
+        let back = diff(&to, &from, &mixed, None).set;
+        let text = "SET character_set_client='utf8mb4',character_set_results=NULL,\
+                    collation_connection='utf8mb4_general_ci'";
+        assert_eq!(back.as_deref(), Some(text));
     }
 
     #[test]

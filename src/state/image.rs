@@ -13,6 +13,31 @@ pub struct Base {
     pub collation: String,
 }
 
+impl Base {
+    /// Character set and collation of the `SET NAMES` that has the same effect, if there is one.
+    pub fn names(&self) -> Option<(&str, &str)> {
+        let Self { client, results, collation } = self;
+        let rest = collation.strip_prefix(&**client).filter(|_| !client.is_empty())?;
+        let fits = client == results && (rest.is_empty() || rest.starts_with('_'));
+        let fits =
+            fits && collation.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+        fits.then_some((client, collation))
+    }
+}
+
+/// What stands in an image for the effect of a `SET NAMES`: character set and collation, with a
+/// blank between. `character_set_client` and the others are beside it only when set after it.
+pub(super) const NAMES: &str = "names";
+
+/// The variables that `SET NAMES` sets, and what stands for it.
+pub(super) const CHARSETS: [&str; 5] = [
+    "character_set_client",
+    "character_set_connection",
+    "character_set_results",
+    "collation_connection",
+    NAMES,
+];
+
 /// Schema and system variables that differ from those after login.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Image {
@@ -33,6 +58,44 @@ impl Image {
     pub fn get(&self, name: &str) -> Option<&str> {
         let index = self.variables.binary_search_by(|(known, _)| (**known).cmp(name)).ok()?;
         Some(&self.variables[index].1)
+    }
+
+    /// The character set of texts from the client, when it was changed.
+    pub fn client_charset(&self) -> Option<&str> {
+        self.get("character_set_client").or_else(|| Some(self.names()?.0))
+    }
+
+    /// Character set and collation of the last `SET NAMES`.
+    pub(super) fn names(&self) -> Option<(&str, &str)> {
+        self.get(NAMES)?.split_once(' ')
+    }
+
+    /// Notes a `SET NAMES` that has run on a connection which had `base` after login: it makes
+    /// more equal than the variables show, since results get the collation too.
+    pub fn set_names(&mut self, (charset, collation): (&str, &str), base: &Base) {
+        if self.get("character_set_results").is_some_and(|results| results == charset) {
+            self.unset("character_set_results");
+        }
+        for name in ["character_set_client", "character_set_connection", "collation_connection"] {
+            self.unset(name);
+        }
+        match base.names() == Some((charset, collation)) {
+            true => self.unset(NAMES),
+            false => self.set(NAMES, &format!("{charset} {collation}")),
+        }
+    }
+
+    /// Notes that the character sets are those of `base`, on connections that began with others.
+    pub fn set_base(&mut self, base: &Base) {
+        CHARSETS.iter().for_each(|name| self.unset(name));
+        match base.names() {
+            Some(names) => self.set_names(names, &Base::default()),
+            None => {
+                self.set("character_set_client", &base.client);
+                self.set("character_set_results", &base.results);
+                self.set("collation_connection", &base.collation);
+            }
+        }
     }
 
     /// Notes a new value.
@@ -117,6 +180,32 @@ mod tests {
         assert_eq!(image.variables().collect::<Vec<_>>(), [("character_set_connection", "latin1")]);
         image.set("collation_connection", "latin1_bin");
         assert_eq!(image.get("character_set_connection"), None);
+    }
+
+    #[test]
+    fn names_stand_for_the_variables_they_set() {
+        let general = |charset: &str| Base {
+            client: charset.to_owned(),
+            results: charset.to_owned(),
+            collation: format!("{charset}_general_ci"),
+        };
+        let mut image = Image::default();
+        image.set("character_set_client", "latin1");
+        image.set("character_set_results", "latin1");
+        image.set("character_set_connection", "latin1");
+        image.set_names(("latin1", "latin1_swedish_ci"), &general("utf8mb4"));
+        assert_eq!(image.variables().collect::<Vec<_>>(), [(NAMES, "latin1 latin1_swedish_ci")]);
+        assert_eq!(image.client_charset(), Some("latin1"));
+        image.set("character_set_results", "");
+        image.set_names(("utf8mb4", "utf8mb4_general_ci"), &general("utf8mb4"));
+        assert_eq!(image.variables().collect::<Vec<_>>(), [("character_set_results", "")]);
+        image.set_base(&general("latin1"));
+        assert_eq!(image.names(), Some(("latin1", "latin1_general_ci")));
+        let mixed = Base { results: String::new(), ..general("utf8mb4") };
+        assert_eq!(mixed.names(), None);
+        image.set_base(&mixed);
+        assert_eq!(image.client_charset(), Some("utf8mb4"));
+        assert_eq!(image.names(), None);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use foldhash::{HashMap, HashSet};
 
-use super::image::Image;
+use super::image::{Image, NAMES};
 use super::metadata::MetadataDigest;
 use crate::protocol::attribute;
 use crate::protocol::wire::{Cursor, put_lenenc};
@@ -31,11 +31,12 @@ pub struct StatementKey {
 }
 
 /// Variables that change the meaning of a text when it is prepared.
-const CIRCUMSTANCES: [&str; 6] = [
+const CIRCUMSTANCES: [&str; 7] = [
     "sql_mode",
     "character_set_client",
     "character_set_connection",
     "collation_connection",
+    NAMES,
     "time_zone",
     "lc_time_names",
 ];
@@ -76,8 +77,19 @@ pub struct Statement {
     /// Parameter types as last sent by the client: two bytes each, and a name where parameters
     /// have one.
     pub types: Option<Box<[u8]>>,
+    /// What `types` were before this execution, once it has brought others.
+    pub older_types: Option<Option<Box<[u8]>>>,
     /// The column definitions its client has; `None` where they are sent each time.
     pub metadata: Option<MetadataDigest>,
+}
+
+impl Statement {
+    /// The last execution could not be read: MySQL goes on with the types of before.
+    pub fn forget_types(&mut self) {
+        if let Some(older) = self.older_types.take() {
+            self.types = older;
+        }
+    }
 }
 
 /// All prepared statements of a session, by the id the client has.
@@ -193,8 +205,10 @@ pub fn execute(
     server_id: u32,
     statement: &mut Statement,
     form: ExecuteForm,
+    is_mariadb: bool,
 ) -> Result<Vec<u8>, BadExecute> {
-    use BadExecute::{Arguments, Packet};
+    use BadExecute::{Arguments, Packet, Types};
+    let cut_short = || if is_mariadb { Types } else { Packet };
     let mut out = Vec::with_capacity(payload.len() + 16);
     out.extend_from_slice(payload.get(..EXECUTE_HEADER).ok_or(Packet)?);
     out[1..5].copy_from_slice(&server_id.to_le_bytes());
@@ -216,14 +230,21 @@ pub fn execute(
         out.extend_from_slice(rest.rest());
         return Ok(out);
     }
-    out.extend_from_slice(rest.take(count.div_ceil(8), "NULL bitmap").map_err(|_| Arguments)?);
+    out.extend_from_slice(rest.take(count.div_ceil(8), "NULL bitmap").map_err(|_| cut_short())?);
     out.push(1);
-    if rest.u8("types").map_err(|_| Arguments)? != 1 {
+    if rest.u8("types").map_err(|_| cut_short())? != 1 {
         // Attributes have no types of an earlier execution.
         if count > parameters {
             return Err(Packet);
         }
-        out.extend_from_slice(statement.types.as_deref().ok_or(Arguments)?);
+        match &statement.types {
+            Some(types) => out.extend_from_slice(types),
+            // MySQL reads texts as long as it knows no types.
+            None if !is_mariadb && !are_texts(&payload[EXECUTE_HEADER..], count, rest.clone()) => {
+                return Err(Packet);
+            }
+            None => return Err(Types),
+        }
         out.extend_from_slice(rest.rest());
         return Ok(out);
     }
@@ -232,10 +253,19 @@ pub fn execute(
         ExecuteForm::Attributes => attribute::named_types(&mut rest, parameters),
     };
     let types = types.map_err(|_| Packet)?;
-    statement.types = Some(types.into());
+    let older = statement.types.replace(types.into());
+    // Asked of one server after another, it has the types of before all of them.
+    statement.older_types.get_or_insert(older);
     out.extend_from_slice(types);
     out.extend_from_slice(rest.rest());
     Ok(out)
+}
+
+/// Whether the values of the parameters that the NULL bitmap leaves can be read as texts.
+fn are_texts(bitmap: &[u8], count: usize, mut values: Cursor<'_>) -> bool {
+    let is_null = |index: &usize| bitmap[index / 8] & 1 << (index % 8) != 0;
+    let mut sent = (0..count).filter(|index| !is_null(index));
+    sent.all(|_| values.lenenc_bytes("value").is_ok())
 }
 
 /// Offset of the parameter part of a COM_STMT_BULK_EXECUTE payload: command, id, flags.
@@ -283,7 +313,7 @@ pub fn execute_bulk(
         let types = rest.take(2 * usize::from(statement.parameters), "types");
         statement.types = Some(types.map_err(|_| BadExecute::Packet)?.into());
     }
-    out.extend_from_slice(statement.types.as_deref().ok_or(BadExecute::Arguments)?);
+    out.extend_from_slice(statement.types.as_deref().ok_or(BadExecute::Types)?);
     out.extend_from_slice(rest.rest());
     Ok(out)
 }
@@ -294,8 +324,10 @@ const COUNT_AVAILABLE: u8 = 0x08;
 /// Why a COM_STMT_EXECUTE can't be passed on, as the servers tell it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BadExecute {
-    /// No NULL bitmap, or no types, now or before.
+    /// Fewer parameters than the statement has.
     Arguments,
+    /// No types, now or before.
+    Types,
     /// Shorter than what it says is in it.
     Packet,
 }
@@ -317,7 +349,15 @@ mod tests {
         };
         let key = StatementKey { sql: (*b"SELECT ?").into(), circumstances: "".into(), copy: 0 };
         let image = Image::default();
-        Statement { key: Arc::new(key), image, verdict, parameters, types: None, metadata: None }
+        Statement {
+            key: Arc::new(key),
+            image,
+            verdict,
+            parameters,
+            types: None,
+            older_types: None,
+            metadata: None,
+        }
     }
 
     #[test]
@@ -325,11 +365,11 @@ mod tests {
         let mut statement = statement(1);
         let first = [&[0x17, 5, 0, 0, 0, 0, 1, 0, 0, 0][..], &[0, 1, 8, 0, 42]].concat();
         let again = [&[0x17, 5, 0, 0, 0, 0, 1, 0, 0, 0][..], &[0, 0, 43]].concat();
-        let sent = execute(&first, 9, &mut statement, ExecuteForm::Plain).expect("whole");
+        let sent = execute(&first, 9, &mut statement, ExecuteForm::Plain, true).expect("whole");
         assert_eq!(sent[1..5], [9, 0, 0, 0]);
-        let sent = execute(&again, 7, &mut statement, ExecuteForm::Plain).expect("whole");
+        let sent = execute(&again, 7, &mut statement, ExecuteForm::Plain, true).expect("whole");
         assert_eq!(sent, [&[0x17, 7, 0, 0, 0, 0, 1, 0, 0, 0][..], &[0, 1, 8, 0, 43]].concat());
-        assert!(execute(&again[..10], 7, &mut statement, ExecuteForm::Plain).is_err());
+        assert!(execute(&again[..10], 7, &mut statement, ExecuteForm::Plain, true).is_err());
     }
 
     #[test]
@@ -338,15 +378,15 @@ mod tests {
         let mut statement = statement(1);
         let header = [0x17, 5, 0, 0, 0, 8, 1, 0, 0, 0];
         let with = [&header[..], b"\x02\0\x01\x08\0\0\xfe\0\x02n1", b"*\x02v1"].concat();
-        let sent = execute(&with, 5, &mut statement, Attributes).expect("whole");
+        let sent = execute(&with, 5, &mut statement, Attributes, false).expect("whole");
         assert_eq!(sent, with);
         let again = [&header[..], b"\x01\0\0+"].concat();
-        let sent = execute(&again, 5, &mut statement, Attributes).expect("whole");
+        let sent = execute(&again, 5, &mut statement, Attributes, false).expect("whole");
         assert_eq!(sent, [&header[..], b"\x01\0\x01\x08\0\0+"].concat());
         let bad = [&header[..], b"\x02\0\0+"].concat();
-        assert_eq!(execute(&bad, 5, &mut statement, Attributes), Err(BadExecute::Packet));
+        assert_eq!(execute(&bad, 5, &mut statement, Attributes, false), Err(BadExecute::Packet));
         let few = [&header[..], b"\0"].concat();
-        assert_eq!(execute(&few, 5, &mut statement, Attributes), Err(BadExecute::Arguments));
+        assert_eq!(execute(&few, 5, &mut statement, Attributes, false), Err(BadExecute::Arguments));
     }
 
     #[test]
@@ -360,11 +400,11 @@ mod tests {
         assert_eq!(sent, [0xfa, 7, 0, 0, 0, 0xc0, 0, 3, 0, 1]);
         assert!(wants_unit_results(&again) && !wants_unit_results(&first));
         let execution = [0x17, 5, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 42];
-        let sent = execute(&execution, 9, &mut statement, ExecuteForm::Plain).expect("whole");
+        let sent = execute(&execution, 9, &mut statement, ExecuteForm::Plain, true).expect("whole");
         assert_eq!(sent[11..], [1, 3, 0, 42], "the types are the statement's");
         statement.types = None;
         let unknown = execute_bulk(&again, 7, &mut statement);
-        assert_eq!(unknown, Err(BadExecute::Arguments));
+        assert_eq!(unknown, Err(BadExecute::Types));
         let cut = execute_bulk(&first[..6], 7, &mut statement);
         assert_eq!(cut, Err(BadExecute::Packet));
     }

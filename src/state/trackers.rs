@@ -55,25 +55,28 @@ impl Trackers {
 
     /// The statement that gives a connection these values instead of Fairlane's own; `None` when
     /// they are the same. What need not be set is not: setting a transaction tracker makes it
-    /// forget what it has reported.
-    pub fn to_set(&self) -> Option<String> {
-        set(self.other().map(|(name, value, _)| (name, value)))
+    /// forget what it has reported. What can't be set `in_transaction` is left out.
+    pub fn to_set(&self, in_transaction: bool) -> Option<String> {
+        set(self.other(in_transaction).map(|(name, value, _)| (name, value)))
     }
 
     /// The statement that gives a connection Fairlane's own values instead.
-    pub fn to_undo(&self, all_gtids: bool) -> Option<String> {
+    pub fn to_undo(&self, all_gtids: bool, in_transaction: bool) -> Option<String> {
         let own = |(name, _, own)| match name {
             GTIDS if all_gtids => (name, "ALL_GTIDS"),
             _ => (name, own),
         };
-        set(self.other().map(own))
+        set(self.other(in_transaction).map(own))
     }
 
     /// Name, value and Fairlane's own value, where they differ.
-    fn other(&self) -> impl Iterator<Item = (&'static str, &str, &'static str)> {
-        NAMES.iter().zip(&self.values).filter_map(|(&(name, own), value)| {
+    fn other(
+        &self,
+        in_transaction: bool,
+    ) -> impl Iterator<Item = (&'static str, &str, &'static str)> {
+        NAMES.iter().zip(&self.values).filter_map(move |(&(name, own), value)| {
             let value = value.as_deref()?;
-            (value != own).then_some((name, value, own))
+            (value != own && !(in_transaction && name == GTIDS)).then_some((name, value, own))
         })
     }
 

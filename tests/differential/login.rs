@@ -6,14 +6,16 @@ use std::time::Duration;
 
 use fairlane::protocol::handshake::Greeting;
 use fairlane::protocol::packet::{self, Header};
+use fairlane::protocol::status::{self, OkPacket, Status};
 use fairlane::protocol::wire::{put_lenenc, put_lenenc_bytes};
 use fairlane::protocol::{Capabilities, Command};
 
 use crate::describe::describe;
 use crate::side::{Packet, answer};
 use crate::step::default_plugin;
+use crate::support::product::Product;
 use crate::support::raw::reply;
-use crate::support::{Proxy, servers};
+use crate::support::{Proxy, product, servers};
 
 /// A client that writes its handshake response as it likes.
 #[derive(Debug, Clone)]
@@ -256,6 +258,9 @@ impl Visit {
                 let answer = self.reply.filter(|_| first == Some(0xfe)).map_or(answer, Into::into);
                 write(&mut stream, next, &answer);
             }
+            if first == Some(0) {
+                mask_news(&mut packet.payload);
+            }
             said.push(packet);
             if first == Some(0) {
                 write(&mut stream, 0, &[Command::Ping as u8]);
@@ -268,6 +273,18 @@ impl Visit {
         }
         said
     }
+}
+
+/// MariaDB 11 proves its certificate to a client with a text that depends on the nonce, and tells the
+/// first values of variables, see docs/compatibility.md.
+fn mask_news(payload: &mut Vec<u8>) {
+    let Ok(ok) = OkPacket::parse(payload) else { return };
+    if product() != Product::MariaDbUnstable || ok.tracking.is_empty() && ok.text.is_empty() {
+        return;
+    }
+    let mut status = ok.status;
+    status -= Status::SESSION_STATE_CHANGED;
+    *payload = status::ok(status, ok.warnings);
 }
 
 fn write(stream: &mut TcpStream, sequence: u8, payload: &[u8]) {

@@ -6,6 +6,7 @@ use fairlane::protocol::{Command, Shape};
 
 use crate::params::{Param, put_params};
 use crate::support::product;
+use crate::support::product::Product;
 use crate::support::raw::reply;
 
 /// One command of a script and what to do with its answer.
@@ -18,7 +19,16 @@ pub struct Step {
     /// Contents for LOCAL INFILE; `None`: the client refuses.
     pub file: Option<Vec<u8>>,
     pub depth: Depth,
+    /// Servers that take it; the others leave it out.
+    pub on: &'static [Product],
 }
+
+/// Servers that something can be asked of.
+pub const EVERYWHERE: &[Product] = &[Product::MariaDb, Product::MariaDbUnstable, Product::MySql];
+pub const MARIADB: &[Product] = &[Product::MariaDb, Product::MariaDbUnstable];
+
+/// All but MariaDB 11.
+pub const NOT_MARIADB_11: &[Product] = &[Product::MariaDb, Product::MySql];
 
 /// The payload of a command.
 #[derive(Debug, Clone)]
@@ -56,11 +66,14 @@ pub enum Depth {
 
 impl Step {
     fn new(what: String, payload: Payload, shape: Shape) -> Self {
-        Self { what, payload, shape, file: None, depth: Depth::Bytes }
+        Self { what, payload, shape, file: None, depth: Depth::Bytes, on: EVERYWHERE }
     }
 
     /// The same in words that the server of this run knows.
     pub fn for_product(self) -> Vec<Self> {
+        if !self.on.contains(&product()) {
+            return Vec::new();
+        }
         let Payload::Fixed(bytes) = &self.payload else { return vec![self] };
         let text = bytes.strip_prefix(&[Command::Query as u8]).map(std::str::from_utf8);
         let Some(Ok(text)) = text else { return vec![self] };
@@ -68,6 +81,11 @@ impl Step {
         let Some(create) = texts.pop().filter(|create| create != text) else { return vec![self] };
         // Whether there is anything to drop depends on who comes first.
         texts.iter().map(|sql| query(sql).by_kind()).chain([query(create)]).collect()
+    }
+
+    /// For some servers only.
+    pub fn on(self, on: &'static [Product]) -> Self {
+        Self { on, ..self }
     }
 
     /// Answers a request for a local file with this.

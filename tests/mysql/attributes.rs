@@ -1,4 +1,4 @@
-//! Query attributes, read on the server by its own component.
+//! Query attributes, read on the server by its own component, and attributes of connections.
 
 use crate::support::Proxy;
 use crate::{as_root, client, mysql};
@@ -37,4 +37,37 @@ fn attributes_reach_the_server_with_their_statement() {
     }
     let said = client(proxy.port, LOGIN, &texts[0]);
     assert_eq!(said.out, "v1\ttwo words\nNULL\tNULL\n");
+}
+
+/// Fairlane's own connections have its own, whoever they serve.
+#[test]
+fn the_server_sees_whose_connections_they_are() {
+    as_root(
+        mysql(),
+        "CREATE USER attributed@'%' IDENTIFIED BY 'x'; GRANT SELECT ON shop.* TO attributed@'%'",
+    );
+    let proxy = Proxy::start(mysql());
+    assert_eq!(client(proxy.port, &["-uattributed", "-px"], "DO 1").err, "");
+    let of = |user: &str| {
+        let sql = format!(
+            "SELECT ATTR_NAME, ATTR_VALUE FROM performance_schema.session_connect_attrs \
+             JOIN performance_schema.processlist ON ID = PROCESSLIST_ID \
+             WHERE USER = '{user}' AND PROCESSLIST_ID IN (SELECT PROCESSLIST_ID FROM \
+             performance_schema.session_connect_attrs WHERE ATTR_NAME = '_pid' \
+             AND ATTR_VALUE = '{}') ORDER BY 1",
+            proxy.pid()
+        );
+        client(mysql().primary, &["-uroot", "-proot-secret"], &sql).out
+    };
+    for (user, role) in [("attributed", "pool"), ("fairlane", "control")] {
+        let expected = format!(
+            "_client_name\tfairlane\n_client_version\t{}\n_os\t{}\n_pid\t{}\n_platform\t{}\n\
+             fairlane_role\t{role}\nprogram_name\tfairlane\n",
+            env!("CARGO_PKG_VERSION"),
+            std::env::consts::OS,
+            proxy.pid(),
+            std::env::consts::ARCH,
+        );
+        assert_eq!(of(user), expected, "{user}");
+    }
 }

@@ -7,19 +7,29 @@ use std::time::{Duration, Instant};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 
-use crate::support::{Proxy, eventually, pause, servers};
+use fairlane::sandbox::Options;
+
+use crate::support::servers::keep;
+use crate::support::{Proxy, Servers, eventually, pause, servers};
 use crate::{as_root, client, mysql, with_keys};
 
 const APP: [&str; 2] = ["-uapp", "-papp-secret"];
 
 /// Makes an issuer, a certificate of it for 127.0.0.1, and one for a client.
 fn certify(directory: &Path) {
+    certify_for(directory, &["127.0.0.1"], 2040);
+}
+
+/// Likewise, for other names and until the start of a year.
+fn certify_for(directory: &Path, names: &[&str], until: i32) {
     let mut issuer = CertificateParams::new(vec![]).unwrap();
     issuer.distinguished_name.push(DnType::CommonName, "an issuer");
     issuer.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let issuer = CertifiedIssuer::self_signed(issuer, KeyPair::generate().unwrap()).unwrap();
     let key = KeyPair::generate().unwrap();
-    let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+    let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+    let mut params = CertificateParams::new(names).unwrap();
+    params.not_after = rcgen::date_time_ymd(until, 1, 1);
     params.distinguished_name.push(DnType::CommonName, "fairlane");
     let certificate = params.signed_by(&key, &issuer).unwrap();
     std::fs::write(directory.join("issuer.pem"), issuer.pem()).unwrap();
@@ -199,6 +209,80 @@ fn accounts_may_require_certificates(directory: &Path) {
     assert_eq!(through, client(mysql().primary, &bare, "SELECT 1"));
     assert!(through.err.contains("1045"), "{through:?}");
     assert_eq!(client(proxy.port, &APP, "SELECT 1").out, "1\n", "nobody else needs one");
+}
+
+/// A MariaDB with the certificate in `directory`, which `FLUSH SSL` reads again.
+fn certified(directory: &Path) -> Servers {
+    let path = |name: &str| directory.join(name).display().to_string();
+    let extra = vec![
+        format!("ssl_cert={}", path("certificate.pem")),
+        format!("ssl_key={}", path("key.pem")),
+    ];
+    keep(Options { extra, ..Options::default() }).0
+}
+
+#[test]
+fn an_issuer_is_enough_for_verify_ca() {
+    let directory = tempfile::tempdir().unwrap();
+    let issuer = directory.path().join("issuer.pem");
+    certify_for(directory.path(), &["db.example.net"], 2040);
+    let trusted = directory.path().join("trusted.pem");
+    std::fs::copy(&issuer, &trusted).unwrap();
+    let certified = certified(directory.path());
+    let start = |mode: &str| {
+        let keys = format!("tls = \"{mode}\"\ntls_ca = \"{}\"", trusted.display());
+        let servers = Servers { keys, ..certified.clone() };
+        Proxy::start_without_waiting(&servers, 5, "[routing]\nreplica_reads = false")
+    };
+    let is_refused = |mode: &str, why: &str| {
+        let proxy = start(mode);
+        eventually("the trouble is told", || proxy.log().contains(why));
+        pause(300);
+        assert!(!proxy.get("/readyz").starts_with("HTTP/1.1 200"), "{mode}: {why}");
+    };
+    let is_encrypted = |mode: &str| {
+        let proxy = start(mode);
+        eventually("Fairlane is ready", || proxy.get("/readyz").starts_with("HTTP/1.1 200"));
+        proxy.app().rows("SHOW STATUS LIKE 'Ssl_cipher'")[0][1] != Some(String::new())
+    };
+    assert!(is_encrypted("verify_ca"));
+    assert!(is_encrypted("preferred"));
+    is_refused("verify_identity", "not valid for name");
+
+    let renew = |names: &[&str], until| {
+        certify_for(directory.path(), names, until);
+        certified.root().run("FLUSH SSL");
+    };
+    // Of another issuer of the same name.
+    renew(&["127.0.0.1"], 2040);
+    is_refused("verify_ca", "certificate");
+    assert!(is_encrypted("preferred"));
+    std::fs::copy(&issuer, &trusted).unwrap();
+    assert!(is_encrypted("verify_identity"));
+    renew(&["127.0.0.1"], 2020);
+    std::fs::copy(&issuer, &trusted).unwrap();
+    is_refused("verify_ca", "expired");
+    // As servers make them for themselves: without any name.
+    renew(&[], 2040);
+    std::fs::copy(&issuer, &trusted).unwrap();
+    assert!(is_encrypted("verify_ca"));
+}
+
+#[test]
+fn preferred_does_without_tls_where_a_server_has_none() {
+    let keys = "tls = \"preferred\"".to_owned();
+    let proxy = Proxy::start(&Servers { keys, ..servers().clone() });
+    let cipher = proxy.app().rows("SHOW STATUS LIKE 'Ssl_cipher'");
+    assert_eq!(cipher[0][1].as_deref(), Some(""));
+    let refused = Proxy::start_without_waiting(
+        &Servers { keys: "tls = \"required\"".into(), ..servers().clone() },
+        5,
+        "",
+    );
+    eventually("the trouble is told", || refused.log().contains("SSL"));
+    let proxy = Proxy::start(&with_keys("tls = \"preferred\""));
+    let cipher = client(proxy.port, &APP, "SHOW STATUS LIKE 'Ssl_cipher'");
+    assert!(cipher.out.contains("TLS_"), "{cipher:?}");
 }
 
 #[test]

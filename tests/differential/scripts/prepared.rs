@@ -121,6 +121,11 @@ const PREPARED: &[&str] = &[
     "CHECK TABLE df_p",
 ];
 
+/// MySQL 9.7 dies of the fetch from a cursor over an EXPLAIN.
+fn kills(sql: &str) -> bool {
+    sql.starts_with("EXPLAIN")
+}
+
 /// How many parameters a text has.
 fn params_of(sql: &str) -> Vec<Param> {
     (0..sql.matches('?').count()).map(|n| big(n as i64 + 3)).collect()
@@ -136,7 +141,7 @@ fn each_statement() -> Vec<Script> {
             execute_with(0, 0, &params, false),
             reset(0),
             execute_with(0, 1, &params, true),
-            fetch(0, 10),
+            fetch(0, 10).on(if kills(sql) { MARIADB } else { EVERYWHERE }),
             close(0),
             execute(0, &params),
             query("ROLLBACK"),

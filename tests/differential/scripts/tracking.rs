@@ -92,7 +92,7 @@ fn with_commands(settings: &str) -> Vec<Step> {
 fn sessions_are_told_what_the_server_would_tell_them() {
     let _tables = tables();
     let proxy = Proxy::start(servers());
-    servers().root().run("CREATE OR REPLACE TABLE shop.df_track (a INT)");
+    servers().root().replace("CREATE OR REPLACE TABLE shop.df_track (a INT)");
     servers().wait_replicated();
     let mut scripts = vec![Script::new("trackers", queries(TRACKERS))];
     for settings in SETTINGS {

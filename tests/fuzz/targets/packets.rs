@@ -132,6 +132,7 @@ pub(crate) fn attributes(data: &[u8]) {
 pub(crate) fn execute_parameters(data: &[u8]) {
     let mut input = Input::new(data);
     let form = if input.bit() { ExecuteForm::Attributes } else { ExecuteForm::Plain };
+    let is_mariadb = data.len().is_multiple_of(2);
     let parameters = u16::from(input.byte()) * (1 + 63 * u16::from(input.byte() & 1));
     let mut statement = statement(parameters);
     let mut told = Vec::new();
@@ -140,7 +141,7 @@ pub(crate) fn execute_parameters(data: &[u8]) {
         let payload = [&[input.byte(), 1, 2, 3, 4, input.byte(), 1, 0, 0, 0], input.piece()];
         let payload = payload.concat();
         let before = statement.types.clone();
-        let Ok(sent) = execute(&payload, id, &mut statement, form) else {
+        let Ok(sent) = execute(&payload, id, &mut statement, form, is_mariadb) else {
             assert_eq!(statement.types, before, "a refused execution changes nothing");
             continue;
         };
@@ -151,7 +152,7 @@ pub(crate) fn execute_parameters(data: &[u8]) {
         );
         told = sent;
         let mut fresh = self::statement(parameters);
-        let again = execute(&told, id, &mut fresh, form);
+        let again = execute(&told, id, &mut fresh, form, is_mariadb);
         assert_eq!(again.as_ref(), Ok(&told), "a server that knows no types");
     }
     drop(told);
@@ -161,7 +162,15 @@ fn statement(parameters: u16) -> Statement {
     let key = StatementKey { sql: (*b"SELECT ?").into(), circumstances: "".into(), copy: 0 };
     let verdict = classify(&key.sql, Mode::default());
     let image = Image::default();
-    Statement { key: Arc::new(key), image, verdict, parameters, types: None, metadata: None }
+    Statement {
+        key: Arc::new(key),
+        image,
+        verdict,
+        parameters,
+        types: None,
+        older_types: None,
+        metadata: None,
+    }
 }
 
 /// Framing: whole packets are found wherever they are cut, and written as they were read.

@@ -115,6 +115,7 @@ fn teller(flags: u8) -> Teller {
         gtids: is(16),
         transaction: is(8),
         characteristics: is(16) && is(8),
+        only_ends: is(2) && !is(8),
     }))
 }
 

@@ -25,7 +25,7 @@ const NAMES: [&str; 8] = [
 pub(crate) fn session_diff(data: &[u8]) {
     let mut input = Input::new(data);
     let base = Base { client: input.text(), results: input.text(), collation: input.text() };
-    let (from, to) = (image(&mut input), image(&mut input));
+    let (from, to) = (image(&mut input, &base), image(&mut input, &base));
     let insert_id = input.bit().then(|| input.number());
     let commands = diff(&from, &to, &base, insert_id);
     let is_same = from.schema == to.schema && from.same_variables(&to);
@@ -52,10 +52,10 @@ fn only_leaves(from: &Image, to: &Image) -> bool {
 }
 
 /// An image after what a server may track.
-fn image(input: &mut Input<'_>) -> Image {
+fn image(input: &mut Input<'_>, base: &Base) -> Image {
     let mut image = Image::default();
     for _ in 0..input.below(6) {
-        match input.below(NAMES.len() + 2) {
+        match input.below(NAMES.len() + 4) {
             8 => image.apply(&Tracked::Schema(input.text())),
             9 => {
                 let letters = input.piece().iter().filter(|byte| byte.is_ascii_lowercase());
@@ -63,6 +63,8 @@ fn image(input: &mut Input<'_>) -> Image {
                     .fold("x_".to_owned(), |name, &byte| name + &char::from(byte).to_string());
                 image.apply(&Tracked::Variable { name, value: input.text() });
             }
+            10 => image.set_names(("latin1", "latin1_bin"), base),
+            11 => image.set_base(base),
             // Trackers are put into images by Fairlane itself.
             5 => image.set(NAMES[5], "ALL_GTIDS"),
             index => image
@@ -97,6 +99,15 @@ enum Literal {
 fn assignments(set: &str) -> Vec<(String, Literal)> {
     let mut rest = set.strip_prefix("SET ").expect("a SET statement");
     let mut all = Vec::new();
+    if let Some(names) = rest.strip_prefix("NAMES ") {
+        let (charset, after) = literal(names);
+        let (collation, after) = literal(after.strip_prefix(" COLLATE ").expect("a collation"));
+        let (Literal::Text(charset), Literal::Text(collation)) = (charset, collation) else {
+            panic!("no names: {set}");
+        };
+        all.push(("names".to_owned(), Literal::Text(format!("{charset} {collation}"))));
+        rest = after.strip_prefix(',').unwrap_or(after);
+    }
     while !rest.is_empty() {
         let (name, after) = rest.split_once('=').expect("an assignment");
         let (value, after) = literal(after);
@@ -157,6 +168,10 @@ fn apply(image: &mut Image, base: &Base, to: &Image, name: &str, value: Literal)
         _ => None,
     };
     match name {
+        "names" => {
+            image.unset("character_set_results");
+            image.set_names(value.split_once(' ').expect("two"), base);
+        }
         "last_insert_id" => {}
         "session_track_gtids" if goes_back => image.unset(name),
         "collation_connection" if goes_back && Some(&value) == of_login => {
@@ -182,7 +197,9 @@ pub(crate) fn trackers(data: &[u8]) {
     });
     let answer: Vec<String> = (0..input.below(7)).map(|_| input.text()).collect();
     trackers.learn(&answer, input.bit());
-    for set in [trackers.to_set(), trackers.to_undo(input.bit())].into_iter().flatten() {
+    let in_transaction = input.bit();
+    let sets = [trackers.to_set(in_transaction), trackers.to_undo(input.bit(), in_transaction)];
+    for set in sets.into_iter().flatten() {
         one_statement(&set, input.byte());
         assignments(&set);
     }
