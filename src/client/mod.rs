@@ -163,7 +163,8 @@ pub async fn serve(context: Arc<Context>, stream: TcpStream, peer: SocketAddr) {
     let _open = OpenSession(context.clone());
     if let Some(mut session) = Box::pin(login::greet(context.clone(), stream, peer)).await {
         let stop = Box::pin(session.run()).await;
-        tracing::debug!(id = session.entry.id, ?stop, "session ends");
+        let (light, batch) = session.account.verdicts();
+        tracing::debug!(id = session.entry.id, light, batch, ?stop, "session ends");
         Box::pin(session.clean_up()).await;
     }
 }

@@ -95,6 +95,8 @@ pub struct Account {
     /// When this visit was counted as a heavy one.
     counted: Option<Instant>,
     client: u64,
+    /// Verdicts so far, by [`Standing::index`].
+    verdicts: [u32; Standing::ALL.len()],
 }
 
 impl Account {
@@ -111,6 +113,7 @@ impl Account {
             standing: Standing::Light,
             counted: None,
             client,
+            verdicts: [0; Standing::ALL.len()],
         }
     }
 
@@ -138,6 +141,8 @@ impl Account {
             (false, true) => Standing::Attained,
             (false, false) => Standing::Light,
         };
+        let count = &mut self.verdicts[self.standing.index()];
+        *count = count.saturating_add(1);
         self.standing
     }
 
@@ -184,6 +189,12 @@ impl Account {
     /// What it is now.
     pub fn standing(&self) -> Standing {
         self.standing
+    }
+
+    /// Verdicts so far: for light work, and for batch.
+    pub fn verdicts(&self) -> (u32, u32) {
+        let [light, attained, company] = self.verdicts;
+        (light, attained.saturating_add(company))
     }
 
     fn add(&mut self, feature: u64, evidence: &Evidence) {
