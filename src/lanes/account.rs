@@ -27,13 +27,16 @@ const PAUSE: Duration = Duration::from_millis(500);
 const HALF_LIFE: f64 = 2.0;
 /// A visit that goes on is counted again after this time.
 const COUNTED_AGAIN: Duration = Duration::from_secs(15);
+/// A visit's features are weighed anew after this time: others have learned meanwhile.
+const WEIGHED_AGAIN: Duration = Duration::from_millis(300);
 /// Features of a visit that are looked at.
 const FEATURES: usize = 8;
 
 /// Logarithm of the odds from which a session counts as batch at once.
 const SURE_OF_BATCH: f32 = 1.5;
-/// The same up to which it counts as known to be light.
+/// The same up to which it counts as known to be light, if its own features say so too.
 const SURE_OF_LIGHT: f32 = -2.0;
+const LIGHT_FEATURES: f32 = -0.7;
 /// Credit of a session that is known to be light: this many times that of others, and at least a
 /// second.
 const LIGHT_CREDIT: f64 = 10.0;
@@ -89,8 +92,11 @@ pub struct Account {
     is_holding: bool,
     features: [u64; FEATURES],
     known: usize,
-    /// Sum of the features' weights.
+    /// Sum of the features' weights, and when they were weighed.
     weight: f32,
+    weighed: Instant,
+    /// Digests that are not known to be those of light visits.
+    doubtful: usize,
     standing: Standing,
     /// When this visit was counted as a heavy one.
     counted: Option<Instant>,
@@ -110,6 +116,8 @@ impl Account {
             features: [0; FEATURES],
             known: 0,
             weight: 0.0,
+            weighed: now,
+            doubtful: 0,
             standing: Standing::Light,
             counted: None,
             client,
@@ -125,11 +133,21 @@ impl Account {
         }
         self.wear_off(pause);
         self.at = now;
+        if now.saturating_duration_since(self.weighed) > WEIGHED_AGAIN {
+            self.weighed = now;
+            let known = std::mem::take(&mut self.known);
+            (self.weight, self.doubtful) = (0.0, 0);
+            (0..known).for_each(|index| self.add(self.features[index], evidence));
+        }
         self.note(digest, evidence);
         let heavy_from = f64::from(evidence.heavy_from());
-        let credit = match self.weight + evidence.prior() {
+        let odds = self.weight + evidence.prior();
+        let is_light = odds <= SURE_OF_LIGHT && self.weight <= LIGHT_FEATURES;
+        let credit = match odds {
             odds if odds >= SURE_OF_BATCH => 0.0,
-            odds if odds <= SURE_OF_LIGHT => (LIGHT_CREDIT * heavy_from).max(LIGHT_CREDIT_MIN),
+            _ if is_light || self.doubtful == 0 => {
+                (LIGHT_CREDIT * heavy_from).max(LIGHT_CREDIT_MIN)
+            }
             _ => heavy_from,
         };
         let is_over = match self.standing {
@@ -198,9 +216,12 @@ impl Account {
     }
 
     fn add(&mut self, feature: u64, evidence: &Evidence) {
+        let (weight, is_light) = evidence.weigh(feature);
+        self.weight += weight;
+        // What a client does may be either.
+        self.doubtful += usize::from(!is_light && self.known > 0);
         self.features[self.known] = feature;
         self.known += 1;
-        self.weight += evidence.weight(feature);
     }
 
     fn wear_off(&mut self, idle: Duration) {
@@ -226,7 +247,8 @@ impl Account {
         if self.counted.is_none() {
             evidence.count(&self.features[..self.known], seconds(self.visit), false);
         }
-        (self.known, self.weight, self.visit, self.counted) = (0, 0.0, 0.0, None);
+        (self.known, self.weight, self.doubtful) = (0, 0.0, 0);
+        (self.visit, self.counted) = (0.0, None);
     }
 }
 

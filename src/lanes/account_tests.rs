@@ -118,8 +118,8 @@ fn clicks_are_light_also_when_all_are_slow_for_a_while_and_when_they_touch_the_s
         let service = if (200..220).contains(&round) { 150 } else { 4 };
         assert!(!world.click(service), "round {round}");
         let mut buyer = world.session();
-        assert!(!world.run(&mut buyer, CLICK, 0, 4).is_batch());
-        assert!(!world.run(&mut buyer, UPSERT, 0, 4).is_batch(), "round {round}");
+        assert!(!world.run(&mut buyer, CLICK, 0, service).is_batch());
+        assert!(!world.run(&mut buyer, UPSERT, 0, service).is_batch(), "round {round}");
         buyer.close(&world.evidence);
     }
     assert!(scrapers.iter().all(|scraper| scraper.standing().is_batch()));

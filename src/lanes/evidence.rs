@@ -32,6 +32,8 @@ const LEFT_AFTER_A_SECOND: f32 = 0.977_16;
 const RECENT_AFTER_A_SECOND: f32 = 0.870_55;
 /// A feature with fewer visits is forgotten.
 const VISITS_MIN: f32 = 0.02;
+/// Least part of the last visit in what visits take.
+const LAST_VISITS: f32 = 0.1;
 /// Recent visits a feature needs to say what small work is.
 const VISITS_TOLD: f32 = 1.0;
 
@@ -43,6 +45,9 @@ const SHARE_OF_ONE: (f32, f32) = (0.002, 0.998);
 const SHARE_AT_FIRST: f32 = 0.2;
 /// Light visits after which half of what speaks for a heavy one counts.
 const LIGHT_TOLD: f32 = 5.0;
+/// Visits after which a feature is known, and the share of heavy ones up to which it is light.
+const VISITS_KNOWN: f32 = 10.0;
+const LIGHT_SHARE: f32 = 0.12;
 /// Largest weight of one feature.
 const WEIGHT_MAX: f32 = 5.0;
 
@@ -82,7 +87,9 @@ impl Tally {
         self.visits += 1.0;
         self.heavy += f32::from(u8::from(is_heavy));
         self.recent += 1.0;
-        self.log_service += (service.max(1e-5).ln() - self.log_service) / self.recent;
+        // The last ten say most: a server can become slow from one moment to the next.
+        let part = self.recent.recip().max(LAST_VISITS);
+        self.log_service += (service.max(1e-5).ln() - self.log_service) * part;
     }
 
     fn fade(&mut self) {
@@ -113,13 +120,19 @@ impl Evidence {
     /// How much more likely a heavy visit is for this feature: a logarithm, 0 when nothing is known,
     /// within [-5, 5]. While few light visits are known, nothing tells heavy ones from them.
     pub fn weight(&self, feature: u64) -> f32 {
+        self.weigh(feature).0
+    }
+
+    /// The weight of a feature, and whether it is known to be one of light visits.
+    pub(super) fn weigh(&self, feature: u64) -> (f32, bool) {
         let share = self.share();
         let light = f32::from_bits(self.light.load(Ordering::Relaxed));
         let tally = self.shard(feature).lock().get(&feature).copied().unwrap_or_default();
         let (least, most) = SHARE_OF_ONE;
         let own = ((tally.heavy + share) / (tally.visits + 1.0)).clamp(least, most);
         let weight = (log_odds(own) - log_odds(share)).clamp(-WEIGHT_MAX, WEIGHT_MAX);
-        if weight > 0.0 { weight * light / (light + LIGHT_TOLD) } else { weight }
+        let is_light = tally.visits >= VISITS_KNOWN && tally.heavy <= LIGHT_SHARE * tally.visits;
+        (if weight > 0.0 { weight * light / (light + LIGHT_TOLD) } else { weight }, is_light)
     }
 
     /// Logarithm of the odds that any visit is heavy; never in favour of it.
