@@ -3,9 +3,14 @@
 use std::fmt::Write as _;
 use std::hint::black_box;
 
+use fairlane::config::settings::Consistency;
 use fairlane::lanes::{Limits, Scheduler};
 use fairlane::protocol::response::Response;
 use fairlane::protocol::{Shape, packet};
+use fairlane::route::freshness::Position;
+use fairlane::route::token::{SharedToken, Stamp};
+use fairlane::route::view::{ReplicaView, Rotation, View};
+use fairlane::route::{SessionView, decide};
 use fairlane::sql::{self, Mode, VerdictCache};
 use fairlane::state::diff::diff;
 use fairlane::state::{Base, Image};
@@ -36,6 +41,8 @@ pub(crate) const CASES: &[Case] = &[
     Case { name: "admit-and-release-with-1000-waiting", prepare: admit_crowded, bytes: None },
     Case { name: "diff-of-equal-sessions", prepare: || compare(false), bytes: None },
     Case { name: "diff-of-two-variables", prepare: || compare(true), bytes: None },
+    Case { name: "route-a-read-that-two-replicas-may-answer", prepare: route, bytes: None },
+    Case { name: "note-a-write", prepare: note_write, bytes: None },
 ];
 
 const POINT_SELECT: &str = "SELECT id, name, price FROM items WHERE outlet_id = 17 LIMIT 25";
@@ -149,5 +156,39 @@ fn compare(differs: bool) -> Operation {
     }
     Box::new(move || {
         black_box(diff(black_box(&from), black_box(&to), &base, None));
+    })
+}
+
+fn position(number: u64) -> Position {
+    Position::parse(&format!("0-1-{number}")).unwrap_or_default()
+}
+
+/// With a user who has written, and replicas that have it.
+fn route() -> Operation {
+    let verdict = sql::classify(POINT_SELECT.as_bytes(), mode());
+    let replica =
+        |backend| ReplicaView { backend, rotation: Rotation::In, lag: None, applied: position(46) };
+    let view = View { primary_up: true, replicas: vec![replica(1), replica(2)] };
+    let written = SharedToken::default();
+    written.lock().add(&position(45), Stamp { session: 1, readings: 0 });
+    Box::new(move || {
+        let token = written.lock();
+        let session = SessionView {
+            autocommit: true,
+            serializable: false,
+            id: 2,
+            token: &token,
+            is_unlogged: false,
+        };
+        black_box(decide(&verdict, session, Consistency::Session, black_box(&view), |_| 0));
+    })
+}
+
+fn note_write() -> Operation {
+    let written = SharedToken::default();
+    let (old, new) = (position(45), position(46));
+    written.lock().add(&old, Stamp { session: 1, readings: 0 });
+    Box::new(move || {
+        written.lock().add(black_box(&new), Stamp { session: 1, readings: 7 });
     })
 }

@@ -2,8 +2,9 @@
 //!
 //! The answer to a failed login waits, the longer the more logins of its address have failed lately;
 //! the answer to a good one does not, so that an application whose neighbour has an old password
-//! notices nothing. Since a guesser need not wait for the answer to be late, an address that is
-//! being slowed down can have only so many logins under way, late answers included.
+//! notices nothing. Since a guesser need not wait for a late answer, an address that is being slowed
+//! down can have only so many logins under way, late answers included; one more has to wait, but
+//! only for so long: many clients may share an address, and one of them must not lock out the rest.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
@@ -12,12 +13,12 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use quick_cache::sync::Cache;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 /// Most addresses remembered.
 const ADDRESSES_MAX: usize = 10_000;
-/// Logins of one address under way while it is slowed down: with waits of 4 s, 16 guesses a second.
-const UNDER_WAY_MAX: usize = 64;
+/// Logins of one address under way while it is slowed down: with waits of 4 s, 64 guesses a second.
+const UNDER_WAY_MAX: usize = 256;
 /// The first wait; each further failure doubles it.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 /// Time after which one failure is forgotten.
@@ -72,7 +73,8 @@ impl Throttle {
     }
 
     /// Waits until a login from `client` may be looked at, which is at once unless the address is
-    /// being slowed down. What is returned is to be kept until the login is answered.
+    /// being slowed down, and never later than the longest wait for an answer. What is returned is
+    /// to be kept until the login is answered.
     ///
     /// # Cancel safety
     /// Nothing is lost but the place in the queue.
@@ -82,7 +84,7 @@ impl Throttle {
         if count <= self.free {
             return None;
         }
-        address.turns.clone().acquire_owned().await.ok()
+        timeout(self.longest, address.turns.clone().acquire_owned()).await.ok()?.ok()
     }
 
     /// Notes a failed login; how long its answer has to wait.
@@ -181,11 +183,13 @@ mod tests {
         for _ in 0..UNDER_WAY_MAX {
             turns.push(throttle.turn(bad).await.expect("a turn"));
         }
-        let soon = Duration::from_secs(1);
-        assert!(tokio::time::timeout(soon, throttle.turn(bad)).await.is_err());
+        let start = Instant::now();
+        assert!(throttle.turn(bad).await.is_none());
+        assert_eq!(start.elapsed().as_secs(), LONGEST.as_secs(), "nobody waits for ever");
         assert!(throttle.turn(good).await.is_none());
         turns.pop();
-        assert!(tokio::time::timeout(soon, throttle.turn(bad)).await.is_ok());
+        assert!(throttle.turn(bad).await.is_some());
+        assert_eq!(start.elapsed().as_secs(), LONGEST.as_secs(), "a turn that is free is given");
     }
 
     #[test]

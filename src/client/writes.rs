@@ -139,7 +139,8 @@ impl Session {
             deprecates_eof: self.capabilities.contains(Capabilities::DEPRECATE_EOF),
             counts_found_rows: self.capabilities.contains(Capabilities::FOUND_ROWS),
             in_transaction: self.status.contains(Status::IN_TRANS),
-            is_log_off: self.image.get("sql_log_bin").is_some_and(is_off),
+            is_log_off: work.verdict.class != Class::Read
+                && self.image.get("sql_log_bin").is_some_and(is_off),
             has_temporary_table: self.pins.has(Pin::TemporaryTable),
         };
         let writes = Arc::clone(&self.writes);
@@ -179,8 +180,9 @@ impl WriteWatch<'_> {
             self.writes.note_unknown();
         }
         // Rows that were found and left as they are have no position either, nor have those of a
-        // temporary table, or what a routine counts.
-        let is_plain = !self.verdict.effects.contains(Effects::OPAQUE)
+        // temporary table, or what a routine counts; and a text may turn the telling off.
+        let is_plain = self.verdict.statements <= 1
+            && !self.verdict.effects.contains(Effects::OPAQUE)
             && !self.before.counts_found_rows
             && !self.before.has_temporary_table;
         let is_left_out = self.before.is_log_off && self.verdict.class == Class::Write && affects;

@@ -301,7 +301,9 @@ impl<'a> ColumnNames<'a> {
     fn finish_item(&mut self) {
         let Some(&item) = self.levels.last() else { return };
         let (true, true, Some(start)) = (item.in_list, item.has_call, item.start) else { return };
-        if item.is_named() {
+        // Behind an operator a name might begin a comment; no server takes that.
+        let ends_in_operator = item.last.kind == Kind::Op && !item.last.is_op(b')');
+        if item.is_named() || ends_in_operator {
             return;
         }
         if let Some(text) = alias(&self.text[start..item.end], self.mode) {
@@ -417,6 +419,7 @@ mod tests {
             ("SELECT (SELECT(ROW_COUNT()", "SELECT (SELECT(IF(1,-1,ROW_COUNT())"),
             ("SELECT(ROW_COUNT(),(1);", "SELECT(IF(1,-1,ROW_COUNT()),(1);"),
             ("SELECT ROW_COUNT())", "SELECT IF(1,-1,ROW_COUNT()))"),
+            ("SELECT ROW_COUNT()--,1", "SELECT IF(1,-1,ROW_COUNT())--,1"),
             ("SELECT ROW_COUNT()=`a", "SELECT IF(1,-1,ROW_COUNT())=`a"),
         ] {
             assert_eq!(substituted(sql).as_deref(), Some(expected), "{sql}");

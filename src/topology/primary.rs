@@ -24,11 +24,20 @@ pub(super) struct Primary<'a> {
     account_error: Option<String>,
     /// What was last logged about `read_only`.
     is_read_only: bool,
+    /// What was last logged about GTIDs.
+    lacks_gtids: bool,
 }
 
 impl<'a> Primary<'a> {
     pub(super) fn new(shared: &'a Shared) -> Self {
-        Self { shared, greeting: None, failures: 0, account_error: None, is_read_only: false }
+        Self {
+            shared,
+            greeting: None,
+            failures: 0,
+            account_error: None,
+            is_read_only: false,
+            lacks_gtids: false,
+        }
     }
 
     /// Connects and serves until the connection is lost.
@@ -112,6 +121,7 @@ impl<'a> Primary<'a> {
         self.failures = 0;
         let facts = ServerFacts::new(greeting, family, answer.seen_as, answer.variables);
         self.tell_read_only(&facts);
+        self.tell_gtids(&facts);
         // Whoever waits for the facts finds the primary up.
         self.shared.publish_primary(true);
         self.shared.publish_facts(facts);
@@ -124,6 +134,16 @@ impl<'a> Primary<'a> {
             tracing::warn!("the primary is read-only: is it still the primary?");
         }
         self.is_read_only = is_read_only;
+    }
+
+    fn tell_gtids(&mut self, facts: &ServerFacts) {
+        if !facts.has_gtids && !self.lacks_gtids {
+            tracing::warn!(
+                "the primary has gtid_mode off: nobody knows the positions of writes, and whoever \
+                 has written reads from the primary from then on"
+            );
+        }
+        self.lacks_gtids = !facts.has_gtids;
     }
 
     /// Reloads the accounts; when the server refuses, the old ones stay. Returns when it began.

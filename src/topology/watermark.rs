@@ -1,8 +1,9 @@
 //! How far replicas have applied: asked for often while somebody wants it, else with the probes.
 //!
-//! A session that a replica was too old for calls [`Demand::want`]; for a second from then on
-//! the replicas' control connections read the watermark a few dozen times a second, for the reads
-//! to come. While a session waits for it ([`Demand::wait`]) they do so every few milliseconds.
+//! A session that has written, or that a replica was too old for, calls [`Demand::want`]; for a
+//! second from then on the replicas' control connections read the watermark a few hundred times a
+//! second, for the reads to come. While a session waits for it ([`Demand::wait`]) they do so even
+//! more often.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -13,7 +14,7 @@ use tokio::time::Instant;
 const WAITED_INTERVAL: Duration = Duration::from_millis(3);
 
 /// Pause between two readings while they are only of use to reads to come.
-const WANTED_INTERVAL: Duration = Duration::from_millis(20);
+const WANTED_INTERVAL: Duration = Duration::from_millis(5);
 
 /// How long one wish keeps the readings fast.
 const FAST_PERIOD: Duration = Duration::from_secs(1);

@@ -27,6 +27,7 @@ mod pool_bound;
 mod prepared;
 mod proxy_header;
 mod routing;
+mod shutdown;
 mod sockets;
 mod state;
 mod throttle;

@@ -101,3 +101,38 @@ fn a_drain_does_not_wait_for_late_answers() {
     eventually("Fairlane ends", || proxy.exit_code().is_some());
     assert!(start.elapsed() < Duration::from_millis(2_000), "{:?}", start.elapsed());
 }
+
+#[test]
+fn a_storm_of_guesses_does_not_lock_its_address_out() {
+    let mut root = servers().root();
+    root.run("CREATE USER IF NOT EXISTS th_b@'127.%' IDENTIFIED BY 'x'");
+    let more = "login_failures = 0\nlogin_delay = \"1s\"\n";
+    let proxy = Proxy::with(servers(), 5, more);
+    let log_in = |from, password| {
+        let start = Instant::now();
+        let login = Login { from, ..Login::new(proxy.port, "th_b", password) };
+        Raw::login(&login).map(|_| start.elapsed())
+    };
+    for _ in 0..5 {
+        log_in(HERE, "wrong").expect_err("a wrong password");
+    }
+    std::thread::scope(|scope| {
+        // More than are looked at at once.
+        let storm: Vec<_> = (0..400)
+            .map(|_| {
+                scope.spawn(|| {
+                    let start = Instant::now();
+                    log_in(HERE, "wrong").expect_err("a wrong password");
+                    start.elapsed()
+                })
+            })
+            .collect();
+        let delayed = "fairlane_logins_delayed_total";
+        eventually("many answers wait", || proxy.metric(delayed) > 200.0);
+        let took = log_in(HERE, "x").expect("a right password");
+        assert!(took < Duration::from_secs(5), "{took:?}");
+        let took = log_in(THERE, "x").expect("a right password elsewhere");
+        assert!(took < Duration::from_secs(2), "{took:?}");
+        assert!(storm.into_iter().all(|guess| guess.join().unwrap() >= LATE));
+    });
+}
