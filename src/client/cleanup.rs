@@ -269,7 +269,8 @@ impl Session {
         self.candidates = self.context.rules.candidates(&self.client);
         self.kept_lane = None;
         self.account.close(&self.context.evidence);
-        self.account = Account::new(self.client.feature(), Instant::now().into_std());
+        self.account =
+            Account::new(self.client.feature(), self.context.since_start(Instant::now()));
         *self.entry.labels.lock() = EntryLabels {
             user: change.user.clone(),
             schema: change.schema.clone(),

@@ -172,7 +172,7 @@ fn new_session(
         capabilities: claim.capabilities,
         tls: claim.tls,
         identity,
-        account: Account::new(client.feature(), Instant::now().into_std()),
+        account: Account::new(client.feature(), context.since_start(Instant::now())),
         client,
         kept_lane: None,
         image: Image::default(),

@@ -36,6 +36,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Settings;
@@ -74,6 +75,8 @@ pub struct Context {
     pub rules: Rules,
     /// What is known of the kinds of work.
     pub evidence: Evidence,
+    /// When Fairlane started.
+    pub started: Instant,
     /// One pool a backend, by backend id.
     pub pools: Vec<Arc<Pool>>,
     /// What the servers are.
@@ -101,6 +104,13 @@ impl Context {
     pub fn show_forgotten(&self) {
         let shown = &self.metrics.sessions.freshness_forgotten;
         shown.inc_by(self.scopes.forgotten_total().saturating_sub(shown.get()));
+    }
+}
+
+impl Context {
+    /// The time of the accounts.
+    fn since_start(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.started)
     }
 }
 
@@ -184,7 +194,8 @@ impl Session {
         self.begin();
         loop {
             let now = self.entry.set_idle(self.held.is_some());
-            self.account.rest(now.into_std(), self.held.is_some(), &self.context.evidence);
+            let at = self.context.since_start(now);
+            self.account.rest(at, self.held.is_some(), &self.context.evidence);
             let limit = usize::try_from(self.facts.max_allowed_packet).unwrap_or(usize::MAX);
             let least = if self.held.is_none() { Order::Drain } else { Order::Kill };
             let read = tokio::select! {

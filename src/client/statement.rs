@@ -284,7 +284,7 @@ impl Session {
             () = self.wire.gone() => return Err(Refusal::Gone),
             () = self.entry.killed() => return Err(Refusal::Gone),
         };
-        self.account.granted(checkout.granted_at().into_std());
+        self.account.granted(self.context.since_start(checkout.granted_at()));
         Ok(checkout)
     }
 
@@ -314,7 +314,11 @@ impl Session {
             _ if choice.rule.is_some() => (choice.lane, ChosenBy::Rule),
             _ if !choice.is_default => (choice.lane, ChosenBy::Hint),
             (Some(batch), Some(now)) => {
-                match self.account.judge(now.into_std(), work.verdict.digest, evidence) {
+                match self.account.judge(
+                    self.context.since_start(now),
+                    work.verdict.digest,
+                    evidence,
+                ) {
                     Standing::Light => (choice.lane, ChosenBy::Light),
                     Standing::Attained => (batch, ChosenBy::AttainedService),
                     Standing::Company => (batch, ChosenBy::Company),

@@ -14,10 +14,12 @@
 //! [`super::evidence`]): nothing when its statements are those of heavy visits, a second when they
 //! are those of light ones, and a small credit when nothing is known of it.
 //!
+//! Times are those since an origin that is the caller's to choose.
+//!
 //! The account is that of foreground-background scheduling (least attained service first; Kleinrock,
 //! Queueing Systems II, 1976) with two classes.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::evidence::Evidence;
 
@@ -88,18 +90,18 @@ pub struct Account {
     /// Service of this visit, in seconds.
     visit: f64,
     /// Up to when both are true.
-    at: Instant,
+    at: Duration,
     is_holding: bool,
     features: [u64; FEATURES],
     known: usize,
     /// Sum of the features' weights, and when they were weighed.
     weight: f32,
-    weighed: Instant,
+    weighed: Duration,
     /// Digests that are not known to be those of light visits.
     doubtful: usize,
     standing: Standing,
     /// When this visit was counted as a heavy one.
-    counted: Option<Instant>,
+    counted: Option<Duration>,
     client: u64,
     /// Verdicts so far, by [`Standing::index`].
     verdicts: [u32; Standing::ALL.len()],
@@ -107,7 +109,7 @@ pub struct Account {
 
 impl Account {
     /// Of a session of `client` (see [`super::evidence::client_feature`]) that begins at `now`.
-    pub fn new(client: u64, now: Instant) -> Self {
+    pub fn new(client: u64, now: Duration) -> Self {
         Self {
             level: 0.0,
             visit: 0.0,
@@ -126,14 +128,14 @@ impl Account {
     }
 
     /// A statement came at `now`, and the session holds no slot: what it is.
-    pub fn judge(&mut self, now: Instant, digest: u64, evidence: &Evidence) -> Standing {
-        let pause = now.saturating_duration_since(self.at);
+    pub fn judge(&mut self, now: Duration, digest: u64, evidence: &Evidence) -> Standing {
+        let pause = now.saturating_sub(self.at);
         if pause > PAUSE && self.known > 0 {
             self.end_visit(evidence);
         }
         self.wear_off(pause);
         self.at = now;
-        if now.saturating_duration_since(self.weighed) > WEIGHED_AGAIN {
+        if now.saturating_sub(self.weighed) > WEIGHED_AGAIN {
             self.weighed = now;
             let known = std::mem::take(&mut self.known);
             (self.weight, self.doubtful) = (0.0, 0);
@@ -180,15 +182,15 @@ impl Account {
     }
 
     /// A slot was granted at `now`.
-    pub fn granted(&mut self, now: Instant) {
+    pub fn granted(&mut self, now: Duration) {
         self.at = now;
         self.is_holding = true;
     }
 
     /// A command is done, at `now`; the session still `holds` its slot or gave it back.
-    pub fn rest(&mut self, now: Instant, holds: bool, evidence: &Evidence) {
+    pub fn rest(&mut self, now: Duration, holds: bool, evidence: &Evidence) {
         if self.is_holding {
-            let held = now.saturating_duration_since(self.at).as_secs_f64();
+            let held = now.saturating_sub(self.at).as_secs_f64();
             self.level += held;
             self.visit += held;
             self.at = now;
@@ -232,11 +234,11 @@ impl Account {
     }
 
     /// Others shall learn of a heavy visit while it lasts.
-    fn count_heavy(&mut self, now: Instant, evidence: &Evidence) {
+    fn count_heavy(&mut self, now: Duration, evidence: &Evidence) {
         if self.visit < f64::from(evidence.heavy_from()) {
             return;
         }
-        let is_due = |at: Instant| now.saturating_duration_since(at) >= COUNTED_AGAIN;
+        let is_due = |at: Duration| now.saturating_sub(at) >= COUNTED_AGAIN;
         if self.counted.is_none_or(is_due) {
             self.counted = Some(now);
             evidence.count(&self.features[..self.known], seconds(self.visit), true);

@@ -144,6 +144,7 @@ impl Fairlane {
         let context = Arc::new(Context {
             rules: Rules::new(&settings),
             evidence: Evidence::default(),
+            started: Instant::now(),
             pools: pools?,
             topology,
             metrics,
