@@ -68,6 +68,11 @@ impl Session {
                 return self.kill_session(query, id).await;
             }
         }
+        if verdict.needs.contains(Needs::DIAGNOSTICS)
+            && let Some(error) = self.diagnostics.own_error.take()
+        {
+            self.show_own(&error).await;
+        }
         if verdict.class == Class::Diagnostics
             && let Some(answered) = self.answer_diagnostics(sql).await?
         {
@@ -124,6 +129,12 @@ impl Session {
     /// Of the counts that a text asks for, those that the connection it runs on would not know.
     fn unknown_counts(&self, verdict: &Verdict) -> Needs {
         let mut wanted = verdict.needs & (Needs::ROW_COUNT | Needs::FOUND_ROWS);
+        // A connection knows of no list that is saved; MariaDB empties its own for a statement that
+        // uses a table before that asks how long it was.
+        let empties = self.facts.is_mariadb && verdict.uses_table;
+        if verdict.needs.contains(Needs::DIAGNOSTICS) && self.diagnostics.are_saved() && !empties {
+            wanted |= Needs::DIAGNOSTICS;
+        }
         let leaves = self.held_on_replica() && !may_stay_on_replica(verdict);
         if self.held.is_some() && !leaves {
             // What the session holds knows better, as soon as anything has run on it.
