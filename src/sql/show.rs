@@ -118,12 +118,18 @@ impl Classifier<'_> {
                 }
                 Word::Into => {
                     self.step();
+                    if self.at_end() {
+                        return self.not_understood();
+                    }
                     self.step();
                 }
                 Word::Format => {
                     self.skip();
                     if self.ahead.is_op(b'=') {
                         self.skip();
+                        if self.at_end() {
+                            return self.not_understood();
+                        }
                         self.skip();
                     }
                 }

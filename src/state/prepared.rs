@@ -230,7 +230,8 @@ pub fn execute(
         out.extend_from_slice(rest.rest());
         return Ok(out);
     }
-    out.extend_from_slice(rest.take(count.div_ceil(8), "NULL bitmap").map_err(|_| cut_short())?);
+    let nulls = rest.take(count.div_ceil(8), "NULL bitmap").map_err(|_| cut_short())?;
+    out.extend_from_slice(nulls);
     out.push(1);
     if rest.u8("types").map_err(|_| cut_short())? != 1 {
         // Attributes have no types of an earlier execution.
@@ -240,7 +241,7 @@ pub fn execute(
         match &statement.types {
             Some(types) => out.extend_from_slice(types),
             // MySQL reads texts as long as it knows no types.
-            None if !is_mariadb && !are_texts(&payload[EXECUTE_HEADER..], count, rest.clone()) => {
+            None if !is_mariadb && !are_texts(nulls, count, rest.clone()) => {
                 return Err(Packet);
             }
             None => return Err(Types),
@@ -345,6 +346,7 @@ mod tests {
             hint: crate::sql::Hint::default(),
             statements: 1,
             uses_table: false,
+            digest: 0,
         };
         let key = StatementKey { sql: (*b"SELECT ?").into(), circumstances: "".into(), copy: 0 };
         let image = Image::default();

@@ -1,4 +1,4 @@
-//! libFuzzer around one of the targets, which `FAIRLANE_FUZZ` names; `list` prints their names.
+//! libFuzzer around one of the targets, which `FAIRLANE_FUZZ` names.
 #![no_main]
 
 #[path = "../targets/mod.rs"]
@@ -46,10 +46,6 @@ unsafe impl GlobalAlloc for Counting {
 
 fn target() -> targets::Run {
     let name = std::env::var("FAIRLANE_FUZZ").unwrap_or_default();
-    if name == "list" {
-        targets::ALL.iter().for_each(|(name, _)| println!("target {name}"));
-        std::process::exit(0);
-    }
     let found = targets::ALL.iter().find(|(known, _)| *known == name);
     found.unwrap_or_else(|| panic!("FAIRLANE_FUZZ names no target: {name:?}")).1
 }

@@ -6,7 +6,7 @@ use fairlane::protocol::response::{Next, Response, Shape, Summary};
 use fairlane::protocol::status::{self, ErrPacket, OkPacket, Status, Tracked};
 use fairlane::protocol::tracking::{Reported, Teller, Wanted};
 use fairlane::protocol::wire::{put_lenenc, put_lenenc_bytes};
-use fairlane::protocol::{Malformed, packet};
+use fairlane::protocol::{Capabilities, Malformed, packet};
 
 use super::input::Input;
 
@@ -39,7 +39,7 @@ fn relay(mut response: Response, bytes: &[u8], step: usize) -> Result<Relayed, M
             Next::Instead(skipped) => {
                 held.drain(..skipped);
                 let instead = response.take_instead();
-                assert!(packet::frame(&instead).is_ok_and(|one| one.wire_length == instead.len()));
+                assert!(are_whole(&instead));
                 sent.extend(instead);
                 continue;
             }
@@ -58,6 +58,13 @@ fn relay(mut response: Response, bytes: &[u8], step: usize) -> Result<Relayed, M
     Ok(Relayed { sent, held, files, is_done, is_untouched, summary: response.into_summary() })
 }
 
+fn are_whole(mut packets: &[u8]) -> bool {
+    while let Ok(framed) = packet::frame(packets) {
+        packets = &packets[framed.wire_length..];
+    }
+    packets.is_empty()
+}
+
 /// Any bytes as the answer to any command: whole and in pieces they are the same.
 pub(crate) fn response(data: &[u8]) {
     let mut input = Input::new(data);
@@ -65,11 +72,16 @@ pub(crate) fn response(data: &[u8]) {
     let flags = input.byte();
     let (deprecates_eof, is_framed) = (flags & 1 != 0, flags & 2 != 0);
     let step = 1 + input.below(17);
+    let capabilities = input.byte();
+    let lacking = (capabilities & 1 != 0).then(|| Arc::from(definitions(&mut input)));
     let new = || {
-        let response = match shape {
-            Shape::Prepared => Response::new(Shape::Prepared, deprecates_eof).telling(42),
-            _ => Response::new(shape, deprecates_eof),
-        };
+        let mut response = Response::on(shape, connection(deprecates_eof, capabilities & 2 != 0));
+        if shape == Shape::Prepared {
+            response = response.telling(42);
+        }
+        if capabilities & 4 != 0 {
+            response = response.keep_definitions(lacking.clone());
+        }
         response.told_by((flags & 4 != 0).then(|| Box::new(teller(flags >> 3))))
     };
     let bytes = if is_framed { framed(&mut input) } else { input.rest().to_vec() };
@@ -82,6 +94,22 @@ pub(crate) fn response(data: &[u8]) {
         assert!(tracked <= 4 * bytes.len());
         assert!(whole.held.len() <= bytes.len());
     }
+}
+
+fn connection(deprecates_eof: bool, has_progress: bool) -> Capabilities {
+    let mut capabilities = Capabilities::SESSION_TRACK;
+    capabilities.set(Capabilities::DEPRECATE_EOF, deprecates_eof);
+    capabilities.set(Capabilities::MARIADB_PROGRESS, has_progress);
+    capabilities
+}
+
+/// Column definitions as they are kept: whole packets, numbered from 0 on.
+fn definitions(input: &mut Input<'_>) -> Vec<u8> {
+    let (mut packets, mut sequence) = (Vec::new(), 0);
+    for _ in 0..input.below(3) {
+        sequence = packet::put(&mut packets, sequence, input.piece());
+    }
+    packets
 }
 
 fn size(tracked: &Tracked) -> usize {
@@ -122,9 +150,10 @@ fn teller(flags: u8) -> Teller {
 /// Answers written as servers write them: read to their end, and not a byte further.
 pub(crate) fn answers(data: &[u8]) {
     let mut input = Input::new(data);
-    let deprecates_eof = input.bit();
+    let flags = input.byte();
+    let (deprecates_eof, has_progress) = (flags & 1 != 0, flags & 2 != 0);
     let step = 1 + input.below(33);
-    let mut written = Written { deprecates_eof, sequence: 1, ..Written::default() };
+    let mut written = Written { deprecates_eof, has_progress, sequence: 1, ..Written::default() };
     loop {
         let has_more = input.bit() && !input.is_empty();
         written.result(&mut input, has_more);
@@ -134,7 +163,7 @@ pub(crate) fn answers(data: &[u8]) {
     }
     let rest = input.rest();
     let bytes = [&written.wire, rest].concat();
-    let response = Response::new(Shape::Results, deprecates_eof);
+    let response = Response::on(Shape::Results, connection(deprecates_eof, has_progress));
     let relayed = relay(response, &bytes, step).expect("a legal answer");
     assert!(relayed.is_done, "it was written to its end");
     assert_eq!(relayed.sent, written.wire);
@@ -152,6 +181,7 @@ struct Written {
     wire: Vec<u8>,
     sequence: u8,
     deprecates_eof: bool,
+    has_progress: bool,
     files: usize,
     rows: u64,
     affected: Option<u64>,
@@ -160,7 +190,12 @@ struct Written {
 }
 
 impl Written {
+    /// A packet; reports of progress come in front of some.
     fn put(&mut self, payload: &[u8]) {
+        if self.has_progress && payload.len().is_multiple_of(2) {
+            let report = b"\xff\xff\xff\x01\x01\x02\0\0\0\x05state";
+            self.sequence = packet::put(&mut self.wire, self.sequence, report);
+        }
         self.sequence = packet::put(&mut self.wire, self.sequence, payload);
     }
 

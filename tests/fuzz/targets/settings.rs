@@ -82,7 +82,7 @@ pub(crate) fn quantities(data: &[u8]) {
     let (pattern, text) = (input.text(), input.rest_text());
     let stars = pattern.bytes().filter(|&byte| byte == b'*').count();
     let matches = Glob::new(&pattern).matches(&text);
-    if stars < 5 {
+    if stars < 4 && text.len() < 64 {
         let expected = plainly_matches(pattern.as_bytes(), text.as_bytes());
         assert_eq!(matches, expected, "{pattern:?} and {text:?}");
     }
