@@ -5,6 +5,7 @@
 //! a handler that consumes its tokens up to the semicolon, and all share the rules for
 //! expressions in [`super::scan`].
 
+use super::digest::front_digest;
 use super::effect::{Found, Outcome};
 use super::lexer::Lexer;
 use super::mode::Mode;
@@ -18,7 +19,7 @@ use super::word::Word;
 ///
 /// Never fails: what is not understood goes to the primary. Takes one pass over the text.
 pub fn classify(sql: &[u8], mode: Mode) -> Verdict {
-    Classifier::new(sql, mode).run()
+    Verdict { digest: front_digest(sql, mode), ..Classifier::new(sql, mode).run() }
 }
 
 /// The kind of statement whose expressions are scanned.
@@ -93,6 +94,7 @@ impl<'a> Classifier<'a> {
             hint: Hint::default(),
             statements: 0,
             uses_table: false,
+            digest: 0,
         };
         loop {
             while self.ahead.is_op(b';') {
