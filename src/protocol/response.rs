@@ -270,15 +270,6 @@ impl Response {
     /// # Errors
     /// When a packet is not one that may come here; the connection is then of no more use.
     pub fn advance(&mut self, chunk: &mut [u8]) -> Result<Advance, Malformed> {
-        // Packets are put in once, by a call that ends there.
-        match self.shift {
-            0 => self.walk::<false>(chunk),
-            _ => self.walk::<true>(chunk),
-        }
-    }
-
-    /// [`Response::advance`]; `SHIFTED` packets get other sequence ids.
-    fn walk<const SHIFTED: bool>(&mut self, chunk: &mut [u8]) -> Result<Advance, Malformed> {
         let mut at = 0;
         let mut length = chunk.len();
         loop {
@@ -303,7 +294,7 @@ impl Response {
                 return Ok(Advance { ready: at, length, next: Next::More });
             };
             if self.continues {
-                if SHIFTED {
+                if self.shift != 0 {
                     self.renumber(&mut chunk[at..]);
                 }
                 self.pass(header);
@@ -316,7 +307,7 @@ impl Response {
                 return Ok(Advance { ready: at, length, next: Next::More });
             };
             if self.is_passed_over(first, header.length) {
-                if SHIFTED {
+                if self.shift != 0 {
                     self.renumber(&mut chunk[at..]);
                 }
                 self.pass(header);
@@ -326,7 +317,7 @@ impl Response {
             if end > length {
                 return Ok(Advance { ready: at, length, next: Next::More });
             }
-            if SHIFTED {
+            if self.shift != 0 {
                 self.renumber(&mut chunk[at..]);
             }
             let shrunk = self.control(&mut chunk[at..end])?;
