@@ -129,7 +129,6 @@ pub(crate) fn substitution(data: &[u8]) {
     if is_understood(&before) && is_understood(&after) {
         assert_eq!(after, before, "{}", substituted.escape_ascii());
     }
-    assert!(!is_understood(&before) || is_understood(&after) || text.len() > 40);
 }
 
 fn rest_is_as_it_was(text: &[u8], substituted: &[u8], insertions: &[Insertion]) {
