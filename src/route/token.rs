@@ -69,8 +69,9 @@ impl Token {
     /// Uses what a reading tells; whether it told anything.
     pub fn settle(&mut self, reading: &Reading) -> bool {
         let places = self.unknown.is_some_and(|begun| reading.number > begun);
-        let is_lost = reading.number > self.readings && !reading.position.covers(&self.position);
-        if is_lost {
+        let has_all = reading.position.covers(&self.position);
+        let is_lost = !has_all && reading.number > self.readings;
+        if is_lost || places && has_all {
             self.position.clone_from(&reading.position);
         } else if places {
             self.position.merge(&reading.position);

@@ -114,7 +114,8 @@ fn applied_variable(family: Family) -> &'static str {
     }
 }
 
-/// The primary's own position: everything it has committed. Empty when it numbers nothing.
+/// The primary's own position: everything it has committed, also as a replica before it became
+/// the primary (which MariaDB need not have in its binary log). Empty when it numbers nothing.
 ///
 /// FACT(mariadb 10.11): `gtid_binlog_pos` has a transaction before its client has the OK packet;
 /// test: `a_reading_covers_what_was_written_before_it`.
@@ -123,14 +124,25 @@ fn applied_variable(family: Family) -> &'static str {
 pub(super) async fn written(line: &mut Line, family: Family) -> Result<Position, Trouble> {
     // With GTIDs permitted or off, MySQL has transactions that are in no set.
     let sql = match family {
-        Family::MariaDb => "SELECT @@global.gtid_binlog_pos AS written",
+        Family::MariaDb => {
+            "SELECT @@global.gtid_binlog_pos AS written, @@global.gtid_slave_pos AS applied"
+        }
         Family::MySql => {
             "SELECT IF(@@global.gtid_mode LIKE 'ON%', @@global.gtid_executed, '') AS written"
         }
     };
     let rows = line.query(sql).await?;
-    let text = rows.first().and_then(|row| row.text(&["written"])).unwrap_or_default();
-    Ok(Position::parse(&text).unwrap_or_default())
+    let mut position = Position::default();
+    for column in ["written", "applied"] {
+        let text = rows.first().and_then(|row| row.text(&[column])).unwrap_or_default();
+        match Position::parse(&text) {
+            Some(part) if position.is_empty() => position = part,
+            Some(part) => position.merge(&part),
+            // Half of it would be worse than nothing.
+            None => return Ok(Position::default()),
+        }
+    }
+    Ok(position)
 }
 
 /// How far a replica has applied.

@@ -3,6 +3,7 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use fairlane::protocol::auth::NATIVE;
 use fairlane::protocol::{Capabilities, Command};
 use fairlane::sandbox::Options;
 
@@ -255,4 +256,22 @@ fn a_read_only_transaction_sees_what_was_written_before_its_first_read_and_keeps
     assert_eq!(reader.text(count), "2", "the snapshot, also on the replica");
     reader.run("COMMIT");
     assert_eq!(reader.text(count), "3");
+}
+
+#[test]
+fn a_session_that_changes_its_user_sees_what_it_wrote_as_another_one() {
+    let proxy = scope("user");
+    let mut client = log_in(&proxy, 6);
+    client.run("CREATE TABLE changed_b (a INT)");
+    delayed().wait_replicated();
+    client.run("INSERT INTO changed_b VALUES (1)");
+    // An empty reply: servers ask for one to a new nonce, whatever is sent.
+    let plugin = if product().is_mysql() { "caching_sha2_password" } else { NATIVE };
+    let body = [b"fresh7\0\0shop\0\x2d\0", plugin.as_bytes(), b"\0\0"].concat();
+    client.send(Command::ChangeUser, &body);
+    client.prove("secret").unwrap();
+    assert!(client.text("SELECT CURRENT_USER()").starts_with("fresh7@"));
+    assert_eq!(client.text("SELECT COUNT(*) FROM changed_b"), "1");
+    // And so does, from then on, whoever comes as that user.
+    assert_eq!(log_in(&proxy, 7).text("SELECT COUNT(*) FROM changed_b"), "1");
 }
