@@ -1,4 +1,4 @@
-.PHONY: demo test bench lint docs
+.PHONY: demo test bench lanes lint docs
 
 # The scrape-and-click scenario with and without Fairlane, on private servers.
 demo:
@@ -17,6 +17,12 @@ bench:
 	target/release/examples/micro_bench
 	target/release/examples/extremes_bench
 	target/release/examples/relay_bench
+
+# Users' clicks beside all kinds of batch work: direct, a plain pool, lanes; writes target/lanes/.
+lanes:
+	scripts/install.sh demo
+	cargo build --locked --release --bin fairlane --example lanes_bench
+	target/release/examples/lanes_bench $(LANES_ARGS)
 
 lint:
 	cargo fmt --check

@@ -10,7 +10,7 @@ case $target in
     demo) packages=("${common[@]}") ;;
     bench) packages=("${common[@]}" sysbench haproxy) ;;
     test)
-        packages=("${common[@]}" sysbench prometheus valgrind php-cli php-mysql php-illuminate-database
+        packages=("${common[@]}" mydumper sysbench prometheus valgrind php-cli php-mysql php-illuminate-database
             python3-pymysql)
         command -v node >/dev/null || packages+=(nodejs)
         command -v npm >/dev/null || packages+=(npm)

@@ -25,7 +25,7 @@ use crate::protocol::auth::{NATIVE, Proof};
 use crate::protocol::handshake::{Greeting, HandshakeResponse, parse_auth_switch, tls_request};
 use crate::protocol::sha2::{self, CACHING_SHA2};
 use crate::protocol::status::ErrPacket;
-use crate::protocol::{Capabilities, Malformed, ed25519, packet, parsec};
+use crate::protocol::{Capabilities, Malformed, code, ed25519, packet, parsec};
 use crate::state::Image;
 
 /// Largest packet Fairlane takes, as the servers want to be told.
@@ -112,6 +112,30 @@ pub enum LoginError {
     /// It wants an authentication plugin the credential is not good for.
     #[error("the server asks for the authentication plugin '{0}'")]
     Plugin(String),
+    /// It was sent a PROXY protocol header, which may be why it refuses.
+    #[error(
+        "{0}; the key proxy_protocol of this server is only for servers that take PROXY protocol \
+         headers from Fairlane"
+    )]
+    ProxyHeader(Box<Self>),
+}
+
+impl LoginError {
+    /// Whether it looks like that of a server that did not expect a PROXY protocol header.
+    fn is_of_header(&self) -> bool {
+        match self {
+            Self::Io(_) => true,
+            Self::Refused(Error::Server { code, .. }) => {
+                matches!(*code, code::HOST_NOT_PRIVILEGED | code::NET_PACKETS_OUT_OF_ORDER)
+            }
+            Self::Refused(_)
+            | Self::Malformed(_)
+            | Self::NoTls
+            | Self::Capabilities(_)
+            | Self::Plugin(_)
+            | Self::ProxyHeader(_) => false,
+        }
+    }
 }
 
 impl From<Failure> for LoginError {
@@ -148,7 +172,20 @@ pub async fn open(
     credential: &Credential,
 ) -> Result<Connection, LoginError> {
     let mut stream = Socket::connect(&route.address).await?;
-    tell_client(&mut stream, route, key.client).await?;
+    let is_told = tell_client(&mut stream, route, key.client).await?;
+    let opened = log_in(stream, route, key, credential).await;
+    opened.map_err(|error| match is_told && error.is_of_header() {
+        true => LoginError::ProxyHeader(Box::new(error)),
+        false => error,
+    })
+}
+
+async fn log_in(
+    mut stream: Socket,
+    route: &Route,
+    key: Arc<ConnectionKey>,
+    credential: &Credential,
+) -> Result<Connection, LoginError> {
     let mut inbox = Vec::new();
     let (_, payload) = login_packet(&mut stream, &mut inbox).await?;
     refuse_error(&payload)?;
@@ -223,13 +260,18 @@ pub async fn open(
     Ok(connection)
 }
 
-/// Tells the server whom the connection is for, before anything else.
-async fn tell_client(stream: &mut Socket, route: &Route, client: Option<IpAddr>) -> io::Result<()> {
+/// Tells the server whom the connection is for, before anything else; whether it is told.
+async fn tell_client(
+    stream: &mut Socket,
+    route: &Route,
+    client: Option<IpAddr>,
+) -> io::Result<bool> {
     let Some(client) = client.filter(|_| route.proxy_protocol != ProxyProtocol::Off) else {
-        return Ok(());
+        return Ok(false);
     };
     let server = stream.peer().unwrap_or_else(|| (Ipv4Addr::UNSPECIFIED, 0).into());
-    stream.write_all(&proxy_header::header(route.proxy_protocol, client, server)?).await
+    stream.write_all(&proxy_header::header(route.proxy_protocol, client, server)?).await?;
+    Ok(true)
 }
 
 async fn authenticate(

@@ -12,7 +12,7 @@ use super::wire::CommandPacket;
 use super::{Session, Stop};
 use crate::backend::Failure;
 use crate::error::Error;
-use crate::lanes::ClientFacts;
+use crate::lanes::{Account, ClientFacts};
 use crate::metrics::Closed;
 use crate::net::read;
 use crate::pool::{Checkout, Retire};
@@ -45,6 +45,7 @@ impl Session {
         let leftovers = self.leftovers();
         let is_mariadb = self.facts.is_mariadb;
         let held = self.held.take();
+        self.account.close(&self.context.evidence);
         self.pins = Pins::default();
         self.show_binding();
         drop((self.wire, self.entry));
@@ -267,6 +268,9 @@ impl Session {
         self.writes = Arc::new(self.writes.change(&self.context, &change.user));
         self.candidates = self.context.rules.candidates(&self.client);
         self.kept_lane = None;
+        self.account.close(&self.context.evidence);
+        self.account =
+            Account::new(self.client.feature(), self.context.since_start(Instant::now()));
         *self.entry.labels.lock() = EntryLabels {
             user: change.user.clone(),
             schema: change.schema.clone(),

@@ -138,5 +138,6 @@ pub(super) fn plain(class: Class, reason: Reason) -> Verdict {
         hint: Hint::default(),
         statements: 1,
         uses_table: false,
+        digest: 0,
     }
 }

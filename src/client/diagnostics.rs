@@ -3,11 +3,10 @@
 //! On a shared connection these would be those of whoever used it last, so the session keeps its
 //! own record and answers from it.
 
-use super::statement::Work;
 use super::{Session, Stop};
 use crate::error::Error;
 use crate::protocol::response::Summary;
-use crate::protocol::{Capabilities, Command, Shape, attribute, packet, status};
+use crate::protocol::{Capabilities, packet, status};
 use crate::sql::Substitution;
 
 /// The record of one session.
@@ -143,6 +142,12 @@ impl Diagnostics {
         self.is_row_count_held = false;
     }
 
+    /// Whether the list of warnings is here and not on a connection: it is true until a statement
+    /// brings something newer, see `settle`.
+    pub(super) fn are_saved(&self) -> bool {
+        self.warnings.is_some() && !self.are_on_connection
+    }
+
     /// The session is on a connection that nothing of it has run on yet.
     pub(super) fn forget_held(&mut self) {
         self.is_found_rows_held = false;
@@ -152,10 +157,14 @@ impl Diagnostics {
 
     /// The values that stand for function calls in a statement text.
     pub(super) fn substitution(&self, connection_id: u32) -> Substitution {
+        let (warning_count, error_count) =
+            self.warnings.as_ref().map_or((0, 0), |saved| (saved.count, saved.errors));
         Substitution {
             row_count: self.row_count,
             found_rows: self.found_rows,
             connection_id: u64::from(connection_id),
+            warning_count,
+            error_count,
         }
     }
 }
@@ -167,12 +176,7 @@ impl Session {
         &mut self,
         sql: &[u8],
     ) -> Result<Option<Result<(), Stop>>, Stop> {
-        if let Some(error) = self.diagnostics.own_error.take() {
-            self.show_own(&error).await;
-        }
-        // What is saved is still true until a statement brings something newer, see `settle`.
-        let is_saved = self.diagnostics.warnings.is_some() && !self.diagnostics.are_on_connection;
-        if self.held.is_some() && !is_saved {
+        if self.held.is_some() && !self.diagnostics.are_saved() {
             return Ok(None);
         }
         let text = crate::sql::digest_text(sql, self.mode).to_ascii_lowercase();
@@ -181,8 +185,9 @@ impl Session {
             self.diagnostics.warnings.as_ref().map_or((0, 0), |saved| (saved.count, saved.errors));
         let number = match text {
             _ if is_list(text) => {
+                // On a connection, which at rest has none, there is nothing to show.
                 if self.diagnostics.warnings.is_none() {
-                    return self.empty(sql).await;
+                    return Ok(None);
                 }
                 let end = self.end_of_rows();
                 let Some(saved) = &self.diagnostics.warnings else { return Ok(None) };
@@ -196,7 +201,7 @@ impl Session {
             "select @@error_count" | "select @@session.error_count" => errors,
             _ if text.starts_with("show count") && text.contains("warnings") => count,
             _ if text.starts_with("show count") && text.contains("errors") => errors,
-            _ => return self.empty(sql).await,
+            _ => return Ok(None),
         };
         let written = String::from_utf8_lossy(sql);
         let written = written.trim_end_matches([';', ' ', '\t', '\r', '\n']);
@@ -210,6 +215,7 @@ impl Session {
         };
         self.send_number(name, number);
         if !self.facts.is_mariadb && text.starts_with("select") {
+            // MySQL empties its list for a SELECT that tells how long it was.
             self.diagnostics.warnings = None;
         }
         self.count_local();
@@ -265,36 +271,9 @@ impl Session {
         self.told(end)
     }
 
-    /// Runs a statement about diagnostics on a connection, which at rest has none: there is
-    /// nothing to show.
-    async fn empty(&mut self, sql: &[u8]) -> Result<Option<Result<(), Stop>>, Stop> {
-        Ok(Some(self.plain_query(sql).await))
-    }
-
     fn count_local(&self) {
         let reason = crate::route::Reason::Local.index();
         self.context.metrics.routed(crate::metrics::Target::Local, reason).inc();
-    }
-
-    /// Runs a text on the primary.
-    async fn plain_query(&mut self, sql: &[u8]) -> Result<(), Stop> {
-        let mut payload = vec![Command::Query as u8];
-        if self.has_attributes() {
-            payload.extend_from_slice(attribute::NONE);
-        }
-        payload.extend_from_slice(sql);
-        let mut packets = Vec::with_capacity(payload.len() + packet::HEADER);
-        packet::put(&mut packets, 0, &payload);
-        let verdict = crate::sql::classify(sql, self.mode);
-        let work = Work {
-            command: Command::Query,
-            packets: packets.into(),
-            shape: Shape::Results,
-            verdict: &verdict,
-            prepared: None,
-            sql,
-        };
-        self.run_work(work).await
     }
 }
 

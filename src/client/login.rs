@@ -16,7 +16,7 @@ use super::writes::WriteTracker;
 use super::{Context, Session};
 use crate::config::settings::TlsMode;
 use crate::error::Error;
-use crate::lanes::ClientFacts;
+use crate::lanes::{Account, ClientFacts};
 use crate::metrics::{LoginFailure, Origin};
 use crate::net::certificate::ClientTls;
 use crate::net::proxy_header::Start;
@@ -172,6 +172,7 @@ fn new_session(
         capabilities: claim.capabilities,
         tls: claim.tls,
         identity,
+        account: Account::new(client.feature(), context.since_start(Instant::now())),
         client,
         kept_lane: None,
         image: Image::default(),

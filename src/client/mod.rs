@@ -36,12 +36,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Settings;
 use crate::error::Error;
 use crate::lanes::rule::Candidates;
-use crate::lanes::{ClientFacts, Rules};
+use crate::lanes::{Account, ClientFacts, Evidence, Rules};
 use crate::metrics::{Metrics, Origin};
 use crate::net::compressed::violation;
 use crate::net::read::ReadError;
@@ -72,6 +73,10 @@ pub struct Context {
     pub settings: Arc<Settings>,
     /// Lanes and rules.
     pub rules: Rules,
+    /// What is known of the kinds of work.
+    pub evidence: Evidence,
+    /// When Fairlane started.
+    pub started: Instant,
     /// One pool a backend, by backend id.
     pub pools: Vec<Arc<Pool>>,
     /// What the servers are.
@@ -102,6 +107,13 @@ impl Context {
     }
 }
 
+impl Context {
+    /// The time of the accounts.
+    fn since_start(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.started)
+    }
+}
+
 /// Why a session ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stop {
@@ -126,6 +138,7 @@ struct Session {
     candidates: Candidates,
     /// Lane the session keeps, once a rule said so.
     kept_lane: Option<usize>,
+    account: Account,
     image: Image,
     /// The session's own trackers, once it has set any.
     trackers: Option<Box<Trackers>>,
@@ -160,7 +173,8 @@ pub async fn serve(context: Arc<Context>, stream: TcpStream, peer: SocketAddr) {
     let _open = OpenSession(context.clone());
     if let Some(mut session) = Box::pin(login::greet(context.clone(), stream, peer)).await {
         let stop = Box::pin(session.run()).await;
-        tracing::debug!(id = session.entry.id, ?stop, "session ends");
+        let (light, batch) = session.account.verdicts();
+        tracing::debug!(id = session.entry.id, light, batch, ?stop, "session ends");
         Box::pin(session.clean_up()).await;
     }
 }
@@ -179,7 +193,9 @@ impl Session {
     async fn run(&mut self) -> Stop {
         self.begin();
         loop {
-            self.entry.set_idle(self.held.is_some());
+            let now = self.entry.set_idle(self.held.is_some());
+            let at = self.context.since_start(now);
+            self.account.rest(at, self.held.is_some(), &self.context.evidence);
             let limit = usize::try_from(self.facts.max_allowed_packet).unwrap_or(usize::MAX);
             let least = if self.held.is_none() { Order::Drain } else { Order::Kill };
             let read = tokio::select! {

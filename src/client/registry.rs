@@ -136,9 +136,11 @@ impl Entry {
         self.activity.store(activity as u8, Ordering::Relaxed);
     }
 
-    /// The session waits for its client.
-    pub(super) fn set_idle(&self, holds: bool) {
-        self.set(if holds { Activity::Holding } else { Activity::Idle }, Instant::now());
+    /// The session waits for its client; from when on.
+    pub(super) fn set_idle(&self, holds: bool) -> Instant {
+        let now = Instant::now();
+        self.set(if holds { Activity::Holding } else { Activity::Idle }, now);
+        now
     }
 
     /// How long the client may be idle from now on.

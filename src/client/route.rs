@@ -54,9 +54,9 @@ impl Session {
             decision = decide();
         }
         let Some(awaited) = decision.awaited else { return decision };
-        topology.fresh_wanted();
         let limit = routing.freshness_wait;
         if limit.is_zero() {
+            topology.fresh_wanted(self.writes.token().position());
             self.context.metrics.sessions.freshness_primary.inc();
             return decision;
         }
@@ -94,7 +94,6 @@ impl Session {
         if is_fresh() || self.writes.settle() && is_fresh() {
             return false;
         }
-        topology.fresh_wanted();
         // A transaction that changed nothing moves easily; what is pinned is lost when it moves.
         let limit = match self.pins.is_empty() {
             true => routing.freshness_wait,

@@ -32,9 +32,10 @@ impl Session {
             return Ok(());
         }
         let has_new = summary.warnings > 0 || summary.error.is_some();
-        // MySQL clears the list for each statement that does not ask about it, MariaDB only for
+        // MySQL clears the list for each statement but SHOW and GET DIAGNOSTICS, MariaDB only for
         // one that uses a table.
-        let clears_always = !self.facts.is_mariadb && work.verdict.class != Class::Diagnostics;
+        let shows = work.verdict.class == Class::Diagnostics && !is_select(work.sql);
+        let clears_always = !self.facts.is_mariadb && !shows;
         if has_new || work.verdict.uses_table || clears_always {
             self.diagnostics.warnings = None;
             self.diagnostics.own_error = None;
@@ -223,6 +224,11 @@ impl Session {
         self.diagnostics.warnings = Some(Saved { packets: answer.bytes.into(), count, errors });
         Ok(())
     }
+}
+
+fn is_select(sql: &[u8]) -> bool {
+    let first = sql.trim_ascii_start().get(..6);
+    first.is_some_and(|first| first.eq_ignore_ascii_case(b"select"))
 }
 
 /// Whether a statement has chosen a character set: by SET NAMES, by SET CHARACTER SET, which takes

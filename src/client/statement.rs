@@ -11,7 +11,8 @@ use super::registry::is_sessions;
 use super::route::begins_with_snapshot;
 use super::{Session, Stop};
 use crate::error::Error;
-use crate::metrics::Target as Answered;
+use crate::lanes::Standing;
+use crate::metrics::{ChosenBy, Target as Answered};
 use crate::pool::{Checkout, Request, Retire};
 use crate::protocol::attribute;
 use crate::protocol::code;
@@ -66,6 +67,11 @@ impl Session {
             if is_sessions(id) {
                 return self.kill_session(query, id).await;
             }
+        }
+        if verdict.needs.contains(Needs::DIAGNOSTICS)
+            && let Some(error) = self.diagnostics.own_error.take()
+        {
+            self.show_own(&error).await;
         }
         if verdict.class == Class::Diagnostics
             && let Some(answered) = self.answer_diagnostics(sql).await?
@@ -123,6 +129,12 @@ impl Session {
     /// Of the counts that a text asks for, those that the connection it runs on would not know.
     fn unknown_counts(&self, verdict: &Verdict) -> Needs {
         let mut wanted = verdict.needs & (Needs::ROW_COUNT | Needs::FOUND_ROWS);
+        // A connection knows of no list that is saved; MariaDB empties its own for a statement that
+        // uses a table before that asks how long it was.
+        let empties = self.facts.is_mariadb && verdict.uses_table;
+        if verdict.needs.contains(Needs::DIAGNOSTICS) && self.diagnostics.are_saved() && !empties {
+            wanted |= Needs::DIAGNOSTICS;
+        }
         let leaves = self.held_on_replica() && !may_stay_on_replica(verdict);
         if self.held.is_some() && !leaves {
             // What the session holds knows better, as soon as anything has run on it.
@@ -152,7 +164,7 @@ impl Session {
             let (mut checkout, decision) = match self.held.take() {
                 Some(held) => {
                     // A rule for the session may be met in the middle of a transaction.
-                    self.lane(&work);
+                    self.lane(&work, None);
                     self.has_snapshot |= work.verdict.class == Class::Read;
                     (held, None)
                 }
@@ -266,9 +278,9 @@ impl Session {
 
     /// A slot in the statement's lane, and a connection.
     async fn obtain(&mut self, work: &Work<'_>, decision: Decision) -> Result<Checkout, Refusal> {
-        let lane = self.lane(work);
-        let backend = backend_of(decision.target);
         let now = Instant::now();
+        let lane = self.lane(work, Some(now));
+        let backend = backend_of(decision.target);
         self.entry.set_waiting(lane, now);
         let pool = self.context.pools[backend].clone();
         let request = Request {
@@ -277,20 +289,24 @@ impl Session {
             image: &self.image,
             insert_id: self.diagnostics.insert_id,
         };
-        tokio::select! {
+        let checkout = tokio::select! {
             biased;
-            checkout = pool.check_out(lane, request, now) => checkout.map_err(Refusal::Error),
-            () = self.wire.gone() => Err(Refusal::Gone),
-            () = self.entry.killed() => Err(Refusal::Gone),
-        }
+            checkout = pool.check_out(lane, request, now) => checkout.map_err(Refusal::Error)?,
+            () = self.wire.gone() => return Err(Refusal::Gone),
+            () = self.entry.killed() => return Err(Refusal::Gone),
+        };
+        self.account.granted(self.context.since_start(checkout.granted_at()));
+        Ok(checkout)
     }
 
-    /// The lane of a statement.
-    fn lane(&mut self, work: &Work<'_>) -> usize {
+    /// The lane of a statement that asks for a slot `now`, or runs in the one the session holds.
+    fn lane(&mut self, work: &Work<'_>, now: Option<Instant>) -> usize {
+        let choices = &self.context.metrics.sessions;
         let hint = work.verdict.hint.lane.as_deref();
         if hint.is_none()
             && let Some(kept) = self.kept_lane
         {
+            choices.lane_choices_total(ChosenBy::Rule).inc();
             return kept;
         }
         let mode = self.mode;
@@ -304,7 +320,31 @@ impl Session {
         if choice.is_for_session {
             self.kept_lane = Some(choice.lane);
         }
-        choice.lane
+        let evidence = &self.context.evidence;
+        let (lane, by) = match (self.context.settings.batch_lane, now) {
+            _ if choice.rule.is_some() => (choice.lane, ChosenBy::Rule),
+            _ if !choice.is_default => (choice.lane, ChosenBy::Hint),
+            (Some(batch), Some(now)) => {
+                match self.account.judge(
+                    self.context.since_start(now),
+                    work.verdict.digest,
+                    evidence,
+                ) {
+                    Standing::Light => (choice.lane, ChosenBy::Light),
+                    Standing::Attained => (batch, ChosenBy::AttainedService),
+                    Standing::Company => (batch, ChosenBy::Company),
+                }
+            }
+            (Some(_), None) => {
+                self.account.note(work.verdict.digest, evidence);
+                (choice.lane, ChosenBy::Light)
+            }
+            (None, _) => (choice.lane, ChosenBy::Light),
+        };
+        if now.is_some() {
+            choices.lane_choices_total(by).inc();
+        }
+        lane
     }
 
     /// The lane of work that is no statement.

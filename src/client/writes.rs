@@ -88,7 +88,6 @@ impl WriteTracker {
     /// Something was, or may have been, written at a position that nobody tells.
     pub(super) fn note_unknown(&self) {
         self.written.lock().add_unknown(self.stamp());
-        self.topology.fresh_wanted();
         if self.has_gtids {
             self.topology.reading_wanted();
         }
@@ -97,7 +96,7 @@ impl WriteTracker {
     /// A read is likely to follow: replicas are watched for its sake from now on.
     fn note(&self, position: &Position) {
         self.written.lock().add(position, self.stamp());
-        self.topology.fresh_wanted();
+        self.topology.fresh_wanted(position);
     }
 
     fn stamp(&self) -> Stamp {

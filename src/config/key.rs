@@ -33,13 +33,14 @@ impl Section {
 }
 
 /// Every table, in the order of the documented file.
-pub const SECTIONS: [Section; 11] = [
+pub const SECTIONS: [Section; 12] = [
     Section { name: "tls", many: false },
     Section { name: "admin", many: false },
     Section { name: "service", many: false },
     Section { name: "primary", many: false },
     Section { name: "replica", many: true },
     Section { name: "pool", many: false },
+    Section { name: "lanes", many: false },
     Section { name: "lane", many: true },
     Section { name: "rule", many: true },
     Section { name: "user", many: true },
@@ -264,6 +265,24 @@ pub const KEYS: &[Key] = &[
         default: Some("200"),
         meaning: "Most new connections per second to one server.",
         valid: "a whole number, at least 1",
+    },
+    Key {
+        path: "lanes.auto",
+        default: Some(r#""on""#),
+        meaning: "Whether work that no rule or hint assigns is assigned by what it does.",
+        valid: r#""on" or "off""#,
+    },
+    Key {
+        path: "lanes.batch_lane",
+        default: Some(r#""batch""#),
+        meaning: "The lane of what has used much.",
+        valid: "the name of a lane; the last one when not given",
+    },
+    Key {
+        path: "lanes.target",
+        default: Some(r#""auto""#),
+        meaning: "What statements of the default lane may take on average beside batch work.",
+        valid: r#""auto", "off", or a time longer than zero, such as "50ms""#,
     },
     Key {
         path: "lane.name",

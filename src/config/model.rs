@@ -29,6 +29,7 @@ pub(crate) struct Model {
     pub(crate) primary: Backend,
     pub(crate) replica: Vec<Backend>,
     pub(crate) pool: Pool,
+    pub(crate) lanes: Lanes,
     pub(crate) lane: Vec<Lane>,
     pub(crate) rule: Vec<Rule>,
     pub(crate) user: Vec<User>,
@@ -52,6 +53,7 @@ impl Default for Model {
             primary: Backend::default(),
             replica: Vec::new(),
             pool: Pool::default(),
+            lanes: Lanes::default(),
             lane: vec![
                 Lane {
                     name: Some("interactive".to_owned()),
@@ -61,7 +63,6 @@ impl Default for Model {
                 Lane {
                     name: Some("batch".to_owned()),
                     reserved: Share::Slots(1),
-                    max: Share::Percent(50),
                     queue_timeout: Period::secs(120),
                     ..Lane::default()
                 },
@@ -157,6 +158,31 @@ impl Default for Pool {
             open_rate: 200,
         }
     }
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Lanes {
+    pub(crate) auto: Switch,
+    /// The last lane when not given.
+    pub(crate) batch_lane: Option<String>,
+    /// `auto`, `off` or a time.
+    pub(crate) target: String,
+}
+
+impl Default for Lanes {
+    fn default() -> Self {
+        Self { auto: Switch::On, batch_lane: None, target: "auto".to_owned() }
+    }
+}
+
+/// On by default.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Switch {
+    #[default]
+    On,
+    Off,
 }
 
 #[derive(Debug, Clone, Deserialize)]

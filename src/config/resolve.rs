@@ -11,9 +11,9 @@ use super::key;
 use super::model::{self, Model};
 use super::problem::Finding;
 use super::settings::{
-    Address, Backend, BackendTls, BackendTlsMode, Consistency, Glob, Lane, Log, Pool,
-    ProxyProtocol, Routing, Rule, RuleScope, Scope, Service, Settings, Tls, TlsFiles, TlsMode,
-    User,
+    Address, Backend, BackendTls, BackendTlsMode, Consistency, Glob, Lane, LatencyTarget, Log,
+    Pool, ProxyProtocol, Routing, Rule, RuleScope, Scope, Service, Settings, Tls, TlsFiles,
+    TlsMode, User,
 };
 use super::shape::Places;
 use crate::units::Period;
@@ -91,6 +91,7 @@ pub(super) fn resolve(model: &Model, places: &Places<'_>) -> Result<Settings, Ve
     let lanes = to.lanes(model, &backends);
     let rules = to.rules(model, &lanes);
     let default_lane = to.default_lane(model, &lanes);
+    let batch_lane = to.batch_lane(model, &lanes, default_lane);
     let settings = Settings {
         listen: to.listen(model),
         proxy_networks: to.proxy_networks(model),
@@ -110,6 +111,8 @@ pub(super) fn resolve(model: &Model, places: &Places<'_>) -> Result<Settings, Ve
         lanes,
         rules,
         default_lane,
+        batch_lane,
+        latency_target: to.latency_target(model),
     };
     if resolver.findings.is_empty() { Ok(settings) } else { Err(resolver.findings) }
 }
@@ -523,6 +526,37 @@ impl Resolver<'_> {
             });
         }
         rules
+    }
+
+    fn latency_target(&mut self, model: &Model) -> LatencyTarget {
+        match model.lanes.target.as_str() {
+            "auto" => LatencyTarget::Auto,
+            "off" => LatencyTarget::Off,
+            text => match text.parse::<Period>() {
+                Ok(period) => LatencyTarget::Fixed(self.positive("lanes.target", period)),
+                Err(wrong) => {
+                    self.find_invalid("lanes.target", wrong);
+                    LatencyTarget::Off
+                }
+            },
+        }
+    }
+
+    /// The lane for what behaves like a batch; `None` when there is no such thing.
+    fn batch_lane(&mut self, model: &Model, lanes: &[Lane], default_lane: usize) -> Option<usize> {
+        let lane = match &model.lanes.batch_lane {
+            None => lanes.len().checked_sub(1)?,
+            Some(name) => {
+                let found = lanes.iter().position(|lane| lane.name == *name);
+                if found.is_none() {
+                    let known: Vec<&str> = lanes.iter().map(|lane| lane.name.as_str()).collect();
+                    let cure = format!("write one of: {}", known.join(", "));
+                    self.find("lanes.batch_lane", format!("there is no lane \"{name}\""), cure);
+                }
+                found?
+            }
+        };
+        (model.lanes.auto == model::Switch::On && lane != default_lane).then_some(lane)
     }
 
     fn default_lane(&mut self, model: &Model, lanes: &[Lane]) -> usize {

@@ -43,6 +43,10 @@ pub struct Settings {
     pub rules: Vec<Rule>,
     /// Lane of work no rule matches: index into `lanes`.
     pub default_lane: usize,
+    /// Index of the lane for what behaves like a batch, if behaviour decides anything.
+    pub batch_lane: Option<usize>,
+    /// What statements of the default lane may take while batch work runs beside them.
+    pub latency_target: LatencyTarget,
     /// Clients' accounts given here instead of loaded from the primary.
     pub users: Vec<User>,
     /// Reads and freshness.
@@ -214,6 +218,17 @@ pub struct Lane {
     pub queue: usize,
     /// Longest wait for a slot.
     pub queue_timeout: Duration,
+}
+
+/// What steers the slots of the batch lane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LatencyTarget {
+    /// What such statements take without batch work, and a tolerance.
+    Auto,
+    /// So much, on average.
+    Fixed(Duration),
+    /// Nothing: the lane's `max` is its limit.
+    Off,
 }
 
 /// Explicit lane assignment. All given conditions must hold; at least one is given.

@@ -12,8 +12,14 @@
 //! whatever the others do; nobody overtakes an earlier waiter of the same lane; a freed slot
 //! goes to the waiter of the most urgent lane that may take it.
 
+pub mod account;
+pub mod evidence;
+pub mod guard;
 pub mod rule;
 mod scheduler;
 
+pub use account::{Account, Standing};
+pub use evidence::Evidence;
+pub use guard::{BatchNow, Guard};
 pub use rule::{ClientFacts, LaneChoice, Rules};
 pub use scheduler::{Admission, Limits, Scheduler};

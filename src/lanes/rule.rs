@@ -22,6 +22,13 @@ pub struct ClientFacts {
     pub program_name: String,
 }
 
+impl ClientFacts {
+    /// The client as a feature of its work, see [`super::evidence`].
+    pub fn feature(&self) -> u64 {
+        super::evidence::client_feature(&self.user, self.address, &self.program_name)
+    }
+}
+
 /// The lane of a statement and where it comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LaneChoice {
@@ -31,6 +38,8 @@ pub struct LaneChoice {
     pub rule: Option<usize>,
     /// The session keeps this lane.
     pub is_for_session: bool,
+    /// Nothing chose it.
+    pub is_default: bool,
 }
 
 /// The configured lanes and rules, ready to be asked for each statement.
@@ -82,7 +91,7 @@ impl Rules {
         digest_text: impl FnOnce() -> String,
     ) -> LaneChoice {
         if let Some(lane) = hint.and_then(|name| self.lane(name)) {
-            return LaneChoice { lane, rule: None, is_for_session: false };
+            return LaneChoice { lane, rule: None, is_for_session: false, is_default: false };
         }
         let mut unasked = Some((digest, digest_text));
         let mut matched = None;
@@ -102,9 +111,14 @@ impl Rules {
                 }
             }
             let is_for_session = rule.scope == RuleScope::Session;
-            return LaneChoice { lane: rule.lane, rule: Some(index), is_for_session };
+            return LaneChoice {
+                lane: rule.lane,
+                rule: Some(index),
+                is_for_session,
+                is_default: false,
+            };
         }
-        LaneChoice { lane: self.default_lane, rule: None, is_for_session: false }
+        LaneChoice { lane: self.default_lane, rule: None, is_for_session: false, is_default: true }
     }
 
     /// Index of a lane by name.
@@ -185,7 +199,8 @@ mod tests {
         };
         let rules = rules(vec![other, digest]);
         let chosen = lane(&rules, None, "INSERT INTO items ( ? )");
-        assert_eq!(chosen, LaneChoice { lane: 1, rule: Some(1), is_for_session: true });
+        assert_eq!((chosen.lane, chosen.rule), (1, Some(1)));
+        assert!(chosen.is_for_session && !chosen.is_default);
         assert_eq!(lane(&rules, None, "SELECT ?").rule, None);
     }
 

@@ -88,6 +88,19 @@ impl<W> Scheduler<W> {
         self.owed += usize::from(lane.in_use < lane.limits.reserved);
     }
 
+    /// A slot in use counts for another lane from now on, whose maximum it may exceed: what runs
+    /// cannot be put back into a queue. Follow with [`Scheduler::next_grant`] until it has none.
+    pub fn reassign(&mut self, from: usize, to: usize) {
+        self.release(from);
+        self.count(to);
+    }
+
+    /// Changes the most slots a lane may hold. Follow with [`Scheduler::next_grant`] until it has
+    /// none.
+    pub fn set_max(&mut self, lane: usize, max: usize) {
+        self.lanes[lane].limits.max = max;
+    }
+
     /// The next waiter that may run: its slot is taken. O(lanes + log waiters).
     pub fn next_grant(&mut self) -> Option<(usize, W)> {
         if self.waiting == 0 {
@@ -124,11 +137,16 @@ impl<W> Scheduler<W> {
     }
 
     fn take(&mut self, lane: usize) {
+        self.count(lane);
+        assert!(self.lanes[lane].in_use <= self.lanes[lane].limits.max);
+    }
+
+    fn count(&mut self, lane: usize) {
         let lane = &mut self.lanes[lane];
         self.owed -= usize::from(lane.in_use < lane.limits.reserved);
         lane.in_use += 1;
         self.in_use += 1;
-        assert!(self.in_use <= self.total && lane.in_use <= lane.limits.max);
+        assert!(self.in_use <= self.total);
     }
 }
 
@@ -183,6 +201,25 @@ mod tests {
         slots.release(0);
         assert_eq!(slots.next_grant(), Some((0, "second click")));
         slots.release(0);
+        assert_eq!(slots.next_grant(), Some((1, "batch")));
+    }
+
+    #[test]
+    fn a_slot_that_turns_out_to_be_batch_frees_a_place_among_the_interactive() {
+        let mut slots = Scheduler::new(
+            6,
+            &[Limits { reserved: 2, max: 3, queue: 3 }, Limits { reserved: 1, max: 1, queue: 3 }],
+        );
+        (0..3).for_each(|_| assert_eq!(slots.admit(0, || "click"), Admission::Granted));
+        assert_eq!(slots.admit(1, || "batch"), Admission::Granted);
+        assert!(matches!(slots.admit(0, || "click"), Admission::Queued(_)));
+        slots.reassign(0, 1);
+        assert_eq!((slots.lane(0).0, slots.lane(1).0, slots.in_use()), (2, 2, 4));
+        assert_eq!(slots.next_grant(), Some((0, "click")));
+        assert!(matches!(slots.admit(1, || "batch"), Admission::Queued(_)));
+        slots.release(1);
+        assert_eq!(slots.next_grant(), None, "one batch is still the most");
+        slots.set_max(1, 2);
         assert_eq!(slots.next_grant(), Some((1, "batch")));
     }
 

@@ -62,6 +62,8 @@ pub struct BackendMetrics {
     pub in_rotation: IntGauge,
     /// Replication delay; NaN while unknown.
     pub replication_lag_seconds: Gauge,
+    /// What interactive statements may take on average beside batch work.
+    pub interactive_target_seconds: Gauge,
     /// Last applied transaction, as a sequence number.
     pub watermark: IntGauge,
     /// Bytes read from pooled connections.
@@ -100,6 +102,7 @@ pub(super) fn register(
     let up = to.gauges(&families::BACKEND_UP)?;
     let in_rotation = to.gauges(&families::BACKEND_IN_ROTATION)?;
     let lag = to.real_gauges(&families::BACKEND_LAG)?;
+    let target = to.real_gauges(&families::BACKEND_TARGET)?;
     let watermark = to.gauges(&families::BACKEND_WATERMARK)?;
     let received = to.counters(&families::BACKEND_RECEIVED)?;
     let sent = to.counters(&families::BACKEND_SENT)?;
@@ -117,6 +120,7 @@ pub(super) fn register(
             up: up.with_label_values(&key),
             in_rotation: in_rotation.with_label_values(&key),
             replication_lag_seconds: lag.with_label_values(&key),
+            interactive_target_seconds: target.with_label_values(&key),
             watermark: watermark.with_label_values(&key),
             bytes_received: CellCounter::new(received.with_label_values(&key)),
             bytes_sent: CellCounter::new(sent.with_label_values(&key)),
@@ -125,6 +129,7 @@ pub(super) fn register(
                 .map(|reason| closed.with_label_values(&[backend.as_str(), reason.label()])),
         };
         metrics.replication_lag_seconds.set(f64::NAN);
+        metrics.interactive_target_seconds.set(f64::NAN);
         metrics
     };
     Ok(backends.iter().map(one).collect())

@@ -85,6 +85,14 @@ families! {
         "Times work was refused a slot: reason full (the queue was full) or timeout (it waited for queue_timeout).";
     LANE_ABANDONED = "fairlane_lane_abandoned_total", Counter, Count, ["backend", "lane"],
         "Times a waiter left the queue by itself: its client hung up or was killed.";
+    LANE_REASSIGNED = "fairlane_lane_reassigned_total", Counter, Count, ["backend", "lane"],
+        "Slots of this lane that were held for more than a second and count for the batch lane since then.";
+    LANE_CHOICES = "fairlane_lane_choices_total", Counter, Count, ["reason"],
+        "Statements that asked for a slot, by what chose their lane: hint, rule, light (the default lane: nothing speaks against it), attained_service (the session has used much of late) or company (its statements or client are those of heavy sessions).";
+    LANE_HEAVY_FROM = "fairlane_lane_heavy_from_seconds", Gauge, Seconds, [],
+        "Service from which a visit of a session counts as heavy now: three times that of small visits.";
+    LANE_FEATURES = "fairlane_lane_features", Gauge, Count, [],
+        "Kinds of statements and clients whose behaviour is known now.";
     LANE_WAIT = "fairlane_lane_wait_seconds", Histogram, Seconds, ["backend", "lane"],
         "Time from asking for a slot to having it; includes those that did not have to wait.";
     LANE_SERVICE = "fairlane_lane_service_seconds", Histogram, Seconds, ["backend", "lane"],
@@ -104,6 +112,8 @@ families! {
         "Attempts to open a connection that failed, at connecting or at login.";
     BACKEND_CLOSED = "fairlane_backend_connections_closed_total", Counter, Count, ["backend", "reason"],
         "Connections closed: idle (idle_timeout), age (max_age), evicted (its place was needed), broken (the server or network ended it), reset_failed (could not be made clean), killed (on purpose, to end what ran on it).";
+    BACKEND_TARGET = "fairlane_backend_interactive_target_seconds", Gauge, Seconds, ["backend"],
+        "What statements of the default lane may take on average now beside batch work; NaN while not known.";
     BACKEND_UP = "fairlane_backend_up", Gauge, Truth, ["backend"],
         "1 while the last probe of the backend succeeded.";
     BACKEND_IN_ROTATION = "fairlane_backend_in_rotation", Gauge, Truth, ["backend"],

@@ -25,6 +25,8 @@ pub struct LaneMetrics {
     pub rejected_timeout: IntCounter,
     /// Waiters that left by themselves.
     pub abandoned: IntCounter,
+    /// Slots that count for the batch lane since they were held for long.
+    pub reassigned: IntCounter,
     /// From asking for a slot to having it, also when that was at once.
     pub wait_seconds: CellHistogram,
     /// From having a slot to giving it back.
@@ -52,6 +54,7 @@ pub(super) fn register(
     let admitted = to.counters(&families::LANE_ADMITTED)?;
     let rejected = to.counters(&families::LANE_REJECTED)?;
     let abandoned = to.counters(&families::LANE_ABANDONED)?;
+    let reassigned = to.counters(&families::LANE_REASSIGNED)?;
     let wait_seconds = to.histograms(&families::LANE_WAIT)?;
     let service_seconds = to.histograms(&families::LANE_SERVICE)?;
 
@@ -69,6 +72,7 @@ pub(super) fn register(
                 rejected_full: rejected.with_label_values(&[backend, lane, "full"]),
                 rejected_timeout: rejected.with_label_values(&[backend, lane, "timeout"]),
                 abandoned: abandoned.with_label_values(&key),
+                reassigned: reassigned.with_label_values(&key),
                 wait_seconds: CellHistogram::new(&wait_seconds.with_label_values(&key)),
                 service_seconds: CellHistogram::new(&service_seconds.with_label_values(&key)),
             });

@@ -1,6 +1,6 @@
 //! Numbers of clients, their sessions and their statements.
 
-use prometheus::{Histogram, IntCounter, IntGauge};
+use prometheus::{Gauge, Histogram, IntCounter, IntGauge};
 
 use super::catalogue as families;
 use super::cell::CellCounter;
@@ -75,6 +75,38 @@ impl LoginFailure {
     }
 }
 
+/// What chose a statement's lane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChosenBy {
+    /// A comment hint.
+    Hint,
+    /// A rule.
+    Rule,
+    /// Nothing speaks against the default lane.
+    Light,
+    /// The session has used much of late.
+    AttainedService,
+    /// Its statements or client are those of heavy sessions.
+    Company,
+}
+
+impl ChosenBy {
+    /// All of them, by their number.
+    pub const ALL: [Self; 5] =
+        [Self::Hint, Self::Rule, Self::Light, Self::AttainedService, Self::Company];
+
+    /// The label value.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Hint => "hint",
+            Self::Rule => "rule",
+            Self::Light => "light",
+            Self::AttainedService => "attained_service",
+            Self::Company => "company",
+        }
+    }
+}
+
 /// Handles that belong to no backend and no lane.
 #[derive(Debug)]
 pub struct SessionMetrics {
@@ -98,6 +130,11 @@ pub struct SessionMetrics {
     pub freshness_primary: IntCounter,
     /// How long such reads waited.
     pub freshness_wait_seconds: Histogram,
+    /// Kinds of statements and clients whose behaviour is known.
+    pub features: IntGauge,
+    /// Service that makes a visit heavy.
+    pub heavy_from_seconds: Gauge,
+    lane_choices: [CellCounter; ChosenBy::ALL.len()],
     /// Users whose writes are no longer kept apart.
     pub freshness_forgotten: IntCounter,
     logins_failed: [IntCounter; LoginFailure::ALL.len()],
@@ -109,7 +146,13 @@ impl SessionMetrics {
         &self.logins_failed[reason as usize]
     }
 
+    /// Statements whose lane was chosen by `reason`.
+    pub fn lane_choices_total(&self, reason: ChosenBy) -> &CellCounter {
+        &self.lane_choices[reason as usize]
+    }
+
     pub(super) fn collect(&self) {
+        self.lane_choices.iter().for_each(CellCounter::collect);
         self.bytes_received.collect();
         self.bytes_sent.collect();
     }
@@ -117,6 +160,7 @@ impl SessionMetrics {
     pub(super) fn register(to: &Registrar<'_>) -> Result<Self, prometheus::Error> {
         let logins_failed = to.counters(&families::LOGINS_FAILED)?;
         let freshness = to.counters(&families::FRESHNESS_WAITS)?;
+        let lane_choices = to.counters(&families::LANE_CHOICES)?;
         Ok(Self {
             open: to.gauge(&families::SESSIONS)?,
             opened_total: to.counter(&families::SESSIONS_TOTAL)?,
@@ -128,6 +172,10 @@ impl SessionMetrics {
             freshness_fresh: freshness.with_label_values(&["fresh"]),
             freshness_primary: freshness.with_label_values(&["primary"]),
             freshness_wait_seconds: to.histogram(&families::FRESHNESS_WAIT)?,
+            features: to.gauge(&families::LANE_FEATURES)?,
+            heavy_from_seconds: to.real_gauge(&families::LANE_HEAVY_FROM)?,
+            lane_choices: ChosenBy::ALL
+                .map(|by| CellCounter::new(lane_choices.with_label_values(&[by.label()]))),
             freshness_forgotten: to.counter(&families::FRESHNESS_FORGOTTEN)?,
             logins_failed: LoginFailure::ALL
                 .map(|reason| logins_failed.with_label_values(&[reason.label()])),

@@ -62,6 +62,8 @@ pub enum TlsError {
 #[derive(Debug)]
 pub struct Acceptor {
     settings: Tls,
+    /// The certificate Fairlane made for itself, where the settings name none.
+    own: Option<ChainAndKey>,
     current: ArcSwap<ServerConfig>,
 }
 
@@ -71,8 +73,12 @@ impl Acceptor {
     /// # Errors
     /// When a file can't be read or does not hold what it should.
     pub fn new(settings: &Tls) -> Result<Self, TlsError> {
-        let current = ArcSwap::from_pointee(load(settings)?);
-        Ok(Self { settings: settings.clone(), current })
+        let own = match &settings.files {
+            Some(_) => None,
+            None => Some(self_made().map_err(|error| TlsError::SelfMade(error.to_string()))?),
+        };
+        let current = ArcSwap::from_pointee(load(settings, own.as_ref())?);
+        Ok(Self { settings: settings.clone(), own, current })
     }
 
     /// Reads the files again. Connections keep what they have; a certificate that Fairlane made
@@ -81,9 +87,7 @@ impl Acceptor {
     /// # Errors
     /// As [`Acceptor::new`]; the old certificate stays then.
     pub fn reload(&self) -> Result<(), TlsError> {
-        if self.settings.files.is_some() {
-            self.current.store(Arc::new(load(&self.settings)?));
-        }
+        self.current.store(Arc::new(load(&self.settings, self.own.as_ref())?));
         Ok(())
     }
 
@@ -101,14 +105,15 @@ impl Acceptor {
     }
 }
 
-fn load(settings: &Tls) -> Result<ServerConfig, TlsError> {
+fn load(settings: &Tls, own: Option<&ChainAndKey>) -> Result<ServerConfig, TlsError> {
     let files = settings.files.as_ref();
-    let (chain, key) = match files {
-        Some(files) => {
+    let (chain, key) = match (files, own) {
+        (Some(files), _) => {
             let chain = chain("tls.certificate", &files.certificate)?;
             (chain, private_key("tls.key", &files.key)?)
         }
-        None => self_made().map_err(|error| TlsError::SelfMade(error.to_string()))?,
+        (None, Some((chain, key))) => (chain.clone(), key.clone_key()),
+        (None, None) => return Err(TlsError::SelfMade("there is none".to_owned())),
     };
     let provider = Arc::new(aws_lc_rs::default_provider());
     let builder = ServerConfig::builder_with_provider(provider.clone())

@@ -1,14 +1,18 @@
 //! Waiting for a slot, and waking who is next.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 
-use super::{Pool, Request};
+use super::{Auto, Pool, Request};
 use crate::backend::Connection;
 use crate::error::Error;
-use crate::lanes::{Admission, Scheduler};
+use crate::lanes::{Admission, BatchNow, Scheduler};
+
+/// A slot held for longer counts for the batch lane: what a session known to be light may use.
+const HELD_LONG: Duration = Duration::from_secs(1);
 
 /// Somebody who waits for a slot.
 #[derive(Debug)]
@@ -27,17 +31,28 @@ impl Waiter {
 #[derive(Debug)]
 pub struct Slot {
     pub(super) pool: Arc<Pool>,
+    /// The lane it was granted in; what it counts for now is in the pool's table.
     pub(super) lane: usize,
     pub(super) granted_at: Instant,
+    key: usize,
     is_held: bool,
+}
+
+/// A slot in use.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Held {
+    /// The lane it counts for.
+    pub(super) lane: usize,
+    pub(super) since: Instant,
 }
 
 impl Slot {
     /// Gives the slot back together with a clean connection.
     pub(super) fn release_with(mut self, mut connection: Box<Connection>) {
         self.is_held = false;
-        connection.idle_since = self.observe();
-        self.pool.put_back(Some(connection), self.lane);
+        let now = self.observe();
+        connection.idle_since = now;
+        self.pool.put_back(Some(connection), self.key, now);
     }
 
     /// Counts the time it was held; returns the time that is now.
@@ -52,8 +67,8 @@ impl Slot {
 impl Drop for Slot {
     fn drop(&mut self) {
         if self.is_held {
-            self.observe();
-            self.pool.put_back(None, self.lane);
+            let now = self.observe();
+            self.pool.put_back(None, self.key, now);
         }
     }
 }
@@ -106,15 +121,22 @@ impl Pool {
                 woken = Some(wait);
                 Waiter { wake, since }
             });
-            let found = match admission {
-                Admission::Granted => shared.idle.take_match(request),
-                Admission::Queued(_) | Admission::Refused => None,
-            };
-            (admission, found)
+            match admission {
+                Admission::Granted => {
+                    let key = shared.held.insert(Held { lane, since });
+                    (Ok(key), shared.idle.take_match(request))
+                }
+                Admission::Queued(_) | Admission::Refused => {
+                    if self.is_guarded(lane) {
+                        shared.guard.waited();
+                    }
+                    (Err(admission), None)
+                }
+            }
         };
-        let granted_at = match (admission, woken) {
-            (Admission::Granted, _) => since,
-            (Admission::Queued(ticket), Some(woken)) => {
+        let (key, granted_at) = match (admission, woken) {
+            (Ok(key), _) => (key, since),
+            (Err(Admission::Queued(ticket)), Some(woken)) => {
                 let mut place = Place { pool: self, lane, ticket, is_done: false };
                 let settings = &self.lanes[lane];
                 if timeout(settings.queue_timeout, woken).await.is_err() {
@@ -127,7 +149,8 @@ impl Pool {
                     });
                 }
                 place.is_done = true;
-                Instant::now()
+                let now = Instant::now();
+                (self.shared.lock().held.insert(Held { lane, since: now }), now)
             }
             _ => {
                 metrics.rejected_full.inc();
@@ -141,7 +164,31 @@ impl Pool {
         };
         metrics.wait_seconds.observe(granted_at.duration_since(since).as_secs_f64());
         metrics.admitted.inc();
-        Ok((Slot { pool: self.clone(), lane, granted_at, is_held: true }, found))
+        Ok((Slot { pool: self.clone(), lane, granted_at, key, is_held: true }, found))
+    }
+}
+
+impl Pool {
+    /// Lets lanes follow what happens; to be called each tenth of a second. Slots that interactive
+    /// work holds for long count for batch, and the guard moves the bound of batch.
+    pub fn steer(&self) {
+        let Some(Auto { interactive, batch }) = self.auto else { return };
+        let now = Instant::now();
+        let mut shared = self.shared.lock();
+        let shared = &mut *shared;
+        let is_long = |held: &Held| held.lane == interactive && now - held.since > HELD_LONG;
+        for (_, held) in shared.held.iter_mut().filter(|(_, held)| is_long(held)) {
+            held.lane = batch;
+            shared.scheduler.reassign(interactive, batch);
+            self.lane_metrics(interactive).reassigned.inc();
+        }
+        let (in_use, waiting) = shared.scheduler.lane(batch);
+        let limit = shared.guard.tick(BatchNow { in_use, waiting });
+        shared.scheduler.set_max(batch, limit);
+        grant(&mut shared.scheduler);
+        self.lane_metrics(batch).limit.set(i64::try_from(limit).unwrap_or(i64::MAX));
+        let target = shared.guard.target_seconds().unwrap_or(f64::NAN);
+        self.metrics().interactive_target_seconds.set(target);
     }
 }
 

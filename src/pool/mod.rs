@@ -19,13 +19,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use slab::Slab;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use crate::backend::{Connection, Route, TlsError};
 use crate::config::Settings;
 use crate::config::settings;
-use crate::lanes::{Limits, Scheduler};
+use crate::lanes::{Guard, Limits, Scheduler};
 use crate::metrics::{BackendMetrics, LaneMetrics, Metrics};
 use crate::route::view::BackendId;
 
@@ -34,7 +35,7 @@ pub use checkout::Checkout;
 pub use open::Request;
 pub use retire::{Killer, Retire};
 
-use admission::Waiter;
+use admission::{Held, Waiter};
 use idle::Idle;
 
 /// Connections that a pool may have beside its own: the control connection.
@@ -48,6 +49,7 @@ pub struct Pool {
     route: Route,
     ages: settings::Pool,
     lanes: Vec<settings::Lane>,
+    auto: Option<Auto>,
     slots: usize,
     shared: Mutex<Shared>,
     permits: Arc<Semaphore>,
@@ -56,9 +58,18 @@ pub struct Pool {
     metrics: Arc<Metrics>,
 }
 
+/// The lanes that behaviour decides between.
+#[derive(Debug, Clone, Copy)]
+struct Auto {
+    interactive: usize,
+    batch: usize,
+}
+
 #[derive(Debug)]
 struct Shared {
     scheduler: Scheduler<Waiter>,
+    held: Slab<Held>,
+    guard: Guard,
     idle: Idle,
 }
 
@@ -89,14 +100,21 @@ impl Pool {
         }
         metrics.backend(backend).limit.set(i64::try_from(slots).unwrap_or(i64::MAX));
         let route = Route::new(&backend_settings)?;
+        let auto =
+            settings.batch_lane.map(|batch| Auto { interactive: settings.default_lane, batch });
+        let guarded = limits[auto.map_or(0, |auto| auto.batch)];
+        let guard = Guard::new(settings.latency_target, guarded.reserved.max(1), guarded.max);
         Ok(Arc::new(Self {
             backend,
             route,
             ages: settings.pool.clone(),
             lanes: settings.lanes.clone(),
+            auto,
             slots,
             shared: Mutex::new(Shared {
                 scheduler: Scheduler::new(slots, &limits),
+                held: Slab::with_capacity(slots),
+                guard,
                 idle: Idle::default(),
             }),
             permits: Arc::new(Semaphore::new(slots)),
@@ -176,6 +194,11 @@ impl Pool {
         }
     }
 
+    /// Whether the guard looks after this lane.
+    fn is_guarded(&self, lane: usize) -> bool {
+        self.auto.is_some_and(|auto| auto.interactive == lane)
+    }
+
     fn metrics(&self) -> &BackendMetrics {
         self.metrics.backend(self.backend)
     }
@@ -185,8 +208,12 @@ impl Pool {
     }
 
     /// Puts a clean connection back and hands the slot to the next waiter, in one step.
-    fn put_back(&self, connection: Option<Box<Connection>>, lane: usize) {
+    fn put_back(&self, connection: Option<Box<Connection>>, key: usize, now: Instant) {
         let mut shared = self.shared.lock();
+        let Held { lane, since } = shared.held.remove(key);
+        if self.is_guarded(lane) {
+            shared.guard.served(now.duration_since(since).as_secs_f64());
+        }
         if let Some(connection) = connection {
             shared.idle.push(connection);
         }

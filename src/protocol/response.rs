@@ -278,11 +278,12 @@ impl Response {
         loop {
             if self.skip > 0 {
                 let passed = self.skip.min(length - at);
+                self.skip -= passed;
                 if self.is_kept {
                     self.summary.definitions.extend_from_slice(&chunk[at..at + passed]);
+                    self.is_kept = self.skip > 0;
                 }
                 at += passed;
-                self.skip -= passed;
                 self.is_untouched &= passed == 0;
                 if self.skip > 0 {
                     return Ok(Advance { ready: at, length, next: Next::More });
@@ -300,7 +301,10 @@ impl Response {
                 return Ok(Advance { ready: at, length, next: Next::More });
             };
             if self.continues {
-                self.pass(header, &mut chunk[at..]);
+                if self.shift != 0 {
+                    self.renumber(&mut chunk[at..]);
+                }
+                self.pass(header);
                 continue;
             }
             if header.length == 0 {
@@ -310,7 +314,10 @@ impl Response {
                 return Ok(Advance { ready: at, length, next: Next::More });
             };
             if self.is_passed_over(first, header.length) {
-                self.pass(header, &mut chunk[at..]);
+                if self.shift != 0 {
+                    self.renumber(&mut chunk[at..]);
+                }
+                self.pass(header);
                 continue;
             }
             let end = at + HEADER + header.length;
@@ -336,22 +343,18 @@ impl Response {
         }
     }
 
-    fn pass(&mut self, header: Header, packet: &mut [u8]) {
-        self.renumber(packet);
+    fn pass(&mut self, header: Header) {
         self.skip = HEADER + header.length;
         self.continues = header.length == FULL;
     }
 
     /// Gives a packet the sequence id it has behind those put in.
     fn renumber(&self, packet: &mut [u8]) {
-        if self.shift != 0 {
-            packet[3] = packet[3].wrapping_add(self.shift);
-        }
+        packet[3] = packet[3].wrapping_add(self.shift);
     }
 
     /// Whether a packet of the current state is passed over unread; counts it if so.
     fn is_passed_over(&mut self, first: u8, length: usize) -> bool {
-        self.is_kept = self.keeps_definitions && first != 0xff && self.is_kept_state();
         match self.state {
             State::Rows => {
                 let ends = first == 0xff
@@ -361,6 +364,7 @@ impl Response {
             }
             State::Columns { .. } | State::Definitions { .. } if first == 0xff => false,
             State::Columns { left } => {
+                self.is_kept = self.keeps_definitions && self.results == 1;
                 self.state = match (left, self.deprecates_eof) {
                     (1, true) => State::Rows,
                     (1, false) => State::ColumnsEnd,
@@ -369,6 +373,8 @@ impl Response {
                 true
             }
             State::Definitions { left, then } => {
+                let has_columns = self.summary.prepared.is_some_and(|(_, columns, _)| columns > 0);
+                self.is_kept = self.keeps_definitions && then == 0 && has_columns;
                 self.state = match (left, self.deprecates_eof) {
                     (1, true) => definitions(then, 0),
                     (1, false) => State::DefinitionsEnd { then },
@@ -385,18 +391,6 @@ impl Response {
             | State::Text
             | State::Infile
             | State::Done => false,
-        }
-    }
-
-    /// Whether what comes now is the definition of a column of the first result set, or of the
-    /// statement prepared.
-    fn is_kept_state(&self) -> bool {
-        match self.state {
-            State::Columns { .. } => self.results == 1,
-            State::Definitions { then, .. } => {
-                then == 0 && self.summary.prepared.is_some_and(|(_, columns, _)| columns > 0)
-            }
-            _ => false,
         }
     }
 

@@ -14,6 +14,7 @@ fn verdict(class: Class, route: Option<RouteHint>) -> Verdict {
         hint: Hint { lane: None, route },
         statements: 1,
         uses_table: false,
+        digest: 0,
     }
 }
 

@@ -23,7 +23,7 @@ use crate::client::registry::Registry;
 use crate::client::{Context, Throttle};
 use crate::config::Settings;
 use crate::config::settings::TlsMode;
-use crate::lanes::Rules;
+use crate::lanes::{Evidence, Rules};
 use crate::metrics::{Labels, Metrics};
 use crate::net::tls::Acceptor;
 use crate::pool::Pool;
@@ -99,6 +99,7 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
         tokio::spawn(async move { admin::serve(listener, sources, stop.cancelled()).await });
     }
     tokio::spawn(sweep(fairlane.context.clone()));
+    tokio::spawn(observe::steer_lanes(fairlane.context.clone()));
     tokio::spawn(reload_on(hang_up, fairlane.context.clone()));
     tokio::select! {
         _ = listening => {}
@@ -142,6 +143,8 @@ impl Fairlane {
         let pools: Result<Vec<_>, _> = (0..settings.backends.len()).map(pool).collect();
         let context = Arc::new(Context {
             rules: Rules::new(&settings),
+            evidence: Evidence::default(),
+            started: Instant::now(),
             pools: pools?,
             topology,
             metrics,

@@ -5,6 +5,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::client::Context;
 use crate::metrics::Metrics;
 use crate::pool::Killer;
 use crate::route::freshness::Position;
@@ -34,6 +37,30 @@ impl Observer for MetricsObserver {
         metrics.in_rotation.set(i64::from(rotation == Rotation::In));
         metrics.replication_lag_seconds.set(lag.map_or(f64::NAN, |lag| lag.as_secs_f64()));
         metrics.watermark.set(i64::try_from(applied.sequence_sum()).unwrap_or(i64::MAX));
+    }
+}
+
+/// Time between looks at what holds slots for long.
+const STEER_EVERY: Duration = Duration::from_millis(100);
+/// Looks a second.
+const STEERS_A_SECOND: u32 = 10;
+
+/// Lets lanes follow behaviour, for as long as there are lanes to choose between.
+pub(super) async fn steer_lanes(context: Arc<Context>) {
+    if context.settings.batch_lane.is_none() {
+        return;
+    }
+    let mut every = interval(STEER_EVERY);
+    every.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    for turn in 0_u32.. {
+        every.tick().await;
+        context.pools.iter().for_each(|pool| pool.steer());
+        if turn % STEERS_A_SECOND == 0 {
+            context.evidence.tick();
+            let sessions = &context.metrics.sessions;
+            sessions.features.set(i64::try_from(context.evidence.len()).unwrap_or(i64::MAX));
+            sessions.heavy_from_seconds.set(f64::from(context.evidence.heavy_from()));
+        }
     }
 }
 

@@ -148,7 +148,8 @@ fn put_shape(sql: &[u8], mode: Mode, shape: &mut Vec<u8>) -> bool {
                 at += 1;
             }
             Some(quote @ (b'\'' | b'"' | b'`')) => {
-                if quote == b'"' && mode.ansi_quotes {
+                // The name of a variable is no literal.
+                if quote == b'"' && mode.ansi_quotes || shape.last() == Some(&b'@') {
                     return false;
                 }
                 let escapes = quote != b'`' && !mode.no_backslash_escapes;

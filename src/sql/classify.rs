@@ -5,6 +5,7 @@
 //! a handler that consumes its tokens up to the semicolon, and all share the rules for
 //! expressions in [`super::scan`].
 
+use super::digest::front_digest;
 use super::effect::{Found, Outcome};
 use super::lexer::Lexer;
 use super::mode::Mode;
@@ -18,7 +19,7 @@ use super::word::Word;
 ///
 /// Never fails: what is not understood goes to the primary. Takes one pass over the text.
 pub fn classify(sql: &[u8], mode: Mode) -> Verdict {
-    Classifier::new(sql, mode).run()
+    Verdict { digest: front_digest(sql, mode), ..Classifier::new(sql, mode).run() }
 }
 
 /// The kind of statement whose expressions are scanned.
@@ -93,6 +94,7 @@ impl<'a> Classifier<'a> {
             hint: Hint::default(),
             statements: 0,
             uses_table: false,
+            digest: 0,
         };
         loop {
             while self.ahead.is_op(b';') {
@@ -121,7 +123,7 @@ impl<'a> Classifier<'a> {
         );
         let is_expression = is_expression(first) || is_control;
         let may_use_table = matches!(class, Class::Read | Class::Write);
-        verdict.uses_table |= may_use_table && (self.found.has_from || !is_expression);
+        verdict.uses_table |= may_use_table && (self.found.is_from_table || !is_expression);
         self.reports_insert_id |= self.found.reports_insert_id;
         if self.changes_mode {
             // Its tokens may be others than those seen here.

@@ -20,6 +20,9 @@ use super::word::{Call, Word, mix};
 /// The longest normalised text, in bytes.
 pub const DIGEST_TEXT_BYTES_MAX: usize = 4096;
 
+/// Tokens of a text that its kind hangs on.
+const FRONT_TOKENS: usize = 64;
+
 /// Deeper parentheses are kept as they are, without folding of lists.
 const LEVELS: usize = 16;
 
@@ -48,6 +51,21 @@ pub fn digest(sql: &[u8], mode: Mode) -> u64 {
         normaliser.push(&token, sql);
         before = token;
     }
+}
+
+/// The digest of a text's first 64 tokens: what kind of statement it is, at a cost that does not
+/// grow with its length.
+pub fn front_digest(sql: &[u8], mode: Mode) -> u64 {
+    let mut lexer = Lexer::new(sql, mode);
+    let mut normaliser = Normaliser::new(HashSink::default());
+    for _ in 0..FRONT_TOKENS {
+        let token = lexer.next();
+        if token.kind == Kind::End {
+            break;
+        }
+        normaliser.push(&token, sql);
+    }
+    normaliser.sink.value()
 }
 
 /// The normalised text of a statement, cut at [`DIGEST_TEXT_BYTES_MAX`].

@@ -14,6 +14,8 @@ pub(super) struct Found {
     pub needs: Needs,
     /// It has a FROM.
     pub has_from: bool,
+    /// It has a FROM that is not FROM DUAL.
+    pub is_from_table: bool,
     /// It sets what the server's lexer goes by: `sql_mode`, the client's character set.
     pub changes_mode: bool,
     /// LAST_INSERT_ID(expr) whose value the OK packet reports.

@@ -35,7 +35,7 @@ mod word;
 
 pub use cache::VerdictCache;
 pub use classify::classify;
-pub use digest::{DIGEST_TEXT_BYTES_MAX, digest, digest_text};
+pub use digest::{DIGEST_TEXT_BYTES_MAX, digest, digest_text, front_digest};
 pub use mode::{Charset, Mode};
 pub use substitute::{Insertion, Substitution, insertions, substitute};
 pub use verdict::{Class, Effects, Hint, Needs, Reason, RouteHint, Verdict};

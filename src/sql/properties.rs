@@ -129,7 +129,13 @@ proptest! {
     #[test]
     fn pieces_never_panic(pieces in prop::collection::vec(piece(), 0..40), blank in any::<bool>()) {
         let text = pieces.join(if blank { " " } else { "" });
-        let values = Substitution { row_count: 1, found_rows: 2, connection_id: 3 };
+        let values = Substitution {
+            row_count: 1,
+            found_rows: 2,
+            connection_id: 3,
+            warning_count: 4,
+            error_count: 5,
+        };
         for mode in modes() {
             let verdict = classify(text.as_bytes(), mode);
             digest_text(text.as_bytes(), mode);
@@ -225,7 +231,13 @@ fn huge_texts_take_linear_time() {
         "with a(b) as (".repeat(1 << 15),
         "explain ".repeat(1 << 15),
     ];
-    let values = Substitution { row_count: 1, found_rows: 2, connection_id: 3 };
+    let values = Substitution {
+        row_count: 1,
+        found_rows: 2,
+        connection_id: 3,
+        warning_count: 4,
+        error_count: 5,
+    };
     for text in traps {
         classify(text.as_bytes(), Mode::default());
         digest_text(text.as_bytes(), Mode::default());
@@ -248,7 +260,13 @@ fn tables_may_be_used_by_all_but_bare_expressions_and_control() {
 
 #[test]
 fn only_wanted_calls_are_substituted() {
-    let values = Substitution { row_count: 1, found_rows: 2, connection_id: 3 };
+    let values = Substitution {
+        row_count: 1,
+        found_rows: 2,
+        connection_id: 3,
+        warning_count: 4,
+        error_count: 5,
+    };
     let sql = b"SET @a = ROW_COUNT(), @b = CONNECTION_ID()";
     let text = substitute(sql, Mode::default(), &values, Needs::CONNECTION_ID).expect("a call");
     assert_eq!(text, b"SET @a = ROW_COUNT(), @b = IF(1,CAST(3 AS UNSIGNED),CONNECTION_ID())");

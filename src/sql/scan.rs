@@ -6,7 +6,7 @@
 use super::classify::{Classifier, Context};
 use super::effect;
 use super::lexer::is_space;
-use super::substitute::CallSite;
+use super::substitute::{Asked, CallSite};
 use super::token::{Kind, Token};
 use super::verdict::{Effects, Needs, Reason};
 use super::word::{Call, SessionCall, Shape, Word};
@@ -32,7 +32,7 @@ impl Classifier<'_> {
             Kind::Quoted if prev.is_op(b'.') => self.dotted(&token),
             Kind::Quoted => self.name(&token, &prev),
             Kind::UserVariable => self.user_variable(&prev),
-            Kind::SystemVariable => self.system_variable(),
+            Kind::SystemVariable => self.system_variable(token.start),
             Kind::Assign => {
                 self.found.effects |= Effects::USER_VARIABLE;
                 self.found.note(Reason::UserVariable);
@@ -85,7 +85,10 @@ impl Classifier<'_> {
                 self.found.note(Reason::LockingClause);
             }
             Word::Lock => self.found.note(Reason::LockingClause),
-            Word::From => self.found.has_from = true,
+            Word::From => {
+                self.found.has_from = true;
+                self.found.is_from_table |= !self.bytes(&self.ahead).eq_ignore_ascii_case(b"dual");
+            }
             Word::Into => {
                 if self.ahead.kind == Kind::UserVariable {
                     self.found.effects |= Effects::USER_VARIABLE;
@@ -175,7 +178,7 @@ impl Classifier<'_> {
     }
 
     /// After `@@`: `[scope.]name`.
-    fn system_variable(&mut self) {
+    fn system_variable(&mut self, start: usize) {
         let scope = self.ahead.name;
         if !self.ahead.is_name() {
             return self.found.note_not_understood();
@@ -201,7 +204,18 @@ impl Classifier<'_> {
             Word::LastInsertId | Word::Identity => self.found.needs |= Needs::LAST_INSERT_ID,
             Word::PseudoThreadId => self.found.needs |= Needs::CONNECTION_ID,
             Word::WarningCount | Word::ErrorCount => {
-                self.found.needs |= Needs::DIAGNOSTICS;
+                let asked = match name {
+                    Word::WarningCount => Asked::WarningCount,
+                    _ => Asked::ErrorCount,
+                };
+                // The servers have no global ones.
+                let is_sessions = !has_scope || matches!(scope, Word::Session | Word::Local);
+                // No call can follow; behind a parenthesis it would look like a list of columns.
+                let follows_call = self.ahead.kind == Kind::Word
+                    && !matches!(self.ahead.call, Call::Syntax)
+                    && self.lexer.clone().next().is_op(b'(');
+                let end = (is_sessions && !follows_call).then_some(token.end);
+                self.replaceable_until(start, end, asked);
                 return self.found.note(Reason::Diagnostics);
             }
             _ => {}
@@ -264,21 +278,26 @@ impl Classifier<'_> {
                     self.found.effects |= Effects::INSERT_ID_EXPRESSION;
                 }
             }
-            SessionCall::RowCount => self.replaceable(token, Needs::ROW_COUNT),
-            SessionCall::FoundRows => self.replaceable(token, Needs::FOUND_ROWS),
-            SessionCall::ConnectionId => self.replaceable(token, Needs::CONNECTION_ID),
+            SessionCall::RowCount => self.replaceable(token, Asked::RowCount),
+            SessionCall::FoundRows => self.replaceable(token, Asked::FoundRows),
+            SessionCall::ConnectionId => self.replaceable(token, Asked::ConnectionId),
             SessionCall::AsksLock | SessionCall::AsksSequence | SessionCall::ServerBound => {}
         }
     }
 
     /// A call whose value Fairlane knows.
-    fn replaceable(&mut self, token: &Token, need: Needs) {
-        self.found.needs |= need;
-        // Only the first statement still sees what the text before it left.
-        let is_ours = self.index == 0 || need == Needs::CONNECTION_ID;
+    fn replaceable(&mut self, token: &Token, asked: Asked) {
         let end = self.closes_at();
+        self.replaceable_until(token.start, end, asked);
+    }
+
+    /// What asks for a value that Fairlane knows, from `start` on.
+    fn replaceable_until(&mut self, start: usize, end: Option<usize>, asked: Asked) {
+        self.found.needs |= asked.need();
+        // Only the first statement still sees what the text before it left.
+        let is_ours = self.index == 0 || asked == Asked::ConnectionId;
         if let (Some(calls), Some(end), true) = (&mut self.calls, end, is_ours) {
-            calls.push(CallSite { start: token.start, end, need });
+            calls.push(CallSite { start, end, asked });
         }
     }
 

@@ -118,6 +118,7 @@ impl Classifier<'_> {
         }
         // The FROM of PREPARE itself names none.
         self.found.has_from &= !is_bare;
+        self.found.is_from_table &= !is_bare;
         self.found.write(Reason::NotARead)
     }
 

@@ -1,9 +1,10 @@
 //! Puts values in the place of calls that only the session's last connection could answer.
 //!
-//! ROW_COUNT(), FOUND_ROWS() and CONNECTION_ID() are put into an IF() that never asks them and has
-//! their type, so the statement may run on any connection. Nothing is taken out of a text: a call may
-//! begin in a version comment and end behind it. Where the call is (part of) an unnamed column of a select list,
-//! the column gets the name the server would have given it: the text of the expression.
+//! ROW_COUNT(), FOUND_ROWS(), CONNECTION_ID(), @@warning_count and @@error_count are put into an
+//! IF() that never asks them and has their type, so the statement may run on any connection. Nothing
+//! is taken out of a text: a call may begin in a version comment and end behind it. Where the call
+//! is (part of) an unnamed column of a select list, the column gets the name the server would have
+//! given it: the text of the expression.
 
 use std::borrow::Cow;
 
@@ -26,6 +27,32 @@ pub struct Substitution {
     pub found_rows: u64,
     /// CONNECTION_ID() as the client knows it.
     pub connection_id: u64,
+    /// @@warning_count.
+    pub warning_count: u64,
+    /// @@error_count.
+    pub error_count: u64,
+}
+
+/// What stands in a text for a value of the session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asked {
+    RowCount,
+    FoundRows,
+    ConnectionId,
+    WarningCount,
+    ErrorCount,
+}
+
+impl Asked {
+    /// The need a text has for it.
+    pub(super) fn need(self) -> Needs {
+        match self {
+            Self::RowCount => Needs::ROW_COUNT,
+            Self::FoundRows => Needs::FOUND_ROWS,
+            Self::ConnectionId => Needs::CONNECTION_ID,
+            Self::WarningCount | Self::ErrorCount => Needs::DIAGNOSTICS,
+        }
+    }
 }
 
 /// A call that can be replaced.
@@ -33,7 +60,7 @@ pub struct Substitution {
 pub(super) struct CallSite {
     pub start: usize,
     pub end: usize,
-    pub need: Needs,
+    pub asked: Asked,
 }
 
 /// An insertion in a text.
@@ -72,11 +99,11 @@ pub fn insertions(sql: &[u8], mode: Mode, values: &Substitution, wanted: Needs) 
     walk.calls = Some(Vec::new());
     walk.run();
     let mut calls = walk.calls.take().unwrap_or_default();
-    calls.retain(|call| wanted.contains(call.need));
+    calls.retain(|call| wanted.contains(call.asked.need()));
     if calls.is_empty() {
         return Vec::new();
     }
-    let mut all: Vec<Insertion> = calls.iter().flat_map(|call| values.around(call)).collect();
+    let mut all: Vec<Insertion> = calls.iter().flat_map(|call| values.around(sql, call)).collect();
     all.extend(ColumnNames::new(sql, mode, &calls).run());
     // Stable: a name stands behind the call that ends there.
     all.sort_by_key(|insertion| insertion.at);
@@ -84,20 +111,29 @@ pub fn insertions(sql: &[u8], mode: Mode, values: &Substitution, wanted: Needs) 
 }
 
 impl Substitution {
-    /// What stands in front of a call and behind it.
-    fn around(&self, call: &CallSite) -> [Insertion; 2] {
-        let front = if call.need == Needs::ROW_COUNT {
-            format!("IF(1,{},", self.row_count)
-        } else if call.need == Needs::FOUND_ROWS {
-            format!("IF(1,{},", self.found_rows)
-        } else {
-            format!("IF(1,CAST({} AS UNSIGNED),", self.connection_id)
+    /// What stands in front of a call in `sql` and behind it.
+    fn around(&self, sql: &[u8], call: &CallSite) -> [Insertion; 2] {
+        let unsigned = |value: u64| format!("IF(1,CAST({value} AS UNSIGNED),");
+        let front = match call.asked {
+            Asked::RowCount => format!("IF(1,{},", self.row_count),
+            Asked::FoundRows => format!("IF(1,{},", self.found_rows),
+            Asked::ConnectionId => unsigned(self.connection_id),
+            Asked::WarningCount => unsigned(self.warning_count),
+            Asked::ErrorCount => unsigned(self.error_count),
         };
+        // SELECT@@warning_count: the word before a variable ends only by the variable's signs.
+        let follows_word = sql[..call.start].last().is_some_and(|&byte| is_of_word(byte));
+        let front = if follows_word { format!(" {front}") } else { front };
         [
             Insertion { at: call.start, text: front.into_bytes() },
             Insertion { at: call.end, text: b")".to_vec() },
         ]
     }
+}
+
+/// Whether a byte may be one of a word.
+fn is_of_word(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'$') || !byte.is_ascii()
 }
 
 /// Finds the select items that hold a call and have no alias.
@@ -158,6 +194,7 @@ impl Level {
         let may_be_alias = self.last.is_name() && !self.ends_case || self.last.kind == Kind::String;
         let follows_operator = match self.before.kind {
             Kind::Op => !self.before.is_op(b')'),
+            Kind::SystemVariable => true,
             Kind::Word => matches!(
                 self.before.word,
                 Word::And
@@ -350,7 +387,13 @@ fn alias(name: &[u8], mode: Mode) -> Option<Vec<u8>> {
 mod tests {
     use super::*;
 
-    const VALUES: Substitution = Substitution { row_count: -1, found_rows: 7, connection_id: 9 };
+    const VALUES: Substitution = Substitution {
+        row_count: -1,
+        found_rows: 7,
+        connection_id: 9,
+        warning_count: 4,
+        error_count: 2,
+    };
 
     fn substituted(sql: &str) -> Option<String> {
         let text = substitute(sql.as_bytes(), Mode::default(), &VALUES, Needs::all())?;
@@ -449,6 +492,28 @@ mod tests {
     fn only_what_asks_about_before_the_text() {
         assert_eq!(substituted("SELECT 1, 'ROW_COUNT()' /* ROW_COUNT() */"), None);
         assert_eq!(substituted("CREATE PROCEDURE p() SELECT ROW_COUNT()"), None);
+        assert_eq!(
+            substituted("SELECT @@warning_count + 1, @@SESSION.error_count").as_deref(),
+            Some(
+                "SELECT IF(1,CAST(4 AS UNSIGNED),@@warning_count) + 1 AS `@@warning_count + 1`, \
+                 IF(1,CAST(2 AS UNSIGNED),@@SESSION.error_count) AS `@@SESSION.error_count`"
+            )
+        );
+        assert_eq!(
+            substituted("SELECT @@error_count FROM t").as_deref(),
+            Some("SELECT IF(1,CAST(2 AS UNSIGNED),@@error_count) AS `@@error_count` FROM t")
+        );
+        assert_eq!(
+            substituted("SELECT @@error_count e FROM t").as_deref(),
+            Some("SELECT IF(1,CAST(2 AS UNSIGNED),@@error_count) e FROM t")
+        );
+        assert_eq!(
+            substituted("SELECT@@error_count").as_deref(),
+            Some("SELECT IF(1,CAST(2 AS UNSIGNED),@@error_count) AS `@@error_count`")
+        );
+        assert_eq!(substituted("SELECT @@global.warning_count"), None);
+        assert_eq!(substituted("SET @@warning_count = 1"), None);
+        assert_eq!(substituted("SELECT 1; SELECT @@warning_count"), None);
         assert_eq!(substituted("KILL QUERY CONNECTION_ID()"), None);
         assert_eq!(substituted("UPDATE t SET a = 1; SELECT ROW_COUNT()"), None);
         assert_eq!(

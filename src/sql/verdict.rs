@@ -23,6 +23,9 @@ pub struct Verdict {
     /// It may use a table: such statements replace the list of warnings, others keep the old one
     /// (MariaDB 10.11).
     pub uses_table: bool,
+    /// What kind of statement it is, whatever its literals: the digest of its first tokens (see
+    /// [`super::front_digest`]); 0 for what is no text.
+    pub digest: u64,
 }
 
 /// Where a text may run.

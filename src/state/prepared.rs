@@ -346,6 +346,7 @@ mod tests {
             hint: crate::sql::Hint::default(),
             statements: 1,
             uses_table: false,
+            digest: 0,
         };
         let key = StatementKey { sql: (*b"SELECT ?").into(), circumstances: "".into(), copy: 0 };
         let image = Image::default();

@@ -141,10 +141,10 @@ impl Topology {
         self.shared.ledger.refresh(&self.shared.desks[PRIMARY].wake).await;
     }
 
-    /// A session was turned away from a replica for freshness, or is likely to be: read the
-    /// replicas' watermarks often for the next second.
-    pub fn fresh_wanted(&self) {
-        if self.shared.demand.want() {
+    /// A session was turned away from a replica that lacks `position`, or is likely to be: read
+    /// the replicas' watermarks often until they have it, for at most a second.
+    pub fn fresh_wanted(&self, position: &Position) {
+        if self.shared.demand.want(position) {
             self.wake_replicas();
         }
     }
@@ -182,7 +182,7 @@ impl Topology {
         let deadline = Instant::now() + limit;
         let Some(desk) = self.shared.desks.get(backend) else { return false };
         let mut applied = desk.applied.subscribe();
-        let (_waiting, must_wake) = self.shared.demand.wait();
+        let (_waiting, must_wake) = self.shared.demand.wait(token);
         if must_wake {
             self.wake_replicas();
         }
@@ -190,7 +190,7 @@ impl Topology {
             if applied.borrow_and_update().covers(token) {
                 return true;
             }
-            self.fresh_wanted();
+            self.fresh_wanted(token);
             let renewed = deadline.min(Instant::now() + RENEWAL);
             let changed = timeout_at(renewed, applied.changed()).await;
             if changed.is_err() && Instant::now() >= deadline {

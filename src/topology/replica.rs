@@ -37,7 +37,8 @@ impl<'a> Replica<'a> {
         loop {
             desk.kills.work(line).await?;
             let is_in = self.health.rotation() == Rotation::In;
-            let pause = if is_in { self.shared.demand.interval() } else { None };
+            let demand = &self.shared.demand;
+            let pause = if is_in { demand.pause(&self.applied) } else { None };
             if Instant::now() >= next_probe {
                 if line.was_denied() {
                     desk.kills.close();

@@ -1,14 +1,17 @@
 //! How far replicas have applied: asked for often while somebody wants it, else with the probes.
 //!
-//! A session that has written, or that a replica was too old for, calls [`Demand::want`]; for a
-//! second from then on the replicas' control connections read the watermark a few hundred times a
-//! second, for the reads to come. While a session waits for it ([`Demand::wait`]) they do so even
-//! more often.
+//! A session that has written, or that a replica was too old for, calls [`Demand::want`]; for at
+//! most a second from then on the replicas' control connections read the watermark a few hundred
+//! times a second, each until it has what was wanted. While a session waits for it
+//! ([`Demand::wait`]) they do so even more often.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::time::Instant;
+
+use crate::route::freshness::Position;
 
 /// Pause between two readings while a session waits for them.
 const WAITED_INTERVAL: Duration = Duration::from_millis(3);
@@ -19,15 +22,16 @@ const WANTED_INTERVAL: Duration = Duration::from_millis(5);
 /// How long one wish keeps the readings fast.
 const FAST_PERIOD: Duration = Duration::from_secs(1);
 
-/// With less than this left, the pollers may be about to fall back: wake them again.
-const WAKE_MARGIN: u64 = 50;
-
 pub(super) struct Demand {
     origin: Instant,
     /// Milliseconds after `origin`.
     until: AtomicU64,
+    /// All that was ever wanted.
+    wanted: Mutex<Position>,
     /// Sessions that wait.
     waiting: AtomicUsize,
+    /// A poller sleeps until its next probe, or is about to.
+    is_quiet: AtomicBool,
 }
 
 /// A session that waits; it stops on drop.
@@ -41,28 +45,43 @@ impl Drop for Waiting<'_> {
 
 impl Demand {
     pub(super) fn new() -> Self {
-        Self { origin: Instant::now(), until: AtomicU64::new(0), waiting: AtomicUsize::new(0) }
+        Self {
+            origin: Instant::now(),
+            until: AtomicU64::new(0),
+            wanted: Mutex::default(),
+            waiting: AtomicUsize::new(0),
+            is_quiet: AtomicBool::new(true),
+        }
     }
 
-    /// Somebody would have liked a newer watermark; whether the pollers must be woken for it.
-    pub(super) fn want(&self) -> bool {
-        let now = self.elapsed(Duration::ZERO);
-        let before = self.until.fetch_max(self.elapsed(FAST_PERIOD), Ordering::AcqRel);
-        before < now + WAKE_MARGIN
+    /// Somebody would like a watermark with `position`; whether the pollers must be woken for it.
+    pub(super) fn want(&self, position: &Position) -> bool {
+        self.wanted.lock().merge(position);
+        self.until.fetch_max(self.elapsed(FAST_PERIOD), Ordering::SeqCst);
+        self.is_quiet.swap(false, Ordering::SeqCst)
     }
 
-    /// Somebody waits for a watermark, and whether the pollers must be woken for it.
-    pub(super) fn wait(&self) -> (Waiting<'_>, bool) {
-        let is_first = self.waiting.fetch_add(1, Ordering::AcqRel) == 0;
-        (Waiting(self), self.want() || is_first)
+    /// Somebody waits for a watermark with `position`, and whether the pollers must be woken.
+    pub(super) fn wait(&self, position: &Position) -> (Waiting<'_>, bool) {
+        let is_first = self.waiting.fetch_add(1, Ordering::SeqCst) == 0;
+        (Waiting(self), self.want(position) || is_first)
     }
 
-    /// Pause until the next reading; none when nobody wants one.
-    pub(super) fn interval(&self) -> Option<Duration> {
-        if self.waiting.load(Ordering::Acquire) > 0 {
+    /// Pause until the next reading of a replica that has `applied`; none when nobody wants one.
+    pub(super) fn pause(&self, applied: &Position) -> Option<Duration> {
+        self.interval(applied).or_else(|| {
+            // A wish of just now finds it quiet, or is seen by the second look.
+            self.is_quiet.store(true, Ordering::SeqCst);
+            self.interval(applied)
+        })
+    }
+
+    fn interval(&self, applied: &Position) -> Option<Duration> {
+        if self.waiting.load(Ordering::SeqCst) > 0 {
             return Some(WAITED_INTERVAL);
         }
-        let is_wanted = self.elapsed(Duration::ZERO) < self.until.load(Ordering::Acquire);
+        let is_wanted = self.elapsed(Duration::ZERO) < self.until.load(Ordering::SeqCst)
+            && !applied.covers(&self.wanted.lock());
         is_wanted.then_some(WANTED_INTERVAL)
     }
 
@@ -75,31 +94,45 @@ impl Demand {
 mod tests {
     use super::*;
 
+    fn position(text: &str) -> Position {
+        Position::parse(text).expect("a position")
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_wish_lasts_a_second_and_wakes_the_pollers_once() {
-        let demand = Demand::new();
-        assert_eq!(demand.interval(), None);
-        assert!(demand.want());
-        assert!(!demand.want(), "they poll fast already");
+        let (demand, old) = (Demand::new(), position("0-1-1"));
+        assert_eq!(demand.pause(&old), None);
+        assert!(demand.want(&position("0-1-2")));
+        assert!(!demand.want(&position("0-1-3")), "they poll fast already, or are about to");
         tokio::time::advance(Duration::from_millis(999)).await;
-        assert_eq!(demand.interval(), Some(WANTED_INTERVAL));
+        assert_eq!(demand.pause(&old), Some(WANTED_INTERVAL));
         tokio::time::advance(Duration::from_millis(1)).await;
-        assert_eq!(demand.interval(), None);
-        assert!(demand.want());
+        assert_eq!(demand.pause(&old), None);
+        assert!(demand.want(&position("0-1-3")));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wish_that_came_true_is_over() {
+        let demand = Demand::new();
+        assert!(demand.want(&position("0-1-2")));
+        assert_eq!(demand.pause(&position("0-1-1")), Some(WANTED_INTERVAL));
+        assert_eq!(demand.pause(&position("0-1-2")), None);
+        assert!(demand.want(&position("0-1-3")), "one of them is quiet");
+        assert_eq!(demand.pause(&position("0-1-2")), Some(WANTED_INTERVAL));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_waiting_session_is_served_faster_until_the_last_one_is_gone() {
-        let demand = Demand::new();
-        assert!(demand.want());
-        let (first, must_wake) = demand.wait();
+        let (demand, old, new) = (Demand::new(), position("0-1-1"), position("0-1-2"));
+        assert!(demand.want(&new));
+        let (first, must_wake) = demand.wait(&new);
         assert!(must_wake, "they read slowly");
-        let (second, must_wake) = demand.wait();
+        let (second, must_wake) = demand.wait(&new);
         assert!(!must_wake);
-        assert_eq!(demand.interval(), Some(WAITED_INTERVAL));
+        assert_eq!(demand.pause(&old), Some(WAITED_INTERVAL));
         drop(first);
-        assert_eq!(demand.interval(), Some(WAITED_INTERVAL));
+        assert_eq!(demand.pause(&old), Some(WAITED_INTERVAL));
         drop(second);
-        assert_eq!(demand.interval(), Some(WANTED_INTERVAL));
+        assert_eq!(demand.pause(&old), Some(WANTED_INTERVAL));
     }
 }

@@ -17,6 +17,7 @@ mod support;
 use std::process::Command;
 
 use mysql_async::prelude::Queryable;
+use support::product::product;
 use support::{Proxy, servers};
 
 /// Runs a client's checks with the address of Fairlane in their environment.
@@ -31,12 +32,19 @@ fn strong() -> Proxy {
 }
 
 fn run_before(proxy: &Proxy, client: &str) {
+    run_as("app", proxy, client);
+}
+
+fn run_as(user: &str, proxy: &Proxy, client: &str) {
+    let family = if product().is_mysql() { "mysql" } else { "mariadb" };
     let output = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/run.sh"))
         .arg(client)
         .env("FAIRLANE_TEST_HOST", "127.0.0.1")
         .env("FAIRLANE_TEST_PORT", proxy.port.to_string())
-        .env("FAIRLANE_TEST_USER", "app")
-        .env("FAIRLANE_TEST_PASSWORD", "app-secret")
+        .env("FAIRLANE_TEST_SERVER_PORT", servers().primary.to_string())
+        .env("FAIRLANE_TEST_FAMILY", family)
+        .env("FAIRLANE_TEST_USER", user)
+        .env("FAIRLANE_TEST_PASSWORD", format!("{user}-secret"))
         .env("FAIRLANE_TEST_DATABASE", "shop")
         .output()
         .unwrap_or_else(|error| panic!("run.sh can't be run: {error}"));
@@ -54,6 +62,11 @@ fn run_before(proxy: &Proxy, client: &str) {
 #[test]
 fn mariadb_command_line_and_dump() {
     run_before(&strong(), "mariadb");
+}
+
+#[test]
+fn dumps_and_restores() {
+    run_as("root", &strong(), "dumps");
 }
 
 #[test]

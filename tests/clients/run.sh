@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs one client's checks against the server at FAIRLANE_TEST_HOST/PORT/USER/PASSWORD/DATABASE:
-#     tests/clients/run.sh pdo|mysqli|eloquent|pymysql|mysql2|mariadb-node|mariadb|sysbench
+#     tests/clients/run.sh pdo|mysqli|eloquent|pymysql|mysql2|mariadb-node|mariadb|sysbench|dumps
 # Works as well on a server itself (`fairlane sandbox` prints an address), which tells a fault of
 # Fairlane from one of the checks.
 set -euo pipefail
@@ -19,5 +19,6 @@ case ${1:-} in
     mariadb-node) NODE_PATH=$(cd ../.. && pwd)/target/clients/node/node_modules exec node node/mariadb_test.js ;;
     mariadb) exec bash cli/mariadb.sh ;;
     sysbench) exec bash cli/sysbench.sh ;;
+    dumps) exec bash cli/dumps.sh ;;
     *) sed -n 2,3p "$0" >&2; exit 2 ;;
 esac

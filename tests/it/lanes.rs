@@ -3,13 +3,71 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::support::raw::Login;
 use crate::support::{Proxy, Raw, eventually, servers};
 
-const LANES: &str = "[[lane]]\nname = \"interactive\"\nreserved = 1\nqueue_timeout = \"20s\"\n\
+const LANES: &str = "[lanes]\nauto = \"off\"\n[[lane]]\nname = \"interactive\"\nreserved = 1\nqueue_timeout = \"20s\"\n\
     [[lane]]\nname = \"batch\"\nreserved = 1\nmax = 2\nqueue = 3\nqueue_timeout = \"1s\"\n\
     [routing]\nreplica_reads = false\n";
+
+/// Statements so far whose lane was chosen for this reason.
+fn choices(proxy: &Proxy, reason: &str) -> f64 {
+    proxy.metric(&format!("fairlane_lane_choices_total{{reason=\"{reason}\"}}"))
+}
+
+/// A connection of its own that sends one kind of statement ten times.
+fn visit(proxy: &Proxy, sql: &str) {
+    let mut client = proxy.app();
+    (0..10).for_each(|_| assert_eq!(client.run(sql).summary.error, None));
+}
+
+#[test]
+fn who_uses_much_is_batch_and_so_is_who_does_the_same_with_nothing_configured() {
+    let proxy = Proxy::with(servers(), 6, "[routing]\nreplica_reads = false\n");
+    let mut scraper = proxy.app();
+    let began = Instant::now();
+    while choices(&proxy, "attained_service") == 0.0 {
+        scraper.run("DO SLEEP(0.02)");
+        assert!(began.elapsed() < Duration::from_secs(4), "not seen to be batch");
+    }
+    // Now with a new connection for each page, and clicks in between.
+    let began = Instant::now();
+    while choices(&proxy, "company") < 20.0 {
+        visit(&proxy, "DO SLEEP(0.02)");
+        visit(&proxy, "SELECT 'click'");
+        assert!(began.elapsed() < Duration::from_secs(30), "not known by its company");
+    }
+    let batch = || choices(&proxy, "company") + choices(&proxy, "attained_service");
+    let before = batch();
+    (0..50).for_each(|_| visit(&proxy, "SELECT 'click'"));
+    assert_eq!(batch() - before, 0.0, "clicks were taken for batch");
+    // A rule overrides what behaviour says; that is tested with rules.
+    let off = Proxy::with(servers(), 6, "[lanes]\nauto = \"off\"\n");
+    (0..5).for_each(|_| visit(&off, "DO SLEEP(0.1)"));
+    assert_eq!(choices(&off, "attained_service") + choices(&off, "company"), 0.0);
+}
+
+#[test]
+fn a_statement_that_runs_long_gives_its_place_in_the_lane_back() {
+    // Four slots, one of them batch's: four reports in lane interactive would leave none.
+    let proxy = Arc::new(Proxy::with(servers(), 5, "[routing]\nreplica_reads = false\n"));
+    let reports: Vec<_> = (0..3)
+        .map(|_| {
+            let mut client = proxy.app();
+            thread::spawn(move || client.run("SELECT SLEEP(4)").summary.rows)
+        })
+        .collect();
+    eventually("the reports count for batch", || {
+        let in_use = "fairlane_lane_slots_in_use{backend=\"primary\",lane=\"batch\"}";
+        proxy.metric(in_use) == 3.0
+    });
+    let began = Instant::now();
+    proxy.app().run("SELECT 'click'");
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    reports.into_iter().for_each(|report| assert_eq!(report.join().unwrap(), 1));
+}
 
 fn with_program(proxy: &Proxy, program: &str) -> Raw {
     let login =
@@ -47,7 +105,7 @@ fn interactive_work_overtakes_batch_and_batch_is_capped() {
     }
     eventually("batch waits", || waiting("batch") == 2.0);
     for _ in 0..20 {
-        let started = std::time::Instant::now();
+        let started = Instant::now();
         with_program(&proxy, "php").run("SELECT 'click'");
         assert!(started.elapsed().as_millis() < 500, "a click waited");
         order.lock().unwrap().push("click");

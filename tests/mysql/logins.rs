@@ -1,7 +1,7 @@
 //! Who gets in, and what the others are told.
 
 use crate::support::{Proxy, eventually};
-use crate::{as_root, client, mysql};
+use crate::{as_root, client, mysql, with_keys};
 
 const OPEN: &str = "--ssl-mode=DISABLED";
 const OPEN_WITH_KEY: [&str; 2] = [OPEN, "--get-server-public-key"];
@@ -152,4 +152,15 @@ fn what_is_demanded_later_counts_for_connections_that_idle() {
     });
     eventually("the old password is gone", || login("-uold_b", "-px").err.contains("1045"));
     assert_eq!(login("-uold_b", "-py").err, "");
+}
+
+/// MySQL does not know the PROXY protocol: whoever turns it on is told what is wrong.
+#[test]
+fn a_header_the_server_does_not_take_is_told_as_such() {
+    for version in ["v1", "v2"] {
+        let keys = format!("proxy_protocol = \"{version}\"");
+        let proxy = Proxy::start(&with_keys(&keys));
+        let said = client(proxy.port, &["-uapp", "-papp-secret"], "SELECT 1");
+        assert!(said.err.contains("proxy_protocol") && said.err.contains("1040"), "{said:?}");
+    }
 }

@@ -209,6 +209,12 @@ fn accounts_may_require_certificates(directory: &Path) {
     assert_eq!(through, client(mysql().primary, &bare, "SELECT 1"));
     assert!(through.err.contains("1045"), "{through:?}");
     assert_eq!(client(proxy.port, &APP, "SELECT 1").out, "1\n", "nobody else needs one");
+    // The issuers are read again, although the certificate shown to clients is self-made.
+    std::fs::copy(elsewhere.path().join("issuer.pem"), directory.join("issuer.pem")).unwrap();
+    proxy.signal("HUP");
+    let till = |directory| shows("any_cert", directory, "till.pem", "till-key.pem").0;
+    eventually("the new issuer is trusted", || till(elsewhere.path()).err.is_empty());
+    assert!(till(directory).err.contains("ERROR 20"), "the old one is not");
 }
 
 /// A MariaDB with the certificate in `directory`, which `FLUSH SSL` reads again.

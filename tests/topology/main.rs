@@ -70,6 +70,8 @@ pub(crate) fn settings(ports: &[u16]) -> Settings {
         lanes: vec![lane],
         rules: Vec::new(),
         default_lane: 0,
+        batch_lane: None,
+        latency_target: fairlane::config::settings::LatencyTarget::Off,
         users: Vec::new(),
         routing: Routing {
             replica_reads: true,

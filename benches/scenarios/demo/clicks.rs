@@ -47,6 +47,8 @@ pub(crate) struct Arrivals {
     pub(crate) until: Instant,
     /// What happens, for who watches.
     pub(crate) clicks: Arc<Clicks>,
+    /// Each click also changes an item, as the scraper does.
+    pub(crate) buys: bool,
 }
 
 /// What became of the counted clicks.
@@ -150,6 +152,7 @@ async fn click(shared: Arc<Arrivals>, arrival: Instant, outlet: u32) -> Option<C
 async fn request(shared: &Arrivals, arrival: Instant, outlet: u32) -> mysql_async::Result<Click> {
     let _permit = shared.gate.enter().await;
     let mut conn = Conn::new(shared.opts.clone()).await?;
+    shared.clicks.ids.lock().insert(conn.id());
     conn.query_drop("SET NAMES utf8mb4").await?;
     for (expected, sql) in reads(outlet) {
         let mut rows = 0;
@@ -157,6 +160,13 @@ async fn request(shared: &Arrivals, arrival: Instant, outlet: u32) -> mysql_asyn
         if rows != expected {
             return Ok(Click::Failed(format!("{rows} rows instead of {expected}")));
         }
+    }
+    if shared.buys {
+        let item = fastrand::u32(1..=ITEMS);
+        conn.query_drop(format!(
+            "UPDATE items SET stock = stock + 1 WHERE outlet_id = {outlet} AND sku = 'sku-{item}'"
+        ))
+        .await?;
     }
     let token = TOKEN.fetch_add(1, Ordering::Relaxed);
     let seen = fastrand::u64(1..1 << 40);

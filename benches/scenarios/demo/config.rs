@@ -1,4 +1,4 @@
-//! The demo's configuration of Fairlane: lanes for users and scraper, and one rule.
+//! The demo's configuration of Fairlane: servers and pools, and nothing about lanes.
 
 use crate::load::CONNECTIONS;
 
@@ -25,25 +25,6 @@ max_connections = BOUND_P
 [[replica]]
 address = "127.0.0.1:REPLICA"
 max_connections = BOUND_R
-
-[[lane]]
-name = "interactive"
-reserved = "40%"
-max = "100%"
-queue = 10000
-queue_timeout = "5s"
-
-[[lane]]
-name = "batch"
-reserved = 1
-max = 6
-queue = 10000
-queue_timeout = "120s"
-
-[[rule]]
-lane = "batch"
-digest = "insert into items*"
-scope = "session"
 
 [routing]
 KEYS

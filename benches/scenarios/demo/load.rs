@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::clicks::{Arrivals, Outcome};
 use crate::progress::{self, Clicks};
 use crate::report::Latency;
-use crate::scrape::Scrape;
+use crate::scrape::{Scrape, Style};
 use crate::servers::login;
 use crate::support::cpu::time_of;
 use crate::witness::Connections;
@@ -198,7 +198,7 @@ pub(crate) async fn run(way: Way, size: Size, window: Window) -> Result<Sample> 
         Mode::Direct => Gate::limited(CONNECTIONS),
         Mode::Fairlane => Gate::open(),
     };
-    let scrape = Scrape::start(login(port), gate.clone(), outlets, workers);
+    let scrape = Scrape::start(login(port), gate.clone(), outlets, workers, Style::default());
     if workers > 0 {
         // The scrape has begun before the users come.
         tokio::time::sleep(Duration::from_millis(300)).await;
@@ -208,7 +208,8 @@ pub(crate) async fn run(way: Way, size: Size, window: Window) -> Result<Sample> 
     let rate = f64::from(outlets) * CLICKS_PER_OUTLET;
     let seen = Arc::new(Clicks::default());
     let clicks = Arc::clone(&seen);
-    let arrivals = Arrivals { opts: login(port), gate, outlets, rate, from, until, clicks };
+    let arrivals =
+        Arrivals { opts: login(port), gate, outlets, rate, from, until, clicks, buys: false };
     let clicks = tokio::spawn(arrivals.run());
 
     let tally = scrape.tally();

@@ -1,11 +1,13 @@
 //! What is told on standard error while the demo runs: a line in place on a terminal, else a line
 //! every few seconds.
 
+use std::collections::HashSet;
 use std::convert::Infallible;
 use std::io::{IsTerminal as _, Write as _};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::time::{Instant, interval};
 
 use crate::scrape::Tally;
@@ -20,6 +22,8 @@ pub(crate) struct Clicks {
     pub(crate) arrived: AtomicU64,
     pub(crate) answered: AtomicU64,
     pub(crate) failed: AtomicU64,
+    /// Connection ids of all of them.
+    pub(crate) ids: Mutex<HashSet<u32>>,
 }
 
 /// Tells what has happened since `begin`.

@@ -34,12 +34,22 @@ pub(crate) struct Scrape {
     workers: JoinSet<()>,
 }
 
+/// How workers use their connections.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Style {
+    /// A connection of its own for each outlet.
+    pub(crate) connects_anew: bool,
+    /// How long a worker waits for a web page in the middle of each transaction.
+    pub(crate) think: Duration,
+}
+
 /// What every worker of a run shares.
 #[derive(Debug)]
 struct Shared {
     opts: Opts,
     gate: Gate,
     outlets: u32,
+    style: Style,
     next: AtomicU32,
     tally: Arc<Tally>,
     is_stopping: Arc<AtomicBool>,
@@ -47,13 +57,14 @@ struct Shared {
 
 impl Scrape {
     /// Starts `workers` workers over the outlets 1 to `outlets`.
-    pub(crate) fn start(opts: Opts, gate: Gate, outlets: u32, workers: u32) -> Self {
+    pub(crate) fn start(opts: Opts, gate: Gate, outlets: u32, workers: u32, style: Style) -> Self {
         let tally = Arc::new(Tally::default());
         let is_stopping = Arc::new(AtomicBool::new(false));
         let shared = Arc::new(Shared {
             opts,
             gate,
             outlets,
+            style,
             next: AtomicU32::new(0),
             tally: Arc::clone(&tally),
             is_stopping: Arc::clone(&is_stopping),
@@ -92,7 +103,7 @@ async fn work(shared: Arc<Shared>) {
     }
 }
 
-/// One connection's life: it scrapes until the end of the run.
+/// One connection's life: it scrapes one outlet, or until the end of the run.
 async fn session(shared: &Shared) -> mysql_async::Result<()> {
     // Held as long as the connection: this is what starves the clicks of a shared limit.
     let _permit = shared.gate.enter().await;
@@ -104,8 +115,12 @@ async fn session(shared: &Shared) -> mysql_async::Result<()> {
     let mut sql = String::with_capacity(2048);
     while !shared.is_stopping.load(Ordering::Relaxed) {
         let turn = shared.next.fetch_add(1, Ordering::Relaxed);
-        scrape(&mut conn, &mut sql, turn % shared.outlets + 1, turn / shared.outlets).await?;
+        let (outlet, round) = (turn % shared.outlets + 1, turn / shared.outlets);
+        scrape(&mut conn, &mut sql, outlet, round, shared.style.think).await?;
         shared.tally.outlets.fetch_add(1, Ordering::Relaxed);
+        if shared.style.connects_anew {
+            break;
+        }
     }
     conn.disconnect().await
 }
@@ -116,11 +131,15 @@ async fn scrape(
     sql: &mut String,
     outlet: u32,
     round: u32,
+    think: Duration,
 ) -> mysql_async::Result<()> {
     conn.query_drop("START TRANSACTION").await?;
     for first in (1..=ITEMS).step_by(BATCH as usize) {
         upsert(sql, outlet, first, round);
         conn.query_drop(sql.as_str()).await?;
+        if first == 1 && !think.is_zero() {
+            tokio::time::sleep(think).await;
+        }
     }
     sql.clear();
     // Writing to a String cannot fail.

@@ -117,6 +117,22 @@ same 'SHOW WARNINGS follows its statement' 'Note	1051' \
     "$(sql "$db" -e 'DROP TABLE IF EXISTS cli_nothing; SHOW WARNINGS' | cut -f1,2)"
 same '--show-warnings' 1 "$(sql --show-warnings "$db" -e 'SELECT 1 / 0' 2>&1 | grep -c 'Division by 0')"
 
+# Ctrl-C: the client logs in once more, and ends its statement by the id it was greeted with.
+before=$SECONDS
+mariadb "${login[@]}" -N -B "$db" -e "SELECT 'slept', SLEEP(30)" >"$work/interrupted" 2>&1 &
+sleep 2
+kill -INT $!
+wait $! || true
+same 'Ctrl-C' 1 "$(grep -c 'query killed' "$work/interrupted")"
+same 'Ctrl-C, at once' 1 "$((SECONDS - before < 15))"
+id=$(sql "$db" -e 'SELECT CONNECTION_ID()')
+same 'ids of clients are none of the server' 1 "$((id >= 1 << 30))"
+mariadb "${login[@]}" -N -B "$db" -e "SELECT 'victim', SLEEP(30)" >/dev/null 2>&1 &
+sleep 2
+id=$(sql "$db" -e 'SHOW FULL PROCESSLIST' | grep "'victim', SLEEP" | cut -f1)
+mariadb-admin "${login[@]}" kill "$id"
+same 'mariadb-admin kill with an id of the process list' 1 "$(wait $! && echo 0 || echo 1)"
+
 # Forms of output, and going on after an error.
 same '--force' $'1\n3' "$(printf 'SELECT 1;\nSELECT nonsense;\nSELECT 3;\n' | sql --force "$db" 2>/dev/null)"
 same '--xml' 1 "$(sql --xml "$db" -e 'SELECT 1 AS a' | grep -c '<field name="a">1</field>')"

@@ -2,6 +2,7 @@
 
 mod charsets;
 mod commands;
+mod diagnostics;
 mod extensions;
 mod infile;
 mod large;

@@ -117,7 +117,13 @@ pub(crate) fn substitution(data: &[u8]) {
     let mut input = Input::new(data);
     let mode = mode(&mut input);
     let wanted = Needs::from_bits_truncate(input.byte());
-    let values = Substitution { row_count: -1, found_rows: 7, connection_id: 9 };
+    let values = Substitution {
+        row_count: -1,
+        found_rows: 7,
+        connection_id: 9,
+        warning_count: 4,
+        error_count: 2,
+    };
     let text = input.rest();
     let insertions = insertions(text, mode, &values, wanted);
     let substituted = substitute(text, mode, &values, wanted);
@@ -144,7 +150,7 @@ fn rest_is_as_it_was(text: &[u8], substituted: &[u8], insertions: &[Insertion]) 
             b")" => open -= 1,
             alias if alias.starts_with(b" AS `") => assert_eq!(open, 0, "no name inside of a call"),
             call => {
-                assert!(call.starts_with(b"IF(1,"));
+                assert!(call.trim_ascii_start().starts_with(b"IF(1,"));
                 open += 1;
             }
         }

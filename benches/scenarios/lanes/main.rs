@@ -1,0 +1,191 @@
+//! `make lanes`: the scenarios of docs/lanes.md, with nothing configured about lanes.
+//!
+//! Users click while something else works, in three ways: straight on the primary with fifteen
+//! connections, through Fairlane with one plain lane (a pool, first come, first served), and through
+//! Fairlane as it is installed. See `work` for what works, and the demo's modules for the clicks.
+
+#[path = "../demo/clicks.rs"]
+mod clicks;
+#[path = "../demo/config.rs"]
+mod config;
+#[path = "../demo/load.rs"]
+#[allow(dead_code, reason = "the demo's own runs are not made here")]
+mod load;
+#[path = "../demo/progress.rs"]
+mod progress;
+#[path = "../demo/report.rs"]
+#[allow(dead_code, reason = "the demo's own table is not made here")]
+mod report;
+#[path = "../demo/scrape.rs"]
+mod scrape;
+#[path = "../demo/servers.rs"]
+#[allow(dead_code, reason = "the witness watches the demo")]
+mod servers;
+#[path = "../../support/mod.rs"]
+mod support;
+mod table;
+mod verdicts;
+#[path = "../demo/witness.rs"]
+#[allow(dead_code, reason = "the witness watches the demo")]
+mod witness;
+mod work;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use clap::Parser;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use crate::clicks::{Arrivals, Outcome};
+use crate::load::{CONNECTIONS, Gate};
+use crate::progress::{Clicks, tell};
+use crate::report::Latency;
+use crate::servers::{Servers, login};
+use crate::support::fairlane::Fairlane;
+use crate::table::Row;
+use crate::work::{SCENARIOS, Scenario, Work};
+
+/// One lane for all, and nothing moves.
+const FIFO: &str = "[lanes]\nauto = \"off\"\n[[lane]]\nname = \"all\"\nqueue_timeout = \"60s\"\n";
+/// Writes the verdicts of each session to the log.
+const LOG: &str = "[log]\nfilter = \"info,fairlane::client=debug\"\n";
+
+/// Compares what users wait in each scenario.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// Only the scenarios whose names begin so.
+    #[arg(long)]
+    only: Option<String>,
+    /// Only these ways.
+    #[arg(long, value_delimiter = ',')]
+    ways: Vec<String>,
+    /// Seconds that are counted.
+    #[arg(long, default_value_t = 20)]
+    seconds: u64,
+    /// Seconds before them.
+    #[arg(long, default_value_t = 5)]
+    warm_up: u64,
+    /// Where the table and Fairlane's log go.
+    #[arg(long, default_value = "target/lanes")]
+    out: PathBuf,
+}
+
+/// How the application reaches its database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// Straight to the primary.
+    Direct,
+    /// Through Fairlane with one plain lane.
+    Fifo,
+    /// Through Fairlane as it is installed.
+    Lanes,
+}
+
+impl Way {
+    const ALL: [Self; 3] = [Self::Direct, Self::Fifo, Self::Lanes];
+
+    /// As the table writes it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Direct => "direct",
+            Self::Fifo => "fifo",
+            Self::Lanes => "lanes",
+        }
+    }
+}
+
+fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    runtime.block_on(run(&arguments))
+}
+
+async fn run(arguments: &Arguments) -> Result<()> {
+    let begin = Instant::now();
+    std::fs::create_dir_all(&arguments.out)?;
+    tell(begin, "starting a private primary and replica");
+    let servers = Servers::start().await?;
+    let mut rows = Vec::new();
+    let wanted = |scenario: &&Scenario| {
+        arguments.only.as_ref().is_none_or(|only| scenario.name.starts_with(only.as_str()))
+    };
+    for scenario in SCENARIOS.iter().filter(wanted) {
+        let ways = Way::ALL.into_iter();
+        let is_wanted = |way: &Way| {
+            arguments.ways.is_empty() || arguments.ways.iter().any(|name| name == way.name())
+        };
+        for way in ways.filter(is_wanted) {
+            tell(begin, &format!("{}: {}", scenario.name, way.name()));
+            let row = measure(arguments, &servers, scenario, way).await?;
+            tell(begin, &row.to_string());
+            rows.push(row);
+        }
+    }
+    servers.stop().await?;
+    let text = table::of(&rows);
+    println!("\n{text}");
+    let path = arguments.out.join("lanes.md");
+    std::fs::write(&path, text).with_context(|| format!("writing {}", path.display()))
+}
+
+/// One scenario in one way.
+async fn measure(
+    arguments: &Arguments,
+    servers: &Servers,
+    scenario: &'static Scenario,
+    way: Way,
+) -> Result<Row> {
+    servers.fill(scenario.outlets).await?;
+    let (fairlane, port, gate) = match way {
+        Way::Direct => (None, servers.primary_port, Gate::limited(CONNECTIONS)),
+        Way::Fifo | Way::Lanes => {
+            let ports = (servers.primary_port, servers.replica_port);
+            let lanes = if way == Way::Fifo { FIFO } else { "" };
+            let config = format!("{}{lanes}{LOG}", config::text(ports, ""));
+            let fairlane = Fairlane::start(&config, &arguments.out).await?;
+            let port = fairlane.port;
+            (Some(fairlane), port, Gate::open())
+        }
+    };
+    let work = Work::start(scenario, port, &gate);
+    sleep(Duration::from_millis(300)).await;
+    let from = Instant::now() + Duration::from_secs(arguments.warm_up);
+    let until = from + Duration::from_secs(arguments.seconds);
+    let clicks = Arc::new(Clicks::default());
+    let arrivals = Arrivals {
+        opts: login(port),
+        gate,
+        outlets: scenario.outlets,
+        rate: scenario.clicks,
+        from,
+        until,
+        clicks: clicks.clone(),
+        buys: scenario.buys,
+    };
+    let arrivals = tokio::spawn(arrivals.run());
+    sleep_until(from).await;
+    let done = work.done();
+    sleep_until(until).await;
+    let done = work.done() - done;
+    let outcome: Outcome = arrivals.await?;
+    work.stop().await;
+    let mut misjudged = None;
+    if let Some(fairlane) = fairlane {
+        fairlane.stop().await?;
+        let log = std::fs::read_to_string(arguments.out.join("fairlane.log"))?;
+        let ids = clicks.ids.lock();
+        misjudged = (way == Way::Lanes).then(|| verdicts::count(&log, &ids));
+    }
+    Ok(Row {
+        scenario,
+        way,
+        latency: Latency::of(&outcome.latencies, outcome.failed)?,
+        failed: outcome.failed,
+        stale: outcome.stale,
+        rate: done as f64 / arguments.seconds as f64,
+        misjudged,
+    })
+}

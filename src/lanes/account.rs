@@ -1,0 +1,264 @@
+//! The account of one session: how much service it has had lately, and what that says of its next
+//! statement.
+//!
+//! ```text
+//!  level   ╱╲ holds a slot: 1 s a second        ── credit: beyond it the session is batch
+//!         ╱  ╲__ waits for its client: halves in 2 s   ── a quarter of it: it is not any more
+//! ```
+//!
+//! While a session waits for a slot nothing changes: a batch that is kept waiting does not become
+//! interactive by that. Holding a slot counts whether or not a statement runs: a transaction that
+//! waits for a web page uses the server's locks all the same.
+//!
+//! How much a session may use before it counts as batch hangs on its company (see
+//! [`super::evidence`]): nothing when its statements are those of heavy visits, a second when they
+//! are those of light ones, and a small credit when nothing is known of it.
+//!
+//! Times are those since an origin that is the caller's to choose.
+//!
+//! The account is that of foreground-background scheduling (least attained service first; Kleinrock,
+//! Queueing Systems II, 1976) with two classes.
+
+use std::time::Duration;
+
+use super::evidence::Evidence;
+
+/// A pause longer than this ends a visit.
+const PAUSE: Duration = Duration::from_millis(500);
+/// Time in which an idle session's level halves, in seconds.
+const HALF_LIFE: f64 = 2.0;
+/// A visit that goes on is counted again after this time.
+const COUNTED_AGAIN: Duration = Duration::from_secs(15);
+/// A visit's features are weighed anew after this time: others have learned meanwhile.
+const WEIGHED_AGAIN: Duration = Duration::from_millis(300);
+/// Features of a visit that are looked at.
+const FEATURES: usize = 8;
+
+/// Logarithm of the odds from which a session counts as batch at once.
+const SURE_OF_BATCH: f32 = 1.5;
+/// The same up to which it counts as known to be light, if its own features say so too.
+const SURE_OF_LIGHT: f32 = -2.0;
+const LIGHT_FEATURES: f32 = -0.7;
+/// Credit of a session that is known to be light: this many times that of others, and at least a
+/// second.
+const LIGHT_CREDIT: f64 = 10.0;
+const LIGHT_CREDIT_MIN: f64 = 1.0;
+/// Part of its credit below which a session is no longer batch.
+const FORGIVEN: f64 = 0.25;
+
+/// What behaviour says of a session's next statement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Standing {
+    /// It has used less than its credit.
+    #[default]
+    Light,
+    /// It has used more than its credit.
+    Attained,
+    /// It sends the statements, or is the client, of heavy visits.
+    Company,
+}
+
+impl Standing {
+    /// All of them, in the order of [`Standing::index`].
+    pub const ALL: [Self; 3] = [Self::Light, Self::Attained, Self::Company];
+
+    /// Whether the statement belongs to the batch lane.
+    pub fn is_batch(self) -> bool {
+        self != Self::Light
+    }
+
+    /// The metric label.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Light => "light",
+            Self::Attained => "attained_service",
+            Self::Company => "company",
+        }
+    }
+
+    /// Dense index.
+    pub fn index(self) -> usize {
+        self as usize
+    }
+}
+
+/// One session's account.
+#[derive(Debug)]
+pub struct Account {
+    /// Service of late, in seconds.
+    level: f64,
+    /// Service of this visit, in seconds.
+    visit: f64,
+    /// Up to when both are true.
+    at: Duration,
+    is_holding: bool,
+    features: [u64; FEATURES],
+    known: usize,
+    /// Sum of the features' weights, and when they were weighed.
+    weight: f32,
+    weighed: Duration,
+    /// Digests that are not known to be those of light visits.
+    doubtful: usize,
+    standing: Standing,
+    /// When this visit was counted as a heavy one.
+    counted: Option<Duration>,
+    client: u64,
+    /// Verdicts so far, by [`Standing::index`].
+    verdicts: [u32; Standing::ALL.len()],
+}
+
+impl Account {
+    /// Of a session of `client` (see [`super::evidence::client_feature`]) that begins at `now`.
+    pub fn new(client: u64, now: Duration) -> Self {
+        Self {
+            level: 0.0,
+            visit: 0.0,
+            at: now,
+            is_holding: false,
+            features: [0; FEATURES],
+            known: 0,
+            weight: 0.0,
+            weighed: now,
+            doubtful: 0,
+            standing: Standing::Light,
+            counted: None,
+            client,
+            verdicts: [0; Standing::ALL.len()],
+        }
+    }
+
+    /// A statement came at `now`, and the session holds no slot: what it is.
+    pub fn judge(&mut self, now: Duration, digest: u64, evidence: &Evidence) -> Standing {
+        let pause = now.saturating_sub(self.at);
+        if pause > PAUSE && self.known > 0 {
+            self.end_visit(evidence);
+        }
+        self.wear_off(pause);
+        self.at = now;
+        if now.saturating_sub(self.weighed) > WEIGHED_AGAIN {
+            self.weighed = now;
+            let known = std::mem::take(&mut self.known);
+            (self.weight, self.doubtful) = (0.0, 0);
+            (0..known).for_each(|index| self.add(self.features[index], evidence));
+        }
+        self.note(digest, evidence);
+        let heavy_from = f64::from(evidence.heavy_from());
+        let odds = self.weight + evidence.prior();
+        let is_light = odds <= SURE_OF_LIGHT && self.weight <= LIGHT_FEATURES;
+        let credit = match odds {
+            odds if odds >= SURE_OF_BATCH => 0.0,
+            _ if is_light || self.doubtful == 0 => {
+                (LIGHT_CREDIT * heavy_from).max(LIGHT_CREDIT_MIN)
+            }
+            _ => heavy_from,
+        };
+        let is_over = match self.standing {
+            Standing::Attained => self.level > FORGIVEN * credit,
+            Standing::Light | Standing::Company => self.level > credit,
+        };
+        self.standing = match (credit == 0.0, is_over) {
+            (true, _) => Standing::Company,
+            (false, true) => Standing::Attained,
+            (false, false) => Standing::Light,
+        };
+        let count = &mut self.verdicts[self.standing.index()];
+        *count = count.saturating_add(1);
+        self.standing
+    }
+
+    /// Another statement of this visit.
+    pub fn note(&mut self, digest: u64, evidence: &Evidence) {
+        if self.known == 0 {
+            self.add(self.client, evidence);
+        }
+        if self.known < FEATURES && !self.features[..self.known].contains(&digest) {
+            self.add(digest, evidence);
+        }
+    }
+
+    /// Whether another digest could still change anything: when not, it need not be made.
+    pub fn wants_digest(&self) -> bool {
+        self.known < FEATURES
+    }
+
+    /// A slot was granted at `now`.
+    pub fn granted(&mut self, now: Duration) {
+        self.at = now;
+        self.is_holding = true;
+    }
+
+    /// A command is done, at `now`; the session still `holds` its slot or gave it back.
+    pub fn rest(&mut self, now: Duration, holds: bool, evidence: &Evidence) {
+        if self.is_holding {
+            let held = now.saturating_sub(self.at).as_secs_f64();
+            self.level += held;
+            self.visit += held;
+            self.at = now;
+            self.is_holding = holds;
+            self.count_heavy(now, evidence);
+        }
+    }
+
+    /// The session is over.
+    pub fn close(&mut self, evidence: &Evidence) {
+        if self.known > 0 {
+            self.end_visit(evidence);
+        }
+    }
+
+    /// What it is now.
+    pub fn standing(&self) -> Standing {
+        self.standing
+    }
+
+    /// Verdicts so far: for light work, and for batch.
+    pub fn verdicts(&self) -> (u32, u32) {
+        let [light, attained, company] = self.verdicts;
+        (light, attained.saturating_add(company))
+    }
+
+    fn add(&mut self, feature: u64, evidence: &Evidence) {
+        let (weight, is_light) = evidence.weigh(feature);
+        self.weight += weight;
+        // What a client does may be either.
+        self.doubtful += usize::from(!is_light && self.known > 0);
+        self.features[self.known] = feature;
+        self.known += 1;
+    }
+
+    fn wear_off(&mut self, idle: Duration) {
+        // Less than this changes nothing that matters, and most pauses are shorter.
+        if idle >= Duration::from_millis(10) {
+            self.level *= (-idle.as_secs_f64() / HALF_LIFE).exp2();
+        }
+    }
+
+    /// Others shall learn of a heavy visit while it lasts.
+    fn count_heavy(&mut self, now: Duration, evidence: &Evidence) {
+        if self.visit < f64::from(evidence.heavy_from()) {
+            return;
+        }
+        let is_due = |at: Duration| now.saturating_sub(at) >= COUNTED_AGAIN;
+        if self.counted.is_none_or(is_due) {
+            self.counted = Some(now);
+            evidence.count(&self.features[..self.known], seconds(self.visit), true);
+        }
+    }
+
+    fn end_visit(&mut self, evidence: &Evidence) {
+        if self.counted.is_none() {
+            evidence.count(&self.features[..self.known], seconds(self.visit), false);
+        }
+        (self.known, self.weight, self.doubtful) = (0, 0.0, 0);
+        (self.visit, self.counted) = (0.0, None);
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "seven digits of a time are plenty")]
+fn seconds(service: f64) -> f32 {
+    service as f32
+}
+
+#[cfg(test)]
+#[path = "account_tests.rs"]
+mod tests;

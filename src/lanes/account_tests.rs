@@ -1,0 +1,137 @@
+//! Sessions over virtual time: who is taken for batch, and when.
+
+use super::*;
+
+const CONNECT: u64 = 1 << 60;
+const CLICK: u64 = 2 << 60;
+const UPSERT: u64 = 3 << 60;
+const REPORT: u64 = 4 << 60;
+const CLIENT: u64 = 5 << 60;
+
+/// A clock and what all sessions have learned.
+struct World {
+    now: Duration,
+    evidence: Evidence,
+    ticked: Duration,
+}
+
+impl World {
+    fn new() -> Self {
+        Self { now: Duration::ZERO, evidence: Evidence::default(), ticked: Duration::ZERO }
+    }
+
+    fn session(&self) -> Account {
+        Account::new(CLIENT, self.now)
+    }
+
+    fn pass(&mut self, milliseconds: u64) {
+        self.now += Duration::from_millis(milliseconds);
+        while self.now - self.ticked >= Duration::from_secs(1) {
+            self.ticked += Duration::from_secs(1);
+            self.evidence.tick();
+        }
+    }
+
+    /// A statement of its own that takes `service` milliseconds after a wait for its slot.
+    fn run(&mut self, session: &mut Account, digest: u64, wait: u64, service: u64) -> Standing {
+        let standing = session.judge(self.now, digest, &self.evidence);
+        self.pass(wait);
+        session.granted(self.now);
+        self.pass(service);
+        session.rest(self.now, false, &self.evidence);
+        standing
+    }
+
+    /// A new connection that clicks once; whether any statement of it went to the batch lane.
+    fn click(&mut self, service: u64) -> bool {
+        let mut session = self.session();
+        let mut is_batch = self.run(&mut session, CONNECT, 0, 0).is_batch();
+        for _ in 0..3 {
+            is_batch |= self.run(&mut session, CLICK, 0, service).is_batch();
+        }
+        session.close(&self.evidence);
+        is_batch
+    }
+}
+
+#[test]
+fn a_session_that_never_rests_is_batch_within_a_second_and_stays_while_it_waits() {
+    let mut world = World::new();
+    let mut scraper = world.session();
+    let began = world.now;
+    while !world.run(&mut scraper, UPSERT, 0, 5).is_batch() {}
+    assert!(world.now - began < Duration::from_secs(1), "{:?}", world.now - began);
+    // One of many who share few slots.
+    for _ in 0..100 {
+        assert!(world.run(&mut scraper, UPSERT, 500, 5).is_batch());
+    }
+}
+
+#[test]
+fn a_transaction_that_waits_for_a_web_page_uses_its_slot_all_the_while() {
+    let mut world = World::new();
+    let mut scraper = world.session();
+    scraper.judge(world.now, UPSERT, &world.evidence);
+    scraper.granted(world.now);
+    world.pass(2);
+    scraper.rest(world.now, true, &world.evidence);
+    world.pass(800);
+    scraper.note(REPORT, &world.evidence);
+    scraper.rest(world.now, false, &world.evidence);
+    assert_eq!(scraper.judge(world.now, UPSERT, &world.evidence), Standing::Attained);
+}
+
+#[test]
+fn a_new_connection_of_the_batch_is_known_by_its_company() {
+    let mut world = World::new();
+    let mut late = Vec::new();
+    for round in 0..400 {
+        let mut scraper = world.session();
+        world.run(&mut scraper, CONNECT, 0, 0);
+        let mut standing = Standing::Light;
+        for _ in 0..10 {
+            standing = world.run(&mut scraper, UPSERT, 0, 6);
+        }
+        if standing != Standing::Company {
+            late.push(round);
+        }
+        scraper.close(&world.evidence);
+        assert!(!world.click(2), "a click in round {round}");
+    }
+    // Unknown work of 60 ms is light until clicks have shown what light is.
+    assert!(late.iter().all(|&round| round < 100), "{late:?}");
+}
+
+#[test]
+fn clicks_are_light_also_when_all_are_slow_for_a_while_and_when_they_touch_the_same_rows() {
+    let mut world = World::new();
+    let mut scrapers: Vec<Account> = (0..6).map(|_| world.session()).collect();
+    for round in 0..500 {
+        // Each wants the next slot as soon as it has given one back, and waits for the others.
+        for scraper in &mut scrapers {
+            scraper.granted(world.now);
+            world.pass(8);
+            scraper.rest(world.now, false, &world.evidence);
+            scraper.judge(world.now, UPSERT, &world.evidence);
+        }
+        let service = if (200..220).contains(&round) { 150 } else { 4 };
+        assert!(!world.click(service), "round {round}");
+        let mut buyer = world.session();
+        assert!(!world.run(&mut buyer, CLICK, 0, service).is_batch());
+        assert!(!world.run(&mut buyer, UPSERT, 0, service).is_batch(), "round {round}");
+        buyer.close(&world.evidence);
+    }
+    assert!(scrapers.iter().all(|scraper| scraper.standing().is_batch()));
+}
+
+#[test]
+fn who_rests_is_forgiven() {
+    let mut world = World::new();
+    let mut session = world.session();
+    for _ in 0..3 {
+        world.run(&mut session, REPORT, 0, 1000);
+    }
+    assert!(world.run(&mut session, CLICK, 0, 5).is_batch());
+    world.pass(30_000);
+    assert_eq!(world.run(&mut session, CLICK, 0, 5), Standing::Light);
+}

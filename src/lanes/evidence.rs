@@ -1,0 +1,294 @@
+//! What is known of the kinds of work: how often a visit with this statement, or from this client,
+//! turned out to be heavy.
+//!
+//! A *visit* is what a session does without a longer pause (see [`super::account`]). When it ends it
+//! is counted for its *features*: the digests of its statements, and its client (user, address and
+//! program together). Scraper and users may share client, user and half of their statements; what
+//! tells them apart are the features that occur in the visits of one of them only. Their weights are
+//! added as in a naive Bayes classifier (Duda and Hart, 1973): the logarithm of how much more likely
+//! a feature is among heavy visits than among all.
+//!
+//! Counts are of visits, not of time, so that a statement which both sides use weighs little however
+//! heavy one of them is. They halve in half a minute: what was learned is forgotten when it is no
+//! longer true. What heavy means is measured by small visits of the last seconds, so that a server on
+//! which everything takes longer for a while makes nobody heavy. At most [`FEATURES_MAX`] features are
+//! kept; what does not fit has no weight.
+
+use std::hash::BuildHasher as _;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use foldhash::HashMap;
+use foldhash::fast::FixedState;
+use parking_lot::Mutex;
+
+/// Most features kept, about 32 bytes each.
+pub const FEATURES_MAX: usize = SHARDS * SHARD_MAX;
+const SHARDS: usize = 16;
+const SHARD_MAX: usize = 512;
+
+/// What is left of a count after a second: half of it after 30 s.
+const LEFT_AFTER_A_SECOND: f32 = 0.977_16;
+/// The same for what visits take: half of it after 5 s.
+const RECENT_AFTER_A_SECOND: f32 = 0.870_55;
+/// A feature with fewer visits is forgotten.
+const VISITS_MIN: f32 = 0.02;
+/// Least part of the last visit in what visits take.
+const LAST_VISITS: f32 = 0.1;
+/// Recent visits a feature needs to say what small work is.
+const VISITS_TOLD: f32 = 1.0;
+
+/// Bounds of the share of heavy visits: all and those with one feature. That the first is narrower
+/// leaves a feature all heavy visits have something to say when nearly all visits are heavy.
+const SHARE_OF_ALL: (f32, f32) = (0.02, 0.97);
+const SHARE_OF_ONE: (f32, f32) = (0.002, 0.998);
+/// Share of heavy visits while nothing is known, which counts like one visit.
+const SHARE_AT_FIRST: f32 = 0.2;
+/// Light visits after which half of what speaks for a heavy one counts.
+const LIGHT_TOLD: f32 = 5.0;
+/// Visits after which a feature is known, and the share of heavy ones up to which it is light.
+const VISITS_KNOWN: f32 = 10.0;
+const LIGHT_SHARE: f32 = 0.12;
+/// Largest weight of one feature.
+const WEIGHT_MAX: f32 = 5.0;
+
+/// A small visit's service, in seconds, while nothing is known.
+const SMALL_AT_FIRST: f32 = 0.05;
+/// Bounds of the service that makes a visit heavy, in seconds.
+const HEAVY_FROM: (f32, f32) = (0.03, 1.0);
+/// How many times the service of small visits makes a visit heavy.
+const HEAVY_FACTOR: f32 = 3.0;
+
+/// What all sessions have learned.
+#[derive(Debug)]
+pub struct Evidence {
+    shards: [Mutex<HashMap<u64, Tally>>; SHARDS],
+    all: Mutex<Tally>,
+    /// Share of heavy visits among all, as the bits of an `f32`.
+    share: AtomicU32,
+    /// Light visits, likewise.
+    light: AtomicU32,
+    /// Service that makes a visit heavy, in seconds, as the bits of an `f32`.
+    heavy_from: AtomicU32,
+}
+
+/// Visits, with their age taken into account.
+#[derive(Debug, Clone, Copy, Default)]
+struct Tally {
+    visits: f32,
+    heavy: f32,
+    /// Visits of the last seconds.
+    recent: f32,
+    /// Mean of the logarithm of their service in seconds.
+    log_service: f32,
+}
+
+impl Tally {
+    fn count(&mut self, service: f32, is_heavy: bool) {
+        self.visits += 1.0;
+        self.heavy += f32::from(u8::from(is_heavy));
+        self.recent += 1.0;
+        // The last ten say most: a server can become slow from one moment to the next.
+        let part = self.recent.recip().max(LAST_VISITS);
+        self.log_service += (service.max(1e-5).ln() - self.log_service) * part;
+    }
+
+    fn fade(&mut self) {
+        self.visits *= LEFT_AFTER_A_SECOND;
+        self.heavy *= LEFT_AFTER_A_SECOND;
+        self.recent *= RECENT_AFTER_A_SECOND;
+    }
+}
+
+impl Default for Evidence {
+    fn default() -> Self {
+        Self {
+            shards: Default::default(),
+            all: Mutex::default(),
+            share: AtomicU32::new(SHARE_AT_FIRST.to_bits()),
+            light: AtomicU32::new(0),
+            heavy_from: AtomicU32::new((HEAVY_FACTOR * SMALL_AT_FIRST).to_bits()),
+        }
+    }
+}
+
+/// The feature of a client.
+pub fn client_feature(user: &str, address: std::net::IpAddr, program: &str) -> u64 {
+    FixedState::with_seed(1).hash_one((user, address, program))
+}
+
+impl Evidence {
+    /// How much more likely a heavy visit is for this feature: a logarithm, 0 when nothing is known,
+    /// within [-5, 5]. While few light visits are known, nothing tells heavy ones from them.
+    pub fn weight(&self, feature: u64) -> f32 {
+        self.weigh(feature).0
+    }
+
+    /// The weight of a feature, and whether it is known to be one of light visits.
+    pub(super) fn weigh(&self, feature: u64) -> (f32, bool) {
+        let share = self.share();
+        let light = f32::from_bits(self.light.load(Ordering::Relaxed));
+        let tally = self.shard(feature).lock().get(&feature).copied().unwrap_or_default();
+        let (least, most) = SHARE_OF_ONE;
+        let own = ((tally.heavy + share) / (tally.visits + 1.0)).clamp(least, most);
+        let weight = (log_odds(own) - log_odds(share)).clamp(-WEIGHT_MAX, WEIGHT_MAX);
+        let is_light = tally.visits >= VISITS_KNOWN && tally.heavy <= LIGHT_SHARE * tally.visits;
+        (if weight > 0.0 { weight * light / (light + LIGHT_TOLD) } else { weight }, is_light)
+    }
+
+    /// Logarithm of the odds that any visit is heavy; never in favour of it.
+    pub fn prior(&self) -> f32 {
+        log_odds(self.share()).min(0.0)
+    }
+
+    /// Service that makes a visit heavy, in seconds: three times that of small ones, from 0.03 to 1.
+    pub fn heavy_from(&self) -> f32 {
+        f32::from_bits(self.heavy_from.load(Ordering::Relaxed))
+    }
+
+    /// Counts a visit of `service` seconds for each of its features.
+    pub fn count(&self, features: &[u64], service: f32, is_heavy: bool) {
+        let all = {
+            let mut all = self.all.lock();
+            all.count(service, is_heavy);
+            *all
+        };
+        self.set_share(all);
+        for &feature in features {
+            let mut shard = self.shard(feature).lock();
+            if shard.len() < SHARD_MAX || shard.contains_key(&feature) {
+                shard.entry(feature).or_default().count(service, is_heavy);
+            }
+        }
+    }
+
+    /// Takes a second's ageing into account and sums up anew. To be called once a second;
+    /// O([`FEATURES_MAX`]).
+    pub fn tick(&self) {
+        let mut small: Vec<f32> = Vec::new();
+        for shard in &self.shards {
+            let mut shard = shard.lock();
+            // A full shard makes room for what comes more often.
+            let least = if shard.len() >= SHARD_MAX { 1.0 } else { VISITS_MIN };
+            shard.retain(|_, tally| {
+                tally.fade();
+                tally.visits >= least
+            });
+            let told = shard.values().filter(|tally| tally.recent >= VISITS_TOLD);
+            small.extend(told.map(|tally| tally.log_service));
+        }
+        let all = {
+            let mut all = self.all.lock();
+            all.fade();
+            *all
+        };
+        self.set_share(all);
+        // Each kind of work counts once: a batch of one kind can be nearly all visits.
+        small.sort_by(f32::total_cmp);
+        let Some(small) = small.get(small.len().saturating_sub(1) / 4) else { return };
+        let heavy_from = (HEAVY_FACTOR * small.exp()).clamp(HEAVY_FROM.0, HEAVY_FROM.1);
+        self.heavy_from.store(heavy_from.to_bits(), Ordering::Relaxed);
+    }
+
+    /// Features kept now.
+    pub fn len(&self) -> usize {
+        self.shards.iter().map(|shard| shard.lock().len()).sum()
+    }
+
+    /// Whether nothing is known.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn share(&self) -> f32 {
+        f32::from_bits(self.share.load(Ordering::Relaxed))
+    }
+
+    fn set_share(&self, all: Tally) {
+        let (least, most) = SHARE_OF_ALL;
+        let share = (all.heavy + SHARE_AT_FIRST) / (all.visits + 1.0);
+        self.share.store(share.clamp(least, most).to_bits(), Ordering::Relaxed);
+        self.light.store((all.visits - all.heavy).max(0.0).to_bits(), Ordering::Relaxed);
+    }
+
+    fn shard(&self, feature: u64) -> &Mutex<HashMap<u64, Tally>> {
+        // Digests are hashes; their upper bits choose the shard, so that maps can use the lower.
+        &self.shards[usize::try_from(feature >> 60).unwrap_or(0) % SHARDS]
+    }
+}
+
+fn log_odds(share: f32) -> f32 {
+    (share / (1.0 - share)).ln()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHARED: u64 = 1 << 60;
+    const CLICK: u64 = 2 << 60;
+    const UPSERT: u64 = 3 << 60;
+
+    /// Clicks of 10 ms and visits of the scraper, each second.
+    fn learn(evidence: &Evidence, seconds: u32, clicks: u32, scrapes: u32, scrape: f32) {
+        for _ in 0..seconds {
+            (0..clicks).for_each(|_| evidence.count(&[SHARED, CLICK], 0.01, false));
+            for _ in 0..scrapes {
+                let is_heavy = scrape > evidence.heavy_from();
+                evidence.count(&[SHARED, UPSERT], scrape, is_heavy);
+            }
+            evidence.tick();
+        }
+    }
+
+    #[test]
+    fn what_only_heavy_visits_have_tells_them_apart_however_many_there_are() {
+        for (clicks, scrapes) in [(10, 1), (10, 10), (9, 100)] {
+            let evidence = Evidence::default();
+            learn(&evidence, 10, clicks, scrapes, 0.2);
+            let (click, upsert) = (evidence.weight(CLICK), evidence.weight(UPSERT));
+            let shared = evidence.weight(SHARED);
+            assert!(upsert + evidence.prior() > 1.5, "{clicks}/{scrapes}: {upsert}");
+            assert!(click < -1.5, "{clicks}/{scrapes}: {click}");
+            assert!(shared.abs() < 0.3, "{clicks}/{scrapes}: {shared}");
+        }
+    }
+
+    #[test]
+    fn what_all_work_has_in_common_tells_nothing_before_light_work_is_known() {
+        let evidence = Evidence::default();
+        (0..50).for_each(|_| evidence.count(&[SHARED, UPSERT], 0.5, true));
+        assert!(evidence.weight(SHARED).abs() < 0.1, "{}", evidence.weight(SHARED));
+        (0..20).for_each(|_| evidence.count(&[SHARED, CLICK], 0.01, false));
+        assert!(evidence.weight(SHARED).abs() < 0.3, "{}", evidence.weight(SHARED));
+        assert!(evidence.weight(UPSERT) > 1.5, "{}", evidence.weight(UPSERT));
+    }
+
+    #[test]
+    fn heavy_is_measured_by_the_small() {
+        let evidence = Evidence::default();
+        learn(&evidence, 30, 10, 10, 0.06);
+        assert!(evidence.heavy_from() < 0.05, "{}", evidence.heavy_from());
+        assert!(evidence.weight(UPSERT) > 1.5);
+        let slow = Evidence::default();
+        (0..30).for_each(|_| {
+            (0..10).for_each(|_| slow.count(&[CLICK], 0.2, false));
+            slow.tick();
+        });
+        assert!((slow.heavy_from() - 0.6).abs() < 0.01, "{}", slow.heavy_from());
+    }
+
+    #[test]
+    fn what_is_no_longer_true_is_forgotten_and_the_memory_is_bounded() {
+        let evidence = Evidence::default();
+        learn(&evidence, 10, 10, 10, 0.5);
+        (0..400).for_each(|_| evidence.tick());
+        assert!(evidence.weight(UPSERT).abs() < 0.2, "{}", evidence.weight(UPSERT));
+        let state = FixedState::with_seed(7);
+        for number in 0..3 * FEATURES_MAX as u64 {
+            evidence.count(&[state.hash_one(number)], 0.01, false);
+        }
+        assert!(evidence.len() <= FEATURES_MAX);
+        evidence.tick();
+        assert!(evidence.len() < FEATURES_MAX / 2, "a full table makes room: {}", evidence.len());
+    }
+}

@@ -1,0 +1,172 @@
+//! The latency guard: how many slots of a backend batch work may hold at once.
+//!
+//! ```text
+//!  service of interactive statements, in windows of 20 statements or a second
+//!  ── over the target, or one had to wait ──► limit × 0.8
+//!  ── under it, and batch waits            ──► limit + 1/2
+//!  ── none came at all                     ──► limit + 1
+//! ```
+//!
+//! The target of `auto` is [`TOLERANCE`] times the baseline plus [`SLACK`], where the baseline is
+//! what such statements took while at most the floor of batch slots was in use. A batch that never
+//! ends shows none: each half minute the guard holds it at the floor for one window, and looks.
+//!
+//! Additive increase, multiplicative decrease (Chiu and Jain, 1989), with a baseline that is
+//! measured anew as in Envoy's adaptive concurrency. The mean is that of logarithms: one statement
+//! that takes a thousand times as long does not hide what became of all others.
+
+use crate::config::settings::LatencyTarget;
+
+/// Statements that make a window, unless [`WINDOW_TICKS`] pass before.
+const WINDOW_STATEMENTS: u32 = 20;
+/// Ticks after which a window ends with fewer statements: a second.
+const WINDOW_TICKS: u32 = 10;
+/// Fewer statements say nothing.
+const STATEMENTS_MIN: u32 = 5;
+/// Ticks after which a baseline has to be measured anew: half a minute.
+const BASE_AGE: u32 = 300;
+/// How much of a new measurement goes into a baseline that is known.
+const BASE_WEIGHT: f64 = 0.3;
+
+/// Target of `auto`: this many times the baseline ...
+pub const TOLERANCE: f64 = 2.0;
+/// ... and this much more, in seconds: what no user notices.
+pub const SLACK: f64 = 0.002;
+
+const DECREASE: f64 = 0.8;
+const INCREASE: f64 = 0.5;
+
+/// What batch did during a tick.
+#[derive(Debug, Clone, Copy)]
+pub struct BatchNow {
+    /// Slots it holds.
+    pub in_use: usize,
+    /// Its waiters.
+    pub waiting: usize,
+}
+
+/// Steers the limit of the batch lane at one backend.
+#[derive(Debug)]
+pub struct Guard {
+    target: LatencyTarget,
+    floor: f64,
+    ceiling: f64,
+    limit: f64,
+    /// Logarithm of the baseline, and its age in ticks.
+    base: Option<f64>,
+    base_age: u32,
+    /// Holds batch at the floor, to see the baseline.
+    is_looking: bool,
+    window: Window,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Window {
+    statements: u32,
+    log_sum: f64,
+    sum: f64,
+    waited: u32,
+    ticks: u32,
+    /// Most batch slots in use at a tick.
+    batch: usize,
+    /// Batch could have used more.
+    is_wanted: bool,
+}
+
+impl Guard {
+    /// Between `floor` and `ceiling` slots; the most at first.
+    pub fn new(target: LatencyTarget, floor: usize, ceiling: usize) -> Self {
+        assert!(floor <= ceiling, "a floor of {floor} over the ceiling of {ceiling}");
+        let number = |slots: usize| f64::from(u32::try_from(slots).unwrap_or(u32::MAX));
+        Self {
+            target,
+            floor: number(floor),
+            ceiling: number(ceiling),
+            limit: number(ceiling),
+            base: None,
+            base_age: BASE_AGE,
+            is_looking: false,
+            window: Window::default(),
+        }
+    }
+
+    /// An interactive statement or transaction gave its slot back after `service` seconds.
+    pub fn served(&mut self, service: f64) {
+        self.window.statements += 1;
+        self.window.log_sum += service.max(1e-6).ln();
+        self.window.sum += service;
+    }
+
+    /// An interactive statement had to wait for its slot.
+    pub fn waited(&mut self) {
+        self.window.waited += 1;
+    }
+
+    /// A tenth of a second has passed. The most slots batch may hold now.
+    pub fn tick(&mut self, batch: BatchNow) -> usize {
+        let window = &mut self.window;
+        window.ticks += 1;
+        window.batch = window.batch.max(batch.in_use);
+        window.is_wanted |= batch.waiting > 0;
+        self.base_age = self.base_age.saturating_add(1);
+        let is_over = window.statements >= WINDOW_STATEMENTS || window.ticks >= WINDOW_TICKS;
+        if self.target != LatencyTarget::Off && is_over {
+            let window = std::mem::take(&mut self.window);
+            self.steer(window);
+        }
+        self.limit()
+    }
+
+    /// The most slots batch may hold now.
+    pub fn limit(&self) -> usize {
+        let limit = if self.is_looking { self.floor } else { self.limit };
+        // The bounds fit, so what is between them does.
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "see above")]
+        let limit = limit as usize;
+        limit
+    }
+
+    /// What interactive statements may take on average now, in seconds; `None` while it is not known
+    /// or the guard is off.
+    pub fn target_seconds(&self) -> Option<f64> {
+        match self.target {
+            LatencyTarget::Auto => self.base.map(|base| TOLERANCE * base.exp() + SLACK),
+            LatencyTarget::Fixed(limit) => Some(limit.as_secs_f64()),
+            LatencyTarget::Off => None,
+        }
+    }
+
+    fn steer(&mut self, window: Window) {
+        let is_telling = window.statements >= STATEMENTS_MIN;
+        let log_mean = window.log_sum / f64::from(window.statements.max(1));
+        let is_at_floor = window.batch as f64 <= self.floor;
+        if is_telling && is_at_floor {
+            let measured = log_mean;
+            let base = self.base.unwrap_or(measured);
+            self.base = Some(base + BASE_WEIGHT * (measured - base));
+            self.base_age = 0;
+        }
+        // Looking ends with the first window in which batch was at the floor from the start, or in
+        // which nobody came.
+        self.is_looking = match self.is_looking {
+            true => is_telling && !is_at_floor,
+            false => self.base_age >= BASE_AGE && is_telling && self.target == LatencyTarget::Auto,
+        };
+        let mean = match self.target {
+            LatencyTarget::Fixed(_) => window.sum / f64::from(window.statements.max(1)),
+            LatencyTarget::Auto | LatencyTarget::Off => log_mean.exp(),
+        };
+        let is_over = self.target_seconds().is_some_and(|target| mean > target);
+        if is_telling && (is_over || window.waited > 0 && !is_at_floor) {
+            self.limit = (self.limit * DECREASE).max(self.floor);
+        } else if window.statements == 0 {
+            self.limit = (self.limit + 1.0).min(self.ceiling);
+        } else if window.is_wanted {
+            self.limit = (self.limit + INCREASE).min(self.ceiling);
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "guard_tests.rs"]
+mod tests;

@@ -1,0 +1,112 @@
+//! The guard before a modelled server: statements share its cores, so that each takes longer the
+//! more of them run.
+
+use std::time::Duration;
+
+use super::*;
+
+/// Slots batch may have at most, and at least.
+const CEILING: usize = 20;
+const FLOOR: usize = 1;
+
+/// A server with `cores`, on which an interactive statement takes `service` seconds of one core.
+struct Server {
+    cores: f64,
+    service: f64,
+}
+
+impl Server {
+    /// What an interactive statement takes beside `batch` statements.
+    fn takes(&self, batch: usize) -> f64 {
+        let running = batch as f64 + 1.0;
+        self.service * (running / self.cores).max(1.0)
+    }
+}
+
+/// Runs `ticks` with `statements` interactive ones in each and as much batch as may be; the limits.
+fn run(
+    guard: &mut Guard,
+    server: &Server,
+    ticks: u32,
+    statements: u32,
+    wants: usize,
+) -> Vec<usize> {
+    let mut limit = guard.limit();
+    let tick = |_| {
+        let in_use = limit.min(wants);
+        (0..statements).for_each(|_| guard.served(server.takes(in_use)));
+        limit = guard.tick(BatchNow { in_use, waiting: wants - in_use });
+        limit
+    };
+    (0..ticks).map(tick).collect()
+}
+
+fn guard() -> Guard {
+    Guard::new(LatencyTarget::Auto, FLOOR, CEILING)
+}
+
+fn mean(limits: &[usize]) -> f64 {
+    limits.iter().sum::<usize>() as f64 / limits.len() as f64
+}
+
+#[test]
+fn it_converges_near_the_target_and_does_not_swing() {
+    let server = Server { cores: 4.0, service: 0.02 };
+    let mut guard = guard();
+    run(&mut guard, &server, 50, 4, 0);
+    let limits = run(&mut guard, &server, 1200, 4, 100);
+    let settled = &limits[200..];
+    // Twice the baseline and 2 ms: 8.4 statements on 4 cores, one of them interactive.
+    assert!((5.0..8.5).contains(&mean(settled)), "{}", mean(settled));
+    let far = settled.iter().filter(|limit| !(5..=8).contains(*limit)).count();
+    assert!(far < settled.len() / 20, "{far} of {}", settled.len());
+    assert!(limits.iter().all(|&limit| (FLOOR..=CEILING).contains(&limit)));
+}
+
+#[test]
+fn a_step_of_load_is_followed_within_seconds_and_batch_never_starves() {
+    let mut server = Server { cores: 4.0, service: 0.02 };
+    let mut guard = guard();
+    run(&mut guard, &server, 50, 4, 0);
+    let quiet = run(&mut guard, &server, 200, 4, 100);
+    server.cores = 1.0;
+    let slow = run(&mut guard, &server, 200, 4, 100);
+    assert!(mean(&slow[30..]) < mean(&quiet[100..]) / 2.0, "{slow:?}");
+    assert!(slow.iter().all(|&limit| limit >= FLOOR));
+    server.cores = 4.0;
+    let again = run(&mut guard, &server, 200, 4, 100);
+    assert!(mean(&again[100..]) > 4.0, "{again:?}");
+}
+
+#[test]
+fn with_nobody_to_protect_batch_gets_everything_and_gives_it_back() {
+    let server = Server { cores: 4.0, service: 0.02 };
+    let mut guard = guard();
+    run(&mut guard, &server, 50, 4, 0);
+    let alone = run(&mut guard, &server, 200, 0, 100);
+    assert_eq!(alone.last(), Some(&CEILING));
+    let shared = run(&mut guard, &server, 60, 4, 100);
+    assert!(shared[30] <= 9, "{shared:?}");
+}
+
+#[test]
+fn a_batch_that_was_there_first_shows_its_baseline_when_it_is_held_back() {
+    let server = Server { cores: 2.0, service: 0.02 };
+    let mut guard = guard();
+    let limits = run(&mut guard, &server, 600, 4, 100);
+    let looks = limits.iter().filter(|&&limit| limit == FLOOR).count();
+    assert!((1..60).contains(&looks), "{looks}");
+    assert!(guard.target_seconds().is_some_and(|target| target < 0.06));
+    assert!((1.0..5.5).contains(&mean(&limits[400..])), "{}", mean(&limits[400..]));
+}
+
+#[test]
+fn a_fixed_target_is_kept_and_off_is_off() {
+    let server = Server { cores: 2.0, service: 0.01 };
+    let mut fixed = Guard::new(LatencyTarget::Fixed(Duration::from_millis(50)), FLOOR, CEILING);
+    let limits = run(&mut fixed, &server, 600, 4, 100);
+    // 0.05 s are ten statements on two cores.
+    assert!((7.0..10.0).contains(&mean(&limits[200..])), "{}", mean(&limits[200..]));
+    let mut off = Guard::new(LatencyTarget::Off, FLOOR, CEILING);
+    assert!(run(&mut off, &server, 100, 4, 100).iter().all(|&limit| limit == CEILING));
+}

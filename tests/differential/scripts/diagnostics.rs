@@ -1,0 +1,72 @@
+//! Counts of warnings and errors inside of longer statements.
+
+use crate::compare::{ALL, BOTH, Script, check};
+use crate::step::*;
+use crate::support::product::product;
+use crate::support::{Proxy, servers};
+
+/// Each after a statement with a warning, and after one with an error.
+const ASKING: &[&str] = &[
+    "SELECT @@warning_count",
+    "SELECT @@warning_count + 1, 5",
+    "SELECT @@session.warning_count AS w, @@local.error_count, @@error_count e",
+    "SELECT (SELECT @@warning_count), @@error_count * 2 FROM dual",
+    "SELECT @@warning_count FROM df_diag",
+    "SELECT a, @@error_count, @@warning_count FROM df_diag WHERE a + 5 > @@warning_count",
+    "SELECT 1 FROM (SELECT @@warning_count AS n) t WHERE t.n > 0",
+    "SELECT CASE WHEN @@warning_count > 0 THEN 1 ELSE 2 END, `a` FROM (SELECT 1 a) t",
+    "SET @df_diag = @@warning_count",
+    "SELECT @df_diag",
+    "INSERT INTO df_diag VALUES (10 + @@warning_count)",
+    "SELECT COUNT(*), MAX(a) FROM df_diag",
+    "UPDATE df_diag SET a = a + @@error_count ORDER BY a DESC LIMIT 1",
+    "DO @@warning_count",
+    "SELECT @@warning_count, ROW_COUNT(), FOUND_ROWS()",
+    "SELECT @@global.warning_count",
+    "SET @@warning_count = 1",
+    "SELECT 1; SELECT @@warning_count",
+    "SELECT @@warning_count; SELECT @@warning_count",
+    "SELECT @@warning_count INTO @df_diag_b",
+    "SELECT @df_diag_b",
+    "SHOW COUNT(*) WARNINGS",
+    "SHOW COUNT(*) ERRORS",
+];
+
+/// MySQL's metadata may name another collation than that of the login, see
+/// docs/compatibility.md.
+fn warnings() -> Step {
+    let step = query("SHOW WARNINGS");
+    if product().is_mysql() { step.by_kind() } else { step }
+}
+
+fn counts() -> Vec<Script> {
+    let first = ["SELECT CAST('x' AS SIGNED), CAST('y' AS SIGNED)", "SELECT nonsense", "SELECT 1"];
+    let mut scripts = Vec::new();
+    for (number, first) in first.iter().enumerate() {
+        let table = "CREATE OR REPLACE TABLE df_diag (a INT)";
+        let mut steps = queries(&[table, "INSERT INTO df_diag VALUES (1), (2)"]);
+        for asking in ASKING {
+            steps.extend([query(first), query(asking), warnings()]);
+        }
+        // SHOW in a prepared statement is the server's own; MySQL prepares few of the others.
+        let is_prepared = |asking: &&&str| !asking.starts_with("SHOW") && !product().is_mysql();
+        for asking in ASKING.iter().filter(is_prepared) {
+            steps.push(prepare(0, asking));
+            steps.extend([query(first), execute(0, &[]), warnings(), close(0)]);
+        }
+        steps.push(query("BEGIN"));
+        for asking in ASKING {
+            steps.extend([query(first), query(asking), warnings()]);
+        }
+        steps.push(query("COMMIT"));
+        scripts.push(Script::new(format!("counts of warnings {number}"), steps));
+    }
+    scripts
+}
+
+#[test]
+fn counts_of_warnings_have_the_same_answers() {
+    let proxy = Proxy::start(servers());
+    check(&proxy, &counts(), BOTH);
+    check(&proxy, &counts()[..1], &ALL[8..]);
+}
