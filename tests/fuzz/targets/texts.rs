@@ -133,6 +133,7 @@ pub(crate) fn substitution(data: &[u8]) {
     let (before, after) = (cold(text, mode), cold(&substituted, mode));
     // A call's arguments are followed only so far, and insertions make them longer.
     if is_understood(&before) && is_understood(&after) {
+        let after = Verdict { digest: before.digest, ..after };
         assert_eq!(after, before, "{}", substituted.escape_ascii());
     }
 }
