@@ -166,6 +166,8 @@ pub struct Session {
     pub state_seconds: f64,
     /// Lane of its current or last work.
     pub lane: String,
+    /// What chose it: hint, rule, light, attained_service or company (see docs/lanes.md).
+    pub lane_chosen_by: &'static str,
     /// Backend whose slot it holds or waits for, or empty.
     pub backend: String,
     /// What pins it.

@@ -13,7 +13,6 @@ use crate::protocol::{Capabilities, Command, Shape, code};
 use crate::sql::{Class, Effects, Hint, Needs, Reason, Verdict};
 use crate::state::prepared::{
     BULK_HEADER, EXECUTE_HEADER, STATEMENTS_MAX, Statement, StatementKey, circumstances,
-    wants_unit_results,
 };
 use crate::state::{Metadata, MetadataDigest, Pin};
 
@@ -176,11 +175,9 @@ impl Session {
         if payload.len() < header {
             return Some(Error::Malformed { is_mariadb: self.facts.is_mariadb });
         }
-        let may = |flag| self.capabilities.contains(flag);
-        let is_permitted = command != Command::StmtBulkExecute
-            || may(Capabilities::MARIADB_BULK)
-                && (may(Capabilities::MARIADB_BULK_UNIT_RESULTS) || !wants_unit_results(payload));
-        (!is_permitted).then_some(Error::UnsupportedPrepared)
+        let is_refused = command == Command::StmtBulkExecute
+            && !self.capabilities.contains(Capabilities::MARIADB_BULK);
+        is_refused.then_some(Error::UnsupportedPrepared)
     }
 
     /// Whether a connection can't tell which column definitions its server takes for known, and

@@ -13,6 +13,7 @@ use foldhash::HashMap;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use crate::metrics::ChosenBy;
 use crate::route::view::BackendId;
 use crate::state::{Pin, Pins};
 
@@ -46,6 +47,8 @@ pub struct Entry {
     /// Milliseconds after `started`.
     since_ms: AtomicU64,
     lane: AtomicU8,
+    /// A [`ChosenBy`].
+    chosen_by: AtomicU8,
     pins: AtomicU32,
     in_transaction: AtomicBool,
     /// Backend id + 1 in the upper 8 bits, thread id below; 0 without a connection.
@@ -90,6 +93,8 @@ pub struct EntryNow {
     pub for_ms: u64,
     /// Lane of its current or last work.
     pub lane: usize,
+    /// What chose it.
+    pub chosen_by: ChosenBy,
     /// Why it is pinned.
     pub pins: Vec<&'static str>,
     /// A transaction is open.
@@ -109,6 +114,7 @@ impl Entry {
             activity: AtomicU8::new(Activity::Idle as u8),
             since_ms: AtomicU64::new(0),
             lane: AtomicU8::new(0),
+            chosen_by: AtomicU8::new(ChosenBy::Light as u8),
             pins: AtomicU32::new(0),
             in_transaction: AtomicBool::new(false),
             connection: AtomicU64::new(0),
@@ -168,7 +174,8 @@ impl Entry {
     }
 
     /// The session waits for a slot from `now` on.
-    pub(super) fn set_waiting(&self, lane: usize, now: Instant) {
+    pub(super) fn set_waiting(&self, lane: usize, by: ChosenBy, now: Instant) {
+        self.chosen_by.store(by as u8, Ordering::Relaxed);
         self.lane.store(u8::try_from(lane).unwrap_or(u8::MAX), Ordering::Relaxed);
         self.set(Activity::Waiting, now);
     }
@@ -205,6 +212,7 @@ impl Entry {
             activity,
             for_ms: elapsed.saturating_sub(self.since_ms.load(Ordering::Relaxed)),
             lane: usize::from(self.lane.load(Ordering::Relaxed)),
+            chosen_by: ChosenBy::ALL[usize::from(self.chosen_by.load(Ordering::Relaxed))],
             pins: pins.reasons().map(Pin::label).collect(),
             in_transaction: self.in_transaction.load(Ordering::Relaxed),
             connection: self.connection(),

@@ -52,6 +52,9 @@ impl Session {
             || needs_own_trackers(work)
             || asks_collation
             || asks_more && !self.facts.is_mariadb;
+        if leaves_list && work.command == Command::StmtBulkExecute && summary.has_result_set {
+            self.learn_row_count(connection).await?;
+        }
         if leaves_list && self.diagnostics.is_found_rows_stale {
             self.learn_found_rows(connection).await?;
         }
@@ -143,6 +146,15 @@ impl Session {
         }
         if self.diagnostics.is_insert_id_stale {
             self.learn_insert_id(connection).await?;
+        }
+        Ok(())
+    }
+
+    /// What ROW_COUNT() is after results of single rows, which MariaDB does not count as one.
+    async fn learn_row_count(&mut self, connection: &mut Connection) -> Result<(), Failure> {
+        let answer = connection.query("SELECT ROW_COUNT()").await?;
+        if let [count] = answer.first_row().as_slice() {
+            self.diagnostics.note_row_count(count.parse().unwrap_or(-1));
         }
         Ok(())
     }

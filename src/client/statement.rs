@@ -279,9 +279,10 @@ impl Session {
     /// A slot in the statement's lane, and a connection.
     async fn obtain(&mut self, work: &Work<'_>, decision: Decision) -> Result<Checkout, Refusal> {
         let now = Instant::now();
-        let lane = self.lane(work, Some(now));
+        let (lane, by) = self.lane(work, Some(now));
         let backend = backend_of(decision.target);
-        self.entry.set_waiting(lane, now);
+        self.context.metrics.sessions.lane_choices_total(by).inc();
+        self.entry.set_waiting(lane, by, now);
         let pool = self.context.pools[backend].clone();
         let request = Request {
             key: &self.identity.key,
@@ -299,15 +300,14 @@ impl Session {
         Ok(checkout)
     }
 
-    /// The lane of a statement that asks for a slot `now`, or runs in the one the session holds.
-    fn lane(&mut self, work: &Work<'_>, now: Option<Instant>) -> usize {
-        let choices = &self.context.metrics.sessions;
+    /// The lane of a statement that asks for a slot `now`, or runs in the one the session holds, and
+    /// what chose it.
+    fn lane(&mut self, work: &Work<'_>, now: Option<Instant>) -> (usize, ChosenBy) {
         let hint = work.verdict.hint.lane.as_deref();
         if hint.is_none()
             && let Some(kept) = self.kept_lane
         {
-            choices.lane_choices_total(ChosenBy::Rule).inc();
-            return kept;
+            return (kept, ChosenBy::Rule);
         }
         let mode = self.mode;
         let choice = self.context.rules.choose(
@@ -321,7 +321,7 @@ impl Session {
             self.kept_lane = Some(choice.lane);
         }
         let evidence = &self.context.evidence;
-        let (lane, by) = match (self.context.settings.batch_lane, now) {
+        match (self.context.settings.batch_lane, now) {
             _ if choice.rule.is_some() => (choice.lane, ChosenBy::Rule),
             _ if !choice.is_default => (choice.lane, ChosenBy::Hint),
             (Some(batch), Some(now)) => {
@@ -340,11 +340,7 @@ impl Session {
                 (choice.lane, ChosenBy::Light)
             }
             (None, _) => (choice.lane, ChosenBy::Light),
-        };
-        if now.is_some() {
-            choices.lane_choices_total(by).inc();
         }
-        lane
     }
 
     /// The lane of work that is no statement.

@@ -56,7 +56,7 @@ pub fn pack(algorithm: Algorithm, sequence: u8, plain: &[u8], out: &mut Vec<u8>)
 /// Appends what `packed` holds to `out`: at most `length` bytes. Servers mind only more than that.
 ///
 /// # Errors
-/// When it holds something else, or more; `out` may have grown by a byte more than `length` then.
+/// When it holds something else, or more; `out` may then have grown to twice what it needed.
 pub fn unpack(
     algorithm: Algorithm,
     packed: &[u8],

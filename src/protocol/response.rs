@@ -153,8 +153,6 @@ pub struct Response {
     has_progress: bool,
     /// Column definitions are kept in the summary.
     keeps_definitions: bool,
-    /// The packet being passed over is one of those.
-    is_kept: bool,
     /// Column definitions for a client that lacks those the server leaves out.
     lacking: Option<Arc<[u8]>>,
     /// What is added to sequence ids: the number of packets put in.
@@ -189,7 +187,6 @@ impl Response {
             instead: None,
             has_progress: false,
             keeps_definitions: false,
-            is_kept: false,
             lacking: None,
             shift: 0,
             results: 0,
@@ -278,12 +275,8 @@ impl Response {
         loop {
             if self.skip > 0 {
                 let passed = self.skip.min(length - at);
-                self.skip -= passed;
-                if self.is_kept {
-                    self.summary.definitions.extend_from_slice(&chunk[at..at + passed]);
-                    self.is_kept = self.skip > 0;
-                }
                 at += passed;
+                self.skip -= passed;
                 self.is_untouched &= passed == 0;
                 if self.skip > 0 {
                     return Ok(Advance { ready: at, length, next: Next::More });
@@ -324,7 +317,9 @@ impl Response {
             if end > length {
                 return Ok(Advance { ready: at, length, next: Next::More });
             }
-            self.renumber(&mut chunk[at..]);
+            if self.shift != 0 {
+                self.renumber(&mut chunk[at..]);
+            }
             let shrunk = self.control(&mut chunk[at..end])?;
             if self.instead.is_some() {
                 self.is_untouched = false;
@@ -363,23 +358,13 @@ impl Response {
                 !ends
             }
             State::Columns { .. } | State::Definitions { .. } if first == 0xff => false,
+            State::Columns { .. } | State::Definitions { .. } if self.keeps_definitions => false,
             State::Columns { left } => {
-                self.is_kept = self.keeps_definitions && self.results == 1;
-                self.state = match (left, self.deprecates_eof) {
-                    (1, true) => State::Rows,
-                    (1, false) => State::ColumnsEnd,
-                    _ => State::Columns { left: left - 1 },
-                };
+                self.state = self.after_column(left);
                 true
             }
             State::Definitions { left, then } => {
-                let has_columns = self.summary.prepared.is_some_and(|(_, columns, _)| columns > 0);
-                self.is_kept = self.keeps_definitions && then == 0 && has_columns;
-                self.state = match (left, self.deprecates_eof) {
-                    (1, true) => definitions(then, 0),
-                    (1, false) => State::DefinitionsEnd { then },
-                    _ => State::Definitions { left: left - 1, then },
-                };
+                self.state = self.after_definition(left, then);
                 true
             }
             State::Fields => first != 0xfe && first != 0xff,
@@ -391,6 +376,24 @@ impl Response {
             | State::Text
             | State::Infile
             | State::Done => false,
+        }
+    }
+
+    /// The state behind a column definition, `left` of which were expected.
+    fn after_column(&self, left: u64) -> State {
+        match (left, self.deprecates_eof) {
+            (1, true) => State::Rows,
+            (1, false) => State::ColumnsEnd,
+            _ => State::Columns { left: left - 1 },
+        }
+    }
+
+    /// Likewise of a prepared statement's, with `then` more in another list.
+    fn after_definition(&self, left: u64, then: u64) -> State {
+        match (left, self.deprecates_eof) {
+            (1, true) => definitions(then, 0),
+            (1, false) => State::DefinitionsEnd { then },
+            _ => State::Definitions { left: left - 1, then },
         }
     }
 
@@ -458,7 +461,20 @@ impl Response {
             State::DefinitionsEnd { then } => self.state = definitions(then, 0),
             State::EmptyLists { left } => self.state = empty_lists(left - 1),
             State::Text => self.state = State::Done,
-            State::Columns { .. } | State::Definitions { .. } | State::Infile | State::Done => {
+            State::Columns { left } => {
+                if self.results == 1 {
+                    self.summary.definitions.extend_from_slice(packet);
+                }
+                self.state = self.after_column(left);
+            }
+            State::Definitions { left, then } => {
+                let has_columns = self.summary.prepared.is_some_and(|(_, columns, _)| columns > 0);
+                if then == 0 && has_columns {
+                    self.summary.definitions.extend_from_slice(packet);
+                }
+                self.state = self.after_definition(left, then);
+            }
+            State::Infile | State::Done => {
                 return Err(Malformed { what: "unexpected packet", offset: 0 });
             }
         }

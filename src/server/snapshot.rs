@@ -106,6 +106,7 @@ fn session(context: &Context, entry: &Entry) -> Session {
         state,
         state_seconds: std::time::Duration::from_millis(now.for_ms).as_secs_f64(),
         lane,
+        lane_chosen_by: now.chosen_by.label(),
         backend: backend.unwrap_or_default(),
         pins: now.pins,
         statement: String::new(),

@@ -274,18 +274,10 @@ pub const BULK_HEADER: usize = 7;
 
 /// The flag of COM_STMT_BULK_EXECUTE that types follow.
 const BULK_TYPES: u16 = 0x80;
-/// The flag of COM_STMT_BULK_EXECUTE that asks for a result of each set of parameters.
-const BULK_UNIT_RESULTS: u16 = 0x40;
-
 /// The flags of a COM_STMT_BULK_EXECUTE payload.
 fn bulk_flags(payload: &[u8]) -> Option<u16> {
     let flags = payload.get(5..BULK_HEADER)?;
     Some(u16::from_le_bytes([flags[0], flags[1]]))
-}
-
-/// Whether a COM_STMT_BULK_EXECUTE payload asks for a result of each set of parameters.
-pub fn wants_unit_results(payload: &[u8]) -> bool {
-    bulk_flags(payload).is_some_and(|flags| flags & BULK_UNIT_RESULTS != 0)
 }
 
 /// A COM_STMT_BULK_EXECUTE payload (MariaDB) for a connection on which the statement has id
@@ -399,7 +391,6 @@ mod tests {
         let again = [0xfa, 5, 0, 0, 0, 0x40, 0, 1];
         let sent = execute_bulk(&again, 7, &mut statement).expect("whole");
         assert_eq!(sent, [0xfa, 7, 0, 0, 0, 0xc0, 0, 3, 0, 1]);
-        assert!(wants_unit_results(&again) && !wants_unit_results(&first));
         let execution = [0x17, 5, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 42];
         let sent = execute(&execution, 9, &mut statement, ExecuteForm::Plain, true).expect("whole");
         assert_eq!(sent[11..], [1, 3, 0, 42], "the types are the statement's");

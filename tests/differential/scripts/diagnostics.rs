@@ -68,5 +68,8 @@ fn counts() -> Vec<Script> {
 fn counts_of_warnings_have_the_same_answers() {
     let proxy = Proxy::start(servers());
     check(&proxy, &counts(), BOTH);
-    check(&proxy, &counts()[..1], &ALL[8..]);
+    // MySQL's EOF behind the columns may have the number of warnings, see docs/compatibility.md.
+    if !product().is_mysql() {
+        check(&proxy, &counts()[..1], &ALL[8..]);
+    }
 }

@@ -215,7 +215,8 @@ pub(crate) fn compressed(data: &[u8]) {
     if unpack(algorithm, bytes, claim, &mut out).is_ok() {
         assert!(out.len() - 6 <= claim);
     }
-    assert!(out.len() - 6 <= claim + 1 && out.starts_with(b"before"));
+    // Room that was there is used, in vain, before a stream is found to be too long.
+    assert!(out.len() <= 2 * (claim + 64) && out.starts_with(b"before"));
     let mut wire = Vec::new();
     pack(algorithm, 3, bytes, &mut wire);
     let frame = Frame::parse(&wire).expect("a header");

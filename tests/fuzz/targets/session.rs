@@ -160,6 +160,10 @@ fn apply(image: &mut Image, base: &Base, to: &Image, name: &str, value: Literal)
         Literal::Null => String::new(),
         Literal::Text(value) => value,
     };
+    if name == "character_set_client" && to.get("names").is_none() {
+        // Character sets go back to those of the login first.
+        image.unset("names");
+    }
     let goes_back = to.get(name).is_none();
     let of_login = match name {
         "character_set_client" => Some(&base.client),
