@@ -8,10 +8,10 @@ use std::sync::Arc;
 use super::Session;
 use super::statement::Work;
 use crate::backend::{Connection, Failure};
-use crate::protocol::Capabilities;
 use crate::protocol::response::Summary;
 use crate::protocol::status::{OkPacket, Status, Tracked};
 use crate::protocol::tracking::{Reported, Teller};
+use crate::protocol::{Capabilities, Command};
 use crate::sql::{Effects, Needs};
 use crate::state::{Pin, Trackers};
 
@@ -78,7 +78,9 @@ impl Session {
     ) -> Option<Box<Teller>> {
         let mut teller = self.teller.take()?;
         teller.listen(connection.reported.clone(), needs_own_trackers(work));
-        if !may_choose_schema(work) {
+        // MySQL does so itself, and both do for statements that were prepared in another schema.
+        let is_text = work.command == Command::Query;
+        if self.facts.is_mariadb && is_text && !may_choose_schema(work) {
             teller.stay_in(self.image.schema.as_deref());
         }
         Some(teller)
