@@ -8,10 +8,10 @@ use std::sync::Arc;
 use super::Session;
 use super::statement::Work;
 use crate::backend::{Connection, Failure};
+use crate::protocol::Capabilities;
 use crate::protocol::response::Summary;
 use crate::protocol::status::{OkPacket, Status, Tracked};
 use crate::protocol::tracking::{Reported, Teller};
-use crate::protocol::{Capabilities, Command};
 use crate::sql::{Effects, Needs};
 use crate::state::{Pin, Trackers};
 
@@ -78,11 +78,6 @@ impl Session {
     ) -> Option<Box<Teller>> {
         let mut teller = self.teller.take()?;
         teller.listen(connection.reported.clone(), needs_own_trackers(work));
-        // MySQL does so itself, and both do for statements that were prepared in another schema.
-        let is_text = work.command == Command::Query;
-        if self.facts.is_mariadb && is_text && !may_choose_schema(work) {
-            teller.stay_in(self.image.schema.as_deref());
-        }
         Some(teller)
     }
 
@@ -160,16 +155,6 @@ impl Session {
         self.mode = crate::sql::Mode::new(sql_mode, charset, &self.facts.version);
         Ok(())
     }
-}
-
-/// Whether a command may be a USE: every text is one that does not begin with the first word of
-/// another statement.
-fn may_choose_schema(work: &Work<'_>) -> bool {
-    let verdict = work.verdict;
-    let first = work.sql.trim_ascii_start();
-    let is_use = first.get(..3).is_none_or(|word| word.eq_ignore_ascii_case(b"use"));
-    let is_plain = first.first().is_some_and(u8::is_ascii_alphabetic) && !is_use;
-    !is_plain || verdict.statements != 1 || verdict.effects.contains(Effects::OPAQUE)
 }
 
 /// Whether trackers were set unseen: in a routine, or by EXECUTE.

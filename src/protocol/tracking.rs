@@ -85,8 +85,6 @@ pub struct Teller {
     pending: Vec<Entry>,
     /// The connection has the client's own trackers for now: what it tells is told.
     is_verbatim: bool,
-    /// The schema of a session whose statement leaves it: it is no news.
-    stays_in: Option<Box<str>>,
 }
 
 impl Teller {
@@ -108,19 +106,6 @@ impl Teller {
     pub fn listen(&mut self, reported: Reported, is_verbatim: bool) {
         self.reported = reported;
         self.is_verbatim = is_verbatim;
-        self.stays_in = None;
-    }
-
-    /// The next answer is to a statement that does not choose a schema. A server tells that of the
-    /// session all the same after it ran a statement prepared in another one, once the next OK
-    /// packet comes: which may be long after, on a connection that others have used.
-    pub fn stay_in(&mut self, schema: Option<&str>) {
-        self.stays_in = schema.map(Into::into);
-    }
-
-    fn is_old(&self, entry: &Entry) -> bool {
-        let known = self.stays_in.as_deref().map(|schema| text_entry(SCHEMA, schema.as_bytes()));
-        known.as_ref() == Some(entry)
     }
 
     /// An exchange the client does not see had these entries, which are about its own doings.
@@ -152,7 +137,7 @@ impl Teller {
         let mut told = std::mem::take(&mut self.pending);
         for entry in own {
             self.note(&entry);
-            if self.is_verbatim || self.wanted.has(&entry) && !self.is_old(&entry) {
+            if self.is_verbatim || self.wanted.has(&entry) {
                 put(&mut told, entry);
             }
         }
@@ -399,19 +384,6 @@ mod tests {
         // A third one, which has yet to tell that another session's transaction is over.
         teller.listen(Reported { state: *b"T_______", ..Reported::default() }, false);
         assert_eq!(told(&mut teller, &[none]), []);
-    }
-
-    #[test]
-    fn the_schema_a_statement_leaves_alone_is_no_news() {
-        let values = |name: &str| (name == "session_track_schema").then_some("1");
-        let mut teller = Teller::new(Arc::new(Wanted::new(values)));
-        let shop = text_entry(SCHEMA, b"shop");
-        teller.stay_in(Some("shop"));
-        assert_eq!(told(&mut teller, std::slice::from_ref(&shop)), []);
-        let none = text_entry(SCHEMA, b"");
-        assert_eq!(told(&mut teller, std::slice::from_ref(&none)), [none]);
-        teller.listen(Reported::default(), false);
-        assert_eq!(told(&mut teller, std::slice::from_ref(&shop)), [shop]);
     }
 
     #[test]

@@ -194,6 +194,13 @@ fn shorten(proxy: &Proxy, script: &Script, more: Capabilities, found: &Differenc
     short
 }
 
+/// A client with session tracking whose results end in EOF packets: what is due with them comes with
+/// the next OK packet, see docs/compatibility.md.
+fn is_told_late(more: Capabilities) -> bool {
+    let is_told = more.contains(Capabilities::SESSION_TRACK);
+    is_told && !more.contains(Capabilities::DEPRECATE_EOF)
+}
+
 /// A number in the environment.
 fn environment(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
@@ -227,7 +234,7 @@ fn random_sessions_have_the_same_answers() {
         let mut random = fastrand::Rng::with_seed(seed);
         let script = script(&mut random);
         let more = pick(&mut random, ALL);
-        if is_offered(more) {
+        if is_offered(more) && !is_told_late(more) {
             reports.extend(report(&proxy, seed, &script, more));
         }
         number += 1;
