@@ -96,7 +96,8 @@ const PREPARED: &[(&str, usize)] = &[
 #[derive(Debug, Default)]
 struct Made {
     slots: [Option<usize>; SLOTS],
-    /// Statements that were executed with a cursor first: MySQL can then do nothing else with them.
+    /// Statements that were executed with a cursor first: on MySQL they stay with it, and others without,
+    /// see docs/compatibility.md.
     only_cursors: [Option<bool>; SLOTS],
 }
 
@@ -127,7 +128,7 @@ impl Made {
                     .collect();
                 let has_cursor = random.u32(0..4) == 0;
                 let is_first = *self.only_cursors[slot].get_or_insert(has_cursor);
-                let has_cursor = has_cursor || is_first && product().is_mysql();
+                let has_cursor = if product().is_mysql() { is_first } else { has_cursor };
                 execute_with(slot, u8::from(has_cursor), &params, true)
             }
             (18..=19, Some(_)) => fetch(slot, random.u32(0..4)),
