@@ -103,7 +103,8 @@ impl Session {
         }
         let sent = payload.get(1..5);
         let sent = sent.map_or(0, |id| u32::from_le_bytes([id[0], id[1], id[2], id[3]]));
-        let id = self.statements.resolve(sent);
+        let is_mariadb = self.facts.is_mariadb;
+        let id = if is_mariadb { self.statements.resolve(sent) } else { sent };
         let Some(statement) = self.statements.get(id) else {
             if is_silent {
                 return Ok(());

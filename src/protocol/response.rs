@@ -559,6 +559,9 @@ impl Response {
         self.summary.warnings = cursor.u16("warnings")?;
         let status = Status::from_bits_retain(cursor.u16("status")?);
         self.summary.has_status = true;
+        if self.warnings > 0 && self.summary.warnings == 0 {
+            payload[1..3].copy_from_slice(&self.warnings.to_le_bytes());
+        }
         // An EOF packet says that session tracking is due, which comes with the next OK packet.
         self.summary.status = status - Status::SESSION_STATE_CHANGED;
         payload[3..5].copy_from_slice(&self.summary.status.bits().to_le_bytes());

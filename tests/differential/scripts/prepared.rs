@@ -382,6 +382,11 @@ fn counts() -> Vec<Script> {
         "DROP TEMPORARY TABLE df_m",
         "DO 0",
     ] {
+        // What MySQL has found for its writes, see docs/compatibility.md.
+        let finds = ["UPDATE", "INSERT INTO df_n SELECT", "REPLACE", "CREATE TEMPORARY"];
+        if product().is_mysql() && finds.iter().any(|start| sql.starts_with(start)) {
+            continue;
+        }
         steps.extend([query(sql), execute(0, &[big(1)]), execute(0, &[big(1)])]);
         steps.extend([query(sql), execute(1, &[]), query("SELECT ROW_COUNT()")]);
     }
