@@ -33,11 +33,13 @@ stage sandbox cargo test --locked --test sandbox
 stage topology cargo test --locked --test topology
 stage integration cargo test --locked --test it
 stage freshness env FAIRLANE_TEST_SERVER=mysql cargo test --locked --test it freshness
-stage differential cargo test --locked --test differential
+# Random sessions are the same ones in each run, so that a change is judged by what it changed.
+seed=FAIRLANE_SEED=${FAIRLANE_SEED:-20000}
+stage differential env "$seed" cargo test --locked --test differential
 # What is left out: docs/testing.md.
-stage differential-11.8 env FAIRLANE_TEST_SERVER=mariadb-unstable cargo test --locked --test differential -- \
+stage differential-11.8 env "$seed" FAIRLANE_TEST_SERVER=mariadb-unstable cargo test --locked --test differential -- \
     --skip bulk_executions_have_the_same_answers
-stage differential-mysql env FAIRLANE_TEST_SERVER=mysql cargo test --locked --test differential -- \
+stage differential-mysql env "$seed" FAIRLANE_TEST_SERVER=mysql cargo test --locked --test differential -- \
     --skip logins_have_the_same_answers --skip wrong_frames_have_the_servers_answers \
     --skip bulk_executions_have_the_same_answers
 stage mysql cargo test --locked --test mysql
