@@ -4,8 +4,8 @@ use fairlane::protocol::Command;
 
 use crate::compare::{ALL, Script, check};
 use crate::step::{
-    EVERYWHERE, MYSQL, NOT_MARIADB_11, Step, bytes, change_user, change_user_with, command,
-    execute, prepare, queries, query,
+    EVERYWHERE, MARIADB, MYSQL, NOT_MARIADB_11, Step, bytes, change_user, change_user_with,
+    command, execute, prepare, queries, query,
 };
 use crate::support::{Proxy, product, servers};
 
@@ -198,7 +198,8 @@ fn failed_changes() -> Vec<Script> {
     let all = [
         ("wrong password", change_user("app", "wrong", "shop")),
         ("no password", change_user("app", "", "shop")),
-        ("unknown user", change_user("nobody", "x", "shop")),
+        // MySQL asks for the password of an unknown user by a plugin that hangs on its start.
+        ("unknown user", change_user("nobody", "x", "shop").on(MARIADB)),
         ("unknown schema", change_user("app", "app-secret", "nowhere")),
         ("forbidden schema", change_user("app", "app-secret", "mysql")),
         ("another plugin", change_user_with("app", "app-secret", plugin)),
