@@ -45,6 +45,9 @@ impl Session {
         let leftovers = self.leftovers();
         let is_mariadb = self.facts.is_mariadb;
         let held = self.held.take();
+        // A client that went away in the middle has used its slot up to now.
+        let now = self.context.since_start(Instant::now());
+        self.account.rest(now, false, &self.context.evidence);
         self.account.close(&self.context.evidence);
         self.pins = Pins::default();
         self.show_binding();

@@ -163,8 +163,7 @@ impl Session {
         loop {
             let (mut checkout, decision) = match self.held.take() {
                 Some(held) => {
-                    // A rule for the session may be met in the middle of a transaction.
-                    self.lane(&work, None);
+                    self.note_held(&work);
                     self.has_snapshot |= work.verdict.class == Class::Read;
                     (held, None)
                 }
@@ -279,7 +278,7 @@ impl Session {
     /// A slot in the statement's lane, and a connection.
     async fn obtain(&mut self, work: &Work<'_>, decision: Decision) -> Result<Checkout, Refusal> {
         let now = Instant::now();
-        let (lane, by) = self.lane(work, Some(now));
+        let (lane, by) = self.lane(work, now);
         let backend = backend_of(decision.target);
         self.context.metrics.sessions.lane_choices_total(by).inc();
         self.entry.set_waiting(lane, by, now);
@@ -300,14 +299,36 @@ impl Session {
         Ok(checkout)
     }
 
-    /// The lane of a statement that asks for a slot `now`, or runs in the one the session holds, and
-    /// what chose it.
-    fn lane(&mut self, work: &Work<'_>, now: Option<Instant>) -> (usize, ChosenBy) {
+    /// The lane of a statement that asks for a slot `now`, and what chose it.
+    fn lane(&mut self, work: &Work<'_>, now: Instant) -> (usize, ChosenBy) {
+        if let Some(assigned) = self.assigned_lane(work) {
+            return assigned;
+        }
+        let light = (self.context.rules.default_lane(), ChosenBy::Light);
+        let Some(batch) = self.context.settings.batch_lane else { return light };
+        let (at, digest) = (self.context.since_start(now), work.verdict.digest);
+        match self.account.judge(at, digest, &self.context.evidence) {
+            Standing::Light => light,
+            Standing::Attained => (batch, ChosenBy::AttainedService),
+            Standing::Company => (batch, ChosenBy::Company),
+        }
+    }
+
+    /// A statement runs in the slot the session holds: its lane is settled, but a rule for the
+    /// session may be met in the middle of a transaction, and it tells what the session is.
+    fn note_held(&mut self, work: &Work<'_>) {
+        if self.assigned_lane(work).is_none() && self.context.settings.batch_lane.is_some() {
+            self.account.note(work.verdict.digest, &self.context.evidence);
+        }
+    }
+
+    /// The lane that a hint or a rule has for a statement.
+    fn assigned_lane(&mut self, work: &Work<'_>) -> Option<(usize, ChosenBy)> {
         let hint = work.verdict.hint.lane.as_deref();
         if hint.is_none()
             && let Some(kept) = self.kept_lane
         {
-            return (kept, ChosenBy::Rule);
+            return Some((kept, ChosenBy::Rule));
         }
         let mode = self.mode;
         let choice = self.context.rules.choose(
@@ -320,27 +341,8 @@ impl Session {
         if choice.is_for_session {
             self.kept_lane = Some(choice.lane);
         }
-        let evidence = &self.context.evidence;
-        match (self.context.settings.batch_lane, now) {
-            _ if choice.rule.is_some() => (choice.lane, ChosenBy::Rule),
-            _ if !choice.is_default => (choice.lane, ChosenBy::Hint),
-            (Some(batch), Some(now)) => {
-                match self.account.judge(
-                    self.context.since_start(now),
-                    work.verdict.digest,
-                    evidence,
-                ) {
-                    Standing::Light => (choice.lane, ChosenBy::Light),
-                    Standing::Attained => (batch, ChosenBy::AttainedService),
-                    Standing::Company => (batch, ChosenBy::Company),
-                }
-            }
-            (Some(_), None) => {
-                self.account.note(work.verdict.digest, evidence);
-                (choice.lane, ChosenBy::Light)
-            }
-            (None, _) => (choice.lane, ChosenBy::Light),
-        }
+        let by = if choice.rule.is_some() { ChosenBy::Rule } else { ChosenBy::Hint };
+        (!choice.is_default).then_some((choice.lane, by))
     }
 
     /// The lane of work that is no statement.

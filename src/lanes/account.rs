@@ -59,26 +59,9 @@ pub enum Standing {
 }
 
 impl Standing {
-    /// All of them, in the order of [`Standing::index`].
-    pub const ALL: [Self; 3] = [Self::Light, Self::Attained, Self::Company];
-
     /// Whether the statement belongs to the batch lane.
     pub fn is_batch(self) -> bool {
         self != Self::Light
-    }
-
-    /// The metric label.
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Light => "light",
-            Self::Attained => "attained_service",
-            Self::Company => "company",
-        }
-    }
-
-    /// Dense index.
-    pub fn index(self) -> usize {
-        self as usize
     }
 }
 
@@ -103,8 +86,8 @@ pub struct Account {
     /// When this visit was counted as a heavy one.
     counted: Option<Duration>,
     client: u64,
-    /// Verdicts so far, by [`Standing::index`].
-    verdicts: [u32; Standing::ALL.len()],
+    /// Verdicts so far: for light work, and for batch.
+    verdicts: (u32, u32),
 }
 
 impl Account {
@@ -123,7 +106,7 @@ impl Account {
             standing: Standing::Light,
             counted: None,
             client,
-            verdicts: [0; Standing::ALL.len()],
+            verdicts: (0, 0),
         }
     }
 
@@ -161,7 +144,8 @@ impl Account {
             (false, true) => Standing::Attained,
             (false, false) => Standing::Light,
         };
-        let count = &mut self.verdicts[self.standing.index()];
+        let (light, batch) = &mut self.verdicts;
+        let count = if self.standing.is_batch() { batch } else { light };
         *count = count.saturating_add(1);
         self.standing
     }
@@ -174,11 +158,6 @@ impl Account {
         if self.known < FEATURES && !self.features[..self.known].contains(&digest) {
             self.add(digest, evidence);
         }
-    }
-
-    /// Whether another digest could still change anything: when not, it need not be made.
-    pub fn wants_digest(&self) -> bool {
-        self.known < FEATURES
     }
 
     /// A slot was granted at `now`.
@@ -213,8 +192,7 @@ impl Account {
 
     /// Verdicts so far: for light work, and for batch.
     pub fn verdicts(&self) -> (u32, u32) {
-        let [light, attained, company] = self.verdicts;
-        (light, attained.saturating_add(company))
+        self.verdicts
     }
 
     fn add(&mut self, feature: u64, evidence: &Evidence) {

@@ -31,8 +31,6 @@ impl Waiter {
 #[derive(Debug)]
 pub struct Slot {
     pub(super) pool: Arc<Pool>,
-    /// The lane it was granted in; what it counts for now is in the pool's table.
-    pub(super) lane: usize,
     pub(super) granted_at: Instant,
     key: usize,
     is_held: bool,
@@ -50,25 +48,16 @@ impl Slot {
     /// Gives the slot back together with a clean connection.
     pub(super) fn release_with(mut self, mut connection: Box<Connection>) {
         self.is_held = false;
-        let now = self.observe();
+        let now = Instant::now();
         connection.idle_since = now;
         self.pool.put_back(Some(connection), self.key, now);
-    }
-
-    /// Counts the time it was held; returns the time that is now.
-    fn observe(&self) -> Instant {
-        let now = Instant::now();
-        let served = now.duration_since(self.granted_at).as_secs_f64();
-        self.pool.lane_metrics(self.lane).service_seconds.observe(served);
-        now
     }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
         if self.is_held {
-            let now = self.observe();
-            self.pool.put_back(None, self.key, now);
+            self.pool.put_back(None, self.key, Instant::now());
         }
     }
 }
@@ -164,7 +153,7 @@ impl Pool {
         };
         metrics.wait_seconds.observe(granted_at.duration_since(since).as_secs_f64());
         metrics.admitted.inc();
-        Ok((Slot { pool: self.clone(), lane, granted_at, key, is_held: true }, found))
+        Ok((Slot { pool: self.clone(), granted_at, key, is_held: true }, found))
     }
 }
 

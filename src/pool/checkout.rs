@@ -80,11 +80,6 @@ impl Checkout {
         self.slot.as_ref().map_or_else(Instant::now, |slot| slot.granted_at)
     }
 
-    /// The lane whose slot it holds.
-    pub fn lane(&self) -> usize {
-        self.slot.as_ref().map_or(0, |slot| slot.lane)
-    }
-
     /// Gives a connection back that is between statements and carries nothing of its session but
     /// its image and prepared statements.
     pub fn check_in(mut self) {

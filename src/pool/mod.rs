@@ -211,13 +211,16 @@ impl Pool {
     fn put_back(&self, connection: Option<Box<Connection>>, key: usize, now: Instant) {
         let mut shared = self.shared.lock();
         let Held { lane, since } = shared.held.remove(key);
+        let served = now.duration_since(since).as_secs_f64();
         if self.is_guarded(lane) {
-            shared.guard.served(now.duration_since(since).as_secs_f64());
+            shared.guard.served(served);
         }
         if let Some(connection) = connection {
             shared.idle.push(connection);
         }
         shared.scheduler.release(lane);
         admission::grant(&mut shared.scheduler);
+        drop(shared);
+        self.lane_metrics(lane).service_seconds.observe(served);
     }
 }
