@@ -86,6 +86,8 @@ pub struct Connection {
     pub key: Arc<ConnectionKey>,
     /// Schema and variables now.
     pub image: Image,
+    /// Setting its variables may have raised warnings, and may do so again.
+    pub image_warns: bool,
     /// Character sets after login.
     pub base: Base,
     /// Statements prepared on it.

@@ -240,6 +240,7 @@ async fn log_in(
         thread_id: u64::from(greeting.thread_id),
         key,
         image: Image::default(),
+        image_warns: false,
         base: crate::state::Base::default(),
         statements: StatementCache::default(),
         opened_at: now,

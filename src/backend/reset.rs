@@ -58,6 +58,7 @@ impl Connection {
         self.insert_id = 0;
         self.is_dirty = false;
         self.image.reset_variables();
+        self.image_warns = false;
         if !self.set_up(is_mariadb).await? {
             return Ok(false);
         }

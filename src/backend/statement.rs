@@ -42,6 +42,11 @@ impl StatementCache {
         Some(entry.server_id)
     }
 
+    /// Whether a statement is prepared here.
+    pub fn has(&self, key: &StatementKey) -> bool {
+        self.by_key.contains_key(key)
+    }
+
     /// What the server has sent last of a statement's column definitions, if that is known.
     pub fn metadata(&self, key: &StatementKey) -> Option<&Metadata> {
         self.by_key.get(key)?.metadata.as_ref()

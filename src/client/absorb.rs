@@ -1,6 +1,7 @@
 //! After a response: what it changed in the session, and whether the connection stays.
 
-use super::diagnostics::is_list;
+use super::diagnostics::counts_rows;
+use super::settle::is_select;
 use super::statement::Work;
 use super::writes::{PARSE_ERROR, did_nothing};
 use super::{Session, Stop};
@@ -11,6 +12,16 @@ use crate::protocol::response::Summary;
 use crate::protocol::status::{Status, Tracked};
 use crate::sql::{self, Class, Effects};
 use crate::state::{Pin, Pins};
+
+/// Variables that say how long a lock is waited for.
+pub(super) fn is_wait(name: &str) -> bool {
+    matches!(name, "lock_wait_timeout" | "innodb_lock_wait_timeout")
+}
+
+/// Whether `work` may both have set them and used NOWAIT or WAIT.
+pub(super) fn hides_wait(work: &Work<'_>) -> bool {
+    work.verdict.statements > 1 || work.verdict.effects.contains(Effects::OPAQUE)
+}
 
 impl Session {
     /// Takes over what a response told, and lets the connection go if nothing binds it.
@@ -59,9 +70,11 @@ impl Session {
         if summary.has_status {
             self.status = summary.status;
         }
-        let is_list = work.verdict.class == Class::Diagnostics
-            && is_list(&sql::digest_text(work.sql, self.mode).to_ascii_lowercase());
-        self.diagnostics.note(summary, is_list);
+        let counts_rows = summary.has_result_set && self.counts_rows(work);
+        self.diagnostics.note(summary, counts_rows);
+        // Without its LIMIT.
+        self.diagnostics.is_found_rows_stale |=
+            summary.has_result_set && effects.contains(Effects::FOUND_ROWS);
         self.diagnostics.is_row_count_held |= summary.has_status || summary.error.is_some();
         // SELECT ... INTO @a counts rows that nobody is sent.
         let counts_too = self.facts.is_mariadb && effects.contains(Effects::COUNTS_ROWS);
@@ -71,7 +84,7 @@ impl Session {
                 || effects
                     .intersects(Effects::OPAQUE | Effects::FOUND_ROWS | Effects::USER_VARIABLE));
         self.diagnostics.is_found_rows_stale |= counts_too && counts_unseen;
-        self.diagnostics.is_found_rows_held |= counts_unseen || summary.has_result_set && !is_list;
+        self.diagnostics.is_found_rows_held |= counts_unseen || counts_rows;
         // INSERT ... RETURNING, CALL and what fails half-way may set an id that no packet reports.
         let may_set = Effects::OPAQUE | Effects::SETS_INSERT_ID;
         self.diagnostics.is_insert_id_stale |= effects.intersects(may_set)
@@ -90,13 +103,23 @@ impl Session {
                     connection.insert_id = self.diagnostics.insert_id;
                     is_explained = true;
                 }
+                // The statement's own, which it does not say.
+                Tracked::Variable { name, .. } if is_wait(name) && !self.sets_wait(work) => {
+                    is_explained = true;
+                }
                 // See `settle_trackers`.
                 Tracked::Variable { name, .. } if name.starts_with("session_track_") => {}
                 Tracked::Variable { name, value } if !is_passing => {
                     is_explained = true;
-                    if name == "autocommit" {
-                        self.autocommit = value.eq_ignore_ascii_case("on") || value == "1";
+                    let is_on = value.eq_ignore_ascii_case("on") || value == "1";
+                    match &**name {
+                        "autocommit" => self.autocommit = is_on,
+                        // `WHERE id IS NULL` finds the row inserted last, once.
+                        "sql_auto_is_null" if is_on => self.pins.add(Pin::UnreplayableVariable),
+                        _ => {}
                     }
+                    self.image_warns |= summary.warnings > 0;
+                    connection.image_warns |= summary.warnings > 0;
                     self.image.apply(tracked);
                     connection.image.apply(tracked);
                 }
@@ -110,7 +133,9 @@ impl Session {
                 }
                 Tracked::Characteristics(text) => {
                     is_explained = true;
-                    if text.starts_with("SET TRANSACTION") {
+                    // With one open they are its own, and end with it.
+                    let is_open = self.status.contains(Status::IN_TRANS);
+                    if text.starts_with("SET TRANSACTION") && !is_open {
                         self.pins.add(Pin::NextTransaction);
                     } else {
                         self.pins.drop(Pin::NextTransaction);
@@ -124,10 +149,40 @@ impl Session {
         connection.note_reported(&summary.tracked);
         self.notice_changes(&summary.tracked);
         let is_state_changed = summary.tracked.contains(&Tracked::StateChanged);
-        self.absorb_pins(work, summary, is_state_changed, is_explained);
-        if effects.contains(Effects::RELEASE) && summary.error.is_none() {
-            self.is_released = true;
+        if counts_rows && !effects.contains(Effects::FOUND_ROWS) {
+            self.pins.drop(Pin::FoundRows);
         }
+        self.absorb_pins(work, summary, is_state_changed, is_explained);
+        self.is_released |= summary.error.is_none() && self.releases(work);
+    }
+
+    /// Whether FOUND_ROWS() tells the rows that `work` has sent.
+    fn counts_rows(&self, work: &Work<'_>) -> bool {
+        let is_select = work.verdict.reason == sql::Reason::PlainRead && is_select(work.sql);
+        is_select
+            || work.verdict.statements > 1
+            || counts_rows(
+                &sql::digest_text(work.sql, self.mode).to_ascii_lowercase(),
+                self.facts.is_mariadb,
+            )
+    }
+
+    /// Whether `work` may set how long a lock is waited for. MariaDB carries out NOWAIT and WAIT as
+    /// such a setting, reports it, and does not report that it takes it back.
+    fn sets_wait(&self, work: &Work<'_>) -> bool {
+        let is_set = work.sql.trim_ascii_start().get(..3);
+        !self.facts.is_mariadb
+            || work.verdict.class == Class::Session
+            || is_set.is_some_and(|first| first.eq_ignore_ascii_case(b"set"))
+            || hides_wait(work)
+    }
+
+    /// Whether the server closes the connection after `work`.
+    fn releases(&self, work: &Work<'_>) -> bool {
+        let is_end = matches!(work.verdict.class, Class::Commit | Class::Rollback);
+        let by_default = is_end && self.image.get("completion_type") == Some("RELEASE");
+        let effects = work.verdict.effects;
+        effects.contains(Effects::RELEASE) || by_default && !effects.contains(Effects::NO_RELEASE)
     }
 
     fn notice_changes(&mut self, tracked: &[Tracked]) {
@@ -170,10 +225,6 @@ impl Session {
         }
         if !effects.contains(Effects::XA) && !self.status.contains(Status::IN_TRANS) {
             self.pins.drop(Pin::Xa);
-        }
-        let is_result_set = summary.affected.is_none() && summary.has_status;
-        if is_result_set && !effects.contains(Effects::FOUND_ROWS) {
-            self.pins.drop(Pin::FoundRows);
         }
         let unexplained = effects.contains(Effects::OPAQUE) || !is_explained && pins.is_empty();
         if is_state_changed && unexplained && !self.is_benign_change(work) {

@@ -61,12 +61,22 @@ impl Session {
     pub(super) async fn release_if_free(&mut self) {
         let Some(mut held) = self.held.take() else { return };
         let stays = !self.pins.is_empty() || self.status.contains(Status::IN_TRANS);
-        if !stays && self.learn_stale(held.connection()).await.is_err() {
+        if !stays && self.learn_all(held.connection()).await.is_err() {
             held.discard(Retire::Quit(Closed::Broken));
             return self.forget_binding();
         }
         self.keep_or_release(held).await;
         self.show_binding();
+    }
+
+    /// FOUND_ROWS() outlives both kinds of reset, and may be known on the held connection only.
+    async fn save_found_rows(&mut self) {
+        let Some(mut held) = self.held.take() else { return };
+        if self.diagnostics.is_found_rows_stale {
+            // When it can't be had, the connection is gone, and with it all else.
+            let _ = self.learn_found_rows(held.connection()).await;
+        }
+        self.held = Some(held);
     }
 
     /// Gives up what is held, undone.
@@ -149,7 +159,11 @@ impl Session {
             );
         }
         connection.image.turn_into(&self.image);
+        connection.image_warns = self.image_warns;
         connection.insert_id = insert_id;
+        if answers.iter().any(|answer| answer.summary.warnings > 0) {
+            connection.clear_warnings().await?;
+        }
         Ok(())
     }
 
@@ -201,17 +215,18 @@ impl Session {
                 Ok(true) => self.keep_only(Pin::ExpiredPassword),
             }
         } else {
+            self.save_found_rows().await;
             self.undo_held().await;
         }
         self.forget_session();
-        // The server goes back to its global character sets, not to those of the handshake.
-        let global = |name| self.facts.variable(name).unwrap_or_default().to_owned();
-        self.image.set_base(&Base {
-            client: global("character_set_client"),
-            results: global("character_set_results"),
-            collation: global("collation_connection"),
-        });
         if !self.facts.is_mariadb {
+            // MySQL goes back to its global character sets, not to those of the handshake.
+            let global = |name| self.facts.variable(name).unwrap_or_default().to_owned();
+            self.image.set_base(&Base {
+                client: global("character_set_client"),
+                results: global("character_set_results"),
+                collation: global("collation_connection"),
+            });
             self.begin();
         }
         self.image_changed();
@@ -222,6 +237,7 @@ impl Session {
 
     /// COM_CHANGE_USER: a login on an open connection.
     pub(super) async fn change_user(&mut self, body: &[u8]) -> Result<(), Stop> {
+        self.save_found_rows().await;
         self.undo_held().await;
         self.forget_session();
         let change = match ChangeUser::parse(body, self.capabilities) {
@@ -308,6 +324,7 @@ impl Session {
         self.open_cursors.clear();
         self.long_data.clear();
         self.image.reset_variables();
+        self.image_warns = false;
         // FOUND_ROWS() outlives both kinds of reset.
         let found_rows = self.diagnostics.found_rows;
         self.diagnostics = Diagnostics { found_rows, ..Diagnostics::default() };

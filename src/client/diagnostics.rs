@@ -59,6 +59,54 @@ pub(super) fn is_list(text: &str) -> bool {
     text.starts_with("show warnings") || text.starts_with("show errors")
 }
 
+/// Whether the rows that a statement sends are those that FOUND_ROWS() tells, by its normalised text.
+/// What neither selects nor reads the dictionary as if it did leaves FOUND_ROWS() as it was.
+pub(super) fn counts_rows(text: &str, is_mariadb: bool) -> bool {
+    let mut words = text.split([' ', '(', ';']).filter(|word| !word.is_empty());
+    let (first, second) = (words.next().unwrap_or(""), words.next().unwrap_or(""));
+    let is_left = match first {
+        "insert" | "replace" | "delete" | "check" | "checksum" | "optimize" | "repair"
+        | "handler" | "xa" | "help" => true,
+        "analyze" => matches!(second, "table" | "tables" | "local" | "no_write_to_binlog"),
+        "values" => is_mariadb,
+        "explain" | "describe" | "desc" => matches!(
+            second,
+            "select"
+                | "with"
+                | "insert"
+                | "update"
+                | "delete"
+                | "replace"
+                | "format"
+                | "extended"
+                | "partitions"
+                | "for"
+                | "analyze"
+                | "values"
+        ),
+        "show" => {
+            matches!(
+                second,
+                "warnings"
+                    | "errors"
+                    | "create"
+                    | "processlist"
+                    | "full"
+                    | "grants"
+                    | "privileges"
+                    | "profile"
+                    | "profiles"
+                    | "engine"
+                    | "binary"
+                    | "binlog"
+                    | "explain"
+            ) && !(second == "full" && words.next() != Some("processlist"))
+        }
+        _ => false,
+    };
+    !is_left
+}
+
 impl Saved {
     /// The answer to SHOW WARNINGS or SHOW ERRORS, with the LIMIT of `sql`.
     /// `end` is the packet that ends columns and rows now.
@@ -115,9 +163,9 @@ fn limit(text: &str) -> (u64, u64) {
 }
 
 impl Diagnostics {
-    /// Takes over what a response told. The rows of a list of warnings are not found rows.
-    pub(super) fn note(&mut self, summary: &Summary, is_list: bool) {
-        if summary.has_result_set && !is_list {
+    /// Takes over what a response told; `counts_rows`: its rows are found rows.
+    pub(super) fn note(&mut self, summary: &Summary, counts_rows: bool) {
+        if counts_rows {
             self.found_rows = summary.rows;
             self.is_found_rows_stale = false;
         }

@@ -10,7 +10,7 @@ use super::login::server_error;
 use super::prepared::CURSOR;
 use super::statement::{PreparedWork, Work, is_final};
 use super::tracking::needs_own_trackers;
-use crate::backend::{Connection, Failure};
+use crate::backend::{Connection, Exchange, Failure};
 use crate::error::Error;
 use crate::net::infile::pass_file;
 use crate::net::relay::{End, RelayError, ServerSide, relay};
@@ -110,14 +110,17 @@ impl Session {
     ) -> Result<(), Outcome> {
         let mut refused = None;
         for _ in 0..ready.answers {
-            match self.take_over(connection).await {
-                Ok(None) => {}
-                Ok(Some(error)) => refused = refused.or(Some(error)),
+            match connection.answer(Shape::Results).await {
+                Ok(exchange) => {
+                    let error = self.take_over(connection, &exchange);
+                    refused = refused.or(error);
+                }
                 Err(_) => return Err(Outcome::Lost { untouched: true }),
             }
         }
         let Some(error) = refused else {
             connection.image.turn_into(&self.image);
+            connection.image_warns = self.image_warns;
             connection.insert_id = ready.insert_id.unwrap_or(connection.insert_id);
             return Ok(());
         };
@@ -177,6 +180,7 @@ impl Session {
         // What could do harm in another schema or mode has to wait for the answers.
         let is_harmless = work.verdict.class == Class::Read
             || insert_id.is_some() && connection.image == self.image;
+        let is_harmless = is_harmless && !self.image_warns && !connection.image_warns;
         let is_small = work.packets.len() <= COPIED_MAX;
         if is_harmless && is_small && work.command != Command::StmtPrepare {
             let mut packets = Vec::with_capacity(work.packets.len() + 256);
@@ -218,23 +222,29 @@ impl Session {
         let mut packets = Vec::new();
         let answers = connection.put_diff(diff, &mut packets);
         connection.send(&packets).await?;
-        let mut refused = None;
+        let (mut refused, mut has_warned) = (None, false);
         for _ in 0..answers {
-            if let Some(error) = self.take_over(connection).await? {
+            let exchange = connection.answer(Shape::Results).await?;
+            has_warned |= exchange.summary.warnings > 0;
+            if let Some(error) = self.take_over(connection, &exchange) {
                 refused.get_or_insert(error);
             }
         }
         if refused.is_none() {
             connection.image.turn_into(&self.image);
+            connection.image_warns = self.image_warns;
+        }
+        if has_warned {
+            // These are nobody's warnings.
+            connection.clear_warnings().await?;
         }
         Ok(refused.map_or(Ok(()), Err))
     }
 
-    /// Reads the answer to one command of a diff, and takes over what the server tracked.
-    async fn take_over(&mut self, connection: &mut Connection) -> Result<Option<Error>, Failure> {
-        let exchange = connection.answer(Shape::Results).await?;
+    /// Takes over what the server tracked in its answer to one command of a diff; the error it is.
+    fn take_over(&mut self, connection: &mut Connection, exchange: &Exchange) -> Option<Error> {
         if let Some(error) = server_error(&exchange.bytes, exchange.summary.error) {
-            return Ok(Some(error));
+            return Some(error);
         }
         for tracked in &exchange.summary.tracked {
             connection.image.apply(tracked);
@@ -243,7 +253,7 @@ impl Session {
                 self.image.apply(tracked);
             }
         }
-        Ok(None)
+        None
     }
 
     /// The packets of a binary protocol command, for a statement that is prepared here if it was

@@ -190,6 +190,7 @@ fn new_session(
         shown_pins: Pins::default(),
         status: Status::AUTOCOMMIT,
         autocommit,
+        image_warns: false,
         is_released: false,
         has_snapshot: false,
         entry,

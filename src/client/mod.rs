@@ -159,6 +159,8 @@ struct Session {
     shown_pins: Pins,
     status: Status,
     autocommit: bool,
+    /// Setting its variables may raise warnings, which are nobody's.
+    image_warns: bool,
     /// A COMMIT or ROLLBACK RELEASE was answered: the server has closed the connection.
     is_released: bool,
     /// The transaction held on a replica sees what that had when it read first.

@@ -126,7 +126,7 @@ impl Session {
                 }
                 if !has_cursor
                     && !self.long_data.contains(&id)
-                    && let Some(sql) = self.substitute_in_prepared(&verdict, &key.sql)
+                    && let Some(sql) = self.substitute_in_prepared(&verdict, &key)
                 {
                     key = Arc::new(StatementKey { sql: sql.into(), ..(*key).clone() });
                 }
@@ -150,6 +150,13 @@ impl Session {
             if !self.facts.is_mariadb {
                 self.diagnostics.forget_conditions();
             }
+            self.send_ok();
+            return Ok(());
+        }
+        let has_state = self.open_cursors.contains(&id) || self.long_data.contains(&id);
+        if command == Command::StmtReset && !has_state && self.autocommit && is_mariadb {
+            // It may not even be prepared on what the session holds, where a transaction that only
+            // reads would not let it be.
             self.send_ok();
             return Ok(());
         }

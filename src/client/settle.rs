@@ -4,6 +4,7 @@
 use tokio::time::Instant;
 
 use super::Session;
+use super::absorb::{hides_wait, is_wait};
 use super::diagnostics::Saved;
 use super::statement::Work;
 use super::tracking::needs_own_trackers;
@@ -54,7 +55,14 @@ impl Session {
         let may_have_changed_unseen =
             effects.contains(Effects::OPAQUE) && !connection.deprecates_eof();
         let asks_more = effects.contains(Effects::SET_STATEMENT) || may_have_changed_unseen;
+        let asks_wait = self.facts.is_mariadb
+            && hides_wait(work)
+            && summary
+                .tracked
+                .iter()
+                .any(|tracked| matches!(tracked, Tracked::Variable { name, .. } if is_wait(name)));
         let leaves_list = !keeps
+            || asks_wait
             || needs_own_trackers(work)
             || asks_collation
             || asks_more && !self.facts.is_mariadb;
@@ -73,6 +81,9 @@ impl Session {
             }
         }
         self.settle_trackers(connection, work, summary).await?;
+        if asks_wait {
+            self.learn_wait(connection).await?;
+        }
         if asks_collation {
             self.learn_collation(connection, effects.contains(Effects::NAMES)).await?;
         }
@@ -86,6 +97,8 @@ impl Session {
             }
             if effects.contains(Effects::SET_STATEMENT) {
                 connection.image = image;
+                // The statement's own answer has the flags of the passing sql_mode.
+                self.status = exchange.summary.status;
             } else if exchange.summary.tracked.contains(&Tracked::StateChanged) {
                 self.pins.add(Pin::StateChanged);
                 self.image = connection.image.clone();
@@ -97,6 +110,21 @@ impl Session {
         connection.is_dirty &= keeps;
         if self.diagnostics.is_insert_id_stale && !keeps {
             self.learn_insert_id(connection).await?;
+        }
+        Ok(())
+    }
+
+    /// How long locks are waited for now.
+    async fn learn_wait(&mut self, connection: &mut Connection) -> Result<(), Failure> {
+        let question = "SELECT @@lock_wait_timeout,@@innodb_lock_wait_timeout";
+        let answer = connection.query(question).await?;
+        self.diagnostics.is_row_count_held = false;
+        self.diagnostics.is_found_rows_held = false;
+        if let [tables, rows] = answer.first_row().as_slice() {
+            for image in [&mut self.image, &mut connection.image] {
+                image.set("lock_wait_timeout", tables);
+                image.set("innodb_lock_wait_timeout", rows);
+            }
         }
         Ok(())
     }
@@ -151,9 +179,12 @@ impl Session {
     }
 
     /// All that only this connection knows.
-    pub(super) async fn learn_stale(&mut self, connection: &mut Connection) -> Result<(), Failure> {
+    pub(super) async fn learn_all(&mut self, connection: &mut Connection) -> Result<(), Failure> {
         if self.diagnostics.is_found_rows_stale {
             self.learn_found_rows(connection).await?;
+        }
+        if self.diagnostics.are_on_connection {
+            self.save_warnings(connection).await?;
         }
         if self.diagnostics.is_insert_id_stale {
             self.learn_insert_id(connection).await?;
@@ -250,12 +281,13 @@ impl Session {
 }
 
 /// Commands that are no statements for MySQL: it keeps the list of warnings.
-fn keeps_conditions(command: Command) -> bool {
+pub(super) fn keeps_conditions(command: Command) -> bool {
     use Command::{Debug, InitDb, Ping, SetOption, StmtFetch, StmtSendLongData};
     matches!(command, Debug | InitDb | Ping | SetOption | StmtFetch | StmtSendLongData)
 }
 
-fn is_select(sql: &[u8]) -> bool {
+/// Whether a text begins with SELECT, and not with blanks of another kind or a comment.
+pub(super) fn is_select(sql: &[u8]) -> bool {
     let first = sql.trim_ascii_start().get(..6);
     first.is_some_and(|first| first.eq_ignore_ascii_case(b"select"))
 }

@@ -114,8 +114,18 @@ impl Session {
     }
 
     /// The same for a text that was prepared, with the session's id put in then.
-    pub(super) fn substitute_in_prepared(&self, verdict: &Verdict, sql: &[u8]) -> Option<Vec<u8>> {
-        self.put_values(sql, self.unknown_counts(verdict))
+    pub(super) fn substitute_in_prepared(
+        &mut self,
+        verdict: &Verdict,
+        key: &StatementKey,
+    ) -> Option<Vec<u8>> {
+        let mut wanted = self.unknown_counts(verdict);
+        let is_here = |held: &mut Checkout| held.connection().statements.has(key);
+        if verdict.statements <= 1 && !self.held.as_mut().is_some_and(is_here) {
+            // After PREPARE a connection has another ROW_COUNT().
+            wanted |= verdict.needs & Needs::ROW_COUNT;
+        }
+        self.put_values(&key.sql, wanted)
     }
 
     fn put_values(&self, sql: &[u8], wanted: Needs) -> Option<Vec<u8>> {
@@ -406,16 +416,17 @@ fn retries(error: &Error) -> bool {
 }
 
 /// Whether a statement may run inside a read-only transaction that is on a replica. Anything that
-/// might change a server or pin the session belongs to the primary.
+/// might change a server or pin the session belongs to the primary, and so does a savepoint, which
+/// would be lost when the transaction moves there later.
 fn may_stay_on_replica(verdict: &Verdict) -> bool {
-    let harmless = Effects::SAVEPOINT | Effects::COLLATION | Effects::RELEASE;
+    let ends = Effects::RELEASE | Effects::NO_RELEASE;
+    let harmless = Effects::COLLATION | ends;
     harmless.contains(verdict.effects)
         && match verdict.class {
             Class::Read | Class::Commit | Class::Rollback | Class::Session | Class::Diagnostics => {
                 true
             }
-            Class::Write => verdict.effects.contains(Effects::SAVEPOINT),
-            Class::Begin { .. } | Class::Kill { .. } => false,
+            Class::Write | Class::Begin { .. } | Class::Kill { .. } => false,
         }
 }
 

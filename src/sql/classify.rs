@@ -123,7 +123,10 @@ impl<'a> Classifier<'a> {
         );
         let is_expression = is_expression(first) || is_control;
         let may_use_table = matches!(class, Class::Read | Class::Write);
-        verdict.uses_table |= may_use_table && (self.found.is_from_table || !is_expression);
+        // SET uses one in a subquery.
+        let is_set_from_table = class == Class::Session && self.found.is_from_table;
+        verdict.uses_table |=
+            is_set_from_table || may_use_table && (self.found.is_from_table || !is_expression);
         self.reports_insert_id |= self.found.reports_insert_id;
         if self.changes_mode {
             // Its tokens may be others than those seen here.

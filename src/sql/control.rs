@@ -72,8 +72,8 @@ impl Classifier<'_> {
             }
         }
         let keeps = self.skip_word(Word::No);
-        if self.skip_word(Word::Release) && !keeps {
-            self.found.effects |= Effects::RELEASE;
+        if self.skip_word(Word::Release) {
+            self.found.effects |= if keeps { Effects::NO_RELEASE } else { Effects::RELEASE };
         }
         self.finish((class, Reason::TransactionControl))
     }

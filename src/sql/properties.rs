@@ -252,6 +252,8 @@ fn tables_may_be_used_by_all_but_bare_expressions_and_control() {
         assert!(uses_table(sql), "{sql}");
     }
     assert!(!uses_table("UNLOCK TABLES"));
+    assert!(uses_table("SET sql_select_limit = (SELECT COUNT(*) FROM t)"));
+    assert!(!uses_table("SET sql_select_limit = (SELECT 5)"));
     for sql in ["SELECT 1", "DO 1", "VALUES (1)", "SET @a = 1", "BEGIN", "SHOW WARNINGS", "USE a"] {
         assert!(!uses_table(sql), "{sql}");
     }

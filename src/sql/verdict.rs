@@ -120,6 +120,9 @@ bitflags! {
         /// SET NAMES: of what results are sent in it sets the collation too, which only shows in
         /// the metadata of columns.
         const NAMES = 1 << 25;
+        /// COMMIT / ROLLBACK ... NO RELEASE: the connection stays, also where `completion_type` says
+        /// that the server closes it.
+        const NO_RELEASE = 1 << 26;
     }
 }
 

@@ -48,6 +48,9 @@ pub fn diff(from: &Image, to: &Image, base: &Base, insert_id: Option<u64>) -> Di
         for (name, _) in from.variables().filter(|&(name, _)| to.get(name).is_none()) {
             match name {
                 "session_track_gtids" => assign(&mut set, name, "'OWN_GTID'"),
+                _ if HAVE_WRONG_DEFAULT.contains(&name) => {
+                    assign(&mut set, name, &format!("@@global.{name}"));
+                }
                 _ if is_other(name) => assign(&mut set, name, "DEFAULT"),
                 _ => {}
             }
@@ -95,10 +98,17 @@ fn assign(set: &mut String, name: &str, value: &str) {
     set.push_str(value);
 }
 
+/// Variables for which MySQL (9.7) takes DEFAULT as OFF, whatever their global value is.
+const HAVE_WRONG_DEFAULT: &[&str] = &["foreign_key_checks", "unique_checks"];
+
+/// Variables that may be NULL, and never an empty text.
+const MAY_BE_NULL: &[&str] =
+    &["character_set_results", "default_tmp_storage_engine", "enforce_storage_engine"];
+
 /// A tracked value as SET takes it. Trackers write numbers, names and texts alike, and an empty
 /// text for NULL; a quoted number is refused for a numeric variable.
 fn literal(name: &str, value: &str) -> String {
-    if value.is_empty() && name == "character_set_results" {
+    if value.is_empty() && MAY_BE_NULL.contains(&name) {
         return "NULL".to_owned();
     }
     let digits = value.strip_prefix('-').unwrap_or(value);
@@ -159,6 +169,16 @@ mod tests {
     }
 
     #[test]
+    fn checks_go_back_to_what_they_are_globally() {
+        let mut from = Image::default();
+        from.set("foreign_key_checks", "OFF");
+        from.set("sql_safe_updates", "ON");
+        let set = diff(&from, &Image::default(), &base(), None).set;
+        let text = "SET foreign_key_checks=@@global.foreign_key_checks,sql_safe_updates=DEFAULT";
+        assert_eq!(set.as_deref(), Some(text));
+    }
+
+    #[test]
     fn what_was_set_after_names_follows_them() {
         let (from, mut to) = (Image::default(), Image::default());
         to.set_names(("latin1", "latin1_bin"), &base());
@@ -179,6 +199,7 @@ mod tests {
     fn numbers_are_bare_and_null_is_null() {
         assert_eq!(literal("max_statement_time", "5.000000"), "5.000000");
         assert_eq!(literal("character_set_results", ""), "NULL");
+        assert_eq!(literal("default_tmp_storage_engine", ""), "NULL");
         assert_eq!(literal("sql_mode", ""), "''");
         assert_eq!(literal("time_zone", "+02:00"), "'+02:00'");
         assert_eq!(literal("x", "a\\b"), "CONVERT(x'615c62' USING utf8mb4)");

@@ -152,7 +152,7 @@ fn run(port: u16, script: &Script, more: Capabilities) -> Run {
 }
 
 /// The first packet that is not the same.
-fn differing(depth: Depth, direct: &Said, through: &Said) -> Option<String> {
+pub fn differing(depth: Depth, direct: &Said, through: &Said) -> Option<String> {
     let mut count = direct.packets.len().max(through.packets.len());
     if depth == Depth::Start {
         count = count.min(STARTING);

@@ -22,6 +22,7 @@ mod compare;
 mod compressed;
 mod describe;
 mod gone;
+mod leak;
 mod login;
 mod params;
 mod random;

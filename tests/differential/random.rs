@@ -203,7 +203,7 @@ fn is_told_late(more: Capabilities) -> bool {
 }
 
 /// A number in the environment.
-fn environment(name: &str) -> Option<u64> {
+pub fn environment(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
     Some(text.parse().unwrap_or_else(|_| panic!("{name}: {text:?} is no number")))
 }

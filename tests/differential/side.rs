@@ -6,8 +6,9 @@ use std::time::Duration;
 use fairlane::protocol::Capabilities;
 use fairlane::protocol::handshake::{auth_switch, parse_auth_switch};
 use fairlane::protocol::packet::Header;
-use fairlane::protocol::response::{Next, Response};
+use fairlane::protocol::response::{Next, Response, Summary};
 use fairlane::protocol::sha2;
+use fairlane::protocol::wire::Cursor;
 
 use crate::step::{Payload, Step};
 use crate::support::raw::{Failed, Login, more, reply};
@@ -50,13 +51,51 @@ pub struct Side {
     /// All ids it ever had, as errors write them.
     seen: Vec<String>,
     is_over: bool,
+    /// What stands for [`NAME`] on this side.
+    name: Option<String>,
+    /// Of the last answer.
+    summary: Summary,
 }
+
+/// Stands in texts for a name that each side has of its own; both are equally long.
+pub const NAME: &str = "_X";
 
 impl Side {
     pub fn login(login: &Login<'_>) -> Result<Self, Failed> {
         let raw = Raw::login(login)?;
         raw.stream.socket.set_read_timeout(Some(SILENCE)).unwrap();
-        Ok(Self { raw, ids: Vec::new(), seen: Vec::new(), is_over: false })
+        Ok(Self {
+            raw,
+            ids: Vec::new(),
+            seen: Vec::new(),
+            is_over: false,
+            name: None,
+            summary: Summary::default(),
+        })
+    }
+
+    /// With a name for [`NAME`].
+    pub fn named(self, name: String) -> Self {
+        Self { name: Some(name), ..self }
+    }
+
+    /// Facts of the last answer.
+    pub fn summary(&self) -> &Summary {
+        &self.summary
+    }
+
+    /// The connection, given up.
+    pub fn into_raw(self) -> Raw {
+        self.raw
+    }
+
+    /// What it sends for a step.
+    pub fn payload(&self, step: &Step) -> Vec<u8> {
+        let payload = step.encode(&self.ids, &self.raw.greeting.nonce);
+        match &self.name {
+            Some(name) => replaced(payload, NAME.as_bytes(), name.as_bytes()),
+            None => payload,
+        }
     }
 
     pub fn capabilities(&self) -> Capabilities {
@@ -69,7 +108,7 @@ impl Side {
         if self.is_over {
             return said;
         }
-        let payload = step.encode(&self.ids, &self.raw.greeting.nonce);
+        let payload = self.payload(step);
         self.raw.put(0, &payload);
         said.end = match &step.payload {
             Payload::ChangeUser { password, .. } => {
@@ -93,17 +132,23 @@ impl Side {
                 packet.sequence = 0;
             }
             self.seen.iter().for_each(|own| mask(&mut packet.payload, own));
+            if let Some(name) = &self.name {
+                let payload = std::mem::take(&mut packet.payload);
+                packet.payload = replaced(payload, name.as_bytes(), NAME.as_bytes());
+            }
         }
         said
     }
 
     fn read(&mut self, step: &Step, packets: &mut Vec<Packet>) -> End {
         let mut response = Response::on(step.shape, self.raw.capabilities);
+        self.summary = Summary::default();
         while !response.is_done() {
-            let packet = match self.packet() {
+            let mut packet = match self.packet() {
                 Ok(packet) => packet,
                 Err(end) => return end,
             };
+            mask_prepared_anew(&mut packet.payload);
             let header = Header { length: packet.payload.len(), sequence: packet.sequence };
             let mut chunk = [&header.bytes()[..], &packet.payload].concat();
             let sequence = packet.sequence;
@@ -117,6 +162,7 @@ impl Side {
                 Err(error) => return End::Illegal(error.to_string()),
             }
         }
+        self.summary = response.into_summary();
         End::Whole
     }
 
@@ -191,6 +237,36 @@ pub fn answer(payload: &mut Vec<u8>, password: &str, nonce: &mut Vec<u8>) -> Opt
         }
         _ => None,
     }
+}
+
+/// Likewise in the OK packet at the end of rows.
+fn mask_prepared_anew(payload: &mut [u8]) {
+    if !product().is_mysql() || payload.first() != Some(&0xfe) || payload.len() < 7 {
+        return;
+    }
+    let mut cursor = Cursor::new(&payload[1..]);
+    if cursor.lenenc("affected").and_then(|_| cursor.lenenc("insert id")).is_ok() {
+        let at = payload.len() - cursor.remaining().len();
+        payload[at + 1] &= !0x04;
+    }
+}
+
+/// With another name in place of each.
+fn replaced(payload: Vec<u8>, name: &[u8], other: &[u8]) -> Vec<u8> {
+    let mut found = memchr::memmem::find_iter(&payload, name).peekable();
+    if found.peek().is_none() {
+        drop(found);
+        return payload;
+    }
+    let mut out = Vec::with_capacity(payload.len() + 64);
+    let mut from = 0;
+    for at in found {
+        out.extend_from_slice(&payload[from..at]);
+        out.extend_from_slice(other);
+        from = at + name.len();
+    }
+    out.extend_from_slice(&payload[from..]);
+    out
 }
 
 fn end(error: std::io::Error) -> End {

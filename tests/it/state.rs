@@ -291,3 +291,45 @@ fn warnings_of_carried_variables_are_nobodys() {
     assert_eq!(other.text("SELECT @@big_tables"), "0");
     assert_eq!(client.run("SHOW WARNINGS").summary.rows, 0);
 }
+
+#[test]
+fn how_long_one_statement_waits_is_no_setting() {
+    let proxy = crowded();
+    let (mut one, mut other) = (proxy.app(), proxy.app());
+    one.run("CREATE TABLE waits (id INT PRIMARY KEY) ENGINE=InnoDB");
+    let waits = "SELECT CONCAT(@@lock_wait_timeout, ' ', @@innodb_lock_wait_timeout)";
+    let before = one.text(waits);
+    for statement in [
+        "SELECT id FROM waits FOR UPDATE NOWAIT",
+        "SELECT id FROM waits WHERE id = 1 LOCK IN SHARE MODE WAIT 3",
+        "TRUNCATE waits NOWAIT",
+        "SELECT 1; SELECT id FROM waits FOR UPDATE NOWAIT",
+    ] {
+        one.run(statement);
+        // Another session on the same connection: the next statement brings one's state anew.
+        other.run("SET sql_select_limit = 5");
+        assert_eq!(one.text(waits), before, "{statement}");
+        assert_eq!(other.text(waits), before, "{statement} leaked");
+    }
+    one.run("SET lock_wait_timeout = 77; SELECT id FROM waits FOR UPDATE NOWAIT");
+    other.run("SET sql_select_limit = 6");
+    assert!(one.text(waits).starts_with("77 "));
+    assert_eq!(other.text(waits), before);
+}
+
+#[test]
+fn variables_that_are_null_or_warn_leave_nothing_behind() {
+    let proxy = crowded();
+    let (mut one, mut other) = (proxy.app(), proxy.app());
+    one.run("SET default_tmp_storage_engine = NULL");
+    assert_eq!(other.text("SELECT 5"), "5");
+    assert_eq!(one.text("SELECT IFNULL(@@default_tmp_storage_engine, 'none')"), "none");
+    one.run("SET big_tables = 0");
+    // What puts it back warns, and nothing here takes the warning off.
+    other.run("START TRANSACTION");
+    assert_eq!(other.text("SHOW COUNT(*) WARNINGS"), "0");
+    other.run("ROLLBACK");
+    assert_eq!(one.run("SELECT 1").summary.warnings, 0);
+    other.run("SELECT CAST('x' AS SIGNED)");
+    assert_eq!(other.text("SHOW COUNT(*) WARNINGS"), "1");
+}

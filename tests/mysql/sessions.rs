@@ -93,3 +93,18 @@ async fn a_client_that_idles_for_too_long_is_told_so() {
     assert_eq!(said[0], said[1]);
     assert!(said[0].contains("out of sync"), "{}", said[0]);
 }
+
+#[tokio::test]
+async fn checks_that_one_session_has_set_are_on_for_the_next() {
+    let proxy = Proxy::with(mysql(), 2, "[routing]\nreplica_reads = false");
+    let (mut one, mut other) = (connect(proxy.port).await, connect(proxy.port).await);
+    let checks = "SELECT @@foreign_key_checks + @@unique_checks";
+    for statement in ["SET foreign_key_checks = 0, unique_checks = 0", "SET foreign_key_checks = 1"]
+    {
+        one.query_drop(statement).await.unwrap();
+        let seen: Option<i64> = other.query_first(checks).await.unwrap();
+        assert_eq!(seen, Some(2), "{statement}");
+    }
+    let own: Option<i64> = one.query_first(checks).await.unwrap();
+    assert_eq!(own, Some(1));
+}

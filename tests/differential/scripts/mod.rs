@@ -8,6 +8,7 @@ mod infile;
 mod large;
 mod prepared;
 mod results;
+mod state;
 mod texts;
 mod tracking;
 mod types;

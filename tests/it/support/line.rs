@@ -14,7 +14,13 @@ const FULL: usize = 0xff_ffff;
 pub struct Line {
     pub socket: TcpStream,
     frames: Option<Frames>,
+    /// Read from the socket, from `at` on not yet asked for.
+    ahead: Vec<u8>,
+    at: usize,
 }
+
+/// Bytes asked of the socket at once.
+const AHEAD: usize = 16 * 1024;
 
 /// What compression needs to know.
 #[derive(Debug)]
@@ -28,7 +34,7 @@ struct Frames {
 
 impl Line {
     pub fn new(socket: TcpStream) -> Self {
-        Self { socket, frames: None }
+        Self { socket, frames: None, ahead: Vec::new(), at: 0 }
     }
 
     /// Everything is in frames from here on.
@@ -48,9 +54,29 @@ impl Line {
     }
 }
 
+impl Line {
+    /// Packets come with few reads of the socket, whose time is most of what a client takes.
+    fn read_plain(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.at == self.ahead.len() {
+            if buffer.len() >= AHEAD {
+                return self.socket.read(buffer);
+            }
+            self.ahead.resize(AHEAD, 0);
+            let read = self.socket.read(&mut self.ahead);
+            self.ahead.truncate(*read.as_ref().unwrap_or(&0));
+            self.at = 0;
+            read?;
+        }
+        let count = buffer.len().min(self.ahead.len() - self.at);
+        buffer[..count].copy_from_slice(&self.ahead[self.at..self.at + count]);
+        self.at += count;
+        Ok(count)
+    }
+}
+
 impl Read for Line {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let Some(frames) = &mut self.frames else { return self.socket.read(buffer) };
+        let Some(frames) = &mut self.frames else { return self.read_plain(buffer) };
         while frames.at == frames.plain.len() {
             let mut header = [0; 7];
             self.socket.read_exact(&mut header)?;

@@ -1,0 +1,100 @@
+//! State that answers do not show at once: what a session has after it.
+
+use fairlane::protocol::Command;
+
+use crate::compare::{BOTH, Script, check};
+use crate::step::*;
+use crate::support::{ONE_LANE, Proxy, servers};
+
+const TABLE: &[&str] = &[
+    "CREATE OR REPLACE TABLE df_state (id INT AUTO_INCREMENT PRIMARY KEY, a INT)",
+    "INSERT INTO df_state (a) VALUES (1), (2), (3)",
+];
+
+/// A script that begins with a table.
+fn with_table(name: &str, texts: &[&str]) -> Script {
+    Script::new(name, [queries(TABLE), queries(texts)].concat())
+}
+
+/// What leaves FOUND_ROWS() as it was although it sends rows, and what sets it.
+const ROWS: &[&str] = &[
+    "CHECK TABLE df_state",
+    "SHOW CREATE TABLE df_state",
+    "SHOW GRANTS",
+    "EXPLAIN SELECT a FROM df_state",
+    "HANDLER df_state OPEN",
+    "HANDLER df_state READ FIRST",
+    "HANDLER df_state CLOSE",
+    "SHOW COLUMNS FROM df_state",
+    "DESCRIBE df_state",
+    "SHOW COUNT(*) WARNINGS",
+];
+
+const RETURNING: &[&str] = &[
+    "SELECT a FROM df_state",
+    "INSERT INTO df_state (a) VALUES (7) RETURNING a",
+    "SELECT FOUND_ROWS()",
+    "SELECT SQL_CALC_FOUND_ROWS a FROM df_state LIMIT 1",
+    "DELETE FROM df_state WHERE a = 7 RETURNING a, id > 0",
+    "SELECT FOUND_ROWS()",
+    "SELECT SQL_CALC_FOUND_ROWS a FROM df_state LIMIT 1",
+    "SET collation_connection = utf8mb4_bin",
+    "SELECT FOUND_ROWS()",
+];
+
+fn found_rows() -> Script {
+    let around = |text: &&str| queries(&["SELECT a FROM df_state", text, "SELECT FOUND_ROWS()"]);
+    let steps = [queries(TABLE), ROWS.iter().flat_map(around).collect()].concat();
+    Script::new("rows that are no found rows", steps)
+}
+
+fn scripts() -> Vec<Script> {
+    let completes = ["SET completion_type = 'RELEASE'", "COMMIT AND NO CHAIN NO RELEASE"];
+    let ended = |text| [&completes[..], &["SELECT 1", text, "SELECT 2"]].concat();
+    let sets = ["SELECT nonsense", "SET sql_select_limit = (SELECT COUNT(*) + 9 FROM df_state)"];
+    let mut resets = Script::new("reset with another collation", {
+        let names = ["SET NAMES utf8mb4", "SELECT @@character_set_results"];
+        let again = ["SELECT @@character_set_results, @@collation_connection, CHARSET('a')"];
+        let reset = vec![command(Command::ResetConnection, "")];
+        [queries(&names), reset.clone(), queries(&again), reset].concat()
+    });
+    resets.collation = 8;
+    let mut cursor = queries(TABLE);
+    cursor.extend([prepare(0, "SELECT a FROM df_state"), execute_with(0, 1, &[], true)]);
+    cursor.extend([query("SELECT nonsense"), close(0), query("SHOW COUNT(*) ERRORS")]);
+    let mut read_only = queries(TABLE);
+    read_only.push(prepare(0, "DELETE FROM df_state WHERE a = 9"));
+    read_only.extend([query("START TRANSACTION READ ONLY"), reset(0), query("COMMIT")]);
+    let mut counted = queries(TABLE);
+    counted.extend([prepare(0, "SELECT ROW_COUNT()"), query("BEGIN")]);
+    counted.extend([query("UPDATE df_state SET a = a + 1"), execute(0, &[]), query("COMMIT")]);
+    vec![
+        Script::new("count before a statement is prepared anew", counted),
+        found_rows(),
+        Script::new("completion type, COMMIT", queries(&ended("COMMIT"))),
+        Script::new("completion type, ROLLBACK", queries(&ended("ROLLBACK"))),
+        with_table("SET that uses a table", &[&sets[..], &["SELECT @@error_count"]].concat()),
+        resets,
+        Script::new("end of a cursor", cursor),
+        Script::new("statement unknown to a transaction", read_only),
+    ]
+}
+
+const OF_MARIADB: &[&str] = &[
+    "SET STATEMENT sql_mode = 'ANSI_QUOTES' FOR SELECT 1",
+    "SHOW COUNT(*) ERRORS",
+    "SET sql_auto_is_null = 1",
+    "INSERT INTO df_state (a) VALUES (50)",
+    "SELECT a FROM df_state WHERE id IS NULL",
+    "SELECT a FROM df_state WHERE id IS NULL",
+];
+
+#[test]
+fn what_answers_do_not_show_is_the_same() {
+    let proxy = Proxy::with(servers(), 3, ONE_LANE);
+    check(&proxy, &scripts(), BOTH);
+    if !crate::support::product().is_mysql() {
+        let more = [with_table("RETURNING", RETURNING), with_table("MariaDB", OF_MARIADB)];
+        check(&proxy, &more, BOTH);
+    }
+}
