@@ -3,7 +3,7 @@
 use mysql_async::prelude::Queryable as _;
 use mysql_async::{Conn, OptsBuilder};
 
-use crate::support::Proxy;
+use crate::support::{ONE_LANE, Proxy};
 use crate::{mysql, with_keys};
 
 async fn connect(port: u16) -> Conn {
@@ -96,7 +96,7 @@ async fn a_client_that_idles_for_too_long_is_told_so() {
 
 #[tokio::test]
 async fn checks_that_one_session_has_set_are_on_for_the_next() {
-    let proxy = Proxy::with(mysql(), 2, "[routing]\nreplica_reads = false");
+    let proxy = Proxy::with(mysql(), 2, ONE_LANE);
     let (mut one, mut other) = (connect(proxy.port).await, connect(proxy.port).await);
     let checks = "SELECT @@foreign_key_checks + @@unique_checks";
     for statement in ["SET foreign_key_checks = 0, unique_checks = 0", "SET foreign_key_checks = 1"]
