@@ -248,6 +248,8 @@ async fn log_in(
         insert_id: 0,
         reported: crate::protocol::tracking::Reported::default(),
         is_dirty: false,
+        epoch: 0,
+        schema_epoch: 0,
         is_restricted: false,
         permit: None,
     };

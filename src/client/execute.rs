@@ -18,7 +18,7 @@ use crate::pool::Checkout;
 use crate::protocol::response::{Response, Summary};
 use crate::protocol::status::Status;
 use crate::protocol::{Command, Shape, code, packet};
-use crate::sql::{Class, Needs};
+use crate::sql::{Class, Effects, Needs, Reason};
 use crate::state::diff::{Diff, diff};
 use crate::state::prepared::{BadExecute, ExecuteForm, execute, execute_bulk, image_to_prepare};
 
@@ -147,7 +147,7 @@ impl Session {
             connection.lift_restriction(self.facts.is_mariadb).await?;
             if !connection.is_restricted {
                 // There is a new password.
-                self.context.topology.refresh_accounts().await;
+                self.context.topology.refresh().await;
             }
         }
         if connection.is_restricted {
@@ -163,6 +163,9 @@ impl Session {
             }
             _ => Own::default(),
         };
+        if !was_held {
+            self.choose_schema_anew(connection).await?;
+        }
         if !was_held && connection.is_dirty {
             connection.clean().await?;
         }
@@ -193,6 +196,26 @@ impl Session {
             connection.insert_id = insert_id.unwrap_or(connection.insert_id);
             Ready { packets: own, lacking, answers: 0, insert_id: None }
         }))
+    }
+
+    /// A schema that has changed since a connection at rest has chosen it may have other defaults
+    /// now. MariaDB reads them only when it comes from another one.
+    async fn choose_schema_anew(&self, connection: &mut Connection) -> Result<(), Failure> {
+        let epoch = self.context.epochs.schemas();
+        if connection.schema_epoch >= epoch {
+            return Ok(());
+        }
+        connection.schema_epoch = epoch;
+        let Some(schema) = connection.image.schema.clone() else { return Ok(()) };
+        let other = self.facts.is_mariadb.then_some("information_schema");
+        for schema in other.into_iter().chain([&*schema]) {
+            let chosen = connection.command(Command::InitDb, schema.as_bytes()).await?;
+            match chosen.summary.error {
+                None => connection.image.schema = Some(schema.into()),
+                Some(_) => connection.is_dirty = true,
+            }
+        }
+        Ok(())
     }
 
     /// The LAST_INSERT_ID() a connection at rest has to be given before a statement: the
@@ -356,7 +379,9 @@ impl Session {
     ) -> Outcome {
         let mut response = Response::on(work.shape, connection.key.capabilities);
         if let Some(prepared) = &work.prepared {
-            response = response.telling(prepared.told_id.unwrap_or_default());
+            response = response
+                .telling(prepared.told_id.unwrap_or_default())
+                .opening_cursor(opens_cursor(work));
             if connection.caches_metadata() {
                 response = response.keep_definitions(lacking);
             }
@@ -441,7 +466,17 @@ impl Session {
     }
 }
 
-/// Whether a COM_STMT_EXECUTE opens a cursor.
+/// Whether a command may open a cursor: CALL never does, although its routine's own cursors show in
+/// the status flags.
+pub(super) fn opens_cursor(work: &Work<'_>) -> bool {
+    let is_call =
+        work.verdict.reason == Reason::NotARead && work.verdict.effects.contains(Effects::OPAQUE);
+    work.command == Command::StmtExecute
+        && !is_call
+        && work.prepared.as_ref().is_some_and(has_cursor)
+}
+
+/// Whether a COM_STMT_EXECUTE asks for a cursor.
 fn has_cursor(work: &PreparedWork<'_>) -> bool {
     work.payload.get(5).is_some_and(|flags| flags & CURSOR != 0)
 }

@@ -288,6 +288,7 @@ impl Session {
             credential: &self.identity.credential,
             image: &self.image,
             insert_id: self.diagnostics.insert_id,
+            epoch: self.epoch,
         };
         let checkout = tokio::select! {
             biased;

@@ -24,20 +24,23 @@ impl Idle {
     }
 
     /// The connection that takes the fewest changes, of equals one whose socket this worker watches
-    /// already, of these the most recently used: a small set stays warm and the rest ages out.
+    /// already, of these the most recently used: a small set stays warm and the rest ages out. One
+    /// that has begun with what the session has begun with comes before all newer ones.
     pub(super) fn take_match(&mut self, want: &Request<'_>) -> Option<Box<Connection>> {
-        let mut best: Option<(usize, (usize, bool, bool))> = None;
+        let mut best: Option<(usize, (bool, usize, bool, bool))> = None;
         for (index, connection) in self.0.iter().enumerate().rev() {
-            if *connection.key != **want.key || !is_reachable(&connection.image, want.image) {
+            let fits = *connection.key == **want.key && connection.epoch >= want.epoch;
+            if !fits || !is_reachable(&connection.image, want.image) {
                 continue;
             }
             let has_id = want.insert_id == 0 || connection.insert_id == want.insert_id;
             let distance = distance(&connection.image, want.image);
-            let cost = (distance, !connection.is_here(), !has_id);
+            let is_newer = connection.epoch > want.epoch;
+            let cost = (is_newer, distance, !connection.is_here(), !has_id);
             if best.is_none_or(|(_, least)| cost < least) {
                 best = Some((index, cost));
             }
-            if cost == (0, false, false) {
+            if cost == (false, 0, false, false) {
                 break;
             }
         }

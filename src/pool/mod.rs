@@ -11,6 +11,7 @@
 
 mod admission;
 mod checkout;
+mod epoch;
 mod idle;
 mod open;
 mod retire;
@@ -32,6 +33,7 @@ use crate::route::view::BackendId;
 
 pub use admission::Slot;
 pub use checkout::Checkout;
+pub use epoch::Epochs;
 pub use open::Request;
 pub use retire::{Killer, Retire};
 
@@ -55,6 +57,7 @@ pub struct Pool {
     permits: Arc<Semaphore>,
     pace: open::Pace,
     killer: Arc<dyn Killer>,
+    epochs: Arc<Epochs>,
     metrics: Arc<Metrics>,
 }
 
@@ -82,6 +85,7 @@ impl Pool {
         settings: &Settings,
         backend: BackendId,
         killer: Arc<dyn Killer>,
+        epochs: Arc<Epochs>,
         metrics: Arc<Metrics>,
     ) -> Result<Arc<Self>, TlsError> {
         let backend_settings = settings.backends[backend].clone();
@@ -120,6 +124,7 @@ impl Pool {
             permits: Arc::new(Semaphore::new(slots)),
             pace: open::Pace::new(settings.pool.open_rate),
             killer,
+            epochs,
             metrics,
             settings: backend_settings,
         }))

@@ -13,6 +13,7 @@ mod support;
 
 mod auth;
 mod bad_peers;
+mod beginnings;
 mod cli;
 mod commands;
 mod expired;
