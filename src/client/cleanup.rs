@@ -109,6 +109,7 @@ impl Session {
             credential: &self.identity.credential,
             image: &self.image,
             insert_id: self.diagnostics.insert_id,
+            session: self.entry.id,
         };
         let began = match self.context.pools[0].check_out(lane, request, Instant::now()).await {
             Ok(mut checkout) => match self.begin_read_only(&mut checkout).await {
@@ -308,6 +309,7 @@ impl Session {
         self.open_cursors.clear();
         self.long_data.clear();
         self.image.reset_variables();
+        self.owes_deadlock = false;
         // FOUND_ROWS() outlives both kinds of reset.
         let found_rows = self.diagnostics.found_rows;
         self.diagnostics = Diagnostics { found_rows, ..Diagnostics::default() };

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tokio::io::AsyncWriteExt;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::Session;
@@ -11,6 +12,7 @@ use super::prepared::CURSOR;
 use super::statement::{PreparedWork, Work, is_final};
 use super::tracking::needs_own_trackers;
 use crate::backend::{Connection, Failure};
+use crate::config::settings::LockPolicy;
 use crate::error::Error;
 use crate::net::infile::pass_file;
 use crate::net::relay::{End, RelayError, ServerSide, relay};
@@ -61,6 +63,9 @@ pub(super) enum Outcome {
     },
     /// The connection could not be made ready; it is as it was, or nearly.
     Unprepared(Error),
+    /// It was stopped so that its transaction can be rolled back for others; the client has got
+    /// nothing yet.
+    GaveWay,
     /// The client is gone; the response is what was left of it.
     ClientGone(Option<Response>),
 }
@@ -78,6 +83,9 @@ impl Session {
         // At rest it has run since its slot was granted; a connection opened meanwhile counts in.
         let now = if was_held { Instant::now() } else { checkout.granted_at() };
         self.entry.set_running(backend, checkout.connection().thread_id, now);
+        if self.context.settings.lock_guard.policy != LockPolicy::Off {
+            self.entry.note_statement(work.sql, self.mode);
+        }
         let ready = match self.make_ready(checkout.connection(), work, was_held).await {
             Ok(Ok(ready)) => ready,
             Ok(Err(error)) => return Outcome::Unprepared(error),
@@ -375,29 +383,55 @@ impl Session {
         match passed {
             Passed::Whole => Outcome::Done(response.into_summary()),
             Passed::Refused => Outcome::ReplicaRefused,
+            Passed::GaveWay => Outcome::GaveWay,
             Passed::ClientGone { in_time: true } => Outcome::ClientGone(Some(response)),
             Passed::ClientGone { in_time: false } => Outcome::ClientGone(None),
             Passed::Lost => Outcome::Lost { untouched: response.is_untouched() },
         }
     }
 
-    /// Passes a response on, and files to the server where it asks for them.
+    /// Passes a response on. A KILL that was sent meanwhile has come to its end by then: it must
+    /// not hit what runs next.
     async fn pass(
         &mut self,
         connection: &mut Connection,
         work: &Work<'_>,
-        (response, note): (&mut Response, &mut impl FnMut(&Summary)),
+        to: (&mut Response, &mut impl FnMut(&Summary)),
         may_retry: bool,
     ) -> Passed {
+        let mut stopping = None;
+        let passed = self.pass_whole(connection, work, to, (may_retry, &mut stopping)).await;
+        if let Some(stopping) = stopping {
+            let _ = stopping.await;
+        }
+        passed
+    }
+
+    /// Passes a response on, and files to the server where it asks for them.
+    async fn pass_whole(
+        &mut self,
+        connection: &mut Connection,
+        work: &Work<'_>,
+        (response, note): (&mut Response, &mut impl FnMut(&Summary)),
+        (may_retry, stopping): (bool, &mut Option<JoinHandle<bool>>),
+    ) -> Passed {
+        let mut may_stop = self.can_be_stopped(work);
         loop {
             let Connection { stream, inbox, .. } = &mut *connection;
             let server = ServerSide { stream, inbox };
             // An error about a cursor names the statement by its id on the server.
-            let holds_error = may_retry || work.command == Command::StmtFetch;
+            let holds_error = may_retry || work.command == Command::StmtFetch || stopping.is_some();
             let relayed = tokio::select! {
                 biased;
                 relayed = relay(self.wire.client_side(), server, response, holds_error, note) => relayed,
                 () = self.entry.killed() => return Passed::ClientGone { in_time: false },
+                () = self.entry.told_to_give_way(), if may_stop => {
+                    may_stop = false;
+                    if response.is_untouched() {
+                        *stopping = Some(self.stop_statement(connection.thread_id));
+                    }
+                    continue;
+                }
             };
             match relayed {
                 Ok(End::Done) => return Passed::Whole,
@@ -411,6 +445,9 @@ impl Session {
                         let error = Error::NoCursor { id: prepared.id, is_mariadb };
                         self.wire.push(&error.to_err_packet());
                         return Passed::Whole;
+                    }
+                    if stopping.is_some() && error == code::QUERY_INTERRUPTED {
+                        return Passed::GaveWay;
                     }
                     if may_retry && !is_final(error) {
                         return Passed::Refused;
@@ -456,6 +493,8 @@ enum Passed {
     Whole,
     /// It is an error of a replica, and was kept back.
     Refused,
+    /// It is the error of a statement that was stopped for others, and was kept back.
+    GaveWay,
     /// The client is gone.
     ClientGone {
         /// The response can still be read to its end.

@@ -191,6 +191,7 @@ fn new_session(
         status: Status::AUTOCOMMIT,
         autocommit,
         is_released: false,
+        owes_deadlock: false,
         has_snapshot: false,
         entry,
         facts,

@@ -206,6 +206,7 @@ impl Session {
             credential: &self.identity.credential,
             image: &self.image,
             insert_id: self.diagnostics.insert_id,
+            session: self.entry.id,
         };
         let pool = self.context.pools[0].clone();
         let Ok(mut checkout) = pool.check_out(self.plain_lane(), request, Instant::now()).await

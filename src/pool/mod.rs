@@ -145,6 +145,17 @@ impl Pool {
         self.shared.lock().scheduler.in_use()
     }
 
+    /// Sessions that hold a slot now.
+    pub fn holders(&self) -> Vec<u32> {
+        self.shared.lock().held.iter().map(|(_, held)| held.session).collect()
+    }
+
+    /// What interactive statements may take on average; `None` while that is not known.
+    pub fn target(&self) -> Option<Duration> {
+        let seconds = self.shared.lock().guard.target_seconds()?;
+        Duration::try_from_secs_f64(seconds).ok()
+    }
+
     /// What operators see: per lane slots in use, waiters and age of the oldest in milliseconds.
     pub fn lanes_now(&self) -> Vec<(usize, usize, u64)> {
         let now = Instant::now();
@@ -210,7 +221,7 @@ impl Pool {
     /// Puts a clean connection back and hands the slot to the next waiter, in one step.
     fn put_back(&self, connection: Option<Box<Connection>>, key: usize, now: Instant) {
         let mut shared = self.shared.lock();
-        let Held { lane, since } = shared.held.remove(key);
+        let Held { lane, since, .. } = shared.held.remove(key);
         let served = now.duration_since(since).as_secs_f64();
         if self.is_guarded(lane) {
             shared.guard.served(served);

@@ -31,6 +31,8 @@ pub struct Request<'a> {
     pub image: &'a Image,
     /// The session's LAST_INSERT_ID(): a connection that has it is preferred.
     pub insert_id: u64,
+    /// The session's id.
+    pub session: u32,
 }
 
 /// A bound on openings per second (a virtual schedule: each opening has its moment).

@@ -22,6 +22,7 @@ mod idle;
 mod insert_ids;
 mod lanes;
 mod large;
+mod locks;
 mod names;
 mod pool_bound;
 mod prepared;
