@@ -10,6 +10,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
+use super::names::NamesMemory;
 use super::statement::StatementCache;
 use crate::net::read::fill;
 use crate::net::socket::Socket;
@@ -88,6 +89,8 @@ pub struct Connection {
     pub image: Image,
     /// Character sets after login.
     pub base: Base,
+    /// What texts of SET NAMES came to on it.
+    pub names: NamesMemory,
     /// Statements prepared on it.
     pub statements: StatementCache,
     /// When it was logged in.

@@ -2,6 +2,7 @@
 
 mod connection;
 mod login;
+mod names;
 mod reset;
 mod statement;
 
@@ -9,6 +10,7 @@ pub use connection::{
     Connection, ConnectionKey, DoubleHash, Exchange, ExpiredLogin, Failure, LINGER, command_packet,
 };
 pub use login::{Credential, LoginError, Route, open};
+pub use names::{NamesMemory, means_the_same};
 pub use statement::StatementCache;
 
 pub use crate::net::tls::TlsError;

@@ -1,6 +1,7 @@
 //! Making a connection clean: after login, and after a session that left something behind.
 
 use super::connection::{Connection, Exchange, Failure};
+use super::names::NamesMemory;
 use crate::protocol::status::Status;
 use crate::protocol::tracking::Reported;
 use crate::protocol::{Command, Malformed, code, packet};
@@ -55,6 +56,7 @@ impl Connection {
             return Ok(false);
         }
         self.statements.clear();
+        self.names = NamesMemory::default();
         self.insert_id = 0;
         self.is_dirty = false;
         self.image.reset_variables();

@@ -212,35 +212,4 @@ impl Session {
             checkout.check_in();
         }
     }
-
-    /// Nothing binds the session to a connection any more.
-    pub(super) fn forget_binding(&mut self) {
-        self.pins = Pins::default();
-        self.open_cursors.clear();
-        self.long_data.clear();
-        self.status -= Status::IN_TRANS;
-        self.entry.set_released();
-        self.show_binding();
-    }
-
-    /// Shows pins in metrics and registry.
-    pub(super) fn show_binding(&mut self) {
-        let in_transaction = self.status.contains(Status::IN_TRANS);
-        self.entry.set_bound(self.pins, in_transaction);
-        if self.pins == self.shown_pins {
-            return;
-        }
-        for &pin in Pin::ALL {
-            let index = pin as usize;
-            match (self.shown_pins.has(pin), self.pins.has(pin)) {
-                (false, true) => {
-                    self.context.metrics.pinned(index).inc();
-                    self.context.metrics.pins_total(index).inc();
-                }
-                (true, false) => self.context.metrics.pinned(index).dec(),
-                _ => {}
-            }
-        }
-        self.shown_pins = self.pins;
-    }
 }

@@ -61,6 +61,8 @@ pub(super) enum Outcome {
     },
     /// The connection could not be made ready; it is as it was, or nearly.
     Unprepared(Error),
+    /// The same, but what was sent along has changed the connection.
+    Spoilt(Error),
     /// The client is gone; the response is what was left of it.
     ClientGone(Option<Response>),
 }
@@ -121,7 +123,7 @@ impl Session {
             connection.insert_id = ready.insert_id.unwrap_or(connection.insert_id);
             return Ok(());
         };
-        if work.verdict.class != Class::Read {
+        if !ends_with_connection(work) {
             // Setting an insert id does not fail. If it did, the statement has run with another.
             tracing::error!(%error, "a connection refused LAST_INSERT_ID()");
             return Err(Outcome::Lost { untouched: true });
@@ -131,7 +133,8 @@ impl Session {
             connection.statements.set_metadata(&prepared.key, None);
         }
         match connection.answer(work.shape).await {
-            Ok(_) => Err(Outcome::Unprepared(error)),
+            Ok(_) if work.verdict.class == Class::Read => Err(Outcome::Unprepared(error)),
+            Ok(_) => Err(Outcome::Spoilt(error)),
             Err(_) => Err(Outcome::Lost { untouched: true }),
         }
     }
@@ -175,7 +178,7 @@ impl Session {
             return Ok(Ok(Ready { packets: own, lacking, answers: 0, insert_id: None }));
         }
         // What could do harm in another schema or mode has to wait for the answers.
-        let is_harmless = work.verdict.class == Class::Read
+        let is_harmless = ends_with_connection(work)
             || insert_id.is_some() && connection.image == self.image;
         let is_small = work.packets.len() <= COPIED_MAX;
         if is_harmless && is_small && work.command != Command::StmtPrepare {
@@ -463,4 +466,9 @@ enum Passed {
     },
     /// The server is gone.
     Lost,
+}
+
+/// Whether nothing is left of a command once its connection is closed.
+fn ends_with_connection(work: &Work<'_>) -> bool {
+    matches!(work.verdict.class, Class::Read | Class::Session | Class::Begin { .. })
 }

@@ -7,7 +7,7 @@ use super::Session;
 use super::diagnostics::Saved;
 use super::statement::Work;
 use super::tracking::needs_own_trackers;
-use crate::backend::{Connection, Failure};
+use crate::backend::{Connection, Failure, means_the_same};
 use crate::error::Error;
 use crate::metrics::Closed;
 use crate::pool::{Request, Retire};
@@ -42,9 +42,10 @@ impl Session {
         }
         self.diagnostics.are_on_connection |= has_new;
         // Character sets are tracked without the collation that came with them.
-        let asks_collation = effects.intersects(Effects::COLLATION | Effects::NAMES)
+        let asks_collation = (effects.intersects(Effects::COLLATION | Effects::NAMES)
             && summary.error.is_none()
-            || changes_charset(&summary.tracked);
+            || changes_charset(&summary.tracked))
+            && !self.knows_names(connection, work);
         if !self.facts.is_mariadb && (has_new || !keeps_conditions(work.command)) {
             self.diagnostics.conditions = match summary.error {
                 Some(_) => summary.warnings.max(1),
@@ -74,7 +75,8 @@ impl Session {
         }
         self.settle_trackers(connection, work, summary).await?;
         if asks_collation {
-            self.learn_collation(connection, effects.contains(Effects::NAMES)).await?;
+            let names = effects.contains(Effects::NAMES).then_some(work);
+            self.learn_collation(connection, names).await?;
         }
         if asks_more {
             // The trackers tell the rest with the next OK packet.
@@ -90,7 +92,7 @@ impl Session {
                 self.pins.add(Pin::StateChanged);
                 self.image = connection.image.clone();
                 if changes_charset(&exchange.summary.tracked) {
-                    self.learn_collation(connection, false).await?;
+                    self.learn_collation(connection, None).await?;
                 }
             }
         }
@@ -101,23 +103,42 @@ impl Session {
         Ok(())
     }
 
-    /// What collation the connection has now, also for results if it is that of a SET NAMES.
+    /// Takes over what a SET NAMES came to, if its text was seen on this connection before.
+    fn knows_names(&mut self, connection: &mut Connection, work: &Work<'_>) -> bool {
+        if work.command != Command::Query || !means_the_same(connection.image.variables()) {
+            return false;
+        }
+        let Some((charset, collation)) = connection.names.get(work.sql) else { return false };
+        for image in [&mut self.image, &mut connection.image] {
+            image.set_names((&charset, &collation), &connection.base);
+        }
+        true
+    }
+
+    /// What collation the connection has now, also for results if it is that of a SET NAMES,
+    /// which is remembered then.
     async fn learn_collation(
         &mut self,
         connection: &mut Connection,
-        has_names: bool,
+        names: Option<&Work<'_>>,
     ) -> Result<(), Failure> {
         let question = "SELECT @@collation_connection,@@character_set_client";
         let answer = connection.query(question).await?;
         self.diagnostics.is_row_count_held = false;
         self.diagnostics.is_found_rows_held = false;
-        if let [collation, charset] = answer.first_row().as_slice() {
-            for image in [&mut self.image, &mut connection.image] {
-                match has_names {
-                    true => image.set_names((charset, collation), &connection.base),
-                    false => image.set("collation_connection", collation),
-                }
+        let row = answer.first_row();
+        let [collation, charset] = row.as_slice() else { return Ok(()) };
+        for image in [&mut self.image, &mut connection.image] {
+            match names {
+                Some(_) => image.set_names((charset, collation), &connection.base),
+                None => image.set("collation_connection", collation),
             }
+        }
+        if let Some(work) = names
+            && work.command == Command::Query
+            && means_the_same(connection.image.variables())
+        {
+            connection.names.remember(work.sql, charset, collation);
         }
         Ok(())
     }

@@ -225,6 +225,11 @@ impl Session {
                     }
                     return self.refuse(&work, &error).await;
                 }
+                Outcome::Spoilt(error) => {
+                    checkout.discard(Retire::Quit(crate::metrics::Closed::Broken));
+                    self.entry.set_released();
+                    return self.refuse(&work, &error).await;
+                }
                 Outcome::ClientGone(response) => {
                     self.abandon(checkout, work.verdict, response);
                     return Err(Stop::Client);

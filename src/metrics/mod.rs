@@ -23,7 +23,7 @@ pub use backend::{BackendMetrics, Closed};
 pub use cell::{CellCounter, CellHistogram};
 pub use errors::{CODES_MAX, Origin};
 pub use lane::LaneMetrics;
-pub use session::{ChosenBy, LoginFailure, SessionMetrics, Target};
+pub use session::{BoundBy, ChosenBy, LoginFailure, SessionMetrics, Target};
 
 use catalogue as families;
 use errors::Errors;
