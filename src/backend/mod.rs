@@ -5,6 +5,7 @@ mod login;
 mod names;
 mod reset;
 mod statement;
+mod unread;
 
 pub use connection::{
     Connection, ConnectionKey, DoubleHash, Exchange, ExpiredLogin, Failure, LINGER, command_packet,
@@ -12,5 +13,6 @@ pub use connection::{
 pub use login::{Credential, LoginError, Route, open};
 pub use names::{NamesMemory, means_the_same};
 pub use statement::StatementCache;
+pub use unread::{UnreadHere, UnreadId};
 
 pub use crate::net::tls::TlsError;

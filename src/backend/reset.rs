@@ -55,9 +55,10 @@ impl Connection {
         if self.command(Command::ResetConnection, &[]).await?.summary.error.is_some() {
             return Ok(false);
         }
+        self.unread = None;
         self.statements.clear();
         self.names = NamesMemory::default();
-        self.insert_id = 0;
+        self.insert_id = Some(0);
         self.is_dirty = false;
         self.image.reset_variables();
         if !self.set_up(is_mariadb).await? {
@@ -76,9 +77,10 @@ impl Connection {
 
     /// Takes off the insert id and the warnings of its last session.
     pub async fn clean(&mut self) -> Result<(), Failure> {
+        self.read_unread().await?;
         demand(&self.query("SET last_insert_id=0").await?)?;
         self.clear_warnings().await?;
-        self.insert_id = 0;
+        self.insert_id = Some(0);
         self.is_dirty = false;
         Ok(())
     }

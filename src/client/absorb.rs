@@ -23,6 +23,7 @@ impl Session {
         if let Some(code) = summary.error {
             self.context.metrics.error_sent(Origin::Server, code);
         }
+        self.take_up_insert_id(checkout.connection());
         self.absorb(checkout.connection(), work, &summary);
         self.absorb_prepared(work, &summary);
         if let Some(prepared) = &work.prepared {
@@ -30,7 +31,7 @@ impl Session {
         }
         let on_primary = checkout.pool().backend() == 0;
         let mut keeps = self.must_keep(work, on_primary);
-        if self.settle(checkout.connection(), work, &summary, keeps).await.is_err() {
+        if self.settle(checkout.connection(), work, &summary, keeps, on_primary).await.is_err() {
             // The client has its answer; only what could have been asked later is lost.
             let had_state = keeps;
             checkout.discard(crate::pool::Retire::Quit(crate::metrics::Closed::Broken));
@@ -87,7 +88,7 @@ impl Session {
                     if !is_passing && (name == "last_insert_id" || name == "identity") =>
                 {
                     self.diagnostics.insert_id = value.parse().unwrap_or(0);
-                    connection.insert_id = self.diagnostics.insert_id;
+                    connection.insert_id = Some(self.diagnostics.insert_id);
                     is_explained = true;
                 }
                 // See `settle_trackers`.

@@ -59,6 +59,7 @@ impl Session {
             credential: &self.identity.credential,
             image: &self.image,
             insert_id: 0,
+            unread: None,
         };
         let pool = self.context.pools[0].clone();
         let mut checkout = pool.check_out(lane, request, Instant::now()).await?;
@@ -82,6 +83,7 @@ impl Session {
                 credential: &identity.credential,
                 image: &image,
                 insert_id: 0,
+                unread: None,
             };
             let mut checkout = context.pools[0].check_out(lane, request, Instant::now()).await?;
             let lost = || Error::LostBackend { backend: context.pools[0].name().to_owned() };

@@ -1,13 +1,15 @@
 //! What Fairlane itself asks a connection after a statement, while the client already has its
 //! answer: things that only this connection knows and nothing reported.
 
+use std::sync::Arc;
+
 use tokio::time::Instant;
 
 use super::Session;
 use super::diagnostics::Saved;
 use super::statement::Work;
 use super::tracking::needs_own_trackers;
-use crate::backend::{Connection, Failure, means_the_same};
+use crate::backend::{Connection, Failure, UnreadHere, UnreadId, means_the_same};
 use crate::error::Error;
 use crate::metrics::Closed;
 use crate::pool::{Request, Retire};
@@ -26,6 +28,7 @@ impl Session {
         work: &Work<'_>,
         summary: &Summary,
         keeps: bool,
+        on_primary: bool,
     ) -> Result<(), Failure> {
         let effects = work.verdict.effects;
         if self.is_released || connection.is_restricted {
@@ -98,7 +101,10 @@ impl Session {
         }
         connection.is_dirty &= keeps;
         if self.diagnostics.is_insert_id_stale && !keeps {
-            self.learn_insert_id(connection).await?;
+            match on_primary && connection.insert_id == Some(self.diagnostics.insert_id) {
+                true => self.leave_insert_id(connection),
+                false => self.learn_insert_id(connection).await?,
+            }
         }
         Ok(())
     }
@@ -152,23 +158,45 @@ impl Session {
         &mut self,
         connection: &mut Connection,
     ) -> Result<(), Failure> {
-        let answer = connection.query("SELECT LAST_INSERT_ID() LIMIT 1").await?;
-        let known = match answer.first_row().as_slice() {
-            [id] => id.parse().ok(),
-            _ => None,
-        };
-        match known {
-            Some(id) => {
-                if id != connection.insert_id {
-                    self.diagnostics.insert_id = id;
-                }
-                connection.insert_id = id;
-            }
-            // Statements of Fairlane's own may be refused: max_statement_time, a killed query.
+        let before = connection.insert_id;
+        connection.insert_id = connection.read_insert_id().await?;
+        match connection.insert_id {
+            Some(id) if before != Some(id) => self.diagnostics.insert_id = id,
+            Some(_) => {}
             None => connection.is_dirty = true,
         }
         self.diagnostics.is_insert_id_stale = false;
+        self.diagnostics.reported_id = None;
         Ok(())
+    }
+
+    /// Leaves LAST_INSERT_ID() unread on the connection, which had the session's own before.
+    fn leave_insert_id(&mut self, connection: &mut Connection) {
+        let unread = Arc::new(UnreadId::default());
+        connection.unread = Some(UnreadHere::new(&unread));
+        self.diagnostics.unread = Some(unread);
+        self.diagnostics.is_insert_id_stale = false;
+    }
+
+    /// The session is on the connection with its unread LAST_INSERT_ID(), which knows better.
+    pub(super) fn take_up_insert_id(&mut self, connection: &mut Connection) {
+        let unread = self.diagnostics.unread.as_ref();
+        if connection.unread.as_ref().is_some_and(|here| here.is_of(unread)) {
+            connection.unread = None;
+            self.diagnostics.unread = None;
+            self.diagnostics.is_insert_id_stale = true;
+        }
+    }
+
+    /// Has the session's LAST_INSERT_ID() read where it was left.
+    pub(super) async fn recall_insert_id(&mut self) {
+        let Some(unread) = self.diagnostics.unread.take() else { return };
+        self.context.pools[0].read_unread(&unread);
+        // Of a lost connection there is only what it has said itself.
+        let reported = self.diagnostics.reported_id.take();
+        if let Some(id) = unread.wait().await.or(reported) {
+            self.diagnostics.insert_id = id;
+        }
     }
 
     /// All that only this connection knows.
@@ -227,6 +255,7 @@ impl Session {
             credential: &self.identity.credential,
             image: &self.image,
             insert_id: self.diagnostics.insert_id,
+            unread: None,
         };
         let pool = self.context.pools[0].clone();
         let Ok(mut checkout) = pool.check_out(self.plain_lane(), request, Instant::now()).await

@@ -293,6 +293,7 @@ impl Session {
             credential: &self.identity.credential,
             image: &self.image,
             insert_id: self.diagnostics.insert_id,
+            unread: self.diagnostics.unread.as_ref(),
         };
         let checkout = tokio::select! {
             biased;
