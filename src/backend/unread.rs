@@ -53,7 +53,7 @@ impl UnreadHere {
     }
 
     /// Whether its session may still ask for it.
-    pub(super) fn is_wanted(&self) -> bool {
+    pub fn is_wanted(&self) -> bool {
         Arc::strong_count(&self.0) > 1
     }
 

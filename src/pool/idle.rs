@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Request;
-use crate::backend::{Connection, UnreadId};
+use crate::backend::{Connection, UnreadHere, UnreadId};
 use crate::metrics::Closed;
 use crate::state::diff::{distance, is_reachable};
 
@@ -41,7 +41,7 @@ impl Idle {
             let is_own = unread.is_some_and(|unread| unread.is_of(want.unread));
             let has_id = want.insert_id == 0 || connection.insert_id == Some(want.insert_id);
             let distance = distance(&connection.image, want.image);
-            let is_others = unread.is_some() && !is_own;
+            let is_others = !is_own && unread.is_some_and(UnreadHere::is_wanted);
             let is_away = want.unread.is_some() && !is_own;
             let cost = (is_away, distance, !connection.is_here(), is_others, !has_id);
             if best.is_none_or(|(_, least)| cost < least) {

@@ -2,7 +2,7 @@
 //! statements there.
 
 use crate::support::hop::Hop;
-use crate::support::{ONE_LANE, Proxy, Raw, servers};
+use crate::support::{ONE_LANE, Proxy, Raw, pause, servers};
 
 const TIMES: u64 = 20;
 
@@ -116,4 +116,20 @@ fn a_php_request_costs_what_it_says() {
     assert!((5 * TIMES..=6 * TIMES).contains(&trips), "{trips}");
     // One to forget the last request's state, one for what LAST_INSERT_ID() is before the INSERT.
     assert!((5 * TIMES..=7 * TIMES).contains(&asked), "{asked}");
+}
+
+#[test]
+fn the_time_a_session_is_bound_is_counted_by_what_binds_it() {
+    let proxy = Proxy::with(servers(), 3, ONE_LANE);
+    let bound = |by| proxy.metric(&format!("fairlane_sessions_bound_seconds_total{{by=\"{by}\"}}"));
+    let mut client = proxy.app();
+    client.run("CREATE TEMPORARY TABLE co_d (a INT)");
+    pause(300);
+    client.run("BEGIN");
+    let by_pin = bound("pin");
+    assert!((0.3..3.0).contains(&by_pin), "{by_pin}");
+    pause(200);
+    client.run("COMMIT");
+    let by_transaction = bound("transaction");
+    assert!((0.2..3.0).contains(&by_transaction), "{by_transaction}");
 }
