@@ -21,6 +21,7 @@ use crate::protocol::response::{Response, Summary};
 use crate::protocol::status::Status;
 use crate::protocol::{Command, Shape, code, packet};
 use crate::sql::{Class, Needs};
+use crate::state::Pins;
 use crate::state::diff::{Diff, diff};
 use crate::state::prepared::{BadExecute, ExecuteForm, execute, execute_bulk, image_to_prepare};
 
@@ -66,6 +67,8 @@ pub(super) enum Outcome {
     /// It was stopped so that its transaction can be rolled back for others; the client has got
     /// nothing yet.
     GaveWay,
+    /// The same, but what was sent along has changed the connection.
+    Spoilt(Error),
     /// The client is gone; the response is what was left of it.
     ClientGone(Option<Response>),
 }
@@ -126,10 +129,10 @@ impl Session {
         }
         let Some(error) = refused else {
             connection.image.turn_into(&self.image);
-            connection.insert_id = ready.insert_id.unwrap_or(connection.insert_id);
+            connection.insert_id = ready.insert_id.or(connection.insert_id);
             return Ok(());
         };
-        if work.verdict.class != Class::Read {
+        if !ends_with_connection(work) {
             // Setting an insert id does not fail. If it did, the statement has run with another.
             tracing::error!(%error, "a connection refused LAST_INSERT_ID()");
             return Err(Outcome::Lost { untouched: true });
@@ -139,7 +142,8 @@ impl Session {
             connection.statements.set_metadata(&prepared.key, None);
         }
         match connection.answer(work.shape).await {
-            Ok(_) => Err(Outcome::Unprepared(error)),
+            Ok(_) if work.verdict.class == Class::Read => Err(Outcome::Unprepared(error)),
+            Ok(_) => Err(Outcome::Spoilt(error)),
             Err(_) => Err(Outcome::Lost { untouched: true }),
         }
     }
@@ -176,15 +180,15 @@ impl Session {
         }
         let insert_id = match was_held {
             true => None,
-            false => self.insert_id_for(connection, work),
+            false => self.insert_id_for(connection, work).await,
         };
         let diff = diff(&connection.image, &self.image, &connection.base, insert_id);
         if diff.is_empty() {
             return Ok(Ok(Ready { packets: own, lacking, answers: 0, insert_id: None }));
         }
         // What could do harm in another schema or mode has to wait for the answers.
-        let is_harmless = work.verdict.class == Class::Read
-            || insert_id.is_some() && connection.image == self.image;
+        let is_harmless =
+            ends_with_connection(work) || insert_id.is_some() && connection.image == self.image;
         let is_small = work.packets.len() <= COPIED_MAX;
         if is_harmless && is_small && work.command != Command::StmtPrepare {
             let mut packets = Vec::with_capacity(work.packets.len() + 256);
@@ -198,7 +202,7 @@ impl Session {
             connection.clear_warnings().await?;
         }
         Ok(applied.map(|()| {
-            connection.insert_id = insert_id.unwrap_or(connection.insert_id);
+            connection.insert_id = insert_id.or(connection.insert_id);
             Ready { packets: own, lacking, answers: 0, insert_id: None }
         }))
     }
@@ -206,14 +210,23 @@ impl Session {
     /// The LAST_INSERT_ID() a connection at rest has to be given before a statement: the
     /// session's own before whatever may read it, also unseen in a trigger, may set another, or
     /// may be the first of several here. Only a read that does not stay needs none.
-    fn insert_id_for(&self, connection: &Connection, work: &Work<'_>) -> Option<u64> {
-        let (verdict, own) = (work.verdict, self.diagnostics.insert_id);
-        if connection.insert_id == own {
+    async fn insert_id_for(&mut self, connection: &Connection, work: &Work<'_>) -> Option<u64> {
+        let verdict = work.verdict;
+        let unread = self.diagnostics.unread.as_ref();
+        let is_here = connection.unread.as_ref().is_some_and(|here| here.is_of(unread));
+        let stays = has_cursor_of(work) || !Pins::of_effects(verdict.effects).is_empty();
+        let may_stay = stays || !self.autocommit || !self.pins.is_empty();
+        let is_plain = verdict.class == Class::Read || work.command == Command::StmtPrepare;
+        let matters = !is_plain
+            || may_stay
+            || verdict.needs.contains(Needs::LAST_INSERT_ID)
+            || connection.insert_id.is_none();
+        if is_here || !matters {
             return None;
         }
-        let may_stay = !self.autocommit || !self.pins.is_empty();
-        let is_plain = verdict.class == Class::Read || work.command == Command::StmtPrepare;
-        (!is_plain || may_stay || verdict.needs.contains(Needs::LAST_INSERT_ID)).then_some(own)
+        self.recall_insert_id().await;
+        let own = self.diagnostics.insert_id;
+        (connection.insert_id != Some(own)).then_some(own)
     }
 
     /// Gives the commands of `diff` and waits for their answers: before a statement that could do
@@ -483,6 +496,10 @@ fn has_cursor(work: &PreparedWork<'_>) -> bool {
     work.payload.get(5).is_some_and(|flags| flags & CURSOR != 0)
 }
 
+fn has_cursor_of(work: &Work<'_>) -> bool {
+    work.command == Command::StmtExecute && work.prepared.as_ref().is_some_and(has_cursor)
+}
+
 fn unknown_statement(work: &PreparedWork<'_>, command: Command, is_mariadb: bool) -> Error {
     Error::UnknownStatement { id: work.id, command: command.statement_name(is_mariadb) }
 }
@@ -502,4 +519,9 @@ enum Passed {
     },
     /// The server is gone.
     Lost,
+}
+
+/// Whether nothing is left of a command once its connection is closed.
+fn ends_with_connection(work: &Work<'_>) -> bool {
+    matches!(work.verdict.class, Class::Read | Class::Session | Class::Begin { .. })
 }

@@ -58,6 +58,7 @@ impl Session {
     ) -> Result<(), Stop> {
         self.entry.need_not_give_way();
         self.context.metrics.locks.aborted.inc();
+        self.take_up_insert_id(checkout.connection());
         let undone = self.roll_back_for_others(checkout.connection()).await;
         self.send_error(&Error::Deadlock).await?;
         if let Some(prepared) = &work.prepared {

@@ -48,8 +48,9 @@ impl Session {
         let image = Image::default();
         let (key, credential) = (&self.identity.key, &self.identity.credential);
         let pool = &self.context.pools[backend];
+        let session = self.entry.id;
         let request =
-            Request { key, credential, image: &image, insert_id: 0, session: self.entry.id };
+            Request { key, credential, image: &image, insert_id: 0, session, unread: None };
         let mut checkout = pool.check_out(lane, request, Instant::now()).await?;
         match checkout.connection().command(Command::Query, sql.as_bytes()).await {
             Ok(exchange) => {

@@ -187,7 +187,7 @@ fn new_session(
         just_prepared: None,
         held: None,
         pins: Pins::default(),
-        shown_pins: Pins::default(),
+        shown: super::binding::Shown::default(),
         status: Status::AUTOCOMMIT,
         autocommit,
         is_released: false,

@@ -13,6 +13,7 @@
 mod absorb;
 mod admittance;
 mod auth;
+mod binding;
 mod cleanup;
 mod command;
 mod diagnostics;
@@ -161,7 +162,7 @@ struct Session {
     held: Option<Checkout>,
     pins: Pins,
     /// Pins as counted in the metrics.
-    shown_pins: Pins,
+    shown: binding::Shown,
     status: Status,
     autocommit: bool,
     /// A COMMIT or ROLLBACK RELEASE was answered: the server has closed the connection.

@@ -232,6 +232,11 @@ impl Session {
                     return self.refuse(&work, &error).await;
                 }
                 Outcome::GaveWay => return self.concede(checkout, &work).await,
+                Outcome::Spoilt(error) => {
+                    checkout.discard(Retire::Quit(crate::metrics::Closed::Broken));
+                    self.entry.set_released();
+                    return self.refuse(&work, &error).await;
+                }
                 Outcome::ClientGone(response) => {
                     self.abandon(checkout, work.verdict, response);
                     return Err(Stop::Client);
@@ -299,6 +304,7 @@ impl Session {
             image: &self.image,
             insert_id: self.diagnostics.insert_id,
             session: self.entry.id,
+            unread: self.diagnostics.unread.as_ref(),
         };
         let checkout = tokio::select! {
             biased;

@@ -156,6 +156,8 @@ families! {
         "Sessions that must keep their backend connection now, by what pins them; a session with two pins counts in both.";
     PINS = "fairlane_pins_total", Counter, Count, ["reason"],
         "Times a session got a pin.";
+    BOUND_SECONDS = "fairlane_sessions_bound_seconds_total", Counter, Seconds, ["by"],
+        "Seconds that sessions kept a backend connection beyond a single statement: by transaction, or by pin, outside of transactions. Brought up to date with each statement of such a session.";
 
     COMMANDS = "fairlane_commands_total", Counter, Count, ["command"],
         "Protocol commands received from clients.";

@@ -25,7 +25,7 @@ pub use cell::{CellCounter, CellHistogram};
 pub use errors::{CODES_MAX, Origin};
 pub use lane::LaneMetrics;
 pub use lock::LockMetrics;
-pub use session::{ChosenBy, LoginFailure, SessionMetrics, Target};
+pub use session::{BoundBy, ChosenBy, LoginFailure, SessionMetrics, Target};
 
 use catalogue as families;
 use errors::Errors;

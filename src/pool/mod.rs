@@ -16,6 +16,7 @@ mod open;
 mod retire;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -54,6 +55,8 @@ pub struct Pool {
     shared: Mutex<Shared>,
     permits: Arc<Semaphore>,
     pace: open::Pace,
+    /// Connections that are being opened, or wait for the right to be.
+    openings: AtomicUsize,
     killer: Arc<dyn Killer>,
     metrics: Arc<Metrics>,
 }
@@ -119,6 +122,7 @@ impl Pool {
             }),
             permits: Arc::new(Semaphore::new(slots)),
             pace: open::Pace::new(settings.pool.open_rate),
+            openings: AtomicUsize::new(0),
             killer,
             metrics,
             settings: backend_settings,

@@ -15,6 +15,7 @@ mod auth;
 mod bad_peers;
 mod cli;
 mod commands;
+mod cost;
 mod expired;
 mod failures;
 mod freshness;

@@ -57,6 +57,14 @@ impl Proxy {
         proxy
     }
 
+    /// With the primary behind another port of this machine: a hop.
+    pub fn behind(port: u16, servers: &Servers, max_connections: usize, more: &str) -> Self {
+        let primary = format!("127.0.0.1:{port}");
+        let proxy = Self::before(&primary, servers, max_connections, more);
+        proxy.wait_until_ready();
+        proxy
+    }
+
     pub fn start_without_waiting(servers: &Servers, max_connections: usize, more: &str) -> Self {
         let primary = format!("127.0.0.1:{}", servers.primary);
         Self::before(&primary, servers, max_connections, more)
