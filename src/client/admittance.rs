@@ -60,6 +60,8 @@ impl Session {
             image: &self.image,
             insert_id: 0,
             epoch: self.epoch,
+            session: self.entry.id,
+            unread: None,
         };
         let pool = self.context.pools[0].clone();
         let mut checkout = pool.check_out(lane, request, Instant::now()).await?;
@@ -86,6 +88,8 @@ impl Session {
                 image: &image,
                 insert_id: 0,
                 epoch,
+                session: self.entry.id,
+                unread: None,
             };
             let mut checkout = context.pools[0].check_out(lane, request, Instant::now()).await?;
             let lost = || Error::LostBackend { backend: context.pools[0].name().to_owned() };

@@ -103,6 +103,7 @@ impl Session {
         if !was_open {
             return Ok(());
         }
+        self.recall_insert_id().await;
         let lane = self.plain_lane();
         let request = crate::pool::Request {
             key: &self.identity.key,
@@ -110,6 +111,8 @@ impl Session {
             image: &self.image,
             insert_id: self.diagnostics.insert_id,
             epoch: self.epoch,
+            session: self.entry.id,
+            unread: None,
         };
         let began = match self.context.pools[0].check_out(lane, request, Instant::now()).await {
             Ok(mut checkout) => match self.begin_read_only(&mut checkout).await {
@@ -133,7 +136,7 @@ impl Session {
             connection.clean().await?;
         }
         let insert_id = self.diagnostics.insert_id;
-        let wanted = (connection.insert_id != insert_id).then_some(insert_id);
+        let wanted = (connection.insert_id != Some(insert_id)).then_some(insert_id);
         let diff =
             crate::state::diff::diff(&connection.image, &self.image, &connection.base, wanted);
         let mut answers = Vec::new();
@@ -150,7 +153,7 @@ impl Session {
             );
         }
         connection.image.turn_into(&self.image);
-        connection.insert_id = insert_id;
+        connection.insert_id = Some(insert_id);
         Ok(())
     }
 
@@ -319,6 +322,7 @@ impl Session {
         self.open_cursors.clear();
         self.long_data.clear();
         self.image.reset_variables();
+        self.owes_deadlock = false;
         // FOUND_ROWS() outlives both kinds of reset.
         let found_rows = self.diagnostics.found_rows;
         self.diagnostics = Diagnostics { found_rows, ..Diagnostics::default() };

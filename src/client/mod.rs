@@ -13,12 +13,15 @@
 mod absorb;
 mod admittance;
 mod auth;
+mod binding;
 mod cleanup;
 mod command;
 mod diagnostics;
 mod execute;
+mod give_way;
 mod identity;
 mod kill;
+mod locks;
 mod login;
 mod password;
 mod prepared;
@@ -60,6 +63,7 @@ use crate::topology::{ServerFacts, Topology};
 
 use diagnostics::Diagnostics;
 use identity::{Identity, Verified};
+pub use locks::Locks;
 use password::Passwords;
 use registry::{Order, Registration, Registry};
 pub use throttle::Throttle;
@@ -87,6 +91,8 @@ pub struct Context {
     pub metrics: Arc<Metrics>,
     /// All sessions.
     pub registry: Registry,
+    /// Who waits for whose locks.
+    pub locks: Locks,
     /// What sessions have written, and which of them share it.
     pub scopes: Scopes,
     /// Logins the primary has agreed to lately.
@@ -171,11 +177,14 @@ struct Session {
     held: Option<Checkout>,
     pins: Pins,
     /// Pins as counted in the metrics.
-    shown_pins: Pins,
+    shown: binding::Shown,
     status: Status,
     autocommit: bool,
     /// A COMMIT or ROLLBACK RELEASE was answered: the server has closed the connection.
     is_released: bool,
+    /// Its transaction was rolled back for others while its client was idle; it is told so in
+    /// answer to its next statement.
+    owes_deadlock: bool,
     /// The transaction held on a replica sees what that had when it read first.
     has_snapshot: bool,
 }
@@ -207,11 +216,18 @@ impl Session {
     /// Command after command until the session ends.
     async fn run(&mut self) -> Stop {
         self.begin();
+        let mut is_waiting_still = false;
         loop {
             let now = self.entry.set_idle(self.held.is_some());
             let at = self.context.since_start(now);
             self.account.rest(at, self.held.is_some(), &self.context.evidence);
             let limit = usize::try_from(self.facts.max_allowed_packet).unwrap_or(usize::MAX);
+            if !std::mem::take(&mut is_waiting_still) {
+                self.wire.begin_command();
+            }
+            if self.held.is_none() {
+                self.entry.need_not_give_way();
+            }
             let least = if self.held.is_none() { Order::Drain } else { Order::Kill };
             let read = tokio::select! {
                 biased;
@@ -220,6 +236,13 @@ impl Session {
                 () = self.entry.told_or_expired(least) => {
                     self.say_expired().await;
                     return Stop::Client;
+                }
+                () = self.entry.told_to_give_way(), if self.held.is_some() => {
+                    if let Err(stop) = self.give_way().await {
+                        return stop;
+                    }
+                    is_waiting_still = true;
+                    continue;
                 }
             };
             let packet = match read {

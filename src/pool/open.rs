@@ -2,6 +2,7 @@
 //! it refuses.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -11,7 +12,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 #[cfg(doc)]
 use super::Epochs;
 use super::{Pool, Retire};
-use crate::backend::{self, Connection, ConnectionKey, Credential, LINGER, LoginError};
+use crate::backend::{self, Connection, ConnectionKey, Credential, LINGER, LoginError, UnreadId};
 use crate::error::Error;
 use crate::metrics::Closed;
 use crate::state::Image;
@@ -35,6 +36,11 @@ pub struct Request<'a> {
     pub insert_id: u64,
     /// [`Epochs::logins`] when the session began: no older connection will do.
     pub epoch: u64,
+    /// The session's id.
+    pub session: u32,
+    /// The session's LAST_INSERT_ID() that is unread on a connection: that one is preferred, and
+    /// given to it as it is.
+    pub unread: Option<&'a Arc<UnreadId>>,
 }
 
 /// A bound on openings per second (a virtual schedule: each opening has its moment).
@@ -76,7 +82,9 @@ impl Pool {
         let (key, credential) = (request.key.clone(), request.credential.clone());
         tokio::spawn(async move {
             pool.metrics().opening.inc();
+            pool.openings.fetch_add(1, Ordering::Relaxed);
             let opened = pool.open_now(key, &credential).await;
+            pool.openings.fetch_sub(1, Ordering::Relaxed);
             pool.metrics().opening.dec();
             match &opened {
                 Ok(_) => pool.metrics().opened_total.inc(),

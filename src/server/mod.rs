@@ -1,6 +1,7 @@
 //! Building everything, and taking it down: the composition root.
 
 mod accept;
+mod locks;
 mod observe;
 mod snapshot;
 mod workers;
@@ -20,7 +21,7 @@ use workers::Workers;
 
 use crate::admin::{self, Readiness, Sources};
 use crate::client::registry::Registry;
-use crate::client::{Context, Throttle};
+use crate::client::{Context, Locks, Throttle};
 use crate::config::Settings;
 use crate::config::settings::TlsMode;
 use crate::lanes::{Evidence, Rules};
@@ -100,6 +101,7 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     }
     tokio::spawn(sweep(fairlane.context.clone()));
     tokio::spawn(observe::steer_lanes(fairlane.context.clone()));
+    tokio::spawn(locks::guard(fairlane.context.clone()));
     tokio::spawn(reload_on(hang_up, fairlane.context.clone()));
     tokio::select! {
         _ = listening => {}
@@ -153,6 +155,7 @@ impl Fairlane {
             topology,
             metrics,
             registry: Registry::default(),
+            locks: Locks::default(),
             scopes: Scopes::new(settings.routing.scope),
             verified: Default::default(),
             throttle: Throttle::new(settings.login_failures, settings.login_delay),

@@ -53,6 +53,7 @@ impl<'a> Primary<'a> {
         let (mut next_probe, mut reading_began) = (Instant::now(), Instant::now());
         loop {
             desk.kills.work(line).await?;
+            self.shared.locks.work(line, family).await?;
             if Instant::now() >= next_probe {
                 if line.was_denied() {
                     desk.kills.close();

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use fairlane::config::Settings;
 use fairlane::config::settings::{
-    Address, Backend, BackendTls, BackendTlsMode, Consistency, Lane, Log, Pool, ProxyProtocol,
-    Routing, Scope, Service, Share, Tls, TlsMode,
+    Address, Backend, BackendTls, BackendTlsMode, Consistency, Lane, LockGuard, LockPolicy, Log,
+    Pool, ProxyProtocol, Routing, Scope, Service, Share, Tls, TlsMode,
 };
 use fairlane::route::freshness::Position;
 use fairlane::route::view::{BackendId, Rotation};
@@ -72,6 +72,11 @@ pub(crate) fn settings(ports: &[u16]) -> Settings {
         default_lane: 0,
         batch_lane: None,
         latency_target: fairlane::config::settings::LatencyTarget::Off,
+        lock_guard: LockGuard {
+            policy: LockPolicy::Off,
+            wait: None,
+            abort_after: Duration::from_secs(1),
+        },
         users: Vec::new(),
         routing: Routing {
             replica_reads: true,
