@@ -10,6 +10,7 @@ use crate::pool::Checkout;
 use crate::protocol::response::Summary;
 use crate::protocol::status::{Status, Tracked};
 use crate::sql::{self, Class, Effects};
+use crate::state::image::SCHEMA_VARIABLES;
 use crate::state::{Pin, Pins};
 
 impl Session {
@@ -82,30 +83,16 @@ impl Session {
         let mut is_explained = is_passing || effects.contains(Effects::TRACKERS);
         for tracked in &summary.tracked {
             match tracked {
-                // See `writes`.
-                Tracked::Variable { name, .. } if name == "last_gtid" => {}
-                Tracked::Variable { name, value }
-                    if !is_passing && (name == "last_insert_id" || name == "identity") =>
-                {
-                    self.diagnostics.insert_id = value.parse().unwrap_or(0);
-                    connection.insert_id = Some(self.diagnostics.insert_id);
-                    is_explained = true;
-                }
-                // See `settle_trackers`.
-                Tracked::Variable { name, .. } if name.starts_with("session_track_") => {}
                 Tracked::Variable { name, value } if !is_passing => {
-                    is_explained = true;
-                    if name == "autocommit" {
-                        self.autocommit = value.eq_ignore_ascii_case("on") || value == "1";
-                    }
-                    self.image.apply(tracked);
-                    connection.image.apply(tracked);
+                    is_explained |= self.absorb_variable(connection, name, value);
                 }
                 Tracked::Variable { .. } => {}
                 Tracked::Schema(_) => {
                     is_explained = true;
-                    self.image.apply(tracked);
-                    connection.image.apply(tracked);
+                    for image in [&mut self.image, &mut connection.image] {
+                        image.apply(tracked);
+                        SCHEMA_VARIABLES.into_iter().for_each(|name| image.unset(name));
+                    }
                     self.entry.labels.lock().schema =
                         self.image.schema.as_deref().map(str::to_owned);
                 }
@@ -131,7 +118,33 @@ impl Session {
         }
     }
 
-    fn notice_changes(&mut self, tracked: &[Tracked]) {
+    /// A variable has a new value; whether that is one to carry.
+    pub(super) fn absorb_variable(
+        &mut self,
+        connection: &mut Connection,
+        name: &str,
+        value: &str,
+    ) -> bool {
+        match name {
+            // See `writes`, and `settle_trackers`.
+            "last_gtid" => return false,
+            _ if name.starts_with("session_track_") => return false,
+            "last_insert_id" | "identity" => {
+                self.diagnostics.insert_id = value.parse().unwrap_or(0);
+                connection.insert_id = Some(self.diagnostics.insert_id);
+                return true;
+            }
+            "autocommit" => {
+                self.autocommit = value.eq_ignore_ascii_case("on") || value == "1";
+            }
+            _ => {}
+        }
+        self.image.take_over(name, value);
+        connection.image.take_over(name, value);
+        true
+    }
+
+    pub(super) fn notice_changes(&mut self, tracked: &[Tracked]) {
         let matters = |tracked: &Tracked| {
             matches!(tracked, Tracked::Variable { name, .. }
                 if matches!(&**name, "sql_mode" | "character_set_client" | "wait_timeout"))

@@ -23,6 +23,7 @@ use crate::protocol::{Command, Shape, code, packet};
 use crate::sql::{Class, Effects, Needs, Reason};
 use crate::state::Pins;
 use crate::state::diff::{Diff, diff};
+use crate::state::image::SCHEMA_VARIABLES;
 use crate::state::prepared::{BadExecute, ExecuteForm, execute, execute_bulk, image_to_prepare};
 
 /// Longest statement that is copied to be sent together with what precedes it.
@@ -211,13 +212,19 @@ impl Session {
     }
 
     /// A schema that has changed since a connection at rest has chosen it may have other defaults
-    /// now. MariaDB reads them only when it comes from another one.
+    /// now, and its own are there again only after a choice where somebody has set others. MariaDB
+    /// reads them only when it comes from another schema.
     async fn choose_schema_anew(&self, connection: &mut Connection) -> Result<(), Failure> {
         let epoch = self.context.epochs.schemas();
-        if connection.schema_epoch >= epoch {
+        let is_set = |name| connection.image.get(name).is_some() && self.image.get(name).is_none();
+        let were_set = SCHEMA_VARIABLES.into_iter().any(is_set);
+        if connection.schema_epoch >= epoch && !were_set {
             return Ok(());
         }
         connection.schema_epoch = epoch;
+        if self.image.schema.is_some() {
+            SCHEMA_VARIABLES.into_iter().for_each(|name| connection.image.unset(name));
+        }
         let Some(schema) = connection.image.schema.clone() else { return Ok(()) };
         let other = self.facts.is_mariadb.then_some("information_schema");
         for schema in other.into_iter().chain([&*schema]) {

@@ -37,6 +37,7 @@ pub use cache::VerdictCache;
 pub use classify::classify;
 pub use digest::{DIGEST_TEXT_BYTES_MAX, digest, digest_text, front_digest};
 pub use mode::{Charset, Mode};
+pub use set::bare_variables;
 pub use substitute::{Insertion, Substitution, insertions, substitute};
 pub use verdict::{Class, Effects, Hint, Needs, Reason, RouteHint, Verdict};
 

@@ -38,6 +38,9 @@ pub(super) const CHARSETS: [&str; 5] = [
     NAMES,
 ];
 
+/// The variables that the choice of a schema sets, to the defaults of that.
+pub const SCHEMA_VARIABLES: [&str; 2] = ["character_set_database", "collation_database"];
+
 /// Schema and system variables that differ from those after login.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Image {
@@ -153,8 +156,15 @@ impl Image {
             Tracked::Schema(schema) => {
                 self.schema = Some(schema.as_str().into()).filter(|_| !schema.is_empty());
             }
-            Tracked::Variable { name, value } if is_carried(name) => self.set(name, value),
+            Tracked::Variable { name, value } => self.take_over(name, value),
             _ => {}
+        }
+    }
+
+    /// Takes over a variable the server has tracked, if it is part of an image.
+    pub fn take_over(&mut self, name: &str, value: &str) {
+        if is_carried(name) {
+            self.set(name, value);
         }
     }
 }

@@ -6,7 +6,7 @@
 //! ([`Pin`]).
 
 pub mod diff;
-mod image;
+pub mod image;
 mod metadata;
 mod pin;
 pub mod prepared;
