@@ -22,7 +22,7 @@ use crate::protocol::response::Response;
 use crate::protocol::status::Status;
 use crate::protocol::{Capabilities, Command, Malformed};
 use crate::sql::{Class, Verdict};
-use crate::state::{Base, Pin, Pins};
+use crate::state::{Base, Holdings, Pin, Pins};
 
 /// How long a reset of a connection may take before it is given up.
 const RESET_WAIT: Duration = Duration::from_secs(10);
@@ -82,6 +82,7 @@ impl Session {
     /// Of all that binds the session only this is left.
     fn keep_only(&mut self, pin: Pin) {
         self.pins = Pins::default();
+        self.holdings = Holdings::default();
         self.pins.add(pin);
         self.status -= Status::IN_TRANS;
         self.show_binding();
