@@ -2,7 +2,7 @@
 
 use super::connection::{Connection, Exchange, Failure};
 use super::names::NamesMemory;
-use crate::protocol::status::Status;
+use crate::protocol::status::{Status, Tracked};
 use crate::protocol::tracking::Reported;
 use crate::protocol::{Command, Malformed, code, packet};
 use crate::state::diff::diff;
@@ -91,13 +91,13 @@ impl Connection {
         Ok(())
     }
 
-    /// Rolls back an open transaction, whatever `completion_type` is.
-    pub async fn roll_back(&mut self) -> Result<(), Failure> {
+    /// Rolls back an open transaction, whatever `completion_type` is. What the server tracked.
+    pub async fn roll_back(&mut self) -> Result<Vec<Tracked>, Failure> {
         let answer = self.query("ROLLBACK AND NO CHAIN NO RELEASE").await?;
         if demand(&answer)?.summary.status.contains(Status::IN_TRANS) {
             return Err(Malformed { what: "transaction after a rollback", offset: 0 }.into());
         }
-        Ok(())
+        Ok(answer.summary.tracked)
     }
 }
 

@@ -59,6 +59,8 @@ impl Session {
             credential: &self.identity.credential,
             image: &self.image,
             insert_id: 0,
+            epoch: self.epoch,
+            session: self.entry.id,
             unread: None,
         };
         let pool = self.context.pools[0].clone();
@@ -76,6 +78,8 @@ impl Session {
         let mut image = Image::default();
         image.schema = schema.map(Into::into);
         let identity = self.identity.clone();
+        let epoch = self.epoch;
+        let changes = (epoch, context.epochs.schemas());
         let lane = self.kept_lane.unwrap_or_else(|| self.plain_lane());
         let ask = async || {
             let request = Request {
@@ -83,6 +87,8 @@ impl Session {
                 credential: &identity.credential,
                 image: &image,
                 insert_id: 0,
+                epoch,
+                session: self.entry.id,
                 unread: None,
             };
             let mut checkout = context.pools[0].check_out(lane, request, Instant::now()).await?;
@@ -100,6 +106,6 @@ impl Session {
             checkout.check_in();
             Ok(())
         };
-        self.context.verified.verify(&self.identity.key, schema, ask).await
+        self.context.verified.verify(&self.identity.key, schema, changes, ask).await
     }
 }

@@ -111,6 +111,8 @@ impl Session {
             credential: &self.identity.credential,
             image: &self.image,
             insert_id: self.diagnostics.insert_id,
+            epoch: self.epoch,
+            session: self.entry.id,
             unread: None,
         };
         let began = match self.context.pools[0].check_out(lane, request, Instant::now()).await {
@@ -188,6 +190,14 @@ impl Session {
         });
     }
 
+    /// What the session begins with is what the server has now.
+    async fn begin_anew(&mut self) {
+        self.epoch = self.context.catch_up().await;
+        if let Some(facts) = self.context.topology.facts() {
+            self.facts = facts;
+        }
+    }
+
     /// COM_RESET_CONNECTION.
     pub(super) async fn reset_connection(&mut self, packet: &CommandPacket) -> Result<(), Stop> {
         if self.pins.has(Pin::ExpiredPassword) {
@@ -207,6 +217,7 @@ impl Session {
             self.undo_held().await;
         }
         self.forget_session();
+        self.begin_anew().await;
         // The server goes back to its global character sets, not to those of the handshake.
         let global = |name| self.facts.variable(name).unwrap_or_default().to_owned();
         self.image.set_base(&Base {
@@ -255,6 +266,7 @@ impl Session {
             was_asked: false,
             given: None,
         };
+        self.begin_anew().await;
         let verified = verify(&self.context, &mut claim, &mut self.wire, &self.entry);
         let Ok(verified) = timeout(self.context.settings.login_timeout, verified).await else {
             return Err(Stop::Client);
@@ -311,6 +323,7 @@ impl Session {
         self.open_cursors.clear();
         self.long_data.clear();
         self.image.reset_variables();
+        self.owes_deadlock = false;
         // FOUND_ROWS() outlives both kinds of reset.
         let found_rows = self.diagnostics.found_rows;
         self.diagnostics = Diagnostics { found_rows, ..Diagnostics::default() };

@@ -255,6 +255,8 @@ impl Session {
             credential: &self.identity.credential,
             image: &self.image,
             insert_id: self.diagnostics.insert_id,
+            epoch: self.epoch,
+            session: self.entry.id,
             unread: None,
         };
         let pool = self.context.pools[0].clone();

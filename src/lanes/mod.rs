@@ -15,11 +15,13 @@
 pub mod account;
 pub mod evidence;
 pub mod guard;
+pub mod lock_guard;
 pub mod rule;
 mod scheduler;
 
 pub use account::{Account, Standing};
 pub use evidence::Evidence;
 pub use guard::{BatchNow, Guard};
+pub use lock_guard::LockGuard;
 pub use rule::{ClientFacts, LaneChoice, Rules};
 pub use scheduler::{Admission, Limits, Scheduler};

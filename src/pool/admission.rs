@@ -41,6 +41,8 @@ pub struct Slot {
 pub(super) struct Held {
     /// The lane it counts for.
     pub(super) lane: usize,
+    /// Whose it is.
+    pub(super) session: u32,
     pub(super) since: Instant,
 }
 
@@ -102,6 +104,7 @@ impl Pool {
         since: Instant,
     ) -> Result<(Slot, Option<Box<Connection>>), Error> {
         let metrics = self.lane_metrics(lane);
+        let session = request.session;
         let mut woken = None;
         let (admission, found) = {
             let mut shared = self.shared.lock();
@@ -112,7 +115,7 @@ impl Pool {
             });
             match admission {
                 Admission::Granted => {
-                    let key = shared.held.insert(Held { lane, since });
+                    let key = shared.held.insert(Held { lane, session, since });
                     (Ok(key), shared.idle.take_match(request))
                 }
                 Admission::Queued(_) | Admission::Refused => {
@@ -139,7 +142,7 @@ impl Pool {
                 }
                 place.is_done = true;
                 let now = Instant::now();
-                (self.shared.lock().held.insert(Held { lane, since: now }), now)
+                (self.shared.lock().held.insert(Held { lane, session, since: now }), now)
             }
             _ => {
                 metrics.rejected_full.inc();

@@ -13,6 +13,7 @@ mod support;
 
 mod auth;
 mod bad_peers;
+mod beginnings;
 mod cli;
 mod commands;
 mod cost;
@@ -24,6 +25,7 @@ mod idle;
 mod insert_ids;
 mod lanes;
 mod large;
+mod locks;
 mod names;
 mod pool_bound;
 mod prepared;
