@@ -12,7 +12,7 @@ use super::wire::CommandPacket;
 use super::{Session, Stop};
 use crate::backend::Failure;
 use crate::error::Error;
-use crate::lanes::{Account, ClientFacts};
+use crate::lanes::{Account, ClientFacts, Demand};
 use crate::metrics::Closed;
 use crate::net::read;
 use crate::pool::{Checkout, Retire};
@@ -103,14 +103,14 @@ impl Session {
         if !was_open {
             return Ok(());
         }
-        let lane = self.plain_lane();
+        let demand = Demand { continues: true, ..self.demand(self.plain_lane()) };
         let request = crate::pool::Request {
             key: &self.identity.key,
             credential: &self.identity.credential,
             image: &self.image,
             insert_id: self.diagnostics.insert_id,
         };
-        let began = match self.context.pools[0].check_out(lane, request, Instant::now()).await {
+        let began = match self.context.pools[0].check_out(demand, request, Instant::now()).await {
             Ok(mut checkout) => match self.begin_read_only(&mut checkout).await {
                 Ok(()) => {
                     self.status |= Status::IN_TRANS;

@@ -49,7 +49,7 @@ impl Session {
         let (key, credential) = (&self.identity.key, &self.identity.credential);
         let pool = &self.context.pools[backend];
         let request = Request { key, credential, image: &image, insert_id: 0 };
-        let mut checkout = pool.check_out(lane, request, Instant::now()).await?;
+        let mut checkout = pool.check_out(self.demand(lane), request, Instant::now()).await?;
         match checkout.connection().command(Command::Query, sql.as_bytes()).await {
             Ok(exchange) => {
                 checkout.connection().is_dirty = true;
