@@ -7,7 +7,7 @@ use super::*;
 const MS: u64 = 1_000_000;
 
 fn index(client: u64) -> usize {
-    usize::try_from(client).unwrap()
+    usize::try_from(client).expect("a small number")
 }
 
 /// Serves `turns` turns of `slots` at a time, each as long as `cost` says; the clients in order.
@@ -51,7 +51,7 @@ fn one_statement_does_not_wait_for_all_of_a_client_with_a_thousand() {
     serve(&mut queue, 4, 100, |_| MS);
     queue.push(5000, 2, false, 2);
     let order = serve(&mut queue, 4, 10, |_| MS);
-    let place = order.iter().position(|&client| client == 2).unwrap();
+    let place = order.iter().position(|&client| client == 2).expect("it is served");
     assert!(place <= 1, "{order:?}");
 }
 
@@ -155,8 +155,8 @@ proptest! {
             turns * costs[index(client)]
         };
         let times: Vec<u64> = (0..costs.len() as u64).map(time).collect();
-        let most = costs.iter().max().unwrap();
-        let apart = times.iter().max().unwrap() - times.iter().min().unwrap();
+        let most = costs.iter().max().expect("a cost");
+        let apart = times.iter().max().expect("a time") - times.iter().min().expect("a time");
         // Twice a turn of each slot: what is charged is a guess until the turn ends.
         prop_assert!(apart <= 2 * most * (slots as u64 + 1), "{times:?} with {costs:?}");
     }

@@ -122,7 +122,7 @@ fn an_overload_of_interactive_work_alone_is_no_new_baseline() {
     let server = Server { cores: 4.0, service: 0.02 };
     let mut guard = guard();
     run(&mut guard, &server, 300, 4, 0);
-    let target = |guard: &Guard| guard.target_seconds().unwrap();
+    let target = |guard: &Guard| guard.target_seconds().expect("a baseline");
     let before = target(&guard);
     // A minute in which five times as many come and each takes five times as long.
     overload(&mut guard, &server, 600, 20, 5.0);
@@ -137,12 +137,12 @@ fn a_load_that_grows_slowly_moves_the_baseline_within_bounds() {
     let server = Server { cores: 4.0, service: 0.02 };
     let mut guard = guard();
     run(&mut guard, &server, 300, 4, 0);
-    let before = guard.target_seconds().unwrap();
+    let before = guard.target_seconds().expect("a baseline");
     for step in 0..20 {
         let times = 1.2_f64.powi(step);
         overload(&mut guard, &server, 100, 4 + step.unsigned_abs(), times);
     }
-    let after = guard.target_seconds().unwrap();
+    let after = guard.target_seconds().expect("a baseline");
     assert!(after < 2.7 * before, "{after} after {before}");
 }
 
@@ -153,6 +153,6 @@ fn a_server_that_became_slower_is_known_to_be_within_seconds() {
     run(&mut guard, &server, 300, 4, 0);
     // As many statements as before, each of which takes nearly twice as long.
     overload(&mut guard, &server, 100, 4, 1.9);
-    let target = guard.target_seconds().unwrap();
+    let target = guard.target_seconds().expect("a baseline");
     assert!((target - (TOLERANCE * 0.038 + SLACK)).abs() < 0.005, "{target}");
 }

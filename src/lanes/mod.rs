@@ -10,7 +10,7 @@
 //! A slot is the right to use one connection of a backend. Invariants: slots in use never exceed
 //! the total; a lane never exceeds its `max`; a lane below its `reserved` finds a free slot
 //! whatever the others do; a freed slot goes to the most urgent lane that may take it, and in it to
-//! the client that has had least ([`scheduler`], [`fair`]); within a client the first to come is the
+//! the client that has had least (`scheduler.rs`, `fair.rs`); within a client the first to come is the
 //! first served. A lane to which more work comes than can be done refuses what has waited for long
 //! ([`overload`]).
 

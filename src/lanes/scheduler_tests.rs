@@ -61,7 +61,7 @@ fn a_freed_slot_goes_to_the_most_urgent_waiter() {
     queued(&mut slots, 0, "first click");
     queued(&mut slots, 0, "second click");
     let free = |slots: &mut Slots, turn: &mut Option<Turn>| {
-        slots.release(turn.take().unwrap(), Duration::from_millis(1));
+        slots.release(turn.take().expect("a turn"), Duration::from_millis(1));
     };
     free(&mut slots, &mut batch[0]);
     assert_eq!(next(&mut slots), Some((0, "first click")));

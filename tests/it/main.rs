@@ -23,6 +23,7 @@ mod insert_ids;
 mod lanes;
 mod large;
 mod names;
+mod overload;
 mod pool_bound;
 mod prepared;
 mod proxy_header;

@@ -177,7 +177,7 @@ impl Lane {
     }
 
     fn fates(&mut self, now: Duration) -> Vec<(usize, Fate)> {
-        let mail: Vec<_> = self.mail.borrow_mut().drain(..).collect();
+        let mail = std::mem::take(&mut *self.mail.borrow_mut());
         let fate = |(number, told)| match told {
             Told::Granted(turn) => {
                 self.turns.insert(number, (turn, now));
@@ -219,9 +219,10 @@ impl Policy for Lane {
 
     fn look(&mut self, now: Duration) -> Vec<(usize, Fate)> {
         let mut fates = Vec::new();
-        while let Some((_, ticket, number)) =
-            self.deadlines.pop_front_if(|(deadline, ..)| *deadline <= now)
+        while let Some(&(deadline, ticket, number)) = self.deadlines.front()
+            && deadline <= now
         {
+            self.deadlines.pop_front();
             if self.scheduler.leave(0, ticket) {
                 fates.push((number, Fate::Refused));
             }
