@@ -51,7 +51,7 @@ fn goodput_stays_at_five_times_what_can_be_done_and_is_back_soon() {
 fn one_client_that_asks_for_too_much_is_refused_alone() {
     let proxy = Proxy::with(servers(), CONNECTIONS, RULE);
     let hog = Visit { port: proxy.port, program: "hog", sql: SQL, statements: 1 };
-    let other = Visit { program: "web", ..hog.clone() };
+    let other = Visit { program: "web", ..hog };
     let (hogs, others) = run(async {
         let others = tokio::spawn(async move { visits(&other, 8.0, 8).await });
         (visits(&hog, 150.0, 8).await, others.await.unwrap())

@@ -19,7 +19,7 @@ const LOST: Duration = Duration::from_secs(30);
 const TOO_MANY_CONNECTIONS: u16 = 1040;
 
 /// What a visit is.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Visit {
     pub(crate) port: u16,
     /// Distinguishes clients.
@@ -80,7 +80,7 @@ pub(crate) async fn visits(visit: &Visit, rate: f64, seconds: usize) -> Outcome 
         }
         sleep_until(arrival).await;
         outcome.came[second] += 1;
-        let visit = visit.clone();
+        let visit = *visit;
         open.spawn(async move { (second, one(&visit, arrival).await) });
         while let Some(ended) = open.try_join_next() {
             outcome.add(ended);
@@ -143,7 +143,7 @@ pub(crate) async fn capacity(visit: &Visit, clients: u32, length: Duration) -> f
     let done = Arc::new(AtomicU64::new(0));
     let mut all = JoinSet::new();
     for _ in 0..clients {
-        let (visit, done) = (visit.clone(), done.clone());
+        let (visit, done) = (*visit, done.clone());
         all.spawn(async move {
             let mut conn = Conn::new(login(&visit)).await?;
             while Instant::now() < until {

@@ -97,7 +97,7 @@ async fn measure(visit: &Visit, possible: f64, factor: f64, seconds: usize) -> S
     visits(visit, 0.7 * possible, 3).await;
     // Arrivals go on when the load ends: the queue it left is theirs.
     let over = tokio::spawn({
-        let visit = visit.clone();
+        let visit = *visit;
         async move { visits(&visit, factor * possible, seconds).await }
     });
     tokio::time::sleep(Duration::from_secs(seconds as u64)).await;
