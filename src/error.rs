@@ -223,6 +223,9 @@ pub enum Error {
     /// A statement was told to end.
     #[error("Query execution was interrupted")]
     Interrupted,
+    /// The transaction was rolled back so that somebody else's can go on; the server's words for it.
+    #[error("Deadlock found when trying to get lock; try restarting transaction")]
+    Deadlock,
     /// A client that was idle for longer than its `wait_timeout`; MySQL's words.
     #[error(
         "The client was disconnected by the server because of inactivity. See wait_timeout and \
@@ -276,6 +279,7 @@ impl Error {
             Self::TooManyStatements { .. } => (code::MAX_PREPARED_STMT_COUNT, "42000"),
             Self::NotOwner(_) => (code::KILL_DENIED, "HY000"),
             Self::Interrupted => (code::QUERY_INTERRUPTED, "70100"),
+            Self::Deadlock => (code::LOCK_DEADLOCK, "40001"),
             Self::Inactive => (code::CLIENT_INTERACTION_TIMEOUT, "HY000"),
             Self::UnknownThread(_) => (code::NO_SUCH_THREAD, "HY000"),
         }

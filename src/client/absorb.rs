@@ -23,6 +23,7 @@ impl Session {
         if let Some(code) = summary.error {
             self.context.metrics.error_sent(Origin::Server, code);
         }
+        self.take_up_insert_id(checkout.connection());
         self.absorb(checkout.connection(), work, &summary);
         self.absorb_prepared(work, &summary);
         if let Some(prepared) = &work.prepared {
@@ -30,7 +31,7 @@ impl Session {
         }
         let on_primary = checkout.pool().backend() == 0;
         let mut keeps = self.must_keep(work, on_primary);
-        if self.settle(checkout.connection(), work, &summary, keeps).await.is_err() {
+        if self.settle(checkout.connection(), work, &summary, keeps, on_primary).await.is_err() {
             // The client has its answer; only what could have been asked later is lost.
             let had_state = keeps;
             checkout.discard(crate::pool::Retire::Quit(crate::metrics::Closed::Broken));
@@ -87,7 +88,7 @@ impl Session {
                     if !is_passing && (name == "last_insert_id" || name == "identity") =>
                 {
                     self.diagnostics.insert_id = value.parse().unwrap_or(0);
-                    connection.insert_id = self.diagnostics.insert_id;
+                    connection.insert_id = Some(self.diagnostics.insert_id);
                     is_explained = true;
                 }
                 // See `settle_trackers`.
@@ -211,36 +212,5 @@ impl Session {
             self.entry.set_released();
             checkout.check_in();
         }
-    }
-
-    /// Nothing binds the session to a connection any more.
-    pub(super) fn forget_binding(&mut self) {
-        self.pins = Pins::default();
-        self.open_cursors.clear();
-        self.long_data.clear();
-        self.status -= Status::IN_TRANS;
-        self.entry.set_released();
-        self.show_binding();
-    }
-
-    /// Shows pins in metrics and registry.
-    pub(super) fn show_binding(&mut self) {
-        let in_transaction = self.status.contains(Status::IN_TRANS);
-        self.entry.set_bound(self.pins, in_transaction);
-        if self.pins == self.shown_pins {
-            return;
-        }
-        for &pin in Pin::ALL {
-            let index = pin as usize;
-            match (self.shown_pins.has(pin), self.pins.has(pin)) {
-                (false, true) => {
-                    self.context.metrics.pinned(index).inc();
-                    self.context.metrics.pins_total(index).inc();
-                }
-                (true, false) => self.context.metrics.pinned(index).dec(),
-                _ => {}
-            }
-        }
-        self.shown_pins = self.pins;
     }
 }

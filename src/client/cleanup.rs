@@ -103,12 +103,16 @@ impl Session {
         if !was_open {
             return Ok(());
         }
+        self.recall_insert_id().await;
         let demand = Demand { continues: true, ..self.demand(self.plain_lane()) };
         let request = crate::pool::Request {
             key: &self.identity.key,
             credential: &self.identity.credential,
             image: &self.image,
             insert_id: self.diagnostics.insert_id,
+            epoch: self.epoch,
+            session: self.entry.id,
+            unread: None,
         };
         let began = match self.context.pools[0].check_out(demand, request, Instant::now()).await {
             Ok(mut checkout) => match self.begin_read_only(&mut checkout).await {
@@ -132,7 +136,7 @@ impl Session {
             connection.clean().await?;
         }
         let insert_id = self.diagnostics.insert_id;
-        let wanted = (connection.insert_id != insert_id).then_some(insert_id);
+        let wanted = (connection.insert_id != Some(insert_id)).then_some(insert_id);
         let diff =
             crate::state::diff::diff(&connection.image, &self.image, &connection.base, wanted);
         let mut answers = Vec::new();
@@ -149,7 +153,7 @@ impl Session {
             );
         }
         connection.image.turn_into(&self.image);
-        connection.insert_id = insert_id;
+        connection.insert_id = Some(insert_id);
         Ok(())
     }
 
@@ -185,6 +189,14 @@ impl Session {
         });
     }
 
+    /// What the session begins with is what the server has now.
+    async fn begin_anew(&mut self) {
+        self.epoch = self.context.catch_up().await;
+        if let Some(facts) = self.context.topology.facts() {
+            self.facts = facts;
+        }
+    }
+
     /// COM_RESET_CONNECTION.
     pub(super) async fn reset_connection(&mut self, packet: &CommandPacket) -> Result<(), Stop> {
         if self.pins.has(Pin::ExpiredPassword) {
@@ -204,6 +216,7 @@ impl Session {
             self.undo_held().await;
         }
         self.forget_session();
+        self.begin_anew().await;
         // The server goes back to its global character sets, not to those of the handshake.
         let global = |name| self.facts.variable(name).unwrap_or_default().to_owned();
         self.image.set_base(&Base {
@@ -252,6 +265,7 @@ impl Session {
             was_asked: false,
             given: None,
         };
+        self.begin_anew().await;
         let verified = verify(&self.context, &mut claim, &mut self.wire, &self.entry);
         let Ok(verified) = timeout(self.context.settings.login_timeout, verified).await else {
             return Err(Stop::Client);
@@ -308,6 +322,7 @@ impl Session {
         self.open_cursors.clear();
         self.long_data.clear();
         self.image.reset_variables();
+        self.owes_deadlock = false;
         // FOUND_ROWS() outlives both kinds of reset.
         let found_rows = self.diagnostics.found_rows;
         self.diagnostics = Diagnostics { found_rows, ..Diagnostics::default() };

@@ -3,7 +3,10 @@
 //! On a shared connection these would be those of whoever used it last, so the session keeps its
 //! own record and answers from it.
 
+use std::sync::Arc;
+
 use super::{Session, Stop};
+use crate::backend::UnreadId;
 use crate::error::Error;
 use crate::protocol::response::Summary;
 use crate::protocol::{Capabilities, packet, status};
@@ -16,6 +19,10 @@ pub(super) struct Diagnostics {
     pub(super) insert_id: u64,
     /// The last statement on the held connection may have changed LAST_INSERT_ID().
     pub(super) is_insert_id_stale: bool,
+    /// The session's LAST_INSERT_ID() where it was left unread: newer than `insert_id`.
+    pub(super) unread: Option<Arc<UnreadId>>,
+    /// The id that an OK packet has told since LAST_INSERT_ID() was read.
+    pub(super) reported_id: Option<u64>,
     /// What ROW_COUNT() returns.
     pub(super) row_count: i64,
     /// What FOUND_ROWS() returns.
@@ -131,6 +138,9 @@ impl Diagnostics {
             None => {}
         }
         self.is_insert_id_stale |= summary.insert_id != 0;
+        if summary.insert_id != 0 {
+            self.reported_id = Some(summary.insert_id);
+        }
     }
 
     /// Nothing has gone wrong in the last statement.

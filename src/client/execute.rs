@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tokio::io::AsyncWriteExt;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::Session;
@@ -11,6 +12,7 @@ use super::prepared::CURSOR;
 use super::statement::{PreparedWork, Work, is_final};
 use super::tracking::needs_own_trackers;
 use crate::backend::{Connection, Failure};
+use crate::config::settings::LockPolicy;
 use crate::error::Error;
 use crate::net::infile::pass_file;
 use crate::net::relay::{End, RelayError, ServerSide, relay};
@@ -18,7 +20,8 @@ use crate::pool::Checkout;
 use crate::protocol::response::{Response, Summary};
 use crate::protocol::status::Status;
 use crate::protocol::{Command, Shape, code, packet};
-use crate::sql::{Class, Needs};
+use crate::sql::{Class, Effects, Needs, Reason};
+use crate::state::Pins;
 use crate::state::diff::{Diff, diff};
 use crate::state::prepared::{BadExecute, ExecuteForm, execute, execute_bulk, image_to_prepare};
 
@@ -61,6 +64,11 @@ pub(super) enum Outcome {
     },
     /// The connection could not be made ready; it is as it was, or nearly.
     Unprepared(Error),
+    /// It was stopped so that its transaction can be rolled back for others; the client has got
+    /// nothing yet.
+    GaveWay,
+    /// The same, but what was sent along has changed the connection.
+    Spoilt(Error),
     /// The client is gone; the response is what was left of it.
     ClientGone(Option<Response>),
 }
@@ -78,6 +86,9 @@ impl Session {
         // At rest it has run since its slot was granted; a connection opened meanwhile counts in.
         let now = if was_held { Instant::now() } else { checkout.granted_at() };
         self.entry.set_running(backend, checkout.connection().thread_id, now);
+        if self.context.settings.lock_guard.policy != LockPolicy::Off {
+            self.entry.note_statement(work.sql, self.mode);
+        }
         let ready = match self.make_ready(checkout.connection(), work, was_held).await {
             Ok(Ok(ready)) => ready,
             Ok(Err(error)) => return Outcome::Unprepared(error),
@@ -118,10 +129,10 @@ impl Session {
         }
         let Some(error) = refused else {
             connection.image.turn_into(&self.image);
-            connection.insert_id = ready.insert_id.unwrap_or(connection.insert_id);
+            connection.insert_id = ready.insert_id.or(connection.insert_id);
             return Ok(());
         };
-        if work.verdict.class != Class::Read {
+        if !ends_with_connection(work) {
             // Setting an insert id does not fail. If it did, the statement has run with another.
             tracing::error!(%error, "a connection refused LAST_INSERT_ID()");
             return Err(Outcome::Lost { untouched: true });
@@ -131,7 +142,8 @@ impl Session {
             connection.statements.set_metadata(&prepared.key, None);
         }
         match connection.answer(work.shape).await {
-            Ok(_) => Err(Outcome::Unprepared(error)),
+            Ok(_) if work.verdict.class == Class::Read => Err(Outcome::Unprepared(error)),
+            Ok(_) => Err(Outcome::Spoilt(error)),
             Err(_) => Err(Outcome::Lost { untouched: true }),
         }
     }
@@ -147,7 +159,7 @@ impl Session {
             connection.lift_restriction(self.facts.is_mariadb).await?;
             if !connection.is_restricted {
                 // There is a new password.
-                self.context.topology.refresh_accounts().await;
+                self.context.topology.refresh().await;
             }
         }
         if connection.is_restricted {
@@ -163,20 +175,23 @@ impl Session {
             }
             _ => Own::default(),
         };
+        if !was_held {
+            self.choose_schema_anew(connection).await?;
+        }
         if !was_held && connection.is_dirty {
             connection.clean().await?;
         }
         let insert_id = match was_held {
             true => None,
-            false => self.insert_id_for(connection, work),
+            false => self.insert_id_for(connection, work).await,
         };
         let diff = diff(&connection.image, &self.image, &connection.base, insert_id);
         if diff.is_empty() {
             return Ok(Ok(Ready { packets: own, lacking, answers: 0, insert_id: None }));
         }
         // What could do harm in another schema or mode has to wait for the answers.
-        let is_harmless = work.verdict.class == Class::Read
-            || insert_id.is_some() && connection.image == self.image;
+        let is_harmless =
+            ends_with_connection(work) || insert_id.is_some() && connection.image == self.image;
         let is_small = work.packets.len() <= COPIED_MAX;
         if is_harmless && is_small && work.command != Command::StmtPrepare {
             let mut packets = Vec::with_capacity(work.packets.len() + 256);
@@ -190,22 +205,51 @@ impl Session {
             connection.clear_warnings().await?;
         }
         Ok(applied.map(|()| {
-            connection.insert_id = insert_id.unwrap_or(connection.insert_id);
+            connection.insert_id = insert_id.or(connection.insert_id);
             Ready { packets: own, lacking, answers: 0, insert_id: None }
         }))
+    }
+
+    /// A schema that has changed since a connection at rest has chosen it may have other defaults
+    /// now. MariaDB reads them only when it comes from another one.
+    async fn choose_schema_anew(&self, connection: &mut Connection) -> Result<(), Failure> {
+        let epoch = self.context.epochs.schemas();
+        if connection.schema_epoch >= epoch {
+            return Ok(());
+        }
+        connection.schema_epoch = epoch;
+        let Some(schema) = connection.image.schema.clone() else { return Ok(()) };
+        let other = self.facts.is_mariadb.then_some("information_schema");
+        for schema in other.into_iter().chain([&*schema]) {
+            let chosen = connection.command(Command::InitDb, schema.as_bytes()).await?;
+            match chosen.summary.error {
+                None => connection.image.schema = Some(schema.into()),
+                Some(_) => connection.is_dirty = true,
+            }
+        }
+        Ok(())
     }
 
     /// The LAST_INSERT_ID() a connection at rest has to be given before a statement: the
     /// session's own before whatever may read it, also unseen in a trigger, may set another, or
     /// may be the first of several here. Only a read that does not stay needs none.
-    fn insert_id_for(&self, connection: &Connection, work: &Work<'_>) -> Option<u64> {
-        let (verdict, own) = (work.verdict, self.diagnostics.insert_id);
-        if connection.insert_id == own {
+    async fn insert_id_for(&mut self, connection: &Connection, work: &Work<'_>) -> Option<u64> {
+        let verdict = work.verdict;
+        let unread = self.diagnostics.unread.as_ref();
+        let is_here = connection.unread.as_ref().is_some_and(|here| here.is_of(unread));
+        let stays = has_cursor_of(work) || !Pins::of_effects(verdict.effects).is_empty();
+        let may_stay = stays || !self.autocommit || !self.pins.is_empty();
+        let is_plain = verdict.class == Class::Read || work.command == Command::StmtPrepare;
+        let matters = !is_plain
+            || may_stay
+            || verdict.needs.contains(Needs::LAST_INSERT_ID)
+            || connection.insert_id.is_none();
+        if is_here || !matters {
             return None;
         }
-        let may_stay = !self.autocommit || !self.pins.is_empty();
-        let is_plain = verdict.class == Class::Read || work.command == Command::StmtPrepare;
-        (!is_plain || may_stay || verdict.needs.contains(Needs::LAST_INSERT_ID)).then_some(own)
+        self.recall_insert_id().await;
+        let own = self.diagnostics.insert_id;
+        (connection.insert_id != Some(own)).then_some(own)
     }
 
     /// Gives the commands of `diff` and waits for their answers: before a statement that could do
@@ -356,7 +400,9 @@ impl Session {
     ) -> Outcome {
         let mut response = Response::on(work.shape, connection.key.capabilities);
         if let Some(prepared) = &work.prepared {
-            response = response.telling(prepared.told_id.unwrap_or_default());
+            response = response
+                .telling(prepared.told_id.unwrap_or_default())
+                .opening_cursor(opens_cursor(work));
             if connection.caches_metadata() {
                 response = response.keep_definitions(lacking);
             }
@@ -375,29 +421,55 @@ impl Session {
         match passed {
             Passed::Whole => Outcome::Done(response.into_summary()),
             Passed::Refused => Outcome::ReplicaRefused,
+            Passed::GaveWay => Outcome::GaveWay,
             Passed::ClientGone { in_time: true } => Outcome::ClientGone(Some(response)),
             Passed::ClientGone { in_time: false } => Outcome::ClientGone(None),
             Passed::Lost => Outcome::Lost { untouched: response.is_untouched() },
         }
     }
 
-    /// Passes a response on, and files to the server where it asks for them.
+    /// Passes a response on. A KILL that was sent meanwhile has come to its end by then: it must
+    /// not hit what runs next.
     async fn pass(
         &mut self,
         connection: &mut Connection,
         work: &Work<'_>,
-        (response, note): (&mut Response, &mut impl FnMut(&Summary)),
+        to: (&mut Response, &mut impl FnMut(&Summary)),
         may_retry: bool,
     ) -> Passed {
+        let mut stopping = None;
+        let passed = self.pass_whole(connection, work, to, (may_retry, &mut stopping)).await;
+        if let Some(stopping) = stopping {
+            let _ = stopping.await;
+        }
+        passed
+    }
+
+    /// Passes a response on, and files to the server where it asks for them.
+    async fn pass_whole(
+        &mut self,
+        connection: &mut Connection,
+        work: &Work<'_>,
+        (response, note): (&mut Response, &mut impl FnMut(&Summary)),
+        (may_retry, stopping): (bool, &mut Option<JoinHandle<bool>>),
+    ) -> Passed {
+        let mut may_stop = self.can_be_stopped(work);
         loop {
             let Connection { stream, inbox, .. } = &mut *connection;
             let server = ServerSide { stream, inbox };
             // An error about a cursor names the statement by its id on the server.
-            let holds_error = may_retry || work.command == Command::StmtFetch;
+            let holds_error = may_retry || work.command == Command::StmtFetch || stopping.is_some();
             let relayed = tokio::select! {
                 biased;
                 relayed = relay(self.wire.client_side(), server, response, holds_error, note) => relayed,
                 () = self.entry.killed() => return Passed::ClientGone { in_time: false },
+                () = self.entry.told_to_give_way(), if may_stop => {
+                    may_stop = false;
+                    if response.is_untouched() {
+                        *stopping = Some(self.stop_statement(connection.thread_id));
+                    }
+                    continue;
+                }
             };
             match relayed {
                 Ok(End::Done) => return Passed::Whole,
@@ -411,6 +483,9 @@ impl Session {
                         let error = Error::NoCursor { id: prepared.id, is_mariadb };
                         self.wire.push(&error.to_err_packet());
                         return Passed::Whole;
+                    }
+                    if stopping.is_some() && error == code::QUERY_INTERRUPTED {
+                        return Passed::GaveWay;
                     }
                     if may_retry && !is_final(error) {
                         return Passed::Refused;
@@ -441,9 +516,23 @@ impl Session {
     }
 }
 
-/// Whether a COM_STMT_EXECUTE opens a cursor.
+/// Whether a command may open a cursor: CALL never does, although its routine's own cursors show in
+/// the status flags.
+pub(super) fn opens_cursor(work: &Work<'_>) -> bool {
+    let is_call =
+        work.verdict.reason == Reason::NotARead && work.verdict.effects.contains(Effects::OPAQUE);
+    work.command == Command::StmtExecute
+        && !is_call
+        && work.prepared.as_ref().is_some_and(has_cursor)
+}
+
+/// Whether a COM_STMT_EXECUTE asks for a cursor.
 fn has_cursor(work: &PreparedWork<'_>) -> bool {
     work.payload.get(5).is_some_and(|flags| flags & CURSOR != 0)
+}
+
+fn has_cursor_of(work: &Work<'_>) -> bool {
+    work.command == Command::StmtExecute && work.prepared.as_ref().is_some_and(has_cursor)
 }
 
 fn unknown_statement(work: &PreparedWork<'_>, command: Command, is_mariadb: bool) -> Error {
@@ -456,6 +545,8 @@ enum Passed {
     Whole,
     /// It is an error of a replica, and was kept back.
     Refused,
+    /// It is the error of a statement that was stopped for others, and was kept back.
+    GaveWay,
     /// The client is gone.
     ClientGone {
         /// The response can still be read to its end.
@@ -463,4 +554,9 @@ enum Passed {
     },
     /// The server is gone.
     Lost,
+}
+
+/// Whether nothing is left of a command once its connection is closed.
+fn ends_with_connection(work: &Work<'_>) -> bool {
+    matches!(work.verdict.class, Class::Read | Class::Session | Class::Begin { .. })
 }

@@ -154,6 +154,12 @@ impl Session {
 
     /// Runs a command on the connection the session holds, or on one it gets for it.
     pub(super) async fn run_work(&mut self, work: Work<'_>) -> Result<(), Stop> {
+        if self.owes_deadlock && self.is_told_by(&work) {
+            return self.refuse(&work, &Error::Deadlock).await;
+        }
+        if self.held.is_some() && !self.held_on_replica() {
+            self.make_room(self.entry.lane(), &work).await?;
+        }
         if self.held_on_replica()
             && (!may_stay_on_replica(work.verdict) || self.is_held_stale(work.verdict).await)
         {
@@ -225,6 +231,12 @@ impl Session {
                     }
                     return self.refuse(&work, &error).await;
                 }
+                Outcome::GaveWay => return self.concede(checkout, &work).await,
+                Outcome::Spoilt(error) => {
+                    checkout.discard(Retire::Quit(crate::metrics::Closed::Broken));
+                    self.entry.set_released();
+                    return self.refuse(&work, &error).await;
+                }
                 Outcome::ClientGone(response) => {
                     self.abandon(checkout, work.verdict, response);
                     return Err(Stop::Client);
@@ -277,11 +289,14 @@ impl Session {
 
     /// A slot in the statement's lane, and a connection.
     async fn obtain(&mut self, work: &Work<'_>, decision: Decision) -> Result<Checkout, Refusal> {
-        let now = Instant::now();
+        let mut now = Instant::now();
         let (lane, by) = self.lane(work, now);
         let backend = backend_of(decision.target);
         self.context.metrics.sessions.lane_choices_total(by).inc();
         self.entry.set_waiting(lane, by, now);
+        if backend == 0 && self.make_room(lane, work).await.map_err(|_| Refusal::Gone)? {
+            now = Instant::now();
+        }
         let pool = self.context.pools[backend].clone();
         let continues =
             self.account.continues(self.context.since_start(now), &self.context.evidence);
@@ -291,6 +306,9 @@ impl Session {
             credential: &self.identity.credential,
             image: &self.image,
             insert_id: self.diagnostics.insert_id,
+            epoch: self.epoch,
+            session: self.entry.id,
+            unread: self.diagnostics.unread.as_ref(),
         };
         let checkout = tokio::select! {
             biased;

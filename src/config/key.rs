@@ -285,6 +285,24 @@ pub const KEYS: &[Key] = &[
         valid: r#""auto", "off", or a time longer than zero, such as "50ms""#,
     },
     Key {
+        path: "lanes.lock_guard",
+        default: Some(r#""observe""#),
+        meaning: "What is done when a statement waits for locks that work of a later lane holds.",
+        valid: r#""observe", "pace", "abort" or "off""#,
+    },
+    Key {
+        path: "lanes.lock_wait",
+        default: Some(r#""auto""#),
+        meaning: "How long a statement must have run before the server is asked what it waits for.",
+        valid: r#""auto", or a time longer than zero, such as "50ms""#,
+    },
+    Key {
+        path: "lanes.lock_abort_after",
+        default: Some(r#""500ms""#),
+        meaning: "How long a statement must have waited before lock_guard = \"abort\" acts.",
+        valid: r#"a time longer than zero, such as "500ms""#,
+    },
+    Key {
         path: "lane.name",
         default: None,
         meaning: "Its name in rules, hints and metrics.",

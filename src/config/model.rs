@@ -168,12 +168,33 @@ pub(crate) struct Lanes {
     pub(crate) batch_lane: Option<String>,
     /// `auto`, `off` or a time.
     pub(crate) target: String,
+    pub(crate) lock_guard: LockPolicy,
+    /// `auto` or a time.
+    pub(crate) lock_wait: String,
+    pub(crate) lock_abort_after: Period,
 }
 
 impl Default for Lanes {
     fn default() -> Self {
-        Self { auto: Switch::On, batch_lane: None, target: "auto".to_owned() }
+        Self {
+            auto: Switch::On,
+            batch_lane: None,
+            target: "auto".to_owned(),
+            lock_guard: LockPolicy::Observe,
+            lock_wait: "auto".to_owned(),
+            lock_abort_after: Period::millis(500),
+        }
     }
+}
+
+/// What the lock guard does.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LockPolicy {
+    Off,
+    Observe,
+    Pace,
+    Abort,
 }
 
 /// On by default.

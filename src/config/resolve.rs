@@ -11,9 +11,9 @@ use super::key;
 use super::model::{self, Model};
 use super::problem::Finding;
 use super::settings::{
-    Address, Backend, BackendTls, BackendTlsMode, Consistency, Glob, Lane, LatencyTarget, Log,
-    Pool, ProxyProtocol, Routing, Rule, RuleScope, Scope, Service, Settings, Tls, TlsFiles,
-    TlsMode, User,
+    Address, Backend, BackendTls, BackendTlsMode, Consistency, Glob, Lane, LatencyTarget,
+    LockGuard, LockPolicy, Log, Pool, ProxyProtocol, Routing, Rule, RuleScope, Scope, Service,
+    Settings, Tls, TlsFiles, TlsMode, User,
 };
 use super::shape::Places;
 use crate::units::Period;
@@ -117,6 +117,7 @@ pub(super) fn resolve(model: &Model, places: &Places<'_>) -> Result<Settings, Ve
         default_lane,
         batch_lane,
         latency_target: to.latency_target(model),
+        lock_guard: to.lock_guard(&model.lanes),
     };
     if resolver.findings.is_empty() { Ok(settings) } else { Err(resolver.findings) }
 }
@@ -563,6 +564,27 @@ impl Resolver<'_> {
                 },
             };
         }
+    }
+
+    fn lock_guard(&mut self, lanes: &model::Lanes) -> LockGuard {
+        let wait = match lanes.lock_wait.as_str() {
+            "auto" => None,
+            text => match text.parse::<Period>() {
+                Ok(period) => Some(self.positive("lanes.lock_wait", period)),
+                Err(wrong) => {
+                    self.find_invalid("lanes.lock_wait", wrong);
+                    None
+                }
+            },
+        };
+        let abort_after = self.positive("lanes.lock_abort_after", lanes.lock_abort_after);
+        let policy = match lanes.lock_guard {
+            model::LockPolicy::Off => LockPolicy::Off,
+            model::LockPolicy::Observe => LockPolicy::Observe,
+            model::LockPolicy::Pace => LockPolicy::Pace,
+            model::LockPolicy::Abort => LockPolicy::Abort,
+        };
+        LockGuard { policy, wait, abort_after }
     }
 
     /// The lane for what behaves like a batch; `None` when there is no such thing.

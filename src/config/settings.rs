@@ -47,6 +47,8 @@ pub struct Settings {
     pub batch_lane: Option<usize>,
     /// What statements of the default lane may take while batch work runs beside them.
     pub latency_target: LatencyTarget,
+    /// Statements that wait for locks.
+    pub lock_guard: LockGuard,
     /// Clients' accounts given here instead of loaded from the primary.
     pub users: Vec<User>,
     /// Reads and freshness.
@@ -231,6 +233,31 @@ pub enum LatencyTarget {
     Fixed(Duration),
     /// Nothing: the lane's `max` is its limit.
     Off,
+}
+
+/// What is done about statements that wait for locks of work in later lanes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LockGuard {
+    /// What is done.
+    pub policy: LockPolicy,
+    /// How long a statement must have run before the server is asked; `None`: as the latency
+    /// guard's target says.
+    pub wait: Option<Duration>,
+    /// How long a statement must have waited before its blocker is rolled back.
+    pub abort_after: Duration,
+}
+
+/// What the lock guard does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LockPolicy {
+    /// Nothing, and asks no server.
+    Off,
+    /// Reports.
+    Observe,
+    /// Reports, and holds the statements of others in later lanes back for a moment.
+    Pace,
+    /// Reports, and rolls the blocker back.
+    Abort,
 }
 
 /// Explicit lane assignment. All given conditions must hold; at least one is given.

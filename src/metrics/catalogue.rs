@@ -100,6 +100,15 @@ families! {
     LANE_SERVICE = "fairlane_lane_service_seconds", Histogram, Seconds, ["backend", "lane"],
         "Time a slot was held: one statement, or a whole transaction or pinned stretch.";
 
+    LOCK_WAITS = "fairlane_lock_waits_total", Counter, Count, ["lane", "blocker", "kind"],
+        "Statements of this lane found waiting for locks on the primary, by the lane of the session that has them (other: a connection that is not Fairlane's, or unknown) and kind: row or metadata.";
+    LOCK_WAIT = "fairlane_lock_wait_seconds", Histogram, Seconds, ["lane"],
+        "How long statements of this lane that were found waiting for a lock ran in all.";
+    LOCK_ACTIONS = "fairlane_lock_guard_actions_total", Counter, Count, ["action"],
+        "What the lock guard did: paced (a statement of a later lane was held back for a moment), aborted (a transaction that held a lock was rolled back and its client told so by error 1213), spared (it should have been, and could not be without harm).";
+    LOCK_PROBES = "fairlane_lock_probes_total", Counter, Count, ["outcome"],
+        "Times the primary was asked who waits for whom: answered, refused (a privilege is missing) or unreachable.";
+
     BACKEND_OPEN = "fairlane_backend_connections_open", Gauge, Count, ["backend"],
         "Connections to the backend that are logged in, busy or idle.";
     BACKEND_IDLE = "fairlane_backend_connections_idle", Gauge, Count, ["backend"],
@@ -149,6 +158,8 @@ families! {
         "Sessions that must keep their backend connection now, by what pins them; a session with two pins counts in both.";
     PINS = "fairlane_pins_total", Counter, Count, ["reason"],
         "Times a session got a pin.";
+    BOUND_SECONDS = "fairlane_sessions_bound_seconds_total", Counter, Seconds, ["by"],
+        "Seconds that sessions kept a backend connection beyond a single statement: by transaction, or by pin, outside of transactions. Brought up to date with each statement of such a session.";
 
     COMMANDS = "fairlane_commands_total", Counter, Count, ["command"],
         "Protocol commands received from clients.";

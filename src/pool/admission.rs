@@ -56,6 +56,8 @@ pub struct Slot {
 pub(super) struct Held {
     /// With the lane it counts for.
     pub(super) turn: Turn,
+    /// Whose it is.
+    pub(super) session: u32,
     pub(super) since: Instant,
 }
 
@@ -148,12 +150,13 @@ impl Pool {
         since: Instant,
     ) -> Result<(Slot, Option<Box<Connection>>), Error> {
         let metrics = self.lane_metrics(demand.lane);
+        let session = request.session;
         let (key, granted_at, found) = match self.ask(demand, request, since) {
             Asked::Granted(key, found) => (key, since, found),
             Asked::Wait(place) => match place.wait().await {
                 Some(Told::Granted(turn)) => {
                     let now = Instant::now();
-                    (self.shared.lock().held.insert(Held { turn, since: now }), now, None)
+                    (self.shared.lock().held.insert(Held { turn, session, since: now }), now, None)
                 }
                 Some(Told::Dismissed(why)) => return Err(self.refuse(demand.lane, Some(why))),
                 None => return Err(self.refuse(demand.lane, None)),
@@ -166,7 +169,7 @@ impl Pool {
     }
 
     fn ask(self: &Arc<Self>, demand: Demand, request: &Request<'_>, since: Instant) -> Asked<'_> {
-        let lane = demand.lane;
+        let (lane, session) = (demand.lane, request.session);
         let mut place = None;
         let mut shared = self.shared.lock();
         let admission = shared.scheduler.enter(demand, || {
@@ -176,7 +179,7 @@ impl Pool {
         });
         match (admission, place) {
             (Admission::Granted(turn), _) => {
-                let key = shared.held.insert(Held { turn, since });
+                let key = shared.held.insert(Held { turn, session, since });
                 Asked::Granted(key, shared.idle.take_match(request))
             }
             (Admission::Queued(ticket, _), Some(told)) => {
@@ -262,7 +265,7 @@ impl Pool {
         let Auto { interactive, batch } = auto;
         let mut shared = self.shared.lock();
         let shared = &mut *shared;
-        for (_, Held { turn, since }) in &mut shared.held {
+        for (_, Held { turn, since, .. }) in &mut shared.held {
             let service = now.saturating_duration_since(*since);
             if turn.lane() == interactive && service > HELD_LONG {
                 shared.scheduler.reassign(turn, batch, service);

@@ -1,11 +1,12 @@
 //! A connection in use, together with the slot that allows it.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use tokio::time::Instant;
 
 use super::{Pool, Request, Retire, Slot};
-use crate::backend::Connection;
+use crate::backend::{Connection, UnreadId};
 use crate::error::Error;
 use crate::lanes::Demand;
 use crate::metrics::Closed;
@@ -35,14 +36,19 @@ impl Pool {
         request: Request<'_>,
         now: Instant,
     ) -> Result<Checkout, Error> {
-        let (slot, mut found) = self.admit(demand, &request, now).await?;
+        let (mut slot, mut found) = self.admit(demand, &request, now).await?;
         let now = slot.granted_at;
         loop {
             // Who had to wait, or found a dead one, looks (again).
             match found.take().or_else(|| self.shared.lock().idle.take_match(&request)) {
                 Some(connection) if connection.is_alive(now) => match connection.move_here() {
                     Ok(connection) => {
-                        return Ok(Checkout { connection: Some(connection), slot: Some(slot) });
+                        let mut checkout =
+                            Checkout { connection: Some(connection), slot: Some(slot) };
+                        match checkout.read_others_id(&request).await {
+                            None => return Ok(checkout),
+                            Some(kept) => slot = kept,
+                        }
                     }
                     Err(error) => {
                         let backend = self.name();
@@ -59,7 +65,44 @@ impl Pool {
     }
 }
 
+impl Pool {
+    /// Asks the connection on which a session's LAST_INSERT_ID() is unread, if it is idle; it is
+    /// told to the session. In a task of its own, so that the session can go away meanwhile.
+    pub fn read_unread(self: &Arc<Self>, unread: &Arc<UnreadId>) {
+        let Some(connection) = self.shared.lock().idle.take_unread(unread) else { return };
+        let pool = Arc::clone(self);
+        tokio::spawn(async move {
+            let Ok(mut connection) = connection.move_here() else { return };
+            if connection.read_unread().await.is_err() {
+                return pool.retire(connection, Retire::Quit(Closed::Broken));
+            }
+            let mut shared = pool.shared.lock();
+            // Whoever waits for the right to open one has looked for an idle one before.
+            if pool.openings.load(Ordering::Relaxed) == 0 {
+                return shared.idle.push(connection);
+            }
+            drop(shared);
+            pool.retire(connection, Retire::Quit(Closed::Evicted));
+        });
+    }
+}
+
 impl Checkout {
+    /// Asks for the LAST_INSERT_ID() that another session has left. When the connection fails the
+    /// slot is left.
+    async fn read_others_id(&mut self, request: &Request<'_>) -> Option<Slot> {
+        let connection = self.connection();
+        if connection.unread.as_ref()?.is_of(request.unread) {
+            return None;
+        }
+        if connection.read_unread().await.is_ok() {
+            return None;
+        }
+        let (connection, slot) = (self.connection.take()?, self.slot.take()?);
+        slot.pool.retire(connection, Retire::Quit(Closed::Broken));
+        Some(slot)
+    }
+
     /// The connection.
     pub fn connection(&mut self) -> &mut Connection {
         match &mut self.connection {

@@ -11,11 +11,13 @@
 
 mod admission;
 mod checkout;
+mod epoch;
 mod idle;
 mod open;
 mod retire;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -32,6 +34,7 @@ use crate::route::view::BackendId;
 
 pub use admission::Slot;
 pub use checkout::Checkout;
+pub use epoch::Epochs;
 pub use open::Request;
 pub use retire::{Killer, Retire};
 
@@ -54,7 +57,10 @@ pub struct Pool {
     shared: Mutex<Shared>,
     permits: Arc<Semaphore>,
     pace: open::Pace,
+    /// Connections that are being opened, or wait for the right to be.
+    openings: AtomicUsize,
     killer: Arc<dyn Killer>,
+    epochs: Arc<Epochs>,
     metrics: Arc<Metrics>,
 }
 
@@ -85,6 +91,7 @@ impl Pool {
         settings: &Settings,
         backend: BackendId,
         killer: Arc<dyn Killer>,
+        epochs: Arc<Epochs>,
         metrics: Arc<Metrics>,
     ) -> Result<Arc<Self>, TlsError> {
         let backend_settings = settings.backends[backend].clone();
@@ -126,7 +133,9 @@ impl Pool {
             }),
             permits: Arc::new(Semaphore::new(slots)),
             pace: open::Pace::new(settings.pool.open_rate),
+            openings: AtomicUsize::new(0),
             killer,
+            epochs,
             metrics,
             settings: backend_settings,
         }))
@@ -150,6 +159,17 @@ impl Pool {
     /// Slots in use: what the choice between replicas goes by.
     pub fn in_use(&self) -> usize {
         self.shared.lock().scheduler.in_use()
+    }
+
+    /// Sessions that hold a slot now.
+    pub fn holders(&self) -> Vec<u32> {
+        self.shared.lock().held.iter().map(|(_, held)| held.session).collect()
+    }
+
+    /// What interactive statements may take on average; `None` while that is not known.
+    pub fn target(&self) -> Option<Duration> {
+        let seconds = self.shared.lock().guard.target_seconds()?;
+        Duration::try_from_secs_f64(seconds).ok()
     }
 
     /// What operators see: per lane slots in use, waiters and age of the oldest in milliseconds.
@@ -217,7 +237,7 @@ impl Pool {
     /// Puts a clean connection back and hands the slot to the next waiter, in one step.
     fn put_back(&self, connection: Option<Box<Connection>>, key: usize, now: Instant) {
         let mut shared = self.shared.lock();
-        let Held { turn, since } = shared.held.remove(key);
+        let Held { turn, since, .. } = shared.held.remove(key);
         let service = now.duration_since(since);
         let (lane, served) = (turn.lane(), service.as_secs_f64());
         if self.is_guarded(lane) {

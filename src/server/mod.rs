@@ -1,6 +1,7 @@
 //! Building everything, and taking it down: the composition root.
 
 mod accept;
+mod locks;
 mod observe;
 mod snapshot;
 mod workers;
@@ -20,13 +21,13 @@ use workers::Workers;
 
 use crate::admin::{self, Readiness, Sources};
 use crate::client::registry::Registry;
-use crate::client::{Context, Throttle};
+use crate::client::{Context, Locks, Throttle};
 use crate::config::Settings;
 use crate::config::settings::TlsMode;
 use crate::lanes::{Evidence, Rules};
 use crate::metrics::{Labels, Metrics};
 use crate::net::tls::Acceptor;
-use crate::pool::Pool;
+use crate::pool::{Epochs, Pool};
 use crate::protocol::Command;
 use crate::route;
 use crate::route::scopes::Scopes;
@@ -100,6 +101,7 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     }
     tokio::spawn(sweep(fairlane.context.clone()));
     tokio::spawn(observe::steer_lanes(fairlane.context.clone()));
+    tokio::spawn(locks::guard(fairlane.context.clone()));
     tokio::spawn(reload_on(hang_up, fairlane.context.clone()));
     tokio::select! {
         _ = listening => {}
@@ -139,16 +141,21 @@ impl Fairlane {
         let observer = Arc::new(observe::MetricsObserver(metrics.clone()));
         let topology = Topology::start(settings.clone(), observer);
         let killer = Arc::new(observe::ControlKiller(topology.clone()));
-        let pool = |backend| Pool::new(&settings, backend, killer.clone(), metrics.clone());
+        let epochs = Arc::new(Epochs::default());
+        let pool = |backend| {
+            Pool::new(&settings, backend, killer.clone(), epochs.clone(), metrics.clone())
+        };
         let pools: Result<Vec<_>, _> = (0..settings.backends.len()).map(pool).collect();
         let context = Arc::new(Context {
             rules: Rules::new(&settings),
             evidence: Evidence::default(),
             started: Instant::now(),
             pools: pools?,
+            epochs,
             topology,
             metrics,
             registry: Registry::default(),
+            locks: Locks::default(),
             scopes: Scopes::new(settings.routing.scope),
             verified: Default::default(),
             throttle: Throttle::new(settings.login_failures, settings.login_delay),

@@ -2,8 +2,9 @@
 
 use tokio::time::Instant;
 
+use super::locks;
 use crate::admin::snapshot::{
-    Backend, Lane, Process, Role, Session, Sessions, Snapshot, State, Totals,
+    Backend, Lane, Process, Role, Session, Sessions, Snapshot, State, Totals, shorten,
 };
 use crate::client::Context;
 use crate::client::registry::{Activity, Entry};
@@ -21,6 +22,7 @@ pub(super) fn take(context: &Context, started: Instant) -> Snapshot {
         },
         totals: Totals::of(&context.metrics),
         backends: context.pools.iter().map(|pool| backend(context, &view, pool)).collect(),
+        lock_waits: locks::shown(context),
         sessions: Sessions::pick(
             context.registry.all().iter().map(|entry| session(context, entry)),
         ),
@@ -109,7 +111,7 @@ fn session(context: &Context, entry: &Entry) -> Session {
         lane_chosen_by: now.chosen_by.label(),
         backend: backend.unwrap_or_default(),
         pins: now.pins,
-        statement: String::new(),
+        statement: shorten(&entry.statement()),
         waiting_for,
     }
 }

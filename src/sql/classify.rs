@@ -196,10 +196,11 @@ impl<'a> Classifier<'a> {
     /// Statements of which only the first word matters.
     fn by_table(&mut self, word: Word) -> Outcome {
         match word {
+            Word::Grant | Word::Revoke => {
+                self.found.effects |= Effects::IMPLICIT_COMMIT | Effects::SERVER_DEFAULTS;
+            }
             Word::Rename
             | Word::Truncate
-            | Word::Grant
-            | Word::Revoke
             | Word::Install
             | Word::Uninstall
             | Word::Optimize

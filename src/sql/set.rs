@@ -25,7 +25,7 @@ impl Classifier<'_> {
         match self.ahead.word {
             Word::Statement => return self.set_statement(),
             Word::Password => {
-                self.found.effects |= Effects::IMPLICIT_COMMIT;
+                self.found.effects |= Effects::IMPLICIT_COMMIT | Effects::SERVER_DEFAULTS;
                 self.step_to_end();
                 return self.found.write(Reason::NotARead);
             }
@@ -35,7 +35,8 @@ impl Classifier<'_> {
                 return self.found.unless_doubtful((Class::Session, Reason::SessionControl));
             }
             Word::Default => {
-                self.found.effects |= Effects::ROLE | Effects::IMPLICIT_COMMIT;
+                self.found.effects |=
+                    Effects::ROLE | Effects::IMPLICIT_COMMIT | Effects::SERVER_DEFAULTS;
                 self.skip_to_end();
                 return self.found.write(Reason::NotARead);
             }
@@ -62,6 +63,9 @@ impl Classifier<'_> {
                 break;
             }
             self.skip();
+        }
+        if touches_server {
+            self.found.effects |= Effects::SERVER_DEFAULTS;
         }
         if trackers > 0 && others > 0 {
             // Whatever else it sets may be told to nobody.

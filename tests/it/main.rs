@@ -13,8 +13,10 @@ mod support;
 
 mod auth;
 mod bad_peers;
+mod beginnings;
 mod cli;
 mod commands;
+mod cost;
 mod expired;
 mod failures;
 mod freshness;
@@ -22,6 +24,7 @@ mod idle;
 mod insert_ids;
 mod lanes;
 mod large;
+mod locks;
 mod names;
 mod overload;
 mod pool_bound;
