@@ -12,7 +12,7 @@ use super::wire::CommandPacket;
 use super::{Session, Stop};
 use crate::backend::Failure;
 use crate::error::Error;
-use crate::lanes::{Account, ClientFacts};
+use crate::lanes::{Account, ClientFacts, Demand};
 use crate::metrics::Closed;
 use crate::net::read;
 use crate::pool::{Checkout, Retire};
@@ -105,7 +105,7 @@ impl Session {
             return Ok(());
         }
         self.recall_insert_id().await;
-        let lane = self.plain_lane();
+        let demand = Demand { continues: true, ..self.demand(self.plain_lane()) };
         let request = crate::pool::Request {
             key: &self.identity.key,
             credential: &self.identity.credential,
@@ -115,7 +115,7 @@ impl Session {
             session: self.entry.id,
             unread: None,
         };
-        let began = match self.context.pools[0].check_out(lane, request, Instant::now()).await {
+        let began = match self.context.pools[0].check_out(demand, request, Instant::now()).await {
             Ok(mut checkout) => match self.begin_read_only(&mut checkout).await {
                 Ok(()) => {
                     self.status |= Status::IN_TRANS;

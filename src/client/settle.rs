@@ -11,6 +11,7 @@ use super::statement::Work;
 use super::tracking::needs_own_trackers;
 use crate::backend::{Connection, Failure, UnreadHere, UnreadId, means_the_same};
 use crate::error::Error;
+use crate::lanes::Demand;
 use crate::metrics::Closed;
 use crate::pool::{Request, Retire};
 use crate::protocol::response::Summary;
@@ -260,8 +261,8 @@ impl Session {
             unread: None,
         };
         let pool = self.context.pools[0].clone();
-        let Ok(mut checkout) = pool.check_out(self.plain_lane(), request, Instant::now()).await
-        else {
+        let demand = Demand { continues: true, ..self.demand(self.plain_lane()) };
+        let Ok(mut checkout) = pool.check_out(demand, request, Instant::now()).await else {
             return;
         };
         let connection = checkout.connection();

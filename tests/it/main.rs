@@ -27,6 +27,7 @@ mod lanes;
 mod large;
 mod locks;
 mod names;
+mod overload;
 mod pool_bound;
 mod prepared;
 mod proxy_header;
