@@ -112,7 +112,7 @@ impl Session {
         connection.note_reported(&summary.tracked);
         self.notice_changes(&summary.tracked);
         let is_state_changed = summary.tracked.contains(&Tracked::StateChanged);
-        self.absorb_pins(work, summary, is_state_changed, is_explained);
+        self.absorb_pins(connection, work, summary, (is_state_changed, is_explained));
         if effects.contains(Effects::RELEASE) && summary.error.is_none() {
             self.is_released = true;
         }
@@ -156,10 +156,10 @@ impl Session {
 
     fn absorb_pins(
         &mut self,
+        connection: &mut Connection,
         work: &Work<'_>,
         summary: &Summary,
-        is_state_changed: bool,
-        is_explained: bool,
+        (is_state_changed, is_explained): (bool, bool),
     ) {
         let effects = work.verdict.effects;
         let is_one = work.verdict.statements <= 1 && !effects.contains(Effects::OPAQUE);
@@ -176,9 +176,13 @@ impl Session {
         if pins.has(Pin::NextTransaction) && self.status.contains(Status::IN_TRANS) {
             pins.drop(Pin::NextTransaction);
         }
-        for pin in pins.reasons() {
+        let change = self.change_of_holdings(work, pins);
+        let is_carried = summary.error.is_none()
+            && change.as_ref().is_some_and(|change| self.carry_variables(connection, change));
+        for pin in pins.reasons().filter(|&pin| !is_carried || pin != Pin::UserVariable) {
             self.pins.add(pin);
         }
+        let is_freed = self.absorb_holdings(work, summary, pins, change.as_ref());
         if effects.contains(Effects::UNLOCK_TABLES) && summary.error.is_none() {
             self.pins.drop(Pin::TableLock);
         }
@@ -189,7 +193,8 @@ impl Session {
         if is_result_set && !effects.contains(Effects::FOUND_ROWS) {
             self.pins.drop(Pin::FoundRows);
         }
-        let unexplained = effects.contains(Effects::OPAQUE) || !is_explained && pins.is_empty();
+        let unexplained =
+            effects.contains(Effects::OPAQUE) || !is_explained && !is_freed && pins.is_empty();
         if is_state_changed && unexplained && !self.is_benign_change(work) {
             self.pins.add(Pin::StateChanged);
         }

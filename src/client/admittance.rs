@@ -64,7 +64,7 @@ impl Session {
             unread: None,
         };
         let pool = self.context.pools[0].clone();
-        let mut checkout = pool.check_out(lane, request, Instant::now()).await?;
+        let mut checkout = pool.check_out(self.demand(lane), request, Instant::now()).await?;
         let thread_id = checkout.connection().thread_id;
         self.entry.set_running(pool.backend(), thread_id, Instant::now());
         self.pins.add(Pin::ExpiredPassword);
@@ -80,7 +80,7 @@ impl Session {
         let identity = self.identity.clone();
         let epoch = self.epoch;
         let changes = (epoch, context.epochs.schemas());
-        let lane = self.kept_lane.unwrap_or_else(|| self.plain_lane());
+        let demand = self.demand(self.kept_lane.unwrap_or_else(|| self.plain_lane()));
         let ask = async || {
             let request = Request {
                 key: &identity.key,
@@ -91,7 +91,7 @@ impl Session {
                 session: self.entry.id,
                 unread: None,
             };
-            let mut checkout = context.pools[0].check_out(lane, request, Instant::now()).await?;
+            let mut checkout = context.pools[0].check_out(demand, request, Instant::now()).await?;
             let lost = || Error::LostBackend { backend: context.pools[0].name().to_owned() };
             if let Some(schema) = schema {
                 let used = checkout.connection().command(Command::InitDb, schema.as_bytes()).await;

@@ -12,7 +12,7 @@ use super::wire::CommandPacket;
 use super::{Session, Stop};
 use crate::backend::Failure;
 use crate::error::Error;
-use crate::lanes::{Account, ClientFacts};
+use crate::lanes::{Account, ClientFacts, Demand};
 use crate::metrics::Closed;
 use crate::net::read;
 use crate::pool::{Checkout, Retire};
@@ -22,7 +22,7 @@ use crate::protocol::response::Response;
 use crate::protocol::status::Status;
 use crate::protocol::{Capabilities, Command, Malformed};
 use crate::sql::{Class, Verdict};
-use crate::state::{Base, Pin, Pins};
+use crate::state::{Base, Holdings, Pin, Pins};
 
 /// How long a reset of a connection may take before it is given up.
 const RESET_WAIT: Duration = Duration::from_secs(10);
@@ -82,6 +82,7 @@ impl Session {
     /// Of all that binds the session only this is left.
     fn keep_only(&mut self, pin: Pin) {
         self.pins = Pins::default();
+        self.holdings = Holdings::default();
         self.pins.add(pin);
         self.status -= Status::IN_TRANS;
         self.show_binding();
@@ -104,7 +105,7 @@ impl Session {
             return Ok(());
         }
         self.recall_insert_id().await;
-        let lane = self.plain_lane();
+        let demand = Demand { continues: true, ..self.demand(self.plain_lane()) };
         let request = crate::pool::Request {
             key: &self.identity.key,
             credential: &self.identity.credential,
@@ -114,7 +115,7 @@ impl Session {
             session: self.entry.id,
             unread: None,
         };
-        let began = match self.context.pools[0].check_out(lane, request, Instant::now()).await {
+        let began = match self.context.pools[0].check_out(demand, request, Instant::now()).await {
             Ok(mut checkout) => match self.begin_read_only(&mut checkout).await {
                 Ok(()) => {
                     self.status |= Status::IN_TRANS;

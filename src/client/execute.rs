@@ -167,6 +167,12 @@ impl Session {
             // The server would not take what carries the session's state.
             connection.image = self.image.clone();
         }
+        if !was_held && connection.image.has_user_variables_beside(&self.image) {
+            connection.read_unread().await?;
+            if !connection.reset(self.facts.is_mariadb).await? {
+                return Err(std::io::Error::other("a connection could not be reset").into());
+            }
+        }
         let Own { packets: own, lacking } = match &work.prepared {
             Some(prepared) if prepared.told_id.is_none() => {
                 match self.prepared_here(connection, prepared, work.command).await? {

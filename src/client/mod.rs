@@ -58,7 +58,7 @@ use crate::protocol::tracking::Teller;
 use crate::route::scopes::Scopes;
 use crate::sql::Mode;
 use crate::state::prepared::Statements;
-use crate::state::{Image, Pins, Trackers};
+use crate::state::{Holdings, Image, Pins, Trackers};
 use crate::topology::{ServerFacts, Topology};
 
 use diagnostics::Diagnostics;
@@ -176,6 +176,7 @@ struct Session {
     just_prepared: Option<prepared::JustPrepared>,
     held: Option<Checkout>,
     pins: Pins,
+    holdings: Holdings,
     /// Pins as counted in the metrics.
     shown: binding::Shown,
     status: Status,

@@ -12,6 +12,7 @@ use super::tracking::needs_own_trackers;
 use super::writes::PARSE_ERROR;
 use crate::backend::{Connection, Failure, UnreadHere, UnreadId, means_the_same};
 use crate::error::Error;
+use crate::lanes::Demand;
 use crate::metrics::Closed;
 use crate::pool::{Request, Retire};
 use crate::protocol::response::Summary;
@@ -309,8 +310,8 @@ impl Session {
             unread: None,
         };
         let pool = self.context.pools[0].clone();
-        let Ok(mut checkout) = pool.check_out(self.plain_lane(), request, Instant::now()).await
-        else {
+        let demand = Demand { continues: true, ..self.demand(self.plain_lane()) };
+        let Ok(mut checkout) = pool.check_out(demand, request, Instant::now()).await else {
             return;
         };
         let connection = checkout.connection();

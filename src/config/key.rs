@@ -333,6 +333,12 @@ pub const KEYS: &[Key] = &[
         valid: r#"a time longer than zero, such as "5s""#,
     },
     Key {
+        path: "lane.overload_timeout",
+        default: Some(r#""auto""#),
+        meaning: "Longest wait while more work comes to the lane than can be done.",
+        valid: r#""auto", "off", or a time longer than zero, such as "500ms""#,
+    },
+    Key {
         path: "rule.lane",
         default: None,
         meaning: "The lane for what matches.",

@@ -214,6 +214,8 @@ pub(crate) struct Lane {
     pub(crate) max: Share,
     pub(crate) queue: usize,
     pub(crate) queue_timeout: Period,
+    /// "auto", "off" or a period.
+    pub(crate) overload_timeout: String,
 }
 
 impl Default for Lane {
@@ -224,6 +226,7 @@ impl Default for Lane {
             max: Share::Percent(100),
             queue: 10_000,
             queue_timeout: Period::secs(5),
+            overload_timeout: "auto".to_owned(),
         }
     }
 }

@@ -80,6 +80,9 @@ fn network(text: &str) -> Option<IpNet> {
     text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)).ok()
 }
 
+/// How many times `overload_timeout` goes into `queue_timeout`, by default.
+const PATIENCE: u32 = 10;
+
 /// More threads than this are a slip of the hand.
 const WORKERS_MAX: usize = 256;
 
@@ -88,9 +91,10 @@ pub(super) fn resolve(model: &Model, places: &Places<'_>) -> Result<Settings, Ve
     let mut resolver = Resolver { places, findings: Vec::new() };
     let to = &mut resolver;
     let backends = to.backends(model);
-    let lanes = to.lanes(model, &backends);
+    let mut lanes = to.lanes(model, &backends);
     let rules = to.rules(model, &lanes);
     let default_lane = to.default_lane(model, &lanes);
+    to.overload_timeouts(model, &mut lanes, default_lane);
     let batch_lane = to.batch_lane(model, &lanes, default_lane);
     let settings = Settings {
         listen: to.listen(model),
@@ -448,6 +452,7 @@ impl Resolver<'_> {
                 max: lane.max,
                 queue: lane.queue,
                 queue_timeout: self.positive(&path("queue_timeout"), lane.queue_timeout),
+                overload_timeout: None,
             });
         }
         self.check_reserved(&lanes, backends);
@@ -540,6 +545,24 @@ impl Resolver<'_> {
                     LatencyTarget::Off
                 }
             },
+        }
+    }
+
+    /// People wait for the work of the default lane; other work may take its time.
+    fn overload_timeouts(&mut self, model: &Model, lanes: &mut [Lane], default_lane: usize) {
+        for (index, (lane, written)) in lanes.iter_mut().zip(&model.lane).enumerate() {
+            let path = format!("lane.{index}.overload_timeout");
+            lane.overload_timeout = match written.overload_timeout.as_str() {
+                "auto" => (index == default_lane).then_some(lane.queue_timeout / PATIENCE),
+                "off" => None,
+                text => match text.parse::<Period>() {
+                    Ok(period) => Some(self.positive(&path, period)),
+                    Err(wrong) => {
+                        self.find_invalid(&path, wrong);
+                        None
+                    }
+                },
+            };
         }
     }
 

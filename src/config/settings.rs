@@ -220,6 +220,8 @@ pub struct Lane {
     pub queue: usize,
     /// Longest wait for a slot.
     pub queue_timeout: Duration,
+    /// Longest wait while the lane is overloaded; `None`: it is never taken to be.
+    pub overload_timeout: Option<Duration>,
 }
 
 /// What steers the slots of the batch lane.

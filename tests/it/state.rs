@@ -160,8 +160,8 @@ fn what_can_not_be_carried_pins_and_is_gone_afterwards() {
     let mut client = proxy.app();
     client.run("CREATE TABLE pins (id INT)");
     client.run("SET @a = 5, @b = 'x'");
-    eventually("the metric", || pinned("user_variable") == 1.0);
     client.run("SELECT @c := 3");
+    eventually("the metric", || pinned("user_variable") == 1.0);
     client.run("CREATE TEMPORARY TABLE pins (note VARCHAR(10))");
     client.run("INSERT INTO pins VALUES ('temporary')");
     eventually("the metric", || pinned("temporary_table") == 1.0);

@@ -45,6 +45,7 @@ pub(crate) fn settings(ports: &[u16]) -> Settings {
         max: Share::Percent(100),
         queue: 10,
         queue_timeout: Duration::from_secs(1),
+        overload_timeout: None,
     };
     Settings {
         listen: Vec::new(),
