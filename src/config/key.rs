@@ -267,6 +267,12 @@ pub const KEYS: &[Key] = &[
         valid: "a whole number, at least 1",
     },
     Key {
+        path: "pool.abandoned",
+        default: Some(r#""kill_reads""#),
+        meaning: "What becomes of a statement whose client is gone.",
+        valid: r#""kill_reads", "kill" or "finish""#,
+    },
+    Key {
         path: "lanes.auto",
         default: Some(r#""on""#),
         meaning: "Whether work that no rule or hint assigns is assigned by what it does.",

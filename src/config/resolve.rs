@@ -11,9 +11,9 @@ use super::key;
 use super::model::{self, Model};
 use super::problem::Finding;
 use super::settings::{
-    Address, Backend, BackendTls, BackendTlsMode, Consistency, Glob, Lane, LatencyTarget,
-    LockGuard, LockPolicy, Log, Pool, ProxyProtocol, Routing, Rule, RuleScope, Scope, Service,
-    Settings, Tls, TlsFiles, TlsMode, User,
+    Abandoned, Address, Backend, BackendTls, BackendTlsMode, Consistency, Glob, Lane,
+    LatencyTarget, LockGuard, LockPolicy, Log, Pool, ProxyProtocol, Routing, Rule, RuleScope,
+    Scope, Service, Settings, Tls, TlsFiles, TlsMode, User,
 };
 use super::shape::Places;
 use crate::units::Period;
@@ -621,6 +621,11 @@ impl Resolver<'_> {
             idle_timeout: self.positive("pool.idle_timeout", pool.idle_timeout),
             max_age: self.positive("pool.max_age", pool.max_age),
             open_rate: self.at_least_one("pool.open_rate", pool.open_rate),
+            abandoned: match pool.abandoned {
+                model::Abandoned::KillReads => Abandoned::KillReads,
+                model::Abandoned::Kill => Abandoned::Kill,
+                model::Abandoned::Finish => Abandoned::Finish,
+            },
         }
     }
 

@@ -204,6 +204,19 @@ pub struct Pool {
     pub max_age: Duration,
     /// Most new connections per second to one server.
     pub open_rate: u32,
+    /// What becomes of a statement whose client is gone.
+    pub abandoned: Abandoned,
+}
+
+/// What becomes of a statement whose client is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Abandoned {
+    /// Reads are killed on the server, all else runs to its end.
+    KillReads,
+    /// It is killed.
+    Kill,
+    /// It runs to its end.
+    Finish,
 }
 
 /// One lane, with absolute numbers (percentages in the file are resolved per backend by

@@ -67,6 +67,7 @@ pub(crate) fn settings(ports: &[u16]) -> Settings {
             idle_timeout: Duration::from_secs(60),
             max_age: Duration::from_secs(600),
             open_rate: 100,
+            abandoned: fairlane::config::settings::Abandoned::KillReads,
         },
         lanes: vec![lane],
         rules: Vec::new(),
