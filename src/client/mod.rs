@@ -28,6 +28,7 @@ mod prepared;
 pub mod registry;
 mod route;
 mod settle;
+mod shown;
 mod statement;
 mod throttle;
 mod tracking;
