@@ -25,6 +25,7 @@ stage doc env RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document
 stage unit cargo test --locked --lib
 stage tidy cargo test --locked --test tidy
 stage corpus cargo test --locked --test corpus
+stage simulation cargo test --locked --test simulation
 stage routing cargo test --locked --test routing_table
 stage core cargo build --locked --release --example micro_bench
 stage instructions cargo test --locked --test instructions

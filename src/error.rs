@@ -55,6 +55,20 @@ pub enum Error {
         /// The bound.
         limit: Duration,
     },
+    /// No slot within the time that an overloaded lane gives.
+    #[error(
+        "Fairlane: lane '{lane}' of backend '{backend}' is overloaded: no free connection within {} \
+         ms (lane.overload_timeout)",
+        limit.as_millis()
+    )]
+    Overloaded {
+        /// Lane name.
+        lane: String,
+        /// Backend name.
+        backend: String,
+        /// The bound.
+        limit: Duration,
+    },
     /// The connection to the server broke while a statement was on it.
     #[error("Lost connection to MySQL server during query (Fairlane, backend '{backend}')")]
     LostBackend {
@@ -236,9 +250,10 @@ impl Error {
         match self {
             Self::BackendUnavailable { .. } | Self::NotReady => (code::CON_COUNT_ERROR, "08004"),
             Self::Server { code, sqlstate, .. } => (*code, sqlstate),
-            Self::QueueFull { .. } | Self::QueueTimeout { .. } | Self::TooManyClients => {
-                (code::CON_COUNT_ERROR, "08004")
-            }
+            Self::QueueFull { .. }
+            | Self::QueueTimeout { .. }
+            | Self::Overloaded { .. }
+            | Self::TooManyClients => (code::CON_COUNT_ERROR, "08004"),
             Self::LostBackend { .. } => (code::LOST_CONNECTION, "HY000"),
             Self::AccessDenied { .. } | Self::UnsupportedPlugin { .. } | Self::NeedsTls { .. } => {
                 (code::ACCESS_DENIED, "28000")

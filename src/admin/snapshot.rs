@@ -95,7 +95,7 @@ impl Totals {
         };
         for lane in metrics.lanes() {
             totals.admitted += lane.admitted.get();
-            totals.rejected += lane.rejected_full.get() + lane.rejected_timeout.get();
+            totals.rejected += lane.rejected();
         }
         totals
     }

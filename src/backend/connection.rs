@@ -109,6 +109,10 @@ pub struct Connection {
     pub reported: Reported,
     /// An unknown insert id or warnings of its last session may be on it.
     pub is_dirty: bool,
+    /// Which changes of what sessions begin with its login came after.
+    pub epoch: u64,
+    /// Which changes of schemas the choice of its schema came after.
+    pub schema_epoch: u64,
     /// The server takes nothing but a new password; it is not set up.
     pub is_restricted: bool,
     /// The right to exist: one of the backend's bounded number of connections.

@@ -251,6 +251,8 @@ async fn log_in(
         unread: None,
         reported: crate::protocol::tracking::Reported::default(),
         is_dirty: false,
+        epoch: 0,
+        schema_epoch: 0,
         is_restricted: false,
         permit: None,
     };

@@ -172,7 +172,7 @@ async fn look_twice(
             | Error::UnsupportedPlugin { .. }
             | Error::NeedsTls { .. },
         )) => {
-            context.topology.refresh_accounts().await;
+            context.topology.refresh().await;
             prove(context, claim, wire).await
         }
         settled => settled,

@@ -11,8 +11,9 @@ use super::registry::EntryLabels;
 use super::wire::CommandPacket;
 use super::{Session, Stop};
 use crate::backend::Failure;
+use crate::config::settings::Abandoned;
 use crate::error::Error;
-use crate::lanes::{Account, ClientFacts};
+use crate::lanes::{Account, ClientFacts, Demand};
 use crate::metrics::Closed;
 use crate::net::read;
 use crate::pool::{Checkout, Retire};
@@ -22,7 +23,7 @@ use crate::protocol::response::Response;
 use crate::protocol::status::Status;
 use crate::protocol::{Capabilities, Command, Malformed};
 use crate::sql::{Class, Verdict};
-use crate::state::{Base, Pin, Pins};
+use crate::state::{Base, Holdings, Pin, Pins};
 
 /// How long a reset of a connection may take before it is given up.
 const RESET_WAIT: Duration = Duration::from_secs(10);
@@ -82,6 +83,7 @@ impl Session {
     /// Of all that binds the session only this is left.
     fn keep_only(&mut self, pin: Pin) {
         self.pins = Pins::default();
+        self.holdings = Holdings::default();
         self.pins.add(pin);
         self.status -= Status::IN_TRANS;
         self.show_binding();
@@ -104,16 +106,17 @@ impl Session {
             return Ok(());
         }
         self.recall_insert_id().await;
-        let lane = self.plain_lane();
+        let demand = Demand { continues: true, ..self.demand(self.plain_lane()) };
         let request = crate::pool::Request {
             key: &self.identity.key,
             credential: &self.identity.credential,
             image: &self.image,
             insert_id: self.diagnostics.insert_id,
+            epoch: self.epoch,
             session: self.entry.id,
             unread: None,
         };
-        let began = match self.context.pools[0].check_out(lane, request, Instant::now()).await {
+        let began = match self.context.pools[0].check_out(demand, request, Instant::now()).await {
             Ok(mut checkout) => match self.begin_read_only(&mut checkout).await {
                 Ok(()) => {
                     self.status |= Status::IN_TRANS;
@@ -156,8 +159,8 @@ impl Session {
         Ok(())
     }
 
-    /// The client is gone in the middle of a response. A read is stopped; anything else runs to
-    /// its end, as it would on the server itself, and is then undone as far as it is open.
+    /// The client is gone in the middle of a response. What is not killed runs to its end, as it
+    /// would on the server itself, and is then undone as far as it is open.
     pub(super) fn abandon(
         &mut self,
         checkout: Checkout,
@@ -167,12 +170,18 @@ impl Session {
         let leftovers = self.leftovers();
         let is_mariadb = self.facts.is_mariadb;
         self.forget_binding();
-        if verdict.class == Class::Read {
-            return checkout.discard(Retire::Kill);
-        }
+        let is_read = verdict.class == Class::Read;
+        let is_killed = match self.context.settings.pool.abandoned {
+            Abandoned::KillReads => is_read,
+            Abandoned::Kill => true,
+            Abandoned::Finish => false,
+        };
+        let response = response.filter(|_| !is_killed);
         let writes = Arc::clone(&self.writes);
         let Some(mut response) = response else {
-            writes.note_unknown();
+            if !is_read {
+                writes.note_unknown();
+            }
             return checkout.discard(Retire::Kill);
         };
         let mut checkout = checkout;
@@ -186,6 +195,14 @@ impl Session {
                 Err(_) => checkout.discard(Retire::Quit(Closed::Broken)),
             }
         });
+    }
+
+    /// What the session begins with is what the server has now.
+    async fn begin_anew(&mut self) {
+        self.epoch = self.context.catch_up().await;
+        if let Some(facts) = self.context.topology.facts() {
+            self.facts = facts;
+        }
     }
 
     /// COM_RESET_CONNECTION.
@@ -207,6 +224,7 @@ impl Session {
             self.undo_held().await;
         }
         self.forget_session();
+        self.begin_anew().await;
         // The server goes back to its global character sets, not to those of the handshake.
         let global = |name| self.facts.variable(name).unwrap_or_default().to_owned();
         self.image.set_base(&Base {
@@ -255,6 +273,7 @@ impl Session {
             was_asked: false,
             given: None,
         };
+        self.begin_anew().await;
         let verified = verify(&self.context, &mut claim, &mut self.wire, &self.entry);
         let Ok(verified) = timeout(self.context.settings.login_timeout, verified).await else {
             return Err(Stop::Client);

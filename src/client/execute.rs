@@ -20,9 +20,10 @@ use crate::pool::Checkout;
 use crate::protocol::response::{Response, Summary};
 use crate::protocol::status::Status;
 use crate::protocol::{Command, Shape, code, packet};
-use crate::sql::{Class, Needs};
+use crate::sql::{Class, Effects, Needs, Reason};
 use crate::state::Pins;
 use crate::state::diff::{Diff, diff};
+use crate::state::image::SCHEMA_VARIABLES;
 use crate::state::prepared::{BadExecute, ExecuteForm, execute, execute_bulk, image_to_prepare};
 
 /// Longest statement that is copied to be sent together with what precedes it.
@@ -188,12 +189,18 @@ impl Session {
             connection.lift_restriction(self.facts.is_mariadb).await?;
             if !connection.is_restricted {
                 // There is a new password.
-                self.context.topology.refresh_accounts().await;
+                self.context.topology.refresh().await;
             }
         }
         if connection.is_restricted {
             // The server would not take what carries the session's state.
             connection.image = self.image.clone();
+        }
+        if !was_held && connection.image.has_user_variables_beside(&self.image) {
+            connection.read_unread().await?;
+            if !connection.reset(self.facts.is_mariadb).await? {
+                return Err(std::io::Error::other("a connection could not be reset").into());
+            }
         }
         let Own { packets: own, lacking } = match &work.prepared {
             Some(prepared) if prepared.told_id.is_none() => {
@@ -204,6 +211,9 @@ impl Session {
             }
             _ => Own::default(),
         };
+        if !was_held {
+            self.choose_schema_anew(connection).await?;
+        }
         if !was_held && connection.is_dirty {
             connection.clean().await?;
         }
@@ -235,6 +245,32 @@ impl Session {
             connection.insert_id = insert_id.or(connection.insert_id);
             Ready { packets: own, lacking, answers: 0, front: 0, insert_id: None }
         }))
+    }
+
+    /// A schema that has changed since a connection at rest has chosen it may have other defaults
+    /// now, and its own are there again only after a choice where somebody has set others. MariaDB
+    /// reads them only when it comes from another schema.
+    async fn choose_schema_anew(&self, connection: &mut Connection) -> Result<(), Failure> {
+        let epoch = self.context.epochs.schemas();
+        let is_set = |name| connection.image.get(name).is_some() && self.image.get(name).is_none();
+        let were_set = SCHEMA_VARIABLES.into_iter().any(is_set);
+        if connection.schema_epoch >= epoch && !were_set {
+            return Ok(());
+        }
+        connection.schema_epoch = epoch;
+        if self.image.schema.is_some() {
+            SCHEMA_VARIABLES.into_iter().for_each(|name| connection.image.unset(name));
+        }
+        let Some(schema) = connection.image.schema.clone() else { return Ok(()) };
+        let other = self.facts.is_mariadb.then_some("information_schema");
+        for schema in other.into_iter().chain([&*schema]) {
+            let chosen = connection.command(Command::InitDb, schema.as_bytes()).await?;
+            match chosen.summary.error {
+                None => connection.image.schema = Some(schema.into()),
+                Some(_) => connection.is_dirty = true,
+            }
+        }
+        Ok(())
     }
 
     /// The LAST_INSERT_ID() a connection at rest has to be given before a statement: the
@@ -407,7 +443,9 @@ impl Session {
     ) -> Outcome {
         let mut response = Response::on(work.shape, connection.key.capabilities);
         if let Some(prepared) = &work.prepared {
-            response = response.telling(prepared.told_id.unwrap_or_default());
+            response = response
+                .telling(prepared.told_id.unwrap_or_default())
+                .opening_cursor(opens_cursor(work));
             if connection.caches_metadata() {
                 response = response.keep_definitions(lacking);
             }
@@ -528,7 +566,17 @@ impl Session {
     }
 }
 
-/// Whether a COM_STMT_EXECUTE opens a cursor.
+/// Whether a command may open a cursor: CALL never does, although its routine's own cursors show in
+/// the status flags.
+pub(super) fn opens_cursor(work: &Work<'_>) -> bool {
+    let is_call =
+        work.verdict.reason == Reason::NotARead && work.verdict.effects.contains(Effects::OPAQUE);
+    work.command == Command::StmtExecute
+        && !is_call
+        && work.prepared.as_ref().is_some_and(has_cursor)
+}
+
+/// Whether a COM_STMT_EXECUTE asks for a cursor.
 fn has_cursor(work: &PreparedWork<'_>) -> bool {
     work.payload.get(5).is_some_and(|flags| flags & CURSOR != 0)
 }

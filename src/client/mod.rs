@@ -51,7 +51,7 @@ use crate::metrics::{Metrics, Origin};
 use crate::net::compressed::violation;
 use crate::net::read::ReadError;
 use crate::net::tls::Acceptor;
-use crate::pool::{Checkout, Pool};
+use crate::pool::{Checkout, Epochs, Pool};
 use crate::protocol::Capabilities;
 use crate::protocol::compress::Violation;
 use crate::protocol::status::Status;
@@ -59,7 +59,7 @@ use crate::protocol::tracking::Teller;
 use crate::route::scopes::Scopes;
 use crate::sql::Mode;
 use crate::state::prepared::Statements;
-use crate::state::{Image, Pins, Trackers};
+use crate::state::{Holdings, Image, Pins, Trackers};
 use crate::topology::{ServerFacts, Topology};
 
 use diagnostics::Diagnostics;
@@ -84,6 +84,8 @@ pub struct Context {
     pub started: Instant,
     /// One pool a backend, by backend id.
     pub pools: Vec<Arc<Pool>>,
+    /// Changes of what sessions begin with.
+    pub epochs: Arc<Epochs>,
     /// What the servers are.
     pub topology: Arc<Topology>,
     /// Numbers.
@@ -115,6 +117,17 @@ impl Context {
 }
 
 impl Context {
+    /// Has the primary's variables and accounts read anew if statements that went through here
+    /// have changed them, for a session that begins now. Returns what it comes after.
+    async fn catch_up(&self) -> u64 {
+        let epoch = self.epochs.logins();
+        if self.epochs.is_news(epoch) {
+            self.topology.refresh().await;
+            self.epochs.note_known(epoch);
+        }
+        epoch
+    }
+
     /// The time of the accounts.
     fn since_start(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.started)
@@ -142,6 +155,8 @@ struct Session {
     capabilities: Capabilities,
     tls: Option<Arc<crate::net::certificate::ClientTls>>,
     identity: Identity,
+    /// [`Epochs::logins`] at its login.
+    epoch: u64,
     candidates: Candidates,
     /// Lane the session keeps, once a rule said so.
     kept_lane: Option<usize>,
@@ -162,6 +177,7 @@ struct Session {
     just_prepared: Option<prepared::JustPrepared>,
     held: Option<Checkout>,
     pins: Pins,
+    holdings: Holdings,
     /// Pins as counted in the metrics.
     shown: binding::Shown,
     status: Status,
@@ -252,9 +268,15 @@ impl Session {
         }
     }
 
-    /// MySQL tells a client that was idle for too long; MariaDB just closes the connection.
+    /// MySQL tells a client that was idle for too long. MariaDB resets the connection without a
+    /// word: the client's next command then fails to be sent, and not only to be answered.
     async fn say_expired(&mut self) {
-        if self.entry.is_expired() && !self.facts.is_mariadb {
+        if !self.entry.is_expired() {
+            return;
+        }
+        if self.facts.is_mariadb {
+            let _ = self.wire.stream.raw().set_linger(Some(Duration::ZERO));
+        } else {
             let error = Error::Inactive;
             self.context.metrics.error_sent(Origin::Fairlane, error.code().0);
             self.wire.push_unasked(&error.to_err_packet());

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use super::execute::opens_cursor;
 use super::statement::{PreparedWork, Work};
 use super::{Session, Stop};
 use crate::backend::Connection;
@@ -291,7 +292,8 @@ impl Session {
             }
             Command::StmtExecute | Command::StmtBulkExecute => {
                 self.forget_statement(id);
-                if summary.error.is_none() && summary.status.contains(Status::CURSOR_EXISTS) {
+                let has_cursor = summary.status.contains(Status::CURSOR_EXISTS);
+                if summary.error.is_none() && has_cursor && opens_cursor(work) {
                     self.open_cursors.push(id);
                 }
             }

@@ -11,7 +11,7 @@ use super::registry::is_sessions;
 use super::route::begins_with_snapshot;
 use super::{Session, Stop};
 use crate::error::Error;
-use crate::lanes::Standing;
+use crate::lanes::{Demand, Standing};
 use crate::metrics::{ChosenBy, Target as Answered};
 use crate::pool::{Checkout, Request, Retire};
 use crate::protocol::attribute;
@@ -299,17 +299,21 @@ impl Session {
             now = Instant::now();
         }
         let pool = self.context.pools[backend].clone();
+        let continues =
+            self.account.continues(self.context.since_start(now), &self.context.evidence);
+        let demand = Demand { continues, ..self.demand(lane) };
         let request = Request {
             key: &self.identity.key,
             credential: &self.identity.credential,
             image: &self.image,
             insert_id: self.diagnostics.insert_id,
+            epoch: self.epoch,
             session: self.entry.id,
             unread: self.diagnostics.unread.as_ref(),
         };
         let checkout = tokio::select! {
             biased;
-            checkout = pool.check_out(lane, request, now) => checkout.map_err(Refusal::Error)?,
+            checkout = pool.check_out(demand, request, now) => checkout.map_err(Refusal::Error)?,
             () = self.wire.gone() => return Err(Refusal::Gone),
             () = self.entry.killed() => return Err(Refusal::Gone),
         };
@@ -361,6 +365,11 @@ impl Session {
         }
         let by = if choice.rule.is_some() { ChosenBy::Rule } else { ChosenBy::Hint };
         (!choice.is_default).then_some((choice.lane, by))
+    }
+
+    /// What the session asks of a pool.
+    pub(super) fn demand(&self, lane: usize) -> Demand {
+        Demand { lane, client: self.account.client(), continues: false }
     }
 
     /// The lane of work that is no statement.

@@ -267,6 +267,12 @@ pub const KEYS: &[Key] = &[
         valid: "a whole number, at least 1",
     },
     Key {
+        path: "pool.abandoned",
+        default: Some(r#""kill_reads""#),
+        meaning: "What becomes of a statement whose client is gone.",
+        valid: r#""kill_reads", "kill" or "finish""#,
+    },
+    Key {
         path: "lanes.auto",
         default: Some(r#""on""#),
         meaning: "Whether work that no rule or hint assigns is assigned by what it does.",
@@ -337,6 +343,12 @@ pub const KEYS: &[Key] = &[
         default: Some(r#""5s""#),
         meaning: "Longest wait for a slot.",
         valid: r#"a time longer than zero, such as "5s""#,
+    },
+    Key {
+        path: "lane.overload_timeout",
+        default: Some(r#""auto""#),
+        meaning: "Longest wait while more work comes to the lane than can be done.",
+        valid: r#""auto", "off", or a time longer than zero, such as "500ms""#,
     },
     Key {
         path: "rule.lane",

@@ -11,9 +11,9 @@ use super::key;
 use super::model::{self, Model};
 use super::problem::Finding;
 use super::settings::{
-    Address, Backend, BackendTls, BackendTlsMode, Consistency, Glob, Lane, LatencyTarget,
-    LockGuard, LockPolicy, Log, Pool, ProxyProtocol, Routing, Rule, RuleScope, Scope, Service,
-    Settings, Tls, TlsFiles, TlsMode, User,
+    Abandoned, Address, Backend, BackendTls, BackendTlsMode, Consistency, Glob, Lane,
+    LatencyTarget, LockGuard, LockPolicy, Log, Pool, ProxyProtocol, Routing, Rule, RuleScope,
+    Scope, Service, Settings, Tls, TlsFiles, TlsMode, User,
 };
 use super::shape::Places;
 use crate::units::Period;
@@ -80,6 +80,9 @@ fn network(text: &str) -> Option<IpNet> {
     text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)).ok()
 }
 
+/// How many times `overload_timeout` goes into `queue_timeout`, by default.
+const PATIENCE: u32 = 10;
+
 /// More threads than this are a slip of the hand.
 const WORKERS_MAX: usize = 256;
 
@@ -91,9 +94,10 @@ pub(super) fn resolve(model: &Model, places: &Places<'_>) -> Result<Settings, Ve
     let mut resolver = Resolver { places, findings: Vec::new() };
     let to = &mut resolver;
     let backends = to.backends(model);
-    let lanes = to.lanes(model, &backends);
+    let mut lanes = to.lanes(model, &backends);
     let rules = to.rules(model, &lanes);
     let default_lane = to.default_lane(model, &lanes);
+    to.overload_timeouts(model, &mut lanes, default_lane);
     let batch_lane = to.batch_lane(model, &lanes, default_lane);
     let settings = Settings {
         listen: to.listen(model),
@@ -452,6 +456,7 @@ impl Resolver<'_> {
                 max: lane.max,
                 queue: lane.queue,
                 queue_timeout: self.positive(&path("queue_timeout"), lane.queue_timeout),
+                overload_timeout: None,
             });
         }
         self.check_reserved(&lanes, backends);
@@ -547,6 +552,24 @@ impl Resolver<'_> {
         }
     }
 
+    /// People wait for the work of the default lane; other work may take its time.
+    fn overload_timeouts(&mut self, model: &Model, lanes: &mut [Lane], default_lane: usize) {
+        for (index, (lane, written)) in lanes.iter_mut().zip(&model.lane).enumerate() {
+            let path = format!("lane.{index}.overload_timeout");
+            lane.overload_timeout = match written.overload_timeout.as_str() {
+                "auto" => (index == default_lane).then_some(lane.queue_timeout / PATIENCE),
+                "off" => None,
+                text => match text.parse::<Period>() {
+                    Ok(period) => Some(self.positive(&path, period)),
+                    Err(wrong) => {
+                        self.find_invalid(&path, wrong);
+                        None
+                    }
+                },
+            };
+        }
+    }
+
     fn lock_guard(&mut self, lanes: &model::Lanes) -> LockGuard {
         let wait = match lanes.lock_wait.as_str() {
             "auto" => None,
@@ -609,6 +632,11 @@ impl Resolver<'_> {
             idle_timeout: self.positive("pool.idle_timeout", pool.idle_timeout),
             max_age: self.positive("pool.max_age", pool.max_age),
             open_rate: self.at_least_one("pool.open_rate", pool.open_rate),
+            abandoned: match pool.abandoned {
+                model::Abandoned::KillReads => Abandoned::KillReads,
+                model::Abandoned::Kill => Abandoned::Kill,
+                model::Abandoned::Finish => Abandoned::Finish,
+            },
         }
     }
 

@@ -206,6 +206,19 @@ pub struct Pool {
     pub max_age: Duration,
     /// Most new connections per second to one server.
     pub open_rate: u32,
+    /// What becomes of a statement whose client is gone.
+    pub abandoned: Abandoned,
+}
+
+/// What becomes of a statement whose client is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Abandoned {
+    /// Reads are killed on the server, all else runs to its end.
+    KillReads,
+    /// It is killed.
+    Kill,
+    /// It runs to its end.
+    Finish,
 }
 
 /// One lane, with absolute numbers (percentages in the file are resolved per backend by
@@ -222,6 +235,8 @@ pub struct Lane {
     pub queue: usize,
     /// Longest wait for a slot.
     pub queue_timeout: Duration,
+    /// Longest wait while the lane is overloaded; `None`: it is never taken to be.
+    pub overload_timeout: Option<Duration>,
 }
 
 /// What steers the slots of the batch lane.

@@ -82,7 +82,9 @@ families! {
     LANE_ADMITTED = "fairlane_lane_admitted_total", Counter, Count, ["backend", "lane"],
         "Times work of this lane was given a slot, at once or after a wait.";
     LANE_REJECTED = "fairlane_lane_rejected_total", Counter, Count, ["backend", "lane", "reason"],
-        "Times work was refused a slot: reason full (the queue was full) or timeout (it waited for queue_timeout).";
+        "Times work was refused a slot: reason full (the queue was full), timeout (it waited for queue_timeout) or overload (it waited for overload_timeout while the lane was overloaded).";
+    LANE_OVERLOADED = "fairlane_lane_overloaded", Gauge, Truth, ["backend", "lane"],
+        "1 while more work comes to this lane than the backend can do: what waits for overload_timeout is refused.";
     LANE_ABANDONED = "fairlane_lane_abandoned_total", Counter, Count, ["backend", "lane"],
         "Times a waiter left the queue by itself: its client hung up or was killed.";
     LANE_REASSIGNED = "fairlane_lane_reassigned_total", Counter, Count, ["backend", "lane"],

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::{Pool, Request, Retire, Slot};
 use crate::backend::{Connection, UnreadId};
 use crate::error::Error;
+use crate::lanes::Demand;
 use crate::metrics::Closed;
 
 /// A connection in use. Exactly one of [`Checkout::check_in`] and [`Checkout::discard`] ends it;
@@ -20,22 +21,22 @@ pub struct Checkout {
 }
 
 impl Pool {
-    /// Waits for a slot in `lane` and finds or opens a connection. `now` is the time.
+    /// Waits for the slot of `demand` and finds or opens a connection. `now` is the time.
     ///
     /// # Errors
-    /// [`Error::QueueFull`] at once, [`Error::QueueTimeout`] after the lane's time, and the server's
-    /// own refusal of a new connection.
+    /// [`Error::QueueFull`] at once or when others need the place, [`Error::Overloaded`] and
+    /// [`Error::QueueTimeout`] after the lane's times, and the server's own refusal of a new connection.
     ///
     /// # Cancel safety
     /// Nothing is lost: the queue is left, the slot given back, a connection being opened is
     /// closed again.
     pub async fn check_out(
         self: &Arc<Self>,
-        lane: usize,
+        demand: Demand,
         request: Request<'_>,
         now: Instant,
     ) -> Result<Checkout, Error> {
-        let (mut slot, mut found) = self.admit(lane, &request, now).await?;
+        let (mut slot, mut found) = self.admit(demand, &request, now).await?;
         let now = slot.granted_at;
         loop {
             // Who had to wait, or found a dead one, looks (again).

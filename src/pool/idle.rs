@@ -11,9 +11,9 @@ use crate::metrics::Closed;
 use crate::state::diff::{distance, is_reachable};
 
 /// What speaks against a connection, the weightiest first: it is not the one with the session's
-/// own LAST_INSERT_ID(), takes that many changes, is watched by another worker, has to be asked
-/// for another session's id, has not the session's.
-type Cost = (bool, usize, bool, bool, bool);
+/// own LAST_INSERT_ID(), has begun later than the session, takes that many changes, is watched by
+/// another worker, has to be asked for another session's id, has not the session's.
+type Cost = (bool, bool, usize, bool, bool, bool);
 
 /// Idle connections, the least recently used first.
 #[derive(Debug, Default)]
@@ -30,11 +30,13 @@ impl Idle {
     }
 
     /// The connection that takes the fewest changes, of equals one whose socket this worker watches
-    /// already, of these the most recently used: a small set stays warm and the rest ages out.
+    /// already, of these the most recently used: a small set stays warm and the rest ages out. One
+    /// that has begun with what the session has begun with comes before all newer ones.
     pub(super) fn take_match(&mut self, want: &Request<'_>) -> Option<Box<Connection>> {
         let mut best: Option<(usize, Cost)> = None;
         for (index, connection) in self.0.iter().enumerate().rev() {
-            if *connection.key != **want.key || !is_reachable(&connection.image, want.image) {
+            let fits = *connection.key == **want.key && connection.epoch >= want.epoch;
+            if !fits || !is_reachable(&connection.image, want.image) {
                 continue;
             }
             let unread = connection.unread.as_ref();
@@ -43,11 +45,12 @@ impl Idle {
             let distance = distance(&connection.image, want.image);
             let is_others = !is_own && unread.is_some_and(UnreadHere::is_wanted);
             let is_away = want.unread.is_some() && !is_own;
-            let cost = (is_away, distance, !connection.is_here(), is_others, !has_id);
+            let is_newer = connection.epoch > want.epoch;
+            let cost = (is_away, is_newer, distance, !connection.is_here(), is_others, !has_id);
             if best.is_none_or(|(_, least)| cost < least) {
                 best = Some((index, cost));
             }
-            if cost == (false, 0, false, false, false) {
+            if cost == (false, false, 0, false, false, false) {
                 break;
             }
         }

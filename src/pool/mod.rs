@@ -11,6 +11,7 @@
 
 mod admission;
 mod checkout;
+mod epoch;
 mod idle;
 mod open;
 mod retire;
@@ -27,16 +28,17 @@ use tokio::time::Instant;
 use crate::backend::{Connection, Route, TlsError};
 use crate::config::Settings;
 use crate::config::settings;
-use crate::lanes::{Guard, Limits, Scheduler};
+use crate::lanes::{Guard, LaneNow, Limits, Overload, Scheduler};
 use crate::metrics::{BackendMetrics, LaneMetrics, Metrics};
 use crate::route::view::BackendId;
 
 pub use admission::Slot;
 pub use checkout::Checkout;
+pub use epoch::Epochs;
 pub use open::Request;
 pub use retire::{Killer, Retire};
 
-use admission::{Held, Waiter};
+use admission::{Held, Steered, Waiter};
 use idle::Idle;
 
 /// Connections that a pool may have beside its own: the control connection.
@@ -58,6 +60,7 @@ pub struct Pool {
     /// Connections that are being opened, or wait for the right to be.
     openings: AtomicUsize,
     killer: Arc<dyn Killer>,
+    epochs: Arc<Epochs>,
     metrics: Arc<Metrics>,
 }
 
@@ -73,6 +76,9 @@ struct Shared {
     scheduler: Scheduler<Waiter>,
     held: Slab<Held>,
     guard: Guard,
+    /// One a lane.
+    overload: Vec<Overload>,
+    steered: Steered,
     idle: Idle,
 }
 
@@ -85,6 +91,7 @@ impl Pool {
         settings: &Settings,
         backend: BackendId,
         killer: Arc<dyn Killer>,
+        epochs: Arc<Epochs>,
         metrics: Arc<Metrics>,
     ) -> Result<Arc<Self>, TlsError> {
         let backend_settings = settings.backends[backend].clone();
@@ -107,6 +114,8 @@ impl Pool {
             settings.batch_lane.map(|batch| Auto { interactive: settings.default_lane, batch });
         let guarded = limits[auto.map_or(0, |auto| auto.batch)];
         let guard = Guard::new(settings.latency_target, guarded.reserved.max(1), guarded.max);
+        let overload =
+            |lane: &settings::Lane| Overload::new(lane.overload_timeout, lane.queue_timeout);
         Ok(Arc::new(Self {
             backend,
             route,
@@ -118,12 +127,15 @@ impl Pool {
                 scheduler: Scheduler::new(slots, &limits),
                 held: Slab::with_capacity(slots),
                 guard,
+                overload: settings.lanes.iter().map(overload).collect(),
+                steered: Steered::default(),
                 idle: Idle::default(),
             }),
             permits: Arc::new(Semaphore::new(slots)),
             pace: open::Pace::new(settings.pool.open_rate),
             openings: AtomicUsize::new(0),
             killer,
+            epochs,
             metrics,
             settings: backend_settings,
         }))
@@ -165,7 +177,7 @@ impl Pool {
         let now = Instant::now();
         let shared = self.shared.lock();
         let lane = |lane: usize| {
-            let (in_use, waiting) = shared.scheduler.lane(lane);
+            let LaneNow { in_use, waiting, .. } = shared.scheduler.lane(lane);
             let oldest = shared.scheduler.oldest(lane).map_or(0, |waiter| waiter.age_ms(now));
             (in_use, waiting, oldest)
         };
@@ -225,16 +237,16 @@ impl Pool {
     /// Puts a clean connection back and hands the slot to the next waiter, in one step.
     fn put_back(&self, connection: Option<Box<Connection>>, key: usize, now: Instant) {
         let mut shared = self.shared.lock();
-        let Held { lane, since, .. } = shared.held.remove(key);
-        let served = now.duration_since(since).as_secs_f64();
+        let Held { turn, since, .. } = shared.held.remove(key);
+        let service = now.duration_since(since);
+        let (lane, served) = (turn.lane(), service.as_secs_f64());
         if self.is_guarded(lane) {
             shared.guard.served(served);
         }
         if let Some(connection) = connection {
             shared.idle.push(connection);
         }
-        shared.scheduler.release(lane);
-        admission::grant(&mut shared.scheduler);
+        shared.scheduler.give_back(turn, service);
         drop(shared);
         self.lane_metrics(lane).service_seconds.observe(served);
     }

@@ -9,6 +9,8 @@ use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
+#[cfg(doc)]
+use super::Epochs;
 use super::{Pool, Retire};
 use crate::backend::{self, Connection, ConnectionKey, Credential, LINGER, LoginError, UnreadId};
 use crate::error::Error;
@@ -32,6 +34,8 @@ pub struct Request<'a> {
     pub image: &'a Image,
     /// The session's LAST_INSERT_ID(): a connection that has it is preferred.
     pub insert_id: u64,
+    /// [`Epochs::logins`] when the session began: no older connection will do.
+    pub epoch: u64,
     /// The session's id.
     pub session: u32,
     /// The session's LAST_INSERT_ID() that is unread on a connection: that one is preferred, and
@@ -105,9 +109,11 @@ impl Pool {
             return Err(self.unavailable("old connections are not closed by the server"));
         };
         self.pace.wait().await;
+        let (logins, schemas) = (self.epochs.logins(), self.epochs.schemas());
         let login = Box::pin(backend::open(&self.route, key, credential));
         match timeout(limit, login).await {
             Ok(Ok(mut connection)) => {
+                (connection.epoch, connection.schema_epoch) = (logins, schemas);
                 connection.hold(permit);
                 Ok(Box::new(connection))
             }

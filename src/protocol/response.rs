@@ -142,6 +142,9 @@ pub struct Response {
     statement_id: u32,
     /// Nothing was called ready yet.
     is_untouched: bool,
+    /// The command asked for a cursor. The flag of one alone says nothing: it also shows that a
+    /// routine has opened one of its own.
+    opens_cursor: bool,
     /// What a client that asked for session tracking is told.
     teller: Option<Box<Teller>>,
     /// The rows are OUT parameters: an OK packet follows, also where their EOF packet does not say
@@ -184,6 +187,7 @@ impl Response {
             continues: false,
             statement_id: 0,
             is_untouched: true,
+            opens_cursor: false,
             teller: None,
             are_out_params: false,
             warnings: 0,
@@ -203,6 +207,11 @@ impl Response {
         let has_progress = capabilities.contains(Capabilities::MARIADB_PROGRESS);
         let deprecates_eof = capabilities.contains(Capabilities::DEPRECATE_EOF);
         Self { has_progress, ..Self::new(shape, deprecates_eof) }
+    }
+
+    /// The response to a command that may open a cursor, after which no rows follow.
+    pub fn opening_cursor(self, opens_cursor: bool) -> Self {
+        Self { opens_cursor, ..self }
     }
 
     /// The response for a client that wants session tracking.
@@ -455,7 +464,7 @@ impl Response {
                 self.state = State::Rows;
                 let out_params = Status::PS_OUT_PARAMS | Status::MORE_RESULTS;
                 self.are_out_params = self.summary.status.contains(out_params);
-                if self.summary.status.contains(Status::CURSOR_EXISTS) {
+                if self.opens_cursor && self.summary.status.contains(Status::CURSOR_EXISTS) {
                     self.finish();
                 }
             }

@@ -27,7 +27,7 @@ use crate::config::settings::TlsMode;
 use crate::lanes::{Evidence, Rules};
 use crate::metrics::{Labels, Metrics};
 use crate::net::tls::Acceptor;
-use crate::pool::Pool;
+use crate::pool::{Epochs, Pool};
 use crate::protocol::Command;
 use crate::route;
 use crate::route::scopes::Scopes;
@@ -141,13 +141,17 @@ impl Fairlane {
         let observer = Arc::new(observe::MetricsObserver(metrics.clone()));
         let topology = Topology::start(settings.clone(), observer);
         let killer = Arc::new(observe::ControlKiller(topology.clone()));
-        let pool = |backend| Pool::new(&settings, backend, killer.clone(), metrics.clone());
+        let epochs = Arc::new(Epochs::default());
+        let pool = |backend| {
+            Pool::new(&settings, backend, killer.clone(), epochs.clone(), metrics.clone())
+        };
         let pools: Result<Vec<_>, _> = (0..settings.backends.len()).map(pool).collect();
         let context = Arc::new(Context {
             rules: Rules::new(&settings),
             evidence: Evidence::default(),
             started: Instant::now(),
             pools: pools?,
+            epochs,
             topology,
             metrics,
             registry: Registry::default(),

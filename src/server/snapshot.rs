@@ -78,7 +78,7 @@ fn lane(context: &Context, backend: usize, lane: usize, now: (usize, usize, u64)
         limit: usize::try_from(metrics.limit.get()).unwrap_or(0),
         reserved: usize::try_from(metrics.reserved.get()).unwrap_or(0),
         admitted_total: metrics.admitted.get(),
-        rejected_total: metrics.rejected_full.get() + metrics.rejected_timeout.get(),
+        rejected_total: metrics.rejected(),
         oldest_wait_ms: (waiting > 0).then_some(oldest),
     }
 }

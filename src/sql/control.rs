@@ -128,6 +128,9 @@ impl Classifier<'_> {
         self.found.effects |= Effects::IMPLICIT_COMMIT;
         while !self.at_end() {
             let word = self.skip().word;
+            if word == Word::Privileges {
+                self.found.effects |= Effects::SERVER_DEFAULTS;
+            }
             let locks = matches!(
                 (word, self.ahead.word),
                 (Word::With, Word::Read) | (Word::For, Word::Export)

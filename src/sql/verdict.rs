@@ -120,6 +120,13 @@ bitflags! {
         /// SET NAMES: of what results are sent in it sets the collation too, which only shows in
         /// the metadata of columns.
         const NAMES = 1 << 25;
+        /// Changes what sessions to come begin with: global variables, privileges, roles.
+        const SERVER_DEFAULTS = 1 << 26;
+        /// Changes what a schema gives the sessions in it, or whether it is there: CREATE, ALTER and
+        /// DROP DATABASE.
+        const SCHEMA_DEFAULTS = 1 << 27;
+        /// `SET @@x = ...`, which MariaDB does not track, see [`super::bare_variables`].
+        const BARE_VARIABLE = 1 << 28;
     }
 }
 

@@ -142,9 +142,9 @@ impl Topology {
         self.shared.ledger.current()
     }
 
-    /// Has the accounts reloaded; returns when a reload that began after this call has ended, or
-    /// after two seconds. Calls within 300 ms share one reload.
-    pub async fn refresh_accounts(&self) {
+    /// Has the primary's variables and accounts read anew; returns when a reading that began after
+    /// this call has ended, or after two seconds. Calls within 300 ms share one.
+    pub async fn refresh(&self) {
         self.shared.ledger.refresh(&self.shared.desks[PRIMARY].wake).await;
     }
 

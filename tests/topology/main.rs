@@ -45,6 +45,7 @@ pub(crate) fn settings(ports: &[u16]) -> Settings {
         max: Share::Percent(100),
         queue: 10,
         queue_timeout: Duration::from_secs(1),
+        overload_timeout: None,
     };
     Settings {
         listen: Vec::new(),
@@ -66,6 +67,7 @@ pub(crate) fn settings(ports: &[u16]) -> Settings {
             idle_timeout: Duration::from_secs(60),
             max_age: Duration::from_secs(600),
             open_rate: 100,
+            abandoned: fairlane::config::settings::Abandoned::KillReads,
         },
         lanes: vec![lane],
         rules: Vec::new(),
@@ -202,7 +204,7 @@ async fn facts_and_accounts_are_the_primarys() {
             "SET GLOBAL sql_mode = ''",
         ])
         .await;
-    topology.refresh_accounts().await;
+    topology.refresh().await;
     let accounts = topology.accounts();
     assert!(accounts.find("late", LOCAL).expect("an account").is_locked);
     assert!(accounts.find("late_role", LOCAL).is_none());
@@ -239,7 +241,7 @@ async fn a_stream_of_refreshes_shares_reloads() {
         let callers: Vec<_> = (0..50)
             .map(|_| {
                 let topology = Arc::clone(&topology);
-                tokio::spawn(async move { topology.refresh_accounts().await })
+                tokio::spawn(async move { topology.refresh().await })
             })
             .collect();
         for caller in callers {
@@ -250,7 +252,7 @@ async fn a_stream_of_refreshes_shares_reloads() {
     assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
     primary.run(&["REVOKE SELECT ON mysql.* FROM fairlane@localhost"]).await;
     let before = topology.accounts().len();
-    topology.refresh_accounts().await;
+    topology.refresh().await;
     assert_eq!(topology.accounts().len(), before, "a failing reload keeps the old ones");
     assert!(topology.view().primary_up);
 }
@@ -300,7 +302,7 @@ async fn a_privilege_granted_late_counts() {
 
     pair.primary.run(&servers::SERVICE_GRANTS).await;
     until_rotation(&topology, Rotation::In).await;
-    topology.refresh_accounts().await;
+    topology.refresh().await;
     assert_ne!(topology.accounts().len(), 0);
     sleep(INTERVAL * 2).await;
     assert!(topology.kill(0, u64::from(victim.id()), false).await);
