@@ -36,8 +36,10 @@ struct Ready {
     packets: Option<Vec<u8>>,
     /// Column definitions that the client lacks.
     lacking: Option<Arc<[u8]>>,
-    /// Answers that come before that to the work.
+    /// Answers that come before that to the work ...
     answers: usize,
+    /// ... to so many of the first bytes of `packets`.
+    front: usize,
     /// What LAST_INSERT_ID() is then.
     insert_id: Option<u64>,
 }
@@ -49,6 +51,15 @@ struct Own {
     packets: Option<Vec<u8>>,
     /// Column definitions that the client lacks.
     lacking: Option<Arc<[u8]>>,
+}
+
+/// Errors that are kept from the client.
+#[derive(Debug, Clone, Copy)]
+struct Keeps {
+    /// A replica's.
+    refusal: bool,
+    /// That of a deadlock.
+    deadlock: bool,
 }
 
 /// How a command ended.
@@ -65,6 +76,9 @@ pub(super) enum Outcome {
     },
     /// The connection could not be made ready; it is as it was, or nearly.
     Unprepared(Error),
+    /// The server has rolled it back whole, and the client has got nothing: it can be repeated.
+    /// Never the end of [`Session::execute`].
+    Deadlocked,
     /// It was stopped so that its transaction can be rolled back for others; the client has got
     /// nothing yet.
     GaveWay,
@@ -110,7 +124,22 @@ impl Session {
         {
             return outcome;
         }
-        self.relay(checkout.connection(), work, ready.lacking, may_retry).await
+        let repeats = if was_held { 0 } else { self.repeats(work) };
+        let mut keeps = Keeps { refusal: may_retry, deadlock: repeats > 0 };
+        let connection = checkout.connection();
+        let mut outcome = self.relay(connection, work, ready.lacking.clone(), keeps).await;
+        for turn in 1..=repeats {
+            if !matches!(outcome, Outcome::Deadlocked) {
+                break;
+            }
+            self.pause_before_repeat(turn).await;
+            if connection.send(&bytes[ready.front..]).await.is_err() {
+                return Outcome::Lost { untouched: true };
+            }
+            keeps.deadlock = turn < repeats;
+            outcome = self.relay(connection, work, ready.lacking.clone(), keeps).await;
+        }
+        outcome
     }
 
     /// Reads the answers to what was sent in front of `work`.
@@ -194,7 +223,7 @@ impl Session {
         };
         let diff = diff(&connection.image, &self.image, &connection.base, insert_id);
         if diff.is_empty() {
-            return Ok(Ok(Ready { packets: own, lacking, answers: 0, insert_id: None }));
+            return Ok(Ok(Ready { packets: own, lacking, answers: 0, front: 0, insert_id: None }));
         }
         // What could do harm in another schema or mode has to wait for the answers.
         let is_harmless =
@@ -203,8 +232,9 @@ impl Session {
         if is_harmless && is_small && work.command != Command::StmtPrepare {
             let mut packets = Vec::with_capacity(work.packets.len() + 256);
             let answers = connection.put_diff(&diff, &mut packets);
+            let front = packets.len();
             packets.extend_from_slice(own.as_deref().unwrap_or(&work.packets));
-            return Ok(Ok(Ready { packets: Some(packets), lacking, answers, insert_id }));
+            return Ok(Ok(Ready { packets: Some(packets), lacking, answers, front, insert_id }));
         }
         let applied = self.apply(connection, &diff).await?;
         if work.verdict.class == Class::Diagnostics {
@@ -213,7 +243,7 @@ impl Session {
         }
         Ok(applied.map(|()| {
             connection.insert_id = insert_id.or(connection.insert_id);
-            Ready { packets: own, lacking, answers: 0, insert_id: None }
+            Ready { packets: own, lacking, answers: 0, front: 0, insert_id: None }
         }))
     }
 
@@ -409,7 +439,7 @@ impl Session {
         connection: &mut Connection,
         work: &Work<'_>,
         lacking: Option<Arc<[u8]>>,
-        may_retry: bool,
+        keeps: Keeps,
     ) -> Outcome {
         let mut response = Response::on(work.shape, connection.key.capabilities);
         if let Some(prepared) = &work.prepared {
@@ -430,12 +460,13 @@ impl Session {
         response = response.edited_by(self.row_editor(work));
         let mut watch = self.watch_writes(work);
         let mut note = |summary: &Summary| watch.note(summary);
-        let passed = self.pass(connection, work, (&mut response, &mut note), may_retry).await;
+        let passed = self.pass(connection, work, (&mut response, &mut note), keeps).await;
         self.teller = response.take_teller();
         match passed {
             Passed::Whole => Outcome::Done(response.into_summary()),
             Passed::Refused => Outcome::ReplicaRefused,
             Passed::GaveWay => Outcome::GaveWay,
+            Passed::Deadlocked => Outcome::Deadlocked,
             Passed::ClientGone { in_time: true } => Outcome::ClientGone(Some(response)),
             Passed::ClientGone { in_time: false } => Outcome::ClientGone(None),
             Passed::Lost => Outcome::Lost { untouched: response.is_untouched() },
@@ -449,10 +480,10 @@ impl Session {
         connection: &mut Connection,
         work: &Work<'_>,
         to: (&mut Response, &mut impl FnMut(&Summary)),
-        may_retry: bool,
+        keeps: Keeps,
     ) -> Passed {
         let mut stopping = None;
-        let passed = self.pass_whole(connection, work, to, (may_retry, &mut stopping)).await;
+        let passed = self.pass_whole(connection, work, to, (keeps, &mut stopping)).await;
         if let Some(stopping) = stopping {
             let _ = stopping.await;
         }
@@ -465,14 +496,17 @@ impl Session {
         connection: &mut Connection,
         work: &Work<'_>,
         (response, note): (&mut Response, &mut impl FnMut(&Summary)),
-        (may_retry, stopping): (bool, &mut Option<JoinHandle<bool>>),
+        (keeps, stopping): (Keeps, &mut Option<JoinHandle<bool>>),
     ) -> Passed {
         let mut may_stop = self.can_be_stopped(work);
         loop {
             let Connection { stream, inbox, .. } = &mut *connection;
             let server = ServerSide { stream, inbox };
             // An error about a cursor names the statement by its id on the server.
-            let holds_error = may_retry || work.command == Command::StmtFetch || stopping.is_some();
+            let holds_error = keeps.refusal
+                || keeps.deadlock
+                || work.command == Command::StmtFetch
+                || stopping.is_some();
             let relayed = tokio::select! {
                 biased;
                 relayed = relay(self.wire.client_side(), server, response, holds_error, note) => relayed,
@@ -501,7 +535,10 @@ impl Session {
                     if stopping.is_some() && error == code::QUERY_INTERRUPTED {
                         return Passed::GaveWay;
                     }
-                    if may_retry && !is_final(error) {
+                    if keeps.deadlock && error == code::LOCK_DEADLOCK {
+                        return Passed::Deadlocked;
+                    }
+                    if keeps.refusal && !is_final(error) {
                         return Passed::Refused;
                     }
                     self.wire.push_raw(&answer);
@@ -559,6 +596,8 @@ enum Passed {
     Whole,
     /// It is an error of a replica, and was kept back.
     Refused,
+    /// It is the error of a deadlock, and was kept back.
+    Deadlocked,
     /// It is the error of a statement that was stopped for others, and was kept back.
     GaveWay,
     /// The client is gone.

@@ -26,6 +26,7 @@ mod login;
 mod password;
 mod prepared;
 pub mod registry;
+mod repeat;
 mod route;
 mod settle;
 mod shown;
@@ -227,7 +228,8 @@ impl Session {
             if !std::mem::take(&mut is_waiting_still) {
                 self.wire.begin_command();
             }
-            if self.held.is_none() {
+            if self.held.is_none() || !self.status.contains(Status::IN_TRANS) {
+                // Whatever transaction was meant, it is over.
                 self.entry.need_not_give_way();
             }
             let least = if self.held.is_none() { Order::Drain } else { Order::Kill };

@@ -231,6 +231,7 @@ impl Session {
                     }
                     return self.refuse(&work, &error).await;
                 }
+                Outcome::Deadlocked => unreachable!("it was repeated, or its error passed on"),
                 Outcome::GaveWay => return self.concede(checkout, &work).await,
                 Outcome::Spoilt(error) => {
                     checkout.discard(Retire::Quit(crate::metrics::Closed::Broken));

@@ -309,6 +309,12 @@ pub const KEYS: &[Key] = &[
         valid: r#"a time longer than zero, such as "500ms""#,
     },
     Key {
+        path: "lanes.deadlock_retries",
+        default: Some("0"),
+        meaning: "How often a single INSERT, UPDATE, DELETE or REPLACE is repeated after a deadlock.",
+        valid: "a whole number up to 10; 0 means never",
+    },
+    Key {
         path: "lane.name",
         default: None,
         meaning: "Its name in rules, hints and metrics.",

@@ -174,6 +174,7 @@ pub(crate) struct Lanes {
     /// `auto` or a time.
     pub(crate) lock_wait: String,
     pub(crate) lock_abort_after: Period,
+    pub(crate) deadlock_retries: u32,
 }
 
 impl Default for Lanes {
@@ -185,6 +186,7 @@ impl Default for Lanes {
             lock_guard: LockPolicy::Observe,
             lock_wait: "auto".to_owned(),
             lock_abort_after: Period::millis(500),
+            deadlock_retries: 0,
         }
     }
 }

@@ -86,6 +86,9 @@ const PATIENCE: u32 = 10;
 /// More threads than this are a slip of the hand.
 const WORKERS_MAX: usize = 256;
 
+/// A statement that loses more often is better given back to its client.
+const DEADLOCK_RETRIES_MAX: u32 = 10;
+
 /// Checks a model and turns it into settings.
 pub(super) fn resolve(model: &Model, places: &Places<'_>) -> Result<Settings, Vec<Finding>> {
     let mut resolver = Resolver { places, findings: Vec::new() };
@@ -118,6 +121,7 @@ pub(super) fn resolve(model: &Model, places: &Places<'_>) -> Result<Settings, Ve
         batch_lane,
         latency_target: to.latency_target(model),
         lock_guard: to.lock_guard(&model.lanes),
+        deadlock_retries: to.deadlock_retries(model.lanes.deadlock_retries),
     };
     if resolver.findings.is_empty() { Ok(settings) } else { Err(resolver.findings) }
 }
@@ -585,6 +589,13 @@ impl Resolver<'_> {
             model::LockPolicy::Abort => LockPolicy::Abort,
         };
         LockGuard { policy, wait, abort_after }
+    }
+
+    fn deadlock_retries(&mut self, retries: u32) -> u32 {
+        if retries > DEADLOCK_RETRIES_MAX {
+            self.find_invalid("lanes.deadlock_retries", format!("{retries} is too many"));
+        }
+        retries
     }
 
     /// The lane for what behaves like a batch; `None` when there is no such thing.

@@ -49,6 +49,8 @@ pub struct Settings {
     pub latency_target: LatencyTarget,
     /// Statements that wait for locks.
     pub lock_guard: LockGuard,
+    /// How often a statement that is a transaction of its own is repeated after a deadlock.
+    pub deadlock_retries: u32,
     /// Clients' accounts given here instead of loaded from the primary.
     pub users: Vec<User>,
     /// Reads and freshness.

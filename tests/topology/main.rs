@@ -74,6 +74,7 @@ pub(crate) fn settings(ports: &[u16]) -> Settings {
         default_lane: 0,
         batch_lane: None,
         latency_target: fairlane::config::settings::LatencyTarget::Off,
+        deadlock_retries: 0,
         lock_guard: LockGuard {
             policy: LockPolicy::Off,
             wait: None,
