@@ -196,11 +196,8 @@ impl Session {
             // The server would not take what carries the session's state.
             connection.image = self.image.clone();
         }
-        if !was_held && connection.image.has_user_variables_beside(&self.image) {
-            connection.read_unread().await?;
-            if !connection.reset(self.facts.is_mariadb).await? {
-                return Err(std::io::Error::other("a connection could not be reset").into());
-            }
+        if !was_held {
+            self.take_off_variables(connection).await?;
         }
         let Own { packets: own, lacking } = match &work.prepared {
             Some(prepared) if prepared.told_id.is_none() => {
@@ -247,10 +244,28 @@ impl Session {
         }))
     }
 
+    /// Resets a connection at rest that has user variables of other sessions.
+    pub(super) async fn take_off_variables(
+        &self,
+        connection: &mut Connection,
+    ) -> Result<(), Failure> {
+        if !connection.image.has_user_variables_beside(&self.image) {
+            return Ok(());
+        }
+        connection.read_unread().await?;
+        match connection.reset(self.facts.is_mariadb).await? {
+            true => Ok(()),
+            false => Err(std::io::Error::other("a connection could not be reset").into()),
+        }
+    }
+
     /// A schema that has changed since a connection at rest has chosen it may have other defaults
     /// now, and its own are there again only after a choice where somebody has set others. MariaDB
     /// reads them only when it comes from another schema.
-    async fn choose_schema_anew(&self, connection: &mut Connection) -> Result<(), Failure> {
+    pub(super) async fn choose_schema_anew(
+        &self,
+        connection: &mut Connection,
+    ) -> Result<(), Failure> {
         let epoch = self.context.epochs.schemas();
         let is_set = |name| connection.image.get(name).is_some() && self.image.get(name).is_none();
         let were_set = SCHEMA_VARIABLES.into_iter().any(is_set);
