@@ -68,7 +68,7 @@ impl Session {
                     else {
                         return false;
                     };
-                    format!("_{charset}'{text}' COLLATE {collation}")
+                    format!("_{charset}'{text}' COLLATE '{collation}'")
                 }
             };
             values.push((name, text));

@@ -113,6 +113,9 @@ fn user_variables_of_literal_values_follow_their_session() {
         twins[0].both(sql);
     }
     twins[1].both("SET @a = 'text', @z = 7");
+    for sql in ["SET NAMES binary", "SET @b = 'bytes'", "SET NAMES utf8mb4"] {
+        twins[2].both(sql);
+    }
     assert_eq!(pinned(&proxy), 0.0);
     let read =
         "SELECT @a, @b, @c, @d, @s, @n, @z, CHARSET(@s), COLLATION(@b), COERCIBILITY(@b), @A + 1";
