@@ -194,6 +194,8 @@ fn new_session(
         shown: super::binding::Shown::default(),
         status: Status::AUTOCOMMIT,
         autocommit,
+        asks_conditions: false,
+        keeps_conditions: false,
         is_released: false,
         owes_deadlock: false,
         has_snapshot: false,

@@ -16,6 +16,7 @@ mod auth;
 mod binding;
 mod cleanup;
 mod command;
+mod conditions;
 mod diagnostics;
 mod execute;
 mod give_way;
@@ -183,6 +184,10 @@ struct Session {
     shown: binding::Shown,
     status: Status,
     autocommit: bool,
+    /// The session has used GET DIAGNOSTICS, and may do so again.
+    asks_conditions: bool,
+    /// It keeps its connection for the conditions on it.
+    keeps_conditions: bool,
     /// A COMMIT or ROLLBACK RELEASE was answered: the server has closed the connection.
     is_released: bool,
     /// Its transaction was rolled back for others while its client was idle; it is told so in

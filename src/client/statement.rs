@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use super::diagnostics::Form;
 use super::execute::Outcome;
 use super::registry::is_sessions;
 use super::route::begins_with_snapshot;
@@ -74,11 +75,15 @@ impl Session {
             self.show_own(&error).await;
         }
         if verdict.class == Class::Diagnostics
-            && let Some(answered) = self.answer_diagnostics(sql).await?
+            && let Some(answered) = self.answer_diagnostics(sql, Form::Text).await?
         {
             return answered;
         }
-        let substituted = self.substitute(&verdict, sql);
+        let replaced = match verdict.class {
+            Class::Diagnostics => self.find_conditions(sql).await,
+            _ => None,
+        };
+        let substituted = replaced.or_else(|| self.substitute(&verdict, sql));
         let packets = match &substituted {
             Some(text) => {
                 let mut payload = vec![Command::Query as u8];
