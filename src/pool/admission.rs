@@ -281,3 +281,7 @@ impl Pool {
         self.metrics().interactive_target_seconds.set(target);
     }
 }
+
+#[cfg(test)]
+#[path = "admission_tests.rs"]
+mod tests;
