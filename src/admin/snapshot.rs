@@ -34,7 +34,7 @@ pub struct Snapshot {
 pub struct LockWait {
     /// `row` or `metadata`.
     pub kind: &'static str,
-    /// How long the statement has run.
+    /// How long it may have waited.
     pub seconds: f64,
     /// Who waits.
     pub waiter: LockSide,

@@ -10,6 +10,7 @@ use crate::pool::Checkout;
 use crate::protocol::response::Summary;
 use crate::protocol::status::{Status, Tracked};
 use crate::sql::{self, Class, Effects};
+use crate::state::image::SCHEMA_VARIABLES;
 use crate::state::{Pin, Pins};
 
 impl Session {
@@ -82,30 +83,16 @@ impl Session {
         let mut is_explained = is_passing || effects.contains(Effects::TRACKERS);
         for tracked in &summary.tracked {
             match tracked {
-                // See `writes`.
-                Tracked::Variable { name, .. } if name == "last_gtid" => {}
-                Tracked::Variable { name, value }
-                    if !is_passing && (name == "last_insert_id" || name == "identity") =>
-                {
-                    self.diagnostics.insert_id = value.parse().unwrap_or(0);
-                    connection.insert_id = Some(self.diagnostics.insert_id);
-                    is_explained = true;
-                }
-                // See `settle_trackers`.
-                Tracked::Variable { name, .. } if name.starts_with("session_track_") => {}
                 Tracked::Variable { name, value } if !is_passing => {
-                    is_explained = true;
-                    if name == "autocommit" {
-                        self.autocommit = value.eq_ignore_ascii_case("on") || value == "1";
-                    }
-                    self.image.apply(tracked);
-                    connection.image.apply(tracked);
+                    is_explained |= self.absorb_variable(connection, name, value);
                 }
                 Tracked::Variable { .. } => {}
                 Tracked::Schema(_) => {
                     is_explained = true;
-                    self.image.apply(tracked);
-                    connection.image.apply(tracked);
+                    for image in [&mut self.image, &mut connection.image] {
+                        image.apply(tracked);
+                        SCHEMA_VARIABLES.into_iter().for_each(|name| image.unset(name));
+                    }
                     self.entry.labels.lock().schema =
                         self.image.schema.as_deref().map(str::to_owned);
                 }
@@ -125,13 +112,39 @@ impl Session {
         connection.note_reported(&summary.tracked);
         self.notice_changes(&summary.tracked);
         let is_state_changed = summary.tracked.contains(&Tracked::StateChanged);
-        self.absorb_pins(work, summary, is_state_changed, is_explained);
+        self.absorb_pins(connection, work, summary, (is_state_changed, is_explained));
         if effects.contains(Effects::RELEASE) && summary.error.is_none() {
             self.is_released = true;
         }
     }
 
-    fn notice_changes(&mut self, tracked: &[Tracked]) {
+    /// A variable has a new value; whether that is one to carry.
+    pub(super) fn absorb_variable(
+        &mut self,
+        connection: &mut Connection,
+        name: &str,
+        value: &str,
+    ) -> bool {
+        match name {
+            // See `writes`, and `settle_trackers`.
+            "last_gtid" => return false,
+            _ if name.starts_with("session_track_") => return false,
+            "last_insert_id" | "identity" => {
+                self.diagnostics.insert_id = value.parse().unwrap_or(0);
+                connection.insert_id = Some(self.diagnostics.insert_id);
+                return true;
+            }
+            "autocommit" => {
+                self.autocommit = value.eq_ignore_ascii_case("on") || value == "1";
+            }
+            _ => {}
+        }
+        self.image.take_over(name, value);
+        connection.image.take_over(name, value);
+        true
+    }
+
+    pub(super) fn notice_changes(&mut self, tracked: &[Tracked]) {
         let matters = |tracked: &Tracked| {
             matches!(tracked, Tracked::Variable { name, .. }
                 if matches!(&**name, "sql_mode" | "character_set_client" | "wait_timeout"))
@@ -143,10 +156,10 @@ impl Session {
 
     fn absorb_pins(
         &mut self,
+        connection: &mut Connection,
         work: &Work<'_>,
         summary: &Summary,
-        is_state_changed: bool,
-        is_explained: bool,
+        (is_state_changed, is_explained): (bool, bool),
     ) {
         let effects = work.verdict.effects;
         let is_one = work.verdict.statements <= 1 && !effects.contains(Effects::OPAQUE);
@@ -163,9 +176,13 @@ impl Session {
         if pins.has(Pin::NextTransaction) && self.status.contains(Status::IN_TRANS) {
             pins.drop(Pin::NextTransaction);
         }
-        for pin in pins.reasons() {
+        let change = self.change_of_holdings(work, pins);
+        let is_carried = summary.error.is_none()
+            && change.as_ref().is_some_and(|change| self.carry_variables(connection, change));
+        for pin in pins.reasons().filter(|&pin| !is_carried || pin != Pin::UserVariable) {
             self.pins.add(pin);
         }
+        let is_freed = self.absorb_holdings(work, summary, pins, change.as_ref());
         if effects.contains(Effects::UNLOCK_TABLES) && summary.error.is_none() {
             self.pins.drop(Pin::TableLock);
         }
@@ -176,7 +193,8 @@ impl Session {
         if is_result_set && !effects.contains(Effects::FOUND_ROWS) {
             self.pins.drop(Pin::FoundRows);
         }
-        let unexplained = effects.contains(Effects::OPAQUE) || !is_explained && pins.is_empty();
+        let unexplained =
+            effects.contains(Effects::OPAQUE) || !is_explained && !is_freed && pins.is_empty();
         if is_state_changed && unexplained && !self.is_benign_change(work) {
             self.pins.add(Pin::StateChanged);
         }

@@ -11,6 +11,7 @@ use super::registry::EntryLabels;
 use super::wire::CommandPacket;
 use super::{Session, Stop};
 use crate::backend::Failure;
+use crate::config::settings::Abandoned;
 use crate::error::Error;
 use crate::lanes::{Account, ClientFacts, Demand};
 use crate::metrics::Closed;
@@ -22,7 +23,7 @@ use crate::protocol::response::Response;
 use crate::protocol::status::Status;
 use crate::protocol::{Capabilities, Command, Malformed};
 use crate::sql::{Class, Verdict};
-use crate::state::{Base, Pin, Pins};
+use crate::state::{Base, Holdings, Pin, Pins};
 
 /// How long a reset of a connection may take before it is given up.
 const RESET_WAIT: Duration = Duration::from_secs(10);
@@ -82,6 +83,7 @@ impl Session {
     /// Of all that binds the session only this is left.
     fn keep_only(&mut self, pin: Pin) {
         self.pins = Pins::default();
+        self.holdings = Holdings::default();
         self.pins.add(pin);
         self.status -= Status::IN_TRANS;
         self.show_binding();
@@ -157,8 +159,8 @@ impl Session {
         Ok(())
     }
 
-    /// The client is gone in the middle of a response. A read is stopped; anything else runs to
-    /// its end, as it would on the server itself, and is then undone as far as it is open.
+    /// The client is gone in the middle of a response. What is not killed runs to its end, as it
+    /// would on the server itself, and is then undone as far as it is open.
     pub(super) fn abandon(
         &mut self,
         checkout: Checkout,
@@ -168,12 +170,18 @@ impl Session {
         let leftovers = self.leftovers();
         let is_mariadb = self.facts.is_mariadb;
         self.forget_binding();
-        if verdict.class == Class::Read {
-            return checkout.discard(Retire::Kill);
-        }
+        let is_read = verdict.class == Class::Read;
+        let is_killed = match self.context.settings.pool.abandoned {
+            Abandoned::KillReads => is_read,
+            Abandoned::Kill => true,
+            Abandoned::Finish => false,
+        };
+        let response = response.filter(|_| !is_killed);
         let writes = Arc::clone(&self.writes);
         let Some(mut response) = response else {
-            writes.note_unknown();
+            if !is_read {
+                writes.note_unknown();
+            }
             return checkout.discard(Retire::Kill);
         };
         let mut checkout = checkout;

@@ -23,6 +23,7 @@ use crate::protocol::{Command, Shape, code, packet};
 use crate::sql::{Class, Effects, Needs, Reason};
 use crate::state::Pins;
 use crate::state::diff::{Diff, diff};
+use crate::state::image::SCHEMA_VARIABLES;
 use crate::state::prepared::{BadExecute, ExecuteForm, execute, execute_bulk, image_to_prepare};
 
 /// Longest statement that is copied to be sent together with what precedes it.
@@ -35,8 +36,10 @@ struct Ready {
     packets: Option<Vec<u8>>,
     /// Column definitions that the client lacks.
     lacking: Option<Arc<[u8]>>,
-    /// Answers that come before that to the work.
+    /// Answers that come before that to the work ...
     answers: usize,
+    /// ... to so many of the first bytes of `packets`.
+    front: usize,
     /// What LAST_INSERT_ID() is then.
     insert_id: Option<u64>,
 }
@@ -48,6 +51,15 @@ struct Own {
     packets: Option<Vec<u8>>,
     /// Column definitions that the client lacks.
     lacking: Option<Arc<[u8]>>,
+}
+
+/// Errors that are kept from the client.
+#[derive(Debug, Clone, Copy)]
+struct Keeps {
+    /// A replica's.
+    refusal: bool,
+    /// That of a deadlock.
+    deadlock: bool,
 }
 
 /// How a command ended.
@@ -64,6 +76,9 @@ pub(super) enum Outcome {
     },
     /// The connection could not be made ready; it is as it was, or nearly.
     Unprepared(Error),
+    /// The server has rolled it back whole, and the client has got nothing: it can be repeated.
+    /// Never the end of [`Session::execute`].
+    Deadlocked,
     /// It was stopped so that its transaction can be rolled back for others; the client has got
     /// nothing yet.
     GaveWay,
@@ -109,7 +124,22 @@ impl Session {
         {
             return outcome;
         }
-        self.relay(checkout.connection(), work, ready.lacking, may_retry).await
+        let repeats = if was_held { 0 } else { self.repeats(work) };
+        let mut keeps = Keeps { refusal: may_retry, deadlock: repeats > 0 };
+        let connection = checkout.connection();
+        let mut outcome = self.relay(connection, work, ready.lacking.clone(), keeps).await;
+        for turn in 1..=repeats {
+            if !matches!(outcome, Outcome::Deadlocked) {
+                break;
+            }
+            self.pause_before_repeat(turn).await;
+            if connection.send(&bytes[ready.front..]).await.is_err() {
+                return Outcome::Lost { untouched: true };
+            }
+            keeps.deadlock = turn < repeats;
+            outcome = self.relay(connection, work, ready.lacking.clone(), keeps).await;
+        }
+        outcome
     }
 
     /// Reads the answers to what was sent in front of `work`.
@@ -166,6 +196,12 @@ impl Session {
             // The server would not take what carries the session's state.
             connection.image = self.image.clone();
         }
+        if !was_held && connection.image.has_user_variables_beside(&self.image) {
+            connection.read_unread().await?;
+            if !connection.reset(self.facts.is_mariadb).await? {
+                return Err(std::io::Error::other("a connection could not be reset").into());
+            }
+        }
         let Own { packets: own, lacking } = match &work.prepared {
             Some(prepared) if prepared.told_id.is_none() => {
                 match self.prepared_here(connection, prepared, work.command).await? {
@@ -187,7 +223,7 @@ impl Session {
         };
         let diff = diff(&connection.image, &self.image, &connection.base, insert_id);
         if diff.is_empty() {
-            return Ok(Ok(Ready { packets: own, lacking, answers: 0, insert_id: None }));
+            return Ok(Ok(Ready { packets: own, lacking, answers: 0, front: 0, insert_id: None }));
         }
         // What could do harm in another schema or mode has to wait for the answers.
         let is_harmless =
@@ -196,8 +232,9 @@ impl Session {
         if is_harmless && is_small && work.command != Command::StmtPrepare {
             let mut packets = Vec::with_capacity(work.packets.len() + 256);
             let answers = connection.put_diff(&diff, &mut packets);
+            let front = packets.len();
             packets.extend_from_slice(own.as_deref().unwrap_or(&work.packets));
-            return Ok(Ok(Ready { packets: Some(packets), lacking, answers, insert_id }));
+            return Ok(Ok(Ready { packets: Some(packets), lacking, answers, front, insert_id }));
         }
         let applied = self.apply(connection, &diff).await?;
         if work.verdict.class == Class::Diagnostics {
@@ -206,18 +243,24 @@ impl Session {
         }
         Ok(applied.map(|()| {
             connection.insert_id = insert_id.or(connection.insert_id);
-            Ready { packets: own, lacking, answers: 0, insert_id: None }
+            Ready { packets: own, lacking, answers: 0, front: 0, insert_id: None }
         }))
     }
 
     /// A schema that has changed since a connection at rest has chosen it may have other defaults
-    /// now. MariaDB reads them only when it comes from another one.
+    /// now, and its own are there again only after a choice where somebody has set others. MariaDB
+    /// reads them only when it comes from another schema.
     async fn choose_schema_anew(&self, connection: &mut Connection) -> Result<(), Failure> {
         let epoch = self.context.epochs.schemas();
-        if connection.schema_epoch >= epoch {
+        let is_set = |name| connection.image.get(name).is_some() && self.image.get(name).is_none();
+        let were_set = SCHEMA_VARIABLES.into_iter().any(is_set);
+        if connection.schema_epoch >= epoch && !were_set {
             return Ok(());
         }
         connection.schema_epoch = epoch;
+        if self.image.schema.is_some() {
+            SCHEMA_VARIABLES.into_iter().for_each(|name| connection.image.unset(name));
+        }
         let Some(schema) = connection.image.schema.clone() else { return Ok(()) };
         let other = self.facts.is_mariadb.then_some("information_schema");
         for schema in other.into_iter().chain([&*schema]) {
@@ -396,7 +439,7 @@ impl Session {
         connection: &mut Connection,
         work: &Work<'_>,
         lacking: Option<Arc<[u8]>>,
-        may_retry: bool,
+        keeps: Keeps,
     ) -> Outcome {
         let mut response = Response::on(work.shape, connection.key.capabilities);
         if let Some(prepared) = &work.prepared {
@@ -414,14 +457,16 @@ impl Session {
             response = response.with_warnings(self.diagnostics.conditions);
         }
         response = response.told_by(self.lend_teller(connection, work));
+        response = response.edited_by(self.row_editor(work));
         let mut watch = self.watch_writes(work);
         let mut note = |summary: &Summary| watch.note(summary);
-        let passed = self.pass(connection, work, (&mut response, &mut note), may_retry).await;
+        let passed = self.pass(connection, work, (&mut response, &mut note), keeps).await;
         self.teller = response.take_teller();
         match passed {
             Passed::Whole => Outcome::Done(response.into_summary()),
             Passed::Refused => Outcome::ReplicaRefused,
             Passed::GaveWay => Outcome::GaveWay,
+            Passed::Deadlocked => Outcome::Deadlocked,
             Passed::ClientGone { in_time: true } => Outcome::ClientGone(Some(response)),
             Passed::ClientGone { in_time: false } => Outcome::ClientGone(None),
             Passed::Lost => Outcome::Lost { untouched: response.is_untouched() },
@@ -435,10 +480,10 @@ impl Session {
         connection: &mut Connection,
         work: &Work<'_>,
         to: (&mut Response, &mut impl FnMut(&Summary)),
-        may_retry: bool,
+        keeps: Keeps,
     ) -> Passed {
         let mut stopping = None;
-        let passed = self.pass_whole(connection, work, to, (may_retry, &mut stopping)).await;
+        let passed = self.pass_whole(connection, work, to, (keeps, &mut stopping)).await;
         if let Some(stopping) = stopping {
             let _ = stopping.await;
         }
@@ -451,14 +496,17 @@ impl Session {
         connection: &mut Connection,
         work: &Work<'_>,
         (response, note): (&mut Response, &mut impl FnMut(&Summary)),
-        (may_retry, stopping): (bool, &mut Option<JoinHandle<bool>>),
+        (keeps, stopping): (Keeps, &mut Option<JoinHandle<bool>>),
     ) -> Passed {
         let mut may_stop = self.can_be_stopped(work);
         loop {
             let Connection { stream, inbox, .. } = &mut *connection;
             let server = ServerSide { stream, inbox };
             // An error about a cursor names the statement by its id on the server.
-            let holds_error = may_retry || work.command == Command::StmtFetch || stopping.is_some();
+            let holds_error = keeps.refusal
+                || keeps.deadlock
+                || work.command == Command::StmtFetch
+                || stopping.is_some();
             let relayed = tokio::select! {
                 biased;
                 relayed = relay(self.wire.client_side(), server, response, holds_error, note) => relayed,
@@ -487,7 +535,10 @@ impl Session {
                     if stopping.is_some() && error == code::QUERY_INTERRUPTED {
                         return Passed::GaveWay;
                     }
-                    if may_retry && !is_final(error) {
+                    if keeps.deadlock && error == code::LOCK_DEADLOCK {
+                        return Passed::Deadlocked;
+                    }
+                    if keeps.refusal && !is_final(error) {
                         return Passed::Refused;
                     }
                     self.wire.push_raw(&answer);
@@ -545,6 +596,8 @@ enum Passed {
     Whole,
     /// It is an error of a replica, and was kept back.
     Refused,
+    /// It is the error of a deadlock, and was kept back.
+    Deadlocked,
     /// It is the error of a statement that was stopped for others, and was kept back.
     GaveWay,
     /// The client is gone.

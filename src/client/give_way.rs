@@ -16,6 +16,7 @@ use tokio::task::JoinHandle;
 use super::statement::Work;
 use super::{Session, Stop};
 use crate::backend::{Connection, Failure};
+use crate::config::settings::LockPolicy;
 use crate::error::Error;
 use crate::metrics::Closed;
 use crate::pool::{Checkout, Retire};
@@ -37,7 +38,9 @@ impl Session {
     /// transaction, and error 1213 is what its client expects of it.
     pub(super) fn can_be_stopped(&self, work: &Work<'_>) -> bool {
         let lasting = Effects::IMPLICIT_COMMIT | Effects::OPAQUE;
-        matches!(work.command, Command::Query | Command::StmtExecute)
+        let is_wanted = self.context.settings.lock_guard.policy == LockPolicy::Abort;
+        is_wanted
+            && matches!(work.command, Command::Query | Command::StmtExecute)
             && matches!(work.verdict.class, Class::Read | Class::Write)
             && work.verdict.statements <= 1
             && !work.verdict.effects.intersects(lasting)

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::statement::Work;
 use super::{Session, Stop};
@@ -18,7 +18,7 @@ pub struct Locks {
     waits: Mutex<Vec<Wait>>,
     /// Whether anybody is held back; `pace` says whom.
     is_pacing: AtomicBool,
-    pace: Mutex<Option<Pace>>,
+    pace: Mutex<Option<(Pace, Instant)>>,
     changed: Notify,
 }
 
@@ -36,19 +36,24 @@ impl Locks {
         }
     }
 
-    /// Holds statements back from now on, or does so no longer.
-    pub fn set_pace(&self, pace: Option<Pace>) {
-        let mut now = self.pace.lock();
-        if *now != pace {
-            self.is_pacing.store(pace.is_some(), Ordering::Relaxed);
-            *now = pace;
-            drop(now);
-            self.changed.notify_waiters();
+    /// Holds statements back from `now` on, or does so no longer.
+    pub fn set_pace(&self, pace: Option<Pace>, now: Instant) {
+        let mut known = self.pace.lock();
+        if known.as_ref().map(|(pace, _)| pace) == pace.as_ref() {
+            return;
         }
+        let since = known.as_ref().map_or(now, |(_, since)| *since);
+        self.is_pacing.store(pace.is_some(), Ordering::Relaxed);
+        *known = pace.map(|pace| (pace, since));
+        drop(known);
+        self.changed.notify_waiters();
     }
 
     fn holds_back(&self, session: u32, lane: usize) -> bool {
-        let holds = |pace: &Pace| lane > pace.behind && !pace.exempt.contains(&session);
+        // Whoever sets it may be held up; the bound holds all the same.
+        let holds = |(pace, since): &(Pace, Instant)| {
+            lane > pace.behind && !pace.exempt.contains(&session) && since.elapsed() < PACE_MAX
+        };
         self.is_pacing.load(Ordering::Relaxed) && self.pace.lock().as_ref().is_some_and(holds)
     }
 

@@ -190,6 +190,7 @@ fn new_session(
         just_prepared: None,
         held: None,
         pins: Pins::default(),
+        holdings: crate::state::Holdings::default(),
         shown: super::binding::Shown::default(),
         status: Status::AUTOCOMMIT,
         autocommit,

@@ -26,8 +26,10 @@ mod login;
 mod password;
 mod prepared;
 pub mod registry;
+mod repeat;
 mod route;
 mod settle;
+mod shown;
 mod statement;
 mod throttle;
 mod tracking;
@@ -58,7 +60,7 @@ use crate::protocol::tracking::Teller;
 use crate::route::scopes::Scopes;
 use crate::sql::Mode;
 use crate::state::prepared::Statements;
-use crate::state::{Image, Pins, Trackers};
+use crate::state::{Holdings, Image, Pins, Trackers};
 use crate::topology::{ServerFacts, Topology};
 
 use diagnostics::Diagnostics;
@@ -176,6 +178,7 @@ struct Session {
     just_prepared: Option<prepared::JustPrepared>,
     held: Option<Checkout>,
     pins: Pins,
+    holdings: Holdings,
     /// Pins as counted in the metrics.
     shown: binding::Shown,
     status: Status,
@@ -225,7 +228,8 @@ impl Session {
             if !std::mem::take(&mut is_waiting_still) {
                 self.wire.begin_command();
             }
-            if self.held.is_none() {
+            if self.held.is_none() || !self.status.contains(Status::IN_TRANS) {
+                // Whatever transaction was meant, it is over.
                 self.entry.need_not_give_way();
             }
             let least = if self.held.is_none() { Order::Drain } else { Order::Kill };

@@ -9,6 +9,7 @@ use super::Session;
 use super::diagnostics::Saved;
 use super::statement::Work;
 use super::tracking::needs_own_trackers;
+use super::writes::PARSE_ERROR;
 use crate::backend::{Connection, Failure, UnreadHere, UnreadId, means_the_same};
 use crate::error::Error;
 use crate::lanes::Demand;
@@ -17,7 +18,7 @@ use crate::pool::{Request, Retire};
 use crate::protocol::response::Summary;
 use crate::protocol::status::Tracked;
 use crate::protocol::{Command, Shape, packet};
-use crate::sql::{Class, Effects};
+use crate::sql::{self, Class, Effects};
 use crate::state::Pin;
 use crate::state::diff::diff;
 
@@ -56,12 +57,16 @@ impl Session {
                 None => summary.warnings,
             };
         }
+        let asks_bare = self.facts.is_mariadb
+            && effects.contains(Effects::BARE_VARIABLE)
+            && summary.error != Some(PARSE_ERROR);
         let may_have_changed_unseen =
             effects.contains(Effects::OPAQUE) && !connection.deprecates_eof();
         let asks_more = effects.contains(Effects::SET_STATEMENT) || may_have_changed_unseen;
         let leaves_list = !keeps
             || needs_own_trackers(work)
             || asks_collation
+            || asks_bare
             || asks_more && !self.facts.is_mariadb;
         if leaves_list && work.command == Command::StmtBulkExecute && summary.has_result_set {
             self.learn_row_count(connection).await?;
@@ -78,6 +83,9 @@ impl Session {
             }
         }
         self.settle_trackers(connection, work, summary).await?;
+        if asks_bare {
+            self.learn_bare(connection, work).await?;
+        }
         if asks_collation {
             let names = effects.contains(Effects::NAMES).then_some(work);
             self.learn_collation(connection, names).await?;
@@ -120,6 +128,47 @@ impl Session {
             image.set_names((&charset, &collation), &connection.base);
         }
         true
+    }
+
+    /// Has MariaDB track variables that were set as `@@x`, which it does not do by itself: each is
+    /// given its own value in a form that is tracked.
+    async fn learn_bare(
+        &mut self,
+        connection: &mut Connection,
+        work: &Work<'_>,
+    ) -> Result<(), Failure> {
+        let sql = work.prepared.as_ref().map_or(work.sql, |prepared| &prepared.key.sql);
+        let mut set = String::new();
+        for name in sql::bare_variables(sql, self.mode) {
+            let is_plain = name.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_');
+            if !is_plain {
+                continue;
+            }
+            let name = String::from_utf8_lossy(name);
+            set.push_str(if set.is_empty() { "SET " } else { "," });
+            set.push_str(&format!("SESSION `{name}`=@@SESSION.`{name}`"));
+        }
+        if set.is_empty() {
+            return Ok(());
+        }
+        let exchange = connection.query(&set).await?;
+        self.diagnostics.is_row_count_held = false;
+        self.diagnostics.is_found_rows_held = false;
+        if exchange.summary.error.is_some() {
+            // Not one the session has for itself, or one that can't be set twice.
+            connection.is_dirty = true;
+            self.pins.add(Pin::StateChanged);
+        }
+        for tracked in &exchange.summary.tracked {
+            if let Tracked::Variable { name, value } = tracked {
+                self.absorb_variable(connection, name, value);
+            }
+        }
+        self.notice_changes(&exchange.summary.tracked);
+        if changes_charset(&exchange.summary.tracked) {
+            self.learn_collation(connection, None).await?;
+        }
+        Ok(())
     }
 
     /// What collation the connection has now, also for results if it is that of a SET NAMES,

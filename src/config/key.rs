@@ -267,6 +267,12 @@ pub const KEYS: &[Key] = &[
         valid: "a whole number, at least 1",
     },
     Key {
+        path: "pool.abandoned",
+        default: Some(r#""kill_reads""#),
+        meaning: "What becomes of a statement whose client is gone.",
+        valid: r#""kill_reads", "kill" or "finish""#,
+    },
+    Key {
         path: "lanes.auto",
         default: Some(r#""on""#),
         meaning: "Whether work that no rule or hint assigns is assigned by what it does.",
@@ -301,6 +307,12 @@ pub const KEYS: &[Key] = &[
         default: Some(r#""500ms""#),
         meaning: "How long a statement must have waited before lock_guard = \"abort\" acts.",
         valid: r#"a time longer than zero, such as "500ms""#,
+    },
+    Key {
+        path: "lanes.deadlock_retries",
+        default: Some("0"),
+        meaning: "How often a single INSERT, UPDATE, DELETE or REPLACE is repeated after a deadlock.",
+        valid: "a whole number up to 10; 0 means never",
     },
     Key {
         path: "lane.name",

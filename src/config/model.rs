@@ -147,6 +147,7 @@ pub(crate) struct Pool {
     pub(crate) idle_timeout: Period,
     pub(crate) max_age: Period,
     pub(crate) open_rate: u32,
+    pub(crate) abandoned: Abandoned,
 }
 
 impl Default for Pool {
@@ -156,6 +157,7 @@ impl Default for Pool {
             idle_timeout: Period::secs(60),
             max_age: Period::secs(3_600),
             open_rate: 200,
+            abandoned: Abandoned::KillReads,
         }
     }
 }
@@ -172,6 +174,7 @@ pub(crate) struct Lanes {
     /// `auto` or a time.
     pub(crate) lock_wait: String,
     pub(crate) lock_abort_after: Period,
+    pub(crate) deadlock_retries: u32,
 }
 
 impl Default for Lanes {
@@ -183,8 +186,18 @@ impl Default for Lanes {
             lock_guard: LockPolicy::Observe,
             lock_wait: "auto".to_owned(),
             lock_abort_after: Period::millis(500),
+            deadlock_retries: 0,
         }
     }
+}
+
+/// What becomes of a statement whose client is gone.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Abandoned {
+    KillReads,
+    Kill,
+    Finish,
 }
 
 /// What the lock guard does.

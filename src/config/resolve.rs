@@ -11,9 +11,9 @@ use super::key;
 use super::model::{self, Model};
 use super::problem::Finding;
 use super::settings::{
-    Address, Backend, BackendTls, BackendTlsMode, Consistency, Glob, Lane, LatencyTarget,
-    LockGuard, LockPolicy, Log, Pool, ProxyProtocol, Routing, Rule, RuleScope, Scope, Service,
-    Settings, Tls, TlsFiles, TlsMode, User,
+    Abandoned, Address, Backend, BackendTls, BackendTlsMode, Consistency, Glob, Lane,
+    LatencyTarget, LockGuard, LockPolicy, Log, Pool, ProxyProtocol, Routing, Rule, RuleScope,
+    Scope, Service, Settings, Tls, TlsFiles, TlsMode, User,
 };
 use super::shape::Places;
 use crate::units::Period;
@@ -86,6 +86,9 @@ const PATIENCE: u32 = 10;
 /// More threads than this are a slip of the hand.
 const WORKERS_MAX: usize = 256;
 
+/// A statement that loses more often is better given back to its client.
+const DEADLOCK_RETRIES_MAX: u32 = 10;
+
 /// Checks a model and turns it into settings.
 pub(super) fn resolve(model: &Model, places: &Places<'_>) -> Result<Settings, Vec<Finding>> {
     let mut resolver = Resolver { places, findings: Vec::new() };
@@ -118,6 +121,7 @@ pub(super) fn resolve(model: &Model, places: &Places<'_>) -> Result<Settings, Ve
         batch_lane,
         latency_target: to.latency_target(model),
         lock_guard: to.lock_guard(&model.lanes),
+        deadlock_retries: to.deadlock_retries(model.lanes.deadlock_retries),
     };
     if resolver.findings.is_empty() { Ok(settings) } else { Err(resolver.findings) }
 }
@@ -587,6 +591,13 @@ impl Resolver<'_> {
         LockGuard { policy, wait, abort_after }
     }
 
+    fn deadlock_retries(&mut self, retries: u32) -> u32 {
+        if retries > DEADLOCK_RETRIES_MAX {
+            self.find_invalid("lanes.deadlock_retries", format!("{retries} is too many"));
+        }
+        retries
+    }
+
     /// The lane for what behaves like a batch; `None` when there is no such thing.
     fn batch_lane(&mut self, model: &Model, lanes: &[Lane], default_lane: usize) -> Option<usize> {
         let lane = match &model.lanes.batch_lane {
@@ -621,6 +632,11 @@ impl Resolver<'_> {
             idle_timeout: self.positive("pool.idle_timeout", pool.idle_timeout),
             max_age: self.positive("pool.max_age", pool.max_age),
             open_rate: self.at_least_one("pool.open_rate", pool.open_rate),
+            abandoned: match pool.abandoned {
+                model::Abandoned::KillReads => Abandoned::KillReads,
+                model::Abandoned::Kill => Abandoned::Kill,
+                model::Abandoned::Finish => Abandoned::Finish,
+            },
         }
     }
 

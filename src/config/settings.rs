@@ -49,6 +49,8 @@ pub struct Settings {
     pub latency_target: LatencyTarget,
     /// Statements that wait for locks.
     pub lock_guard: LockGuard,
+    /// How often a statement that is a transaction of its own is repeated after a deadlock.
+    pub deadlock_retries: u32,
     /// Clients' accounts given here instead of loaded from the primary.
     pub users: Vec<User>,
     /// Reads and freshness.
@@ -204,6 +206,19 @@ pub struct Pool {
     pub max_age: Duration,
     /// Most new connections per second to one server.
     pub open_rate: u32,
+    /// What becomes of a statement whose client is gone.
+    pub abandoned: Abandoned,
+}
+
+/// What becomes of a statement whose client is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Abandoned {
+    /// Reads are killed on the server, all else runs to its end.
+    KillReads,
+    /// It is killed.
+    Kill,
+    /// It runs to its end.
+    Finish,
 }
 
 /// One lane, with absolute numbers (percentages in the file are resolved per backend by

@@ -100,6 +100,8 @@ pub struct Blocker {
 pub struct Wait {
     /// Its session, as last seen.
     pub waiter: Holder,
+    /// Since when it may wait: it was not found waiting before.
+    pub since: Duration,
     /// For what.
     pub kind: LockKind,
     /// The statement, as far as the server shows it.
@@ -152,6 +154,16 @@ pub struct Pace {
 struct Turn {
     at: Duration,
     pause: Duration,
+    /// When it was last found not to wait; its beginning at first.
+    free_at: Duration,
+}
+
+impl Turn {
+    /// It is looked at again after a pause that grows up to `longest`.
+    fn again(&mut self, now: Duration, longest: Duration) {
+        self.at = now + self.pause;
+        self.pause = (self.pause * 2).min(longest);
+    }
 }
 
 /// Watches one server.
@@ -163,6 +175,8 @@ pub struct LockGuard {
     turns: BTreeMap<(u32, Duration), Turn>,
     next_probe: Duration,
     waits: Vec<Wait>,
+    /// Waits that were over when the server was asked last.
+    over: Vec<Wait>,
     /// When statements began to be held back, or when that ended last.
     paced_since: Option<Duration>,
     rested_since: Option<Duration>,
@@ -177,6 +191,7 @@ impl LockGuard {
             turns: BTreeMap::new(),
             next_probe: Duration::ZERO,
             waits: Vec::new(),
+            over: Vec::new(),
             paced_since: None,
             rested_since: None,
         }
@@ -194,11 +209,12 @@ impl LockGuard {
         let (waits, ended) =
             std::mem::take(&mut self.waits).into_iter().partition(|wait| still(&wait.waiter));
         (self.waits, look.ended) = (waits, ended);
+        look.ended.append(&mut self.over);
         let slow: Vec<&Holder> =
             held.iter().filter(|holder| may_wait(holder, now, patience, held)).collect();
         self.turns.retain(|key, _| slow.iter().any(|holder| key_of(holder) == *key));
         for holder in &slow {
-            let turn = Turn { at: now, pause: PROBE_SPACING };
+            let turn = Turn { at: now, pause: PROBE_SPACING, free_at: holder.since };
             self.turns.entry(key_of(holder)).or_insert(turn);
         }
         let is_due = self.turns.values().any(|turn| turn.at <= now);
@@ -212,31 +228,36 @@ impl LockGuard {
     /// Takes in what the server has answered about the slots held at `now`, which is after it was
     /// asked. The waits that are new.
     pub fn learn(&mut self, now: Duration, held: &[Holder], answer: &[LockWait]) -> Vec<Wait> {
-        let known = std::mem::take(&mut self.waits);
+        let mut known = std::mem::take(&mut self.waits);
         let mut new = Vec::new();
         for holder in held.iter().filter(|holder| holder.is_running) {
             let Some(turn) = self.turns.get_mut(&key_of(holder)) else { continue };
-            let before = known.iter().find(|wait| is_same(&wait.waiter, holder));
-            let wait = wait_of(holder, held, answer);
-            if wait.is_some() && before.is_none() {
+            let at = known.iter().position(|wait| is_same(&wait.waiter, holder));
+            let before = at.map(|at| known.swap_remove(at));
+            let Some(mut wait) = wait_of(holder, held, answer) else {
+                self.over.extend(before);
+                turn.free_at = now;
+                turn.again(now, LOOK_MAX);
+                continue;
+            };
+            if before.is_none() {
                 turn.pause = PROBE_SPACING;
             }
-            turn.at = now + turn.pause;
-            let longest = if wait.is_some() { WATCH_MAX } else { LOOK_MAX };
-            turn.pause = (turn.pause * 2).min(longest);
-            let acts_at = holder.since + self.abort_after;
+            wait.since = turn.free_at;
+            turn.again(now, WATCH_MAX);
+            let acts_at = wait.since + self.abort_after;
             let is_near = acts_at > now && turn.at + PROBE_SPACING > acts_at;
-            if wait.is_some() && self.policy == LockPolicy::Abort && is_near {
+            if self.policy == LockPolicy::Abort && is_near {
                 // Asked a moment before, it could not be asked in time.
                 turn.at = acts_at;
             }
-            let Some(mut wait) = wait else { continue };
             match before {
-                Some(before) => wait.told.clone_from(&before.told),
+                Some(before) => wait.told = before.told,
                 None => new.push(wait.clone()),
             }
             self.waits.push(wait);
         }
+        self.over.append(&mut known);
         new
     }
 
@@ -248,7 +269,7 @@ impl LockGuard {
         let waiting: BTreeSet<u64> = answer.iter().map(|wait| wait.waiting).collect();
         let mut all = Vec::new();
         for wait in &mut self.waits {
-            let has_waited = now.saturating_sub(wait.waiter.since) >= self.abort_after;
+            let has_waited = now.saturating_sub(wait.since) >= self.abort_after;
             if wait.kind != LockKind::Row || !has_waited {
                 continue;
             }
@@ -352,6 +373,7 @@ fn wait_of(holder: &Holder, held: &[Holder], answer: &[LockWait]) -> Option<Wait
     let chain = reached.into_iter().filter_map(session_of).map(|(session, _)| session);
     Some(Wait {
         waiter: *holder,
+        since: holder.since,
         kind: first.kind,
         statement: first.statement.clone(),
         blockers,

@@ -167,3 +167,19 @@ fn who_thinks_in_its_transaction_makes_nobody_wait_the_longer() {
     assert!(guard.pace(ms(60), &all).is_some(), "it has just stopped");
     assert!(guard.pace(ms(80), &all).is_none());
 }
+
+#[test]
+fn a_wait_begins_when_it_was_last_not_found() {
+    let (mut guard, new) = learned(LockPolicy::Abort, 60, &[]);
+    assert!(new.is_empty());
+    assert!(!guard.look(ms(260), PATIENCE, &held(0)).ask.is_empty());
+    let answer = [row(1, 7)];
+    assert_eq!(guard.learn(ms(260), &held(0), &answer)[0].since, ms(60));
+    guard.learn(ms(359), &held(0), &answer);
+    assert!(guard.aborts(ms(359), &answer).is_empty(), "it may have waited for 299 ms");
+    assert_eq!(guard.aborts(ms(360), &answer), [7]);
+    // It has the lock and goes on.
+    guard.learn(ms(600), &held(0), &[]);
+    assert_eq!(guard.look(ms(601), PATIENCE, &held(0)).ended.len(), 1);
+    assert!(guard.waits().is_empty());
+}

@@ -103,9 +103,9 @@ families! {
     LOCK_WAITS = "fairlane_lock_waits_total", Counter, Count, ["lane", "blocker", "kind"],
         "Statements of this lane found waiting for locks on the primary, by the lane of the session that has them (other: a connection that is not Fairlane's, or unknown) and kind: row or metadata.";
     LOCK_WAIT = "fairlane_lock_wait_seconds", Histogram, Seconds, ["lane"],
-        "How long statements of this lane that were found waiting for a lock ran in all.";
+        "How long statements of this lane waited for locks, as far as they were found waiting: from their beginning, or when they were last found not to wait, to their end.";
     LOCK_ACTIONS = "fairlane_lock_guard_actions_total", Counter, Count, ["action"],
-        "What the lock guard did: paced (a statement of a later lane was held back for a moment), aborted (a transaction that held a lock was rolled back and its client told so by error 1213), spared (it should have been, and could not be without harm).";
+        "What the lock guard did: paced (a statement of a later lane was held back for a moment), aborted (a transaction that held a lock was rolled back and its client told so by error 1213), spared (it should have been, and could not be without harm), repeated (a statement that lost a deadlock of the server's was sent again, see deadlock_retries).";
     LOCK_PROBES = "fairlane_lock_probes_total", Counter, Count, ["outcome"],
         "Times the primary was asked who waits for whom: answered, refused (a privilege is missing) or unreachable.";
 

@@ -21,6 +21,8 @@ pub struct LockMetrics {
     pub aborted: IntCounter,
     /// Transactions that could not be.
     pub spared: IntCounter,
+    /// Statements sent again after a deadlock.
+    pub repeated: IntCounter,
     /// Questions answered.
     pub probes_answered: IntCounter,
     /// Questions refused.
@@ -63,6 +65,7 @@ impl LockMetrics {
             paced: actions.with_label_values(&["paced"]),
             aborted: actions.with_label_values(&["aborted"]),
             spared: actions.with_label_values(&["spared"]),
+            repeated: actions.with_label_values(&["repeated"]),
             probes_answered: probes.with_label_values(&["answered"]),
             probes_refused: probes.with_label_values(&["refused"]),
             probes_unreachable: probes.with_label_values(&["unreachable"]),

@@ -76,7 +76,8 @@ impl Driver<'_> {
             self.ask(look.ask).await;
         }
         let held = held_now(self.context);
-        self.context.locks.set_pace(self.guard.pace(self.now(), &held));
+        let pace = self.guard.pace(self.now(), &held);
+        self.context.locks.set_pace(pace, Instant::now());
         self.context.locks.show(self.guard.waits());
     }
 
@@ -157,7 +158,7 @@ impl Driver<'_> {
 
     /// A wait is over.
     fn end(&self, wait: &Wait) {
-        let waited = self.now().saturating_sub(wait.waiter.since);
+        let waited = self.now().saturating_sub(wait.since);
         let seconds = self.context.metrics.locks.wait_seconds(wait.waiter.lane);
         seconds.observe(waited.as_secs_f64());
         // Whoever has not yet given way need not any more.
@@ -205,7 +206,7 @@ fn shown_wait(context: &Context, wait: &Wait) -> LockWait {
     let statement = shorten(&digest_text(wait.statement.as_bytes(), Mode::default()));
     LockWait {
         kind: wait.kind.label(),
-        seconds: since_start.saturating_sub(wait.waiter.since).as_secs_f64(),
+        seconds: since_start.saturating_sub(wait.since).as_secs_f64(),
         waiter: LockSide { statement, ..side(context, &own) },
         blockers: wait.blockers.iter().map(|blocker| side(context, blocker)).collect(),
     }

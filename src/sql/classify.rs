@@ -59,6 +59,8 @@ pub(super) struct Classifier<'a> {
     reports_insert_id: bool,
     /// Where the calls stand that [`super::substitute()`] replaces, if it asks.
     pub(super) calls: Option<Vec<CallSite>>,
+    /// Names of variables set as `@@x`, which [`super::bare_variables()`] asks for.
+    pub(super) bare: Vec<&'a [u8]>,
 }
 
 impl<'a> Classifier<'a> {
@@ -81,6 +83,7 @@ impl<'a> Classifier<'a> {
             changes_mode: false,
             reports_insert_id: false,
             calls: None,
+            bare: Vec::new(),
         }
     }
 

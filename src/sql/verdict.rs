@@ -125,6 +125,8 @@ bitflags! {
         /// Changes what a schema gives the sessions in it, or whether it is there: CREATE, ALTER and
         /// DROP DATABASE.
         const SCHEMA_DEFAULTS = 1 << 27;
+        /// `SET @@x = ...`, which MariaDB does not track, see [`super::bare_variables`].
+        const BARE_VARIABLE = 1 << 28;
     }
 }
 

@@ -33,7 +33,11 @@ fn sessions_begin_with_the_defaults_their_schema_has() {
     let mut root = root(&proxy);
     let connect = || Raw::connect(proxy.port, "root", "root-secret", Some("begun")).unwrap();
     root.run("CREATE DATABASE begun CHARACTER SET latin1 COLLATE latin1_bin");
-    assert_eq!(connect().text(COLLATION), "latin1_bin");
+    let mut other = connect();
+    assert_eq!(other.text(COLLATION), "latin1_bin");
+    other.run("SET @@collation_database = 'utf8mb4_bin'");
+    assert_eq!(connect().text(COLLATION), "latin1_bin", "not the server's");
+    assert_eq!(other.text(COLLATION), "utf8mb4_bin");
     root.run("ALTER DATABASE begun COLLATE latin1_general_ci");
     assert_eq!(connect().text(COLLATION), "latin1_general_ci");
     root.run("DROP DATABASE begun");

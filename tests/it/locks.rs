@@ -3,6 +3,7 @@
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use fairlane::protocol::response::Summary;
 use fairlane::protocol::{Command, Shape};
 use fairlane::sandbox::Options;
 
@@ -438,4 +439,45 @@ fn a_server_that_dies_while_somebody_waits_leaves_everything_whole() {
     click(&proxy, "UPDATE lock_dies SET n = 2 WHERE id = 2").join().unwrap().0.unwrap();
     drop(holder);
     eventually("all slots are free", || proxy.sum("fairlane_lane_slots_in_use{") == 0.0);
+}
+
+/// Two sessions, of which the second closes the circle in a transaction that has written more, so
+/// that the server chooses the first, whose statement is a transaction of its own.
+fn deadlocked(proxy: &Proxy, name: &str, sql: &str) -> Result<Summary, Failed> {
+    let (mut single, mut other) = (proxy.app(), proxy.app());
+    other.run("BEGIN");
+    for id in 3..10 {
+        other.run(&format!("UPDATE {name} SET n = n + 1 WHERE id = {id}"));
+    }
+    // Rows from the first on: it has those in front of the other's, and waits.
+    single.send(Command::Query, sql.as_bytes());
+    pause(150);
+    other.run(&format!("UPDATE {name} SET n = n + 1 WHERE id = 1"));
+    other.run("COMMIT");
+    let answer = single.answer(Shape::Results)?;
+    match answer.error() {
+        Some(error) => Err(error),
+        None => Ok(answer.summary),
+    }
+}
+
+#[test]
+fn a_single_statement_that_loses_a_deadlock_is_repeated_where_that_is_wanted() {
+    table(servers(), "lock_repeat");
+    let sql = "UPDATE lock_repeat SET n = n + 100 WHERE id < 5";
+    let plain = proxy(servers(), "");
+    let error = deadlocked(&plain, "lock_repeat", sql).unwrap_err();
+    assert!(is_deadlock(&error), "as the server tells it: {error:?}");
+    assert_eq!(did(&plain, "repeated"), 0.0);
+    let proxy = proxy(servers(), "deadlock_retries = 3");
+    table(servers(), "lock_repeat");
+    let summary = deadlocked(&proxy, "lock_repeat", sql).unwrap();
+    assert_eq!(summary.affected, Some(4));
+    assert_eq!(did(&proxy, "repeated"), 1.0);
+    let all = "SELECT GROUP_CONCAT(n ORDER BY id) FROM lock_repeat";
+    assert_eq!(proxy.app().text(all), "101,100,101,101,1,1,1,1,1");
+    // What depends on the session, or leaves something in it, is told.
+    let sql = "UPDATE lock_repeat SET n = (@last := id) WHERE id < 5";
+    assert!(is_deadlock(&deadlocked(&proxy, "lock_repeat", sql).unwrap_err()));
+    assert_eq!(did(&proxy, "repeated"), 1.0);
 }

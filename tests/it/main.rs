@@ -20,6 +20,7 @@ mod cost;
 mod expired;
 mod failures;
 mod freshness;
+mod holdings;
 mod idle;
 mod insert_ids;
 mod lanes;
