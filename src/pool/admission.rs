@@ -10,7 +10,7 @@ use super::{Auto, Pool, Request, Shared};
 use crate::backend::Connection;
 use crate::error::Error;
 use crate::lanes::{
-    Admission, BatchNow, Demand, Dismissal, Gone, LaneNow, QueueNow, Told, Turn, Wake,
+    Admission, BatchNow, Demand, Dismissal, Gone, LaneNow, Overload, QueueNow, Told, Turn, Wake,
 };
 
 /// A slot held for longer counts for the batch lane: what a session known to be light may use.
@@ -247,21 +247,25 @@ impl Pool {
 
     /// Refuses who has waited for long in a lane that is overloaded.
     fn shed(&self, lane: usize, now: Instant, passed: Duration) {
-        let (limit, is_overloaded) = {
+        let (limit, is_overloaded, refusable) = {
             let mut shared = self.shared.lock();
             let Some(limit) = shared.lanes[lane].overload_timeout else { return };
-            let LaneNow { waiting, granted, .. } = shared.scheduler.lane(lane);
+            let LaneNow { in_use, waiting, granted, begun } = shared.scheduler.lane(lane);
             let oldest = shared.scheduler.oldest(lane).map_or(Duration::ZERO, |it| it.age(now));
-            let queue = QueueNow { waiting, oldest, granted };
+            let queue = QueueNow { waiting, in_use, oldest, granted, begun };
             let is_overloaded = shared.overload[lane].look(passed, queue);
             let continuing_first = shared.overload[lane].continuing_first();
             shared.scheduler.set_continuing_first(lane, continuing_first);
-            (limit, is_overloaded)
+            (limit, is_overloaded, Overload::refusable(queue))
         };
         self.lane_metrics(lane).overloaded.set(i64::from(is_overloaded));
         let is_old = |waiter: &Waiter| waiter.age(now) >= limit;
-        let dismiss = || self.shared.lock().scheduler.dismiss_old(lane, is_old, DISMISSED_MAX);
-        while is_overloaded && dismiss() == DISMISSED_MAX {}
+        let mut left = if is_overloaded { refusable } else { 0 };
+        while left > 0 {
+            let at_most = left.min(DISMISSED_MAX);
+            let dismissed = self.shared.lock().scheduler.dismiss_old(lane, is_old, at_most);
+            left = if dismissed < at_most { 0 } else { left - dismissed };
+        }
     }
 
     fn steer_batch(&self, auto: Auto, now: Instant) {
@@ -284,3 +288,7 @@ impl Pool {
         self.metrics().interactive_target_seconds.set(target);
     }
 }
+
+#[cfg(test)]
+#[path = "admission_tests.rs"]
+mod tests;
