@@ -48,7 +48,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Settings;
 use crate::error::Error;
 use crate::lanes::rule::Candidates;
-use crate::lanes::{Account, ClientFacts, Evidence, Rules};
+use crate::lanes::{Account, ClientFacts, Evidence, Policy, PolicyNow};
 use crate::metrics::{Metrics, Origin};
 use crate::net::compressed::violation;
 use crate::net::read::ReadError;
@@ -78,8 +78,8 @@ use writes::WriteTracker;
 pub struct Context {
     /// The configuration.
     pub settings: Arc<Settings>,
-    /// Lanes and rules.
-    pub rules: Rules,
+    /// Lanes and rules as they are now.
+    pub policy: PolicyNow,
     /// What is known of the kinds of work.
     pub evidence: Evidence,
     /// When Fairlane started.
@@ -159,6 +159,8 @@ struct Session {
     identity: Identity,
     /// [`Epochs::logins`] at its login.
     epoch: u64,
+    policy: Arc<Policy>,
+    /// Rules of `policy` that the client may fall under.
     candidates: Candidates,
     /// Lane the session keeps, once a rule said so.
     kept_lane: Option<usize>,
