@@ -254,7 +254,7 @@ impl Session {
             }
         };
         self.image.schema = None;
-        // Servers ask for a reply to a new nonce, whatever the client has sent.
+        // Servers ask for another reply, whatever the client has sent.
         let plugin = match self.capabilities.contains(Capabilities::PLUGIN_AUTH) {
             true => String::new(),
             false => NATIVE.to_owned(),
@@ -267,6 +267,7 @@ impl Session {
             plugin,
             reply: change.auth,
             nonce: self.nonce,
+            keeps_nonce: self.facts.is_mariadb,
             capabilities: self.capabilities,
             collation: collation.unwrap_or(self.identity.key.collation),
             tls: self.tls.clone(),

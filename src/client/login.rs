@@ -346,6 +346,7 @@ impl Greeted {
             plugin,
             reply: std::mem::take(&mut hello.auth),
             nonce: self.nonce,
+            keeps_nonce: false,
             capabilities: hello.capabilities,
             collation: hello.collation,
             tls: self.tls,
