@@ -69,6 +69,9 @@ await behind Ctrl-C
 cat >"$temporary/fairlane.toml" <<CONFIG
 listen = ["127.0.0.1:0"]
 login_failures = 1000
+[tls]
+certificate = "$temporary/certificate.pem"
+key = "$temporary/key.pem"
 [admin]
 listen = "off"
 [service]
@@ -91,6 +94,7 @@ run() {
     mkdir -p "${results%/*}"
     (
         export HOST=127.0.0.1 PORT=$3 USER=root PASSWORD=root-secret SERVER=$server SIDE=$2
+        export CERTIFICATE=$temporary/certificate.pem
         . tests/suites/lib.sh
         . "tests/suites/$1.sh"
         mkdir -p "$SUITES/$1"

@@ -457,6 +457,7 @@ impl Session {
             response = response.with_warnings(self.diagnostics.conditions);
         }
         response = response.told_by(self.lend_teller(connection, work));
+        response = response.edited_by(self.row_editor(work));
         let mut watch = self.watch_writes(work);
         let mut note = |summary: &Summary| watch.note(summary);
         let passed = self.pass(connection, work, (&mut response, &mut note), keeps).await;

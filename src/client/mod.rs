@@ -29,6 +29,7 @@ pub mod registry;
 mod repeat;
 mod route;
 mod settle;
+mod shown;
 mod statement;
 mod throttle;
 mod tracking;

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::execute::opens_cursor;
-use super::statement::{PreparedWork, Work};
+use super::statement::{PreparedWork, Work, connection_id};
 use super::{Session, Stop};
 use crate::backend::Connection;
 use crate::error::Error;
@@ -37,11 +37,7 @@ impl Session {
         }
         let of_text = crate::sql::classify(sql, self.mode);
         // Each execution may be on another connection; the client knows one id.
-        let replaced = of_text.needs.contains(Needs::CONNECTION_ID).then(|| {
-            let values = self.diagnostics.substitution(self.entry.id);
-            crate::sql::substitute(sql, self.mode, &values, Needs::CONNECTION_ID)
-        });
-        let replaced = replaced.flatten();
+        let replaced = self.put_values(sql, connection_id(&of_text));
         let packets = match &replaced {
             Some(sql) => {
                 let payload = [&[Command::StmtPrepare as u8], &sql[..]].concat();

@@ -109,7 +109,7 @@ impl Session {
     /// The text with the session's own values for functions that another session's statements
     /// on the same connection would have changed.
     fn substitute(&self, verdict: &Verdict, sql: &[u8]) -> Option<Vec<u8>> {
-        let wanted = self.unknown_counts(verdict) | verdict.needs & Needs::CONNECTION_ID;
+        let wanted = self.unknown_counts(verdict) | connection_id(verdict);
         self.put_values(sql, wanted)
     }
 
@@ -118,7 +118,7 @@ impl Session {
         self.put_values(sql, self.unknown_counts(verdict))
     }
 
-    fn put_values(&self, sql: &[u8], wanted: Needs) -> Option<Vec<u8>> {
+    pub(super) fn put_values(&self, sql: &[u8], wanted: Needs) -> Option<Vec<u8>> {
         if wanted.is_empty() {
             return None;
         }
@@ -405,6 +405,15 @@ thread_local! {
 /// The verdict on a text, from what this worker has seen before if it can.
 fn classify(sql: &[u8], mode: Mode) -> Verdict {
     VERDICTS.with_borrow_mut(|verdicts| verdicts.classify(sql, mode))
+}
+
+/// Whether CONNECTION_ID() in a text is the session's: not beside a server's own tables, which know
+/// connections by the ids that the server gave them.
+pub(super) fn connection_id(verdict: &Verdict) -> Needs {
+    match verdict.reason {
+        crate::sql::Reason::SystemSchema => Needs::empty(),
+        _ => verdict.needs & Needs::CONNECTION_ID,
+    }
 }
 
 /// Why there is no connection.

@@ -24,6 +24,7 @@
 use std::sync::Arc;
 
 use super::capability::Capabilities;
+use super::edit::RowEditor;
 use super::packet::{self, FULL, HEADER, Header};
 use super::status::{self, ErrPacket, OkPacket, Status, Tracked};
 use super::tracking::Teller;
@@ -147,6 +148,8 @@ pub struct Response {
     opens_cursor: bool,
     /// What a client that asked for session tracking is told.
     teller: Option<Box<Teller>>,
+    /// What is put in the place of rows.
+    editor: Option<Box<RowEditor>>,
     /// The rows are OUT parameters: an OK packet follows, also where their EOF packet does not say
     /// so (MySQL).
     are_out_params: bool,
@@ -188,6 +191,7 @@ impl Response {
             statement_id: 0,
             is_untouched: true,
             opens_cursor: false,
+            editor: None,
             teller: None,
             are_out_params: false,
             warnings: 0,
@@ -212,6 +216,11 @@ impl Response {
     /// The response to a command that may open a cursor, after which no rows follow.
     pub fn opening_cursor(self, opens_cursor: bool) -> Self {
         Self { opens_cursor, ..self }
+    }
+
+    /// The response with other rows in the place of some.
+    pub fn edited_by(self, editor: Option<RowEditor>) -> Self {
+        Self { editor: editor.map(Box::new), ..self }
     }
 
     /// The response for a client that wants session tracking.
@@ -366,14 +375,18 @@ impl Response {
         packet[3] = packet[3].wrapping_add(self.shift);
     }
 
-    /// Whether a packet of the current state is passed over unread; counts it if so.
+    /// Whether a packet among rows is none.
+    fn ends_rows(&self, first: u8, length: usize) -> bool {
+        first == 0xff || first == 0xfe && (length < 9 || self.deprecates_eof && length < FULL)
+    }
+
+    /// Whether a packet of the current state is passed over unread; counts rows.
     fn is_passed_over(&mut self, first: u8, length: usize) -> bool {
         match self.state {
             State::Rows => {
-                let ends = first == 0xff
-                    || first == 0xfe && (length < 9 || self.deprecates_eof && length < FULL);
+                let ends = self.ends_rows(first, length);
                 self.summary.rows += u64::from(!ends);
-                !ends
+                !ends && (self.editor.is_none() || length == FULL)
             }
             State::Columns { .. } | State::Definitions { .. } if first == 0xff => false,
             State::Columns { .. } | State::Definitions { .. } if self.keeps_definitions => false,
@@ -468,12 +481,21 @@ impl Response {
                     self.finish();
                 }
             }
+            State::Rows if !self.ends_rows(payload[0], length) => {
+                let edited = self.editor.as_ref().and_then(|editor| editor.edit(payload));
+                return Ok(edited.map_or(length, |edited| self.rewrite(packet, &edited)));
+            }
             State::Rows | State::Fields => {
-                if self.deprecates_eof && length >= 7 {
-                    return self.ok(packet, false);
-                }
-                self.eof(&mut packet[HEADER..])?;
-                self.finish();
+                let length = match self.deprecates_eof && length >= 7 {
+                    true => self.ok(packet, false)?,
+                    false => {
+                        self.eof(&mut packet[HEADER..])?;
+                        self.finish();
+                        length
+                    }
+                };
+                self.put_more_rows(&packet[..HEADER + length]);
+                return Ok(length);
             }
             State::Prepared => self.prepared(packet)?,
             State::DefinitionsEnd { then } => self.state = definitions(then, 0),
@@ -528,6 +550,24 @@ impl Response {
         let length = payload.len();
         self.finish();
         Ok(other.map_or(length, |other| self.rewrite(packet, &other)))
+    }
+
+    /// Puts rows in front of the packet that ends them.
+    fn put_more_rows(&mut self, end: &[u8]) {
+        let more = self.editor.take().map(|editor| editor.more()).unwrap_or_default();
+        if more.is_empty() {
+            return;
+        }
+        let mut end = self.instead.take().unwrap_or_else(|| end.to_vec());
+        let mut out = Vec::new();
+        for row in more {
+            out.extend(status::packet(end[3], &row));
+            end[3] = end[3].wrapping_add(1);
+            self.shift = self.shift.wrapping_add(1);
+            self.summary.rows += 1;
+        }
+        out.extend(end);
+        self.instead = Some(out);
     }
 
     /// Puts in the definitions that a client lacks, behind the packet with their number.

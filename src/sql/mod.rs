@@ -40,6 +40,7 @@ pub use digest::{DIGEST_TEXT_BYTES_MAX, digest, digest_text, front_digest};
 pub use holding::{Held, Holding, Literal, holding};
 pub use mode::{Charset, Mode};
 pub use set::bare_variables;
+pub use show::{Shown, shown};
 pub use substitute::{Insertion, Substitution, insertions, substitute};
 pub use verdict::{Class, Effects, Hint, Needs, Reason, RouteHint, Verdict};
 

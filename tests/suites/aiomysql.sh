@@ -6,7 +6,8 @@ fetch() {
 
 run_suite() {
     cd source
-    PYTHONPATH=. "$SUITES/python/bin/python" -m pytest -v -p no:cacheprovider --tb=short \
+    cp "$CERTIFICATE" tests/ssl_resources/ssl/ca.pem
+    MYSQL_ROOT_PASSWORD=$PASSWORD PYTHONPATH=. "$SUITES/python/bin/python" -m pytest -v -p no:cacheprovider --tb=short \
         --mysql-address "server=$HOST:$PORT" tests
 }
 
