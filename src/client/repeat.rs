@@ -26,7 +26,7 @@ impl Session {
     /// How often a statement, at rest, may be repeated after a deadlock: only one that changes rows,
     /// leaves nothing in the session and reads nothing from it.
     pub(super) fn repeats(&self, work: &Work<'_>) -> u32 {
-        let limit = self.context.settings.deadlock_retries;
+        let limit = self.policy.deadlock_retries;
         let verdict = work.verdict;
         let is_plain = verdict.class == Class::Write
             && verdict.reason == Reason::NotARead
