@@ -295,7 +295,7 @@ impl Session {
             program_name: program.unwrap_or_else(|| self.client.program_name.clone()),
         };
         self.writes = Arc::new(self.writes.change(&self.context, &change.user));
-        self.candidates = self.context.rules.candidates(&self.client);
+        self.candidates = self.policy.rules.candidates(&self.client);
         self.kept_lane = None;
         self.account.close(&self.context.evidence);
         self.account =

@@ -168,6 +168,16 @@ impl<W> Scheduler<W> {
         self.count(to);
     }
 
+    /// Changes all lanes' limits; reserved slots together must not exceed all. What is in use or
+    /// waits beyond them stays. Follow with [`Scheduler::next_grant`] until it has none.
+    pub fn set_limits(&mut self, limits: &[Limits]) {
+        self.owed = 0;
+        for (lane, &limits) in self.lanes.iter_mut().zip(limits) {
+            lane.limits = limits;
+            self.owed += limits.reserved.saturating_sub(lane.in_use);
+        }
+    }
+
     /// Changes the most slots a lane may hold. Follow with [`Scheduler::next_grant`] until it has
     /// none.
     pub fn set_max(&mut self, lane: usize, max: usize) {
