@@ -486,3 +486,29 @@ fn a_single_statement_that_loses_a_deadlock_is_repeated_where_that_is_wanted() {
     assert!(is_deadlock(&deadlocked(&proxy, "lock_repeat", sql).unwrap_err()));
     assert_eq!(did(&proxy, "repeated"), 1.0);
 }
+
+#[test]
+fn the_policy_changes_under_running_sessions() {
+    table(servers(), "lock_reload");
+    let config = |lanes: &str| format!("[lanes]\n{lanes}\n{RULE}");
+    let proxy = Proxy::with(servers(), 8, &config("lock_guard = \"off\""));
+    let mut scraper = scraper(&proxy);
+    scraper.run("BEGIN");
+    scraper.run("UPDATE lock_reload SET n = 100 WHERE id = 1");
+    let clicked = click(&proxy, "UPDATE lock_reload SET n = 3 WHERE id = 1");
+    pause(500);
+    assert_eq!(probes(&proxy), 0.0);
+    proxy.reconfigure(&config("lock_guard = \"off\""), &config(ABORT));
+    clicked.join().unwrap().0.unwrap();
+    assert!(is_deadlock(&scraper.query("SELECT 1").unwrap_err()));
+    // So does what a statement that runs may come to.
+    scraper.run("BEGIN");
+    scraper.run("UPDATE lock_reload SET n = 100 WHERE id = 1");
+    scraper.send(Command::Query, b"UPDATE lock_reload SET n = 1 + SLEEP(10) WHERE id = 2");
+    pause(50);
+    let (clicked, took) =
+        click(&proxy, "UPDATE lock_reload SET n = 4 WHERE id = 1").join().unwrap();
+    clicked.unwrap();
+    assert!(took < Duration::from_secs(3), "{took:?}");
+    assert!(is_deadlock(&scraper.answer(Shape::Results).unwrap().error().unwrap()));
+}
