@@ -157,8 +157,8 @@ impl Overload {
 /// How much is granted.
 #[derive(Debug, Default)]
 struct Rate {
-    /// Grants at the last look.
-    granted: u64,
+    /// Grants at the last look; `None` before the first.
+    granted: Option<u64>,
     /// Grants while there was a queue, and how long that was.
     busy: (f64, f64),
     /// Grants a second, with and without a queue; and the most there was lately.
@@ -169,8 +169,9 @@ struct Rate {
 impl Rate {
     /// `granted` until now; with a queue all the time when it `is_busy`.
     fn measure(&mut self, passed: f64, granted: u64, is_busy: bool) {
-        let new = granted.saturating_sub(self.granted) as f64;
-        self.granted = granted;
+        // A watch may begin in the middle: lanes are tuned anew while they work.
+        let before = self.granted.replace(granted).unwrap_or(granted);
+        let new = granted.saturating_sub(before) as f64;
         let left = (-passed / RATE_MEMORY).exp();
         self.mean = self.mean * left + new / passed * (1.0 - left);
         self.busy = match is_busy {

@@ -16,7 +16,7 @@ fn watch(
     let look = |_| {
         *waiting = (*waiting + growth).max(0.0);
         let oldest = Duration::from_secs_f64(*waiting / served as f64 * LOOK.as_secs_f64());
-        let granted = overload.all.granted + served;
+        let granted = overload.all.granted.unwrap_or(1_000_000) + served;
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is small")]
         let waiting = *waiting as usize;
         overload.look(LOOK, QueueNow { waiting, in_use: 10, oldest, granted, begun: granted })

@@ -249,7 +249,10 @@ impl Pool {
     fn shed(&self, lane: usize, now: Instant, passed: Duration) {
         let (limit, is_overloaded, refusable) = {
             let mut shared = self.shared.lock();
-            let Some(limit) = shared.lanes[lane].overload_timeout else { return };
+            let Some(limit) = shared.lanes[lane].overload_timeout else {
+                // It may have had one before the lanes were tuned anew.
+                return self.lane_metrics(lane).overloaded.set(0);
+            };
             let LaneNow { in_use, waiting, granted, begun } = shared.scheduler.lane(lane);
             let oldest = shared.scheduler.oldest(lane).map_or(Duration::ZERO, |it| it.age(now));
             let queue = QueueNow { waiting, in_use, oldest, granted, begun };
