@@ -93,7 +93,7 @@ run() {
     local results=$root/target/suites/$server/$1.$2
     mkdir -p "${results%/*}"
     (
-        export HOST=127.0.0.1 PORT=$3 USER=root PASSWORD=root-secret SERVER=$server SIDE=$2
+        export HOST=127.0.0.1 PORT=$3 USER=root PASSWORD=root-secret SERVER=$server SIDE=$2 SUITE=$1
         export CERTIFICATE=$temporary/certificate.pem
         . tests/suites/lib.sh
         . "tests/suites/$1.sh"

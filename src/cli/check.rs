@@ -60,7 +60,8 @@ fn describe(settings: &Settings) -> String {
             backend.name, backend.address
         ));
         for lane in &settings.lanes {
-            let overloaded = lane.overload_timeout.map(|limit| format!(", overloaded {limit:?}"));
+            let overloaded =
+                lane.overload_timeout.map(|limit| format!(", {limit:?} when overloaded"));
             lines.push(format!(
                 "    lane {}: {} reserved, at most {}, {} may wait for {:?}{}",
                 lane.name,

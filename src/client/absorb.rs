@@ -32,6 +32,10 @@ impl Session {
             self.note_prepared(checkout.connection(), prepared, &mut summary).await;
         }
         let on_primary = checkout.pool().backend() == 0;
+        let has_conditions = summary.warnings > 0 || summary.error.is_some();
+        let still_asks = work.verdict.class == Class::Diagnostics && self.keeps_conditions;
+        self.keeps_conditions =
+            on_primary && self.asks_conditions && (has_conditions || still_asks);
         let mut keeps = self.must_keep(work, on_primary);
         if self.settle(checkout.connection(), work, &summary, keeps, on_primary).await.is_err() {
             // The client has its answer; only what could have been asked later is lost.
@@ -227,7 +231,8 @@ impl Session {
 
     /// Whether the session has to keep its connection.
     fn must_keep(&self, work: &Work<'_>, on_primary: bool) -> bool {
-        if self.status.contains(Status::IN_TRANS) || !self.pins.is_empty() {
+        if self.status.contains(Status::IN_TRANS) || !self.pins.is_empty() || self.keeps_conditions
+        {
             return true;
         }
         // With autocommit off a statement may have opened a transaction that the flags do not

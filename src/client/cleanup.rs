@@ -256,7 +256,7 @@ impl Session {
             }
         };
         self.image.schema = None;
-        // Servers ask for a reply to a new nonce, whatever the client has sent.
+        // Servers ask for another reply, whatever the client has sent.
         let plugin = match self.capabilities.contains(Capabilities::PLUGIN_AUTH) {
             true => String::new(),
             false => NATIVE.to_owned(),
@@ -269,6 +269,7 @@ impl Session {
             plugin,
             reply: change.auth,
             nonce: self.nonce,
+            keeps_nonce: self.facts.is_mariadb,
             capabilities: self.capabilities,
             collation: collation.unwrap_or(self.identity.key.collation),
             tls: self.tls.clone(),
@@ -297,7 +298,7 @@ impl Session {
             program_name: program.unwrap_or_else(|| self.client.program_name.clone()),
         };
         self.writes = Arc::new(self.writes.change(&self.context, &change.user));
-        self.candidates = self.context.rules.candidates(&self.client);
+        self.candidates = self.policy.rules.candidates(&self.client);
         self.kept_lane = None;
         self.account.close(&self.context.evidence);
         self.account =

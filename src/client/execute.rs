@@ -101,7 +101,7 @@ impl Session {
         // At rest it has run since its slot was granted; a connection opened meanwhile counts in.
         let now = if was_held { Instant::now() } else { checkout.granted_at() };
         self.entry.set_running(backend, checkout.connection().thread_id, now);
-        if self.context.settings.lock_guard.policy != LockPolicy::Off {
+        if self.policy.lock_guard.policy != LockPolicy::Off {
             self.entry.note_statement(work.sql, self.mode);
         }
         let ready = match self.make_ready(checkout.connection(), work, was_held).await {

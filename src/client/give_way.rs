@@ -38,7 +38,7 @@ impl Session {
     /// transaction, and error 1213 is what its client expects of it.
     pub(super) fn can_be_stopped(&self, work: &Work<'_>) -> bool {
         let lasting = Effects::IMPLICIT_COMMIT | Effects::OPAQUE;
-        let is_wanted = self.context.settings.lock_guard.policy == LockPolicy::Abort;
+        let is_wanted = self.policy.lock_guard.policy == LockPolicy::Abort;
         is_wanted
             && matches!(work.command, Command::Query | Command::StmtExecute)
             && matches!(work.verdict.class, Class::Read | Class::Write)

@@ -2,6 +2,7 @@
 //! lanes wait a moment for the sake of others.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -9,7 +10,8 @@ use tokio::time::{Instant, timeout};
 
 use super::statement::Work;
 use super::{Session, Stop};
-use crate::lanes::lock_guard::{PACE_MAX, Pace, Wait};
+use crate::lanes::lock_guard::{PACE_INSIDE_MAX, PACE_MAX, Pace, Wait};
+use crate::protocol::status::Status;
 use crate::sql::Class;
 
 /// What sessions and operators see of the lock guard.
@@ -49,26 +51,27 @@ impl Locks {
         self.changed.notify_waiters();
     }
 
-    fn holds_back(&self, session: u32, lane: usize) -> bool {
+    /// Whether a session is held back, for as long as others have been for less than `limit`.
+    fn holds_back(&self, session: u32, lane: usize, limit: Duration) -> bool {
         // Whoever sets it may be held up; the bound holds all the same.
         let holds = |(pace, since): &(Pace, Instant)| {
-            lane > pace.behind && !pace.exempt.contains(&session) && since.elapsed() < PACE_MAX
+            lane > pace.behind && !pace.exempt.contains(&session) && since.elapsed() < limit
         };
         self.is_pacing.load(Ordering::Relaxed) && self.pace.lock().as_ref().is_some_and(holds)
     }
 
-    /// Waits until the session is not held back any more, at most for [`PACE_MAX`].
-    async fn pass(&self, session: u32, lane: usize) {
+    /// Waits until the session is not held back any more, at most for `limit`.
+    async fn pass(&self, session: u32, lane: usize, limit: Duration) {
         let passed = async {
             loop {
                 let changed = self.changed.notified();
-                if !self.holds_back(session, lane) {
+                if !self.holds_back(session, lane, limit) {
                     return;
                 }
                 changed.await;
             }
         };
-        let _ = timeout(PACE_MAX, passed).await;
+        let _ = timeout(limit, passed).await;
     }
 }
 
@@ -77,13 +80,15 @@ impl Session {
     /// for go first. What ends a transaction is never held back. Whether that took any time.
     pub(super) async fn make_room(&self, lane: usize, work: &Work<'_>) -> Result<bool, Stop> {
         let works = matches!(work.verdict.class, Class::Read | Class::Write | Class::Begin { .. });
+        let is_open = self.status.contains(Status::IN_TRANS) || !self.autocommit;
+        let limit = if is_open { PACE_INSIDE_MAX } else { PACE_MAX };
         let locks = &self.context.locks;
-        if !works || !locks.holds_back(self.entry.id, lane) {
+        if !works || !locks.holds_back(self.entry.id, lane, limit) {
             return Ok(false);
         }
         self.context.metrics.locks.paced.inc();
         tokio::select! {
-            () = locks.pass(self.entry.id, lane) => Ok(true),
+            () = locks.pass(self.entry.id, lane, limit) => Ok(true),
             () = self.entry.killed() => Err(Stop::Client),
         }
     }

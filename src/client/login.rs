@@ -165,9 +165,11 @@ fn new_session(
     };
     *entry.labels.lock() = EntryLabels { user: claim.user.clone(), schema: hello.schema, program };
     let autocommit = facts.status & Status::AUTOCOMMIT.bits() != 0;
+    let policy = context.policy.get();
     let writes = WriteTracker::new(&context, entry.id, &client.user, &facts);
     Session {
-        candidates: context.rules.candidates(&client),
+        candidates: policy.rules.candidates(&client),
+        policy,
         wire,
         peer: entry.client(),
         nonce: claim.nonce,
@@ -194,6 +196,8 @@ fn new_session(
         shown: super::binding::Shown::default(),
         status: Status::AUTOCOMMIT,
         autocommit,
+        asks_conditions: false,
+        keeps_conditions: false,
         is_released: false,
         owes_deadlock: false,
         has_snapshot: false,
@@ -342,6 +346,7 @@ impl Greeted {
             plugin,
             reply: std::mem::take(&mut hello.auth),
             nonce: self.nonce,
+            keeps_nonce: false,
             capabilities: hello.capabilities,
             collation: hello.collation,
             tls: self.tls,

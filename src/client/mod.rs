@@ -16,6 +16,7 @@ mod auth;
 mod binding;
 mod cleanup;
 mod command;
+mod conditions;
 mod diagnostics;
 mod execute;
 mod give_way;
@@ -47,7 +48,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Settings;
 use crate::error::Error;
 use crate::lanes::rule::Candidates;
-use crate::lanes::{Account, ClientFacts, Evidence, Rules};
+use crate::lanes::{Account, ClientFacts, Evidence, Policy, PolicyNow};
 use crate::metrics::{Metrics, Origin};
 use crate::net::compressed::violation;
 use crate::net::read::ReadError;
@@ -77,8 +78,8 @@ use writes::WriteTracker;
 pub struct Context {
     /// The configuration.
     pub settings: Arc<Settings>,
-    /// Lanes and rules.
-    pub rules: Rules,
+    /// Lanes and rules as they are now.
+    pub policy: PolicyNow,
     /// What is known of the kinds of work.
     pub evidence: Evidence,
     /// When Fairlane started.
@@ -158,6 +159,8 @@ struct Session {
     identity: Identity,
     /// [`Epochs::logins`] at its login.
     epoch: u64,
+    policy: Arc<Policy>,
+    /// Rules of `policy` that the client may fall under.
     candidates: Candidates,
     /// Lane the session keeps, once a rule said so.
     kept_lane: Option<usize>,
@@ -183,6 +186,10 @@ struct Session {
     shown: binding::Shown,
     status: Status,
     autocommit: bool,
+    /// The session has used GET DIAGNOSTICS, and may do so again.
+    asks_conditions: bool,
+    /// It keeps its connection for the conditions on it.
+    keeps_conditions: bool,
     /// A COMMIT or ROLLBACK RELEASE was answered: the server has closed the connection.
     is_released: bool,
     /// Its transaction was rolled back for others while its client was idle; it is told so in

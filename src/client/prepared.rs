@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use super::diagnostics::Form;
 use super::execute::opens_cursor;
 use super::statement::{PreparedWork, Work, connection_id};
 use super::{Session, Stop};
@@ -149,6 +150,14 @@ impl Session {
             }
             self.send_ok();
             return Ok(());
+        }
+        if command == Command::StmtExecute && verdict.class == Class::Diagnostics {
+            if let Some(error) = self.diagnostics.own_error.take() {
+                self.show_own(&error).await;
+            }
+            if let Some(answered) = self.answer_diagnostics(&key.sql, Form::Binary).await? {
+                return answered;
+            }
         }
         let prepared = PreparedWork { id, key: key.clone(), payload, told_id: None };
         let sql = &key.sql;

@@ -18,15 +18,15 @@ use crate::sql::{Class, Reason};
 /// What such a statement begins with; not LOAD DATA, whose file is gone, and no DDL.
 const VERBS: [&[u8]; 4] = [b"insert", b"update", b"delete", b"replace"];
 
-/// The pause before a repetition is random up to this, and longer each time: two that lost to each
-/// other should not meet again.
-const PAUSE: Duration = Duration::from_millis(4);
+/// The pause before the first repetition is half of this and a random part of the rest, and twice as
+/// long each time: two that lost to each other should not meet again.
+const PAUSE: Duration = Duration::from_millis(5);
 
 impl Session {
     /// How often a statement, at rest, may be repeated after a deadlock: only one that changes rows,
     /// leaves nothing in the session and reads nothing from it.
     pub(super) fn repeats(&self, work: &Work<'_>) -> u32 {
-        let limit = self.context.settings.deadlock_retries;
+        let limit = self.policy.deadlock_retries;
         let verdict = work.verdict;
         let is_plain = verdict.class == Class::Write
             && verdict.reason == Reason::NotARead
@@ -46,7 +46,8 @@ impl Session {
     /// Before the repetition with this number, the first being 1.
     pub(super) async fn pause_before_repeat(&self, turn: u32) {
         self.context.metrics.locks.repeated.inc();
-        sleep(PAUSE.mul_f64(fastrand::f64()) * turn).await;
+        let longest = PAUSE * 2_u32.pow(turn.saturating_sub(1).min(5));
+        sleep(longest.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use super::diagnostics::Form;
 use super::execute::Outcome;
 use super::registry::is_sessions;
 use super::route::begins_with_snapshot;
@@ -74,11 +75,15 @@ impl Session {
             self.show_own(&error).await;
         }
         if verdict.class == Class::Diagnostics
-            && let Some(answered) = self.answer_diagnostics(sql).await?
+            && let Some(answered) = self.answer_diagnostics(sql, Form::Text).await?
         {
             return answered;
         }
-        let substituted = self.substitute(&verdict, sql);
+        let replaced = match verdict.class {
+            Class::Diagnostics => self.find_conditions(sql).await,
+            _ => None,
+        };
+        let substituted = replaced.or_else(|| self.substitute(&verdict, sql));
         let packets = match &substituted {
             Some(text) => {
                 let mut payload = vec![Command::Query as u8];
@@ -321,13 +326,23 @@ impl Session {
         Ok(checkout)
     }
 
+    /// Lanes have been configured anew.
+    fn follow_policy(&mut self) {
+        self.policy = self.context.policy.get();
+        self.candidates = self.policy.rules.candidates(&self.client);
+        self.kept_lane = None;
+    }
+
     /// The lane of a statement that asks for a slot `now`, and what chose it.
     fn lane(&mut self, work: &Work<'_>, now: Instant) -> (usize, ChosenBy) {
+        if !self.context.policy.is_current(&self.policy) {
+            self.follow_policy();
+        }
         if let Some(assigned) = self.assigned_lane(work) {
             return assigned;
         }
-        let light = (self.context.rules.default_lane(), ChosenBy::Light);
-        let Some(batch) = self.context.settings.batch_lane else { return light };
+        let light = (self.policy.rules.default_lane(), ChosenBy::Light);
+        let Some(batch) = self.policy.batch_lane else { return light };
         let (at, digest) = (self.context.since_start(now), work.verdict.digest);
         match self.account.judge(at, digest, &self.context.evidence) {
             Standing::Light => light,
@@ -339,7 +354,7 @@ impl Session {
     /// A statement runs in the slot the session holds: its lane is settled, but a rule for the
     /// session may be met in the middle of a transaction, and it tells what the session is.
     fn note_held(&mut self, work: &Work<'_>) {
-        if self.assigned_lane(work).is_none() && self.context.settings.batch_lane.is_some() {
+        if self.assigned_lane(work).is_none() && self.policy.batch_lane.is_some() {
             self.account.note(work.verdict.digest, &self.context.evidence);
         }
     }
@@ -353,7 +368,7 @@ impl Session {
             return Some((kept, ChosenBy::Rule));
         }
         let mode = self.mode;
-        let choice = self.context.rules.choose(
+        let choice = self.policy.rules.choose(
             &self.candidates,
             hint,
             self.image.schema.as_deref(),
@@ -376,7 +391,7 @@ impl Session {
     pub(super) fn plain_lane(&self) -> usize {
         self.kept_lane.unwrap_or_else(|| {
             let schema = self.image.schema.as_deref();
-            self.context.rules.choose(&self.candidates, None, schema, || 0, String::new).lane
+            self.policy.rules.choose(&self.candidates, None, schema, || 0, String::new).lane
         })
     }
 

@@ -83,6 +83,8 @@ pub(super) struct Next<W> {
     pub(super) client: u64,
     /// What the turn was charged.
     pub(super) charged: u64,
+    /// The work goes on with what was begun.
+    pub(super) continues: bool,
 }
 
 impl<W> Default for FairQueue<W> {
@@ -163,6 +165,7 @@ impl<W> FairQueue<W> {
         let is_in_turn = continuing.is_none();
         let clients = u64::try_from(self.active.len()).unwrap_or(u64::MAX).max(1);
         let client = &self.clients[client];
+        let continues = client.continuing.contains(&ticket);
         let charged = client.cost.unwrap_or(self.cost);
         self.virtual_time = self.virtual_time.saturating_add(charged / clients);
         if is_in_turn {
@@ -170,7 +173,7 @@ impl<W> FairQueue<W> {
         }
         let client = client.hash;
         let waiter = self.take(ticket, charged)?;
-        Some(Next { waiter, client, charged })
+        Some(Next { waiter, client, charged, continues })
     }
 
     /// A turn that was charged with `charged` has taken `service`. O(log clients).

@@ -30,6 +30,8 @@ const LOOK_MAX: Duration = Duration::from_secs(5);
 const WATCH_MAX: Duration = Duration::from_secs(1);
 /// Longest time for which statements are held back, and least time before it happens again.
 pub const PACE_MAX: Duration = Duration::from_millis(200);
+/// The same for who is inside of a transaction: others may wait for its locks.
+pub const PACE_INSIDE_MAX: Duration = Duration::from_millis(50);
 /// Whoever thinks for longer inside its transaction does not get faster by others' waiting.
 const THINKING: Duration = Duration::from_millis(20);
 

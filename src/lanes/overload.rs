@@ -12,6 +12,9 @@
 //! second than a short one, only later: to those who have gone. While a lane is overloaded,
 //! whoever has waited for `overload_timeout` is refused, and the others get their answers in time.
 //!
+//! As many as there are slots may go on waiting: the next turn of each is theirs, however long turns
+//! take, and no slot idles since too many were refused.
+//!
 //! That the queue has to grow leaves clients alone that wait for each answer before they ask again:
 //! they can't be more than they are, each gets an answer within `queue_timeout`, and refusing some
 //! would make nothing better.
@@ -41,10 +44,14 @@ const GROWTH_MEMORY: f64 = 0.5;
 pub struct QueueNow {
     /// Waiters.
     pub waiting: usize,
+    /// Slots the lane has in use.
+    pub in_use: usize,
     /// How long the one waits that waits longest.
     pub oldest: Duration,
     /// Grants since the start.
     pub granted: u64,
+    /// Those of them to work that did not go on with what was begun.
+    pub begun: u64,
 }
 
 /// Watches the queue of one lane at one backend.
@@ -53,13 +60,10 @@ pub struct Overload {
     /// Both in seconds.
     overload_timeout: f64,
     queue_timeout: f64,
-    granted: u64,
     was_waiting: bool,
-    /// Grants while there was a queue, and how long that was.
-    busy: (f64, f64),
-    /// Grants a second, with and without a queue; and the most there was lately.
-    rate: f64,
-    best: f64,
+    /// Of all grants, and of those to who begins.
+    all: Rate,
+    begun: Rate,
     pressed: Option<Pressed>,
     /// The longest wait at the last look.
     oldest: f64,
@@ -83,16 +87,19 @@ impl Overload {
         Self {
             overload_timeout: overload_timeout.map_or(f64::INFINITY, |limit| limit.as_secs_f64()),
             queue_timeout: queue_timeout.as_secs_f64(),
-            granted: 0,
             was_waiting: false,
-            busy: (0.0, 0.0),
-            rate: 0.0,
-            best: 0.0,
+            all: Rate::default(),
+            begun: Rate::default(),
             pressed: None,
             oldest: 0.0,
             waiting: 0.0,
             is_overloaded: false,
         }
+    }
+
+    /// How many of the waiters of an overloaded lane may be refused, those that wait longest first.
+    pub fn refusable(queue: QueueNow) -> usize {
+        queue.waiting.saturating_sub(queue.in_use)
     }
 
     /// Looks at the queue again after `passed`, about a tenth of a second: whether the lane is
@@ -108,6 +115,7 @@ impl Overload {
             None => Some(Pressed { age: oldest, waiting: queue.waiting }),
         };
         self.is_overloaded = match (self.is_overloaded, self.pressed) {
+            _ if Self::refusable(queue) == 0 => false,
             (true, _) => oldest > self.overload_timeout / 2.0,
             (false, Some(pressed)) => self.is_hopeless(pressed, queue.waiting as f64),
             (false, None) => false,
@@ -126,36 +134,64 @@ impl Overload {
     }
 
     fn measure(&mut self, passed: f64, queue: QueueNow) {
-        let granted = queue.granted.saturating_sub(self.granted) as f64;
-        self.granted = queue.granted;
-        let left = (-passed / RATE_MEMORY).exp();
-        self.rate = self.rate * left + granted / passed * (1.0 - left);
-        let (is_waiting, was_waiting) = (queue.waiting > 0, self.was_waiting);
+        let is_waiting = queue.waiting > 0;
+        let is_busy = is_waiting && self.was_waiting;
         self.was_waiting = is_waiting;
-        self.busy = match (was_waiting, is_waiting) {
-            (true, true) => (self.busy.0 * left + granted, self.busy.1 * left + passed),
+        self.all.measure(passed, queue.granted, is_busy);
+        self.begun.measure(passed, queue.begun, is_busy);
+    }
+
+    /// Whether the queue can't be one that drains within `queue_timeout`.
+    fn is_hopeless(&self, pressed: Pressed, waiting: f64) -> bool {
+        let drains_in = self.all.time_of(waiting);
+        let has_grown = waiting > GROWTH * pressed.waiting as f64 && waiting > self.waiting;
+        // Otherwise it is not the queue that makes somebody wait.
+        let is_long = drains_in > self.overload_timeout;
+        // While pages that were begun go first, who waits is let in as fast as pages begin.
+        let is_in_after = self.begun.time_of(waiting).max(drains_in);
+        drains_in > self.queue_timeout
+            || is_long && has_grown && pressed.age + is_in_after > self.queue_timeout
+    }
+}
+
+/// How much is granted.
+#[derive(Debug, Default)]
+struct Rate {
+    /// Grants at the last look; `None` before the first.
+    granted: Option<u64>,
+    /// Grants while there was a queue, and how long that was.
+    busy: (f64, f64),
+    /// Grants a second, with and without a queue; and the most there was lately.
+    mean: f64,
+    best: f64,
+}
+
+impl Rate {
+    /// `granted` until now; with a queue all the time when it `is_busy`.
+    fn measure(&mut self, passed: f64, granted: u64, is_busy: bool) {
+        // A watch may begin in the middle: lanes are tuned anew while they work.
+        let before = self.granted.replace(granted).unwrap_or(granted);
+        let new = granted.saturating_sub(before) as f64;
+        let left = (-passed / RATE_MEMORY).exp();
+        self.mean = self.mean * left + new / passed * (1.0 - left);
+        self.busy = match is_busy {
+            true => (self.busy.0 * left + new, self.busy.1 * left + passed),
             // The next queue may be of other work.
-            _ => (0.0, 0.0),
+            false => (0.0, 0.0),
         };
         self.best *= (-passed / BEST_MEMORY).exp();
-        self.best = self.best.max(self.rate);
+        self.best = self.best.max(self.mean);
         let (done, time) = self.busy;
         if time >= MEASURED_MIN {
             self.best = self.best.max(done / time);
         }
     }
 
-    /// Whether the queue can't be one that drains within `queue_timeout`.
-    fn is_hopeless(&self, pressed: Pressed, waiting: f64) -> bool {
-        // A server that stalls for a moment goes on as before. While nothing is known, nothing is
-        // hopeless before its time.
+    /// Seconds in which so many can be granted: at the best rate, since a server that stalls for a
+    /// moment goes on as before. While nothing is known nothing is hopeless.
+    fn time_of(&self, waiting: f64) -> f64 {
         let is_known = self.best > 0.0 && self.busy.1 >= MEASURED_MIN;
-        let drains_in = if is_known { waiting / self.best } else { 0.0 };
-        let has_grown = waiting > GROWTH * pressed.waiting as f64 && waiting > self.waiting;
-        // Otherwise it is not the queue that makes somebody wait.
-        let is_long = drains_in > self.overload_timeout;
-        drains_in > self.queue_timeout
-            || is_long && has_grown && pressed.age + drains_in > self.queue_timeout
+        if is_known { waiting / self.best } else { 0.0 }
     }
 }
 

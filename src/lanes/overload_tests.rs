@@ -16,10 +16,10 @@ fn watch(
     let look = |_| {
         *waiting = (*waiting + growth).max(0.0);
         let oldest = Duration::from_secs_f64(*waiting / served as f64 * LOOK.as_secs_f64());
-        let granted = overload.granted + served;
+        let granted = overload.all.granted.unwrap_or(1_000_000) + served;
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is small")]
         let waiting = *waiting as usize;
-        overload.look(LOOK, QueueNow { waiting, oldest, granted })
+        overload.look(LOOK, QueueNow { waiting, in_use: 10, oldest, granted, begun: granted })
     };
     (0..looks).map(look).collect()
 }
@@ -69,6 +69,21 @@ fn it_ends_when_waits_are_short_again_and_does_not_flap() {
     let looks = watch(&mut overload, 20, &mut waiting, -50.0, 100);
     assert_eq!(looks.iter().position(|&is_overloaded| !is_overloaded), Some(4), "{looks:?}");
     assert!(!looks[4..].contains(&true));
+}
+
+#[test]
+fn one_waiter_a_slot_is_no_overload_however_long_turns_take() {
+    let mut overload = overload();
+    let mut look = |seconds: u64, waiting| {
+        let oldest = Duration::from_secs(seconds);
+        let queue =
+            QueueNow { waiting, in_use: 9, oldest, granted: seconds / 3, begun: seconds / 3 };
+        (overload.look(LOOK, queue), Overload::refusable(queue))
+    };
+    // Turns of 3 s.
+    let looks: Vec<_> = (0..100).map(|tenth| look(tenth / 10, 9)).collect();
+    assert!(looks.iter().all(|look| *look == (false, 0)), "{looks:?}");
+    assert_eq!(look(11, 30), (true, 21));
 }
 
 #[test]

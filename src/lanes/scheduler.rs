@@ -50,8 +50,9 @@ struct Lane<W> {
     waiting: FairQueue<W>,
     /// Work that goes on is served first.
     continuing_first: bool,
-    /// Turns granted.
+    /// Turns granted, and those of them to work that did not go on with what was begun.
     granted: u64,
+    begun: u64,
 }
 
 /// Slots of one backend, with `W` standing for a waiter.
@@ -75,6 +76,8 @@ pub struct LaneNow {
     pub waiting: usize,
     /// Turns granted since the start.
     pub granted: u64,
+    /// Those of them to work that did not go on with what was begun.
+    pub begun: u64,
 }
 
 /// Answer to a request for a slot.
@@ -101,6 +104,7 @@ impl<W> Scheduler<W> {
             waiting: FairQueue::default(),
             continuing_first: false,
             granted: 0,
+            begun: 0,
         };
         let lanes = lanes.iter().map(lane).collect();
         Self { total, in_use: 0, owed, waiting: 0, next_ticket: 0, lanes }
@@ -110,7 +114,7 @@ impl<W> Scheduler<W> {
     pub fn admit(&mut self, demand: Demand, waiter: impl FnOnce() -> W) -> Admission<W> {
         let Demand { lane, client, continues } = demand;
         if self.lanes[lane].waiting.is_empty() && self.may_take(lane) {
-            self.take(lane);
+            self.take(lane, continues);
             return Admission::Granted(Turn { lane, client, charged: 0 });
         }
         let queue = &mut self.lanes[lane];
@@ -164,6 +168,16 @@ impl<W> Scheduler<W> {
         self.count(to);
     }
 
+    /// Changes all lanes' limits; reserved slots together must not exceed all. What is in use or
+    /// waits beyond them stays. Follow with [`Scheduler::next_grant`] until it has none.
+    pub fn set_limits(&mut self, limits: &[Limits]) {
+        self.owed = 0;
+        for (lane, &limits) in self.lanes.iter_mut().zip(limits) {
+            lane.limits = limits;
+            self.owed += limits.reserved.saturating_sub(lane.in_use);
+        }
+    }
+
     /// Changes the most slots a lane may hold. Follow with [`Scheduler::next_grant`] until it has
     /// none.
     pub fn set_max(&mut self, lane: usize, max: usize) {
@@ -183,9 +197,10 @@ impl<W> Scheduler<W> {
         let may_run = |&lane: &usize| !self.lanes[lane].waiting.is_empty() && self.may_take(lane);
         let lane = (0..self.lanes.len()).find(may_run)?;
         let continuing_first = self.lanes[lane].continuing_first;
-        let Next { waiter, client, charged } = self.lanes[lane].waiting.pop(continuing_first)?;
+        let Next { waiter, client, charged, continues } =
+            self.lanes[lane].waiting.pop(continuing_first)?;
         self.waiting -= 1;
-        self.take(lane);
+        self.take(lane, continues);
         Some((Turn { lane, client, charged }, waiter))
     }
 
@@ -196,8 +211,8 @@ impl<W> Scheduler<W> {
 
     /// What one lane does now.
     pub fn lane(&self, lane: usize) -> LaneNow {
-        let Lane { in_use, waiting, granted, .. } = &self.lanes[lane];
-        LaneNow { in_use: *in_use, waiting: waiting.len(), granted: *granted }
+        let Lane { in_use, waiting, granted, begun, .. } = &self.lanes[lane];
+        LaneNow { in_use: *in_use, waiting: waiting.len(), granted: *granted, begun: *begun }
     }
 
     /// The waiter of a lane that waits longest.
@@ -212,10 +227,11 @@ impl<W> Scheduler<W> {
         *in_use < limits.max && (free > owed_to_others || *in_use < limits.reserved && free > 0)
     }
 
-    fn take(&mut self, lane: usize) {
+    fn take(&mut self, lane: usize, continues: bool) {
         self.count(lane);
         let lane = &mut self.lanes[lane];
         lane.granted += 1;
+        lane.begun += u64::from(!continues);
         assert!(lane.in_use <= lane.limits.max);
     }
 

@@ -10,7 +10,7 @@ use super::{Auto, Pool, Request, Shared};
 use crate::backend::Connection;
 use crate::error::Error;
 use crate::lanes::{
-    Admission, BatchNow, Demand, Dismissal, Gone, LaneNow, QueueNow, Told, Turn, Wake,
+    Admission, BatchNow, Demand, Dismissal, Gone, LaneNow, Overload, QueueNow, Told, Turn, Wake,
 };
 
 /// A slot held for longer counts for the batch lane: what a session known to be light may use.
@@ -89,6 +89,8 @@ struct Place<'a> {
     lane: usize,
     ticket: u64,
     told: oneshot::Receiver<Told>,
+    /// Longest wait.
+    limit: Duration,
     is_done: bool,
 }
 
@@ -98,8 +100,7 @@ impl Place<'_> {
     /// # Cancel safety
     /// His place is left, or a slot just granted passed on, when this is dropped.
     async fn wait(mut self) -> Option<Told> {
-        let limit = self.pool.lanes[self.lane].queue_timeout;
-        let told = timeout(limit, &mut self.told).await;
+        let told = timeout(self.limit, &mut self.told).await;
         self.is_done = true;
         match told {
             Ok(Ok(told)) => Some(told),
@@ -183,11 +184,12 @@ impl Pool {
                 Asked::Granted(key, shared.idle.take_match(request))
             }
             (Admission::Queued(ticket, _), Some(told)) => {
-                shared.note_wait(self.is_guarded(lane));
-                Asked::Wait(Place { pool: self, lane, ticket, told, is_done: false })
+                shared.note_wait(lane);
+                let limit = shared.lanes[lane].queue_timeout;
+                Asked::Wait(Place { pool: self, lane, ticket, told, limit, is_done: false })
             }
             (Admission::Refused | Admission::Queued(..), _) => {
-                shared.note_wait(self.is_guarded(lane));
+                shared.note_wait(lane);
                 Asked::Full
             }
         }
@@ -195,8 +197,9 @@ impl Pool {
 
     /// The error of who gets no slot; without a dismissal his time was over.
     fn refuse(&self, lane: usize, why: Option<Dismissal>) -> Error {
-        let (settings, metrics) = (&self.lanes[lane], self.lane_metrics(lane));
-        let (lane, backend) = (settings.name.clone(), self.name().to_owned());
+        let settings = self.shared.lock().lanes[lane].clone();
+        let metrics = self.lane_metrics(lane);
+        let (lane, backend) = (settings.name, self.name().to_owned());
         match why {
             Some(Dismissal::Full) => {
                 metrics.rejected_full.inc();
@@ -216,8 +219,8 @@ impl Pool {
 }
 
 impl Shared {
-    fn note_wait(&mut self, is_guarded: bool) {
-        if is_guarded {
+    fn note_wait(&mut self, lane: usize) {
+        if self.is_guarded(lane) {
             self.guard.waited();
         }
     }
@@ -229,36 +232,43 @@ impl Pool {
     /// and the guard moves the bound of batch.
     pub fn steer(&self) {
         let now = Instant::now();
-        let passed = {
+        let (passed, auto) = {
             let mut shared = self.shared.lock();
             let last = shared.steered.0.replace(now);
-            last.map_or(Duration::ZERO, |last| now.duration_since(last))
+            (last.map_or(Duration::ZERO, |last| now.duration_since(last)), shared.auto)
         };
-        for lane in 0..self.lanes.len() {
+        for lane in 0..self.lanes {
             self.shed(lane, now, passed);
         }
-        if let Some(auto) = self.auto {
+        if let Some(auto) = auto {
             self.steer_batch(auto, now);
         }
     }
 
     /// Refuses who has waited for long in a lane that is overloaded.
     fn shed(&self, lane: usize, now: Instant, passed: Duration) {
-        let Some(limit) = self.lanes[lane].overload_timeout else { return };
-        let is_overloaded = {
+        let (limit, is_overloaded, refusable) = {
             let mut shared = self.shared.lock();
-            let LaneNow { waiting, granted, .. } = shared.scheduler.lane(lane);
+            let Some(limit) = shared.lanes[lane].overload_timeout else {
+                // It may have had one before the lanes were tuned anew.
+                return self.lane_metrics(lane).overloaded.set(0);
+            };
+            let LaneNow { in_use, waiting, granted, begun } = shared.scheduler.lane(lane);
             let oldest = shared.scheduler.oldest(lane).map_or(Duration::ZERO, |it| it.age(now));
-            let queue = QueueNow { waiting, oldest, granted };
+            let queue = QueueNow { waiting, in_use, oldest, granted, begun };
             let is_overloaded = shared.overload[lane].look(passed, queue);
             let continuing_first = shared.overload[lane].continuing_first();
             shared.scheduler.set_continuing_first(lane, continuing_first);
-            is_overloaded
+            (limit, is_overloaded, Overload::refusable(queue))
         };
         self.lane_metrics(lane).overloaded.set(i64::from(is_overloaded));
         let is_old = |waiter: &Waiter| waiter.age(now) >= limit;
-        let dismiss = || self.shared.lock().scheduler.dismiss_old(lane, is_old, DISMISSED_MAX);
-        while is_overloaded && dismiss() == DISMISSED_MAX {}
+        let mut left = if is_overloaded { refusable } else { 0 };
+        while left > 0 {
+            let at_most = left.min(DISMISSED_MAX);
+            let dismissed = self.shared.lock().scheduler.dismiss_old(lane, is_old, at_most);
+            left = if dismissed < at_most { 0 } else { left - dismissed };
+        }
     }
 
     fn steer_batch(&self, auto: Auto, now: Instant) {
@@ -281,3 +291,7 @@ impl Pool {
         self.metrics().interactive_target_seconds.set(target);
     }
 }
+
+#[cfg(test)]
+#[path = "admission_tests.rs"]
+mod tests;

@@ -51,8 +51,7 @@ pub struct Pool {
     settings: settings::Backend,
     route: Route,
     ages: settings::Pool,
-    lanes: Vec<settings::Lane>,
-    auto: Option<Auto>,
+    lanes: usize,
     slots: usize,
     shared: Mutex<Shared>,
     permits: Arc<Semaphore>,
@@ -73,6 +72,8 @@ struct Auto {
 
 #[derive(Debug)]
 struct Shared {
+    lanes: Vec<settings::Lane>,
+    auto: Option<Auto>,
     scheduler: Scheduler<Waiter>,
     held: Slab<Held>,
     guard: Guard,
@@ -80,6 +81,46 @@ struct Shared {
     overload: Vec<Overload>,
     steered: Steered,
     idle: Idle,
+}
+
+/// What the lanes' settings come to at one backend.
+struct Tuning {
+    limits: Vec<Limits>,
+    auto: Option<Auto>,
+    guard: Guard,
+    overload: Vec<Overload>,
+}
+
+impl Tuning {
+    fn new(settings: &Settings, slots: usize, backend: BackendId, metrics: &Metrics) -> Self {
+        let limits = |lane: &settings::Lane| Limits {
+            reserved: lane.reserved.of(slots),
+            max: lane.max.of(slots).max(1),
+            queue: lane.queue,
+        };
+        let limits: Vec<Limits> = settings.lanes.iter().map(limits).collect();
+        for (lane, limits) in limits.iter().enumerate() {
+            let max = i64::try_from(limits.max).unwrap_or(i64::MAX);
+            metrics.lane(backend, lane).limit.set(max);
+            let reserved = i64::try_from(limits.reserved).unwrap_or(i64::MAX);
+            metrics.lane(backend, lane).reserved.set(reserved);
+        }
+        let auto =
+            settings.batch_lane.map(|batch| Auto { interactive: settings.default_lane, batch });
+        let guarded = limits[auto.map_or(0, |auto| auto.batch)];
+        let guard = Guard::new(settings.latency_target, guarded.reserved.max(1), guarded.max);
+        let overload =
+            |lane: &settings::Lane| Overload::new(lane.overload_timeout, lane.queue_timeout);
+        let overload = settings.lanes.iter().map(overload).collect();
+        Self { limits, auto, guard, overload }
+    }
+}
+
+impl Shared {
+    /// Whether the guard looks after this lane.
+    fn is_guarded(&self, lane: usize) -> bool {
+        self.auto.is_some_and(|auto| auto.interactive == lane)
+    }
 }
 
 impl Pool {
@@ -96,38 +137,23 @@ impl Pool {
     ) -> Result<Arc<Self>, TlsError> {
         let backend_settings = settings.backends[backend].clone();
         let slots = backend_settings.max_connections - CONTROL_CONNECTIONS;
-        let limits = |lane: &settings::Lane| Limits {
-            reserved: lane.reserved.of(slots),
-            max: lane.max.of(slots).max(1),
-            queue: lane.queue,
-        };
-        let limits: Vec<Limits> = settings.lanes.iter().map(limits).collect();
-        for (lane, limits) in limits.iter().enumerate() {
-            let max = i64::try_from(limits.max).unwrap_or(i64::MAX);
-            metrics.lane(backend, lane).limit.set(max);
-            let reserved = i64::try_from(limits.reserved).unwrap_or(i64::MAX);
-            metrics.lane(backend, lane).reserved.set(reserved);
-        }
+        let Tuning { limits, auto, guard, overload } =
+            Tuning::new(settings, slots, backend, &metrics);
         metrics.backend(backend).limit.set(i64::try_from(slots).unwrap_or(i64::MAX));
         let route = Route::new(&backend_settings)?;
-        let auto =
-            settings.batch_lane.map(|batch| Auto { interactive: settings.default_lane, batch });
-        let guarded = limits[auto.map_or(0, |auto| auto.batch)];
-        let guard = Guard::new(settings.latency_target, guarded.reserved.max(1), guarded.max);
-        let overload =
-            |lane: &settings::Lane| Overload::new(lane.overload_timeout, lane.queue_timeout);
         Ok(Arc::new(Self {
             backend,
             route,
             ages: settings.pool.clone(),
-            lanes: settings.lanes.clone(),
-            auto,
+            lanes: settings.lanes.len(),
             slots,
             shared: Mutex::new(Shared {
+                lanes: settings.lanes.clone(),
+                auto,
                 scheduler: Scheduler::new(slots, &limits),
                 held: Slab::with_capacity(slots),
                 guard,
-                overload: settings.lanes.iter().map(overload).collect(),
+                overload,
                 steered: Steered::default(),
                 idle: Idle::default(),
             }),
@@ -139,6 +165,21 @@ impl Pool {
             metrics,
             settings: backend_settings,
         }))
+    }
+
+    /// Lanes of the same names have other settings from now on. Who waits keeps his place, and the
+    /// time he was given.
+    pub fn retune(&self, settings: &Settings) {
+        let Tuning { limits, auto, guard, overload } =
+            Tuning::new(settings, self.slots, self.backend, &self.metrics);
+        let mut shared = self.shared.lock();
+        shared.lanes.clone_from(&settings.lanes);
+        (shared.auto, shared.guard, shared.overload) = (auto, guard, overload);
+        for lane in 0..self.lanes {
+            shared.scheduler.set_continuing_first(lane, false);
+        }
+        shared.scheduler.set_limits(&limits);
+        shared.scheduler.wake_next();
     }
 
     /// The backend's name.
@@ -181,7 +222,7 @@ impl Pool {
             let oldest = shared.scheduler.oldest(lane).map_or(0, |waiter| waiter.age_ms(now));
             (in_use, waiting, oldest)
         };
-        (0..self.lanes.len()).map(lane).collect()
+        (0..self.lanes).map(lane).collect()
     }
 
     /// TCP connections (opening, in use, idle or closing), and how many of them are idle.
@@ -221,11 +262,6 @@ impl Pool {
         }
     }
 
-    /// Whether the guard looks after this lane.
-    fn is_guarded(&self, lane: usize) -> bool {
-        self.auto.is_some_and(|auto| auto.interactive == lane)
-    }
-
     fn metrics(&self) -> &BackendMetrics {
         self.metrics.backend(self.backend)
     }
@@ -240,7 +276,7 @@ impl Pool {
         let Held { turn, since, .. } = shared.held.remove(key);
         let service = now.duration_since(since);
         let (lane, served) = (turn.lane(), service.as_secs_f64());
-        if self.is_guarded(lane) {
+        if shared.is_guarded(lane) {
             shared.guard.served(served);
         }
         if let Some(connection) = connection {

@@ -121,6 +121,8 @@ pub struct Summary {
     pub has_result_set: bool,
     /// Code of the error that ended the response.
     pub error: Option<u16>,
+    /// Its SQLSTATE.
+    pub sqlstate: [u8; 5],
     /// Session tracking of all OK packets, in order.
     pub tracked: Vec<Tracked>,
     /// The last EOF packet says that something has changed, which nothing has told since.
@@ -436,7 +438,8 @@ impl Response {
         let payload = &packet[HEADER..];
         let length = payload.len();
         if payload[0] == 0xff {
-            let code = ErrPacket::parse(payload)?.code;
+            let ErrPacket { code, sqlstate, .. } = ErrPacket::parse(payload)?;
+            self.summary.sqlstate = sqlstate.try_into().unwrap_or_default();
             if !(self.has_progress && code == PROGRESS) {
                 self.summary.error = Some(code);
                 self.state = State::Done;

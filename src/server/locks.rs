@@ -22,29 +22,35 @@ const PATIENCE: (Duration, Duration) = (Duration::from_millis(10), Duration::fro
 /// A look at the slots comes a quarter of the patience after the last, but not sooner or later
 /// than this.
 const LOOKS: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(25));
+/// Time between looks whether there is anything to do now.
+const IDLE_LOOKS: Duration = Duration::from_secs(1);
 /// Least time between two reports in the log.
 const REPORT_SPACING: Duration = Duration::from_secs(1);
 /// A primary that refuses to tell is asked again after this time.
 const REFUSAL_PAUSE: Duration = Duration::from_secs(60);
 
-/// Guards for as long as there is a lane behind another.
+/// Guards while there is a lane behind another, as the policy of the moment says.
 pub(super) async fn guard(context: std::sync::Arc<Context>) {
-    let settings = context.settings.lock_guard;
-    if settings.policy == LockPolicy::Off || context.settings.lanes.len() < 2 {
-        return;
-    }
-    let mut driver = Driver {
-        context: &context,
-        guard: LockGuard::new(settings.policy, settings.abort_after),
-        refused: None,
-        resumes_at: context.started,
-        reported_at: None,
-        unreported: 0,
-    };
     loop {
-        let patience = patience(settings.wait, &context.pools[0]);
-        sleep((patience / 4).clamp(LOOKS.0, LOOKS.1)).await;
-        driver.turn(patience).await;
+        let policy = context.policy.get();
+        let settings = policy.lock_guard;
+        let guards = settings.policy != LockPolicy::Off && policy.lanes.len() > 1;
+        let mut driver = Driver {
+            context: &context,
+            guard: LockGuard::new(settings.policy, settings.abort_after),
+            refused: None,
+            resumes_at: context.started,
+            reported_at: None,
+            unreported: 0,
+        };
+        while context.policy.is_current(&policy) {
+            let patience = patience(settings.wait, &context.pools[0]);
+            sleep(if guards { (patience / 4).clamp(LOOKS.0, LOOKS.1) } else { IDLE_LOOKS }).await;
+            if guards {
+                driver.turn(patience).await;
+            }
+        }
+        driver.stop();
     }
 }
 
@@ -79,6 +85,13 @@ impl Driver<'_> {
         let pace = self.guard.pace(self.now(), &held);
         self.context.locks.set_pace(pace, Instant::now());
         self.context.locks.show(self.guard.waits());
+    }
+
+    /// Leaves nobody held back or told to give way.
+    fn stop(&self) {
+        self.guard.waits().iter().for_each(|wait| self.end(wait));
+        self.context.locks.set_pace(None, Instant::now());
+        self.context.locks.show(&[]);
     }
 
     fn now(&self) -> Duration {
@@ -236,7 +249,7 @@ fn side(context: &Context, blocker: &Blocker) -> LockSide {
         thread: blocker.thread,
         user: entry.labels.lock().user.clone(),
         client: entry.client().to_string(),
-        lane: context.rules.lane_name(lane).to_owned(),
+        lane: context.policy.get().rules.lane_name(lane).to_owned(),
         doing,
         statement: shorten(&entry.statement()),
     }

@@ -52,7 +52,7 @@ pub(super) async fn steer_lanes(context: Arc<Context>) {
     for turn in 0_u32.. {
         every.tick().await;
         context.pools.iter().for_each(|pool| pool.steer());
-        if turn % STEERS_A_SECOND == 0 && context.settings.batch_lane.is_some() {
+        if turn % STEERS_A_SECOND == 0 && context.policy.get().batch_lane.is_some() {
             context.evidence.tick();
             let sessions = &context.metrics.sessions;
             sessions.features.set(i64::try_from(context.evidence.len()).unwrap_or(i64::MAX));

@@ -72,7 +72,7 @@ fn lane(context: &Context, backend: usize, lane: usize, now: (usize, usize, u64)
     let (in_use, waiting, oldest) = now;
     let metrics = context.metrics.lane(backend, lane);
     Lane {
-        name: context.settings.lanes[lane].name.clone(),
+        name: context.policy.get().rules.lane_name(lane).to_owned(),
         in_use,
         waiting,
         limit: usize::try_from(metrics.limit.get()).unwrap_or(0),
@@ -93,7 +93,7 @@ fn session(context: &Context, entry: &Entry) -> Session {
         Activity::Holding => State::Pinned,
         Activity::Idle => State::Idle,
     };
-    let lane = context.rules.lane_name(now.lane).to_owned();
+    let lane = context.policy.get().rules.lane_name(now.lane).to_owned();
     let waiting_for = match state {
         State::Waiting => format!("a connection in lane {lane}"),
         _ => String::new(),

@@ -16,6 +16,7 @@
 
 mod cache;
 mod classify;
+mod conditions;
 mod control;
 mod digest;
 mod effect;
@@ -36,6 +37,7 @@ mod word;
 
 pub use cache::VerdictCache;
 pub use classify::classify;
+pub use conditions::{Asked, diagnostics_asked, get_diagnostics_as_set};
 pub use digest::{DIGEST_TEXT_BYTES_MAX, digest, digest_text, front_digest};
 pub use holding::{Held, Holding, Literal, holding};
 pub use mode::{Charset, Mode};

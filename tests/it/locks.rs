@@ -354,6 +354,10 @@ fn pacing_lets_the_holder_go_first_and_holds_nobody_for_long() {
     let waiting = click(&proxy, "UPDATE lock_pace SET n = 2 WHERE id = 1");
     eventually("the wait is found", || waits(&proxy, "row") == 1.0);
     let mut other = scraper(&proxy);
+    // One that may have locks itself: it is held back for moments only.
+    let mut inside = scraper(&proxy);
+    inside.run("BEGIN");
+    inside.run("UPDATE lock_pace SET n = 1 WHERE id = 4");
     let (mut longest, mut user) = (Duration::ZERO, proxy.app());
     let mut users = Vec::new();
     let began = Instant::now();
@@ -363,11 +367,12 @@ fn pacing_lets_the_holder_go_first_and_holds_nobody_for_long() {
         longest = longest.max(at.elapsed());
         let at = Instant::now();
         user.run("SELECT n FROM lock_pace WHERE id = 3");
+        inside.run("SELECT n FROM lock_pace WHERE id = 3");
         users.push(at.elapsed());
     }
     assert!(did(&proxy, "paced") >= 2.0);
     users.sort_unstable();
-    assert!(users[users.len() / 2] < Duration::from_millis(50), "users are held back: {users:?}");
+    assert!(users[users.len() / 2] < Duration::from_millis(50), "held back as well: {users:?}");
     let bounds = Duration::from_millis(50)..Duration::from_millis(400);
     assert!(bounds.contains(&longest), "{longest:?} at most");
     holder.answer(Shape::Results).unwrap();
@@ -480,4 +485,30 @@ fn a_single_statement_that_loses_a_deadlock_is_repeated_where_that_is_wanted() {
     let sql = "UPDATE lock_repeat SET n = (@last := id) WHERE id < 5";
     assert!(is_deadlock(&deadlocked(&proxy, "lock_repeat", sql).unwrap_err()));
     assert_eq!(did(&proxy, "repeated"), 1.0);
+}
+
+#[test]
+fn the_policy_changes_under_running_sessions() {
+    table(servers(), "lock_reload");
+    let config = |lanes: &str| format!("[lanes]\n{lanes}\n{RULE}");
+    let proxy = Proxy::with(servers(), 8, &config("lock_guard = \"off\""));
+    let mut scraper = scraper(&proxy);
+    scraper.run("BEGIN");
+    scraper.run("UPDATE lock_reload SET n = 100 WHERE id = 1");
+    let clicked = click(&proxy, "UPDATE lock_reload SET n = 3 WHERE id = 1");
+    pause(500);
+    assert_eq!(probes(&proxy), 0.0);
+    proxy.reconfigure(&config("lock_guard = \"off\""), &config(ABORT));
+    clicked.join().unwrap().0.unwrap();
+    assert!(is_deadlock(&scraper.query("SELECT 1").unwrap_err()));
+    // So does what a statement that runs may come to.
+    scraper.run("BEGIN");
+    scraper.run("UPDATE lock_reload SET n = 100 WHERE id = 1");
+    scraper.send(Command::Query, b"UPDATE lock_reload SET n = 1 + SLEEP(10) WHERE id = 2");
+    pause(50);
+    let (clicked, took) =
+        click(&proxy, "UPDATE lock_reload SET n = 4 WHERE id = 1").join().unwrap();
+    clicked.unwrap();
+    assert!(took < Duration::from_secs(3), "{took:?}");
+    assert!(is_deadlock(&scraper.answer(Shape::Results).unwrap().error().unwrap()));
 }

@@ -31,6 +31,7 @@ mod overload;
 mod pool_bound;
 mod prepared;
 mod proxy_header;
+mod reload;
 mod routing;
 mod shutdown;
 mod sockets;

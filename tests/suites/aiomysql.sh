@@ -7,7 +7,7 @@ fetch() {
 run_suite() {
     cd source
     cp "$CERTIFICATE" tests/ssl_resources/ssl/ca.pem
-    MYSQL_ROOT_PASSWORD=$PASSWORD PYTHONPATH=. "$SUITES/python/bin/python" -m pytest -v -p no:cacheprovider --tb=short \
+    MYSQL_ROOT_PASSWORD=$PASSWORD PYTHONPATH=. "$PYTHON" -m pytest -v -p no:cacheprovider --tb=short \
         --mysql-address "server=$HOST:$PORT" tests
 }
 

@@ -10,7 +10,7 @@ fetch() {
 run_suite() {
     sql 'DROP DATABASE IF EXISTS test'
     cd source
-    MYSQL_PASS=$PASSWORD "$SUITES/python/bin/python" -m pytest -v -p no:cacheprovider --tb=short tests
+    MYSQL_PASS=$PASSWORD "$PYTHON" -m pytest -v -p no:cacheprovider --tb=short tests
 }
 
 results() { pytest_results; }

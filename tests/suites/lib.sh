@@ -12,16 +12,17 @@ sql() { mariadb --no-defaults -h "$HOST" -P "$PORT" -u "$USER" -p"$PASSWORD" --s
 # Each suite begins with an empty database of its own.
 prepare() { sql 'DROP DATABASE IF EXISTS test; CREATE DATABASE test'; }
 
-# Python of an environment of the suites' own, with packages: python_with PACKAGE...
+# The suite's own $PYTHON, with packages: python_with PACKAGE...
+PYTHON=$SUITES/$SUITE/python/bin/python
 python_with() {
-    [ -x "$SUITES/python/bin/pip" ] || python3 -m venv "$SUITES/python"
-    "$SUITES/python/bin/pip" install -q "$@"
+    [ -x "$PYTHON" ] || python3 -m venv python
+    "$PYTHON" -m pip install -q "$@"
 }
 
 # unpack_sdist PACKAGE[==VERSION]: the source that PyPI has, in ./source.
 unpack_sdist() {
     [ ! -d source ] || return 0
-    "$SUITES/python/bin/pip" download -q --no-deps --no-binary :all: -d download "$1"
+    "$PYTHON" -m pip download -q --no-deps --no-binary :all: -d download "$1"
     unpack download/*
 }
 

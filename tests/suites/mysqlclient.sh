@@ -16,7 +16,7 @@ database = test
 default-character-set = utf8mb4
 CNF
     cd source
-    TESTDB=$PWD/../login.cnf "$SUITES/python/bin/python" -m pytest -v -p no:cacheprovider --tb=short tests
+    TESTDB=$PWD/../login.cnf "$PYTHON" -m pytest -v -p no:cacheprovider --tb=short tests
 }
 
 results() { pytest_results; }

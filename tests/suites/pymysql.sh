@@ -12,7 +12,7 @@ run_suite() {
 [{$login, "database": "test1", "use_unicode": true, "local_infile": true}, {$login, "database": "test2"}]
 JSON
     cd source
-    PYTHONPATH=. "$SUITES/python/bin/python" -m pytest -v -p no:cacheprovider --tb=short pymysql
+    PYTHONPATH=. "$PYTHON" -m pytest -v -p no:cacheprovider --tb=short pymysql
 }
 
 results() { pytest_results; }

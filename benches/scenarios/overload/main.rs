@@ -51,6 +51,15 @@ struct Arguments {
     /// Seconds of each overload.
     #[arg(long, default_value_t = 20)]
     seconds: usize,
+    /// Only lanes whose name begins so.
+    #[arg(long, default_value = "")]
+    only: String,
+    /// Statements of a visit.
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 5])]
+    statements: Vec<u32>,
+    /// Loads, as multiples of what can be done.
+    #[arg(long, value_delimiter = ',', default_values_t = [1.0, 2.0, 5.0])]
+    loads: Vec<f64>,
     /// Where Fairlane's log goes.
     #[arg(long, default_value = "target/overload")]
     out: PathBuf,
@@ -71,17 +80,18 @@ async fn run(arguments: &Arguments) -> Result<()> {
          late | refused | after s | broken | good again after s |\n\
          |---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|"
     );
-    for (name, lanes) in [("plain queue, 5 s", PLAIN), ("as installed", "")] {
+    let lanes = [("plain queue, 5 s", PLAIN), ("as installed", "")];
+    for (name, lanes) in lanes.iter().filter(|(name, _)| name.starts_with(&arguments.only)) {
         let config = CONFIG
             .replace("PRIMARY", &sandbox.primary.port.to_string())
             .replace("CONNECTIONS", &CONNECTIONS.to_string());
         let config = format!("{config}{lanes}");
-        for statements in [1, 5] {
+        for &statements in &arguments.statements {
             let fairlane = Fairlane::start(&config, &arguments.out).await?;
             let visit = Visit { port: fairlane.port, program: "web", sql: SQL, statements };
             let possible = capacity(&visit, 3 * CONNECTIONS, Duration::from_secs(4)).await;
             ensure!(possible > 10.0, "only {possible} statements a second");
-            for factor in [1.0, 2.0, 5.0] {
+            for &factor in &arguments.loads {
                 let possible = possible / f64::from(statements);
                 let row = measure(&visit, possible, factor, arguments.seconds).await;
                 println!("| {name} | {statements} | {possible:.0} | {factor}x | {row} |");

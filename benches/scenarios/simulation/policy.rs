@@ -229,13 +229,19 @@ impl Policy for Lane {
         }
         let lane = self.scheduler.lane(0);
         let oldest = self.scheduler.oldest(0).map_or(Duration::ZERO, |it| now - it.since);
-        let queue = QueueNow { waiting: lane.waiting, oldest, granted: lane.granted };
+        let queue = QueueNow {
+            waiting: lane.waiting,
+            in_use: lane.in_use,
+            oldest,
+            granted: lane.granted,
+            begun: lane.begun,
+        };
         let is_overloaded = self.overload.look(now - self.looked, queue);
         self.looked = now;
         self.scheduler.set_continuing_first(0, self.overload.continuing_first());
         if is_overloaded {
             let is_old = |waiter: &Waiter| now - waiter.since >= OVERLOAD_TIMEOUT;
-            self.scheduler.dismiss_old(0, is_old, usize::MAX);
+            self.scheduler.dismiss_old(0, is_old, Overload::refusable(queue));
         }
         fates.append(&mut self.fates(now));
         fates

@@ -15,7 +15,9 @@ pub struct Proxy {
     pub port: u16,
     admin: u16,
     child: Child,
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
+    /// The configuration it began with.
+    original: OnceLock<String>,
     log: PathBuf,
 }
 
@@ -118,7 +120,7 @@ impl Proxy {
             .stderr(std::fs::File::create(&log).unwrap())
             .spawn()
             .unwrap();
-        Self { port, admin, child, _directory: directory, log }
+        Self { port, admin, child, directory, original: OnceLock::new(), log }
     }
 
     /// The application's user.
@@ -165,6 +167,15 @@ impl Proxy {
             client.run(read);
             self.metric(metric) > before
         });
+    }
+
+    /// Writes another configuration, with this in place of that, and has it read.
+    pub fn reconfigure(&self, old: &str, new: &str) {
+        let config = self.directory.path().join("fairlane.toml");
+        let text = self.original.get_or_init(|| std::fs::read_to_string(&config).unwrap());
+        assert!(text.contains(old), "{old}");
+        std::fs::write(&config, text.replace(old, new)).unwrap();
+        self.signal("HUP");
     }
 
     pub fn log(&self) -> String {
