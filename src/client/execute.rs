@@ -158,7 +158,11 @@ impl Session {
             }
         }
         let Some(error) = refused else {
+            let schema = connection.image.schema.clone();
             connection.image.turn_into(&self.image);
+            if chooses_schema(work) {
+                connection.image.schema = schema;
+            }
             connection.insert_id = ready.insert_id.or(connection.insert_id);
             return Ok(());
         };
@@ -218,7 +222,11 @@ impl Session {
             true => None,
             false => self.insert_id_for(connection, work).await,
         };
-        let diff = diff(&connection.image, &self.image, &connection.base, insert_id);
+        let mut diff = diff(&connection.image, &self.image, &connection.base, insert_id);
+        if chooses_schema(work) {
+            // What was chosen before does not matter, and may be gone.
+            diff.schema = None;
+        }
         if diff.is_empty() {
             return Ok(Ok(Ready { packets: own, lacking, answers: 0, front: 0, insert_id: None }));
         }
@@ -622,6 +630,17 @@ enum Passed {
     },
     /// The server is gone.
     Lost,
+}
+
+/// Whether a command is nothing but the choice of a schema, by whatever name.
+fn chooses_schema(work: &Work<'_>) -> bool {
+    let is_use = || {
+        let first = work.sql.trim_ascii_start().get(..3);
+        let is_first = first.is_some_and(|first| first.eq_ignore_ascii_case(b"use"));
+        is_first && work.verdict.class == Class::Session && work.verdict.statements == 1
+    };
+    let is_small = work.packets.len() <= COPIED_MAX;
+    is_small && (work.command == Command::InitDb || work.command == Command::Query && is_use())
 }
 
 /// Whether nothing is left of a command once its connection is closed.
