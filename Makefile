@@ -1,4 +1,4 @@
-.PHONY: demo test bench lanes lint docs
+.PHONY: demo test bench lanes simulation overload lint docs
 
 # The scrape-and-click scenario with and without Fairlane, on private servers.
 demo:
@@ -23,6 +23,17 @@ lanes:
 	scripts/install.sh demo
 	cargo build --locked --release --bin fairlane --example lanes_bench
 	target/release/examples/lanes_bench $(LANES_ARGS)
+
+# Goodput at one, two and five times what a real server can do.
+overload:
+	scripts/install.sh demo
+	cargo build --locked --release --bin fairlane --example overload_bench
+	target/release/examples/overload_bench $(OVERLOAD_ARGS)
+
+# A lane under overload, event by event: Fairlane's policy and others.
+simulation:
+	cargo build --locked --release --example simulation
+	target/release/examples/simulation
 
 lint:
 	cargo fmt --check

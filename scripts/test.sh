@@ -25,6 +25,7 @@ stage doc env RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document
 stage unit cargo test --locked --lib
 stage tidy cargo test --locked --test tidy
 stage corpus cargo test --locked --test corpus
+stage simulation cargo test --locked --test simulation
 stage routing cargo test --locked --test routing_table
 stage core cargo build --locked --release --example micro_bench
 stage instructions cargo test --locked --test instructions
@@ -32,6 +33,8 @@ stage build cargo build --locked --bin fairlane
 stage sandbox cargo test --locked --test sandbox
 stage topology cargo test --locked --test topology
 stage integration cargo test --locked --test it
+stage locks-mysql env FAIRLANE_TEST_SERVER=mysql cargo test --locked --test it locks::
+stage locks-11.8 env FAIRLANE_TEST_SERVER=mariadb-unstable cargo test --locked --test it locks::
 stage freshness env FAIRLANE_TEST_SERVER=mysql cargo test --locked --test it freshness
 # Random sessions are the same ones in each run, so that a change is judged by what it changed.
 seed=FAIRLANE_SEED=${FAIRLANE_SEED:-20000}

@@ -55,6 +55,20 @@ pub enum Error {
         /// The bound.
         limit: Duration,
     },
+    /// No slot within the time that an overloaded lane gives.
+    #[error(
+        "Fairlane: lane '{lane}' of backend '{backend}' is overloaded: no free connection within {} \
+         ms (lane.overload_timeout)",
+        limit.as_millis()
+    )]
+    Overloaded {
+        /// Lane name.
+        lane: String,
+        /// Backend name.
+        backend: String,
+        /// The bound.
+        limit: Duration,
+    },
     /// The connection to the server broke while a statement was on it.
     #[error("Lost connection to MySQL server during query (Fairlane, backend '{backend}')")]
     LostBackend {
@@ -209,6 +223,9 @@ pub enum Error {
     /// A statement was told to end.
     #[error("Query execution was interrupted")]
     Interrupted,
+    /// The transaction was rolled back so that somebody else's can go on; the server's words for it.
+    #[error("Deadlock found when trying to get lock; try restarting transaction")]
+    Deadlock,
     /// A client that was idle for longer than its `wait_timeout`; MySQL's words.
     #[error(
         "The client was disconnected by the server because of inactivity. See wait_timeout and \
@@ -233,9 +250,10 @@ impl Error {
         match self {
             Self::BackendUnavailable { .. } | Self::NotReady => (code::CON_COUNT_ERROR, "08004"),
             Self::Server { code, sqlstate, .. } => (*code, sqlstate),
-            Self::QueueFull { .. } | Self::QueueTimeout { .. } | Self::TooManyClients => {
-                (code::CON_COUNT_ERROR, "08004")
-            }
+            Self::QueueFull { .. }
+            | Self::QueueTimeout { .. }
+            | Self::Overloaded { .. }
+            | Self::TooManyClients => (code::CON_COUNT_ERROR, "08004"),
             Self::LostBackend { .. } => (code::LOST_CONNECTION, "HY000"),
             Self::AccessDenied { .. } | Self::UnsupportedPlugin { .. } | Self::NeedsTls { .. } => {
                 (code::ACCESS_DENIED, "28000")
@@ -261,6 +279,7 @@ impl Error {
             Self::TooManyStatements { .. } => (code::MAX_PREPARED_STMT_COUNT, "42000"),
             Self::NotOwner(_) => (code::KILL_DENIED, "HY000"),
             Self::Interrupted => (code::QUERY_INTERRUPTED, "70100"),
+            Self::Deadlock => (code::LOCK_DEADLOCK, "40001"),
             Self::Inactive => (code::CLIENT_INTERACTION_TIMEOUT, "HY000"),
             Self::UnknownThread(_) => (code::NO_SUCH_THREAD, "HY000"),
         }

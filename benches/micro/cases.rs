@@ -2,9 +2,10 @@
 
 use std::fmt::Write as _;
 use std::hint::black_box;
+use std::time::Duration;
 
 use fairlane::config::settings::Consistency;
-use fairlane::lanes::{Limits, Scheduler};
+use fairlane::lanes::{Admission, Demand, Limits, Scheduler};
 use fairlane::protocol::response::Response;
 use fairlane::protocol::{Shape, packet};
 use fairlane::route::freshness::Position;
@@ -38,7 +39,21 @@ pub(crate) const CASES: &[Case] = &[
     Case { name: "digest-select-200", prepare: digest, bytes: None },
     Case { name: "scan-64-kib-of-100-byte-rows", prepare: scan, bytes: Some(CHUNK) },
     Case { name: "admit-and-release", prepare: admit, bytes: None },
-    Case { name: "admit-and-release-with-1000-waiting", prepare: admit_crowded, bytes: None },
+    Case {
+        name: "admit-and-release-with-1000-waiting",
+        prepare: || admit_crowded(1000, 1),
+        bytes: None,
+    },
+    Case {
+        name: "admit-and-release-with-100000-waiting",
+        prepare: || admit_crowded(100_000, 1),
+        bytes: None,
+    },
+    Case {
+        name: "admit-and-release-with-100000-waiting-of-1000-clients",
+        prepare: || admit_crowded(100_000, 1000),
+        bytes: None,
+    },
     Case { name: "diff-of-equal-sessions", prepare: || compare(false), bytes: None },
     Case { name: "diff-of-two-variables", prepare: || compare(true), bytes: None },
     Case { name: "route-a-read-that-two-replicas-may-answer", prepare: route, bytes: None },
@@ -115,31 +130,48 @@ fn lanes() -> Scheduler<u64> {
     Scheduler::new(
         15,
         &[
-            Limits { reserved: 4, max: 15, queue: 10_000 },
+            Limits { reserved: 4, max: 15, queue: 1_000_000 },
             Limits { reserved: 1, max: 7, queue: 10_000 },
         ],
     )
 }
 
+/// What a turn takes.
+const SERVICE: Duration = Duration::from_micros(700);
+
+fn demand(client: u64) -> Demand {
+    Demand { lane: 0, client, continues: false }
+}
+
 fn admit() -> Operation {
     let mut scheduler = lanes();
     Box::new(move || {
-        black_box(scheduler.admit(0, || 0));
-        scheduler.release(0);
+        if let Admission::Granted(turn) = scheduler.admit(demand(0), || 0) {
+            scheduler.release(black_box(turn), SERVICE);
+        }
     })
 }
 
-fn admit_crowded() -> Operation {
+/// With `waiting` waiters of `clients`: one ends, the next is granted, another comes.
+fn admit_crowded(waiting: u64, clients: u64) -> Operation {
     let mut scheduler = lanes();
-    let mut next = 0;
-    for _ in 0..1015 {
-        scheduler.admit(0, || 0);
+    let (mut next, mut running) = (0, Vec::new());
+    while scheduler.lane(0).waiting < usize::try_from(waiting).unwrap_or(usize::MAX) {
+        next += 1;
+        if let Admission::Granted(turn) = scheduler.admit(demand(next % clients), || next) {
+            running.push(turn);
+        }
     }
     Box::new(move || {
         next += 1;
-        black_box(scheduler.admit(0, || next));
-        scheduler.release(0);
-        black_box(scheduler.next_grant());
+        black_box(scheduler.admit(demand(next % clients), || next));
+        if let Some(turn) = running.pop() {
+            scheduler.release(turn, SERVICE);
+        }
+        if let Some((turn, waiter)) = scheduler.next_grant() {
+            black_box(waiter);
+            running.push(turn);
+        }
     })
 }
 

@@ -70,10 +70,15 @@ impl Fairlane {
         self.child.id()
     }
 
+    /// All its metrics, as text.
+    pub(crate) async fn metrics(&self) -> Result<String> {
+        get(self.admin_port, "/metrics").await
+    }
+
     /// How many statements were answered by a server of this kind so far (`primary`, `replica`), for
     /// reasons that `counts` names.
     pub(crate) async fn routed(&self, target: &str, counts: &[&str]) -> Result<f64> {
-        let metrics = get(self.admin_port, "/metrics").await?;
+        let metrics = self.metrics().await?;
         let is_counted = |line: &&str| {
             line.starts_with("fairlane_statements_routed_total{")
                 && line.contains(&format!("target=\"{target}\""))

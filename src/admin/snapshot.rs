@@ -23,8 +23,42 @@ pub struct Snapshot {
     pub totals: Totals,
     /// The primary first, in the order of the configuration.
     pub backends: Vec<Backend>,
+    /// Statements that wait for locks, as far as the lock guard has found them.
+    pub lock_waits: Vec<LockWait>,
     /// Client sessions.
     pub sessions: Sessions,
+}
+
+/// A statement that waits for a lock.
+#[derive(Debug, Clone, Serialize)]
+pub struct LockWait {
+    /// `row` or `metadata`.
+    pub kind: &'static str,
+    /// How long it may have waited.
+    pub seconds: f64,
+    /// Who waits.
+    pub waiter: LockSide,
+    /// For whom; empty when the server does not tell.
+    pub blockers: Vec<LockSide>,
+}
+
+/// One side of a wait for a lock.
+#[derive(Debug, Clone, Serialize)]
+pub struct LockSide {
+    /// Connection id as the client sees it; none for connections that are not Fairlane's.
+    pub session: Option<u64>,
+    /// The server's id of the connection.
+    pub thread: u64,
+    /// User name, or empty.
+    pub user: String,
+    /// Address of the client, or empty.
+    pub client: String,
+    /// Lane, or empty.
+    pub lane: String,
+    /// Runs, or idle in its transaction: in words, or empty.
+    pub doing: String,
+    /// Its statement, normalised, or the last one; or empty.
+    pub statement: String,
 }
 
 /// The process.
@@ -61,7 +95,7 @@ impl Totals {
         };
         for lane in metrics.lanes() {
             totals.admitted += lane.admitted.get();
-            totals.rejected += lane.rejected_full.get() + lane.rejected_timeout.get();
+            totals.rejected += lane.rejected();
         }
         totals
     }

@@ -10,7 +10,9 @@ use tokio::io::AsyncWriteExt;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
+use super::names::NamesMemory;
 use super::statement::StatementCache;
+use super::unread::UnreadHere;
 use crate::net::read::fill;
 use crate::net::socket::Socket;
 use crate::net::worker::WorkerId;
@@ -90,6 +92,8 @@ pub struct Connection {
     pub image_warns: bool,
     /// Character sets after login.
     pub base: Base,
+    /// What texts of SET NAMES came to on it.
+    pub names: NamesMemory,
     /// Statements prepared on it.
     pub statements: StatementCache,
     /// When it was logged in.
@@ -98,12 +102,19 @@ pub struct Connection {
     pub idle_since: Instant,
     /// Bytes sent to the server.
     pub bytes_sent: u64,
-    /// What LAST_INSERT_ID() is on it, unless it is dirty.
-    pub insert_id: u64,
+    /// What LAST_INSERT_ID() is on it, if that is known and it is not dirty; while `unread` is
+    /// there, what it was before.
+    pub insert_id: Option<u64>,
+    /// A session's LAST_INSERT_ID() that nobody has asked for yet.
+    pub unread: Option<UnreadHere>,
     /// What its transaction trackers have reported last.
     pub reported: Reported,
     /// An unknown insert id or warnings of its last session may be on it.
     pub is_dirty: bool,
+    /// Which changes of what sessions begin with its login came after.
+    pub epoch: u64,
+    /// Which changes of schemas the choice of its schema came after.
+    pub schema_epoch: u64,
     /// The server takes nothing but a new password; it is not set up.
     pub is_restricted: bool,
     /// The right to exist: one of the backend's bounded number of connections.
@@ -272,6 +283,24 @@ impl Connection {
         self.command(Command::Query, sql.as_bytes()).await
     }
 
+    /// Reads a LAST_INSERT_ID() that a session has left here, if it may still ask for it.
+    pub async fn read_unread(&mut self) -> Result<(), Failure> {
+        let Some(unread) = self.unread.take() else { return Ok(()) };
+        self.insert_id = None;
+        if unread.is_wanted() {
+            self.insert_id = self.read_insert_id().await?;
+            unread.tell(self.insert_id);
+        }
+        Ok(())
+    }
+
+    /// What LAST_INSERT_ID() is now. Statements of Fairlane's own may be refused
+    /// (max_statement_time, a killed query): `None`.
+    pub async fn read_insert_id(&mut self) -> Result<Option<u64>, Failure> {
+        let answer = self.query("SELECT LAST_INSERT_ID() LIMIT 1").await?;
+        Ok(answer.first_row().first().and_then(|id| id.parse().ok()))
+    }
+
     /// A command of Fairlane's own as a packet for this connection.
     pub fn packet(&self, command: Command, body: &[u8]) -> Vec<u8> {
         match command {
@@ -299,6 +328,7 @@ impl Connection {
     /// Says good-bye, waits until the server has closed its end and forgotten the connection, and
     /// only then gives the permit back, so that the server never sees one connection too many.
     pub async fn close(mut self) {
+        let _ = tokio::time::timeout(CLOSE_WAIT, self.read_unread()).await;
         let _ = self.send(&command_packet(Command::Quit, &[])).await;
         self.wait_gone(CLOSE_WAIT).await;
     }

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use super::connection::{Connection, ConnectionKey, Failure};
+use super::names::NamesMemory;
 use super::statement::StatementCache;
 use crate::config::settings::{Address, Backend, ProxyProtocol};
 use crate::error::Error;
@@ -242,13 +243,17 @@ async fn log_in(
         image: Image::default(),
         image_warns: false,
         base: crate::state::Base::default(),
+        names: NamesMemory::default(),
         statements: StatementCache::default(),
         opened_at: now,
         idle_since: now,
         bytes_sent: 0,
-        insert_id: 0,
+        insert_id: Some(0),
+        unread: None,
         reported: crate::protocol::tracking::Reported::default(),
         is_dirty: false,
+        epoch: 0,
+        schema_epoch: 0,
         is_restricted: false,
         permit: None,
     };

@@ -2,13 +2,17 @@
 
 mod connection;
 mod login;
+mod names;
 mod reset;
 mod statement;
+mod unread;
 
 pub use connection::{
     Connection, ConnectionKey, DoubleHash, Exchange, ExpiredLogin, Failure, LINGER, command_packet,
 };
 pub use login::{Credential, LoginError, Route, open};
+pub use names::{NamesMemory, means_the_same};
 pub use statement::StatementCache;
+pub use unread::{UnreadHere, UnreadId};
 
 pub use crate::net::tls::TlsError;

@@ -1,7 +1,8 @@
 //! Making a connection clean: after login, and after a session that left something behind.
 
 use super::connection::{Connection, Exchange, Failure};
-use crate::protocol::status::Status;
+use super::names::NamesMemory;
+use crate::protocol::status::{Status, Tracked};
 use crate::protocol::tracking::Reported;
 use crate::protocol::{Command, Malformed, code, packet};
 use crate::state::diff::diff;
@@ -54,8 +55,10 @@ impl Connection {
         if self.command(Command::ResetConnection, &[]).await?.summary.error.is_some() {
             return Ok(false);
         }
+        self.unread = None;
         self.statements.clear();
-        self.insert_id = 0;
+        self.names = NamesMemory::default();
+        self.insert_id = Some(0);
         self.is_dirty = false;
         self.image.reset_variables();
         self.image_warns = false;
@@ -75,9 +78,10 @@ impl Connection {
 
     /// Takes off the insert id and the warnings of its last session.
     pub async fn clean(&mut self) -> Result<(), Failure> {
+        self.read_unread().await?;
         demand(&self.query("SET last_insert_id=0").await?)?;
         self.clear_warnings().await?;
-        self.insert_id = 0;
+        self.insert_id = Some(0);
         self.is_dirty = false;
         Ok(())
     }
@@ -88,13 +92,13 @@ impl Connection {
         Ok(())
     }
 
-    /// Rolls back an open transaction, whatever `completion_type` is.
-    pub async fn roll_back(&mut self) -> Result<(), Failure> {
+    /// Rolls back an open transaction, whatever `completion_type` is. What the server tracked.
+    pub async fn roll_back(&mut self) -> Result<Vec<Tracked>, Failure> {
         let answer = self.query("ROLLBACK AND NO CHAIN NO RELEASE").await?;
         if demand(&answer)?.summary.status.contains(Status::IN_TRANS) {
             return Err(Malformed { what: "transaction after a rollback", offset: 0 }.into());
         }
-        Ok(())
+        Ok(answer.summary.tracked)
     }
 }
 

@@ -60,13 +60,16 @@ fn describe(settings: &Settings) -> String {
             backend.name, backend.address
         ));
         for lane in &settings.lanes {
+            let overloaded =
+                lane.overload_timeout.map(|limit| format!(", {limit:?} when overloaded"));
             lines.push(format!(
-                "    lane {}: {} reserved, at most {}, {} may wait for {:?}",
+                "    lane {}: {} reserved, at most {}, {} may wait for {:?}{}",
                 lane.name,
                 lane.reserved.of(slots),
                 lane.max.of(slots),
                 lane.queue,
-                lane.queue_timeout
+                lane.queue_timeout,
+                overloaded.unwrap_or_default()
             ));
         }
     }

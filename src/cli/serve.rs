@@ -55,7 +55,12 @@ impl ServeArgs {
 
 /// Runs until told to stop.
 pub(super) fn run(args: &ServeArgs) -> anyhow::Result<()> {
-    crate::server::serve(args.settings(std::env::var("FAIRLANE_PRIMARY").ok())?)
+    let settings = args.settings(std::env::var("FAIRLANE_PRIMARY").ok())?;
+    let reread = args.config.is_some().then(|| {
+        let args = args.clone();
+        Box::new(move || args.settings(None)) as crate::server::Reread
+    });
+    crate::server::serve(settings, reread)
 }
 
 #[cfg(test)]

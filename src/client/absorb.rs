@@ -8,9 +8,11 @@ use super::{Session, Stop};
 use crate::backend::Connection;
 use crate::metrics::Origin;
 use crate::pool::Checkout;
+use crate::protocol::Command;
 use crate::protocol::response::Summary;
 use crate::protocol::status::{Status, Tracked};
 use crate::sql::{self, Class, Effects};
+use crate::state::image::SCHEMA_VARIABLES;
 use crate::state::{Pin, Pins};
 
 /// Variables that say how long a lock is waited for.
@@ -34,14 +36,19 @@ impl Session {
         if let Some(code) = summary.error {
             self.context.metrics.error_sent(Origin::Server, code);
         }
+        self.take_up_insert_id(checkout.connection());
         self.absorb(checkout.connection(), work, &summary);
         self.absorb_prepared(work, &summary);
         if let Some(prepared) = &work.prepared {
             self.note_prepared(checkout.connection(), prepared, &mut summary).await;
         }
         let on_primary = checkout.pool().backend() == 0;
+        let has_conditions = summary.warnings > 0 || summary.error.is_some();
+        let still_asks = work.verdict.class == Class::Diagnostics && self.keeps_conditions;
+        self.keeps_conditions =
+            on_primary && self.asks_conditions && (has_conditions || still_asks);
         let mut keeps = self.must_keep(work, on_primary);
-        if self.settle(checkout.connection(), work, &summary, keeps).await.is_err() {
+        if self.settle(checkout.connection(), work, &summary, keeps, on_primary).await.is_err() {
             // The client has its answer; only what could have been asked later is lost.
             let had_state = keeps;
             checkout.discard(crate::pool::Retire::Quit(crate::metrics::Closed::Broken));
@@ -87,47 +94,32 @@ impl Session {
         self.diagnostics.is_found_rows_held |= counts_unseen || counts_rows;
         // INSERT ... RETURNING, CALL and what fails half-way may set an id that no packet reports.
         let may_set = Effects::OPAQUE | Effects::SETS_INSERT_ID;
-        self.diagnostics.is_insert_id_stale |= effects.intersects(may_set)
-            || work.verdict.reason == sql::Reason::NotARead && summary.affected.is_none()
-            || work.verdict.class == Class::Write && summary.error.is_some();
+        // Preparing runs nothing.
+        self.diagnostics.is_insert_id_stale |= work.command != Command::StmtPrepare
+            && (effects.intersects(may_set)
+                || work.verdict.reason == sql::Reason::NotARead && summary.affected.is_none()
+                || work.verdict.class == Class::Write && summary.error.is_some());
         let is_passing = effects.contains(Effects::SET_STATEMENT);
         let mut is_explained = is_passing || effects.contains(Effects::TRACKERS);
         for tracked in &summary.tracked {
             match tracked {
-                // See `writes`.
-                Tracked::Variable { name, .. } if name == "last_gtid" => {}
-                Tracked::Variable { name, value }
-                    if !is_passing && (name == "last_insert_id" || name == "identity") =>
-                {
-                    self.diagnostics.insert_id = value.parse().unwrap_or(0);
-                    connection.insert_id = self.diagnostics.insert_id;
-                    is_explained = true;
-                }
                 // The statement's own, which it does not say.
                 Tracked::Variable { name, .. } if is_wait(name) && !self.sets_wait(work) => {
                     is_explained = true;
                 }
-                // See `settle_trackers`.
-                Tracked::Variable { name, .. } if name.starts_with("session_track_") => {}
                 Tracked::Variable { name, value } if !is_passing => {
-                    is_explained = true;
-                    let is_on = value.eq_ignore_ascii_case("on") || value == "1";
-                    match &**name {
-                        "autocommit" => self.autocommit = is_on,
-                        // `WHERE id IS NULL` finds the row inserted last, once.
-                        "sql_auto_is_null" if is_on => self.pins.add(Pin::UnreplayableVariable),
-                        _ => {}
-                    }
-                    self.image_warns |= summary.warnings > 0;
-                    connection.image_warns |= summary.warnings > 0;
-                    self.image.apply(tracked);
-                    connection.image.apply(tracked);
+                    let is_carried = self.absorb_variable(connection, name, value);
+                    is_explained |= is_carried;
+                    self.image_warns |= is_carried && summary.warnings > 0;
+                    connection.image_warns |= is_carried && summary.warnings > 0;
                 }
                 Tracked::Variable { .. } => {}
                 Tracked::Schema(_) => {
                     is_explained = true;
-                    self.image.apply(tracked);
-                    connection.image.apply(tracked);
+                    for image in [&mut self.image, &mut connection.image] {
+                        image.apply(tracked);
+                        SCHEMA_VARIABLES.into_iter().for_each(|name| image.unset(name));
+                    }
                     self.entry.labels.lock().schema =
                         self.image.schema.as_deref().map(str::to_owned);
                 }
@@ -148,11 +140,12 @@ impl Session {
             summary.warnings > 0 || summary.error.is_some() || self.diagnostics.is_insert_id_stale;
         connection.note_reported(&summary.tracked);
         self.notice_changes(&summary.tracked);
-        let is_state_changed = summary.tracked.contains(&Tracked::StateChanged);
+        let is_state_changed = summary.tracked.contains(&Tracked::StateChanged)
+            || self.has_changed_untold(work, summary);
         if counts_rows && !effects.contains(Effects::FOUND_ROWS) {
             self.pins.drop(Pin::FoundRows);
         }
-        self.absorb_pins(work, summary, is_state_changed, is_explained);
+        self.absorb_pins(connection, work, summary, (is_state_changed, is_explained));
         self.is_released |= summary.error.is_none() && self.releases(work);
     }
 
@@ -185,7 +178,34 @@ impl Session {
         effects.contains(Effects::RELEASE) || by_default && !effects.contains(Effects::NO_RELEASE)
     }
 
-    fn notice_changes(&mut self, tracked: &[Tracked]) {
+    /// A variable has a new value; whether that is one to carry.
+    pub(super) fn absorb_variable(
+        &mut self,
+        connection: &mut Connection,
+        name: &str,
+        value: &str,
+    ) -> bool {
+        let is_on = value.eq_ignore_ascii_case("on") || value == "1";
+        match name {
+            // See `writes`, and `settle_trackers`.
+            "last_gtid" => return false,
+            _ if name.starts_with("session_track_") => return false,
+            "last_insert_id" | "identity" => {
+                self.diagnostics.insert_id = value.parse().unwrap_or(0);
+                connection.insert_id = Some(self.diagnostics.insert_id);
+                return true;
+            }
+            "autocommit" => self.autocommit = is_on,
+            // `WHERE id IS NULL` finds the row inserted last, once.
+            "sql_auto_is_null" if is_on => self.pins.add(Pin::UnreplayableVariable),
+            _ => {}
+        }
+        self.image.take_over(name, value);
+        connection.image.take_over(name, value);
+        true
+    }
+
+    pub(super) fn notice_changes(&mut self, tracked: &[Tracked]) {
         let matters = |tracked: &Tracked| {
             matches!(tracked, Tracked::Variable { name, .. }
                 if matches!(&**name, "sql_mode" | "character_set_client" | "wait_timeout"))
@@ -197,10 +217,10 @@ impl Session {
 
     fn absorb_pins(
         &mut self,
+        connection: &mut Connection,
         work: &Work<'_>,
         summary: &Summary,
-        is_state_changed: bool,
-        is_explained: bool,
+        (is_state_changed, is_explained): (bool, bool),
     ) {
         let effects = work.verdict.effects;
         let is_one = work.verdict.statements <= 1 && !effects.contains(Effects::OPAQUE);
@@ -217,19 +237,37 @@ impl Session {
         if pins.has(Pin::NextTransaction) && self.status.contains(Status::IN_TRANS) {
             pins.drop(Pin::NextTransaction);
         }
-        for pin in pins.reasons() {
+        let change = self.change_of_holdings(work, pins);
+        let is_carried = summary.error.is_none()
+            && change.as_ref().is_some_and(|change| self.carry_variables(connection, change));
+        for pin in pins.reasons().filter(|&pin| !is_carried || pin != Pin::UserVariable) {
             self.pins.add(pin);
         }
+        let is_freed = self.absorb_holdings(work, summary, pins, change.as_ref());
         if effects.contains(Effects::UNLOCK_TABLES) && summary.error.is_none() {
             self.pins.drop(Pin::TableLock);
         }
         if !effects.contains(Effects::XA) && !self.status.contains(Status::IN_TRANS) {
             self.pins.drop(Pin::Xa);
         }
-        let unexplained = effects.contains(Effects::OPAQUE) || !is_explained && pins.is_empty();
+        // What takes a lock or counts rows flags nothing: a trigger did.
+        let flags = |pin| !matches!(pin, Pin::UserLock | Pin::FoundRows);
+        let is_pins = pins.reasons().any(flags);
+        let unexplained =
+            effects.contains(Effects::OPAQUE) || !is_explained && !is_freed && !is_pins;
         if is_state_changed && unexplained && !self.is_benign_change(work) {
             self.pins.add(Pin::StateChanged);
         }
+    }
+
+    /// MariaDB tells a client without CLIENT_DEPRECATE_EOF that a result set has changed something,
+    /// not what: for a read it is a function's doing, in a view or not. In a transaction any read
+    /// changes what is tracked of that.
+    fn has_changed_untold(&self, work: &Work<'_>, summary: &Summary) -> bool {
+        let in_transaction = !self.autocommit || self.status.contains(Status::IN_TRANS);
+        let is_read = work.verdict.class == Class::Read && !in_transaction;
+        let may_have = is_read || work.verdict.effects.contains(Effects::OPAQUE);
+        self.facts.is_mariadb && summary.is_tracking_due && may_have
     }
 
     /// Statements that flag a state change which leaves nothing behind that is not known.
@@ -242,7 +280,8 @@ impl Session {
 
     /// Whether the session has to keep its connection.
     fn must_keep(&self, work: &Work<'_>, on_primary: bool) -> bool {
-        if self.status.contains(Status::IN_TRANS) || !self.pins.is_empty() {
+        if self.status.contains(Status::IN_TRANS) || !self.pins.is_empty() || self.keeps_conditions
+        {
             return true;
         }
         // With autocommit off a statement may have opened a transaction that the flags do not
@@ -262,36 +301,5 @@ impl Session {
             self.entry.set_released();
             checkout.check_in();
         }
-    }
-
-    /// Nothing binds the session to a connection any more.
-    pub(super) fn forget_binding(&mut self) {
-        self.pins = Pins::default();
-        self.open_cursors.clear();
-        self.long_data.clear();
-        self.status -= Status::IN_TRANS;
-        self.entry.set_released();
-        self.show_binding();
-    }
-
-    /// Shows pins in metrics and registry.
-    pub(super) fn show_binding(&mut self) {
-        let in_transaction = self.status.contains(Status::IN_TRANS);
-        self.entry.set_bound(self.pins, in_transaction);
-        if self.pins == self.shown_pins {
-            return;
-        }
-        for &pin in Pin::ALL {
-            let index = pin as usize;
-            match (self.shown_pins.has(pin), self.pins.has(pin)) {
-                (false, true) => {
-                    self.context.metrics.pinned(index).inc();
-                    self.context.metrics.pins_total(index).inc();
-                }
-                (true, false) => self.context.metrics.pinned(index).dec(),
-                _ => {}
-            }
-        }
-        self.shown_pins = self.pins;
     }
 }

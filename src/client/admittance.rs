@@ -59,9 +59,12 @@ impl Session {
             credential: &self.identity.credential,
             image: &self.image,
             insert_id: 0,
+            epoch: self.epoch,
+            session: self.entry.id,
+            unread: None,
         };
         let pool = self.context.pools[0].clone();
-        let mut checkout = pool.check_out(lane, request, Instant::now()).await?;
+        let mut checkout = pool.check_out(self.demand(lane), request, Instant::now()).await?;
         let thread_id = checkout.connection().thread_id;
         self.entry.set_running(pool.backend(), thread_id, Instant::now());
         self.pins.add(Pin::ExpiredPassword);
@@ -75,15 +78,20 @@ impl Session {
         let mut image = Image::default();
         image.schema = schema.map(Into::into);
         let identity = self.identity.clone();
-        let lane = self.kept_lane.unwrap_or_else(|| self.plain_lane());
+        let epoch = self.epoch;
+        let changes = (epoch, context.epochs.schemas());
+        let demand = self.demand(self.kept_lane.unwrap_or_else(|| self.plain_lane()));
         let ask = async || {
             let request = Request {
                 key: &identity.key,
                 credential: &identity.credential,
                 image: &image,
                 insert_id: 0,
+                epoch,
+                session: self.entry.id,
+                unread: None,
             };
-            let mut checkout = context.pools[0].check_out(lane, request, Instant::now()).await?;
+            let mut checkout = context.pools[0].check_out(demand, request, Instant::now()).await?;
             let lost = || Error::LostBackend { backend: context.pools[0].name().to_owned() };
             if let Some(schema) = schema {
                 let used = checkout.connection().command(Command::InitDb, schema.as_bytes()).await;
@@ -98,6 +106,6 @@ impl Session {
             checkout.check_in();
             Ok(())
         };
-        self.context.verified.verify(&self.identity.key, schema, ask).await
+        self.context.verified.verify(&self.identity.key, schema, changes, ask).await
     }
 }

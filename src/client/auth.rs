@@ -39,6 +39,9 @@ pub(super) struct Claim {
     pub(super) reply: Vec<u8>,
     /// The nonce the reply is for.
     pub(super) nonce: [u8; NONCE],
+    /// MariaDB asks for a reply to the same nonce again in COM_CHANGE_USER, and its C client
+    /// does not look at another one.
+    pub(super) keeps_nonce: bool,
     pub(super) capabilities: Capabilities,
     pub(super) collation: u8,
     /// `None` without TLS.
@@ -122,7 +125,9 @@ impl Claim {
             let (user, plugin) = (self.user.clone(), plugin.to_owned());
             return Err(Error::UnsupportedPlugin { user, plugin }.into());
         }
-        self.nonce = nonce().map_err(|_| Error::NotReady)?;
+        if !(self.keeps_nonce && plugin == NATIVE) {
+            self.nonce = nonce().map_err(|_| Error::NotReady)?;
+        }
         wire.push(&auth_switch(plugin, &self.nonce));
         self.reply = wire.ask().await?;
         plugin.clone_into(&mut self.plugin);
@@ -172,7 +177,7 @@ async fn look_twice(
             | Error::UnsupportedPlugin { .. }
             | Error::NeedsTls { .. },
         )) => {
-            context.topology.refresh_accounts().await;
+            context.topology.refresh().await;
             prove(context, claim, wire).await
         }
         settled => settled,

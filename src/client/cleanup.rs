@@ -11,8 +11,9 @@ use super::registry::EntryLabels;
 use super::wire::CommandPacket;
 use super::{Session, Stop};
 use crate::backend::Failure;
+use crate::config::settings::Abandoned;
 use crate::error::Error;
-use crate::lanes::{Account, ClientFacts};
+use crate::lanes::{Account, ClientFacts, Demand};
 use crate::metrics::Closed;
 use crate::net::read;
 use crate::pool::{Checkout, Retire};
@@ -22,7 +23,7 @@ use crate::protocol::response::Response;
 use crate::protocol::status::Status;
 use crate::protocol::{Capabilities, Command, Malformed};
 use crate::sql::{Class, Verdict};
-use crate::state::{Base, Pin, Pins};
+use crate::state::{Base, Holdings, Pin, Pins};
 
 /// How long a reset of a connection may take before it is given up.
 const RESET_WAIT: Duration = Duration::from_secs(10);
@@ -92,6 +93,7 @@ impl Session {
     /// Of all that binds the session only this is left.
     fn keep_only(&mut self, pin: Pin) {
         self.pins = Pins::default();
+        self.holdings = Holdings::default();
         self.pins.add(pin);
         self.status -= Status::IN_TRANS;
         self.show_binding();
@@ -113,14 +115,18 @@ impl Session {
         if !was_open {
             return Ok(());
         }
-        let lane = self.plain_lane();
+        self.recall_insert_id().await;
+        let demand = Demand { continues: true, ..self.demand(self.plain_lane()) };
         let request = crate::pool::Request {
             key: &self.identity.key,
             credential: &self.identity.credential,
             image: &self.image,
             insert_id: self.diagnostics.insert_id,
+            epoch: self.epoch,
+            session: self.entry.id,
+            unread: None,
         };
-        let began = match self.context.pools[0].check_out(lane, request, Instant::now()).await {
+        let began = match self.context.pools[0].check_out(demand, request, Instant::now()).await {
             Ok(mut checkout) => match self.begin_read_only(&mut checkout).await {
                 Ok(()) => {
                     self.status |= Status::IN_TRANS;
@@ -138,11 +144,13 @@ impl Session {
 
     async fn begin_read_only(&self, checkout: &mut Checkout) -> Result<(), Failure> {
         let connection = checkout.connection();
+        self.take_off_variables(connection).await?;
+        self.choose_schema_anew(connection).await?;
         if connection.is_dirty {
             connection.clean().await?;
         }
         let insert_id = self.diagnostics.insert_id;
-        let wanted = (connection.insert_id != insert_id).then_some(insert_id);
+        let wanted = (connection.insert_id != Some(insert_id)).then_some(insert_id);
         let diff =
             crate::state::diff::diff(&connection.image, &self.image, &connection.base, wanted);
         let mut answers = Vec::new();
@@ -160,15 +168,15 @@ impl Session {
         }
         connection.image.turn_into(&self.image);
         connection.image_warns = self.image_warns;
-        connection.insert_id = insert_id;
+        connection.insert_id = Some(insert_id);
         if answers.iter().any(|answer| answer.summary.warnings > 0) {
             connection.clear_warnings().await?;
         }
         Ok(())
     }
 
-    /// The client is gone in the middle of a response. A read is stopped; anything else runs to
-    /// its end, as it would on the server itself, and is then undone as far as it is open.
+    /// The client is gone in the middle of a response. What is not killed runs to its end, as it
+    /// would on the server itself, and is then undone as far as it is open.
     pub(super) fn abandon(
         &mut self,
         checkout: Checkout,
@@ -178,12 +186,18 @@ impl Session {
         let leftovers = self.leftovers();
         let is_mariadb = self.facts.is_mariadb;
         self.forget_binding();
-        if verdict.class == Class::Read {
-            return checkout.discard(Retire::Kill);
-        }
+        let is_read = verdict.class == Class::Read;
+        let is_killed = match self.context.settings.pool.abandoned {
+            Abandoned::KillReads => is_read,
+            Abandoned::Kill => true,
+            Abandoned::Finish => false,
+        };
+        let response = response.filter(|_| !is_killed);
         let writes = Arc::clone(&self.writes);
         let Some(mut response) = response else {
-            writes.note_unknown();
+            if !is_read {
+                writes.note_unknown();
+            }
             return checkout.discard(Retire::Kill);
         };
         let mut checkout = checkout;
@@ -197,6 +211,14 @@ impl Session {
                 Err(_) => checkout.discard(Retire::Quit(Closed::Broken)),
             }
         });
+    }
+
+    /// What the session begins with is what the server has now.
+    async fn begin_anew(&mut self) {
+        self.epoch = self.context.catch_up().await;
+        if let Some(facts) = self.context.topology.facts() {
+            self.facts = facts;
+        }
     }
 
     /// COM_RESET_CONNECTION.
@@ -219,6 +241,7 @@ impl Session {
             self.undo_held().await;
         }
         self.forget_session();
+        self.begin_anew().await;
         if !self.facts.is_mariadb {
             // MySQL goes back to its global character sets, not to those of the handshake.
             let global = |name| self.facts.variable(name).unwrap_or_default().to_owned();
@@ -249,7 +272,7 @@ impl Session {
             }
         };
         self.image.schema = None;
-        // Servers ask for a reply to a new nonce, whatever the client has sent.
+        // Servers ask for another reply, whatever the client has sent.
         let plugin = match self.capabilities.contains(Capabilities::PLUGIN_AUTH) {
             true => String::new(),
             false => NATIVE.to_owned(),
@@ -262,12 +285,14 @@ impl Session {
             plugin,
             reply: change.auth,
             nonce: self.nonce,
+            keeps_nonce: self.facts.is_mariadb,
             capabilities: self.capabilities,
             collation: collation.unwrap_or(self.identity.key.collation),
             tls: self.tls.clone(),
             was_asked: false,
             given: None,
         };
+        self.begin_anew().await;
         let verified = verify(&self.context, &mut claim, &mut self.wire, &self.entry);
         let Ok(verified) = timeout(self.context.settings.login_timeout, verified).await else {
             return Err(Stop::Client);
@@ -289,7 +314,7 @@ impl Session {
             program_name: program.unwrap_or_else(|| self.client.program_name.clone()),
         };
         self.writes = Arc::new(self.writes.change(&self.context, &change.user));
-        self.candidates = self.context.rules.candidates(&self.client);
+        self.candidates = self.policy.rules.candidates(&self.client);
         self.kept_lane = None;
         self.account.close(&self.context.evidence);
         self.account =
@@ -325,6 +350,7 @@ impl Session {
         self.long_data.clear();
         self.image.reset_variables();
         self.image_warns = false;
+        self.owes_deadlock = false;
         // FOUND_ROWS() outlives both kinds of reset.
         let found_rows = self.diagnostics.found_rows;
         self.diagnostics = Diagnostics { found_rows, ..Diagnostics::default() };

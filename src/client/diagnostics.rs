@@ -3,9 +3,13 @@
 //! On a shared connection these would be those of whoever used it last, so the session keeps its
 //! own record and answers from it.
 
+use std::sync::Arc;
+
 use super::{Session, Stop};
+use crate::backend::UnreadId;
 use crate::error::Error;
 use crate::protocol::response::Summary;
+use crate::protocol::wire::{Cursor, put_lenenc_bytes};
 use crate::protocol::{Capabilities, packet, status};
 use crate::sql::Substitution;
 
@@ -16,6 +20,10 @@ pub(super) struct Diagnostics {
     pub(super) insert_id: u64,
     /// The last statement on the held connection may have changed LAST_INSERT_ID().
     pub(super) is_insert_id_stale: bool,
+    /// The session's LAST_INSERT_ID() where it was left unread: newer than `insert_id`.
+    pub(super) unread: Option<Arc<UnreadId>>,
+    /// The id that an OK packet has told since LAST_INSERT_ID() was read.
+    pub(super) reported_id: Option<u64>,
     /// What ROW_COUNT() returns.
     pub(super) row_count: i64,
     /// What FOUND_ROWS() returns.
@@ -30,6 +38,8 @@ pub(super) struct Diagnostics {
     pub(super) are_on_connection: bool,
     /// The answer to SHOW WARNINGS, when there is anything to show.
     pub(super) warnings: Option<Saved>,
+    /// SQLSTATE of the last error.
+    pub(super) sqlstate: [u8; 5],
     /// Conditions of the last statement, which MySQL tells again with answers to commands that are
     /// none; 0 on MariaDB.
     pub(super) conditions: u16,
@@ -109,8 +119,8 @@ pub(super) fn counts_rows(text: &str, is_mariadb: bool) -> bool {
 
 impl Saved {
     /// The answer to SHOW WARNINGS or SHOW ERRORS, with the LIMIT of `sql`.
-    /// `end` is the packet that ends columns and rows now.
-    fn listed(&self, sql: &[u8], only_errors: bool, end: &[u8]) -> Vec<u8> {
+    /// `end` is the packet that ends columns and rows now; `rows` their form.
+    fn listed(&self, sql: &[u8], only_errors: bool, end: &[u8], rows: Form) -> Vec<u8> {
         let (skipped, most) = limit(&String::from_utf8_lossy(sql).to_ascii_lowercase());
         let mut rest = &self.packets[..];
         let definitions = if has_no_metadata(rest) { 0 } else { COLUMNS };
@@ -130,10 +140,34 @@ impl Saved {
                     continue;
                 }
             }
-            sequence = packet::put(&mut out, sequence, if is_end { end } else { payload });
+            let binary = (is_row && rows == Form::Binary).then(|| binary_row(payload)).flatten();
+            let payload = binary.as_deref().unwrap_or(if is_end { end } else { payload });
+            sequence = packet::put(&mut out, sequence, payload);
         }
         out
     }
+}
+
+/// The form of rows: that of COM_QUERY or that of COM_STMT_EXECUTE.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    Text,
+    Binary,
+}
+
+/// A row of SHOW WARNINGS as a prepared statement has it: the code is an INT. `None` if the row is
+/// none.
+fn binary_row(text: &[u8]) -> Option<Vec<u8>> {
+    let mut cursor = Cursor::new(text);
+    let level = cursor.lenenc_bytes("level").ok()?;
+    let code: u32 = std::str::from_utf8(cursor.lenenc_bytes("code").ok()?).ok()?.parse().ok()?;
+    let message = cursor.lenenc_bytes("message").ok()?;
+    // No column is NULL.
+    let mut row = vec![0, 0];
+    put_lenenc_bytes(&mut row, level);
+    row.extend_from_slice(&code.to_le_bytes());
+    put_lenenc_bytes(&mut row, message);
+    Some(row)
 }
 
 /// Whether a result set in packets comes without its metadata.
@@ -170,6 +204,7 @@ impl Diagnostics {
             self.is_found_rows_stale = false;
         }
         if summary.error.is_some() {
+            self.sqlstate = summary.sqlstate;
             self.row_count = -1;
             return;
         }
@@ -179,6 +214,9 @@ impl Diagnostics {
             None => {}
         }
         self.is_insert_id_stale |= summary.insert_id != 0;
+        if summary.insert_id != 0 {
+            self.reported_id = Some(summary.insert_id);
+        }
     }
 
     /// Nothing has gone wrong in the last statement.
@@ -233,6 +271,7 @@ impl Session {
     pub(super) async fn answer_diagnostics(
         &mut self,
         sql: &[u8],
+        form: Form,
     ) -> Result<Option<Result<(), Stop>>, Stop> {
         if self.held.is_some() && !self.diagnostics.are_saved() {
             return Ok(None);
@@ -249,7 +288,7 @@ impl Session {
                 }
                 let end = self.end_of_rows();
                 let Some(saved) = &self.diagnostics.warnings else { return Ok(None) };
-                let packets = saved.listed(sql, text.starts_with("show errors"), &end);
+                let packets = saved.listed(sql, text.starts_with("show errors"), &end, form);
                 self.wire.push_raw(&packets);
                 self.diagnostics.conditions = 0;
                 self.diagnostics.note_row_count(-1);
@@ -272,7 +311,7 @@ impl Session {
             // The column has the name as it was written.
             _ => written.find('@').map_or("", |at| &written[at..]),
         };
-        self.send_number(name, number);
+        self.send_number(name, number, form);
         self.diagnostics.conditions = 0;
         if !self.facts.is_mariadb && text.starts_with("select") {
             // MySQL empties its list for a SELECT that tells how long it was.
@@ -283,7 +322,7 @@ impl Session {
     }
 
     /// Answers with one row and column, as a server answers for a system variable that counts.
-    fn send_number(&mut self, name: &str, value: u64) {
+    fn send_number(&mut self, name: &str, value: u64, form: Form) {
         let mut column = b"\x03def\0\0\0".to_vec();
         put_text(&mut column, name);
         // No original name; no extended type.
@@ -294,7 +333,13 @@ impl Session {
         }
         column.extend_from_slice(b"\x0c\x3f\0\x15\0\0\0\x08\xa0\0\0\0\0");
         let mut row = Vec::new();
-        put_text(&mut row, &value.to_string());
+        match form {
+            Form::Text => put_text(&mut row, &value.to_string()),
+            Form::Binary => {
+                row.extend_from_slice(&[0, 0]);
+                row.extend_from_slice(&value.to_le_bytes());
+            }
+        }
         let end = self.end_of_rows();
         let wants_metadata = self.wants_metadata();
         let says_so = Capabilities::OPTIONAL_METADATA | Capabilities::MARIADB_CACHE_METADATA;
@@ -340,6 +385,13 @@ impl Session {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rows_of_prepared_statements_have_a_number() {
+        let row = binary_row(b"\x07Warning\x041265\x02ab");
+        assert_eq!(row.as_deref(), Some(&b"\0\0\x07Warning\xf1\x04\0\0\x02ab"[..]));
+        assert_eq!(binary_row(b"\x07Warning\x01x\x02ab"), None);
+    }
 
     #[test]
     fn limits_are_read_in_every_form() {

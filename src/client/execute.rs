@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tokio::io::AsyncWriteExt;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::Session;
@@ -11,6 +12,7 @@ use super::prepared::CURSOR;
 use super::statement::{PreparedWork, Work, is_final};
 use super::tracking::needs_own_trackers;
 use crate::backend::{Connection, Exchange, Failure};
+use crate::config::settings::LockPolicy;
 use crate::error::Error;
 use crate::net::infile::pass_file;
 use crate::net::relay::{End, RelayError, ServerSide, relay};
@@ -18,8 +20,10 @@ use crate::pool::Checkout;
 use crate::protocol::response::{Response, Summary};
 use crate::protocol::status::Status;
 use crate::protocol::{Command, Shape, code, packet};
-use crate::sql::{Class, Needs};
+use crate::sql::{Class, Effects, Needs, Reason};
+use crate::state::Pins;
 use crate::state::diff::{Diff, diff};
+use crate::state::image::SCHEMA_VARIABLES;
 use crate::state::prepared::{BadExecute, ExecuteForm, execute, execute_bulk, image_to_prepare};
 
 /// Longest statement that is copied to be sent together with what precedes it.
@@ -32,8 +36,10 @@ struct Ready {
     packets: Option<Vec<u8>>,
     /// Column definitions that the client lacks.
     lacking: Option<Arc<[u8]>>,
-    /// Answers that come before that to the work.
+    /// Answers that come before that to the work ...
     answers: usize,
+    /// ... to so many of the first bytes of `packets`.
+    front: usize,
     /// What LAST_INSERT_ID() is then.
     insert_id: Option<u64>,
 }
@@ -45,6 +51,15 @@ struct Own {
     packets: Option<Vec<u8>>,
     /// Column definitions that the client lacks.
     lacking: Option<Arc<[u8]>>,
+}
+
+/// Errors that are kept from the client.
+#[derive(Debug, Clone, Copy)]
+struct Keeps {
+    /// A replica's.
+    refusal: bool,
+    /// That of a deadlock.
+    deadlock: bool,
 }
 
 /// How a command ended.
@@ -61,6 +76,14 @@ pub(super) enum Outcome {
     },
     /// The connection could not be made ready; it is as it was, or nearly.
     Unprepared(Error),
+    /// The server has rolled it back whole, and the client has got nothing: it can be repeated.
+    /// Never the end of [`Session::execute`].
+    Deadlocked,
+    /// It was stopped so that its transaction can be rolled back for others; the client has got
+    /// nothing yet.
+    GaveWay,
+    /// The same, but what was sent along has changed the connection.
+    Spoilt(Error),
     /// The client is gone; the response is what was left of it.
     ClientGone(Option<Response>),
 }
@@ -78,6 +101,9 @@ impl Session {
         // At rest it has run since its slot was granted; a connection opened meanwhile counts in.
         let now = if was_held { Instant::now() } else { checkout.granted_at() };
         self.entry.set_running(backend, checkout.connection().thread_id, now);
+        if self.policy.lock_guard.policy != LockPolicy::Off {
+            self.entry.note_statement(work.sql, self.mode);
+        }
         let ready = match self.make_ready(checkout.connection(), work, was_held).await {
             Ok(Ok(ready)) => ready,
             Ok(Err(error)) => return Outcome::Unprepared(error),
@@ -98,7 +124,22 @@ impl Session {
         {
             return outcome;
         }
-        self.relay(checkout.connection(), work, ready.lacking, may_retry).await
+        let repeats = if was_held { 0 } else { self.repeats(work) };
+        let mut keeps = Keeps { refusal: may_retry, deadlock: repeats > 0 };
+        let connection = checkout.connection();
+        let mut outcome = self.relay(connection, work, ready.lacking.clone(), keeps).await;
+        for turn in 1..=repeats {
+            if !matches!(outcome, Outcome::Deadlocked) {
+                break;
+            }
+            self.pause_before_repeat(turn).await;
+            if connection.send(&bytes[ready.front..]).await.is_err() {
+                return Outcome::Lost { untouched: true };
+            }
+            keeps.deadlock = turn < repeats;
+            outcome = self.relay(connection, work, ready.lacking.clone(), keeps).await;
+        }
+        outcome
     }
 
     /// Reads the answers to what was sent in front of `work`.
@@ -119,12 +160,16 @@ impl Session {
             }
         }
         let Some(error) = refused else {
+            let schema = connection.image.schema.clone();
             connection.image.turn_into(&self.image);
+            if chooses_schema(work) {
+                connection.image.schema = schema;
+            }
             connection.image_warns = self.image_warns;
-            connection.insert_id = ready.insert_id.unwrap_or(connection.insert_id);
+            connection.insert_id = ready.insert_id.or(connection.insert_id);
             return Ok(());
         };
-        if work.verdict.class != Class::Read {
+        if !ends_with_connection(work) {
             // Setting an insert id does not fail. If it did, the statement has run with another.
             tracing::error!(%error, "a connection refused LAST_INSERT_ID()");
             return Err(Outcome::Lost { untouched: true });
@@ -134,7 +179,8 @@ impl Session {
             connection.statements.set_metadata(&prepared.key, None);
         }
         match connection.answer(work.shape).await {
-            Ok(_) => Err(Outcome::Unprepared(error)),
+            Ok(_) if work.verdict.class == Class::Read => Err(Outcome::Unprepared(error)),
+            Ok(_) => Err(Outcome::Spoilt(error)),
             Err(_) => Err(Outcome::Lost { untouched: true }),
         }
     }
@@ -150,12 +196,15 @@ impl Session {
             connection.lift_restriction(self.facts.is_mariadb).await?;
             if !connection.is_restricted {
                 // There is a new password.
-                self.context.topology.refresh_accounts().await;
+                self.context.topology.refresh().await;
             }
         }
         if connection.is_restricted {
             // The server would not take what carries the session's state.
             connection.image = self.image.clone();
+        }
+        if !was_held {
+            self.take_off_variables(connection).await?;
         }
         let Own { packets: own, lacking } = match &work.prepared {
             Some(prepared) if prepared.told_id.is_none() => {
@@ -166,27 +215,35 @@ impl Session {
             }
             _ => Own::default(),
         };
+        if !was_held {
+            self.choose_schema_anew(connection).await?;
+        }
         if !was_held && connection.is_dirty {
             connection.clean().await?;
         }
         let insert_id = match was_held {
             true => None,
-            false => self.insert_id_for(connection, work),
+            false => self.insert_id_for(connection, work).await,
         };
-        let diff = diff(&connection.image, &self.image, &connection.base, insert_id);
+        let mut diff = diff(&connection.image, &self.image, &connection.base, insert_id);
+        if chooses_schema(work) {
+            // What was chosen before does not matter, and may be gone.
+            diff.schema = None;
+        }
         if diff.is_empty() {
-            return Ok(Ok(Ready { packets: own, lacking, answers: 0, insert_id: None }));
+            return Ok(Ok(Ready { packets: own, lacking, answers: 0, front: 0, insert_id: None }));
         }
         // What could do harm in another schema or mode has to wait for the answers.
-        let is_harmless = work.verdict.class == Class::Read
-            || insert_id.is_some() && connection.image == self.image;
+        let is_harmless =
+            ends_with_connection(work) || insert_id.is_some() && connection.image == self.image;
         let is_harmless = is_harmless && !self.image_warns && !connection.image_warns;
         let is_small = work.packets.len() <= COPIED_MAX;
         if is_harmless && is_small && work.command != Command::StmtPrepare {
             let mut packets = Vec::with_capacity(work.packets.len() + 256);
             let answers = connection.put_diff(&diff, &mut packets);
+            let front = packets.len();
             packets.extend_from_slice(own.as_deref().unwrap_or(&work.packets));
-            return Ok(Ok(Ready { packets: Some(packets), lacking, answers, insert_id }));
+            return Ok(Ok(Ready { packets: Some(packets), lacking, answers, front, insert_id }));
         }
         let applied = self.apply(connection, &diff).await?;
         if work.verdict.class == Class::Diagnostics {
@@ -194,22 +251,75 @@ impl Session {
             connection.clear_warnings().await?;
         }
         Ok(applied.map(|()| {
-            connection.insert_id = insert_id.unwrap_or(connection.insert_id);
-            Ready { packets: own, lacking, answers: 0, insert_id: None }
+            connection.insert_id = insert_id.or(connection.insert_id);
+            Ready { packets: own, lacking, answers: 0, front: 0, insert_id: None }
         }))
+    }
+
+    /// Resets a connection at rest that has user variables of other sessions.
+    pub(super) async fn take_off_variables(
+        &self,
+        connection: &mut Connection,
+    ) -> Result<(), Failure> {
+        if !connection.image.has_user_variables_beside(&self.image) {
+            return Ok(());
+        }
+        connection.read_unread().await?;
+        match connection.reset(self.facts.is_mariadb).await? {
+            true => Ok(()),
+            false => Err(std::io::Error::other("a connection could not be reset").into()),
+        }
+    }
+
+    /// A schema that has changed since a connection at rest has chosen it may have other defaults
+    /// now, and its own are there again only after a choice where somebody has set others. MariaDB
+    /// reads them only when it comes from another schema.
+    pub(super) async fn choose_schema_anew(
+        &self,
+        connection: &mut Connection,
+    ) -> Result<(), Failure> {
+        let epoch = self.context.epochs.schemas();
+        let is_set = |name| connection.image.get(name).is_some() && self.image.get(name).is_none();
+        let were_set = SCHEMA_VARIABLES.into_iter().any(is_set);
+        if connection.schema_epoch >= epoch && !were_set {
+            return Ok(());
+        }
+        connection.schema_epoch = epoch;
+        if self.image.schema.is_some() {
+            SCHEMA_VARIABLES.into_iter().for_each(|name| connection.image.unset(name));
+        }
+        let Some(schema) = connection.image.schema.clone() else { return Ok(()) };
+        let other = self.facts.is_mariadb.then_some("information_schema");
+        for schema in other.into_iter().chain([&*schema]) {
+            let chosen = connection.command(Command::InitDb, schema.as_bytes()).await?;
+            match chosen.summary.error {
+                None => connection.image.schema = Some(schema.into()),
+                Some(_) => connection.is_dirty = true,
+            }
+        }
+        Ok(())
     }
 
     /// The LAST_INSERT_ID() a connection at rest has to be given before a statement: the
     /// session's own before whatever may read it, also unseen in a trigger, may set another, or
     /// may be the first of several here. Only a read that does not stay needs none.
-    fn insert_id_for(&self, connection: &Connection, work: &Work<'_>) -> Option<u64> {
-        let (verdict, own) = (work.verdict, self.diagnostics.insert_id);
-        if connection.insert_id == own {
+    async fn insert_id_for(&mut self, connection: &Connection, work: &Work<'_>) -> Option<u64> {
+        let verdict = work.verdict;
+        let unread = self.diagnostics.unread.as_ref();
+        let is_here = connection.unread.as_ref().is_some_and(|here| here.is_of(unread));
+        let stays = has_cursor_of(work) || !Pins::of_effects(verdict.effects).is_empty();
+        let may_stay = stays || !self.autocommit || !self.pins.is_empty();
+        let is_plain = verdict.class == Class::Read || work.command == Command::StmtPrepare;
+        let matters = !is_plain
+            || may_stay
+            || verdict.needs.contains(Needs::LAST_INSERT_ID)
+            || connection.insert_id.is_none();
+        if is_here || !matters {
             return None;
         }
-        let may_stay = !self.autocommit || !self.pins.is_empty();
-        let is_plain = verdict.class == Class::Read || work.command == Command::StmtPrepare;
-        (!is_plain || may_stay || verdict.needs.contains(Needs::LAST_INSERT_ID)).then_some(own)
+        self.recall_insert_id().await;
+        let own = self.diagnostics.insert_id;
+        (connection.insert_id != Some(own)).then_some(own)
     }
 
     /// Gives the commands of `diff` and waits for their answers: before a statement that could do
@@ -362,11 +472,13 @@ impl Session {
         connection: &mut Connection,
         work: &Work<'_>,
         lacking: Option<Arc<[u8]>>,
-        may_retry: bool,
+        keeps: Keeps,
     ) -> Outcome {
         let mut response = Response::on(work.shape, connection.key.capabilities);
         if let Some(prepared) = &work.prepared {
-            response = response.telling(prepared.told_id.unwrap_or_default());
+            response = response
+                .telling(prepared.told_id.unwrap_or_default())
+                .opening_cursor(opens_cursor(work));
             if connection.caches_metadata() {
                 response = response.keep_definitions(lacking);
             }
@@ -378,36 +490,67 @@ impl Session {
             response = response.with_warnings(self.diagnostics.conditions);
         }
         response = response.told_by(self.lend_teller(connection, work));
+        response = response.edited_by(self.row_editor(work));
         let mut watch = self.watch_writes(work);
         let mut note = |summary: &Summary| watch.note(summary);
-        let passed = self.pass(connection, work, (&mut response, &mut note), may_retry).await;
+        let passed = self.pass(connection, work, (&mut response, &mut note), keeps).await;
         self.teller = response.take_teller();
         match passed {
             Passed::Whole => Outcome::Done(response.into_summary()),
             Passed::Refused => Outcome::ReplicaRefused,
+            Passed::GaveWay => Outcome::GaveWay,
+            Passed::Deadlocked => Outcome::Deadlocked,
             Passed::ClientGone { in_time: true } => Outcome::ClientGone(Some(response)),
             Passed::ClientGone { in_time: false } => Outcome::ClientGone(None),
             Passed::Lost => Outcome::Lost { untouched: response.is_untouched() },
         }
     }
 
-    /// Passes a response on, and files to the server where it asks for them.
+    /// Passes a response on. A KILL that was sent meanwhile has come to its end by then: it must
+    /// not hit what runs next.
     async fn pass(
         &mut self,
         connection: &mut Connection,
         work: &Work<'_>,
-        (response, note): (&mut Response, &mut impl FnMut(&Summary)),
-        may_retry: bool,
+        to: (&mut Response, &mut impl FnMut(&Summary)),
+        keeps: Keeps,
     ) -> Passed {
+        let mut stopping = None;
+        let passed = self.pass_whole(connection, work, to, (keeps, &mut stopping)).await;
+        if let Some(stopping) = stopping {
+            let _ = stopping.await;
+        }
+        passed
+    }
+
+    /// Passes a response on, and files to the server where it asks for them.
+    async fn pass_whole(
+        &mut self,
+        connection: &mut Connection,
+        work: &Work<'_>,
+        (response, note): (&mut Response, &mut impl FnMut(&Summary)),
+        (keeps, stopping): (Keeps, &mut Option<JoinHandle<bool>>),
+    ) -> Passed {
+        let mut may_stop = self.can_be_stopped(work);
         loop {
             let Connection { stream, inbox, .. } = &mut *connection;
             let server = ServerSide { stream, inbox };
             // An error about a cursor names the statement by its id on the server.
-            let holds_error = may_retry || work.command == Command::StmtFetch;
+            let holds_error = keeps.refusal
+                || keeps.deadlock
+                || work.command == Command::StmtFetch
+                || stopping.is_some();
             let relayed = tokio::select! {
                 biased;
                 relayed = relay(self.wire.client_side(), server, response, holds_error, note) => relayed,
                 () = self.entry.killed() => return Passed::ClientGone { in_time: false },
+                () = self.entry.told_to_give_way(), if may_stop => {
+                    may_stop = false;
+                    if response.is_untouched() {
+                        *stopping = Some(self.stop_statement(connection.thread_id));
+                    }
+                    continue;
+                }
             };
             match relayed {
                 Ok(End::Done) => return Passed::Whole,
@@ -422,7 +565,13 @@ impl Session {
                         self.wire.push(&error.to_err_packet());
                         return Passed::Whole;
                     }
-                    if may_retry && !is_final(error) {
+                    if stopping.is_some() && error == code::QUERY_INTERRUPTED {
+                        return Passed::GaveWay;
+                    }
+                    if keeps.deadlock && error == code::LOCK_DEADLOCK {
+                        return Passed::Deadlocked;
+                    }
+                    if keeps.refusal && !is_final(error) {
                         return Passed::Refused;
                     }
                     self.wire.push_raw(&answer);
@@ -451,9 +600,23 @@ impl Session {
     }
 }
 
-/// Whether a COM_STMT_EXECUTE opens a cursor.
+/// Whether a command may open a cursor: CALL never does, although its routine's own cursors show in
+/// the status flags.
+pub(super) fn opens_cursor(work: &Work<'_>) -> bool {
+    let is_call =
+        work.verdict.reason == Reason::NotARead && work.verdict.effects.contains(Effects::OPAQUE);
+    work.command == Command::StmtExecute
+        && !is_call
+        && work.prepared.as_ref().is_some_and(has_cursor)
+}
+
+/// Whether a COM_STMT_EXECUTE asks for a cursor.
 fn has_cursor(work: &PreparedWork<'_>) -> bool {
     work.payload.get(5).is_some_and(|flags| flags & CURSOR != 0)
+}
+
+fn has_cursor_of(work: &Work<'_>) -> bool {
+    work.command == Command::StmtExecute && work.prepared.as_ref().is_some_and(has_cursor)
 }
 
 fn unknown_statement(work: &PreparedWork<'_>, command: Command, is_mariadb: bool) -> Error {
@@ -466,6 +629,10 @@ enum Passed {
     Whole,
     /// It is an error of a replica, and was kept back.
     Refused,
+    /// It is the error of a deadlock, and was kept back.
+    Deadlocked,
+    /// It is the error of a statement that was stopped for others, and was kept back.
+    GaveWay,
     /// The client is gone.
     ClientGone {
         /// The response can still be read to its end.
@@ -473,4 +640,20 @@ enum Passed {
     },
     /// The server is gone.
     Lost,
+}
+
+/// Whether a command is nothing but the choice of a schema, by whatever name.
+fn chooses_schema(work: &Work<'_>) -> bool {
+    let is_use = || {
+        let first = work.sql.trim_ascii_start().get(..3);
+        let is_first = first.is_some_and(|first| first.eq_ignore_ascii_case(b"use"));
+        is_first && work.verdict.class == Class::Session && work.verdict.statements == 1
+    };
+    let is_small = work.packets.len() <= COPIED_MAX;
+    is_small && (work.command == Command::InitDb || work.command == Command::Query && is_use())
+}
+
+/// Whether nothing is left of a command once its connection is closed.
+fn ends_with_connection(work: &Work<'_>) -> bool {
+    matches!(work.verdict.class, Class::Read | Class::Session | Class::Begin { .. })
 }

@@ -23,7 +23,7 @@ const VERIFIED_FOR: Duration = Duration::from_secs(60);
 /// Most logins remembered.
 const VERIFIED_MAX: usize = 10_000;
 
-type VerifiedKey = (Box<str>, Option<DoubleHash>, Box<str>, u8, Option<IpAddr>);
+type VerifiedKey = (Box<str>, Option<DoubleHash>, Box<str>, u8, Option<IpAddr>, (u64, u64));
 
 /// Logins (user, password, schema, collation, address if it is told: not all are allowed) that the primary has agreed to
 /// lately. A storm of equal logins asks once: the others wait for the answer.
@@ -44,15 +44,17 @@ impl Default for Verified {
 }
 
 impl Verified {
-    /// Asks with `ask` unless the answer is known.
+    /// Asks with `ask` unless the answer is known since the last of `changes`: of accounts and of
+    /// schemas.
     pub(super) async fn verify<E>(
         &self,
         key: &ConnectionKey,
         schema: Option<&str>,
+        changes: (u64, u64),
         ask: impl AsyncFnOnce() -> Result<(), E>,
     ) -> Result<(), E> {
         let schema = schema.unwrap_or_default().into();
-        let key = (key.user.clone(), key.stored, schema, key.collation, key.client);
+        let key = (key.user.clone(), key.stored, schema, key.collation, key.client, changes);
         if let Some(since) = self.cache.get(&key) {
             if since.elapsed() < VERIFIED_FOR {
                 return Ok(());
@@ -67,11 +69,6 @@ impl Verified {
                 Ok(())
             }
         }
-    }
-
-    /// Forgets what was agreed to: an account may have changed.
-    pub fn clear(&self) {
-        self.cache.clear();
     }
 }
 

@@ -48,8 +48,10 @@ impl Session {
         let image = Image::default();
         let (key, credential) = (&self.identity.key, &self.identity.credential);
         let pool = &self.context.pools[backend];
-        let request = Request { key, credential, image: &image, insert_id: 0 };
-        let mut checkout = pool.check_out(lane, request, Instant::now()).await?;
+        let (epoch, session) = (self.epoch, self.entry.id);
+        let request =
+            Request { key, credential, image: &image, insert_id: 0, epoch, session, unread: None };
+        let mut checkout = pool.check_out(self.demand(lane), request, Instant::now()).await?;
         match checkout.connection().command(Command::Query, sql.as_bytes()).await {
             Ok(exchange) => {
                 checkout.connection().is_dirty = true;

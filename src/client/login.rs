@@ -68,6 +68,7 @@ pub(super) async fn greet(
         return None;
     }
     let login_failed = |reason| context.metrics.sessions.logins_failed_total(reason).inc();
+    let epoch = context.catch_up().await;
     let Some(facts) = context.topology.wait_for_facts(FACTS_WAIT).await else {
         login_failed(LoginFailure::Backend);
         refuse(&mut wire, &context, &Error::NotReady).await;
@@ -117,7 +118,8 @@ pub(super) async fn greet(
     };
     let schema = hello.schema.clone();
     let compression = hello.compression();
-    let mut session = new_session(context.clone(), facts, entry, wire, (hello, claim), identity);
+    let mut session =
+        new_session(context.clone(), facts, entry, wire, (hello, claim), (identity, epoch));
     session.image_changed();
     let verified = timeout_at(deadline, session.verify_schema(schema.as_deref())).await;
     let verified = verified.unwrap_or_else(|_| {
@@ -153,7 +155,7 @@ fn new_session(
     entry: Registration,
     wire: Wire,
     (hello, claim): (HandshakeResponse, Claim),
-    identity: Identity,
+    (identity, epoch): (Identity, u64),
 ) -> Session {
     let program = attribute(&hello, "program_name");
     let client = ClientFacts {
@@ -163,15 +165,18 @@ fn new_session(
     };
     *entry.labels.lock() = EntryLabels { user: claim.user.clone(), schema: hello.schema, program };
     let autocommit = facts.status & Status::AUTOCOMMIT.bits() != 0;
+    let policy = context.policy.get();
     let writes = WriteTracker::new(&context, entry.id, &client.user, &facts);
     Session {
-        candidates: context.rules.candidates(&client),
+        candidates: policy.rules.candidates(&client),
+        policy,
         wire,
         peer: entry.client(),
         nonce: claim.nonce,
         capabilities: claim.capabilities,
         tls: claim.tls,
         identity,
+        epoch,
         account: Account::new(client.feature(), context.since_start(Instant::now())),
         client,
         kept_lane: None,
@@ -187,11 +192,15 @@ fn new_session(
         just_prepared: None,
         held: None,
         pins: Pins::default(),
-        shown_pins: Pins::default(),
+        holdings: crate::state::Holdings::default(),
+        shown: super::binding::Shown::default(),
         status: Status::AUTOCOMMIT,
         autocommit,
         image_warns: false,
+        asks_conditions: false,
+        keeps_conditions: false,
         is_released: false,
+        owes_deadlock: false,
         has_snapshot: false,
         entry,
         facts,
@@ -338,6 +347,7 @@ impl Greeted {
             plugin,
             reply: std::mem::take(&mut hello.auth),
             nonce: self.nonce,
+            keeps_nonce: false,
             capabilities: hello.capabilities,
             collation: hello.collation,
             tls: self.tls,

@@ -13,18 +13,24 @@
 mod absorb;
 mod admittance;
 mod auth;
+mod binding;
 mod cleanup;
 mod command;
+mod conditions;
 mod diagnostics;
 mod execute;
+mod give_way;
 mod identity;
 mod kill;
+mod locks;
 mod login;
 mod password;
 mod prepared;
 pub mod registry;
+mod repeat;
 mod route;
 mod settle;
+mod shown;
 mod statement;
 mod throttle;
 mod tracking;
@@ -42,12 +48,12 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Settings;
 use crate::error::Error;
 use crate::lanes::rule::Candidates;
-use crate::lanes::{Account, ClientFacts, Evidence, Rules};
+use crate::lanes::{Account, ClientFacts, Evidence, Policy, PolicyNow};
 use crate::metrics::{Metrics, Origin};
 use crate::net::compressed::violation;
 use crate::net::read::ReadError;
 use crate::net::tls::Acceptor;
-use crate::pool::{Checkout, Pool};
+use crate::pool::{Checkout, Epochs, Pool};
 use crate::protocol::Capabilities;
 use crate::protocol::compress::Violation;
 use crate::protocol::status::Status;
@@ -55,11 +61,12 @@ use crate::protocol::tracking::Teller;
 use crate::route::scopes::Scopes;
 use crate::sql::Mode;
 use crate::state::prepared::Statements;
-use crate::state::{Image, Pins, Trackers};
+use crate::state::{Holdings, Image, Pins, Trackers};
 use crate::topology::{ServerFacts, Topology};
 
 use diagnostics::Diagnostics;
 use identity::{Identity, Verified};
+pub use locks::Locks;
 use password::Passwords;
 use registry::{Order, Registration, Registry};
 pub use throttle::Throttle;
@@ -71,20 +78,24 @@ use writes::WriteTracker;
 pub struct Context {
     /// The configuration.
     pub settings: Arc<Settings>,
-    /// Lanes and rules.
-    pub rules: Rules,
+    /// Lanes and rules as they are now.
+    pub policy: PolicyNow,
     /// What is known of the kinds of work.
     pub evidence: Evidence,
     /// When Fairlane started.
     pub started: Instant,
     /// One pool a backend, by backend id.
     pub pools: Vec<Arc<Pool>>,
+    /// Changes of what sessions begin with.
+    pub epochs: Arc<Epochs>,
     /// What the servers are.
     pub topology: Arc<Topology>,
     /// Numbers.
     pub metrics: Arc<Metrics>,
     /// All sessions.
     pub registry: Registry,
+    /// Who waits for whose locks.
+    pub locks: Locks,
     /// What sessions have written, and which of them share it.
     pub scopes: Scopes,
     /// Logins the primary has agreed to lately.
@@ -108,6 +119,17 @@ impl Context {
 }
 
 impl Context {
+    /// Has the primary's variables and accounts read anew if statements that went through here
+    /// have changed them, for a session that begins now. Returns what it comes after.
+    async fn catch_up(&self) -> u64 {
+        let epoch = self.epochs.logins();
+        if self.epochs.is_news(epoch) {
+            self.topology.refresh().await;
+            self.epochs.note_known(epoch);
+        }
+        epoch
+    }
+
     /// The time of the accounts.
     fn since_start(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.started)
@@ -135,6 +157,10 @@ struct Session {
     capabilities: Capabilities,
     tls: Option<Arc<crate::net::certificate::ClientTls>>,
     identity: Identity,
+    /// [`Epochs::logins`] at its login.
+    epoch: u64,
+    policy: Arc<Policy>,
+    /// Rules of `policy` that the client may fall under.
     candidates: Candidates,
     /// Lane the session keeps, once a rule said so.
     kept_lane: Option<usize>,
@@ -155,14 +181,22 @@ struct Session {
     just_prepared: Option<prepared::JustPrepared>,
     held: Option<Checkout>,
     pins: Pins,
+    holdings: Holdings,
     /// Pins as counted in the metrics.
-    shown_pins: Pins,
+    shown: binding::Shown,
     status: Status,
     autocommit: bool,
     /// Setting its variables may raise warnings, which are nobody's.
     image_warns: bool,
+    /// The session has used GET DIAGNOSTICS, and may do so again.
+    asks_conditions: bool,
+    /// It keeps its connection for the conditions on it.
+    keeps_conditions: bool,
     /// A COMMIT or ROLLBACK RELEASE was answered: the server has closed the connection.
     is_released: bool,
+    /// Its transaction was rolled back for others while its client was idle; it is told so in
+    /// answer to its next statement.
+    owes_deadlock: bool,
     /// The transaction held on a replica sees what that had when it read first.
     has_snapshot: bool,
 }
@@ -194,11 +228,19 @@ impl Session {
     /// Command after command until the session ends.
     async fn run(&mut self) -> Stop {
         self.begin();
+        let mut is_waiting_still = false;
         loop {
             let now = self.entry.set_idle(self.held.is_some());
             let at = self.context.since_start(now);
             self.account.rest(at, self.held.is_some(), &self.context.evidence);
             let limit = usize::try_from(self.facts.max_allowed_packet).unwrap_or(usize::MAX);
+            if !std::mem::take(&mut is_waiting_still) {
+                self.wire.begin_command();
+            }
+            if self.held.is_none() || !self.status.contains(Status::IN_TRANS) {
+                // Whatever transaction was meant, it is over.
+                self.entry.need_not_give_way();
+            }
             let least = if self.held.is_none() { Order::Drain } else { Order::Kill };
             let read = tokio::select! {
                 biased;
@@ -207,6 +249,13 @@ impl Session {
                 () = self.entry.told_or_expired(least) => {
                     self.say_expired().await;
                     return Stop::Client;
+                }
+                () = self.entry.told_to_give_way(), if self.held.is_some() => {
+                    if let Err(stop) = self.give_way().await {
+                        return stop;
+                    }
+                    is_waiting_still = true;
+                    continue;
                 }
             };
             let packet = match read {
@@ -229,9 +278,15 @@ impl Session {
         }
     }
 
-    /// MySQL tells a client that was idle for too long; MariaDB just closes the connection.
+    /// MySQL tells a client that was idle for too long. MariaDB resets the connection without a
+    /// word: the client's next command then fails to be sent, and not only to be answered.
     async fn say_expired(&mut self) {
-        if self.entry.is_expired() && !self.facts.is_mariadb {
+        if !self.entry.is_expired() {
+            return;
+        }
+        if self.facts.is_mariadb {
+            let _ = self.wire.stream.raw().set_linger(Some(Duration::ZERO));
+        } else {
             let error = Error::Inactive;
             self.context.metrics.error_sent(Origin::Fairlane, error.code().0);
             self.wire.push_unasked(&error.to_err_packet());

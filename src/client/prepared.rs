@@ -3,7 +3,9 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::statement::{PreparedWork, Work};
+use super::diagnostics::Form;
+use super::execute::opens_cursor;
+use super::statement::{PreparedWork, Work, connection_id};
 use super::{Session, Stop};
 use crate::backend::Connection;
 use crate::error::Error;
@@ -36,11 +38,7 @@ impl Session {
         }
         let of_text = crate::sql::classify(sql, self.mode);
         // Each execution may be on another connection; the client knows one id.
-        let replaced = of_text.needs.contains(Needs::CONNECTION_ID).then(|| {
-            let values = self.diagnostics.substitution(self.entry.id);
-            crate::sql::substitute(sql, self.mode, &values, Needs::CONNECTION_ID)
-        });
-        let replaced = replaced.flatten();
+        let replaced = self.put_values(sql, connection_id(&of_text));
         let packets = match &replaced {
             Some(sql) => {
                 let payload = [&[Command::StmtPrepare as u8], &sql[..]].concat();
@@ -159,6 +157,14 @@ impl Session {
             // reads would not let it be.
             self.send_ok();
             return Ok(());
+        }
+        if command == Command::StmtExecute && verdict.class == Class::Diagnostics {
+            if let Some(error) = self.diagnostics.own_error.take() {
+                self.show_own(&error).await;
+            }
+            if let Some(answered) = self.answer_diagnostics(&key.sql, Form::Binary).await? {
+                return answered;
+            }
         }
         let prepared = PreparedWork { id, key: key.clone(), payload, told_id: None };
         let sql = &key.sql;
@@ -298,7 +304,8 @@ impl Session {
             }
             Command::StmtExecute | Command::StmtBulkExecute => {
                 self.forget_statement(id);
-                if summary.error.is_none() && summary.status.contains(Status::CURSOR_EXISTS) {
+                let has_cursor = summary.status.contains(Status::CURSOR_EXISTS);
+                if summary.error.is_none() && has_cursor && opens_cursor(work) {
                     self.open_cursors.push(id);
                 }
             }

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use crate::metrics::ChosenBy;
 use crate::route::view::BackendId;
+use crate::sql::Mode;
 use crate::state::{Pin, Pins};
 
 /// What a session is doing.
@@ -59,6 +60,11 @@ pub struct Entry {
     expired_ms: AtomicU64,
     /// An [`Order`], as far as there is one.
     order: AtomicU8,
+    /// The lock guard wants its transaction rolled back.
+    must_give_way: AtomicBool,
+    /// Its current or last statement, if it is in a lane behind the first: whoever waits for its
+    /// locks is told.
+    statement: Mutex<LastStatement>,
     /// The session's task.
     task: AtomicWaker,
 }
@@ -84,6 +90,16 @@ pub struct EntryLabels {
     pub program: String,
 }
 
+/// The beginning of a statement, as it was sent.
+#[derive(Debug, Default)]
+struct LastStatement {
+    sql: Vec<u8>,
+    mode: Mode,
+}
+
+/// Bytes of a statement that are kept.
+const STATEMENT_MAX: usize = 256;
+
 /// A moment of an entry.
 #[derive(Debug, Clone)]
 pub struct EntryNow {
@@ -91,6 +107,8 @@ pub struct EntryNow {
     pub activity: Activity,
     /// For how long, in milliseconds.
     pub for_ms: u64,
+    /// Since when.
+    pub since: Instant,
     /// Lane of its current or last work.
     pub lane: usize,
     /// What chose it.
@@ -121,6 +139,8 @@ impl Entry {
             idle_limit_ms: AtomicU64::new(u64::MAX),
             expired_ms: AtomicU64::new(u64::MAX),
             order: AtomicU8::new(0),
+            must_give_way: AtomicBool::new(false),
+            statement: Mutex::default(),
             task: AtomicWaker::new(),
         }
     }
@@ -208,9 +228,11 @@ impl Entry {
             _ => Activity::Running,
         };
         let pins = Pins::from_bits_retain(self.pins.load(Ordering::Relaxed));
+        let since_ms = self.since_ms.load(Ordering::Relaxed);
         EntryNow {
             activity,
-            for_ms: elapsed.saturating_sub(self.since_ms.load(Ordering::Relaxed)),
+            for_ms: elapsed.saturating_sub(since_ms),
+            since: self.started + Duration::from_millis(since_ms),
             lane: usize::from(self.lane.load(Ordering::Relaxed)),
             chosen_by: ChosenBy::ALL[usize::from(self.chosen_by.load(Ordering::Relaxed))],
             pins: pins.reasons().map(Pin::label).collect(),
@@ -219,11 +241,68 @@ impl Entry {
         }
     }
 
+    /// Lane of its current or last work.
+    pub fn lane(&self) -> usize {
+        usize::from(self.lane.load(Ordering::Relaxed))
+    }
+
     /// Backend and thread id of the session's connection.
     pub fn connection(&self) -> Option<(BackendId, u64)> {
         let packed = self.connection.load(Ordering::Relaxed);
         let backend = usize::try_from(packed >> 56).ok()?.checked_sub(1)?;
         Some((backend, packed & ((1 << 56) - 1)))
+    }
+
+    /// Remembers a statement for those who wait for its locks.
+    pub(super) fn note_statement(&self, sql: &[u8], mode: Mode) {
+        if self.lane.load(Ordering::Relaxed) == 0 {
+            return;
+        }
+        let mut last = self.statement.lock();
+        last.sql.clear();
+        last.sql.extend_from_slice(&sql[..sql.len().min(STATEMENT_MAX)]);
+        last.mode = mode;
+    }
+
+    /// The beginning of its current or last statement, normalised; empty in the first lane.
+    pub fn statement(&self) -> String {
+        let last = self.statement.lock();
+        match last.sql.is_empty() {
+            true => String::new(),
+            false => crate::sql::digest_text(&last.sql, last.mode),
+        }
+    }
+
+    /// Has the session's transaction rolled back as soon as that can be done without harm.
+    pub fn give_way(&self) {
+        self.must_give_way.store(true, Ordering::Release);
+        self.task.wake();
+    }
+
+    /// Nobody waits for the session's locks any more, or it has done what it can.
+    pub fn need_not_give_way(&self) {
+        self.must_give_way.store(false, Ordering::Release);
+    }
+
+    /// Whether its transaction has to be rolled back.
+    pub(super) fn has_to_give_way(&self) -> bool {
+        self.must_give_way.load(Ordering::Acquire)
+    }
+
+    /// Ready when its transaction has to be rolled back. Only for the session's own task.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
+    pub(super) async fn told_to_give_way(&self) {
+        poll_fn(|cx| {
+            if self.has_to_give_way() {
+                return Poll::Ready(());
+            }
+            self.task.register(cx.waker());
+            // It may have been told meanwhile.
+            if self.has_to_give_way() { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
     }
 
     /// Ends the session as soon as it is between commands.

@@ -1,6 +1,8 @@
 //! What Fairlane itself asks a connection after a statement, while the client already has its
 //! answer: things that only this connection knows and nothing reported.
 
+use std::sync::Arc;
+
 use tokio::time::Instant;
 
 use super::Session;
@@ -8,14 +10,16 @@ use super::absorb::{hides_wait, is_wait};
 use super::diagnostics::Saved;
 use super::statement::Work;
 use super::tracking::needs_own_trackers;
-use crate::backend::{Connection, Failure};
+use super::writes::PARSE_ERROR;
+use crate::backend::{Connection, Failure, UnreadHere, UnreadId, means_the_same};
 use crate::error::Error;
+use crate::lanes::Demand;
 use crate::metrics::Closed;
 use crate::pool::{Request, Retire};
 use crate::protocol::response::Summary;
 use crate::protocol::status::Tracked;
 use crate::protocol::{Command, Shape, packet};
-use crate::sql::{Class, Effects};
+use crate::sql::{self, Class, Effects};
 use crate::state::Pin;
 use crate::state::diff::diff;
 
@@ -27,6 +31,7 @@ impl Session {
         work: &Work<'_>,
         summary: &Summary,
         keeps: bool,
+        on_primary: bool,
     ) -> Result<(), Failure> {
         let effects = work.verdict.effects;
         if self.is_released || connection.is_restricted {
@@ -43,15 +48,19 @@ impl Session {
         }
         self.diagnostics.are_on_connection |= has_new;
         // Character sets are tracked without the collation that came with them.
-        let asks_collation = effects.intersects(Effects::COLLATION | Effects::NAMES)
+        let asks_collation = (effects.intersects(Effects::COLLATION | Effects::NAMES)
             && summary.error.is_none()
-            || changes_charset(&summary.tracked);
+            || changes_charset(&summary.tracked))
+            && !self.knows_names(connection, work);
         if !self.facts.is_mariadb && (has_new || !keeps_conditions(work.command)) {
             self.diagnostics.conditions = match summary.error {
                 Some(_) => summary.warnings.max(1),
                 None => summary.warnings,
             };
         }
+        let asks_bare = self.facts.is_mariadb
+            && effects.contains(Effects::BARE_VARIABLE)
+            && summary.error != Some(PARSE_ERROR);
         let may_have_changed_unseen =
             effects.contains(Effects::OPAQUE) && !connection.deprecates_eof();
         let asks_more = effects.contains(Effects::SET_STATEMENT) || may_have_changed_unseen;
@@ -65,6 +74,7 @@ impl Session {
             || asks_wait
             || needs_own_trackers(work)
             || asks_collation
+            || asks_bare
             || asks_more && !self.facts.is_mariadb;
         if leaves_list && work.command == Command::StmtBulkExecute && summary.has_result_set {
             self.learn_row_count(connection).await?;
@@ -84,8 +94,12 @@ impl Session {
         if asks_wait {
             self.learn_wait(connection).await?;
         }
+        if asks_bare {
+            self.learn_bare(connection, work).await?;
+        }
         if asks_collation {
-            self.learn_collation(connection, effects.contains(Effects::NAMES)).await?;
+            let names = effects.contains(Effects::NAMES).then_some(work);
+            self.learn_collation(connection, names).await?;
         }
         if asks_more {
             // The trackers tell the rest with the next OK packet.
@@ -103,13 +117,18 @@ impl Session {
                 self.pins.add(Pin::StateChanged);
                 self.image = connection.image.clone();
                 if changes_charset(&exchange.summary.tracked) {
-                    self.learn_collation(connection, false).await?;
+                    self.learn_collation(connection, None).await?;
                 }
             }
         }
         connection.is_dirty &= keeps;
         if self.diagnostics.is_insert_id_stale && !keeps {
-            self.learn_insert_id(connection).await?;
+            // One that is unread elsewhere is not to be forgotten for this one.
+            let may_leave = on_primary && self.diagnostics.unread.is_none();
+            match may_leave && connection.insert_id == Some(self.diagnostics.insert_id) {
+                true => self.leave_insert_id(connection),
+                false => self.learn_insert_id(connection).await?,
+            }
         }
         Ok(())
     }
@@ -129,23 +148,83 @@ impl Session {
         Ok(())
     }
 
-    /// What collation the connection has now, also for results if it is that of a SET NAMES.
+    /// Takes over what a SET NAMES came to, if its text was seen on this connection before.
+    fn knows_names(&mut self, connection: &mut Connection, work: &Work<'_>) -> bool {
+        if work.command != Command::Query || !means_the_same(connection.image.variables()) {
+            return false;
+        }
+        let Some((charset, collation)) = connection.names.get(work.sql) else { return false };
+        for image in [&mut self.image, &mut connection.image] {
+            image.set_names((&charset, &collation), &connection.base);
+        }
+        true
+    }
+
+    /// Has MariaDB track variables that were set as `@@x`, which it does not do by itself: each is
+    /// given its own value in a form that is tracked.
+    async fn learn_bare(
+        &mut self,
+        connection: &mut Connection,
+        work: &Work<'_>,
+    ) -> Result<(), Failure> {
+        let sql = work.prepared.as_ref().map_or(work.sql, |prepared| &prepared.key.sql);
+        let mut set = String::new();
+        for name in sql::bare_variables(sql, self.mode) {
+            let is_plain = name.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_');
+            if !is_plain {
+                continue;
+            }
+            let name = String::from_utf8_lossy(name);
+            set.push_str(if set.is_empty() { "SET " } else { "," });
+            set.push_str(&format!("SESSION `{name}`=@@SESSION.`{name}`"));
+        }
+        if set.is_empty() {
+            return Ok(());
+        }
+        let exchange = connection.query(&set).await?;
+        self.diagnostics.is_row_count_held = false;
+        self.diagnostics.is_found_rows_held = false;
+        if exchange.summary.error.is_some() {
+            // Not one the session has for itself, or one that can't be set twice.
+            connection.is_dirty = true;
+            self.pins.add(Pin::StateChanged);
+        }
+        for tracked in &exchange.summary.tracked {
+            if let Tracked::Variable { name, value } = tracked {
+                self.absorb_variable(connection, name, value);
+            }
+        }
+        self.notice_changes(&exchange.summary.tracked);
+        if changes_charset(&exchange.summary.tracked) {
+            self.learn_collation(connection, None).await?;
+        }
+        Ok(())
+    }
+
+    /// What collation the connection has now, also for results if it is that of a SET NAMES,
+    /// which is remembered then.
     async fn learn_collation(
         &mut self,
         connection: &mut Connection,
-        has_names: bool,
+        names: Option<&Work<'_>>,
     ) -> Result<(), Failure> {
         let question = "SELECT @@collation_connection,@@character_set_client";
         let answer = connection.query(question).await?;
         self.diagnostics.is_row_count_held = false;
         self.diagnostics.is_found_rows_held = false;
-        if let [collation, charset] = answer.first_row().as_slice() {
-            for image in [&mut self.image, &mut connection.image] {
-                match has_names {
-                    true => image.set_names((charset, collation), &connection.base),
-                    false => image.set("collation_connection", collation),
-                }
+        let row = answer.first_row();
+        let [collation, charset] = row.as_slice() else { return Ok(()) };
+        for image in [&mut self.image, &mut connection.image] {
+            match names {
+                Some(_) => image.set_names((charset, collation), &connection.base),
+                None => image.set("collation_connection", collation),
             }
+        }
+        if let Some(work) = names
+            && work.command == Command::Query
+            && means_the_same(connection.image.variables())
+        {
+            connection.names.remember(work.sql, charset, collation);
         }
         Ok(())
     }
@@ -159,23 +238,45 @@ impl Session {
         &mut self,
         connection: &mut Connection,
     ) -> Result<(), Failure> {
-        let answer = connection.query("SELECT LAST_INSERT_ID() LIMIT 1").await?;
-        let known = match answer.first_row().as_slice() {
-            [id] => id.parse().ok(),
-            _ => None,
-        };
-        match known {
-            Some(id) => {
-                if id != connection.insert_id {
-                    self.diagnostics.insert_id = id;
-                }
-                connection.insert_id = id;
-            }
-            // Statements of Fairlane's own may be refused: max_statement_time, a killed query.
+        let before = connection.insert_id;
+        connection.insert_id = connection.read_insert_id().await?;
+        match connection.insert_id {
+            Some(id) if before != Some(id) => self.diagnostics.insert_id = id,
+            Some(_) => {}
             None => connection.is_dirty = true,
         }
         self.diagnostics.is_insert_id_stale = false;
+        self.diagnostics.reported_id = None;
         Ok(())
+    }
+
+    /// Leaves LAST_INSERT_ID() unread on the connection, which had the session's own before.
+    fn leave_insert_id(&mut self, connection: &mut Connection) {
+        let unread = Arc::new(UnreadId::default());
+        connection.unread = Some(UnreadHere::new(&unread));
+        self.diagnostics.unread = Some(unread);
+        self.diagnostics.is_insert_id_stale = false;
+    }
+
+    /// The session is on the connection with its unread LAST_INSERT_ID(), which knows better.
+    pub(super) fn take_up_insert_id(&mut self, connection: &mut Connection) {
+        let unread = self.diagnostics.unread.as_ref();
+        if connection.unread.as_ref().is_some_and(|here| here.is_of(unread)) {
+            connection.unread = None;
+            self.diagnostics.unread = None;
+            self.diagnostics.is_insert_id_stale = true;
+        }
+    }
+
+    /// Has the session's LAST_INSERT_ID() read where it was left.
+    pub(super) async fn recall_insert_id(&mut self) {
+        let Some(unread) = self.diagnostics.unread.take() else { return };
+        self.context.pools[0].read_unread(&unread);
+        // Of a lost connection there is only what it has said itself.
+        let reported = self.diagnostics.reported_id.take();
+        if let Some(id) = unread.wait().await.or(reported) {
+            self.diagnostics.insert_id = id;
+        }
     }
 
     /// All that only this connection knows.
@@ -237,10 +338,13 @@ impl Session {
             credential: &self.identity.credential,
             image: &self.image,
             insert_id: self.diagnostics.insert_id,
+            epoch: self.epoch,
+            session: self.entry.id,
+            unread: None,
         };
         let pool = self.context.pools[0].clone();
-        let Ok(mut checkout) = pool.check_out(self.plain_lane(), request, Instant::now()).await
-        else {
+        let demand = Demand { continues: true, ..self.demand(self.plain_lane()) };
+        let Ok(mut checkout) = pool.check_out(demand, request, Instant::now()).await else {
             return;
         };
         let connection = checkout.connection();

@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use super::diagnostics::Form;
 use super::execute::Outcome;
 use super::registry::is_sessions;
 use super::route::begins_with_snapshot;
 use super::{Session, Stop};
 use crate::error::Error;
-use crate::lanes::Standing;
+use crate::lanes::{Demand, Standing};
 use crate::metrics::{ChosenBy, Target as Answered};
 use crate::pool::{Checkout, Request, Retire};
 use crate::protocol::attribute;
@@ -74,11 +75,15 @@ impl Session {
             self.show_own(&error).await;
         }
         if verdict.class == Class::Diagnostics
-            && let Some(answered) = self.answer_diagnostics(sql).await?
+            && let Some(answered) = self.answer_diagnostics(sql, Form::Text).await?
         {
             return answered;
         }
-        let substituted = self.substitute(&verdict, sql);
+        let replaced = match verdict.class {
+            Class::Diagnostics => self.find_conditions(sql).await,
+            _ => None,
+        };
+        let substituted = replaced.or_else(|| self.substitute(&verdict, sql));
         let packets = match &substituted {
             Some(text) => {
                 let mut payload = vec![Command::Query as u8];
@@ -109,7 +114,7 @@ impl Session {
     /// The text with the session's own values for functions that another session's statements
     /// on the same connection would have changed.
     fn substitute(&self, verdict: &Verdict, sql: &[u8]) -> Option<Vec<u8>> {
-        let wanted = self.unknown_counts(verdict) | verdict.needs & Needs::CONNECTION_ID;
+        let wanted = self.unknown_counts(verdict) | connection_id(verdict);
         self.put_values(sql, wanted)
     }
 
@@ -128,7 +133,7 @@ impl Session {
         self.put_values(&key.sql, wanted)
     }
 
-    fn put_values(&self, sql: &[u8], wanted: Needs) -> Option<Vec<u8>> {
+    pub(super) fn put_values(&self, sql: &[u8], wanted: Needs) -> Option<Vec<u8>> {
         if wanted.is_empty() {
             return None;
         }
@@ -164,6 +169,12 @@ impl Session {
 
     /// Runs a command on the connection the session holds, or on one it gets for it.
     pub(super) async fn run_work(&mut self, work: Work<'_>) -> Result<(), Stop> {
+        if self.owes_deadlock && self.is_told_by(&work) {
+            return self.refuse(&work, &Error::Deadlock).await;
+        }
+        if self.held.is_some() && !self.held_on_replica() {
+            self.make_room(self.entry.lane(), &work).await?;
+        }
         if self.held_on_replica()
             && (!may_stay_on_replica(work.verdict) || self.is_held_stale(work.verdict).await)
         {
@@ -235,6 +246,13 @@ impl Session {
                     }
                     return self.refuse(&work, &error).await;
                 }
+                Outcome::Deadlocked => unreachable!("it was repeated, or its error passed on"),
+                Outcome::GaveWay => return self.concede(checkout, &work).await,
+                Outcome::Spoilt(error) => {
+                    checkout.discard(Retire::Quit(crate::metrics::Closed::Broken));
+                    self.entry.set_released();
+                    return self.refuse(&work, &error).await;
+                }
                 Outcome::ClientGone(response) => {
                     self.abandon(checkout, work.verdict, response);
                     return Err(Stop::Client);
@@ -287,21 +305,30 @@ impl Session {
 
     /// A slot in the statement's lane, and a connection.
     async fn obtain(&mut self, work: &Work<'_>, decision: Decision) -> Result<Checkout, Refusal> {
-        let now = Instant::now();
+        let mut now = Instant::now();
         let (lane, by) = self.lane(work, now);
         let backend = backend_of(decision.target);
         self.context.metrics.sessions.lane_choices_total(by).inc();
         self.entry.set_waiting(lane, by, now);
+        if backend == 0 && self.make_room(lane, work).await.map_err(|_| Refusal::Gone)? {
+            now = Instant::now();
+        }
         let pool = self.context.pools[backend].clone();
+        let continues =
+            self.account.continues(self.context.since_start(now), &self.context.evidence);
+        let demand = Demand { continues, ..self.demand(lane) };
         let request = Request {
             key: &self.identity.key,
             credential: &self.identity.credential,
             image: &self.image,
             insert_id: self.diagnostics.insert_id,
+            epoch: self.epoch,
+            session: self.entry.id,
+            unread: self.diagnostics.unread.as_ref(),
         };
         let checkout = tokio::select! {
             biased;
-            checkout = pool.check_out(lane, request, now) => checkout.map_err(Refusal::Error)?,
+            checkout = pool.check_out(demand, request, now) => checkout.map_err(Refusal::Error)?,
             () = self.wire.gone() => return Err(Refusal::Gone),
             () = self.entry.killed() => return Err(Refusal::Gone),
         };
@@ -309,13 +336,23 @@ impl Session {
         Ok(checkout)
     }
 
+    /// Lanes have been configured anew.
+    fn follow_policy(&mut self) {
+        self.policy = self.context.policy.get();
+        self.candidates = self.policy.rules.candidates(&self.client);
+        self.kept_lane = None;
+    }
+
     /// The lane of a statement that asks for a slot `now`, and what chose it.
     fn lane(&mut self, work: &Work<'_>, now: Instant) -> (usize, ChosenBy) {
+        if !self.context.policy.is_current(&self.policy) {
+            self.follow_policy();
+        }
         if let Some(assigned) = self.assigned_lane(work) {
             return assigned;
         }
-        let light = (self.context.rules.default_lane(), ChosenBy::Light);
-        let Some(batch) = self.context.settings.batch_lane else { return light };
+        let light = (self.policy.rules.default_lane(), ChosenBy::Light);
+        let Some(batch) = self.policy.batch_lane else { return light };
         let (at, digest) = (self.context.since_start(now), work.verdict.digest);
         match self.account.judge(at, digest, &self.context.evidence) {
             Standing::Light => light,
@@ -327,7 +364,7 @@ impl Session {
     /// A statement runs in the slot the session holds: its lane is settled, but a rule for the
     /// session may be met in the middle of a transaction, and it tells what the session is.
     fn note_held(&mut self, work: &Work<'_>) {
-        if self.assigned_lane(work).is_none() && self.context.settings.batch_lane.is_some() {
+        if self.assigned_lane(work).is_none() && self.policy.batch_lane.is_some() {
             self.account.note(work.verdict.digest, &self.context.evidence);
         }
     }
@@ -341,7 +378,7 @@ impl Session {
             return Some((kept, ChosenBy::Rule));
         }
         let mode = self.mode;
-        let choice = self.context.rules.choose(
+        let choice = self.policy.rules.choose(
             &self.candidates,
             hint,
             self.image.schema.as_deref(),
@@ -355,11 +392,16 @@ impl Session {
         (!choice.is_default).then_some((choice.lane, by))
     }
 
+    /// What the session asks of a pool.
+    pub(super) fn demand(&self, lane: usize) -> Demand {
+        Demand { lane, client: self.account.client(), continues: false }
+    }
+
     /// The lane of work that is no statement.
     pub(super) fn plain_lane(&self) -> usize {
         self.kept_lane.unwrap_or_else(|| {
             let schema = self.image.schema.as_deref();
-            self.context.rules.choose(&self.candidates, None, schema, || 0, String::new).lane
+            self.policy.rules.choose(&self.candidates, None, schema, || 0, String::new).lane
         })
     }
 
@@ -388,6 +430,15 @@ thread_local! {
 /// The verdict on a text, from what this worker has seen before if it can.
 fn classify(sql: &[u8], mode: Mode) -> Verdict {
     VERDICTS.with_borrow_mut(|verdicts| verdicts.classify(sql, mode))
+}
+
+/// Whether CONNECTION_ID() in a text is the session's: not beside a server's own tables, which know
+/// connections by the ids that the server gave them.
+pub(super) fn connection_id(verdict: &Verdict) -> Needs {
+    match verdict.reason {
+        crate::sql::Reason::SystemSchema => Needs::empty(),
+        _ => verdict.needs & Needs::CONNECTION_ID,
+    }
 }
 
 /// Why there is no connection.

@@ -54,11 +54,8 @@ impl Wire {
         Self { stream, inbox: Vec::new(), outbox: Outbox::default(), sequence: 0 }
     }
 
-    /// Reads the next command; sets the sequence id of the answer.
-    ///
-    /// # Cancel safety
-    /// What was read stays in the inbox.
-    pub(super) async fn read_command(&mut self, limit: usize) -> Result<CommandPacket, ReadError> {
+    /// The next command is due.
+    pub(super) fn begin_command(&mut self) {
         if self.inbox.is_empty() {
             self.inbox = Vec::new();
             self.outbox.shrink();
@@ -67,6 +64,13 @@ impl Wire {
             compression.expect_command();
         }
         self.sequence = 0;
+    }
+
+    /// Reads the command that is due; sets the sequence id of the answer.
+    ///
+    /// # Cancel safety
+    /// What was read stays in the inbox, and the next call goes on.
+    pub(super) async fn read_command(&mut self, limit: usize) -> Result<CommandPacket, ReadError> {
         let first = (!self.stream.is_compressed()).then_some(0);
         let framed = read::packet_of(&mut self.stream, &mut self.inbox, limit, first).await?;
         self.sequence = framed.last_sequence.wrapping_add(1);

@@ -11,6 +11,7 @@ use parking_lot::MutexGuard;
 
 use super::statement::Work;
 use super::{Context, Session};
+use crate::pool::Epochs;
 use crate::protocol::response::Summary;
 use crate::protocol::status::{Status, Tracked};
 use crate::protocol::{Capabilities, Command};
@@ -34,6 +35,7 @@ pub(super) fn did_nothing(code: u16) -> bool {
 pub(super) struct WriteTracker {
     written: Arc<SharedToken>,
     topology: Arc<Topology>,
+    epochs: Arc<Epochs>,
     session: u32,
     /// The primary numbers its transactions, so that a reading of its position helps.
     has_gtids: bool,
@@ -47,6 +49,7 @@ impl WriteTracker {
         Self {
             written: context.scopes.join(user),
             topology: Arc::clone(&context.topology),
+            epochs: Arc::clone(&context.epochs),
             session,
             has_gtids: facts.has_gtids,
             is_unlogged: AtomicBool::new(false),
@@ -58,6 +61,7 @@ impl WriteTracker {
         Self {
             written: context.scopes.change(&self.written, user),
             topology: Arc::clone(&self.topology),
+            epochs: Arc::clone(&self.epochs),
             session: self.session,
             has_gtids: self.has_gtids,
             is_unlogged: AtomicBool::new(self.is_unlogged()),
@@ -160,6 +164,20 @@ impl WriteWatch<'_> {
         self.seen = summary.tracked.len();
         if self.verdict.class != Class::Read {
             self.note_unplaced(summary, has_position);
+            self.note_defaults();
+        }
+    }
+
+    /// Sessions that begin from now on find other global variables, privileges or schemas.
+    fn note_defaults(&self) {
+        if self.command == Command::StmtPrepare {
+            return;
+        }
+        if self.verdict.effects.contains(Effects::SERVER_DEFAULTS) {
+            self.writes.epochs.note_login_change();
+        }
+        if self.verdict.effects.contains(Effects::SCHEMA_DEFAULTS) {
+            self.writes.epochs.note_schema_change();
         }
     }
 

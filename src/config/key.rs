@@ -267,6 +267,12 @@ pub const KEYS: &[Key] = &[
         valid: "a whole number, at least 1",
     },
     Key {
+        path: "pool.abandoned",
+        default: Some(r#""kill_reads""#),
+        meaning: "What becomes of a statement whose client is gone.",
+        valid: r#""kill_reads", "kill" or "finish""#,
+    },
+    Key {
         path: "lanes.auto",
         default: Some(r#""on""#),
         meaning: "Whether work that no rule or hint assigns is assigned by what it does.",
@@ -283,6 +289,30 @@ pub const KEYS: &[Key] = &[
         default: Some(r#""auto""#),
         meaning: "What statements of the default lane may take on average beside batch work.",
         valid: r#""auto", "off", or a time longer than zero, such as "50ms""#,
+    },
+    Key {
+        path: "lanes.lock_guard",
+        default: Some(r#""observe""#),
+        meaning: "What is done when a statement waits for locks that work of a later lane holds.",
+        valid: r#""observe", "pace", "abort" or "off""#,
+    },
+    Key {
+        path: "lanes.lock_wait",
+        default: Some(r#""auto""#),
+        meaning: "How long a statement must have run before the server is asked what it waits for.",
+        valid: r#""auto", or a time longer than zero, such as "50ms""#,
+    },
+    Key {
+        path: "lanes.lock_abort_after",
+        default: Some(r#""500ms""#),
+        meaning: "How long a statement must have waited before lock_guard = \"abort\" acts.",
+        valid: r#"a time longer than zero, such as "500ms""#,
+    },
+    Key {
+        path: "lanes.deadlock_retries",
+        default: Some("0"),
+        meaning: "How often a single INSERT, UPDATE, DELETE or REPLACE is repeated after a deadlock.",
+        valid: "a whole number up to 10; 0 means never",
     },
     Key {
         path: "lane.name",
@@ -313,6 +343,12 @@ pub const KEYS: &[Key] = &[
         default: Some(r#""5s""#),
         meaning: "Longest wait for a slot.",
         valid: r#"a time longer than zero, such as "5s""#,
+    },
+    Key {
+        path: "lane.overload_timeout",
+        default: Some(r#""auto""#),
+        meaning: "Longest wait while more work comes to the lane than can be done.",
+        valid: r#""auto", "off", or a time longer than zero, such as "500ms""#,
     },
     Key {
         path: "rule.lane",

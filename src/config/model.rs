@@ -147,6 +147,7 @@ pub(crate) struct Pool {
     pub(crate) idle_timeout: Period,
     pub(crate) max_age: Period,
     pub(crate) open_rate: u32,
+    pub(crate) abandoned: Abandoned,
 }
 
 impl Default for Pool {
@@ -156,6 +157,7 @@ impl Default for Pool {
             idle_timeout: Period::secs(60),
             max_age: Period::secs(3_600),
             open_rate: 200,
+            abandoned: Abandoned::KillReads,
         }
     }
 }
@@ -168,12 +170,44 @@ pub(crate) struct Lanes {
     pub(crate) batch_lane: Option<String>,
     /// `auto`, `off` or a time.
     pub(crate) target: String,
+    pub(crate) lock_guard: LockPolicy,
+    /// `auto` or a time.
+    pub(crate) lock_wait: String,
+    pub(crate) lock_abort_after: Period,
+    pub(crate) deadlock_retries: u32,
 }
 
 impl Default for Lanes {
     fn default() -> Self {
-        Self { auto: Switch::On, batch_lane: None, target: "auto".to_owned() }
+        Self {
+            auto: Switch::On,
+            batch_lane: None,
+            target: "auto".to_owned(),
+            lock_guard: LockPolicy::Observe,
+            lock_wait: "auto".to_owned(),
+            lock_abort_after: Period::millis(500),
+            deadlock_retries: 0,
+        }
     }
+}
+
+/// What becomes of a statement whose client is gone.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Abandoned {
+    KillReads,
+    Kill,
+    Finish,
+}
+
+/// What the lock guard does.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LockPolicy {
+    Off,
+    Observe,
+    Pace,
+    Abort,
 }
 
 /// On by default.
@@ -193,6 +227,8 @@ pub(crate) struct Lane {
     pub(crate) max: Share,
     pub(crate) queue: usize,
     pub(crate) queue_timeout: Period,
+    /// "auto", "off" or a period.
+    pub(crate) overload_timeout: String,
 }
 
 impl Default for Lane {
@@ -203,6 +239,7 @@ impl Default for Lane {
             max: Share::Percent(100),
             queue: 10_000,
             queue_timeout: Period::secs(5),
+            overload_timeout: "auto".to_owned(),
         }
     }
 }

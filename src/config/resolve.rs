@@ -11,9 +11,9 @@ use super::key;
 use super::model::{self, Model};
 use super::problem::Finding;
 use super::settings::{
-    Address, Backend, BackendTls, BackendTlsMode, Consistency, Glob, Lane, LatencyTarget, Log,
-    Pool, ProxyProtocol, Routing, Rule, RuleScope, Scope, Service, Settings, Tls, TlsFiles,
-    TlsMode, User,
+    Abandoned, Address, Backend, BackendTls, BackendTlsMode, Consistency, Glob, Lane,
+    LatencyTarget, LockGuard, LockPolicy, Log, Pool, ProxyProtocol, Routing, Rule, RuleScope,
+    Scope, Service, Settings, Tls, TlsFiles, TlsMode, User,
 };
 use super::shape::Places;
 use crate::units::Period;
@@ -80,17 +80,24 @@ fn network(text: &str) -> Option<IpNet> {
     text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)).ok()
 }
 
+/// How many times `overload_timeout` goes into `queue_timeout`, by default.
+const PATIENCE: u32 = 10;
+
 /// More threads than this are a slip of the hand.
 const WORKERS_MAX: usize = 256;
+
+/// A statement that loses more often is better given back to its client.
+const DEADLOCK_RETRIES_MAX: u32 = 10;
 
 /// Checks a model and turns it into settings.
 pub(super) fn resolve(model: &Model, places: &Places<'_>) -> Result<Settings, Vec<Finding>> {
     let mut resolver = Resolver { places, findings: Vec::new() };
     let to = &mut resolver;
     let backends = to.backends(model);
-    let lanes = to.lanes(model, &backends);
+    let mut lanes = to.lanes(model, &backends);
     let rules = to.rules(model, &lanes);
     let default_lane = to.default_lane(model, &lanes);
+    to.overload_timeouts(model, &mut lanes, default_lane);
     let batch_lane = to.batch_lane(model, &lanes, default_lane);
     let settings = Settings {
         listen: to.listen(model),
@@ -113,6 +120,8 @@ pub(super) fn resolve(model: &Model, places: &Places<'_>) -> Result<Settings, Ve
         default_lane,
         batch_lane,
         latency_target: to.latency_target(model),
+        lock_guard: to.lock_guard(&model.lanes),
+        deadlock_retries: to.deadlock_retries(model.lanes.deadlock_retries),
     };
     if resolver.findings.is_empty() { Ok(settings) } else { Err(resolver.findings) }
 }
@@ -447,6 +456,7 @@ impl Resolver<'_> {
                 max: lane.max,
                 queue: lane.queue,
                 queue_timeout: self.positive(&path("queue_timeout"), lane.queue_timeout),
+                overload_timeout: None,
             });
         }
         self.check_reserved(&lanes, backends);
@@ -542,6 +552,52 @@ impl Resolver<'_> {
         }
     }
 
+    /// People wait for the work of the default lane; other work may take its time.
+    fn overload_timeouts(&mut self, model: &Model, lanes: &mut [Lane], default_lane: usize) {
+        for (index, (lane, written)) in lanes.iter_mut().zip(&model.lane).enumerate() {
+            let path = format!("lane.{index}.overload_timeout");
+            lane.overload_timeout = match written.overload_timeout.as_str() {
+                "auto" => (index == default_lane).then_some(lane.queue_timeout / PATIENCE),
+                "off" => None,
+                text => match text.parse::<Period>() {
+                    Ok(period) => Some(self.positive(&path, period)),
+                    Err(wrong) => {
+                        self.find_invalid(&path, wrong);
+                        None
+                    }
+                },
+            };
+        }
+    }
+
+    fn lock_guard(&mut self, lanes: &model::Lanes) -> LockGuard {
+        let wait = match lanes.lock_wait.as_str() {
+            "auto" => None,
+            text => match text.parse::<Period>() {
+                Ok(period) => Some(self.positive("lanes.lock_wait", period)),
+                Err(wrong) => {
+                    self.find_invalid("lanes.lock_wait", wrong);
+                    None
+                }
+            },
+        };
+        let abort_after = self.positive("lanes.lock_abort_after", lanes.lock_abort_after);
+        let policy = match lanes.lock_guard {
+            model::LockPolicy::Off => LockPolicy::Off,
+            model::LockPolicy::Observe => LockPolicy::Observe,
+            model::LockPolicy::Pace => LockPolicy::Pace,
+            model::LockPolicy::Abort => LockPolicy::Abort,
+        };
+        LockGuard { policy, wait, abort_after }
+    }
+
+    fn deadlock_retries(&mut self, retries: u32) -> u32 {
+        if retries > DEADLOCK_RETRIES_MAX {
+            self.find_invalid("lanes.deadlock_retries", format!("{retries} is too many"));
+        }
+        retries
+    }
+
     /// The lane for what behaves like a batch; `None` when there is no such thing.
     fn batch_lane(&mut self, model: &Model, lanes: &[Lane], default_lane: usize) -> Option<usize> {
         let lane = match &model.lanes.batch_lane {
@@ -576,6 +632,11 @@ impl Resolver<'_> {
             idle_timeout: self.positive("pool.idle_timeout", pool.idle_timeout),
             max_age: self.positive("pool.max_age", pool.max_age),
             open_rate: self.at_least_one("pool.open_rate", pool.open_rate),
+            abandoned: match pool.abandoned {
+                model::Abandoned::KillReads => Abandoned::KillReads,
+                model::Abandoned::Kill => Abandoned::Kill,
+                model::Abandoned::Finish => Abandoned::Finish,
+            },
         }
     }
 

@@ -47,6 +47,10 @@ pub struct Settings {
     pub batch_lane: Option<usize>,
     /// What statements of the default lane may take while batch work runs beside them.
     pub latency_target: LatencyTarget,
+    /// Statements that wait for locks.
+    pub lock_guard: LockGuard,
+    /// How often a statement that is a transaction of its own is repeated after a deadlock.
+    pub deadlock_retries: u32,
     /// Clients' accounts given here instead of loaded from the primary.
     pub users: Vec<User>,
     /// Reads and freshness.
@@ -202,6 +206,19 @@ pub struct Pool {
     pub max_age: Duration,
     /// Most new connections per second to one server.
     pub open_rate: u32,
+    /// What becomes of a statement whose client is gone.
+    pub abandoned: Abandoned,
+}
+
+/// What becomes of a statement whose client is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Abandoned {
+    /// Reads are killed on the server, all else runs to its end.
+    KillReads,
+    /// It is killed.
+    Kill,
+    /// It runs to its end.
+    Finish,
 }
 
 /// One lane, with absolute numbers (percentages in the file are resolved per backend by
@@ -218,6 +235,8 @@ pub struct Lane {
     pub queue: usize,
     /// Longest wait for a slot.
     pub queue_timeout: Duration,
+    /// Longest wait while the lane is overloaded; `None`: it is never taken to be.
+    pub overload_timeout: Option<Duration>,
 }
 
 /// What steers the slots of the batch lane.
@@ -229,6 +248,31 @@ pub enum LatencyTarget {
     Fixed(Duration),
     /// Nothing: the lane's `max` is its limit.
     Off,
+}
+
+/// What is done about statements that wait for locks of work in later lanes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LockGuard {
+    /// What is done.
+    pub policy: LockPolicy,
+    /// How long a statement must have run before the server is asked; `None`: as the latency
+    /// guard's target says.
+    pub wait: Option<Duration>,
+    /// How long a statement must have waited before its blocker is rolled back.
+    pub abort_after: Duration,
+}
+
+/// What the lock guard does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LockPolicy {
+    /// Nothing, and asks no server.
+    Off,
+    /// Reports.
+    Observe,
+    /// Reports, and holds the statements of others in later lanes back for a moment.
+    Pace,
+    /// Reports, and rolls the blocker back.
+    Abort,
 }
 
 /// Explicit lane assignment. All given conditions must hold; at least one is given.

@@ -31,6 +31,8 @@ const HALF_LIFE: f64 = 2.0;
 const COUNTED_AGAIN: Duration = Duration::from_secs(15);
 /// A visit's features are weighed anew after this time: others have learned meanwhile.
 const WEIGHED_AGAIN: Duration = Duration::from_millis(300);
+/// Time for which a session that was granted a slot goes on with what it has begun: a page's worth.
+const GOES_ON: Duration = Duration::from_secs(1);
 /// Features of a visit that are looked at.
 const FEATURES: usize = 8;
 
@@ -86,6 +88,12 @@ pub struct Account {
     /// When this visit was counted as a heavy one.
     counted: Option<Duration>,
     client: u64,
+    /// When it was granted a slot and had none to go on from.
+    admitted: Option<Duration>,
+    /// The statement that waits goes on from there.
+    is_going_on: bool,
+    /// Service since then, in seconds.
+    begun: f64,
     /// Verdicts so far: for light work, and for batch.
     verdicts: (u32, u32),
 }
@@ -106,6 +114,9 @@ impl Account {
             standing: Standing::Light,
             counted: None,
             client,
+            admitted: None,
+            is_going_on: false,
+            begun: 0.0,
             verdicts: (0, 0),
         }
     }
@@ -164,6 +175,22 @@ impl Account {
     pub fn granted(&mut self, now: Duration) {
         self.at = now;
         self.is_holding = true;
+        if !self.is_going_on {
+            (self.admitted, self.begun) = (Some(now), 0.0);
+        }
+    }
+
+    /// Whether a statement at `now` goes on with what was begun a moment ago: of a page of which a part
+    /// is done already. Who never stops, or uses more than small visits do, has to be admitted anew.
+    pub fn continues(&mut self, now: Duration, evidence: &Evidence) -> bool {
+        let is_recent = self.admitted.is_some_and(|at| now.saturating_sub(at) < GOES_ON);
+        self.is_going_on = is_recent && self.begun < f64::from(evidence.heavy_from());
+        self.is_going_on
+    }
+
+    /// The client it is the session of.
+    pub fn client(&self) -> u64 {
+        self.client
     }
 
     /// A command is done, at `now`; the session still `holds` its slot or gave it back.
@@ -172,6 +199,7 @@ impl Account {
             let held = now.saturating_sub(self.at).as_secs_f64();
             self.level += held;
             self.visit += held;
+            self.begun += held;
             self.at = now;
             self.is_holding = holds;
             self.count_heavy(now, evidence);

@@ -11,9 +11,16 @@
 //! what such statements took while at most the floor of batch slots was in use. A batch that never
 //! ends shows none: each half minute the guard holds it at the floor for one window, and looks.
 //!
+//! Interactive statements can overload a server by themselves. What they take then is no baseline:
+//! when more of them come and each takes longer, the baseline follows by half in six minutes; and it is
+//! never more than twice the best of late, which is forgotten by half in ten minutes, as a load that
+//! grows slowly looks like a server that becomes slower.
+//!
 //! Additive increase, multiplicative decrease (Chiu and Jain, 1989), with a baseline that is
 //! measured anew as in Envoy's adaptive concurrency. The mean is that of logarithms: one statement
 //! that takes a thousand times as long does not hide what became of all others.
+
+use std::f64::consts::LN_2;
 
 use crate::config::settings::LatencyTarget;
 
@@ -27,6 +34,15 @@ const STATEMENTS_MIN: u32 = 5;
 const BASE_AGE: u32 = 300;
 /// How much of a new measurement goes into a baseline that is known.
 const BASE_WEIGHT: f64 = 0.3;
+/// The same for each tick when more statements come than at the baseline, and each takes longer.
+const BUSY_WEIGHT: f64 = 0.0002;
+/// How many times as many statements are more, and how many times as much time is longer.
+const BUSIER: f64 = 1.5;
+const SLOWER: f64 = 1.25;
+/// How many times the best baseline of late one may be, and ticks in which that best doubles: ten
+/// minutes.
+const BASE_SPAN: f64 = 2.0;
+const BEST_DOUBLES: f64 = 6000.0;
 
 /// Target of `auto`: this many times the baseline ...
 pub const TOLERANCE: f64 = 2.0;
@@ -52,12 +68,40 @@ pub struct Guard {
     floor: f64,
     ceiling: f64,
     limit: f64,
-    /// Logarithm of the baseline, and its age in ticks.
-    base: Option<f64>,
+    /// The baseline, and its age in ticks.
+    base: Option<Base>,
     base_age: u32,
     /// Holds batch at the floor, to see the baseline.
     is_looking: bool,
     window: Window,
+}
+
+/// What interactive statements take without batch.
+#[derive(Debug, Clone, Copy)]
+struct Base {
+    /// Logarithm of seconds.
+    log: f64,
+    /// The least of late, likewise.
+    best: f64,
+    /// Statements a tick.
+    rate: f64,
+}
+
+impl Base {
+    /// Takes a new measurement into account, which took `ticks`.
+    fn measured(&mut self, log: f64, rate: f64, ticks: u32) {
+        let is_slower = log > self.log + SLOWER.ln();
+        let weight = match is_slower && rate > BUSIER * self.rate {
+            true => BUSY_WEIGHT * f64::from(ticks),
+            false => BASE_WEIGHT,
+        };
+        if !is_slower {
+            self.rate += BASE_WEIGHT * (rate - self.rate);
+        }
+        self.log += weight * (log - self.log);
+        self.best = (self.best + f64::from(ticks) / BEST_DOUBLES * LN_2).min(self.log);
+        self.log = self.log.min(self.best + BASE_SPAN.ln());
+    }
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -130,7 +174,7 @@ impl Guard {
     /// or the guard is off.
     pub fn target_seconds(&self) -> Option<f64> {
         match self.target {
-            LatencyTarget::Auto => self.base.map(|base| TOLERANCE * base.exp() + SLACK),
+            LatencyTarget::Auto => self.base.map(|base| TOLERANCE * base.log.exp() + SLACK),
             LatencyTarget::Fixed(limit) => Some(limit.as_secs_f64()),
             LatencyTarget::Off => None,
         }
@@ -141,9 +185,9 @@ impl Guard {
         let log_mean = window.log_sum / f64::from(window.statements.max(1));
         let is_at_floor = window.batch as f64 <= self.floor;
         if is_telling && is_at_floor {
-            let measured = log_mean;
-            let base = self.base.unwrap_or(measured);
-            self.base = Some(base + BASE_WEIGHT * (measured - base));
+            let rate = f64::from(window.statements) / f64::from(window.ticks);
+            let base = self.base.get_or_insert(Base { log: log_mean, best: log_mean, rate });
+            base.measured(log_mean, rate, window.ticks);
             self.base_age = 0;
         }
         // Looking ends with the first window in which batch was at the floor from the start, or in

@@ -110,3 +110,49 @@ fn a_fixed_target_is_kept_and_off_is_off() {
     let mut off = Guard::new(LatencyTarget::Off, FLOOR, CEILING);
     assert!(run(&mut off, &server, 100, 4, 100).iter().all(|&limit| limit == CEILING));
 }
+
+/// Interactive statements alone, more of them than the server has cores for.
+fn overload(guard: &mut Guard, server: &Server, ticks: u32, statements: u32, times: f64) {
+    let slow = Server { service: server.service * times, ..*server };
+    run(guard, &slow, ticks, statements, 0);
+}
+
+#[test]
+fn an_overload_of_interactive_work_alone_is_no_new_baseline() {
+    let server = Server { cores: 4.0, service: 0.02 };
+    let mut guard = guard();
+    run(&mut guard, &server, 300, 4, 0);
+    let target = |guard: &Guard| guard.target_seconds().expect("a baseline");
+    let before = target(&guard);
+    // A minute in which five times as many come and each takes five times as long.
+    overload(&mut guard, &server, 600, 20, 5.0);
+    assert!(target(&guard) < 1.25 * before + 0.002, "{} after {before}", target(&guard));
+    // A batch that begins then gets no more than it would have got.
+    let limits = run(&mut guard, &server, 300, 4, 100);
+    assert!((5.0..8.5).contains(&mean(&limits[100..])), "{}", mean(&limits[100..]));
+}
+
+#[test]
+fn a_load_that_grows_slowly_moves_the_baseline_within_bounds() {
+    let server = Server { cores: 4.0, service: 0.02 };
+    let mut guard = guard();
+    run(&mut guard, &server, 300, 4, 0);
+    let before = guard.target_seconds().expect("a baseline");
+    for step in 0..20 {
+        let times = 1.2_f64.powi(step);
+        overload(&mut guard, &server, 100, 4 + step.unsigned_abs(), times);
+    }
+    let after = guard.target_seconds().expect("a baseline");
+    assert!(after < 2.7 * before, "{after} after {before}");
+}
+
+#[test]
+fn a_server_that_became_slower_is_known_to_be_within_seconds() {
+    let server = Server { cores: 4.0, service: 0.02 };
+    let mut guard = guard();
+    run(&mut guard, &server, 300, 4, 0);
+    // As many statements as before, each of which takes nearly twice as long.
+    overload(&mut guard, &server, 100, 4, 1.9);
+    let target = guard.target_seconds().expect("a baseline");
+    assert!((target - (TOLERANCE * 0.038 + SLACK)).abs() < 0.005, "{target}");
+}

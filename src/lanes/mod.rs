@@ -9,17 +9,28 @@
 //!
 //! A slot is the right to use one connection of a backend. Invariants: slots in use never exceed
 //! the total; a lane never exceeds its `max`; a lane below its `reserved` finds a free slot
-//! whatever the others do; nobody overtakes an earlier waiter of the same lane; a freed slot
-//! goes to the waiter of the most urgent lane that may take it.
+//! whatever the others do; a freed slot goes to the most urgent lane that may take it, and in it to
+//! the client that has had least (`scheduler.rs`, `fair.rs`); within a client the first to come is the
+//! first served. A lane to which more work comes than can be done refuses what has waited for long
+//! ([`overload`]).
 
 pub mod account;
 pub mod evidence;
+mod fair;
 pub mod guard;
+pub mod lock_guard;
+pub mod overload;
+mod policy;
 pub mod rule;
 mod scheduler;
+mod wake;
 
 pub use account::{Account, Standing};
 pub use evidence::Evidence;
 pub use guard::{BatchNow, Guard};
+pub use lock_guard::LockGuard;
+pub use overload::{Overload, QueueNow};
+pub use policy::{Policy, PolicyNow};
 pub use rule::{ClientFacts, LaneChoice, Rules};
-pub use scheduler::{Admission, Limits, Scheduler};
+pub use scheduler::{Admission, Demand, LaneNow, Limits, Scheduler, Turn};
+pub use wake::{Dismissal, Gone, Told, Wake};

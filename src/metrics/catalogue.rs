@@ -82,7 +82,9 @@ families! {
     LANE_ADMITTED = "fairlane_lane_admitted_total", Counter, Count, ["backend", "lane"],
         "Times work of this lane was given a slot, at once or after a wait.";
     LANE_REJECTED = "fairlane_lane_rejected_total", Counter, Count, ["backend", "lane", "reason"],
-        "Times work was refused a slot: reason full (the queue was full) or timeout (it waited for queue_timeout).";
+        "Times work was refused a slot: reason full (the queue was full), timeout (it waited for queue_timeout) or overload (it waited for overload_timeout while the lane was overloaded).";
+    LANE_OVERLOADED = "fairlane_lane_overloaded", Gauge, Truth, ["backend", "lane"],
+        "1 while more work comes to this lane than the backend can do: what waits for overload_timeout is refused.";
     LANE_ABANDONED = "fairlane_lane_abandoned_total", Counter, Count, ["backend", "lane"],
         "Times a waiter left the queue by itself: its client hung up or was killed.";
     LANE_REASSIGNED = "fairlane_lane_reassigned_total", Counter, Count, ["backend", "lane"],
@@ -97,6 +99,15 @@ families! {
         "Time from asking for a slot to having it; includes those that did not have to wait.";
     LANE_SERVICE = "fairlane_lane_service_seconds", Histogram, Seconds, ["backend", "lane"],
         "Time a slot was held: one statement, or a whole transaction or pinned stretch.";
+
+    LOCK_WAITS = "fairlane_lock_waits_total", Counter, Count, ["lane", "blocker", "kind"],
+        "Statements of this lane found waiting for locks on the primary, by the lane of the session that has them (other: a connection that is not Fairlane's, or unknown) and kind: row or metadata.";
+    LOCK_WAIT = "fairlane_lock_wait_seconds", Histogram, Seconds, ["lane"],
+        "How long statements of this lane waited for locks, as far as they were found waiting: from their beginning, or when they were last found not to wait, to their end.";
+    LOCK_ACTIONS = "fairlane_lock_guard_actions_total", Counter, Count, ["action"],
+        "What the lock guard did: paced (a statement of a later lane was held back for a moment), aborted (a transaction that held a lock was rolled back and its client told so by error 1213), spared (it should have been, and could not be without harm), repeated (a statement that lost a deadlock of the server's was sent again, see deadlock_retries).";
+    LOCK_PROBES = "fairlane_lock_probes_total", Counter, Count, ["outcome"],
+        "Times the primary was asked who waits for whom: answered, refused (a privilege is missing) or unreachable.";
 
     BACKEND_OPEN = "fairlane_backend_connections_open", Gauge, Count, ["backend"],
         "Connections to the backend that are logged in, busy or idle.";
@@ -147,6 +158,8 @@ families! {
         "Sessions that must keep their backend connection now, by what pins them; a session with two pins counts in both.";
     PINS = "fairlane_pins_total", Counter, Count, ["reason"],
         "Times a session got a pin.";
+    BOUND_SECONDS = "fairlane_sessions_bound_seconds_total", Counter, Seconds, ["by"],
+        "Seconds that sessions kept a backend connection beyond a single statement: by transaction, or by pin, outside of transactions. Brought up to date with each statement of such a session.";
 
     COMMANDS = "fairlane_commands_total", Counter, Count, ["command"],
         "Protocol commands received from clients.";

@@ -23,6 +23,10 @@ pub struct LaneMetrics {
     pub rejected_full: IntCounter,
     /// Refused after `queue_timeout`.
     pub rejected_timeout: IntCounter,
+    /// Refused after `overload_timeout` in an overloaded lane.
+    pub rejected_overload: IntCounter,
+    /// 1 while the lane is overloaded.
+    pub overloaded: IntGauge,
     /// Waiters that left by themselves.
     pub abandoned: IntCounter,
     /// Slots that count for the batch lane since they were held for long.
@@ -34,6 +38,14 @@ pub struct LaneMetrics {
 }
 
 impl LaneMetrics {
+    /// Refused for whatever reason.
+    pub fn rejected(&self) -> u64 {
+        [&self.rejected_full, &self.rejected_timeout, &self.rejected_overload]
+            .map(|counter| counter.get())
+            .iter()
+            .sum()
+    }
+
     pub(super) fn collect(&self) {
         self.admitted.collect();
         self.wait_seconds.collect();
@@ -53,6 +65,7 @@ pub(super) fn register(
     let reserved = to.gauges(&families::LANE_RESERVED)?;
     let admitted = to.counters(&families::LANE_ADMITTED)?;
     let rejected = to.counters(&families::LANE_REJECTED)?;
+    let overloaded = to.gauges(&families::LANE_OVERLOADED)?;
     let abandoned = to.counters(&families::LANE_ABANDONED)?;
     let reassigned = to.counters(&families::LANE_REASSIGNED)?;
     let wait_seconds = to.histograms(&families::LANE_WAIT)?;
@@ -71,6 +84,8 @@ pub(super) fn register(
                 admitted: CellCounter::new(admitted.with_label_values(&key)),
                 rejected_full: rejected.with_label_values(&[backend, lane, "full"]),
                 rejected_timeout: rejected.with_label_values(&[backend, lane, "timeout"]),
+                rejected_overload: rejected.with_label_values(&[backend, lane, "overload"]),
+                overloaded: overloaded.with_label_values(&key),
                 abandoned: abandoned.with_label_values(&key),
                 reassigned: reassigned.with_label_values(&key),
                 wait_seconds: CellHistogram::new(&wait_seconds.with_label_values(&key)),

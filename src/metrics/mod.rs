@@ -10,6 +10,7 @@ pub mod catalogue;
 mod cell;
 mod errors;
 mod lane;
+mod lock;
 mod register;
 mod session;
 #[cfg(test)]
@@ -23,7 +24,8 @@ pub use backend::{BackendMetrics, Closed};
 pub use cell::{CellCounter, CellHistogram};
 pub use errors::{CODES_MAX, Origin};
 pub use lane::LaneMetrics;
-pub use session::{ChosenBy, LoginFailure, SessionMetrics, Target};
+pub use lock::LockMetrics;
+pub use session::{BoundBy, ChosenBy, LoginFailure, SessionMetrics, Target};
 
 use catalogue as families;
 use errors::Errors;
@@ -51,6 +53,8 @@ pub struct Labels<'a> {
 pub struct Metrics {
     /// Numbers of clients and sessions.
     pub sessions: SessionMetrics,
+    /// Numbers of the lock guard.
+    pub locks: LockMetrics,
     registry: Registry,
     lanes: Vec<LaneMetrics>,
     lanes_per_backend: usize,
@@ -74,6 +78,7 @@ impl Metrics {
         let lanes = lane::register(&to, labels.backends, labels.lanes)?;
         let backends = backend::register(&to, labels.backends)?;
         let sessions = SessionMetrics::register(&to)?;
+        let locks = LockMetrics::register(&to, labels.lanes)?;
 
         let pinned = to.gauges(&families::PINNED)?;
         let pinned = labels.pin_reasons.iter().map(|reason| pinned.with_label_values(&[reason]));
@@ -92,6 +97,7 @@ impl Metrics {
         let lanes_per_backend = labels.lanes.len();
         Ok(Self {
             sessions,
+            locks,
             registry,
             lanes,
             lanes_per_backend,

@@ -3,8 +3,8 @@
 
 use prometheus::core::Collector;
 use prometheus::{
-    Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
-    IntGaugeVec, Opts, Registry,
+    CounterVec, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
+    IntGauge, IntGaugeVec, Opts, Registry,
 };
 
 use super::catalogue::{Family, Kind};
@@ -28,6 +28,11 @@ impl Registrar<'_> {
     /// A counter with labels.
     pub(super) fn counters(&self, family: &Family) -> Result<IntCounterVec, prometheus::Error> {
         self.add(IntCounterVec::new(options(family, Kind::Counter), family.labels)?)
+    }
+
+    /// A fractional counter with labels.
+    pub(super) fn real_counters(&self, family: &Family) -> Result<CounterVec, prometheus::Error> {
+        self.add(CounterVec::new(options(family, Kind::Counter), family.labels)?)
     }
 
     /// A whole-number gauge without labels.

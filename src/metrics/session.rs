@@ -1,6 +1,6 @@
 //! Numbers of clients, their sessions and their statements.
 
-use prometheus::{Gauge, Histogram, IntCounter, IntGauge};
+use prometheus::{Counter, Gauge, Histogram, IntCounter, IntGauge};
 
 use super::catalogue as families;
 use super::cell::CellCounter;
@@ -107,6 +107,28 @@ impl ChosenBy {
     }
 }
 
+/// What keeps a session on its connection beyond a single statement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BoundBy {
+    /// An open transaction.
+    Transaction,
+    /// A pin, outside of transactions.
+    Pin,
+}
+
+impl BoundBy {
+    /// All of them, by their number.
+    pub const ALL: [Self; 2] = [Self::Transaction, Self::Pin];
+
+    /// The label value.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Transaction => "transaction",
+            Self::Pin => "pin",
+        }
+    }
+}
+
 /// Handles that belong to no backend and no lane.
 #[derive(Debug)]
 pub struct SessionMetrics {
@@ -135,6 +157,7 @@ pub struct SessionMetrics {
     /// Service that makes a visit heavy.
     pub heavy_from_seconds: Gauge,
     lane_choices: [CellCounter; ChosenBy::ALL.len()],
+    bound_seconds: [Counter; BoundBy::ALL.len()],
     /// Users whose writes are no longer kept apart.
     pub freshness_forgotten: IntCounter,
     logins_failed: [IntCounter; LoginFailure::ALL.len()],
@@ -151,6 +174,11 @@ impl SessionMetrics {
         &self.lane_choices[reason as usize]
     }
 
+    /// Seconds that sessions were bound.
+    pub fn bound_seconds_total(&self, by: BoundBy) -> &Counter {
+        &self.bound_seconds[by as usize]
+    }
+
     pub(super) fn collect(&self) {
         self.lane_choices.iter().for_each(CellCounter::collect);
         self.bytes_received.collect();
@@ -161,6 +189,7 @@ impl SessionMetrics {
         let logins_failed = to.counters(&families::LOGINS_FAILED)?;
         let freshness = to.counters(&families::FRESHNESS_WAITS)?;
         let lane_choices = to.counters(&families::LANE_CHOICES)?;
+        let bound_seconds = to.real_counters(&families::BOUND_SECONDS)?;
         Ok(Self {
             open: to.gauge(&families::SESSIONS)?,
             opened_total: to.counter(&families::SESSIONS_TOTAL)?,
@@ -176,6 +205,7 @@ impl SessionMetrics {
             heavy_from_seconds: to.real_gauge(&families::LANE_HEAVY_FROM)?,
             lane_choices: ChosenBy::ALL
                 .map(|by| CellCounter::new(lane_choices.with_label_values(&[by.label()]))),
+            bound_seconds: BoundBy::ALL.map(|by| bound_seconds.with_label_values(&[by.label()])),
             freshness_forgotten: to.counter(&families::FRESHNESS_FORGOTTEN)?,
             logins_failed: LoginFailure::ALL
                 .map(|reason| logins_failed.with_label_values(&[reason.label()])),

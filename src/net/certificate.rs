@@ -1,6 +1,6 @@
 //! What TLS tells of a client, for accounts with `REQUIRE X509`, `ISSUER`, `SUBJECT` or `CIPHER`.
 
-use tokio_rustls::rustls::{CipherSuite, CommonState};
+use tokio_rustls::rustls::{CipherSuite, CommonState, ProtocolVersion};
 use x509_parser::objects::{oid_registry, oid2abbrev};
 use x509_parser::parse_x509_certificate;
 use x509_parser::x509::X509Name;
@@ -10,6 +10,8 @@ use x509_parser::x509::X509Name;
 pub struct ClientTls {
     /// The cipher as OpenSSL, and so the servers, name it.
     pub cipher: &'static str,
+    /// The protocol, as OpenSSL names it.
+    pub version: &'static str,
     /// From the certificate the client has shown, which a trusted issuer has signed.
     pub certificate: Option<Names>,
 }
@@ -28,7 +30,12 @@ impl ClientTls {
         let cipher =
             state.negotiated_cipher_suite().map_or("", |suite| openssl_name(suite.suite()));
         let shown = state.peer_certificates().and_then(|chain| chain.first());
-        Self { cipher, certificate: shown.and_then(|shown| Names::of(shown)) }
+        let version = match state.protocol_version() {
+            Some(ProtocolVersion::TLSv1_2) => "TLSv1.2",
+            Some(ProtocolVersion::TLSv1_3) => "TLSv1.3",
+            _ => "",
+        };
+        Self { cipher, version, certificate: shown.and_then(|shown| Names::of(shown)) }
     }
 }
 

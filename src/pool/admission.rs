@@ -1,4 +1,4 @@
-//! Waiting for a slot, and waking who is next.
+//! Waiting for a slot, and what becomes of who waits.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,24 +6,39 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 
-use super::{Auto, Pool, Request};
+use super::{Auto, Pool, Request, Shared};
 use crate::backend::Connection;
 use crate::error::Error;
-use crate::lanes::{Admission, BatchNow, Scheduler};
+use crate::lanes::{
+    Admission, BatchNow, Demand, Dismissal, Gone, LaneNow, Overload, QueueNow, Told, Turn, Wake,
+};
 
 /// A slot held for longer counts for the batch lane: what a session known to be light may use.
 const HELD_LONG: Duration = Duration::from_secs(1);
+/// Most waiters dismissed at a time: the lock is held meanwhile.
+const DISMISSED_MAX: usize = 200;
 
 /// Somebody who waits for a slot.
 #[derive(Debug)]
 pub(super) struct Waiter {
-    wake: oneshot::Sender<()>,
+    tell: oneshot::Sender<Told>,
     since: Instant,
 }
 
 impl Waiter {
     pub(super) fn age_ms(&self, now: Instant) -> u64 {
-        u64::try_from(now.duration_since(self.since).as_millis()).unwrap_or(u64::MAX)
+        u64::try_from(self.age(now).as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn age(&self, now: Instant) -> Duration {
+        now.duration_since(self.since)
+    }
+}
+
+impl Wake for Waiter {
+    fn wake(self, told: Told) {
+        // The receiver is in his place, which asks what he was told before it is gone.
+        let _ = self.tell.send(told);
     }
 }
 
@@ -37,12 +52,18 @@ pub struct Slot {
 }
 
 /// A slot in use.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(super) struct Held {
-    /// The lane it counts for.
-    pub(super) lane: usize,
+    /// With the lane it counts for.
+    pub(super) turn: Turn,
+    /// Whose it is.
+    pub(super) session: u32,
     pub(super) since: Instant,
 }
+
+/// When the lanes were steered last.
+#[derive(Debug, Default)]
+pub(super) struct Steered(Option<Instant>);
 
 impl Slot {
     /// Gives the slot back together with a clean connection.
@@ -67,7 +88,30 @@ struct Place<'a> {
     pool: &'a Arc<Pool>,
     lane: usize,
     ticket: u64,
+    told: oneshot::Receiver<Told>,
+    /// Longest wait.
+    limit: Duration,
     is_done: bool,
+}
+
+impl Place<'_> {
+    /// What becomes of the waiter; `None` when his time is over.
+    ///
+    /// # Cancel safety
+    /// His place is left, or a slot just granted passed on, when this is dropped.
+    async fn wait(mut self) -> Option<Told> {
+        let told = timeout(self.limit, &mut self.told).await;
+        self.is_done = true;
+        match told {
+            Ok(Ok(told)) => Some(told),
+            // Whoever waits is told before the scheduler lets go of him.
+            Ok(Err(_)) => unreachable!("a waiter was forgotten"),
+            Err(_) => {
+                let mut shared = self.pool.shared.lock();
+                shared.scheduler.give_up(self.lane, self.ticket, || self.told.try_recv().ok())
+            }
+        }
+    }
 }
 
 impl Drop for Place<'_> {
@@ -76,115 +120,178 @@ impl Drop for Place<'_> {
             return;
         }
         let mut shared = self.pool.shared.lock();
-        if !shared.scheduler.leave(self.lane, self.ticket) {
-            // The grant came while the waiter was leaving: pass it on.
-            shared.scheduler.release(self.lane);
-            grant(&mut shared.scheduler);
-        } else {
+        let told = || self.told.try_recv().ok();
+        if shared.scheduler.vanish(self.lane, self.ticket, told) == Gone::Left {
             self.pool.lane_metrics(self.lane).abandoned.inc();
         }
     }
 }
 
+/// Answer to a request for a slot.
+enum Asked<'a> {
+    Granted(usize, Option<Box<Connection>>),
+    Wait(Place<'a>),
+    Full,
+}
+
 impl Pool {
-    /// Waits for a slot in `lane`. One that is free comes with the idle connection that suits
+    /// Waits for the slot of `demand`. One that is free comes with the idle connection that suits
     /// `request` best, if there is any.
     ///
     /// # Errors
-    /// [`Error::QueueFull`] at once, [`Error::QueueTimeout`] after the lane's time.
+    /// [`Error::QueueFull`] at once or when others need the place, [`Error::Overloaded`] and
+    /// [`Error::QueueTimeout`] after the lane's times.
     ///
     /// # Cancel safety
     /// A caller that goes away leaves the queue, or passes a slot just granted on.
     pub(super) async fn admit(
         self: &Arc<Self>,
-        lane: usize,
+        demand: Demand,
         request: &Request<'_>,
         since: Instant,
     ) -> Result<(Slot, Option<Box<Connection>>), Error> {
-        let metrics = self.lane_metrics(lane);
-        let mut woken = None;
-        let (admission, found) = {
-            let mut shared = self.shared.lock();
-            let admission = shared.scheduler.admit(lane, || {
-                let (wake, wait) = oneshot::channel();
-                woken = Some(wait);
-                Waiter { wake, since }
-            });
-            match admission {
-                Admission::Granted => {
-                    let key = shared.held.insert(Held { lane, since });
-                    (Ok(key), shared.idle.take_match(request))
+        let metrics = self.lane_metrics(demand.lane);
+        let session = request.session;
+        let (key, granted_at, found) = match self.ask(demand, request, since) {
+            Asked::Granted(key, found) => (key, since, found),
+            Asked::Wait(place) => match place.wait().await {
+                Some(Told::Granted(turn)) => {
+                    let now = Instant::now();
+                    (self.shared.lock().held.insert(Held { turn, session, since: now }), now, None)
                 }
-                Admission::Queued(_) | Admission::Refused => {
-                    if self.is_guarded(lane) {
-                        shared.guard.waited();
-                    }
-                    (Err(admission), None)
-                }
-            }
-        };
-        let (key, granted_at) = match (admission, woken) {
-            (Ok(key), _) => (key, since),
-            (Err(Admission::Queued(ticket)), Some(woken)) => {
-                let mut place = Place { pool: self, lane, ticket, is_done: false };
-                let settings = &self.lanes[lane];
-                if timeout(settings.queue_timeout, woken).await.is_err() {
-                    drop(place);
-                    metrics.rejected_timeout.inc();
-                    return Err(Error::QueueTimeout {
-                        lane: settings.name.clone(),
-                        backend: self.name().to_owned(),
-                        limit: settings.queue_timeout,
-                    });
-                }
-                place.is_done = true;
-                let now = Instant::now();
-                (self.shared.lock().held.insert(Held { lane, since: now }), now)
-            }
-            _ => {
-                metrics.rejected_full.inc();
-                let settings = &self.lanes[lane];
-                return Err(Error::QueueFull {
-                    lane: settings.name.clone(),
-                    backend: self.name().to_owned(),
-                    limit: settings.queue,
-                });
-            }
+                Some(Told::Dismissed(why)) => return Err(self.refuse(demand.lane, Some(why))),
+                None => return Err(self.refuse(demand.lane, None)),
+            },
+            Asked::Full => return Err(self.refuse(demand.lane, Some(Dismissal::Full))),
         };
         metrics.wait_seconds.observe(granted_at.duration_since(since).as_secs_f64());
         metrics.admitted.inc();
         Ok((Slot { pool: self.clone(), granted_at, key, is_held: true }, found))
     }
+
+    fn ask(self: &Arc<Self>, demand: Demand, request: &Request<'_>, since: Instant) -> Asked<'_> {
+        let (lane, session) = (demand.lane, request.session);
+        let mut place = None;
+        let mut shared = self.shared.lock();
+        let admission = shared.scheduler.enter(demand, || {
+            let (tell, told) = oneshot::channel();
+            place = Some(told);
+            Waiter { tell, since }
+        });
+        match (admission, place) {
+            (Admission::Granted(turn), _) => {
+                let key = shared.held.insert(Held { turn, session, since });
+                Asked::Granted(key, shared.idle.take_match(request))
+            }
+            (Admission::Queued(ticket, _), Some(told)) => {
+                shared.note_wait(lane);
+                let limit = shared.lanes[lane].queue_timeout;
+                Asked::Wait(Place { pool: self, lane, ticket, told, limit, is_done: false })
+            }
+            (Admission::Refused | Admission::Queued(..), _) => {
+                shared.note_wait(lane);
+                Asked::Full
+            }
+        }
+    }
+
+    /// The error of who gets no slot; without a dismissal his time was over.
+    fn refuse(&self, lane: usize, why: Option<Dismissal>) -> Error {
+        let settings = self.shared.lock().lanes[lane].clone();
+        let metrics = self.lane_metrics(lane);
+        let (lane, backend) = (settings.name, self.name().to_owned());
+        match why {
+            Some(Dismissal::Full) => {
+                metrics.rejected_full.inc();
+                Error::QueueFull { lane, backend, limit: settings.queue }
+            }
+            Some(Dismissal::Overload) => {
+                metrics.rejected_overload.inc();
+                let limit = settings.overload_timeout.unwrap_or(settings.queue_timeout);
+                Error::Overloaded { lane, backend, limit }
+            }
+            None => {
+                metrics.rejected_timeout.inc();
+                Error::QueueTimeout { lane, backend, limit: settings.queue_timeout }
+            }
+        }
+    }
+}
+
+impl Shared {
+    fn note_wait(&mut self, lane: usize) {
+        if self.is_guarded(lane) {
+            self.guard.waited();
+        }
+    }
 }
 
 impl Pool {
-    /// Lets lanes follow what happens; to be called each tenth of a second. Slots that interactive
-    /// work holds for long count for batch, and the guard moves the bound of batch.
+    /// Lets lanes follow what happens; to be called each tenth of a second. A lane that is overloaded
+    /// refuses what has waited for long; slots that interactive work holds for long count for batch,
+    /// and the guard moves the bound of batch.
     pub fn steer(&self) {
-        let Some(Auto { interactive, batch }) = self.auto else { return };
         let now = Instant::now();
+        let (passed, auto) = {
+            let mut shared = self.shared.lock();
+            let last = shared.steered.0.replace(now);
+            (last.map_or(Duration::ZERO, |last| now.duration_since(last)), shared.auto)
+        };
+        for lane in 0..self.lanes {
+            self.shed(lane, now, passed);
+        }
+        if let Some(auto) = auto {
+            self.steer_batch(auto, now);
+        }
+    }
+
+    /// Refuses who has waited for long in a lane that is overloaded.
+    fn shed(&self, lane: usize, now: Instant, passed: Duration) {
+        let (limit, is_overloaded, refusable) = {
+            let mut shared = self.shared.lock();
+            let Some(limit) = shared.lanes[lane].overload_timeout else {
+                // It may have had one before the lanes were tuned anew.
+                return self.lane_metrics(lane).overloaded.set(0);
+            };
+            let LaneNow { in_use, waiting, granted, begun } = shared.scheduler.lane(lane);
+            let oldest = shared.scheduler.oldest(lane).map_or(Duration::ZERO, |it| it.age(now));
+            let queue = QueueNow { waiting, in_use, oldest, granted, begun };
+            let is_overloaded = shared.overload[lane].look(passed, queue);
+            let continuing_first = shared.overload[lane].continuing_first();
+            shared.scheduler.set_continuing_first(lane, continuing_first);
+            (limit, is_overloaded, Overload::refusable(queue))
+        };
+        self.lane_metrics(lane).overloaded.set(i64::from(is_overloaded));
+        let is_old = |waiter: &Waiter| waiter.age(now) >= limit;
+        let mut left = if is_overloaded { refusable } else { 0 };
+        while left > 0 {
+            let at_most = left.min(DISMISSED_MAX);
+            let dismissed = self.shared.lock().scheduler.dismiss_old(lane, is_old, at_most);
+            left = if dismissed < at_most { 0 } else { left - dismissed };
+        }
+    }
+
+    fn steer_batch(&self, auto: Auto, now: Instant) {
+        let Auto { interactive, batch } = auto;
         let mut shared = self.shared.lock();
         let shared = &mut *shared;
-        let is_long = |held: &Held| held.lane == interactive && now - held.since > HELD_LONG;
-        for (_, held) in shared.held.iter_mut().filter(|(_, held)| is_long(held)) {
-            held.lane = batch;
-            shared.scheduler.reassign(interactive, batch);
-            self.lane_metrics(interactive).reassigned.inc();
+        for (_, Held { turn, since, .. }) in &mut shared.held {
+            let service = now.saturating_duration_since(*since);
+            if turn.lane() == interactive && service > HELD_LONG {
+                shared.scheduler.reassign(turn, batch, service);
+                self.lane_metrics(interactive).reassigned.inc();
+            }
         }
-        let (in_use, waiting) = shared.scheduler.lane(batch);
+        let LaneNow { in_use, waiting, .. } = shared.scheduler.lane(batch);
         let limit = shared.guard.tick(BatchNow { in_use, waiting });
         shared.scheduler.set_max(batch, limit);
-        grant(&mut shared.scheduler);
+        shared.scheduler.wake_next();
         self.lane_metrics(batch).limit.set(i64::try_from(limit).unwrap_or(i64::MAX));
         let target = shared.guard.target_seconds().unwrap_or(f64::NAN);
         self.metrics().interactive_target_seconds.set(target);
     }
 }
 
-/// Wakes every waiter that may run now.
-pub(super) fn grant(scheduler: &mut Scheduler<Waiter>) {
-    while let Some((_, waiter)) = scheduler.next_grant() {
-        // A receiver that is gone gives the slot on when its place is dropped.
-        let _ = waiter.wake.send(());
-    }
-}
+#[cfg(test)]
+#[path = "admission_tests.rs"]
+mod tests;

@@ -1,47 +1,55 @@
 //! A connection in use, together with the slot that allows it.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::{Pool, Request, Retire, Slot};
-use crate::backend::Connection;
+use crate::backend::{Connection, UnreadId};
 use crate::error::Error;
+use crate::lanes::Demand;
 use crate::metrics::Closed;
 
 /// A connection in use. Exactly one of [`Checkout::check_in`] and [`Checkout::discard`] ends it;
 /// one that is dropped is taken to be in the middle of something, and killed.
 #[derive(Debug)]
 pub struct Checkout {
-    /// `None` only while it ends.
+    /// `None` only while it ends, or is asked for another session's LAST_INSERT_ID().
     connection: Option<Box<Connection>>,
     slot: Option<Slot>,
 }
 
 impl Pool {
-    /// Waits for a slot in `lane` and finds or opens a connection. `now` is the time.
+    /// Waits for the slot of `demand` and finds or opens a connection. `now` is the time.
     ///
     /// # Errors
-    /// [`Error::QueueFull`] at once, [`Error::QueueTimeout`] after the lane's time, and the server's
-    /// own refusal of a new connection.
+    /// [`Error::QueueFull`] at once or when others need the place, [`Error::Overloaded`] and
+    /// [`Error::QueueTimeout`] after the lane's times, and the server's own refusal of a new connection.
     ///
     /// # Cancel safety
     /// Nothing is lost: the queue is left, the slot given back, a connection being opened is
     /// closed again.
     pub async fn check_out(
         self: &Arc<Self>,
-        lane: usize,
+        demand: Demand,
         request: Request<'_>,
         now: Instant,
     ) -> Result<Checkout, Error> {
-        let (slot, mut found) = self.admit(lane, &request, now).await?;
+        let (mut slot, mut found) = self.admit(demand, &request, now).await?;
         let now = slot.granted_at;
         loop {
             // Who had to wait, or found a dead one, looks (again).
             match found.take().or_else(|| self.shared.lock().idle.take_match(&request)) {
                 Some(connection) if connection.is_alive(now) => match connection.move_here() {
                     Ok(connection) => {
-                        return Ok(Checkout { connection: Some(connection), slot: Some(slot) });
+                        let mut checkout =
+                            Checkout { connection: Some(connection), slot: Some(slot) };
+                        match checkout.read_others_id(&request).await {
+                            None => return Ok(checkout),
+                            Some(kept) => slot = kept,
+                        }
                     }
                     Err(error) => {
                         let backend = self.name();
@@ -58,7 +66,88 @@ impl Pool {
     }
 }
 
+impl Pool {
+    /// Asks the connection on which a session's LAST_INSERT_ID() is unread, if it is idle; it is
+    /// told to the session. In a task of its own, so that the session can go away meanwhile.
+    pub fn read_unread(self: &Arc<Self>, unread: &Arc<UnreadId>) {
+        let Some(connection) = self.shared.lock().idle.take_unread(unread) else { return };
+        let pool = Arc::clone(self);
+        tokio::spawn(async move {
+            let Ok(mut connection) = connection.move_here() else { return };
+            match connection.read_unread().await {
+                Ok(()) => pool.put_aside(connection),
+                Err(_) => pool.retire(connection, Retire::Quit(Closed::Broken)),
+            }
+        });
+    }
+
+    /// Asks a connection for the LAST_INSERT_ID() that a session has left there; `None` when it
+    /// fails, and is retired.
+    ///
+    /// # Cancel safety
+    /// The session is told all the same: this is done in a task of its own.
+    async fn read_for_others(
+        self: &Arc<Self>,
+        mut connection: Box<Connection>,
+    ) -> Option<Box<Connection>> {
+        let (tell, told) = oneshot::channel();
+        let pool = Arc::clone(self);
+        tokio::spawn(async move {
+            if connection.read_unread().await.is_err() {
+                return pool.retire(connection, Retire::Quit(Closed::Broken));
+            }
+            let _ = tell.send(Read { pool, connection: Some(connection) });
+        });
+        told.await.ok()?.connection.take()
+    }
+
+    /// Takes a clean connection back whose slot is in other hands.
+    fn put_aside(self: &Arc<Self>, connection: Box<Connection>) {
+        let mut shared = self.shared.lock();
+        // Whoever waits for the right to open one has looked for an idle one before.
+        if self.openings.load(Ordering::Relaxed) == 0 {
+            return shared.idle.push(connection);
+        }
+        drop(shared);
+        self.retire(connection, Retire::Quit(Closed::Evicted));
+    }
+}
+
+/// A connection that was asked, for whoever wants to use it; when he is gone it is put aside.
+struct Read {
+    pool: Arc<Pool>,
+    connection: Option<Box<Connection>>,
+}
+
+impl Drop for Read {
+    fn drop(&mut self) {
+        if let Some(connection) = self.connection.take() {
+            self.pool.put_aside(connection);
+        }
+    }
+}
+
 impl Checkout {
+    /// Asks for the LAST_INSERT_ID() that another session has left. When the connection fails the
+    /// slot is left.
+    async fn read_others_id(&mut self, request: &Request<'_>) -> Option<Slot> {
+        let unread = self.connection().unread.as_ref()?;
+        if unread.is_of(request.unread) {
+            return None;
+        }
+        if !unread.is_wanted() {
+            // Nothing is asked then.
+            let _ = self.connection().read_unread().await;
+            return None;
+        }
+        let connection = self.connection.take()?;
+        self.connection = self.pool().read_for_others(connection).await;
+        match self.connection {
+            Some(_) => None,
+            None => self.slot.take(),
+        }
+    }
+
     /// The connection.
     pub fn connection(&mut self) -> &mut Connection {
         match &mut self.connection {

@@ -1,13 +1,19 @@
 //! Idle connections: the best match for a session, and who is too old.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::Request;
-use crate::backend::Connection;
+use crate::backend::{Connection, UnreadHere, UnreadId};
 use crate::metrics::Closed;
 use crate::state::diff::{distance, is_reachable};
+
+/// What speaks against a connection, the weightiest first: it is not the one with the session's
+/// own LAST_INSERT_ID(), has begun later than the session, takes that many changes, is watched by
+/// another worker, has to be asked for another session's id, has not the session's.
+type Cost = (bool, bool, usize, bool, bool, bool);
 
 /// Idle connections, the least recently used first.
 #[derive(Debug, Default)]
@@ -24,24 +30,40 @@ impl Idle {
     }
 
     /// The connection that takes the fewest changes, of equals one whose socket this worker watches
-    /// already, of these the most recently used: a small set stays warm and the rest ages out.
+    /// already, of these the most recently used: a small set stays warm and the rest ages out. One
+    /// that has begun with what the session has begun with comes before all newer ones.
     pub(super) fn take_match(&mut self, want: &Request<'_>) -> Option<Box<Connection>> {
-        let mut best: Option<(usize, (usize, bool, bool))> = None;
+        let mut best: Option<(usize, Cost)> = None;
         for (index, connection) in self.0.iter().enumerate().rev() {
-            if *connection.key != **want.key || !is_reachable(&connection.image, want.image) {
+            let fits = *connection.key == **want.key && connection.epoch >= want.epoch;
+            if !fits || !is_reachable(&connection.image, want.image) {
                 continue;
             }
-            let has_id = want.insert_id == 0 || connection.insert_id == want.insert_id;
+            let unread = connection.unread.as_ref();
+            let is_own = unread.is_some_and(|unread| unread.is_of(want.unread));
+            let has_id = want.insert_id == 0 || connection.insert_id == Some(want.insert_id);
             let distance = distance(&connection.image, want.image);
-            let cost = (distance, !connection.is_here(), !has_id);
+            let is_others = !is_own && unread.is_some_and(UnreadHere::is_wanted);
+            let is_away = want.unread.is_some() && !is_own;
+            let is_newer = connection.epoch > want.epoch;
+            let cost = (is_away, is_newer, distance, !connection.is_here(), is_others, !has_id);
             if best.is_none_or(|(_, least)| cost < least) {
                 best = Some((index, cost));
             }
-            if cost == (0, false, false) {
+            if cost == (false, false, 0, false, false, false) {
                 break;
             }
         }
         best.map(|(index, _)| self.0.remove(index))
+    }
+
+    /// The one on which the LAST_INSERT_ID() of a session is unread.
+    pub(super) fn take_unread(&mut self, unread: &Arc<UnreadId>) -> Option<Box<Connection>> {
+        let is_it = |connection: &Connection| {
+            connection.unread.as_ref().is_some_and(|here| here.is_of(Some(unread)))
+        };
+        let index = self.0.iter().position(|connection| is_it(connection))?;
+        Some(self.0.remove(index))
     }
 
     /// The least recently used one.

@@ -11,11 +11,13 @@
 
 mod admission;
 mod checkout;
+mod epoch;
 mod idle;
 mod open;
 mod retire;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -26,16 +28,17 @@ use tokio::time::Instant;
 use crate::backend::{Connection, Route, TlsError};
 use crate::config::Settings;
 use crate::config::settings;
-use crate::lanes::{Guard, Limits, Scheduler};
+use crate::lanes::{Guard, LaneNow, Limits, Overload, Scheduler};
 use crate::metrics::{BackendMetrics, LaneMetrics, Metrics};
 use crate::route::view::BackendId;
 
 pub use admission::Slot;
 pub use checkout::Checkout;
+pub use epoch::Epochs;
 pub use open::Request;
 pub use retire::{Killer, Retire};
 
-use admission::{Held, Waiter};
+use admission::{Held, Steered, Waiter};
 use idle::Idle;
 
 /// Connections that a pool may have beside its own: the control connection.
@@ -48,13 +51,15 @@ pub struct Pool {
     settings: settings::Backend,
     route: Route,
     ages: settings::Pool,
-    lanes: Vec<settings::Lane>,
-    auto: Option<Auto>,
+    lanes: usize,
     slots: usize,
     shared: Mutex<Shared>,
     permits: Arc<Semaphore>,
     pace: open::Pace,
+    /// Connections that are being opened, or wait for the right to be.
+    openings: AtomicUsize,
     killer: Arc<dyn Killer>,
+    epochs: Arc<Epochs>,
     metrics: Arc<Metrics>,
 }
 
@@ -67,25 +72,27 @@ struct Auto {
 
 #[derive(Debug)]
 struct Shared {
+    lanes: Vec<settings::Lane>,
+    auto: Option<Auto>,
     scheduler: Scheduler<Waiter>,
     held: Slab<Held>,
     guard: Guard,
+    /// One a lane.
+    overload: Vec<Overload>,
+    steered: Steered,
     idle: Idle,
 }
 
-impl Pool {
-    /// The pool of backend `backend` of `settings`.
-    ///
-    /// # Errors
-    /// When the files for TLS can't be used.
-    pub fn new(
-        settings: &Settings,
-        backend: BackendId,
-        killer: Arc<dyn Killer>,
-        metrics: Arc<Metrics>,
-    ) -> Result<Arc<Self>, TlsError> {
-        let backend_settings = settings.backends[backend].clone();
-        let slots = backend_settings.max_connections - CONTROL_CONNECTIONS;
+/// What the lanes' settings come to at one backend.
+struct Tuning {
+    limits: Vec<Limits>,
+    auto: Option<Auto>,
+    guard: Guard,
+    overload: Vec<Overload>,
+}
+
+impl Tuning {
+    fn new(settings: &Settings, slots: usize, backend: BackendId, metrics: &Metrics) -> Self {
         let limits = |lane: &settings::Lane| Limits {
             reserved: lane.reserved.of(slots),
             max: lane.max.of(slots).max(1),
@@ -98,31 +105,81 @@ impl Pool {
             let reserved = i64::try_from(limits.reserved).unwrap_or(i64::MAX);
             metrics.lane(backend, lane).reserved.set(reserved);
         }
-        metrics.backend(backend).limit.set(i64::try_from(slots).unwrap_or(i64::MAX));
-        let route = Route::new(&backend_settings)?;
         let auto =
             settings.batch_lane.map(|batch| Auto { interactive: settings.default_lane, batch });
         let guarded = limits[auto.map_or(0, |auto| auto.batch)];
         let guard = Guard::new(settings.latency_target, guarded.reserved.max(1), guarded.max);
+        let overload =
+            |lane: &settings::Lane| Overload::new(lane.overload_timeout, lane.queue_timeout);
+        let overload = settings.lanes.iter().map(overload).collect();
+        Self { limits, auto, guard, overload }
+    }
+}
+
+impl Shared {
+    /// Whether the guard looks after this lane.
+    fn is_guarded(&self, lane: usize) -> bool {
+        self.auto.is_some_and(|auto| auto.interactive == lane)
+    }
+}
+
+impl Pool {
+    /// The pool of backend `backend` of `settings`.
+    ///
+    /// # Errors
+    /// When the files for TLS can't be used.
+    pub fn new(
+        settings: &Settings,
+        backend: BackendId,
+        killer: Arc<dyn Killer>,
+        epochs: Arc<Epochs>,
+        metrics: Arc<Metrics>,
+    ) -> Result<Arc<Self>, TlsError> {
+        let backend_settings = settings.backends[backend].clone();
+        let slots = backend_settings.max_connections - CONTROL_CONNECTIONS;
+        let Tuning { limits, auto, guard, overload } =
+            Tuning::new(settings, slots, backend, &metrics);
+        metrics.backend(backend).limit.set(i64::try_from(slots).unwrap_or(i64::MAX));
+        let route = Route::new(&backend_settings)?;
         Ok(Arc::new(Self {
             backend,
             route,
             ages: settings.pool.clone(),
-            lanes: settings.lanes.clone(),
-            auto,
+            lanes: settings.lanes.len(),
             slots,
             shared: Mutex::new(Shared {
+                lanes: settings.lanes.clone(),
+                auto,
                 scheduler: Scheduler::new(slots, &limits),
                 held: Slab::with_capacity(slots),
                 guard,
+                overload,
+                steered: Steered::default(),
                 idle: Idle::default(),
             }),
             permits: Arc::new(Semaphore::new(slots)),
             pace: open::Pace::new(settings.pool.open_rate),
+            openings: AtomicUsize::new(0),
             killer,
+            epochs,
             metrics,
             settings: backend_settings,
         }))
+    }
+
+    /// Lanes of the same names have other settings from now on. Who waits keeps his place, and the
+    /// time he was given.
+    pub fn retune(&self, settings: &Settings) {
+        let Tuning { limits, auto, guard, overload } =
+            Tuning::new(settings, self.slots, self.backend, &self.metrics);
+        let mut shared = self.shared.lock();
+        shared.lanes.clone_from(&settings.lanes);
+        (shared.auto, shared.guard, shared.overload) = (auto, guard, overload);
+        for lane in 0..self.lanes {
+            shared.scheduler.set_continuing_first(lane, false);
+        }
+        shared.scheduler.set_limits(&limits);
+        shared.scheduler.wake_next();
     }
 
     /// The backend's name.
@@ -145,16 +202,27 @@ impl Pool {
         self.shared.lock().scheduler.in_use()
     }
 
+    /// Sessions that hold a slot now.
+    pub fn holders(&self) -> Vec<u32> {
+        self.shared.lock().held.iter().map(|(_, held)| held.session).collect()
+    }
+
+    /// What interactive statements may take on average; `None` while that is not known.
+    pub fn target(&self) -> Option<Duration> {
+        let seconds = self.shared.lock().guard.target_seconds()?;
+        Duration::try_from_secs_f64(seconds).ok()
+    }
+
     /// What operators see: per lane slots in use, waiters and age of the oldest in milliseconds.
     pub fn lanes_now(&self) -> Vec<(usize, usize, u64)> {
         let now = Instant::now();
         let shared = self.shared.lock();
         let lane = |lane: usize| {
-            let (in_use, waiting) = shared.scheduler.lane(lane);
+            let LaneNow { in_use, waiting, .. } = shared.scheduler.lane(lane);
             let oldest = shared.scheduler.oldest(lane).map_or(0, |waiter| waiter.age_ms(now));
             (in_use, waiting, oldest)
         };
-        (0..self.lanes.len()).map(lane).collect()
+        (0..self.lanes).map(lane).collect()
     }
 
     /// TCP connections (opening, in use, idle or closing), and how many of them are idle.
@@ -194,11 +262,6 @@ impl Pool {
         }
     }
 
-    /// Whether the guard looks after this lane.
-    fn is_guarded(&self, lane: usize) -> bool {
-        self.auto.is_some_and(|auto| auto.interactive == lane)
-    }
-
     fn metrics(&self) -> &BackendMetrics {
         self.metrics.backend(self.backend)
     }
@@ -210,16 +273,16 @@ impl Pool {
     /// Puts a clean connection back and hands the slot to the next waiter, in one step.
     fn put_back(&self, connection: Option<Box<Connection>>, key: usize, now: Instant) {
         let mut shared = self.shared.lock();
-        let Held { lane, since } = shared.held.remove(key);
-        let served = now.duration_since(since).as_secs_f64();
-        if self.is_guarded(lane) {
+        let Held { turn, since, .. } = shared.held.remove(key);
+        let service = now.duration_since(since);
+        let (lane, served) = (turn.lane(), service.as_secs_f64());
+        if shared.is_guarded(lane) {
             shared.guard.served(served);
         }
         if let Some(connection) = connection {
             shared.idle.push(connection);
         }
-        shared.scheduler.release(lane);
-        admission::grant(&mut shared.scheduler);
+        shared.scheduler.give_back(turn, service);
         drop(shared);
         self.lane_metrics(lane).service_seconds.observe(served);
     }

@@ -2,14 +2,17 @@
 //! it refuses.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
+#[cfg(doc)]
+use super::Epochs;
 use super::{Pool, Retire};
-use crate::backend::{self, Connection, ConnectionKey, Credential, LINGER, LoginError};
+use crate::backend::{self, Connection, ConnectionKey, Credential, LINGER, LoginError, UnreadId};
 use crate::error::Error;
 use crate::metrics::Closed;
 use crate::state::Image;
@@ -31,6 +34,13 @@ pub struct Request<'a> {
     pub image: &'a Image,
     /// The session's LAST_INSERT_ID(): a connection that has it is preferred.
     pub insert_id: u64,
+    /// [`Epochs::logins`] when the session began: no older connection will do.
+    pub epoch: u64,
+    /// The session's id.
+    pub session: u32,
+    /// The session's LAST_INSERT_ID() that is unread on a connection: that one is preferred, and
+    /// given to it as it is.
+    pub unread: Option<&'a Arc<UnreadId>>,
 }
 
 /// A bound on openings per second (a virtual schedule: each opening has its moment).
@@ -72,7 +82,9 @@ impl Pool {
         let (key, credential) = (request.key.clone(), request.credential.clone());
         tokio::spawn(async move {
             pool.metrics().opening.inc();
+            pool.openings.fetch_add(1, Ordering::Relaxed);
             let opened = pool.open_now(key, &credential).await;
+            pool.openings.fetch_sub(1, Ordering::Relaxed);
             pool.metrics().opening.dec();
             match &opened {
                 Ok(_) => pool.metrics().opened_total.inc(),
@@ -97,9 +109,11 @@ impl Pool {
             return Err(self.unavailable("old connections are not closed by the server"));
         };
         self.pace.wait().await;
+        let (logins, schemas) = (self.epochs.logins(), self.epochs.schemas());
         let login = Box::pin(backend::open(&self.route, key, credential));
         match timeout(limit, login).await {
             Ok(Ok(mut connection)) => {
+                (connection.epoch, connection.schema_epoch) = (logins, schemas);
                 connection.hold(permit);
                 Ok(Box::new(connection))
             }

@@ -26,6 +26,8 @@ pub const NET_PACKET_TOO_LARGE: u16 = 1153;
 pub const WRONG_ARGUMENTS: u16 = 1210;
 /// Packets out of order.
 pub const NET_PACKETS_OUT_OF_ORDER: u16 = 1156;
+/// Deadlock: the transaction was rolled back.
+pub const LOCK_DEADLOCK: u16 = 1213;
 /// Not supported yet.
 pub const NOT_SUPPORTED_YET: u16 = 1235;
 /// Unknown prepared statement handler.

@@ -8,7 +8,7 @@
 //!
 //! [`packet`] frames, [`wire`] reads and writes the basic types, [`handshake`] and [`auth`] are
 //! the connection phase, [`command`] and [`response`] the command phase, [`status`] the OK, EOF
-//! and ERR packets, [`compress`] the frames around packets. Nothing here decodes a row.
+//! and ERR packets, [`compress`] the frames around packets. Nothing but [`edit`] looks into a row.
 //!
 //! Source: <https://dev.mysql.com/doc/dev/mysql-server/latest/PAGE_PROTOCOL.html> and
 //! <https://mariadb.com/kb/en/clientserver-protocol/>.
@@ -22,6 +22,7 @@ pub mod command;
 pub mod compress;
 pub mod crypt;
 pub mod ed25519;
+pub mod edit;
 pub mod handshake;
 pub mod packet;
 pub mod parsec;

@@ -24,6 +24,7 @@
 use std::sync::Arc;
 
 use super::capability::Capabilities;
+use super::edit::RowEditor;
 use super::packet::{self, FULL, HEADER, Header};
 use super::status::{self, ErrPacket, OkPacket, Status, Tracked};
 use super::tracking::Teller;
@@ -120,8 +121,12 @@ pub struct Summary {
     pub has_result_set: bool,
     /// Code of the error that ended the response.
     pub error: Option<u16>,
+    /// Its SQLSTATE.
+    pub sqlstate: [u8; 5],
     /// Session tracking of all OK packets, in order.
     pub tracked: Vec<Tracked>,
+    /// The last EOF packet says that something has changed, which nothing has told since.
+    pub is_tracking_due: bool,
     /// The statement's id on the server, number of columns and parameters (PREPARE only).
     pub prepared: Option<(u32, u16, u16)>,
     /// Column definitions of the first result set or of the prepared statement, as packets; only
@@ -142,8 +147,13 @@ pub struct Response {
     statement_id: u32,
     /// Nothing was called ready yet.
     is_untouched: bool,
+    /// The command asked for a cursor. The flag of one alone says nothing: it also shows that a
+    /// routine has opened one of its own.
+    opens_cursor: bool,
     /// What a client that asked for session tracking is told.
     teller: Option<Box<Teller>>,
+    /// What is put in the place of rows.
+    editor: Option<Box<RowEditor>>,
     /// The rows are OUT parameters: an OK packet follows, also where their EOF packet does not say
     /// so (MySQL).
     are_out_params: bool,
@@ -184,6 +194,8 @@ impl Response {
             continues: false,
             statement_id: 0,
             is_untouched: true,
+            opens_cursor: false,
+            editor: None,
             teller: None,
             are_out_params: false,
             warnings: 0,
@@ -203,6 +215,16 @@ impl Response {
         let has_progress = capabilities.contains(Capabilities::MARIADB_PROGRESS);
         let deprecates_eof = capabilities.contains(Capabilities::DEPRECATE_EOF);
         Self { has_progress, ..Self::new(shape, deprecates_eof) }
+    }
+
+    /// The response to a command that may open a cursor, after which no rows follow.
+    pub fn opening_cursor(self, opens_cursor: bool) -> Self {
+        Self { opens_cursor, ..self }
+    }
+
+    /// The response with other rows in the place of some.
+    pub fn edited_by(self, editor: Option<RowEditor>) -> Self {
+        Self { editor: editor.map(Box::new), ..self }
     }
 
     /// The response for a client that wants session tracking.
@@ -357,14 +379,18 @@ impl Response {
         packet[3] = packet[3].wrapping_add(self.shift);
     }
 
-    /// Whether a packet of the current state is passed over unread; counts it if so.
+    /// Whether a packet among rows is none.
+    fn ends_rows(&self, first: u8, length: usize) -> bool {
+        first == 0xff || first == 0xfe && (length < 9 || self.deprecates_eof && length < FULL)
+    }
+
+    /// Whether a packet of the current state is passed over unread; counts rows.
     fn is_passed_over(&mut self, first: u8, length: usize) -> bool {
         match self.state {
             State::Rows => {
-                let ends = first == 0xff
-                    || first == 0xfe && (length < 9 || self.deprecates_eof && length < FULL);
+                let ends = self.ends_rows(first, length);
                 self.summary.rows += u64::from(!ends);
-                !ends
+                !ends && (self.editor.is_none() || length == FULL)
             }
             State::Columns { .. } | State::Definitions { .. } if first == 0xff => false,
             State::Columns { .. } | State::Definitions { .. } if self.keeps_definitions => false,
@@ -412,7 +438,8 @@ impl Response {
         let payload = &packet[HEADER..];
         let length = payload.len();
         if payload[0] == 0xff {
-            let code = ErrPacket::parse(payload)?.code;
+            let ErrPacket { code, sqlstate, .. } = ErrPacket::parse(payload)?;
+            self.summary.sqlstate = sqlstate.try_into().unwrap_or_default();
             if !(self.has_progress && code == PROGRESS) {
                 self.summary.error = Some(code);
                 self.state = State::Done;
@@ -455,16 +482,25 @@ impl Response {
                 self.state = State::Rows;
                 let out_params = Status::PS_OUT_PARAMS | Status::MORE_RESULTS;
                 self.are_out_params = self.summary.status.contains(out_params);
-                if self.summary.status.contains(Status::CURSOR_EXISTS) {
+                if self.opens_cursor && self.summary.status.contains(Status::CURSOR_EXISTS) {
                     self.finish();
                 }
             }
+            State::Rows if !self.ends_rows(payload[0], length) => {
+                let edited = self.editor.as_ref().and_then(|editor| editor.edit(payload));
+                return Ok(edited.map_or(length, |edited| self.rewrite(packet, &edited)));
+            }
             State::Rows | State::Fields => {
-                if self.deprecates_eof && length >= 7 {
-                    return self.ok(packet, false);
-                }
-                self.eof(&mut packet[HEADER..])?;
-                self.finish();
+                let length = match self.deprecates_eof && length >= 7 {
+                    true => self.ok(packet, false)?,
+                    false => {
+                        self.eof(&mut packet[HEADER..])?;
+                        self.finish();
+                        length
+                    }
+                };
+                self.put_more_rows(&packet[..HEADER + length]);
+                return Ok(length);
             }
             State::Prepared => self.prepared(packet)?,
             State::DefinitionsEnd { then } => self.state = definitions(then, 0),
@@ -508,6 +544,7 @@ impl Response {
             self.summary.insert_id = ok.insert_id;
         }
         let is_tracked = ok.status.contains(Status::SESSION_STATE_CHANGED);
+        self.summary.is_tracking_due = false;
         if is_tracked {
             ok.tracked(&mut self.summary.tracked)?;
         }
@@ -519,6 +556,24 @@ impl Response {
         let length = payload.len();
         self.finish();
         Ok(other.map_or(length, |other| self.rewrite(packet, &other)))
+    }
+
+    /// Puts rows in front of the packet that ends them.
+    fn put_more_rows(&mut self, end: &[u8]) {
+        let more = self.editor.take().map(|editor| editor.more()).unwrap_or_default();
+        if more.is_empty() {
+            return;
+        }
+        let mut end = self.instead.take().unwrap_or_else(|| end.to_vec());
+        let mut out = Vec::new();
+        for row in more {
+            out.extend(status::packet(end[3], &row));
+            end[3] = end[3].wrapping_add(1);
+            self.shift = self.shift.wrapping_add(1);
+            self.summary.rows += 1;
+        }
+        out.extend(end);
+        self.instead = Some(out);
     }
 
     /// Puts in the definitions that a client lacks, behind the packet with their number.
@@ -563,6 +618,7 @@ impl Response {
             payload[1..3].copy_from_slice(&self.warnings.to_le_bytes());
         }
         // An EOF packet says that session tracking is due, which comes with the next OK packet.
+        self.summary.is_tracking_due = status.contains(Status::SESSION_STATE_CHANGED);
         self.summary.status = status - Status::SESSION_STATE_CHANGED;
         payload[3..5].copy_from_slice(&self.summary.status.bits().to_le_bytes());
         Ok(())

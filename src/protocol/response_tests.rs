@@ -142,9 +142,18 @@ fn an_error_alone_can_still_be_kept_back() {
 #[test]
 fn a_cursor_ends_after_its_columns() {
     let bytes = wire(&[&[1], b"def", &[0xfe, 0, 0, 0x42, 0]]);
+    let mut response = Response::new(Shape::Results, false).opening_cursor(true);
+    assert_eq!(relay(&mut response, &bytes, 3), bytes);
+    assert!(response.is_done());
+}
+
+#[test]
+fn rows_follow_where_only_a_routine_has_had_a_cursor() {
+    let bytes = wire(&[&[1], b"def", &[0xfe, 0, 0, 0x42, 0], b"\x011", &[0xfe, 0, 0, 0x42, 0]]);
     let mut response = Response::new(Shape::Results, false);
     assert_eq!(relay(&mut response, &bytes, 3), bytes);
     assert!(response.is_done());
+    assert_eq!(response.into_summary().rows, 1);
 }
 
 proptest! {

@@ -1,7 +1,9 @@
 //! Building everything, and taking it down: the composition root.
 
 mod accept;
+mod locks;
 mod observe;
+mod reload;
 mod snapshot;
 mod workers;
 
@@ -11,7 +13,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -20,13 +22,13 @@ use workers::Workers;
 
 use crate::admin::{self, Readiness, Sources};
 use crate::client::registry::Registry;
-use crate::client::{Context, Throttle};
-use crate::config::Settings;
+use crate::client::{Context, Locks, Throttle};
 use crate::config::settings::TlsMode;
-use crate::lanes::{Evidence, Rules};
+use crate::config::{Problem, Settings};
+use crate::lanes::{Evidence, PolicyNow};
 use crate::metrics::{Labels, Metrics};
 use crate::net::tls::Acceptor;
-use crate::pool::Pool;
+use crate::pool::{Epochs, Pool};
 use crate::protocol::Command;
 use crate::route;
 use crate::route::scopes::Scopes;
@@ -38,11 +40,15 @@ const DRAIN_WAIT: Duration = Duration::from_secs(30);
 /// Time between looks at idle connections that are too old.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
-/// Runs Fairlane until SIGTERM or SIGINT.
+/// Reads the settings anew, where they came from a file.
+pub type Reread = Box<dyn Fn() -> Result<Settings, Problem> + Send + Sync>;
+
+/// Runs Fairlane until SIGTERM or SIGINT. On SIGHUP it reads certificates and, by `reread`, lanes
+/// and rules anew.
 ///
 /// # Errors
 /// When an address can't be listened on, or the runtime can't be built.
-pub fn serve(settings: Settings) -> anyhow::Result<()> {
+pub fn serve(settings: Settings, reread: Option<Reread>) -> anyhow::Result<()> {
     init_log(&settings);
     // Clients are the workers' business; this thread has the control connections, the admin
     // pages and the signals, which a busy worker must not hold up.
@@ -50,7 +56,7 @@ pub fn serve(settings: Settings) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("building the runtime")?;
-    let served = runtime.block_on(run(settings));
+    let served = runtime.block_on(run(settings, reread));
     runtime.shutdown_timeout(Duration::from_secs(1));
     served
 }
@@ -65,7 +71,7 @@ fn init_log(settings: &Settings) {
     let _ = if settings.log.json { log.json().try_init() } else { log.try_init() };
 }
 
-async fn run(settings: Settings) -> anyhow::Result<()> {
+async fn run(settings: Settings, reread: Option<Reread>) -> anyhow::Result<()> {
     let mut listeners = Vec::new();
     for address in &settings.listen {
         let listener = accept::listen(*address)
@@ -100,7 +106,8 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     }
     tokio::spawn(sweep(fairlane.context.clone()));
     tokio::spawn(observe::steer_lanes(fairlane.context.clone()));
-    tokio::spawn(reload_on(hang_up, fairlane.context.clone()));
+    tokio::spawn(locks::guard(fairlane.context.clone()));
+    tokio::spawn(reload::on(hang_up, fairlane.context.clone(), reread));
     tokio::select! {
         _ = listening => {}
         _ = terminate.recv() => {}
@@ -139,16 +146,21 @@ impl Fairlane {
         let observer = Arc::new(observe::MetricsObserver(metrics.clone()));
         let topology = Topology::start(settings.clone(), observer);
         let killer = Arc::new(observe::ControlKiller(topology.clone()));
-        let pool = |backend| Pool::new(&settings, backend, killer.clone(), metrics.clone());
+        let epochs = Arc::new(Epochs::default());
+        let pool = |backend| {
+            Pool::new(&settings, backend, killer.clone(), epochs.clone(), metrics.clone())
+        };
         let pools: Result<Vec<_>, _> = (0..settings.backends.len()).map(pool).collect();
         let context = Arc::new(Context {
-            rules: Rules::new(&settings),
+            policy: PolicyNow::new(&settings),
             evidence: Evidence::default(),
             started: Instant::now(),
             pools: pools?,
+            epochs,
             topology,
             metrics,
             registry: Registry::default(),
+            locks: Locks::default(),
             scopes: Scopes::new(settings.routing.scope),
             verified: Default::default(),
             throttle: Throttle::new(settings.login_failures, settings.login_delay),
@@ -204,17 +216,6 @@ fn readiness(context: &Context) -> Readiness {
         return Readiness { ready: true, detail: "ready".to_owned() };
     };
     Readiness { ready: false, detail: detail.to_owned() }
-}
-
-/// SIGHUP: the certificate is read again.
-async fn reload_on(mut hang_up: Signal, context: Arc<Context>) {
-    while hang_up.recv().await.is_some() {
-        match context.tls.as_ref().map(Acceptor::reload) {
-            Some(Ok(())) => tracing::info!("SIGHUP: the certificate was read again"),
-            Some(Err(error)) => tracing::error!(%error, "SIGHUP: the old certificate stays"),
-            None => {}
-        }
-    }
 }
 
 async fn sweep(context: Arc<Context>) {

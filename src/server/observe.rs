@@ -45,17 +45,14 @@ const STEER_EVERY: Duration = Duration::from_millis(100);
 /// Looks a second.
 const STEERS_A_SECOND: u32 = 10;
 
-/// Lets lanes follow behaviour, for as long as there are lanes to choose between.
+/// Lets lanes follow what happens.
 pub(super) async fn steer_lanes(context: Arc<Context>) {
-    if context.settings.batch_lane.is_none() {
-        return;
-    }
     let mut every = interval(STEER_EVERY);
     every.set_missed_tick_behavior(MissedTickBehavior::Skip);
     for turn in 0_u32.. {
         every.tick().await;
         context.pools.iter().for_each(|pool| pool.steer());
-        if turn % STEERS_A_SECOND == 0 {
+        if turn % STEERS_A_SECOND == 0 && context.policy.get().batch_lane.is_some() {
             context.evidence.tick();
             let sessions = &context.metrics.sessions;
             sessions.features.set(i64::try_from(context.evidence.len()).unwrap_or(i64::MAX));

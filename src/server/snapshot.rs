@@ -2,8 +2,9 @@
 
 use tokio::time::Instant;
 
+use super::locks;
 use crate::admin::snapshot::{
-    Backend, Lane, Process, Role, Session, Sessions, Snapshot, State, Totals,
+    Backend, Lane, Process, Role, Session, Sessions, Snapshot, State, Totals, shorten,
 };
 use crate::client::Context;
 use crate::client::registry::{Activity, Entry};
@@ -21,6 +22,7 @@ pub(super) fn take(context: &Context, started: Instant) -> Snapshot {
         },
         totals: Totals::of(&context.metrics),
         backends: context.pools.iter().map(|pool| backend(context, &view, pool)).collect(),
+        lock_waits: locks::shown(context),
         sessions: Sessions::pick(
             context.registry.all().iter().map(|entry| session(context, entry)),
         ),
@@ -70,13 +72,13 @@ fn lane(context: &Context, backend: usize, lane: usize, now: (usize, usize, u64)
     let (in_use, waiting, oldest) = now;
     let metrics = context.metrics.lane(backend, lane);
     Lane {
-        name: context.settings.lanes[lane].name.clone(),
+        name: context.policy.get().rules.lane_name(lane).to_owned(),
         in_use,
         waiting,
         limit: usize::try_from(metrics.limit.get()).unwrap_or(0),
         reserved: usize::try_from(metrics.reserved.get()).unwrap_or(0),
         admitted_total: metrics.admitted.get(),
-        rejected_total: metrics.rejected_full.get() + metrics.rejected_timeout.get(),
+        rejected_total: metrics.rejected(),
         oldest_wait_ms: (waiting > 0).then_some(oldest),
     }
 }
@@ -91,7 +93,7 @@ fn session(context: &Context, entry: &Entry) -> Session {
         Activity::Holding => State::Pinned,
         Activity::Idle => State::Idle,
     };
-    let lane = context.rules.lane_name(now.lane).to_owned();
+    let lane = context.policy.get().rules.lane_name(now.lane).to_owned();
     let waiting_for = match state {
         State::Waiting => format!("a connection in lane {lane}"),
         _ => String::new(),
@@ -109,7 +111,7 @@ fn session(context: &Context, entry: &Entry) -> Session {
         lane_chosen_by: now.chosen_by.label(),
         backend: backend.unwrap_or_default(),
         pins: now.pins,
-        statement: String::new(),
+        statement: shorten(&entry.statement()),
         waiting_for,
     }
 }

@@ -59,6 +59,8 @@ pub(super) struct Classifier<'a> {
     reports_insert_id: bool,
     /// Where the calls stand that [`super::substitute()`] replaces, if it asks.
     pub(super) calls: Option<Vec<CallSite>>,
+    /// Names of variables set as `@@x`, which [`super::bare_variables()`] asks for.
+    pub(super) bare: Vec<&'a [u8]>,
 }
 
 impl<'a> Classifier<'a> {
@@ -81,6 +83,7 @@ impl<'a> Classifier<'a> {
             changes_mode: false,
             reports_insert_id: false,
             calls: None,
+            bare: Vec::new(),
         }
     }
 
@@ -199,10 +202,11 @@ impl<'a> Classifier<'a> {
     /// Statements of which only the first word matters.
     fn by_table(&mut self, word: Word) -> Outcome {
         match word {
+            Word::Grant | Word::Revoke => {
+                self.found.effects |= Effects::IMPLICIT_COMMIT | Effects::SERVER_DEFAULTS;
+            }
             Word::Rename
             | Word::Truncate
-            | Word::Grant
-            | Word::Revoke
             | Word::Install
             | Word::Uninstall
             | Word::Optimize

@@ -16,11 +16,13 @@
 
 mod cache;
 mod classify;
+mod conditions;
 mod control;
 mod digest;
 mod effect;
 mod function;
 mod hint;
+mod holding;
 mod lexer;
 mod mode;
 mod reason;
@@ -35,8 +37,12 @@ mod word;
 
 pub use cache::VerdictCache;
 pub use classify::classify;
+pub use conditions::{Asked, diagnostics_asked, get_diagnostics_as_set};
 pub use digest::{DIGEST_TEXT_BYTES_MAX, digest, digest_text, front_digest};
+pub use holding::{Held, Holding, Literal, holding};
 pub use mode::{Charset, Mode};
+pub use set::bare_variables;
+pub use show::{Shown, shown};
 pub use substitute::{Insertion, Substitution, insertions, substitute};
 pub use verdict::{Class, Effects, Hint, Needs, Reason, RouteHint, Verdict};
 

@@ -2,9 +2,18 @@
 
 use super::classify::{Classifier, Context};
 use super::effect::{self, Outcome};
+use super::mode::Mode;
 use super::token::{Kind, Token};
 use super::verdict::{Class, Effects, Needs, Reason};
 use super::word::Word;
+
+/// Names of the variables that `sql` sets as `@@x`, without the word SESSION: MariaDB tracks all
+/// other forms. Those that bind the session to its connection anyway are left out.
+pub fn bare_variables(sql: &[u8], mode: Mode) -> Vec<&[u8]> {
+    let mut walk = Classifier::new(sql, mode);
+    walk.run();
+    walk.bare
+}
 
 /// Whose variable an assignment sets.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -25,7 +34,7 @@ impl Classifier<'_> {
         match self.ahead.word {
             Word::Statement => return self.set_statement(),
             Word::Password => {
-                self.found.effects |= Effects::IMPLICIT_COMMIT;
+                self.found.effects |= Effects::IMPLICIT_COMMIT | Effects::SERVER_DEFAULTS;
                 self.step_to_end();
                 return self.found.write(Reason::NotARead);
             }
@@ -35,7 +44,8 @@ impl Classifier<'_> {
                 return self.found.unless_doubtful((Class::Session, Reason::SessionControl));
             }
             Word::Default => {
-                self.found.effects |= Effects::ROLE | Effects::IMPLICIT_COMMIT;
+                self.found.effects |=
+                    Effects::ROLE | Effects::IMPLICIT_COMMIT | Effects::SERVER_DEFAULTS;
                 self.skip_to_end();
                 return self.found.write(Reason::NotARead);
             }
@@ -62,6 +72,9 @@ impl Classifier<'_> {
                 break;
             }
             self.skip();
+        }
+        if touches_server {
+            self.found.effects |= Effects::SERVER_DEFAULTS;
         }
         if trackers > 0 && others > 0 {
             // Whatever else it sets may be told to nobody.
@@ -149,10 +162,13 @@ impl Classifier<'_> {
     }
 
     fn named_value(&mut self, name: &Token, scope: Scope) -> Option<Scope> {
+        let own = match scope {
+            Scope::Server => Effects::empty(),
+            Scope::Session | Scope::Bare => effect::of_variable(self.bytes(name)),
+        };
         if scope != Scope::Server {
-            let of_this = effect::of_variable(self.bytes(name));
-            self.found.effects |= of_this;
-            if of_this == Effects::TRACKERS {
+            self.found.effects |= own;
+            if own == Effects::TRACKERS {
                 self.found.needs |= Needs::TRACKERS;
             }
             self.found.changes_mode |= effect::is_lexical_variable(self.bytes(name));
@@ -164,8 +180,13 @@ impl Classifier<'_> {
                 | Word::TxReadOnly
                 | Word::TransactionReadOnly
         );
-        if is_characteristic && scope == Scope::Bare {
-            self.found.effects |= Effects::NEXT_TRANSACTION;
+        match scope {
+            Scope::Bare if is_characteristic => self.found.effects |= Effects::NEXT_TRANSACTION,
+            Scope::Bare if (own - Effects::COLLATION).is_empty() => {
+                self.found.effects |= Effects::BARE_VARIABLE;
+                self.bare.push(self.bytes(name));
+            }
+            Scope::Bare | Scope::Session | Scope::Server => {}
         }
         self.value().then_some(scope)
     }
@@ -207,5 +228,21 @@ impl Classifier<'_> {
             self.step();
         }
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_set_by_its_bare_name_is_asked_for() {
+        let bare = |sql: &'static str| -> Vec<&'static [u8]> {
+            bare_variables(sql.as_bytes(), Mode::default())
+        };
+        assert_eq!(bare("SET @@a = @@b, c = @@d, @@`e` := 1"), [b"a", b"e"]);
+        assert_eq!(bare("SET @@session.a = 1, @@global.b = 2, SESSION c = 3; SET @@d=4"), [b"d"]);
+        assert_eq!(bare("SELECT @@a = 5"), <[&[u8]; 0]>::default());
+        assert_eq!(bare("SET @@tx_isolation = 'SERIALIZABLE', @@rand_seed1 = 5"), [b""; 0]);
     }
 }

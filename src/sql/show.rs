@@ -2,9 +2,36 @@
 
 use super::classify::{Classifier, Context};
 use super::effect::Outcome;
+use super::lexer::Lexer;
+use super::mode::Mode;
 use super::token::Kind;
 use super::verdict::{Class, Effects, Needs, Reason};
 use super::word::Word;
+
+/// What a SHOW tells of its own connection or of others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shown {
+    /// `SHOW [FULL] PROCESSLIST`.
+    Processes,
+    /// `SHOW [SESSION] STATUS`.
+    Status,
+}
+
+/// What the statement `sql` shows of connections, if it is nothing else.
+pub fn shown(sql: &[u8], mode: Mode) -> Option<Shown> {
+    let mut lexer = Lexer::new(sql, mode);
+    let is_show = lexer.next().word == Word::Show;
+    let mut what = lexer.next();
+    if matches!(what.word, Word::Full | Word::Session | Word::Local) {
+        what = lexer.next();
+    }
+    match &sql[what.start..what.end] {
+        word if !is_show || word.is_empty() => None,
+        word if word.eq_ignore_ascii_case(b"processlist") => Some(Shown::Processes),
+        word if word.eq_ignore_ascii_case(b"status") => Some(Shown::Status),
+        _ => None,
+    }
+}
 
 impl Classifier<'_> {
     /// SHOW: the dictionary is the same everywhere, all else speaks of one server.

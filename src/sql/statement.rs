@@ -169,6 +169,9 @@ impl Classifier<'_> {
         let mut is_temporary = false;
         while !self.at_end() {
             let may_qualify = matches!(self.prev.word, Word::Create | Word::Replace);
+            if may_qualify {
+                self.found.effects |= defaults(self.ahead.word);
+            }
             match self.skip().word {
                 Word::Temporary if may_qualify => is_temporary = true,
                 Word::Table => {
@@ -205,6 +208,7 @@ impl Classifier<'_> {
     /// ALTER and DROP.
     pub(super) fn alter(&mut self) -> Outcome {
         let is_drop = self.skip().word == Word::Drop;
+        self.found.effects |= defaults(self.ahead.word);
         match self.ahead.word {
             Word::Prepare | Word::Temporary if is_drop => {}
             _ => self.found.effects |= Effects::IMPLICIT_COMMIT,
@@ -286,5 +290,14 @@ fn has_no_from(mut tokens: Lexer<'_>) -> bool {
         if token.kind == Kind::End || token.word == Word::From {
             return token.kind == Kind::End;
         }
+    }
+}
+
+/// What making, changing or removing an object of this kind means for sessions to come.
+fn defaults(kind: Word) -> Effects {
+    match kind {
+        Word::Database | Word::Schema => Effects::SCHEMA_DEFAULTS,
+        Word::User | Word::Role => Effects::SERVER_DEFAULTS,
+        _ => Effects::empty(),
     }
 }

@@ -66,7 +66,7 @@ bitflags! {
         const TEMPORARY_TABLE = 1 << 0;
         /// Takes a user-level lock: GET_LOCK and relatives.
         const USER_LOCK = 1 << 1;
-        /// LOCK TABLES, FLUSH TABLES ... WITH READ LOCK / FOR EXPORT, LOCK INSTANCE, BACKUP LOCK.
+        /// LOCK TABLES, FLUSH TABLES ... WITH READ LOCK / FOR EXPORT.
         const TABLE_LOCK = 1 << 2;
         /// UNLOCK TABLES (the only thing it does).
         const UNLOCK_TABLES = 1 << 3;
@@ -120,9 +120,18 @@ bitflags! {
         /// SET NAMES: of what results are sent in it sets the collation too, which only shows in
         /// the metadata of columns.
         const NAMES = 1 << 25;
+        /// Changes what sessions to come begin with: global variables, privileges, roles.
+        const SERVER_DEFAULTS = 1 << 26;
+        /// Changes what a schema gives the sessions in it, or whether it is there: CREATE, ALTER and
+        /// DROP DATABASE.
+        const SCHEMA_DEFAULTS = 1 << 27;
+        /// `SET @@x = ...`, which MariaDB does not track, see [`super::bare_variables`].
+        const BARE_VARIABLE = 1 << 28;
+        /// LOCK INSTANCE, BACKUP STAGE, BACKUP LOCK: UNLOCK TABLES does not end it.
+        const BACKUP_LOCK = 1 << 29;
         /// COMMIT / ROLLBACK ... NO RELEASE: the connection stays, also where `completion_type` says
         /// that the server closes it.
-        const NO_RELEASE = 1 << 26;
+        const NO_RELEASE = 1 << 30;
     }
 }
 

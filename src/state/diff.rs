@@ -1,6 +1,6 @@
 //! The commands that turn one image into another.
 
-use super::image::{Base, CHARSETS, Image};
+use super::image::{Base, CHARSETS, Image, is_user_variable};
 
 /// Commands to send in front of a statement.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -32,8 +32,12 @@ pub fn distance(from: &Image, to: &Image) -> usize {
     }
     let changed = to.variables().filter(|&(name, value)| from.get(name) != Some(value)).count();
     let extra = from.variables().filter(|&(name, _)| to.get(name).is_none()).count();
-    schema + changed + extra
+    let reset = if from.has_user_variables_beside(to) { RESET } else { 0 };
+    schema + changed + extra + reset
 }
+
+/// A reset takes more than any number of variables.
+const RESET: usize = 1000;
 
 /// The commands that turn `from` into `to`; `insert_id` is the LAST_INSERT_ID() wanted on top.
 pub fn diff(from: &Image, to: &Image, base: &Base, insert_id: Option<u64>) -> Diff {
@@ -51,6 +55,7 @@ pub fn diff(from: &Image, to: &Image, base: &Base, insert_id: Option<u64>) -> Di
                 _ if HAVE_WRONG_DEFAULT.contains(&name) => {
                     assign(&mut set, name, &format!("@@global.{name}"));
                 }
+                _ if is_user_variable(name) => {}
                 _ if is_other(name) => assign(&mut set, name, "DEFAULT"),
                 _ => {}
             }
@@ -58,7 +63,10 @@ pub fn diff(from: &Image, to: &Image, base: &Base, insert_id: Option<u64>) -> Di
         let is_new =
             |&(name, value): &(&str, &str)| is_other(name) && from.get(name) != Some(value);
         for (name, value) in to.variables().filter(is_new) {
-            assign(&mut set, name, &literal(name, value));
+            match name.strip_prefix('@') {
+                Some(name) => assign(&mut set, &format!("@`{name}`"), value),
+                None => assign(&mut set, name, &literal(name, value)),
+            }
         }
     }
     if let Some(insert_id) = insert_id {

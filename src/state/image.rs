@@ -38,7 +38,18 @@ pub(super) const CHARSETS: [&str; 5] = [
     NAMES,
 ];
 
-/// Schema and system variables that differ from those after login.
+/// The variables that the choice of a schema sets, to the defaults of that.
+pub const SCHEMA_VARIABLES: [&str; 2] = ["character_set_database", "collation_database"];
+
+/// Most variables of an image to which user variables are added.
+const VARIABLES_MAX: usize = 64;
+
+/// Whether a variable of an image is a user variable, whose value is its literal in SQL.
+pub(super) fn is_user_variable(name: &str) -> bool {
+    name.starts_with('@')
+}
+
+/// Schema, system variables that differ from those after login, and user variables.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Image {
     /// Current schema; `None` when there is none.
@@ -63,6 +74,32 @@ impl Image {
     /// The character set of texts from the client, when it was changed.
     pub fn client_charset(&self) -> Option<&str> {
         self.get("character_set_client").or_else(|| Some(self.names()?.0))
+    }
+
+    /// Character set and collation of string literals, as far as both are known; on a connection
+    /// that had `base` after login.
+    pub fn of_literals<'a>(&'a self, base: &'a Base) -> Option<(&'a str, &'a str)> {
+        let is_apart = ["character_set_connection", "collation_connection"];
+        if is_apart.iter().any(|name| self.get(name).is_some()) {
+            return None;
+        }
+        self.names().or_else(|| base.names())
+    }
+
+    /// Whether so many more user variables can be carried.
+    pub fn has_room_for(&self, variables: usize) -> bool {
+        self.variables.len() + variables <= VARIABLES_MAX
+    }
+
+    /// Whether a connection with this image has user variables that a session with image `other`
+    /// must not see: nothing but a reset takes them away.
+    pub fn has_user_variables_beside(&self, other: &Self) -> bool {
+        self.user_variables().any(|(name, _)| other.get(name).is_none())
+    }
+
+    fn user_variables(&self) -> impl Iterator<Item = (&str, &str)> {
+        // They sort in front of all names of system variables.
+        self.variables().take_while(|(name, _)| is_user_variable(name))
     }
 
     /// Character set and collation of the last `SET NAMES`.
@@ -129,12 +166,17 @@ impl Image {
         self.variables == other.variables
     }
 
-    /// Notes that a connection was given all that `other` has. A schema can't be left.
+    /// Notes that a connection was given all that `other` has. A schema can't be left, nor can a
+    /// user variable.
     pub fn turn_into(&mut self, other: &Self) {
-        let schema = self.schema.take();
-        *self = other.clone();
+        let before = std::mem::replace(self, other.clone());
         if self.schema.is_none() {
-            self.schema = schema;
+            self.schema.clone_from(&before.schema);
+        }
+        for (name, value) in before.user_variables() {
+            if self.get(name).is_none() {
+                self.set(name, value);
+            }
         }
     }
 
@@ -153,8 +195,15 @@ impl Image {
             Tracked::Schema(schema) => {
                 self.schema = Some(schema.as_str().into()).filter(|_| !schema.is_empty());
             }
-            Tracked::Variable { name, value } if is_carried(name) => self.set(name, value),
+            Tracked::Variable { name, value } => self.take_over(name, value),
             _ => {}
+        }
+    }
+
+    /// Takes over a variable the server has tracked, if it is part of an image.
+    pub fn take_over(&mut self, name: &str, value: &str) {
+        if is_carried(name) {
+            self.set(name, value);
         }
     }
 }

@@ -6,12 +6,14 @@
 //! ([`Pin`]).
 
 pub mod diff;
-mod image;
+mod holdings;
+pub mod image;
 mod metadata;
 mod pin;
 pub mod prepared;
 mod trackers;
 
+pub use holdings::Holdings;
 pub use image::{Base, Image};
 pub use metadata::{Metadata, MetadataDigest};
 pub use pin::{Pin, Pins};

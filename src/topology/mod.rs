@@ -5,6 +5,7 @@
 //! server ◄── line ◄── primary: greeting, facts ──────► facts(), accounts(), reading()
 //!                     replica: health, watermark ────► view(), wait_applied()
 //!                     both:    kills             ◄──── kill()
+//!                     primary: locks             ◄───► lock_waits()
 //! ```
 //!
 //! Invariants: topology has at most one TCP connection per backend at any moment (`line`); it
@@ -18,6 +19,7 @@ pub mod greeting;
 pub mod health;
 mod kill;
 mod line;
+mod locks;
 mod primary;
 mod probe;
 mod reading;
@@ -25,6 +27,8 @@ mod replica;
 mod watermark;
 
 pub use account::{Account, Accounts, PasswordHash, Plugin, RequiredTls};
+pub use locks::Untold;
+
 pub use facts::{Family, GTID_MODE, ISOLATION, ServerFacts, TRACK_GTIDS, VARIABLES};
 
 use std::sync::Arc;
@@ -39,9 +43,11 @@ use tokio_util::task::TaskTracker;
 
 use self::account::Ledger;
 use self::kill::KillQueue;
+use self::locks::LockDesk;
 use self::reading::Readings;
 use self::watermark::Demand;
 use crate::config::Settings;
+use crate::lanes::lock_guard::LockWait;
 use crate::route::freshness::Position;
 use crate::route::token::Reading;
 use crate::route::view::{BackendId, ReplicaView, Rotation, View};
@@ -90,6 +96,7 @@ struct Shared {
     ledger: Ledger,
     demand: Demand,
     readings: Readings,
+    locks: LockDesk,
     desks: Vec<Desk>,
 }
 
@@ -135,9 +142,9 @@ impl Topology {
         self.shared.ledger.current()
     }
 
-    /// Has the accounts reloaded; returns when a reload that began after this call has ended, or
-    /// after two seconds. Calls within 300 ms share one reload.
-    pub async fn refresh_accounts(&self) {
+    /// Has the primary's variables and accounts read anew; returns when a reading that began after
+    /// this call has ended, or after two seconds. Calls within 300 ms share one.
+    pub async fn refresh(&self) {
         self.shared.ledger.refresh(&self.shared.desks[PRIMARY].wake).await;
     }
 
@@ -209,6 +216,15 @@ impl Topology {
         }
     }
 
+    /// Who waits for whose locks at the primary now; for `threads` also whether they wait for
+    /// metadata locks.
+    ///
+    /// # Errors
+    /// When the primary refuses to tell, or does not answer within two seconds.
+    pub async fn lock_waits(&self, threads: Vec<u64>) -> Result<Vec<LockWait>, Untold> {
+        self.shared.locks.ask(threads, &self.shared.desks[PRIMARY].wake).await
+    }
+
     /// Closes the control connections, waiting for that at most two seconds.
     pub async fn close(&self) {
         self.shared.stop.cancel();
@@ -259,6 +275,7 @@ impl Shared {
             ledger: Ledger::new(),
             demand: Demand::new(),
             readings: Readings::default(),
+            locks: LockDesk::default(),
             desks: (0..count).map(|_| desk()).collect(),
         }
     }

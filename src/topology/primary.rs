@@ -47,11 +47,13 @@ impl<'a> Primary<'a> {
         let routing = &self.shared.settings.routing;
         desk.kills.open();
         // Accounts first: whoever waits for the facts wants to log clients in.
-        let mut accounts_loaded = self.load_accounts(line, family).await?;
+        let ticket = self.shared.ledger.begin();
+        let mut accounts_loaded = self.load_accounts(line, family, ticket).await?;
         let readings = &self.shared.readings;
         let (mut next_probe, mut reading_began) = (Instant::now(), Instant::now());
         loop {
             desk.kills.work(line).await?;
+            self.shared.locks.work(line, family).await?;
             if Instant::now() >= next_probe {
                 if line.was_denied() {
                     desk.kills.close();
@@ -73,7 +75,11 @@ impl<'a> Primary<'a> {
                 accounts_due = accounts_due.min(accounts_loaded + RELOAD_SPACING);
             }
             if Instant::now() >= accounts_due {
-                accounts_loaded = self.load_accounts(line, family).await?;
+                let ticket = self.shared.ledger.begin();
+                if self.shared.ledger.is_wanted() {
+                    self.probe(line, &greeting, family).await?;
+                }
+                accounts_loaded = self.load_accounts(line, family, ticket).await?;
                 continue;
             }
             let due = readings.due(reading_began).unwrap_or(next_probe);
@@ -146,10 +152,15 @@ impl<'a> Primary<'a> {
         self.lacks_gtids = !facts.has_gtids;
     }
 
-    /// Reloads the accounts; when the server refuses, the old ones stay. Returns when it began.
-    async fn load_accounts(&mut self, line: &mut Line, family: Family) -> Result<Instant, Trouble> {
+    /// Reloads the accounts for those with a ticket up to `ticket`; when the server refuses, the
+    /// old ones stay. Returns when it began.
+    async fn load_accounts(
+        &mut self,
+        line: &mut Line,
+        family: Family,
+        ticket: u64,
+    ) -> Result<Instant, Trouble> {
         let (began, ledger) = (Instant::now(), &self.shared.ledger);
-        let ticket = ledger.begin();
         match account::load(line, family).await {
             Ok(accounts) => {
                 tracing::debug!(count = accounts.len(), "accounts loaded");

@@ -118,6 +118,31 @@ fn sysbench() {
     );
 }
 
+/// A thousand clients of each kind over sixteen connections a server, which next to nothing but
+/// statements and transactions keeps.
+#[test]
+fn a_thousand_clients_share_sixteen_connections() {
+    for kind in ["laravel", "django", "sysbench-text", "sysbench-prepared"] {
+        // A thousand threads without a pause make a queue that is longer than people wait.
+        let lane = "[[lane]]\nname = \"interactive\"\nqueue_timeout = \"120s\"";
+        let proxy = Proxy::with(servers(), 17, lane);
+        run_before(&proxy, kind);
+        let bound =
+            |by| proxy.metric(&format!("fairlane_sessions_bound_seconds_total{{by=\"{by}\"}}"));
+        let (pins, transactions) = (bound("pin"), bound("transaction"));
+        let held = proxy.sum("fairlane_lane_service_seconds_sum");
+        let sessions = proxy.metric("fairlane_sessions_total");
+        println!(
+            "{kind}: {sessions} sessions held connections for {held:.2} s, of these \
+             {transactions:.2} s in transactions, {pins:.4} s by pins outside of them"
+        );
+        assert!(sessions >= 1000.0, "{kind}: {sessions} sessions");
+        assert!(transactions > 0.0 && pins <= 0.01 * held, "{kind}: {pins} s of {held} s");
+        let open = proxy.sum("fairlane_backend_connections_open{");
+        assert!(open > 0.0 && open <= 32.0, "{kind}: {open} connections");
+    }
+}
+
 #[test]
 fn rust_mysql_async() {
     let proxy = Proxy::start(servers());

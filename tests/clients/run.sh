@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Runs one client's checks against the server at FAIRLANE_TEST_HOST/PORT/USER/PASSWORD/DATABASE:
 #     tests/clients/run.sh pdo|mysqli|eloquent|pymysql|mysql2|mariadb-node|mariadb|sysbench|dumps
+#     tests/clients/run.sh laravel|django|sysbench-text|sysbench-prepared   a thousand clients
 # Works as well on a server itself (`fairlane sandbox` prints an address), which tells a fault of
 # Fairlane from one of the checks.
 set -euo pipefail
@@ -20,5 +21,6 @@ case ${1:-} in
     mariadb) exec bash cli/mariadb.sh ;;
     sysbench) exec bash cli/sysbench.sh ;;
     dumps) exec bash cli/dumps.sh ;;
-    *) sed -n 2,3p "$0" >&2; exit 2 ;;
+    laravel | django | sysbench-text | sysbench-prepared) exec bash cli/crowd.sh "$1" ;;
+    *) sed -n 2,4p "$0" >&2; exit 2 ;;
 esac

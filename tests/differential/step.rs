@@ -104,6 +104,12 @@ impl Step {
         Self { depth: Depth::Start, ..self }
     }
 
+    /// Whether it is a COM_STMT_EXECUTE that asks for a cursor.
+    pub fn opens_cursor(&self) -> bool {
+        matches!(&self.payload, Payload::WithId { command, rest, .. }
+            if *command == Command::StmtExecute as u8 && rest.first().is_some_and(|flags| flags & 1 != 0))
+    }
+
     /// The payload as one side sends it.
     pub fn encode(&self, ids: &[Option<u32>], nonce: &[u8]) -> Vec<u8> {
         match &self.payload {

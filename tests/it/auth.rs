@@ -1,9 +1,10 @@
 //! Logins: as the server would take them, and refused as the server would.
 
 use fairlane::protocol::Command;
-use fairlane::protocol::auth::Proof;
+use fairlane::protocol::auth::{NATIVE, Proof};
+use fairlane::protocol::handshake::parse_auth_switch;
 
-use crate::support::raw::{Failed, Login};
+use crate::support::raw::{Failed, Login, reply};
 use crate::support::{Proxy, Raw, servers};
 
 fn both(
@@ -171,4 +172,23 @@ fn ed25519_accounts_log_in_over_tls() {
     assert!(through("secret").is_err(), "the old one");
     root.run("ALTER USER ed2@localhost ACCOUNT LOCK");
     crate::support::eventually("the lock is seen", || through("another").is_err());
+}
+
+#[test]
+fn change_user_asks_for_a_reply_to_the_greetings_nonce() {
+    // MariaDB's C client replies to that one, whatever the server has sent since.
+    let proxy = Proxy::start(servers());
+    for port in [servers().primary, proxy.port] {
+        let mut client = Raw::connect(port, "app", "app-secret", Some("shop")).unwrap();
+        let answer = reply(NATIVE, "app-secret", &client.greeting.nonce);
+        for _ in 0..2 {
+            client.send(Command::ChangeUser, b"app\0\0shop\0\x2d\0mysql_native_password\0\0");
+            let (sequence, packet) = client.packet().unwrap();
+            let (plugin, nonce) = parse_auth_switch(&packet).unwrap();
+            assert_eq!((plugin.as_str(), &nonce), (NATIVE, &client.greeting.nonce));
+            client.put(sequence + 1, &answer);
+            assert_eq!(client.packet().unwrap().1[0], 0, "let in");
+        }
+        assert!(client.text("SELECT CURRENT_USER()").starts_with("app@"));
+    }
 }

@@ -3,7 +3,7 @@
 use fairlane::protocol::{Capabilities, Command, Shape};
 
 use crate::support::raw::Login;
-use crate::support::{Proxy, Raw, servers};
+use crate::support::{Proxy, Raw, eventually, servers};
 
 fn pair(proxy: &Proxy, more: Capabilities) -> (Raw, Raw) {
     let login = |port| {
@@ -155,7 +155,7 @@ fn kill_works_with_the_ids_that_clients_see() {
         let answer = sleeper.query("SELECT SLEEP(20), 'sleeper'");
         (sleeper, answer)
     });
-    crate::support::eventually("the statement runs", || {
+    eventually("the statement runs", || {
         servers().root().text("SELECT COUNT(*) FROM information_schema.processlist WHERE info LIKE '%\\'sleeper\\'%' AND info NOT LIKE '%processlist%'") == "1"
     });
     killer.run(&format!("KILL QUERY {id}"));
@@ -164,7 +164,7 @@ fn kill_works_with_the_ids_that_clients_see() {
     assert!(answer.is_err_and(|error| error.code() == 1317) || sleeper.text("SELECT 1") == "1");
     assert_eq!(sleeper.text("SELECT 5"), "5");
     killer.run(&format!("KILL {id}"));
-    crate::support::eventually("the session ends", || sleeper.query("SELECT 1").is_err());
+    eventually("the session ends", || sleeper.query("SELECT 1").is_err());
     assert_eq!(killer.query("KILL 4000000000").unwrap_err().code(), 1094);
 }
 
@@ -190,11 +190,9 @@ fn kill_takes_the_servers_ids_as_well() {
             let answer = victim.query(&running);
             (victim, answer)
         });
-        crate::support::eventually("it runs", || !server_id(&text).is_empty());
-        // As an operator sees it, who has asked Fairlane for the list.
-        let shown = killer.rows("SHOW PROCESSLIST");
-        let row = shown.iter().find(|row| row[7].as_deref() == Some(&text)).expect("shown");
-        let id: u32 = row[0].as_deref().unwrap().parse().unwrap();
+        eventually("it runs", || !server_id(&text).is_empty());
+        // As an operator sees it, who has asked the server for the list.
+        let id: u32 = server_id(&text).parse().unwrap();
         assert!(id < 1 << 30);
         if by_command {
             // A server's id, so the whole connection is ended, as the server does it.
@@ -211,6 +209,40 @@ fn kill_takes_the_servers_ids_as_well() {
     assert_eq!(killer.query("KILL 999999999").unwrap_err().code(), 1094);
     assert_eq!(killer.query("KILL QUERY 4 + 999999").unwrap_err().code(), 1094);
     assert_eq!(killer.query("KILL 1073741823").unwrap_err().code(), 1094);
+}
+
+#[test]
+fn the_list_of_processes_has_the_ids_that_clients_know() {
+    let proxy = Proxy::with(servers(), 6, "");
+    let (mut asker, mut idle) = (proxy.app(), proxy.app());
+    let mut holding = Raw::login(&Login {
+        more: Capabilities::MULTI_STATEMENTS,
+        ..Login::new(proxy.port, "app", "app-secret")
+    })
+    .unwrap();
+    holding.run("BEGIN");
+    let ids = [&asker, &idle, &holding].map(|client| client.greeting.thread_id.to_string());
+    for list in ["SHOW PROCESSLIST", "show /* all */ full processlist"] {
+        let rows = asker.rows(list);
+        let commands = ids.clone().map(|id| {
+            let row = rows.iter().find(|row| row[0].as_deref() == Some(&id)).expect("shown");
+            assert_eq!(row[1].as_deref(), Some("app"));
+            assert_eq!(row.len(), rows[0].len());
+            (row[4].clone().unwrap(), row[7].clone())
+        });
+        let sleep = || ("Sleep".to_owned(), None);
+        assert_eq!(commands, [("Query".to_owned(), Some(list.to_owned())), sleep(), sleep()]);
+        assert_eq!(asker.text("SELECT FOUND_ROWS()"), rows.len().to_string());
+    }
+    let shown = asker.command(Command::ProcessInfo, b"").unwrap();
+    assert!(shown.bytes.windows(ids[1].len()).any(|part| part == ids[1].as_bytes()));
+    // The server's own tables know its own ids.
+    let own = "SELECT COUNT(*) FROM information_schema.processlist WHERE id = CONNECTION_ID()";
+    assert_eq!(asker.text(own), "1");
+    asker.run(&format!("KILL {}", ids[1]));
+    eventually("the session ends", || idle.query("SELECT 1").is_err());
+    let rows = asker.rows("SHOW PROCESSLIST");
+    assert!(!rows.iter().any(|row| row[0].as_deref() == Some(&ids[1])));
 }
 
 #[test]

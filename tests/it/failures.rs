@@ -44,6 +44,50 @@ fn clients_that_vanish_at_any_moment_leave_the_pool_whole() {
 }
 
 #[test]
+fn statements_of_vanished_clients_end_as_configured() {
+    let read = "SELECT COUNT(*) FROM seq_1_to_100000 a, seq_1_to_100000 b WHERE a.seq + b.seq < 0";
+    let write = "DELETE FROM vanished WHERE id = 1 AND SLEEP(1.5) = 0";
+    let running = |like: &str| {
+        servers().root().text(&format!(
+            "SELECT COUNT(*) FROM information_schema.processlist WHERE info LIKE '{like}%' AND id <> CONNECTION_ID()"
+        ))
+    };
+    for (abandoned, is_read_killed, is_write_killed) in
+        [("kill_reads", true, false), ("kill", true, true), ("finish", false, false)]
+    {
+        let more = format!("[routing]\nreplica_reads = false\n[pool]\nabandoned = \"{abandoned}\"");
+        let proxy = Proxy::with(servers(), 4, &more);
+        let mut client = proxy.app();
+        client.replace("CREATE OR REPLACE TABLE vanished (id INT) ENGINE=InnoDB");
+        client.run("INSERT INTO vanished VALUES (1)");
+        let vanish = |sql: &str| {
+            let mut gone = proxy.app();
+            gone.send(Command::Query, sql.as_bytes());
+            eventually("it runs", || running(&sql[..30]) == "1");
+            gone.hang_up();
+        };
+        vanish(write);
+        eventually("the write has ended", || running(&write[..30]) == "0");
+        let left = client.text("SELECT COUNT(*) FROM vanished");
+        assert_eq!(left, if is_write_killed { "1" } else { "0" }, "{abandoned}");
+        vanish(read);
+        if is_read_killed {
+            eventually("the read has ended", || running(&read[..30]) == "0");
+        } else {
+            pause(300);
+            assert_eq!(running(&read[..30]), "1", "{abandoned}");
+            let mut root = servers().root();
+            let id = root.text(&format!(
+                "SELECT id FROM information_schema.processlist WHERE info LIKE '{}%' AND id <> CONNECTION_ID()",
+                &read[..30]
+            ));
+            root.run(&format!("KILL {id}"));
+        }
+        eventually("all slots are free", || proxy.sum("fairlane_lane_slots_in_use{") == 0.0);
+    }
+}
+
+#[test]
 fn killed_idle_connections_are_never_handed_to_a_statement() {
     let proxy = Proxy::with(servers(), 6, "");
     servers().root().replace("CREATE OR REPLACE USER kill_me@localhost IDENTIFIED BY 'x'");

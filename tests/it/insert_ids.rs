@@ -1,7 +1,10 @@
 //! LAST_INSERT_ID() over shared connections: random sessions, each next to a twin that talks to the
 //! server directly. Every packet has to be the same.
 
-use crate::support::{ONE_LANE, ONE_LANE_AND_REPLICA, Proxy, Twin, servers};
+use fairlane::protocol::Command;
+
+use crate::support::hop::Hop;
+use crate::support::{ONE_LANE, ONE_LANE_AND_REPLICA, Proxy, Raw, Twin, pause, servers};
 
 const SESSIONS: usize = 8;
 /// Sessions that may hold a connection for good, by an expression that sets the insert id.
@@ -57,6 +60,99 @@ fn every_session_has_its_own_insert_id_whoever_used_its_connection() {
     hunt(ONE_LANE_AND_REPLICA);
 }
 
+/// What INSERT left on a connection is read when it is needed elsewhere.
+#[test]
+fn an_insert_id_is_found_wherever_it_was_left() {
+    let eventual = "[[lane]]\nname = \"interactive\"\n[routing]\nconsistency = \"eventual\"\n";
+    for (slots, more) in [(1, ONE_LANE), (2, ONE_LANE), (3, ONE_LANE), (2, eventual)] {
+        let proxy = Proxy::with(servers(), 1 + slots, more);
+        let mut one = proxy.app();
+        one.replace("CREATE OR REPLACE TABLE ids_left (id INT AUTO_INCREMENT PRIMARY KEY, v INT)");
+        let mut others: Vec<_> = (0..slots).map(|_| proxy.app()).collect();
+        one.run("INSERT INTO ids_left (id, v) VALUES (40, 1)");
+        assert_eq!(one.text("SELECT LAST_INSERT_ID()"), "0", "it was given");
+        one.run("INSERT INTO ids_left (v) VALUES (1), (1), (1)");
+        let others_write = |others: &mut Vec<Raw>| {
+            for other in others.iter_mut().skip(1) {
+                other.run("BEGIN");
+            }
+            others[0].run("INSERT INTO ids_left (v) VALUES (2)");
+            others.iter_mut().skip(1).for_each(|other| drop(other.run("ROLLBACK")));
+        };
+        others_write(&mut others);
+        assert_eq!(one.text("SELECT LAST_INSERT_ID()"), "41", "{slots} slots");
+        one.run("INSERT INTO ids_left (id, v) VALUES (100, 1)");
+        others_write(&mut others);
+        one.run("INSERT INTO ids_left (id, v) VALUES (200, LAST_INSERT_ID())");
+        assert_eq!(one.text("SELECT v FROM ids_left WHERE id = 200 FOR UPDATE"), "41");
+        one.run("BEGIN");
+        one.run("INSERT INTO ids_left (v) VALUES (5)");
+        one.run("COMMIT");
+        others_write(&mut others);
+        assert_eq!(one.text("SELECT LAST_INSERT_ID()"), "201");
+        // Of two slots this session's is idle, but not the one it gets.
+        one.run("INSERT INTO ids_left (v) VALUES (6)");
+        one.run("CREATE TEMPORARY TABLE ids_mine (a INT)");
+        assert_eq!(one.text("SELECT LAST_INSERT_ID()"), "203");
+        one.run("DROP TEMPORARY TABLE ids_mine");
+        assert_eq!(one.text("SELECT @@identity"), "203");
+    }
+}
+
+/// The connection with the only word of an id is gone: what its OK packet said has to do.
+#[test]
+fn an_insert_id_outlives_its_connection() {
+    let proxy = Proxy::with(servers(), 3, ONE_LANE);
+    servers().root().run("CREATE DATABASE IF NOT EXISTS test_ids_gone");
+    let mut one = proxy.app();
+    one.run("USE test_ids_gone");
+    one.replace("CREATE OR REPLACE TABLE ids_gone (id INT AUTO_INCREMENT PRIMARY KEY, v INT)");
+    one.run("INSERT INTO ids_gone (v) VALUES (1), (1)");
+    one.run("INSERT INTO ids_gone (v) VALUES (1)");
+    let mut root = servers().root();
+    for row in root.rows("SELECT id FROM information_schema.processlist WHERE db = 'test_ids_gone'")
+    {
+        let _ = root.query(&format!("KILL {}", row[0].as_ref().unwrap()));
+    }
+    assert_eq!(one.text("SELECT LAST_INSERT_ID()"), "3");
+}
+
+/// Preparing runs nothing: what is unread on another connection stays the session's.
+#[test]
+fn an_insert_id_outlives_the_preparing_of_a_statement_elsewhere() {
+    let proxy = Proxy::with(servers(), 3, ONE_LANE);
+    let (mut one, mut other) = (proxy.app(), proxy.app());
+    one.replace("CREATE OR REPLACE TABLE ids_prepared (id INT AUTO_INCREMENT PRIMARY KEY, v INT)");
+    one.run("INSERT INTO ids_prepared (v) VALUES (1)");
+    other.run("BEGIN");
+    for sql in ["INSERT INTO ids_prepared (v) VALUES (?)", "INSERT INTO ids_nowhere VALUES (?)"] {
+        one.command(Command::StmtPrepare, sql.as_bytes()).unwrap();
+    }
+    other.run("ROLLBACK");
+    assert_eq!(one.text("SELECT LAST_INSERT_ID()"), "1");
+}
+
+/// Whoever is about to use the connection asks for the id; it is told also when he goes away.
+#[test]
+fn an_insert_id_is_told_by_whoever_goes_away() {
+    let hop = Hop::before(servers().primary, "app");
+    let proxy = Proxy::behind(hop.port, servers(), 2, ONE_LANE);
+    let mut one = proxy.app();
+    one.replace("CREATE OR REPLACE TABLE ids_asked (id INT AUTO_INCREMENT PRIMARY KEY, v INT)");
+    let mut other = proxy.app();
+    one.run("INSERT INTO ids_asked (v) VALUES (1)");
+    one.run("INSERT INTO ids_asked (id, v) VALUES (100, 1)");
+    hop.hold_answers(true);
+    other.send(Command::Query, b"SELECT 1");
+    pause(300);
+    other.hang_up();
+    pause(300);
+    hop.hold_answers(false);
+    assert_eq!(one.text("SELECT LAST_INSERT_ID()"), "1");
+    let mut third = proxy.app();
+    assert_eq!(third.text("SELECT 1"), "1", "neither slot nor connection is lost");
+}
+
 fn hunt(routing: &str) {
     let seed = fastrand::u64(..);
     println!("seed {seed}");
@@ -81,6 +177,7 @@ fn hunt(routing: &str) {
                 one.both(&format!("SELECT LAST_INSERT_ID({id})"));
             }
             3 if !one.in_transaction && random.u32(0..4) == 0 => *one = twin(&proxy, index),
+            4 | 5 => one.both_prepared(&step(&mut random)),
             _ => one.both(&step(&mut random)),
         }
         if random.bool() {

@@ -1,5 +1,6 @@
 //! Session state follows its client over shared connections, and reaches nobody else.
 
+use fairlane::protocol::status::Status;
 use fairlane::protocol::{Capabilities, Command};
 
 use crate::support::raw::Login;
@@ -19,7 +20,6 @@ fn app(proxy: &Proxy, collation: u8) -> Raw {
 #[test]
 fn variables_follow_their_session_and_leak_to_nobody() {
     let proxy = crowded();
-    let (mut one, mut other) = (proxy.app(), proxy.app());
     let variables = [
         ("sql_mode", "'ANSI_QUOTES,NO_BACKSLASH_ESCAPES'"),
         ("time_zone", "'+03:00'"),
@@ -34,18 +34,25 @@ fn variables_follow_their_session_and_leak_to_nobody() {
     let read = |client: &mut Raw| -> Vec<String> {
         variables.iter().map(|(name, _)| client.text(&format!("SELECT @@{name}"))).collect()
     };
-    let before = read(&mut other);
-    for (name, value) in variables {
-        one.run(&format!("SET {name} = {value}"));
+    // MariaDB does not track those with nothing but @@.
+    for form in ["", "@@", "@@session.", "SESSION ", "LOCAL "] {
+        let (mut one, mut other) = (proxy.app(), proxy.app());
+        let before = read(&mut other);
+        for (name, value) in variables {
+            one.run(&format!("SET {form}{name} = {value}"));
+        }
+        let set = read(&mut one);
+        assert_eq!(read(&mut other), before, "{form}: leaked");
+        assert_eq!(read(&mut one), set, "{form}: lost");
+        for ((name, _), (set, before)) in variables.iter().zip(set.iter().zip(&before)) {
+            assert_ne!(set, before, "{name} was not set");
+        }
+        assert_eq!(
+            one.text("SELECT \"Tables_in_shop\" FROM (SELECT 1 AS \"Tables_in_shop\") x"),
+            "1"
+        );
+        assert_eq!(other.text("SELECT \"text\""), "text");
     }
-    let set = read(&mut one);
-    assert_eq!(read(&mut other), before, "leaked");
-    assert_eq!(read(&mut one), set, "lost");
-    for ((name, _), (set, before)) in variables.iter().zip(set.iter().zip(&before)) {
-        assert_ne!(set, before, "{name} was not set");
-    }
-    assert_eq!(one.text("SELECT \"Tables_in_shop\" FROM (SELECT 1 AS \"Tables_in_shop\") x"), "1");
-    assert_eq!(other.text("SELECT \"text\""), "text");
 }
 
 #[test]
@@ -153,8 +160,8 @@ fn what_can_not_be_carried_pins_and_is_gone_afterwards() {
     let mut client = proxy.app();
     client.run("CREATE TABLE pins (id INT)");
     client.run("SET @a = 5, @b = 'x'");
-    eventually("the metric", || pinned("user_variable") == 1.0);
     client.run("SELECT @c := 3");
+    eventually("the metric", || pinned("user_variable") == 1.0);
     client.run("CREATE TEMPORARY TABLE pins (note VARCHAR(10))");
     client.run("INSERT INTO pins VALUES ('temporary')");
     eventually("the metric", || pinned("temporary_table") == 1.0);
@@ -185,6 +192,22 @@ fn what_can_not_be_carried_pins_and_is_gone_afterwards() {
     eventually("the metric", || pinned("table_lock") == 1.0);
     locker.run("UNLOCK TABLES");
     eventually("the metric", || pinned("table_lock") == 0.0);
+}
+
+#[test]
+fn an_autocommit_set_by_its_bare_name_is_its_sessions() {
+    let proxy = crowded();
+    let (mut one, mut other) = (proxy.app(), proxy.app());
+    one.run("CREATE TABLE bare_auto (id INT)");
+    one.run("SET @@autocommit = 0");
+    one.run("INSERT INTO bare_auto VALUES (1)");
+    one.run("COMMIT");
+    other.run("INSERT INTO bare_auto VALUES (2)");
+    assert!(!other.status().contains(Status::IN_TRANS), "committed at once");
+    assert_eq!(one.text("SELECT COUNT(*) FROM bare_auto"), "2");
+    one.run("INSERT INTO bare_auto VALUES (3)");
+    one.run("ROLLBACK");
+    assert_eq!(other.text("SELECT COUNT(*) FROM bare_auto"), "2");
 }
 
 #[test]
@@ -332,4 +355,25 @@ fn variables_that_are_null_or_warn_leave_nothing_behind() {
     assert_eq!(one.run("SELECT 1").summary.warnings, 0);
     other.run("SELECT CAST('x' AS SIGNED)");
     assert_eq!(other.text("SHOW COUNT(*) WARNINGS"), "1");
+}
+
+/// As on the server, whatever has become of the schema before.
+#[test]
+fn a_session_leaves_a_schema_that_vanished() {
+    let proxy = Proxy::with(servers(), 2, ONE_LANE);
+    let mut root = servers().root();
+    root.run("CREATE DATABASE test_left");
+    let mut sessions: Vec<_> = (0..2).map(|_| proxy.app()).collect();
+    sessions.iter_mut().for_each(|session| drop(session.run("USE test_left")));
+    let mut other = proxy.app();
+    other.run("SELECT 1");
+    root.run("DROP DATABASE test_left");
+    assert_eq!(sessions[0].query("USE test_nowhere").unwrap_err().code(), 1049);
+    assert_eq!(other.text("SELECT DATABASE()"), "shop");
+    sessions[0].run("use `shop`");
+    sessions[1].command(Command::InitDb, b"shop").unwrap();
+    for session in &mut sessions {
+        assert_eq!(session.text("SELECT DATABASE()"), "shop");
+        session.run("SET @left = 1");
+    }
 }

@@ -249,7 +249,7 @@ fn an_issuer_is_enough_for_verify_ca() {
     let is_encrypted = |mode: &str| {
         let proxy = start(mode);
         eventually("Fairlane is ready", || proxy.get("/readyz").starts_with("HTTP/1.1 200"));
-        proxy.app().rows("SHOW STATUS LIKE 'Ssl_cipher'")[0][1] != Some(String::new())
+        !proxy.app().text(SERVERS_CIPHER).is_empty()
     };
     assert!(is_encrypted("verify_ca"));
     assert!(is_encrypted("preferred"));
@@ -274,12 +274,15 @@ fn an_issuer_is_enough_for_verify_ca() {
     assert!(is_encrypted("verify_ca"));
 }
 
+/// The cipher between Fairlane and the server.
+const SERVERS_CIPHER: &str = "SELECT VARIABLE_VALUE FROM information_schema.session_status \
+    WHERE VARIABLE_NAME = 'Ssl_cipher'";
+
 #[test]
 fn preferred_does_without_tls_where_a_server_has_none() {
     let keys = "tls = \"preferred\"".to_owned();
     let proxy = Proxy::start(&Servers { keys, ..servers().clone() });
-    let cipher = proxy.app().rows("SHOW STATUS LIKE 'Ssl_cipher'");
-    assert_eq!(cipher[0][1].as_deref(), Some(""));
+    assert_eq!(proxy.app().text(SERVERS_CIPHER), "");
     let refused = Proxy::start_without_waiting(
         &Servers { keys: "tls = \"required\"".into(), ..servers().clone() },
         5,
@@ -287,8 +290,22 @@ fn preferred_does_without_tls_where_a_server_has_none() {
     );
     eventually("the trouble is told", || refused.log().contains("SSL"));
     let proxy = Proxy::start(&with_keys("tls = \"preferred\""));
-    let cipher = client(proxy.port, &APP, "SHOW STATUS LIKE 'Ssl_cipher'");
+    let of_mysql = SERVERS_CIPHER.replace("information_schema", "performance_schema");
+    let cipher = client(proxy.port, &APP, &of_mysql);
     assert!(cipher.out.contains("TLS_"), "{cipher:?}");
+}
+
+#[test]
+fn a_client_is_shown_the_tls_of_its_own_connection() {
+    // Of the two ways from the client to the server only the first is encrypted.
+    let proxy = Proxy::with(mysql(), 5, "[tls]\nmode = \"preferred\"");
+    let show = "SHOW SESSION STATUS WHERE Variable_name IN ('Ssl_cipher', 'Ssl_version')";
+    let with = |mode: &str| client(proxy.port, &[APP[0], APP[1], mode], show).out;
+    let encrypted = with("--ssl-mode=REQUIRED");
+    assert!(encrypted.contains("Ssl_cipher\tTLS_AES_"), "{encrypted}");
+    assert!(encrypted.contains("Ssl_version\tTLSv1.3"), "{encrypted}");
+    let plain = with("--ssl-mode=DISABLED");
+    assert!(plain.contains("Ssl_cipher\t\n") && plain.contains("Ssl_version\t"), "{plain}");
 }
 
 #[test]

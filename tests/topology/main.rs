@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use fairlane::config::Settings;
 use fairlane::config::settings::{
-    Address, Backend, BackendTls, BackendTlsMode, Consistency, Lane, Log, Pool, ProxyProtocol,
-    Routing, Scope, Service, Share, Tls, TlsMode,
+    Address, Backend, BackendTls, BackendTlsMode, Consistency, Lane, LockGuard, LockPolicy, Log,
+    Pool, ProxyProtocol, Routing, Scope, Service, Share, Tls, TlsMode,
 };
 use fairlane::route::freshness::Position;
 use fairlane::route::view::{BackendId, Rotation};
@@ -45,6 +45,7 @@ pub(crate) fn settings(ports: &[u16]) -> Settings {
         max: Share::Percent(100),
         queue: 10,
         queue_timeout: Duration::from_secs(1),
+        overload_timeout: None,
     };
     Settings {
         listen: Vec::new(),
@@ -66,12 +67,19 @@ pub(crate) fn settings(ports: &[u16]) -> Settings {
             idle_timeout: Duration::from_secs(60),
             max_age: Duration::from_secs(600),
             open_rate: 100,
+            abandoned: fairlane::config::settings::Abandoned::KillReads,
         },
         lanes: vec![lane],
         rules: Vec::new(),
         default_lane: 0,
         batch_lane: None,
         latency_target: fairlane::config::settings::LatencyTarget::Off,
+        deadlock_retries: 0,
+        lock_guard: LockGuard {
+            policy: LockPolicy::Off,
+            wait: None,
+            abort_after: Duration::from_secs(1),
+        },
         users: Vec::new(),
         routing: Routing {
             replica_reads: true,
@@ -196,7 +204,7 @@ async fn facts_and_accounts_are_the_primarys() {
             "SET GLOBAL sql_mode = ''",
         ])
         .await;
-    topology.refresh_accounts().await;
+    topology.refresh().await;
     let accounts = topology.accounts();
     assert!(accounts.find("late", LOCAL).expect("an account").is_locked);
     assert!(accounts.find("late_role", LOCAL).is_none());
@@ -233,7 +241,7 @@ async fn a_stream_of_refreshes_shares_reloads() {
         let callers: Vec<_> = (0..50)
             .map(|_| {
                 let topology = Arc::clone(&topology);
-                tokio::spawn(async move { topology.refresh_accounts().await })
+                tokio::spawn(async move { topology.refresh().await })
             })
             .collect();
         for caller in callers {
@@ -244,7 +252,7 @@ async fn a_stream_of_refreshes_shares_reloads() {
     assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
     primary.run(&["REVOKE SELECT ON mysql.* FROM fairlane@localhost"]).await;
     let before = topology.accounts().len();
-    topology.refresh_accounts().await;
+    topology.refresh().await;
     assert_eq!(topology.accounts().len(), before, "a failing reload keeps the old ones");
     assert!(topology.view().primary_up);
 }
@@ -294,7 +302,7 @@ async fn a_privilege_granted_late_counts() {
 
     pair.primary.run(&servers::SERVICE_GRANTS).await;
     until_rotation(&topology, Rotation::In).await;
-    topology.refresh_accounts().await;
+    topology.refresh().await;
     assert_ne!(topology.accounts().len(), 0);
     sleep(INTERVAL * 2).await;
     assert!(topology.kill(0, u64::from(victim.id()), false).await);

@@ -101,7 +101,7 @@ async fn compare(server: &Server, topology: &Arc<Topology>, random: &mut fastran
             // As the server orders them when it starts.
             root.query_drop("FLUSH PRIVILEGES").await.expect("flushed");
         }
-        topology.refresh_accounts().await;
+        topology.refresh().await;
         let known = topology.accounts();
         for (source, port) in sources.iter().zip(&ports) {
             for user in (0..USERS).map(|user| format!("m{user}")) {

@@ -102,7 +102,7 @@ async fn accounts_match_as_mysql_matches_them() {
         let mut client = server.connect("many", "", "").await.expect("a login");
         let name: Option<String> = client.query_first("SELECT CURRENT_USER()").await.expect("it");
         let host = name.expect("a name").rsplit('@').next().expect("a host").to_owned();
-        topology.refresh_accounts().await;
+        topology.refresh().await;
         let accounts = topology.accounts();
         let found = accounts.find("many", LOCAL).expect("an account");
         assert_eq!(found.host_pattern.as_str(), host);

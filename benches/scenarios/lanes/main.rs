@@ -49,6 +49,10 @@ use crate::work::{SCENARIOS, Scenario, Work};
 
 /// One lane for all, and nothing moves.
 const FIFO: &str = "[lanes]\nauto = \"off\"\n[[lane]]\nname = \"all\"\nqueue_timeout = \"60s\"\n";
+/// Acts on waits for locks as soon as they can be found, and repeats clicks' writes after deadlocks.
+const PACE: &str = "[lanes]\nlock_guard = \"pace\"\nlock_wait = \"10ms\"\ndeadlock_retries = 5\n";
+const ABORT: &str = "[lanes]\nlock_guard = \"abort\"\nlock_wait = \"10ms\"\n\
+    lock_abort_after = \"10ms\"\ndeadlock_retries = 5\n";
 /// Writes the verdicts of each session to the log.
 const LOG: &str = "[log]\nfilter = \"info,fairlane::client=debug\"\n";
 
@@ -81,10 +85,14 @@ pub(crate) enum Way {
     Fifo,
     /// Through Fairlane as it is installed.
     Lanes,
+    /// The same, but sessions that hold locks are let go first.
+    Pace,
+    /// The same, but sessions that hold locks are rolled back.
+    Abort,
 }
 
 impl Way {
-    const ALL: [Self; 3] = [Self::Direct, Self::Fifo, Self::Lanes];
+    const ALL: [Self; 5] = [Self::Direct, Self::Fifo, Self::Lanes, Self::Pace, Self::Abort];
 
     /// As the table writes it.
     pub(crate) fn name(self) -> &'static str {
@@ -92,7 +100,25 @@ impl Way {
             Self::Direct => "direct",
             Self::Fifo => "fifo",
             Self::Lanes => "lanes",
+            Self::Pace => "lanes, pace",
+            Self::Abort => "lanes, abort",
         }
+    }
+
+    /// What it has in Fairlane's configuration.
+    fn lanes(self) -> &'static str {
+        match self {
+            Self::Direct | Self::Lanes => "",
+            Self::Fifo => FIFO,
+            Self::Pace => PACE,
+            Self::Abort => ABORT,
+        }
+    }
+
+    /// Whether it differs from others in a scenario: nobody waits for locks where clicks change
+    /// nothing that others change.
+    fn suits(self, scenario: &Scenario) -> bool {
+        scenario.buys || !matches!(self, Self::Pace | Self::Abort)
     }
 }
 
@@ -115,9 +141,10 @@ async fn run(arguments: &Arguments) -> Result<()> {
     for scenario in SCENARIOS.iter().filter(wanted) {
         let ways = Way::ALL.into_iter();
         let is_wanted = |way: &Way| {
-            arguments.ways.is_empty() || arguments.ways.iter().any(|name| name == way.name())
+            arguments.ways.is_empty()
+                || arguments.ways.iter().any(|name| way.name().ends_with(name.as_str()))
         };
-        for way in ways.filter(is_wanted) {
+        for way in ways.filter(is_wanted).filter(|way| way.suits(scenario)) {
             tell(begin, &format!("{}: {}", scenario.name, way.name()));
             let row = measure(arguments, &servers, scenario, way).await?;
             tell(begin, &row.to_string());
@@ -141,10 +168,9 @@ async fn measure(
     servers.fill(scenario.outlets).await?;
     let (fairlane, port, gate) = match way {
         Way::Direct => (None, servers.primary_port, Gate::limited(CONNECTIONS)),
-        Way::Fifo | Way::Lanes => {
+        Way::Fifo | Way::Lanes | Way::Pace | Way::Abort => {
             let ports = (servers.primary_port, servers.replica_port);
-            let lanes = if way == Way::Fifo { FIFO } else { "" };
-            let config = format!("{}{lanes}{LOG}", config::text(ports, ""));
+            let config = format!("{}{}{LOG}", config::text(ports, ""), way.lanes());
             let fairlane = Fairlane::start(&config, &arguments.out).await?;
             let port = fairlane.port;
             (Some(fairlane), port, Gate::open())
@@ -172,12 +198,21 @@ async fn measure(
     let done = work.done() - done;
     let outcome: Outcome = arrivals.await?;
     work.stop().await;
+    if let Some(error) = &outcome.first_error {
+        eprintln!("  first error of a click: {error}");
+    }
     let mut misjudged = None;
     if let Some(fairlane) = fairlane {
+        let metrics = fairlane.metrics().await?;
+        let of_locks =
+            |line: &&str| line.starts_with("fairlane_lock_") && !line.contains("_bucket");
+        metrics.lines().filter(of_locks).filter(|line| !line.ends_with(" 0")).for_each(|line| {
+            eprintln!("  {line}");
+        });
         fairlane.stop().await?;
         let log = std::fs::read_to_string(arguments.out.join("fairlane.log"))?;
         let ids = clicks.ids.lock();
-        misjudged = (way == Way::Lanes).then(|| verdicts::count(&log, &ids));
+        misjudged = (way != Way::Fifo).then(|| verdicts::count(&log, &ids));
     }
     Ok(Row {
         scenario,

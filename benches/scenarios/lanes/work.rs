@@ -64,6 +64,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     scenario("a 100 outlets, 13 workers", Kind::Scrape(13, LONG), 100, 20.0),
     scenario("a 500 outlets, 65 workers", Kind::Scrape(65, LONG), 500, 100.0),
     scenario("b a connection for each outlet", Kind::Scrape(6, ANEW), 46, 20.0),
+    scenario("b 65 workers, a connection for each outlet", Kind::Scrape(65, ANEW), 500, 100.0),
     scenario("c 200 ms of thought in transactions", Kind::Scrape(13, THINKING), 100, 20.0),
     Scenario { buys: true, ..scenario("d clicks change items", Kind::Scrape(6, LONG), 46, 20.0) },
     scenario("e reporting query", Kind::Report, 46, 20.0),

@@ -133,6 +133,30 @@ fn sessions(now: f64) -> Sessions {
     Sessions::pick(all)
 }
 
+/// For half of the time a click waits for a scraper's transaction and for another program.
+fn lock_waits(now: f64) -> Vec<LockWait> {
+    let side = |session: Option<u64>, lane: &str, doing: &str, statement: &str| LockSide {
+        session,
+        thread: 4711,
+        user: session.map_or_else(String::new, |_| "shop".to_owned()),
+        client: session.map_or_else(String::new, |_| "10.0.3.7:41870".to_owned()),
+        lane: lane.to_owned(),
+        doing: doing.to_owned(),
+        statement: statement.to_owned(),
+    };
+    let update = "UPDATE items SET stock = stock + ? WHERE id = ?";
+    let waiting = LockWait {
+        kind: "row",
+        seconds: now % 10.0,
+        waiter: side(Some(81), "interactive", "runs", update),
+        blockers: vec![
+            side(Some(82), "batch", "idle for 740 ms", "INSERT INTO items VALUES (?) <b>"),
+            side(None, "", "", ""),
+        ],
+    };
+    if now % 10.0 < 5.0 { vec![waiting] } else { Vec::new() }
+}
+
 /// What it does `now` seconds after its start.
 pub(super) fn snapshot(now: f64) -> Snapshot {
     let sessions = sessions(now);
@@ -149,6 +173,7 @@ pub(super) fn snapshot(now: f64) -> Snapshot {
             sessions: (now * 42.0) as u64,
         },
         backends: backends(now),
+        lock_waits: lock_waits(now),
         sessions,
     }
 }

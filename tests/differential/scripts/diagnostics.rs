@@ -64,6 +64,75 @@ fn counts() -> Vec<Script> {
     scripts
 }
 
+/// The list in a prepared statement, prepared before and after the statement it tells of.
+fn prepared_lists() -> Vec<Script> {
+    let first = ["SELECT CAST('x' AS SIGNED), CAST('y' AS SIGNED)", "SELECT nonsense", "SELECT 1"];
+    let lists = [
+        "SHOW WARNINGS",
+        "SHOW ERRORS",
+        "SHOW WARNINGS LIMIT 1, 1",
+        "SHOW COUNT(*) WARNINGS",
+        "SHOW COUNT(*) ERRORS",
+    ];
+    let script = |list: &&str| {
+        let mut steps = vec![prepare(0, list)];
+        for first in first {
+            steps.extend([
+                query(first),
+                execute(0, &[]),
+                execute(0, &[]),
+                query("SELECT ROW_COUNT()"),
+            ]);
+            steps.extend([query(first), prepare(1, list), execute(1, &[]), close(1)]);
+            steps.extend([query("BEGIN"), query(first), execute(0, &[]), query("ROLLBACK")]);
+        }
+        Script::new(format!("prepared {list}"), steps)
+    };
+    lists.iter().map(script).collect()
+}
+
+/// GET DIAGNOSTICS on its own: the first time a session asks, and later.
+fn conditions() -> Vec<Script> {
+    let first = [
+        "DROP TABLE df_no_such_table",
+        "SELECT nonsense",
+        "INSERT INTO df_cond VALUES (1), (2), (3)",
+        "SELECT CAST('x' AS SIGNED), CAST('y' AS SIGNED)",
+        "SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'own', MYSQL_ERRNO = 31000",
+        "SELECT 1",
+    ];
+    let statement = "GET DIAGNOSTICS @df_n = NUMBER, @df_r = ROW_COUNT";
+    let condition = "GET CURRENT DIAGNOSTICS CONDITION 1 @df_s = RETURNED_SQLSTATE, \
+        @df_e = MYSQL_ERRNO, @df_m = MESSAGE_TEXT";
+    let show = "SELECT @df_n, @df_r, @df_s, @df_e, @df_m";
+    let fresh = |first: &&str| {
+        let table = "CREATE OR REPLACE TABLE df_cond (a INT)";
+        // What is not the only condition, or a warning, is not there the first time.
+        let is_there =
+            first.contains("DROP") || first.contains("nonsense") || first.contains("SIGNAL");
+        let mut steps = queries(&[table, first, statement, show]);
+        if is_there {
+            steps = queries(&[table, first, condition, show, statement, show]);
+        }
+        for again in [first, &"SELECT nonsense", first, first] {
+            steps.extend(queries(&[again, condition, statement, "SHOW COUNT(*) WARNINGS", show]));
+        }
+        steps.extend(queries(&[statement, show, "SHOW COUNT(*) ERRORS", show]));
+        Script::new(format!("conditions of {first}"), steps)
+    };
+    first.iter().map(fresh).collect()
+}
+
+#[test]
+fn conditions_have_the_same_answers() {
+    check(&Proxy::start(servers()), &conditions(), BOTH);
+}
+
+#[test]
+fn prepared_lists_of_warnings_have_the_same_answers() {
+    check(&Proxy::start(servers()), &prepared_lists(), BOTH);
+}
+
 #[test]
 fn counts_of_warnings_have_the_same_answers() {
     let proxy = Proxy::start(servers());

@@ -19,6 +19,8 @@ const PROCEDURES: &[&str] = &[
     "CREATE OR REPLACE PROCEDURE df_out(IN a INT, OUT b INT, INOUT c VARCHAR(20)) \
      BEGIN SET b = a * 2; SET c = CONCAT(c, '!'); SELECT a, b, c; END",
     "CREATE OR REPLACE PROCEDURE df_only_out(OUT b INT) SET b = 5",
+    "CREATE OR REPLACE PROCEDURE df_own_cursor() BEGIN DECLARE c CURSOR FOR SELECT 1; OPEN c; CLOSE c; \
+     SELECT 1 AS a; SELECT 2 AS b; END",
     "CREATE OR REPLACE FUNCTION df_double(a INT) RETURNS INT DETERMINISTIC RETURN a * 2",
 ];
 
@@ -37,6 +39,7 @@ const CALLS: &[&str] = &[
     "CALL df_out(1, 2)",
     "CALL df_only_out(@b)",
     "SELECT @b",
+    "CALL df_own_cursor()",
     "SELECT df_double(21)",
     "BEGIN NOT ATOMIC CALL df_several(); CALL df_quiet(); END",
     "SELECT LAST_INSERT_ID(), ROW_COUNT()",
@@ -74,6 +77,7 @@ fn prepared_calls() -> Vec<Step> {
         "CALL df_fails()",
         "CALL df_quiet()",
         "CALL df_nothing()",
+        "CALL df_own_cursor()",
         "SELECT 1; SELECT 2",
     ]
     .iter()

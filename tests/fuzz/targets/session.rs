@@ -1,8 +1,9 @@
 //! State of sessions and slots of backends, after any order of events.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use fairlane::lanes::{Admission, Limits, Scheduler};
+use fairlane::lanes::{Admission, Demand, Limits, Scheduler, Turn};
 use fairlane::protocol::status::Tracked;
 use fairlane::sql::{Charset, Class, Mode, classify};
 use fairlane::state::diff::{diff, distance, is_reachable};
@@ -213,7 +214,7 @@ pub(crate) fn trackers(data: &[u8]) {
 }
 
 /// Slots and queues after any order of events: bounds hold, nobody who could run waits, and within
-/// a lane the first to come is the first to run.
+/// a lane and a client the first to come is the first to run.
 pub(crate) fn scheduler(data: &[u8]) {
     let mut input = Input::new(data);
     let total = 1 + input.below(12);
@@ -227,47 +228,62 @@ pub(crate) fn scheduler(data: &[u8]) {
         })
         .collect();
     let mut slots = Scheduler::new(total, &lanes);
-    let mut waiting: Vec<BTreeMap<u64, u64>> = vec![BTreeMap::new(); lanes.len()];
-    let mut in_use = vec![0; lanes.len()];
+    let mut waiting: Vec<Queue> = vec![Queue::new(); lanes.len()];
+    let mut turns: Vec<Vec<Turn>> = lanes.iter().map(|_| Vec::new()).collect();
     let mut number = 0;
     while !input.is_empty() {
         let lane = input.below(lanes.len());
-        match input.below(3) {
+        match input.below(5) {
             0 => {
                 number += 1;
-                match slots.admit(lane, || number) {
-                    Admission::Granted => in_use[lane] += 1,
-                    Admission::Queued(ticket) => {
-                        assert!(waiting[lane].insert(ticket, number).is_none());
+                let client = u64::from(input.byte() % 4);
+                let demand = Demand { lane, client, continues: input.bit() };
+                match slots.admit(demand, || number) {
+                    Admission::Granted(turn) => turns[lane].push(turn),
+                    Admission::Queued(ticket, evicted) => {
+                        let of = &mut waiting[lane];
+                        of.retain(|_, (waiter, _)| Some(*waiter) != evicted);
+                        assert!(of.insert(ticket, (number, client)).is_none());
                     }
                     Admission::Refused => assert_eq!(waiting[lane].len(), lanes[lane].queue),
                 }
             }
-            1 if in_use[lane] > 0 => {
-                slots.release(lane);
-                in_use[lane] -= 1;
+            1 => {
+                let service = Duration::from_millis(input.byte().into());
+                turns[lane].pop().into_iter().for_each(|turn| slots.release(turn, service));
             }
             2 => {
                 let ticket = u64::from(input.byte());
                 assert_eq!(slots.leave(lane, ticket), waiting[lane].remove(&ticket).is_some());
             }
+            3 => {
+                let oldest = waiting[lane].pop_first().map(|(_, (waiter, _))| waiter);
+                assert_eq!(slots.dismiss_oldest(lane), oldest);
+            }
             _ => {}
         }
-        while let Some((lane, waiter)) = slots.next_grant() {
-            let (_, first) = waiting[lane].pop_first().expect("somebody waits");
-            assert_eq!(waiter, first);
-            in_use[lane] += 1;
+        while let Some((turn, waiter)) = slots.next_grant() {
+            let of = &mut waiting[turn.lane()];
+            let (&ticket, &(_, client)) = of.iter().find(|(_, of)| of.0 == waiter).expect("waits");
+            let first = of.iter().find(|(_, of)| of.1 == client).map(|(&ticket, _)| ticket);
+            assert_eq!(first, Some(ticket), "a client is served in the order it asked");
+            of.remove(&ticket);
+            turns[turn.lane()].push(turn);
         }
+        let in_use: Vec<usize> = turns.iter().map(Vec::len).collect();
         check(&slots, total, &lanes, &in_use, &waiting);
     }
 }
+
+/// Waiters of a lane by ticket: who, and of which client.
+type Queue = BTreeMap<u64, (u64, u64)>;
 
 fn check(
     slots: &Scheduler<u64>,
     total: usize,
     lanes: &[Limits],
     in_use: &[usize],
-    waiting: &[BTreeMap<u64, u64>],
+    waiting: &[Queue],
 ) {
     let used: usize = in_use.iter().sum();
     assert!(used <= total && slots.in_use() == used);
@@ -275,8 +291,9 @@ fn check(
     let all_owed: usize = (0..lanes.len()).map(owed).sum();
     assert!(used + all_owed <= total, "reserved slots are there when they are wanted");
     for (lane, limits) in lanes.iter().enumerate() {
-        assert_eq!(slots.lane(lane), (in_use[lane], waiting[lane].len()));
-        assert_eq!(slots.oldest(lane), waiting[lane].values().next());
+        let now = slots.lane(lane);
+        assert_eq!((now.in_use, now.waiting), (in_use[lane], waiting[lane].len()));
+        assert_eq!(slots.oldest(lane), waiting[lane].values().next().map(|(waiter, _)| waiter));
         assert!(in_use[lane] <= limits.max && waiting[lane].len() <= limits.queue);
         let could_run = in_use[lane] < limits.max && used + all_owed - owed(lane) < total;
         assert!(waiting[lane].is_empty() || !could_run, "lane {lane} waits for nothing");

@@ -1,6 +1,7 @@
 //! Servers shared by all tests, a Fairlane per test, and a raw protocol client.
 
 pub mod delay;
+pub mod hop;
 pub mod line;
 pub mod product;
 pub mod proxy;

@@ -15,7 +15,9 @@ pub struct Proxy {
     pub port: u16,
     admin: u16,
     child: Child,
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
+    /// The configuration it began with.
+    original: OnceLock<String>,
     log: PathBuf,
 }
 
@@ -57,12 +59,37 @@ impl Proxy {
         proxy
     }
 
+    /// With the primary behind another port of this machine: a hop.
+    pub fn behind(port: u16, servers: &Servers, max_connections: usize, more: &str) -> Self {
+        let primary = format!("127.0.0.1:{port}");
+        let proxy = Self::before(&primary, servers, max_connections, more);
+        proxy.wait_until_ready();
+        proxy
+    }
+
     pub fn start_without_waiting(servers: &Servers, max_connections: usize, more: &str) -> Self {
         let primary = format!("127.0.0.1:{}", servers.primary);
         Self::before(&primary, servers, max_connections, more)
     }
 
+    /// With another service account.
+    pub fn as_service(servers: &Servers, service: (&str, &str), more: &str) -> Self {
+        let primary = format!("127.0.0.1:{}", servers.primary);
+        let proxy = Self::started(&primary, servers, (8, service), more);
+        proxy.wait_until_ready();
+        proxy
+    }
+
     fn before(primary: &str, servers: &Servers, max_connections: usize, more: &str) -> Self {
+        Self::started(primary, servers, (max_connections, ("fairlane", "fairlane-secret")), more)
+    }
+
+    fn started(
+        primary: &str,
+        servers: &Servers,
+        (max_connections, (service, password)): (usize, (&str, &str)),
+        more: &str,
+    ) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let (port, admin) = (free_port(), free_port());
         let config = directory.path().join("fairlane.toml");
@@ -78,7 +105,7 @@ impl Proxy {
         let text = format!(
             "listen = [\"127.0.0.1:{port}\"]\n{delay}\n{top}\n\
              [admin]\nlisten = \"127.0.0.1:{admin}\"\n\
-             [service]\nuser = \"fairlane\"\npassword = \"fairlane-secret\"\n\
+             [service]\nuser = \"{service}\"\npassword = \"{password}\"\n\
              [primary]\naddress = \"{primary}\"\n{keys}\nmax_connections = {max_connections}\n\
              [[replica]]\naddress = \"{}\"\n{keys}\nmax_connections = {max_connections}\n{more}\n",
             servers.replica_address
@@ -93,7 +120,7 @@ impl Proxy {
             .stderr(std::fs::File::create(&log).unwrap())
             .spawn()
             .unwrap();
-        Self { port, admin, child, _directory: directory, log }
+        Self { port, admin, child, directory, original: OnceLock::new(), log }
     }
 
     /// The application's user.
@@ -140,6 +167,15 @@ impl Proxy {
             client.run(read);
             self.metric(metric) > before
         });
+    }
+
+    /// Writes another configuration, with this in place of that, and has it read.
+    pub fn reconfigure(&self, old: &str, new: &str) {
+        let config = self.directory.path().join("fairlane.toml");
+        let text = self.original.get_or_init(|| std::fs::read_to_string(&config).unwrap());
+        assert!(text.contains(old), "{old}");
+        std::fs::write(&config, text.replace(old, new)).unwrap();
+        self.signal("HUP");
     }
 
     pub fn log(&self) -> String {

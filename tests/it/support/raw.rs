@@ -250,7 +250,7 @@ impl Raw {
         shape: Shape,
         file: Option<&[u8]>,
     ) -> Result<Answer, Failed> {
-        let mut response = Response::on(shape, self.capabilities);
+        let mut response = Response::on(shape, self.capabilities).opening_cursor(true);
         let mut held = Vec::new();
         let mut bytes = Vec::new();
         let mut chunk = vec![0; 64 * 1024];
@@ -335,7 +335,10 @@ impl Raw {
 /// A connection of that client.
 pub fn connect(login: &Login<'_>) -> std::io::Result<TcpStream> {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
-    socket.bind(&SocketAddr::from((login.from, 0)).into())?;
+    // A port that is bound first must be free towards all peers, so thousands of them run out.
+    if login.from != [127, 0, 0, 1] {
+        socket.bind(&SocketAddr::from((login.from, 0)).into())?;
+    }
     socket.connect(&SocketAddr::from(([127, 0, 0, 1], login.port)).into())?;
     Ok(socket.into())
 }

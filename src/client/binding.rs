@@ -1,0 +1,157 @@
+//! What binds a session to its connection, as operators see it: pins, and how long.
+
+use tokio::time::Instant;
+
+use super::Session;
+use super::statement::Work;
+use crate::backend::Connection;
+use crate::metrics::BoundBy;
+use crate::protocol::Command;
+use crate::protocol::response::Summary;
+use crate::protocol::status::Status;
+use crate::sql::{Effects, Held, Holding, Literal, holding};
+use crate::state::{Holdings, Pin, Pins};
+
+/// What has been shown of a session's binding.
+#[derive(Debug, Default)]
+pub(super) struct Shown {
+    pins: Pins,
+    /// What keeps the connection, and the moment up to which that time is counted.
+    bound: Option<(BoundBy, Instant)>,
+}
+
+impl Session {
+    /// Nothing binds the session to a connection any more.
+    pub(super) fn forget_binding(&mut self) {
+        self.pins = Pins::default();
+        self.holdings = Holdings::default();
+        self.open_cursors.clear();
+        self.long_data.clear();
+        self.status -= Status::IN_TRANS;
+        self.entry.set_released();
+        self.show_binding();
+    }
+
+    /// What a statement that brings `pins` does to what is held by name, if that may matter.
+    pub(super) fn change_of_holdings(&self, work: &Work<'_>, pins: Pins) -> Option<Holding> {
+        let is_run = matches!(work.command, Command::Query | Command::StmtExecute);
+        let may_matter = pins.has(Pin::UserVariable)
+            || Held::ALL.iter().any(|held| pins.has(held.pin()) || self.pins.has(held.pin()));
+        let is_one = work.verdict.statements == 1;
+        if !is_run || !may_matter || !is_one || work.verdict.effects.contains(Effects::OPAQUE) {
+            return None;
+        }
+        // Names without a schema are those of the one in which it was prepared.
+        let schema = match &work.prepared {
+            Some(prepared) => self.statements.get(prepared.id)?.image.schema.as_deref(),
+            None => self.image.schema.as_deref(),
+        };
+        holding(work.sql, self.mode, schema)
+    }
+
+    /// Gives literal values of user variables to the image instead of pinning for them.
+    pub(super) fn carry_variables(
+        &mut self,
+        connection: &mut Connection,
+        change: &Holding,
+    ) -> bool {
+        let Holding::Sets(variables) = change else { return false };
+        if self.pins.has(Pin::UserVariable) {
+            return false;
+        }
+        let mut values = Vec::with_capacity(variables.len());
+        for (name, value) in variables {
+            let text = match value {
+                Literal::Bare(text) => text.to_string(),
+                Literal::Text(text) => {
+                    let Some((charset, collation)) = self.image.of_literals(&connection.base)
+                    else {
+                        return false;
+                    };
+                    format!("_{charset}'{text}' COLLATE '{collation}'")
+                }
+            };
+            values.push((name, text));
+        }
+        if !self.image.has_room_for(values.len()) {
+            return false;
+        }
+        for (name, text) in values {
+            self.image.set(name, &text);
+            connection.image.set(name, &text);
+        }
+        true
+    }
+
+    /// Takes over what a statement took or gave back by name; whether nothing of some kind is held
+    /// any more, so that its pin is gone.
+    pub(super) fn absorb_holdings(
+        &mut self,
+        work: &Work<'_>,
+        summary: &Summary,
+        pins: Pins,
+        change: Option<&Holding>,
+    ) -> bool {
+        let effects = work.verdict.effects;
+        let is_unsure = work.verdict.statements > 1 || effects.contains(Effects::OPAQUE);
+        for held in Held::ALL.into_iter().filter(|held| self.pins.has(held.pin())) {
+            if pins.has(held.pin()) {
+                self.holdings.take(held, change);
+            }
+            if is_unsure {
+                self.holdings.lose_track(held);
+            }
+        }
+        let Some(change) = change else { return false };
+        if *change == Holding::Renames {
+            self.holdings.lose_track(Held::Table);
+        }
+        // A function was called if there is a row of it, or nothing but the call.
+        let is_done = summary.error.is_none() && (!summary.has_result_set || summary.rows == 1);
+        let freed = if is_done { self.holdings.free(change) } else { None };
+        let Some(held) = freed.filter(|held| self.pins.has(held.pin())) else { return false };
+        self.pins.drop(held.pin());
+        true
+    }
+
+    /// Shows what binds the session in metrics and registry.
+    pub(super) fn show_binding(&mut self) {
+        let in_transaction = self.status.contains(Status::IN_TRANS);
+        self.entry.set_bound(self.pins, in_transaction);
+        self.count_bound_time(in_transaction);
+        if self.pins == self.shown.pins {
+            return;
+        }
+        for &pin in Pin::ALL {
+            let index = pin as usize;
+            match (self.shown.pins.has(pin), self.pins.has(pin)) {
+                (false, true) => {
+                    self.context.metrics.pinned(index).inc();
+                    self.context.metrics.pins_total(index).inc();
+                }
+                (true, false) => self.context.metrics.pinned(index).dec(),
+                _ => {}
+            }
+        }
+        self.shown.pins = self.pins;
+    }
+
+    /// Free sessions, nearly all, cost no look at the clock.
+    fn count_bound_time(&mut self, in_transaction: bool) {
+        let by = match (self.held.is_some(), in_transaction, self.pins.is_empty()) {
+            (false, ..) => None,
+            (true, false, false) => Some(BoundBy::Pin),
+            // Without autocommit a transaction may be open that no flag shows.
+            (true, true, _) | (true, false, true) => Some(BoundBy::Transaction),
+        };
+        if by.is_none() && self.shown.bound.is_none() {
+            return;
+        }
+        let now = Instant::now();
+        if let Some((by, since)) = self.shown.bound {
+            let seconds = now.duration_since(since).as_secs_f64();
+            self.context.metrics.sessions.bound_seconds_total(by).inc_by(seconds);
+        }
+        self.shown.bound = by.map(|by| (by, now));
+    }
+}

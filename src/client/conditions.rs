@@ -1,0 +1,114 @@
+//! GET DIAGNOSTICS outside of routines, which reads what the statement before it has left on its
+//! connection.
+//!
+//! Few clients use it. A session that has done so keeps its connection from then on while there are
+//! conditions it may ask for. The first time the connection is gone: numbers come from the session's
+//! record, and an error is raised once more.
+
+use tokio::time::Instant;
+
+use super::Session;
+use super::diagnostics::ERROR;
+use crate::lanes::Demand;
+use crate::metrics::Closed;
+use crate::pool::{Checkout, Request, Retire};
+use crate::protocol::packet;
+use crate::protocol::wire::Cursor;
+use crate::sql;
+use crate::state::diff::diff;
+
+impl Session {
+    /// Makes `sql`, if it is a GET DIAGNOSTICS, find what it asks for: returns the text to run in
+    /// its place, or holds a connection that has the error.
+    pub(super) async fn find_conditions(&mut self, sql: &[u8]) -> Option<Vec<u8>> {
+        let asked = sql::diagnostics_asked(sql, self.mode)?;
+        self.asks_conditions = true;
+        if self.held.is_some() {
+            return None;
+        }
+        if asked == sql::Asked::Statement {
+            let values = self.diagnostics.substitution(self.entry.id);
+            return sql::get_diagnostics_as_set(sql, self.mode, &values);
+        }
+        if let Some(signal) = self.signal_of_error() {
+            self.hold_with(&signal).await;
+        }
+        None
+    }
+
+    /// The SIGNAL that raises the last error again, where it is the only condition.
+    fn signal_of_error(&self) -> Option<String> {
+        let saved = self.diagnostics.warnings.as_ref()?;
+        if (saved.count, saved.errors) != (1, 1) {
+            return None;
+        }
+        let (code, message) = saved.only_error()?;
+        // What a SIGNAL takes of a message.
+        let longest = if self.facts.is_mariadb { 512 } else { 128 };
+        let sqlstate = std::str::from_utf8(&self.diagnostics.sqlstate).ok()?;
+        if std::str::from_utf8(message).ok()?.chars().count() > longest || sqlstate < "02" {
+            return None;
+        }
+        let message: String = message.iter().map(|byte| format!("{byte:02X}")).collect();
+        Some(format!(
+            "SIGNAL SQLSTATE '{sqlstate}' SET MYSQL_ERRNO = {code}, \
+             MESSAGE_TEXT = _utf8mb4 X'{message}'"
+        ))
+    }
+
+    /// Holds a connection of the primary on which `statement` has run last. What goes wrong is
+    /// found by the statement that comes next.
+    async fn hold_with(&mut self, statement: &str) {
+        let request = Request {
+            key: &self.identity.key,
+            credential: &self.identity.credential,
+            image: &self.image,
+            insert_id: self.diagnostics.insert_id,
+            epoch: self.epoch,
+            session: self.entry.id,
+            unread: None,
+        };
+        let pool = self.context.pools[0].clone();
+        let demand = Demand { continues: true, ..self.demand(self.plain_lane()) };
+        let Ok(mut checkout) = pool.check_out(demand, request, Instant::now()).await else {
+            return;
+        };
+        match self.raise_on(&mut checkout, statement).await {
+            true => {
+                self.diagnostics.forget_held();
+                self.diagnostics.are_on_connection = true;
+                self.held = Some(checkout);
+            }
+            false => checkout.discard(Retire::Quit(Closed::Broken)),
+        }
+    }
+
+    async fn raise_on(&mut self, checkout: &mut Checkout, statement: &str) -> bool {
+        let connection = checkout.connection();
+        if connection.is_dirty && connection.clean().await.is_err() {
+            return false;
+        }
+        let diff = diff(&connection.image, &self.image, &connection.base, None);
+        let is_ready = diff.is_empty() || matches!(self.apply(connection, &diff).await, Ok(Ok(())));
+        connection.is_dirty = true;
+        is_ready && connection.query(statement).await.is_ok()
+    }
+}
+
+impl super::diagnostics::Saved {
+    /// Code and message of the error that is the only row.
+    fn only_error(&self) -> Option<(u32, &[u8])> {
+        let mut rest = &self.packets[..];
+        while let Ok(framed) = packet::frame(rest) {
+            let payload = &rest[packet::HEADER..framed.wire_length];
+            rest = &rest[framed.wire_length..];
+            if payload.starts_with(ERROR) {
+                let mut cursor = Cursor::new(payload);
+                cursor.lenenc_bytes("level").ok()?;
+                let code = std::str::from_utf8(cursor.lenenc_bytes("code").ok()?).ok()?;
+                return Some((code.parse().ok()?, cursor.lenenc_bytes("message").ok()?));
+            }
+        }
+        None
+    }
+}

@@ -1,0 +1,192 @@
+//! The fair queue alone: who is next, and what is remembered.
+
+use proptest::prelude::*;
+
+use super::*;
+
+const MS: u64 = 1_000_000;
+
+fn index(client: u64) -> usize {
+    usize::try_from(client).expect("a small number")
+}
+
+/// Serves `turns` turns of `slots` at a time, each as long as `cost` says; the clients in order.
+fn serve(
+    queue: &mut FairQueue<u64>,
+    slots: usize,
+    turns: usize,
+    cost: impl Fn(u64) -> u64,
+) -> Vec<u64> {
+    // Ends of the turns in service, with client and charge.
+    let mut running: BTreeSet<(u64, usize, u64, u64)> = BTreeSet::new();
+    let (mut now, mut order) = (0, Vec::new());
+    while order.len() < turns {
+        if running.len() < slots {
+            let Some(next) = queue.pop(false) else { break };
+            running.insert((now + cost(next.client), order.len(), next.client, next.charged));
+            order.push(next.client);
+        } else if let Some((end, _, client, charged)) = running.pop_first() {
+            now = end;
+            queue.settle(client, charged, cost(client));
+        }
+    }
+    order
+}
+
+/// `counts` waiters of each client, the clients one after the other.
+fn crowd(counts: &[(u64, u64)]) -> FairQueue<u64> {
+    let mut queue = FairQueue::default();
+    let clients = counts.iter().flat_map(|&(client, count)| (0..count).map(move |_| client));
+    clients
+        .enumerate()
+        .for_each(|(ticket, client)| queue.push(ticket as u64, client, false, client));
+    // A turn has ended before anybody is granted another.
+    queue.settle(u64::MAX, 0, MS);
+    queue
+}
+
+#[test]
+fn one_statement_does_not_wait_for_all_of_a_client_with_a_thousand() {
+    let mut queue = crowd(&[(1, 1000)]);
+    serve(&mut queue, 4, 100, |_| MS);
+    queue.push(5000, 2, false, 2);
+    let order = serve(&mut queue, 4, 10, |_| MS);
+    let place = order.iter().position(|&client| client == 2).expect("it is served");
+    assert!(place <= 1, "{order:?}");
+}
+
+#[test]
+fn clients_get_equal_time_not_equal_turns() {
+    let mut queue = crowd(&[(1, 2000), (2, 2000)]);
+    let order = serve(&mut queue, 3, 600, |client| if client == 1 { MS } else { 5 * MS });
+    let turns = |client| order.iter().filter(|&&of| of == client).count() as f64;
+    let ratio = turns(1) / turns(2);
+    assert!((4.5..5.5).contains(&ratio), "{ratio}");
+}
+
+#[test]
+fn within_a_client_the_first_to_come_is_the_first_served() {
+    let mut queue = FairQueue::default();
+    for ticket in 0..100 {
+        queue.push(ticket, ticket % 3, false, ticket);
+    }
+    let mut last = [None; 3];
+    while let Some(next) = queue.pop(false) {
+        let last = &mut last[index(next.client)];
+        assert!(last.is_none_or(|last| last < next.waiter));
+        *last = Some(next.waiter);
+        queue.settle(next.client, next.charged, MS * (1 + next.client));
+    }
+    assert_eq!((queue.len(), queue.clients()), (0, 0));
+}
+
+#[test]
+fn who_goes_on_comes_first_when_told_so_and_pays_for_it() {
+    let mut queue = crowd(&[(1, 5), (2, 5)]);
+    queue.push(100, 1, true, 100);
+    queue.push(101, 1, true, 101);
+    assert_eq!(queue.pop(true).map(|next| next.waiter), Some(100));
+    assert_eq!(queue.pop(true).map(|next| next.waiter), Some(101));
+    let after: Vec<u64> = (0..3).filter_map(|_| queue.pop(true)).map(|next| next.client).collect();
+    assert_eq!(after, [2, 2, 1], "client 1 has had two turns already");
+}
+
+#[test]
+fn a_client_whose_work_always_goes_on_does_not_keep_others_waiting() {
+    let mut queue = FairQueue::default();
+    (0..1000).for_each(|ticket| queue.push(ticket, 1, true, 1));
+    (1000..1100).for_each(|ticket| queue.push(ticket, 2, false, 2));
+    queue.settle(u64::MAX, 0, 10 * MS);
+    let mut order = Vec::new();
+    while let Some(next) = queue.pop(true).filter(|_| order.len() < 200) {
+        queue.settle(next.client, next.charged, 10 * MS);
+        order.push(next.client);
+    }
+    let others = order.iter().filter(|&&client| client == 2).count();
+    // Equal turns, but for twice a quarter of a second.
+    assert!(others >= 74, "{others} of 200");
+}
+
+#[test]
+fn clients_that_come_once_do_not_keep_one_that_was_served_before_waiting_for_ever() {
+    let mut queue = crowd(&[(1, 50)]);
+    serve(&mut queue, 1, 20, |_| 10 * MS);
+    let mut served = 0;
+    for stranger in 0..2000_u64 {
+        queue.push(1000 + stranger, 10 + stranger, false, 0);
+        queue.push(5000 + stranger, 10_000 + stranger, false, 0);
+        let order = serve(&mut queue, 1, 1, |_| MS);
+        served += order.iter().filter(|&&client| client == 1).count();
+    }
+    assert!((1..50).contains(&served), "{served}");
+}
+
+#[test]
+fn what_is_remembered_is_bounded() {
+    let mut queue = crowd(&[(1, 10)]);
+    for stranger in 0..10_000_u64 {
+        queue.settle(100 + stranger, 0, 100 * MS);
+    }
+    assert!(queue.clients() <= RESTING_MAX + 1, "{}", queue.clients());
+    while queue.pop(false).is_some() {}
+    assert_eq!(queue.clients(), 0);
+}
+
+#[test]
+fn a_full_queue_makes_room_at_the_cost_of_the_largest_crowd() {
+    let mut queue = crowd(&[(1, 10), (2, 2)]);
+    assert_eq!(queue.pop_of_largest_crowd(3), Some(1));
+    assert_eq!(queue.pop_of_largest_crowd(1), None, "nobody makes room for himself");
+    assert_eq!(queue.len(), 11);
+}
+
+proptest! {
+    /// Clients that all wait have had equal time, but for what one turn of each slot takes.
+    #[test]
+    fn no_client_that_waits_is_far_behind(
+        costs in prop::collection::vec(1..50_u64, 2..6),
+        slots in 1..6_usize,
+    ) {
+        let crowds: Vec<_> = (0..costs.len() as u64).map(|client| (client, 3000)).collect();
+        let mut queue = crowd(&crowds);
+        let order = serve(&mut queue, slots, 1000, |client| costs[index(client)] * MS);
+        let time = |client: u64| {
+            let turns = order.iter().filter(|&&of| of == client).count() as u64;
+            turns * costs[index(client)]
+        };
+        let times: Vec<u64> = (0..costs.len() as u64).map(time).collect();
+        let most = costs.iter().max().expect("a cost");
+        let apart = times.iter().max().expect("a time") - times.iter().min().expect("a time");
+        // Twice a turn of each slot: what is charged is a guess until the turn ends.
+        prop_assert!(apart <= 2 * most * (slots as u64 + 1), "{times:?} with {costs:?}");
+    }
+
+    /// The orders agree with each other after anything.
+    #[test]
+    fn the_books_agree(steps in prop::collection::vec((0..6_u8, 0..5_u64, 0..200_u64), 0..400)) {
+        let mut queue = FairQueue::default();
+        let mut tickets = 0;
+        for (step, client, value) in steps {
+            match step {
+                0 | 1 => {
+                    queue.push(tickets, client, value % 2 == 0, tickets);
+                    tickets += 1;
+                }
+                2 => drop(queue.remove(value)),
+                3 => drop(queue.pop(value % 2 == 0)),
+                4 => queue.settle(client, value, value * value),
+                _ => drop(queue.pop_of_largest_crowd(client)),
+            }
+            let waiters: usize = queue.clients.iter().map(|(_, of)| of.tickets.len()).sum();
+            prop_assert_eq!(queue.len(), waiters);
+            let waiting = queue.clients.iter().filter(|(_, of)| !of.tickets.is_empty()).count();
+            prop_assert_eq!(queue.active.len(), waiting);
+            prop_assert_eq!(queue.crowds.len(), waiting);
+            let go_on = queue.clients.iter().filter(|(_, of)| !of.continuing.is_empty()).count();
+            prop_assert_eq!(queue.continuing.len(), go_on);
+            prop_assert_eq!(queue.resting.len(), queue.clients.len() - waiting);
+            prop_assert_eq!(queue.by_hash.len(), queue.clients.len());
+            prop_assert!(!queue.is_empty() || queue.clients.is_empty());
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! The futures of a real pool, polled by hand in every order: asked, woken, dropped, timed out and
+//! dismissed, with tokio's clock standing still. No server is needed: nobody opens a connection here.
+//!
+//! What `lanes/wake_tests.rs` shows of the steps, this shows of the code around them; steps inside of
+//! one poll are not taken apart here.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+
+use super::*;
+use crate::backend::{ConnectionKey, Credential};
+use crate::metrics::Labels;
+use crate::pool::Killer;
+use crate::protocol::Capabilities;
+use crate::route::view::BackendId;
+use crate::state::Image;
+
+/// One slot and one control connection; a second is the longest wait.
+const CONFIG: &str = "[service]\nuser = \"fairlane\"\npassword = \"x\"\n\
+    [primary]\naddress = \"127.0.0.1:3306\"\nmax_connections = 2\n\
+    [[lane]]\nname = \"all\"\nqueue = 2\nqueue_timeout = \"1s\"\n";
+const TASKS: usize = 4;
+/// Events of one order.
+const LENGTH: usize = 9;
+
+#[derive(Debug)]
+struct NoKiller;
+
+impl Killer for NoKiller {
+    fn kill(&self, _: BackendId, _: u64) -> Pin<Box<dyn Future<Output = bool> + Send + '_>> {
+        Box::pin(std::future::ready(true))
+    }
+}
+
+fn pool() -> Arc<Pool> {
+    let settings = crate::config::parse(CONFIG, "test").expect("a configuration");
+    let labels = Labels {
+        version: "0",
+        backends: &["primary".to_owned()],
+        lanes: &["all".to_owned()],
+        pin_reasons: &[],
+        route_reasons: &[],
+        commands: &[],
+    };
+    let metrics = Arc::new(crate::metrics::Metrics::new(&labels).expect("metrics"));
+    Pool::new(&settings, 0, Arc::new(NoKiller), Arc::default(), metrics)
+        .expect("a pool without TLS")
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Event {
+    /// The task asks, or sees what it was told.
+    Poll(usize),
+    /// It goes away, with its slot if it has one.
+    Drop(usize),
+    /// Its time is over, and that of all that wait.
+    TimeOut,
+    /// Who waits longest is dismissed.
+    Dismiss,
+}
+
+type Asking<'a> =
+    Pin<Box<dyn Future<Output = Result<(Slot, Option<Box<Connection>>), Error>> + 'a>>;
+
+enum Task<'a> {
+    New,
+    Asks(Asking<'a>),
+    Holds(#[expect(dead_code, reason = "it is dropped")] Slot),
+    Gone,
+}
+
+struct Run<'a> {
+    pool: &'a Arc<Pool>,
+    request: &'a Request<'a>,
+    runtime: &'a tokio::runtime::Runtime,
+    tasks: [Task<'a>; TASKS],
+}
+
+impl Run<'_> {
+    fn may(&self, event: Event) -> bool {
+        match event {
+            // Tasks are alike: they begin in their order.
+            Event::Poll(task) | Event::Drop(task) => match self.tasks[task] {
+                Task::New => {
+                    matches!(event, Event::Poll(_))
+                        && (0..task).all(|before| !matches!(self.tasks[before], Task::New))
+                }
+                Task::Asks(_) => true,
+                Task::Holds(_) => matches!(event, Event::Drop(_)),
+                Task::Gone => false,
+            },
+            Event::TimeOut => self.tasks.iter().any(|task| matches!(task, Task::Asks(_))),
+            Event::Dismiss => self.pool.shared.lock().scheduler.lane(0).waiting > 0,
+        }
+    }
+
+    fn happens(&mut self, event: Event) {
+        match event {
+            Event::Poll(task) => self.poll(task),
+            Event::Drop(task) => self.tasks[task] = Task::Gone,
+            Event::TimeOut => self.runtime.block_on(tokio::time::advance(Duration::from_secs(2))),
+            Event::Dismiss => {
+                let dismissed = self.pool.shared.lock().scheduler.dismiss_old(0, |_| true, 1);
+                assert_eq!(dismissed, 1);
+            }
+        }
+    }
+
+    fn poll(&mut self, task: usize) {
+        let (pool, request) = (self.pool, self.request);
+        if matches!(self.tasks[task], Task::New) {
+            let demand = Demand { lane: 0, client: task as u64 % 2, continues: false };
+            let asking = async move { pool.admit(demand, request, Instant::now()).await };
+            self.tasks[task] = Task::Asks(Box::pin(asking));
+        }
+        let Task::Asks(asking) = &mut self.tasks[task] else { return };
+        match asking.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Pending => {}
+            Poll::Ready(Ok((slot, _))) => self.tasks[task] = Task::Holds(slot),
+            Poll::Ready(Err(_)) => self.tasks[task] = Task::Gone,
+        }
+    }
+
+    fn check(&self, order: &[Event]) {
+        let holding = self.tasks.iter().filter(|task| matches!(task, Task::Holds(_))).count();
+        let shared = self.pool.shared.lock();
+        let LaneNow { in_use, waiting, .. } = shared.scheduler.lane(0);
+        assert_eq!(shared.held.len(), holding, "{order:?}");
+        assert!(in_use <= 1 && holding <= in_use, "{order:?}");
+        assert!(waiting == 0 || in_use == 1, "somebody waits beside a free slot: {order:?}");
+    }
+}
+
+/// Runs all orders that begin with `order`; how many there are.
+fn explore(
+    pool: &Arc<Pool>,
+    request: &Request<'_>,
+    runtime: &tokio::runtime::Runtime,
+    order: &mut Vec<Event>,
+) -> usize {
+    let mut run = Run { pool, request, runtime, tasks: [const { Task::New }; TASKS] };
+    for &event in order.iter() {
+        run.happens(event);
+        run.check(order);
+    }
+    let tasks = (0..TASKS).flat_map(|task| [Event::Poll(task), Event::Drop(task)]);
+    let all = tasks.chain([Event::TimeOut, Event::Dismiss]);
+    let next: Vec<Event> = all.filter(|&event| run.may(event)).collect();
+    drop(run);
+    {
+        let shared = pool.shared.lock();
+        let LaneNow { in_use, waiting, .. } = shared.scheduler.lane(0);
+        assert_eq!((in_use, waiting, shared.held.len()), (0, 0, 0), "not all is back: {order:?}");
+    }
+    let mut orders = 1;
+    if order.len() < LENGTH {
+        for event in next {
+            order.push(event);
+            orders += explore(pool, request, runtime, order);
+            order.pop();
+        }
+    }
+    orders
+}
+
+#[test]
+fn whatever_comes_in_whatever_order_each_slot_comes_back() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .expect("a runtime");
+    let _entered = runtime.enter();
+    let pool = pool();
+    let key = Arc::new(ConnectionKey {
+        user: "app".into(),
+        stored: None,
+        capabilities: Capabilities::empty(),
+        collation: 45,
+        client: None,
+        expired: None,
+    });
+    let image = Image::default();
+    let request = Request {
+        key: &key,
+        credential: &Credential::Empty,
+        image: &image,
+        insert_id: 0,
+        epoch: 0,
+        session: 1,
+        unread: None,
+    };
+    let orders = explore(&pool, &request, &runtime, &mut Vec::new());
+    assert!(orders > 10_000, "{orders} orders");
+    let metrics = pool.lane_metrics(0);
+    assert!(metrics.rejected_timeout.get() > 0 && metrics.rejected_full.get() > 0);
+    assert!(metrics.rejected_overload.get() > 0 && metrics.abandoned.get() > 0);
+}

@@ -1,0 +1,40 @@
+//! SIGHUP: what can change without a restart is read anew.
+
+use std::sync::Arc;
+
+use tokio::signal::unix::Signal;
+
+use super::Reread;
+use crate::client::Context;
+use crate::net::tls::Acceptor;
+
+/// Reads certificates, lanes and rules anew for each signal.
+pub(super) async fn on(mut hang_up: Signal, context: Arc<Context>, reread: Option<Reread>) {
+    while hang_up.recv().await.is_some() {
+        match context.tls.as_ref().map(Acceptor::reload) {
+            Some(Ok(())) => tracing::info!("SIGHUP: the certificate was read again"),
+            Some(Err(error)) => tracing::error!(%error, "SIGHUP: the old certificate stays"),
+            None => {}
+        }
+        if let Some(reread) = &reread {
+            lanes(&context, reread);
+        }
+    }
+}
+
+fn lanes(context: &Context, reread: &Reread) {
+    let settings = match reread() {
+        Ok(settings) => settings,
+        Err(problem) => {
+            return tracing::error!("SIGHUP: lanes and rules stay as they are: {problem}");
+        }
+    };
+    if let Err(lanes) = context.policy.change(&settings) {
+        return tracing::error!(
+            "SIGHUP: lanes and rules stay as they are: the lanes are {lanes}; others, or another \
+             order, take a restart"
+        );
+    }
+    context.pools.iter().for_each(|pool| pool.retune(&settings));
+    tracing::info!("SIGHUP: lanes and rules were read again; other keys take a restart");
+}

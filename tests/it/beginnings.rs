@@ -1,0 +1,76 @@
+//! What a session begins with: global variables, privileges and the defaults of its schema as they
+//! are now, also on a connection that was opened before they changed.
+
+use crate::support::{Proxy, Raw, servers};
+
+const TIMEOUT: &str = "SELECT @@net_write_timeout";
+const COLLATION: &str = "SELECT @@collation_database";
+
+/// root through Fairlane.
+fn root(proxy: &Proxy) -> Raw {
+    Raw::connect(proxy.port, "root", "root-secret", None).unwrap()
+}
+
+#[test]
+fn sessions_begin_with_the_global_variables_there_are() {
+    let proxy = Proxy::with(servers(), 4, "");
+    let (mut before, mut root) = (proxy.app(), root(&proxy));
+    let old = before.text(TIMEOUT);
+    root.run("SET GLOBAL net_write_timeout = 77");
+    let mut after = proxy.app();
+    let found = (before.text(TIMEOUT), root.text(TIMEOUT), after.text(TIMEOUT));
+    before.command(fairlane::protocol::Command::ResetConnection, b"").unwrap();
+    let reset = before.text(TIMEOUT);
+    root.run("SET GLOBAL net_write_timeout = DEFAULT");
+    assert_eq!(found, (old.clone(), old.clone(), "77".to_owned()));
+    assert_eq!(reset, "77");
+    assert_eq!(proxy.app().text(TIMEOUT), old);
+}
+
+#[test]
+fn sessions_begin_with_the_defaults_their_schema_has() {
+    let proxy = Proxy::with(servers(), 4, "");
+    let mut root = root(&proxy);
+    let connect = || Raw::connect(proxy.port, "root", "root-secret", Some("begun")).unwrap();
+    root.run("CREATE DATABASE begun CHARACTER SET latin1 COLLATE latin1_bin");
+    let mut other = connect();
+    assert_eq!(other.text(COLLATION), "latin1_bin");
+    other.run("SET @@collation_database = 'utf8mb4_bin'");
+    assert_eq!(connect().text(COLLATION), "latin1_bin", "not the server's");
+    assert_eq!(other.text(COLLATION), "utf8mb4_bin");
+    root.run("ALTER DATABASE begun COLLATE latin1_general_ci");
+    assert_eq!(connect().text(COLLATION), "latin1_general_ci");
+    root.run("DROP DATABASE begun");
+    root.run("CREATE DATABASE begun CHARACTER SET utf8mb4 COLLATE utf8mb4_bin");
+    let mut inside = connect();
+    assert_eq!(inside.text(COLLATION), "utf8mb4_bin");
+    inside.run("CREATE TABLE t (a CHAR(1))");
+    let collation = inside.rows("SHOW TABLE STATUS LIKE 't'")[0][14].clone();
+    assert_eq!(collation.as_deref(), Some("utf8mb4_bin"));
+    root.run("DROP DATABASE begun");
+    let gone = Raw::connect(proxy.port, "root", "root-secret", Some("begun"));
+    assert_eq!(gone.expect_err("there is none").code(), 1049);
+}
+
+#[test]
+fn sessions_begin_with_the_privileges_there_are() {
+    let proxy = Proxy::with(servers(), 4, "");
+    let mut root = root(&proxy);
+    root.run("CREATE DATABASE granted");
+    root.run("CREATE TABLE granted.t (a INT)");
+    root.run("CREATE USER begins@'%' IDENTIFIED BY 'begins-secret'");
+    root.run("GRANT SELECT ON granted.* TO begins@'%'");
+    let connect = || Raw::connect(proxy.port, "begins", "begins-secret", Some("granted")).unwrap();
+    // Both connections stay: what they may do is not asked again where they are.
+    let insert = "INSERT INTO t VALUES (1)";
+    assert_eq!(connect().query(insert).expect_err("not yet").code(), 1142);
+    root.run("GRANT INSERT ON granted.* TO begins@'%'");
+    connect().run(insert);
+    root.run("REVOKE INSERT ON granted.* FROM begins@'%'");
+    assert_eq!(connect().query(insert).expect_err("no more").code(), 1142);
+    root.run("ALTER USER begins@'%' IDENTIFIED BY 'other-secret'");
+    let old = Raw::connect(proxy.port, "begins", "begins-secret", Some("granted"));
+    assert_eq!(old.expect_err("the old password").code(), 1045);
+    root.run("DROP USER begins@'%'");
+    root.run("DROP DATABASE granted");
+}

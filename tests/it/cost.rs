@@ -1,0 +1,134 @@
+//! What carrying sessions from connection to connection costs: round trips to the server, and
+//! statements there.
+
+use crate::support::hop::Hop;
+use crate::support::{ONE_LANE, Proxy, Raw, eventually, pause, servers};
+
+const TIMES: u64 = 20;
+
+fn one_slot(hop: &Hop) -> Proxy {
+    Proxy::behind(hop.port, servers(), 2, ONE_LANE)
+}
+
+fn table(client: &mut Raw, name: &str) {
+    client.replace(&format!(
+        "CREATE OR REPLACE TABLE {name} (id INT AUTO_INCREMENT PRIMARY KEY, v INT, s VARCHAR(9)) \
+         ENGINE=InnoDB"
+    ));
+}
+
+/// Round trips and commands of pooled connections.
+fn count(hop: &Hop, work: impl FnOnce()) -> (u64, u64) {
+    let (trips, commands) = (hop.trips(), hop.commands());
+    work();
+    // What Fairlane asks when the client has its answer is over when the next statement is.
+    (hop.trips() - trips, hop.commands() - commands)
+}
+
+#[test]
+fn a_statement_is_one_statement_and_one_round_trip() {
+    let hop = Hop::before(servers().primary, "app");
+    let proxy = one_slot(&hop);
+    let mut client = proxy.app();
+    table(&mut client, "co_a");
+    for sql in [
+        "SELECT id FROM co_a WHERE id = 1",
+        "INSERT INTO co_a (v) VALUES (1)",
+        "INSERT INTO co_a (v, s) VALUES (2, 'two'), (3, 'three')",
+        "UPDATE co_a SET v = v + 1 WHERE id = 1",
+        "DELETE FROM co_a WHERE id = 5",
+        "SELECT LAST_INSERT_ID()",
+        "SET NAMES latin1",
+        "set names 'utf8mb4' collate 'utf8mb4_unicode_ci'",
+        "SET time_zone = '+01:00'",
+        "SET SESSION sql_mode = 'ANSI_QUOTES,STRICT_ALL_TABLES'",
+        "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
+        "SET autocommit = 0",
+        "INSERT INTO co_a (v) VALUES (1)",
+        "COMMIT",
+        "SET autocommit = 1",
+        "BEGIN",
+        "INSERT INTO co_a (v) VALUES (1)",
+        "COMMIT",
+        "USE shop",
+    ] {
+        client.run(sql);
+        client.run("SELECT 1");
+        let (trips, asked) = count(&hop, || {
+            (0..TIMES).for_each(|_| drop(client.run(sql)));
+            client.run("SELECT 1");
+        });
+        assert_eq!((trips, asked), (TIMES + 1, TIMES + 1), "{sql}");
+    }
+}
+
+#[test]
+fn two_sessions_in_turn_cost_no_more_round_trips() {
+    let hop = Hop::before(servers().primary, "app");
+    let proxy = one_slot(&hop);
+    let (mut one, mut other) = (proxy.app(), proxy.app());
+    table(&mut one, "co_b");
+    one.run("SET time_zone = '+05:00', sql_mode = 'ANSI_QUOTES'");
+    other.run("SET NAMES latin1");
+    for (sql, apart) in [
+        ("SELECT \"id\" FROM co_b WHERE id = 1", 0),
+        ("SET time_zone = '+05:00'", 0),
+        ("BEGIN", 0),
+        // What may change something never runs in another mode or schema: it waits until the server
+        // has said that both are right.
+        ("SELECT LAST_INSERT_ID()", TIMES),
+        ("UPDATE co_b SET v = v + 1 WHERE id = 1", TIMES),
+    ] {
+        let mut pair = || {
+            one.run(sql);
+            if sql == "BEGIN" {
+                one.run("SELECT v FROM co_b");
+                one.run("COMMIT");
+            }
+            other.run("SELECT 1");
+        };
+        pair();
+        let statements = if sql == "BEGIN" { 4 } else { 2 };
+        let (trips, asked) = count(&hop, || (0..TIMES).for_each(|_| pair()));
+        assert_eq!(trips, TIMES * statements + apart, "{sql}");
+        // Each brings its state along.
+        let most = TIMES * (statements + 2);
+        assert!((TIMES * statements..=most).contains(&asked), "{sql}: {asked}");
+    }
+}
+
+#[test]
+fn a_php_request_costs_what_it_says() {
+    let hop = Hop::before(servers().primary, "app");
+    let proxy = one_slot(&hop);
+    table(&mut proxy.app(), "co_c");
+    let request = || {
+        let mut client = proxy.app();
+        client.run("SET NAMES 'utf8mb4' COLLATE 'utf8mb4_unicode_ci'");
+        client.run("SET SESSION sql_mode = 'STRICT_ALL_TABLES'");
+        client.run("INSERT INTO co_c (v) VALUES (1)");
+        client.run("SELECT v FROM co_c WHERE id = 1");
+        client.run("UPDATE co_c SET v = 2 WHERE id = 1");
+    };
+    request();
+    let (trips, asked) = count(&hop, || (0..TIMES).for_each(|_| request()));
+    // A request that begins before Fairlane has seen the end of the last one asks for its insert id.
+    assert!((5 * TIMES..=6 * TIMES).contains(&trips), "{trips}");
+    // One to forget the last request's state, one for what LAST_INSERT_ID() is before the INSERT.
+    assert!((5 * TIMES..=7 * TIMES).contains(&asked), "{asked}");
+}
+
+#[test]
+fn the_time_a_session_is_bound_is_counted_by_what_binds_it() {
+    let proxy = Proxy::with(servers(), 3, ONE_LANE);
+    let bound = |by| proxy.metric(&format!("fairlane_sessions_bound_seconds_total{{by=\"{by}\"}}"));
+    let mut client = proxy.app();
+    client.run("CREATE TEMPORARY TABLE co_d (a INT)");
+    pause(300);
+    client.run("BEGIN");
+    eventually("the pin's time is counted", || bound("pin") >= 0.3);
+    pause(200);
+    client.run("COMMIT");
+    eventually("the transaction's time is counted", || bound("transaction") >= 0.2);
+    assert!(bound("pin") < 3.0 && bound("transaction") < 3.0);
+}

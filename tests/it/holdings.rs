@@ -1,0 +1,253 @@
+//! What a session holds by name binds it no longer than it is held; user variables of literal
+//! values do not bind it at all.
+
+use fairlane::protocol::{Capabilities, Command};
+
+use crate::support::product::product;
+use crate::support::raw::Login;
+use crate::support::{ONE_LANE, Proxy, Raw, Twin, eventually, servers};
+
+/// One slot for everybody.
+fn crowded() -> Proxy {
+    Proxy::with(servers(), 2, ONE_LANE)
+}
+
+fn pinned(proxy: &Proxy) -> f64 {
+    proxy.sum("fairlane_sessions_pinned{")
+}
+
+#[test]
+fn a_pin_ends_with_what_it_is_for() {
+    let proxy = crowded();
+    let mut other = proxy.app();
+    for (index, statements) in [
+        &["CREATE TEMPORARY TABLE ho (a INT)", "INSERT INTO ho VALUES (1)", "DROP TABLE ho"][..],
+        &[
+            "CREATE TEMPORARY TABLE ho_1 (a INT)",
+            "CREATE OR REPLACE TEMPORARY TABLE shop.ho_2 SELECT 1",
+            "DROP TEMPORARY TABLE IF EXISTS ho_1, ho_2",
+        ],
+        &["SELECT GET_LOCK('ho', 1)", "DO RELEASE_LOCK('ho')"],
+        &[
+            "SELECT GET_LOCK('ho', 1)",
+            "SELECT GET_LOCK('ho', 1)",
+            "SELECT RELEASE_LOCK('ho')",
+            "SELECT RELEASE_LOCK('ho') AS freed",
+        ],
+        &["SELECT GET_LOCK(CONCAT('h', 'o'), 1)", "SELECT RELEASE_ALL_LOCKS()"],
+        &["HANDLER mysql.db OPEN AS h", "HANDLER h READ FIRST", "HANDLER h CLOSE"],
+        &["PREPARE s FROM 'SELECT 1'", "DEALLOCATE PREPARE s"],
+        &["LOCK TABLES mysql.db READ", "UNLOCK TABLES"],
+    ]
+    .iter()
+    .enumerate()
+    {
+        let mut one = proxy.app();
+        if statements[0].contains("mysql.db") {
+            one.hang_up();
+            one = Raw::connect(proxy.port, "root", "root-secret", Some("shop")).unwrap();
+        }
+        let (last, before) = statements.split_last().unwrap();
+        for sql in before {
+            one.run(sql);
+            eventually("it is pinned", || pinned(&proxy) > 0.0);
+        }
+        one.run(last);
+        assert_eq!(other.text("SELECT 1"), "1", "{index}: there is only one slot");
+        assert_eq!(pinned(&proxy), 0.0, "{index}: {last}");
+        assert_eq!(other.text("SELECT IS_USED_LOCK('ho')"), "NULL", "{index}");
+        assert!(other.query("SELECT * FROM ho").is_err(), "{index}");
+        assert!(other.query("EXECUTE s").is_err(), "{index}");
+        // What failed may have done anything.
+        other.hang_up();
+        other = proxy.app();
+        one.run("SELECT 1");
+    }
+}
+
+#[test]
+fn a_pin_stays_while_something_may_be_held() {
+    let proxy = crowded();
+    for statements in [
+        &[
+            "CREATE TEMPORARY TABLE hs_1 (a INT)",
+            "CREATE TEMPORARY TABLE hs_2 (a INT)",
+            "DROP TABLE hs_1",
+        ][..],
+        &[
+            "CREATE TEMPORARY TABLE hs_1 (a INT)",
+            "ALTER TABLE hs_1 RENAME hs_2",
+            "DROP TABLE IF EXISTS hs_1",
+        ],
+        &["SELECT GET_LOCK('hs', 1)", "SELECT GET_LOCK('hs', 1)", "SELECT RELEASE_LOCK('hs')"],
+        &["SELECT GET_LOCK('hs', 1)", "SELECT RELEASE_LOCK('hs') FROM DUAL WHERE 0"],
+        &["SELECT GET_LOCK('hs', 1)", "SELECT RELEASE_LOCK('HS')"],
+        &["SELECT GET_LOCK('hs', 1)", "SET sql_select_limit = 0", "SELECT RELEASE_LOCK('hs')"],
+        &["PREPARE s FROM 'SELECT 1'", "PREPARE t FROM 'SELECT 1'", "DEALLOCATE PREPARE s"],
+        &["CREATE TEMPORARY TABLE hs_1 (a INT)", "SELECT 1; DROP TABLE hs_1"],
+        // Nothing of MySQL's but for backups' own accounts.
+        match product().is_mysql() {
+            true => &["SELECT GET_LOCK('hs', 1)"][..],
+            false => &["BACKUP LOCK shop.hs", "UNLOCK TABLES"],
+        },
+    ] {
+        let mut one = proxy.app();
+        for sql in statements {
+            let _ = one.query(sql);
+        }
+        eventually("it is pinned", || pinned(&proxy) > 0.0);
+        // Settled by the next answer.
+        one.run("SET sql_select_limit = DEFAULT");
+        one.run("DO 0");
+        assert!(pinned(&proxy) > 0.0, "{statements:?}");
+        one.hang_up();
+        eventually("it is given back", || pinned(&proxy) == 0.0);
+    }
+}
+
+#[test]
+fn user_variables_of_literal_values_follow_their_session() {
+    let proxy = crowded();
+    let mut twins: Vec<Twin> = (0..3).map(|index| Twin::new(&proxy, index)).collect();
+    for sql in [
+        "SET @a = 1, @B := 'one', @c = -2.50",
+        "SET NAMES latin1",
+        "SET @s = 'latin', @n = 18446744073709551615",
+        "SET sql_mode = 'ANSI_QUOTES'",
+    ] {
+        twins[0].both(sql);
+    }
+    twins[1].both("SET @a = 'text', @z = 7");
+    for sql in ["SET NAMES binary", "SET @b = 'bytes'", "SET NAMES utf8mb4"] {
+        twins[2].both(sql);
+    }
+    assert_eq!(pinned(&proxy), 0.0);
+    let read =
+        "SELECT @a, @b, @c, @d, @s, @n, @z, CHARSET(@s), COLLATION(@b), COERCIBILITY(@b), @A + 1";
+    for _ in 0..3 {
+        for twin in &mut twins {
+            twin.both(read);
+            twin.both("SELECT 1");
+        }
+        twins[0].both("SET @a = 5");
+        twins[1].both("SET NAMES utf8mb4 COLLATE utf8mb4_bin");
+        twins[1].both("SET @a = 'other'");
+    }
+    assert_eq!(pinned(&proxy), 0.0);
+    // Known to nobody but its connection.
+    twins[0].both("SET @a = 1 + 1");
+    eventually("it is pinned", || pinned(&proxy) > 0.0);
+    twins[0].both(read);
+}
+
+/// What has no schema in front is in that in which it was prepared.
+#[test]
+fn a_prepared_statement_names_tables_of_its_own_schema() {
+    let proxy = crowded();
+    servers().root().run("CREATE DATABASE IF NOT EXISTS test_held");
+    for (prepared, then) in [
+        ("CREATE TEMPORARY TABLE hp (a INT)", ["DO 0", "EXECUTED", "DROP TABLE IF EXISTS hp"]),
+        (
+            "DROP TEMPORARY TABLE IF EXISTS hp",
+            ["CREATE TEMPORARY TABLE hp (a INT)", "EXECUTED", "SELECT * FROM hp"],
+        ),
+    ] {
+        let mut one = proxy.app();
+        let answer = one.command(Command::StmtPrepare, prepared.as_bytes()).unwrap();
+        let (id, ..) = answer.summary.prepared.unwrap();
+        let execute = [&id.to_le_bytes()[..], &[0, 1, 0, 0, 0]].concat();
+        one.run("USE test_held");
+        for sql in then {
+            match sql {
+                "EXECUTED" => drop(one.command(Command::StmtExecute, &execute).unwrap()),
+                _ => drop(one.run(sql)),
+            }
+        }
+        one.run("DO 0");
+        assert!(pinned(&proxy) > 0.0, "{prepared}: a table is there still");
+        one.hang_up();
+        eventually("it is given back", || pinned(&proxy) == 0.0);
+    }
+}
+
+/// A variable set to NULL keeps its type, and an empty text is NULL in a mode of MariaDB's.
+#[test]
+fn what_is_no_plain_value_keeps_its_session_where_it_was_set() {
+    let proxy = Proxy::with(servers(), 4, ONE_LANE);
+    let mut other = proxy.app();
+    other.run("SET @a = 5, @b = 5");
+    let mut twin = Twin::new(&proxy, 0);
+    twin.both("SET @a = 5");
+    let modes: &[&str] = match product().is_mysql() {
+        true => &["SET @a = NULL, @b = ''"],
+        false => &["SET @a = NULL", "SET sql_mode = 'EMPTY_STRING_IS_NULL'", "SET @b = ''"],
+    };
+    modes.iter().for_each(|sql| twin.both(sql));
+    for _ in 0..2 {
+        twin.both("SELECT @a, @b, @b IS NULL");
+        other.run("SELECT @a, @b");
+    }
+}
+
+/// A trigger is no part of the text that fires it.
+#[test]
+fn what_a_trigger_sets_outlives_a_pin_for_something_else() {
+    let proxy = crowded();
+    let mut one = proxy.app();
+    one.replace("CREATE OR REPLACE TABLE held_by (v INT)");
+    one.run("CREATE TRIGGER held_by_t BEFORE INSERT ON held_by FOR EACH ROW SET @held = 9");
+    for (fires, then) in [
+        ("INSERT INTO held_by VALUES (GET_LOCK('held_by', 1))", "SELECT RELEASE_ALL_LOCKS()"),
+        ("INSERT INTO held_by SELECT SQL_CALC_FOUND_ROWS 1 FROM (SELECT 1) t", "SELECT 1"),
+    ] {
+        let mut one = proxy.app();
+        one.run(fires);
+        one.run(then);
+        assert_eq!(one.text("SELECT @held"), "9");
+        assert!(pinned(&proxy) > 0.0, "{fires}");
+        one.hang_up();
+        eventually("it is given back", || pinned(&proxy) == 0.0);
+        assert_eq!(proxy.app().text("SELECT @held"), "NULL");
+    }
+}
+
+/// Also to a client that MariaDB does not tell what has changed.
+#[test]
+fn what_a_function_sets_is_its_sessions_alone() {
+    let proxy = crowded();
+    let mut root = servers().root();
+    root.run("USE shop");
+    root.run("DROP FUNCTION IF EXISTS held_count");
+    root.run(
+        "CREATE FUNCTION held_count() RETURNS INT NO SQL \
+         BEGIN SET @held = IFNULL(@held, 0) + 1; RETURN @held; END",
+    );
+    root.run("CREATE OR REPLACE VIEW held_view AS SELECT held_count() AS n");
+    let plain = Login::new(proxy.port, "app", "app-secret");
+    let classic = plain.more - Capabilities::DEPRECATE_EOF;
+    let is_told = !product().is_mysql();
+    for more in [plain.more, classic] {
+        // MySQL tells such a client of a view's doing with the next OK packet, which is too late.
+        let knows_views = is_told || more == plain.more;
+        let reads = ["SELECT held_count()", "SELECT n FROM held_view"];
+        for read in reads.iter().take(1 + usize::from(knows_views)) {
+            let login = Login { schema: Some("shop"), more, ..plain.clone() };
+            let mut one = Raw::login(&login).unwrap();
+            assert_eq!(one.text(read), "1", "{read}");
+            assert_eq!(one.text(read), "2", "{read}");
+            one.hang_up();
+            eventually("it is given back", || pinned(&proxy) == 0.0);
+            // Connections are shared by clients with the same capabilities.
+            let mut next = Raw::login(&login).unwrap();
+            assert_eq!(next.text("SELECT @held"), "NULL", "{read}");
+        }
+    }
+    // What reads from a table only is not taken for that.
+    let login = Login { schema: Some("shop"), more: classic, ..plain };
+    let mut one = Raw::login(&login).unwrap();
+    one.run("CREATE TABLE IF NOT EXISTS held_read (v INT)");
+    for sql in ["SELECT * FROM held_read", "BEGIN", "SELECT * FROM held_read", "COMMIT", "DO 0"] {
+        one.run(sql);
+    }
+    assert_eq!(pinned(&proxy), 0.0);
+}

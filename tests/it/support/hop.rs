@@ -1,0 +1,135 @@
+//! A hop between Fairlane and a server that counts commands, and round trips: how often Fairlane
+//! speaks again after the server has.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use super::pause;
+use super::proxy::free_port;
+
+/// Where the user's name is in a handshake response, its header included.
+const NAME: usize = 36;
+
+/// A hop in front of a server, until the process ends.
+pub struct Hop {
+    pub port: u16,
+    counted: Arc<Counted>,
+    is_silent: Arc<AtomicBool>,
+}
+
+#[derive(Default)]
+struct Counted {
+    trips: AtomicU64,
+    commands: AtomicU64,
+}
+
+impl Hop {
+    /// In front of the server at a port; what connections of `user` do is counted.
+    pub fn before(server: u16, user: &'static str) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", free_port())).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let counted = Arc::new(Counted::default());
+        let counter = Arc::clone(&counted);
+        let is_silent = Arc::new(AtomicBool::new(false));
+        let silent = Arc::clone(&is_silent);
+        std::thread::spawn(move || {
+            while let Ok((client, _)) = listener.accept() {
+                pass(client, server, user, (Arc::clone(&counter), Arc::clone(&silent)));
+            }
+        });
+        Self { port, counted, is_silent }
+    }
+
+    /// Holds back what the server says from now on, or does so no longer.
+    pub fn hold_answers(&self, holds: bool) {
+        self.is_silent.store(holds, Ordering::Release);
+    }
+
+    /// Round trips up to now.
+    pub fn trips(&self) -> u64 {
+        self.counted.trips.load(Ordering::Acquire)
+    }
+
+    /// Commands up to now.
+    pub fn commands(&self) -> u64 {
+        self.counted.commands.load(Ordering::Acquire)
+    }
+}
+
+fn pass(
+    client: TcpStream,
+    server: u16,
+    user: &'static str,
+    (counted, is_silent): (Arc<Counted>, Arc<AtomicBool>),
+) {
+    let Ok(server) = TcpStream::connect(("127.0.0.1", server)) else { return };
+    client.set_nodelay(true).unwrap();
+    server.set_nodelay(true).unwrap();
+    let has_answered = Arc::new(AtomicBool::new(false));
+    let (from, to) = (server.try_clone().unwrap(), client.try_clone().unwrap());
+    let answered = Arc::clone(&has_answered);
+    std::thread::spawn(move || {
+        copy(from, to, |_| {
+            while is_silent.load(Ordering::Acquire) {
+                pause(1);
+            }
+            answered.store(true, Ordering::Release);
+        });
+    });
+    let (mut is_counted, mut packets) = (None, Packets::default());
+    std::thread::spawn(move || {
+        copy(client, server, |bytes| {
+            let has_name =
+                || bytes.get(NAME..).is_some_and(|rest| rest.starts_with(user.as_bytes()));
+            let is_counted = *is_counted.get_or_insert_with(has_name);
+            let commands = packets.commands(bytes);
+            let speaks_again = has_answered.swap(false, Ordering::AcqRel);
+            if is_counted {
+                counted.trips.fetch_add(u64::from(speaks_again), Ordering::AcqRel);
+                counted.commands.fetch_add(commands, Ordering::AcqRel);
+            }
+        });
+    });
+}
+
+/// What is between the packets of a stream.
+#[derive(Default)]
+struct Packets {
+    header: Vec<u8>,
+    left: usize,
+}
+
+impl Packets {
+    /// Commands that begin in these bytes: their packets have the number 0.
+    fn commands(&mut self, mut bytes: &[u8]) -> u64 {
+        let mut commands = 0;
+        while !bytes.is_empty() {
+            let skipped = self.left.min(bytes.len());
+            self.left -= skipped;
+            bytes = &bytes[skipped..];
+            let taken = (4 - self.header.len()).min(bytes.len());
+            self.header.extend_from_slice(&bytes[..taken]);
+            bytes = &bytes[taken..];
+            if let [a, b, c, number] = self.header[..] {
+                commands += u64::from(number == 0);
+                self.left = usize::from(a) | usize::from(b) << 8 | usize::from(c) << 16;
+                self.header.clear();
+            }
+        }
+        commands
+    }
+}
+
+fn copy(mut from: TcpStream, mut to: TcpStream, mut look: impl FnMut(&[u8])) {
+    let mut chunk = vec![0; 64 * 1024];
+    while let Ok(length @ 1..) = from.read(&mut chunk) {
+        look(&chunk[..length]);
+        if to.write_all(&chunk[..length]).is_err() {
+            break;
+        }
+    }
+    let _ = to.shutdown(Shutdown::Both);
+    let _ = from.shutdown(Shutdown::Both);
+}
