@@ -64,12 +64,7 @@ impl Session {
         let may_have_changed_unseen =
             effects.contains(Effects::OPAQUE) && !connection.deprecates_eof();
         let asks_more = effects.contains(Effects::SET_STATEMENT) || may_have_changed_unseen;
-        let asks_wait = self.facts.is_mariadb
-            && hides_wait(work)
-            && summary
-                .tracked
-                .iter()
-                .any(|tracked| matches!(tracked, Tracked::Variable { name, .. } if is_wait(name)));
+        let asks_wait = self.asks_wait(work, summary);
         let leaves_list = !keeps
             || asks_wait
             || needs_own_trackers(work)
@@ -131,6 +126,13 @@ impl Session {
             }
         }
         Ok(())
+    }
+
+    /// Whether what a statement told of how long locks are waited for may be passing.
+    fn asks_wait(&self, work: &Work<'_>, summary: &Summary) -> bool {
+        let is_told =
+            |tracked: &Tracked| matches!(tracked, Tracked::Variable { name, .. } if is_wait(name));
+        self.facts.is_mariadb && hides_wait(work) && summary.tracked.iter().any(is_told)
     }
 
     /// How long locks are waited for now.
