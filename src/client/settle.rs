@@ -86,9 +86,7 @@ impl Session {
             }
         }
         self.settle_trackers(connection, work, summary).await?;
-        if asks_wait {
-            self.learn_wait(connection).await?;
-        }
+        self.learn_wait(connection, asks_wait).await?;
         if asks_bare {
             self.learn_bare(connection, work).await?;
         }
@@ -135,8 +133,15 @@ impl Session {
         self.facts.is_mariadb && hides_wait(work) && summary.tracked.iter().any(is_told)
     }
 
-    /// How long locks are waited for now.
-    async fn learn_wait(&mut self, connection: &mut Connection) -> Result<(), Failure> {
+    /// How long locks are waited for now, where that `may_pass`.
+    async fn learn_wait(
+        &mut self,
+        connection: &mut Connection,
+        may_pass: bool,
+    ) -> Result<(), Failure> {
+        if !may_pass {
+            return Ok(());
+        }
         let question = "SELECT @@lock_wait_timeout,@@innodb_lock_wait_timeout";
         let answer = connection.query(question).await?;
         self.diagnostics.is_row_count_held = false;
