@@ -7,6 +7,7 @@ use super::{Session, Stop};
 use crate::backend::Connection;
 use crate::metrics::Origin;
 use crate::pool::Checkout;
+use crate::protocol::Command;
 use crate::protocol::response::Summary;
 use crate::protocol::status::{Status, Tracked};
 use crate::sql::{self, Class, Effects};
@@ -80,9 +81,11 @@ impl Session {
         self.diagnostics.is_found_rows_held |= counts_unseen || summary.has_result_set && !is_list;
         // INSERT ... RETURNING, CALL and what fails half-way may set an id that no packet reports.
         let may_set = Effects::OPAQUE | Effects::SETS_INSERT_ID;
-        self.diagnostics.is_insert_id_stale |= effects.intersects(may_set)
-            || work.verdict.reason == sql::Reason::NotARead && summary.affected.is_none()
-            || work.verdict.class == Class::Write && summary.error.is_some();
+        // Preparing runs nothing.
+        self.diagnostics.is_insert_id_stale |= work.command != Command::StmtPrepare
+            && (effects.intersects(may_set)
+                || work.verdict.reason == sql::Reason::NotARead && summary.affected.is_none()
+                || work.verdict.class == Class::Write && summary.error.is_some());
         let is_passing = effects.contains(Effects::SET_STATEMENT);
         let mut is_explained = is_passing || effects.contains(Effects::TRACKERS);
         for tracked in &summary.tracked {
@@ -115,7 +118,8 @@ impl Session {
             summary.warnings > 0 || summary.error.is_some() || self.diagnostics.is_insert_id_stale;
         connection.note_reported(&summary.tracked);
         self.notice_changes(&summary.tracked);
-        let is_state_changed = summary.tracked.contains(&Tracked::StateChanged);
+        let is_state_changed = summary.tracked.contains(&Tracked::StateChanged)
+            || self.has_changed_untold(work, summary);
         self.absorb_pins(connection, work, summary, (is_state_changed, is_explained));
         if effects.contains(Effects::RELEASE) && summary.error.is_none() {
             self.is_released = true;
@@ -197,11 +201,24 @@ impl Session {
         if is_result_set && !effects.contains(Effects::FOUND_ROWS) {
             self.pins.drop(Pin::FoundRows);
         }
+        // What takes a lock or counts rows flags nothing: a trigger did.
+        let flags = |pin| !matches!(pin, Pin::UserLock | Pin::FoundRows);
+        let is_pins = pins.reasons().any(flags);
         let unexplained =
-            effects.contains(Effects::OPAQUE) || !is_explained && !is_freed && pins.is_empty();
+            effects.contains(Effects::OPAQUE) || !is_explained && !is_freed && !is_pins;
         if is_state_changed && unexplained && !self.is_benign_change(work) {
             self.pins.add(Pin::StateChanged);
         }
+    }
+
+    /// MariaDB tells a client without CLIENT_DEPRECATE_EOF that a result set has changed something,
+    /// not what: for a read it is a function's doing, in a view or not. In a transaction any read
+    /// changes what is tracked of that.
+    fn has_changed_untold(&self, work: &Work<'_>, summary: &Summary) -> bool {
+        let in_transaction = !self.autocommit || self.status.contains(Status::IN_TRANS);
+        let is_read = work.verdict.class == Class::Read && !in_transaction;
+        let may_have = is_read || work.verdict.effects.contains(Effects::OPAQUE);
+        self.facts.is_mariadb && summary.is_tracking_due && may_have
     }
 
     /// Statements that flag a state change which leaves nothing behind that is not known.

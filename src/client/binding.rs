@@ -41,7 +41,12 @@ impl Session {
         if !is_run || !may_matter || !is_one || work.verdict.effects.contains(Effects::OPAQUE) {
             return None;
         }
-        holding(work.sql, self.mode, self.image.schema.as_deref())
+        // Names without a schema are those of the one in which it was prepared.
+        let schema = match &work.prepared {
+            Some(prepared) => self.statements.get(prepared.id)?.image.schema.as_deref(),
+            None => self.image.schema.as_deref(),
+        };
+        holding(work.sql, self.mode, schema)
     }
 
     /// Gives literal values of user variables to the image instead of pinning for them.
@@ -63,7 +68,7 @@ impl Session {
                     else {
                         return false;
                     };
-                    format!("_{charset}'{text}' COLLATE {collation}")
+                    format!("_{charset}'{text}' COLLATE '{collation}'")
                 }
             };
             values.push((name, text));

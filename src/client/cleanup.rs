@@ -134,6 +134,8 @@ impl Session {
 
     async fn begin_read_only(&self, checkout: &mut Checkout) -> Result<(), Failure> {
         let connection = checkout.connection();
+        self.take_off_variables(connection).await?;
+        self.choose_schema_anew(connection).await?;
         if connection.is_dirty {
             connection.clean().await?;
         }

@@ -158,7 +158,11 @@ impl Session {
             }
         }
         let Some(error) = refused else {
+            let schema = connection.image.schema.clone();
             connection.image.turn_into(&self.image);
+            if chooses_schema(work) {
+                connection.image.schema = schema;
+            }
             connection.insert_id = ready.insert_id.or(connection.insert_id);
             return Ok(());
         };
@@ -196,11 +200,8 @@ impl Session {
             // The server would not take what carries the session's state.
             connection.image = self.image.clone();
         }
-        if !was_held && connection.image.has_user_variables_beside(&self.image) {
-            connection.read_unread().await?;
-            if !connection.reset(self.facts.is_mariadb).await? {
-                return Err(std::io::Error::other("a connection could not be reset").into());
-            }
+        if !was_held {
+            self.take_off_variables(connection).await?;
         }
         let Own { packets: own, lacking } = match &work.prepared {
             Some(prepared) if prepared.told_id.is_none() => {
@@ -221,7 +222,11 @@ impl Session {
             true => None,
             false => self.insert_id_for(connection, work).await,
         };
-        let diff = diff(&connection.image, &self.image, &connection.base, insert_id);
+        let mut diff = diff(&connection.image, &self.image, &connection.base, insert_id);
+        if chooses_schema(work) {
+            // What was chosen before does not matter, and may be gone.
+            diff.schema = None;
+        }
         if diff.is_empty() {
             return Ok(Ok(Ready { packets: own, lacking, answers: 0, front: 0, insert_id: None }));
         }
@@ -247,10 +252,28 @@ impl Session {
         }))
     }
 
+    /// Resets a connection at rest that has user variables of other sessions.
+    pub(super) async fn take_off_variables(
+        &self,
+        connection: &mut Connection,
+    ) -> Result<(), Failure> {
+        if !connection.image.has_user_variables_beside(&self.image) {
+            return Ok(());
+        }
+        connection.read_unread().await?;
+        match connection.reset(self.facts.is_mariadb).await? {
+            true => Ok(()),
+            false => Err(std::io::Error::other("a connection could not be reset").into()),
+        }
+    }
+
     /// A schema that has changed since a connection at rest has chosen it may have other defaults
     /// now, and its own are there again only after a choice where somebody has set others. MariaDB
     /// reads them only when it comes from another schema.
-    async fn choose_schema_anew(&self, connection: &mut Connection) -> Result<(), Failure> {
+    pub(super) async fn choose_schema_anew(
+        &self,
+        connection: &mut Connection,
+    ) -> Result<(), Failure> {
         let epoch = self.context.epochs.schemas();
         let is_set = |name| connection.image.get(name).is_some() && self.image.get(name).is_none();
         let were_set = SCHEMA_VARIABLES.into_iter().any(is_set);
@@ -607,6 +630,17 @@ enum Passed {
     },
     /// The server is gone.
     Lost,
+}
+
+/// Whether a command is nothing but the choice of a schema, by whatever name.
+fn chooses_schema(work: &Work<'_>) -> bool {
+    let is_use = || {
+        let first = work.sql.trim_ascii_start().get(..3);
+        let is_first = first.is_some_and(|first| first.eq_ignore_ascii_case(b"use"));
+        is_first && work.verdict.class == Class::Session && work.verdict.statements == 1
+    };
+    let is_small = work.packets.len() <= COPIED_MAX;
+    is_small && (work.command == Command::InitDb || work.command == Command::Query && is_use())
 }
 
 /// Whether nothing is left of a command once its connection is closed.

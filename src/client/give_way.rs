@@ -26,8 +26,15 @@ use crate::sql::{Class, Effects};
 use crate::state::{Pin, Pins};
 
 /// What a rollback would not undo, or would undo without the client's knowing.
-const KEEPERS: [Pin; 6] =
-    [Pin::TableLock, Pin::Handler, Pin::Xa, Pin::LongData, Pin::Cursor, Pin::ExpiredPassword];
+const KEEPERS: [Pin; 7] = [
+    Pin::TableLock,
+    Pin::BackupLock,
+    Pin::Handler,
+    Pin::Xa,
+    Pin::LongData,
+    Pin::Cursor,
+    Pin::ExpiredPassword,
+];
 
 fn keeps(pins: Pins) -> bool {
     KEEPERS.iter().any(|pin| pins.has(*pin))

@@ -110,7 +110,9 @@ impl Session {
         }
         connection.is_dirty &= keeps;
         if self.diagnostics.is_insert_id_stale && !keeps {
-            match on_primary && connection.insert_id == Some(self.diagnostics.insert_id) {
+            // One that is unread elsewhere is not to be forgotten for this one.
+            let may_leave = on_primary && self.diagnostics.unread.is_none();
+            match may_leave && connection.insert_id == Some(self.diagnostics.insert_id) {
                 true => self.leave_insert_id(connection),
                 false => self.learn_insert_id(connection).await?,
             }

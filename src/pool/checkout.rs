@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::{Pool, Request, Retire, Slot};
@@ -15,7 +16,7 @@ use crate::metrics::Closed;
 /// one that is dropped is taken to be in the middle of something, and killed.
 #[derive(Debug)]
 pub struct Checkout {
-    /// `None` only while it ends.
+    /// `None` only while it ends, or is asked for another session's LAST_INSERT_ID().
     connection: Option<Box<Connection>>,
     slot: Option<Slot>,
 }
@@ -73,17 +74,56 @@ impl Pool {
         let pool = Arc::clone(self);
         tokio::spawn(async move {
             let Ok(mut connection) = connection.move_here() else { return };
+            match connection.read_unread().await {
+                Ok(()) => pool.put_aside(connection),
+                Err(_) => pool.retire(connection, Retire::Quit(Closed::Broken)),
+            }
+        });
+    }
+
+    /// Asks a connection for the LAST_INSERT_ID() that a session has left there; `None` when it
+    /// fails, and is retired.
+    ///
+    /// # Cancel safety
+    /// The session is told all the same: this is done in a task of its own.
+    async fn read_for_others(
+        self: &Arc<Self>,
+        mut connection: Box<Connection>,
+    ) -> Option<Box<Connection>> {
+        let (tell, told) = oneshot::channel();
+        let pool = Arc::clone(self);
+        tokio::spawn(async move {
             if connection.read_unread().await.is_err() {
                 return pool.retire(connection, Retire::Quit(Closed::Broken));
             }
-            let mut shared = pool.shared.lock();
-            // Whoever waits for the right to open one has looked for an idle one before.
-            if pool.openings.load(Ordering::Relaxed) == 0 {
-                return shared.idle.push(connection);
-            }
-            drop(shared);
-            pool.retire(connection, Retire::Quit(Closed::Evicted));
+            let _ = tell.send(Read { pool, connection: Some(connection) });
         });
+        told.await.ok()?.connection.take()
+    }
+
+    /// Takes a clean connection back whose slot is in other hands.
+    fn put_aside(self: &Arc<Self>, connection: Box<Connection>) {
+        let mut shared = self.shared.lock();
+        // Whoever waits for the right to open one has looked for an idle one before.
+        if self.openings.load(Ordering::Relaxed) == 0 {
+            return shared.idle.push(connection);
+        }
+        drop(shared);
+        self.retire(connection, Retire::Quit(Closed::Evicted));
+    }
+}
+
+/// A connection that was asked, for whoever wants to use it; when he is gone it is put aside.
+struct Read {
+    pool: Arc<Pool>,
+    connection: Option<Box<Connection>>,
+}
+
+impl Drop for Read {
+    fn drop(&mut self) {
+        if let Some(connection) = self.connection.take() {
+            self.pool.put_aside(connection);
+        }
     }
 }
 
@@ -91,16 +131,21 @@ impl Checkout {
     /// Asks for the LAST_INSERT_ID() that another session has left. When the connection fails the
     /// slot is left.
     async fn read_others_id(&mut self, request: &Request<'_>) -> Option<Slot> {
-        let connection = self.connection();
-        if connection.unread.as_ref()?.is_of(request.unread) {
+        let unread = self.connection().unread.as_ref()?;
+        if unread.is_of(request.unread) {
             return None;
         }
-        if connection.read_unread().await.is_ok() {
+        if !unread.is_wanted() {
+            // Nothing is asked then.
+            let _ = self.connection().read_unread().await;
             return None;
         }
-        let (connection, slot) = (self.connection.take()?, self.slot.take()?);
-        slot.pool.retire(connection, Retire::Quit(Closed::Broken));
-        Some(slot)
+        let connection = self.connection.take()?;
+        self.connection = self.pool().read_for_others(connection).await;
+        match self.connection {
+            Some(_) => None,
+            None => self.slot.take(),
+        }
     }
 
     /// The connection.

@@ -125,6 +125,8 @@ pub struct Summary {
     pub sqlstate: [u8; 5],
     /// Session tracking of all OK packets, in order.
     pub tracked: Vec<Tracked>,
+    /// The last EOF packet says that something has changed, which nothing has told since.
+    pub is_tracking_due: bool,
     /// The statement's id on the server, number of columns and parameters (PREPARE only).
     pub prepared: Option<(u32, u16, u16)>,
     /// Column definitions of the first result set or of the prepared statement, as packets; only
@@ -542,6 +544,7 @@ impl Response {
             self.summary.insert_id = ok.insert_id;
         }
         let is_tracked = ok.status.contains(Status::SESSION_STATE_CHANGED);
+        self.summary.is_tracking_due = false;
         if is_tracked {
             ok.tracked(&mut self.summary.tracked)?;
         }
@@ -615,6 +618,7 @@ impl Response {
             payload[1..3].copy_from_slice(&self.warnings.to_le_bytes());
         }
         // An EOF packet says that session tracking is due, which comes with the next OK packet.
+        self.summary.is_tracking_due = status.contains(Status::SESSION_STATE_CHANGED);
         self.summary.status = status - Status::SESSION_STATE_CHANGED;
         payload[3..5].copy_from_slice(&self.summary.status.bits().to_le_bytes());
         Ok(())

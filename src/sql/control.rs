@@ -103,7 +103,7 @@ impl Classifier<'_> {
         let first = self.skip().word;
         let second = self.ahead.word;
         match (first, second) {
-            (Word::Lock, Word::Instance) => self.found.effects |= Effects::TABLE_LOCK,
+            (Word::Lock, Word::Instance) => self.found.effects |= Effects::BACKUP_LOCK,
             (Word::Lock, _) => {
                 self.found.effects |= Effects::TABLE_LOCK | Effects::IMPLICIT_COMMIT;
             }
@@ -113,10 +113,10 @@ impl Classifier<'_> {
             (Word::Backup, Word::Stage) => {
                 self.skip();
                 if self.ahead.word != Word::End {
-                    self.found.effects |= Effects::TABLE_LOCK;
+                    self.found.effects |= Effects::BACKUP_LOCK;
                 }
             }
-            (Word::Backup, Word::Lock) => self.found.effects |= Effects::TABLE_LOCK,
+            (Word::Backup, Word::Lock) => self.found.effects |= Effects::BACKUP_LOCK,
             (Word::Flush, _) => self.flush(),
             _ => {}
         }

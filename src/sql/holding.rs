@@ -14,7 +14,7 @@ const TOKENS: usize = 128;
 /// What can be held by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Held {
-    /// A temporary table; its name with its schema in front.
+    /// A temporary table; its name with its schema and a zero, which is in no name, in front.
     Table,
     /// A user-level lock, which may be held several times; its name as it is written, since for
     /// MariaDB `a` and `A` are two, whatever its manual says.
@@ -33,9 +33,10 @@ impl Held {
 /// The value of a literal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Literal {
-    /// A number or NULL, as text.
+    /// A number, as text.
     Bare(Box<str>),
-    /// The contents of a string of ASCII letters, without quotes or backslashes.
+    /// The contents of a string of ASCII letters, without quotes or backslashes; never empty, which
+    /// is NULL in some modes.
     Text(Box<str>),
 }
 
@@ -158,7 +159,7 @@ impl Words<'_> {
             true => (first, self.name()?),
             false => (schema?.as_bytes().to_vec(), first),
         };
-        Some([&schema, &b"."[..], &table].concat().into())
+        Some([&schema, &b"\0"[..], &table].concat().into())
     }
 
     /// The rest is a name and nothing else.
@@ -273,10 +274,8 @@ impl Words<'_> {
         self.at_end().then_some(Holding::Sets(variables))
     }
 
+    /// NULL is none: a variable that gets it keeps the type it had.
     fn literal(&mut self) -> Option<Literal> {
-        if self.skip("null") {
-            return Some(Literal::Bare("NULL".into()));
-        }
         let sign = if self.skip_op(b'-') { "-" } else { "" };
         let token = self.next()?;
         let text = self.text(&token);
@@ -286,7 +285,10 @@ impl Words<'_> {
                 let digits = std::str::from_utf8(text).ok().filter(|_| is_plain)?;
                 Some(Literal::Bare(format!("{sign}{digits}").into()))
             }
-            Kind::String if sign.is_empty() => Some(Literal::Text(plain_text(text)?.into())),
+            Kind::String if sign.is_empty() => {
+                let text = plain_text(text).filter(|text| !text.is_empty())?;
+                Some(Literal::Text(text.into()))
+            }
             _ => None,
         }
     }
@@ -322,10 +324,10 @@ mod tests {
             "create or replace temporary table `t` select 1",
             "CREATE TEMPORARY TABLE IF NOT EXISTS shop.`t` LIKE u",
         ] {
-            assert_eq!(of(sql), takes(Held::Table, "shop.t"), "{sql}");
+            assert_eq!(of(sql), takes(Held::Table, "shop\0t"), "{sql}");
         }
-        assert_eq!(of("DROP TABLE t"), frees(Held::Table, &["shop.t"]));
-        let two = frees(Held::Table, &["shop.t", "x.u"]);
+        assert_eq!(of("DROP TABLE t"), frees(Held::Table, &["shop\0t"]));
+        let two = frees(Held::Table, &["shop\0t", "x\0u"]);
         assert_eq!(of("DROP TEMPORARY TABLES IF EXISTS t, x.u;"), two);
         for sql in [
             "CREATE TEMPORARY SEQUENCE s",
@@ -338,6 +340,7 @@ mod tests {
             assert_eq!(of(sql), None, "{sql}");
         }
         assert_eq!(holding(b"DROP TABLE t", Mode::default(), None), None);
+        assert_ne!(of("DROP TABLE `a.b`.c"), of("DROP TABLE a.`b.c`"));
         assert_eq!(of("ALTER TABLE t RENAME u"), Some(Holding::Renames));
     }
 
@@ -381,9 +384,8 @@ mod tests {
             ("@a".into(), bare("5")),
             ("@b_c".into(), Literal::Text("x y".into())),
             ("@d".into(), bare("-1.50")),
-            ("@e".into(), bare("NULL")),
         ];
-        let sql = "SET @a = 5, @B_c := 'x y', @d = -1.50, @e = null";
+        let sql = "SET @a = 5, @B_c := 'x y', @d = -1.50";
         assert_eq!(of(sql), Some(Holding::Sets(expected)));
         for sql in [
             "SET @a = @b",
@@ -399,6 +401,8 @@ mod tests {
             "SET @a = 1, sql_mode = ''",
             "SET @a = 1; SELECT 2",
             "SET @a = TRUE",
+            "SET @a = ''",
+            "SET @a = NULL",
         ] {
             assert_eq!(of(sql), None, "{sql}");
         }

@@ -66,7 +66,7 @@ bitflags! {
         const TEMPORARY_TABLE = 1 << 0;
         /// Takes a user-level lock: GET_LOCK and relatives.
         const USER_LOCK = 1 << 1;
-        /// LOCK TABLES, FLUSH TABLES ... WITH READ LOCK / FOR EXPORT, LOCK INSTANCE, BACKUP LOCK.
+        /// LOCK TABLES, FLUSH TABLES ... WITH READ LOCK / FOR EXPORT.
         const TABLE_LOCK = 1 << 2;
         /// UNLOCK TABLES (the only thing it does).
         const UNLOCK_TABLES = 1 << 3;
@@ -127,6 +127,8 @@ bitflags! {
         const SCHEMA_DEFAULTS = 1 << 27;
         /// `SET @@x = ...`, which MariaDB does not track, see [`super::bare_variables`].
         const BARE_VARIABLE = 1 << 28;
+        /// LOCK INSTANCE, BACKUP STAGE, BACKUP LOCK: UNLOCK TABLES does not end it.
+        const BACKUP_LOCK = 1 << 29;
     }
 }
 

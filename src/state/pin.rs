@@ -25,7 +25,7 @@ pins! {
     TemporaryTable = 0, "temporary_table";
     /// GET_LOCK and relatives.
     UserLock = 1, "user_lock";
-    /// LOCK TABLES, FLUSH ... WITH READ LOCK.
+    /// LOCK TABLES, FLUSH ... WITH READ LOCK, until UNLOCK TABLES.
     TableLock = 2, "table_lock";
     /// A user variable.
     UserVariable = 3, "user_variable";
@@ -57,6 +57,8 @@ pins! {
     Sequence = 16, "sequence";
     /// The password had expired at the login: the connection is the session's to its end.
     ExpiredPassword = 17, "expired_password";
+    /// LOCK INSTANCE, BACKUP STAGE, BACKUP LOCK.
+    BackupLock = 18, "backup_lock";
 }
 
 impl Pin {
@@ -111,6 +113,7 @@ impl Pins {
             (Effects::INSERT_ID_EXPRESSION, Pin::InsertIdExpression),
             (Effects::UNREPLAYABLE_VARIABLE, Pin::UnreplayableVariable),
             (Effects::SEQUENCE, Pin::Sequence),
+            (Effects::BACKUP_LOCK, Pin::BackupLock),
         ];
         let mut pins = Self::default();
         for &(effect, pin) in TABLE {

@@ -1,7 +1,10 @@
 //! LAST_INSERT_ID() over shared connections: random sessions, each next to a twin that talks to the
 //! server directly. Every packet has to be the same.
 
-use crate::support::{ONE_LANE, ONE_LANE_AND_REPLICA, Proxy, Raw, Twin, servers};
+use fairlane::protocol::Command;
+
+use crate::support::hop::Hop;
+use crate::support::{ONE_LANE, ONE_LANE_AND_REPLICA, Proxy, Raw, Twin, pause, servers};
 
 const SESSIONS: usize = 8;
 /// Sessions that may hold a connection for good, by an expression that sets the insert id.
@@ -114,6 +117,42 @@ fn an_insert_id_outlives_its_connection() {
     assert_eq!(one.text("SELECT LAST_INSERT_ID()"), "3");
 }
 
+/// Preparing runs nothing: what is unread on another connection stays the session's.
+#[test]
+fn an_insert_id_outlives_the_preparing_of_a_statement_elsewhere() {
+    let proxy = Proxy::with(servers(), 3, ONE_LANE);
+    let (mut one, mut other) = (proxy.app(), proxy.app());
+    one.replace("CREATE OR REPLACE TABLE ids_prepared (id INT AUTO_INCREMENT PRIMARY KEY, v INT)");
+    one.run("INSERT INTO ids_prepared (v) VALUES (1)");
+    other.run("BEGIN");
+    for sql in ["INSERT INTO ids_prepared (v) VALUES (?)", "INSERT INTO ids_nowhere VALUES (?)"] {
+        one.command(Command::StmtPrepare, sql.as_bytes()).unwrap();
+    }
+    other.run("ROLLBACK");
+    assert_eq!(one.text("SELECT LAST_INSERT_ID()"), "1");
+}
+
+/// Whoever is about to use the connection asks for the id; it is told also when he goes away.
+#[test]
+fn an_insert_id_is_told_by_whoever_goes_away() {
+    let hop = Hop::before(servers().primary, "app");
+    let proxy = Proxy::behind(hop.port, servers(), 2, ONE_LANE);
+    let mut one = proxy.app();
+    one.replace("CREATE OR REPLACE TABLE ids_asked (id INT AUTO_INCREMENT PRIMARY KEY, v INT)");
+    let mut other = proxy.app();
+    one.run("INSERT INTO ids_asked (v) VALUES (1)");
+    one.run("INSERT INTO ids_asked (id, v) VALUES (100, 1)");
+    hop.hold_answers(true);
+    other.send(Command::Query, b"SELECT 1");
+    pause(300);
+    other.hang_up();
+    pause(300);
+    hop.hold_answers(false);
+    assert_eq!(one.text("SELECT LAST_INSERT_ID()"), "1");
+    let mut third = proxy.app();
+    assert_eq!(third.text("SELECT 1"), "1", "neither slot nor connection is lost");
+}
+
 fn hunt(routing: &str) {
     let seed = fastrand::u64(..);
     println!("seed {seed}");
@@ -138,6 +177,7 @@ fn hunt(routing: &str) {
                 one.both(&format!("SELECT LAST_INSERT_ID({id})"));
             }
             3 if !one.in_transaction && random.u32(0..4) == 0 => *one = twin(&proxy, index),
+            4 | 5 => one.both_prepared(&step(&mut random)),
             _ => one.both(&step(&mut random)),
         }
         if random.bool() {

@@ -314,3 +314,24 @@ fn warnings_of_carried_variables_are_nobodys() {
     assert_eq!(other.text("SELECT @@big_tables"), "0");
     assert_eq!(client.run("SHOW WARNINGS").summary.rows, 0);
 }
+
+/// As on the server, whatever has become of the schema before.
+#[test]
+fn a_session_leaves_a_schema_that_vanished() {
+    let proxy = Proxy::with(servers(), 2, ONE_LANE);
+    let mut root = servers().root();
+    root.run("CREATE DATABASE test_left");
+    let mut sessions: Vec<_> = (0..2).map(|_| proxy.app()).collect();
+    sessions.iter_mut().for_each(|session| drop(session.run("USE test_left")));
+    let mut other = proxy.app();
+    other.run("SELECT 1");
+    root.run("DROP DATABASE test_left");
+    assert_eq!(sessions[0].query("USE test_nowhere").unwrap_err().code(), 1049);
+    assert_eq!(other.text("SELECT DATABASE()"), "shop");
+    sessions[0].run("use `shop`");
+    sessions[1].command(Command::InitDb, b"shop").unwrap();
+    for session in &mut sessions {
+        assert_eq!(session.text("SELECT DATABASE()"), "shop");
+        session.run("SET @left = 1");
+    }
+}

@@ -169,3 +169,16 @@ fn what_a_read_only_transaction_counted_moves_with_it() {
     assert!(answer.packets()[1].windows(15).any(|name| name == b"@@Warning_Count"));
     assert_eq!(client.text("SHOW COUNT(*) WARNINGS"), "1");
 }
+
+#[test]
+fn a_read_only_transaction_that_moves_sees_nobodys_variables() {
+    let proxy = Proxy::with(servers(), 2, ONE_LANE_AND_REPLICA);
+    let (mut one, mut other) = (proxy.app(), proxy.app());
+    proxy.until_replica_answers(&mut one, "SELECT 1 FROM (SELECT 1) t");
+    one.run("START TRANSACTION READ ONLY");
+    one.run("SELECT 1");
+    other.run("SET @others = 7");
+    other.run("DO 1");
+    let moves = "SELECT CONCAT(IFNULL(@others, 'none'), GET_LOCK('moves', 0))";
+    assert_eq!(one.text(moves), "none1");
+}

@@ -6,6 +6,7 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use super::pause;
 use super::proxy::free_port;
 
 /// Where the user's name is in a handshake response, its header included.
@@ -15,6 +16,7 @@ const NAME: usize = 36;
 pub struct Hop {
     pub port: u16,
     counted: Arc<Counted>,
+    is_silent: Arc<AtomicBool>,
 }
 
 #[derive(Default)]
@@ -30,12 +32,19 @@ impl Hop {
         let port = listener.local_addr().unwrap().port();
         let counted = Arc::new(Counted::default());
         let counter = Arc::clone(&counted);
+        let is_silent = Arc::new(AtomicBool::new(false));
+        let silent = Arc::clone(&is_silent);
         std::thread::spawn(move || {
             while let Ok((client, _)) = listener.accept() {
-                pass(client, server, user, Arc::clone(&counter));
+                pass(client, server, user, (Arc::clone(&counter), Arc::clone(&silent)));
             }
         });
-        Self { port, counted }
+        Self { port, counted, is_silent }
+    }
+
+    /// Holds back what the server says from now on, or does so no longer.
+    pub fn hold_answers(&self, holds: bool) {
+        self.is_silent.store(holds, Ordering::Release);
     }
 
     /// Round trips up to now.
@@ -49,14 +58,26 @@ impl Hop {
     }
 }
 
-fn pass(client: TcpStream, server: u16, user: &'static str, counted: Arc<Counted>) {
+fn pass(
+    client: TcpStream,
+    server: u16,
+    user: &'static str,
+    (counted, is_silent): (Arc<Counted>, Arc<AtomicBool>),
+) {
     let Ok(server) = TcpStream::connect(("127.0.0.1", server)) else { return };
     client.set_nodelay(true).unwrap();
     server.set_nodelay(true).unwrap();
     let has_answered = Arc::new(AtomicBool::new(false));
     let (from, to) = (server.try_clone().unwrap(), client.try_clone().unwrap());
     let answered = Arc::clone(&has_answered);
-    std::thread::spawn(move || copy(from, to, |_| answered.store(true, Ordering::Release)));
+    std::thread::spawn(move || {
+        copy(from, to, |_| {
+            while is_silent.load(Ordering::Acquire) {
+                pause(1);
+            }
+            answered.store(true, Ordering::Release);
+        });
+    });
     let (mut is_counted, mut packets) = (None, Packets::default());
     std::thread::spawn(move || {
         copy(client, server, |bytes| {
