@@ -11,6 +11,9 @@ use crate::state::{Base, own_trackers};
 const CHARACTER_SETS: &str =
     "SELECT @@character_set_client,@@character_set_results,@@collation_connection";
 
+/// What MariaDB's reset leaves other than it was when the schema was chosen.
+const RESET_BY_SERVER: &str = crate::state::image::SCHEMA_VARIABLES[1];
+
 impl Connection {
     /// Turns the trackers on and learns the character sets; `false` when the server takes nothing
     /// but a new password.
@@ -72,6 +75,11 @@ impl Connection {
         if let Some(set) = diff(&now, &self.image, &self.base, None).set {
             demand(&self.query(&set).await?)?;
             self.image.reset_variables();
+        }
+        if is_mariadb && self.image.schema.is_some() {
+            // It also gives the server's own collation in the place of the schema's: as if a
+            // session had set it, so that the schema is chosen anew.
+            self.image.set(RESET_BY_SERVER, "");
         }
         Ok(true)
     }

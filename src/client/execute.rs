@@ -447,7 +447,8 @@ impl Session {
         let Some(statement) = self.statements.get(work.id) else {
             return Ok(Err(unknown_statement(work, command, self.facts.is_mariadb)));
         };
-        let then = image_to_prepare(&connection.image, &statement.image);
+        let typed_variables = self.has_typed_variables(&work.key.sql);
+        let then = image_to_prepare(&connection.image, &statement.image, typed_variables);
         let now = std::mem::replace(&mut self.image, then);
         let diff = diff(&connection.image, &self.image, &connection.base, None);
         let applied = self.apply(connection, &diff).await;

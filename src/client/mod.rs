@@ -262,6 +262,10 @@ impl Session {
                 Ok(packet) => packet,
                 Err(error) => return self.cannot_read(error).await,
             };
+            if self.entry.is_killed() {
+                // Whoever has killed it knows already.
+                return Stop::Client;
+            }
             self.context.metrics.sessions.bytes_received.inc_by(packet.wire_length() as u64);
             if let Err(stop) = self.command(packet).await {
                 let _ = self.wire.flush().await;

@@ -58,7 +58,14 @@ impl Session {
             hint: of_text.hint.clone(),
             ..of_text
         };
-        let key = Arc::new(self.statements.new_key(sql, circumstances(&self.image)));
+        let typed_variables = self.has_typed_variables(sql);
+        let mut circumstances = circumstances(&self.image, typed_variables);
+        if typed_variables && (self.pins.has(Pin::UserVariable) || self.pins.has(Pin::StateChanged))
+        {
+            // What they are is known to its connection only.
+            circumstances = format!("{circumstances}\0session {}", self.entry.id).into();
+        }
+        let key = Arc::new(self.statements.new_key(sql, circumstances));
         let id = self.statements.next_id();
         let image = self.image.clone();
         self.just_prepared = None;
@@ -86,6 +93,12 @@ impl Session {
             self.statements.insert(id, statement);
         }
         Ok(())
+    }
+
+    /// Whether user variables that a text may name have for all executions the types they have when
+    /// it is prepared, as on MySQL.
+    pub(super) fn has_typed_variables(&self, sql: &[u8]) -> bool {
+        !self.facts.is_mariadb && sql.contains(&b'@')
     }
 
     /// COM_STMT_EXECUTE, COM_STMT_BULK_EXECUTE, COM_STMT_FETCH, COM_STMT_RESET,

@@ -97,7 +97,8 @@ impl Image {
         self.user_variables().any(|(name, _)| other.get(name).is_none())
     }
 
-    fn user_variables(&self) -> impl Iterator<Item = (&str, &str)> {
+    /// The user variables, with their values as literals.
+    pub(super) fn user_variables(&self) -> impl Iterator<Item = (&str, &str)> {
         // They sort in front of all names of system variables.
         self.variables().take_while(|(name, _)| is_user_variable(name))
     }

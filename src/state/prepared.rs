@@ -41,12 +41,16 @@ const CIRCUMSTANCES: [&str; 7] = [
     "lc_time_names",
 ];
 
-/// What changes the meaning of a text when it is prepared.
-pub fn circumstances(image: &Image) -> Box<str> {
+/// What changes the meaning of a text when it is prepared. With `typed_variables` also what user
+/// variables are: MySQL gives them the types they have then.
+pub fn circumstances(image: &Image, typed_variables: bool) -> Box<str> {
     let mut text = String::from(image.schema.as_deref().unwrap_or_default());
     for name in CIRCUMSTANCES {
         text.push('\0');
         text.push_str(image.get(name).unwrap_or_default());
+    }
+    for (name, value) in image.user_variables().filter(|_| typed_variables) {
+        text.push_str(&format!("\0{name}={value}"));
     }
     text.into()
 }
@@ -54,12 +58,14 @@ pub fn circumstances(image: &Image) -> Box<str> {
 /// What a connection has to be while a statement that was prepared under `then` is prepared on it
 /// again. All else stays as it is: giving autocommit its value of that moment would commit the
 /// transaction that is open now.
-pub fn image_to_prepare(connection: &Image, then: &Image) -> Image {
+pub fn image_to_prepare(connection: &Image, then: &Image, typed_variables: bool) -> Image {
     let mut image = connection.clone();
     image.schema = then.schema.clone();
     CIRCUMSTANCES.iter().for_each(|name| image.unset(name));
     let known = CIRCUMSTANCES.iter().filter_map(|&name| Some((name, then.get(name)?)));
     known.for_each(|(name, value)| image.set(name, value));
+    let variables = then.user_variables().filter(|_| typed_variables);
+    variables.for_each(|(name, value)| image.set(name, value));
     image
 }
 
@@ -412,7 +418,7 @@ mod tests {
         then.set("autocommit", "ON");
         then.set("time_zone", "+01:00");
         then.set("character_set_connection", "latin1");
-        let image = image_to_prepare(&now, &then);
+        let image = image_to_prepare(&now, &then, false);
         assert_eq!(image.schema.as_deref(), Some("then"));
         let expected = [
             ("autocommit", "OFF"),

@@ -1,7 +1,7 @@
 //! What a session begins with: global variables, privileges and the defaults of its schema as they
 //! are now, also on a connection that was opened before they changed.
 
-use crate::support::{Proxy, Raw, servers};
+use crate::support::{Proxy, Raw, pause, servers};
 
 const TIMEOUT: &str = "SELECT @@net_write_timeout";
 const COLLATION: &str = "SELECT @@collation_database";
@@ -35,6 +35,12 @@ fn sessions_begin_with_the_defaults_their_schema_has() {
     root.run("CREATE DATABASE begun CHARACTER SET latin1 COLLATE latin1_bin");
     let mut other = connect();
     assert_eq!(other.text(COLLATION), "latin1_bin");
+    // What a session leaves behind is reset before the next one has the connection.
+    connect().run("CREATE TEMPORARY TABLE left_behind (a INT)");
+    for _ in 0..4 {
+        pause(50);
+        assert_eq!(connect().text(COLLATION), "latin1_bin", "a reset has changed it");
+    }
     other.run("SET @@collation_database = 'utf8mb4_bin'");
     assert_eq!(connect().text(COLLATION), "latin1_bin", "not the server's");
     assert_eq!(other.text(COLLATION), "utf8mb4_bin");

@@ -1,7 +1,7 @@
 //! Sessions over shared connections on MySQL.
 
 use mysql_async::prelude::Queryable as _;
-use mysql_async::{Conn, OptsBuilder};
+use mysql_async::{Conn, OptsBuilder, Value};
 
 use crate::support::{ONE_LANE, Proxy};
 use crate::{mysql, with_keys};
@@ -107,4 +107,29 @@ async fn checks_that_one_session_has_set_are_on_for_the_next() {
     }
     let own: Option<i64> = one.query_first(checks).await.unwrap();
     assert_eq!(own, Some(1));
+}
+
+/// MySQL gives user variables in a prepared statement the types they have when it is prepared.
+#[tokio::test]
+async fn prepared_statements_know_their_own_sessions_variables() {
+    for slots in [1, 2] {
+        let proxy = Proxy::with(mysql(), 1 + slots, ONE_LANE);
+        let mut sessions = Vec::new();
+        for value in ["5", "'abc'", "1.5", "5 + 0"].into_iter().take(3 + slots / 2) {
+            let mut conn = connect(proxy.port).await;
+            conn.query_drop(format!("SET @typed = {value}")).await.unwrap();
+            sessions.push(conn);
+        }
+        for _ in 0..3 {
+            let mut said = Vec::new();
+            for conn in &mut sessions {
+                let value: Option<Value> = conn.exec_first("SELECT @typed", ()).await.unwrap();
+                said.push(value.unwrap());
+            }
+            let text = |text: &str| Value::Bytes(text.into());
+            let number = "1.5";
+            let all = [Value::Int(5), text("abc"), text(number), Value::Int(5)];
+            assert_eq!(said, all[..said.len()]);
+        }
+    }
 }
