@@ -448,7 +448,7 @@ impl Session {
             return Ok(Err(unknown_statement(work, command, self.facts.is_mariadb)));
         };
         let typed_variables = self.has_typed_variables(&work.key.sql);
-        let then = image_to_prepare(&connection.image, &statement.image, typed_variables);
+        let then = image_to_prepare(&self.image, &statement.image, typed_variables);
         let now = std::mem::replace(&mut self.image, then);
         let diff = diff(&connection.image, &self.image, &connection.base, None);
         let applied = self.apply(connection, &diff).await;

@@ -56,10 +56,11 @@ pub fn circumstances(image: &Image, typed_variables: bool) -> Box<str> {
 }
 
 /// What a connection has to be while a statement that was prepared under `then` is prepared on it
-/// again. All else stays as it is: giving autocommit its value of that moment would commit the
-/// transaction that is open now.
-pub fn image_to_prepare(connection: &Image, then: &Image, typed_variables: bool) -> Image {
-    let mut image = connection.clone();
+/// again. All else is the session's as it is `now`: giving autocommit its value of that moment would
+/// commit the transaction that is open now, and with another session's `transaction_read_only`
+/// MySQL would not prepare what writes.
+pub fn image_to_prepare(now: &Image, then: &Image, typed_variables: bool) -> Image {
+    let mut image = now.clone();
     image.schema = then.schema.clone();
     CIRCUMSTANCES.iter().for_each(|name| image.unset(name));
     let known = CIRCUMSTANCES.iter().filter_map(|&name| Some((name, then.get(name)?)));

@@ -133,3 +133,19 @@ async fn prepared_statements_know_their_own_sessions_variables() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_write_is_prepared_again_after_a_session_that_only_reads() {
+    let proxy = Proxy::with(mysql(), 2, ONE_LANE);
+    let mut writer = connect(proxy.port).await;
+    writer.query_drop("CREATE TABLE prepared_again (id INT PRIMARY KEY)").await.unwrap();
+    let insert = "INSERT INTO prepared_again VALUES (?)";
+    writer.exec_drop(insert, (1,)).await.unwrap();
+    // What ends with state is reset: the statement is gone from the one connection.
+    let mut pinned = connect(proxy.port).await;
+    pinned.query_drop("CREATE TEMPORARY TABLE prepared_gone (id INT)").await.unwrap();
+    pinned.disconnect().await.unwrap();
+    let mut reader = connect(proxy.port).await;
+    reader.query_drop("SET SESSION TRANSACTION READ ONLY").await.unwrap();
+    writer.exec_drop(insert, (2,)).await.unwrap();
+}
