@@ -60,6 +60,8 @@ pub struct Overload {
     /// Both in seconds.
     overload_timeout: f64,
     queue_timeout: f64,
+    /// How long a lane is pressed at least before anybody is refused, in seconds.
+    forbearance: f64,
     was_waiting: bool,
     /// Of all grants, and of those to who begins.
     all: Rate,
@@ -87,6 +89,7 @@ impl Overload {
         Self {
             overload_timeout: overload_timeout.map_or(f64::INFINITY, |limit| limit.as_secs_f64()),
             queue_timeout: queue_timeout.as_secs_f64(),
+            forbearance: 0.0,
             was_waiting: false,
             all: Rate::default(),
             begun: Rate::default(),
@@ -95,6 +98,12 @@ impl Overload {
             waiting: 0.0,
             is_overloaded: false,
         }
+    }
+
+    /// Refuses nobody before the lane is pressed for so long: what presses it may be batch work that
+    /// is not known for what it is yet.
+    pub fn with_forbearance(self, forbearance: Duration) -> Self {
+        Self { forbearance: forbearance.as_secs_f64(), ..self }
     }
 
     /// How many of the waiters of an overloaded lane may be refused, those that wait longest first.
@@ -143,6 +152,9 @@ impl Overload {
 
     /// Whether the queue can't be one that drains within `queue_timeout`.
     fn is_hopeless(&self, pressed: Pressed, waiting: f64) -> bool {
+        if pressed.age < self.forbearance {
+            return false;
+        }
         let drains_in = self.all.time_of(waiting);
         let has_grown = waiting > GROWTH * pressed.waiting as f64 && waiting > self.waiting;
         // Otherwise it is not the queue that makes somebody wait.

@@ -44,6 +44,9 @@ use idle::Idle;
 /// Connections that a pool may have beside its own: the control connection.
 pub const CONTROL_CONNECTIONS: usize = 1;
 
+/// Time in which batch work is known for what it is; until then it is in the interactive lane.
+const RECOGNITION: Duration = Duration::from_millis(2_500);
+
 /// One backend's connections.
 #[derive(Debug)]
 pub struct Pool {
@@ -110,8 +113,12 @@ impl Tuning {
         let guarded = limits[auto.map_or(0, |auto| auto.batch)];
         let guard = Guard::new(settings.latency_target, guarded.reserved.max(1), guarded.max);
         let overload =
-            |lane: &settings::Lane| Overload::new(lane.overload_timeout, lane.queue_timeout);
-        let overload = settings.lanes.iter().map(overload).collect();
+            |(index, lane): (usize, &settings::Lane)| {
+                let learns = auto.is_some_and(|auto| auto.interactive == index);
+                Overload::new(lane.overload_timeout, lane.queue_timeout)
+                    .with_forbearance(if learns { RECOGNITION } else { Duration::ZERO })
+            };
+        let overload = settings.lanes.iter().enumerate().map(overload).collect();
         Self { limits, auto, guard, overload }
     }
 }

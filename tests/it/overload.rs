@@ -12,8 +12,8 @@ use load::{Outcome, Visit, capacity, visits};
 /// Four slots, one of them batch's: about thirty of these a second.
 const SQL: &str = "SELECT SLEEP(0.1)";
 const CONNECTIONS: usize = 5;
-const RULE: &str =
-    "[[rule]]\nlane = \"interactive\"\nuser = \"app\"\n[routing]\nreplica_reads = false\n";
+/// Rules alone decide: nobody has to be known by behaviour first, see `Overload::with_forbearance`.
+const RULE: &str = "[lanes]\nauto = \"off\"\n[[rule]]\nlane = \"interactive\"\nuser = \"app\"\n[routing]\nreplica_reads = false\n";
 
 fn run<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
