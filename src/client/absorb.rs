@@ -151,8 +151,7 @@ impl Session {
 
     /// Whether FOUND_ROWS() tells the rows that `work` has sent.
     fn counts_rows(&self, work: &Work<'_>) -> bool {
-        let is_select = work.verdict.reason == sql::Reason::PlainRead && is_select(work.sql);
-        is_select
+        is_select(work.sql)
             || work.verdict.statements > 1
             || counts_rows(
                 &sql::digest_text(work.sql, self.mode).to_ascii_lowercase(),

@@ -117,16 +117,10 @@ impl Session {
         }
         self.recall_insert_id().await;
         let demand = Demand { continues: true, ..self.demand(self.plain_lane()) };
-        let request = crate::pool::Request {
-            key: &self.identity.key,
-            credential: &self.identity.credential,
-            image: &self.image,
-            insert_id: self.diagnostics.insert_id,
-            epoch: self.epoch,
-            session: self.entry.id,
-            unread: None,
-        };
-        let began = match self.context.pools[0].check_out(demand, request, Instant::now()).await {
+        let began = match self.context.pools[0]
+            .check_out(demand, self.request(), Instant::now())
+            .await
+        {
             Ok(mut checkout) => match self.begin_read_only(&mut checkout).await {
                 Ok(()) => {
                     self.status |= Status::IN_TRANS;
@@ -142,37 +136,21 @@ impl Session {
         Err(Stop::Fatal)
     }
 
-    async fn begin_read_only(&self, checkout: &mut Checkout) -> Result<(), Failure> {
+    async fn begin_read_only(&mut self, checkout: &mut Checkout) -> Result<(), Failure> {
         let connection = checkout.connection();
-        self.take_off_variables(connection).await?;
-        self.choose_schema_anew(connection).await?;
-        if connection.is_dirty {
-            connection.clean().await?;
+        let is_refused = match self.move_in(connection).await? {
+            Ok(()) => {
+                let begun = connection.query("START TRANSACTION READ ONLY").await?;
+                begun.summary.error.is_some()
+            }
+            Err(_) => true,
+        };
+        match is_refused {
+            true => {
+                Err(Malformed { what: "error in answer to a set-up statement", offset: 0 }.into())
+            }
+            false => Ok(()),
         }
-        let insert_id = self.diagnostics.insert_id;
-        let wanted = (connection.insert_id != Some(insert_id)).then_some(insert_id);
-        let diff =
-            crate::state::diff::diff(&connection.image, &self.image, &connection.base, wanted);
-        let mut answers = Vec::new();
-        if let Some(schema) = &diff.schema {
-            answers.push(connection.command(Command::InitDb, schema.as_bytes()).await?);
-        }
-        if let Some(set) = &diff.set {
-            answers.push(connection.query(set).await?);
-        }
-        answers.push(connection.query("START TRANSACTION READ ONLY").await?);
-        if answers.iter().any(|answer| answer.summary.error.is_some()) {
-            return Err(
-                Malformed { what: "error in answer to a set-up statement", offset: 0 }.into()
-            );
-        }
-        connection.image.turn_into(&self.image);
-        connection.image_warns = self.image_warns;
-        connection.insert_id = Some(insert_id);
-        if answers.iter().any(|answer| answer.summary.warnings > 0) {
-            connection.clear_warnings().await?;
-        }
-        Ok(())
     }
 
     /// The client is gone in the middle of a response. What is not killed runs to its end, as it
@@ -351,6 +329,8 @@ impl Session {
         self.image.reset_variables();
         self.image_warns = false;
         self.owes_deadlock = false;
+        self.asks_conditions = false;
+        self.keeps_conditions = false;
         // FOUND_ROWS() outlives both kinds of reset.
         let found_rows = self.diagnostics.found_rows;
         self.diagnostics = Diagnostics { found_rows, ..Diagnostics::default() };

@@ -11,11 +11,10 @@ use super::Session;
 use super::diagnostics::ERROR;
 use crate::lanes::Demand;
 use crate::metrics::Closed;
-use crate::pool::{Checkout, Request, Retire};
+use crate::pool::{Checkout, Retire};
 use crate::protocol::packet;
 use crate::protocol::wire::Cursor;
 use crate::sql;
-use crate::state::diff::diff;
 
 impl Session {
     /// Makes `sql`, if it is a GET DIAGNOSTICS, find what it asks for: returns the text to run in
@@ -49,28 +48,15 @@ impl Session {
         if std::str::from_utf8(message).ok()?.chars().count() > longest || sqlstate < "02" {
             return None;
         }
-        let message: String = message.iter().map(|byte| format!("{byte:02X}")).collect();
-        Some(format!(
-            "SIGNAL SQLSTATE '{sqlstate}' SET MYSQL_ERRNO = {code}, \
-             MESSAGE_TEXT = _utf8mb4 X'{message}'"
-        ))
+        Some(signal(sqlstate, code, message))
     }
 
     /// Holds a connection of the primary on which `statement` has run last. What goes wrong is
     /// found by the statement that comes next.
     async fn hold_with(&mut self, statement: &str) {
-        let request = Request {
-            key: &self.identity.key,
-            credential: &self.identity.credential,
-            image: &self.image,
-            insert_id: self.diagnostics.insert_id,
-            epoch: self.epoch,
-            session: self.entry.id,
-            unread: None,
-        };
         let pool = self.context.pools[0].clone();
         let demand = Demand { continues: true, ..self.demand(self.plain_lane()) };
-        let Ok(mut checkout) = pool.check_out(demand, request, Instant::now()).await else {
+        let Ok(mut checkout) = pool.check_out(demand, self.request(), Instant::now()).await else {
             return;
         };
         match self.raise_on(&mut checkout, statement).await {
@@ -85,14 +71,19 @@ impl Session {
 
     async fn raise_on(&mut self, checkout: &mut Checkout, statement: &str) -> bool {
         let connection = checkout.connection();
-        if connection.is_dirty && connection.clean().await.is_err() {
-            return false;
-        }
-        let diff = diff(&connection.image, &self.image, &connection.base, None);
-        let is_ready = diff.is_empty() || matches!(self.apply(connection, &diff).await, Ok(Ok(())));
+        let is_ready = matches!(self.move_in(connection).await, Ok(Ok(())));
         connection.is_dirty = true;
         is_ready && connection.query(statement).await.is_ok()
     }
+}
+
+/// The SIGNAL that raises an error.
+pub(super) fn signal(sqlstate: &str, code: u32, message: &[u8]) -> String {
+    let message: String = message.iter().map(|byte| format!("{byte:02X}")).collect();
+    format!(
+        "SIGNAL SQLSTATE '{sqlstate}' SET MYSQL_ERRNO = {code}, \
+         MESSAGE_TEXT = _utf8mb4 X'{message}'"
+    )
 }
 
 impl super::diagnostics::Saved {

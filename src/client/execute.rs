@@ -76,14 +76,14 @@ pub(super) enum Outcome {
     },
     /// The connection could not be made ready; it is as it was, or nearly.
     Unprepared(Error),
+    /// The same, but what was sent along has changed the connection.
+    Spoilt(Error),
     /// The server has rolled it back whole, and the client has got nothing: it can be repeated.
     /// Never the end of [`Session::execute`].
     Deadlocked,
     /// It was stopped so that its transaction can be rolled back for others; the client has got
     /// nothing yet.
     GaveWay,
-    /// The same, but what was sent along has changed the connection.
-    Spoilt(Error),
     /// The client is gone; the response is what was left of it.
     ClientGone(Option<Response>),
 }
@@ -320,6 +320,27 @@ impl Session {
         self.recall_insert_id().await;
         let own = self.diagnostics.insert_id;
         (connection.insert_id != Some(own)).then_some(own)
+    }
+
+    /// Gives a connection at rest all that is the session's: it is to stay there.
+    pub(super) async fn move_in(
+        &mut self,
+        connection: &mut Connection,
+    ) -> Result<Result<(), Error>, Failure> {
+        self.take_off_variables(connection).await?;
+        self.choose_schema_anew(connection).await?;
+        if connection.is_dirty {
+            connection.clean().await?;
+        }
+        self.recall_insert_id().await;
+        let own = self.diagnostics.insert_id;
+        let wanted = (connection.insert_id != Some(own)).then_some(own);
+        let diff = diff(&connection.image, &self.image, &connection.base, wanted);
+        if diff.is_empty() {
+            return Ok(Ok(()));
+        }
+        let applied = self.apply(connection, &diff).await?;
+        Ok(applied.map(|()| connection.insert_id = Some(own)))
     }
 
     /// Gives the commands of `diff` and waits for their answers: before a statement that could do

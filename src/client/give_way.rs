@@ -98,9 +98,6 @@ impl Session {
         }
         let undone = async {
             self.learn_all(held.connection()).await?;
-            if self.diagnostics.are_on_connection {
-                self.save_warnings(held.connection()).await?;
-            }
             self.roll_back_for_others(held.connection()).await
         };
         if undone.await.is_err() {

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::Session;
 use super::absorb::{hides_wait, is_wait};
+use super::conditions::signal;
 use super::diagnostics::Saved;
 use super::statement::Work;
 use super::tracking::needs_own_trackers;
@@ -15,7 +16,7 @@ use crate::backend::{Connection, Failure, UnreadHere, UnreadId, means_the_same};
 use crate::error::Error;
 use crate::lanes::Demand;
 use crate::metrics::Closed;
-use crate::pool::{Request, Retire};
+use crate::pool::Retire;
 use crate::protocol::response::Summary;
 use crate::protocol::status::Tracked;
 use crate::protocol::{Command, Shape, packet};
@@ -326,11 +327,7 @@ impl Session {
     /// that the list is the server's own. When none can, the list stays as it was.
     pub(super) async fn show_own(&mut self, error: &Error) {
         let (code, sqlstate) = error.code();
-        let message: String = error.to_string().bytes().map(|byte| format!("{byte:02X}")).collect();
-        let signal = format!(
-            "SIGNAL SQLSTATE '{sqlstate}' SET MYSQL_ERRNO = {code}, \
-             MESSAGE_TEXT = _utf8mb4 X'{message}'"
-        );
+        let signal = signal(sqlstate, code.into(), error.to_string().as_bytes());
         if let Some(mut held) = self.held.take() {
             if held.connection().query(&signal).await.is_ok() {
                 let _ = self.save_warnings(held.connection()).await;
@@ -340,18 +337,9 @@ impl Session {
             self.held = Some(held);
             return;
         }
-        let request = Request {
-            key: &self.identity.key,
-            credential: &self.identity.credential,
-            image: &self.image,
-            insert_id: self.diagnostics.insert_id,
-            epoch: self.epoch,
-            session: self.entry.id,
-            unread: None,
-        };
         let pool = self.context.pools[0].clone();
         let demand = Demand { continues: true, ..self.demand(self.plain_lane()) };
-        let Ok(mut checkout) = pool.check_out(demand, request, Instant::now()).await else {
+        let Ok(mut checkout) = pool.check_out(demand, self.request(), Instant::now()).await else {
             return;
         };
         let connection = checkout.connection();

@@ -392,6 +392,19 @@ impl Session {
         (!choice.is_default).then_some((choice.lane, by))
     }
 
+    /// A connection for the session, whichever suits it best.
+    pub(super) fn request(&self) -> Request<'_> {
+        Request {
+            key: &self.identity.key,
+            credential: &self.identity.credential,
+            image: &self.image,
+            insert_id: self.diagnostics.insert_id,
+            epoch: self.epoch,
+            session: self.entry.id,
+            unread: None,
+        }
+    }
+
     /// What the session asks of a pool.
     pub(super) fn demand(&self, lane: usize) -> Demand {
         Demand { lane, client: self.account.client(), continues: false }

@@ -251,3 +251,24 @@ fn what_a_function_sets_is_its_sessions_alone() {
     }
     assert_eq!(pinned(&proxy), 0.0);
 }
+
+/// GET DIAGNOSTICS holds a connection on which the error is raised once more.
+#[test]
+fn a_session_that_asks_for_conditions_is_on_a_connection_of_its_own_state() {
+    let proxy = crowded();
+    let (mut other, mut one) = (proxy.app(), proxy.app());
+    one.replace("CREATE OR REPLACE TABLE ho_ids (id INT AUTO_INCREMENT PRIMARY KEY, v INT)");
+    one.run("INSERT INTO ho_ids (id, v) VALUES (500, 1)");
+    one.run("INSERT INTO ho_ids (v) VALUES (1)");
+    for _ in 0..2 {
+        one.query("SELECT nothing_like_it").unwrap_err();
+        other.run("SET @ho_leak = 'secret'");
+        other.run("INSERT INTO ho_ids (v) VALUES (2)");
+        one.run("GET DIAGNOSTICS CONDITION 1 @code = MYSQL_ERRNO");
+        assert_eq!(one.text("SELECT @code"), "1054");
+        assert_eq!(one.text("SELECT @ho_leak"), "NULL");
+        assert_eq!(one.text("SELECT LAST_INSERT_ID()"), "501");
+        one.command(Command::ResetConnection, b"").unwrap();
+        one.run("SET last_insert_id = 501");
+    }
+}
