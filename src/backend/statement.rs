@@ -8,6 +8,7 @@ use foldhash::HashMap;
 use super::connection::{Connection, Exchange, Failure, command_packet};
 use crate::protocol::Command;
 use crate::state::Metadata;
+use crate::state::kinds::Kinds;
 use crate::state::prepared::StatementKey;
 
 /// Most statements one connection keeps prepared, so that a server's
@@ -22,6 +23,8 @@ struct Entry {
     metadata: Option<Metadata>,
     /// Whether its first execution opened a cursor, once it was executed.
     began_with_cursor: Option<bool>,
+    /// Kinds of its parameters' values so far (MySQL).
+    kinds: Kinds,
 }
 
 /// Statements prepared on one connection.
@@ -65,10 +68,16 @@ impl StatementCache {
         self.by_key.get(key).is_some_and(|entry| entry.began_with_cursor == Some(true))
     }
 
-    /// Notes an execution.
-    pub fn note_execution(&mut self, key: &StatementKey, has_cursor: bool) {
+    /// Kinds of values the parameters of a statement have had here, if it is prepared here.
+    pub fn kinds(&self, key: &StatementKey) -> Option<&Kinds> {
+        Some(&self.by_key.get(key)?.kinds)
+    }
+
+    /// Notes an execution, and the kinds of values parameters have had after it.
+    pub fn note_execution(&mut self, key: &StatementKey, has_cursor: bool, kinds: &Kinds) {
         if let Some(entry) = self.by_key.get_mut(key) {
             entry.began_with_cursor.get_or_insert(has_cursor);
+            entry.kinds.clone_from(kinds);
         }
     }
 
@@ -93,7 +102,8 @@ impl StatementCache {
         self.clock += 1;
         let evicted = (self.by_key.len() >= STATEMENTS_MAX).then(|| self.evict()).flatten();
         let last_use = self.clock;
-        let entry = Entry { server_id, last_use, metadata: None, began_with_cursor: None };
+        let kinds = Kinds::default();
+        let entry = Entry { server_id, last_use, metadata: None, began_with_cursor: None, kinds };
         match self.by_key.insert(key, entry) {
             Some(before) if before.server_id != server_id => Some(before.server_id),
             _ => evicted,

@@ -24,7 +24,10 @@ use crate::sql::{Class, Effects, Needs, Reason};
 use crate::state::Pins;
 use crate::state::diff::{Diff, diff};
 use crate::state::image::SCHEMA_VARIABLES;
-use crate::state::prepared::{BadExecute, ExecuteForm, execute, execute_bulk, image_to_prepare};
+use crate::state::kinds::{Execution, Kinds};
+use crate::state::prepared::{
+    BadExecute, ExecuteForm, Statement, execute, execute_bulk, image_to_prepare,
+};
 
 /// Longest statement that is copied to be sent together with what precedes it.
 const COPIED_MAX: usize = 64 * 1024;
@@ -51,6 +54,21 @@ struct Own {
     packets: Option<Vec<u8>>,
     /// Column definitions that the client lacks.
     lacking: Option<Arc<[u8]>>,
+}
+
+/// The copy of a statement on one connection, before it is executed there.
+#[derive(Debug)]
+struct KindsHere {
+    /// What kinds of values its parameters have had after that.
+    after: Kinds,
+    /// It is of use.
+    serves: bool,
+}
+
+impl Default for KindsHere {
+    fn default() -> Self {
+        Self { after: Kinds::default(), serves: true }
+    }
 }
 
 /// Errors that are kept from the client.
@@ -396,52 +414,89 @@ impl Session {
         work: &PreparedWork<'_>,
         command: Command,
     ) -> Result<Result<Own, Error>, Failure> {
-        let server_id = match self.statement_here(connection, work, command).await? {
+        let mut payload = match self.payload_of(work, command) {
+            Ok(payload) => payload,
+            Err(error) => return Ok(Err(error)),
+        };
+        let kinds = self.note_kinds(connection, work, command, &payload);
+        let server_id = match self.statement_here(connection, work, command, kinds.serves).await? {
             Ok(server_id) => server_id,
             Err(error) => return Ok(Err(error)),
         };
+        payload[1..5].copy_from_slice(&server_id.to_le_bytes());
         let lacking = match command.executes() && connection.caches_metadata() {
             true => self.lacking_definitions(connection, work),
             false => None,
         };
-        let is_mariadb = self.facts.is_mariadb;
-        let form = match self.has_attributes() {
-            true => ExecuteForm::Attributes,
-            false => ExecuteForm::Plain,
-        };
         if command == Command::StmtExecute {
-            connection.statements.note_execution(&work.key, has_cursor(work));
+            connection.statements.note_execution(&work.key, has_cursor(work), &kinds.after);
         }
-        let Some(statement) = self.statements.get_mut(work.id) else {
-            return Ok(Err(unknown_statement(work, command, self.facts.is_mariadb)));
-        };
-        let payload = match command {
-            Command::StmtExecute => execute(work.payload, server_id, statement, form, is_mariadb),
-            Command::StmtBulkExecute => execute_bulk(work.payload, server_id, statement),
-            _ if work.payload.len() >= 5 => {
-                let mut payload = work.payload.to_vec();
-                payload[1..5].copy_from_slice(&server_id.to_le_bytes());
-                Ok(payload)
-            }
-            _ => Err(BadExecute::Packet),
-        };
-        let payload = match payload {
-            Ok(payload) => payload,
-            Err(BadExecute::Arguments) => {
-                return Ok(Err(Error::WrongArguments { command: "COM_STMT_EXECUTE" }));
-            }
-            Err(BadExecute::Types) => {
-                let command = match command {
-                    Command::StmtBulkExecute => "mysqld_stmt_bulk_execute",
-                    _ => "mysqld_stmt_execute",
-                };
-                return Ok(Err(Error::WrongArguments { command }));
-            }
-            Err(BadExecute::Packet) => return Ok(Err(Error::Malformed { is_mariadb })),
-        };
         let mut packets = Vec::with_capacity(payload.len() + packet::HEADER);
         packet::put(&mut packets, 0, &payload);
         Ok(Ok(Own { packets: Some(packets), lacking }))
+    }
+
+    /// The payload of a binary protocol command, but for the server's id of the statement.
+    fn payload_of(&mut self, work: &PreparedWork<'_>, command: Command) -> Result<Vec<u8>, Error> {
+        let is_mariadb = self.facts.is_mariadb;
+        let form = self.execute_form();
+        let Some(statement) = self.statements.get_mut(work.id) else {
+            return Err(unknown_statement(work, command, is_mariadb));
+        };
+        let payload = match command {
+            Command::StmtExecute => execute(work.payload, 0, statement, form, is_mariadb),
+            Command::StmtBulkExecute => execute_bulk(work.payload, 0, statement),
+            _ if work.payload.len() >= 5 => Ok(work.payload.to_vec()),
+            _ => Err(BadExecute::Packet),
+        };
+        payload.map_err(|bad| match (bad, command) {
+            (BadExecute::Arguments, _) => Error::WrongArguments { command: "COM_STMT_EXECUTE" },
+            (BadExecute::Types, Command::StmtBulkExecute) => {
+                Error::WrongArguments { command: "mysqld_stmt_bulk_execute" }
+            }
+            (BadExecute::Types, _) => Error::WrongArguments { command: "mysqld_stmt_execute" },
+            (BadExecute::Packet, _) => Error::Malformed { is_mariadb },
+        })
+    }
+
+    fn execute_form(&self) -> ExecuteForm {
+        if self.has_attributes() { ExecuteForm::Attributes } else { ExecuteForm::Plain }
+    }
+
+    /// Takes over what kinds of values an execution gives its parameters, and tells whether the
+    /// copy of the statement on this connection is of use for it.
+    fn note_kinds(
+        &mut self,
+        connection: &Connection,
+        work: &PreparedWork<'_>,
+        command: Command,
+        payload: &[u8],
+    ) -> KindsHere {
+        let (form, owner) = (self.execute_form(), (self.entry.id, work.id));
+        let has_long_data = self.long_data.contains(&work.id);
+        let has_kinds = |statement: &&mut Statement| statement.parameters > 0;
+        let statement = self.statements.get_mut(work.id).filter(has_kinds);
+        let Some(statement) = statement.filter(|_| !self.facts.is_mariadb) else {
+            return KindsHere::default();
+        };
+        if command != Command::StmtExecute {
+            // What long data is sent to has to be what is executed then.
+            let here = connection.statements.kinds(&work.key);
+            let serves = command != Command::StmtSendLongData
+                || here.is_none_or(|here| here.are_none() || *here == statement.kinds);
+            return KindsHere { after: Kinds::default(), serves };
+        }
+        let types = (&statement.wanted[..], has_long_data);
+        let Ok(execution) = Execution::read(payload, statement.parameters, form, types) else {
+            // The server will not run it.
+            return KindsHere { after: statement.kinds.clone(), serves: true };
+        };
+        let serves = connection
+            .statements
+            .kinds(&work.key)
+            .is_none_or(|here| here.serve(&statement.kinds, &execution, owner));
+        statement.kinds = statement.kinds.with(&execution, owner);
+        KindsHere { after: statement.kinds.clone(), serves }
     }
 
     /// The server's id of a statement on this connection, on which it is prepared if it was not
@@ -451,12 +506,13 @@ impl Session {
         connection: &mut Connection,
         work: &PreparedWork<'_>,
         command: Command,
+        serves: bool,
     ) -> Result<Result<u32, Error>, Failure> {
         let is_spoilt = command == Command::StmtExecute
             && !has_cursor(work)
             && !self.facts.is_mariadb
             && connection.statements.began_with_cursor(&work.key);
-        if is_spoilt || command.executes() && self.needs_definitions(connection, work) {
+        if !serves || is_spoilt || command.executes() && self.needs_definitions(connection, work) {
             // They are known after the statement was prepared anew.
             if let Some(server_id) = connection.statements.remove(&work.key) {
                 connection.close_statement(server_id).await?;
@@ -504,6 +560,8 @@ impl Session {
             if connection.caches_metadata() {
                 response = response.keep_definitions(lacking);
             }
+            let is_new = work.command == Command::StmtPrepare && !self.facts.is_mariadb;
+            response = response.keep_parameters(is_new);
         }
         if work.shape == Shape::Nothing {
             return Outcome::Done(response.into_summary());

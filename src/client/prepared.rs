@@ -13,18 +13,21 @@ use crate::protocol::response::Summary;
 use crate::protocol::status::{self, Status};
 use crate::protocol::{Capabilities, Command, Shape, code};
 use crate::sql::{Class, Effects, Hint, Needs, Reason, Verdict};
+use crate::state::kinds::Kinds;
 use crate::state::prepared::{
     BULK_HEADER, EXECUTE_HEADER, STATEMENTS_MAX, Statement, StatementKey, circumstances,
 };
 use crate::state::{Metadata, MetadataDigest, Pin};
 
 /// What the answer to COM_STMT_PREPARE told of a statement.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct JustPrepared {
     /// Number of its parameters.
     parameters: u16,
     /// The column definitions its client has got.
     metadata: Option<MetadataDigest>,
+    /// Types of its parameters (MySQL).
+    wanted: Box<[u8]>,
 }
 
 impl Session {
@@ -79,7 +82,7 @@ impl Session {
             sql,
         };
         self.run_work(work).await?;
-        if let Some(JustPrepared { parameters, metadata }) = self.just_prepared.take() {
+        if let Some(JustPrepared { parameters, metadata, wanted }) = self.just_prepared.take() {
             let verdict = of_text;
             let statement = Statement {
                 key,
@@ -89,6 +92,8 @@ impl Session {
                 types: None,
                 older_types: None,
                 metadata,
+                wanted,
+                kinds: Kinds::default(),
             };
             self.statements.insert(id, statement);
         }
@@ -265,7 +270,8 @@ impl Session {
         }
         match summary.prepared {
             Some((.., parameters)) => {
-                self.just_prepared = Some(JustPrepared { parameters, metadata });
+                let wanted = std::mem::take(&mut summary.parameter_types).into();
+                self.just_prepared = Some(JustPrepared { parameters, metadata, wanted });
             }
             None if metadata.is_some() => {
                 if let Some(statement) = self.statements.get_mut(work.id) {

@@ -40,7 +40,7 @@ pub fn front(body: &[u8]) -> Result<usize, Malformed> {
         let kind = kinds.u16("type")?;
         kinds.lenenc_bytes("name")?;
         if nulls[index / 8] & 1 << (index % 8) == 0 {
-            skip_value(&mut cursor, kind.to_le_bytes()[0])?;
+            value(&mut cursor, kind.to_le_bytes()[0])?;
         }
     }
     Ok(cursor.offset())
@@ -56,7 +56,9 @@ pub fn named_types<'a>(cursor: &mut Cursor<'a>, count: usize) -> Result<&'a [u8]
     Ok(&rest[..cursor.offset() - from])
 }
 
-fn skip_value(cursor: &mut Cursor<'_>, kind: u8) -> Result<(), Malformed> {
+/// Reads a value of a type in the binary protocol; returns its bytes, without those that tell how
+/// many there are.
+pub fn value<'a>(cursor: &mut Cursor<'a>, kind: u8) -> Result<&'a [u8], Malformed> {
     let length = match kind {
         // TINY, BOOL; SHORT, YEAR; LONG, INT24, FLOAT; LONGLONG, DOUBLE.
         1 | 244 => 1,
@@ -65,9 +67,9 @@ fn skip_value(cursor: &mut Cursor<'_>, kind: u8) -> Result<(), Malformed> {
         5 | 8 => 8,
         // TIMESTAMP, DATE, TIME, DATETIME.
         7 | 10..=12 => usize::from(cursor.u8("length of a time")?),
-        _ => return cursor.lenenc_bytes("value").map(drop),
+        _ => return cursor.lenenc_bytes("value"),
     };
-    cursor.take(length, "value").map(drop)
+    cursor.take(length, "value")
 }
 
 #[cfg(test)]

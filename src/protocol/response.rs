@@ -132,6 +132,8 @@ pub struct Summary {
     /// Column definitions of the first result set or of the prepared statement, as packets; only
     /// where they are kept.
     pub definitions: Vec<u8>,
+    /// Types of the prepared statement's parameters, one byte each; only where they are kept.
+    pub parameter_types: Vec<u8>,
 }
 
 /// One response in progress.
@@ -165,6 +167,8 @@ pub struct Response {
     has_progress: bool,
     /// Column definitions are kept in the summary.
     keeps_definitions: bool,
+    /// Types of parameters are kept in the summary.
+    keeps_parameters: bool,
     /// Column definitions for a client that lacks those the server leaves out.
     lacking: Option<Arc<[u8]>>,
     /// What is added to sequence ids: the number of packets put in.
@@ -202,6 +206,7 @@ impl Response {
             instead: None,
             has_progress: false,
             keeps_definitions: false,
+            keeps_parameters: false,
             lacking: None,
             shift: 0,
             results: 0,
@@ -251,6 +256,11 @@ impl Response {
     /// A PREPARE response that tells the client `id` as the statement's.
     pub fn telling(self, id: u32) -> Self {
         Self { statement_id: id, ..self }
+    }
+
+    /// Keeps the types of a prepared statement's parameters in the summary.
+    pub fn keep_parameters(self, keeps_parameters: bool) -> Self {
+        Self { keeps_parameters, ..self }
     }
 
     /// Keeps column definitions in the summary. Where the server leaves them out, `lacking` are
@@ -394,6 +404,7 @@ impl Response {
             }
             State::Columns { .. } | State::Definitions { .. } if first == 0xff => false,
             State::Columns { .. } | State::Definitions { .. } if self.keeps_definitions => false,
+            State::Definitions { .. } if self.lacks_parameters() => false,
             State::Columns { left } => {
                 self.state = self.after_column(left);
                 true
@@ -412,6 +423,12 @@ impl Response {
             | State::Infile
             | State::Done => false,
         }
+    }
+
+    /// Whether the next definition is that of a parameter whose type is to be kept.
+    fn lacks_parameters(&self) -> bool {
+        let (.., parameters) = self.summary.prepared.unwrap_or_default();
+        self.keeps_parameters && self.summary.parameter_types.len() < usize::from(parameters)
     }
 
     /// The state behind a column definition, `left` of which were expected.
@@ -513,6 +530,10 @@ impl Response {
                 self.state = self.after_column(left);
             }
             State::Definitions { left, then } => {
+                if self.lacks_parameters() {
+                    let at = length.saturating_sub(TYPE_AT);
+                    self.summary.parameter_types.push(packet[HEADER + at]);
+                }
                 let has_columns = self.summary.prepared.is_some_and(|(_, columns, _)| columns > 0);
                 if then == 0 && has_columns {
                     self.summary.definitions.extend_from_slice(packet);
@@ -650,6 +671,9 @@ impl Response {
         self.state = if more { State::First } else { State::Done };
     }
 }
+
+/// The type in a column definition is so many bytes from its end: type, flags, decimals, filler.
+const TYPE_AT: usize = 6;
 
 /// The state that expects `left` definitions, and `then` more after them.
 fn definitions(left: u64, then: u64) -> State {

@@ -8,6 +8,7 @@
 pub mod diff;
 mod holdings;
 pub mod image;
+pub mod kinds;
 mod metadata;
 mod pin;
 pub mod prepared;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use foldhash::{HashMap, HashSet};
 
 use super::image::{Image, NAMES};
+use super::kinds::Kinds;
 use super::metadata::MetadataDigest;
 use crate::protocol::attribute;
 use crate::protocol::wire::{Cursor, put_lenenc};
@@ -88,6 +89,10 @@ pub struct Statement {
     pub older_types: Option<Option<Box<[u8]>>>,
     /// The column definitions its client has; `None` where they are sent each time.
     pub metadata: Option<MetadataDigest>,
+    /// Types of its parameters as MySQL tells them, one byte each.
+    pub wanted: Box<[u8]>,
+    /// Kinds of its parameters' values so far (MySQL).
+    pub kinds: Kinds,
 }
 
 impl Statement {
@@ -319,7 +324,7 @@ pub fn execute_bulk(
 }
 
 /// PARAMETER_COUNT_AVAILABLE, the flag of COM_STMT_EXECUTE that a number of parameters follows.
-const COUNT_AVAILABLE: u8 = 0x08;
+pub(super) const COUNT_AVAILABLE: u8 = 0x08;
 
 /// Why a COM_STMT_EXECUTE can't be passed on, as the servers tell it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -357,6 +362,8 @@ mod tests {
             types: None,
             older_types: None,
             metadata: None,
+            wanted: Box::default(),
+            kinds: Kinds::default(),
         }
     }
 

@@ -31,3 +31,4 @@ mod side;
 mod step;
 mod stopped;
 mod tracked;
+mod typed;

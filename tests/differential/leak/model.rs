@@ -7,7 +7,7 @@ use fairlane::protocol::{Capabilities, Command};
 
 use super::act::{Act, Entry, Leave, Told};
 use super::texts::{ALL_VARIABLES, texts};
-use crate::params::{BLOB, Param, big, null, text};
+use crate::params::{BLOB, Param, big, null, text, text_as};
 use crate::step::*;
 use crate::support::product;
 
@@ -50,6 +50,9 @@ struct Made {
     parameters: usize,
     /// Statements executed with a cursor first stay with it on MySQL, see docs/compatibility.md.
     has_cursor: Option<bool>,
+    /// On MySQL a parameter is of the kind that its first value had, and shows it where it is a
+    /// column, see docs/compatibility.md: the kind of each that it keeps there.
+    kept: Option<[u32; 2]>,
 }
 
 /// A session as the hunter knows it.
@@ -296,11 +299,17 @@ impl Model {
         let Some(made) = self.slots[slot].filter(|_| random.u32(0..5) > 0) else {
             let (sql, parameters) = pick(random, &texts().prepared);
             let deeds = self.prepare(slot, sql);
-            self.slots[slot] = Some(Made { parameters, has_cursor: None });
+            let is_shown = product().is_mysql() && !sql.contains("lk_X");
+            let kept = is_shown.then(|| [random.u32(0..4), random.u32(0..4)]);
+            self.slots[slot] = Some(Made { parameters, has_cursor: None, kept });
             return deeds;
         };
         match random.u32(0..12) {
-            0 => deed(reset(slot), Effect::Closes(slot)),
+            0 => {
+                let mut deeds = deed(reset(slot), Effect::Closes(slot));
+                self.clear_conditions_of_ids(&mut deeds);
+                deeds
+            }
             1 => {
                 self.slots[slot] = None;
                 deed(close(slot), Effect::Closes(slot))
@@ -311,7 +320,7 @@ impl Model {
             }
             _ => {
                 self.slots[slot] = Some(Made { has_cursor: Some(false), ..made });
-                let params = self.params(random, made.parameters);
+                let params = params(random, made);
                 let mut deeds = deed(execute(slot, &params), Effect::Executes(slot));
                 self.clear_conditions_of_ids(&mut deeds);
                 deeds
@@ -338,16 +347,6 @@ impl Model {
     /// The statement may not have been prepared.
     fn clear_conditions_of_ids(&self, deeds: &mut Vec<Deed>) {
         self.clear_conditions(deeds);
-    }
-
-    fn params(&self, random: &mut fastrand::Rng, count: usize) -> Vec<Param> {
-        let one = |random: &mut fastrand::Rng| match random.u32(0..4) {
-            0 => null(),
-            // How often MySQL warns of a word that is no number, is its optimizer's business.
-            1 => text(if product().is_mysql() { "5" } else { "word" }),
-            _ => big(random.i64(1..12)),
-        };
-        (0..count).map(|_| one(random)).collect()
     }
 
     /// What holds a connection for a while.
@@ -429,7 +428,7 @@ impl Model {
         let end = if random.bool() { reset(slot) } else { close(slot) };
         self.plan.push_back(deed(end, Effect::Closes(slot)));
         let mut deeds = self.prepare(slot, sql);
-        self.slots[slot] = Some(Made { parameters: 0, has_cursor: Some(true) });
+        self.slots[slot] = Some(Made { parameters: 0, has_cursor: Some(true), kept: None });
         deeds.extend(deed(execute_with(slot, 1, &[], true), Effect::Opens(slot)));
         deeds
     }
@@ -445,7 +444,8 @@ impl Model {
         self.plan.push_back(deed(long_data(slot, 0, b" and more"), Effect::Opens(slot)));
         self.plan.push_back(deed(end, effect));
         let mut deeds = self.prepare(slot, "SELECT ?");
-        self.slots[slot] = Some(Made { parameters: 1, has_cursor: Some(false) });
+        let kept = product().is_mysql().then_some([OF_BLOB; 2]);
+        self.slots[slot] = Some(Made { parameters: 1, has_cursor: Some(false), kept });
         deeds.extend(deed(long_data(slot, 0, b"some"), Effect::Opens(slot)));
         deeds
     }
@@ -508,6 +508,21 @@ impl Model {
             _ => self.text(random, &texts().diagnostics),
         }
     }
+}
+
+/// The kind of a parameter that long data was sent for.
+const OF_BLOB: u32 = 4;
+
+fn params(random: &mut fastrand::Rng, made: Made) -> Vec<Param> {
+    let mut one =
+        |index: usize| match made.kept.map_or_else(|| random.u32(0..4), |kept| kept[index]) {
+            0 => null(),
+            // How often MySQL warns of a word that is no number, is its optimizer's business.
+            1 => text(if product().is_mysql() { "5" } else { "word" }),
+            OF_BLOB => text_as(BLOB, b"5"),
+            _ => big(random.i64(1..12)),
+        };
+    (0..made.parameters).map(|index| one(index)).collect()
 }
 
 const BEGINS: &[&str] = &[

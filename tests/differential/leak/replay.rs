@@ -7,7 +7,7 @@ use super::act::{Act, Pair, Told, perform};
 use super::{Event, Failure, NO_SLOT, NOBODY, Round, even_out};
 
 /// No longer than this is spent on one difference.
-const PATIENCE: Duration = Duration::from_secs(240);
+const PATIENCE: Duration = Duration::from_secs(120);
 /// How much of the log before the difference is tried, the shortest first; the sessions that have a
 /// part in it come whole.
 const WINDOWS: &[usize] = &[0, 30, 200, 1500, usize::MAX];
@@ -30,9 +30,11 @@ pub fn report(round: &Round, log: &[Event], failure: &Failure) -> String {
     };
     let deadline = Instant::now() + PATIENCE;
     let log = &log[..=last];
+    let uneven = log.iter().map(|event| event.seat).collect();
+    let mut replay = Replay { round, uneven, deadline };
     let found = WINDOWS.iter().find_map(|&window| {
         let events = whole_sessions(log, window);
-        (Instant::now() < deadline && again(round, &events).is_some()).then_some(events)
+        (Instant::now() < deadline && replay.again(&events).is_some()).then_some(events)
     });
     let Some(mut events) = found else {
         let own = log.iter().filter(|event| event.seat == failure.seat);
@@ -42,8 +44,8 @@ pub fn report(round: &Round, log: &[Event], failure: &Failure) -> String {
         let text = &failure.text;
         return format!("{head}not seen again in one thread\n{own}\n\nof all:\n{all}\n\n{text}");
     };
-    shorten(round, &mut events, deadline);
-    let text = again(round, &events).unwrap_or_else(|| format!("at first: {}", failure.text));
+    replay.shorten(&mut events);
+    let text = replay.again(&events).unwrap_or_else(|| format!("at first: {}", failure.text));
     format!("{head}{}\n\n{text}", script(&events))
 }
 
@@ -80,65 +82,80 @@ fn whole_sessions(log: &[Event], window: usize) -> Vec<Event> {
     log.iter().zip(is_wanted).filter(|(_, is_wanted)| *is_wanted).map(|(e, _)| e.clone()).collect()
 }
 
-/// Runs the events; what their last one differs in, if that alone does.
-fn again(round: &Round, events: &[Event]) -> Option<String> {
-    let last = events.last()?;
-    let seats: BTreeSet<usize> = events.iter().map(|event| event.seat).collect();
-    even_out(seats.into_iter());
-    let proxy = round.proxy();
-    let mut pairs: HashMap<usize, Option<Pair>> = HashMap::new();
-    for (index, event) in events.iter().enumerate() {
-        let pair = pairs.entry(event.seat).or_default();
-        if let Told::Different(text) = perform(pair, &proxy, event.seat, &event.act) {
-            let is_last = index + 1 == events.len();
-            // What comes before may have become the same one.
-            let is_same = is_last || event.seat == last.seat && event.act.what() == last.act.what();
-            return is_same.then_some(text);
-        }
-    }
-    None
+/// Runs logs of a round.
+struct Replay<'a> {
+    round: &'a Round,
+    /// Seats whose tables may not be equal on both ways.
+    uneven: BTreeSet<usize>,
+    deadline: Instant,
 }
 
-/// Leaves out sessions, then pieces, as long as the last event differs.
-fn shorten(round: &Round, events: &mut Vec<Event>, deadline: Instant) {
-    let mut all: Vec<_> =
-        sessions(events).into_iter().collect::<BTreeSet<_>>().into_iter().collect();
-    all.retain(|session| Some(session) != sessions(events).last());
-    let without = |events: &[Event], left_out: &[(usize, usize)]| -> Vec<Event> {
-        let kept = sessions(events).into_iter().map(|session| !left_out.contains(&session));
-        events.iter().zip(kept).filter(|(_, kept)| *kept).map(|(event, _)| event.clone()).collect()
-    };
-    // Halves of the sessions, then smaller parts.
-    let mut size = all.len().div_ceil(2);
-    while size > 0 && !all.is_empty() {
-        let mut at = 0;
-        while at < all.len() && Instant::now() < deadline {
-            let part: Vec<_> = all[at..all.len().min(at + size)].to_vec();
-            let fewer = without(events, &part);
-            if again(round, &fewer).is_some() {
-                *events = fewer;
-                all.drain(at..at + part.len());
-            } else {
-                at += size;
+impl Replay<'_> {
+    /// Runs the events; what their last one differs in, if that alone does.
+    fn again(&mut self, events: &[Event]) -> Option<String> {
+        let last = events.last()?;
+        let seats: BTreeSet<usize> = events.iter().map(|event| event.seat).collect();
+        even_out(seats.intersection(&self.uneven).copied());
+        self.uneven.retain(|seat| !seats.contains(seat));
+        let proxy = self.round.proxy();
+        let mut pairs: HashMap<usize, Option<Pair>> = HashMap::new();
+        for (index, event) in events.iter().enumerate() {
+            let pair = pairs.entry(event.seat).or_default();
+            if let Told::Different(text) = perform(pair, &proxy, event.seat, &event.act) {
+                self.uneven.insert(event.seat);
+                let is_last = index + 1 == events.len();
+                // What comes before may have become the same one.
+                let is_same =
+                    is_last || event.seat == last.seat && event.act.what() == last.act.what();
+                return is_same.then_some(text);
             }
         }
-        size /= 2;
+        None
     }
-    let mut size = (events.len() / 2).max(1);
-    loop {
-        let mut end = events.len() - 1;
-        while end > 0 && Instant::now() < deadline {
-            let from = end.saturating_sub(size);
-            let mut fewer = events.clone();
-            fewer.drain(from..end);
-            if again(round, &fewer).is_some() {
-                *events = fewer;
+
+    /// Leaves out sessions, then pieces, as long as the last event differs.
+    fn shorten(&mut self, events: &mut Vec<Event>) {
+        let mut all: Vec<_> =
+            sessions(events).into_iter().collect::<BTreeSet<_>>().into_iter().collect();
+        all.retain(|session| Some(session) != sessions(events).last());
+        // Halves of the sessions, then smaller parts.
+        let mut size = all.len().div_ceil(2);
+        while size > 0 && !all.is_empty() {
+            let mut at = 0;
+            while at < all.len() && Instant::now() < self.deadline {
+                let part: Vec<_> = all[at..all.len().min(at + size)].to_vec();
+                let fewer = without(events, &part);
+                if self.again(&fewer).is_some() {
+                    *events = fewer;
+                    all.drain(at..at + part.len());
+                } else {
+                    at += size;
+                }
             }
-            end = from;
+            size /= 2;
         }
-        if size == 1 {
-            return;
+        let mut size = (events.len() / 2).max(1);
+        loop {
+            let mut end = events.len() - 1;
+            while end > 0 && Instant::now() < self.deadline {
+                let from = end.saturating_sub(size);
+                let mut fewer = events.clone();
+                fewer.drain(from..end);
+                if self.again(&fewer).is_some() {
+                    *events = fewer;
+                }
+                end = from;
+            }
+            if size == 1 {
+                return;
+            }
+            size /= 2;
         }
-        size /= 2;
     }
+}
+
+/// The events without some sessions.
+fn without(events: &[Event], left_out: &[(usize, usize)]) -> Vec<Event> {
+    let kept = sessions(events).into_iter().map(|session| !left_out.contains(&session));
+    events.iter().zip(kept).filter(|(_, kept)| *kept).map(|(event, _)| event.clone()).collect()
 }

@@ -251,7 +251,7 @@ const READS: Kind = Kind {
         "SELECT seq FROM shop.seq_1_to_9",
         "SELECT CAST(1 AS UNSIGNED) - {n}",
         "SELECT a.k FROM shop.lk_X a JOIN test_leak.lk_X b ON a.k = b.k ORDER BY a.k",
-        "SELECT k, s FROM lv_X ORDER BY k",
+        "SELECT k, s FROM lv_X ORDER BY k, v, s",
         "SHOW CREATE TABLE shop.lv_X",
         "SHOW TABLES LIKE 'lk_X'",
         "SHOW COLUMNS FROM lk_X",
@@ -402,7 +402,7 @@ const HOLDING: Kind = Kind {
         "SELECT RELEASE_ALL_LOCKS()",
         "SELECT IS_FREE_LOCK('lk_X_{g}'), IS_USED_LOCK('lk_X_{g}b') IS NULL",
         "PREPARE s FROM 'SELECT ? + 1'",
-        "PREPARE s FROM 'SELECT k, v FROM lk_X WHERE k < ? ORDER BY k'",
+        "PREPARE s FROM 'SELECT k, v FROM lk_X WHERE k < ? ORDER BY k, v'",
         "PREPARE t FROM 'INSERT INTO shop.lk_X (v) VALUES (?)'",
         "EXECUTE s USING @a",
         "EXECUTE t USING @a",
@@ -436,8 +436,8 @@ const HOLDING: Kind = Kind {
 };
 
 const PREPARED: &[(&str, usize)] = &[
-    ("SELECT k, v, s FROM lk_X WHERE k > ? ORDER BY k", 1),
-    ("SELECT k, v FROM shop.lk_X WHERE k < ? ORDER BY k", 1),
+    ("SELECT k, v, s FROM lk_X WHERE k > ? ORDER BY k, v, s", 1),
+    ("SELECT k, v FROM shop.lk_X WHERE k < ? ORDER BY k, v", 1),
     ("SELECT ?, ?", 2),
     ("SELECT COUNT(\"k\"), 'a' || 'b', 'a\\\\b' FROM shop.lk_X", 0),
     ("SELECT DATABASE(), @@sql_mode, @@time_zone, 'caf\u{e9}'", 0),

@@ -12,6 +12,7 @@ use fairlane::protocol::wire::put_lenenc_bytes;
 use fairlane::protocol::{Capabilities, attribute, packet};
 use fairlane::sql::{Mode, classify};
 use fairlane::state::Image;
+use fairlane::state::kinds::Kinds;
 use fairlane::state::prepared::{ExecuteForm, Statement, StatementKey, execute, execute_bulk};
 use fairlane::topology::greeting::Greeting as ProbedGreeting;
 
@@ -176,6 +177,8 @@ fn statement(parameters: u16) -> Statement {
         types: None,
         older_types: None,
         metadata: None,
+        wanted: Box::default(),
+        kinds: Kinds::default(),
     }
 }
 
