@@ -3,21 +3,24 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use super::command::plain;
 use super::diagnostics::Form;
 use super::execute::opens_cursor;
 use super::statement::{PreparedWork, Work, connection_id};
 use super::{Session, Stop};
 use crate::backend::Connection;
 use crate::error::Error;
+use crate::pool::Checkout;
+use crate::protocol::metadata::{Expected, Metadata, MetadataDigest};
 use crate::protocol::response::Summary;
 use crate::protocol::status::{self, Status};
 use crate::protocol::{Capabilities, Command, Shape, code};
 use crate::sql::{Class, Effects, Hint, Needs, Reason, Verdict};
+use crate::state::Pin;
 use crate::state::kinds::Kinds;
 use crate::state::prepared::{
     BULK_HEADER, EXECUTE_HEADER, STATEMENTS_MAX, Statement, StatementKey, circumstances,
 };
-use crate::state::{Metadata, MetadataDigest, Pin};
 
 /// What the answer to COM_STMT_PREPARE told of a statement.
 #[derive(Debug, Clone)]
@@ -176,6 +179,11 @@ impl Session {
             self.send_ok();
             return Ok(());
         }
+        let is_here = |held: &mut Checkout| held.connection().statements.has(&key);
+        if command == Command::StmtReset && !has_state && !self.held.as_mut().is_some_and(is_here) {
+            // Nor may it be here: this has the same answer and effects.
+            return self.run_nothing().await;
+        }
         if command == Command::StmtExecute && verdict.class == Class::Diagnostics {
             if let Some(error) = self.diagnostics.own_error.take() {
                 self.show_own(&error).await;
@@ -193,6 +201,21 @@ impl Session {
             verdict: &verdict,
             prepared: Some(prepared),
             sql,
+        };
+        self.run_work(work).await
+    }
+
+    /// Has the connection that is held answer OK, with no word of warnings.
+    async fn run_nothing(&mut self) -> Result<(), Stop> {
+        self.diagnostics.conditions = 0;
+        let verdict = plain(Class::Write, Reason::ServerSpecific);
+        let work = Work {
+            command: Command::Ping,
+            packets: status::packet(0, &[Command::Ping as u8]).into(),
+            shape: Command::Ping.shape(),
+            verdict: &verdict,
+            prepared: None,
+            sql: &[],
         };
         self.run_work(work).await
     }
@@ -229,15 +252,21 @@ impl Session {
             })
     }
 
-    /// Column definitions that the server takes for known and the client lacks.
-    pub(super) fn lacking_definitions(
+    /// What the client is to have of column definitions, where that is not what the server takes
+    /// for known.
+    pub(super) fn expected_definitions(
         &self,
         connection: &Connection,
         work: &PreparedWork<'_>,
-    ) -> Option<Arc<[u8]>> {
-        let sent = connection.statements.metadata(&work.key)?;
-        let has = self.statements.get(work.id)?.metadata;
-        sent.packets.clone().filter(|_| has != Some(sent.digest))
+    ) -> Expected {
+        let sent = connection.statements.metadata(&work.key);
+        let statement = self.statements.get(work.id);
+        let (Some(sent), Some(statement)) = (sent, statement) else { return Expected::default() };
+        let has = statement.metadata;
+        if has == Some(sent.digest) {
+            return Expected::default();
+        }
+        Expected { lacking: sent.packets.clone(), known: has }
     }
 
     /// Before a statement is prepared on a connection, which may close another one for it.

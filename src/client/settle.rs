@@ -64,7 +64,9 @@ impl Session {
             && summary.error != Some(PARSE_ERROR);
         let may_have_changed_unseen =
             effects.contains(Effects::OPAQUE) && !connection.deprecates_eof();
-        let asks_more = effects.contains(Effects::SET_STATEMENT) || may_have_changed_unseen;
+        let is_passing = effects.contains(Effects::SET_STATEMENT)
+            || !self.facts.is_mariadb && leaves_untold(connection, work, summary);
+        let asks_more = is_passing || may_have_changed_unseen;
         let asks_wait = self.asks_wait(work, summary);
         let leaves_list = !keeps
             || asks_wait
@@ -103,7 +105,7 @@ impl Session {
             if let Some(teller) = &mut self.teller {
                 teller.keep(&exchange.summary.tracked);
             }
-            if effects.contains(Effects::SET_STATEMENT) {
+            if is_passing {
                 connection.image = image;
                 // The statement's own answer has the flags of the passing sql_mode.
                 self.status = exchange.summary.status;
@@ -406,4 +408,12 @@ fn rows_of_errors(mut bytes: &[u8]) -> u64 {
         bytes = &bytes[framed.wire_length..];
     }
     errors
+}
+
+/// Whether MySQL will tell with the next OK packet, which may be another session's, of a variable that
+/// a hint has set for this statement alone: errors tell nothing, nor do EOF packets.
+fn leaves_untold(connection: &Connection, work: &Work<'_>, summary: &Summary) -> bool {
+    let is_silent = summary.error.is_some() || !connection.deprecates_eof();
+    let is_hint = |name: &[u8]| name.eq_ignore_ascii_case(b"SET_VAR");
+    is_silent && work.sql.windows(b"SET_VAR".len()).any(is_hint)
 }

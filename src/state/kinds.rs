@@ -2,9 +2,10 @@
 //!
 //! FACT(mysql 9.7): a parameter has the type of the values it had before. After a number a text is
 //! read as one (`s = ?` with 5 and then with 'abc' finds every row that is no number), and after
-//! the text 1.5 the text 5 is a decimal. A copy of a statement on a connection is therefore of use
-//! only to sessions whose own executions would have made it what it is; everybody else prepares
-//! the statement anew.
+//! the text 1.5 the text 5 is a decimal. Where its values change its type, the server prepares the
+//! statement again, under the sql_mode and the character sets of that moment. A copy of a statement
+//! on a connection is therefore of use only to sessions whose own executions would have made it what
+//! it is; everybody else prepares the statement anew.
 //!
 //! ```text
 //! Fresh (no kinds) ── an execution ─► Uniform: one kind for each parameter, or only NULL so far
@@ -39,9 +40,14 @@ enum Form {
     Odd,
 }
 
-/// The kinds of one execution: by parameter, `None` for NULL.
+/// What one execution gives the parameters.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Execution(Vec<Option<Kind>>);
+pub struct Execution {
+    /// By parameter, `None` for NULL.
+    kinds: Vec<Option<Kind>>,
+    owner: Owner,
+    circumstances: Box<str>,
+}
 
 /// A statement of one session: the session's id, and the statement's.
 pub type Owner = (u32, u32);
@@ -53,20 +59,22 @@ pub struct Kinds {
     list: Vec<Option<Kind>>,
     /// Kinds were mixed, in an order that only this statement has had.
     mixed_by: Option<Owner>,
+    /// The circumstances in which they became what they are.
+    under: Option<Box<str>>,
 }
 
 impl Kinds {
-    /// What they are after one more execution, of `owner`.
-    pub fn with(&self, execution: &Execution, owner: Owner) -> Self {
+    /// What they are after one more execution.
+    pub fn with(&self, execution: &Execution) -> Self {
         let mut after = self.clone();
-        after.list.resize(execution.0.len(), None);
-        for (known, given) in after.list.iter_mut().zip(&execution.0) {
-            let Some(kind) = given else { continue };
-            let differs = known.is_some_and(|known| known != *kind);
-            if differs || kind.form == Form::Odd {
-                after.mixed_by.get_or_insert(owner);
+        after.list.resize(execution.kinds.len(), None);
+        for (known, given) in after.list.iter_mut().zip(&execution.kinds) {
+            let Some(kind) = given.filter(|kind| *known != Some(*kind)) else { continue };
+            if known.is_some() || kind.form == Form::Odd {
+                after.mixed_by.get_or_insert(execution.owner);
             }
-            *known = Some(*kind);
+            *known = Some(kind);
+            after.under = Some(execution.circumstances.clone());
         }
         after
     }
@@ -78,12 +86,12 @@ impl Kinds {
 
     /// Whether a copy with these kinds is, for an execution of a statement that has had `own`, what
     /// it would be if nobody else had used it.
-    pub fn serve(&self, own: &Self, execution: &Execution, owner: Owner) -> bool {
+    pub fn serve(&self, own: &Self, execution: &Execution) -> bool {
         if self.are_none() || self == own {
             return true;
         }
-        let after = own.with(execution, owner);
-        after.mixed_by.is_none() && self.with(execution, owner) == after
+        let after = own.with(execution);
+        after.mixed_by.is_none() && self.with(execution) == after
     }
 }
 
@@ -137,7 +145,12 @@ impl Execution {
             };
             kinds.push(Some(Kind { sent, form }));
         }
-        Ok(Self(kinds))
+        Ok(Self { kinds, owner: (0, 0), circumstances: Box::default() })
+    }
+
+    /// As one of a statement's, in such circumstances.
+    pub fn of(self, owner: Owner, circumstances: Box<str>) -> Self {
+        Self { owner, circumstances, ..self }
     }
 }
 
@@ -234,7 +247,8 @@ mod tests {
     }
 
     fn after(executions: &[Execution], owner: Owner) -> Kinds {
-        executions.iter().fold(Kinds::default(), |kinds, one| kinds.with(one, owner))
+        let of = |one: &Execution| one.clone().of(owner, "".into());
+        executions.iter().fold(Kinds::default(), |kinds, one| kinds.with(&of(one)))
     }
 
     #[test]
@@ -255,7 +269,10 @@ mod tests {
             (&of_number, &of_number, &null),
         ];
         for (copy, own, execution) in serves {
-            assert!(copy.serve(own, execution, ANOTHER), "{copy:?} {own:?} {execution:?}");
+            assert!(
+                copy.serve(own, &execution.clone().of(ANOTHER, "".into())),
+                "{copy:?} {own:?} {execution:?}"
+            );
         }
         let fails = [
             (&of_number, &fresh, &word),
@@ -265,7 +282,10 @@ mod tests {
             (&of_number, &fresh, &null),
         ];
         for (copy, own, execution) in fails {
-            assert!(!copy.serve(own, execution, ANOTHER), "{copy:?} {own:?} {execution:?}");
+            assert!(
+                !copy.serve(own, &execution.clone().of(ANOTHER, "".into())),
+                "{copy:?} {own:?} {execution:?}"
+            );
         }
     }
 
@@ -273,13 +293,22 @@ mod tests {
     fn a_copy_with_mixed_kinds_is_one_statements_own() {
         let word = text(VAR_STRING, "abc");
         let mine = after(&[number(), word.clone()], ME);
-        assert!(mine.serve(&mine, &word, ME));
-        assert!(!mine.serve(&Kinds::default(), &word, ANOTHER));
-        assert!(!mine.serve(&after(&[number(), word.clone()], ANOTHER), &word, ANOTHER));
+        assert!(mine.serve(&mine, &word));
+        assert!(!mine.serve(&Kinds::default(), &word));
+        assert!(!mine.serve(&after(&[number(), word.clone()], ANOTHER), &word));
         // A text that is no number, where one is wanted, is like no other.
         let odd = after(&[text(LONGLONG, "5x")], ME);
-        assert!(odd.serve(&odd, &text(LONGLONG, "5x"), ME));
-        assert!(!odd.serve(&Kinds::default(), &text(LONGLONG, "5x"), ANOTHER));
+        assert!(odd.serve(&odd, &text(LONGLONG, "5x")));
+        assert!(!odd.serve(&Kinds::default(), &text(LONGLONG, "5x")));
+    }
+
+    #[test]
+    fn the_first_values_are_of_their_circumstances() {
+        let [here, there] = ["ANSI_QUOTES", ""].map(|mode| number().of(ME, mode.into()));
+        let copy = Kinds::default().with(&here);
+        assert!(copy.serve(&Kinds::default(), &here) && copy.serve(&copy, &there));
+        assert!(!copy.serve(&Kinds::default(), &there));
+        assert_eq!(copy.with(&there), copy);
     }
 
     #[test]
@@ -329,7 +358,7 @@ mod tests {
         let types = (&[8, 8, 8][..], false);
         let read = Execution::read(&payload, 3, ExecuteForm::Attributes, types).expect("whole");
         let kind = |sent, form| Some(Kind { sent, form });
-        assert_eq!(read.0, [kind(8, Form::Plain), None, kind(253, Form::Integer)]);
+        assert_eq!(read.kinds, [kind(8, Form::Plain), None, kind(253, Form::Integer)]);
         assert!(Execution::read(&payload[..30], 3, ExecuteForm::Attributes, types).is_err());
     }
 }

@@ -9,8 +9,8 @@ use foldhash::{HashMap, HashSet};
 
 use super::image::{Image, NAMES};
 use super::kinds::Kinds;
-use super::metadata::MetadataDigest;
 use crate::protocol::attribute;
+use crate::protocol::metadata::MetadataDigest;
 use crate::protocol::wire::{Cursor, put_lenenc};
 use crate::sql::Verdict;
 
@@ -24,7 +24,7 @@ pub const STATEMENTS_MAX: usize = 16_382;
 pub struct StatementKey {
     /// The text.
     pub sql: Box<[u8]>,
-    /// What changes its meaning: schema, sql_mode, character sets.
+    /// What changes its meaning: schema, sql_mode, character sets and the like.
     pub circumstances: Box<str>,
     /// Counts the statements of one session that are alike: each has a cursor and long data of
     /// its own.
@@ -32,7 +32,7 @@ pub struct StatementKey {
 }
 
 /// Variables that change the meaning of a text when it is prepared.
-const CIRCUMSTANCES: [&str; 7] = [
+const CIRCUMSTANCES: [&str; 11] = [
     "sql_mode",
     "character_set_client",
     "character_set_connection",
@@ -40,6 +40,10 @@ const CIRCUMSTANCES: [&str; 7] = [
     NAMES,
     "time_zone",
     "lc_time_names",
+    "div_precision_increment",
+    "default_week_format",
+    "optimizer_switch",
+    "explain_format",
 ];
 
 /// What changes the meaning of a text when it is prepared. With `typed_variables` also what user

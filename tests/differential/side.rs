@@ -150,6 +150,9 @@ impl Side {
                 Err(end) => return end,
             };
             mask_prepared_anew(&mut packet.payload);
+            if self.name.is_some() {
+                mask_plan(&mut packet.payload);
+            }
             let header = Header { length: packet.payload.len(), sequence: packet.sequence };
             let mut chunk = [&header.bytes()[..], &packet.payload].concat();
             let sequence = packet.sequence;
@@ -195,8 +198,8 @@ impl Side {
         self.raw.stream.read_exact(&mut payload).map_err(end)?;
         if let [0xfe, _, _, _, status] = &mut payload[..] {
             // EOF packets announce session tracking also to clients that never get any, and that
-            // MySQL has prepared a statement anew, which it does once on each connection.
-            *status &= !(0x40 | if product().is_mysql() { 0x04 } else { 0 });
+            // the server has prepared a statement anew, which it does once on each connection.
+            *status &= !(0x40 | 0x04);
         }
         if self.raw.capabilities.contains(Capabilities::SESSION_TRACK) {
             crate::tracked::mask(&mut payload);
@@ -242,14 +245,33 @@ pub fn answer(payload: &mut Vec<u8>, password: &str, nonce: &mut Vec<u8>) -> Opt
 
 /// Likewise in the OK packet at the end of rows.
 fn mask_prepared_anew(payload: &mut [u8]) {
-    if !product().is_mysql() || payload.first() != Some(&0xfe) || payload.len() < 7 {
-        return;
+    if let Some(status) = status_at_end(payload) {
+        status[1] &= !0x04;
+    }
+}
+
+/// Which of two tables is read by an index, and whether that took long, is the server's choice: each
+/// side has a table of its own.
+fn mask_plan(payload: &mut [u8]) {
+    let status = match payload {
+        [0xfe, _, _, status @ ..] if status.len() == 2 => Some(status),
+        _ => status_at_end(payload),
+    };
+    if let Some(status) = status {
+        status[0] &= !0x30;
+        status[1] &= !0x08;
+    }
+}
+
+/// The status in an OK packet at the end of rows.
+fn status_at_end(payload: &mut [u8]) -> Option<&mut [u8]> {
+    if payload.first() != Some(&0xfe) || payload.len() < 7 {
+        return None;
     }
     let mut cursor = Cursor::new(&payload[1..]);
-    if cursor.lenenc("affected").and_then(|_| cursor.lenenc("insert id")).is_ok() {
-        let at = payload.len() - cursor.remaining().len();
-        payload[at + 1] &= !0x04;
-    }
+    cursor.lenenc("affected").and_then(|_| cursor.lenenc("insert id")).ok()?;
+    let at = payload.len() - cursor.remaining().len();
+    payload.get_mut(at..at + 2)
 }
 
 /// With another name in place of each.

@@ -70,6 +70,9 @@ pub struct Model {
     /// What FOUND_ROWS() is after a cursor is known to its connection alone, see
     /// docs/compatibility.md.
     had_cursor: bool,
+    /// Its schema is one with a character set of its own, which a reset takes away on servers, see
+    /// docs/compatibility.md.
+    is_in_tables_schema: bool,
     slots: [Option<Made>; SLOTS],
     open: [bool; SLOTS],
     plan: VecDeque<Vec<Deed>>,
@@ -103,6 +106,7 @@ impl Model {
             is_in_xa: false,
             has_completion: false,
             had_cursor: false,
+            is_in_tables_schema: false,
             slots: [None; SLOTS],
             open: [false; SLOTS],
             plan: VecDeque::new(),
@@ -244,8 +248,9 @@ impl Model {
         deed(query(text), effect)
     }
 
-    fn state(&self, random: &mut fastrand::Rng) -> Vec<Deed> {
+    fn state(&mut self, random: &mut fastrand::Rng) -> Vec<Deed> {
         let text = pick(random, &texts().state);
+        self.is_in_tables_schema |= text == "USE information_schema";
         let text = self.fill(random, text);
         let is_charset = ["NAMES", "CHARACTER SET", "character_set"].iter();
         let is_charset = is_charset.clone().any(|name| text.contains(name));
@@ -291,7 +296,11 @@ impl Model {
                 change_user(user, &format!("{user}-secret"), schema)
             }
         };
-        deed(step, Effect::Resets)
+        let mut deeds = deed(step, Effect::Resets);
+        if self.is_in_tables_schema {
+            deeds.extend(plain(query("USE shop")));
+        }
+        deeds
     }
 
     fn binary(&mut self, random: &mut fastrand::Rng) -> Vec<Deed> {
