@@ -27,8 +27,8 @@ impl Session {
         }
         match command {
             Command::Quit => Err(Stop::Client),
-            // An error may have left a transaction open that only the server knows of.
-            Command::Ping if self.held.is_some() && !self.autocommit => {
+            // An error may have left a transaction open that only the server knows of, or ended one.
+            Command::Ping if self.held.is_some() => {
                 self.pass_on(command, &packet, Class::Write).await
             }
             Command::Ping => {

@@ -219,13 +219,6 @@ impl Diagnostics {
         }
     }
 
-    /// Nothing has gone wrong in the last statement.
-    pub(super) fn forget_conditions(&mut self) {
-        self.warnings = None;
-        self.own_error = None;
-        self.conditions = 0;
-    }
-
     /// Takes over an error that no connection has answered.
     pub(super) fn note_own(&mut self, error: &Error) {
         self.own_error = Some(error.clone());

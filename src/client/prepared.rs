@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::command::plain;
 use super::diagnostics::Form;
 use super::execute::opens_cursor;
 use super::statement::{PreparedWork, Work, connection_id};
@@ -167,7 +166,8 @@ impl Session {
         if command == Command::StmtReset && self.held.is_none() {
             // Neither cursor nor long data can be anywhere.
             if !self.facts.is_mariadb {
-                self.diagnostics.forget_conditions();
+                // It does not say here how long its list of warnings is.
+                self.diagnostics.conditions = 0;
             }
             self.send_ok();
             return Ok(());
@@ -181,8 +181,10 @@ impl Session {
         }
         let is_here = |held: &mut Checkout| held.connection().statements.has(&key);
         if command == Command::StmtReset && !has_state && !self.held.as_mut().is_some_and(is_here) {
-            // Nor may it be here: this has the same answer and effects.
-            return self.run_nothing().await;
+            // Nor may MySQL let it be.
+            self.diagnostics.conditions = 0;
+            self.send_ok();
+            return Ok(());
         }
         if command == Command::StmtExecute && verdict.class == Class::Diagnostics {
             if let Some(error) = self.diagnostics.own_error.take() {
@@ -201,21 +203,6 @@ impl Session {
             verdict: &verdict,
             prepared: Some(prepared),
             sql,
-        };
-        self.run_work(work).await
-    }
-
-    /// Has the connection that is held answer OK, with no word of warnings.
-    async fn run_nothing(&mut self) -> Result<(), Stop> {
-        self.diagnostics.conditions = 0;
-        let verdict = plain(Class::Write, Reason::ServerSpecific);
-        let work = Work {
-            command: Command::Ping,
-            packets: status::packet(0, &[Command::Ping as u8]).into(),
-            shape: Command::Ping.shape(),
-            verdict: &verdict,
-            prepared: None,
-            sql: &[],
         };
         self.run_work(work).await
     }

@@ -167,6 +167,9 @@ fn a_statement_is_reset_where_it_could_not_be_prepared() {
         reset(0),
         query("SHOW WARNINGS"),
         query("COMMIT"),
+        query("SELECT CAST('x' AS SIGNED) FROM df_kinds"),
+        reset(0),
+        query("SHOW WARNINGS"),
     ] {
         three.compare(&step);
     }

@@ -65,6 +65,10 @@ fn scripts() -> Vec<Script> {
     let mut read_only = queries(TABLE);
     read_only.push(prepare(0, "DELETE FROM df_state WHERE a = 9"));
     read_only.extend([query("START TRANSACTION READ ONLY"), reset(0), query("COMMIT")]);
+    // On MySQL this fails and ends the transaction, of which the error says nothing.
+    let mut ended_by_error =
+        queries(&["START TRANSACTION READ ONLY", "TRUNCATE TABLE df_no_table"]);
+    ended_by_error.extend([command(Command::Ping, ""), query("DO 0")]);
     let mut counted = queries(TABLE);
     counted.extend([prepare(0, "SELECT ROW_COUNT()"), query("BEGIN")]);
     counted.extend([query("UPDATE df_state SET a = a + 1"), execute(0, &[]), query("COMMIT")]);
@@ -77,6 +81,7 @@ fn scripts() -> Vec<Script> {
         resets,
         Script::new("end of a cursor", cursor),
         Script::new("statement unknown to a transaction", read_only),
+        Script::new("end of a transaction by an error", ended_by_error),
     ]
 }
 
