@@ -32,7 +32,7 @@ pub struct StatementKey {
 }
 
 /// Variables that change the meaning of a text when it is prepared.
-const CIRCUMSTANCES: [&str; 11] = [
+const CIRCUMSTANCES: [&str; 12] = [
     "sql_mode",
     "character_set_client",
     "character_set_connection",
@@ -44,6 +44,7 @@ const CIRCUMSTANCES: [&str; 11] = [
     "default_week_format",
     "optimizer_switch",
     "explain_format",
+    "sql_buffer_result",
 ];
 
 /// What changes the meaning of a text when it is prepared. With `typed_variables` also what user

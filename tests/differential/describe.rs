@@ -59,7 +59,7 @@ fn meaning(payload: &[u8]) -> String {
 }
 
 fn start(payload: &[u8]) -> String {
-    payload[..payload.len().min(SHOWN)].escape_ascii().to_string()
+    payload[..payload.len().min(400)].escape_ascii().to_string()
 }
 
 fn definition(payload: &[u8]) -> Result<String, Malformed> {
