@@ -77,7 +77,9 @@ impl Session {
         if summary.has_status {
             self.status = summary.status;
         }
-        let counts_rows = summary.has_result_set && self.counts_rows(work);
+        // What fails among its rows leaves the count as it was.
+        let ends_well = summary.error.is_none() || work.verdict.statements > 1;
+        let counts_rows = summary.has_result_set && ends_well && self.counts_rows(work);
         self.diagnostics.note(summary, counts_rows);
         // Without its LIMIT.
         self.diagnostics.is_found_rows_stale |=

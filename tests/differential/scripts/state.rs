@@ -42,6 +42,15 @@ const RETURNING: &[&str] = &[
     "SELECT FOUND_ROWS()",
 ];
 
+const FAILS: &[&str] = &[
+    "SELECT a FROM df_state",
+    "SELECT CAST(1 AS UNSIGNED) - 9",
+    "SELECT FOUND_ROWS()",
+    "SELECT a FROM df_state",
+    "SELECT IF(a < 3, a, CAST(1 AS UNSIGNED) - a) FROM df_state ORDER BY id",
+    "SELECT FOUND_ROWS()",
+];
+
 fn found_rows() -> Script {
     let around = |text: &&str| queries(&["SELECT a FROM df_state", text, "SELECT FOUND_ROWS()"]);
     let steps = [queries(TABLE), ROWS.iter().flat_map(around).collect()].concat();
@@ -82,6 +91,7 @@ fn scripts() -> Vec<Script> {
         Script::new("end of a cursor", cursor),
         Script::new("statement unknown to a transaction", read_only),
         Script::new("end of a transaction by an error", ended_by_error),
+        with_table("rows of what fails", FAILS),
     ]
 }
 
