@@ -77,9 +77,10 @@ impl Session {
         if summary.has_status {
             self.status = summary.status;
         }
-        // What fails among its rows leaves the count as it was.
-        let ends_well = summary.error.is_none() || work.verdict.statements > 1;
-        let counts_rows = summary.has_result_set && ends_well && self.counts_rows(work);
+        // On MySQL what fails among its rows leaves the count as it was.
+        let leaves = summary.error.is_some() && !self.facts.is_mariadb;
+        let leaves = leaves && work.verdict.statements == 1;
+        let counts_rows = summary.has_result_set && !leaves && self.counts_rows(work);
         self.diagnostics.note(summary, counts_rows);
         // Without its LIMIT.
         self.diagnostics.is_found_rows_stale |=

@@ -100,7 +100,7 @@ fn long_data_finds_a_statement_that_others_have_executed() {
     let given = Param { kind: BLOB, is_unsigned: false, value: Some(Vec::new()) };
     let sql = "SELECT ?, ?";
     three.compare(&prepare(0, sql));
-    three.meanwhile(&[prepare(0, sql), execute(0, &[big(5), big(5)])]);
+    three.meanwhile(&[prepare(0, sql), execute(0, &[given.clone(), big(5)])]);
     three.compare(&long_data(0, 0, b"some"));
     three.compare(&long_data(0, 0, b" and more"));
     three.compare(&execute(0, &[given, text("abc")]));
