@@ -344,13 +344,15 @@ impl Connection {
 
     /// Waits until the server has closed its end, at most for `limit`; then as [`Self::close`].
     pub async fn wait_gone(mut self, limit: Duration) {
+        // Also behind a frame that could not be read.
+        let mut stream = self.stream.uncompressed();
         let drained = async {
-            while fill(&mut self.stream, &mut self.inbox).await.is_ok_and(|read| read > 0) {
+            while fill(&mut stream, &mut self.inbox).await.is_ok_and(|read| read > 0) {
                 self.inbox.clear();
             }
         };
         let _ = tokio::time::timeout(limit, drained).await;
-        drop(self.stream);
+        drop(stream);
         // The server closes the socket shortly before it counts the connection out.
         tokio::time::sleep(LINGER).await;
         drop(self.permit);

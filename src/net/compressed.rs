@@ -64,6 +64,8 @@ pub struct Compressed {
     plain: Bytes,
     /// Packed and not written.
     pending: Bytes,
+    /// Why nothing can be read any more.
+    violation: Option<Violation>,
 }
 
 impl Compressed {
@@ -85,12 +87,18 @@ impl Compressed {
             received: Bytes { bytes: ahead, at: 0 },
             plain: Bytes::default(),
             pending: Bytes::default(),
+            violation: None,
         }
     }
 
     /// The stream below.
     pub(super) fn below(&self) -> &Socket {
         &self.stream
+    }
+
+    /// The stream below, as it is without what is unpacked or to be written.
+    pub(super) fn into_below(self) -> Socket {
+        self.stream
     }
 
     /// The same over the stream below as this thread's event queue knows it.
@@ -213,10 +221,11 @@ impl Compressed {
         })
     }
 
-    /// What unpacking has found, as the end of the stream. Servers' mistakes are told here: what
-    /// becomes of the work they spoil may hide them.
-    fn ended(&self, violation: Violation) -> io::Error {
-        if let Peer::Server(_) = self.peer {
+    /// Ends the stream with what unpacking has found. Servers' mistakes are told here: what becomes
+    /// of the work they spoil may hide them.
+    fn end(&mut self, violation: Violation) -> io::Error {
+        let is_new = self.violation.replace(violation).is_none();
+        if is_new && matches!(self.peer, Peer::Server(_)) {
             let server = self.stream.peer();
             tracing::warn!(?server, %violation, "a server's compressed frame is wrong");
         }
@@ -249,10 +258,10 @@ impl AsyncRead for Compressed {
                     return Poll::Pending;
                 }
             } else {
-                match this.unpack_next() {
+                match this.violation.map_or_else(|| this.unpack_next(), Err) {
                     Ok(true) => continue,
                     Ok(false) => {}
-                    Err(violation) => return Poll::Ready(Err(this.ended(violation))),
+                    Err(violation) => return Poll::Ready(Err(this.end(violation))),
                 }
             }
             if ready!(this.poll_receive(cx))? == 0 {

@@ -76,6 +76,14 @@ impl Socket {
         Self::Compressed(Box::new(Compressed::to_server(self, algorithm, ahead)))
     }
 
+    /// The stream without its compression.
+    pub fn uncompressed(self) -> Self {
+        match self {
+            Self::Compressed(stream) => stream.into_below(),
+            Self::Tcp(_) | Self::Unix(_) | Self::Tls(_) => self,
+        }
+    }
+
     /// Whether it holds nothing that was read and not handed out.
     pub fn is_at_rest(&self) -> bool {
         match self {
