@@ -26,6 +26,7 @@ pub mod ed25519;
 pub mod edit;
 pub mod exchange;
 pub mod handshake;
+pub mod metadata;
 pub mod packet;
 pub mod parsec;
 pub mod response;
