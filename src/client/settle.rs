@@ -38,7 +38,10 @@ impl Session {
         if self.is_released || connection.is_restricted {
             return Ok(());
         }
-        let has_new = summary.warnings > 0 || summary.error.is_some();
+        // MySQL warns of COM_FIELD_LIST, which is to go, and does not say so in its answer.
+        let warns_untold = !self.facts.is_mariadb && work.command == Command::FieldList;
+        let has_new = summary.warnings > 0 || summary.error.is_some() || warns_untold;
+        connection.is_dirty |= warns_untold;
         // MySQL clears the list for each statement but SHOW and GET DIAGNOSTICS, MariaDB only for
         // one that uses a table.
         let shows = work.verdict.class == Class::Diagnostics && !is_select(work.sql);

@@ -35,7 +35,7 @@ enum Form {
     Decimal,
     Date,
     /// With so many digits behind the seconds.
-    Moment(u8),
+    Moment(usize),
     /// Whatever it makes of the parameter, no other value need do the same.
     Odd,
 }
@@ -216,7 +216,7 @@ fn form_of_time(text: &[u8]) -> Form {
     match fraction.len() {
         _ if !is_moment => Form::Odd,
         0 if text.len() == 19 => Form::Moment(0),
-        digits @ 1..=6 if is_fraction => Form::Moment(digits as u8),
+        digits @ 1..=6 if is_fraction => Form::Moment(digits),
         _ => Form::Odd,
     }
 }
@@ -224,6 +224,7 @@ fn form_of_time(text: &[u8]) -> Form {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::wire::put_lenenc_bytes;
 
     const ME: Owner = (1, 1);
     const ANOTHER: Owner = (2, 1);
@@ -239,7 +240,9 @@ mod tests {
     }
 
     fn text(wanted: u8, text: &str) -> Execution {
-        one(wanted, VAR_STRING, Some(&[&[text.len() as u8], text.as_bytes()].concat()))
+        let mut value = Vec::new();
+        put_lenenc_bytes(&mut value, text.as_bytes());
+        one(wanted, VAR_STRING, Some(&value))
     }
 
     fn number() -> Execution {

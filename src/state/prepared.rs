@@ -32,7 +32,7 @@ pub struct StatementKey {
 }
 
 /// Variables that change the meaning of a text when it is prepared.
-const CIRCUMSTANCES: [&str; 12] = [
+const CIRCUMSTANCES: [&str; 13] = [
     "sql_mode",
     "character_set_client",
     "character_set_connection",
@@ -45,6 +45,7 @@ const CIRCUMSTANCES: [&str; 12] = [
     "optimizer_switch",
     "explain_format",
     "sql_buffer_result",
+    "group_concat_max_len",
 ];
 
 /// What changes the meaning of a text when it is prepared. With `typed_variables` also what user

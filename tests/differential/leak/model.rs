@@ -523,15 +523,14 @@ impl Model {
 const OF_BLOB: u32 = 4;
 
 fn params(random: &mut fastrand::Rng, made: Made) -> Vec<Param> {
-    let mut one =
-        |index: usize| match made.kept.map_or_else(|| random.u32(0..4), |kept| kept[index]) {
-            0 => null(),
-            // How often MySQL warns of a word that is no number, is its optimizer's business.
-            1 => text(if product().is_mysql() { "5" } else { "word" }),
-            OF_BLOB => text_as(BLOB, b"5"),
-            _ => big(random.i64(1..12)),
-        };
-    (0..made.parameters).map(|index| one(index)).collect()
+    let one = |index: usize| match made.kept.map_or_else(|| random.u32(0..4), |kept| kept[index]) {
+        0 => null(),
+        // How often MySQL warns of a word that is no number, is its optimizer's business.
+        1 => text(if product().is_mysql() { "5" } else { "word" }),
+        OF_BLOB => text_as(BLOB, b"5"),
+        _ => big(random.i64(1..12)),
+    };
+    (0..made.parameters).map(one).collect()
 }
 
 const BEGINS: &[&str] = &[

@@ -78,6 +78,9 @@ fn scripts() -> Vec<Script> {
     let mut ended_by_error =
         queries(&["START TRANSACTION READ ONLY", "TRUNCATE TABLE df_no_table"]);
     ended_by_error.extend([command(Command::Ping, ""), query("DO 0")]);
+    let mut fields = queries(TABLE);
+    fields.extend([command(Command::FieldList, "df_state\0%"), command(Command::Ping, "")]);
+    fields.extend(queries(&["SHOW COUNT(*) WARNINGS", "SHOW WARNINGS", "DO 0", "SHOW WARNINGS"]));
     let mut counted = queries(TABLE);
     counted.extend([prepare(0, "SELECT ROW_COUNT()"), query("BEGIN")]);
     counted.extend([query("UPDATE df_state SET a = a + 1"), execute(0, &[]), query("COMMIT")]);
@@ -92,6 +95,7 @@ fn scripts() -> Vec<Script> {
         Script::new("statement unknown to a transaction", read_only),
         Script::new("end of a transaction by an error", ended_by_error),
         with_table("rows of what fails", FAILS),
+        Script::new("warnings of COM_FIELD_LIST", fields),
     ]
 }
 
