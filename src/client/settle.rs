@@ -85,7 +85,8 @@ impl Session {
         }
         if leaves_list && self.diagnostics.are_on_connection {
             self.save_warnings(connection).await?;
-            if let Some(saved) = self.diagnostics.warnings.as_ref().filter(|_| has_new)
+            if let Some(saved) =
+                self.diagnostics.warnings.as_ref().filter(|_| has_new && !warns_untold)
                 && !self.facts.is_mariadb
             {
                 self.diagnostics.conditions = u16::try_from(saved.count).unwrap_or(u16::MAX);
