@@ -53,7 +53,7 @@ pub struct Execution {
 pub type Owner = (u32, u32);
 
 /// The kinds of all executions so far.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct Kinds {
     /// By parameter; empty before the first execution, `None` where there was only NULL.
     list: Vec<Option<Kind>>,
@@ -61,12 +61,25 @@ pub struct Kinds {
     mixed_by: Option<Owner>,
     /// The circumstances in which they became what they are.
     under: Option<Box<str>>,
+    /// Whose executions they were, if one statement's only.
+    only: Option<Owner>,
 }
+
+/// Whose they were does not count.
+impl PartialEq for Kinds {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.list, self.mixed_by, &self.under) == (&other.list, other.mixed_by, &other.under)
+    }
+}
+
+impl Eq for Kinds {}
 
 impl Kinds {
     /// What they are after one more execution.
     pub fn with(&self, execution: &Execution) -> Self {
         let mut after = self.clone();
+        let is_its_own = self.are_none() || self.only == Some(execution.owner);
+        after.only = is_its_own.then_some(execution.owner);
         after.list.resize(execution.kinds.len(), None);
         for (known, given) in after.list.iter_mut().zip(&execution.kinds) {
             let Some(kind) = given.filter(|kind| *known != Some(*kind)) else { continue };
@@ -85,9 +98,10 @@ impl Kinds {
     }
 
     /// Whether a copy with these kinds is, for an execution of a statement that has had `own`, what
-    /// it would be if nobody else had used it.
+    /// it would be if nobody else had used it. One that nobody else has used may have missed some of
+    /// `own`, but is nearer to it than a new one.
     pub fn serve(&self, own: &Self, execution: &Execution) -> bool {
-        if self.are_none() || self == own {
+        if self.are_none() || self.only == Some(execution.owner) || self == own {
             return true;
         }
         let after = own.with(execution);
@@ -297,6 +311,8 @@ mod tests {
         let word = text(VAR_STRING, "abc");
         let mine = after(&[number(), word.clone()], ME);
         assert!(mine.serve(&mine, &word));
+        // Its own of before, on another connection.
+        assert!(after(&[number()], ME).serve(&mine, &word.clone().of(ME, "".into())));
         assert!(!mine.serve(&Kinds::default(), &word));
         assert!(!mine.serve(&after(&[number(), word.clone()], ANOTHER), &word));
         // A text that is no number, where one is wanted, is like no other.
