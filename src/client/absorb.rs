@@ -260,11 +260,14 @@ impl Session {
     }
 
     /// MariaDB tells a client without CLIENT_DEPRECATE_EOF that a result set has changed something,
-    /// not what: for a read it is a function's doing, in a view or not. In a transaction any read
-    /// changes what is tracked of that.
+    /// not what: for a read it is a function's doing, in a view or not. In a transaction, or one that
+    /// SET TRANSACTION was for, any read changes what is tracked of that, and SHOW CREATE VIEW sets the view's own sql_mode for a moment.
     fn has_changed_untold(&self, work: &Work<'_>, summary: &Summary) -> bool {
-        let in_transaction = !self.autocommit || self.status.contains(Status::IN_TRANS);
-        let is_read = work.verdict.class == Class::Read && !in_transaction;
+        let begins = self.pins.has(Pin::NextTransaction);
+        let in_transaction =
+            !self.autocommit || begins || self.status.contains(Status::IN_TRANS);
+        let may_call = work.verdict.reason != sql::Reason::DictionaryRead;
+        let is_read = work.verdict.class == Class::Read && may_call && !in_transaction;
         let may_have = is_read || work.verdict.effects.contains(Effects::OPAQUE);
         self.facts.is_mariadb && summary.is_tracking_due && may_have
     }

@@ -165,7 +165,7 @@ impl Session {
             return Ok(());
         }
         let has_state = self.open_cursors.contains(&id) || self.long_data.contains(&id);
-        if command == Command::StmtReset && !has_state && self.autocommit && is_mariadb {
+        if command == Command::StmtReset && !has_state && is_mariadb {
             // It may not even be prepared on what the session holds, where a transaction that only
             // reads would not let it be.
             self.send_ok();

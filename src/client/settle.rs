@@ -43,7 +43,8 @@ impl Session {
         // one that uses a table.
         let shows = work.verdict.class == Class::Diagnostics && !is_select(work.sql);
         let clears_always = !self.facts.is_mariadb && !shows && !keeps_conditions(work.command);
-        if has_new || work.verdict.uses_table || clears_always {
+        let is_kept = self.has_kept_mark(connection, has_new).await?;
+        if has_new || (work.verdict.uses_table || clears_always) && !is_kept {
             self.diagnostics.warnings = None;
             self.diagnostics.own_error = None;
         }
@@ -125,6 +126,40 @@ impl Session {
             }
         }
         Ok(())
+    }
+
+    /// Before a statement of which only MariaDB knows whether it uses a table: an error is raised in
+    /// the place of the list that was saved, to be seen whether it is still there afterwards.
+    pub(super) async fn mark_list(
+        &mut self,
+        connection: &mut Connection,
+        work: &Work<'_>,
+    ) -> Result<(), Failure> {
+        let has_list = self.diagnostics.are_saved() || self.diagnostics.own_error.is_some();
+        let is_unsure =
+            work.verdict.uses_table && work.verdict.effects.contains(Effects::OPAQUE) && has_list;
+        if !is_unsure || !self.facts.is_mariadb || connection.is_restricted {
+            return Ok(());
+        }
+        connection.query(MARK).await?;
+        connection.is_dirty = true;
+        self.diagnostics.is_marked = true;
+        Ok(())
+    }
+
+    /// Whether the mark on a connection has outlived a statement, and with it what was saved.
+    async fn has_kept_mark(
+        &mut self,
+        connection: &mut Connection,
+        has_new: bool,
+    ) -> Result<bool, Failure> {
+        if !std::mem::take(&mut self.diagnostics.is_marked) || has_new {
+            return Ok(false);
+        }
+        // It leaves FOUND_ROWS().
+        let answer = connection.query("SHOW WARNINGS").await?;
+        self.diagnostics.is_row_count_held = false;
+        Ok(answer.summary.rows > 0)
     }
 
     /// Whether what a statement told of how long locks are waited for may be passing.
@@ -378,6 +413,9 @@ impl Session {
         Ok(())
     }
 }
+
+/// The error that marks a list of warnings: it leaves ROW_COUNT() and FOUND_ROWS() as most errors do.
+const MARK: &str = "SIGNAL SQLSTATE '45000'";
 
 /// Commands that are no statements for MySQL: it keeps the list of warnings.
 pub(super) fn keeps_conditions(command: Command) -> bool {

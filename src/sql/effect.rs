@@ -14,7 +14,7 @@ pub(super) struct Found {
     pub needs: Needs,
     /// It has a FROM.
     pub has_from: bool,
-    /// It has a FROM that is not FROM DUAL.
+    /// It has a FROM that is not FROM DUAL, or names a sequence.
     pub is_from_table: bool,
     /// It sets what the server's lexer goes by: `sql_mode`, the client's character set.
     pub changes_mode: bool,

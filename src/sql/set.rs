@@ -101,6 +101,7 @@ impl Classifier<'_> {
         }
         self.found.effects |= Effects::SET_STATEMENT;
         self.context = Context::Read;
+        (self.first, self.start) = (self.ahead.word, self.ahead.start);
         let reason = match self.statement() {
             (Class::Write | Class::Diagnostics, reason) => reason,
             (Class::Kill { .. }, reason) => {

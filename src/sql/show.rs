@@ -167,6 +167,7 @@ impl Classifier<'_> {
                 _ => break,
             }
         }
+        self.first = self.ahead.word;
         match self.ahead.word {
             Word::Insert | Word::Replace => self.insert(),
             Word::Update => self.change(Context::ReportsInsertId),

@@ -4,6 +4,7 @@ use super::classify::{Classifier, Context};
 use super::effect::Outcome;
 use super::lexer::Lexer;
 use super::mode::Mode;
+use super::tables::is_expression;
 use super::token::{Kind, Token};
 use super::verdict::{Class, Effects, Needs, Reason};
 use super::word::{Call, SessionCall, Word};
@@ -271,11 +272,6 @@ impl Classifier<'_> {
         }
         self.found.write(Reason::NotARead)
     }
-}
-
-/// Whether statements that begin so use a table only where they have a FROM.
-pub(super) fn is_expression(first: Word) -> bool {
-    matches!(first, Word::Select | Word::Do | Word::Values)
 }
 
 /// The tokens of the statement that a string of `text` holds.

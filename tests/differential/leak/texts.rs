@@ -251,7 +251,7 @@ const READS: Kind = Kind {
         "SELECT seq FROM shop.seq_1_to_9",
         "SELECT CAST(1 AS UNSIGNED) - {n}",
         "SELECT a.k FROM shop.lk_X a JOIN test_leak.lk_X b ON a.k = b.k ORDER BY a.k",
-        "SELECT k, s FROM lv_X ORDER BY k",
+        "SELECT k, s FROM lv_X ORDER BY k, v, s",
         "SHOW CREATE TABLE shop.lv_X",
         "SHOW TABLES LIKE 'lk_X'",
         "SHOW COLUMNS FROM lk_X",
