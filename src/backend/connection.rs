@@ -17,6 +17,7 @@ use crate::net::read::fill;
 use crate::net::socket::Socket;
 use crate::net::worker::WorkerId;
 use crate::protocol::attribute;
+use crate::protocol::metadata::Expected;
 use crate::protocol::packet::{self, HEADER};
 use crate::protocol::response::{Response, Summary};
 use crate::protocol::sha2;
@@ -232,7 +233,7 @@ impl Connection {
     pub async fn answer(&mut self, shape: Shape) -> Result<Exchange, Failure> {
         let mut response = Response::on(shape, self.key.capabilities);
         if self.caches_metadata() {
-            response = response.keep_definitions(None);
+            response = response.keep_definitions(Expected::default());
         }
         let mut bytes = Vec::new();
         loop {

@@ -1,7 +1,5 @@
 //! A command on a connection: bring the connection to the session's state, send, relay.
 
-use std::sync::Arc;
-
 use tokio::io::AsyncWriteExt;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -17,6 +15,7 @@ use crate::error::Error;
 use crate::net::infile::pass_file;
 use crate::net::relay::{End, RelayError, ServerSide, relay};
 use crate::pool::Checkout;
+use crate::protocol::metadata::Expected;
 use crate::protocol::response::{Response, Summary};
 use crate::protocol::status::Status;
 use crate::protocol::{Command, Shape, code, packet};
@@ -34,8 +33,8 @@ const COPIED_MAX: usize = 64 * 1024;
 struct Ready {
     /// Packets instead of the work's own.
     packets: Option<Vec<u8>>,
-    /// Column definitions that the client lacks.
-    lacking: Option<Arc<[u8]>>,
+    /// What the client is to have of column definitions.
+    expected: Expected,
     /// Answers that come before that to the work ...
     answers: usize,
     /// ... to so many of the first bytes of `packets`.
@@ -49,8 +48,8 @@ struct Ready {
 struct Own {
     /// Its packets; `None` when they are the client's.
     packets: Option<Vec<u8>>,
-    /// Column definitions that the client lacks.
-    lacking: Option<Arc<[u8]>>,
+    /// What the client is to have of column definitions.
+    expected: Expected,
 }
 
 /// Errors that are kept from the client.
@@ -130,7 +129,7 @@ impl Session {
         let repeats = if was_held { 0 } else { self.repeats(work) };
         let mut keeps = Keeps { refusal: may_retry, deadlock: repeats > 0 };
         let connection = checkout.connection();
-        let mut outcome = self.relay(connection, work, ready.lacking.clone(), keeps).await;
+        let mut outcome = self.relay(connection, work, ready.expected.clone(), keeps).await;
         for turn in 1..=repeats {
             if !matches!(outcome, Outcome::Deadlocked) {
                 break;
@@ -140,7 +139,7 @@ impl Session {
                 return Outcome::Lost { untouched: true };
             }
             keeps.deadlock = turn < repeats;
-            outcome = self.relay(connection, work, ready.lacking.clone(), keeps).await;
+            outcome = self.relay(connection, work, ready.expected.clone(), keeps).await;
         }
         outcome
     }
@@ -209,7 +208,7 @@ impl Session {
         if !was_held {
             self.take_off_variables(connection).await?;
         }
-        let Own { packets: own, lacking } = match &work.prepared {
+        let Own { packets: own, expected } = match &work.prepared {
             Some(prepared) if prepared.told_id.is_none() => {
                 match self.prepared_here(connection, prepared, work.command).await? {
                     Ok(own) => own,
@@ -234,7 +233,7 @@ impl Session {
             diff.schema = None;
         }
         if diff.is_empty() {
-            return Ok(Ok(Ready { packets: own, lacking, answers: 0, front: 0, insert_id: None }));
+            return Ok(Ok(Ready { packets: own, expected, answers: 0, front: 0, insert_id: None }));
         }
         // What could do harm in another schema or mode has to wait for the answers.
         let is_harmless =
@@ -246,7 +245,7 @@ impl Session {
             let answers = connection.put_diff(&diff, &mut packets);
             let front = packets.len();
             packets.extend_from_slice(own.as_deref().unwrap_or(&work.packets));
-            return Ok(Ok(Ready { packets: Some(packets), lacking, answers, front, insert_id }));
+            return Ok(Ok(Ready { packets: Some(packets), expected, answers, front, insert_id }));
         }
         let applied = self.apply(connection, &diff).await?;
         if work.verdict.class == Class::Diagnostics {
@@ -255,7 +254,7 @@ impl Session {
         }
         Ok(applied.map(|()| {
             connection.insert_id = insert_id.or(connection.insert_id);
-            Ready { packets: own, lacking, answers: 0, front: 0, insert_id: None }
+            Ready { packets: own, expected, answers: 0, front: 0, insert_id: None }
         }))
     }
 
@@ -405,9 +404,9 @@ impl Session {
             Ok(server_id) => server_id,
             Err(error) => return Ok(Err(error)),
         };
-        let lacking = match command.executes() && connection.caches_metadata() {
-            true => self.lacking_definitions(connection, work),
-            false => None,
+        let expected = match command.executes() && connection.caches_metadata() {
+            true => self.expected_definitions(connection, work),
+            false => Expected::default(),
         };
         let is_mariadb = self.facts.is_mariadb;
         let form = match self.has_attributes() {
@@ -446,7 +445,7 @@ impl Session {
         };
         let mut packets = Vec::with_capacity(payload.len() + packet::HEADER);
         packet::put(&mut packets, 0, &payload);
-        Ok(Ok(Own { packets: Some(packets), lacking }))
+        Ok(Ok(Own { packets: Some(packets), expected }))
     }
 
     /// The server's id of a statement on this connection, on which it is prepared if it was not
@@ -498,7 +497,7 @@ impl Session {
         &mut self,
         connection: &mut Connection,
         work: &Work<'_>,
-        lacking: Option<Arc<[u8]>>,
+        expected: Expected,
         keeps: Keeps,
     ) -> Outcome {
         let mut response = Response::on(work.shape, connection.key.capabilities);
@@ -507,7 +506,7 @@ impl Session {
                 .telling(prepared.told_id.unwrap_or_default())
                 .opening_cursor(opens_cursor(work));
             if connection.caches_metadata() {
-                response = response.keep_definitions(lacking);
+                response = response.keep_definitions(expected);
             }
         }
         if work.shape == Shape::Nothing {

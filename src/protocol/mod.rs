@@ -24,6 +24,7 @@ pub mod crypt;
 pub mod ed25519;
 pub mod edit;
 pub mod handshake;
+pub mod metadata;
 pub mod packet;
 pub mod parsec;
 pub mod response;

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use foldhash::{HashMap, HashSet};
 
 use super::image::{Image, NAMES};
-use super::metadata::MetadataDigest;
 use crate::protocol::attribute;
+use crate::protocol::metadata::MetadataDigest;
 use crate::protocol::wire::{Cursor, put_lenenc};
 use crate::sql::Verdict;
 
