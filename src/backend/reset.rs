@@ -8,7 +8,8 @@ use crate::protocol::{Command, Malformed, code, packet};
 use crate::state::diff::diff;
 use crate::state::{Base, own_trackers};
 
-const CHARACTER_SETS_AND_ROLE: &str = "SELECT @@character_set_client,@@character_set_results,@@collation_connection,CURRENT_ROLE()";
+const CHARACTER_SETS_AND_ROLE: &str =
+    "SELECT @@character_set_client,@@character_set_results,@@collation_connection,CURRENT_ROLE()";
 
 /// What MariaDB's reset leaves other than it was when the schema was chosen.
 const RESET_BY_SERVER: &str = crate::state::image::SCHEMA_VARIABLES[1];

@@ -264,8 +264,7 @@ impl Session {
     /// SET TRANSACTION was for, any read changes what is tracked of that, and SHOW CREATE VIEW sets the view's own sql_mode for a moment.
     fn has_changed_untold(&self, work: &Work<'_>, summary: &Summary) -> bool {
         let begins = self.pins.has(Pin::NextTransaction);
-        let in_transaction =
-            !self.autocommit || begins || self.status.contains(Status::IN_TRANS);
+        let in_transaction = !self.autocommit || begins || self.status.contains(Status::IN_TRANS);
         let may_call = work.verdict.reason != sql::Reason::DictionaryRead;
         let is_read = work.verdict.class == Class::Read && may_call && !in_transaction;
         let may_have = is_read || work.verdict.effects.contains(Effects::OPAQUE);

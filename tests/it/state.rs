@@ -377,3 +377,47 @@ fn a_session_leaves_a_schema_that_vanished() {
         session.run("SET @left = 1");
     }
 }
+
+#[test]
+fn a_role_is_its_sessions_alone_through_a_reset() {
+    let proxy = crowded();
+    let mut root = servers().root();
+    root.run("CREATE ROLE st_role");
+    for host in ["localhost", "127.0.0.1", "%"] {
+        root.run(&format!("GRANT st_role TO app@'{host}'"));
+    }
+    let role = |client: &mut Raw| client.text("SELECT IFNULL(CURRENT_ROLE(), 'none')");
+    for resets in [0, 1, 2] {
+        let mut one = proxy.app();
+        one.run("SET ROLE st_role");
+        for _ in 0..resets {
+            one.command(Command::ResetConnection, b"").unwrap();
+            // As MariaDB has it.
+            assert_eq!(role(&mut one), "st_role");
+            assert_eq!(one.text("SELECT DATABASE()"), "shop");
+        }
+        drop(one);
+        assert_eq!(role(&mut proxy.app()), "none", "after {resets} resets");
+    }
+}
+
+/// MariaDB tells them with any result set that something has changed, not what.
+#[test]
+fn changes_that_are_known_hold_no_client_without_deprecate_eof() {
+    let proxy = crowded();
+    let login = Login {
+        schema: Some("shop"),
+        more: Capabilities::MULTI_STATEMENTS | Capabilities::MULTI_RESULTS,
+        ..Login::new(proxy.port, "app", "app-secret")
+    };
+    let mut one = Raw::login(&login).unwrap();
+    one.run("CREATE TABLE old_known (id INT)");
+    one.run("CREATE VIEW old_known_view AS SELECT id FROM old_known");
+    one.run("SHOW CREATE VIEW old_known_view");
+    proxy.app().run("SELECT 1");
+    one.run("SET TRANSACTION READ ONLY");
+    one.run("SELECT COUNT(*) FROM old_known");
+    one.run("BEGIN");
+    one.run("COMMIT");
+    proxy.app().run("SELECT 1");
+}

@@ -322,8 +322,8 @@ fn no_session_sees_anything_of_another() {
         done += log.len();
         println!("{done} statements in {} s", begun.elapsed().as_secs());
         if let Some(failure) = failure {
-            let report = replay::report(&round, &log, &failure);
             keep(&round, &log);
+            let report = replay::report(&round, &log, &failure);
             println!("{report}\n");
             even_out(0..WORKERS * seats);
             reports.push(report);
