@@ -39,16 +39,7 @@ impl Session {
             return Ok(());
         }
         let has_new = summary.warnings > 0 || summary.error.is_some();
-        // MySQL clears the list for each statement but SHOW and GET DIAGNOSTICS, MariaDB only for
-        // one that uses a table.
-        let shows = work.verdict.class == Class::Diagnostics && !is_select(work.sql);
-        let clears_always = !self.facts.is_mariadb && !shows && !keeps_conditions(work.command);
-        let is_kept = self.has_kept_mark(connection, has_new).await?;
-        if has_new || (work.verdict.uses_table || clears_always) && !is_kept {
-            self.diagnostics.warnings = None;
-            self.diagnostics.own_error = None;
-        }
-        self.diagnostics.are_on_connection |= has_new;
+        self.settle_list(connection, work, has_new).await?;
         // Character sets are tracked without the collation that came with them.
         let asks_collation = (effects.intersects(Effects::COLLATION | Effects::NAMES)
             && summary.error.is_none()
@@ -125,6 +116,26 @@ impl Session {
                 false => self.learn_insert_id(connection).await?,
             }
         }
+        Ok(())
+    }
+
+    /// What of the list of warnings a statement has left that has nothing for a new one, or `has_new`.
+    async fn settle_list(
+        &mut self,
+        connection: &mut Connection,
+        work: &Work<'_>,
+        has_new: bool,
+    ) -> Result<(), Failure> {
+        // MySQL clears the list for each statement but SHOW and GET DIAGNOSTICS, MariaDB only for
+        // one that uses a table.
+        let shows = work.verdict.class == Class::Diagnostics && !is_select(work.sql);
+        let clears_always = !self.facts.is_mariadb && !shows && !keeps_conditions(work.command);
+        let is_kept = self.has_kept_mark(connection, has_new).await?;
+        if has_new || (work.verdict.uses_table || clears_always) && !is_kept {
+            self.diagnostics.warnings = None;
+            self.diagnostics.own_error = None;
+        }
+        self.diagnostics.are_on_connection |= has_new;
         Ok(())
     }
 
