@@ -169,8 +169,7 @@ impl Session {
         if command == Command::StmtReset && !has_state && is_mariadb {
             // It may not even be prepared on what the session holds, where a transaction that only
             // reads would not let it be.
-            self.send_ok();
-            return Ok(());
+            return self.answer_ok().await;
         }
         if command == Command::StmtExecute && verdict.class == Class::Diagnostics {
             if let Some(error) = self.diagnostics.own_error.take() {

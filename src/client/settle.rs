@@ -38,7 +38,7 @@ impl Session {
         if self.is_released || connection.is_restricted {
             return Ok(());
         }
-        let has_new = summary.warnings > 0 || summary.error.is_some();
+        let has_new = summary.had_warnings || summary.error.is_some();
         self.settle_list(connection, work, has_new).await?;
         // Character sets are tracked without the collation that came with them.
         let asks_collation = (effects.intersects(Effects::COLLATION | Effects::NAMES)
@@ -147,8 +147,8 @@ impl Session {
         work: &Work<'_>,
     ) -> Result<(), Failure> {
         let has_list = self.diagnostics.are_saved() || self.diagnostics.own_error.is_some();
-        let is_unsure =
-            work.verdict.uses_table && work.verdict.effects.contains(Effects::OPAQUE) && has_list;
+        let is_opaque = work.verdict.effects.contains(Effects::OPAQUE);
+        let is_unsure = work.verdict.uses_table && is_opaque && has_list;
         if !is_unsure || !self.facts.is_mariadb || connection.is_restricted {
             return Ok(());
         }

@@ -43,6 +43,13 @@ impl Found {
         self.note_opaque();
     }
 
+    /// A subquery in the statement counts as found rows.
+    pub(super) fn note_counting(&mut self) {
+        if self.is_from_table {
+            self.effects |= Effects::COUNTS_ROWS;
+        }
+    }
+
     pub(super) fn is_opaque(&self) -> bool {
         self.effects.contains(Effects::OPAQUE)
     }

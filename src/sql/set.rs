@@ -73,6 +73,7 @@ impl Classifier<'_> {
             }
             self.skip();
         }
+        self.found.note_counting();
         if touches_server {
             self.found.effects |= Effects::SERVER_DEFAULTS;
         }

@@ -174,6 +174,9 @@ impl Classifier<'_> {
             Word::Delete => self.change(Context::Write),
             Word::Select | Word::With | Word::Values | Word::Table => {
                 self.step_to_end();
+                if runs || !self.found.is_from_table {
+                    self.found.effects |= Effects::COUNTS_ROWS;
+                }
                 return self.found.read(Reason::PlainRead);
             }
             _ if self.ahead.is_op(b'(') => {

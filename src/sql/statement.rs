@@ -83,6 +83,7 @@ impl Classifier<'_> {
     pub(super) fn evaluate(&mut self) -> Outcome {
         self.skip();
         self.step_to_end();
+        self.found.note_counting();
         self.found.write(self.found.reason_or(Reason::NotARead))
     }
 
@@ -175,10 +176,7 @@ impl Classifier<'_> {
             }
             match self.skip().word {
                 Word::Temporary if may_qualify => is_temporary = true,
-                Word::Table => {
-                    self.found.effects |= Effects::COUNTS_ROWS;
-                    self.table_definition();
-                }
+                Word::Table => self.table_definition(),
                 Word::Procedure | Word::Function | Word::Trigger | Word::Event | Word::Package => {
                     self.routine();
                 }
@@ -200,6 +198,7 @@ impl Classifier<'_> {
                 _ => false,
             };
             if starts_query && !self.prev.is_op(b'.') {
+                self.found.effects |= Effects::COUNTS_ROWS;
                 return self.step_to_end();
             }
             self.skip();

@@ -420,4 +420,28 @@ fn changes_that_are_known_hold_no_client_without_deprecate_eof() {
     one.run("BEGIN");
     one.run("COMMIT");
     proxy.app().run("SELECT 1");
+    one.run("BEGIN");
+    one.query("ALTER TABLE old_none COMMENT = 'commits'").unwrap_err();
+    one.run("SELECT COUNT(*) FROM old_known");
+    proxy.app().run("SELECT 1");
+    one.command(Command::StmtPrepare, b"SELECT COUNT(*) FROM old_known").unwrap();
+    one.run("USE information_schema");
+    let executed = one.command(Command::StmtExecute, &[1, 0, 0, 0, 0, 1, 0, 0, 0]).unwrap();
+    assert_eq!(executed.summary.rows, 1);
+    proxy.app().run("SELECT 1");
+}
+
+#[test]
+fn what_a_variable_sets_unseen_follows_its_session() {
+    let proxy = crowded();
+    let (mut one, mut other) = (proxy.app(), proxy.app());
+    let ask = "SELECT CONCAT(@@max_join_size, ' ', @@sql_big_selects + 0)";
+    one.run("SET max_join_size = 50000");
+    other.run("SET sql_big_selects = 1, max_join_size = 50000");
+    other.run("SET sql_big_selects = 1");
+    for _ in 0..2 {
+        assert_eq!(one.text(ask), "50000 0");
+        assert_eq!(other.text(ask), "50000 1");
+        assert_eq!(proxy.app().text(ask), "18446744073709551615 1");
+    }
 }

@@ -136,6 +136,9 @@ const LEAVING: &[&str] = &[
     "(SELECT 1)",
     "(SELECT a FROM df_keeps)",
     "EXPLAIN SELECT 1",
+    "ANALYZE SELECT a FROM df_keeps",
+    "DO (SELECT COUNT(*) FROM df_keeps)",
+    "SET sql_select_limit = (SELECT COUNT(*) FROM df_keeps)",
     "SHOW GRANTS",
     "SHOW CREATE PROCEDURE df_keeps_none",
     "SHOW CREATE TABLE df_keeps",
@@ -153,6 +156,13 @@ const LEAVING: &[&str] = &[
     "EXECUTE df_keeps",
     "SELECT 1; SELECT 2",
     "SELECT 1; SELECT a FROM df_keeps",
+    "SELECT a / 0 FROM df_keeps; SHOW WARNINGS",
+    "SELECT a / 0 FROM df_keeps; SELECT 1 UNION SELECT 2; UPDATE df_keeps SET a = a",
+    "SELECT 1 UNION SELECT 2; SELECT nonsense",
+    "SELECT 1 UNION SELECT 2; SHOW GRANTS",
+    "SELECT 1; SHOW COLUMNS FROM df_keeps",
+    "SELECT CAST('z' AS SIGNED); DO 1",
+    "SET time_zone = '+01:00'; SELEC",
 ];
 
 fn lists_that_stay() -> Vec<Script> {
@@ -160,12 +170,14 @@ fn lists_that_stay() -> Vec<Script> {
     let script = |first: &&str| {
         let mut steps = queries(&[
             "CREATE OR REPLACE TABLE df_keeps (a INT)",
+            "INSERT INTO df_keeps VALUES (1), (2), (3)",
             "CREATE OR REPLACE PROCEDURE df_keeps_none() SELECT FOUND_ROWS(), @@warning_count > 0",
             "CREATE OR REPLACE PROCEDURE df_keeps_one() SELECT MAX(a) FROM df_keeps",
         ]);
         for leaving in LEAVING {
-            let asked = ["SELECT ROW_COUNT()", "SHOW COUNT(*) WARNINGS", "SHOW WARNINGS"];
-            steps.extend(queries(&[first, leaving]));
+            let asked =
+                ["SELECT FOUND_ROWS(), ROW_COUNT()", "SHOW COUNT(*) WARNINGS", "SHOW WARNINGS"];
+            steps.extend(queries(&["SELECT 1", first, leaving]));
             steps.extend(queries(&asked));
             steps.push(command(Command::ResetConnection, ""));
         }

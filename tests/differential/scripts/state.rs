@@ -67,6 +67,13 @@ fn scripts() -> Vec<Script> {
     read_only.extend([query("START TRANSACTION READ ONLY"), reset(0), query("COMMIT")]);
     read_only.extend(queries(&["SET autocommit = 0", "SET SESSION TRANSACTION READ ONLY"]));
     read_only.extend([query("SELECT a FROM df_state"), reset(0), query("COMMIT"), reset(0)]);
+    read_only.extend(queries(&[
+        "SET SESSION TRANSACTION READ WRITE",
+        "SET autocommit = 1",
+        "BEGIN",
+    ]));
+    read_only.push(query("ALTER TABLE df_no_such_table COMMENT = 'commits'"));
+    read_only.extend([reset(0), command(Command::Ping, "")]);
     let mut counted = queries(TABLE);
     counted.extend([prepare(0, "SELECT ROW_COUNT()"), query("BEGIN")]);
     counted.extend([query("UPDATE df_state SET a = a + 1"), execute(0, &[]), query("COMMIT")]);
