@@ -1,6 +1,5 @@
 //! A command on a connection: bring the connection to the session's state, send, relay.
 
-use tokio::io::AsyncWriteExt;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -558,6 +557,7 @@ impl Session {
         (keeps, stopping): (Keeps, &mut Option<JoinHandle<bool>>),
     ) -> Passed {
         let mut may_stop = self.can_be_stopped(work);
+        connection.begin_answer();
         loop {
             let Connection { stream, inbox, .. } = &mut *connection;
             let server = ServerSide { stream, inbox };
@@ -613,7 +613,6 @@ impl Session {
                         Err(RelayError::Client(_)) => return Passed::ClientGone { in_time: false },
                         Err(_) => return Passed::Lost,
                     }
-                    let _ = connection.stream.flush().await;
                     response.infile_sent();
                 }
                 Err(RelayError::Client(_)) => return Passed::ClientGone { in_time: true },
