@@ -53,7 +53,14 @@ impl Session {
         let still_asks = work.verdict.class == Class::Diagnostics && self.keeps_conditions;
         self.keeps_conditions =
             on_primary && self.asks_conditions && (has_conditions || still_asks);
-        let mut keeps = self.must_keep(work, on_primary);
+        let may_have_begun = summary.is_tracking_due && self.facts.is_mariadb;
+        if may_have_begun && self.pins.has(Pin::NextTransaction) {
+            // What fails here fails again below.
+            let _ = self.learn_characteristics(checkout.connection()).await;
+        }
+        // An error tells nothing of transactions.
+        let is_told = summary.has_status && summary.error.is_none();
+        let mut keeps = self.must_keep(work, on_primary, is_told);
         if self.settle(checkout.connection(), work, &summary, keeps, on_primary).await.is_err() {
             // The client has its answer; only what could have been asked later is lost.
             let had_state = keeps;
@@ -62,7 +69,7 @@ impl Session {
             return if had_state { Err(Stop::Fatal) } else { Ok(()) };
         }
         // Settling may have found another pin.
-        keeps |= self.must_keep(work, on_primary);
+        keeps |= self.must_keep(work, on_primary, is_told);
         if self.is_released {
             checkout.discard(crate::pool::Retire::Quit(crate::metrics::Closed::Broken));
             self.forget_binding();
@@ -140,13 +147,7 @@ impl Session {
                 }
                 Tracked::Characteristics(text) => {
                     is_explained = true;
-                    // With one open they are its own, and end with it.
-                    let is_open = self.status.contains(Status::IN_TRANS);
-                    if text.starts_with("SET TRANSACTION") && !is_open {
-                        self.pins.add(Pin::NextTransaction);
-                    } else {
-                        self.pins.drop(Pin::NextTransaction);
-                    }
+                    self.absorb_characteristics(text);
                 }
                 Tracked::Gtids(_) | Tracked::TransactionState(_) | Tracked::StateChanged => {}
             }
@@ -162,6 +163,17 @@ impl Session {
         }
         self.absorb_pins(connection, work, summary, (is_state_changed, is_explained));
         self.is_released |= summary.error.is_none() && self.releases(work);
+    }
+
+    /// What is known of a transaction, or of the next one.
+    pub(super) fn absorb_characteristics(&mut self, text: &str) {
+        // With one open they are its own, and end with it.
+        let is_open = self.status.contains(Status::IN_TRANS);
+        if text.starts_with("SET TRANSACTION") && !is_open {
+            self.pins.add(Pin::NextTransaction);
+        } else {
+            self.pins.drop(Pin::NextTransaction);
+        }
     }
 
     /// Whether FOUND_ROWS() tells the rows that `work` has sent.
@@ -305,8 +317,8 @@ impl Session {
         )
     }
 
-    /// Whether the session has to keep its connection.
-    fn must_keep(&self, work: &Work<'_>, on_primary: bool) -> bool {
+    /// Whether the session has to keep its connection; `is_told`: the status flags are those of now.
+    fn must_keep(&self, work: &Work<'_>, on_primary: bool, is_told: bool) -> bool {
         if self.status.contains(Status::IN_TRANS) || !self.pins.is_empty() || self.keeps_conditions
         {
             return true;
@@ -317,7 +329,7 @@ impl Session {
             work.verdict.class,
             Class::Commit | Class::Rollback | Class::Session | Class::Diagnostics
         );
-        on_primary && !self.autocommit && !ends
+        on_primary && !self.autocommit && !(ends && is_told)
     }
 
     /// Between statements: keeps the connection if anything binds it.

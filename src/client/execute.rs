@@ -365,7 +365,12 @@ impl Session {
             }
         }
         if refused.is_none() {
+            let schema = connection.image.schema.clone();
             connection.image.turn_into(&self.image);
+            if diff.schema.is_none() {
+                // It was not chosen, or the one that was told.
+                connection.image.schema = schema;
+            }
             connection.image_warns = self.image_warns;
         }
         if has_warned {

@@ -143,13 +143,6 @@ impl Session {
                     key = Arc::new(StatementKey { sql: sql.into(), ..(*key).clone() });
                 }
             }
-            Command::StmtSendLongData => {
-                verdict = quiet(&verdict);
-                if !self.long_data.contains(&id) {
-                    self.long_data.push(id);
-                }
-                self.show_statement_pins();
-            }
             _ => verdict = quiet(&verdict),
         }
         if command == Command::StmtFetch && !self.open_cursors.contains(&id) {
@@ -332,6 +325,8 @@ impl Session {
                 self.open_cursors.retain(|open| *open != id);
             }
             Command::StmtReset => self.forget_statement(id),
+            // Not before it is sent: the session may have left a replica for it.
+            Command::StmtSendLongData if !self.long_data.contains(&id) => self.long_data.push(id),
             _ => {}
         }
         self.show_statement_pins();

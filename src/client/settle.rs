@@ -72,10 +72,15 @@ impl Session {
         }
         if leaves_list && self.diagnostics.are_on_connection {
             self.save_warnings(connection).await?;
-            if let Some(saved) = self.diagnostics.warnings.as_ref().filter(|_| has_new)
-                && !self.facts.is_mariadb
-            {
-                self.diagnostics.conditions = u16::try_from(saved.count).unwrap_or(u16::MAX);
+            if let Some(saved) = self.diagnostics.warnings.as_mut().filter(|_| has_new) {
+                match self.facts.is_mariadb {
+                    // Those beyond max_error_count are counted, and not kept.
+                    true => saved.count = saved.count.max(summary.warnings.into()),
+                    false => {
+                        self.diagnostics.conditions =
+                            u16::try_from(saved.count).unwrap_or(u16::MAX);
+                    }
+                }
             }
         }
         self.settle_trackers(connection, work, summary).await?;
@@ -171,6 +176,29 @@ impl Session {
         let answer = connection.query("SHOW WARNINGS").await?;
         self.diagnostics.is_row_count_held = false;
         Ok(answer.summary.rows > 0)
+    }
+
+    /// Whether a SET TRANSACTION has had its transaction: what a result set leaves untold comes with the
+    /// next change that is tracked.
+    pub(super) async fn learn_characteristics(
+        &mut self,
+        connection: &mut Connection,
+    ) -> Result<(), Failure> {
+        let image = connection.image.clone();
+        let change = "SET SESSION sql_select_limit=@@SESSION.sql_select_limit";
+        let mut tracked = connection.query(change).await?.summary.tracked;
+        connection.image = image;
+        self.diagnostics.is_row_count_held = false;
+        tracked.retain(|tracked| !matches!(tracked, Tracked::Variable { .. }));
+        if let Some(teller) = &mut self.teller {
+            teller.keep(&tracked);
+        }
+        for tracked in &tracked {
+            if let Tracked::Characteristics(text) = tracked {
+                self.absorb_characteristics(text);
+            }
+        }
+        Ok(())
     }
 
     /// Whether what a statement told of how long locks are waited for may be passing.

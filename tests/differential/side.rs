@@ -1,5 +1,6 @@
 //! One of the two ways: a client that records every packet it is answered.
 
+use std::collections::HashMap;
 use std::io::{ErrorKind, Read};
 use std::time::Duration;
 
@@ -55,6 +56,8 @@ pub struct Side {
     name: Option<String>,
     /// Of the last answer.
     summary: Summary,
+    /// Column definitions of statements by their slots, see [`Self::put_definitions`].
+    definitions: HashMap<usize, Vec<Packet>>,
 }
 
 /// Stands in texts for a name that each side has of its own; both are equally long.
@@ -71,6 +74,7 @@ impl Side {
             is_over: false,
             name: None,
             summary: Summary::default(),
+            definitions: HashMap::new(),
         })
     }
 
@@ -137,7 +141,35 @@ impl Side {
                 packet.payload = replaced(payload, name.as_bytes(), NAME.as_bytes());
             }
         }
+        if self.name.is_some() && self.capabilities().contains(Capabilities::MARIADB_CACHE_METADATA)
+        {
+            self.put_definitions(step, &mut said.packets);
+        }
         said
+    }
+
+    /// Puts in the column definitions that are left out because the client has them: when a server
+    /// sends them again although they are the same hangs on when it prepared the statement anew.
+    fn put_definitions(&mut self, step: &Step, packets: &mut Vec<Packet>) {
+        let Some(first) = packets.first_mut() else { return };
+        match (&step.payload, &first.payload[..]) {
+            (Payload::Prepare { slot, .. }, &[0, _, _, _, _, columns, 0, parameters, 0, ..]) => {
+                let from = 1 + usize::from(parameters);
+                let known = packets[from..from + usize::from(columns)].to_vec();
+                self.definitions.insert(*slot, known);
+            }
+            (Payload::WithId { slot, .. }, &[columns, 1]) => {
+                let known = packets[1..=usize::from(columns)].to_vec();
+                self.definitions.insert(*slot, known);
+            }
+            (Payload::WithId { slot, .. }, &[_, 0]) => {
+                first.payload[1] = 1;
+                let known = self.definitions.get(slot).cloned().unwrap_or_default();
+                packets.splice(1..1, known);
+            }
+            _ => {}
+        }
+        packets.iter_mut().for_each(|packet| packet.sequence = 0);
     }
 
     fn read(&mut self, step: &Step, packets: &mut Vec<Packet>) -> End {

@@ -417,6 +417,8 @@ fn changes_that_are_known_hold_no_client_without_deprecate_eof() {
     proxy.app().run("SELECT 1");
     one.run("SET TRANSACTION READ ONLY");
     one.run("SELECT COUNT(*) FROM old_known");
+    proxy.app().run("SELECT 1");
+    one.run("SET TRANSACTION READ ONLY");
     one.run("BEGIN");
     one.run("COMMIT");
     proxy.app().run("SELECT 1");
@@ -444,4 +446,17 @@ fn what_a_variable_sets_unseen_follows_its_session() {
         assert_eq!(other.text(ask), "50000 1");
         assert_eq!(proxy.app().text(ask), "18446744073709551615 1");
     }
+}
+
+#[test]
+fn a_schema_that_could_not_be_chosen_is_nobodys() {
+    let proxy = crowded();
+    let mut one = proxy.app();
+    // Its settings warn, and so are made before the choice, not with it.
+    one.run("SET big_tables = 1");
+    let mut bare = Raw::connect(proxy.port, "app", "app-secret", None).unwrap();
+    bare.run("SELECT 1");
+    one.query("USE st_nowhere").unwrap_err();
+    one.run("CREATE TABLE after_no_choice (id INT)");
+    assert_eq!(proxy.app().text("SELECT COUNT(*) FROM after_no_choice"), "0");
 }

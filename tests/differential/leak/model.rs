@@ -69,7 +69,6 @@ pub struct Model {
     /// It began without a schema, in which its prepared statements can't be prepared once more on a
     /// connection that has one, see docs/compatibility.md.
     began_without_schema: bool,
-    caches_metadata: bool,
     /// What FOUND_ROWS() is after a cursor is known to its connection alone, see
     /// docs/compatibility.md.
     had_cursor: bool,
@@ -107,7 +106,6 @@ impl Model {
             has_completion: false,
             has_role: false,
             began_without_schema: false,
-            caches_metadata: false,
             had_cursor: false,
             slots: [None; SLOTS],
             open: [false; SLOTS],
@@ -140,10 +138,7 @@ impl Model {
         self.is_over = false;
         self.status = status.unwrap_or(self.status);
         match &deed.act {
-            Act::Login(entry) => {
-                self.began_without_schema = entry.schema.is_none();
-                self.caches_metadata = entry.more.contains(Capabilities::MARIADB_CACHE_METADATA);
-            }
+            Act::Login(entry) => self.began_without_schema = entry.schema.is_none(),
             Act::Step(step) => self.has_role |= step.what.contains("SET ROLE"),
             Act::Leave(_) => {}
         }
@@ -178,7 +173,6 @@ impl Model {
             has_role: keeps_role,
             is_held_forever: keeps_role,
             began_without_schema: self.began_without_schema,
-            caches_metadata: self.caches_metadata,
             // FOUND_ROWS() outlives resets.
             had_cursor: self.had_cursor && !self.is_over,
             capabilities: std::mem::take(&mut self.capabilities),
@@ -351,9 +345,7 @@ impl Model {
 
     fn may_prepare(&self, sql: &str) -> bool {
         let needs_schema = OF_SCHEMA.iter().any(|name| sql.contains(name));
-        // Its column definitions are sent whenever the value changes, see docs/compatibility.md.
-        let is_count = self.caches_metadata && sql.contains("ROW_COUNT()");
-        !(is_count || needs_schema && self.began_without_schema)
+        !(needs_schema && self.began_without_schema)
     }
 
     /// PREPARE into a slot; the statement in it is closed where it holds something.
