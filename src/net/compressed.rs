@@ -3,7 +3,7 @@
 //! The two sides take turns, and the frames' sequence ids go through both turns and start anew with
 //! each command. While Fairlane answers a client, what that sends ahead stays packed: it belongs to
 //! a command whose ids have not begun. To a server, commands are sent ahead; whose answer is read
-//! has to be told with [`Exchange::begin_answer`].
+//! has to be told with [`Numbering::begin_answer`].
 //!
 //! At rest the stream holds no buffer; the libraries' contexts belong to the thread.
 
@@ -18,7 +18,7 @@ use super::codec::{pack, unpack};
 use super::scratch::SCRATCH;
 use super::socket::Socket;
 use crate::protocol::compress::{Algorithm, Frame, HEADER, Violation};
-use crate::protocol::exchange::Exchange;
+use crate::protocol::numbering::Numbering;
 
 /// Most plain bytes put into one frame.
 const FRAME_MAX: usize = SCRATCH;
@@ -49,7 +49,7 @@ enum Peer {
         sequence: u8,
     },
     /// A server.
-    Server(Exchange),
+    Server(Numbering),
 }
 
 /// A stream of compressed frames.
@@ -76,7 +76,7 @@ impl Compressed {
 
     /// Likewise to a server.
     pub(super) fn to_server(stream: Socket, algorithm: Algorithm, ahead: Vec<u8>) -> Self {
-        Self::new(stream, algorithm, Peer::Server(Exchange::default()), ahead)
+        Self::new(stream, algorithm, Peer::Server(Numbering::default()), ahead)
     }
 
     fn new(stream: Socket, algorithm: Algorithm, peer: Peer, ahead: Vec<u8>) -> Self {
@@ -144,10 +144,10 @@ impl Compressed {
 
     /// The numbers of what is exchanged with a server, which have to be told when an answer and
     /// when a file begins.
-    pub fn exchange(&mut self) -> Option<&mut Exchange> {
+    pub fn numbering(&mut self) -> Option<&mut Numbering> {
         match &mut self.peer {
             Peer::Client { .. } => None,
-            Peer::Server(exchange) => Some(exchange),
+            Peer::Server(numbering) => Some(numbering),
         }
     }
 
@@ -157,7 +157,7 @@ impl Compressed {
         let Some(frame) = Frame::parse(received) else { return Ok(false) };
         let is_expected = match &self.peer {
             Peer::Client { sequence, .. } => frame.sequence == *sequence,
-            Peer::Server(exchange) => exchange.expects(frame.sequence),
+            Peer::Server(numbering) => numbering.expects(frame.sequence),
         };
         if !is_expected {
             return Err(Violation::OutOfOrder);
@@ -172,8 +172,8 @@ impl Compressed {
         self.received.take(end);
         match &mut self.peer {
             Peer::Client { sequence, .. } => *sequence = sequence.wrapping_add(1),
-            Peer::Server(exchange) => {
-                exchange.take_frame(frame.sequence, &mut self.plain.bytes[start..]);
+            Peer::Server(numbering) => {
+                numbering.take_frame(frame.sequence, &mut self.plain.bytes[start..]);
             }
         }
         Ok(true)
@@ -294,8 +294,8 @@ impl AsyncWrite for Compressed {
                 this.send(number, now, cx)?;
                 Poll::Ready(Ok(now.len()))
             }
-            Peer::Server(exchange) => {
-                let (length, number) = exchange.cut(now);
+            Peer::Server(numbering) => {
+                let (length, number) = numbering.cut(now);
                 pack(this.algorithm, number, &now[..length], this.pending.compact());
                 Poll::Ready(Ok(length))
             }
