@@ -226,8 +226,9 @@ impl Compressed {
     fn end(&mut self, violation: Violation) -> io::Error {
         let is_new = self.violation.replace(violation).is_none();
         if is_new && matches!(self.peer, Peer::Server(_)) {
-            let server = self.stream.peer();
-            tracing::warn!(?server, %violation, "a server's compressed frame is wrong");
+            let peer = self.stream.peer().map(|address| address.to_string());
+            let server = peer.as_deref().unwrap_or("on a Unix socket");
+            tracing::warn!(server, %violation, "a server's compressed frame is wrong");
         }
         io::Error::new(io::ErrorKind::InvalidData, violation)
     }
