@@ -316,7 +316,7 @@ impl Session {
         let pool = self.context.pools[backend].clone();
         let continues =
             self.account.continues(self.context.since_start(now), &self.context.evidence);
-        let demand = Demand { continues, ..self.demand(lane) };
+        let demand = Demand { kind: work.verdict.digest, continues, ..self.demand(lane) };
         let request = Request {
             key: &self.identity.key,
             credential: &self.identity.credential,
@@ -407,7 +407,7 @@ impl Session {
 
     /// What the session asks of a pool.
     pub(super) fn demand(&self, lane: usize) -> Demand {
-        Demand { lane, client: self.account.client(), continues: false }
+        Demand { lane, client: self.account.client(), kind: 0, continues: false }
     }
 
     /// The lane of work that is no statement.

@@ -110,7 +110,7 @@ impl Run<'_> {
     fn poll(&mut self, task: usize) {
         let (pool, request) = (self.pool, self.request);
         if matches!(self.tasks[task], Task::New) {
-            let demand = Demand { lane: 0, client: task as u64 % 2, continues: false };
+            let demand = Demand { lane: 0, client: task as u64 % 2, kind: 0, continues: false };
             let asking = async move { pool.admit(demand, request, Instant::now()).await };
             self.tasks[task] = Task::Asks(Box::pin(asking));
         }
