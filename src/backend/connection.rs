@@ -93,6 +93,8 @@ pub struct Connection {
     pub image_warns: bool,
     /// Character sets after login.
     pub base: Base,
+    /// The role after login; empty is none.
+    pub role: String,
     /// What texts of SET NAMES came to on it.
     pub names: NamesMemory,
     /// Statements prepared on it.
@@ -230,8 +232,8 @@ impl Connection {
 
     /// The answer to the next of the commands sent is to be read.
     pub fn begin_answer(&mut self) {
-        if let Some(exchange) = self.stream.exchange() {
-            exchange.begin_answer();
+        if let Some(numbering) = self.stream.numbering() {
+            numbering.begin_answer();
         }
     }
 

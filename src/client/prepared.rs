@@ -149,13 +149,6 @@ impl Session {
                     key = Arc::new(StatementKey { sql: sql.into(), ..(*key).clone() });
                 }
             }
-            Command::StmtSendLongData => {
-                verdict = quiet(&verdict);
-                if !self.long_data.contains(&id) {
-                    self.long_data.push(id);
-                }
-                self.show_statement_pins();
-            }
             _ => verdict = quiet(&verdict),
         }
         if command == Command::StmtFetch && !self.open_cursors.contains(&id) {
@@ -173,18 +166,15 @@ impl Session {
             return Ok(());
         }
         let has_state = self.open_cursors.contains(&id) || self.long_data.contains(&id);
-        if command == Command::StmtReset && !has_state && self.autocommit && is_mariadb {
+        if command == Command::StmtReset && !has_state && is_mariadb {
             // It may not even be prepared on what the session holds, where a transaction that only
             // reads would not let it be.
-            self.send_ok();
-            return Ok(());
+            return self.answer_ok().await;
         }
         let is_here = |held: &mut Checkout| held.connection().statements.has(&key);
         if command == Command::StmtReset && !has_state && !self.held.as_mut().is_some_and(is_here) {
             // Nor may MySQL let it be.
-            self.diagnostics.conditions = 0;
-            self.send_ok();
-            return Ok(());
+            return self.answer_reset().await;
         }
         if command == Command::StmtExecute && verdict.class == Class::Diagnostics {
             if let Some(error) = self.diagnostics.own_error.take() {
@@ -205,6 +195,20 @@ impl Session {
             sql,
         };
         self.run_work(work).await
+    }
+
+    /// Answers COM_STMT_RESET on MySQL with the status of the connection that is held, and without a
+    /// word of the list of warnings, which stays.
+    async fn answer_reset(&mut self) -> Result<(), Stop> {
+        let Some(mut held) = self.held.take() else { return Err(Stop::Fatal) };
+        let told = held.connection().command(Command::Ping, b"").await;
+        self.held = Some(held);
+        let Ok(told) = told else { return Err(Stop::Fatal) };
+        self.status = told.summary.status;
+        self.diagnostics.conditions = 0;
+        self.send_ok();
+        self.release_if_free().await;
+        Ok(())
     }
 
     /// What is wrong with a command that runs a statement, before it is known which.
@@ -348,6 +352,8 @@ impl Session {
                 self.open_cursors.retain(|open| *open != id);
             }
             Command::StmtReset => self.forget_statement(id),
+            // Not before it is sent: the session may have left a replica for it.
+            Command::StmtSendLongData if !self.long_data.contains(&id) => self.long_data.push(id),
             _ => {}
         }
         self.show_statement_pins();

@@ -441,7 +441,10 @@ const PREPARED: &[(&str, usize)] = &[
     ("SELECT k, v, s FROM lk_X WHERE k > ? ORDER BY k, v, s", 1),
     ("SELECT k, v FROM shop.lk_X WHERE k < ? ORDER BY k, v", 1),
     ("SELECT ?, ?", 2),
-    ("SELECT COUNT(\"k\"), 'a' || 'b', 'a\\\\b' FROM shop.lk_X", 0),
+    // A server prepares anew what uses a table that has changed, and texts in it by the character set of
+    // then, see docs/compatibility.md.
+    ("SELECT COUNT(\"k\") FROM shop.lk_X", 0),
+    ("SELECT 'a' || 'b', 'a\\\\b'", 0),
     ("SELECT DATABASE(), @@sql_mode, @@time_zone, 'caf\u{e9}'", 0),
     ("SELECT CHARSET('a'), COLLATION('a')", 0),
     ("SELECT 1/0, 1/3, WEEK('2026-01-01')", 0),
