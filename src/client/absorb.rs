@@ -96,6 +96,12 @@ impl Session {
         let leaves = leaves && work.verdict.statements == 1;
         let counts_rows = summary.has_result_set && !leaves && self.counts_rows(work, summary);
         self.diagnostics.note(summary, counts_rows);
+        if !self.facts.is_mariadb && summary.error.is_none() && is_do(work) {
+            // MySQL finds the row that it sends nobody.
+            self.diagnostics.found_rows = 1;
+            self.diagnostics.is_found_rows_stale = false;
+            self.diagnostics.is_found_rows_held = true;
+        }
         // Without its LIMIT; and one of several may have counted.
         let hides_count =
             effects.contains(Effects::FOUND_ROWS) || work.verdict.statements > 1 && !counts_rows;
@@ -344,4 +350,14 @@ impl Session {
             checkout.check_in();
         }
     }
+}
+
+/// Whether `work` is a DO, alone.
+fn is_do(work: &Work<'_>) -> bool {
+    let sql = work.sql.trim_ascii_start();
+    let is_run = matches!(work.command, Command::Query | Command::StmtExecute);
+    is_run
+        && work.verdict.statements == 1
+        && sql.get(..2).is_some_and(|first| first.eq_ignore_ascii_case(b"do"))
+        && sql.get(2).is_some_and(|next| !next.is_ascii_alphanumeric() && *next != b'_')
 }

@@ -402,7 +402,8 @@ impl Model {
                 let asks = deed(query("SELECT FOUND_ROWS()"), Effect::TellsFoundRows);
                 // On MySQL many statements set it to what only the connection knows.
                 match product().is_mysql() {
-                    true => deeds.extend(asks),
+                    // It may fail, which leaves the count of what was before.
+                    true => deeds = [plain(query("SELECT 1")), deeds, asks].concat(),
                     false => self.plan.push_back(asks),
                 }
                 deeds

@@ -44,6 +44,9 @@ const RETURNING: &[&str] = &[
 
 const FAILS: &[&str] = &[
     "SELECT a FROM df_state",
+    "DO 5",
+    "SELECT FOUND_ROWS()",
+    "SELECT a FROM df_state",
     "SELECT CAST(1 AS UNSIGNED) - 9",
     "SELECT FOUND_ROWS()",
     "SELECT a FROM df_state",
