@@ -266,7 +266,11 @@ impl Model {
             text = "SELECT ROW_COUNT()";
         }
         let text = self.fill(random, text);
-        deed(query(text), effect)
+        // MySQL answers CALL with the rows that what ran before it has changed, see
+        // docs/compatibility.md.
+        let calls = product().is_mysql() && text.starts_with("CALL");
+        let before = if calls { plain(query("DO 0")) } else { Vec::new() };
+        [before, deed(query(text), effect)].concat()
     }
 
     fn state(&mut self, random: &mut fastrand::Rng) -> Vec<Deed> {
