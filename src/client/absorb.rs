@@ -87,7 +87,8 @@ impl Session {
 
     fn absorb(&mut self, connection: &mut Connection, work: &Work<'_>, summary: &Summary) {
         let effects = work.verdict.effects;
-        let was_open = self.status.contains(Status::IN_TRANS);
+        connection.tells_late |= self.status.contains(Status::IN_TRANS);
+        connection.tells_late &= summary.affected.is_none();
         if summary.has_status {
             self.status = summary.status;
         }
@@ -157,7 +158,7 @@ impl Session {
         connection.note_reported(&summary.tracked);
         self.notice_changes(&summary.tracked);
         let is_state_changed = summary.tracked.contains(&Tracked::StateChanged)
-            || self.has_changed_untold(work, summary, was_open);
+            || self.has_changed_untold(work, summary, connection.tells_late);
         if counts_rows && !effects.contains(Effects::FOUND_ROWS) {
             self.pins.drop(Pin::FoundRows);
         }
@@ -297,9 +298,8 @@ impl Session {
     /// not what: for a read it is a function's doing, in a view or not. But any read changes what is
     /// tracked of a transaction, that of a SET TRANSACTION too; SHOW CREATE VIEW sets the view's own
     /// sql_mode for a moment, and a prepared statement the schema it was prepared in.
-    fn has_changed_untold(&self, work: &Work<'_>, summary: &Summary, was_open: bool) -> bool {
-        // Or was in one, which an error has ended.
-        let is_open = was_open || self.status.contains(Status::IN_TRANS);
+    fn has_changed_untold(&self, work: &Work<'_>, summary: &Summary, tells_late: bool) -> bool {
+        let is_open = tells_late || self.status.contains(Status::IN_TRANS);
         let in_transaction = !self.autocommit || is_open || self.pins.has(Pin::NextTransaction);
         let prepared = work.prepared.as_ref().and_then(|work| self.statements.get(work.id));
         let moves = prepared.is_some_and(|statement| statement.image.schema != self.image.schema);
