@@ -230,7 +230,7 @@ impl Connection {
     pub async fn answer(&mut self, shape: Shape) -> Result<Exchange, Failure> {
         let mut response = Response::on(shape, self.key.capabilities);
         if self.caches_metadata() {
-            response = response.keep_definitions(None);
+            response.keep_definitions(None);
         }
         let mut bytes = Vec::new();
         loop {

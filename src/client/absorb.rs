@@ -31,16 +31,16 @@ impl Session {
         &mut self,
         mut checkout: Checkout,
         work: &Work<'_>,
-        mut summary: Summary,
+        summary: &mut Summary,
     ) -> Result<(), Stop> {
         if let Some(code) = summary.error {
             self.context.metrics.error_sent(Origin::Server, code);
         }
         self.take_up_insert_id(checkout.connection());
-        self.absorb(checkout.connection(), work, &summary);
-        self.absorb_prepared(work, &summary);
+        self.absorb(checkout.connection(), work, summary);
+        self.absorb_prepared(work, summary);
         if let Some(prepared) = &work.prepared {
-            self.note_prepared(checkout.connection(), prepared, &mut summary).await;
+            self.note_prepared(checkout.connection(), prepared, summary).await;
         }
         let on_primary = checkout.pool().backend() == 0;
         let has_conditions = summary.warnings > 0 || summary.error.is_some();
@@ -48,7 +48,7 @@ impl Session {
         self.keeps_conditions =
             on_primary && self.asks_conditions && (has_conditions || still_asks);
         let mut keeps = self.must_keep(work, on_primary);
-        if self.settle(checkout.connection(), work, &summary, keeps, on_primary).await.is_err() {
+        if self.settle(checkout.connection(), work, summary, keeps, on_primary).await.is_err() {
             // The client has its answer; only what could have been asked later is lost.
             let had_state = keeps;
             checkout.discard(crate::pool::Retire::Quit(crate::metrics::Closed::Broken));

@@ -29,14 +29,14 @@ impl Session {
             Command::Quit => Err(Stop::Client),
             // An error may have left a transaction open that only the server knows of.
             Command::Ping if self.held.is_some() && !self.autocommit => {
-                self.pass_on(command, &packet, Class::Write).await
+                Box::pin(self.pass_on(command, &packet, Class::Write)).await
             }
             Command::Ping => {
                 self.send_ok();
                 Ok(())
             }
             Command::Query => Box::pin(self.query(packet.wire(), body)).await,
-            Command::InitDb => self.pass_on(command, &packet, Class::Session).await,
+            Command::InitDb => Box::pin(self.pass_on(command, &packet, Class::Session)).await,
             Command::StmtPrepare => Box::pin(self.prepare(packet.wire(), &payload)).await,
             Command::StmtExecute
             | Command::StmtBulkExecute
@@ -44,18 +44,18 @@ impl Session {
             | Command::StmtReset
             | Command::StmtSendLongData => Box::pin(self.run_prepared(command, &payload)).await,
             Command::StmtClose => {
-                self.close_statement(&payload).await;
+                Box::pin(self.close_statement(&payload)).await;
                 Ok(())
             }
-            Command::SetOption => self.set_option(&packet, body).await,
+            Command::SetOption => Box::pin(self.set_option(&packet, body)).await,
             Command::ChangeUser => Box::pin(self.change_user(body)).await,
             Command::ResetConnection => Box::pin(self.reset_connection(&packet)).await,
             Command::ProcessKill => {
                 let id = body.iter().take(4).rev().fold(0, |id, &byte| id << 8 | u64::from(byte));
                 if is_sessions(id) {
-                    return self.kill_session(false, id).await;
+                    return Box::pin(self.kill_session(false, id)).await;
                 }
-                self.pass_on(command, &packet, Class::Write).await
+                Box::pin(self.pass_on(command, &packet, Class::Write)).await
             }
             Command::FieldList
             | Command::CreateDb
@@ -64,7 +64,7 @@ impl Session {
             | Command::Shutdown
             | Command::Statistics
             | Command::ProcessInfo
-            | Command::Debug => self.pass_on(command, &packet, Class::Write).await,
+            | Command::Debug => Box::pin(self.pass_on(command, &packet, Class::Write)).await,
             Command::BinlogDump | Command::BinlogDumpGtid => {
                 self.send_error(&Error::Refused("reading the binary log")).await
             }
@@ -95,7 +95,7 @@ impl Session {
             prepared: None,
             sql: &[],
         };
-        Box::pin(self.run_work(work)).await
+        self.run_work(&work).await
     }
 
     /// COM_SET_OPTION: whether texts may hold several statements. It is fixed at login on the

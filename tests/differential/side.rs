@@ -141,8 +141,8 @@ impl Side {
     }
 
     fn read(&mut self, step: &Step, packets: &mut Vec<Packet>) -> End {
-        let mut response =
-            Response::on(step.shape, self.raw.capabilities).opening_cursor(step.opens_cursor());
+        let mut response = Response::on(step.shape, self.raw.capabilities);
+        response.may_open_cursor(step.opens_cursor());
         self.summary = Summary::default();
         while !response.is_done() {
             let mut packet = match self.packet() {
