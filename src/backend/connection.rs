@@ -17,6 +17,7 @@ use crate::net::read::fill;
 use crate::net::socket::Socket;
 use crate::net::worker::WorkerId;
 use crate::protocol::attribute;
+use crate::protocol::metadata::Expected;
 use crate::protocol::packet::{self, HEADER};
 use crate::protocol::response::{Response, Summary};
 use crate::protocol::sha2;
@@ -100,7 +101,7 @@ pub struct Connection {
     pub opened_at: Instant,
     /// When it was last given back.
     pub idle_since: Instant,
-    /// Bytes sent to the server.
+    /// Bytes sent to the server, as they are without compression.
     pub bytes_sent: u64,
     /// What LAST_INSERT_ID() is on it, if that is known and it is not dirty; while `unread` is
     /// there, what it was before.
@@ -193,8 +194,9 @@ impl Connection {
             Err(error) => error.kind() == io::ErrorKind::WouldBlock,
             Ok(_) => false,
         };
+        let silent = silent && self.inbox.is_empty() && self.stream.is_at_rest();
         if !silent || now.duration_since(self.idle_since) < ASK_AFTER {
-            return silent && self.inbox.is_empty();
+            return silent;
         }
         let mut byte = [MaybeUninit::uninit(); 1];
         let asked = self.stream.raw().peek(&mut byte);
@@ -226,11 +228,19 @@ impl Connection {
         }
     }
 
-    /// Reads the whole answer to a command sent before.
+    /// The answer to the next of the commands sent is to be read.
+    pub fn begin_answer(&mut self) {
+        if let Some(exchange) = self.stream.exchange() {
+            exchange.begin_answer();
+        }
+    }
+
+    /// Reads the whole answer to the next of the commands sent.
     pub async fn answer(&mut self, shape: Shape) -> Result<Exchange, Failure> {
+        self.begin_answer();
         let mut response = Response::on(shape, self.key.capabilities);
         if self.caches_metadata() {
-            response.keep_definitions(None);
+            response.keep_definitions(Expected::default());
         }
         let mut bytes = Vec::new();
         loop {
@@ -335,13 +345,15 @@ impl Connection {
 
     /// Waits until the server has closed its end, at most for `limit`; then as [`Self::close`].
     pub async fn wait_gone(mut self, limit: Duration) {
+        // Also behind a frame that could not be read.
+        let mut stream = self.stream.uncompressed();
         let drained = async {
-            while fill(&mut self.stream, &mut self.inbox).await.is_ok_and(|read| read > 0) {
+            while fill(&mut stream, &mut self.inbox).await.is_ok_and(|read| read > 0) {
                 self.inbox.clear();
             }
         };
         let _ = tokio::time::timeout(limit, drained).await;
-        drop(self.stream);
+        drop(stream);
         // The server closes the socket shortly before it counts the connection out.
         tokio::time::sleep(LINGER).await;
         drop(self.permit);

@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 use super::connection::{Connection, ConnectionKey, Failure};
 use super::names::NamesMemory;
 use super::statement::StatementCache;
-use crate::config::settings::{Address, Backend, ProxyProtocol};
+use crate::config::settings::{Address, Backend, BackendCompression, ProxyProtocol};
 use crate::error::Error;
 use crate::net::attributes::{self, Role};
 use crate::net::connector::Connector;
@@ -23,6 +23,7 @@ use crate::net::socket::Socket;
 use crate::net::tls::TlsError;
 use crate::net::worker::WorkerId;
 use crate::protocol::auth::{NATIVE, Proof};
+use crate::protocol::compress::Algorithm;
 use crate::protocol::handshake::{Greeting, HandshakeResponse, parse_auth_switch, tls_request};
 use crate::protocol::sha2::{self, CACHING_SHA2};
 use crate::protocol::status::ErrPacket;
@@ -33,6 +34,10 @@ use crate::state::Image;
 const MAX_PACKET: u32 = 1 << 30;
 /// Most bytes of a packet of the connection phase.
 const LOGIN_PACKET_MAX: usize = 64 * 1024;
+
+/// Level of zstd in both directions: what MySQL's own clients ask for by default.
+/// Source: <https://dev.mysql.com/doc/refman/8.4/en/connection-options.html>.
+const ZSTD_LEVEL: u8 = 3;
 
 /// How Fairlane proves to a server that it is the client's user.
 #[derive(Debug, Clone)]
@@ -78,6 +83,7 @@ pub struct Route {
     address: Address,
     proxy_protocol: ProxyProtocol,
     tls: Option<Connector>,
+    compression: Option<Algorithm>,
 }
 
 impl Route {
@@ -88,7 +94,12 @@ impl Route {
     pub fn new(settings: &Backend) -> Result<Self, TlsError> {
         let address = settings.address.clone();
         let tls = Connector::new(&settings.tls, &address)?;
-        Ok(Self { address, proxy_protocol: settings.proxy_protocol, tls })
+        let compression = match settings.compression {
+            BackendCompression::Off => None,
+            BackendCompression::Zlib => Some(Algorithm::Zlib),
+            BackendCompression::Zstd => Some(Algorithm::Zstd { level: ZSTD_LEVEL }),
+        };
+        Ok(Self { address, proxy_protocol: settings.proxy_protocol, tls, compression })
     }
 }
 
@@ -107,6 +118,11 @@ pub enum LoginError {
     /// It offers no TLS where the configuration wants it.
     #[error("the server offers no TLS, and the key tls of this server wants it")]
     NoTls,
+    /// It does not offer the compression that the configuration wants.
+    #[error(
+        "the server offers no {0} compression, and the key compression of this server wants it"
+    )]
+    NoCompression(Algorithm),
     /// It is older than the primary whose capabilities the client was offered.
     #[error("the server lacks capabilities that the client was offered: {0:?}")]
     Capabilities(Capabilities),
@@ -132,6 +148,7 @@ impl LoginError {
             Self::Refused(_)
             | Self::Malformed(_)
             | Self::NoTls
+            | Self::NoCompression(_)
             | Self::Capabilities(_)
             | Self::Plugin(_)
             | Self::ProxyHeader(_) => false,
@@ -191,15 +208,8 @@ async fn log_in(
     let (_, payload) = login_packet(&mut stream, &mut inbox).await?;
     refuse_error(&payload)?;
     let greeting = Greeting::parse(&payload)?;
-    let missing = (key.capabilities & Capabilities::FORM) - greeting.capabilities;
-    if !missing.is_empty() {
-        return Err(LoginError::Capabilities(missing));
-    }
-    let capabilities = key.capabilities.towards_backend(greeting.capabilities)
-        | (Capabilities::CONNECT_ATTRS & greeting.capabilities)
-        | (Capabilities::PLUGIN_AUTH_LENENC & greeting.capabilities);
+    let mut capabilities = negotiated(route, &key, greeting.capabilities)?;
     let mut sequence = 1;
-    let mut capabilities = capabilities;
     let schema = key.expired.as_ref().and_then(|login| login.schema.clone());
     capabilities.set(Capabilities::CONNECT_WITH_DB, schema.is_some());
     let offers_tls = greeting.capabilities.contains(Capabilities::SSL);
@@ -229,10 +239,13 @@ async fn log_in(
         attributes: attributes::own(Role::Pool)
             .map(|(name, value)| (name.to_owned(), value))
             .into(),
-        zstd_level: 0,
+        zstd_level: ZSTD_LEVEL,
     };
     send(&mut stream, sequence, &response.encode()).await?;
     authenticate(&mut stream, &mut inbox, credential, greeting.nonce.clone()).await?;
+    if let Some(algorithm) = route.compression {
+        stream = stream.compressed_to_server(algorithm, std::mem::take(&mut inbox));
+    }
     let now = Instant::now();
     let mut connection = Connection {
         stream,
@@ -264,6 +277,27 @@ async fn log_in(
         return Err(LoginError::Refused(Error::MustChangePassword { is_mariadb }));
     }
     Ok(connection)
+}
+
+/// What is asked of a server that has `offered`.
+fn negotiated(
+    route: &Route,
+    key: &ConnectionKey,
+    offered: Capabilities,
+) -> Result<Capabilities, LoginError> {
+    let missing = (key.capabilities & Capabilities::FORM) - offered;
+    if !missing.is_empty() {
+        return Err(LoginError::Capabilities(missing));
+    }
+    let more = Capabilities::CONNECT_ATTRS | Capabilities::PLUGIN_AUTH_LENENC;
+    let asked = key.capabilities.towards_backend(offered) | (more & offered);
+    match route.compression {
+        Some(algorithm) if !offered.contains(algorithm.capability()) => {
+            Err(LoginError::NoCompression(algorithm))
+        }
+        Some(algorithm) => Ok(asked | algorithm.capability()),
+        None => Ok(asked),
+    }
 }
 
 /// Tells the server whom the connection is for, before anything else; whether it is told.

@@ -121,34 +121,46 @@ impl Exchange {
     /// The columns of the first row of a text result set; NULL and invalid UTF-8 as far as text
     /// goes. Only for the few statements of Fairlane's own.
     pub fn first_row(&self) -> Vec<String> {
-        self.row().unwrap_or_default()
+        self.read_rows(1).pop().unwrap_or_default()
     }
 
-    fn row(&self) -> Option<Vec<String>> {
-        let mut packets = packets(&self.bytes);
-        let (columns, definitions) = match *packets.next()? {
-            [columns, 0] => (columns, 0),
-            [columns, ..] => (columns, columns),
-            [] => return None,
-        };
-        let mut packets = packets.skip(usize::from(definitions));
-        let mut row = packets.next()?;
-        if row.first() == Some(&0xfe) && row.len() < 9 {
-            row = packets.next()?;
-        }
-        let mut cursor = crate::protocol::wire::Cursor::new(row);
-        let mut values = Vec::new();
-        for _ in 0..columns {
-            if cursor.remaining().first() == Some(&0xfb) {
-                cursor.take(1, "NULL").ok()?;
-                values.push(String::new());
-            } else {
-                let value = cursor.lenenc_bytes("value").ok()?;
-                values.push(String::from_utf8_lossy(value).into_owned());
-            }
-        }
-        Some(values)
+    /// All rows of a text result set, likewise.
+    pub fn rows(&self) -> Vec<Vec<String>> {
+        self.read_rows(usize::MAX)
     }
+
+    fn read_rows(&self, most: usize) -> Vec<Vec<String>> {
+        let mut packets = packets(&self.bytes);
+        let (columns, definitions) = match packets.next() {
+            Some(&[columns, 0]) => (columns, 0),
+            Some(&[columns, ..]) => (columns, columns),
+            Some([]) | None => return Vec::new(),
+        };
+        let is_end = |packet: &[u8]| packet.first() == Some(&0xfe) && packet.len() < 9;
+        let mut packets = packets.skip(usize::from(definitions)).peekable();
+        packets.next_if(|packet| is_end(packet));
+        packets
+            .take_while(|packet| !is_end(packet))
+            .map_while(|packet| columns_of(packet, columns))
+            .take(most)
+            .collect()
+    }
+}
+
+/// The columns of a row, or `None` if it is none.
+fn columns_of(row: &[u8], columns: u8) -> Option<Vec<String>> {
+    let mut cursor = crate::protocol::wire::Cursor::new(row);
+    let mut values = Vec::new();
+    for _ in 0..columns {
+        if cursor.remaining().first() == Some(&0xfb) {
+            cursor.take(1, "NULL").ok()?;
+            values.push(String::new());
+        } else {
+            let value = cursor.lenenc_bytes("value").ok()?;
+            values.push(String::from_utf8_lossy(value).into_owned());
+        }
+    }
+    Some(values)
 }
 
 /// The payloads of whole packets, none of them continued.

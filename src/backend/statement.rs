@@ -7,7 +7,7 @@ use foldhash::HashMap;
 
 use super::connection::{Connection, Exchange, Failure, command_packet};
 use crate::protocol::Command;
-use crate::state::Metadata;
+use crate::protocol::metadata::Metadata;
 use crate::state::prepared::StatementKey;
 
 /// Most statements one connection keeps prepared, so that a server's

@@ -6,7 +6,9 @@ use anyhow::Context as _;
 use clap::Args;
 
 use crate::backend::Route;
-use crate::config::settings::{Consistency, Routing, RuleScope, Scope, Settings, TlsMode};
+use crate::config::settings::{
+    BackendCompression, Consistency, Routing, RuleScope, Scope, Settings, TlsMode,
+};
 use crate::config::{self, settings::Rule};
 use crate::net::tls::Acceptor;
 use crate::pool::CONTROL_CONNECTIONS;
@@ -55,8 +57,13 @@ fn describe(settings: &Settings) -> String {
     for (index, backend) in settings.backends.iter().enumerate() {
         let role = if index == 0 { "primary" } else { "replica" };
         let slots = backend.max_connections - CONTROL_CONNECTIONS;
+        let compressed = match backend.compression {
+            BackendCompression::Off => "",
+            BackendCompression::Zlib => " (compressed with zlib)",
+            BackendCompression::Zstd => " (compressed with zstd)",
+        };
         lines.push(format!(
-            "{role} {} at {}: {slots} slots and {CONTROL_CONNECTIONS} control connection",
+            "{role} {} at {}: {slots} slots{compressed} and {CONTROL_CONNECTIONS} control connection",
             backend.name, backend.address
         ));
         for lane in &settings.lanes {

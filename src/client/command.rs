@@ -52,7 +52,9 @@ impl Session {
             Command::ResetConnection => Box::pin(self.reset_connection(&packet)).await,
             Command::ProcessKill => {
                 let id = body.iter().take(4).rev().fold(0, |id, &byte| id << 8 | u64::from(byte));
-                if is_sessions(id) {
+                // MySQL has no such command since 8.3.
+                let is_known = self.facts.is_mariadb || self.mode.server_version < 80_300;
+                if is_known && is_sessions(id) {
                     return Box::pin(self.kill_session(false, id)).await;
                 }
                 Box::pin(self.pass_on(command, &packet, Class::Write)).await

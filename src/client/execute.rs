@@ -1,8 +1,5 @@
 //! A command on a connection: bring the connection to the session's state, send, relay.
 
-use std::sync::Arc;
-
-use tokio::io::AsyncWriteExt;
 use tokio::task::JoinHandle;
 
 use super::Session;
@@ -16,6 +13,7 @@ use crate::error::Error;
 use crate::net::infile::pass_file;
 use crate::net::relay::{End, RelayError, ServerSide, relay};
 use crate::pool::Checkout;
+use crate::protocol::metadata::Expected;
 use crate::protocol::response::{Response, Summary};
 use crate::protocol::status::Status;
 use crate::protocol::{Command, Shape, code, packet};
@@ -33,8 +31,8 @@ const COPIED_MAX: usize = 64 * 1024;
 struct Ready {
     /// Packets instead of the work's own.
     packets: Option<Vec<u8>>,
-    /// Column definitions that the client lacks.
-    lacking: Option<Arc<[u8]>>,
+    /// What the client is to have of column definitions.
+    expected: Expected,
     /// Answers that come before that to the work ...
     answers: usize,
     /// ... to so many of the first bytes of `packets`.
@@ -48,8 +46,8 @@ struct Ready {
 struct Own {
     /// Its packets; `None` when they are the client's.
     packets: Option<Vec<u8>>,
-    /// Column definitions that the client lacks.
-    lacking: Option<Arc<[u8]>>,
+    /// What the client is to have of column definitions.
+    expected: Expected,
 }
 
 /// Errors that are kept from the client.
@@ -123,7 +121,7 @@ impl Session {
         let repeats = if was_held { 0 } else { self.repeats(work) };
         let mut keeps = Keeps { refusal: may_retry, deadlock: repeats > 0 };
         let connection = checkout.connection();
-        let mut outcome = self.relay(connection, work, ready.lacking.clone(), keeps).await;
+        let mut outcome = self.relay(connection, work, ready.expected.clone(), keeps).await;
         for turn in 1..=repeats {
             if !matches!(outcome, Outcome::Deadlocked) {
                 break;
@@ -133,7 +131,7 @@ impl Session {
                 return Outcome::Lost { untouched: true };
             }
             keeps.deadlock = turn < repeats;
-            outcome = self.relay(connection, work, ready.lacking.clone(), keeps).await;
+            outcome = self.relay(connection, work, ready.expected.clone(), keeps).await;
         }
         outcome
     }
@@ -202,7 +200,7 @@ impl Session {
         if !was_held {
             self.take_off_variables(connection).await?;
         }
-        let Own { packets: own, lacking } = match &work.prepared {
+        let Own { packets: own, expected } = match &work.prepared {
             Some(prepared) if prepared.told_id.is_none() => {
                 match self.prepared_here(connection, prepared, work.command).await? {
                     Ok(own) => own,
@@ -227,7 +225,7 @@ impl Session {
             diff.schema = None;
         }
         if diff.is_empty() {
-            return Ok(Ok(Ready { packets: own, lacking, answers: 0, front: 0, insert_id: None }));
+            return Ok(Ok(Ready { packets: own, expected, answers: 0, front: 0, insert_id: None }));
         }
         // What could do harm in another schema or mode has to wait for the answers.
         let is_harmless =
@@ -239,7 +237,7 @@ impl Session {
             let answers = connection.put_diff(&diff, &mut packets);
             let front = packets.len();
             packets.extend_from_slice(own.as_deref().unwrap_or(&work.packets));
-            return Ok(Ok(Ready { packets: Some(packets), lacking, answers, front, insert_id }));
+            return Ok(Ok(Ready { packets: Some(packets), expected, answers, front, insert_id }));
         }
         let applied = Box::pin(self.apply(connection, &diff)).await?;
         if work.verdict.class == Class::Diagnostics {
@@ -248,7 +246,7 @@ impl Session {
         }
         Ok(applied.map(|()| {
             connection.insert_id = insert_id.or(connection.insert_id);
-            Ready { packets: own, lacking, answers: 0, front: 0, insert_id: None }
+            Ready { packets: own, expected, answers: 0, front: 0, insert_id: None }
         }))
     }
 
@@ -400,9 +398,9 @@ impl Session {
             Ok(server_id) => server_id,
             Err(error) => return Ok(Err(error)),
         };
-        let lacking = match command.executes() && connection.caches_metadata() {
-            true => self.lacking_definitions(connection, work),
-            false => None,
+        let expected = match command.executes() && connection.caches_metadata() {
+            true => self.expected_definitions(connection, work),
+            false => Expected::default(),
         };
         let is_mariadb = self.facts.is_mariadb;
         let form = match self.has_attributes() {
@@ -440,7 +438,7 @@ impl Session {
             }
             Err(BadExecute::Packet) => return Ok(Err(Error::Malformed { is_mariadb })),
         };
-        Ok(Ok(Own { packets: Some(packet::framed(payload)), lacking }))
+        Ok(Ok(Own { packets: Some(packet::framed(payload)), expected }))
     }
 
     /// The server's id of a statement on this connection, on which it is prepared if it was not
@@ -502,7 +500,7 @@ impl Session {
         &mut self,
         connection: &mut Connection,
         work: &Work<'_>,
-        lacking: Option<Arc<[u8]>>,
+        expected: Expected,
         keeps: Keeps,
     ) -> Outcome {
         let mut response = Response::on(work.shape, connection.key.capabilities);
@@ -510,7 +508,7 @@ impl Session {
             response.tell_id(prepared.told_id.unwrap_or_default());
             response.may_open_cursor(opens_cursor(work));
             if connection.caches_metadata() {
-                response.keep_definitions(lacking);
+                response.keep_definitions(expected);
             }
         }
         if work.shape == Shape::Nothing {
@@ -562,6 +560,7 @@ impl Session {
         (keeps, stopping): (Keeps, &mut Option<JoinHandle<bool>>),
     ) -> Passed {
         let mut may_stop = self.can_be_stopped(work);
+        connection.begin_answer();
         loop {
             let Connection { stream, inbox, .. } = &mut *connection;
             let server = ServerSide { stream, inbox };
@@ -617,7 +616,6 @@ impl Session {
                         Err(RelayError::Client(_)) => return Passed::ClientGone { in_time: false },
                         Err(_) => return Passed::Lost,
                     }
-                    let _ = connection.stream.flush().await;
                     response.infile_sent();
                 }
                 Err(RelayError::Client(_)) => return Passed::ClientGone { in_time: true },

@@ -4,6 +4,7 @@
 use tokio::time::Instant;
 
 use super::{Session, Stop};
+use crate::backend::Exchange;
 use crate::error::Error;
 use crate::pool::Request;
 use crate::protocol::Command;
@@ -11,9 +12,12 @@ use crate::state::Image;
 
 use super::login::server_error;
 
+/// The backend that is the primary.
+const PRIMARY: usize = 0;
+
 impl Session {
     /// Ends another session or its statement. The server that runs the statement decides whether
-    /// this user may; a session without a connection can be ended by its own user only.
+    /// this user may; whether it may end a session without a connection is told by its grants.
     pub(super) async fn kill_session(&mut self, query: bool, id: u64) -> Result<(), Stop> {
         let Some(target) = self.context.registry.get(id) else {
             return self.send_error(&Error::UnknownThread(id)).await;
@@ -30,7 +34,12 @@ impl Session {
                 }
             }
         } else if !is_own {
-            return self.send_error(&Error::NotOwner(id)).await;
+            let is_mariadb = self.facts.is_mariadb;
+            match self.run_elsewhere(PRIMARY, "SHOW GRANTS").await {
+                Ok(answer) if may_kill_others(&answer.rows(), is_mariadb) => {}
+                Ok(_) => return self.send_error(&Error::NotOwner(id)).await,
+                Err(error) => return self.send_error(&error).await,
+            }
         }
         if !query {
             target.kill();
@@ -43,7 +52,7 @@ impl Session {
     }
 
     /// Runs a statement of this user on `backend`, beside the session's own connection.
-    async fn run_elsewhere(&self, backend: usize, sql: &str) -> Result<(), Error> {
+    async fn run_elsewhere(&self, backend: usize, sql: &str) -> Result<Exchange, Error> {
         let lane = self.plain_lane();
         let image = Image::default();
         let (key, credential) = (&self.identity.key, &self.identity.credential);
@@ -56,9 +65,57 @@ impl Session {
             Ok(exchange) => {
                 checkout.connection().is_dirty = true;
                 checkout.check_in();
-                server_error(&exchange.bytes, exchange.summary.error).map_or(Ok(()), Err)
+                match server_error(&exchange.bytes, exchange.summary.error) {
+                    Some(error) => Err(error),
+                    None => Ok(exchange),
+                }
             }
             Err(_) => Err(Error::LostBackend { backend: pool.name().to_owned() }),
+        }
+    }
+}
+
+/// Whether rows of SHOW GRANTS have what KILL wants for the sessions of others. MySQL protects those
+/// of users with SYSTEM_USER, which another session may be: without it nobody is ended here.
+fn may_kill_others(grants: &[Vec<String>], is_mariadb: bool) -> bool {
+    let has = |wanted: &str| {
+        grants.iter().filter_map(|row| global_privileges(row.first()?)).any(|privileges| {
+            privileges.split(',').map(str::trim).any(|it| it == wanted || it == "ALL PRIVILEGES")
+        })
+    };
+    match is_mariadb {
+        true => has("SUPER") || has("CONNECTION ADMIN"),
+        false => (has("SUPER") || has("CONNECTION_ADMIN")) && has("SYSTEM_USER"),
+    }
+}
+
+/// The list of privileges in a row that grants some for everything.
+fn global_privileges(grant: &str) -> Option<&str> {
+    let (privileges, object) = grant.strip_prefix("GRANT ")?.split_once(" ON ")?;
+    object.starts_with("*.* TO ").then_some(privileges)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::may_kill_others;
+
+    #[test]
+    fn a_grant_for_everything_and_no_name_that_looks_like_one_lets_kill_others() {
+        let cases: &[(&[&str], bool, bool)] = &[
+            (&["GRANT ALL PRIVILEGES ON *.* TO `root`@`localhost` WITH GRANT OPTION"], true, true),
+            (&["GRANT `r` TO `a`@`%`", "GRANT CONNECTION ADMIN ON *.* TO `r`"], true, false),
+            (&["GRANT SELECT, SUPER ON *.* TO `a`@`%` IDENTIFIED BY PASSWORD '*00'"], true, false),
+            (&["GRANT SUPER ON *.* TO `a`@`%`", "GRANT SYSTEM_USER ON *.* TO `a`@`%`"], true, true),
+            (&["GRANT CONNECTION_ADMIN,SYSTEM_USER ON *.* TO `a`@`%`"], false, true),
+            (&["GRANT ALL PRIVILEGES ON `SUPER`.* TO `a`@`%`"], false, false),
+            (&["GRANT USAGE ON *.* TO `SUPER, SUPER ON *.* TO `@`%`"], false, false),
+            (&["GRANT `SUPER ON *.* TO `@`%` TO `a`@`%`"], false, false),
+            (&["GRANT PROXY ON ''@'%' TO 'root'@'localhost'"], false, false),
+        ];
+        for (grants, mariadb, mysql) in cases {
+            let rows: Vec<_> = grants.iter().map(|grant| vec![(*grant).to_owned()]).collect();
+            assert_eq!(may_kill_others(&rows, true), *mariadb, "{grants:?}");
+            assert_eq!(may_kill_others(&rows, false), *mysql, "{grants:?}");
         }
     }
 }

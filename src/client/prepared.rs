@@ -9,14 +9,15 @@ use super::statement::{PreparedWork, Work, connection_id};
 use super::{Session, Stop};
 use crate::backend::Connection;
 use crate::error::Error;
+use crate::protocol::metadata::{Expected, Metadata, MetadataDigest};
 use crate::protocol::response::Summary;
 use crate::protocol::status::{self, Status};
 use crate::protocol::{Capabilities, Command, Shape, code};
 use crate::sql::{Class, Effects, Hint, Needs, Reason, Verdict};
+use crate::state::Pin;
 use crate::state::prepared::{
     BULK_HEADER, EXECUTE_HEADER, STATEMENTS_MAX, Statement, circumstances,
 };
-use crate::state::{Metadata, MetadataDigest, Pin};
 
 /// What the answer to COM_STMT_PREPARE told of a statement.
 #[derive(Debug, Clone, Copy)]
@@ -224,15 +225,21 @@ impl Session {
             })
     }
 
-    /// Column definitions that the server takes for known and the client lacks.
-    pub(super) fn lacking_definitions(
+    /// What the client is to have of column definitions, where that is not what the server takes
+    /// for known.
+    pub(super) fn expected_definitions(
         &self,
         connection: &Connection,
         work: &PreparedWork<'_>,
-    ) -> Option<Arc<[u8]>> {
-        let sent = connection.statements.metadata(&work.key)?;
-        let has = self.statements.get(work.id)?.metadata;
-        sent.packets.clone().filter(|_| has != Some(sent.digest))
+    ) -> Expected {
+        let sent = connection.statements.metadata(&work.key);
+        let statement = self.statements.get(work.id);
+        let (Some(sent), Some(statement)) = (sent, statement) else { return Expected::default() };
+        let has = statement.metadata;
+        if has == Some(sent.digest) {
+            return Expected::default();
+        }
+        Expected { lacking: sent.packets.clone(), known: has }
     }
 
     /// Before a statement is prepared on a connection, which may close another one for it.

@@ -246,7 +246,7 @@ impl Session {
             at = self.context.since_start(now);
         }
         let continues = self.account.continues(at, &self.context.evidence);
-        let demand = Demand { continues, ..self.demand(lane) };
+        let demand = Demand { kind: work.verdict.digest, continues, ..self.demand(lane) };
         let pool = &self.context.pools[backend];
         let request = Request {
             key: &self.identity.key,
@@ -351,7 +351,7 @@ impl Session {
 
     /// What the session asks of a pool.
     pub(super) fn demand(&self, lane: usize) -> Demand {
-        Demand { lane, client: self.account.client(), continues: false }
+        Demand { lane, client: self.account.client(), kind: 0, continues: false }
     }
 
     /// The lane of work that is no statement.

@@ -177,6 +177,12 @@ pub const KEYS: &[Key] = &[
         valid: "the path of a file with the private key in PEM form, beside tls_certificate",
     },
     Key {
+        path: "primary.compression",
+        default: Some(r#""off""#),
+        meaning: "How what Fairlane and it send each other is compressed.",
+        valid: r#""off", "zlib" or, for MySQL, "zstd""#,
+    },
+    Key {
         path: "primary.proxy_protocol",
         default: Some(r#""off""#),
         meaning: "Whether it is told the clients' addresses, by PROXY protocol headers.",
@@ -223,6 +229,12 @@ pub const KEYS: &[Key] = &[
         default: None,
         meaning: "The certificate's private key.",
         valid: "the path of a file with the private key in PEM form, beside tls_certificate",
+    },
+    Key {
+        path: "replica.compression",
+        default: Some(r#""off""#),
+        meaning: "How what Fairlane and it send each other is compressed.",
+        valid: r#""off", "zlib" or, for MySQL, "zstd""#,
     },
     Key {
         path: "replica.proxy_protocol",

@@ -119,6 +119,7 @@ pub(crate) struct Backend {
     pub(crate) tls_ca: Option<String>,
     pub(crate) tls_certificate: Option<String>,
     pub(crate) tls_key: Option<String>,
+    pub(crate) compression: String,
     pub(crate) proxy_protocol: String,
     /// `primary` or `replica<n>` when not given.
     pub(crate) name: Option<String>,
@@ -133,6 +134,7 @@ impl Default for Backend {
             tls_ca: None,
             tls_certificate: None,
             tls_key: None,
+            compression: "off".to_owned(),
             proxy_protocol: "off".to_owned(),
             name: None,
             max_connections: 15,

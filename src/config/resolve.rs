@@ -11,8 +11,8 @@ use super::key;
 use super::model::{self, Model};
 use super::problem::Finding;
 use super::settings::{
-    Abandoned, Address, Backend, BackendTls, BackendTlsMode, Consistency, Glob, Lane,
-    LatencyTarget, LockGuard, LockPolicy, Log, Pool, ProxyProtocol, Routing, Rule, RuleScope,
+    Abandoned, Address, Backend, BackendCompression, BackendTls, BackendTlsMode, Consistency, Glob,
+    Lane, LatencyTarget, LockGuard, LockPolicy, Log, Pool, ProxyProtocol, Routing, Rule, RuleScope,
     Scope, Service, Settings, Tls, TlsFiles, TlsMode, User,
 };
 use super::shape::Places;
@@ -308,10 +308,31 @@ impl Resolver<'_> {
             }
             let max_connections = backend.max_connections.clamp(CONTROL + 1, CONNECTIONS_MAX);
             let tls = self.backend_tls(&path, backend);
+            let compression = self.compression(&path, backend);
             let proxy_protocol = self.proxy_protocol(&path, backend);
-            backends.push(Backend { name, address, tls, proxy_protocol, max_connections });
+            backends.push(Backend {
+                name,
+                address,
+                tls,
+                compression,
+                proxy_protocol,
+                max_connections,
+            });
         }
         backends
+    }
+
+    fn compression(&mut self, path: &str, backend: &model::Backend) -> BackendCompression {
+        match backend.compression.as_str() {
+            "off" => BackendCompression::Off,
+            "zlib" => BackendCompression::Zlib,
+            "zstd" => BackendCompression::Zstd,
+            other => {
+                let wrong = format!("\"{other}\" is no compression");
+                self.find_invalid(&format!("{path}.compression"), wrong);
+                BackendCompression::Off
+            }
+        }
     }
 
     fn proxy_protocol(&mut self, path: &str, backend: &model::Backend) -> ProxyProtocol {

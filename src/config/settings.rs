@@ -84,11 +84,24 @@ pub struct Backend {
     pub address: Address,
     /// TLS towards it.
     pub tls: BackendTls,
+    /// Compression of what it and the pool send each other.
+    pub compression: BackendCompression,
     /// Whether it is told the clients' addresses.
     pub proxy_protocol: ProxyProtocol,
     /// Most connections Fairlane ever has to this server at one moment, its own control
     /// connection included; at least 2.
     pub max_connections: usize,
+}
+
+/// Compression towards a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BackendCompression {
+    /// None.
+    Off,
+    /// With zlib, or no connection.
+    Zlib,
+    /// With zstd, or no connection. MySQL alone has it.
+    Zstd,
 }
 
 /// The PROXY protocol towards a server.

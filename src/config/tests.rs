@@ -30,6 +30,10 @@ const MISTAKES: &[(&str, &[&str])] = &[
         &["f.toml:3", "replica.proxy_protocol", "\"v3\"", "\"v2\""],
     ),
     (
+        "[[replica]]\naddress = \"a:1\"\ncompression = \"lz4\"\n",
+        &["f.toml:3", "replica.compression", "\"lz4\"", "\"zlib\""],
+    ),
+    (
         "[[replica]]\naddress = \"a:1\"\ntls = \"verify\"\n",
         &["f.toml:3", "replica.tls", "\"verify\"", "\"verify_ca\""],
     ),

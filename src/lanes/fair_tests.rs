@@ -6,6 +6,11 @@ use super::*;
 
 const MS: u64 = 1_000_000;
 
+/// A client with one kind of work.
+fn of(client: u64) -> Party {
+    Party { client, kind: 0 }
+}
+
 fn index(client: u64) -> usize {
     usize::try_from(client).expect("a small number")
 }
@@ -18,16 +23,17 @@ fn serve(
     cost: impl Fn(u64) -> u64,
 ) -> Vec<u64> {
     // Ends of the turns in service, with client and charge.
-    let mut running: BTreeSet<(u64, usize, u64, u64)> = BTreeSet::new();
+    let mut running: BTreeMap<(u64, usize), (Party, u64)> = BTreeMap::new();
     let (mut now, mut order) = (0, Vec::new());
     while order.len() < turns {
         if running.len() < slots {
             let Some(next) = queue.pop(false) else { break };
-            running.insert((now + cost(next.client), order.len(), next.client, next.charged));
-            order.push(next.client);
-        } else if let Some((end, _, client, charged)) = running.pop_first() {
+            running
+                .insert((now + cost(next.party.client), order.len()), (next.party, next.charged));
+            order.push(next.party.client);
+        } else if let Some(((end, _), (party, charged))) = running.pop_first() {
             now = end;
-            queue.settle(client, charged, cost(client));
+            queue.settle(party, charged, cost(party.client));
         }
     }
     order
@@ -39,9 +45,9 @@ fn crowd(counts: &[(u64, u64)]) -> FairQueue<u64> {
     let clients = counts.iter().flat_map(|&(client, count)| (0..count).map(move |_| client));
     clients
         .enumerate()
-        .for_each(|(ticket, client)| queue.push(ticket as u64, client, false, client));
+        .for_each(|(ticket, client)| queue.push(ticket as u64, of(client), false, client));
     // A turn has ended before anybody is granted another.
-    queue.settle(u64::MAX, 0, MS);
+    queue.settle(of(u64::MAX), 0, MS);
     queue
 }
 
@@ -49,7 +55,7 @@ fn crowd(counts: &[(u64, u64)]) -> FairQueue<u64> {
 fn one_statement_does_not_wait_for_all_of_a_client_with_a_thousand() {
     let mut queue = crowd(&[(1, 1000)]);
     serve(&mut queue, 4, 100, |_| MS);
-    queue.push(5000, 2, false, 2);
+    queue.push(5000, of(2), false, 2);
     let order = serve(&mut queue, 4, 10, |_| MS);
     let place = order.iter().position(|&client| client == 2).expect("it is served");
     assert!(place <= 1, "{order:?}");
@@ -65,17 +71,38 @@ fn clients_get_equal_time_not_equal_turns() {
 }
 
 #[test]
+fn a_kind_of_work_that_fills_all_slots_does_not_keep_another_kind_of_its_client_waiting() {
+    // 65 scrapers' visits of 27 ms, and clicks of the same client, a statement of a millisecond each.
+    let (scrape, click) = (Party { client: 1, kind: 7 }, Party { client: 1, kind: 8 });
+    let mut queue = FairQueue::default();
+    (0..1000).for_each(|ticket| queue.push(ticket, scrape, false, scrape));
+    let (mut tickets, mut after_clicks) = (1000, Vec::new());
+    for _ in 0..50 {
+        queue.push(tickets, click, false, click);
+        tickets += 1;
+        let before = std::iter::from_fn(|| {
+            let next = queue.pop(false)?;
+            queue.settle(next.party, next.charged, if next.waiter == click { MS } else { 27 * MS });
+            (next.waiter == scrape).then_some(())
+        });
+        after_clicks.push(before.count());
+    }
+    assert!(after_clicks.iter().skip(1).all(|&before| before <= 1), "{after_clicks:?}");
+    assert!(after_clicks.iter().sum::<usize>() >= 1, "scrapes are served too: {after_clicks:?}");
+}
+
+#[test]
 fn within_a_client_the_first_to_come_is_the_first_served() {
     let mut queue = FairQueue::default();
     for ticket in 0..100 {
-        queue.push(ticket, ticket % 3, false, ticket);
+        queue.push(ticket, of(ticket % 3), false, ticket);
     }
     let mut last = [None; 3];
     while let Some(next) = queue.pop(false) {
-        let last = &mut last[index(next.client)];
+        let last = &mut last[index(next.party.client)];
         assert!(last.is_none_or(|last| last < next.waiter));
         *last = Some(next.waiter);
-        queue.settle(next.client, next.charged, MS * (1 + next.client));
+        queue.settle(next.party, next.charged, MS * (1 + next.party.client));
     }
     assert_eq!((queue.len(), queue.clients()), (0, 0));
 }
@@ -83,24 +110,25 @@ fn within_a_client_the_first_to_come_is_the_first_served() {
 #[test]
 fn who_goes_on_comes_first_when_told_so_and_pays_for_it() {
     let mut queue = crowd(&[(1, 5), (2, 5)]);
-    queue.push(100, 1, true, 100);
-    queue.push(101, 1, true, 101);
+    queue.push(100, of(1), true, 100);
+    queue.push(101, of(1), true, 101);
     assert_eq!(queue.pop(true).map(|next| next.waiter), Some(100));
     assert_eq!(queue.pop(true).map(|next| next.waiter), Some(101));
-    let after: Vec<u64> = (0..3).filter_map(|_| queue.pop(true)).map(|next| next.client).collect();
+    let after: Vec<u64> =
+        (0..3).filter_map(|_| queue.pop(true)).map(|next| next.party.client).collect();
     assert_eq!(after, [2, 2, 1], "client 1 has had two turns already");
 }
 
 #[test]
 fn a_client_whose_work_always_goes_on_does_not_keep_others_waiting() {
     let mut queue = FairQueue::default();
-    (0..1000).for_each(|ticket| queue.push(ticket, 1, true, 1));
-    (1000..1100).for_each(|ticket| queue.push(ticket, 2, false, 2));
-    queue.settle(u64::MAX, 0, 10 * MS);
+    (0..1000).for_each(|ticket| queue.push(ticket, of(1), true, 1));
+    (1000..1100).for_each(|ticket| queue.push(ticket, of(2), false, 2));
+    queue.settle(of(u64::MAX), 0, 10 * MS);
     let mut order = Vec::new();
     while let Some(next) = queue.pop(true).filter(|_| order.len() < 200) {
-        queue.settle(next.client, next.charged, 10 * MS);
-        order.push(next.client);
+        queue.settle(next.party, next.charged, 10 * MS);
+        order.push(next.party.client);
     }
     let others = order.iter().filter(|&&client| client == 2).count();
     // Equal turns, but for twice a quarter of a second.
@@ -113,8 +141,8 @@ fn clients_that_come_once_do_not_keep_one_that_was_served_before_waiting_for_eve
     serve(&mut queue, 1, 20, |_| 10 * MS);
     let mut served = 0;
     for stranger in 0..2000_u64 {
-        queue.push(1000 + stranger, 10 + stranger, false, 0);
-        queue.push(5000 + stranger, 10_000 + stranger, false, 0);
+        queue.push(1000 + stranger, of(10 + stranger), false, 0);
+        queue.push(5000 + stranger, of(10_000 + stranger), false, 0);
         let order = serve(&mut queue, 1, 1, |_| MS);
         served += order.iter().filter(|&&client| client == 1).count();
     }
@@ -125,7 +153,7 @@ fn clients_that_come_once_do_not_keep_one_that_was_served_before_waiting_for_eve
 fn what_is_remembered_is_bounded() {
     let mut queue = crowd(&[(1, 10)]);
     for stranger in 0..10_000_u64 {
-        queue.settle(100 + stranger, 0, 100 * MS);
+        queue.settle(of(100 + stranger), 0, 100 * MS);
     }
     assert!(queue.clients() <= RESTING_MAX + 1, "{}", queue.clients());
     while queue.pop(false).is_some() {}
@@ -163,30 +191,39 @@ proptest! {
 
     /// The orders agree with each other after anything.
     #[test]
-    fn the_books_agree(steps in prop::collection::vec((0..6_u8, 0..5_u64, 0..200_u64), 0..400)) {
+    fn the_books_agree(
+        steps in prop::collection::vec((0..6_u8, 0..5_u64, 0..3_u64, 0..200_u64), 0..400),
+    ) {
         let mut queue = FairQueue::default();
         let mut tickets = 0;
-        for (step, client, value) in steps {
+        for (step, client, kind, value) in steps {
+            let party = Party { client, kind };
             match step {
                 0 | 1 => {
-                    queue.push(tickets, client, value % 2 == 0, tickets);
+                    queue.push(tickets, party, value % 2 == 0, tickets);
                     tickets += 1;
                 }
                 2 => drop(queue.remove(value)),
                 3 => drop(queue.pop(value % 2 == 0)),
-                4 => queue.settle(client, value, value * value),
+                4 => queue.settle(party, value, value * value),
                 _ => drop(queue.pop_of_largest_crowd(client)),
             }
-            let waiters: usize = queue.clients.iter().map(|(_, of)| of.tickets.len()).sum();
+            let known = (0..5).filter_map(|client| queue.clients.find(client));
+            let known: Vec<_> = known.filter_map(|client| queue.clients.get(client)).collect();
+            let waiters: usize = known.iter().map(|of| of.tickets.len()).sum();
             prop_assert_eq!(queue.len(), waiters);
-            let waiting = queue.clients.iter().filter(|(_, of)| !of.tickets.is_empty()).count();
-            prop_assert_eq!(queue.active.len(), waiting);
+            prop_assert!(queue.clients.agree());
+            prop_assert!(known.iter().all(|of| of.data.kinds.agree()));
+            let of_kinds = |of: &&Flow<Client>| {
+                let kinds = (0..3).filter_map(|kind| of.data.kinds.get(of.data.kinds.find(kind)?));
+                kinds.map(|kind| kind.tickets.len()).sum::<usize>() == of.tickets.len()
+            };
+            prop_assert!(known.iter().all(of_kinds));
+            let waiting = known.iter().filter(|of| !of.tickets.is_empty()).count();
             prop_assert_eq!(queue.crowds.len(), waiting);
-            let go_on = queue.clients.iter().filter(|(_, of)| !of.continuing.is_empty()).count();
+            let go_on = known.iter().filter(|of| !of.data.continuing.is_empty()).count();
             prop_assert_eq!(queue.continuing.len(), go_on);
-            prop_assert_eq!(queue.resting.len(), queue.clients.len() - waiting);
-            prop_assert_eq!(queue.by_hash.len(), queue.clients.len());
-            prop_assert!(!queue.is_empty() || queue.clients.is_empty());
+            prop_assert!(!queue.is_empty() || queue.clients() == 0);
         }
     }
 }

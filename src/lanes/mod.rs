@@ -17,6 +17,7 @@
 pub mod account;
 pub mod evidence;
 mod fair;
+mod flows;
 pub mod guard;
 pub mod lock_guard;
 pub mod overload;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::fair::{FairQueue, Next};
+use super::fair::{FairQueue, Next, Party};
 
 /// Bounds of one lane at one backend, in slots.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub struct Demand {
     pub lane: usize,
     /// Whose turn it is: a hash of user, address and program. Clients share a lane fairly.
     pub client: u64,
+    /// What kind of work it is: the digest of its statement. Kinds share a client's turns fairly.
+    pub kind: u64,
     /// The work goes on with what was begun a moment ago (see [`super::Account::continues`]).
     pub continues: bool,
 }
@@ -31,8 +33,8 @@ pub struct Demand {
 #[must_use = "a slot is given back by release"]
 pub struct Turn {
     lane: usize,
-    client: u64,
-    /// What the client was charged for it, in nanoseconds.
+    party: Party,
+    /// What client and kind were charged for it, in nanoseconds.
     charged: u64,
 }
 
@@ -112,10 +114,11 @@ impl<W> Scheduler<W> {
 
     /// Asks for a slot; `waiter` is kept when there is none. O(log waiters).
     pub fn admit(&mut self, demand: Demand, waiter: impl FnOnce() -> W) -> Admission<W> {
-        let Demand { lane, client, continues } = demand;
+        let Demand { lane, client, kind, continues } = demand;
+        let party = Party { client, kind };
         if self.lanes[lane].waiting.is_empty() && self.may_take(lane) {
             self.take(lane, continues);
-            return Admission::Granted(Turn { lane, client, charged: 0 });
+            return Admission::Granted(Turn { lane, party, charged: 0 });
         }
         let queue = &mut self.lanes[lane];
         let is_full = queue.waiting.len() >= queue.limits.queue;
@@ -126,7 +129,7 @@ impl<W> Scheduler<W> {
         let ticket = self.next_ticket;
         self.next_ticket += 1;
         self.waiting += usize::from(!is_full);
-        queue.waiting.push(ticket, client, continues, waiter());
+        queue.waiting.push(ticket, party, continues, waiter());
         Admission::Queued(ticket, evicted)
     }
 
@@ -155,7 +158,7 @@ impl<W> Scheduler<W> {
         self.owed += usize::from(lane.in_use < lane.limits.reserved);
         if !lane.waiting.is_empty() {
             let service = u64::try_from(service.as_nanos()).unwrap_or(u64::MAX);
-            lane.waiting.settle(turn.client, turn.charged, service);
+            lane.waiting.settle(turn.party, turn.charged, service);
         }
     }
 
@@ -163,7 +166,7 @@ impl<W> Scheduler<W> {
     /// it may exceed: what runs cannot be put back into a queue. Follow with
     /// [`Scheduler::next_grant`] until it has none.
     pub fn reassign(&mut self, turn: &mut Turn, to: usize, service: Duration) {
-        let moved = Turn { lane: to, client: turn.client, charged: 0 };
+        let moved = Turn { lane: to, party: turn.party, charged: 0 };
         self.release(std::mem::replace(turn, moved), service);
         self.count(to);
     }
@@ -197,11 +200,11 @@ impl<W> Scheduler<W> {
         let may_run = |&lane: &usize| !self.lanes[lane].waiting.is_empty() && self.may_take(lane);
         let lane = (0..self.lanes.len()).find(may_run)?;
         let continuing_first = self.lanes[lane].continuing_first;
-        let Next { waiter, client, charged, continues } =
+        let Next { waiter, party, charged, continues } =
             self.lanes[lane].waiting.pop(continuing_first)?;
         self.waiting -= 1;
         self.take(lane, continues);
-        Some((Turn { lane, client, charged }, waiter))
+        Some((Turn { lane, party, charged }, waiter))
     }
 
     /// Slots in use, of all lanes.

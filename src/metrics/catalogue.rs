@@ -134,9 +134,9 @@ families! {
     BACKEND_WATERMARK = "fairlane_backend_watermark_sequence", Gauge, Count, ["backend"],
         "Sequence number of the last transaction the backend is known to have applied, summed over replication domains.";
     BACKEND_RECEIVED = "fairlane_backend_received_bytes_total", Counter, Bytes, ["backend"],
-        "Bytes read from the backend's pooled connections.";
+        "Bytes read from the backend's pooled connections, counted as they are without compression and TLS.";
     BACKEND_SENT = "fairlane_backend_sent_bytes_total", Counter, Bytes, ["backend"],
-        "Bytes written to the backend's pooled connections.";
+        "Bytes written to the backend's pooled connections, counted likewise.";
     BACKEND_RETRIES = "fairlane_backend_retries_total", Counter, Count, ["backend"],
         "Statements sent again on another connection because the first turned out to be dead before it could run them.";
 
@@ -151,9 +151,9 @@ families! {
     CLIENTS_REFUSED = "fairlane_clients_refused_total", Counter, Count, [],
         "Clients refused at once with error 1040 because max_clients were connected.";
     CLIENT_RECEIVED = "fairlane_client_received_bytes_total", Counter, Bytes, [],
-        "Bytes read from clients.";
+        "Bytes read from clients, counted as they are without compression and TLS.";
     CLIENT_SENT = "fairlane_client_sent_bytes_total", Counter, Bytes, [],
-        "Bytes written to clients.";
+        "Bytes written to clients, counted likewise.";
     PINNED = "fairlane_sessions_pinned", Gauge, Count, ["reason"],
         "Sessions that must keep their backend connection now, by what pins them; a session with two pins counts in both.";
     PINS = "fairlane_pins_total", Counter, Count, ["reason"],

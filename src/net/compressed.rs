@@ -1,8 +1,9 @@
 //! A stream whose bytes travel in compressed frames.
 //!
 //! The two sides take turns, and the frames' sequence ids go through both turns and start anew with
-//! each command. While Fairlane answers, what the client sends ahead stays packed: it belongs to a
-//! command whose ids have not begun.
+//! each command. While Fairlane answers a client, what that sends ahead stays packed: it belongs to
+//! a command whose ids have not begun. To a server, commands are sent ahead; whose answer is read
+//! has to be told with [`Exchange::begin_answer`].
 //!
 //! At rest the stream holds no buffer; the libraries' contexts belong to the thread.
 
@@ -17,6 +18,7 @@ use super::codec::{pack, unpack};
 use super::scratch::SCRATCH;
 use super::socket::Socket;
 use crate::protocol::compress::{Algorithm, Frame, HEADER, Violation};
+use crate::protocol::exchange::Exchange;
 
 /// Most plain bytes put into one frame.
 const FRAME_MAX: usize = SCRATCH;
@@ -37,33 +39,55 @@ enum Turn {
     Own,
 }
 
-/// A stream of compressed frames, towards a client.
+/// Who is at the other end, and what its frames' ids depend on.
+#[derive(Debug)]
+enum Peer {
+    /// A client.
+    Client {
+        turn: Turn,
+        /// Sequence id of the next frame, whoever sends it.
+        sequence: u8,
+    },
+    /// A server.
+    Server(Exchange),
+}
+
+/// A stream of compressed frames.
 #[derive(Debug)]
 pub struct Compressed {
     stream: Socket,
     algorithm: Algorithm,
-    turn: Turn,
-    /// Sequence id of the next frame, whoever sends it.
-    sequence: u8,
+    peer: Peer,
     /// Read and not unpacked.
     received: Bytes,
     /// Unpacked and not handed out.
     plain: Bytes,
     /// Packed and not written.
     pending: Bytes,
+    /// Why nothing can be read any more.
+    violation: Option<Violation>,
 }
 
 impl Compressed {
-    /// Over `stream`, of which `ahead` has been read already.
-    pub(super) fn new(stream: Socket, algorithm: Algorithm, ahead: Vec<u8>) -> Self {
+    /// Over `stream` to a client, of which `ahead` has been read already.
+    pub(super) fn to_client(stream: Socket, algorithm: Algorithm, ahead: Vec<u8>) -> Self {
+        Self::new(stream, algorithm, Peer::Client { turn: Turn::Client, sequence: 0 }, ahead)
+    }
+
+    /// Likewise to a server.
+    pub(super) fn to_server(stream: Socket, algorithm: Algorithm, ahead: Vec<u8>) -> Self {
+        Self::new(stream, algorithm, Peer::Server(Exchange::default()), ahead)
+    }
+
+    fn new(stream: Socket, algorithm: Algorithm, peer: Peer, ahead: Vec<u8>) -> Self {
         Self {
             stream,
             algorithm,
-            turn: Turn::Client,
-            sequence: 0,
+            peer,
             received: Bytes { bytes: ahead, at: 0 },
             plain: Bytes::default(),
             pending: Bytes::default(),
+            violation: None,
         }
     }
 
@@ -72,42 +96,86 @@ impl Compressed {
         &self.stream
     }
 
-    /// Sequence id of the next frame.
+    /// The stream below, as it is without what is unpacked or to be written.
+    pub(super) fn into_below(self) -> Socket {
+        self.stream
+    }
+
+    /// The same over the stream below as this thread's event queue knows it.
+    ///
+    /// # Errors
+    /// As [`Socket::adopt`].
+    pub(super) fn adopt(self) -> io::Result<Self> {
+        Ok(Self { stream: self.stream.adopt()?, ..self })
+    }
+
+    /// Whether nothing is left that was read or is to be written.
+    pub(super) fn is_at_rest(&self) -> bool {
+        [&self.received, &self.plain, &self.pending].iter().all(|bytes| bytes.rest().is_empty())
+    }
+
+    /// Sequence id of the next frame from or to a client.
     pub fn sequence(&self) -> u8 {
-        self.sequence
+        match self.peer {
+            Peer::Client { sequence, .. } => sequence,
+            Peer::Server(_) => 0,
+        }
     }
 
     /// A new command of the client's is due.
     pub fn expect_command(&mut self) {
-        self.turn = Turn::Client;
-        self.sequence = 0;
+        self.give_turn(Turn::Client, 0);
     }
 
     /// More from the client is due, in the middle of a command.
     pub fn expect_more(&mut self) {
-        self.turn = Turn::Client;
+        self.give_turn(Turn::Client, self.sequence());
     }
 
-    /// An answer of Fairlane's is due.
+    /// An answer of Fairlane's to a client is due.
     pub fn begin_answer(&mut self) {
-        self.turn = Turn::Own;
+        self.give_turn(Turn::Own, self.sequence());
+    }
+
+    fn give_turn(&mut self, turn: Turn, sequence: u8) {
+        debug_assert!(matches!(self.peer, Peer::Client { .. }), "it is a server's");
+        self.peer = Peer::Client { turn, sequence };
+    }
+
+    /// The numbers of what is exchanged with a server, which have to be told when an answer and
+    /// when a file begins.
+    pub fn exchange(&mut self) -> Option<&mut Exchange> {
+        match &mut self.peer {
+            Peer::Client { .. } => None,
+            Peer::Server(exchange) => Some(exchange),
+        }
     }
 
     /// Unpacks the next frame, if it is there as a whole.
     fn unpack_next(&mut self) -> Result<bool, Violation> {
         let received = self.received.rest();
         let Some(frame) = Frame::parse(received) else { return Ok(false) };
-        if frame.sequence != self.sequence {
+        let is_expected = match &self.peer {
+            Peer::Client { sequence, .. } => frame.sequence == *sequence,
+            Peer::Server(exchange) => exchange.expects(frame.sequence),
+        };
+        if !is_expected {
             return Err(Violation::OutOfOrder);
         }
         let end = HEADER + frame.length;
         let Some(body) = received.get(HEADER..end) else { return Ok(false) };
+        let start = self.plain.bytes.len();
         match frame.plain_length {
             0 => self.plain.bytes.extend_from_slice(body),
             length => unpack(self.algorithm, body, length, &mut self.plain.bytes)?,
         }
         self.received.take(end);
-        self.sequence = self.sequence.wrapping_add(1);
+        match &mut self.peer {
+            Peer::Client { sequence, .. } => *sequence = sequence.wrapping_add(1),
+            Peer::Server(exchange) => {
+                exchange.take_frame(frame.sequence, &mut self.plain.bytes[start..]);
+            }
+        }
         Ok(true)
     }
 
@@ -134,12 +202,11 @@ impl Compressed {
         Poll::Ready(Ok(()))
     }
 
-    /// Packs `plain` as one frame and writes as much of it as the stream takes now.
-    fn send(&mut self, plain: &[u8], cx: &mut Context<'_>) -> io::Result<()> {
+    /// Packs `plain` as one frame to a client and writes as much of it as the stream takes now.
+    fn send(&mut self, sequence: u8, plain: &[u8], cx: &mut Context<'_>) -> io::Result<()> {
         PACKED.with_borrow_mut(|packed| {
             packed.clear();
-            pack(self.algorithm, self.sequence, plain, packed);
-            self.sequence = self.sequence.wrapping_add(1);
+            pack(self.algorithm, sequence, plain, packed);
             let mut sent = 0;
             while sent < packed.len() {
                 match Pin::new(&mut self.stream).poll_write(cx, &packed[sent..]) {
@@ -153,9 +220,20 @@ impl Compressed {
             Ok(())
         })
     }
+
+    /// Ends the stream with what unpacking has found. Servers' mistakes are told here: what becomes
+    /// of the work they spoil may hide them.
+    fn end(&mut self, violation: Violation) -> io::Error {
+        let is_new = self.violation.replace(violation).is_none();
+        if is_new && matches!(self.peer, Peer::Server(_)) {
+            let server = self.stream.peer();
+            tracing::warn!(?server, %violation, "a server's compressed frame is wrong");
+        }
+        io::Error::new(io::ErrorKind::InvalidData, violation)
+    }
 }
 
-/// What the client did wrong, if that is why its stream ended.
+/// What the other end did wrong, if that is why its stream ended.
 pub fn violation(error: &io::Error) -> Option<Violation> {
     error.get_ref()?.downcast_ref().copied()
 }
@@ -175,17 +253,16 @@ impl AsyncRead for Compressed {
                 this.plain.take(count);
                 return Poll::Ready(Ok(()));
             }
-            match this.turn {
-                Turn::Client => match this.unpack_next() {
+            if let Peer::Client { turn: Turn::Own, .. } = this.peer {
+                if this.received.rest().len() >= AHEAD_MAX {
+                    return Poll::Pending;
+                }
+            } else {
+                match this.violation.map_or_else(|| this.unpack_next(), Err) {
                     Ok(true) => continue,
                     Ok(false) => {}
-                    Err(violation) => {
-                        let error = io::Error::new(io::ErrorKind::InvalidData, violation);
-                        return Poll::Ready(Err(error));
-                    }
-                },
-                Turn::Own if this.received.rest().len() >= AHEAD_MAX => return Poll::Pending,
-                Turn::Own => {}
+                    Err(violation) => return Poll::Ready(Err(this.end(violation))),
+                }
             }
             if ready!(this.poll_receive(cx))? == 0 {
                 return Poll::Ready(Ok(()));
@@ -201,10 +278,28 @@ impl AsyncWrite for Compressed {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        ready!(this.poll_pending(cx))?;
         let now = &bytes[..bytes.len().min(FRAME_MAX)];
-        this.send(now, cx)?;
-        Poll::Ready(Ok(now.len()))
+        // To a server frames go together: whoever writes flushes behind the last byte.
+        let may_wait = matches!(this.peer, Peer::Server(_));
+        if now.is_empty() {
+            return Poll::Ready(Ok(0));
+        }
+        if !may_wait || this.pending.rest().len() >= FRAME_MAX {
+            ready!(this.poll_pending(cx))?;
+        }
+        match &mut this.peer {
+            Peer::Client { sequence, .. } => {
+                let number = *sequence;
+                *sequence = number.wrapping_add(1);
+                this.send(number, now, cx)?;
+                Poll::Ready(Ok(now.len()))
+            }
+            Peer::Server(exchange) => {
+                let (length, number) = exchange.cut(now);
+                pack(this.algorithm, number, &now[..length], this.pending.compact());
+                Poll::Ready(Ok(length))
+            }
+        }
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -240,11 +335,16 @@ impl Bytes {
     }
 
     fn push(&mut self, more: &[u8]) {
+        self.compact().extend_from_slice(more);
+    }
+
+    /// What is there, to be added to.
+    fn compact(&mut self) -> &mut Vec<u8> {
         if self.at > 0 {
             self.bytes.drain(..self.at);
             self.at = 0;
         }
-        self.bytes.extend_from_slice(more);
+        &mut self.bytes
     }
 }
 
@@ -260,7 +360,7 @@ mod tests {
         let address = listener.local_addr().expect("an address");
         let peer = TcpStream::connect(address).await.expect("connected");
         let (own, _) = listener.accept().await.expect("accepted");
-        (Compressed::new(Socket::Tcp(own), Algorithm::Zlib, Vec::new()), peer)
+        (Compressed::to_client(Socket::Tcp(own), Algorithm::Zlib, Vec::new()), peer)
     }
 
     fn frame(sequence: u8, plain: &[u8]) -> Vec<u8> {

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 
 use super::read::fill;
 use super::relay::RelayError;
@@ -17,20 +17,28 @@ use crate::protocol::packet::{HEADER, Header};
 ///
 /// # Cancel safety
 /// Not cancel safe: the server waits for the rest.
-pub async fn pass_file<B: AsyncWrite + Unpin>(
+pub async fn pass_file(
     client: &mut Socket,
     inbox: &mut Vec<u8>,
-    server: &mut B,
+    server: &mut Socket,
 ) -> Result<u64, RelayError> {
-    let Some(compression) = client.compression() else {
-        return pass_packets(client, inbox, server, false).await;
-    };
-    compression.expect_more();
-    let passed = pass_packets(client, inbox, server, true).await;
+    if let Some(exchange) = server.exchange() {
+        exchange.begin_file();
+    }
+    let is_compressed = client.is_compressed();
+    if let Some(compression) = client.compression() {
+        compression.expect_more();
+    }
+    let passed = pass_packets(client, inbox, server, is_compressed).await;
     if let Some(compression) = client.compression() {
         compression.begin_answer();
     }
-    passed
+    let passed = passed?;
+    if let Some(exchange) = server.exchange() {
+        exchange.end_file();
+    }
+    server.flush().await.map_err(RelayError::Server)?;
+    Ok(passed)
 }
 
 /// Passes packets from the client on to the server until the empty one that ends the file, which

@@ -18,6 +18,7 @@ use super::tls::Replay;
 use super::worker;
 use crate::config::settings::Address;
 use crate::protocol::compress::Algorithm;
+use crate::protocol::exchange::Exchange;
 
 /// Pause before a full backlog is tried again.
 const BACKLOG_PAUSE: Duration = Duration::from_millis(5);
@@ -64,9 +65,36 @@ impl Socket {
         self.raw().peer_addr().ok()?.as_socket()
     }
 
-    /// The same stream with compressed frames from here on; `ahead` was read of it already.
+    /// The same stream to a client, with compressed frames from here on; `ahead` was read of it
+    /// already.
     pub fn compressed(self, algorithm: Algorithm, ahead: Vec<u8>) -> Self {
-        Self::Compressed(Box::new(Compressed::new(self, algorithm, ahead)))
+        Self::Compressed(Box::new(Compressed::to_client(self, algorithm, ahead)))
+    }
+
+    /// Likewise to a server.
+    pub fn compressed_to_server(self, algorithm: Algorithm, ahead: Vec<u8>) -> Self {
+        Self::Compressed(Box::new(Compressed::to_server(self, algorithm, ahead)))
+    }
+
+    /// The stream without its compression.
+    pub fn uncompressed(self) -> Self {
+        match self {
+            Self::Compressed(stream) => stream.into_below(),
+            Self::Tcp(_) | Self::Unix(_) | Self::Tls(_) => self,
+        }
+    }
+
+    /// Whether it holds nothing that was read and not handed out.
+    pub fn is_at_rest(&self) -> bool {
+        match self {
+            Self::Tcp(_) | Self::Unix(_) | Self::Tls(_) => true,
+            Self::Compressed(stream) => stream.is_at_rest(),
+        }
+    }
+
+    /// The numbers of the frames exchanged with a server, where these are compressed.
+    pub fn exchange(&mut self) -> Option<&mut Exchange> {
+        self.compression()?.exchange()
     }
 
     /// The compression on it, which has to be told whose turn it is.
@@ -86,7 +114,8 @@ impl Socket {
             Self::Tcp(stream) => worker::adopt(stream).map(Self::Tcp),
             Self::Unix(stream) => UnixStream::from_std(stream.into_std()?).map(Self::Unix),
             // Stays where it is: its answers wake this thread through the other.
-            Self::Tls(_) | Self::Compressed(_) => Ok(self),
+            Self::Tls(_) => Ok(self),
+            Self::Compressed(stream) => Ok(Self::Compressed(Box::new(stream.adopt()?))),
         }
     }
 

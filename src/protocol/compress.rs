@@ -53,7 +53,7 @@ pub enum Algorithm {
     Zlib,
     /// A zstd frame a frame.
     Zstd {
-        /// What the client asks for, one of [`ZSTD_LEVELS`].
+        /// What the client has asked for, one of [`ZSTD_LEVELS`].
         level: u8,
     },
 }
@@ -68,6 +68,23 @@ impl Algorithm {
         } else {
             None
         }
+    }
+
+    /// The flag that stands for it in a login.
+    pub fn capability(self) -> Capabilities {
+        match self {
+            Self::Zlib => Capabilities::COMPRESS,
+            Self::Zstd { .. } => Capabilities::ZSTD,
+        }
+    }
+}
+
+impl std::fmt::Display for Algorithm {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Zlib => "zlib",
+            Self::Zstd { .. } => "zstd",
+        })
     }
 }
 

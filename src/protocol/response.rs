@@ -21,14 +21,16 @@
 //! EOF, ERR) and the first of each result are read, and they are held back until whole.
 //! Invariants: bytes it calls ready are never looked at again; after `Done` nothing is consumed.
 
-use std::sync::Arc;
+mod definitions;
 
 use super::capability::Capabilities;
 use super::edit::RowEditor;
-use super::packet::{self, FULL, HEADER, Header};
+use super::metadata::Expected;
+use super::packet::{FULL, HEADER, Header};
 use super::status::{self, ErrPacket, OkPacket, Status, Tracked};
 use super::tracking::Teller;
 use super::wire::{Cursor, Malformed};
+use definitions::LeftOut;
 
 /// Code of an ERR packet that is a report of progress.
 /// Source: <https://mariadb.com/kb/en/err_packet/>.
@@ -165,8 +167,8 @@ pub struct Response {
     has_progress: bool,
     /// Column definitions are kept in the summary.
     keeps_definitions: bool,
-    /// Column definitions for a client that lacks those the server leaves out.
-    lacking: Option<Arc<[u8]>>,
+    /// What the client is to have of them.
+    expected: Expected,
     /// What is added to sequence ids: the number of packets put in.
     shift: u8,
     /// Result sets so far.
@@ -202,7 +204,7 @@ impl Response {
             instead: None,
             has_progress: false,
             keeps_definitions: false,
-            lacking: None,
+            expected: Expected::default(),
             shift: 0,
             results: 0,
             has_ended: false,
@@ -253,10 +255,9 @@ impl Response {
         self.statement_id = id;
     }
 
-    /// Keeps column definitions in the summary. Where the server leaves them out, `lacking` are
-    /// put in their place, if any are given.
-    pub fn keep_definitions(&mut self, lacking: Option<Arc<[u8]>>) {
-        (self.keeps_definitions, self.lacking) = (true, lacking);
+    /// Keeps column definitions in the summary, and makes them in the answer what is expected.
+    pub fn keep_definitions(&mut self, expected: Expected) {
+        (self.keeps_definitions, self.expected) = (true, expected);
     }
 
     /// What was gathered so far.
@@ -347,6 +348,16 @@ impl Response {
             let end = at + HEADER + header.length;
             if end > length {
                 return Ok(Advance { ready: at, length, next: Next::More });
+            }
+            if self.expects_known() {
+                match self.leave_out_known(&chunk[at..length], end - at)? {
+                    LeftOut::Unsure => return Ok(Advance { ready: at, length, next: Next::More }),
+                    LeftOut::Bytes(left_out) => {
+                        let next = Next::Instead(left_out);
+                        return Ok(Advance { ready: at, length, next });
+                    }
+                    LeftOut::Nothing => {}
+                }
             }
             if self.shift != 0 {
                 self.renumber(&mut chunk[at..]);
@@ -463,10 +474,7 @@ impl Response {
                     if left == 0 {
                         return Err(Malformed { what: "number of columns", offset: 0 });
                     }
-                    self.summary.rows = 0;
-                    self.summary.has_result_set = true;
-                    self.summary.affected = None;
-                    self.results = self.results.saturating_add(1);
+                    self.begin_result_set();
                     self.state = match (follow, self.deprecates_eof) {
                         (true, _) => State::Columns { left },
                         (false, true) => State::Rows,
@@ -576,25 +584,6 @@ impl Response {
         self.instead = Some(out);
     }
 
-    /// Puts in the definitions that a client lacks, behind the packet with their number.
-    fn put_lacking(&mut self, packet: &[u8]) {
-        let Some(lacking) = self.lacking.take() else { return };
-        let mut out = packet.to_vec();
-        if let Some(follow) = out.last_mut() {
-            *follow = 1;
-        }
-        let mut rest = &lacking[..];
-        while let Ok(framed) = packet::frame(rest) {
-            self.shift = self.shift.wrapping_add(1);
-            let at = out.len();
-            out.extend_from_slice(&rest[..framed.wire_length]);
-            out[at + 3] = packet[3].wrapping_add(self.shift);
-            rest = &rest[framed.wire_length..];
-        }
-        self.summary.definitions = lacking.to_vec();
-        self.instead = Some(out);
-    }
-
     /// Puts another payload in a packet's place, or aside if it has grown; returns the length of
     /// the payload that is there then.
     fn rewrite(&mut self, packet: &mut [u8], payload: &[u8]) -> usize {
@@ -641,6 +630,13 @@ impl Response {
             (false, false) => empty_lists(u8::from(parameters > 0) + u8::from(columns > 0)),
         };
         Ok(())
+    }
+
+    fn begin_result_set(&mut self) {
+        self.summary.rows = 0;
+        self.summary.has_result_set = true;
+        self.summary.affected = None;
+        self.results = self.results.saturating_add(1);
     }
 
     fn finish(&mut self) {

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::protocol::metadata::{Expected, Metadata};
 use crate::protocol::packet::put;
 use crate::protocol::status;
 
@@ -213,6 +214,35 @@ fn relay_growing(response: &mut Response, bytes: &[u8], step: usize) -> Vec<u8> 
     sent
 }
 
+fn lacks(packets: &[u8]) -> Expected {
+    Expected { lacking: Some(packets.into()), known: None }
+}
+
+#[test]
+fn definitions_a_client_has_are_left_out_and_what_follows_is_renumbered() {
+    let known = Some(Metadata::new(wire(&[b"def a", b"def b"])).digest);
+    for deprecates_eof in [false, true] {
+        let end: &[&[u8]] = if deprecates_eof { &[] } else { &[EOF] };
+        let rows: &[&[u8]] = &[b"\x01x\x01y", if deprecates_eof { OK_END } else { EOF }];
+        let answer = |head: &[&[u8]]| wire(&[head, end, rows].concat());
+        let whole = answer(&[&[2, 1], b"def a", b"def b"]);
+        let others = answer(&[&[2, 1], b"def a", b"def c"]);
+        let refused = wire(&[&[2, 1], b"def a", b"\xff\x01\x04#HY000no"]);
+        for (sent, expected) in
+            [(&whole, &answer(&[&[2, 0]])), (&others, &others), (&refused, &refused)]
+        {
+            for step in 1..=sent.len() {
+                let mut response = Response::new(Shape::Results, deprecates_eof);
+                response.keep_definitions(Expected { lacking: None, known });
+                assert_eq!(&relay_growing(&mut response, sent, step), expected);
+                assert!(response.is_done());
+                let kept = response.summary().definitions.as_slice();
+                assert!(sent == &refused || kept == &sent[6..6 + 2 * 9]);
+            }
+        }
+    }
+}
+
 #[test]
 fn definitions_a_client_lacks_are_put_in_and_what_follows_is_renumbered() {
     let lacking = wire(&[b"def a", b"def b"]);
@@ -229,13 +259,13 @@ fn definitions_a_client_lacks_are_put_in_and_what_follows_is_renumbered() {
         };
         for step in 1..=short.len() {
             let mut response = Response::new(Shape::Results, deprecates_eof);
-            response.keep_definitions(Some(lacking.clone().into()));
+            response.keep_definitions(lacks(&lacking));
             assert_eq!(relay_growing(&mut response, &short, step), whole);
             assert!(response.is_done());
             assert_eq!(response.summary().definitions, lacking);
             // What the server sends is kept, and nothing is put in.
             let mut response = Response::new(Shape::Results, deprecates_eof);
-            response.keep_definitions(Some(b"none".as_slice().into()));
+            response.keep_definitions(lacks(b"none"));
             assert_eq!(relay_growing(&mut response, &whole, step), whole);
             assert_eq!(response.summary().definitions, whole[6..6 + 2 * 9]);
         }
@@ -250,12 +280,12 @@ fn only_columns_of_a_prepared_statement_are_kept() {
         let (head, none) = (ok(1), ok(0));
         let bytes = wire(&[&[&head[..], b"parameter"], end, &[b"column"], end].concat());
         let mut response = Response::new(Shape::Prepared, deprecates_eof);
-        response.keep_definitions(None);
+        response.keep_definitions(Expected::default());
         relay(&mut response, &bytes, 3);
         assert_eq!(&response.summary().definitions[4..], b"column");
         let bytes = wire(&[&[&none[..], b"parameter"], end].concat());
         let mut response = Response::new(Shape::Prepared, deprecates_eof);
-        response.keep_definitions(None);
+        response.keep_definitions(Expected::default());
         relay(&mut response, &bytes, 3);
         assert!(response.is_done() && response.summary().definitions.is_empty());
     }

@@ -20,7 +20,7 @@ const TARGETS: u32 = 4;
 /// ... at least this, since a server has its moments; and at most, also while there is no target.
 const PATIENCE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(100));
 /// A look at the slots comes a quarter of the patience after the last, but not sooner or later
-/// than this.
+/// than this, unless nobody had one.
 const LOOKS: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(25));
 /// Time between looks whether there is anything to do now.
 const IDLE_LOOKS: Duration = Duration::from_secs(1);
@@ -43,12 +43,18 @@ pub(super) async fn guard(context: std::sync::Arc<Context>) {
             reported_at: None,
             unreported: 0,
         };
+        let mut is_idle = false;
         while context.policy.is_current(&policy) {
             let patience = patience(settings.wait, &context.pools[0]);
-            sleep(if guards { (patience / 4).clamp(LOOKS.0, LOOKS.1) } else { IDLE_LOOKS }).await;
-            if guards {
-                driver.turn(patience).await;
-            }
+            let look = (patience / 4).clamp(LOOKS.0, LOOKS.1);
+            sleep(match (guards, is_idle) {
+                (false, _) => IDLE_LOOKS,
+                // What has begun since can't have waited for long before the look after that.
+                (true, true) => patience.saturating_sub(look).max(look),
+                (true, false) => look,
+            })
+            .await;
+            is_idle = guards && driver.turn(patience).await;
         }
         driver.stop();
     }
@@ -72,7 +78,8 @@ struct Driver<'a> {
 }
 
 impl Driver<'_> {
-    async fn turn(&mut self, patience: Duration) {
+    /// Looks and acts; whether nobody has a slot and nobody waits.
+    async fn turn(&mut self, patience: Duration) -> bool {
         let held = held_now(self.context);
         let look = self.guard.look(self.now(), patience, &held);
         for wait in &look.ended {
@@ -81,12 +88,12 @@ impl Driver<'_> {
         if !look.ask.is_empty() && Instant::now() >= self.resumes_at {
             self.ask(look.ask).await;
         }
-        // While nobody waits it does not matter who holds anything.
-        let nobody_waits = self.guard.waits().is_empty();
-        let held = if nobody_waits { Vec::new() } else { held_now(self.context) };
+        // While nobody waits it does not matter who holds what now.
+        let held = if self.guard.waits().is_empty() { held } else { held_now(self.context) };
         let pace = self.guard.pace(self.now(), &held);
         self.context.locks.set_pace(pace, Instant::now());
         self.context.locks.show(self.guard.waits());
+        held.is_empty() && self.guard.waits().is_empty()
     }
 
     /// Leaves nobody held back or told to give way.

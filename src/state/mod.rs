@@ -8,13 +8,11 @@
 pub mod diff;
 mod holdings;
 pub mod image;
-mod metadata;
 mod pin;
 pub mod prepared;
 mod trackers;
 
 pub use holdings::Holdings;
 pub use image::{Base, Image};
-pub use metadata::{Metadata, MetadataDigest};
 pub use pin::{Pin, Pins};
 pub use trackers::{Trackers, own_trackers};

@@ -10,8 +10,8 @@ use foldhash::fast::FixedState;
 use foldhash::{HashMap, HashSet};
 
 use super::image::{Image, NAMES};
-use super::metadata::MetadataDigest;
 use crate::protocol::attribute;
+use crate::protocol::metadata::MetadataDigest;
 use crate::protocol::wire::{Cursor, put_lenenc};
 use crate::sql::Verdict;
 

@@ -92,6 +92,7 @@ impl<'a> Primary<'a> {
     async fn connect(&mut self, line: &mut Line) -> Result<(Greeting, Family), Trouble> {
         line.open().await?;
         let family = probe::family(line).await?;
+        probe::compression(line, &self.shared.settings.backends[PRIMARY]).await?;
         let started = probe::started(line, family).await?;
         if let Some((greeting, known)) = &self.greeting
             && known.is_some()

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::facts::{Family, GTID_MODE, ISOLATION, TRACK_GTIDS, VARIABLES};
 use super::health::{Replication, Sample};
 use super::line::{Line, Record, Trouble};
+use crate::config::settings::{Backend, BackendCompression};
 use crate::route::freshness::Position;
 
 /// A variable the server does not have.
@@ -21,6 +22,44 @@ pub(super) async fn family(line: &mut Line) -> Result<Family, Trouble> {
         Err(Trouble::Refused { code: ER_UNKNOWN_SYSTEM_VARIABLE, .. }) => Ok(Family::MySql),
         Err(trouble) => Err(trouble),
     }
+}
+
+/// Finds out whether a server offers the compression its key wants: the control connection does
+/// without, but no other could be opened.
+///
+/// # Errors
+/// [`Trouble::Lost`] when it does not.
+pub(super) async fn compression(line: &mut Line, server: &Backend) -> Result<(), Trouble> {
+    let wanted = match server.compression {
+        BackendCompression::Off => return Ok(()),
+        BackendCompression::Zlib => "zlib",
+        BackendCompression::Zstd => "zstd",
+    };
+    // MariaDB has the first one, MySQL the second.
+    let sql = "SHOW GLOBAL VARIABLES WHERE Variable_name IN \
+               ('have_compress', 'protocol_compression_algorithms')";
+    let rows = match line.query(sql).await {
+        Ok(rows) => rows,
+        // Whoever opens a connection will see.
+        Err(Trouble::Refused { .. }) => return Ok(()),
+        Err(lost) => return Err(lost),
+    };
+    let value = |name: &str| {
+        let row = rows.iter().find(|row| row.text(&["Variable_name"]).as_deref() == Some(name));
+        row.and_then(|row| row.text(&["Value"]))
+    };
+    let offered = match (value("protocol_compression_algorithms"), value("have_compress")) {
+        (Some(algorithms), _) => algorithms,
+        (None, Some(yes)) if yes == "YES" => "zlib".to_owned(),
+        (None, _) => "none".to_owned(),
+    };
+    if offered.split(',').any(|algorithm| algorithm.trim() == wanted) {
+        return Ok(());
+    }
+    Err(Trouble::Lost(format!(
+        "the server offers no {wanted} compression, and the key compression of this server wants \
+         it (offered: {offered}); have the server offer it, or write another there, or \"off\""
+    )))
 }
 
 /// The second the server started in, by its own clock; the same for the whole of one run. `None`:

@@ -30,7 +30,7 @@ impl<'a> Replica<'a> {
 
     /// Connects and serves until the connection is lost.
     pub(super) async fn serve(&mut self, line: &mut Line, backoff: &mut Backoff) -> Served {
-        let mut family = connect(line).await?;
+        let mut family = self.connect(line).await?;
         let desk = &self.shared.desks[self.backend];
         desk.kills.open();
         let mut next_probe = Instant::now();
@@ -42,7 +42,7 @@ impl<'a> Replica<'a> {
             if Instant::now() >= next_probe {
                 if line.was_denied() {
                     desk.kills.close();
-                    family = connect(line).await?;
+                    family = self.connect(line).await?;
                     desk.kills.open();
                 }
                 if self.probe(line, family).await? {
@@ -58,6 +58,12 @@ impl<'a> Replica<'a> {
             };
             wait(&desk.wake, deadline).await;
         }
+    }
+
+    async fn connect(&self, line: &mut Line) -> Result<Family, Trouble> {
+        line.open().await?;
+        probe::compression(line, &self.shared.settings.backends[self.backend]).await?;
+        probe::family(line).await
     }
 
     /// The connection is gone. What the replica had applied is forgotten: the server that
@@ -113,9 +119,4 @@ impl<'a> Replica<'a> {
         let (rotation, lag) = (self.health.rotation(), self.health.lag());
         self.shared.publish_replica(self.backend, rotation, lag, &self.applied);
     }
-}
-
-async fn connect(line: &mut Line) -> Result<Family, Trouble> {
-    line.open().await?;
-    probe::family(line).await
 }

@@ -11,17 +11,26 @@ use crate::compare::{CLASSIC, MODERN, Script, check};
 use crate::step::{bytes, change_user, execute, long_data, prepare, query};
 use crate::support::line::pack;
 use crate::support::raw::Login;
-use crate::support::{Proxy, Raw, eventually, servers};
+use crate::support::{Proxy, Raw, Servers, eventually, product, servers};
 
 /// Longest contents of a packet, and of a frame.
 const FULL: usize = 0xff_ffff;
 
 const COMPRESSED: &[Capabilities] =
     &[MODERN.union(Capabilities::COMPRESS), CLASSIC.union(Capabilities::COMPRESS)];
+const EITHER: &[Capabilities] = &[MODERN, CLASSIC.union(Capabilities::COMPRESS)];
+
+/// Ways of clients, and a Fairlane whose servers compress and one whose servers do not.
+fn ways() -> [(Proxy, &'static [Capabilities]); 2] {
+    let algorithm = if product().is_mysql() { "zstd" } else { "zlib" };
+    let keys = format!("compression = \"{algorithm}\"");
+    let compressed = Servers { keys, ..servers().clone() };
+    let off = Servers { keys: "compression = \"off\"".to_owned(), ..servers().clone() };
+    [(Proxy::start(&off), COMPRESSED), (Proxy::start(&compressed), EITHER)]
+}
 
 #[test]
 fn answers_of_every_length_are_the_same() {
-    let proxy = Proxy::start(servers());
     // Contents from which on the servers pack, and those around the length of their buffers.
     let lengths = (0..70).chain([16_300, 16_384, 65_500, 65_536, 200_000]);
     let rows = lengths.map(|length| query(format!("SELECT REPEAT('x', {length})"))).collect();
@@ -43,12 +52,13 @@ fn answers_of_every_length_are_the_same() {
         change_user("app", "wrong", "shop"),
     ];
     let scripts = [Script::new("lengths", rows), Script::new("kinds", more)];
-    check(&proxy, &scripts, COMPRESSED);
+    for (proxy, clients) in ways() {
+        check(&proxy, &scripts, clients);
+    }
 }
 
 #[test]
 fn statements_of_every_length_are_the_same() {
-    let proxy = Proxy::start(servers());
     let statement = |length: usize| {
         let text = "x".repeat(length - "\x03SELECT LENGTH('')".len());
         let mut step = bytes(format!("\x03SELECT LENGTH('{text}')").as_bytes());
@@ -65,7 +75,9 @@ fn statements_of_every_length_are_the_same() {
         query("SELECT 'end'"),
     ]);
     let scripts = [Script::new("short", short), Script::new("long", long.collect())];
-    check(&proxy, &scripts, COMPRESSED);
+    for (proxy, clients) in ways() {
+        check(&proxy, &scripts, clients);
+    }
 }
 
 /// A frame as a client writes it: `claim` is the length of its contents when unpacked.

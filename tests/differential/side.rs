@@ -195,8 +195,8 @@ impl Side {
         self.raw.stream.read_exact(&mut payload).map_err(end)?;
         if let [0xfe, _, _, _, status] = &mut payload[..] {
             // EOF packets announce session tracking also to clients that never get any, and that
-            // MySQL has prepared a statement anew, which it does once on each connection.
-            *status &= !(0x40 | if product().is_mysql() { 0x04 } else { 0 });
+            // the server has prepared a statement anew, which it does once on each connection.
+            *status &= !(0x40 | 0x04);
         }
         if self.raw.capabilities.contains(Capabilities::SESSION_TRACK) {
             crate::tracked::mask(&mut payload);
@@ -242,7 +242,7 @@ pub fn answer(payload: &mut Vec<u8>, password: &str, nonce: &mut Vec<u8>) -> Opt
 
 /// Likewise in the OK packet at the end of rows.
 fn mask_prepared_anew(payload: &mut [u8]) {
-    if !product().is_mysql() || payload.first() != Some(&0xfe) || payload.len() < 7 {
+    if payload.first() != Some(&0xfe) || payload.len() < 7 {
         return;
     }
     let mut cursor = Cursor::new(&payload[1..]);

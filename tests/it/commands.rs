@@ -168,6 +168,36 @@ fn kill_works_with_the_ids_that_clients_see() {
     assert_eq!(killer.query("KILL 4000000000").unwrap_err().code(), 1094);
 }
 
+/// An operator's KILL of a session that is idle, and so has no connection of its own to ask about.
+#[test]
+fn idle_sessions_of_others_are_killed_by_those_who_may() {
+    let proxy = Proxy::with(servers(), 6, "");
+    let mut root = servers().root();
+    for sql in [
+        "CREATE ROLE killing",
+        "GRANT CONNECTION ADMIN ON *.* TO killing",
+        "CREATE USER 'SUPER'@'%' IDENTIFIED BY 'secret'",
+        "GRANT ALL PRIVILEGES ON shop.* TO 'SUPER'@'%'",
+        "CREATE USER killer@'%' IDENTIFIED BY 'secret'",
+        "GRANT killing TO killer@'%'",
+        "SET DEFAULT ROLE killing FOR killer@'%'",
+    ] {
+        root.run(sql);
+    }
+    let mut victim = proxy.app();
+    victim.run("SELECT 1");
+    let id = victim.greeting.thread_id;
+    let mut stranger = Raw::connect(proxy.port, "SUPER", "secret", None).unwrap();
+    for sql in [format!("KILL {id}"), format!("KILL QUERY {id}")] {
+        assert_eq!(stranger.query(&sql).unwrap_err().code(), 1095);
+    }
+    let mut killer = Raw::connect(proxy.port, "killer", "secret", None).unwrap();
+    killer.run(&format!("KILL QUERY {id}"));
+    assert_eq!(victim.text("SELECT 5"), "5", "nothing of it ran");
+    killer.run(&format!("KILL {id}"));
+    eventually("the session ends", || victim.query("SELECT 1").is_err());
+}
+
 /// The server's id of the connection that runs a statement.
 fn server_id(text: &str) -> String {
     let rows = servers().root().rows(

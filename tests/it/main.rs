@@ -16,6 +16,7 @@ mod bad_peers;
 mod beginnings;
 mod cli;
 mod commands;
+mod compression;
 mod cost;
 mod expired;
 mod failures;

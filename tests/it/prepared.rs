@@ -252,6 +252,29 @@ fn a_client_that_keeps_metadata_is_sent_what_only_others_have_seen() {
     }
 }
 
+#[test]
+fn a_client_that_keeps_metadata_is_not_sent_again_what_it_has() {
+    let more = Capabilities::DEPRECATE_EOF | Capabilities::MARIADB_CACHE_METADATA;
+    let proxy = Proxy::with(servers(), 2, ONE_LANE);
+    let login = Login { more, ..Login::new(proxy.port, "app", "app-secret") };
+    let [mut a, mut b] = [(); 2].map(|()| Raw::login(&login).unwrap());
+    let sql = "SELECT ? /* fairlane: route=primary */";
+    let (id_a, id_b) = (prepare(&mut a, sql), prepare(&mut b, sql));
+    let execute = |client: &mut Raw, id: u32, param: &[u8]| {
+        let body = [&id.to_le_bytes()[..], &[0, 1, 0, 0, 0, 0, 1], param].concat();
+        let answer = client.command(Command::StmtExecute, &body).unwrap();
+        let packets = answer.packets();
+        assert_eq!(headers(&answer.bytes), (1..).take(packets.len()).collect::<Vec<u8>>());
+        (packets[0].clone(), packets.len())
+    };
+    let (number, text): (&[u8], &[u8]) = (&[3, 0, 7, 0, 0, 0], &[253, 0, 1, b'x']);
+    assert_eq!(execute(&mut a, id_a, number), (vec![1, 1], 4), "another type than PREPARE told");
+    assert_eq!(execute(&mut a, id_a, number), (vec![1, 0], 3));
+    assert_eq!(execute(&mut b, id_b, text), (vec![1, 1], 4));
+    assert_eq!(execute(&mut a, id_a, number), (vec![1, 0], 3), "sent by the server, left out");
+    assert_eq!(execute(&mut b, id_b, text), (vec![1, 0], 3));
+}
+
 /// Sequence ids of the packets.
 fn headers(mut bytes: &[u8]) -> Vec<u8> {
     let mut found = Vec::new();

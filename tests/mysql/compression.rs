@@ -3,9 +3,10 @@
 use fairlane::protocol::Capabilities;
 
 use crate::support::raw::{Failed, Login};
-use crate::support::{Proxy, Raw, pause};
-use crate::{as_root, client, mysql};
+use crate::support::{Proxy, Raw, eventually, pause};
+use crate::{as_root, client, mysql, started, with_keys};
 
+const ROOT: [&str; 2] = ["-uroot", "-proot-secret"];
 const APP: [&str; 3] = ["-uapp", "-papp-secret", "shop"];
 
 #[test]
@@ -92,6 +93,63 @@ fn a_slow_reader_of_frames_holds_up_nobody_and_bounded_memory() {
     assert!(grown < 40 * 1024, "{grown} KiB for 80 MB that nobody reads, 8 times");
     let mut other = slow(Capabilities::empty());
     other.run("SELECT 1");
+}
+
+/// Status variables of the connection Fairlane has to the primary, which the tables show.
+const ON_THE_SERVER: &str = "SELECT variable_value FROM performance_schema.session_status \
+    WHERE variable_name LIKE 'Compression%' ORDER BY variable_name";
+
+#[test]
+fn the_two_legs_of_a_session_are_compressed_apart() {
+    let servers = mysql();
+    let large = "SELECT LENGTH(REPEAT('x', 20000000)), REPEAT('y', 20000000)";
+    for (keys, expected) in [
+        ("compression = \"off\"", "OFF\n\n0\n"),
+        ("compression = \"zlib\"", "ON\nzlib\n6\n"),
+        ("compression = \"zstd\"", "ON\nzstd\n3\n"),
+        ("compression = \"zstd\"\ntls = \"required\"", "ON\nzstd\n3\n"),
+    ] {
+        let proxy = Proxy::start(&with_keys(keys));
+        for (way, shown) in [("uncompressed", "OFF"), ("zlib", "ON"), ("zstd", "ON")] {
+            let way = format!("--compression-algorithms={way}");
+            let arguments = [&APP[..], &[&way, "--max-allowed-packet=64M"]].concat();
+            let said = client(proxy.port, &arguments, ON_THE_SERVER);
+            assert_eq!((&*said.out, &*said.err), (expected, ""), "{keys}, {way}");
+            let said = client(proxy.port, &arguments, "SHOW STATUS LIKE 'Compression'");
+            assert_eq!(said.out, format!("Compression\t{shown}\n"), "{keys}, {way}");
+            let said = client(proxy.port, &arguments, large);
+            assert_eq!((said.out.len(), &*said.err), (20_000_010, ""), "{keys}, {way}");
+        }
+        let on_the_replica = format!("/* fairlane: route=replica */ {ON_THE_SERVER}");
+        let arguments = [&APP[..], &["--comments"]].concat();
+        assert_eq!(client(proxy.port, &arguments, &on_the_replica).out, expected, "{keys}");
+    }
+    assert_eq!(client(servers.primary, &APP, ON_THE_SERVER).out, "OFF\n\n0\n");
+}
+
+#[test]
+fn a_server_that_ceases_to_offer_its_compression_is_told() {
+    let (mut servers, _orders) = started(Vec::new());
+    servers.keys = "compression = \"zstd\"".to_owned();
+    let offer = |algorithms: &str| {
+        let sql = format!("SET GLOBAL protocol_compression_algorithms = '{algorithms}'");
+        for port in [servers.primary, servers.replica] {
+            assert_eq!(client(port, &ROOT, &sql).err, "");
+        }
+    };
+    let proxy = Proxy::start(&servers);
+    assert_eq!(client(proxy.port, &APP, ON_THE_SERVER).out, "ON\nzstd\n3\n");
+    offer("zlib,uncompressed");
+    // Connections that are there go on; for another user one is opened.
+    assert_eq!(client(proxy.port, &APP, ON_THE_SERVER).out, "ON\nzstd\n3\n");
+    let refused = client(proxy.port, &ROOT, "SELECT 1");
+    let told =
+        "the server offers no zstd compression, and the key compression of this server wants it";
+    assert!(refused.err.contains(told), "{refused:?}");
+    let late = Proxy::start_without_waiting(&servers, 5, "");
+    eventually("the trouble is told", || late.log().contains(&format!("{told} (offered: zlib")));
+    offer("zlib,zstd,uncompressed");
+    eventually("it is used again", || late.get("/readyz").starts_with("HTTP/1.1 200"));
 }
 
 /// Memory a process holds.

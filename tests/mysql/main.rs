@@ -19,7 +19,8 @@ use std::sync::OnceLock;
 
 use fairlane::sandbox::{Family, Options};
 use support::Servers;
-use support::servers::keep;
+use support::servers::{Order, keep};
+use tokio::sync::mpsc::Sender;
 
 const SERVER_PROGRAMS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/unstable/mysql/bin");
 const CLIENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/unstable/client/bin/mysql");
@@ -28,14 +29,19 @@ const CLIENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/unstable/clien
 fn mysql() -> &'static Servers {
     static SERVERS: OnceLock<Servers> = OnceLock::new();
     SERVERS.get_or_init(|| {
-        let programs = Some(SERVER_PROGRAMS.into());
-        let extra = vec!["max_allowed_packet=64M".into()];
-        let options = Options { family: Family::MySql, programs, extra, ..Options::default() };
-        let (mut servers, _) = keep(options);
-        // Over a Unix socket MySQL would see localhost, and take another account.
-        servers.replica_address = format!("127.0.0.1:{}", servers.replica);
+        let (servers, _) = started(vec!["max_allowed_packet=64M".into()]);
         servers
     })
+}
+
+/// A MySQL primary and replica with more options; orders can be sent to them.
+fn started(extra: Vec<String>) -> (Servers, Sender<Order>) {
+    let programs = Some(SERVER_PROGRAMS.into());
+    let options = Options { family: Family::MySql, programs, extra, ..Options::default() };
+    let (mut servers, orders) = keep(options);
+    // Over a Unix socket MySQL would see localhost, and take another account.
+    servers.replica_address = format!("127.0.0.1:{}", servers.replica);
+    (servers, orders)
 }
 
 /// The same servers, with more in Fairlane's configuration of them.

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use fairlane::config::Settings;
 use fairlane::config::settings::{
-    Address, Backend, BackendTls, BackendTlsMode, Consistency, Lane, LockGuard, LockPolicy, Log,
-    Pool, ProxyProtocol, Routing, Scope, Service, Share, Tls, TlsMode,
+    Address, Backend, BackendCompression, BackendTls, BackendTlsMode, Consistency, Lane, LockGuard,
+    LockPolicy, Log, Pool, ProxyProtocol, Routing, Scope, Service, Share, Tls, TlsMode,
 };
 use fairlane::route::freshness::Position;
 use fairlane::route::view::{BackendId, Rotation};
@@ -36,6 +36,7 @@ pub(crate) fn settings(ports: &[u16]) -> Settings {
         name: format!("backend{index}"),
         address: Address::Tcp { host: "127.0.0.1".to_owned(), port: *port },
         tls: BackendTls { mode: BackendTlsMode::Disabled, ca: None, own: None },
+        compression: BackendCompression::Off,
         proxy_protocol: ProxyProtocol::Off,
         max_connections: 10,
     };

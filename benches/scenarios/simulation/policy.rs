@@ -197,7 +197,7 @@ impl Policy for Lane {
     fn ask(&mut self, now: Duration, client: u64, continues: bool, number: usize) -> Answer {
         let mail = self.mail.clone();
         let waiter = || Waiter { number, since: now, mail };
-        match self.scheduler.enter(Demand { lane: 0, client, continues }, waiter) {
+        match self.scheduler.enter(Demand { lane: 0, client, kind: 0, continues }, waiter) {
             Admission::Granted(turn) => {
                 self.turns.insert(number, (turn, now));
                 Answer::Granted

@@ -128,7 +128,8 @@ fn unknown_ones() -> Vec<Script> {
 }
 
 fn kill() -> Script {
-    let ids = [0_u32, 4_000_000_000, u32::MAX].map(u32::to_le_bytes);
+    // The second one is of those Fairlane gives to its clients.
+    let ids = [0_u32, 1 << 30, 4_000_000_000, u32::MAX].map(u32::to_le_bytes);
     let steps: Vec<Step> = ids.iter().map(|id| command(Command::ProcessKill, id)).collect();
     script("kill", steps)
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use fairlane::protocol::metadata::{Expected, Metadata};
 use fairlane::protocol::response::{Next, Response, Shape, Summary};
 use fairlane::protocol::status::{self, ErrPacket, OkPacket, Status, Tracked};
 use fairlane::protocol::tracking::{Reported, Teller, Wanted};
@@ -73,14 +74,17 @@ pub(crate) fn response(data: &[u8]) {
     let (deprecates_eof, is_framed) = (flags & 1 != 0, flags & 2 != 0);
     let step = 1 + input.below(17);
     let capabilities = input.byte();
-    let lacking = (capabilities & 1 != 0).then(|| Arc::from(definitions(&mut input)));
+    let mut some = |is_given: bool| is_given.then(|| definitions(&mut input));
+    let (lacking, known) = (some(capabilities & 1 != 0), some(capabilities & 8 != 0));
+    let known = known.map(|known| Metadata::new(known).digest);
+    let expected = Expected { lacking: lacking.map(Arc::from), known };
     let new = || {
         let mut response = Response::on(shape, connection(deprecates_eof, capabilities & 2 != 0));
         if shape == Shape::Prepared {
             response.tell_id(42);
         }
         if capabilities & 4 != 0 {
-            response.keep_definitions(lacking.clone());
+            response.keep_definitions(expected.clone());
         }
         response.set_teller((flags & 4 != 0).then(|| Box::new(teller(flags >> 3))));
         response

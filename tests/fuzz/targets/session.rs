@@ -237,7 +237,8 @@ pub(crate) fn scheduler(data: &[u8]) {
             0 => {
                 number += 1;
                 let client = u64::from(input.byte() % 4);
-                let demand = Demand { lane, client, continues: input.bit() };
+                let demand =
+                    Demand { lane, client, kind: input.byte().into(), continues: input.bit() };
                 match slots.admit(demand, || number) {
                     Admission::Granted(turn) => turns[lane].push(turn),
                     Admission::Queued(ticket, evicted) => {

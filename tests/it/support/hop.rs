@@ -1,10 +1,10 @@
 //! A hop between Fairlane and a server that counts commands, and round trips: how often Fairlane
-//! speaks again after the server has.
+//! speaks again after the server has. It can also spoil what a server says.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use super::pause;
 use super::proxy::free_port;
@@ -17,7 +17,11 @@ pub struct Hop {
     pub port: u16,
     counted: Arc<Counted>,
     is_silent: Arc<AtomicBool>,
+    spoiler: Spoiler,
 }
+
+/// What is done once to what a server says.
+type Spoiler = Arc<Mutex<Option<fn(&mut Vec<u8>)>>>;
 
 #[derive(Default)]
 struct Counted {
@@ -34,12 +38,25 @@ impl Hop {
         let counter = Arc::clone(&counted);
         let is_silent = Arc::new(AtomicBool::new(false));
         let silent = Arc::clone(&is_silent);
+        let spoiler = Spoiler::default();
+        let spoils = Arc::clone(&spoiler);
         std::thread::spawn(move || {
             while let Ok((client, _)) = listener.accept() {
-                pass(client, server, user, (Arc::clone(&counter), Arc::clone(&silent)));
+                let shared = (Arc::clone(&counter), Arc::clone(&silent), Arc::clone(&spoils));
+                pass(client, server, user, shared);
             }
         });
-        Self { port, counted, is_silent }
+        Self { port, counted, is_silent, spoiler }
+    }
+
+    /// Changes the next bytes that the server says on a connection of the user's.
+    pub fn spoil(&self, spoiler: fn(&mut Vec<u8>)) {
+        *self.spoiler.lock().unwrap() = Some(spoiler);
+    }
+
+    /// Whether they have come.
+    pub fn has_spoilt(&self) -> bool {
+        self.spoiler.lock().unwrap().is_none()
     }
 
     /// Holds back what the server says from now on, or does so no longer.
@@ -62,7 +79,7 @@ fn pass(
     client: TcpStream,
     server: u16,
     user: &'static str,
-    (counted, is_silent): (Arc<Counted>, Arc<AtomicBool>),
+    (counted, is_silent, spoiler): (Arc<Counted>, Arc<AtomicBool>, Spoiler),
 ) {
     let Ok(server) = TcpStream::connect(("127.0.0.1", server)) else { return };
     client.set_nodelay(true).unwrap();
@@ -70,8 +87,15 @@ fn pass(
     let has_answered = Arc::new(AtomicBool::new(false));
     let (from, to) = (server.try_clone().unwrap(), client.try_clone().unwrap());
     let answered = Arc::clone(&has_answered);
+    let is_the_users = Arc::new(AtomicBool::new(false));
+    let is_of_interest = Arc::clone(&is_the_users);
     std::thread::spawn(move || {
-        copy(from, to, |_| {
+        copy(from, to, |bytes| {
+            if is_the_users.load(Ordering::Acquire)
+                && let Some(spoil) = spoiler.lock().unwrap().take()
+            {
+                spoil(bytes);
+            }
             while is_silent.load(Ordering::Acquire) {
                 pause(1);
             }
@@ -84,6 +108,7 @@ fn pass(
             let has_name =
                 || bytes.get(NAME..).is_some_and(|rest| rest.starts_with(user.as_bytes()));
             let is_counted = *is_counted.get_or_insert_with(has_name);
+            is_of_interest.store(is_counted, Ordering::Release);
             let commands = packets.commands(bytes);
             let speaks_again = has_answered.swap(false, Ordering::AcqRel);
             if is_counted {
@@ -122,11 +147,12 @@ impl Packets {
     }
 }
 
-fn copy(mut from: TcpStream, mut to: TcpStream, mut look: impl FnMut(&[u8])) {
+fn copy(mut from: TcpStream, mut to: TcpStream, mut look: impl FnMut(&mut Vec<u8>)) {
     let mut chunk = vec![0; 64 * 1024];
     while let Ok(length @ 1..) = from.read(&mut chunk) {
-        look(&chunk[..length]);
-        if to.write_all(&chunk[..length]).is_err() {
+        let mut bytes = chunk[..length].to_vec();
+        look(&mut bytes);
+        if to.write_all(&bytes).is_err() {
             break;
         }
     }

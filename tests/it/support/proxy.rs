@@ -31,6 +31,17 @@ pub fn free_port() -> u16 {
     ports.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).unwrap()
 }
 
+/// Keys of both servers. The environment variable `FAIRLANE_TEST_COMPRESSION` has every server of
+/// every test compressed, if its test says nothing of compression.
+fn keys(servers: &Servers) -> String {
+    match std::env::var("FAIRLANE_TEST_COMPRESSION") {
+        Ok(algorithm) if !servers.keys.contains("compression") => {
+            format!("{}\ncompression = \"{algorithm}\"", servers.keys)
+        }
+        _ => servers.keys.clone(),
+    }
+}
+
 impl Proxy {
     /// Before the given servers, with defaults.
     pub fn start(servers: &Servers) -> Self {
@@ -101,7 +112,7 @@ impl Proxy {
         let (top, more) = more.split_at(table);
         // Tests fail to log in on purpose.
         let delay = if top.contains("login_delay") { "" } else { "login_delay = \"0s\"" };
-        let keys = &servers.keys;
+        let keys = keys(servers);
         let text = format!(
             "listen = [\"127.0.0.1:{port}\"]\n{delay}\n{top}\n\
              [admin]\nlisten = \"127.0.0.1:{admin}\"\n\

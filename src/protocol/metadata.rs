@@ -4,7 +4,7 @@
 //! A server leaves the definitions out of an answer until they differ from those it has sent last
 //! for the statement, also when that was to another session of the same connection. So each
 //! connection knows what its server has sent, and each session what its client has got; where the
-//! two differ, the client is sent what it lacks.
+//! two differ, the client is sent what it lacks, and not again what it has.
 //!
 //! Source: <https://mariadb.com/kb/en/result-set-packets/>.
 
@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use crate::protocol::packet;
+use super::packet;
 
 /// Longest column definitions that are kept for clients that may lack them.
 const PACKETS_MAX: usize = 64 * 1024;
@@ -38,6 +38,16 @@ impl Metadata {
         let packets = (packets.len() <= PACKETS_MAX).then(|| packets.into());
         Self { digest, packets }
     }
+}
+
+/// What a client is to have of the definitions in an answer, where that is not what its connection
+/// has sent last. The default is: just what the server sends.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Expected {
+    /// Those that the client lacks, should the server leave them out; packets numbered from 0 on.
+    pub lacking: Option<Arc<[u8]>>,
+    /// Those that the client has: they are left out, should the server send them.
+    pub known: Option<MetadataDigest>,
 }
 
 #[cfg(test)]
