@@ -98,24 +98,7 @@ impl Session {
             Box::pin(self.learn_collation(connection, names)).await?;
         }
         if asks_more {
-            // The trackers tell the rest with the next OK packet.
-            let image = connection.image.clone();
-            let exchange = Box::pin(connection.query("DO 0")).await?;
-            self.diagnostics.is_row_count_held = false;
-            if let Some(teller) = &mut self.teller {
-                teller.keep(&exchange.summary.tracked);
-            }
-            if effects.contains(Effects::SET_STATEMENT) {
-                connection.image = image;
-                // The statement's own answer has the flags of the passing sql_mode.
-                self.status = exchange.summary.status;
-            } else if exchange.summary.tracked.contains(&Tracked::StateChanged) {
-                self.pins.add(Pin::StateChanged);
-                self.image = connection.image.clone();
-                if changes_charset(&exchange.summary.tracked) {
-                    Box::pin(self.learn_collation(connection, None)).await?;
-                }
-            }
+            Box::pin(self.learn_untold(connection, effects)).await?;
         }
         connection.is_dirty &= keeps;
         if self.diagnostics.is_insert_id_stale && !keeps {
@@ -124,6 +107,33 @@ impl Session {
             match may_leave && connection.insert_id == Some(self.diagnostics.insert_id) {
                 true => self.leave_insert_id(connection),
                 false => Box::pin(self.learn_insert_id(connection)).await?,
+            }
+        }
+        Ok(())
+    }
+
+    /// What a statement with such effects has changed and not told: the trackers tell it with the
+    /// next OK packet.
+    async fn learn_untold(
+        &mut self,
+        connection: &mut Connection,
+        effects: Effects,
+    ) -> Result<(), Failure> {
+        let image = connection.image.clone();
+        let exchange = connection.query("DO 0").await?;
+        self.diagnostics.is_row_count_held = false;
+        if let Some(teller) = &mut self.teller {
+            teller.keep(&exchange.summary.tracked);
+        }
+        if effects.contains(Effects::SET_STATEMENT) {
+            connection.image = image;
+            // The statement's own answer has the flags of the passing sql_mode.
+            self.status = exchange.summary.status;
+        } else if exchange.summary.tracked.contains(&Tracked::StateChanged) {
+            self.pins.add(Pin::StateChanged);
+            self.image = connection.image.clone();
+            if changes_charset(&exchange.summary.tracked) {
+                self.learn_collation(connection, None).await?;
             }
         }
         Ok(())
