@@ -3,10 +3,11 @@
 
 use tokio::time::Instant;
 
+use super::registry::Entry;
 use super::{Session, Stop};
 use crate::backend::Exchange;
 use crate::error::Error;
-use crate::pool::Request;
+use crate::pool::{Checkout, Request};
 use crate::protocol::Command;
 use crate::state::Image;
 
@@ -23,23 +24,16 @@ impl Session {
             return self.send_error(&Error::UnknownThread(id)).await;
         };
         let is_own = target.labels.lock().user == self.client.user;
-        if let Some((backend, thread_id)) = target.connection() {
+        let allowed = match is_own {
             // Its own user may always; and a slot may be just what there is none of.
-            if is_own {
-                self.context.topology.kill(backend, thread_id, query).await;
-            } else {
-                let sql = format!("KILL {}{thread_id}", if query { "QUERY " } else { "" });
-                if let Err(error) = self.run_elsewhere(backend, &sql).await {
-                    return self.send_error(&error).await;
-                }
+            true => {
+                self.kill_as_service(&target, query).await;
+                Ok(())
             }
-        } else if !is_own {
-            let is_mariadb = self.facts.is_mariadb;
-            match self.run_elsewhere(PRIMARY, "SHOW GRANTS").await {
-                Ok(answer) if may_kill_others(&answer.rows(), is_mariadb) => {}
-                Ok(_) => return self.send_error(&Error::NotOwner(id)).await,
-                Err(error) => return self.send_error(&error).await,
-            }
+            false => self.kill_as_user(&target, query).await,
+        };
+        if let Err(error) = allowed {
+            return self.send_error(&error).await;
         }
         if !query {
             target.kill();
@@ -51,27 +45,57 @@ impl Session {
         Ok(())
     }
 
-    /// Runs a statement of this user on `backend`, beside the session's own connection.
-    async fn run_elsewhere(&self, backend: usize, sql: &str) -> Result<Exchange, Error> {
+    async fn kill_as_service(&self, target: &Entry, query: bool) {
+        let Some((backend, thread_id)) = target.connection() else { return };
+        let _aim = self.context.pools[backend].aim(thread_id);
+        if target.connection() == Some((backend, thread_id)) {
+            self.context.topology.kill(backend, thread_id, query).await;
+        }
+    }
+
+    async fn kill_as_user(&self, target: &Entry, query: bool) -> Result<(), Error> {
+        if let Some((backend, thread_id)) = target.connection() {
+            let mut checkout = self.elsewhere(backend).await?;
+            let pool = checkout.pool().clone();
+            let _aim = pool.aim(thread_id);
+            if target.connection() == Some((backend, thread_id)) {
+                let sql = format!("KILL {}{thread_id}", if query { "QUERY " } else { "" });
+                return ask(checkout, &sql).await.map(drop);
+            }
+            checkout.connection().is_dirty = true;
+            checkout.check_in();
+        }
+        let grants = ask(self.elsewhere(PRIMARY).await?, "SHOW GRANTS").await?;
+        match may_kill_others(&grants.rows(), self.facts.is_mariadb) {
+            true => Ok(()),
+            false => Err(Error::NotOwner(u64::from(target.id))),
+        }
+    }
+
+    /// A connection of this user beside the session's own.
+    async fn elsewhere(&self, backend: usize) -> Result<Checkout, Error> {
         let lane = self.plain_lane();
         let image = Image::default();
         let (key, credential) = (&self.identity.key, &self.identity.credential);
-        let pool = &self.context.pools[backend];
         let (epoch, session) = (self.epoch, self.entry.id);
         let request =
             Request { key, credential, image: &image, insert_id: 0, epoch, session, unread: None };
-        let mut checkout = pool.check_out(self.demand(lane), request, Instant::now()).await?;
-        match checkout.connection().command(Command::Query, sql.as_bytes()).await {
-            Ok(exchange) => {
-                checkout.connection().is_dirty = true;
-                checkout.check_in();
-                match server_error(&exchange.bytes, exchange.summary.error) {
-                    Some(error) => Err(error),
-                    None => Ok(exchange),
-                }
+        self.context.pools[backend].check_out(self.demand(lane), request, Instant::now()).await
+    }
+}
+
+/// The answer to a statement, if it is no error.
+async fn ask(mut checkout: Checkout, sql: &str) -> Result<Exchange, Error> {
+    match checkout.connection().command(Command::Query, sql.as_bytes()).await {
+        Ok(exchange) => {
+            checkout.connection().is_dirty = true;
+            checkout.check_in();
+            match server_error(&exchange.bytes, exchange.summary.error) {
+                Some(error) => Err(error),
+                None => Ok(exchange),
             }
-            Err(_) => Err(Error::LostBackend { backend: pool.name().to_owned() }),
         }
+        Err(_) => Err(Error::LostBackend { backend: checkout.pool().name().to_owned() }),
     }
 }
 

@@ -201,9 +201,10 @@ impl Entry {
         self.set(Activity::Running, at);
     }
 
-    /// The session has given its connection back.
+    /// The session is about to give its connection back. In one order with the aims of the pool:
+    /// whoever aims at the connection sees this, or the pool sees the aim.
     pub(super) fn set_released(&self) {
-        self.connection.store(0, Ordering::Relaxed);
+        self.connection.store(0, Ordering::SeqCst);
     }
 
     /// What binds the session to its connection.
@@ -250,7 +251,7 @@ impl Entry {
 
     /// Backend and thread id of the session's connection.
     pub fn connection(&self) -> Option<(BackendId, u64)> {
-        let packed = self.connection.load(Ordering::Relaxed);
+        let packed = self.connection.load(Ordering::SeqCst);
         let backend = usize::try_from(packed >> 56).ok()?.checked_sub(1)?;
         Some((backend, packed & ((1 << 56) - 1)))
     }

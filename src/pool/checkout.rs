@@ -209,6 +209,9 @@ impl Checkout {
             // Its password is no longer good for a login.
             return self.retire(Retire::Quit(Closed::ResetFailed));
         }
+        if self.is_aimed_at() {
+            return self.retire(Retire::Quit(Closed::Killed));
+        }
         let (Some(mut connection), Some(slot)) = (self.connection.take(), self.slot.take()) else {
             return;
         };
@@ -216,6 +219,11 @@ impl Checkout {
         slot.pool.metrics().bytes_sent.inc_by(sent);
         debug_assert!(connection.inbox.is_empty());
         slot.release_with(connection);
+    }
+
+    fn is_aimed_at(&self) -> bool {
+        let (Some(connection), Some(slot)) = (&self.connection, &self.slot) else { return false };
+        slot.pool.aims.has(connection.thread_id)
     }
 
     /// Gets rid of the connection.

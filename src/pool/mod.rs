@@ -10,6 +10,7 @@
 //! hundred nanoseconds, and never across an await. A slot comes back by `Drop`.
 
 mod admission;
+mod aim;
 mod checkout;
 mod epoch;
 mod idle;
@@ -33,6 +34,7 @@ use crate::metrics::{BackendMetrics, LaneMetrics, Metrics};
 use crate::route::view::BackendId;
 
 pub use admission::{Slot, Waiting};
+pub use aim::Aim;
 pub use checkout::Checkout;
 pub use epoch::Epochs;
 pub use open::Request;
@@ -62,6 +64,7 @@ pub struct Pool {
     /// Connections that are being opened, or wait for the right to be.
     openings: AtomicUsize,
     killer: Arc<dyn Killer>,
+    aims: aim::Aims,
     epochs: Arc<Epochs>,
     metrics: Arc<Metrics>,
 }
@@ -168,6 +171,7 @@ impl Pool {
             pace: open::Pace::new(settings.pool.open_rate),
             openings: AtomicUsize::new(0),
             killer,
+            aims: aim::Aims::default(),
             epochs,
             metrics,
             settings: backend_settings,
@@ -192,6 +196,13 @@ impl Pool {
     /// The backend's name.
     pub fn name(&self) -> &str {
         &self.settings.name
+    }
+
+    /// A KILL for a connection of a session is about to be sent: should the session leave the
+    /// connection before that is dropped, nobody else gets it. Look again, with the result in hand,
+    /// whether the connection is the session's.
+    pub fn aim(&self, thread_id: u64) -> Aim<'_> {
+        self.aims.at(thread_id)
     }
 
     /// Which backend it is.

@@ -1,5 +1,7 @@
 //! Every command, through Fairlane and directly: the packets are the same.
 
+use std::time::{Duration, Instant};
+
 use fairlane::protocol::{Capabilities, Command, Shape};
 
 use crate::support::raw::Login;
@@ -196,6 +198,38 @@ fn idle_sessions_of_others_are_killed_by_those_who_may() {
     assert_eq!(victim.text("SELECT 5"), "5", "nothing of it ran");
     killer.run(&format!("KILL {id}"));
     eventually("the session ends", || victim.query("SELECT 1").is_err());
+}
+
+/// A KILL names a connection of the server, which may be another session's by the time it arrives.
+#[test]
+fn kill_meets_nobody_but_the_session_it_names() {
+    let proxy = Proxy::with(servers(), 3, "");
+    let (mut named, mut other, mut killer) = (proxy.app(), proxy.app(), proxy.app());
+    let kill = format!("KILL QUERY {}", named.greeting.thread_id);
+    let until = Instant::now() + Duration::from_secs(4);
+    let kills = std::thread::spawn(move || {
+        while Instant::now() < until {
+            killer.run(&kill);
+        }
+    });
+    let named = std::thread::spawn(move || {
+        let mut stopped = 0;
+        while Instant::now() < until {
+            named.query("SELECT SLEEP(0.001)").ok();
+            let begun = Instant::now();
+            // Interrupted it returns 1, or error 1317.
+            named.query("SELECT SLEEP(0.5)").ok();
+            stopped += usize::from(begun.elapsed() < Duration::from_millis(400));
+        }
+        stopped
+    });
+    let mut answers = 0;
+    while Instant::now() < until {
+        assert_eq!(other.text("SELECT SLEEP(0.002)"), "0", "after {answers} answers");
+        answers += 1;
+    }
+    kills.join().unwrap();
+    assert!(named.join().unwrap() > 0, "the one that was meant is met");
 }
 
 /// The server's id of the connection that runs a statement.
