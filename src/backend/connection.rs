@@ -230,8 +230,8 @@ impl Connection {
 
     /// The answer to the next of the commands sent is to be read.
     pub fn begin_answer(&mut self) {
-        if let Some(exchange) = self.stream.exchange() {
-            exchange.begin_answer();
+        if let Some(numbering) = self.stream.numbering() {
+            numbering.begin_answer();
         }
     }
 

@@ -3,7 +3,7 @@
 //! The two sides take turns, and the frames' sequence ids go through both turns and start anew with
 //! each command. While Fairlane answers a client, what that sends ahead stays packed: it belongs to
 //! a command whose ids have not begun. To a server, commands are sent ahead; whose answer is read
-//! has to be told with [`Exchange::begin_answer`].
+//! has to be told with [`Numbering::begin_answer`].
 //!
 //! At rest the stream holds no buffer; the libraries' contexts belong to the thread.
 
@@ -18,10 +18,13 @@ use super::codec::{pack, unpack};
 use super::scratch::SCRATCH;
 use super::socket::Socket;
 use crate::protocol::compress::{Algorithm, Frame, HEADER, Violation};
-use crate::protocol::exchange::Exchange;
+use crate::protocol::numbering::Numbering;
 
-/// Most plain bytes put into one frame.
+/// Most plain bytes put into one frame to a client.
 const FRAME_MAX: usize = SCRATCH;
+/// Likewise to a server. MySQL copies what it has of a command with each frame: 32 MiB in frames of
+/// 64 KiB took it 4 s the first time, 2 s in these, 1 s in the largest, which would hold up others.
+const SERVER_FRAME_MAX: usize = 4 * FRAME_MAX;
 /// Bytes a client may send ahead while it is answered before its socket is no longer read.
 const AHEAD_MAX: usize = 64 * 1024;
 
@@ -49,7 +52,7 @@ enum Peer {
         sequence: u8,
     },
     /// A server.
-    Server(Exchange),
+    Server(Numbering),
 }
 
 /// A stream of compressed frames.
@@ -76,7 +79,7 @@ impl Compressed {
 
     /// Likewise to a server.
     pub(super) fn to_server(stream: Socket, algorithm: Algorithm, ahead: Vec<u8>) -> Self {
-        Self::new(stream, algorithm, Peer::Server(Exchange::default()), ahead)
+        Self::new(stream, algorithm, Peer::Server(Numbering::default()), ahead)
     }
 
     fn new(stream: Socket, algorithm: Algorithm, peer: Peer, ahead: Vec<u8>) -> Self {
@@ -144,10 +147,10 @@ impl Compressed {
 
     /// The numbers of what is exchanged with a server, which have to be told when an answer and
     /// when a file begins.
-    pub fn exchange(&mut self) -> Option<&mut Exchange> {
+    pub fn numbering(&mut self) -> Option<&mut Numbering> {
         match &mut self.peer {
             Peer::Client { .. } => None,
-            Peer::Server(exchange) => Some(exchange),
+            Peer::Server(numbering) => Some(numbering),
         }
     }
 
@@ -157,7 +160,7 @@ impl Compressed {
         let Some(frame) = Frame::parse(received) else { return Ok(false) };
         let is_expected = match &self.peer {
             Peer::Client { sequence, .. } => frame.sequence == *sequence,
-            Peer::Server(exchange) => exchange.expects(frame.sequence),
+            Peer::Server(numbering) => numbering.expects(frame.sequence),
         };
         if !is_expected {
             return Err(Violation::OutOfOrder);
@@ -172,8 +175,8 @@ impl Compressed {
         self.received.take(end);
         match &mut self.peer {
             Peer::Client { sequence, .. } => *sequence = sequence.wrapping_add(1),
-            Peer::Server(exchange) => {
-                exchange.take_frame(frame.sequence, &mut self.plain.bytes[start..]);
+            Peer::Server(numbering) => {
+                numbering.take_frame(frame.sequence, &mut self.plain.bytes[start..]);
             }
         }
         Ok(true)
@@ -226,8 +229,9 @@ impl Compressed {
     fn end(&mut self, violation: Violation) -> io::Error {
         let is_new = self.violation.replace(violation).is_none();
         if is_new && matches!(self.peer, Peer::Server(_)) {
-            let server = self.stream.peer();
-            tracing::warn!(?server, %violation, "a server's compressed frame is wrong");
+            let peer = self.stream.peer().map(|address| address.to_string());
+            let server = peer.as_deref().unwrap_or("on a Unix socket");
+            tracing::warn!(server, %violation, "a server's compressed frame is wrong");
         }
         io::Error::new(io::ErrorKind::InvalidData, violation)
     }
@@ -278,13 +282,16 @@ impl AsyncWrite for Compressed {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let now = &bytes[..bytes.len().min(FRAME_MAX)];
         // To a server frames go together: whoever writes flushes behind the last byte.
-        let may_wait = matches!(this.peer, Peer::Server(_));
+        let (most, may_wait) = match this.peer {
+            Peer::Client { .. } => (FRAME_MAX, 0),
+            Peer::Server(_) => (SERVER_FRAME_MAX, SERVER_FRAME_MAX),
+        };
+        let now = &bytes[..bytes.len().min(most)];
         if now.is_empty() {
             return Poll::Ready(Ok(0));
         }
-        if !may_wait || this.pending.rest().len() >= FRAME_MAX {
+        if this.pending.rest().len() >= may_wait {
             ready!(this.poll_pending(cx))?;
         }
         match &mut this.peer {
@@ -294,8 +301,8 @@ impl AsyncWrite for Compressed {
                 this.send(number, now, cx)?;
                 Poll::Ready(Ok(now.len()))
             }
-            Peer::Server(exchange) => {
-                let (length, number) = exchange.cut(now);
+            Peer::Server(numbering) => {
+                let (length, number) = numbering.cut(now);
                 pack(this.algorithm, number, &now[..length], this.pending.compact());
                 Poll::Ready(Ok(length))
             }

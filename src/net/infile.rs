@@ -22,8 +22,8 @@ pub async fn pass_file(
     inbox: &mut Vec<u8>,
     server: &mut Socket,
 ) -> Result<u64, RelayError> {
-    if let Some(exchange) = server.exchange() {
-        exchange.begin_file();
+    if let Some(numbering) = server.numbering() {
+        numbering.begin_file();
     }
     let is_compressed = client.is_compressed();
     if let Some(compression) = client.compression() {
@@ -34,8 +34,8 @@ pub async fn pass_file(
         compression.begin_answer();
     }
     let passed = passed?;
-    if let Some(exchange) = server.exchange() {
-        exchange.end_file();
+    if let Some(numbering) = server.numbering() {
+        numbering.end_file();
     }
     server.flush().await.map_err(RelayError::Server)?;
     Ok(passed)

@@ -18,7 +18,7 @@ use super::tls::Replay;
 use super::worker;
 use crate::config::settings::Address;
 use crate::protocol::compress::Algorithm;
-use crate::protocol::exchange::Exchange;
+use crate::protocol::numbering::Numbering;
 
 /// Pause before a full backlog is tried again.
 const BACKLOG_PAUSE: Duration = Duration::from_millis(5);
@@ -93,8 +93,8 @@ impl Socket {
     }
 
     /// The numbers of the frames exchanged with a server, where these are compressed.
-    pub fn exchange(&mut self) -> Option<&mut Exchange> {
-        self.compression()?.exchange()
+    pub fn numbering(&mut self) -> Option<&mut Numbering> {
+        self.compression()?.numbering()
     }
 
     /// The compression on it, which has to be told whose turn it is.

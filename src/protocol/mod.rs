@@ -8,7 +8,7 @@
 //!
 //! [`packet`] frames, [`wire`] reads and writes the basic types, [`handshake`] and [`auth`] are
 //! the connection phase, [`command`] and [`response`] the command phase, [`status`] the OK, EOF
-//! and ERR packets, [`compress`] the frames around packets and [`exchange`] their numbers towards
+//! and ERR packets, [`compress`] the frames around packets and [`numbering`] their numbers towards
 //! a server. Nothing but [`edit`] looks into a row.
 //!
 //! Source: <https://dev.mysql.com/doc/dev/mysql-server/latest/PAGE_PROTOCOL.html> and
@@ -24,9 +24,9 @@ pub mod compress;
 pub mod crypt;
 pub mod ed25519;
 pub mod edit;
-pub mod exchange;
 pub mod handshake;
 pub mod metadata;
+pub mod numbering;
 pub mod packet;
 pub mod parsec;
 pub mod response;

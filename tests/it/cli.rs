@@ -38,6 +38,22 @@ fn the_shipped_files_are_fine() {
 }
 
 #[test]
+fn a_check_tells_how_servers_are_reached() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("fairlane.toml");
+    let text = "[service]\nuser = \"fairlane\"\npassword = \"x\"\n[primary]\naddress = \"db:1\"\n\
+                compression = \"zstd\"\n[[replica]]\naddress = \"db:2\"\n";
+    std::fs::write(&path, text).unwrap();
+    let (ok, said) = fairlane(&["check", "--config", path.to_str().unwrap()]);
+    assert!(ok, "{said}");
+    assert!(
+        said.contains("primary primary at db:1: 14 slots (compressed with zstd) and 1 "),
+        "{said}"
+    );
+    assert!(said.contains("replica replica1 at db:2: 14 slots and 1 "), "{said}");
+}
+
+#[test]
 fn an_address_in_use_is_said_in_words() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();

@@ -16,7 +16,7 @@ mod texts;
 pub(crate) type Run = fn(&[u8]);
 
 /// Each target with its name, which is also that of its folder in the corpus.
-pub(crate) const ALL: [(&str, Run); 30] = [
+pub(crate) const ALL: [(&str, Run); 31] = [
     ("accounts", servers::accounts),
     ("answers", response::answers),
     ("attributes", packets::attributes),
@@ -35,6 +35,7 @@ pub(crate) const ALL: [(&str, Run); 30] = [
     ("greeting", packets::greeting),
     ("hosts", logins::hosts),
     ("login", packets::login),
+    ("numbering", packets::numbering),
     ("positions", settings::positions),
     ("proxy_header", servers::proxy_header),
     ("quantities", settings::quantities),

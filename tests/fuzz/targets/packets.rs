@@ -8,6 +8,7 @@ use fairlane::protocol::compress::{self, Algorithm, Frame};
 use fairlane::protocol::handshake::{
     ATTRIBUTES_MAX, ChangeUser, Greeting, HandshakeResponse, asks_for_tls, is_old, tls_request,
 };
+use fairlane::protocol::numbering::Numbering;
 use fairlane::protocol::wire::put_lenenc_bytes;
 use fairlane::protocol::{Capabilities, attribute, packet};
 use fairlane::sql::{Mode, classify};
@@ -230,6 +231,42 @@ pub(crate) fn compressed(data: &[u8]) {
     let mut back = Vec::new();
     unpack(algorithm, body, frame.plain_length, &mut back).expect("it was packed here");
     assert_eq!(back, bytes);
+}
+
+/// Frames to and from a server: commands are cut at their ends, and the packets of an answer get
+/// their numbers, wherever the bytes are cut.
+pub(crate) fn numbering(data: &[u8]) {
+    let mut input = Input::new(data);
+    let step = 1 + input.below(40);
+    let bytes = input.rest();
+    let end_from = |at: usize| {
+        packet::frame(&bytes[at..]).map_or(usize::MAX, |framed| at + framed.wire_length)
+    };
+    let mut numbering = Numbering::default();
+    let (mut at, mut end, mut next) = (0, end_from(0), 0_u8);
+    while at < bytes.len() {
+        let offered = &bytes[at..bytes.len().min(at + step)];
+        let cut = numbering.cut(offered);
+        assert_eq!(cut, (offered.len().min(end - at), next));
+        (at, next) = (at + cut.0, next.wrapping_add(1));
+        if at == end {
+            (end, next) = (end_from(at), 0);
+        }
+    }
+    let mut numbering = Numbering::default();
+    numbering.begin_answer();
+    let mut answer = bytes.to_vec();
+    for (index, contents) in (0..=u8::MAX).cycle().zip(answer.chunks_mut(step)) {
+        assert!(numbering.expects(index));
+        numbering.take_frame(index, contents);
+    }
+    let (mut expected, mut at) = (bytes.to_vec(), 0);
+    for number in (0..=u8::MAX).cycle() {
+        let Some(header) = expected.get(at..).and_then(packet::Header::parse) else { break };
+        expected[at + 3] = number;
+        at += packet::HEADER + header.length;
+    }
+    assert_eq!(answer, expected);
 }
 
 /// A client's file: its end is found wherever its packets are cut.

@@ -119,16 +119,23 @@ fn pass(
     });
 }
 
-/// What is between the packets of a stream.
+/// What is between the packets of a stream, or the frames, from the first command on, if it is
+/// compressed.
 #[derive(Default)]
 struct Packets {
     header: Vec<u8>,
     left: usize,
+    /// From the login.
+    compresses: Option<bool>,
+    has_frames: bool,
 }
 
 impl Packets {
-    /// Commands that begin in these bytes: their packets have the number 0.
+    /// Commands that begin in these bytes: their packets have the number 0, and each has a frame of
+    /// its own.
     fn commands(&mut self, mut bytes: &[u8]) -> u64 {
+        let asked = bytes.get(4).is_some_and(|flags| flags & 1 << 5 != 0);
+        let compresses = *self.compresses.get_or_insert(asked);
         let mut commands = 0;
         while !bytes.is_empty() {
             let skipped = self.left.min(bytes.len());
@@ -140,6 +147,8 @@ impl Packets {
             if let [a, b, c, number] = self.header[..] {
                 commands += u64::from(number == 0);
                 self.left = usize::from(a) | usize::from(b) << 8 | usize::from(c) << 16;
+                self.has_frames |= compresses && number == 0;
+                self.left += if self.has_frames { 3 } else { 0 };
                 self.header.clear();
             }
         }

@@ -59,7 +59,7 @@ struct Start {
 
 /// Both directions of a connection to a server.
 #[derive(Debug, Default)]
-pub struct Exchange {
+pub struct Numbering {
     /// What is written.
     written: Walk,
     /// Its current packet is continued by the next.
@@ -82,7 +82,7 @@ pub struct Exchange {
     has_begun: bool,
 }
 
-impl Exchange {
+impl Numbering {
     /// How many of the next bytes to write go into one frame, and its sequence id: `bytes` up to
     /// the end of a command. Commands have to be whole packets, one after the other.
     pub fn cut(&mut self, bytes: &[u8]) -> (usize, u8) {
@@ -186,11 +186,11 @@ mod tests {
     }
 
     /// Cuts `wire`, which comes in pieces of at most `piece` bytes, into frames: their lengths and ids.
-    fn frames(exchange: &mut Exchange, wire: &[u8], piece: usize) -> Vec<(usize, u8)> {
+    fn frames(numbering: &mut Numbering, wire: &[u8], piece: usize) -> Vec<(usize, u8)> {
         let mut cut = Vec::new();
         let mut rest = wire;
         while !rest.is_empty() {
-            let (length, id) = exchange.cut(&rest[..rest.len().min(piece)]);
+            let (length, id) = numbering.cut(&rest[..rest.len().min(piece)]);
             cut.push((length, id));
             rest = &rest[length..];
         }
@@ -198,68 +198,68 @@ mod tests {
     }
 
     /// Reads an answer of packets numbered anyhow, cut at `at` into two frames.
-    fn answer(exchange: &mut Exchange, first: u8, packets: usize, at: usize) -> Vec<u8> {
+    fn answer(numbering: &mut Numbering, first: u8, packets: usize, at: usize) -> Vec<u8> {
         let mut contents: Vec<u8> = (0..packets).flat_map(|_| [2, 0, 0, 0xee, 7, 7]).collect();
         let (head, tail) = contents.split_at_mut(at);
-        exchange.begin_answer();
-        exchange.take_frame(first, head);
-        assert!(!exchange.expects(first.wrapping_add(2)));
-        assert!(exchange.expects(first.wrapping_add(1)));
-        exchange.take_frame(first.wrapping_add(1), tail);
+        numbering.begin_answer();
+        numbering.take_frame(first, head);
+        assert!(!numbering.expects(first.wrapping_add(2)));
+        assert!(numbering.expects(first.wrapping_add(1)));
+        numbering.take_frame(first.wrapping_add(1), tail);
         contents.chunks(6).map(|packet| packet[3]).collect()
     }
 
     #[test]
     fn each_command_has_frames_of_its_own_and_an_answer_behind_them() {
-        let mut exchange = Exchange::default();
+        let mut numbering = Numbering::default();
         let close = command(Command::StmtClose as u8, 4);
         let (short, long) = (command(3, 10), command(3, 25));
         let wire = [&close[..], &short, &long].concat();
-        let cut = frames(&mut exchange, &wire, 15);
+        let cut = frames(&mut numbering, &wire, 15);
         assert_eq!(cut, [(9, 0), (15, 0), (15, 0), (15, 1)]);
         for at in 0..=18 {
-            assert_eq!(answer(&mut exchange, 1, 3, at), [1, 2, 3], "to the short one");
-            assert_eq!(answer(&mut exchange, 2, 3, at), [1, 2, 3], "to the long one");
-            frames(&mut exchange, &wire, 15);
+            assert_eq!(answer(&mut numbering, 1, 3, at), [1, 2, 3], "to the short one");
+            assert_eq!(answer(&mut numbering, 2, 3, at), [1, 2, 3], "to the long one");
+            frames(&mut numbering, &wire, 15);
         }
     }
 
     #[test]
     fn an_answer_to_a_continued_command_goes_on_behind_its_packets() {
-        let mut exchange = Exchange::default();
+        let mut numbering = Numbering::default();
         let wire = command(3, FULL - 1);
         assert_eq!(wire.len(), FULL + 2 * HEADER);
-        let cut = frames(&mut exchange, &wire, 1 << 16);
+        let cut = frames(&mut numbering, &wire, 1 << 16);
         assert_eq!(cut.len(), 257);
         assert!(cut.iter().enumerate().all(|(index, &(_, id))| usize::from(id) == index % 256));
-        assert_eq!(answer(&mut exchange, 1, 2, 6), [2, 3]);
+        assert_eq!(answer(&mut numbering, 1, 2, 6), [2, 3]);
     }
 
     #[test]
     fn a_file_goes_on_with_the_frames_of_its_answer() {
-        let mut exchange = Exchange::default();
-        frames(&mut exchange, &command(3, 5), 100);
-        exchange.begin_answer();
-        exchange.take_frame(1, &mut [1, 0, 0, 1, 0xfb]);
-        exchange.begin_file();
+        let mut numbering = Numbering::default();
+        frames(&mut numbering, &command(3, 5), 100);
+        numbering.begin_answer();
+        numbering.take_frame(1, &mut [1, 0, 0, 1, 0xfb]);
+        numbering.begin_file();
         let file = [&[1, 0, 0, 2, b'x'][..], &[0, 0, 0, 3]].concat();
-        assert_eq!(frames(&mut exchange, &file, 6), [(6, 2), (3, 3)]);
-        exchange.end_file();
-        assert!(exchange.expects(4));
+        assert_eq!(frames(&mut numbering, &file, 6), [(6, 2), (3, 3)]);
+        numbering.end_file();
+        assert!(numbering.expects(4));
         let mut ok = [1, 0, 0, 99, 0];
-        exchange.take_frame(4, &mut ok);
+        numbering.take_frame(4, &mut ok);
         assert_eq!(ok[3], 4);
-        assert_eq!(frames(&mut exchange, &command(3, 5), 100), [(10, 0)]);
+        assert_eq!(frames(&mut numbering, &command(3, 5), 100), [(10, 0)]);
     }
 
     #[test]
     fn a_last_word_may_come_unasked() {
-        let mut exchange = Exchange::default();
-        frames(&mut exchange, &command(3, 5), 100);
-        exchange.begin_answer();
-        assert!(exchange.expects(0) && exchange.expects(1) && !exchange.expects(2));
-        exchange.take_frame(0, &mut [1, 0, 0, 0, 0xff]);
-        assert!(exchange.expects(1) && !exchange.expects(0));
+        let mut numbering = Numbering::default();
+        frames(&mut numbering, &command(3, 5), 100);
+        numbering.begin_answer();
+        assert!(numbering.expects(0) && numbering.expects(1) && !numbering.expects(2));
+        numbering.take_frame(0, &mut [1, 0, 0, 0, 0xff]);
+        assert!(numbering.expects(1) && !numbering.expects(0));
     }
 
     proptest! {
@@ -268,9 +268,9 @@ mod tests {
             lengths in prop::collection::vec(0..40usize, 1..8),
             piece in 1..60usize,
         ) {
-            let mut exchange = Exchange::default();
+            let mut numbering = Numbering::default();
             let wire: Vec<u8> = lengths.iter().flat_map(|&length| command(3, length)).collect();
-            let mut cut = frames(&mut exchange, &wire, piece).into_iter();
+            let mut cut = frames(&mut numbering, &wire, piece).into_iter();
             for &length in &lengths {
                 let mut left = length + 1 + HEADER;
                 let mut id = 0;
@@ -284,9 +284,9 @@ mod tests {
             for &length in &lengths {
                 let frames = (length + 1 + HEADER).div_ceil(piece);
                 let first = u8::try_from(frames).unwrap_or_default();
-                prop_assert_eq!(answer(&mut exchange, first, 4, piece % 24), [1, 2, 3, 4]);
+                prop_assert_eq!(answer(&mut numbering, first, 4, piece % 24), [1, 2, 3, 4]);
             }
-            prop_assert!(exchange.due.is_empty());
+            prop_assert!(numbering.due.is_empty());
         }
     }
 }
