@@ -86,7 +86,7 @@ impl Session {
             prepared: None,
             sql: &[],
         };
-        Box::pin(self.run_work(work)).await
+        Box::pin(self.run_work(&work)).await
     }
 
     /// A command without a statement text, to the primary or to what the session holds.
