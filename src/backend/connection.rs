@@ -93,6 +93,8 @@ pub struct Connection {
     pub image_warns: bool,
     /// Character sets after login.
     pub base: Base,
+    /// The role after login; empty is none.
+    pub role: String,
     /// What texts of SET NAMES came to on it.
     pub names: NamesMemory,
     /// Statements prepared on it.

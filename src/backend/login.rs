@@ -256,6 +256,7 @@ async fn log_in(
         image: Image::default(),
         image_warns: false,
         base: crate::state::Base::default(),
+        role: String::new(),
         names: NamesMemory::default(),
         statements: StatementCache::default(),
         opened_at: now,

@@ -12,6 +12,7 @@ pub use connection::{
 };
 pub use login::{Credential, LoginError, Route, open};
 pub use names::{NamesMemory, means_the_same};
+pub use reset::Reset;
 pub use statement::StatementCache;
 pub use unread::{UnreadHere, UnreadId};
 

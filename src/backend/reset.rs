@@ -8,14 +8,26 @@ use crate::protocol::{Command, Malformed, code, packet};
 use crate::state::diff::diff;
 use crate::state::{Base, own_trackers};
 
-const CHARACTER_SETS: &str =
-    "SELECT @@character_set_client,@@character_set_results,@@collation_connection";
+const CHARACTER_SETS_AND_ROLE: &str =
+    "SELECT @@character_set_client,@@character_set_results,@@collation_connection,CURRENT_ROLE()";
 
 /// What MariaDB's reset leaves other than it was when the schema was chosen.
 const RESET_BY_SERVER: &str = crate::state::image::SCHEMA_VARIABLES[1];
 
+/// What a reset has come to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reset {
+    /// The connection is as after its login.
+    Clean,
+    /// But for the role: MariaDB (10.11) leaves a session the one it has set, which nothing but a new
+    /// login takes off for sure.
+    KeepsRole,
+    /// The server did not do it.
+    Refused,
+}
+
 impl Connection {
-    /// Turns the trackers on and learns the character sets; `false` when the server takes nothing
+    /// Turns the trackers on and learns character sets and role; `false` when the server takes nothing
     /// but a new password.
     pub(super) async fn set_up(&mut self, is_mariadb: bool) -> Result<bool, Failure> {
         self.image.reset_variables();
@@ -25,15 +37,16 @@ impl Connection {
         }
         demand(&answer)?;
         self.reported = Reported::default();
-        let answer = self.query(CHARACTER_SETS).await?;
+        let answer = self.query(CHARACTER_SETS_AND_ROLE).await?;
         // MariaDB lets SET pass.
         if answer.summary.error == Some(code::MUST_CHANGE_PASSWORD) {
             return Ok(false);
         }
         self.image.reset_variables();
-        let [client, results, collation] =
+        let [client, results, collation, role] =
             demand(&answer)?.first_row().try_into().unwrap_or_default();
         self.base = Base { client, results, collation };
+        self.role = role;
         Ok(true)
     }
 
@@ -52,11 +65,11 @@ impl Connection {
     }
 
     /// Rolls back, drops temporary tables, locks, variables and prepared statements, and sets up
-    /// anew. The schema stays. `false` when the server did not do it.
-    pub async fn reset(&mut self, is_mariadb: bool) -> Result<bool, Failure> {
-        let base = self.base.clone();
+    /// anew. The schema stays.
+    pub async fn reset(&mut self, is_mariadb: bool) -> Result<Reset, Failure> {
+        let (base, role) = (self.base.clone(), self.role.clone());
         if self.command(Command::ResetConnection, &[]).await?.summary.error.is_some() {
-            return Ok(false);
+            return Ok(Reset::Refused);
         }
         self.unread = None;
         self.statements.clear();
@@ -66,7 +79,7 @@ impl Connection {
         self.image.reset_variables();
         self.image_warns = false;
         if !self.set_up(is_mariadb).await? {
-            return Ok(false);
+            return Ok(Reset::Refused);
         }
         // A reset gives the server's global character sets, not those asked for at login.
         let mut now = self.image.clone();
@@ -76,12 +89,16 @@ impl Connection {
             demand(&self.query(&set).await?)?;
             self.image.reset_variables();
         }
+        let now = std::mem::replace(&mut self.role, role);
+        if now != self.role {
+            return Ok(Reset::KeepsRole);
+        }
         if is_mariadb && self.image.schema.is_some() {
             // It also gives the server's own collation in the place of the schema's: as if a
             // session had set it, so that the schema is chosen anew.
             self.image.set(RESET_BY_SERVER, "");
         }
-        Ok(true)
+        Ok(Reset::Clean)
     }
 
     /// Takes off the insert id and the warnings of its last session.

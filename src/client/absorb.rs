@@ -12,7 +12,7 @@ use crate::protocol::Command;
 use crate::protocol::response::Summary;
 use crate::protocol::status::{Status, Tracked};
 use crate::sql::{self, Class, Effects};
-use crate::state::image::SCHEMA_VARIABLES;
+use crate::state::image::{BIG_SELECTS, SCHEMA_VARIABLES, set_with};
 use crate::state::{Pin, Pins};
 
 /// Variables that say how long a lock is waited for.
@@ -23,6 +23,12 @@ pub(super) fn is_wait(name: &str) -> bool {
 /// Whether `work` may both have set them and used NOWAIT or WAIT.
 pub(super) fn hides_wait(work: &Work<'_>) -> bool {
     work.verdict.statements > 1 || work.verdict.effects.contains(Effects::OPAQUE)
+}
+
+/// What is tracked with a variable last that another one sets, too.
+fn in_order(tracked: &[Tracked]) -> impl Iterator<Item = &Tracked> {
+    let is_last = |tracked: &&Tracked| matches!(tracked, Tracked::Variable { name, .. } if name == BIG_SELECTS);
+    tracked.iter().filter(move |&it| !is_last(&it)).chain(tracked.iter().filter(is_last))
 }
 
 impl Session {
@@ -43,11 +49,18 @@ impl Session {
             self.note_prepared(checkout.connection(), prepared, &mut summary).await;
         }
         let on_primary = checkout.pool().backend() == 0;
-        let has_conditions = summary.warnings > 0 || summary.error.is_some();
+        let has_conditions = summary.had_warnings || summary.error.is_some();
         let still_asks = work.verdict.class == Class::Diagnostics && self.keeps_conditions;
         self.keeps_conditions =
             on_primary && self.asks_conditions && (has_conditions || still_asks);
-        let mut keeps = self.must_keep(work, on_primary);
+        let may_have_begun = summary.is_tracking_due && self.facts.is_mariadb;
+        if may_have_begun && self.pins.has(Pin::NextTransaction) {
+            // What fails here fails again below.
+            let _ = self.learn_characteristics(checkout.connection()).await;
+        }
+        // An error tells nothing of transactions.
+        let is_told = summary.has_status && summary.error.is_none();
+        let mut keeps = self.must_keep(work, on_primary, is_told);
         if self.settle(checkout.connection(), work, &summary, keeps, on_primary).await.is_err() {
             // The client has its answer; only what could have been asked later is lost.
             let had_state = keeps;
@@ -56,7 +69,7 @@ impl Session {
             return if had_state { Err(Stop::Fatal) } else { Ok(()) };
         }
         // Settling may have found another pin.
-        keeps |= self.must_keep(work, on_primary);
+        keeps |= self.must_keep(work, on_primary, is_told);
         if self.is_released {
             checkout.discard(crate::pool::Retire::Quit(crate::metrics::Closed::Broken));
             self.forget_binding();
@@ -74,24 +87,33 @@ impl Session {
 
     fn absorb(&mut self, connection: &mut Connection, work: &Work<'_>, summary: &Summary) {
         let effects = work.verdict.effects;
+        let was_open = self.status.contains(Status::IN_TRANS);
         if summary.has_status {
             self.status = summary.status;
         }
-        let counts_rows = summary.has_result_set && self.counts_rows(work);
+        let counts_rows = summary.has_result_set && self.counts_rows(work, summary);
         self.diagnostics.note(summary, counts_rows);
-        // Without its LIMIT.
-        self.diagnostics.is_found_rows_stale |=
-            summary.has_result_set && effects.contains(Effects::FOUND_ROWS);
+        // Without its LIMIT; and one of several may have counted.
+        let hides_count =
+            effects.contains(Effects::FOUND_ROWS) || work.verdict.statements > 1 && !counts_rows;
+        self.diagnostics.is_found_rows_stale |= summary.has_result_set && hides_count;
         self.diagnostics.is_row_count_held |= summary.has_status || summary.error.is_some();
-        // SELECT ... INTO @a counts rows that nobody is sent.
-        let counts_too = self.facts.is_mariadb && effects.contains(Effects::COUNTS_ROWS);
-        let counts_unseen = work.verdict.class == Class::Write
+        let counts_too = self.facts.is_mariadb
             && summary.error.is_none()
-            && (counts_too
-                || effects
-                    .intersects(Effects::OPAQUE | Effects::FOUND_ROWS | Effects::USER_VARIABLE));
-        self.diagnostics.is_found_rows_stale |= counts_too && counts_unseen;
-        self.diagnostics.is_found_rows_held |= counts_unseen || counts_rows;
+            && effects.contains(Effects::COUNTS_ROWS);
+        // What a routine does to a count of which only another session's is on the connection can't be
+        // seen: most do nothing.
+        let is_doubtful = effects.contains(Effects::OPAQUE)
+            && !(summary.has_result_set
+                || is_select(work.sql)
+                || self.diagnostics.is_found_rows_held);
+        // SELECT ... INTO @a counts rows that nobody is sent.
+        let hides = Effects::OPAQUE | Effects::FOUND_ROWS | Effects::USER_VARIABLE;
+        let may_count = work.verdict.class == Class::Write && summary.error.is_none();
+        let counts_unseen = counts_too || may_count && !is_doubtful && effects.intersects(hides);
+        self.diagnostics.is_found_rows_stale |= counts_too;
+        self.diagnostics.is_found_rows_held |=
+            counts_unseen || counts_rows || self.diagnostics.is_found_rows_stale;
         // INSERT ... RETURNING, CALL and what fails half-way may set an id that no packet reports.
         let may_set = Effects::OPAQUE | Effects::SETS_INSERT_ID;
         // Preparing runs nothing.
@@ -101,7 +123,7 @@ impl Session {
                 || work.verdict.class == Class::Write && summary.error.is_some());
         let is_passing = effects.contains(Effects::SET_STATEMENT);
         let mut is_explained = is_passing || effects.contains(Effects::TRACKERS);
-        for tracked in &summary.tracked {
+        for tracked in in_order(&summary.tracked) {
             match tracked {
                 // The statement's own, which it does not say.
                 Tracked::Variable { name, .. } if is_wait(name) && !self.sets_wait(work) => {
@@ -125,23 +147,17 @@ impl Session {
                 }
                 Tracked::Characteristics(text) => {
                     is_explained = true;
-                    // With one open they are its own, and end with it.
-                    let is_open = self.status.contains(Status::IN_TRANS);
-                    if text.starts_with("SET TRANSACTION") && !is_open {
-                        self.pins.add(Pin::NextTransaction);
-                    } else {
-                        self.pins.drop(Pin::NextTransaction);
-                    }
+                    self.absorb_characteristics(text);
                 }
                 Tracked::Gtids(_) | Tracked::TransactionState(_) | Tracked::StateChanged => {}
             }
         }
         connection.is_dirty |=
-            summary.warnings > 0 || summary.error.is_some() || self.diagnostics.is_insert_id_stale;
+            summary.had_warnings || summary.error.is_some() || self.diagnostics.is_insert_id_stale;
         connection.note_reported(&summary.tracked);
         self.notice_changes(&summary.tracked);
         let is_state_changed = summary.tracked.contains(&Tracked::StateChanged)
-            || self.has_changed_untold(work, summary);
+            || self.has_changed_untold(work, summary, was_open);
         if counts_rows && !effects.contains(Effects::FOUND_ROWS) {
             self.pins.drop(Pin::FoundRows);
         }
@@ -149,14 +165,28 @@ impl Session {
         self.is_released |= summary.error.is_none() && self.releases(work);
     }
 
+    /// What is known of a transaction, or of the next one.
+    pub(super) fn absorb_characteristics(&mut self, text: &str) {
+        // With one open they are its own, and end with it.
+        let is_open = self.status.contains(Status::IN_TRANS);
+        if text.starts_with("SET TRANSACTION") && !is_open {
+            self.pins.add(Pin::NextTransaction);
+        } else {
+            self.pins.drop(Pin::NextTransaction);
+        }
+    }
+
     /// Whether FOUND_ROWS() tells the rows that `work` has sent.
-    fn counts_rows(&self, work: &Work<'_>) -> bool {
-        is_select(work.sql)
-            || work.verdict.statements > 1
-            || counts_rows(
-                &sql::digest_text(work.sql, self.mode).to_ascii_lowercase(),
-                self.facts.is_mariadb,
-            )
+    fn counts_rows(&self, work: &Work<'_>, summary: &Summary) -> bool {
+        let is_several = work.verdict.statements > 1;
+        if is_select(work.sql) && !is_several {
+            return true;
+        }
+        let text = sql::digest_text(work.sql, self.mode).to_ascii_lowercase();
+        let is_whole = text.len() + 4 < sql::DIGEST_TEXT_BYTES_MAX;
+        let is_last = summary.affected.is_none() && summary.error.is_none() && is_whole;
+        let last = text.trim_end_matches([';', ' ']).rsplit(';').next().unwrap_or(&text);
+        (!is_several || is_last) && counts_rows(last, self.facts.is_mariadb)
     }
 
     /// Whether `work` may set how long a lock is waited for. MariaDB carries out NOWAIT and WAIT as
@@ -199,8 +229,12 @@ impl Session {
             "sql_auto_is_null" if is_on => self.pins.add(Pin::UnreplayableVariable),
             _ => {}
         }
-        self.image.take_over(name, value);
-        connection.image.take_over(name, value);
+        for image in [&mut self.image, &mut connection.image] {
+            image.take_over(name, value);
+            if let Some((name, value)) = set_with(name, value) {
+                image.set(name, value);
+            }
+        }
         true
     }
 
@@ -260,11 +294,17 @@ impl Session {
     }
 
     /// MariaDB tells a client without CLIENT_DEPRECATE_EOF that a result set has changed something,
-    /// not what: for a read it is a function's doing, in a view or not. In a transaction any read
-    /// changes what is tracked of that.
-    fn has_changed_untold(&self, work: &Work<'_>, summary: &Summary) -> bool {
-        let in_transaction = !self.autocommit || self.status.contains(Status::IN_TRANS);
-        let is_read = work.verdict.class == Class::Read && !in_transaction;
+    /// not what: for a read it is a function's doing, in a view or not. But any read changes what is
+    /// tracked of a transaction, that of a SET TRANSACTION too; SHOW CREATE VIEW sets the view's own
+    /// sql_mode for a moment, and a prepared statement the schema it was prepared in.
+    fn has_changed_untold(&self, work: &Work<'_>, summary: &Summary, was_open: bool) -> bool {
+        // Or was in one, which an error has ended.
+        let is_open = was_open || self.status.contains(Status::IN_TRANS);
+        let in_transaction = !self.autocommit || is_open || self.pins.has(Pin::NextTransaction);
+        let prepared = work.prepared.as_ref().and_then(|work| self.statements.get(work.id));
+        let moves = prepared.is_some_and(|statement| statement.image.schema != self.image.schema);
+        let may_call = work.verdict.reason != sql::Reason::DictionaryRead && !moves;
+        let is_read = work.verdict.class == Class::Read && may_call && !in_transaction;
         let may_have = is_read || work.verdict.effects.contains(Effects::OPAQUE);
         self.facts.is_mariadb && summary.is_tracking_due && may_have
     }
@@ -277,8 +317,8 @@ impl Session {
         )
     }
 
-    /// Whether the session has to keep its connection.
-    fn must_keep(&self, work: &Work<'_>, on_primary: bool) -> bool {
+    /// Whether the session has to keep its connection; `is_told`: the status flags are those of now.
+    fn must_keep(&self, work: &Work<'_>, on_primary: bool, is_told: bool) -> bool {
         if self.status.contains(Status::IN_TRANS) || !self.pins.is_empty() || self.keeps_conditions
         {
             return true;
@@ -289,7 +329,7 @@ impl Session {
             work.verdict.class,
             Class::Commit | Class::Rollback | Class::Session | Class::Diagnostics
         );
-        on_primary && !self.autocommit && !ends
+        on_primary && !self.autocommit && !(ends && is_told)
     }
 
     /// Between statements: keeps the connection if anything binds it.

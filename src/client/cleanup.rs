@@ -10,7 +10,7 @@ use super::diagnostics::Diagnostics;
 use super::registry::EntryLabels;
 use super::wire::CommandPacket;
 use super::{Session, Stop};
-use crate::backend::Failure;
+use crate::backend::{Connection, Failure, Reset};
 use crate::config::settings::Abandoned;
 use crate::error::Error;
 use crate::lanes::{Account, ClientFacts, Demand};
@@ -87,6 +87,20 @@ impl Session {
         if let Some(held) = self.held.take() {
             undo(held, leftovers, is_mariadb).await;
         }
+        self.forget_binding();
+    }
+
+    /// The same for COM_RESET_CONNECTION, which leaves a session its role on MariaDB, and with it
+    /// the connection.
+    async fn reset_held(&mut self) {
+        let leftovers = self.leftovers();
+        let Some(mut held) = self.held.take() else { return self.forget_binding() };
+        let undone = undone(held.connection(), leftovers, self.facts.is_mariadb).await;
+        if undone == Ok(Reset::KeepsRole) {
+            self.held = Some(held);
+            return self.keep_only(Pin::Role);
+        }
+        give_back(held, undone);
         self.forget_binding();
     }
 
@@ -208,15 +222,15 @@ impl Session {
             self.held = Some(held);
             match is_reset {
                 Err(_) => return Err(Stop::Fatal),
-                Ok(false) if was_restricted => {
+                Ok(Reset::Refused) if was_restricted => {
                     return self.pass_on(Command::ResetConnection, packet, Class::Write).await;
                 }
-                Ok(false) => return Err(Stop::Fatal),
-                Ok(true) => self.keep_only(Pin::ExpiredPassword),
+                Ok(Reset::Refused) => return Err(Stop::Fatal),
+                Ok(Reset::Clean | Reset::KeepsRole) => self.keep_only(Pin::ExpiredPassword),
             }
         } else {
             self.save_found_rows().await;
-            self.undo_held().await;
+            self.reset_held().await;
         }
         self.forget_session();
         self.begin_anew().await;
@@ -371,20 +385,38 @@ fn all_pins(mut pins: Pins) -> Pins {
 
 /// Makes a connection clean, and gives it back; or gets rid of it.
 async fn undo(mut checkout: Checkout, leftovers: Leftovers, is_mariadb: bool) {
-    let connection = checkout.connection();
-    let undone = async {
+    let undone = undone(checkout.connection(), leftovers, is_mariadb).await;
+    give_back(checkout, undone);
+}
+
+/// Undoes what a session has left; an error says how to get rid of the connection.
+async fn undone(
+    connection: &mut Connection,
+    leftovers: Leftovers,
+    is_mariadb: bool,
+) -> Result<Reset, Retire> {
+    let undoing = async {
         if !leftovers.pins.is_empty() {
             return connection.reset(is_mariadb).await;
         }
         if leftovers.in_transaction {
             connection.roll_back().await?;
         }
-        Ok::<bool, Failure>(true)
+        Ok::<Reset, Failure>(Reset::Clean)
     };
-    match timeout(RESET_WAIT, undone).await {
-        Ok(Ok(true)) => checkout.check_in(),
-        Ok(Ok(false)) => checkout.discard(Retire::Quit(Closed::ResetFailed)),
-        Ok(Err(_)) => checkout.discard(Retire::Quit(Closed::Broken)),
-        Err(_) => checkout.discard(Retire::Kill),
+    match timeout(RESET_WAIT, undoing).await {
+        Ok(Ok(reset)) => Ok(reset),
+        Ok(Err(_)) => Err(Retire::Quit(Closed::Broken)),
+        Err(_) => Err(Retire::Kill),
+    }
+}
+
+fn give_back(checkout: Checkout, undone: Result<Reset, Retire>) {
+    match undone {
+        Ok(Reset::Clean) => checkout.check_in(),
+        Ok(Reset::KeepsRole | Reset::Refused) => {
+            checkout.discard(Retire::Quit(Closed::ResetFailed));
+        }
+        Err(how) => checkout.discard(how),
     }
 }

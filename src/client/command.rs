@@ -27,14 +27,7 @@ impl Session {
         }
         match command {
             Command::Quit => Err(Stop::Client),
-            // An error may have left a transaction open that only the server knows of.
-            Command::Ping if self.held.is_some() && !self.autocommit => {
-                self.pass_on(command, &packet, Class::Write).await
-            }
-            Command::Ping => {
-                self.send_ok();
-                Ok(())
-            }
+            Command::Ping => self.answer_ok().await,
             Command::Query => Box::pin(self.query(packet.wire(), body)).await,
             Command::InitDb => self.pass_on(command, &packet, Class::Session).await,
             Command::StmtPrepare => Box::pin(self.prepare(packet.wire(), &payload)).await,
@@ -75,6 +68,25 @@ impl Session {
             }
             Command::TableDump => self.send_error(&Error::UnknownCommand).await,
         }
+    }
+
+    /// Answers what does nothing, with the status flags of what the session holds: an error may have
+    /// begun or ended a transaction of which only the server knows.
+    pub(super) async fn answer_ok(&mut self) -> Result<(), Stop> {
+        if self.held.is_none() {
+            self.send_ok();
+            return Ok(());
+        }
+        let verdict = plain(Class::Write, Reason::ServerSpecific);
+        let work = Work {
+            command: Command::Ping,
+            packets: status::packet(0, &[Command::Ping as u8]).into(),
+            shape: Command::Ping.shape(),
+            verdict: &verdict,
+            prepared: None,
+            sql: &[],
+        };
+        Box::pin(self.run_work(work)).await
     }
 
     /// A command without a statement text, to the primary or to what the session holds.

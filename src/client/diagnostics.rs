@@ -36,6 +36,8 @@ pub(super) struct Diagnostics {
     pub(super) is_row_count_held: bool,
     /// The held connection may have warnings.
     pub(super) are_on_connection: bool,
+    /// The connection has a mark in the place of the list that was saved.
+    pub(super) is_marked: bool,
     /// The answer to SHOW WARNINGS, when there is anything to show.
     pub(super) warnings: Option<Saved>,
     /// SQLSTATE of the last error.

@@ -8,7 +8,7 @@ use super::login::server_error;
 use super::prepared::CURSOR;
 use super::statement::{PreparedWork, Work, is_final};
 use super::tracking::needs_own_trackers;
-use crate::backend::{Connection, Exchange, Failure};
+use crate::backend::{Connection, Exchange, Failure, Reset};
 use crate::config::settings::LockPolicy;
 use crate::error::Error;
 use crate::net::infile::pass_file;
@@ -112,6 +112,9 @@ impl Session {
             if checkout.connection().track(set).await.is_err() {
                 return Outcome::Lost { untouched: true };
             }
+        }
+        if self.mark_list(checkout.connection(), work).await.is_err() {
+            return Outcome::Lost { untouched: true };
         }
         let bytes = ready.packets.as_deref().unwrap_or(&work.packets);
         if checkout.connection().send(bytes).await.is_err() && bytes.len() < packet::FULL {
@@ -264,8 +267,10 @@ impl Session {
         }
         connection.read_unread().await?;
         match connection.reset(self.facts.is_mariadb).await? {
-            true => Ok(()),
-            false => Err(std::io::Error::other("a connection could not be reset").into()),
+            Reset::Clean => Ok(()),
+            Reset::KeepsRole | Reset::Refused => {
+                Err(std::io::Error::other("a connection could not be reset").into())
+            }
         }
     }
 
@@ -360,7 +365,12 @@ impl Session {
             }
         }
         if refused.is_none() {
+            let schema = connection.image.schema.clone();
             connection.image.turn_into(&self.image);
+            if diff.schema.is_none() {
+                // It was not chosen, or the one that was told.
+                connection.image.schema = schema;
+            }
             connection.image_warns = self.image_warns;
         }
         if has_warned {

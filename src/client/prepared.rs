@@ -143,13 +143,6 @@ impl Session {
                     key = Arc::new(StatementKey { sql: sql.into(), ..(*key).clone() });
                 }
             }
-            Command::StmtSendLongData => {
-                verdict = quiet(&verdict);
-                if !self.long_data.contains(&id) {
-                    self.long_data.push(id);
-                }
-                self.show_statement_pins();
-            }
             _ => verdict = quiet(&verdict),
         }
         if command == Command::StmtFetch && !self.open_cursors.contains(&id) {
@@ -166,11 +159,10 @@ impl Session {
             return Ok(());
         }
         let has_state = self.open_cursors.contains(&id) || self.long_data.contains(&id);
-        if command == Command::StmtReset && !has_state && self.autocommit && is_mariadb {
+        if command == Command::StmtReset && !has_state && is_mariadb {
             // It may not even be prepared on what the session holds, where a transaction that only
             // reads would not let it be.
-            self.send_ok();
-            return Ok(());
+            return self.answer_ok().await;
         }
         if command == Command::StmtExecute && verdict.class == Class::Diagnostics {
             if let Some(error) = self.diagnostics.own_error.take() {
@@ -333,6 +325,8 @@ impl Session {
                 self.open_cursors.retain(|open| *open != id);
             }
             Command::StmtReset => self.forget_statement(id),
+            // Not before it is sent: the session may have left a replica for it.
+            Command::StmtSendLongData if !self.long_data.contains(&id) => self.long_data.push(id),
             _ => {}
         }
         self.show_statement_pins();

@@ -38,16 +38,8 @@ impl Session {
         if self.is_released || connection.is_restricted {
             return Ok(());
         }
-        let has_new = summary.warnings > 0 || summary.error.is_some();
-        // MySQL clears the list for each statement but SHOW and GET DIAGNOSTICS, MariaDB only for
-        // one that uses a table.
-        let shows = work.verdict.class == Class::Diagnostics && !is_select(work.sql);
-        let clears_always = !self.facts.is_mariadb && !shows && !keeps_conditions(work.command);
-        if has_new || work.verdict.uses_table || clears_always {
-            self.diagnostics.warnings = None;
-            self.diagnostics.own_error = None;
-        }
-        self.diagnostics.are_on_connection |= has_new;
+        let has_new = summary.had_warnings || summary.error.is_some();
+        self.settle_list(connection, work, has_new).await?;
         // Character sets are tracked without the collation that came with them.
         let asks_collation = (effects.intersects(Effects::COLLATION | Effects::NAMES)
             && summary.error.is_none()
@@ -80,10 +72,15 @@ impl Session {
         }
         if leaves_list && self.diagnostics.are_on_connection {
             self.save_warnings(connection).await?;
-            if let Some(saved) = self.diagnostics.warnings.as_ref().filter(|_| has_new)
-                && !self.facts.is_mariadb
-            {
-                self.diagnostics.conditions = u16::try_from(saved.count).unwrap_or(u16::MAX);
+            if let Some(saved) = self.diagnostics.warnings.as_mut().filter(|_| has_new) {
+                match self.facts.is_mariadb {
+                    // Those beyond max_error_count are counted, and not kept.
+                    true => saved.count = saved.count.max(summary.warnings.into()),
+                    false => {
+                        self.diagnostics.conditions =
+                            u16::try_from(saved.count).unwrap_or(u16::MAX);
+                    }
+                }
             }
         }
         self.settle_trackers(connection, work, summary).await?;
@@ -122,6 +119,83 @@ impl Session {
             match may_leave && connection.insert_id == Some(self.diagnostics.insert_id) {
                 true => self.leave_insert_id(connection),
                 false => self.learn_insert_id(connection).await?,
+            }
+        }
+        Ok(())
+    }
+
+    /// What of the list of warnings a statement has left that has nothing for a new one, or `has_new`.
+    async fn settle_list(
+        &mut self,
+        connection: &mut Connection,
+        work: &Work<'_>,
+        has_new: bool,
+    ) -> Result<(), Failure> {
+        // MySQL clears the list for each statement but SHOW and GET DIAGNOSTICS, MariaDB only for
+        // one that uses a table.
+        let shows = work.verdict.class == Class::Diagnostics && !is_select(work.sql);
+        let clears_always = !self.facts.is_mariadb && !shows && !keeps_conditions(work.command);
+        let is_kept = self.has_kept_mark(connection, has_new).await?;
+        if has_new || (work.verdict.uses_table || clears_always) && !is_kept {
+            self.diagnostics.warnings = None;
+            self.diagnostics.own_error = None;
+        }
+        self.diagnostics.are_on_connection |= has_new;
+        Ok(())
+    }
+
+    /// Before a statement of which only MariaDB knows whether it uses a table: an error is raised in
+    /// the place of the list that was saved, to be seen whether it is still there afterwards.
+    pub(super) async fn mark_list(
+        &mut self,
+        connection: &mut Connection,
+        work: &Work<'_>,
+    ) -> Result<(), Failure> {
+        let has_list = self.diagnostics.are_saved() || self.diagnostics.own_error.is_some();
+        let is_opaque = work.verdict.effects.contains(Effects::OPAQUE);
+        let is_unsure = work.verdict.uses_table && is_opaque && has_list;
+        if !is_unsure || !self.facts.is_mariadb || connection.is_restricted {
+            return Ok(());
+        }
+        connection.query(MARK).await?;
+        connection.is_dirty = true;
+        self.diagnostics.is_marked = true;
+        Ok(())
+    }
+
+    /// Whether the mark on a connection has outlived a statement, and with it what was saved.
+    async fn has_kept_mark(
+        &mut self,
+        connection: &mut Connection,
+        has_new: bool,
+    ) -> Result<bool, Failure> {
+        if !std::mem::take(&mut self.diagnostics.is_marked) || has_new {
+            return Ok(false);
+        }
+        // It leaves FOUND_ROWS().
+        let answer = connection.query("SHOW WARNINGS").await?;
+        self.diagnostics.is_row_count_held = false;
+        Ok(answer.summary.rows > 0)
+    }
+
+    /// Whether a SET TRANSACTION has had its transaction: what a result set leaves untold comes with the
+    /// next change that is tracked.
+    pub(super) async fn learn_characteristics(
+        &mut self,
+        connection: &mut Connection,
+    ) -> Result<(), Failure> {
+        let image = connection.image.clone();
+        let change = "SET SESSION sql_select_limit=@@SESSION.sql_select_limit";
+        let mut tracked = connection.query(change).await?.summary.tracked;
+        connection.image = image;
+        self.diagnostics.is_row_count_held = false;
+        tracked.retain(|tracked| !matches!(tracked, Tracked::Variable { .. }));
+        if let Some(teller) = &mut self.teller {
+            teller.keep(&tracked);
+        }
+        for tracked in &tracked {
+            if let Tracked::Characteristics(text) = tracked {
+                self.absorb_characteristics(text);
             }
         }
         Ok(())
@@ -378,6 +452,9 @@ impl Session {
         Ok(())
     }
 }
+
+/// The error that marks a list of warnings: it leaves ROW_COUNT() and FOUND_ROWS() as most errors do.
+const MARK: &str = "SIGNAL SQLSTATE '45000'";
 
 /// Commands that are no statements for MySQL: it keeps the list of warnings.
 pub(super) fn keeps_conditions(command: Command) -> bool {

@@ -484,7 +484,7 @@ fn retries(error: &Error) -> bool {
 /// would be lost when the transaction moves there later.
 fn may_stay_on_replica(verdict: &Verdict) -> bool {
     let ends = Effects::RELEASE | Effects::NO_RELEASE;
-    let harmless = Effects::COLLATION | ends;
+    let harmless = Effects::COLLATION | Effects::COUNTS_ROWS | ends;
     harmless.contains(verdict.effects)
         && match verdict.class {
             Class::Read | Class::Commit | Class::Rollback | Class::Session | Class::Diagnostics => {

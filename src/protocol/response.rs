@@ -117,6 +117,8 @@ pub struct Summary {
     pub insert_id: u64,
     /// Warnings of the last statement.
     pub warnings: u16,
+    /// The last statement, or one before it, had warnings.
+    pub had_warnings: bool,
     /// Rows of the last result set.
     pub rows: u64,
     /// There was a result set.
@@ -134,6 +136,13 @@ pub struct Summary {
     /// Column definitions of the first result set or of the prepared statement, as packets; only
     /// where they are kept.
     pub definitions: Vec<u8>,
+}
+
+impl Summary {
+    fn note_warnings(&mut self, warnings: u16) {
+        self.warnings = warnings;
+        self.had_warnings |= warnings > 0;
+    }
 }
 
 /// One response in progress.
@@ -536,7 +545,7 @@ impl Response {
 
     fn ok(&mut self, packet: &mut [u8], is_statement: bool) -> Result<usize, Malformed> {
         let ok = OkPacket::parse(&packet[HEADER..])?;
-        self.summary.warnings = ok.warnings;
+        self.summary.note_warnings(ok.warnings);
         if self.warnings > 0 && ok.warnings == 0 {
             let at = HEADER + ok.warnings_at();
             packet[at..at + 2].copy_from_slice(&self.warnings.to_le_bytes());
@@ -600,7 +609,7 @@ impl Response {
     fn eof(&mut self, payload: &mut [u8]) -> Result<(), Malformed> {
         let mut cursor = Cursor::new(payload);
         cursor.take(1, "header")?;
-        self.summary.warnings = cursor.u16("warnings")?;
+        self.summary.note_warnings(cursor.u16("warnings")?);
         let status = Status::from_bits_retain(cursor.u16("status")?);
         self.summary.has_status = true;
         if self.warnings > 0 && self.summary.warnings == 0 {
@@ -620,7 +629,7 @@ impl Response {
         let columns = cursor.u16("number of columns")?;
         let parameters = cursor.u16("number of parameters")?;
         cursor.take(1, "filler")?;
-        self.summary.warnings = cursor.u16("warnings").unwrap_or(0);
+        self.summary.note_warnings(cursor.u16("warnings").unwrap_or(0));
         let follow = cursor.is_empty() || cursor.u8("metadata follow")? != 0;
         self.summary.prepared = Some((id, columns, parameters));
         packet[HEADER + 1..HEADER + 5].copy_from_slice(&self.statement_id.to_le_bytes());

@@ -9,7 +9,6 @@ use super::digest::front_digest;
 use super::effect::{Found, Outcome};
 use super::lexer::Lexer;
 use super::mode::Mode;
-use super::statement::is_expression;
 use super::substitute::CallSite;
 use super::token::{Kind, Token};
 use super::verdict::{Class, Effects, Hint, Needs, Reason, Verdict};
@@ -51,6 +50,10 @@ pub(super) struct Classifier<'a> {
     pub(super) with_names: u64,
     /// Inside SET STATEMENT ... FOR, which does not nest.
     pub(super) is_wrapped: bool,
+    /// The word with which this statement begins; behind SET STATEMENT ... FOR the one it is for.
+    pub(super) first: Word,
+    /// Where in the text it begins.
+    pub(super) start: usize,
     /// Number of this statement in the text, from 0.
     pub(super) index: u16,
     /// A statement so far changed how the server reads what follows it.
@@ -79,6 +82,8 @@ impl<'a> Classifier<'a> {
             depth: 0,
             with_names: 0,
             is_wrapped: false,
+            first: Word::None,
+            start: 0,
             index: 0,
             changes_mode: false,
             reports_insert_id: false,
@@ -107,29 +112,24 @@ impl<'a> Classifier<'a> {
                 break;
             }
             self.reset();
-            let first = self.ahead.word;
+            (self.first, self.start) = (self.ahead.word, self.ahead.start);
             let outcome = self.statement();
             debug_assert!(self.at_end(), "a handler must consume its statement");
-            self.join(&mut verdict, first, outcome);
+            self.join(&mut verdict, outcome);
             self.index = self.index.saturating_add(1);
         }
         verdict.hint = std::mem::take(&mut self.lexer.hint);
         verdict
     }
 
-    /// Adds the statement just walked over, which began with `first`, to those before it.
-    fn join(&mut self, verdict: &mut Verdict, first: Word, (class, reason): Outcome) {
-        // These use a table only where they name one.
-        let is_control = matches!(
-            first,
-            Word::Prepare | Word::Deallocate | Word::Savepoint | Word::Release | Word::Unlock
-        );
-        let is_expression = is_expression(first) || is_control;
-        let may_use_table = matches!(class, Class::Read | Class::Write);
+    /// Adds the statement just walked over to those before it.
+    fn join(&mut self, verdict: &mut Verdict, (class, reason): Outcome) {
         // SET uses one in a subquery.
-        let is_set_from_table = class == Class::Session && self.found.is_from_table;
-        verdict.uses_table |=
-            is_set_from_table || may_use_table && (self.found.is_from_table || !is_expression);
+        verdict.uses_table |= match class {
+            Class::Read | Class::Write => self.may_use_table(),
+            Class::Session => self.found.is_from_table,
+            _ => false,
+        };
         self.reports_insert_id |= self.found.reports_insert_id;
         if self.changes_mode {
             // Its tokens may be others than those seen here.
@@ -240,6 +240,7 @@ impl<'a> Classifier<'a> {
         while self.ahead.is_op(b'(') {
             self.step();
         }
+        self.first = self.ahead.word;
         match self.ahead.word {
             Word::Select | Word::With | Word::Values | Word::Table => {}
             _ => return self.not_understood(),

@@ -14,7 +14,7 @@ pub(super) struct Found {
     pub needs: Needs,
     /// It has a FROM.
     pub has_from: bool,
-    /// It has a FROM that is not FROM DUAL.
+    /// It has a FROM that is not FROM DUAL, or names a sequence.
     pub is_from_table: bool,
     /// It sets what the server's lexer goes by: `sql_mode`, the client's character set.
     pub changes_mode: bool,
@@ -41,6 +41,13 @@ impl Found {
     pub(super) fn note_not_understood(&mut self) {
         self.reason = Some(Reason::NotUnderstood);
         self.note_opaque();
+    }
+
+    /// A subquery in the statement counts as found rows.
+    pub(super) fn note_counting(&mut self) {
+        if self.is_from_table {
+            self.effects |= Effects::COUNTS_ROWS;
+        }
     }
 
     pub(super) fn is_opaque(&self) -> bool {

@@ -31,6 +31,7 @@ mod set;
 mod show;
 mod statement;
 mod substitute;
+mod tables;
 mod token;
 mod verdict;
 mod word;

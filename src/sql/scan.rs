@@ -131,6 +131,7 @@ impl Classifier<'_> {
         if takes {
             self.found.effects |= Effects::SEQUENCE;
         }
+        self.found.is_from_table = true;
         self.found.note(Reason::Sequence);
     }
 
@@ -267,7 +268,11 @@ impl Classifier<'_> {
         });
         match call {
             SessionCall::TakesLock => self.found.effects |= Effects::USER_LOCK,
-            SessionCall::TakesSequence => self.found.effects |= Effects::SEQUENCE,
+            SessionCall::TakesSequence => {
+                self.found.effects |= Effects::SEQUENCE;
+                self.found.is_from_table = true;
+            }
+            SessionCall::AsksSequence => self.found.is_from_table = true,
             SessionCall::LastInsertId => {
                 if self.closes_at().is_some() {
                     self.found.needs |= Needs::LAST_INSERT_ID;
@@ -281,7 +286,7 @@ impl Classifier<'_> {
             SessionCall::RowCount => self.replaceable(token, Asked::RowCount),
             SessionCall::FoundRows => self.replaceable(token, Asked::FoundRows),
             SessionCall::ConnectionId => self.replaceable(token, Asked::ConnectionId),
-            SessionCall::AsksLock | SessionCall::AsksSequence | SessionCall::ServerBound => {}
+            SessionCall::AsksLock | SessionCall::ServerBound => {}
         }
     }
 

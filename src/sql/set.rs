@@ -73,6 +73,7 @@ impl Classifier<'_> {
             }
             self.skip();
         }
+        self.found.note_counting();
         if touches_server {
             self.found.effects |= Effects::SERVER_DEFAULTS;
         }
@@ -101,6 +102,7 @@ impl Classifier<'_> {
         }
         self.found.effects |= Effects::SET_STATEMENT;
         self.context = Context::Read;
+        (self.first, self.start) = (self.ahead.word, self.ahead.start);
         let reason = match self.statement() {
             (Class::Write | Class::Diagnostics, reason) => reason,
             (Class::Kill { .. }, reason) => {

@@ -167,12 +167,16 @@ impl Classifier<'_> {
                 _ => break,
             }
         }
+        self.first = self.ahead.word;
         match self.ahead.word {
             Word::Insert | Word::Replace => self.insert(),
             Word::Update => self.change(Context::ReportsInsertId),
             Word::Delete => self.change(Context::Write),
             Word::Select | Word::With | Word::Values | Word::Table => {
                 self.step_to_end();
+                if runs || !self.found.is_from_table {
+                    self.found.effects |= Effects::COUNTS_ROWS;
+                }
                 return self.found.read(Reason::PlainRead);
             }
             _ if self.ahead.is_op(b'(') => {

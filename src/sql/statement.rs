@@ -4,6 +4,7 @@ use super::classify::{Classifier, Context};
 use super::effect::Outcome;
 use super::lexer::Lexer;
 use super::mode::Mode;
+use super::tables::is_expression;
 use super::token::{Kind, Token};
 use super::verdict::{Class, Effects, Needs, Reason};
 use super::word::{Call, SessionCall, Word};
@@ -82,6 +83,7 @@ impl Classifier<'_> {
     pub(super) fn evaluate(&mut self) -> Outcome {
         self.skip();
         self.step_to_end();
+        self.found.note_counting();
         self.found.write(self.found.reason_or(Reason::NotARead))
     }
 
@@ -174,10 +176,7 @@ impl Classifier<'_> {
             }
             match self.skip().word {
                 Word::Temporary if may_qualify => is_temporary = true,
-                Word::Table => {
-                    self.found.effects |= Effects::COUNTS_ROWS;
-                    self.table_definition();
-                }
+                Word::Table => self.table_definition(),
                 Word::Procedure | Word::Function | Word::Trigger | Word::Event | Word::Package => {
                     self.routine();
                 }
@@ -199,6 +198,7 @@ impl Classifier<'_> {
                 _ => false,
             };
             if starts_query && !self.prev.is_op(b'.') {
+                self.found.effects |= Effects::COUNTS_ROWS;
                 return self.step_to_end();
             }
             self.skip();
@@ -271,11 +271,6 @@ impl Classifier<'_> {
         }
         self.found.write(Reason::NotARead)
     }
-}
-
-/// Whether statements that begin so use a table only where they have a FROM.
-pub(super) fn is_expression(first: Word) -> bool {
-    matches!(first, Word::Select | Word::Do | Word::Values)
 }
 
 /// The tokens of the statement that a string of `text` holds.

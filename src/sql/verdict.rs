@@ -114,8 +114,9 @@ bitflags! {
         const SETS_INSERT_ID = 1 << 22;
         /// Sets a `session_track_*` variable, of which the connection has Fairlane's own value.
         const TRACKERS = 1 << 23;
-        /// INSERT, REPLACE or CREATE TABLE that may run a query: MariaDB counts its rows, or none,
-        /// as those that FOUND_ROWS() tells.
+        /// INSERT, REPLACE, CREATE TABLE, SET or DO that may run a query, ANALYZE of one, EXPLAIN of one
+        /// without a table: MariaDB counts other rows than are sent, or none, as those that
+        /// FOUND_ROWS() tells.
         const COUNTS_ROWS = 1 << 24;
         /// SET NAMES: of what results are sent in it sets the collation too, which only shows in
         /// the metadata of columns.

@@ -1,6 +1,6 @@
 //! The commands that turn one image into another.
 
-use super::image::{Base, CHARSETS, Image, is_user_variable};
+use super::image::{BIG_SELECTS, Base, CHARSETS, Image, MAX_JOIN_SIZE, is_user_variable};
 
 /// Commands to send in front of a statement.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -60,8 +60,12 @@ pub fn diff(from: &Image, to: &Image, base: &Base, insert_id: Option<u64>) -> Di
                 _ => {}
             }
         }
-        let is_new =
-            |&(name, value): &(&str, &str)| is_other(name) && from.get(name) != Some(value);
+        // Setting the one sets the other, which comes behind it.
+        let is_undone =
+            |name: &str| name == BIG_SELECTS && from.get(MAX_JOIN_SIZE) != to.get(MAX_JOIN_SIZE);
+        let is_new = |&(name, value): &(&str, &str)| {
+            is_other(name) && (from.get(name) != Some(value) || is_undone(name))
+        };
         for (name, value) in to.variables().filter(is_new) {
             match name.strip_prefix('@') {
                 Some(name) => assign(&mut set, &format!("@`{name}`"), value),
@@ -153,6 +157,19 @@ mod tests {
             results: utf8mb4,
             collation: "utf8mb4_general_ci".to_owned(),
         }
+    }
+
+    #[test]
+    fn what_a_variable_sets_unseen_is_set_behind_it() {
+        let (mut from, mut to) = (Image::default(), Image::default());
+        from.set("max_join_size", "50");
+        from.set("sql_big_selects", "OFF");
+        to.set("sql_big_selects", "OFF");
+        let back = diff(&from, &to, &base(), None).set;
+        assert_eq!(back.as_deref(), Some("SET max_join_size=DEFAULT,sql_big_selects='OFF'"));
+        to.set("max_join_size", "60");
+        let set = diff(&from, &to, &base(), None).set.unwrap_or_default();
+        assert_eq!(set, "SET max_join_size=60,sql_big_selects='OFF'");
     }
 
     #[test]

@@ -209,6 +209,19 @@ impl Image {
     }
 }
 
+/// Setting it sets [`BIG_SELECTS`]: whether joins of more rows are run.
+pub const MAX_JOIN_SIZE: &str = "max_join_size";
+/// Follows the last setting of it or of [`MAX_JOIN_SIZE`].
+pub const BIG_SELECTS: &str = "sql_big_selects";
+/// The largest [`MAX_JOIN_SIZE`].
+const UNLIMITED: &str = "18446744073709551615";
+
+/// The variable and its value that the servers set with another one, and tell nobody.
+pub fn set_with(name: &str, value: &str) -> Option<(&'static str, &'static str)> {
+    let is_unlimited = value == UNLIMITED;
+    (name == MAX_JOIN_SIZE).then_some((BIG_SELECTS, if is_unlimited { "ON" } else { "OFF" }))
+}
+
 /// Whether a variable reported by the server is carried from connection to connection.
 /// `last_gtid` is a result, the insert ids are kept apart, the trackers are Fairlane's.
 fn is_carried(name: &str) -> bool {

@@ -1,14 +1,15 @@
 //! One of the two ways: a client that records every packet it is answered.
 
+use std::collections::HashMap;
 use std::io::{ErrorKind, Read};
 use std::time::Duration;
 
-use fairlane::protocol::Capabilities;
 use fairlane::protocol::handshake::{auth_switch, parse_auth_switch};
 use fairlane::protocol::packet::Header;
 use fairlane::protocol::response::{Next, Response, Summary};
 use fairlane::protocol::sha2;
 use fairlane::protocol::wire::Cursor;
+use fairlane::protocol::{Capabilities, Shape};
 
 use crate::step::{Payload, Step};
 use crate::support::raw::{Failed, Login, more, reply};
@@ -55,6 +56,8 @@ pub struct Side {
     name: Option<String>,
     /// Of the last answer.
     summary: Summary,
+    /// Column definitions of statements by their slots, see [`Self::put_definitions`].
+    definitions: HashMap<usize, Vec<Packet>>,
 }
 
 /// Stands in texts for a name that each side has of its own; both are equally long.
@@ -71,6 +74,7 @@ impl Side {
             is_over: false,
             name: None,
             summary: Summary::default(),
+            definitions: HashMap::new(),
         })
     }
 
@@ -137,19 +141,51 @@ impl Side {
                 packet.payload = replaced(payload, name.as_bytes(), NAME.as_bytes());
             }
         }
+        if self.name.is_some() && self.capabilities().contains(Capabilities::MARIADB_CACHE_METADATA)
+        {
+            self.put_definitions(step, &mut said.packets);
+        }
         said
+    }
+
+    /// Puts in the column definitions that are left out because the client has them: when a server
+    /// sends them again although they are the same hangs on when it prepared the statement anew.
+    fn put_definitions(&mut self, step: &Step, packets: &mut Vec<Packet>) {
+        let Some(first) = packets.first_mut() else { return };
+        match (&step.payload, &first.payload[..]) {
+            (Payload::Prepare { slot, .. }, &[0, _, _, _, _, columns, 0, parameters, 0, ..]) => {
+                let from = 1 + usize::from(parameters);
+                let known = packets[from..from + usize::from(columns)].to_vec();
+                self.definitions.insert(*slot, known);
+            }
+            (Payload::WithId { slot, .. }, &[columns, 1]) => {
+                let known = packets[1..=usize::from(columns)].to_vec();
+                self.definitions.insert(*slot, known);
+            }
+            (Payload::WithId { slot, .. }, &[_, 0]) => {
+                first.payload[1] = 1;
+                let known = self.definitions.get(slot).cloned().unwrap_or_default();
+                packets.splice(1..1, known);
+            }
+            _ => {}
+        }
+        packets.iter_mut().for_each(|packet| packet.sequence = 0);
     }
 
     fn read(&mut self, step: &Step, packets: &mut Vec<Packet>) -> End {
         let mut response =
             Response::on(step.shape, self.raw.capabilities).opening_cursor(step.opens_cursor());
         self.summary = Summary::default();
+        let mut begins = step.shape == Shape::Results;
         while !response.is_done() {
             let mut packet = match self.packet() {
                 Ok(packet) => packet,
                 Err(end) => return end,
             };
             mask_prepared_anew(&mut packet.payload);
+            if self.name.is_some() {
+                begins = mask_indexes(&mut packet.payload, begins);
+            }
             let header = Header { length: packet.payload.len(), sequence: packet.sequence };
             let mut chunk = [&header.bytes()[..], &packet.payload].concat();
             let sequence = packet.sequence;
@@ -251,6 +287,33 @@ fn mask_prepared_anew(payload: &mut [u8]) {
         payload[at + 1] &= !0x04;
     }
 }
+
+/// Takes out of an OK or EOF packet that no index was used: between tables alike that is what the
+/// optimizer makes of its samples of them. Whether a result `begins` with the packet, and with the next.
+fn mask_indexes(payload: &mut [u8], begins: bool) -> bool {
+    let is_ok = match payload.first() {
+        Some(0x00) => begins,
+        Some(0xfe) => payload.len() >= 7,
+        _ => false,
+    };
+    let at = match payload {
+        [0xfe, _, _, _, _] => Some(3),
+        _ if is_ok => {
+            let mut cursor = Cursor::new(&payload[1..]);
+            let read = cursor.lenenc("affected").and_then(|_| cursor.lenenc("insert id"));
+            read.ok().map(|_| payload.len() - cursor.remaining().len())
+        }
+        _ => None,
+    };
+    let Some(status) = at.and_then(|at| payload.get_mut(at..at + 2)) else { return false };
+    status[0] &= !INDEX_FLAGS;
+    status[0] & MORE_RESULTS != 0
+}
+
+/// SERVER_QUERY_NO_GOOD_INDEX_USED and SERVER_QUERY_NO_INDEX_USED.
+const INDEX_FLAGS: u8 = 0x30;
+/// SERVER_MORE_RESULTS_EXISTS.
+const MORE_RESULTS: u8 = 0x08;
 
 /// With another name in place of each.
 fn replaced(payload: Vec<u8>, name: &[u8], other: &[u8]) -> Vec<u8> {

@@ -3,7 +3,7 @@
 use fairlane::protocol::{Capabilities, Command, Shape};
 
 use crate::support::raw::Login;
-use crate::support::{ONE_LANE, Proxy, Raw, servers};
+use crate::support::{ONE_LANE, ONE_LANE_AND_REPLICA, Proxy, Raw, servers};
 
 /// PREPARE; the client's id.
 fn prepare(client: &mut Raw, sql: &str) -> u32 {
@@ -313,4 +313,21 @@ fn long_statements_report_their_progress_to_those_who_ask() {
     assert_eq!(progress(&other.run("ALTER TABLE ps_progress FORCE, ALGORITHM = COPY")), 0);
     client.run("DROP TABLE ps_progress");
     assert_eq!(client.text("SELECT 5"), "5");
+}
+
+#[test]
+fn long_data_given_in_a_transaction_on_a_replica_is_the_sessions() {
+    let proxy = Proxy::with(servers(), 2, ONE_LANE_AND_REPLICA);
+    let mut one = proxy.app();
+    proxy.until_replica_answers(&mut one, "SELECT 1 FROM (SELECT 1) t");
+    let id = prepare(&mut one, "SELECT CONCAT(?, '')");
+    one.run("START TRANSACTION READ ONLY");
+    one.run("SELECT 1");
+    one.send(Command::StmtSendLongData, &[&id.to_le_bytes()[..], &[0, 0], b"long"].concat());
+    one.run("COMMIT");
+    let mut body = id.to_le_bytes().to_vec();
+    body.extend_from_slice(&[0, 1, 0, 0, 0, 0, 1, 0xfc, 0]);
+    let answer = one.command(Command::StmtExecute, &body).unwrap();
+    assert_eq!(answer.error(), None);
+    assert!(answer.packets()[2].ends_with(b"\x04long"), "{:?}", answer.packets()[2]);
 }

@@ -377,3 +377,86 @@ fn a_session_leaves_a_schema_that_vanished() {
         session.run("SET @left = 1");
     }
 }
+
+#[test]
+fn a_role_is_its_sessions_alone_through_a_reset() {
+    let proxy = crowded();
+    let mut root = servers().root();
+    root.run("CREATE ROLE st_role");
+    for host in ["localhost", "127.0.0.1", "%"] {
+        root.run(&format!("GRANT st_role TO app@'{host}'"));
+    }
+    let role = |client: &mut Raw| client.text("SELECT IFNULL(CURRENT_ROLE(), 'none')");
+    for resets in [0, 1, 2] {
+        let mut one = proxy.app();
+        one.run("SET ROLE st_role");
+        for _ in 0..resets {
+            one.command(Command::ResetConnection, b"").unwrap();
+            // As MariaDB has it.
+            assert_eq!(role(&mut one), "st_role");
+            assert_eq!(one.text("SELECT DATABASE()"), "shop");
+        }
+        drop(one);
+        assert_eq!(role(&mut proxy.app()), "none", "after {resets} resets");
+    }
+}
+
+/// MariaDB tells them with any result set that something has changed, not what.
+#[test]
+fn changes_that_are_known_hold_no_client_without_deprecate_eof() {
+    let proxy = crowded();
+    let login = Login {
+        schema: Some("shop"),
+        more: Capabilities::MULTI_STATEMENTS | Capabilities::MULTI_RESULTS,
+        ..Login::new(proxy.port, "app", "app-secret")
+    };
+    let mut one = Raw::login(&login).unwrap();
+    one.run("CREATE TABLE old_known (id INT)");
+    one.run("CREATE VIEW old_known_view AS SELECT id FROM old_known");
+    one.run("SHOW CREATE VIEW old_known_view");
+    proxy.app().run("SELECT 1");
+    one.run("SET TRANSACTION READ ONLY");
+    one.run("SELECT COUNT(*) FROM old_known");
+    proxy.app().run("SELECT 1");
+    one.run("SET TRANSACTION READ ONLY");
+    one.run("BEGIN");
+    one.run("COMMIT");
+    proxy.app().run("SELECT 1");
+    one.run("BEGIN");
+    one.query("ALTER TABLE old_none COMMENT = 'commits'").unwrap_err();
+    one.run("SELECT COUNT(*) FROM old_known");
+    proxy.app().run("SELECT 1");
+    one.command(Command::StmtPrepare, b"SELECT COUNT(*) FROM old_known").unwrap();
+    one.run("USE information_schema");
+    let executed = one.command(Command::StmtExecute, &[1, 0, 0, 0, 0, 1, 0, 0, 0]).unwrap();
+    assert_eq!(executed.summary.rows, 1);
+    proxy.app().run("SELECT 1");
+}
+
+#[test]
+fn what_a_variable_sets_unseen_follows_its_session() {
+    let proxy = crowded();
+    let (mut one, mut other) = (proxy.app(), proxy.app());
+    let ask = "SELECT CONCAT(@@max_join_size, ' ', @@sql_big_selects + 0)";
+    one.run("SET max_join_size = 50000");
+    other.run("SET sql_big_selects = 1, max_join_size = 50000");
+    other.run("SET sql_big_selects = 1");
+    for _ in 0..2 {
+        assert_eq!(one.text(ask), "50000 0");
+        assert_eq!(other.text(ask), "50000 1");
+        assert_eq!(proxy.app().text(ask), "18446744073709551615 1");
+    }
+}
+
+#[test]
+fn a_schema_that_could_not_be_chosen_is_nobodys() {
+    let proxy = crowded();
+    let mut one = proxy.app();
+    // Its settings warn, and so are made before the choice, not with it.
+    one.run("SET big_tables = 1");
+    let mut bare = Raw::connect(proxy.port, "app", "app-secret", None).unwrap();
+    bare.run("SELECT 1");
+    one.query("USE st_nowhere").unwrap_err();
+    one.run("CREATE TABLE after_no_choice (id INT)");
+    assert_eq!(proxy.app().text("SELECT COUNT(*) FROM after_no_choice"), "0");
+}

@@ -301,7 +301,8 @@ const ROUTINES: &[&str] = &[
 ];
 
 /// Round *n* has the seed `FAIRLANE_SEED + n`; `FAIRLANE_LEAK_STATEMENTS` says how many statements
-/// all rounds have, `FAIRLANE_LEAK_SESSIONS` how many sessions are alive.
+/// all rounds have, `FAIRLANE_LEAK_SESSIONS` how many sessions are alive, `FAIRLANE_LEAK_PATIENCE` how
+/// many seconds each difference may take to be made short.
 #[test]
 fn no_session_sees_anything_of_another() {
     let first = environment("FAIRLANE_SEED").unwrap_or_else(|| fastrand::u64(..1 << 48));
@@ -321,8 +322,8 @@ fn no_session_sees_anything_of_another() {
         done += log.len();
         println!("{done} statements in {} s", begun.elapsed().as_secs());
         if let Some(failure) = failure {
-            let report = replay::report(&round, &log, &failure);
             keep(&round, &log);
+            let report = replay::report(&round, &log, &failure);
             println!("{report}\n");
             even_out(0..WORKERS * seats);
             reports.push(report);

@@ -41,8 +41,8 @@ enum Effect {
     Closes(usize),
     /// Likewise, unless it fails.
     Executes(usize),
-    /// The session begins anew.
-    Resets,
+    /// The session begins anew; where it chooses a schema, whether it has none.
+    Resets(Option<bool>),
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -64,6 +64,11 @@ pub struct Model {
     /// `completion_type` is set: a server ends the session in the middle of a text, for Fairlane it
     /// is over after it.
     has_completion: bool,
+    /// SET ROLE: MariaDB leaves the role to the session through a reset, and Fairlane the connection.
+    has_role: bool,
+    /// It began without a schema, in which its prepared statements can't be prepared once more on a
+    /// connection that has one, see docs/compatibility.md.
+    began_without_schema: bool,
     /// What FOUND_ROWS() is after a cursor is known to its connection alone, see
     /// docs/compatibility.md.
     had_cursor: bool,
@@ -99,6 +104,8 @@ impl Model {
             has_next_transaction: false,
             is_in_xa: false,
             has_completion: false,
+            has_role: false,
+            began_without_schema: false,
             had_cursor: false,
             slots: [None; SLOTS],
             open: [false; SLOTS],
@@ -130,6 +137,11 @@ impl Model {
         };
         self.is_over = false;
         self.status = status.unwrap_or(self.status);
+        match &deed.act {
+            Act::Login(entry) => self.began_without_schema = entry.schema.is_none(),
+            Act::Step(step) => self.has_role |= step.what.contains("SET ROLE"),
+            Act::Leave(_) => {}
+        }
         match deed.effect {
             Effect::Nothing => {}
             Effect::Forever => self.is_held_forever = true,
@@ -144,14 +156,23 @@ impl Model {
             Effect::Opens(slot) => self.open[slot] = true,
             Effect::Closes(slot) => self.open[slot] = false,
             Effect::Executes(slot) => self.open[slot] &= error.is_some(),
-            Effect::Resets if error.is_none() => self.forget(),
-            Effect::Resets => {}
+            Effect::Resets(is_without_schema) if error.is_none() => {
+                self.forget();
+                if let Some(is_without_schema) = is_without_schema {
+                    self.began_without_schema = is_without_schema;
+                }
+            }
+            Effect::Resets(_) => {}
         }
     }
 
     fn forget(&mut self) {
+        let keeps_role = self.has_role && !self.is_over && !product().is_mysql();
         *self = Self {
             number: self.number,
+            has_role: keeps_role,
+            is_held_forever: keeps_role,
+            began_without_schema: self.began_without_schema,
             // FOUND_ROWS() outlives resets.
             had_cursor: self.had_cursor && !self.is_over,
             capabilities: std::mem::take(&mut self.capabilities),
@@ -281,20 +302,23 @@ impl Model {
     /// COM_RESET_CONNECTION and COM_CHANGE_USER.
     fn anew(&self, random: &mut fastrand::Rng) -> Vec<Deed> {
         let user = pick(random, &["app", "app", "leaker"]);
-        let step = match random.bool() {
-            true => command(Command::ResetConnection, ""),
-            false => {
-                let schema = pick(random, &["shop", "shop", "test_leak", ""]);
-                change_user(user, &format!("{user}-secret"), schema)
-            }
-        };
-        deed(step, Effect::Resets)
+        // MariaDB leaves a role even to another user, see docs/compatibility.md.
+        let must_reset = self.has_role && !product().is_mysql();
+        if must_reset || random.bool() {
+            return deed(command(Command::ResetConnection, ""), Effect::Resets(None));
+        }
+        let schema = pick(random, &["shop", "shop", "test_leak", ""]);
+        let step = change_user(user, &format!("{user}-secret"), schema);
+        deed(step, Effect::Resets(Some(schema.is_empty())))
     }
 
     fn binary(&mut self, random: &mut fastrand::Rng) -> Vec<Deed> {
         let slot = random.usize(0..SLOTS);
         let Some(made) = self.slots[slot].filter(|_| random.u32(0..5) > 0) else {
-            let (sql, parameters) = pick(random, &texts().prepared);
+            let (mut sql, mut parameters) = pick(random, &texts().prepared);
+            while !self.may_prepare(sql) {
+                (sql, parameters) = pick(random, &texts().prepared);
+            }
             let deeds = self.prepare(slot, sql);
             self.slots[slot] = Some(Made { parameters, has_cursor: None });
             return deeds;
@@ -317,6 +341,11 @@ impl Model {
                 deeds
             }
         }
+    }
+
+    fn may_prepare(&self, sql: &str) -> bool {
+        let needs_schema = OF_SCHEMA.iter().any(|name| sql.contains(name));
+        !(needs_schema && self.began_without_schema)
     }
 
     /// PREPARE into a slot; the statement in it is closed where it holds something.
@@ -509,6 +538,9 @@ impl Model {
         }
     }
 }
+
+/// What asks for the schema it was prepared in.
+const OF_SCHEMA: &[&str] = &["DATABASE()", " lk_X", " lz_X"];
 
 const BEGINS: &[&str] = &[
     "BEGIN",

@@ -3,11 +3,13 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
+use crate::random::environment;
+
 use super::act::{Act, Pair, Told, perform};
 use super::{Event, Failure, NO_SLOT, NOBODY, Round, even_out};
 
-/// No longer than this is spent on one difference.
-const PATIENCE: Duration = Duration::from_secs(240);
+/// No longer than so many seconds is spent on one difference, unless the environment says otherwise.
+const PATIENCE: u64 = 240;
 /// How much of the log before the difference is tried, the shortest first; the sessions that have a
 /// part in it come whole.
 const WINDOWS: &[usize] = &[0, 30, 200, 1500, usize::MAX];
@@ -28,7 +30,8 @@ pub fn report(round: &Round, log: &[Event], failure: &Failure) -> String {
         let scripts = failure.strays.iter().map(|(seat, why)| last_session(log, *seat, why));
         return format!("{head}{}\n{}", scripts.collect::<String>(), failure.text);
     };
-    let deadline = Instant::now() + PATIENCE;
+    let patience = environment("FAIRLANE_LEAK_PATIENCE").unwrap_or(PATIENCE);
+    let deadline = Instant::now() + Duration::from_secs(patience);
     let log = &log[..=last];
     let found = WINDOWS.iter().find_map(|&window| {
         let events = whole_sessions(log, window);

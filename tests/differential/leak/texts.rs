@@ -251,7 +251,7 @@ const READS: Kind = Kind {
         "SELECT seq FROM shop.seq_1_to_9",
         "SELECT CAST(1 AS UNSIGNED) - {n}",
         "SELECT a.k FROM shop.lk_X a JOIN test_leak.lk_X b ON a.k = b.k ORDER BY a.k",
-        "SELECT k, s FROM lv_X ORDER BY k",
+        "SELECT k, s FROM lv_X ORDER BY k, v, s",
         "SHOW CREATE TABLE shop.lv_X",
         "SHOW TABLES LIKE 'lk_X'",
         "SHOW COLUMNS FROM lk_X",
@@ -439,7 +439,10 @@ const PREPARED: &[(&str, usize)] = &[
     ("SELECT k, v, s FROM lk_X WHERE k > ? ORDER BY k", 1),
     ("SELECT k, v FROM shop.lk_X WHERE k < ? ORDER BY k", 1),
     ("SELECT ?, ?", 2),
-    ("SELECT COUNT(\"k\"), 'a' || 'b', 'a\\\\b' FROM shop.lk_X", 0),
+    // A server prepares anew what uses a table that has changed, and texts in it by the character set of
+    // then, see docs/compatibility.md.
+    ("SELECT COUNT(\"k\") FROM shop.lk_X", 0),
+    ("SELECT 'a' || 'b', 'a\\\\b'", 0),
     ("SELECT DATABASE(), @@sql_mode, @@time_zone, 'caf\u{e9}'", 0),
     ("SELECT CHARSET('a'), COLLATION('a'), ?", 1),
     ("SELECT LAST_INSERT_ID()", 0),

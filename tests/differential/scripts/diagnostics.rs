@@ -1,5 +1,7 @@
 //! Counts of warnings and errors inside of longer statements.
 
+use fairlane::protocol::Command;
+
 use crate::compare::{ALL, BOTH, Script, check};
 use crate::step::*;
 use crate::support::product::product;
@@ -121,6 +123,82 @@ fn conditions() -> Vec<Script> {
         Script::new(format!("conditions of {first}"), steps)
     };
     first.iter().map(fresh).collect()
+}
+
+/// Whether they leave MariaDB's list of warnings alone hangs on whether they use a table; what runs
+/// another statement tells nobody.
+const LEAVING: &[&str] = &[
+    "XA START 'df_keeps'",
+    "XA END 'df_keeps'",
+    "XA ROLLBACK 'df_keeps'",
+    "SET STATEMENT max_statement_time = 9 FOR SELECT 1",
+    "SET STATEMENT max_statement_time = 9 FOR SELECT a FROM df_keeps",
+    "(SELECT 1)",
+    "(SELECT a FROM df_keeps)",
+    "EXPLAIN SELECT 1",
+    "ANALYZE SELECT a FROM df_keeps",
+    "DO (SELECT COUNT(*) FROM df_keeps)",
+    "SET sql_select_limit = (SELECT COUNT(*) FROM df_keeps)",
+    "SHOW GRANTS",
+    "SHOW CREATE PROCEDURE df_keeps_none",
+    "SHOW CREATE TABLE df_keeps",
+    "SHOW VARIABLES LIKE 'time_zone'",
+    "HELP 'nothing_like_it'",
+    "CALL df_keeps_none()",
+    "CALL df_keeps_one()",
+    "EXECUTE IMMEDIATE 'DO 1'",
+    "EXECUTE IMMEDIATE 'SELECT a FROM df_keeps'",
+    "BEGIN NOT ATOMIC DECLARE x INT; SET x = 1; END",
+    "BEGIN NOT ATOMIC DECLARE x INT; SELECT MAX(a) INTO x FROM df_keeps; END",
+    "PREPARE df_keeps FROM 'SELECT 1'",
+    "EXECUTE df_keeps",
+    "PREPARE df_keeps FROM 'SELECT a FROM df_keeps'",
+    "EXECUTE df_keeps",
+    "SELECT 1; SELECT 2",
+    "SELECT 1; SELECT a FROM df_keeps",
+    "SELECT a / 0 FROM df_keeps; SHOW WARNINGS",
+    "SELECT a / 0 FROM df_keeps; SELECT 1 UNION SELECT 2; UPDATE df_keeps SET a = a",
+    "SELECT 1 UNION SELECT 2; SELECT nonsense",
+    "SELECT 1 UNION SELECT 2; SHOW GRANTS",
+    "SELECT 1; SHOW COLUMNS FROM df_keeps",
+    "SELECT CAST('z' AS SIGNED); DO 1",
+    "SET time_zone = '+01:00'; SELEC",
+    "SET max_error_count = 1",
+    "SELECT CAST('p' AS SIGNED), CAST('q' AS SIGNED), CAST('r' AS SIGNED)",
+];
+
+fn lists_that_stay() -> Vec<Script> {
+    let first = ["SELECT CAST('x' AS SIGNED), CAST('y' AS SIGNED)", "SELECT nonsense"];
+    let script = |first: &&str| {
+        let mut steps = queries(&[
+            "CREATE OR REPLACE TABLE df_keeps (a INT)",
+            "INSERT INTO df_keeps VALUES (1), (2), (3)",
+            "CREATE OR REPLACE PROCEDURE df_keeps_none() SELECT FOUND_ROWS(), @@warning_count > 0",
+            "CREATE OR REPLACE PROCEDURE df_keeps_one() SELECT MAX(a) FROM df_keeps",
+        ]);
+        for leaving in LEAVING {
+            let asked =
+                ["SELECT FOUND_ROWS(), ROW_COUNT()", "SHOW COUNT(*) WARNINGS", "SHOW WARNINGS"];
+            steps.extend(queries(&["SELECT 1", first, leaving]));
+            steps.extend(queries(&asked));
+            if !leaving.contains("max_error_count") {
+                steps.push(command(Command::ResetConnection, ""));
+            }
+        }
+        // An error that is Fairlane's own.
+        for leaving in LEAVING {
+            steps.extend([bytes(&[0x77]), query(leaving), query("SHOW WARNINGS")]);
+        }
+        Script::new(format!("what a list of warnings outlives, {first}"), steps)
+    };
+    first.iter().map(script).collect()
+}
+
+#[test]
+fn lists_of_warnings_stay_as_long() {
+    if !product().is_mysql() {
+        check(&Proxy::start(servers()), &lists_that_stay(), BOTH);
+    }
 }
 
 #[test]

@@ -136,6 +136,8 @@ fn each_statement() -> Vec<Script> {
         let params = params_of(sql);
         let steps = vec![
             query("CREATE OR REPLACE TABLE df_p (id INT PRIMARY KEY, t TEXT)"),
+            // What FOUND_ROWS() is before that is what the session before on its thread left.
+            query("SELECT 1"),
             prepare(0, sql),
             execute(0, &params),
             execute_with(0, 0, &params, false),

@@ -65,6 +65,18 @@ fn scripts() -> Vec<Script> {
     let mut read_only = queries(TABLE);
     read_only.push(prepare(0, "DELETE FROM df_state WHERE a = 9"));
     read_only.extend([query("START TRANSACTION READ ONLY"), reset(0), query("COMMIT")]);
+    read_only.extend(queries(&["SET autocommit = 0", "SET SESSION TRANSACTION READ ONLY"]));
+    read_only.extend([query("SELECT a FROM df_state"), reset(0), query("COMMIT"), reset(0)]);
+    read_only.extend(queries(&[
+        "SET SESSION TRANSACTION READ WRITE",
+        "SET autocommit = 1",
+        "BEGIN",
+    ]));
+    read_only.push(query("ALTER TABLE df_no_such_table COMMENT = 'commits'"));
+    read_only.extend([reset(0), command(Command::Ping, "")]);
+    // An error does not say that it has begun a transaction, and neither does the next one.
+    read_only.extend(queries(&["SET autocommit = 0", "INSERT INTO df_state (id) VALUES (1)"]));
+    read_only.extend([command(Command::InitDb, "df_nowhere"), reset(0), query("ROLLBACK")]);
     let mut counted = queries(TABLE);
     counted.extend([prepare(0, "SELECT ROW_COUNT()"), query("BEGIN")]);
     counted.extend([query("UPDATE df_state SET a = a + 1"), execute(0, &[]), query("COMMIT")]);
