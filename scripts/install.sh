@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what a target needs and is missing: install.sh demo|test|bench
+# Installs what a target needs and is missing: install.sh demo|test|bench|suites
 # Quick when nothing is missing. Never starts a service of the distribution.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -15,7 +15,14 @@ case $target in
         command -v node >/dev/null || packages+=(nodejs)
         command -v npm >/dev/null || packages+=(npm)
         ;;
-    *) echo "usage: $0 demo|test|bench" >&2; exit 2 ;;
+    suites)
+        packages=("${common[@]}" cmake g++ golang-go libdbd-mariadb-perl libdbd-mysql-perl libmariadb-dev libssl-dev
+            libtest-deep-perl php-cli php-doctrine-dbal php-faker php-laravel-framework php-mockery php-mysql
+            phpunit pkg-config python3-venv zlib1g-dev)
+        command -v node >/dev/null || packages+=(nodejs)
+        command -v npm >/dev/null || packages+=(npm)
+        ;;
+    *) echo "usage: $0 demo|test|bench|suites" >&2; exit 2 ;;
 esac
 
 root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }

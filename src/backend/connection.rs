@@ -245,7 +245,7 @@ impl Connection {
         self.begin_answer();
         let mut response = Response::on(shape, self.key.capabilities);
         if self.caches_metadata() {
-            response = response.keep_definitions(Expected::default());
+            response.keep_definitions(Expected::default());
         }
         let mut bytes = Vec::new();
         loop {

@@ -37,16 +37,16 @@ impl Session {
         &mut self,
         mut checkout: Checkout,
         work: &Work<'_>,
-        mut summary: Summary,
+        summary: &mut Summary,
     ) -> Result<(), Stop> {
         if let Some(code) = summary.error {
             self.context.metrics.error_sent(Origin::Server, code);
         }
         self.take_up_insert_id(checkout.connection());
-        self.absorb(checkout.connection(), work, &summary);
-        self.absorb_prepared(work, &summary);
+        self.absorb(checkout.connection(), work, summary);
+        self.absorb_prepared(work, summary);
         if let Some(prepared) = &work.prepared {
-            self.note_prepared(checkout.connection(), prepared, &mut summary).await;
+            self.note_prepared(checkout.connection(), prepared, summary).await;
         }
         let on_primary = checkout.pool().backend() == 0;
         let has_conditions = summary.had_warnings || summary.error.is_some();
@@ -56,12 +56,12 @@ impl Session {
         let may_have_begun = summary.is_tracking_due && self.facts.is_mariadb;
         if may_have_begun && self.pins.has(Pin::NextTransaction) {
             // What fails here fails again below.
-            let _ = self.learn_characteristics(checkout.connection()).await;
+            let _ = Box::pin(self.learn_characteristics(checkout.connection())).await;
         }
         // An error tells nothing of transactions.
         let is_told = summary.has_status && summary.error.is_none();
         let mut keeps = self.must_keep(work, on_primary, is_told);
-        if self.settle(checkout.connection(), work, &summary, keeps, on_primary).await.is_err() {
+        if self.settle(checkout.connection(), work, summary, keeps, on_primary).await.is_err() {
             // The client has its answer; only what could have been asked later is lost.
             let had_state = keeps;
             checkout.discard(crate::pool::Retire::Quit(crate::metrics::Closed::Broken));

@@ -175,8 +175,8 @@ impl Side {
     }
 
     fn read(&mut self, step: &Step, packets: &mut Vec<Packet>) -> End {
-        let mut response =
-            Response::on(step.shape, self.raw.capabilities).opening_cursor(step.opens_cursor());
+        let mut response = Response::on(step.shape, self.raw.capabilities);
+        response.may_open_cursor(step.opens_cursor());
         self.summary = Summary::default();
         let mut begins = step.shape == Shape::Results;
         while !response.is_done() {

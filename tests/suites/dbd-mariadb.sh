@@ -13,7 +13,7 @@ run_suite() {
 1;
 PERL
     DBI_DSN="DBI:MariaDB:database=test;host=$HOST;port=$PORT" DBI_USER=$USER DBI_PASS=$PASSWORD \
-        CONNECTION_TESTING='' prove --verbose --timer t
+        CONNECTION_TESTING='' PERL_HASH_SEED=0 prove --verbose --timer t
 }
 
 results() { tap_results; }

@@ -26,7 +26,4 @@ run_suite() {
         datatypes model_fields raw_query save_delete_hooks transactions migrations 2>&1
 }
 
-results() {
-    sed -nE 's/^(test[^ ]* \([^)]*\)).*\.\.\. (.*)$/\2 \1/p' |
-        sed -nE "s/^ok /pass /p; s/^(FAIL|ERROR) /fail /p; s/^(skipped|expected failure)[^(]*('.*')? ?(test.*)/skip \3/p"
-}
+results() { unittest_results; }

@@ -68,12 +68,34 @@ pytest_results() {
         s/^(.*::.*[^ ]) +(SKIPPED|XFAIL).*$/skip \1/p'
 }
 
-# Lines of prove --verbose: the file's name, and the number and name of each test.
+# Lines of unittest's verbose runners.
+unittest_results() {
+    sed -nE 's/^(test[^ ]* \([^)]*\)).*\.\.\. (.*)$/\2 \1/p' |
+        sed -nE "s/^ok /pass /p; s/^(FAIL|ERROR) /fail /p; s/^(skipped|expected failure)[^(]*('.*')? ?(test.*)/skip \3/p"
+}
+
+# Lines of prove --verbose: the file's name, and the number and name of each test, without the ids of
+# connections that some names have.
 tap_results() {
     awk '/^t\/.* \.\./ { file = $1; sub(/^\[[^]]*\]/, "", file) }
         /^\[.*\] t\/.* \.\./ { file = $2 }
         /^not ok .*# *TO[D]O/ || /^ok .*# *(skip|TO[D]O)/ { next }
+        / connection: [0-9]+/ { sub(/ connection: [0-9]+( => [0-9]+)?/, " connection") }
         /^ok [0-9]/ { sub(/^ok /, ""); print "pass " file " " $0 }
         /^not ok [0-9]/ { sub(/^not ok /, ""); print "fail " file " " $0 }
         / skipped/ && file { print "skip " file }'
+}
+
+# Lines of phpunit --teamcity.
+teamcity_results() {
+    awk '/^##teamcity\[testStarted / {
+            name = $0
+            sub(/.*locationHint=.php_qn:[^ ]*\.php::\\*/, "", name)
+            sub(/\x27 flowId=.*/, "", name)
+            result = "pass"
+        }
+        /^##teamcity\[testFailed / { result = "fail" }
+        /^##teamcity\[testIgnored / { result = "skip" }
+        /^##teamcity\[testFinished / { print result " " name; name = "" }
+        END { if (name) print "fail " name }'
 }
