@@ -18,7 +18,7 @@ use crate::sql::{Class, Effects, Hint, Needs, Reason, Verdict};
 use crate::state::Pin;
 use crate::state::kinds::Kinds;
 use crate::state::prepared::{
-    BULK_HEADER, EXECUTE_HEADER, STATEMENTS_MAX, Statement, StatementKey, circumstances,
+    BULK_HEADER, EXECUTE_HEADER, STATEMENTS_MAX, Statement, circumstances,
 };
 
 /// What the answer to COM_STMT_PREPARE told of a statement.
@@ -83,7 +83,7 @@ impl Session {
             prepared: Some(prepared),
             sql,
         };
-        self.run_work(work).await?;
+        self.run_work(&work).await?;
         if let Some(JustPrepared { parameters, metadata, wanted }) = self.just_prepared.take() {
             let verdict = of_text;
             let statement = Statement {
@@ -146,7 +146,7 @@ impl Session {
                     && !self.long_data.contains(&id)
                     && let Some(sql) = self.substitute_in_prepared(&verdict, &key)
                 {
-                    key = Arc::new(StatementKey { sql: sql.into(), ..(*key).clone() });
+                    key = Arc::new(key.with_text(sql.into()));
                 }
             }
             _ => verdict = quiet(&verdict),
@@ -178,7 +178,7 @@ impl Session {
         }
         if command == Command::StmtExecute && verdict.class == Class::Diagnostics {
             if let Some(error) = self.diagnostics.own_error.take() {
-                self.show_own(&error).await;
+                Box::pin(self.show_own(&error)).await;
             }
             if let Some(answered) = self.answer_diagnostics(&key.sql, Form::Binary).await? {
                 return answered;
@@ -194,7 +194,7 @@ impl Session {
             prepared: Some(prepared),
             sql,
         };
-        self.run_work(work).await
+        self.run_work(&work).await
     }
 
     /// Answers COM_STMT_RESET on MySQL with the status of the connection that is held, and without a
@@ -279,7 +279,7 @@ impl Session {
         let mut metadata = None;
         self.guard_statements(connection);
         if let Some((server_id, ..)) = summary.prepared
-            && connection.note_prepared(work.key.clone(), server_id).await.is_err()
+            && Box::pin(connection.note_prepared(work.key.clone(), server_id)).await.is_err()
         {
             tracing::debug!("a connection broke right after a statement was prepared");
         }
