@@ -91,6 +91,9 @@ pub struct Connection {
     pub image: Image,
     /// Setting its variables may have raised warnings, and may do so again.
     pub image_warns: bool,
+    /// A transaction has ended without an OK packet: until there is one, MariaDB says of each result set
+    /// that something has changed.
+    pub tells_late: bool,
     /// Character sets after login.
     pub base: Base,
     /// The role after login; empty is none.
@@ -242,7 +245,7 @@ impl Connection {
         self.begin_answer();
         let mut response = Response::on(shape, self.key.capabilities);
         if self.caches_metadata() {
-            response = response.keep_definitions(Expected::default());
+            response.keep_definitions(Expected::default());
         }
         let mut bytes = Vec::new();
         loop {

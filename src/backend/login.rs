@@ -255,6 +255,7 @@ async fn log_in(
         key,
         image: Image::default(),
         image_warns: false,
+        tells_late: false,
         base: crate::state::Base::default(),
         role: String::new(),
         names: NamesMemory::default(),

@@ -144,7 +144,7 @@ mod tests {
 
     fn key(number: usize) -> Arc<StatementKey> {
         let sql = format!("SELECT {number}").into_bytes().into();
-        Arc::new(StatementKey { sql, circumstances: "".into(), copy: 0 })
+        Arc::new(StatementKey::new(sql, "".into(), 0))
     }
 
     #[test]

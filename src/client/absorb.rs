@@ -37,16 +37,16 @@ impl Session {
         &mut self,
         mut checkout: Checkout,
         work: &Work<'_>,
-        mut summary: Summary,
+        summary: &mut Summary,
     ) -> Result<(), Stop> {
         if let Some(code) = summary.error {
             self.context.metrics.error_sent(Origin::Server, code);
         }
         self.take_up_insert_id(checkout.connection());
-        self.absorb(checkout.connection(), work, &summary);
-        self.absorb_prepared(work, &summary);
+        self.absorb(checkout.connection(), work, summary);
+        self.absorb_prepared(work, summary);
         if let Some(prepared) = &work.prepared {
-            self.note_prepared(checkout.connection(), prepared, &mut summary).await;
+            self.note_prepared(checkout.connection(), prepared, summary).await;
         }
         let on_primary = checkout.pool().backend() == 0;
         let has_conditions = summary.had_warnings || summary.error.is_some();
@@ -56,12 +56,12 @@ impl Session {
         let may_have_begun = summary.is_tracking_due && self.facts.is_mariadb;
         if may_have_begun && self.pins.has(Pin::NextTransaction) {
             // What fails here fails again below.
-            let _ = self.learn_characteristics(checkout.connection()).await;
+            let _ = Box::pin(self.learn_characteristics(checkout.connection())).await;
         }
         // An error tells nothing of transactions.
         let is_told = summary.has_status && summary.error.is_none();
         let mut keeps = self.must_keep(work, on_primary, is_told);
-        if self.settle(checkout.connection(), work, &summary, keeps, on_primary).await.is_err() {
+        if self.settle(checkout.connection(), work, summary, keeps, on_primary).await.is_err() {
             // The client has its answer; only what could have been asked later is lost.
             let had_state = keeps;
             checkout.discard(crate::pool::Retire::Quit(crate::metrics::Closed::Broken));
@@ -87,7 +87,8 @@ impl Session {
 
     fn absorb(&mut self, connection: &mut Connection, work: &Work<'_>, summary: &Summary) {
         let effects = work.verdict.effects;
-        let was_open = self.status.contains(Status::IN_TRANS);
+        connection.tells_late |= self.status.contains(Status::IN_TRANS);
+        connection.tells_late &= summary.affected.is_none();
         if summary.has_status {
             self.status = summary.status;
         }
@@ -157,7 +158,7 @@ impl Session {
         connection.note_reported(&summary.tracked);
         self.notice_changes(&summary.tracked);
         let is_state_changed = summary.tracked.contains(&Tracked::StateChanged)
-            || self.has_changed_untold(work, summary, was_open);
+            || self.has_changed_untold(work, summary, connection.tells_late);
         if counts_rows && !effects.contains(Effects::FOUND_ROWS) {
             self.pins.drop(Pin::FoundRows);
         }
@@ -297,9 +298,8 @@ impl Session {
     /// not what: for a read it is a function's doing, in a view or not. But any read changes what is
     /// tracked of a transaction, that of a SET TRANSACTION too; SHOW CREATE VIEW sets the view's own
     /// sql_mode for a moment, and a prepared statement the schema it was prepared in.
-    fn has_changed_untold(&self, work: &Work<'_>, summary: &Summary, was_open: bool) -> bool {
-        // Or was in one, which an error has ended.
-        let is_open = was_open || self.status.contains(Status::IN_TRANS);
+    fn has_changed_untold(&self, work: &Work<'_>, summary: &Summary, tells_late: bool) -> bool {
+        let is_open = tells_late || self.status.contains(Status::IN_TRANS);
         let in_transaction = !self.autocommit || is_open || self.pins.has(Pin::NextTransaction);
         let prepared = work.prepared.as_ref().and_then(|work| self.statements.get(work.id));
         let moves = prepared.is_some_and(|statement| statement.image.schema != self.image.schema);

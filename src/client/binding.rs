@@ -34,6 +34,9 @@ impl Session {
 
     /// What a statement that brings `pins` does to what is held by name, if that may matter.
     pub(super) fn change_of_holdings(&self, work: &Work<'_>, pins: Pins) -> Option<Holding> {
+        if pins.is_empty() && self.pins.is_empty() {
+            return None;
+        }
         let is_run = matches!(work.command, Command::Query | Command::StmtExecute);
         let may_matter = pins.has(Pin::UserVariable)
             || Held::ALL.iter().any(|held| pins.has(held.pin()) || self.pins.has(held.pin()));

@@ -42,12 +42,12 @@ impl Session {
     }
 
     /// The session is over: undoes what it left, gives back what it holds.
-    pub(super) async fn clean_up(mut self) {
+    pub(super) async fn clean_up(mut self: Box<Self>) {
         let leftovers = self.leftovers();
         let is_mariadb = self.facts.is_mariadb;
         let held = self.held.take();
         // A client that went away in the middle has used its slot up to now.
-        let now = self.context.since_start(Instant::now());
+        let now = self.context.now();
         self.account.rest(now, false, &self.context.evidence);
         self.account.close(&self.context.evidence);
         self.pins = Pins::default();
@@ -173,7 +173,7 @@ impl Session {
         &mut self,
         checkout: Checkout,
         verdict: &Verdict,
-        response: Option<Response>,
+        response: Option<Box<Response>>,
     ) {
         let leftovers = self.leftovers();
         let is_mariadb = self.facts.is_mariadb;
@@ -309,8 +309,7 @@ impl Session {
         self.candidates = self.policy.rules.candidates(&self.client);
         self.kept_lane = None;
         self.account.close(&self.context.evidence);
-        self.account =
-            Account::new(self.client.feature(), self.context.since_start(Instant::now()));
+        self.account = Account::new(self.client.feature(), self.context.now());
         *self.entry.labels.lock() = EntryLabels {
             user: change.user.clone(),
             schema: change.schema.clone(),

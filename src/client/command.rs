@@ -27,9 +27,9 @@ impl Session {
         }
         match command {
             Command::Quit => Err(Stop::Client),
-            Command::Ping => self.answer_ok().await,
+            Command::Ping => Box::pin(self.answer_ok()).await,
             Command::Query => Box::pin(self.query(packet.wire(), body)).await,
-            Command::InitDb => self.pass_on(command, &packet, Class::Session).await,
+            Command::InitDb => Box::pin(self.pass_on(command, &packet, Class::Session)).await,
             Command::StmtPrepare => Box::pin(self.prepare(packet.wire(), &payload)).await,
             Command::StmtExecute
             | Command::StmtBulkExecute
@@ -37,10 +37,10 @@ impl Session {
             | Command::StmtReset
             | Command::StmtSendLongData => Box::pin(self.run_prepared(command, &payload)).await,
             Command::StmtClose => {
-                self.close_statement(&payload).await;
+                Box::pin(self.close_statement(&payload)).await;
                 Ok(())
             }
-            Command::SetOption => self.set_option(&packet, body).await,
+            Command::SetOption => Box::pin(self.set_option(&packet, body)).await,
             Command::ChangeUser => Box::pin(self.change_user(body)).await,
             Command::ResetConnection => Box::pin(self.reset_connection(&packet)).await,
             Command::ProcessKill => {
@@ -48,9 +48,9 @@ impl Session {
                 // MySQL has no such command since 8.3.
                 let is_known = self.facts.is_mariadb || self.mode.server_version < 80_300;
                 if is_known && is_sessions(id) {
-                    return self.kill_session(false, id).await;
+                    return Box::pin(self.kill_session(false, id)).await;
                 }
-                self.pass_on(command, &packet, Class::Write).await
+                Box::pin(self.pass_on(command, &packet, Class::Write)).await
             }
             Command::FieldList
             | Command::CreateDb
@@ -59,7 +59,7 @@ impl Session {
             | Command::Shutdown
             | Command::Statistics
             | Command::ProcessInfo
-            | Command::Debug => self.pass_on(command, &packet, Class::Write).await,
+            | Command::Debug => Box::pin(self.pass_on(command, &packet, Class::Write)).await,
             Command::BinlogDump | Command::BinlogDumpGtid => {
                 self.send_error(&Error::Refused("reading the binary log")).await
             }
@@ -86,7 +86,7 @@ impl Session {
             prepared: None,
             sql: &[],
         };
-        Box::pin(self.run_work(work)).await
+        Box::pin(self.run_work(&work)).await
     }
 
     /// A command without a statement text, to the primary or to what the session holds.
@@ -109,7 +109,7 @@ impl Session {
             prepared: None,
             sql: &[],
         };
-        Box::pin(self.run_work(work)).await
+        self.run_work(&work).await
     }
 
     /// COM_SET_OPTION: whether texts may hold several statements. It is fixed at login on the

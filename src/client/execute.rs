@@ -1,7 +1,6 @@
 //! A command on a connection: bring the connection to the session's state, send, relay.
 
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
 
 use super::Session;
 use super::login::server_error;
@@ -83,7 +82,7 @@ pub(super) enum Outcome {
     /// nothing yet.
     GaveWay,
     /// The client is gone; the response is what was left of it.
-    ClientGone(Option<Response>),
+    ClientGone(Option<Box<Response>>),
 }
 
 impl Session {
@@ -95,10 +94,6 @@ impl Session {
         was_held: bool,
         may_retry: bool,
     ) -> Outcome {
-        let backend = checkout.pool().backend();
-        // At rest it has run since its slot was granted; a connection opened meanwhile counts in.
-        let now = if was_held { Instant::now() } else { checkout.granted_at() };
-        self.entry.set_running(backend, checkout.connection().thread_id, now);
         if self.policy.lock_guard.policy != LockPolicy::Off {
             self.entry.note_statement(work.sql, self.mode);
         }
@@ -109,7 +104,7 @@ impl Session {
         };
         if needs_own_trackers(work) && !checkout.connection().is_restricted {
             let set = self.trackers().to_set(self.status.contains(Status::IN_TRANS));
-            if checkout.connection().track(set).await.is_err() {
+            if Box::pin(checkout.connection().track(set)).await.is_err() {
                 return Outcome::Lost { untouched: true };
             }
         }
@@ -121,7 +116,8 @@ impl Session {
             return Outcome::Lost { untouched: true };
         }
         if ready.answers > 0
-            && let Err(outcome) = self.pass_preparations(checkout.connection(), work, &ready).await
+            && let Err(outcome) =
+                Box::pin(self.pass_preparations(checkout.connection(), work, &ready)).await
         {
             return outcome;
         }
@@ -133,7 +129,7 @@ impl Session {
             if !matches!(outcome, Outcome::Deadlocked) {
                 break;
             }
-            self.pause_before_repeat(turn).await;
+            Box::pin(self.pause_before_repeat(turn)).await;
             if connection.send(&bytes[ready.front..]).await.is_err() {
                 return Outcome::Lost { untouched: true };
             }
@@ -194,10 +190,10 @@ impl Session {
         was_held: bool,
     ) -> Result<Result<Ready, Error>, Failure> {
         if connection.is_restricted {
-            connection.lift_restriction(self.facts.is_mariadb).await?;
+            Box::pin(connection.lift_restriction(self.facts.is_mariadb)).await?;
             if !connection.is_restricted {
                 // There is a new password.
-                self.context.topology.refresh().await;
+                Box::pin(self.context.topology.refresh()).await;
             }
         }
         if connection.is_restricted {
@@ -220,7 +216,7 @@ impl Session {
             self.choose_schema_anew(connection).await?;
         }
         if !was_held && connection.is_dirty {
-            connection.clean().await?;
+            Box::pin(connection.clean()).await?;
         }
         let insert_id = match was_held {
             true => None,
@@ -246,10 +242,10 @@ impl Session {
             packets.extend_from_slice(own.as_deref().unwrap_or(&work.packets));
             return Ok(Ok(Ready { packets: Some(packets), expected, answers, front, insert_id }));
         }
-        let applied = self.apply(connection, &diff).await?;
+        let applied = Box::pin(self.apply(connection, &diff)).await?;
         if work.verdict.class == Class::Diagnostics {
             // The client asks for its warnings, not for those of these commands.
-            connection.clear_warnings().await?;
+            Box::pin(connection.clear_warnings()).await?;
         }
         Ok(applied.map(|()| {
             connection.insert_id = insert_id.or(connection.insert_id);
@@ -265,13 +261,16 @@ impl Session {
         if !connection.image.has_user_variables_beside(&self.image) {
             return Ok(());
         }
-        connection.read_unread().await?;
-        match connection.reset(self.facts.is_mariadb).await? {
-            Reset::Clean => Ok(()),
-            Reset::KeepsRole | Reset::Refused => {
-                Err(std::io::Error::other("a connection could not be reset").into())
+        let reset = async {
+            connection.read_unread().await?;
+            match connection.reset(self.facts.is_mariadb).await? {
+                Reset::Clean => Ok(()),
+                Reset::KeepsRole | Reset::Refused => {
+                    Err(std::io::Error::other("a connection could not be reset").into())
+                }
             }
-        }
+        };
+        Box::pin(reset).await
     }
 
     /// A schema that has changed since a connection at rest has chosen it may have other defaults
@@ -294,7 +293,8 @@ impl Session {
         let Some(schema) = connection.image.schema.clone() else { return Ok(()) };
         let other = self.facts.is_mariadb.then_some("information_schema");
         for schema in other.into_iter().chain([&*schema]) {
-            let chosen = connection.command(Command::InitDb, schema.as_bytes()).await?;
+            let chosen = connection.command(Command::InitDb, schema.as_bytes());
+            let chosen = Box::pin(chosen).await?;
             match chosen.summary.error {
                 None => connection.image.schema = Some(schema.into()),
                 Some(_) => connection.is_dirty = true,
@@ -320,7 +320,7 @@ impl Session {
         if is_here || !matters {
             return None;
         }
-        self.recall_insert_id().await;
+        Box::pin(self.recall_insert_id()).await;
         let own = self.diagnostics.insert_id;
         (connection.insert_id != Some(own)).then_some(own)
     }
@@ -417,7 +417,8 @@ impl Session {
             true => ExecuteForm::Attributes,
             false => ExecuteForm::Plain,
         };
-        if command == Command::StmtExecute {
+        // Only MySQL minds.
+        if command == Command::StmtExecute && !is_mariadb {
             connection.statements.note_execution(&work.key, has_cursor(work));
         }
         let Some(statement) = self.statements.get_mut(work.id) else {
@@ -447,9 +448,7 @@ impl Session {
             }
             Err(BadExecute::Packet) => return Ok(Err(Error::Malformed { is_mariadb })),
         };
-        let mut packets = Vec::with_capacity(payload.len() + packet::HEADER);
-        packet::put(&mut packets, 0, &payload);
-        Ok(Ok(Own { packets: Some(packets), expected }))
+        Ok(Ok(Own { packets: Some(packet::framed(payload)), expected }))
     }
 
     /// The server's id of a statement on this connection, on which it is prepared if it was not
@@ -467,12 +466,22 @@ impl Session {
         if is_spoilt || command.executes() && self.needs_definitions(connection, work) {
             // They are known after the statement was prepared anew.
             if let Some(server_id) = connection.statements.remove(&work.key) {
-                connection.close_statement(server_id).await?;
+                Box::pin(connection.close_statement(server_id)).await?;
             }
         }
-        if let Some(server_id) = connection.statements.get(&work.key) {
-            return Ok(Ok(server_id));
+        match connection.statements.get(&work.key) {
+            Some(server_id) => Ok(Ok(server_id)),
+            None => Box::pin(self.prepare_here(connection, work, command)).await,
         }
+    }
+
+    /// Prepares a statement on this connection, under the circumstances of when its client did.
+    async fn prepare_here(
+        &mut self,
+        connection: &mut Connection,
+        work: &PreparedWork<'_>,
+        command: Command,
+    ) -> Result<Result<u32, Error>, Failure> {
         let Some(statement) = self.statements.get(work.id) else {
             return Ok(Err(unknown_statement(work, command, self.facts.is_mariadb)));
         };
@@ -506,21 +515,20 @@ impl Session {
     ) -> Outcome {
         let mut response = Response::on(work.shape, connection.key.capabilities);
         if let Some(prepared) = &work.prepared {
-            response = response
-                .telling(prepared.told_id.unwrap_or_default())
-                .opening_cursor(opens_cursor(work));
+            response.tell_id(prepared.told_id.unwrap_or_default());
+            response.may_open_cursor(opens_cursor(work));
             if connection.caches_metadata() {
-                response = response.keep_definitions(expected);
+                response.keep_definitions(expected);
             }
         }
         if work.shape == Shape::Nothing {
             return Outcome::Done(response.into_summary());
         }
         if matches!(work.command, Command::InitDb | Command::Ping | Command::SetOption) {
-            response = response.with_warnings(self.diagnostics.conditions);
+            response.tell_warnings(self.diagnostics.conditions);
         }
-        response = response.told_by(self.lend_teller(connection, work));
-        response = response.edited_by(self.row_editor(work));
+        response.set_teller(self.lend_teller(connection, work));
+        response.set_editor(self.row_editor(work));
         let mut watch = self.watch_writes(work);
         let mut note = |summary: &Summary| watch.note(summary);
         let passed = self.pass(connection, work, (&mut response, &mut note), keeps).await;
@@ -530,7 +538,7 @@ impl Session {
             Passed::Refused => Outcome::ReplicaRefused,
             Passed::GaveWay => Outcome::GaveWay,
             Passed::Deadlocked => Outcome::Deadlocked,
-            Passed::ClientGone { in_time: true } => Outcome::ClientGone(Some(response)),
+            Passed::ClientGone { in_time: true } => Outcome::ClientGone(Some(Box::new(response))),
             Passed::ClientGone { in_time: false } => Outcome::ClientGone(None),
             Passed::Lost => Outcome::Lost { untouched: response.is_untouched() },
         }
@@ -613,7 +621,7 @@ impl Session {
                         return Passed::ClientGone { in_time: false };
                     }
                     let (client, inbox) = self.wire.reading_side();
-                    match pass_file(client, inbox, &mut connection.stream).await {
+                    match Box::pin(pass_file(client, inbox, &mut connection.stream)).await {
                         Ok(passed) => connection.bytes_sent += passed,
                         Err(RelayError::Client(_)) => return Passed::ClientGone { in_time: false },
                         Err(_) => return Passed::Lost,

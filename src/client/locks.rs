@@ -87,9 +87,12 @@ impl Session {
             return Ok(false);
         }
         self.context.metrics.locks.paced.inc();
-        tokio::select! {
-            () = locks.pass(self.entry.id, lane, limit) => Ok(true),
-            () = self.entry.killed() => Err(Stop::Client),
-        }
+        let passed = async {
+            tokio::select! {
+                () = locks.pass(self.entry.id, lane, limit) => Ok(true),
+                () = self.entry.killed() => Err(Stop::Client),
+            }
+        };
+        Box::pin(passed).await
     }
 }

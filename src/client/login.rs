@@ -59,7 +59,7 @@ pub(super) async fn greet(
     context: Arc<Context>,
     stream: TcpStream,
     peer: SocketAddr,
-) -> Option<Session> {
+) -> Option<Box<Session>> {
     let _ = stream.set_nodelay(true);
     let mut wire = Wire::new(Socket::Tcp(stream));
     if context.registry.len() >= context.settings.max_clients {
@@ -118,8 +118,9 @@ pub(super) async fn greet(
     };
     let schema = hello.schema.clone();
     let compression = hello.compression();
-    let mut session =
+    let session =
         new_session(context.clone(), facts, entry, wire, (hello, claim), (identity, epoch));
+    let mut session = Box::new(session);
     session.image_changed();
     let verified = timeout_at(deadline, session.verify_schema(schema.as_deref())).await;
     let verified = verified.unwrap_or_else(|_| {
@@ -177,7 +178,7 @@ fn new_session(
         tls: claim.tls,
         identity,
         epoch,
-        account: Account::new(client.feature(), context.since_start(Instant::now())),
+        account: Account::new(client.feature(), context.now()),
         client,
         kept_lane: None,
         image: Image::default(),

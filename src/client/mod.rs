@@ -26,6 +26,7 @@ mod locks;
 mod login;
 mod password;
 mod prepared;
+mod recover;
 pub mod registry;
 mod repeat;
 mod route;
@@ -134,6 +135,11 @@ impl Context {
     fn since_start(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.started)
     }
+
+    /// The same of this moment.
+    fn now(&self) -> Duration {
+        self.since_start(Instant::now())
+    }
 }
 
 /// Why a session ends.
@@ -207,8 +213,10 @@ pub async fn serve(context: Arc<Context>, stream: TcpStream, peer: SocketAddr) {
     sessions.open.inc();
     sessions.opened_total.inc();
     let _open = OpenSession(context.clone());
+    // A task is as large as the largest of what it waits for: an idle session must not pay for a
+    // login or an end.
     if let Some(mut session) = Box::pin(login::greet(context.clone(), stream, peer)).await {
-        let stop = Box::pin(session.run()).await;
+        let stop = session.run().await;
         let (light, batch) = session.account.verdicts();
         tracing::debug!(id = session.entry.id, light, batch, ?stop, "session ends");
         Box::pin(session.clean_up()).await;
@@ -230,8 +238,8 @@ impl Session {
         self.begin();
         let mut is_waiting_still = false;
         loop {
-            let now = self.entry.set_idle(self.held.is_some());
-            let at = self.context.since_start(now);
+            let at = self.context.now();
+            self.entry.set_idle(self.held.is_some(), at);
             self.account.rest(at, self.held.is_some(), &self.context.evidence);
             let limit = usize::try_from(self.facts.max_allowed_packet).unwrap_or(usize::MAX);
             if !std::mem::take(&mut is_waiting_still) {
@@ -251,7 +259,7 @@ impl Session {
                     return Stop::Client;
                 }
                 () = self.entry.told_to_give_way(), if self.held.is_some() => {
-                    if let Err(stop) = self.give_way().await {
+                    if let Err(stop) = Box::pin(self.give_way()).await {
                         return stop;
                     }
                     is_waiting_still = true;

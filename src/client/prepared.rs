@@ -16,7 +16,7 @@ use crate::protocol::{Capabilities, Command, Shape, code};
 use crate::sql::{Class, Effects, Hint, Needs, Reason, Verdict};
 use crate::state::Pin;
 use crate::state::prepared::{
-    BULK_HEADER, EXECUTE_HEADER, STATEMENTS_MAX, Statement, StatementKey, circumstances,
+    BULK_HEADER, EXECUTE_HEADER, STATEMENTS_MAX, Statement, circumstances,
 };
 
 /// What the answer to COM_STMT_PREPARE told of a statement.
@@ -79,7 +79,7 @@ impl Session {
             prepared: Some(prepared),
             sql,
         };
-        self.run_work(work).await?;
+        self.run_work(&work).await?;
         if let Some(JustPrepared { parameters, metadata }) = self.just_prepared.take() {
             let verdict = of_text;
             let statement = Statement {
@@ -140,7 +140,7 @@ impl Session {
                     && !self.long_data.contains(&id)
                     && let Some(sql) = self.substitute_in_prepared(&verdict, &key)
                 {
-                    key = Arc::new(StatementKey { sql: sql.into(), ..(*key).clone() });
+                    key = Arc::new(key.with_text(sql.into()));
                 }
             }
             _ => verdict = quiet(&verdict),
@@ -166,7 +166,7 @@ impl Session {
         }
         if command == Command::StmtExecute && verdict.class == Class::Diagnostics {
             if let Some(error) = self.diagnostics.own_error.take() {
-                self.show_own(&error).await;
+                Box::pin(self.show_own(&error)).await;
             }
             if let Some(answered) = self.answer_diagnostics(&key.sql, Form::Binary).await? {
                 return answered;
@@ -182,7 +182,7 @@ impl Session {
             prepared: Some(prepared),
             sql,
         };
-        self.run_work(work).await
+        self.run_work(&work).await
     }
 
     /// What is wrong with a command that runs a statement, before it is known which.
@@ -253,7 +253,7 @@ impl Session {
         let mut metadata = None;
         self.guard_statements(connection);
         if let Some((server_id, ..)) = summary.prepared
-            && connection.note_prepared(work.key.clone(), server_id).await.is_err()
+            && Box::pin(connection.note_prepared(work.key.clone(), server_id)).await.is_err()
         {
             tracing::debug!("a connection broke right after a statement was prepared");
         }

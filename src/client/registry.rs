@@ -43,6 +43,7 @@ pub struct Entry {
     forwarded: OnceLock<SocketAddr>,
     /// User name, schema and program: change seldom.
     pub labels: Mutex<EntryLabels>,
+    /// When Fairlane started.
     started: Instant,
     activity: AtomicU8,
     /// Milliseconds after `started`.
@@ -107,8 +108,6 @@ pub struct EntryNow {
     pub activity: Activity,
     /// For how long, in milliseconds.
     pub for_ms: u64,
-    /// Since when.
-    pub since: Instant,
     /// Lane of its current or last work.
     pub lane: usize,
     /// What chose it.
@@ -122,15 +121,15 @@ pub struct EntryNow {
 }
 
 impl Entry {
-    fn new(id: u32, peer: SocketAddr) -> Self {
+    fn new(id: u32, peer: SocketAddr, started: Instant) -> Self {
         Self {
             id,
             peer,
             forwarded: OnceLock::new(),
             labels: Mutex::default(),
-            started: Instant::now(),
+            started,
             activity: AtomicU8::new(Activity::Idle as u8),
-            since_ms: AtomicU64::new(0),
+            since_ms: AtomicU64::new(millis(started.elapsed())),
             lane: AtomicU8::new(0),
             chosen_by: AtomicU8::new(ChosenBy::Light as u8),
             pins: AtomicU32::new(0),
@@ -155,24 +154,20 @@ impl Entry {
         let _ = self.forwarded.set(client);
     }
 
-    fn set(&self, activity: Activity, now: Instant) {
-        let elapsed = now.duration_since(self.started).as_millis();
-        let elapsed = u64::try_from(elapsed).unwrap_or(u64::MAX);
-        self.since_ms.store(elapsed, Ordering::Relaxed);
+    /// What it does from `at` on, a time since the start of Fairlane, as all others here.
+    fn set(&self, activity: Activity, at: Duration) {
+        self.since_ms.store(millis(at), Ordering::Relaxed);
         self.activity.store(activity as u8, Ordering::Relaxed);
     }
 
-    /// The session waits for its client; from when on.
-    pub(super) fn set_idle(&self, holds: bool) -> Instant {
-        let now = Instant::now();
-        self.set(if holds { Activity::Holding } else { Activity::Idle }, now);
-        now
+    /// The session waits for its client from `at` on.
+    pub(super) fn set_idle(&self, holds: bool, at: Duration) {
+        self.set(if holds { Activity::Holding } else { Activity::Idle }, at);
     }
 
     /// How long the client may be idle from now on.
     pub(super) fn set_idle_limit(&self, limit: Duration) {
-        let limit = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
-        self.idle_limit_ms.store(limit, Ordering::Relaxed);
+        self.idle_limit_ms.store(millis(limit), Ordering::Relaxed);
     }
 
     /// Ends the client's idle time if it lasts for too long. If a command comes in between, that
@@ -180,8 +175,7 @@ impl Entry {
     fn expire(&self, now: Instant) {
         let is_idle = self.activity.load(Ordering::Relaxed) <= Activity::Holding as u8;
         let since = self.since_ms.load(Ordering::Relaxed);
-        let elapsed = now.duration_since(self.started).as_millis();
-        let idle = u64::try_from(elapsed).unwrap_or(u64::MAX).saturating_sub(since);
+        let idle = millis(now.duration_since(self.started)).saturating_sub(since);
         if is_idle && idle >= self.idle_limit_ms.load(Ordering::Relaxed) {
             self.expired_ms.store(since, Ordering::Release);
             self.task.wake();
@@ -193,18 +187,18 @@ impl Entry {
         self.expired_ms.load(Ordering::Acquire) == self.since_ms.load(Ordering::Relaxed)
     }
 
-    /// The session waits for a slot from `now` on.
-    pub(super) fn set_waiting(&self, lane: usize, by: ChosenBy, now: Instant) {
+    /// The session waits for a slot from `at` on.
+    pub(super) fn set_waiting(&self, lane: usize, by: ChosenBy, at: Duration) {
         self.chosen_by.store(by as u8, Ordering::Relaxed);
         self.lane.store(u8::try_from(lane).unwrap_or(u8::MAX), Ordering::Relaxed);
-        self.set(Activity::Waiting, now);
+        self.set(Activity::Waiting, at);
     }
 
-    /// A statement runs on a connection from `now` on.
-    pub(super) fn set_running(&self, backend: BackendId, thread_id: u64, now: Instant) {
+    /// A statement runs on a connection from `at` on.
+    pub(super) fn set_running(&self, backend: BackendId, thread_id: u64, at: Duration) {
         let backend = (backend as u64 + 1) << 56;
         self.connection.store(backend | thread_id & ((1 << 56) - 1), Ordering::Relaxed);
-        self.set(Activity::Running, now);
+        self.set(Activity::Running, at);
     }
 
     /// The session is about to give its connection back. In one order with the aims of the pool:
@@ -221,25 +215,33 @@ impl Entry {
 
     /// This moment.
     pub fn now(&self) -> EntryNow {
-        let elapsed = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let (activity, since) = self.activity();
+        let pins = Pins::from_bits_retain(self.pins.load(Ordering::Relaxed));
+        EntryNow {
+            activity,
+            for_ms: millis(self.started.elapsed().saturating_sub(since)),
+            lane: self.lane(),
+            chosen_by: ChosenBy::ALL[usize::from(self.chosen_by.load(Ordering::Relaxed))],
+            pins: pins.reasons().map(Pin::label).collect(),
+            in_transaction: self.is_in_transaction(),
+            connection: self.connection(),
+        }
+    }
+
+    /// What it does, and since when: a time since the start of Fairlane.
+    pub fn activity(&self) -> (Activity, Duration) {
         let activity = match self.activity.load(Ordering::Relaxed) {
             0 => Activity::Idle,
             1 => Activity::Holding,
             2 => Activity::Waiting,
             _ => Activity::Running,
         };
-        let pins = Pins::from_bits_retain(self.pins.load(Ordering::Relaxed));
-        let since_ms = self.since_ms.load(Ordering::Relaxed);
-        EntryNow {
-            activity,
-            for_ms: elapsed.saturating_sub(since_ms),
-            since: self.started + Duration::from_millis(since_ms),
-            lane: usize::from(self.lane.load(Ordering::Relaxed)),
-            chosen_by: ChosenBy::ALL[usize::from(self.chosen_by.load(Ordering::Relaxed))],
-            pins: pins.reasons().map(Pin::label).collect(),
-            in_transaction: self.in_transaction.load(Ordering::Relaxed),
-            connection: self.connection(),
-        }
+        (activity, Duration::from_millis(self.since_ms.load(Ordering::Relaxed)))
+    }
+
+    /// Whether a transaction is open.
+    pub fn is_in_transaction(&self) -> bool {
+        self.in_transaction.load(Ordering::Relaxed)
     }
 
     /// Lane of its current or last work.
@@ -364,6 +366,10 @@ impl Entry {
     }
 }
 
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// A session's place in the registry; given up on drop, also when the session panics.
 #[derive(Debug)]
 pub(super) struct Registration {
@@ -393,8 +399,9 @@ impl Drop for Registration {
 }
 
 /// All sessions by id.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Registry {
+    started: Instant,
     inner: Mutex<Inner>,
 }
 
@@ -423,6 +430,11 @@ impl Default for Inner {
 }
 
 impl Registry {
+    /// Nobody yet; Fairlane has `started` then.
+    pub fn new(started: Instant) -> Self {
+        Self { started, inner: Mutex::default() }
+    }
+
     /// A new session with an id nobody has.
     pub fn join(&self, peer: SocketAddr) -> Arc<Entry> {
         let mut inner = self.inner.lock();
@@ -430,7 +442,7 @@ impl Registry {
             let id = if inner.last_id == *IDS.end() { *IDS.start() } else { inner.last_id + 1 };
             inner.last_id = id;
             if !inner.by_id.contains_key(&id) {
-                let entry = Arc::new(Entry::new(id, peer));
+                let entry = Arc::new(Entry::new(id, peer, self.started));
                 if inner.is_draining {
                     entry.tell(Order::Drain);
                 }
@@ -464,6 +476,12 @@ impl Registry {
         self.inner.lock().by_id.get(&u32::try_from(id).ok()?).cloned()
     }
 
+    /// What `look` finds in those of `ids` that are there.
+    pub fn all_of<T>(&self, ids: &[u32], look: impl Fn(&Entry) -> Option<T>) -> Vec<T> {
+        let inner = self.inner.lock();
+        ids.iter().filter_map(|id| look(inner.by_id.get(id)?)).collect()
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.inner.lock().by_id.len()
@@ -486,7 +504,7 @@ mod tests {
 
     #[test]
     fn ids_are_none_a_server_gives_and_are_given_once() {
-        let registry = Registry::default();
+        let registry = Registry::new(Instant::now());
         let peer = SocketAddr::from(([127, 0, 0, 1], 5));
         registry.inner.lock().last_id = *IDS.end() - 1;
         let ids: Vec<u32> = (0..3).map(|_| registry.join(peer).id).collect();

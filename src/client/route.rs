@@ -62,7 +62,7 @@ impl Session {
         }
         let position = self.writes.token().position().clone();
         let began = Instant::now();
-        let is_fresh = topology.wait_applied(awaited, &position, limit).await;
+        let is_fresh = Box::pin(topology.wait_applied(awaited, &position, limit)).await;
         let waited = began.elapsed().as_secs_f64();
         self.context.metrics.sessions.freshness_wait_seconds.observe(waited);
         if is_fresh {

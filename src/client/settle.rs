@@ -65,13 +65,13 @@ impl Session {
             || asks_bare
             || asks_more && !self.facts.is_mariadb;
         if leaves_list && work.command == Command::StmtBulkExecute && summary.has_result_set {
-            self.learn_row_count(connection).await?;
+            Box::pin(self.learn_row_count(connection)).await?;
         }
         if leaves_list && self.diagnostics.is_found_rows_stale {
-            self.learn_found_rows(connection).await?;
+            Box::pin(self.learn_found_rows(connection)).await?;
         }
         if leaves_list && self.diagnostics.are_on_connection {
-            self.save_warnings(connection).await?;
+            Box::pin(self.save_warnings(connection)).await?;
             if let Some(saved) = self.diagnostics.warnings.as_mut().filter(|_| has_new) {
                 match self.facts.is_mariadb {
                     // Those beyond max_error_count are counted, and not kept.
@@ -84,33 +84,18 @@ impl Session {
             }
         }
         self.settle_trackers(connection, work, summary).await?;
-        self.learn_wait(connection, asks_wait).await?;
+        if asks_wait {
+            Box::pin(self.learn_wait(connection)).await?;
+        }
         if asks_bare {
-            self.learn_bare(connection, work).await?;
+            Box::pin(self.learn_bare(connection, work)).await?;
         }
         if asks_collation {
             let names = effects.contains(Effects::NAMES).then_some(work);
-            self.learn_collation(connection, names).await?;
+            Box::pin(self.learn_collation(connection, names)).await?;
         }
         if asks_more {
-            // The trackers tell the rest with the next OK packet.
-            let image = connection.image.clone();
-            let exchange = connection.query("DO 0").await?;
-            self.diagnostics.is_row_count_held = false;
-            if let Some(teller) = &mut self.teller {
-                teller.keep(&exchange.summary.tracked);
-            }
-            if effects.contains(Effects::SET_STATEMENT) {
-                connection.image = image;
-                // The statement's own answer has the flags of the passing sql_mode.
-                self.status = exchange.summary.status;
-            } else if exchange.summary.tracked.contains(&Tracked::StateChanged) {
-                self.pins.add(Pin::StateChanged);
-                self.image = connection.image.clone();
-                if changes_charset(&exchange.summary.tracked) {
-                    self.learn_collation(connection, None).await?;
-                }
-            }
+            Box::pin(self.learn_untold(connection, effects)).await?;
         }
         connection.is_dirty &= keeps;
         if self.diagnostics.is_insert_id_stale && !keeps {
@@ -118,7 +103,34 @@ impl Session {
             let may_leave = on_primary && self.diagnostics.unread.is_none();
             match may_leave && connection.insert_id == Some(self.diagnostics.insert_id) {
                 true => self.leave_insert_id(connection),
-                false => self.learn_insert_id(connection).await?,
+                false => Box::pin(self.learn_insert_id(connection)).await?,
+            }
+        }
+        Ok(())
+    }
+
+    /// What a statement with such effects has changed and not told: the trackers tell it with the
+    /// next OK packet.
+    async fn learn_untold(
+        &mut self,
+        connection: &mut Connection,
+        effects: Effects,
+    ) -> Result<(), Failure> {
+        let image = connection.image.clone();
+        let exchange = connection.query("DO 0").await?;
+        self.diagnostics.is_row_count_held = false;
+        if let Some(teller) = &mut self.teller {
+            teller.keep(&exchange.summary.tracked);
+        }
+        if effects.contains(Effects::SET_STATEMENT) {
+            connection.image = image;
+            // The statement's own answer has the flags of the passing sql_mode.
+            self.status = exchange.summary.status;
+        } else if exchange.summary.tracked.contains(&Tracked::StateChanged) {
+            self.pins.add(Pin::StateChanged);
+            self.image = connection.image.clone();
+            if changes_charset(&exchange.summary.tracked) {
+                self.learn_collation(connection, None).await?;
             }
         }
         Ok(())
@@ -157,7 +169,7 @@ impl Session {
         if !is_unsure || !self.facts.is_mariadb || connection.is_restricted {
             return Ok(());
         }
-        connection.query(MARK).await?;
+        Box::pin(connection.query(MARK)).await?;
         connection.is_dirty = true;
         self.diagnostics.is_marked = true;
         Ok(())
@@ -173,7 +185,7 @@ impl Session {
             return Ok(false);
         }
         // It leaves FOUND_ROWS().
-        let answer = connection.query("SHOW WARNINGS").await?;
+        let answer = Box::pin(connection.query("SHOW WARNINGS")).await?;
         self.diagnostics.is_row_count_held = false;
         Ok(answer.summary.rows > 0)
     }
@@ -208,15 +220,8 @@ impl Session {
         self.facts.is_mariadb && hides_wait(work) && summary.tracked.iter().any(is_told)
     }
 
-    /// How long locks are waited for now, where that `may_pass`.
-    async fn learn_wait(
-        &mut self,
-        connection: &mut Connection,
-        may_pass: bool,
-    ) -> Result<(), Failure> {
-        if !may_pass {
-            return Ok(());
-        }
+    /// How long locks are waited for now.
+    async fn learn_wait(&mut self, connection: &mut Connection) -> Result<(), Failure> {
         let question = "SELECT @@lock_wait_timeout,@@innodb_lock_wait_timeout";
         let answer = connection.query(question).await?;
         self.diagnostics.is_row_count_held = false;
@@ -438,16 +443,27 @@ impl Session {
         connection: &mut Connection,
     ) -> Result<(), Failure> {
         let mut packets = connection.packet(Command::Query, b"SHOW WARNINGS");
+        // With a list that short an error may have been preceded by more than it has.
+        let asks_counts = self.facts.is_mariadb && self.image.get("max_error_count").is_some();
+        if asks_counts {
+            let counts = b"SELECT @@warning_count,@@error_count";
+            packets.extend(connection.packet(Command::Query, counts));
+        }
         packets.extend(connection.packet(Command::Query, b"SELECT 1 FROM (SELECT 1) t"));
         connection.send(&packets).await?;
         let answer = connection.answer(Shape::Results).await?;
+        let counts = match asks_counts {
+            true => connection.answer(Shape::Results).await?.first_row(),
+            false => Vec::new(),
+        };
         connection.answer(Shape::Results).await?;
         self.diagnostics.are_on_connection = false;
         if answer.summary.error.is_some() || answer.summary.rows == 0 {
             return Ok(());
         }
-        let errors = rows_of_errors(&answer.bytes);
-        let count = answer.summary.rows;
+        let told = |index: usize| counts.get(index).and_then(|count| count.parse().ok());
+        let count = told(0).unwrap_or(answer.summary.rows);
+        let errors = told(1).unwrap_or_else(|| rows_of_errors(&answer.bytes));
         self.diagnostics.warnings = Some(Saved { packets: answer.bytes.into(), count, errors });
         Ok(())
     }

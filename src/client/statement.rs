@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -14,7 +15,7 @@ use super::{Session, Stop};
 use crate::error::Error;
 use crate::lanes::{Demand, Standing};
 use crate::metrics::{ChosenBy, Target as Answered};
-use crate::pool::{Checkout, Request, Retire};
+use crate::pool::{Checkout, Request};
 use crate::protocol::attribute;
 use crate::protocol::code;
 use crate::protocol::packet;
@@ -66,13 +67,13 @@ impl Session {
         if let Class::Kill { query, id } = verdict.class {
             let id = id.unwrap_or_else(|| self.entry.id.into());
             if is_sessions(id) {
-                return self.kill_session(query, id).await;
+                return Box::pin(self.kill_session(query, id)).await;
             }
         }
         if verdict.needs.contains(Needs::DIAGNOSTICS)
             && let Some(error) = self.diagnostics.own_error.take()
         {
-            self.show_own(&error).await;
+            Box::pin(self.show_own(&error)).await;
         }
         if verdict.class == Class::Diagnostics
             && let Some(answered) = self.answer_diagnostics(sql, Form::Text).await?
@@ -80,7 +81,7 @@ impl Session {
             return answered;
         }
         let replaced = match verdict.class {
-            Class::Diagnostics => self.find_conditions(sql).await,
+            Class::Diagnostics => Box::pin(self.find_conditions(sql)).await,
             _ => None,
         };
         let substituted = replaced.or_else(|| self.substitute(&verdict, sql));
@@ -103,7 +104,7 @@ impl Session {
             prepared: None,
             sql,
         };
-        self.run_work(work).await
+        self.run_work(&work).await
     }
 
     /// Whether statements come with query attributes, or with the word that there are none.
@@ -168,32 +169,26 @@ impl Session {
     }
 
     /// Runs a command on the connection the session holds, or on one it gets for it.
-    pub(super) async fn run_work(&mut self, work: Work<'_>) -> Result<(), Stop> {
-        if self.owes_deadlock && self.is_told_by(&work) {
-            return self.refuse(&work, &Error::Deadlock).await;
+    pub(super) async fn run_work(&mut self, work: &Work<'_>) -> Result<(), Stop> {
+        if self.owes_deadlock && self.is_told_by(work) {
+            return self.refuse(work, &Error::Deadlock).await;
         }
-        if self.held.is_some() && !self.held_on_replica() {
-            self.make_room(self.entry.lane(), &work).await?;
-        }
-        if self.held_on_replica()
-            && (!may_stay_on_replica(work.verdict) || self.is_held_stale(work.verdict).await)
-        {
-            self.move_to_primary().await?;
+        if self.held.is_some() {
+            self.before_held(work).await?;
         }
         let mut may_use_replica = true;
         loop {
             let (mut checkout, decision) = match self.held.take() {
-                Some(held) => {
-                    self.note_held(&work);
-                    self.has_snapshot |= work.verdict.class == Class::Read;
+                Some(mut held) => {
+                    self.note_held(work, &mut held);
                     (held, None)
                 }
                 None => {
                     let decision = self.decide(work.verdict, may_use_replica).await;
-                    match self.obtain(&work, decision).await {
+                    match self.obtain(work, decision).await {
                         Ok(checkout) => {
                             self.diagnostics.forget_held();
-                            self.has_snapshot = begins_with_snapshot(&work);
+                            self.has_snapshot = begins_with_snapshot(work);
                             (checkout, Some(decision))
                         }
                         Err(Refusal::Gone) => return Err(Stop::Client),
@@ -201,122 +196,58 @@ impl Session {
                             may_use_replica = false;
                             continue;
                         }
-                        Err(Refusal::Error(error)) => return self.refuse(&work, &error).await,
+                        Err(Refusal::Error(error)) => return self.refuse(work, &error).await,
                     }
                 }
             };
             let on_replica = decision.is_some_and(is_replica);
             let may_retry = on_replica && may_use_replica;
             self.count_route(decision);
-            match self.execute(&mut checkout, &work, decision.is_none(), may_retry).await {
-                Outcome::Done(summary) => return self.conclude(checkout, &work, summary).await,
-                Outcome::ReplicaRefused => {
-                    self.give_back_refused(checkout);
-                    may_use_replica = false;
+            let was_held = decision.is_none();
+            match self.execute(&mut checkout, work, was_held, may_retry).await {
+                Outcome::Done(mut summary) => {
+                    return self.conclude(checkout, work, &mut summary).await;
                 }
-                Outcome::Unprepared(_) if may_retry => {
-                    self.give_back_refused(checkout);
-                    may_use_replica = false;
-                }
-                Outcome::Lost { untouched } => {
-                    let name = checkout.pool().name().to_owned();
-                    if untouched && may_retry {
-                        self.count_retry(&checkout);
+                outcome => {
+                    let recovered =
+                        Box::pin(self.recover(checkout, work, outcome, (was_held, may_retry)));
+                    match recovered.await {
+                        Some(done) => return done,
+                        None => may_use_replica = false,
                     }
-                    checkout.discard(Retire::Quit(crate::metrics::Closed::Broken));
-                    if untouched && may_retry {
-                        may_use_replica = false;
-                        continue;
-                    }
-                    // It may have been done all the same, and nobody said at which position.
-                    if work.verdict.class != Class::Read {
-                        self.writes.note_unknown();
-                    }
-                    let answers = untouched && work.shape != Shape::Nothing;
-                    return self.lost(name, decision.is_none(), untouched, answers).await;
-                }
-                Outcome::Unprepared(error) => {
-                    checkout.connection().is_dirty = true;
-                    if decision.is_some() {
-                        // It was at rest, and must be cleaned before anything else runs on it.
-                        self.entry.set_released();
-                        checkout.check_in();
-                    } else {
-                        self.keep_or_release(checkout).await;
-                    }
-                    return self.refuse(&work, &error).await;
-                }
-                Outcome::Deadlocked => unreachable!("it was repeated, or its error passed on"),
-                Outcome::GaveWay => return self.concede(checkout, &work).await,
-                Outcome::Spoilt(error) => {
-                    checkout.discard(Retire::Quit(crate::metrics::Closed::Broken));
-                    self.entry.set_released();
-                    return self.refuse(&work, &error).await;
-                }
-                Outcome::ClientGone(response) => {
-                    self.abandon(checkout, work.verdict, response);
-                    return Err(Stop::Client);
                 }
             }
         }
     }
 
-    /// Answers a command that could not be run; one that has no answer gets none.
-    async fn refuse(&mut self, work: &Work<'_>, error: &Error) -> Result<(), Stop> {
-        if work.shape == Shape::Nothing {
-            if let Some(prepared) = &work.prepared {
-                self.forget_statement(prepared.id);
-            }
-            return Ok(());
+    /// What comes before a statement on the connection the session holds: it may have to wait, or
+    /// to leave a replica.
+    async fn before_held(&mut self, work: &Work<'_>) -> Result<(), Stop> {
+        if !self.held_on_replica() {
+            self.make_room(self.entry.lane(), work).await?;
+        } else if !may_stay_on_replica(work.verdict)
+            || Box::pin(self.is_held_stale(work.verdict)).await
+        {
+            Box::pin(self.move_to_primary()).await?;
         }
-        self.send_error(error).await
-    }
-
-    /// A replica could not answer: the connection goes back, with the error still on it.
-    fn give_back_refused(&self, mut checkout: Checkout) {
-        self.count_retry(&checkout);
-        checkout.connection().is_dirty = true;
-        self.entry.set_released();
-        checkout.check_in();
-    }
-
-    fn count_retry(&self, checkout: &Checkout) {
-        self.context.metrics.sessions.replica_retries.inc();
-        self.context.metrics.backend(checkout.pool().backend()).retries.inc();
-    }
-
-    /// The server is gone in the middle of a statement.
-    async fn lost(
-        &mut self,
-        backend: String,
-        was_held: bool,
-        untouched: bool,
-        answers: bool,
-    ) -> Result<(), Stop> {
-        if answers {
-            self.send_error(&Error::LostBackend { backend }).await?;
-        }
-        let had_state = was_held || !self.pins.is_empty();
-        self.forget_binding();
-        // What the connection carried is lost, or half a result is sent: only a new login helps,
-        // as it would with the server itself.
-        if had_state || !untouched { Err(Stop::Fatal) } else { Ok(()) }
+        Ok(())
     }
 
     /// A slot in the statement's lane, and a connection.
     async fn obtain(&mut self, work: &Work<'_>, decision: Decision) -> Result<Checkout, Refusal> {
         let mut now = Instant::now();
-        let (lane, by) = self.lane(work, now);
+        let mut at = self.context.since_start(now);
+        let (lane, by) = self.lane(work, at);
         let backend = backend_of(decision.target);
         self.context.metrics.sessions.lane_choices_total(by).inc();
-        self.entry.set_waiting(lane, by, now);
+        self.entry.set_waiting(lane, by, at);
         if backend == 0 && self.make_room(lane, work).await.map_err(|_| Refusal::Gone)? {
             now = Instant::now();
+            at = self.context.since_start(now);
         }
-        let pool = self.context.pools[backend].clone();
-        let continues =
-            self.account.continues(self.context.since_start(now), &self.context.evidence);
+        let continues = self.account.continues(at, &self.context.evidence);
         let demand = Demand { kind: work.verdict.digest, continues, ..self.demand(lane) };
+        let pool = &self.context.pools[backend];
         let request = Request {
             key: &self.identity.key,
             credential: &self.identity.credential,
@@ -326,13 +257,24 @@ impl Session {
             session: self.entry.id,
             unread: self.diagnostics.unread.as_ref(),
         };
-        let checkout = tokio::select! {
-            biased;
-            checkout = pool.check_out(demand, request, now) => checkout.map_err(Refusal::Error)?,
-            () = self.wire.gone() => return Err(Refusal::Gone),
-            () = self.entry.killed() => return Err(Refusal::Gone),
+        let mut checkout = match pool.check_out_at_once(demand, &request, now) {
+            Ok(checkout) => checkout,
+            Err(waiting) => tokio::select! {
+                biased;
+                checkout = Box::pin(pool.check_out_later(waiting, &request)) => {
+                    checkout.map_err(Refusal::Error)?
+                }
+                () = self.wire.gone() => return Err(Refusal::Gone),
+                () = self.entry.killed() => return Err(Refusal::Gone),
+            },
         };
-        self.account.granted(self.context.since_start(checkout.granted_at()));
+        let granted_at = checkout.granted_at();
+        if granted_at != now {
+            at = self.context.since_start(granted_at);
+        }
+        self.account.granted(at);
+        // It has run since its slot was granted; a connection opened meanwhile counts in.
+        self.entry.set_running(backend, checkout.connection().thread_id, at);
         Ok(checkout)
     }
 
@@ -343,8 +285,8 @@ impl Session {
         self.kept_lane = None;
     }
 
-    /// The lane of a statement that asks for a slot `now`, and what chose it.
-    fn lane(&mut self, work: &Work<'_>, now: Instant) -> (usize, ChosenBy) {
+    /// The lane of a statement that asks for a slot `at` this time, and what chose it.
+    fn lane(&mut self, work: &Work<'_>, at: Duration) -> (usize, ChosenBy) {
         if !self.context.policy.is_current(&self.policy) {
             self.follow_policy();
         }
@@ -353,8 +295,7 @@ impl Session {
         }
         let light = (self.policy.rules.default_lane(), ChosenBy::Light);
         let Some(batch) = self.policy.batch_lane else { return light };
-        let (at, digest) = (self.context.since_start(now), work.verdict.digest);
-        match self.account.judge(at, digest, &self.context.evidence) {
+        match self.account.judge(at, work.verdict.digest, &self.context.evidence) {
             Standing::Light => light,
             Standing::Attained => (batch, ChosenBy::AttainedService),
             Standing::Company => (batch, ChosenBy::Company),
@@ -363,7 +304,10 @@ impl Session {
 
     /// A statement runs in the slot the session holds: its lane is settled, but a rule for the
     /// session may be met in the middle of a transaction, and it tells what the session is.
-    fn note_held(&mut self, work: &Work<'_>) {
+    fn note_held(&mut self, work: &Work<'_>, held: &mut Checkout) {
+        self.has_snapshot |= work.verdict.class == Class::Read;
+        let backend = held.pool().backend();
+        self.entry.set_running(backend, held.connection().thread_id, self.context.now());
         if self.assigned_lane(work).is_none() && self.policy.batch_lane.is_some() {
             self.account.note(work.verdict.digest, &self.context.evidence);
         }

@@ -109,7 +109,7 @@ impl Session {
             self.pins.add(Pin::Trackers);
         }
         if sets || tells_trackers(summary) {
-            self.learn_trackers(connection, !sets).await?;
+            Box::pin(self.learn_trackers(connection, !sets)).await?;
         }
         // The connection has answered for Fairlane since.
         self.diagnostics.is_row_count_held = false;
@@ -120,7 +120,7 @@ impl Session {
         if in_transaction && sets && work.verdict.statements > 1 {
             self.writes.note_unknown();
         }
-        connection.track(self.trackers().to_undo(all_gtids, in_transaction)).await
+        Box::pin(connection.track(self.trackers().to_undo(all_gtids, in_transaction))).await
     }
 
     async fn learn_trackers(

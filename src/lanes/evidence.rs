@@ -65,6 +65,8 @@ pub struct Evidence {
     all: Mutex<Tally>,
     /// Share of heavy visits among all, as the bits of an `f32`.
     share: AtomicU32,
+    /// Logarithm of its odds, likewise: each statement asks.
+    prior: AtomicU32,
     /// Light visits, likewise.
     light: AtomicU32,
     /// Service that makes a visit heavy, in seconds, as the bits of an `f32`.
@@ -105,6 +107,7 @@ impl Default for Evidence {
             shards: Default::default(),
             all: Mutex::default(),
             share: AtomicU32::new(SHARE_AT_FIRST.to_bits()),
+            prior: AtomicU32::new(prior(SHARE_AT_FIRST).to_bits()),
             light: AtomicU32::new(0),
             heavy_from: AtomicU32::new((HEAVY_FACTOR * SMALL_AT_FIRST).to_bits()),
         }
@@ -137,7 +140,7 @@ impl Evidence {
 
     /// Logarithm of the odds that any visit is heavy; never in favour of it.
     pub fn prior(&self) -> f32 {
-        log_odds(self.share()).min(0.0)
+        f32::from_bits(self.prior.load(Ordering::Relaxed))
     }
 
     /// Service that makes a visit heavy, in seconds: three times that of small ones, from 0.03 to 1.
@@ -205,8 +208,9 @@ impl Evidence {
 
     fn set_share(&self, all: Tally) {
         let (least, most) = SHARE_OF_ALL;
-        let share = (all.heavy + SHARE_AT_FIRST) / (all.visits + 1.0);
-        self.share.store(share.clamp(least, most).to_bits(), Ordering::Relaxed);
+        let share = ((all.heavy + SHARE_AT_FIRST) / (all.visits + 1.0)).clamp(least, most);
+        self.share.store(share.to_bits(), Ordering::Relaxed);
+        self.prior.store(prior(share).to_bits(), Ordering::Relaxed);
         self.light.store((all.visits - all.heavy).max(0.0).to_bits(), Ordering::Relaxed);
     }
 
@@ -214,6 +218,10 @@ impl Evidence {
         // Digests are hashes; their upper bits choose the shard, so that maps can use the lower.
         &self.shards[usize::try_from(feature >> 60).unwrap_or(0) % SHARDS]
     }
+}
+
+fn prior(share: f32) -> f32 {
+    log_odds(share).min(0.0)
 }
 
 fn log_odds(share: f32) -> f32 {

@@ -83,7 +83,17 @@ impl Drop for Slot {
     }
 }
 
+/// Who was not served at once, and where he waits.
+#[derive(Debug)]
+pub struct Waiting<'a> {
+    asked: Asked<'a>,
+    lane: usize,
+    session: u32,
+    since: Instant,
+}
+
 /// A place in the queue; leaving it early neither loses nor leaks a slot.
+#[derive(Debug)]
 struct Place<'a> {
     pool: &'a Arc<Pool>,
     lane: usize,
@@ -128,15 +138,35 @@ impl Drop for Place<'_> {
 }
 
 /// Answer to a request for a slot.
+#[derive(Debug)]
 enum Asked<'a> {
-    Granted(usize, Option<Box<Connection>>),
+    /// It is free; with the idle connection that suits best, if there is any.
+    Granted(Slot, Option<Box<Connection>>),
     Wait(Place<'a>),
     Full,
 }
 
 impl Pool {
-    /// Waits for the slot of `demand`. One that is free comes with the idle connection that suits
-    /// `request` best, if there is any.
+    /// Asks for the slot of `demand`, and for the idle connection that suits `request` best:
+    /// nearly always both are there, and `is_fine`.
+    pub(super) fn admit_at_once(
+        self: &Arc<Self>,
+        demand: Demand,
+        request: &Request<'_>,
+        since: Instant,
+        is_fine: impl FnOnce(&Connection) -> bool,
+    ) -> Result<(Slot, Box<Connection>), Waiting<'_>> {
+        match self.ask(demand, request, since) {
+            Asked::Granted(slot, Some(connection)) if is_fine(&connection) => {
+                self.count_admitted(demand.lane, Duration::ZERO);
+                Ok((slot, connection))
+            }
+            asked => Err(Waiting { asked, lane: demand.lane, session: request.session, since }),
+        }
+    }
+
+    /// Waits for the slot. One that was free comes with the idle connection that suits best, if there
+    /// is any.
     ///
     /// # Errors
     /// [`Error::QueueFull`] at once or when others need the place, [`Error::Overloaded`] and
@@ -146,27 +176,37 @@ impl Pool {
     /// A caller that goes away leaves the queue, or passes a slot just granted on.
     pub(super) async fn admit(
         self: &Arc<Self>,
-        demand: Demand,
-        request: &Request<'_>,
-        since: Instant,
+        waiting: Waiting<'_>,
     ) -> Result<(Slot, Option<Box<Connection>>), Error> {
-        let metrics = self.lane_metrics(demand.lane);
-        let session = request.session;
-        let (key, granted_at, found) = match self.ask(demand, request, since) {
-            Asked::Granted(key, found) => (key, since, found),
-            Asked::Wait(place) => match place.wait().await {
-                Some(Told::Granted(turn)) => {
-                    let now = Instant::now();
-                    (self.shared.lock().held.insert(Held { turn, session, since: now }), now, None)
-                }
-                Some(Told::Dismissed(why)) => return Err(self.refuse(demand.lane, Some(why))),
-                None => return Err(self.refuse(demand.lane, None)),
-            },
-            Asked::Full => return Err(self.refuse(demand.lane, Some(Dismissal::Full))),
+        let Waiting { asked, lane, session, since } = waiting;
+        let place = match asked {
+            Asked::Granted(slot, found) => {
+                self.count_admitted(lane, Duration::ZERO);
+                return Ok((slot, found));
+            }
+            Asked::Wait(place) => place,
+            Asked::Full => return Err(self.refuse(lane, Some(Dismissal::Full))),
         };
-        metrics.wait_seconds.observe(granted_at.duration_since(since).as_secs_f64());
+        match place.wait().await {
+            Some(Told::Granted(turn)) => {
+                let now = Instant::now();
+                let key = self.shared.lock().held.insert(Held { turn, session, since: now });
+                self.count_admitted(lane, now.duration_since(since));
+                Ok((self.slot(key, now), None))
+            }
+            Some(Told::Dismissed(why)) => Err(self.refuse(lane, Some(why))),
+            None => Err(self.refuse(lane, None)),
+        }
+    }
+
+    fn count_admitted(&self, lane: usize, waited: Duration) {
+        let metrics = self.lane_metrics(lane);
+        metrics.wait_seconds.observe(waited.as_secs_f64());
         metrics.admitted.inc();
-        Ok((Slot { pool: self.clone(), granted_at, key, is_held: true }, found))
+    }
+
+    fn slot(self: &Arc<Self>, key: usize, granted_at: Instant) -> Slot {
+        Slot { pool: self.clone(), granted_at, key, is_held: true }
     }
 
     fn ask(self: &Arc<Self>, demand: Demand, request: &Request<'_>, since: Instant) -> Asked<'_> {
@@ -181,7 +221,9 @@ impl Pool {
         match (admission, place) {
             (Admission::Granted(turn), _) => {
                 let key = shared.held.insert(Held { turn, session, since });
-                Asked::Granted(key, shared.idle.take_match(request))
+                let found = shared.idle.take_match(request);
+                drop(shared);
+                Asked::Granted(self.slot(key, since), found)
             }
             (Admission::Queued(ticket, _), Some(told)) => {
                 shared.note_wait(lane);

@@ -111,7 +111,12 @@ impl Run<'_> {
         let (pool, request) = (self.pool, self.request);
         if matches!(self.tasks[task], Task::New) {
             let demand = Demand { lane: 0, client: task as u64 % 2, kind: 0, continues: false };
-            let asking = async move { pool.admit(demand, request, Instant::now()).await };
+            let asking = async move {
+                match pool.admit_at_once(demand, request, Instant::now(), |_| true) {
+                    Ok((slot, connection)) => Ok((slot, Some(connection))),
+                    Err(waiting) => pool.admit(waiting).await,
+                }
+            };
             self.tasks[task] = Task::Asks(Box::pin(asking));
         }
         let Task::Asks(asking) = &mut self.tasks[task] else { return };

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use super::admission::Waiting;
 use super::{Pool, Request, Retire, Slot};
 use crate::backend::{Connection, UnreadId};
 use crate::error::Error;
@@ -37,16 +38,48 @@ impl Pool {
         request: Request<'_>,
         now: Instant,
     ) -> Result<Checkout, Error> {
-        let (mut slot, mut found) = self.admit(demand, &request, now).await?;
+        match self.check_out_at_once(demand, &request, now) {
+            Ok(checkout) => Ok(checkout),
+            Err(waiting) => self.check_out_later(waiting, &request).await,
+        }
+    }
+
+    /// The first step of [`Self::check_out`], and nearly always the only one.
+    ///
+    /// # Errors
+    /// What to give to [`Self::check_out_later`], when anything has to be waited for.
+    pub fn check_out_at_once(
+        self: &Arc<Self>,
+        demand: Demand,
+        request: &Request<'_>,
+        now: Instant,
+    ) -> Result<Checkout, Waiting<'_>> {
+        let is_fine = |connection: &Connection| {
+            connection.is_here() && connection.unread.is_none() && connection.is_alive(now)
+        };
+        let (slot, connection) = self.admit_at_once(demand, request, now, is_fine)?;
+        Ok(Checkout { connection: Some(connection), slot: Some(slot) })
+    }
+
+    /// The second step of [`Self::check_out`], with its errors.
+    ///
+    /// # Cancel safety
+    /// As that of [`Self::check_out`].
+    pub async fn check_out_later(
+        self: &Arc<Self>,
+        waiting: Waiting<'_>,
+        request: &Request<'_>,
+    ) -> Result<Checkout, Error> {
+        let (mut slot, mut found) = self.admit(waiting).await?;
         let now = slot.granted_at;
         loop {
             // Who had to wait, or found a dead one, looks (again).
-            match found.take().or_else(|| self.shared.lock().idle.take_match(&request)) {
+            match found.take().or_else(|| self.shared.lock().idle.take_match(request)) {
                 Some(connection) if connection.is_alive(now) => match connection.move_here() {
                     Ok(connection) => {
                         let mut checkout =
                             Checkout { connection: Some(connection), slot: Some(slot) };
-                        match checkout.read_others_id(&request).await {
+                        match checkout.read_others_id(request).await {
                             None => return Ok(checkout),
                             Some(kept) => slot = kept,
                         }

@@ -33,7 +33,7 @@ use crate::lanes::{Guard, LaneNow, Limits, Overload, Scheduler};
 use crate::metrics::{BackendMetrics, LaneMetrics, Metrics};
 use crate::route::view::BackendId;
 
-pub use admission::Slot;
+pub use admission::{Slot, Waiting};
 pub use aim::Aim;
 pub use checkout::Checkout;
 pub use epoch::Epochs;

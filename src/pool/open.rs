@@ -75,7 +75,7 @@ impl Pool {
     /// half open.
     pub(super) async fn open(
         self: &Arc<Self>,
-        request: Request<'_>,
+        request: &Request<'_>,
     ) -> Result<Box<Connection>, Error> {
         let (tell, told) = oneshot::channel();
         let pool = self.clone();

@@ -59,6 +59,20 @@ pub fn renumber(mut bytes: &mut [u8], mut sequence: u8) {
     }
 }
 
+/// A payload as packets on the wire, numbered from 0: where there is one packet, in its own buffer.
+pub fn framed(mut payload: Vec<u8>) -> Vec<u8> {
+    let length = payload.len();
+    if length >= FULL {
+        let mut packets = Vec::with_capacity(length + 2 * HEADER);
+        put(&mut packets, 0, &payload);
+        return packets;
+    }
+    payload.extend_from_slice(&[0; HEADER]);
+    payload.copy_within(..length, HEADER);
+    payload[..HEADER].copy_from_slice(&Header { length, sequence: 0 }.bytes());
+    payload
+}
+
 /// A whole logical packet at the start of a buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Framed {
@@ -128,6 +142,9 @@ mod tests {
             assert_eq!(framed.last_sequence.wrapping_add(1), next);
             assert_eq!(payload(&wire, &framed), sent);
             assert!(frame(&wire[..wire.len() - 1]).is_err());
+            let mut from_zero = Vec::new();
+            put(&mut from_zero, 0, &sent);
+            assert_eq!(super::framed(sent), from_zero);
         }
     }
 }

@@ -228,25 +228,25 @@ impl Response {
         Self { has_progress, ..Self::new(shape, deprecates_eof) }
     }
 
-    /// The response to a command that may open a cursor, after which no rows follow.
-    pub fn opening_cursor(self, opens_cursor: bool) -> Self {
-        Self { opens_cursor, ..self }
+    /// Whether the command may open a cursor, after which no rows follow.
+    pub fn may_open_cursor(&mut self, opens_cursor: bool) {
+        self.opens_cursor = opens_cursor;
     }
 
-    /// The response with other rows in the place of some.
-    pub fn edited_by(self, editor: Option<RowEditor>) -> Self {
-        Self { editor: editor.map(Box::new), ..self }
+    /// Puts other rows in the place of some.
+    pub fn set_editor(&mut self, editor: Option<RowEditor>) {
+        self.editor = editor.map(Box::new);
     }
 
-    /// The response for a client that wants session tracking.
-    pub fn told_by(self, teller: Option<Box<Teller>>) -> Self {
-        Self { teller, ..self }
+    /// Tells a client of its session that wants to be told.
+    pub fn set_teller(&mut self, teller: Option<Box<Teller>>) {
+        self.teller = teller;
     }
 
-    /// The response for a client whose last statement had so many warnings, which the connection it
+    /// Tells a client how many warnings its last statement had, which the connection the response
     /// comes from does not know of.
-    pub fn with_warnings(self, warnings: u16) -> Self {
-        Self { warnings, ..self }
+    pub fn tell_warnings(&mut self, warnings: u16) {
+        self.warnings = warnings;
     }
 
     /// Gives the teller back.
@@ -259,14 +259,14 @@ impl Response {
         self.instead.take().unwrap_or_default()
     }
 
-    /// A PREPARE response that tells the client `id` as the statement's.
-    pub fn telling(self, id: u32) -> Self {
-        Self { statement_id: id, ..self }
+    /// Tells the client `id` as that of a statement that is prepared.
+    pub fn tell_id(&mut self, id: u32) {
+        self.statement_id = id;
     }
 
     /// Keeps column definitions in the summary, and makes them in the answer what is expected.
-    pub fn keep_definitions(self, expected: Expected) -> Self {
-        Self { keeps_definitions: true, expected, ..self }
+    pub fn keep_definitions(&mut self, expected: Expected) {
+        (self.keeps_definitions, self.expected) = (true, expected);
     }
 
     /// What was gathered so far.

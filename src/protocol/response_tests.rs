@@ -94,7 +94,8 @@ fn a_prepare_response_has_both_lists_and_the_clients_id() {
             &[b"param", EOF, b"col", b"col", EOF]
         };
         let bytes = wire(&[&[&ok[..]], lists].concat());
-        let mut response = Response::new(Shape::Prepared, deprecates_eof).telling(42);
+        let mut response = Response::new(Shape::Prepared, deprecates_eof);
+        response.tell_id(42);
         let expected = wire(&[&[&told[..]], lists].concat());
         assert_eq!(relay(&mut response, &bytes, 5), expected);
         assert!(response.is_done());
@@ -107,7 +108,8 @@ fn a_response_is_done_with_its_last_byte_and_not_before() {
     let ok = [0, 9, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0];
     let bytes = wire(&[&ok, b"a column"]);
     for cut in 0..bytes.len() {
-        let mut response = Response::new(Shape::Prepared, true).telling(42);
+        let mut response = Response::new(Shape::Prepared, true);
+        response.tell_id(42);
         let mut piece = bytes[..cut].to_vec();
         let advance = response.advance(&mut piece).expect("legal");
         assert!(!response.is_done() && advance.next == Next::More, "{cut} bytes");
@@ -143,7 +145,8 @@ fn an_error_alone_can_still_be_kept_back() {
 #[test]
 fn a_cursor_ends_after_its_columns() {
     let bytes = wire(&[&[1], b"def", &[0xfe, 0, 0, 0x42, 0]]);
-    let mut response = Response::new(Shape::Results, false).opening_cursor(true);
+    let mut response = Response::new(Shape::Results, false);
+    response.may_open_cursor(true);
     assert_eq!(relay(&mut response, &bytes, 3), bytes);
     assert!(response.is_done());
 }
@@ -185,7 +188,8 @@ fn metadata_are_followed_only_where_they_follow() {
     let ok = b"\0\x04\0\0\0\x01\0\x02\0\0\0\0\0";
     let eof = b"\xfe\0\0\x02\0";
     for (mut bytes, deprecates) in [(wire(&[ok]), true), (wire(&[ok, eof, eof]), false)] {
-        let mut response = Response::new(Shape::Prepared, deprecates).telling(1);
+        let mut response = Response::new(Shape::Prepared, deprecates);
+        response.tell_id(1);
         let advance = response.advance(&mut bytes).expect("legal");
         assert_eq!((advance.next, advance.ready), (Next::Done, bytes.len()));
     }
@@ -228,8 +232,8 @@ fn definitions_a_client_has_are_left_out_and_what_follows_is_renumbered() {
             [(&whole, &answer(&[&[2, 0]])), (&others, &others), (&refused, &refused)]
         {
             for step in 1..=sent.len() {
-                let response = Response::new(Shape::Results, deprecates_eof);
-                let mut response = response.keep_definitions(Expected { lacking: None, known });
+                let mut response = Response::new(Shape::Results, deprecates_eof);
+                response.keep_definitions(Expected { lacking: None, known });
                 assert_eq!(&relay_growing(&mut response, sent, step), expected);
                 assert!(response.is_done());
                 let kept = response.summary().definitions.as_slice();
@@ -254,14 +258,14 @@ fn definitions_a_client_lacks_are_put_in_and_what_follows_is_renumbered() {
             ),
         };
         for step in 1..=short.len() {
-            let response = Response::new(Shape::Results, deprecates_eof);
-            let mut response = response.keep_definitions(lacks(&lacking));
+            let mut response = Response::new(Shape::Results, deprecates_eof);
+            response.keep_definitions(lacks(&lacking));
             assert_eq!(relay_growing(&mut response, &short, step), whole);
             assert!(response.is_done());
             assert_eq!(response.summary().definitions, lacking);
             // What the server sends is kept, and nothing is put in.
-            let response = Response::new(Shape::Results, deprecates_eof);
-            let mut response = response.keep_definitions(lacks(b"none"));
+            let mut response = Response::new(Shape::Results, deprecates_eof);
+            response.keep_definitions(lacks(b"none"));
             assert_eq!(relay_growing(&mut response, &whole, step), whole);
             assert_eq!(response.summary().definitions, whole[6..6 + 2 * 9]);
         }
@@ -275,13 +279,13 @@ fn only_columns_of_a_prepared_statement_are_kept() {
         let end: &[&[u8]] = if deprecates_eof { &[] } else { &[EOF] };
         let (head, none) = (ok(1), ok(0));
         let bytes = wire(&[&[&head[..], b"parameter"], end, &[b"column"], end].concat());
-        let mut response =
-            Response::new(Shape::Prepared, deprecates_eof).keep_definitions(Expected::default());
+        let mut response = Response::new(Shape::Prepared, deprecates_eof);
+        response.keep_definitions(Expected::default());
         relay(&mut response, &bytes, 3);
         assert_eq!(&response.summary().definitions[4..], b"column");
         let bytes = wire(&[&[&none[..], b"parameter"], end].concat());
-        let mut response =
-            Response::new(Shape::Prepared, deprecates_eof).keep_definitions(Expected::default());
+        let mut response = Response::new(Shape::Prepared, deprecates_eof);
+        response.keep_definitions(Expected::default());
         relay(&mut response, &bytes, 3);
         assert!(response.is_done() && response.summary().definitions.is_empty());
     }

@@ -88,7 +88,8 @@ impl Driver<'_> {
         if !look.ask.is_empty() && Instant::now() >= self.resumes_at {
             self.ask(look.ask).await;
         }
-        let held = held_now(self.context);
+        // While nobody waits it does not matter who holds what now.
+        let held = if self.guard.waits().is_empty() { held } else { held_now(self.context) };
         let pace = self.guard.pace(self.now(), &held);
         self.context.locks.set_pace(pace, Instant::now());
         self.context.locks.show(self.guard.waits());
@@ -193,22 +194,20 @@ impl Driver<'_> {
 
 /// Who holds a slot of the primary now.
 fn held_now(context: &Context) -> Vec<Holder> {
-    let sessions = context.pools[0].holders();
-    let entries = sessions.into_iter().filter_map(|id| context.registry.get(id.into()));
-    entries.filter_map(|entry| holder(context, &entry)).collect()
+    context.registry.all_of(&context.pools[0].holders(), holder)
 }
 
 /// `None` when it has no connection to the primary.
-fn holder(context: &Context, entry: &Entry) -> Option<Holder> {
-    let now = entry.now();
-    let (backend, thread) = now.connection?;
-    (backend == 0).then_some(Holder {
+fn holder(entry: &Entry) -> Option<Holder> {
+    let (backend, thread) = entry.connection()?;
+    let (activity, since) = entry.activity();
+    (backend == 0).then(|| Holder {
         session: entry.id,
-        lane: now.lane,
+        lane: entry.lane(),
         thread,
-        is_running: now.activity == Activity::Running,
-        since: now.since.saturating_duration_since(context.started),
-        in_transaction: now.in_transaction,
+        is_running: activity == Activity::Running,
+        since,
+        in_transaction: entry.is_in_transaction(),
     })
 }
 

@@ -151,15 +151,16 @@ impl Fairlane {
             Pool::new(&settings, backend, killer.clone(), epochs.clone(), metrics.clone())
         };
         let pools: Result<Vec<_>, _> = (0..settings.backends.len()).map(pool).collect();
+        let started = Instant::now();
         let context = Arc::new(Context {
             policy: PolicyNow::new(&settings),
             evidence: Evidence::default(),
-            started: Instant::now(),
+            started,
             pools: pools?,
             epochs,
             topology,
             metrics,
-            registry: Registry::default(),
+            registry: Registry::new(started),
             locks: Locks::default(),
             scopes: Scopes::new(settings.routing.scope),
             verified: Default::default(),
@@ -169,7 +170,7 @@ impl Fairlane {
             shutdown: CancellationToken::new(),
             settings,
         });
-        Ok(Self { context, started: Instant::now(), admin_stop: CancellationToken::new() })
+        Ok(Self { context, started, admin_stop: CancellationToken::new() })
     }
 
     fn sources(&self) -> Arc<Sources> {

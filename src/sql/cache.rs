@@ -127,14 +127,16 @@ fn put_shape(sql: &[u8], mode: Mode, shape: &mut Vec<u8>) -> bool {
     while at < sql.len() {
         let kept = at;
         // What needs no look is copied in one piece.
-        let mut last = 0;
-        let plain = sql[at..].iter().take_while(|&&byte| {
-            let class = CLASS[usize::from(byte)];
-            let is_number = class & DIGIT != 0 && last & (WORD | JOINS) == 0;
-            last = class;
-            !is_number && class & SPECIAL == 0
-        });
-        at += plain.count();
+        loop {
+            let rest = &sql[at..];
+            let found = rest.iter().position(|&byte| has_class(byte, DIGIT | SPECIAL));
+            at += found.unwrap_or(rest.len());
+            let goes_on = at > kept && has_class(sql[at - 1], WORD | JOINS);
+            if !(goes_on && sql.get(at).is_some_and(u8::is_ascii_digit)) {
+                break;
+            }
+            at += 1;
+        }
         if shape.len() + (at - kept) + 2 > SHAPE_MAX {
             return false;
         }

@@ -79,7 +79,12 @@ bitflags! {
 impl Pins {
     /// The reasons in the set.
     pub fn reasons(self) -> impl Iterator<Item = Pin> {
-        Pin::ALL.iter().copied().filter(move |&pin| self.has(pin))
+        let mut left = self.bits();
+        std::iter::from_fn(move || {
+            let pin = Pin::ALL.get(usize::try_from(left.trailing_zeros()).ok()?)?;
+            left &= left - 1;
+            Some(*pin)
+        })
     }
 
     /// Whether `pin` is in the set.
@@ -116,6 +121,9 @@ impl Pins {
             (Effects::BACKUP_LOCK, Pin::BackupLock),
         ];
         let mut pins = Self::default();
+        if effects.is_empty() {
+            return pins;
+        }
         for &(effect, pin) in TABLE {
             if effects.contains(effect) {
                 pins.add(pin);

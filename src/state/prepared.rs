@@ -3,8 +3,10 @@
 //! The client has Fairlane's ids. On a server a statement is prepared when it is first needed on
 //! a connection, under the schema and modes of the moment the client prepared it.
 
+use std::hash::{BuildHasher as _, Hash, Hasher};
 use std::sync::Arc;
 
+use foldhash::fast::FixedState;
 use foldhash::{HashMap, HashSet};
 
 use super::image::{Image, NAMES};
@@ -19,15 +21,37 @@ pub const STATEMENTS_MAX: usize = 16_382;
 
 /// Identity of a prepared statement on a connection: two sessions that prepare the same text
 /// under the same circumstances share it.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StatementKey {
+    /// Of all the rest, made once: it is looked up several times an execution.
+    hash: u64,
     /// The text.
     pub sql: Box<[u8]>,
     /// What changes its meaning: schema, sql_mode, character sets.
-    pub circumstances: Box<str>,
+    circumstances: Box<str>,
     /// Counts the statements of one session that are alike: each has a cursor and long data of
     /// its own.
-    pub copy: u16,
+    copy: u16,
+}
+
+impl StatementKey {
+    /// Of a text and what changes its meaning, for the `copy`th of those that are alike.
+    pub fn new(sql: Box<[u8]>, circumstances: Box<str>, copy: u16) -> Self {
+        // Whoever finds texts of one hash makes maps slower that are his own, or small.
+        let hash = FixedState::with_seed(0).hash_one((&sql, &circumstances, copy));
+        Self { hash, sql, circumstances, copy }
+    }
+
+    /// The same statement with another text.
+    pub fn with_text(&self, sql: Box<[u8]>) -> Self {
+        Self::new(sql, self.circumstances.clone(), self.copy)
+    }
+}
+
+impl Hash for StatementKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
 }
 
 /// Variables that change the meaning of a text when it is prepared.
@@ -124,9 +148,9 @@ impl Statements {
 
     /// The key of a new statement: the first one that no other of this session has.
     pub fn new_key(&self, sql: &[u8], circumstances: Box<str>) -> StatementKey {
-        let mut key = StatementKey { sql: sql.into(), circumstances, copy: 0 };
+        let mut key = StatementKey::new(sql.into(), circumstances, 0);
         while self.keys.contains(&key) {
-            key.copy += 1;
+            key = StatementKey::new(key.sql, key.circumstances, key.copy + 1);
         }
         key
     }
@@ -347,7 +371,7 @@ mod tests {
             uses_table: false,
             digest: 0,
         };
-        let key = StatementKey { sql: (*b"SELECT ?").into(), circumstances: "".into(), copy: 0 };
+        let key = StatementKey::new((*b"SELECT ?").into(), "".into(), 0);
         let image = Image::default();
         Statement {
             key: Arc::new(key),

@@ -426,6 +426,13 @@ fn changes_that_are_known_hold_no_client_without_deprecate_eof() {
     one.query("ALTER TABLE old_none COMMENT = 'commits'").unwrap_err();
     one.run("SELECT COUNT(*) FROM old_known");
     proxy.app().run("SELECT 1");
+    one.run("BEGIN");
+    // Commits, and says so with rows.
+    one.run("CHECK TABLE old_none");
+    one.run("SELECT COUNT(*) FROM old_known");
+    let mut two = Raw::login(&login).unwrap();
+    two.run("SELECT COUNT(*) FROM old_known");
+    proxy.app().run("SELECT 1");
     one.command(Command::StmtPrepare, b"SELECT COUNT(*) FROM old_known").unwrap();
     one.run("USE information_schema");
     let executed = one.command(Command::StmtExecute, &[1, 0, 0, 0, 0, 1, 0, 0, 0]).unwrap();

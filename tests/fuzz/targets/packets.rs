@@ -166,7 +166,7 @@ pub(crate) fn execute_parameters(data: &[u8]) {
 }
 
 fn statement(parameters: u16) -> Statement {
-    let key = StatementKey { sql: (*b"SELECT ?").into(), circumstances: "".into(), copy: 0 };
+    let key = StatementKey::new((*b"SELECT ?").into(), "".into(), 0);
     let verdict = classify(&key.sql, Mode::default());
     let image = Image::default();
     Statement {

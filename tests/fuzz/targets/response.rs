@@ -81,12 +81,13 @@ pub(crate) fn response(data: &[u8]) {
     let new = || {
         let mut response = Response::on(shape, connection(deprecates_eof, capabilities & 2 != 0));
         if shape == Shape::Prepared {
-            response = response.telling(42);
+            response.tell_id(42);
         }
         if capabilities & 4 != 0 {
-            response = response.keep_definitions(expected.clone());
+            response.keep_definitions(expected.clone());
         }
-        response.told_by((flags & 4 != 0).then(|| Box::new(teller(flags >> 3))))
+        response.set_teller((flags & 4 != 0).then(|| Box::new(teller(flags >> 3))));
+        response
     };
     let bytes = if is_framed { framed(&mut input) } else { input.rest().to_vec() };
     // Where in its chunk a packet is malformed depends on the chunk.

@@ -250,7 +250,8 @@ impl Raw {
         shape: Shape,
         file: Option<&[u8]>,
     ) -> Result<Answer, Failed> {
-        let mut response = Response::on(shape, self.capabilities).opening_cursor(true);
+        let mut response = Response::on(shape, self.capabilities);
+        response.may_open_cursor(true);
         let mut held = Vec::new();
         let mut bytes = Vec::new();
         let mut chunk = vec![0; 64 * 1024];

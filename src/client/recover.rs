@@ -1,0 +1,114 @@
+//! A command that has not run to its end: it is tried elsewhere, or its client is told.
+
+use super::execute::Outcome;
+use super::statement::Work;
+use super::{Session, Stop};
+use crate::error::Error;
+use crate::metrics::Closed;
+use crate::pool::{Checkout, Retire};
+use crate::protocol::Shape;
+use crate::sql::Class;
+
+impl Session {
+    /// A command has not run to its end on `checkout`; `None` when it is to be tried on the primary.
+    pub(super) async fn recover(
+        &mut self,
+        mut checkout: Checkout,
+        work: &Work<'_>,
+        outcome: Outcome,
+        (was_held, may_retry): (bool, bool),
+    ) -> Option<Result<(), Stop>> {
+        Some(match outcome {
+            Outcome::Done(mut summary) => self.conclude(checkout, work, &mut summary).await,
+            Outcome::ReplicaRefused => {
+                self.give_back_refused(checkout);
+                return None;
+            }
+            Outcome::Unprepared(_) if may_retry => {
+                self.give_back_refused(checkout);
+                return None;
+            }
+            Outcome::Lost { untouched } => {
+                let name = checkout.pool().name().to_owned();
+                let retries = untouched && may_retry;
+                if retries {
+                    self.count_retry(&checkout);
+                }
+                checkout.discard(Retire::Quit(Closed::Broken));
+                if retries {
+                    return None;
+                }
+                // It may have been done all the same, and nobody said at which position.
+                if work.verdict.class != Class::Read {
+                    self.writes.note_unknown();
+                }
+                let answers = untouched && work.shape != Shape::Nothing;
+                self.lost(name, was_held, untouched, answers).await
+            }
+            Outcome::Unprepared(error) => {
+                checkout.connection().is_dirty = true;
+                if was_held {
+                    self.keep_or_release(checkout).await;
+                } else {
+                    // It was at rest, and must be cleaned before anything else runs on it.
+                    self.entry.set_released();
+                    checkout.check_in();
+                }
+                self.refuse(work, &error).await
+            }
+            Outcome::Deadlocked => unreachable!("it was repeated, or its error passed on"),
+            Outcome::GaveWay => self.concede(checkout, work).await,
+            Outcome::Spoilt(error) => {
+                checkout.discard(Retire::Quit(Closed::Broken));
+                self.entry.set_released();
+                self.refuse(work, &error).await
+            }
+            Outcome::ClientGone(response) => {
+                self.abandon(checkout, work.verdict, response);
+                Err(Stop::Client)
+            }
+        })
+    }
+
+    /// Answers a command that could not be run; one that has no answer gets none.
+    pub(super) async fn refuse(&mut self, work: &Work<'_>, error: &Error) -> Result<(), Stop> {
+        if work.shape == Shape::Nothing {
+            if let Some(prepared) = &work.prepared {
+                self.forget_statement(prepared.id);
+            }
+            return Ok(());
+        }
+        self.send_error(error).await
+    }
+
+    /// A replica could not answer: the connection goes back, with the error still on it.
+    fn give_back_refused(&self, mut checkout: Checkout) {
+        self.count_retry(&checkout);
+        checkout.connection().is_dirty = true;
+        self.entry.set_released();
+        checkout.check_in();
+    }
+
+    fn count_retry(&self, checkout: &Checkout) {
+        self.context.metrics.sessions.replica_retries.inc();
+        self.context.metrics.backend(checkout.pool().backend()).retries.inc();
+    }
+
+    /// The server is gone in the middle of a statement.
+    async fn lost(
+        &mut self,
+        backend: String,
+        was_held: bool,
+        untouched: bool,
+        answers: bool,
+    ) -> Result<(), Stop> {
+        if answers {
+            self.send_error(&Error::LostBackend { backend }).await?;
+        }
+        let had_state = was_held || !self.pins.is_empty();
+        self.forget_binding();
+        // What the connection carried is lost, or half a result is sent: only a new login helps,
+        // as it would with the server itself.
+        if had_state || !untouched { Err(Stop::Fatal) } else { Ok(()) }
+    }
+}
