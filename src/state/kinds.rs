@@ -323,7 +323,8 @@ mod tests {
 
     #[test]
     fn the_first_values_are_of_their_circumstances() {
-        let [here, there] = ["ANSI_QUOTES", ""].map(|mode| number().of(ME, mode.into()));
+        let [here, there] = [(ME, "ANSI_QUOTES"), (ANOTHER, "")]
+            .map(|(owner, mode)| number().of(owner, mode.into()));
         let copy = Kinds::default().with(&here);
         assert!(copy.serve(&Kinds::default(), &here) && copy.serve(&copy, &there));
         assert!(!copy.serve(&Kinds::default(), &there));
