@@ -164,6 +164,8 @@ impl Model {
             Effect::Closes(slot) => self.open[slot] = false,
             Effect::Executes(slot) => self.open[slot] &= error.is_some(),
             Effect::Resets(is_without_schema) if error.is_none() => {
+                // Another user has no role on MySQL; on MariaDB this does not come.
+                self.has_role &= is_without_schema.is_none();
                 self.forget();
                 if let Some(is_without_schema) = is_without_schema {
                     self.began_without_schema = is_without_schema;
@@ -174,7 +176,7 @@ impl Model {
     }
 
     fn forget(&mut self) {
-        let keeps_role = self.has_role && !self.is_over && !product().is_mysql();
+        let keeps_role = self.has_role && !self.is_over;
         *self = Self {
             number: self.number,
             has_role: keeps_role,
