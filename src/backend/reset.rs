@@ -19,8 +19,9 @@ const RESET_BY_SERVER: &str = crate::state::image::SCHEMA_VARIABLES[1];
 pub enum Reset {
     /// The connection is as after its login.
     Clean,
-    /// But for the role: MariaDB (10.11) leaves a session the one it has set, which nothing but a new
-    /// login takes off for sure.
+    /// But for the role: MariaDB (10.11) and MySQL (9.7) leave a session the one it has set, which
+    /// nothing but
+    /// a new login takes off for sure.
     KeepsRole,
     /// The server did not do it.
     Refused,

@@ -90,7 +90,7 @@ impl Session {
         self.forget_binding();
     }
 
-    /// The same for COM_RESET_CONNECTION, which leaves a session its role on MariaDB, and with it
+    /// The same for COM_RESET_CONNECTION, which leaves a session its role, and with it
     /// the connection.
     async fn reset_held(&mut self) {
         let leftovers = self.leftovers();

@@ -67,7 +67,7 @@ pub struct Model {
     /// `completion_type` is set: a server ends the session in the middle of a text, for Fairlane it
     /// is over after it.
     has_completion: bool,
-    /// SET ROLE: MariaDB leaves the role to the session through a reset, and Fairlane the connection.
+    /// SET ROLE: servers leave the role to the session through a reset, and Fairlane the connection.
     has_role: bool,
     /// It began without a schema, in which its prepared statements can't be prepared once more on a
     /// connection that has one, see docs/compatibility.md.
