@@ -20,8 +20,7 @@ pub enum Reset {
     /// The connection is as after its login.
     Clean,
     /// But for the role: MariaDB (10.11) and MySQL (9.7) leave a session the one it has set, which
-    /// nothing but
-    /// a new login takes off for sure.
+    /// nothing but a new login takes off for sure.
     KeepsRole,
     /// The server did not do it.
     Refused,

@@ -72,7 +72,8 @@ impl Session {
         if leaves_list && work.command == Command::StmtBulkExecute && summary.has_result_set {
             Box::pin(self.learn_row_count(connection)).await?;
         }
-        if leaves_list && self.diagnostics.is_found_rows_stale {
+        let asks_count = leaves_list && self.diagnostics.is_found_rows_stale;
+        if asks_count && self.facts.is_mariadb {
             Box::pin(self.learn_found_rows(connection)).await?;
         }
         if leaves_list && self.diagnostics.are_on_connection {
@@ -89,6 +90,9 @@ impl Session {
                     }
                 }
             }
+        }
+        if asks_count && !self.facts.is_mariadb {
+            Box::pin(self.learn_found_rows(connection)).await?;
         }
         self.settle_trackers(connection, work, summary).await?;
         if asks_wait {
@@ -375,11 +379,15 @@ impl Session {
 
     /// All that only this connection knows.
     pub(super) async fn learn_all(&mut self, connection: &mut Connection) -> Result<(), Failure> {
-        if self.diagnostics.is_found_rows_stale {
+        let is_stale = self.diagnostics.is_found_rows_stale;
+        if is_stale && self.facts.is_mariadb {
             self.learn_found_rows(connection).await?;
         }
         if self.diagnostics.are_on_connection {
             self.save_warnings(connection).await?;
+        }
+        if is_stale && !self.facts.is_mariadb {
+            self.learn_found_rows(connection).await?;
         }
         if self.diagnostics.is_insert_id_stale {
             self.learn_insert_id(connection).await?;
@@ -406,6 +414,11 @@ impl Session {
             self.diagnostics.found_rows = count.parse().unwrap_or(0);
         }
         self.diagnostics.is_found_rows_stale = false;
+        if !self.facts.is_mariadb {
+            // Its list of warnings has one of the question now.
+            connection.clear_warnings().await?;
+            self.diagnostics.is_found_rows_held = false;
+        }
         Ok(())
     }
 

@@ -42,6 +42,13 @@ const RETURNING: &[&str] = &[
     "SELECT FOUND_ROWS()",
 ];
 
+const SEVERAL: &[&str] = &[
+    "SELECT 1; SELECT a FROM df_state; SELECT nothing_like_it",
+    "SHOW WARNINGS",
+    "SELECT SQL_CALC_FOUND_ROWS a, 1/0 FROM df_state LIMIT 1; SELECT 1/0 FROM df_state; SELECT 2",
+    "SHOW WARNINGS",
+];
+
 const FAILS: &[&str] = &[
     "SELECT a FROM df_state",
     "DO 5",
@@ -110,6 +117,7 @@ fn scripts() -> Vec<Script> {
         Script::new("statement unknown to a transaction", read_only),
         Script::new("end of a transaction by an error", ended_by_error),
         with_table("rows of what fails", FAILS),
+        with_table("warnings of several statements", SEVERAL),
         Script::new("warnings of COM_FIELD_LIST", fields),
     ]
 }
