@@ -15,7 +15,7 @@ use crate::net::relay::{End, RelayError, ServerSide, relay};
 use crate::pool::Checkout;
 use crate::protocol::metadata::Expected;
 use crate::protocol::response::{Response, Summary};
-use crate::protocol::status::Status;
+use crate::protocol::status::{Status, Tracked};
 use crate::protocol::{Command, Shape, code, packet};
 use crate::sql::{Class, Effects, Needs, Reason};
 use crate::state::Pins;
@@ -405,12 +405,18 @@ impl Session {
         }
         for tracked in &exchange.summary.tracked {
             connection.image.apply(tracked);
-            // The server may write a name or a value in another way than the session had it.
-            if self.image.has(tracked) {
+            // The server may write a name or a value in another way than the session had it; what it
+            // has left untold before is another session's.
+            if self.image.has(tracked) && !self.is_other_schema(tracked) {
                 self.image.apply(tracked);
             }
         }
         None
+    }
+
+    fn is_other_schema(&self, tracked: &Tracked) -> bool {
+        let own = self.image.schema.as_deref().unwrap_or_default();
+        matches!(tracked, Tracked::Schema(told) if !told.eq_ignore_ascii_case(own))
     }
 
     /// The packets of a binary protocol command, for a statement that is prepared here if it was

@@ -404,7 +404,7 @@ impl Session {
         Ok(())
     }
 
-    /// What FOUND_ROWS() is now; before anything else is asked.
+    /// What FOUND_ROWS() is now; before anything else is asked but, of MySQL, the list of warnings.
     pub(super) async fn learn_found_rows(
         &mut self,
         connection: &mut Connection,

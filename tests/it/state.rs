@@ -467,3 +467,22 @@ fn a_schema_that_could_not_be_chosen_is_nobodys() {
     one.run("CREATE TABLE after_no_choice (id INT)");
     assert_eq!(proxy.app().text("SELECT COUNT(*) FROM after_no_choice"), "0");
 }
+
+/// Without CLIENT_DEPRECATE_EOF a result set leaves it to the next OK packet, which may be another's.
+#[test]
+fn a_schema_told_late_is_no_other_sessions() {
+    let proxy = crowded();
+    let login = Login {
+        schema: Some("shop"),
+        more: Capabilities::MULTI_STATEMENTS | Capabilities::MULTI_RESULTS,
+        ..Login::new(proxy.port, "app", "app-secret")
+    };
+    let (mut one, mut two) = (Raw::login(&login).unwrap(), Raw::login(&login).unwrap());
+    two.run("SET div_precision_increment = 7");
+    one.command(Command::StmtPrepare, b"SELECT 5").unwrap();
+    one.run("USE information_schema");
+    one.command(Command::StmtExecute, &[1, 0, 0, 0, 0, 1, 0, 0, 0]).unwrap();
+    two.query("USE st_nowhere").unwrap_err();
+    assert_eq!(two.text("SELECT DATABASE()"), "shop");
+    assert_eq!(one.text("SELECT DATABASE()"), "information_schema");
+}
