@@ -176,6 +176,29 @@ fn a_write_of_unknown_position_counts_for_the_scope_and_not_for_ever() {
     assert_eq!((client.text(count), other.text(count)), ("2".to_owned(), "2".to_owned()));
 }
 
+/// MariaDB 11.8 told the insert id in the place of the position, from then on, if a connection had
+/// that to tell first.
+#[test]
+fn a_write_is_told_after_an_insert_id_was_put_back() {
+    let login = Login::new(delayed().primary, "root", "root-secret");
+    let login = Login { more: login.more | Capabilities::SESSION_TRACK, ..login };
+    let mut connection = Raw::login(&login).unwrap();
+    delayed().root().run("CREATE TABLE shop.told_a (a INT PRIMARY KEY)");
+    let mut answer = |sql: &str| {
+        connection.send(Command::Query, sql.as_bytes());
+        connection.packet().unwrap().1
+    };
+    answer(&fairlane::state::own_trackers(!product().is_mysql()));
+    answer("SET last_insert_id = 5");
+    for a in 1..=3 {
+        answer("BEGIN");
+        answer(&format!("INSERT INTO shop.told_a VALUES ({a})"));
+        let told = String::from_utf8_lossy(&answer("COMMIT")).into_owned();
+        // MySQL's GTIDs have no name, but a colon behind the server's UUID.
+        assert!(told.contains(if product().is_mysql() { ":" } else { "last_gtid" }), "{told:?}");
+    }
+}
+
 #[test]
 fn a_client_that_vanishes_has_written_all_the_same() {
     let proxy = scope("user");
