@@ -22,7 +22,7 @@ const GTIDS: &str = "session_track_gtids";
 ///
 /// FACT(mariadb 11.8): of variables that are no session's own, such as `last_gtid` and
 /// `last_insert_id`, it tells only the one it has met first, and that one also in the place of the
-/// others; with this value `last_gtid` comes first. Test:
+/// others; with this value `last_gtid` comes first; test:
 /// `a_write_is_told_after_an_insert_id_was_put_back`.
 const VARIABLES_OF_MARIADB: &str = "last_gtid,*";
 
