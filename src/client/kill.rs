@@ -74,12 +74,9 @@ impl Session {
 
     /// A connection of this user beside the session's own.
     async fn elsewhere(&self, backend: usize) -> Result<Checkout, Error> {
-        let lane = self.plain_lane();
         let image = Image::default();
-        let (key, credential) = (&self.identity.key, &self.identity.credential);
-        let (epoch, session) = (self.epoch, self.entry.id);
-        let request =
-            Request { key, credential, image: &image, insert_id: 0, epoch, session, unread: None };
+        let request = Request { image: &image, insert_id: 0, ..self.request() };
+        let lane = self.plain_lane();
         self.context.pools[backend].check_out(self.demand(lane), request, Instant::now()).await
     }
 }
