@@ -275,6 +275,18 @@ fn a_client_that_keeps_metadata_is_not_sent_again_what_it_has() {
     assert_eq!(execute(&mut b, id_b, text), (vec![1, 0], 3));
 }
 
+#[test]
+fn a_client_that_keeps_metadata_has_the_same_on_every_connection() {
+    let more = Capabilities::DEPRECATE_EOF | Capabilities::MARIADB_CACHE_METADATA;
+    let proxy = Proxy::with(servers(), 3, ONE_LANE);
+    let login = Login { more, ..Login::new(proxy.port, "app", "app-secret") };
+    let [mut client, mut holder] = [(); 2].map(|()| Raw::login(&login).unwrap());
+    let id = prepare(&mut client, "SELECT CHARSET('a')");
+    client.run("SET character_set_results = NULL");
+    holder.run("BEGIN");
+    assert_eq!(run(&mut client, id, 0).packets()[0], [1, 0], "left out, as on the server itself");
+}
+
 /// Sequence ids of the packets.
 fn headers(mut bytes: &[u8]) -> Vec<u8> {
     let mut found = Vec::new();
