@@ -592,7 +592,7 @@ impl Session {
             response.tell_warnings(self.diagnostics.conditions);
         }
         response.set_teller(self.lend_teller(connection, work));
-        response.set_editor(self.row_editor(work));
+        response.set_editor(self.row_editor(work).await);
         let mut watch = self.watch_writes(work);
         let mut note = |summary: &Summary| watch.note(summary);
         let passed = self.pass(connection, work, (&mut response, &mut note), keeps).await;

@@ -68,7 +68,7 @@ use crate::topology::{ServerFacts, Topology};
 use diagnostics::Diagnostics;
 use identity::{Identity, Verified};
 pub use locks::Locks;
-use password::Passwords;
+pub use password::Passwords;
 use registry::{Order, Registration, Registry};
 pub use throttle::Throttle;
 use wire::Wire;
