@@ -393,7 +393,12 @@ impl Session {
             connection.image_warns = self.image_warns;
         }
         if has_warned {
-            // These are nobody's warnings.
+            // These are nobody's warnings, but on the session's own connection what they are cleared
+            // by has a row found.
+            if self.diagnostics.is_found_rows_stale {
+                self.learn_found_rows(connection).await?;
+            }
+            self.diagnostics.is_found_rows_held = false;
             connection.clear_warnings().await?;
         }
         Ok(refused.map_or(Ok(()), Err))
