@@ -17,6 +17,7 @@ mod binding;
 mod cleanup;
 mod command;
 mod conditions;
+mod description;
 mod diagnostics;
 mod execute;
 mod give_way;
