@@ -92,38 +92,7 @@ impl Session {
         if summary.has_status {
             self.status = summary.status;
         }
-        // On MySQL what fails among its rows leaves the count as it was.
-        let leaves = summary.error.is_some() && !self.facts.is_mariadb;
-        let leaves = leaves && work.verdict.statements == 1;
-        let counts_rows = summary.has_result_set && !leaves && self.counts_rows(work, summary);
-        self.diagnostics.note(summary, counts_rows);
-        if !self.facts.is_mariadb && summary.error.is_none() && is_do(work) {
-            // MySQL finds the row that it sends nobody.
-            self.diagnostics.found_rows = 1;
-            self.diagnostics.is_found_rows_stale = false;
-            self.diagnostics.is_found_rows_held = true;
-        }
-        // Without its LIMIT; and one of several may have counted.
-        let hides_count =
-            effects.contains(Effects::FOUND_ROWS) || work.verdict.statements > 1 && !counts_rows;
-        self.diagnostics.is_found_rows_stale |= summary.has_result_set && hides_count;
-        self.diagnostics.is_row_count_held |= summary.has_status || summary.error.is_some();
-        let counts_too = self.facts.is_mariadb
-            && summary.error.is_none()
-            && effects.contains(Effects::COUNTS_ROWS);
-        // What a routine does to a count of which only another session's is on the connection can't be
-        // seen: most do nothing.
-        let is_doubtful = effects.contains(Effects::OPAQUE)
-            && !(summary.has_result_set
-                || is_select(work.sql)
-                || self.diagnostics.is_found_rows_held);
-        // SELECT ... INTO @a counts rows that nobody is sent.
-        let hides = Effects::OPAQUE | Effects::FOUND_ROWS | Effects::USER_VARIABLE;
-        let may_count = work.verdict.class == Class::Write && summary.error.is_none();
-        let counts_unseen = counts_too || may_count && !is_doubtful && effects.intersects(hides);
-        self.diagnostics.is_found_rows_stale |= counts_too;
-        self.diagnostics.is_found_rows_held |=
-            counts_unseen || counts_rows || self.diagnostics.is_found_rows_stale;
+        let counts_rows = self.absorb_counts(work, summary);
         // INSERT ... RETURNING, CALL and what fails half-way may set an id that no packet reports.
         let may_set = Effects::OPAQUE | Effects::SETS_INSERT_ID;
         // Preparing runs nothing.
@@ -173,6 +142,46 @@ impl Session {
         }
         self.absorb_pins(connection, work, summary, (is_state_changed, is_explained));
         self.is_released |= summary.error.is_none() && self.releases(work);
+    }
+
+    /// What ROW_COUNT() and FOUND_ROWS() are after `work`; whether the latter tells the rows sent.
+    fn absorb_counts(&mut self, work: &Work<'_>, summary: &Summary) -> bool {
+        let effects = work.verdict.effects;
+        // On MySQL what fails among its rows leaves the count as it was.
+        let leaves = summary.error.is_some() && !self.facts.is_mariadb;
+        let leaves = leaves && work.verdict.statements == 1;
+        let counts_rows = summary.has_result_set && !leaves && self.counts_rows(work, summary);
+        self.diagnostics.note(summary, counts_rows);
+        if !self.facts.is_mariadb && summary.error.is_none() && is_do(work) {
+            // MySQL finds the row that it sends nobody.
+            self.diagnostics.found_rows = 1;
+            self.diagnostics.is_found_rows_stale = false;
+            self.diagnostics.is_found_rows_held = true;
+        }
+        // Without its LIMIT; and one of several may have counted.
+        let hides_count =
+            effects.contains(Effects::FOUND_ROWS) || work.verdict.statements > 1 && !counts_rows;
+        self.diagnostics.is_found_rows_stale |= summary.has_result_set && hides_count;
+        self.diagnostics.is_row_count_held |= summary.has_status || summary.error.is_some();
+        let counts_too = self.facts.is_mariadb
+            && summary.error.is_none()
+            && effects.contains(Effects::COUNTS_ROWS);
+        // What a routine does to a count of which only another session's is on the connection can't be
+        // seen: most do nothing.
+        let is_doubtful = effects.contains(Effects::OPAQUE)
+            && !(summary.has_result_set
+                || is_select(work.sql)
+                || self.diagnostics.is_found_rows_held);
+        // SELECT ... INTO counts rows that nobody is sent.
+        let is_into = is_select(work.sql) && summary.affected.is_some();
+        let hides = Effects::OPAQUE | Effects::FOUND_ROWS | Effects::USER_VARIABLE;
+        let may_count = work.verdict.class == Class::Write && summary.error.is_none();
+        let counts_unseen =
+            counts_too || may_count && !is_doubtful && (is_into || effects.intersects(hides));
+        self.diagnostics.is_found_rows_stale |= counts_too || counts_unseen && !counts_rows;
+        self.diagnostics.is_found_rows_held |=
+            counts_unseen || counts_rows || self.diagnostics.is_found_rows_stale;
+        counts_rows
     }
 
     /// What is known of a transaction, or of the next one.

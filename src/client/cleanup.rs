@@ -118,10 +118,8 @@ impl Session {
     pub(super) async fn move_to_primary(&mut self) -> Result<(), Stop> {
         let was_open = self.status.contains(Status::IN_TRANS);
         if let Some(mut held) = self.held.take() {
-            // The list would be left behind; when it can't be had, the connection is gone anyway.
-            if self.diagnostics.are_on_connection {
-                let _ = self.save_warnings(held.connection()).await;
-            }
+            // It would be left behind; when it can't be had, the connection is gone anyway.
+            let _ = self.learn_all(held.connection()).await;
             self.held = Some(held);
         }
         self.undo_held().await;

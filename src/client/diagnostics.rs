@@ -242,6 +242,7 @@ impl Diagnostics {
     /// The session is on a connection that nothing of it has run on yet.
     pub(super) fn forget_held(&mut self) {
         self.is_found_rows_held = false;
+        self.is_found_rows_stale = false;
         self.is_row_count_held = false;
         self.are_on_connection = false;
     }

@@ -414,10 +414,11 @@ impl Session {
             self.diagnostics.found_rows = count.parse().unwrap_or(0);
         }
         self.diagnostics.is_found_rows_stale = false;
+        self.diagnostics.is_found_rows_held = false;
+        self.diagnostics.is_row_count_held = false;
         if !self.facts.is_mariadb {
             // Its list of warnings has one of the question now.
             connection.clear_warnings().await?;
-            self.diagnostics.is_found_rows_held = false;
         }
         Ok(())
     }
@@ -428,11 +429,15 @@ impl Session {
         let (code, sqlstate) = error.code();
         let signal = signal(sqlstate, code.into(), error.to_string().as_bytes());
         if let Some(mut held) = self.held.take() {
-            if held.connection().query(&signal).await.is_ok() {
-                let _ = self.save_warnings(held.connection()).await;
+            let connection = held.connection();
+            let is_stale = self.diagnostics.is_found_rows_stale;
+            let is_known = !is_stale || self.learn_found_rows(connection).await.is_ok();
+            if is_known && connection.query(&signal).await.is_ok() {
+                let _ = self.save_warnings(connection).await;
             }
             // That was a statement with a row found.
             self.diagnostics.is_found_rows_held = false;
+            self.diagnostics.is_row_count_held = false;
             self.held = Some(held);
             return;
         }
@@ -478,6 +483,8 @@ impl Session {
         };
         connection.answer(Shape::Results).await?;
         self.diagnostics.are_on_connection = false;
+        self.diagnostics.is_found_rows_held = false;
+        self.diagnostics.is_row_count_held = false;
         if answer.summary.error.is_some() || answer.summary.rows == 0 {
             return Ok(());
         }

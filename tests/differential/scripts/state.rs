@@ -106,7 +106,12 @@ fn scripts() -> Vec<Script> {
     let mut counted = queries(TABLE);
     counted.extend([prepare(0, "SELECT ROW_COUNT()"), query("BEGIN")]);
     counted.extend([query("UPDATE df_state SET a = a + 1"), execute(0, &[]), query("COMMIT")]);
+    let mut unsent =
+        [queries(TABLE), queries(&["SELECT 1", "SELECT a INTO @a FROM df_state WHERE a = 9"])]
+            .concat();
+    unsent.extend([command(Command::ResetConnection, ""), query("SELECT FOUND_ROWS()")]);
     vec![
+        Script::new("rows that are sent to nobody, before a reset", unsent),
         Script::new("count before a statement is prepared anew", counted),
         found_rows(),
         Script::new("completion type, COMMIT", queries(&ended("COMMIT"))),
@@ -136,7 +141,15 @@ fn what_answers_do_not_show_is_the_same() {
     let proxy = Proxy::with(servers(), 3, ONE_LANE);
     check(&proxy, &scripts(), BOTH);
     if !crate::support::product().is_mysql() {
-        let more = [with_table("RETURNING", RETURNING), with_table("MariaDB", OF_MARIADB)];
+        let mut unknown = [queries(TABLE), vec![prepare(0, "SELEC"), query("BEGIN")]].concat();
+        unknown.push(query("SELECT SQL_CALC_FOUND_ROWS a FROM df_state LIMIT 1"));
+        unknown.push(execute(0, &[]));
+        unknown.extend(queries(&["SHOW WARNINGS", "SELECT FOUND_ROWS()", "COMMIT"]));
+        let more = [
+            with_table("RETURNING", RETURNING),
+            with_table("MariaDB", OF_MARIADB),
+            Script::new("rows found before an unknown statement", unknown),
+        ];
         check(&proxy, &more, BOTH);
     }
 }
