@@ -101,7 +101,8 @@ pub enum Error {
     /// The account's plugin is not one Fairlane can pass through.
     #[error(
         "Fairlane: user '{user}' uses the authentication plugin '{plugin}', which cannot be passed \
-         through; add a [[user]] entry with its password to Fairlane's configuration"
+         through; give the account a password by another plugin, such as caching_sha2_password \
+         (MySQL) or mysql_native_password (MariaDB)"
     )]
     UnsupportedPlugin {
         /// User name.

@@ -25,7 +25,7 @@ use crate::net::worker::WorkerId;
 use crate::protocol::auth::{NATIVE, Proof};
 use crate::protocol::compress::Algorithm;
 use crate::protocol::handshake::{Greeting, HandshakeResponse, parse_auth_switch, tls_request};
-use crate::protocol::sha2::{self, CACHING_SHA2};
+use crate::protocol::sha2::{self, CACHING_SHA2, SHA256};
 use crate::protocol::status::ErrPacket;
 use crate::protocol::{Capabilities, Malformed, code, ed25519, packet, parsec};
 use crate::state::Image;
@@ -330,6 +330,10 @@ async fn authenticate(
             Some(0xfe) => {
                 let plugin;
                 (plugin, nonce) = parse_auth_switch(&payload)?;
+                if plugin == SHA256 {
+                    give_sha256(stream, inbox, credential, &nonce, sequence).await?;
+                    continue;
+                }
                 let Some(reply) = credential.reply(&plugin, &nonce) else {
                     return Err(LoginError::Plugin(plugin));
                 };
@@ -373,15 +377,51 @@ async fn give_password(
     let Credential::Password(password) = credential else {
         return Err(LoginError::Plugin(CACHING_SHA2.to_owned()));
     };
-    let password = [password.expose_secret().as_bytes(), &[0]].concat();
-    let password = Zeroizing::new(password);
-    if !matches!(stream, Socket::Tcp(_)) {
-        return Ok(send(stream, sequence.wrapping_add(1), &password).await?);
+    if matches!(stream, Socket::Tcp(_)) {
+        return give_encrypted(stream, inbox, password, (nonce, sequence, sha2::REQUEST_KEY)).await;
     }
-    send(stream, sequence.wrapping_add(1), &[sha2::REQUEST_KEY]).await?;
+    Ok(send(stream, sequence.wrapping_add(1), &on_wire(password)).await?)
+}
+
+/// sha256_password: the password openly over TLS, and not over a Unix socket (MySQL 9.7); else
+/// encrypted.
+async fn give_sha256(
+    stream: &mut Socket,
+    inbox: &mut Vec<u8>,
+    credential: &Credential,
+    nonce: &[u8],
+    sequence: u8,
+) -> Result<(), LoginError> {
+    match credential {
+        Credential::Empty => Ok(send(stream, sequence.wrapping_add(1), &[0]).await?),
+        Credential::Proof(_) => Err(LoginError::Plugin(SHA256.to_owned())),
+        Credential::Password(password) if matches!(stream, Socket::Tls(_)) => {
+            Ok(send(stream, sequence.wrapping_add(1), &on_wire(password)).await?)
+        }
+        Credential::Password(password) => {
+            let asked = (nonce, sequence, sha2::SHA256_REQUEST_KEY);
+            give_encrypted(stream, inbox, password, asked).await
+        }
+    }
+}
+
+/// As passwords are sent: with a NUL behind them.
+fn on_wire(password: &SecretString) -> Zeroizing<Vec<u8>> {
+    Zeroizing::new([password.expose_secret().as_bytes(), &[0]].concat())
+}
+
+/// Asks for the server's key and encrypts the password with it.
+async fn give_encrypted(
+    stream: &mut Socket,
+    inbox: &mut Vec<u8>,
+    password: &SecretString,
+    (nonce, sequence, request_key): (&[u8], u8, u8),
+) -> Result<(), LoginError> {
+    send(stream, sequence.wrapping_add(1), &[request_key]).await?;
     let (sequence, key) = login_packet(stream, inbox).await?;
     refuse_error(&key)?;
-    let encrypted = rsa::encrypt(&sha2::mask(&password, nonce), key.get(1..).unwrap_or_default());
+    let masked = sha2::mask(&on_wire(password), nonce);
+    let encrypted = rsa::encrypt(&masked, key.get(1..).unwrap_or_default());
     let encrypted = encrypted.map_err(|_| Malformed { what: "RSA key", offset: 1 })?;
     Ok(send(stream, sequence.wrapping_add(1), &encrypted).await?)
 }

@@ -10,6 +10,7 @@ use crate::config::settings::{
     BackendCompression, Consistency, Routing, RuleScope, Scope, Settings, TlsMode,
 };
 use crate::config::{self, settings::Rule};
+use crate::net::rsa::KeyPair;
 use crate::net::tls::Acceptor;
 use crate::pool::CONTROL_CONNECTIONS;
 
@@ -27,6 +28,9 @@ pub(super) fn run(args: &CheckArgs) -> anyhow::Result<()> {
     // The files of a certificate may be there and not fit.
     Acceptor::new(&settings.tls)
         .with_context(|| format!("{} can't be used", args.config.display()))?;
+    if let Some(path) = &settings.rsa_private_key {
+        KeyPair::load(path).with_context(|| format!("{} can't be used", args.config.display()))?;
+    }
     for backend in &settings.backends {
         Route::new(backend).with_context(|| {
             format!("{} can't be used: {}", args.config.display(), backend.name)

@@ -18,7 +18,7 @@ use crate::net::certificate::ClientTls;
 use crate::net::read::ReadError;
 use crate::protocol::auth::{NATIVE, NONCE, Proof, nonce};
 use crate::protocol::handshake::auth_switch;
-use crate::protocol::sha2::{self, CACHING_SHA2};
+use crate::protocol::sha2::{self, CACHING_SHA2, SHA256};
 use crate::protocol::{Capabilities, ed25519, parsec};
 use crate::topology::{Account, Plugin};
 
@@ -113,11 +113,24 @@ impl Claim {
     ) -> Result<Option<Arc<Known>>, Unproved> {
         debug_assert!(self.tls.is_some());
         self.switch_to(CLEAR, wire).await?;
+        Ok(Known::from_wire(&self.take_reply()))
+    }
+
+    /// The first packet of sha256_password, which the server asks for whatever the client has said
+    /// before it.
+    pub(super) async fn ask_sha256(
+        &mut self,
+        wire: &mut Wire,
+    ) -> Result<Zeroizing<Vec<u8>>, Unproved> {
+        self.switch_to(SHA256, wire).await?;
+        Ok(self.take_reply())
+    }
+
+    /// Leaves of it what tells in an error whether there was a password.
+    fn take_reply(&mut self) -> Zeroizing<Vec<u8>> {
         let answer = Zeroizing::new(std::mem::take(&mut self.reply));
-        let known = Known::from_wire(&answer);
-        // Enough to tell in an error that there was a password.
         self.reply = answer.iter().take_while(|&&byte| byte != 0).take(1).map(|_| 0).collect();
-        Ok(known)
+        answer
     }
 
     async fn switch_to(&mut self, plugin: &str, wire: &mut Wire) -> Result<(), Unproved> {
@@ -204,7 +217,7 @@ async fn prove_account(
 ) -> Result<Identity, Unproved> {
     let configured = context.settings.users.iter().find(|user| user.name == claim.user);
     if let Some(user) = configured {
-        let stored = prove_configured(account, claim, wire, &user.password).await?;
+        let stored = prove_configured(context, account, claim, (wire, &user.password)).await?;
         if let Some(account) = account {
             refuse_unusable(context, account, claim)?;
         }
@@ -239,6 +252,14 @@ async fn prove_account(
             refuse_unusable(context, account, claim)?;
             Ok(proved_identity(claim, account, &proved))
         }
+        Plugin::Sha256 { stored: texts } => {
+            let proved = context.passwords.prove_sha256(claim, wire, texts).await?;
+            refuse_unusable(context, account, claim)?;
+            Ok(match proved {
+                Some(proved) => proved_identity(claim, account, &proved),
+                None => identity(claim, None, Credential::Empty),
+            })
+        }
         Plugin::Ed25519 { stored } => {
             let method = (ed25519::SERVER, &**stored, ed25519::is_password as Compare);
             let proved = context.passwords.prove_openly(claim, wire, method).await?;
@@ -271,14 +292,22 @@ pub(super) fn default_plugin(context: &Context) -> &'static str {
 }
 
 async fn prove_configured(
+    context: &Context,
     account: Option<&Account>,
     claim: &mut Claim,
-    wire: &mut Wire,
-    password: &SecretString,
+    (wire, password): (&mut Wire, &SecretString),
 ) -> Result<Option<DoubleHash>, Unproved> {
-    let is_sha2 = account.is_some_and(|found| matches!(found.plugin, Plugin::CachingSha2 { .. }));
-    if is_sha2 && !password.expose_secret().is_empty() {
-        let double = password::check_configured(claim, wire, password).await?;
+    let double = match account.map(|found| &found.plugin) {
+        _ if password.expose_secret().is_empty() => None,
+        Some(Plugin::CachingSha2 { .. }) => {
+            Some(password::check_configured(claim, wire, password).await?)
+        }
+        Some(Plugin::Sha256 { .. }) => {
+            Some(context.passwords.check_configured_sha256(claim, wire, password).await?)
+        }
+        _ => None,
+    };
+    if let Some(double) = double {
         return Ok(Some(DoubleHash::Sha256(double)));
     }
     claim.reply_with(NATIVE, wire).await?;

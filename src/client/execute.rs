@@ -221,6 +221,7 @@ impl Session {
         if !was_held {
             self.take_off_variables(connection).await?;
         }
+        self.prepare_descriptions(connection, work).await?;
         let Own { packets: own, expected } = match &work.prepared {
             Some(prepared) if prepared.told_id.is_none() => {
                 match self.prepared_here(connection, prepared, work.command).await? {
@@ -498,10 +499,11 @@ impl Session {
             return KindsHere::default();
         };
         if command != Command::StmtExecute {
-            // What long data is sent to has to be what is executed then.
+            // What long data is sent to has to be what is executed then, also without a cursor.
             let here = connection.statements.kinds(&work.key);
             let serves = command != Command::StmtSendLongData
-                || here.is_none_or(|here| here.are_none() || *here == statement.kinds);
+                || !connection.statements.began_with_cursor(&work.key)
+                    && here.is_none_or(|here| here.are_none() || *here == statement.kinds);
             return KindsHere { after: Kinds::default(), serves };
         }
         let types = (&statement.wanted[..], has_long_data);
@@ -526,8 +528,10 @@ impl Session {
         command: Command,
         serves: bool,
     ) -> Result<Result<u32, Error>, Failure> {
+        // Long data for a parameter that there is not makes the server refuse to execute it.
         let is_spoilt = command == Command::StmtExecute
             && !has_cursor(work)
+            && !self.long_data.contains(&work.id)
             && !self.facts.is_mariadb
             && connection.statements.began_with_cursor(&work.key);
         if !serves || is_spoilt || command.executes() && self.needs_definitions(connection, work) {
@@ -543,7 +547,7 @@ impl Session {
     }
 
     /// Prepares a statement on this connection, under the circumstances of when its client did.
-    async fn prepare_here(
+    pub(super) async fn prepare_here(
         &mut self,
         connection: &mut Connection,
         work: &PreparedWork<'_>,
@@ -597,7 +601,7 @@ impl Session {
             response.tell_warnings(self.diagnostics.conditions);
         }
         response.set_teller(self.lend_teller(connection, work));
-        response.set_editor(self.row_editor(work));
+        response.set_editor(self.row_editor(work).await);
         let mut watch = self.watch_writes(work);
         let mut note = |summary: &Summary| watch.note(summary);
         let passed = self.pass(connection, work, (&mut response, &mut note), keeps).await;

@@ -1,4 +1,5 @@
-//! Accounts whose password itself is needed, caching_sha2_password most of all: what Fairlane remembers of passwords, and how it asks.
+//! Accounts whose password itself is needed, caching_sha2_password most of all: what Fairlane
+//! remembers of passwords, and how it asks.
 //!
 //! The servers' hash gives no proof that could be passed on, so the first login of an account has
 //! to bring the password itself. It is checked against the text the account stores, remembered
@@ -73,13 +74,13 @@ impl std::fmt::Debug for Passwords {
     }
 }
 
-impl Default for Passwords {
-    fn default() -> Self {
-        Self { known: Cache::new(PASSWORDS_MAX), pair: OnceCell::new(), turn: Semaphore::new(1) }
-    }
-}
-
 impl Passwords {
+    /// None known yet; without a `pair` one is made when it is needed first.
+    pub fn new(pair: Option<KeyPair>) -> Self {
+        let pair = OnceCell::new_with(pair);
+        Self { known: Cache::new(PASSWORDS_MAX), pair, turn: Semaphore::new(1) }
+    }
+
     fn find(&self, user: &str, stored: &[u8]) -> Option<Arc<Known>> {
         self.known.get(&(Box::<str>::from(user), Box::<[u8]>::from(stored)))
     }
@@ -96,6 +97,14 @@ impl Passwords {
         self.pair.get_or_try_init(make).await
     }
 
+    /// The key that passwords without TLS are encrypted with, in PEM form.
+    ///
+    /// # Errors
+    /// [`Error::NotReady`] when the system has no randomness to make one.
+    pub(super) async fn public_key(&self) -> Result<&str, Error> {
+        Ok(&self.pair().await?.public_pem)
+    }
+
     /// The password of a client whose account the server stores as one of `texts`: from memory
     /// when its reply fits, else from the client.
     pub(super) async fn prove(
@@ -109,12 +118,40 @@ impl Passwords {
             claim.given = self.exchange(claim, wire, texts).await?;
         }
         let Some(given) = claim.given.clone() else { return Err(claim.denied().into()) };
+        self.prove_crypt(claim, given, texts).await
+    }
+
+    async fn prove_crypt(
+        &self,
+        claim: &Claim,
+        given: Arc<Known>,
+        texts: &[Box<[u8]>],
+    ) -> Result<Proved, Unproved> {
         for stored in texts {
             if self.is_right(&claim.user, &given, stored, crypt::is_password).await {
                 return Ok(Proved { known: given, stored: stored.clone() });
             }
         }
         Err(claim.denied().into())
+    }
+
+    /// Likewise with sha256_password, whose clients send the password each time; `None` where
+    /// there is none, neither of the client nor of the account.
+    pub(super) async fn prove_sha256(
+        &self,
+        claim: &mut Claim,
+        wire: &mut Wire,
+        texts: &[Box<[u8]>],
+    ) -> Result<Option<Proved>, Unproved> {
+        if !claim.was_asked {
+            claim.was_asked = true;
+            claim.given = self.exchange_sha256(claim, wire).await?;
+        }
+        match claim.given.clone() {
+            Some(given) => self.prove_crypt(claim, given, texts).await.map(Some),
+            None if texts.is_empty() && claim.reply.is_empty() => Ok(None),
+            None => Err(claim.denied().into()),
+        }
     }
 
     /// The password of a client whose account stores a public key: the client sends it openly.
@@ -175,9 +212,33 @@ impl Passwords {
             return Ok(Some(known));
         }
         wire.push(&[sha2::MORE_DATA, sha2::FULL]);
-        let mut answer = Zeroizing::new(wire.ask().await?);
+        let answer = Zeroizing::new(wire.ask().await?);
+        self.open(claim, wire, (answer, sha2::REQUEST_KEY)).await
+    }
+
+    /// Gets the password; `None` when what the client sent is none, or says that it has none.
+    async fn exchange_sha256(
+        &self,
+        claim: &mut Claim,
+        wire: &mut Wire,
+    ) -> Result<Option<Arc<Known>>, Unproved> {
+        let answer = claim.ask_sha256(wire).await?;
+        if claim.reply.is_empty() {
+            return Ok(None);
+        }
+        self.open(claim, wire, (answer, sha2::SHA256_REQUEST_KEY)).await
+    }
+
+    /// The password in what the client has answered: plain over TLS, else encrypted, perhaps after
+    /// it was given the key that it has asked for.
+    async fn open(
+        &self,
+        claim: &Claim,
+        wire: &mut Wire,
+        (mut answer, request_key): (Zeroizing<Vec<u8>>, u8),
+    ) -> Result<Option<Arc<Known>>, Unproved> {
         if claim.tls.is_none() {
-            if *answer == [sha2::REQUEST_KEY] {
+            if *answer == [request_key] {
                 let pem = self.pair().await?.public_pem.as_bytes();
                 wire.push(&[&[sha2::MORE_DATA], pem].concat());
                 answer = Zeroizing::new(wire.ask().await?);
@@ -186,6 +247,24 @@ impl Passwords {
             answer = sha2::mask(&masked, &claim.nonce);
         }
         Ok(Known::from_wire(&answer))
+    }
+
+    /// Checks the password of a client of sha256_password that stands in the configuration.
+    pub(super) async fn check_configured_sha256(
+        &self,
+        claim: &mut Claim,
+        wire: &mut Wire,
+        password: &SecretString,
+    ) -> Result<Double, Unproved> {
+        if !claim.was_asked {
+            claim.was_asked = true;
+            claim.given = self.exchange_sha256(claim, wire).await?;
+        }
+        let double = sha2::double(password.expose_secret().as_bytes());
+        match &claim.given {
+            Some(given) if bool::from(given.double.ct_eq(&double)) => Ok(double),
+            _ => Err(claim.denied().into()),
+        }
     }
 
     /// Whether a stored text is of this password. It costs milliseconds of a core, so one at a time

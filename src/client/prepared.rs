@@ -351,6 +351,7 @@ impl Session {
             Command::StmtFetch if summary.status.contains(Status::LAST_ROW_SENT) => {
                 self.open_cursors.retain(|open| *open != id);
             }
+            Command::StmtPrepare if summary.error.is_none() => self.pin_description(work),
             Command::StmtReset => self.forget_statement(id),
             // Not before it is sent: the session may have left a replica for it.
             Command::StmtSendLongData if !self.long_data.contains(&id) => self.long_data.push(id),

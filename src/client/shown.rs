@@ -10,7 +10,7 @@ use crate::sql::{self, Reason, Shown};
 
 impl Session {
     /// What becomes of the rows of `work`, which runs on the session's connection.
-    pub(super) fn row_editor(&self, work: &Work<'_>) -> Option<RowEditor> {
+    pub(super) async fn row_editor(&self, work: &Work<'_>) -> Option<RowEditor> {
         let shown = match work.command {
             Command::ProcessInfo => Shown::Processes,
             Command::Query if work.verdict.reason == Reason::ServerSpecific => {
@@ -21,7 +21,7 @@ impl Session {
         let (backend, _) = self.entry.connection()?;
         Some(match shown {
             Shown::Processes => self.processes(backend),
-            Shown::Status => self.status_variables(),
+            Shown::Status => self.status_variables().await,
         })
     }
 
@@ -58,14 +58,24 @@ impl Session {
         })
     }
 
-    /// The client's connection is to Fairlane.
-    fn status_variables(&self) -> RowEditor {
+    /// The client's connection is to Fairlane, and the key it may encrypt its password with is
+    /// Fairlane's.
+    async fn status_variables(&self) -> RowEditor {
         let (version, cipher) = self.tls.as_ref().map_or(("", ""), |tls| (tls.version, tls.cipher));
         let compression = if self.wire.stream.is_compressed() { "ON" } else { "OFF" };
-        RowEditor::Status(vec![
+        let mut known = vec![
             ("Ssl_version", version.to_owned()),
             ("Ssl_cipher", cipher.to_owned()),
             ("Compression", compression.to_owned()),
-        ])
+        ];
+        if !self.facts.is_mariadb
+            && let Ok(key) = self.context.passwords.public_key().await
+        {
+            known.extend(
+                [("Rsa_public_key", key), ("Caching_sha2_password_rsa_public_key", key)]
+                    .map(|(name, key)| (name, key.to_owned())),
+            );
+        }
+        RowEditor::Status(known)
     }
 }

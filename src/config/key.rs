@@ -93,6 +93,12 @@ pub const KEYS: &[Key] = &[
         valid: r#"a time such as "4s"; "0s" means that nobody waits"#,
     },
     Key {
+        path: "rsa_private_key",
+        default: None,
+        meaning: "RSA key that clients without TLS encrypt their passwords for (MySQL).",
+        valid: "the path of a file with the private key (PKCS #8) in PEM form",
+    },
+    Key {
         path: "tls.mode",
         default: Some(r#""as_primary""#),
         meaning: "Which clients get TLS.",

@@ -107,6 +107,7 @@ pub(super) fn resolve(model: &Model, places: &Places<'_>) -> Result<Settings, Ve
         login_timeout: to.positive("login_timeout", model.login_timeout),
         login_failures: model.login_failures,
         login_delay: model.login_delay.duration(),
+        rsa_private_key: model.rsa_private_key.as_ref().map(Into::into),
         tls: to.tls(&model.tls),
         admin: to.admin(model),
         service: to.service(model),

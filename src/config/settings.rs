@@ -27,6 +27,9 @@ pub struct Settings {
     pub login_failures: u32,
     /// Longest wait for the answer to a later one; zero turns the waiting off.
     pub login_delay: Duration,
+    /// File of the RSA key, in PEM form, that passwords of clients without TLS are encrypted with;
+    /// none means one made for this run.
+    pub rsa_private_key: Option<PathBuf>,
     /// Where /metrics, /healthz, /readyz and the live page are served.
     pub admin: Option<SocketAddr>,
     /// TLS towards clients.

@@ -1,5 +1,7 @@
-//! The RSA encryption of passwords that travel without TLS (caching_sha2_password): OAEP with
-//! SHA-1, as the servers and their clients do it.
+//! The RSA encryption of passwords that travel without TLS (caching_sha2_password and
+//! sha256_password): OAEP with SHA-1, as the servers and their clients do it.
+
+use std::path::Path;
 
 use aws_lc_rs::encoding::{AsDer as _, PublicKeyX509Der};
 use aws_lc_rs::error::Unspecified;
@@ -11,6 +13,19 @@ use zeroize::Zeroizing;
 
 /// Tag of a public key in PEM form.
 const PEM_TAG: &str = "PUBLIC KEY";
+/// Tag of a private one (PKCS #8).
+const PRIVATE_TAG: &str = "PRIVATE KEY";
+
+/// Why a file gives no key.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "rsa_private_key = \"{path}\": {reason}; give a file with an RSA key of 2048 bits or more in PEM \
+     form, as PKCS #8: -----BEGIN PRIVATE KEY----- (openssl pkcs8 -topk8 -nocrypt turns others into it)"
+)]
+pub struct KeyError {
+    path: String,
+    reason: String,
+}
 
 /// A key pair of Fairlane's own.
 pub struct KeyPair {
@@ -31,9 +46,32 @@ impl KeyPair {
     /// # Errors
     /// When the system has no randomness to give.
     pub fn generate() -> Result<Self, Unspecified> {
-        let private = PrivateDecryptingKey::generate(KeySize::Rsa2048)?;
+        Self::new(PrivateDecryptingKey::generate(KeySize::Rsa2048)?)
+    }
+
+    /// That of a file.
+    ///
+    /// # Errors
+    /// When it can't be read, or is no private key of PKCS #8 in PEM form.
+    pub fn load(path: &Path) -> Result<Self, KeyError> {
+        let failed = |reason: String| KeyError { path: path.display().to_string(), reason };
+        let text = std::fs::read(path).map(Zeroizing::new);
+        let text = text.map_err(|error| failed(error.to_string()))?;
+        let parsed = pem::parse(&*text).map_err(|_| failed("it is no PEM".to_owned()))?;
+        let (tag, der) = (parsed.tag().to_owned(), Zeroizing::new(parsed.into_contents()));
+        if tag != PRIVATE_TAG {
+            return Err(failed(format!("it is a \"{tag}\"")));
+        }
+        let private = PrivateDecryptingKey::from_pkcs8(&der);
+        let private = private.map_err(|error| failed(format!("it is no RSA key ({error})")))?;
+        Self::new(private).map_err(|error| failed(error.to_string()))
+    }
+
+    fn new(private: PrivateDecryptingKey) -> Result<Self, Unspecified> {
         let der: PublicKeyX509Der<'_> = private.public_key().as_der()?;
-        let public_pem = pem::encode(&pem::Pem::new(PEM_TAG, der.as_ref()));
+        // As the servers write it.
+        let lines = pem::EncodeConfig::new().set_line_ending(pem::LineEnding::LF);
+        let public_pem = pem::encode_config(&pem::Pem::new(PEM_TAG, der.as_ref()), lines);
         Ok(Self { private: OaepPrivateDecryptingKey::new(private)?, public_pem })
     }
 

@@ -1,7 +1,9 @@
-//! The text that a server stores for a caching_sha2_password account, and which password it is of.
+//! The text that a server stores for an account of caching_sha2_password or sha256_password, and
+//! which password it is of.
 //!
-//! `$A$`, rounds / 1000 as three hexadecimal digits, `$`, a salt of 20 bytes, and the SHA256-crypt
-//! of both in 43 letters.
+//! The former is `$A$`, rounds / 1000 as three hexadecimal digits, `$`, a salt of 20 bytes, and the
+//! SHA256-crypt of both in 43 letters; the latter `$5$`, such a salt, `$` and the letters of 5000
+//! rounds.
 //! Source: <https://www.akkadia.org/drepper/SHA-crypt.txt>; the layout of the text and the salt
 //! that is longer than in the standard are MySQL's (9.7, tried).
 
@@ -13,6 +15,8 @@ const SALT: usize = 20;
 const LETTERS: &[u8; 64] = b"./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 /// More rounds than the servers accept.
 const ROUNDS_MAX: usize = 0xFFF * 1000;
+/// Those of the standard, where a text does not name them.
+const ROUNDS: usize = 5000;
 
 /// Whether `stored` is the text of `password`. Takes some milliseconds.
 pub fn is_password(password: &[u8], stored: &[u8]) -> bool {
@@ -22,6 +26,10 @@ pub fn is_password(password: &[u8], stored: &[u8]) -> bool {
 }
 
 fn parse(stored: &[u8]) -> Option<(usize, &[u8], &[u8])> {
+    if let Some(rest) = stored.strip_prefix(b"$5$") {
+        let (salt, hash) = rest.split_at_checked(SALT)?;
+        return Some((ROUNDS, salt, hash.strip_prefix(b"$")?));
+    }
     let rest = stored.strip_prefix(b"$A$")?;
     let (digits, rest) = rest.split_at_checked(3)?;
     let (salt, hash) = rest.strip_prefix(b"$")?.split_at_checked(SALT)?;
@@ -125,6 +133,13 @@ mod tests {
         assert!(!is_password(b"", &stored));
         for length in 0..stored.len() {
             assert!(!is_password(b"secret", &stored[..length]), "{length}");
+        }
+        // MySQL 9.7, CREATE USER IDENTIFIED WITH sha256_password BY 'pw-1'.
+        let stored =
+            b"$5$\x0ax5e\x01]vs}PuS%f~A\x1dLKN$b2pcijIJu0OBxwBXyDe.vniJuUFagvarUHXOWlvscqA";
+        assert!(is_password(b"pw-2", stored) && !is_password(b"pw-1", stored));
+        for length in 0..stored.len() {
+            assert!(!is_password(b"pw-2", &stored[..length]), "{length}");
         }
     }
 }

@@ -1,16 +1,21 @@
-//! caching_sha2_password, from both ends, without its packets.
+//! caching_sha2_password and sha256_password, from both ends, without their packets.
 //!
 //! A client that knows the password sends `SHA256(password) XOR SHA256(SHA256(SHA256(password)) +
 //! nonce)`. A server can check that only if it has the double hash in its cache; if not, it asks
 //! for the password itself, over TLS or encrypted with its RSA key.
 //! Source: <https://dev.mysql.com/doc/dev/mysql-server/latest/page_caching_sha2_authentication_exchanges.html>.
+//!
+//! sha256_password, its predecessor, has no cache: the first reply is the password over TLS, and
+//! without TLS what asks for the key.
 
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, Zeroizing};
 
-/// Name of the plugin.
+/// Name of the plugin with a cache.
 pub const CACHING_SHA2: &str = "caching_sha2_password";
+/// Name of the plugin without one (MySQL).
+pub const SHA256: &str = "sha256_password";
 /// First byte of an AuthMoreData packet.
 pub const MORE_DATA: u8 = 0x01;
 /// The reply was right: OK follows.
@@ -19,6 +24,8 @@ pub const FAST_OK: u8 = 0x03;
 pub const FULL: u8 = 0x04;
 /// The client asks for the RSA key.
 pub const REQUEST_KEY: u8 = 0x02;
+/// Likewise with [`SHA256`].
+pub const SHA256_REQUEST_KEY: u8 = 0x01;
 
 /// `SHA256(SHA256(password))`: checks replies, and gives no password away.
 pub type Double = [u8; 32];

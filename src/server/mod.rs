@@ -22,11 +22,12 @@ use workers::Workers;
 
 use crate::admin::{self, Readiness, Sources};
 use crate::client::registry::Registry;
-use crate::client::{Context, Locks, Throttle};
+use crate::client::{Context, Locks, Passwords, Throttle};
 use crate::config::settings::TlsMode;
 use crate::config::{Problem, Settings};
 use crate::lanes::{Evidence, PolicyNow};
 use crate::metrics::{Labels, Metrics};
+use crate::net::rsa::KeyPair;
 use crate::net::tls::Acceptor;
 use crate::pool::{Epochs, Pool};
 use crate::protocol::Command;
@@ -142,6 +143,7 @@ impl Fairlane {
             TlsMode::Disabled => None,
             _ => Some(Acceptor::new(&settings.tls)?),
         };
+        let pair = settings.rsa_private_key.as_deref().map(KeyPair::load).transpose()?;
         let settings = Arc::new(settings);
         let observer = Arc::new(observe::MetricsObserver(metrics.clone()));
         let topology = Topology::start(settings.clone(), observer);
@@ -165,7 +167,7 @@ impl Fairlane {
             scopes: Scopes::new(settings.routing.scope),
             verified: Default::default(),
             throttle: Throttle::new(settings.login_failures, settings.login_delay),
-            passwords: Default::default(),
+            passwords: Passwords::new(pair),
             tls,
             shutdown: CancellationToken::new(),
             settings,

@@ -192,6 +192,11 @@ impl Statements {
         self.by_id.get(&id)
     }
 
+    /// All of them, in no order.
+    pub fn all(&self) -> impl Iterator<Item = (u32, &Statement)> {
+        self.by_id.iter().map(|(id, statement)| (*id, statement))
+    }
+
     /// A statement, to be changed.
     pub fn get_mut(&mut self, id: u32) -> Option<&mut Statement> {
         self.by_id.get_mut(&id)

@@ -54,6 +54,37 @@ fn a_check_tells_how_servers_are_reached() {
 }
 
 #[test]
+fn a_file_without_an_rsa_key_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let (path, key) = (directory.path().join("fairlane.toml"), directory.path().join("key.pem"));
+    let text = format!(
+        "rsa_private_key = \"{}\"\n[service]\nuser = \"fairlane\"\npassword = \"x\"\n\
+         [primary]\naddress = \"127.0.0.1:1\"\n[admin]\nlisten = \"off\"\n",
+        key.display()
+    );
+    std::fs::write(&path, text).unwrap();
+    for (content, reason) in [
+        (None, "No such file"),
+        (Some("no key"), "it is no PEM"),
+        (
+            Some("-----BEGIN RSA PRIVATE KEY-----\nAAAA\n-----END RSA PRIVATE KEY-----\n"),
+            "it is a \"RSA PRIVATE KEY\"",
+        ),
+        (
+            Some("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"),
+            "it is no RSA key",
+        ),
+    ] {
+        content.into_iter().for_each(|content| std::fs::write(&key, content).unwrap());
+        for command in ["check", "serve"] {
+            let (ok, said) = fairlane(&[command, "--config", path.to_str().unwrap()]);
+            assert!(!ok && said.contains("rsa_private_key") && said.contains(reason), "{said}");
+            assert!(said.contains("openssl pkcs8"), "{said}");
+        }
+    }
+}
+
+#[test]
 fn an_address_in_use_is_said_in_words() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();

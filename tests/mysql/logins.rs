@@ -14,7 +14,10 @@ fn passwords_are_proved_in_every_way() {
     as_root(
         servers,
         "CREATE USER empty_a@'%', quoted_a@'%' IDENTIFIED BY 'it''s \\\\ \"long\" enough to be \
-         longer than a nonce é'; CREATE USER locked_a@'%' IDENTIFIED BY 'x' ACCOUNT LOCK",
+         longer than a nonce é'; CREATE USER locked_a@'%' IDENTIFIED BY 'x' ACCOUNT LOCK; \
+         CREATE USER s_quoted_a@'%' IDENTIFIED WITH sha256_password BY 'it''s \\ \"long\" enough to \
+         be longer than a nonce é'; CREATE USER s_locked_a@'%' IDENTIFIED WITH sha256_password BY 'x' \
+         ACCOUNT LOCK",
     );
     let proxy = Proxy::start(servers);
     let quoted = "-pit's \\ \"long\" enough to be longer than a nonce é";
@@ -29,6 +32,10 @@ fn passwords_are_proved_in_every_way() {
         &["-uquoted_a", quoted],
         &["-ulocked_a", "-px"],
         &["-ulocked_a", "-pwrong"],
+        &["-us_quoted_a", quoted],
+        &["-us_quoted_a"],
+        &["-us_locked_a", "-px"],
+        &["-us_locked_a", "-pwrong"],
         &["-unobody", "-px"],
         &["-unobody"],
     ];

@@ -12,6 +12,7 @@ mod attributes;
 mod compression;
 mod logins;
 mod sessions;
+mod sha256;
 mod tls;
 
 use std::process::{Command, Stdio};

@@ -56,6 +56,7 @@ pub(crate) fn settings(ports: &[u16]) -> Settings {
         login_timeout: Duration::from_secs(5),
         login_failures: 0,
         login_delay: Duration::ZERO,
+        rsa_private_key: None,
         tls: Tls { mode: TlsMode::Disabled, files: None, client_ca: None },
         admin: None,
         service: Service {

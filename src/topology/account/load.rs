@@ -9,7 +9,7 @@ use super::super::facts::Family;
 use super::super::line::{Line, Record, Trouble};
 use super::host::{HostPattern, Names};
 use super::{Account, Accounts, PasswordHash, Plugin, RequiredTls};
-use crate::protocol::sha2::CACHING_SHA2;
+use crate::protocol::sha2::{CACHING_SHA2, SHA256};
 use crate::protocol::{ed25519, parsec};
 
 const NATIVE: &str = "mysql_native_password";
@@ -110,7 +110,7 @@ fn from_user(row: &Record, family: Family) -> Option<Account> {
     let stored = [row.bytes(&["authentication_string"]), row.bytes(&["Password"])];
     let stored = stored.into_iter().flatten().find(|text| !text.is_empty()).unwrap_or_default();
     let mut method = plugin(&says("plugin"), stored);
-    if let Plugin::CachingSha2 { stored } = &mut method {
+    if let Plugin::CachingSha2 { stored } | Plugin::Sha256 { stored } = &mut method {
         stored.extend(retained(&says("User_attributes")));
     }
     let methods = vec![method];
@@ -143,11 +143,10 @@ fn retained(attributes: &str) -> Option<Box<[u8]>> {
 }
 
 fn plugin(name: &str, stored: &[u8]) -> Plugin {
-    if name == CACHING_SHA2 {
-        let texts = [stored].into_iter().filter(|text| !text.is_empty());
-        return Plugin::CachingSha2 { stored: texts.map(Into::into).collect() };
-    }
+    let texts = || [stored].into_iter().filter(|text| !text.is_empty()).map(Into::into).collect();
     match name {
+        CACHING_SHA2 => return Plugin::CachingSha2 { stored: texts() },
+        SHA256 => return Plugin::Sha256 { stored: texts() },
         ed25519::SERVER => return Plugin::Ed25519 { stored: stored.into() },
         parsec::PARSEC => return Plugin::Parsec { stored: stored.into() },
         "" | NATIVE => {}

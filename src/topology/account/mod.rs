@@ -85,6 +85,11 @@ pub enum Plugin {
         /// retained); none for the empty password.
         stored: Vec<Box<[u8]>>,
     },
+    /// `sha256_password` (MySQL).
+    Sha256 {
+        /// As with [`Plugin::CachingSha2`].
+        stored: Vec<Box<[u8]>>,
+    },
     /// `ed25519` (MariaDB).
     Ed25519 {
         /// The public key as the account stores it.

@@ -322,6 +322,7 @@ fn no_session_sees_anything_of_another() {
         done += log.len();
         println!("{done} statements in {} s", begun.elapsed().as_secs());
         if let Some(failure) = failure {
+            println!("seat {}: {}", failure.seat, failure.text);
             keep(&round, &log);
             let report = replay::report(&round, &log, &failure);
             println!("{report}\n");

@@ -198,7 +198,7 @@ impl Model {
         let goes_on = self.is_in_xa && random.u32(0..3) > 0 || random.u32(0..3) == 0;
         if goes_on && (may_hold || self.holds()) {
             if let Some(planned) = self.plan.pop_front() {
-                return planned;
+                return self.unless_it_has_a_cursor(planned);
             }
             if self.holds() && random.bool() {
                 return self.end_of_hold(random);
@@ -220,6 +220,21 @@ impl Model {
             80..=97 if may_hold => self.text_with(random, &texts().holding, Effect::Forever),
             98 => plain(query(ALL_VARIABLES)),
             _ => self.text(random, &texts().reads),
+        }
+    }
+
+    /// What was planned for the statement that was in a slot then, or its reset: that of now may have
+    /// begun with a cursor, see [`Made::has_cursor`].
+    fn unless_it_has_a_cursor(&self, planned: Vec<Deed>) -> Vec<Deed> {
+        let executed = planned.iter().find_map(|deed| match deed.effect {
+            Effect::Executes(slot) => Some(slot),
+            _ => None,
+        });
+        let has_cursor =
+            |slot: &usize| self.slots[*slot].is_some_and(|made| made.has_cursor == Some(true));
+        match executed.filter(has_cursor) {
+            Some(slot) if product().is_mysql() => deed(reset(slot), Effect::Closes(slot)),
+            _ => planned,
         }
     }
 

@@ -236,7 +236,21 @@ fn long_pieces() -> Vec<Script> {
         long_data(5, 0, b"no such statement"),
         query("SELECT 'end'"),
     ];
-    [("long data", steps), ("wrong long data", wrong)]
+    let after_cursor = vec![
+        prepare(0, "SELECT seq FROM seq_1_to_9"),
+        execute_with(0, 1, &[], true),
+        long_data(0, 0, b"no such parameter"),
+        execute(0, &[]),
+        reset(0),
+        query("CREATE OR REPLACE TABLE df_l (t TEXT)"),
+        prepare(1, "INSERT INTO df_l VALUES (?)"),
+        execute_with(1, 1, &[text("a")], true),
+        long_data(1, 0, b"long"),
+        long_data(1, 0, b" data"),
+        execute(1, &[null_as(BLOB)]),
+        query("SELECT * FROM df_l ORDER BY t"),
+    ];
+    [("long data", steps), ("wrong long data", wrong), ("long data after a cursor", after_cursor)]
         .map(|(name, steps)| Script::new(name, steps))
         .into()
 }
@@ -279,7 +293,24 @@ fn changes() -> Vec<Script> {
         query("SET @v = 4"),
         execute_with(3, 0, &[big(1)], false),
     ];
-    [("DDL between", ddl), ("state between", state)]
+    // Which table it describes is decided when it is prepared (MySQL).
+    let temporary = vec![
+        query(create),
+        prepare(0, "SHOW COLUMNS FROM df_c"),
+        prepare(1, "SHOW INDEX FROM df_c"),
+        prepare(2, "DESCRIBE df_c"),
+        execute(0, &[]),
+        query("CREATE TEMPORARY TABLE df_c (a INT PRIMARY KEY)"),
+        execute(0, &[]),
+        execute(1, &[]),
+        execute(2, &[]),
+        prepare(3, "SHOW COLUMNS FROM df_c"),
+        execute(3, &[]),
+        query("DROP TEMPORARY TABLE df_c"),
+        execute(3, &[]),
+        execute(0, &[]),
+    ];
+    [("DDL between", ddl), ("state between", state), ("a temporary table between", temporary)]
         .map(|(name, steps)| Script::new(name, steps))
         .into()
 }

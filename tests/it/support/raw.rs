@@ -9,7 +9,7 @@ use fairlane::protocol::auth::{NATIVE, Proof};
 use fairlane::protocol::handshake::{Greeting, HandshakeResponse, parse_auth_switch};
 use fairlane::protocol::packet;
 use fairlane::protocol::response::{Next, Response, Summary};
-use fairlane::protocol::sha2::{self, CACHING_SHA2};
+use fairlane::protocol::sha2::{self, CACHING_SHA2, SHA256};
 use fairlane::protocol::status::{ErrPacket, Status};
 use fairlane::protocol::wire::Cursor;
 use fairlane::protocol::{Capabilities, Command, Shape};
@@ -349,13 +349,14 @@ pub fn reply(plugin: &str, password: &str, nonce: &[u8]) -> Vec<u8> {
     match plugin {
         NATIVE => Proof::of_password(password).map(|proof| proof.reply(nonce).to_vec()),
         CACHING_SHA2 => Some(sha2::reply(password.as_bytes(), nonce)),
+        SHA256 => Some(vec![u8::from(!password.is_empty())]),
         // Servers hide unknown users behind the plugin of another account.
         _ => Some(vec![0; 64 * usize::from(!password.is_empty())]),
     }
     .unwrap_or_default()
 }
 
-/// What follows in caching_sha2_password: nothing, or the key, or with the key the password.
+/// What follows in caching_sha2_password and sha256_password: nothing, or the key, or with the key the password.
 pub fn more(payload: &[u8], password: &str, nonce: &[u8]) -> Option<Vec<u8>> {
     match payload[1..] {
         [sha2::FAST_OK] => None,
