@@ -72,9 +72,6 @@ pub struct Model {
     /// It began without a schema, in which its prepared statements can't be prepared once more on a
     /// connection that has one, see docs/compatibility.md.
     began_without_schema: bool,
-    /// What FOUND_ROWS() is after a cursor is known to its connection alone, see
-    /// docs/compatibility.md.
-    had_cursor: bool,
     /// Its schema is one with a character set of its own, which a reset takes away on servers, see
     /// docs/compatibility.md.
     is_in_tables_schema: bool,
@@ -112,7 +109,6 @@ impl Model {
             has_completion: false,
             has_role: false,
             began_without_schema: false,
-            had_cursor: false,
             is_in_tables_schema: false,
             slots: [None; SLOTS],
             open: [false; SLOTS],
@@ -182,8 +178,6 @@ impl Model {
             has_role: keeps_role,
             is_held_forever: keeps_role,
             began_without_schema: self.began_without_schema,
-            // FOUND_ROWS() outlives resets.
-            had_cursor: self.had_cursor && !self.is_over,
             capabilities: std::mem::take(&mut self.capabilities),
             is_over: self.is_over,
             ..Self::new(&[])
@@ -278,9 +272,6 @@ impl Model {
         let mut text = pick(random, all);
         if self.has_completion && text.starts_with("BEGIN;") {
             text = "SELECT 1; DO 0";
-        }
-        if self.had_cursor && text.contains("FOUND_ROWS()") {
-            text = "SELECT ROW_COUNT()";
         }
         let text = self.fill(random, text);
         // MySQL answers CALL with the rows that what ran before it has changed, see
@@ -477,7 +468,6 @@ impl Model {
     }
 
     fn cursor(&mut self, random: &mut fastrand::Rng) -> Vec<Deed> {
-        self.had_cursor = true;
         let slot = random.usize(0..SLOTS);
         let sql = pick(
             random,
