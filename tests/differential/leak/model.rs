@@ -50,8 +50,8 @@ struct Made {
     parameters: usize,
     /// Statements executed with a cursor first stay with it on MySQL, see docs/compatibility.md.
     has_cursor: Option<bool>,
-    /// On MySQL a parameter is of the kind that its first value had, and shows it where it is a
-    /// column, see docs/compatibility.md: the kind of each that it keeps there.
+    /// The kind of values that each parameter keeps to: on MySQL one is of the kind that its first value
+    /// had, and shows it where it is a column, see docs/compatibility.md.
     kept: Option<[u32; 2]>,
 }
 
@@ -495,7 +495,8 @@ impl Model {
         self.plan.push_back(deed(long_data(slot, 0, b" and more"), Effect::Opens(slot)));
         self.plan.push_back(deed(end, effect));
         let mut deeds = self.prepare(slot, "SELECT ?");
-        let kept = product().is_mysql().then_some([OF_BLOB; 2]);
+        // After a number MariaDB takes no long data as what it is, see docs/compatibility.md.
+        let kept = Some([OF_BLOB; 2]);
         self.slots[slot] = Some(Made { parameters: 1, has_cursor: Some(false), kept });
         deeds.extend(deed(long_data(slot, 0, b"some"), Effect::Opens(slot)));
         deeds
