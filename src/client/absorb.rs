@@ -53,7 +53,10 @@ impl Session {
         let still_asks = work.verdict.class == Class::Diagnostics && self.keeps_conditions;
         self.keeps_conditions =
             on_primary && self.asks_conditions && (has_conditions || still_asks);
-        let may_have_begun = summary.is_tracking_due && self.facts.is_mariadb;
+        let may_have_begun = match self.facts.is_mariadb {
+            true => summary.is_tracking_due,
+            false => summary.has_result_set && !checkout.connection().deprecates_eof(),
+        };
         if may_have_begun && self.pins.has(Pin::NextTransaction) {
             // What fails here fails again below.
             let _ = Box::pin(self.learn_characteristics(checkout.connection())).await;

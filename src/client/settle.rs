@@ -202,23 +202,35 @@ impl Session {
     }
 
     /// Whether a SET TRANSACTION has had its transaction: what a result set leaves untold comes with the
-    /// next change that is tracked.
+    /// next change that is tracked (MariaDB), or the next OK packet (MySQL).
     pub(super) async fn learn_characteristics(
         &mut self,
         connection: &mut Connection,
     ) -> Result<(), Failure> {
-        let image = connection.image.clone();
-        let change = "SET SESSION sql_select_limit=@@SESSION.sql_select_limit";
-        let mut tracked = connection.query(change).await?.summary.tracked;
-        connection.image = image;
-        self.diagnostics.is_row_count_held = false;
-        tracked.retain(|tracked| !matches!(tracked, Tracked::Variable { .. }));
+        let mut tracked = match self.facts.is_mariadb {
+            true => {
+                let image = connection.image.clone();
+                let change = "SET SESSION sql_select_limit=@@SESSION.sql_select_limit";
+                let mut tracked = connection.query(change).await?.summary.tracked;
+                connection.image = image;
+                self.diagnostics.is_row_count_held = false;
+                tracked.retain(|tracked| !matches!(tracked, Tracked::Variable { .. }));
+                tracked
+            }
+            // No statement: the list of warnings stays.
+            false => connection.command(Command::Ping, b"").await?.summary.tracked,
+        };
         if let Some(teller) = &mut self.teller {
             teller.keep(&tracked);
         }
-        for tracked in &tracked {
-            if let Tracked::Characteristics(text) = tracked {
-                self.absorb_characteristics(text);
+        for tracked in tracked.drain(..) {
+            match tracked {
+                Tracked::Characteristics(text) => self.absorb_characteristics(&text),
+                Tracked::Variable { name, value } => {
+                    self.absorb_variable(connection, &name, &value);
+                }
+                Tracked::StateChanged => self.pins.add(Pin::StateChanged),
+                Tracked::Schema(_) | Tracked::Gtids(_) | Tracked::TransactionState(_) => {}
             }
         }
         Ok(())

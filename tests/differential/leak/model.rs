@@ -53,6 +53,64 @@ struct Made {
     /// On MySQL a parameter is of the kind that its first value had, and shows it where it is a
     /// column, see docs/compatibility.md: the kind of each that it keeps there.
     kept: Option<[u32; 2]>,
+    uses_table: bool,
+    since: Since,
+}
+
+/// What has happened since a statement was prepared. MySQL prepares one anew whose table has changed,
+/// or that has got a value of another kind, in the circumstances of then, see docs/compatibility.md.
+#[derive(Debug, Clone, Copy, Default)]
+struct Since {
+    tables_changed: bool,
+    circumstances_changed: bool,
+    /// Of the circumstances the one that results of all kinds show.
+    buffering_changed: bool,
+}
+
+impl Since {
+    fn note(&mut self, what: &str) {
+        let has = |names: &[&str]| names.iter().any(|name| what.contains(name));
+        self.tables_changed |= has(CHANGES_TABLES);
+        if has(&["SET ", "lp_state"]) {
+            self.circumstances_changed |= has(CIRCUMSTANCES);
+            self.buffering_changed |= what.contains("sql_buffer_result");
+        }
+    }
+}
+
+const CHANGES_TABLES: &[&str] =
+    &["ALTER TABLE", "FLUSH TABLES", "TRUNCATE", " TABLE IF ", "TEMPORARY"];
+
+const CIRCUMSTANCES: &[&str] = &[
+    "sql_mode",
+    "NAMES",
+    "CHARACTER SET",
+    "character_set",
+    "collation",
+    "time_zone",
+    "lc_time_names",
+    "div_precision_increment",
+    "default_week_format",
+    "optimizer_switch",
+    "group_concat_max_len",
+    "lp_state",
+    "sql_buffer_result",
+];
+
+impl Made {
+    fn of(sql: &str, parameters: usize, has_cursor: Option<bool>) -> Self {
+        let uses_table = sql.contains("_X");
+        Self { parameters, has_cursor, kept: None, uses_table, since: Since::default() }
+    }
+
+    /// Whether Fairlane and the server know it alike on every connection.
+    fn is_known(&self) -> bool {
+        let Since { tables_changed, circumstances_changed, buffering_changed } = self.since;
+        let is_made_anew = self.uses_table && tables_changed && circumstances_changed;
+        let is_shown = self.kept.is_some() && circumstances_changed;
+        let may_get_others = self.parameters > 0 && (buffering_changed || is_shown);
+        !product().is_mysql() || !is_made_anew && !may_get_others
+    }
 }
 
 /// A session as the hunter knows it.
@@ -146,7 +204,10 @@ impl Model {
         self.status = status.unwrap_or(self.status);
         match &deed.act {
             Act::Login(entry) => self.began_without_schema = entry.schema.is_none(),
-            Act::Step(step) => self.has_role |= step.what.contains("SET ROLE"),
+            Act::Step(step) => {
+                self.has_role |= step.what.contains("SET ROLE");
+                self.slots.iter_mut().flatten().for_each(|made| made.since.note(&step.what));
+            }
             Act::Leave(_) => {}
         }
         match deed.effect {
@@ -348,7 +409,8 @@ impl Model {
 
     fn binary(&mut self, random: &mut fastrand::Rng) -> Vec<Deed> {
         let slot = random.usize(0..SLOTS);
-        let Some(made) = self.slots[slot].filter(|_| random.u32(0..5) > 0) else {
+        let may_go_on = |made: &Made| random.u32(0..5) > 0 && made.is_known();
+        let Some(made) = self.slots[slot].filter(may_go_on) else {
             let (mut sql, mut parameters) = pick(random, &texts().prepared);
             while !self.may_prepare(sql) {
                 (sql, parameters) = pick(random, &texts().prepared);
@@ -356,7 +418,7 @@ impl Model {
             let deeds = self.prepare(slot, sql);
             let is_shown = product().is_mysql() && !sql.contains("lk_X");
             let kept = is_shown.then(|| [random.u32(0..4), random.u32(0..4)]);
-            self.slots[slot] = Some(Made { parameters, has_cursor: None, kept });
+            self.slots[slot] = Some(Made { kept, ..Made::of(sql, parameters, None) });
             return deeds;
         };
         match random.u32(0..12) {
@@ -489,7 +551,7 @@ impl Model {
         let end = if random.bool() { reset(slot) } else { close(slot) };
         self.plan.push_back(deed(end, Effect::Closes(slot)));
         let mut deeds = self.prepare(slot, sql);
-        self.slots[slot] = Some(Made { parameters: 0, has_cursor: Some(true), kept: None });
+        self.slots[slot] = Some(Made::of(sql, 0, Some(true)));
         deeds.extend(deed(execute_with(slot, 1, &[], true), Effect::Opens(slot)));
         deeds
     }
@@ -506,7 +568,7 @@ impl Model {
         self.plan.push_back(deed(end, effect));
         let mut deeds = self.prepare(slot, "SELECT ?");
         let kept = product().is_mysql().then_some([OF_BLOB; 2]);
-        self.slots[slot] = Some(Made { parameters: 1, has_cursor: Some(false), kept });
+        self.slots[slot] = Some(Made { kept, ..Made::of("SELECT ?", 1, Some(false)) });
         deeds.extend(deed(long_data(slot, 0, b"some"), Effect::Opens(slot)));
         deeds
     }
