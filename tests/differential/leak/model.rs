@@ -36,6 +36,8 @@ enum Effect {
     Ended,
     BeginsXa,
     EndsXa,
+    /// The statement of a slot is made, unless that fails.
+    Prepares(usize),
     /// The statement of a slot has a cursor, or long data, or has neither.
     Opens(usize),
     Closes(usize),
@@ -54,6 +56,8 @@ struct Made {
     /// column, see docs/compatibility.md: the kind of each that it keeps there.
     kept: Option<[u32; 2]>,
     uses_table: bool,
+    /// It was prepared without an error.
+    is_there: bool,
     since: Since,
 }
 
@@ -100,7 +104,8 @@ const CIRCUMSTANCES: &[&str] = &[
 impl Made {
     fn of(sql: &str, parameters: usize, has_cursor: Option<bool>) -> Self {
         let uses_table = sql.contains("_X");
-        Self { parameters, has_cursor, kept: None, uses_table, since: Since::default() }
+        let (is_there, since) = (false, Since::default());
+        Self { parameters, has_cursor, kept: None, uses_table, is_there, since }
     }
 
     /// Whether Fairlane and the server know it alike on every connection.
@@ -221,6 +226,10 @@ impl Model {
             Effect::Ended => self.has_next_transaction &= error.is_some(),
             Effect::BeginsXa => self.is_in_xa = true,
             Effect::EndsXa => self.is_in_xa = false,
+            Effect::Prepares(slot) => {
+                let made = self.slots[slot].as_mut();
+                made.into_iter().for_each(|made| made.is_there = error.is_none());
+            }
             Effect::Opens(slot) => self.open[slot] = true,
             Effect::Closes(slot) => self.open[slot] = false,
             Effect::Executes(slot) => self.open[slot] &= error.is_some(),
@@ -294,7 +303,7 @@ impl Model {
         let has_cursor =
             |slot: &usize| self.slots[*slot].is_some_and(|made| made.has_cursor == Some(true));
         match executed.filter(has_cursor) {
-            Some(slot) if product().is_mysql() => deed(reset(slot), Effect::Closes(slot)),
+            Some(slot) if product().is_mysql() => self.with_id(reset(slot), Effect::Closes(slot)),
             _ => planned,
         }
     }
@@ -357,7 +366,13 @@ impl Model {
         let text = self.fill(random, text);
         let is_charset = ["NAMES", "CHARACTER SET", "character_set"].iter();
         let is_charset = is_charset.clone().any(|name| text.contains(name));
-        let mut deeds = plain(query(text));
+        let mut deeds = Vec::new();
+        if text.starts_with("SET CHARACTER SET") {
+            // Takes the schema's collation. Without one that hangs on whether a trigger has run, see
+            // docs/compatibility.md.
+            deeds.extend(plain(query("USE shop")));
+        }
+        deeds.extend(plain(query(text)));
         if is_charset {
             // A list of warnings is kept in the character set it had when they came.
             deeds.extend(plain(query("SELECT COUNT(*) FROM shop.lk_X")));
@@ -422,25 +437,21 @@ impl Model {
             return deeds;
         };
         match random.u32(0..12) {
-            0 => {
-                let mut deeds = deed(reset(slot), Effect::Closes(slot));
-                self.clear_conditions_of_ids(&mut deeds);
-                deeds
-            }
+            0 => self.unless_there(made, reset(slot), Effect::Closes(slot)),
             1 => {
                 self.slots[slot] = None;
                 deed(close(slot), Effect::Closes(slot))
             }
-            2 if made.has_cursor == Some(true) => self.with_id(fetch(slot, random.u32(0..4))),
+            2 if made.has_cursor == Some(true) => {
+                self.with_id(fetch(slot, random.u32(0..4)), Effect::Nothing)
+            }
             _ if made.has_cursor == Some(true) && product().is_mysql() => {
-                deed(reset(slot), Effect::Closes(slot))
+                self.with_id(reset(slot), Effect::Closes(slot))
             }
             _ => {
                 self.slots[slot] = Some(Made { has_cursor: Some(false), ..made });
                 let params = params(random, made);
-                let mut deeds = deed(execute(slot, &params), Effect::Executes(slot));
-                self.clear_conditions_of_ids(&mut deeds);
-                deeds
+                self.unless_there(made, execute(slot, &params), Effect::Executes(slot))
             }
         }
     }
@@ -456,19 +467,20 @@ impl Model {
         if self.open[slot] {
             deeds.extend(deed(close(slot), Effect::Closes(slot)));
         }
-        deeds.extend(plain(prepare(slot, sql)));
+        deeds.extend(deed(prepare(slot, sql), Effect::Prepares(slot)));
         deeds
     }
 
-    fn with_id(&self, step: Step) -> Vec<Deed> {
-        let mut deeds = plain(step);
-        self.clear_conditions_of_ids(&mut deeds);
-        deeds
+    /// A command about a statement: nothing is added to the list if that was prepared.
+    fn unless_there(&self, made: Made, step: Step, effect: Effect) -> Vec<Deed> {
+        if made.is_there { deed(step, effect) } else { self.with_id(step, effect) }
     }
 
-    /// The statement may not have been prepared.
-    fn clear_conditions_of_ids(&self, deeds: &mut Vec<Deed>) {
-        self.clear_conditions(deeds);
+    /// A command about a statement that may not have been prepared.
+    fn with_id(&self, step: Step, effect: Effect) -> Vec<Deed> {
+        let mut deeds = deed(step, effect);
+        self.clear_conditions(&mut deeds);
+        deeds
     }
 
     /// What holds a connection for a while.
@@ -546,13 +558,13 @@ impl Model {
             &["SELECT seq FROM shop.seq_1_to_9", "SELECT k, v, s FROM shop.lk_X ORDER BY k, id"],
         );
         for _ in 0..random.u32(1..4) {
-            self.plan.push_back(self.with_id(fetch(slot, random.u32(1..6))));
+            self.plan.push_back(self.with_id(fetch(slot, random.u32(1..6)), Effect::Nothing));
         }
         let end = if random.bool() { reset(slot) } else { close(slot) };
-        self.plan.push_back(deed(end, Effect::Closes(slot)));
+        self.plan.push_back(self.with_id(end, Effect::Closes(slot)));
         let mut deeds = self.prepare(slot, sql);
         self.slots[slot] = Some(Made::of(sql, 0, Some(true)));
-        deeds.extend(deed(execute_with(slot, 1, &[], true), Effect::Opens(slot)));
+        deeds.extend(self.with_id(execute_with(slot, 1, &[], true), Effect::Opens(slot)));
         deeds
     }
 
@@ -565,7 +577,7 @@ impl Model {
             _ => (execute(slot, &[blob]), Effect::Executes(slot)),
         };
         self.plan.push_back(deed(long_data(slot, 0, b" and more"), Effect::Opens(slot)));
-        self.plan.push_back(deed(end, effect));
+        self.plan.push_back(self.with_id(end, effect));
         let mut deeds = self.prepare(slot, "SELECT ?");
         let kept = product().is_mysql().then_some([OF_BLOB; 2]);
         self.slots[slot] = Some(Made { kept, ..Made::of("SELECT ?", 1, Some(false)) });
@@ -604,7 +616,7 @@ impl Model {
     /// Something after which less holds the connection.
     fn end_of_hold(&self, random: &mut fastrand::Rng) -> Vec<Deed> {
         if let Some(slot) = self.open.iter().position(|&is_open| is_open) {
-            return deed(reset(slot), Effect::Closes(slot));
+            return self.with_id(reset(slot), Effect::Closes(slot));
         }
         if self.calculates_found_rows {
             return deed(query("SELECT FOUND_ROWS()"), Effect::TellsFoundRows);
