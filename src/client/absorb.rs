@@ -59,7 +59,7 @@ impl Session {
         };
         if may_have_begun && self.pins.has(Pin::NextTransaction) {
             // What fails here fails again below.
-            let _ = Box::pin(self.learn_characteristics(checkout.connection())).await;
+            let _ = Box::pin(self.learn_characteristics(checkout.connection(), work)).await;
         }
         // An error tells nothing of transactions.
         let is_told = summary.has_status && summary.error.is_none();

@@ -206,31 +206,33 @@ impl Session {
     pub(super) async fn learn_characteristics(
         &mut self,
         connection: &mut Connection,
+        work: &Work<'_>,
     ) -> Result<(), Failure> {
+        let image = connection.image.clone();
         let mut tracked = match self.facts.is_mariadb {
             true => {
-                let image = connection.image.clone();
                 let change = "SET SESSION sql_select_limit=@@SESSION.sql_select_limit";
-                let mut tracked = connection.query(change).await?.summary.tracked;
-                connection.image = image;
                 self.diagnostics.is_row_count_held = false;
-                tracked.retain(|tracked| !matches!(tracked, Tracked::Variable { .. }));
-                tracked
+                connection.query(change).await?.summary.tracked
             }
             // No statement: the list of warnings stays.
             false => connection.command(Command::Ping, b"").await?.summary.tracked,
         };
+        let is_changed = tracked.contains(&Tracked::StateChanged);
+        if !self.facts.is_mariadb && work.verdict.effects.contains(Effects::OPAQUE) && is_changed {
+            // Nothing is left for `learn_untold`.
+            self.pins.add(Pin::StateChanged);
+            self.image = connection.image.clone();
+        } else {
+            connection.image = image;
+            tracked.retain(|tracked| !matches!(tracked, Tracked::Variable { .. }));
+        }
         if let Some(teller) = &mut self.teller {
             teller.keep(&tracked);
         }
-        for tracked in tracked.drain(..) {
-            match tracked {
-                Tracked::Characteristics(text) => self.absorb_characteristics(&text),
-                Tracked::Variable { name, value } => {
-                    self.absorb_variable(connection, &name, &value);
-                }
-                Tracked::StateChanged => self.pins.add(Pin::StateChanged),
-                Tracked::Schema(_) | Tracked::Gtids(_) | Tracked::TransactionState(_) => {}
+        for tracked in &tracked {
+            if let Tracked::Characteristics(text) = tracked {
+                self.absorb_characteristics(text);
             }
         }
         Ok(())

@@ -173,6 +173,9 @@ fn a_select_after_set_transaction_holds_no_client_without_deprecate_eof() {
     one.run("SELECT COUNT(*) FROM old_next");
     one.run("INSERT INTO old_next VALUES (1)");
     two.run("SELECT 1");
+    one.run("SET TRANSACTION READ ONLY");
+    one.run("SELECT /*+ SET_VAR(sql_mode = 'ANSI_QUOTES') */ COUNT(*) FROM old_next");
+    two.run("SELECT 1");
     // It is still for the next one after a statement without a table.
     one.run("SET TRANSACTION READ ONLY");
     one.run("DO 0");
