@@ -212,12 +212,12 @@ impl Session {
         let mut tracked = match self.facts.is_mariadb {
             true => {
                 let change = "SET SESSION sql_select_limit=@@SESSION.sql_select_limit";
-                self.diagnostics.is_row_count_held = false;
                 connection.query(change).await?.summary.tracked
             }
             // No statement: the list of warnings stays.
             false => connection.command(Command::Ping, b"").await?.summary.tracked,
         };
+        self.diagnostics.is_row_count_held = false;
         let is_changed = tracked.contains(&Tracked::StateChanged);
         if !self.facts.is_mariadb && work.verdict.effects.contains(Effects::OPAQUE) && is_changed {
             // Nothing is left for `learn_untold`.

@@ -171,6 +171,7 @@ fn a_select_after_set_transaction_holds_no_client_without_deprecate_eof() {
     assert_eq!(one.query("SHOW WARNINGS").unwrap().summary.rows, 1);
     one.run("SET TRANSACTION READ ONLY");
     one.run("SELECT COUNT(*) FROM old_next");
+    assert_eq!(one.text("SELECT ROW_COUNT()"), "-1");
     one.run("INSERT INTO old_next VALUES (1)");
     two.run("SELECT 1");
     one.run("SET TRANSACTION READ ONLY");
