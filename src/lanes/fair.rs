@@ -18,9 +18,9 @@
 //! what tells them apart is what they send: a kind of work that fills all slots by itself does not
 //! keep another kind waiting, whatever lane it is in.
 //!
-//! Within a client, and among clients that are not far ahead of the others, work that goes on with
-//! what was begun comes first when the lane is told so: each page waits once then, and not with each
-//! of its statements.
+//! Work that goes on with what was begun comes first when the lane is told so ([`Precedence`]): each
+//! page waits once then, and not with each of its statements. Clients, and kinds unless the lane is
+//! overloaded, must not be far ahead of the others for that.
 //!
 //! Nothing is kept while nobody waits, and of the kinds of a client nothing while the client does not.
 
@@ -32,7 +32,7 @@ use super::flows::{Flow, Flows};
 pub(super) const RESTING_MAX: usize = 1024;
 /// Likewise kinds of one client.
 const RESTING_KINDS_MAX: usize = 32;
-/// How far ahead a client may be whose work goes on, in nanoseconds: a page's worth.
+/// How far ahead a client or kind may be whose work goes on, in nanoseconds: a page's worth.
 const AHEAD_MAX: u64 = 250_000_000;
 
 /// Whose turn it is.
@@ -42,6 +42,19 @@ pub(super) struct Party {
     pub(super) client: u64,
     /// Hash of the kind of work.
     pub(super) kind: u64,
+}
+
+/// What work gets that goes on with what was begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Precedence {
+    /// Its turn, like all other work.
+    #[default]
+    None,
+    /// It comes before its turn, as long as its client and its kind are not far ahead.
+    OfEquals,
+    /// It comes before its turn, as long as its client is not far ahead: some of a page's kinds take
+    /// much more than others, and what takes little would begin more pages than can be ended.
+    OfAll,
 }
 
 /// Waiters of one lane. Times are in nanoseconds.
@@ -161,15 +174,11 @@ impl<W> FairQueue<W> {
         if own + 1 < most { self.remove(ticket) } else { None }
     }
 
-    /// Who is next: the first of the kind that has had least, of the client that has had least; with
-    /// `continuing_first` before them those that go on with what was begun, of clients that are not
-    /// far ahead. O(log waiters).
-    pub(super) fn pop(&mut self, continuing_first: bool) -> Option<Next<W>> {
-        let far = self.clients.virtual_time().saturating_add(AHEAD_MAX);
-        let continuing =
-            self.continuing.first().filter(|(tag, ..)| continuing_first && *tag <= far);
-        let (client, early) = match continuing {
-            Some(&(_, ticket, client)) => (client, Some(ticket)),
+    /// Who is next: the first of the kind that has had least, of the client that has had least;
+    /// before them by `precedence` those that go on with what was begun. O(log waiters).
+    pub(super) fn pop(&mut self, precedence: Precedence) -> Option<Next<W>> {
+        let (client, early) = match self.early(precedence) {
+            Some((client, ticket)) => (client, Some(ticket)),
             None => (self.clients.first()?.0, None),
         };
         let of = self.clients.get(client)?;
@@ -205,6 +214,20 @@ impl<W> FairQueue<W> {
         }
         self.clients.settle(party.client, charged, service);
         self.link(client);
+    }
+
+    /// A client with its first waiter that comes before its turn.
+    fn early(&self, precedence: Precedence) -> Option<(usize, u64)> {
+        if precedence == Precedence::None {
+            return None;
+        }
+        let is_near = |tag: u64, virtual_time: u64| tag <= virtual_time.saturating_add(AHEAD_MAX);
+        let &(tag, ticket, client) = self.continuing.first()?;
+        let kinds = &self.clients.get(client)?.data.kinds;
+        let kind = kinds.get(self.waiting.get(&ticket)?.kind)?;
+        let is_early = is_near(tag, self.clients.virtual_time())
+            && (precedence == Precedence::OfAll || is_near(kind.tag(), kinds.virtual_time()));
+        is_early.then_some((client, ticket))
     }
 
     /// Clients known now.

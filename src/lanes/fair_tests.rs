@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::*;
 
 const MS: u64 = 1_000_000;
+const PRECEDENCES: [Precedence; 3] = [Precedence::None, Precedence::OfEquals, Precedence::OfAll];
 
 /// A client with one kind of work.
 fn of(client: u64) -> Party {
@@ -27,7 +28,7 @@ fn serve(
     let (mut now, mut order) = (0, Vec::new());
     while order.len() < turns {
         if running.len() < slots {
-            let Some(next) = queue.pop(false) else { break };
+            let Some(next) = queue.pop(Precedence::None) else { break };
             running
                 .insert((now + cost(next.party.client), order.len()), (next.party, next.charged));
             order.push(next.party.client);
@@ -81,7 +82,7 @@ fn a_kind_of_work_that_fills_all_slots_does_not_keep_another_kind_of_its_client_
         queue.push(tickets, click, false, click);
         tickets += 1;
         let before = std::iter::from_fn(|| {
-            let next = queue.pop(false)?;
+            let next = queue.pop(Precedence::None)?;
             queue.settle(next.party, next.charged, if next.waiter == click { MS } else { 27 * MS });
             (next.waiter == scrape).then_some(())
         });
@@ -98,7 +99,7 @@ fn within_a_client_the_first_to_come_is_the_first_served() {
         queue.push(ticket, of(ticket % 3), false, ticket);
     }
     let mut last = [None; 3];
-    while let Some(next) = queue.pop(false) {
+    while let Some(next) = queue.pop(Precedence::None) {
         let last = &mut last[index(next.party.client)];
         assert!(last.is_none_or(|last| last < next.waiter));
         *last = Some(next.waiter);
@@ -112,10 +113,10 @@ fn who_goes_on_comes_first_when_told_so_and_pays_for_it() {
     let mut queue = crowd(&[(1, 5), (2, 5)]);
     queue.push(100, of(1), true, 100);
     queue.push(101, of(1), true, 101);
-    assert_eq!(queue.pop(true).map(|next| next.waiter), Some(100));
-    assert_eq!(queue.pop(true).map(|next| next.waiter), Some(101));
+    assert_eq!(queue.pop(Precedence::OfAll).map(|next| next.waiter), Some(100));
+    assert_eq!(queue.pop(Precedence::OfAll).map(|next| next.waiter), Some(101));
     let after: Vec<u64> =
-        (0..3).filter_map(|_| queue.pop(true)).map(|next| next.party.client).collect();
+        (0..3).filter_map(|_| queue.pop(Precedence::OfAll)).map(|next| next.party.client).collect();
     assert_eq!(after, [2, 2, 1], "client 1 has had two turns already");
 }
 
@@ -126,13 +127,33 @@ fn a_client_whose_work_always_goes_on_does_not_keep_others_waiting() {
     (1000..1100).for_each(|ticket| queue.push(ticket, of(2), false, 2));
     queue.settle(of(u64::MAX), 0, 10 * MS);
     let mut order = Vec::new();
-    while let Some(next) = queue.pop(true).filter(|_| order.len() < 200) {
+    while let Some(next) = queue.pop(Precedence::OfAll).filter(|_| order.len() < 200) {
         queue.settle(next.party, next.charged, 10 * MS);
         order.push(next.party.client);
     }
     let others = order.iter().filter(|&&client| client == 2).count();
     // Equal turns, but for twice a quarter of a second.
     assert!(others >= 74, "{others} of 200");
+}
+
+#[test]
+fn a_kind_whose_work_always_goes_on_comes_first_of_all_but_not_of_equals() {
+    let of_other_kind = |precedence| {
+        let mut queue = FairQueue::default();
+        (0..1000).for_each(|ticket| queue.push(ticket, Party { client: 1, kind: 1 }, true, 1));
+        (1000..1100).for_each(|ticket| queue.push(ticket, Party { client: 1, kind: 2 }, false, 2));
+        queue.settle(of(u64::MAX), 0, 10 * MS);
+        let mut order = Vec::new();
+        while let Some(next) = queue.pop(precedence).filter(|_| order.len() < 200) {
+            queue.settle(next.party, next.charged, 10 * MS);
+            order.push(next.party.kind);
+        }
+        order.iter().filter(|&&kind| kind == 2).count()
+    };
+    assert_eq!(of_other_kind(Precedence::None), 100);
+    // A quarter of a second later.
+    assert!((74..100).contains(&of_other_kind(Precedence::OfEquals)));
+    assert_eq!(of_other_kind(Precedence::OfAll), 0);
 }
 
 #[test]
@@ -156,7 +177,7 @@ fn what_is_remembered_is_bounded() {
         queue.settle(of(100 + stranger), 0, 100 * MS);
     }
     assert!(queue.clients() <= RESTING_MAX + 1, "{}", queue.clients());
-    while queue.pop(false).is_some() {}
+    while queue.pop(Precedence::None).is_some() {}
     assert_eq!(queue.clients(), 0);
 }
 
@@ -204,7 +225,7 @@ proptest! {
                     tickets += 1;
                 }
                 2 => drop(queue.remove(value)),
-                3 => drop(queue.pop(value % 2 == 0)),
+                3 => drop(queue.pop(PRECEDENCES[index(value % 3)])),
                 4 => queue.settle(party, value, value * value),
                 _ => drop(queue.pop_of_largest_crowd(client)),
             }

@@ -28,6 +28,7 @@ mod wake;
 
 pub use account::{Account, Standing};
 pub use evidence::Evidence;
+pub use fair::Precedence;
 pub use guard::{BatchNow, Guard};
 pub use lock_guard::LockGuard;
 pub use overload::{Overload, QueueNow};

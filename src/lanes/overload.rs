@@ -26,13 +26,15 @@
 
 use std::time::Duration;
 
+use super::fair::Precedence;
+
 /// Time in which the measured rate of grants forgets, in seconds.
 const RATE_MEMORY: f64 = 2.0;
 /// Time in which the best rate known is forgotten, in seconds.
 const BEST_MEMORY: f64 = 15.0;
 /// Least time with a queue that tells what rate there can be, in seconds.
 const MEASURED_MIN: f64 = 0.25;
-/// Part of `overload_timeout` from which what goes on comes first.
+/// Part of `overload_timeout` from which what goes on comes before its turn.
 const PART: f64 = 0.2;
 /// Growth of the queue, since the lane is pressed, that is no accident.
 const GROWTH: f64 = 1.2;
@@ -134,12 +136,16 @@ impl Overload {
         self.is_overloaded
     }
 
-    /// Whether work that goes on with what was begun should be served first, as of the last look:
-    /// the lane is overloaded; or somebody has waited a while, but for nobody half of the time is
-    /// over.
-    pub fn continuing_first(&self) -> bool {
+    /// What work should get that goes on with what was begun, as of the last look: that of all while
+    /// the lane is overloaded; and that of equals if somebody has waited a while, but for nobody half
+    /// of the time is over.
+    pub fn precedence(&self) -> Precedence {
         let wait = PART * self.overload_timeout..self.queue_timeout / 2.0;
-        self.is_overloaded || wait.contains(&self.oldest)
+        match self.is_overloaded {
+            true => Precedence::OfAll,
+            false if wait.contains(&self.oldest) => Precedence::OfEquals,
+            false => Precedence::None,
+        }
     }
 
     fn measure(&mut self, passed: f64, queue: QueueNow) {

@@ -91,5 +91,5 @@ fn without_a_limit_a_lane_is_never_overloaded() {
     let mut overload = Overload::new(None, Duration::from_secs(5));
     let mut waiting = 0.0;
     assert!(!watch(&mut overload, 300, &mut waiting, 400.0, 100).contains(&true));
-    assert!(!overload.continuing_first());
+    assert_eq!(overload.precedence(), Precedence::None);
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::fair::{FairQueue, Next, Party};
+use super::fair::{FairQueue, Next, Party, Precedence};
 
 /// Bounds of one lane at one backend, in slots.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,8 +50,8 @@ struct Lane<W> {
     limits: Limits,
     in_use: usize,
     waiting: FairQueue<W>,
-    /// Work that goes on is served first.
-    continuing_first: bool,
+    /// That of work that goes on.
+    precedence: Precedence,
     /// Turns granted, and those of them to work that did not go on with what was begun.
     granted: u64,
     begun: u64,
@@ -104,7 +104,7 @@ impl<W> Scheduler<W> {
             limits,
             in_use: 0,
             waiting: FairQueue::default(),
-            continuing_first: false,
+            precedence: Precedence::None,
             granted: 0,
             begun: 0,
         };
@@ -187,9 +187,9 @@ impl<W> Scheduler<W> {
         self.lanes[lane].limits.max = max;
     }
 
-    /// Whether work that goes on with what was begun is served before all other of its lane.
-    pub fn set_continuing_first(&mut self, lane: usize, first: bool) {
-        self.lanes[lane].continuing_first = first;
+    /// What work of a lane gets from now on that goes on with what was begun.
+    pub fn set_precedence(&mut self, lane: usize, precedence: Precedence) {
+        self.lanes[lane].precedence = precedence;
     }
 
     /// The next waiter that may run: its slot is taken. O(lanes + log waiters).
@@ -199,9 +199,8 @@ impl<W> Scheduler<W> {
         }
         let may_run = |&lane: &usize| !self.lanes[lane].waiting.is_empty() && self.may_take(lane);
         let lane = (0..self.lanes.len()).find(may_run)?;
-        let continuing_first = self.lanes[lane].continuing_first;
-        let Next { waiter, party, charged, continues } =
-            self.lanes[lane].waiting.pop(continuing_first)?;
+        let Lane { waiting, precedence, .. } = &mut self.lanes[lane];
+        let Next { waiter, party, charged, continues } = waiting.pop(*precedence)?;
         self.waiting -= 1;
         self.take(lane, continues);
         Some((Turn { lane, party, charged }, waiter))

@@ -299,8 +299,8 @@ impl Pool {
             let oldest = shared.scheduler.oldest(lane).map_or(Duration::ZERO, |it| it.age(now));
             let queue = QueueNow { waiting, in_use, oldest, granted, begun };
             let is_overloaded = shared.overload[lane].look(passed, queue);
-            let continuing_first = shared.overload[lane].continuing_first();
-            shared.scheduler.set_continuing_first(lane, continuing_first);
+            let precedence = shared.overload[lane].precedence();
+            shared.scheduler.set_precedence(lane, precedence);
             (limit, is_overloaded, Overload::refusable(queue))
         };
         self.lane_metrics(lane).overloaded.set(i64::from(is_overloaded));

@@ -29,7 +29,7 @@ use tokio::time::Instant;
 use crate::backend::{Connection, Route, TlsError};
 use crate::config::Settings;
 use crate::config::settings;
-use crate::lanes::{Guard, LaneNow, Limits, Overload, Scheduler};
+use crate::lanes::{Guard, LaneNow, Limits, Overload, Precedence, Scheduler};
 use crate::metrics::{BackendMetrics, LaneMetrics, Metrics};
 use crate::route::view::BackendId;
 
@@ -187,7 +187,7 @@ impl Pool {
         shared.lanes.clone_from(&settings.lanes);
         (shared.auto, shared.guard, shared.overload) = (auto, guard, overload);
         for lane in 0..self.lanes {
-            shared.scheduler.set_continuing_first(lane, false);
+            shared.scheduler.set_precedence(lane, Precedence::None);
         }
         shared.scheduler.set_limits(&limits);
         shared.scheduler.wake_next();

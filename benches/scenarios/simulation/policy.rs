@@ -238,7 +238,7 @@ impl Policy for Lane {
         };
         let is_overloaded = self.overload.look(now - self.looked, queue);
         self.looked = now;
-        self.scheduler.set_continuing_first(0, self.overload.continuing_first());
+        self.scheduler.set_precedence(0, self.overload.precedence());
         if is_overloaded {
             let is_old = |waiter: &Waiter| now - waiter.since >= OVERLOAD_TIMEOUT;
             self.scheduler.dismiss_old(0, is_old, Overload::refusable(queue));
