@@ -276,8 +276,8 @@ impl Session {
 
     /// Whether the copy of a statement on a connection takes long data as what it is.
     ///
-    /// FACT(mariadb 10.11): of a parameter that has had a number before, also another session's, it
-    /// takes what stands in the number's place: an address in the server's memory.
+    /// MariaDB (10.11) takes that of a parameter that has had a number before, also another session's,
+    /// for an address in its own memory.
     pub(super) fn takes_long_data(
         &self,
         connection: &Connection,
