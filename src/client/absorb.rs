@@ -8,9 +8,9 @@ use super::{Session, Stop};
 use crate::backend::Connection;
 use crate::metrics::Origin;
 use crate::pool::Checkout;
-use crate::protocol::Command;
 use crate::protocol::response::Summary;
 use crate::protocol::status::{Status, Tracked};
+use crate::protocol::{Command, code};
 use crate::sql::{self, Class, Effects};
 use crate::state::image::{BIG_SELECTS, SCHEMA_VARIABLES, set_with};
 use crate::state::{Pin, Pins};
@@ -53,10 +53,13 @@ impl Session {
         let still_asks = work.verdict.class == Class::Diagnostics && self.keeps_conditions;
         self.keeps_conditions =
             on_primary && self.asks_conditions && (has_conditions || still_asks);
-        let may_have_begun = summary.is_tracking_due && self.facts.is_mariadb;
+        let may_have_begun = match self.facts.is_mariadb {
+            true => summary.is_tracking_due,
+            false => summary.has_result_set && !checkout.connection().deprecates_eof(),
+        };
         if may_have_begun && self.pins.has(Pin::NextTransaction) {
             // What fails here fails again below.
-            let _ = Box::pin(self.learn_characteristics(checkout.connection())).await;
+            let _ = Box::pin(self.learn_characteristics(checkout.connection(), work)).await;
         }
         // An error tells nothing of transactions.
         let is_told = summary.has_status && summary.error.is_none();
@@ -154,7 +157,14 @@ impl Session {
         let leaves = summary.error.is_some() && !self.facts.is_mariadb;
         let leaves = leaves && work.verdict.statements == 1;
         let counts_rows = summary.has_result_set && !leaves && self.counts_rows(work, summary);
+        let row_count = self.diagnostics.row_count;
         self.diagnostics.note(summary, counts_rows);
+        let is_prepared = work.command == Command::StmtPrepare && summary.error.is_none();
+        if is_prepared || self.fails_in_dictionary(work, summary) {
+            self.diagnostics.row_count = row_count;
+        } else {
+            self.diagnostics.is_row_count_held |= summary.has_status || summary.error.is_some();
+        }
         if !self.facts.is_mariadb && summary.error.is_none() && is_do(work) {
             // MySQL finds the row that it sends nobody.
             self.diagnostics.found_rows = 1;
@@ -165,7 +175,6 @@ impl Session {
         let hides_count =
             effects.contains(Effects::FOUND_ROWS) || work.verdict.statements > 1 && !counts_rows;
         self.diagnostics.is_found_rows_stale |= summary.has_result_set && hides_count;
-        self.diagnostics.is_row_count_held |= summary.has_status || summary.error.is_some();
         let counts_too = self.facts.is_mariadb
             && summary.error.is_none()
             && effects.contains(Effects::COUNTS_ROWS);
@@ -196,6 +205,21 @@ impl Session {
         } else {
             self.pins.drop(Pin::NextTransaction);
         }
+    }
+
+    /// Whether `work` is a SHOW or DESCRIBE that has found no schema or table of the name: MariaDB
+    /// then leaves ROW_COUNT() as it was (10.11).
+    fn fails_in_dictionary(&self, work: &Work<'_>, summary: &Summary) -> bool {
+        let is_missing = matches!(
+            summary.error,
+            Some(code::UNKNOWN_DATABASE | code::UNKNOWN_TABLE | code::NO_SUCH_TABLE)
+        );
+        if !is_missing || !self.facts.is_mariadb || work.verdict.statements != 1 {
+            return false;
+        }
+        let text = sql::digest_text(work.sql, self.mode).to_ascii_lowercase();
+        let first = text.split(' ').next().unwrap_or_default();
+        matches!(first, "show" | "describe" | "desc" | "explain") && counts_rows(&text, true)
     }
 
     /// Whether FOUND_ROWS() tells the rows that `work` has sent.

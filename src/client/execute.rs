@@ -4,8 +4,8 @@ use tokio::task::JoinHandle;
 
 use super::Session;
 use super::login::server_error;
-use super::prepared::CURSOR;
-use super::statement::{PreparedWork, Work, is_final};
+use super::prepare_here::{Own, has_cursor};
+use super::statement::{Work, is_final};
 use super::tracking::needs_own_trackers;
 use crate::backend::{Connection, Exchange, Failure, Reset};
 use crate::config::settings::LockPolicy;
@@ -21,10 +21,6 @@ use crate::sql::{Class, Effects, Needs, Reason};
 use crate::state::Pins;
 use crate::state::diff::{Diff, diff};
 use crate::state::image::SCHEMA_VARIABLES;
-use crate::state::kinds::{Execution, Kinds};
-use crate::state::prepared::{
-    BadExecute, ExecuteForm, Statement, circumstances, execute, execute_bulk, image_to_prepare,
-};
 
 /// Longest statement that is copied to be sent together with what precedes it.
 const COPIED_MAX: usize = 64 * 1024;
@@ -42,30 +38,6 @@ struct Ready {
     front: usize,
     /// What LAST_INSERT_ID() is then.
     insert_id: Option<u64>,
-}
-
-/// What a binary protocol command is on one connection.
-#[derive(Debug, Default)]
-struct Own {
-    /// Its packets; `None` when they are the client's.
-    packets: Option<Vec<u8>>,
-    /// What the client is to have of column definitions.
-    expected: Expected,
-}
-
-/// The copy of a statement on one connection, before it is executed there.
-#[derive(Debug)]
-struct KindsHere {
-    /// What kinds of values its parameters have had after that.
-    after: Kinds,
-    /// It is of use.
-    serves: bool,
-}
-
-impl Default for KindsHere {
-    fn default() -> Self {
-        Self { after: Kinds::default(), serves: true }
-    }
 }
 
 /// Errors that are kept from the client.
@@ -425,158 +397,6 @@ impl Session {
         matches!(tracked, Tracked::Schema(told) if !told.eq_ignore_ascii_case(own))
     }
 
-    /// The packets of a binary protocol command, for a statement that is prepared here if it was
-    /// not before; and the column definitions that the client lacks, should the server leave them
-    /// out.
-    async fn prepared_here(
-        &mut self,
-        connection: &mut Connection,
-        work: &PreparedWork<'_>,
-        command: Command,
-    ) -> Result<Result<Own, Error>, Failure> {
-        let mut payload = match self.payload_of(work, command) {
-            Ok(payload) => payload,
-            Err(error) => return Ok(Err(error)),
-        };
-        let kinds = self.note_kinds(connection, work, command, &payload);
-        let server_id = match self.statement_here(connection, work, command, kinds.serves).await? {
-            Ok(server_id) => server_id,
-            Err(error) => return Ok(Err(error)),
-        };
-        payload[1..5].copy_from_slice(&server_id.to_le_bytes());
-        let expected = match command.executes() && connection.caches_metadata() {
-            true => self.expected_definitions(connection, work),
-            false => Expected::default(),
-        };
-        // Only MySQL minds.
-        if command == Command::StmtExecute && !self.facts.is_mariadb {
-            connection.statements.note_execution(&work.key, has_cursor(work), &kinds.after);
-        }
-        Ok(Ok(Own { packets: Some(packet::framed(payload)), expected }))
-    }
-
-    /// The payload of a binary protocol command, but for the server's id of the statement.
-    fn payload_of(&mut self, work: &PreparedWork<'_>, command: Command) -> Result<Vec<u8>, Error> {
-        let is_mariadb = self.facts.is_mariadb;
-        let form = self.execute_form();
-        let Some(statement) = self.statements.get_mut(work.id) else {
-            return Err(unknown_statement(work, command, is_mariadb));
-        };
-        let payload = match command {
-            Command::StmtExecute => execute(work.payload, 0, statement, form, is_mariadb),
-            Command::StmtBulkExecute => execute_bulk(work.payload, 0, statement),
-            _ if work.payload.len() >= 5 => Ok(work.payload.to_vec()),
-            _ => Err(BadExecute::Packet),
-        };
-        payload.map_err(|bad| match (bad, command) {
-            (BadExecute::Arguments, _) => Error::WrongArguments { command: "COM_STMT_EXECUTE" },
-            (BadExecute::Types, Command::StmtBulkExecute) => {
-                Error::WrongArguments { command: "mysqld_stmt_bulk_execute" }
-            }
-            (BadExecute::Types, _) => Error::WrongArguments { command: "mysqld_stmt_execute" },
-            (BadExecute::Packet, _) => Error::Malformed { is_mariadb },
-        })
-    }
-
-    fn execute_form(&self) -> ExecuteForm {
-        if self.has_attributes() { ExecuteForm::Attributes } else { ExecuteForm::Plain }
-    }
-
-    /// Takes over what kinds of values an execution gives its parameters, and tells whether the
-    /// copy of the statement on this connection is of use for it.
-    fn note_kinds(
-        &mut self,
-        connection: &Connection,
-        work: &PreparedWork<'_>,
-        command: Command,
-        payload: &[u8],
-    ) -> KindsHere {
-        let (form, owner) = (self.execute_form(), (self.entry.id, work.id));
-        let has_long_data = self.long_data.contains(&work.id);
-        let has_kinds = |statement: &&mut Statement| statement.parameters > 0;
-        let statement = self.statements.get_mut(work.id).filter(has_kinds);
-        let Some(statement) = statement.filter(|_| !self.facts.is_mariadb) else {
-            return KindsHere::default();
-        };
-        if command != Command::StmtExecute {
-            // What long data is sent to has to be what is executed then, also without a cursor.
-            let here = connection.statements.kinds(&work.key);
-            let serves = command != Command::StmtSendLongData
-                || !connection.statements.began_with_cursor(&work.key)
-                    && here.is_none_or(|here| here.are_none() || *here == statement.kinds);
-            return KindsHere { after: Kinds::default(), serves };
-        }
-        let types = (&statement.wanted[..], has_long_data);
-        let Ok(execution) = Execution::read(payload, statement.parameters, form, types) else {
-            // The server will not run it.
-            return KindsHere { after: statement.kinds.clone(), serves: true };
-        };
-        let execution = execution.of(owner, circumstances(&self.image, false));
-        let here = connection.statements.kinds(&work.key);
-        let serves = here.is_none_or(|here| here.serve(&statement.kinds, &execution));
-        let before = here.filter(|_| serves).cloned().unwrap_or_default();
-        statement.kinds = before.with(&execution);
-        KindsHere { after: statement.kinds.clone(), serves }
-    }
-
-    /// The server's id of a statement on this connection, on which it is prepared if it was not
-    /// before.
-    async fn statement_here(
-        &mut self,
-        connection: &mut Connection,
-        work: &PreparedWork<'_>,
-        command: Command,
-        serves: bool,
-    ) -> Result<Result<u32, Error>, Failure> {
-        // Long data for a parameter that there is not makes the server refuse to execute it.
-        let is_spoilt = command == Command::StmtExecute
-            && !has_cursor(work)
-            && !self.long_data.contains(&work.id)
-            && !self.facts.is_mariadb
-            && connection.statements.began_with_cursor(&work.key);
-        if !serves || is_spoilt || command.executes() && self.needs_definitions(connection, work) {
-            // They are known after the statement was prepared anew.
-            if let Some(server_id) = connection.statements.remove(&work.key) {
-                Box::pin(connection.close_statement(server_id)).await?;
-            }
-        }
-        match connection.statements.get(&work.key) {
-            Some(server_id) => Ok(Ok(server_id)),
-            None => Box::pin(self.prepare_here(connection, work, command)).await,
-        }
-    }
-
-    /// Prepares a statement on this connection, under the circumstances of when its client did.
-    pub(super) async fn prepare_here(
-        &mut self,
-        connection: &mut Connection,
-        work: &PreparedWork<'_>,
-        command: Command,
-    ) -> Result<Result<u32, Error>, Failure> {
-        let Some(statement) = self.statements.get(work.id) else {
-            return Ok(Err(unknown_statement(work, command, self.facts.is_mariadb)));
-        };
-        let typed_variables = self.has_typed_variables(&work.key.sql);
-        let then = image_to_prepare(&self.image, &statement.image, typed_variables);
-        let now = std::mem::replace(&mut self.image, then);
-        let diff = diff(&connection.image, &self.image, &connection.base, None);
-        let applied = self.apply(connection, &diff).await;
-        self.image = now;
-        if let Err(error) = applied? {
-            return Ok(Err(error));
-        }
-        self.guard_statements(connection);
-        let exchange = connection.prepare(&work.key).await?;
-        Ok(match exchange.summary.prepared {
-            Some((server_id, ..)) => Ok(server_id),
-            None => {
-                let error = server_error(&exchange.bytes, exchange.summary.error);
-                Err(error
-                    .unwrap_or_else(|| unknown_statement(work, command, self.facts.is_mariadb)))
-            }
-        })
-    }
-
     async fn relay(
         &mut self,
         connection: &mut Connection,
@@ -721,17 +541,8 @@ pub(super) fn opens_cursor(work: &Work<'_>) -> bool {
         && work.prepared.as_ref().is_some_and(has_cursor)
 }
 
-/// Whether a COM_STMT_EXECUTE asks for a cursor.
-fn has_cursor(work: &PreparedWork<'_>) -> bool {
-    work.payload.get(5).is_some_and(|flags| flags & CURSOR != 0)
-}
-
 fn has_cursor_of(work: &Work<'_>) -> bool {
     work.command == Command::StmtExecute && work.prepared.as_ref().is_some_and(has_cursor)
-}
-
-fn unknown_statement(work: &PreparedWork<'_>, command: Command, is_mariadb: bool) -> Error {
-    Error::UnknownStatement { id: work.id, command: command.statement_name(is_mariadb) }
 }
 
 /// How the passing on of a response ended.

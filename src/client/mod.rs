@@ -26,6 +26,7 @@ mod kill;
 mod locks;
 mod login;
 mod password;
+mod prepare_here;
 mod prepared;
 mod recover;
 pub mod registry;

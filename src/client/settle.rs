@@ -202,17 +202,31 @@ impl Session {
     }
 
     /// Whether a SET TRANSACTION has had its transaction: what a result set leaves untold comes with the
-    /// next change that is tracked.
+    /// next change that is tracked (MariaDB), or the next OK packet (MySQL).
     pub(super) async fn learn_characteristics(
         &mut self,
         connection: &mut Connection,
+        work: &Work<'_>,
     ) -> Result<(), Failure> {
         let image = connection.image.clone();
-        let change = "SET SESSION sql_select_limit=@@SESSION.sql_select_limit";
-        let mut tracked = connection.query(change).await?.summary.tracked;
-        connection.image = image;
+        let mut tracked = match self.facts.is_mariadb {
+            true => {
+                let change = "SET SESSION sql_select_limit=@@SESSION.sql_select_limit";
+                connection.query(change).await?.summary.tracked
+            }
+            // No statement: the list of warnings stays.
+            false => connection.command(Command::Ping, b"").await?.summary.tracked,
+        };
         self.diagnostics.is_row_count_held = false;
-        tracked.retain(|tracked| !matches!(tracked, Tracked::Variable { .. }));
+        let is_changed = tracked.contains(&Tracked::StateChanged);
+        if !self.facts.is_mariadb && work.verdict.effects.contains(Effects::OPAQUE) && is_changed {
+            // Nothing is left for `learn_untold`.
+            self.pins.add(Pin::StateChanged);
+            self.image = connection.image.clone();
+        } else {
+            connection.image = image;
+            tracked.retain(|tracked| !matches!(tracked, Tracked::Variable { .. }));
+        }
         if let Some(teller) = &mut self.teller {
             teller.keep(&tracked);
         }
@@ -429,15 +443,8 @@ impl Session {
         let (code, sqlstate) = error.code();
         let signal = signal(sqlstate, code.into(), error.to_string().as_bytes());
         if let Some(mut held) = self.held.take() {
-            let connection = held.connection();
-            let is_stale = self.diagnostics.is_found_rows_stale;
-            let is_known = !is_stale || self.learn_found_rows(connection).await.is_ok();
-            if is_known && connection.query(&signal).await.is_ok() {
-                let _ = self.save_warnings(connection).await;
-            }
-            // That was a statement with a row found.
-            self.diagnostics.is_found_rows_held = false;
-            self.diagnostics.is_row_count_held = false;
+            // When it can't be had, the connection is gone, and with it all else.
+            let _ = self.raise(held.connection(), &signal).await;
             self.held = Some(held);
             return;
         }
@@ -446,19 +453,24 @@ impl Session {
         let Ok(mut checkout) = pool.check_out(demand, self.request(), Instant::now()).await else {
             return;
         };
-        let connection = checkout.connection();
-        let diff = diff(&connection.image, &self.image, &connection.base, None);
-        let asked = async {
-            if self.apply(connection, &diff).await?.is_ok() {
-                connection.query(&signal).await?;
-                self.save_warnings(connection).await?;
-            }
-            Ok::<(), Failure>(())
-        };
-        match asked.await {
+        match self.raise(checkout.connection(), &signal).await {
             Ok(()) => checkout.check_in(),
             Err(_) => checkout.discard(Retire::Quit(Closed::Broken)),
         }
+    }
+
+    /// Has a connection raise an error, and takes over what it shows of it.
+    async fn raise(&mut self, connection: &mut Connection, signal: &str) -> Result<(), Failure> {
+        if self.diagnostics.is_found_rows_stale {
+            self.learn_found_rows(connection).await?;
+        }
+        // One that is held is in other circumstances where a statement could not be prepared.
+        let diff = diff(&connection.image, &self.image, &connection.base, None);
+        if self.apply(connection, &diff).await?.is_ok() {
+            connection.query(signal).await?;
+            self.save_warnings(connection).await?;
+        }
+        Ok(())
     }
 
     /// Takes the list of warnings off the connection, which keeps it until a statement uses a

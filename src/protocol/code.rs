@@ -12,6 +12,12 @@ pub const ACCESS_DENIED: u16 = 1045;
 pub const ACCOUNT_LOCKED_MYSQL: u16 = 3118;
 /// Unknown command.
 pub const UNKNOWN_COM: u16 = 1047;
+/// Unknown schema.
+pub const UNKNOWN_DATABASE: u16 = 1049;
+/// Unknown table in a schema of the server's own.
+pub const UNKNOWN_TABLE: u16 = 1109;
+/// The table does not exist.
+pub const NO_SUCH_TABLE: u16 = 1146;
 /// Unknown thread id.
 pub const NO_SUCH_THREAD: u16 = 1094;
 /// ER_HOST_NOT_PRIVILEGED.

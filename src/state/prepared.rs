@@ -56,10 +56,12 @@ impl Hash for StatementKey {
 }
 
 /// Variables that change the meaning of a text when it is prepared.
-const CIRCUMSTANCES: [&str; 13] = [
+const CIRCUMSTANCES: [&str; 14] = [
     "sql_mode",
     "character_set_client",
     "character_set_connection",
+    // Of column definitions that a server leaves out afterwards.
+    "character_set_results",
     "collation_connection",
     NAMES,
     "time_zone",

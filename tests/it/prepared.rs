@@ -275,6 +275,38 @@ fn a_client_that_keeps_metadata_is_not_sent_again_what_it_has() {
     assert_eq!(execute(&mut b, id_b, text), (vec![1, 0], 3));
 }
 
+#[test]
+fn a_client_that_keeps_metadata_has_the_same_on_every_connection() {
+    let more = Capabilities::DEPRECATE_EOF | Capabilities::MARIADB_CACHE_METADATA;
+    let proxy = Proxy::with(servers(), 3, ONE_LANE);
+    let login = Login { more, ..Login::new(proxy.port, "app", "app-secret") };
+    let [mut client, mut holder] = [(); 2].map(|()| Raw::login(&login).unwrap());
+    let id = prepare(&mut client, "SELECT CHARSET('a')");
+    client.run("SET character_set_results = NULL");
+    holder.run("BEGIN");
+    assert_eq!(run(&mut client, id, 0).packets()[0], [1, 0], "left out, as on the server itself");
+}
+
+#[test]
+fn a_statement_that_can_t_be_prepared_again_leaves_its_session_its_character_sets() {
+    let proxy = Proxy::with(servers(), 3, ONE_LANE);
+    let [mut client, mut holder] = [(); 2].map(|()| proxy.app());
+    client.replace("CREATE OR REPLACE TABLE ps_gone (n INT)");
+    let id = prepare(&mut client, "SELECT n FROM ps_gone FOR UPDATE");
+    client.run("DROP TABLE ps_gone");
+    client.run("SET NAMES utf8mb4 COLLATE utf8mb4_bin");
+    holder.run("BEGIN");
+    // On another connection than it was prepared on.
+    client.run("BEGIN");
+    let execution = [&id.to_le_bytes()[..], &[0, 1, 0, 0, 0]].concat();
+    let refused = client.command(Command::StmtExecute, &execution).unwrap();
+    assert_eq!(refused.summary.error, Some(1146));
+    let columns = client.run("SHOW WARNINGS");
+    let bin = 46;
+    assert_eq!(columns.packets()[1][14..16], [0x0c, bin], "the collation of `Level`");
+    assert_eq!(client.text("SELECT @@collation_connection"), "utf8mb4_bin");
+}
+
 /// Sequence ids of the packets.
 fn headers(mut bytes: &[u8]) -> Vec<u8> {
     let mut found = Vec::new();

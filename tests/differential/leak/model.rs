@@ -36,6 +36,8 @@ enum Effect {
     Ended,
     BeginsXa,
     EndsXa,
+    /// The statement of a slot is made, unless that fails.
+    Prepares(usize),
     /// The statement of a slot has a cursor, or long data, or has neither.
     Opens(usize),
     Closes(usize),
@@ -53,6 +55,67 @@ struct Made {
     /// On MySQL a parameter is of the kind that its first value had, and shows it where it is a
     /// column, see docs/compatibility.md: the kind of each that it keeps there.
     kept: Option<[u32; 2]>,
+    uses_table: bool,
+    /// It was prepared without an error.
+    is_there: bool,
+    since: Since,
+}
+
+/// What has happened since a statement was prepared. MySQL prepares one anew whose table has changed,
+/// or that has got a value of another kind, in the circumstances of then, see docs/compatibility.md.
+#[derive(Debug, Clone, Copy, Default)]
+struct Since {
+    tables_changed: bool,
+    circumstances_changed: bool,
+    /// Of the circumstances the one that results of all kinds show.
+    buffering_changed: bool,
+}
+
+impl Since {
+    fn note(&mut self, what: &str) {
+        let has = |names: &[&str]| names.iter().any(|name| what.contains(name));
+        self.tables_changed |= has(CHANGES_TABLES);
+        if has(&["SET ", "lp_state"]) {
+            self.circumstances_changed |= has(CIRCUMSTANCES);
+            self.buffering_changed |= what.contains("sql_buffer_result");
+        }
+    }
+}
+
+const CHANGES_TABLES: &[&str] =
+    &["ALTER TABLE", "FLUSH TABLES", "TRUNCATE", " TABLE IF ", "TEMPORARY"];
+
+const CIRCUMSTANCES: &[&str] = &[
+    "sql_mode",
+    "NAMES",
+    "CHARACTER SET",
+    "character_set",
+    "collation",
+    "time_zone",
+    "lc_time_names",
+    "div_precision_increment",
+    "default_week_format",
+    "optimizer_switch",
+    "group_concat_max_len",
+    "lp_state",
+    "sql_buffer_result",
+];
+
+impl Made {
+    fn of(sql: &str, parameters: usize, has_cursor: Option<bool>) -> Self {
+        let uses_table = sql.contains("_X");
+        let (is_there, since) = (false, Since::default());
+        Self { parameters, has_cursor, kept: None, uses_table, is_there, since }
+    }
+
+    /// Whether Fairlane and the server know it alike on every connection.
+    fn is_known(&self) -> bool {
+        let Since { tables_changed, circumstances_changed, buffering_changed } = self.since;
+        let is_made_anew = self.uses_table && tables_changed && circumstances_changed;
+        let is_shown = self.kept.is_some() && circumstances_changed;
+        let may_get_others = self.parameters > 0 && (buffering_changed || is_shown);
+        !product().is_mysql() || !is_made_anew && !may_get_others
+    }
 }
 
 /// A session as the hunter knows it.
@@ -146,7 +209,10 @@ impl Model {
         self.status = status.unwrap_or(self.status);
         match &deed.act {
             Act::Login(entry) => self.began_without_schema = entry.schema.is_none(),
-            Act::Step(step) => self.has_role |= step.what.contains("SET ROLE"),
+            Act::Step(step) => {
+                self.has_role |= step.what.contains("SET ROLE");
+                self.slots.iter_mut().flatten().for_each(|made| made.since.note(&step.what));
+            }
             Act::Leave(_) => {}
         }
         match deed.effect {
@@ -160,6 +226,10 @@ impl Model {
             Effect::Ended => self.has_next_transaction &= error.is_some(),
             Effect::BeginsXa => self.is_in_xa = true,
             Effect::EndsXa => self.is_in_xa = false,
+            Effect::Prepares(slot) => {
+                let made = self.slots[slot].as_mut();
+                made.into_iter().for_each(|made| made.is_there = error.is_none());
+            }
             Effect::Opens(slot) => self.open[slot] = true,
             Effect::Closes(slot) => self.open[slot] = false,
             Effect::Executes(slot) => self.open[slot] &= error.is_some(),
@@ -233,7 +303,7 @@ impl Model {
         let has_cursor =
             |slot: &usize| self.slots[*slot].is_some_and(|made| made.has_cursor == Some(true));
         match executed.filter(has_cursor) {
-            Some(slot) if product().is_mysql() => deed(reset(slot), Effect::Closes(slot)),
+            Some(slot) if product().is_mysql() => self.with_id(reset(slot), Effect::Closes(slot)),
             _ => planned,
         }
     }
@@ -296,7 +366,13 @@ impl Model {
         let text = self.fill(random, text);
         let is_charset = ["NAMES", "CHARACTER SET", "character_set"].iter();
         let is_charset = is_charset.clone().any(|name| text.contains(name));
-        let mut deeds = plain(query(text));
+        let mut deeds = Vec::new();
+        if text.starts_with("SET CHARACTER SET") {
+            // Takes the schema's collation. Without one that hangs on whether a trigger has run, see
+            // docs/compatibility.md.
+            deeds.extend(plain(query("USE shop")));
+        }
+        deeds.extend(plain(query(text)));
         if is_charset {
             // A list of warnings is kept in the character set it had when they came.
             deeds.extend(plain(query("SELECT COUNT(*) FROM shop.lk_X")));
@@ -348,7 +424,8 @@ impl Model {
 
     fn binary(&mut self, random: &mut fastrand::Rng) -> Vec<Deed> {
         let slot = random.usize(0..SLOTS);
-        let Some(made) = self.slots[slot].filter(|_| random.u32(0..5) > 0) else {
+        let may_go_on = |made: &Made| random.u32(0..5) > 0 && made.is_known();
+        let Some(made) = self.slots[slot].filter(may_go_on) else {
             let (mut sql, mut parameters) = pick(random, &texts().prepared);
             while !self.may_prepare(sql) {
                 (sql, parameters) = pick(random, &texts().prepared);
@@ -356,29 +433,25 @@ impl Model {
             let deeds = self.prepare(slot, sql);
             let is_shown = product().is_mysql() && !sql.contains("lk_X");
             let kept = is_shown.then(|| [random.u32(0..4), random.u32(0..4)]);
-            self.slots[slot] = Some(Made { parameters, has_cursor: None, kept });
+            self.slots[slot] = Some(Made { kept, ..Made::of(sql, parameters, None) });
             return deeds;
         };
         match random.u32(0..12) {
-            0 => {
-                let mut deeds = deed(reset(slot), Effect::Closes(slot));
-                self.clear_conditions_of_ids(&mut deeds);
-                deeds
-            }
+            0 => self.unless_there(made, reset(slot), Effect::Closes(slot)),
             1 => {
                 self.slots[slot] = None;
                 deed(close(slot), Effect::Closes(slot))
             }
-            2 if made.has_cursor == Some(true) => self.with_id(fetch(slot, random.u32(0..4))),
+            2 if made.has_cursor == Some(true) => {
+                self.with_id(fetch(slot, random.u32(0..4)), Effect::Nothing)
+            }
             _ if made.has_cursor == Some(true) && product().is_mysql() => {
-                deed(reset(slot), Effect::Closes(slot))
+                self.with_id(reset(slot), Effect::Closes(slot))
             }
             _ => {
                 self.slots[slot] = Some(Made { has_cursor: Some(false), ..made });
                 let params = params(random, made);
-                let mut deeds = deed(execute(slot, &params), Effect::Executes(slot));
-                self.clear_conditions_of_ids(&mut deeds);
-                deeds
+                self.unless_there(made, execute(slot, &params), Effect::Executes(slot))
             }
         }
     }
@@ -394,19 +467,20 @@ impl Model {
         if self.open[slot] {
             deeds.extend(deed(close(slot), Effect::Closes(slot)));
         }
-        deeds.extend(plain(prepare(slot, sql)));
+        deeds.extend(deed(prepare(slot, sql), Effect::Prepares(slot)));
         deeds
     }
 
-    fn with_id(&self, step: Step) -> Vec<Deed> {
-        let mut deeds = plain(step);
-        self.clear_conditions_of_ids(&mut deeds);
-        deeds
+    /// A command about a statement: nothing is added to the list if that was prepared.
+    fn unless_there(&self, made: Made, step: Step, effect: Effect) -> Vec<Deed> {
+        if made.is_there { deed(step, effect) } else { self.with_id(step, effect) }
     }
 
-    /// The statement may not have been prepared.
-    fn clear_conditions_of_ids(&self, deeds: &mut Vec<Deed>) {
-        self.clear_conditions(deeds);
+    /// A command about a statement that may not have been prepared.
+    fn with_id(&self, step: Step, effect: Effect) -> Vec<Deed> {
+        let mut deeds = deed(step, effect);
+        self.clear_conditions(&mut deeds);
+        deeds
     }
 
     /// What holds a connection for a while.
@@ -484,13 +558,13 @@ impl Model {
             &["SELECT seq FROM shop.seq_1_to_9", "SELECT k, v, s FROM shop.lk_X ORDER BY k, id"],
         );
         for _ in 0..random.u32(1..4) {
-            self.plan.push_back(self.with_id(fetch(slot, random.u32(1..6))));
+            self.plan.push_back(self.with_id(fetch(slot, random.u32(1..6)), Effect::Nothing));
         }
         let end = if random.bool() { reset(slot) } else { close(slot) };
-        self.plan.push_back(deed(end, Effect::Closes(slot)));
+        self.plan.push_back(self.with_id(end, Effect::Closes(slot)));
         let mut deeds = self.prepare(slot, sql);
-        self.slots[slot] = Some(Made { parameters: 0, has_cursor: Some(true), kept: None });
-        deeds.extend(deed(execute_with(slot, 1, &[], true), Effect::Opens(slot)));
+        self.slots[slot] = Some(Made::of(sql, 0, Some(true)));
+        deeds.extend(self.with_id(execute_with(slot, 1, &[], true), Effect::Opens(slot)));
         deeds
     }
 
@@ -503,10 +577,10 @@ impl Model {
             _ => (execute(slot, &[blob]), Effect::Executes(slot)),
         };
         self.plan.push_back(deed(long_data(slot, 0, b" and more"), Effect::Opens(slot)));
-        self.plan.push_back(deed(end, effect));
+        self.plan.push_back(self.with_id(end, effect));
         let mut deeds = self.prepare(slot, "SELECT ?");
         let kept = product().is_mysql().then_some([OF_BLOB; 2]);
-        self.slots[slot] = Some(Made { parameters: 1, has_cursor: Some(false), kept });
+        self.slots[slot] = Some(Made { kept, ..Made::of("SELECT ?", 1, Some(false)) });
         deeds.extend(deed(long_data(slot, 0, b"some"), Effect::Opens(slot)));
         deeds
     }
@@ -542,7 +616,7 @@ impl Model {
     /// Something after which less holds the connection.
     fn end_of_hold(&self, random: &mut fastrand::Rng) -> Vec<Deed> {
         if let Some(slot) = self.open.iter().position(|&is_open| is_open) {
-            return deed(reset(slot), Effect::Closes(slot));
+            return self.with_id(reset(slot), Effect::Closes(slot));
         }
         if self.calculates_found_rows {
             return deed(query("SELECT FOUND_ROWS()"), Effect::TellsFoundRows);

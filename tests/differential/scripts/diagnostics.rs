@@ -167,6 +167,47 @@ const LEAVING: &[&str] = &[
     "SET max_error_count = 1; INSERT INTO df_keeps VALUES (1 / 0), ('x'), ('y')",
 ];
 
+/// Failures, and one success: those of the dictionary leave MariaDB's ROW_COUNT() as it was, others do
+/// not.
+const FAILING: &[&str] = &[
+    "SHOW COLUMNS FROM df_nowhere",
+    "SHOW FULL COLUMNS FROM df_nowhere.df_nowhere",
+    "DESCRIBE df_nowhere",
+    "EXPLAIN df_nowhere",
+    "SHOW INDEX FROM df_nowhere",
+    "SHOW TABLES FROM df_nowhere",
+    "SHOW TABLE STATUS FROM df_nowhere",
+    "SHOW TRIGGERS FROM df_nowhere",
+    "SHOW COLUMNS FROM information_schema.df_nowhere",
+    "SHOW CREATE TABLE df_nowhere",
+    "SHOW COLUMNS FROM df_fails WHERE nonsense",
+    "SHOW GRANTS FOR df_nobody@df_nowhere",
+    "EXPLAIN SELECT a FROM df_nowhere",
+    "SELECT a FROM df_nowhere",
+    "USE df_nowhere",
+    "SELECT a FROM df_fails",
+];
+
+fn counts_after_failures() -> Script {
+    let mut steps = queries(&["CREATE OR REPLACE TABLE df_fails (a INT)", "SELECT 1"]);
+    for failing in FAILING {
+        let write = query("INSERT INTO df_fails VALUES (1), (2), (3)");
+        let asked = query("SELECT ROW_COUNT(), FOUND_ROWS()");
+        steps.extend([write.clone(), query(failing), asked.clone()]);
+        steps.extend([write.clone(), prepare(0, failing), asked.clone()]);
+        steps.extend([execute(0, &[]), asked.clone()]);
+        // On a connection that the session holds, which knows none of this yet.
+        steps.extend([write, query("SET autocommit = 0"), query(failing), asked.clone()]);
+        steps.extend([prepare(1, failing), asked, query("SET autocommit = 1")]);
+    }
+    Script::new("counts after failures", steps)
+}
+
+#[test]
+fn counts_after_failures_are_the_same() {
+    check(&Proxy::start(servers()), &[counts_after_failures()], BOTH);
+}
+
 fn lists_that_stay() -> Vec<Script> {
     let first = ["SELECT CAST('x' AS SIGNED), CAST('y' AS SIGNED)", "SELECT nonsense"];
     let script = |first: &&str| {

@@ -153,3 +153,17 @@ fn what_answers_do_not_show_is_the_same() {
         check(&proxy, &more, BOTH);
     }
 }
+
+#[test]
+fn transactions_begun_on_a_replica_have_the_same_answers() {
+    let proxy = Proxy::start(servers());
+    // The open one, and on MySQL the next, are not serializable.
+    let steps = queries(&[
+        "START TRANSACTION READ ONLY",
+        "SET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE",
+        "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY",
+        "SHOW WARNINGS",
+        "COMMIT",
+    ]);
+    check(&proxy, &[Script::new("isolation set in a transaction", steps)], BOTH);
+}
