@@ -99,7 +99,7 @@ impl Session {
 
     /// Whether what a statement with a result does to the schema is told by a later one.
     fn tells_schema_late(&self) -> bool {
-        self.facts.is_mariadb && !self.capabilities.contains(Capabilities::DEPRECATE_EOF)
+        !self.capabilities.contains(Capabilities::DEPRECATE_EOF)
     }
 
     /// Whether `work` was prepared in another schema than the session's, which the server chooses
@@ -113,9 +113,16 @@ impl Session {
     /// After `work` with a result: the client is yet to be told of a schema that the server has
     /// left again.
     pub(super) fn owe_schema(&mut self, work: &Work<'_>, summary: &Summary) {
-        let is_due = summary.is_tracking_due && self.tells_schema_late() && self.is_elsewhere(work);
-        if let Some(teller) = self.teller.as_mut().filter(|_| is_due) {
-            teller.owe_schema();
+        // MySQL does not say that there is something to tell.
+        let has_changed = match self.facts.is_mariadb {
+            true => summary.is_tracking_due,
+            false => summary.has_result_set && summary.error.is_none(),
+        };
+        let is_due = has_changed && self.tells_schema_late() && self.is_elsewhere(work);
+        let Some(teller) = self.teller.as_mut().filter(|_| is_due) else { return };
+        match (self.facts.is_mariadb, self.image.schema.as_deref()) {
+            (false, Some(schema)) => teller.keep(&[Tracked::Schema(schema.to_owned())]),
+            _ => teller.owe_schema(),
         }
     }
 

@@ -118,7 +118,8 @@ impl Teller {
     ///
     /// FACT(mariadb): a schema that was chosen and left while a result was sent whose end is an EOF
     /// packet is told with the next OK packet that tells anything, of which there are more with
-    /// Fairlane's trackers than with the client's; test: `a_schema_is_told_late`.
+    /// Fairlane's trackers than with the client's (MySQL: with the next one); test:
+    /// `a_schema_is_told_late`.
     pub fn expect_late(&mut self, schema: &str) {
         self.late = Some(schema.into());
     }
