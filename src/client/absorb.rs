@@ -1,6 +1,7 @@
 //! After a response: what it changed in the session, and whether the connection stays.
 
 use super::diagnostics::counts_rows;
+use super::execute::opens_cursor;
 use super::settle::is_select;
 use super::statement::Work;
 use super::writes::{PARSE_ERROR, did_nothing};
@@ -53,10 +54,13 @@ impl Session {
         let still_asks = work.verdict.class == Class::Diagnostics && self.keeps_conditions;
         self.keeps_conditions =
             on_primary && self.asks_conditions && (has_conditions || still_asks);
-        let may_have_begun = summary.is_tracking_due && self.facts.is_mariadb;
+        let may_have_begun = match self.facts.is_mariadb {
+            true => summary.is_tracking_due,
+            false => summary.has_result_set && !checkout.connection().deprecates_eof(),
+        };
         if may_have_begun && self.pins.has(Pin::NextTransaction) {
             // What fails here fails again below.
-            let _ = Box::pin(self.learn_characteristics(checkout.connection())).await;
+            let _ = Box::pin(self.learn_characteristics(checkout.connection(), work)).await;
         }
         // An error tells nothing of transactions.
         let is_told = summary.has_status && summary.error.is_none();
@@ -87,7 +91,9 @@ impl Session {
 
     fn absorb(&mut self, connection: &mut Connection, work: &Work<'_>, summary: &Summary) {
         let effects = work.verdict.effects;
-        connection.tells_late |= self.status.contains(Status::IN_TRANS);
+        // What fails may have ended a transaction, or have let locks of tables go.
+        connection.tells_late |=
+            self.status.contains(Status::IN_TRANS) || self.pins.has(Pin::TableLock);
         connection.tells_late &= summary.affected.is_none();
         if summary.has_status {
             self.status = summary.status;
@@ -101,7 +107,8 @@ impl Session {
                 || work.verdict.reason == sql::Reason::NotARead && summary.affected.is_none()
                 || work.verdict.class == Class::Write && summary.error.is_some());
         let is_passing = effects.contains(Effects::SET_STATEMENT);
-        let mut is_explained = is_passing || effects.contains(Effects::TRACKERS);
+        let mut is_explained =
+            is_passing || effects.contains(Effects::TRACKERS) || is_insert_id_set(work, summary);
         for tracked in in_order(&summary.tracked) {
             match tracked {
                 // The statement's own, which it does not say.
@@ -131,6 +138,7 @@ impl Session {
                 Tracked::Gtids(_) | Tracked::TransactionState(_) | Tracked::StateChanged => {}
             }
         }
+        self.diagnostics.is_insert_id_stale &= !is_insert_id_told(work, summary);
         connection.is_dirty |=
             summary.had_warnings || summary.error.is_some() || self.diagnostics.is_insert_id_stale;
         connection.note_reported(&summary.tracked);
@@ -165,9 +173,11 @@ impl Session {
             self.diagnostics.is_found_rows_stale = false;
             self.diagnostics.is_found_rows_held = true;
         }
-        // Without its LIMIT; and one of several may have counted.
-        let hides_count =
-            effects.contains(Effects::FOUND_ROWS) || work.verdict.statements > 1 && !counts_rows;
+        // Without its LIMIT; one of several may have counted; and a cursor sends its rows later.
+        let has_cursor = opens_cursor(work) && summary.status.contains(Status::CURSOR_EXISTS);
+        let hides_count = effects.contains(Effects::FOUND_ROWS)
+            || work.verdict.statements > 1 && !counts_rows
+            || has_cursor && summary.error.is_none();
         self.diagnostics.is_found_rows_stale |= summary.has_result_set && hides_count;
         let counts_too = self.facts.is_mariadb
             && summary.error.is_none()
@@ -179,7 +189,8 @@ impl Session {
                 || is_select(work.sql)
                 || self.diagnostics.is_found_rows_held);
         // SELECT ... INTO counts rows that nobody is sent.
-        let is_into = is_select(work.sql) && summary.affected.is_some();
+        let is_run = matches!(work.command, Command::Query | Command::StmtExecute);
+        let is_into = is_run && is_select(work.sql) && summary.affected.is_some();
         let hides = Effects::OPAQUE | Effects::FOUND_ROWS | Effects::USER_VARIABLE;
         let may_count = work.verdict.class == Class::Write && summary.error.is_none();
         let counts_unseen =
@@ -380,6 +391,28 @@ impl Session {
             checkout.check_in();
         }
     }
+}
+
+/// Whether `work` has set LAST_INSERT_ID() and nothing else that flags a change: MariaDB 11.8 tells
+/// another variable in its place, see `state::trackers`.
+fn is_insert_id_set(work: &Work<'_>, summary: &Summary) -> bool {
+    work.verdict.class == Class::Session
+        && work.verdict.effects.contains(Effects::SETS_INSERT_ID)
+        && tells(summary, |name| name == "last_gtid")
+}
+
+/// Whether the answer to a SET tells what LAST_INSERT_ID() is now.
+fn is_insert_id_told(work: &Work<'_>, summary: &Summary) -> bool {
+    work.verdict.class == Class::Session
+        && work.verdict.statements <= 1
+        && !work.verdict.effects.intersects(Effects::OPAQUE | Effects::INSERT_ID_EXPRESSION)
+        && tells(summary, |name| matches!(name, "last_insert_id" | "identity"))
+}
+
+fn tells(summary: &Summary, is_it: impl Fn(&str) -> bool) -> bool {
+    let named =
+        |tracked: &Tracked| matches!(tracked, Tracked::Variable { name, .. } if is_it(name));
+    summary.tracked.iter().any(named)
 }
 
 /// Whether `work` is a DO, alone.

@@ -202,17 +202,31 @@ impl Session {
     }
 
     /// Whether a SET TRANSACTION has had its transaction: what a result set leaves untold comes with the
-    /// next change that is tracked.
+    /// next change that is tracked (MariaDB), or the next OK packet (MySQL).
     pub(super) async fn learn_characteristics(
         &mut self,
         connection: &mut Connection,
+        work: &Work<'_>,
     ) -> Result<(), Failure> {
         let image = connection.image.clone();
-        let change = "SET SESSION sql_select_limit=@@SESSION.sql_select_limit";
-        let mut tracked = connection.query(change).await?.summary.tracked;
-        connection.image = image;
+        let mut tracked = match self.facts.is_mariadb {
+            true => {
+                let change = "SET SESSION sql_select_limit=@@SESSION.sql_select_limit";
+                connection.query(change).await?.summary.tracked
+            }
+            // No statement: the list of warnings stays.
+            false => connection.command(Command::Ping, b"").await?.summary.tracked,
+        };
         self.diagnostics.is_row_count_held = false;
-        tracked.retain(|tracked| !matches!(tracked, Tracked::Variable { .. }));
+        let is_changed = tracked.contains(&Tracked::StateChanged);
+        if !self.facts.is_mariadb && work.verdict.effects.contains(Effects::OPAQUE) && is_changed {
+            // Nothing is left for `learn_untold`.
+            self.pins.add(Pin::StateChanged);
+            self.image = connection.image.clone();
+        } else {
+            connection.image = image;
+            tracked.retain(|tracked| !matches!(tracked, Tracked::Variable { .. }));
+        }
         if let Some(teller) = &mut self.teller {
             teller.keep(&tracked);
         }

@@ -226,6 +226,7 @@ impl Session {
         if !self.held_on_replica() {
             self.make_room(self.entry.lane(), work).await?;
         } else if !may_stay_on_replica(work.verdict)
+            || sets_transactions(work)
             || Box::pin(self.is_held_stale(work.verdict)).await
         {
             Box::pin(self.move_to_primary()).await?;
@@ -436,6 +437,12 @@ fn may_stay_on_replica(verdict: &Verdict) -> bool {
             }
             Class::Write | Class::Begin { .. } | Class::Kill { .. } => false,
         }
+}
+
+/// Whether `work` may set what later transactions are: the open one has to be begun elsewhere before.
+fn sets_transactions(work: &Work<'_>) -> bool {
+    let has = |word: &[u8]| work.sql.windows(word.len()).any(|at| at.eq_ignore_ascii_case(word));
+    work.verdict.class == Class::Session && [&b"transaction"[..], b"tx_"].into_iter().any(has)
 }
 
 /// Codes of errors that say the statement was stopped, not that the replica can't answer it.

@@ -1,8 +1,10 @@
 //! Sessions over shared connections on MySQL.
 
+use fairlane::protocol::Capabilities;
 use mysql_async::prelude::Queryable as _;
 use mysql_async::{Conn, OptsBuilder, Value};
 
+use crate::support::raw::{Login, Raw};
 use crate::support::{ONE_LANE, Proxy};
 use crate::{mysql, with_keys};
 
@@ -148,4 +150,35 @@ async fn a_write_is_prepared_again_after_a_session_that_only_reads() {
     let mut reader = connect(proxy.port).await;
     reader.query_drop("SET SESSION TRANSACTION READ ONLY").await.unwrap();
     writer.exec_drop(insert, (2,)).await.unwrap();
+}
+
+/// After SET TRANSACTION a SELECT is the transaction it was for, which MySQL tells a client without
+/// CLIENT_DEPRECATE_EOF with the next OK packet only.
+#[test]
+fn a_select_after_set_transaction_holds_no_client_without_deprecate_eof() {
+    let proxy = Proxy::with(mysql(), 2, ONE_LANE);
+    let login = Login {
+        schema: Some("shop"),
+        more: Capabilities::MULTI_STATEMENTS | Capabilities::MULTI_RESULTS,
+        ..Login::new(proxy.port, "app", "app-secret")
+    };
+    let mut one = Raw::login(&login).unwrap();
+    let mut two = Raw::login(&login).unwrap();
+    one.run("CREATE TABLE old_next (id INT)");
+    one.run("SET TRANSACTION READ ONLY");
+    one.run("SELECT CAST('x' AS SIGNED), COUNT(*) FROM old_next");
+    two.run("SELECT 1");
+    assert_eq!(one.query("SHOW WARNINGS").unwrap().summary.rows, 1);
+    one.run("SET TRANSACTION READ ONLY");
+    one.run("SELECT COUNT(*) FROM old_next");
+    assert_eq!(one.text("SELECT ROW_COUNT()"), "-1");
+    one.run("INSERT INTO old_next VALUES (1)");
+    two.run("SELECT 1");
+    one.run("SET TRANSACTION READ ONLY");
+    one.run("SELECT /*+ SET_VAR(sql_mode = 'ANSI_QUOTES') */ COUNT(*) FROM old_next");
+    two.run("SELECT 1");
+    // It is still for the next one after a statement without a table.
+    one.run("SET TRANSACTION READ ONLY");
+    one.run("DO 0");
+    one.query("INSERT INTO old_next VALUES (1)").unwrap_err();
 }

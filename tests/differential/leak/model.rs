@@ -36,6 +36,8 @@ enum Effect {
     Ended,
     BeginsXa,
     EndsXa,
+    /// The statement of a slot is made, unless that fails.
+    Prepares(usize),
     /// The statement of a slot has a cursor, or long data, or has neither.
     Opens(usize),
     Closes(usize),
@@ -50,9 +52,70 @@ struct Made {
     parameters: usize,
     /// Statements executed with a cursor first stay with it on MySQL, see docs/compatibility.md.
     has_cursor: Option<bool>,
-    /// On MySQL a parameter is of the kind that its first value had, and shows it where it is a
-    /// column, see docs/compatibility.md: the kind of each that it keeps there.
+    /// The kind of values that each parameter keeps to: on MySQL one is of the kind that its first value
+    /// had, and shows it where it is a column, see docs/compatibility.md.
     kept: Option<[u32; 2]>,
+    uses_table: bool,
+    /// It was prepared without an error.
+    is_there: bool,
+    since: Since,
+}
+
+/// What has happened since a statement was prepared. MySQL prepares one anew whose table has changed,
+/// or that has got a value of another kind, in the circumstances of then, see docs/compatibility.md.
+#[derive(Debug, Clone, Copy, Default)]
+struct Since {
+    tables_changed: bool,
+    circumstances_changed: bool,
+    /// Of the circumstances the one that results of all kinds show.
+    buffering_changed: bool,
+}
+
+impl Since {
+    fn note(&mut self, what: &str) {
+        let has = |names: &[&str]| names.iter().any(|name| what.contains(name));
+        self.tables_changed |= has(CHANGES_TABLES);
+        if has(&["SET ", "lp_state"]) {
+            self.circumstances_changed |= has(CIRCUMSTANCES);
+            self.buffering_changed |= what.contains("sql_buffer_result");
+        }
+    }
+}
+
+const CHANGES_TABLES: &[&str] =
+    &["ALTER TABLE", "FLUSH TABLES", "TRUNCATE", " TABLE IF ", "TEMPORARY"];
+
+const CIRCUMSTANCES: &[&str] = &[
+    "sql_mode",
+    "NAMES",
+    "CHARACTER SET",
+    "character_set",
+    "collation",
+    "time_zone",
+    "lc_time_names",
+    "div_precision_increment",
+    "default_week_format",
+    "optimizer_switch",
+    "group_concat_max_len",
+    "lp_state",
+    "sql_buffer_result",
+];
+
+impl Made {
+    fn of(sql: &str, parameters: usize, has_cursor: Option<bool>) -> Self {
+        let uses_table = sql.contains("_X");
+        let (is_there, since) = (false, Since::default());
+        Self { parameters, has_cursor, kept: None, uses_table, is_there, since }
+    }
+
+    /// Whether Fairlane and the server know it alike on every connection.
+    fn is_known(&self) -> bool {
+        let Since { tables_changed, circumstances_changed, buffering_changed } = self.since;
+        let is_made_anew = self.uses_table && tables_changed && circumstances_changed;
+        let is_shown = self.kept.is_some() && circumstances_changed;
+        let may_get_others = self.parameters > 0 && (buffering_changed || is_shown);
+        !product().is_mysql() || !is_made_anew && !may_get_others
+    }
 }
 
 /// A session as the hunter knows it.
@@ -72,9 +135,6 @@ pub struct Model {
     /// It began without a schema, in which its prepared statements can't be prepared once more on a
     /// connection that has one, see docs/compatibility.md.
     began_without_schema: bool,
-    /// What FOUND_ROWS() is after a cursor is known to its connection alone, see
-    /// docs/compatibility.md.
-    had_cursor: bool,
     /// Its schema is one with a character set of its own, which a reset takes away on servers, see
     /// docs/compatibility.md.
     is_in_tables_schema: bool,
@@ -112,7 +172,6 @@ impl Model {
             has_completion: false,
             has_role: false,
             began_without_schema: false,
-            had_cursor: false,
             is_in_tables_schema: false,
             slots: [None; SLOTS],
             open: [false; SLOTS],
@@ -146,7 +205,10 @@ impl Model {
         self.status = status.unwrap_or(self.status);
         match &deed.act {
             Act::Login(entry) => self.began_without_schema = entry.schema.is_none(),
-            Act::Step(step) => self.has_role |= step.what.contains("SET ROLE"),
+            Act::Step(step) => {
+                self.has_role |= step.what.contains("SET ROLE");
+                self.slots.iter_mut().flatten().for_each(|made| made.since.note(&step.what));
+            }
             Act::Leave(_) => {}
         }
         match deed.effect {
@@ -160,6 +222,10 @@ impl Model {
             Effect::Ended => self.has_next_transaction &= error.is_some(),
             Effect::BeginsXa => self.is_in_xa = true,
             Effect::EndsXa => self.is_in_xa = false,
+            Effect::Prepares(slot) => {
+                let made = self.slots[slot].as_mut();
+                made.into_iter().for_each(|made| made.is_there = error.is_none());
+            }
             Effect::Opens(slot) => self.open[slot] = true,
             Effect::Closes(slot) => self.open[slot] = false,
             Effect::Executes(slot) => self.open[slot] &= error.is_some(),
@@ -182,8 +248,6 @@ impl Model {
             has_role: keeps_role,
             is_held_forever: keeps_role,
             began_without_schema: self.began_without_schema,
-            // FOUND_ROWS() outlives resets.
-            had_cursor: self.had_cursor && !self.is_over,
             capabilities: std::mem::take(&mut self.capabilities),
             is_over: self.is_over,
             ..Self::new(&[])
@@ -233,7 +297,7 @@ impl Model {
         let has_cursor =
             |slot: &usize| self.slots[*slot].is_some_and(|made| made.has_cursor == Some(true));
         match executed.filter(has_cursor) {
-            Some(slot) if product().is_mysql() => deed(reset(slot), Effect::Closes(slot)),
+            Some(slot) if product().is_mysql() => self.with_id(reset(slot), Effect::Closes(slot)),
             _ => planned,
         }
     }
@@ -279,9 +343,6 @@ impl Model {
         if self.has_completion && text.starts_with("BEGIN;") {
             text = "SELECT 1; DO 0";
         }
-        if self.had_cursor && text.contains("FOUND_ROWS()") {
-            text = "SELECT ROW_COUNT()";
-        }
         let text = self.fill(random, text);
         // MySQL answers CALL with the rows that what ran before it has changed, see
         // docs/compatibility.md.
@@ -296,7 +357,13 @@ impl Model {
         let text = self.fill(random, text);
         let is_charset = ["NAMES", "CHARACTER SET", "character_set"].iter();
         let is_charset = is_charset.clone().any(|name| text.contains(name));
-        let mut deeds = plain(query(text));
+        let mut deeds = Vec::new();
+        if text.starts_with("SET CHARACTER SET") {
+            // Takes the schema's collation. Without one that hangs on whether a trigger has run, see
+            // docs/compatibility.md.
+            deeds.extend(plain(query("USE shop")));
+        }
+        deeds.extend(plain(query(text)));
         if is_charset {
             // A list of warnings is kept in the character set it had when they came.
             deeds.extend(plain(query("SELECT COUNT(*) FROM shop.lk_X")));
@@ -348,7 +415,8 @@ impl Model {
 
     fn binary(&mut self, random: &mut fastrand::Rng) -> Vec<Deed> {
         let slot = random.usize(0..SLOTS);
-        let Some(made) = self.slots[slot].filter(|_| random.u32(0..5) > 0) else {
+        let may_go_on = |made: &Made| random.u32(0..5) > 0 && made.is_known();
+        let Some(made) = self.slots[slot].filter(may_go_on) else {
             let (mut sql, mut parameters) = pick(random, &texts().prepared);
             while !self.may_prepare(sql) {
                 (sql, parameters) = pick(random, &texts().prepared);
@@ -356,29 +424,25 @@ impl Model {
             let deeds = self.prepare(slot, sql);
             let is_shown = product().is_mysql() && !sql.contains("lk_X");
             let kept = is_shown.then(|| [random.u32(0..4), random.u32(0..4)]);
-            self.slots[slot] = Some(Made { parameters, has_cursor: None, kept });
+            self.slots[slot] = Some(Made { kept, ..Made::of(sql, parameters, None) });
             return deeds;
         };
         match random.u32(0..12) {
-            0 => {
-                let mut deeds = deed(reset(slot), Effect::Closes(slot));
-                self.clear_conditions_of_ids(&mut deeds);
-                deeds
-            }
+            0 => self.unless_there(made, reset(slot), Effect::Closes(slot)),
             1 => {
                 self.slots[slot] = None;
                 deed(close(slot), Effect::Closes(slot))
             }
-            2 if made.has_cursor == Some(true) => self.with_id(fetch(slot, random.u32(0..4))),
+            2 if made.has_cursor == Some(true) => {
+                self.with_id(fetch(slot, random.u32(0..4)), Effect::Nothing)
+            }
             _ if made.has_cursor == Some(true) && product().is_mysql() => {
-                deed(reset(slot), Effect::Closes(slot))
+                self.with_id(reset(slot), Effect::Closes(slot))
             }
             _ => {
                 self.slots[slot] = Some(Made { has_cursor: Some(false), ..made });
                 let params = params(random, made);
-                let mut deeds = deed(execute(slot, &params), Effect::Executes(slot));
-                self.clear_conditions_of_ids(&mut deeds);
-                deeds
+                self.unless_there(made, execute(slot, &params), Effect::Executes(slot))
             }
         }
     }
@@ -394,19 +458,20 @@ impl Model {
         if self.open[slot] {
             deeds.extend(deed(close(slot), Effect::Closes(slot)));
         }
-        deeds.extend(plain(prepare(slot, sql)));
+        deeds.extend(deed(prepare(slot, sql), Effect::Prepares(slot)));
         deeds
     }
 
-    fn with_id(&self, step: Step) -> Vec<Deed> {
-        let mut deeds = plain(step);
-        self.clear_conditions_of_ids(&mut deeds);
-        deeds
+    /// A command about a statement: nothing is added to the list if that was prepared.
+    fn unless_there(&self, made: Made, step: Step, effect: Effect) -> Vec<Deed> {
+        if made.is_there { deed(step, effect) } else { self.with_id(step, effect) }
     }
 
-    /// The statement may not have been prepared.
-    fn clear_conditions_of_ids(&self, deeds: &mut Vec<Deed>) {
-        self.clear_conditions(deeds);
+    /// A command about a statement that may not have been prepared.
+    fn with_id(&self, step: Step, effect: Effect) -> Vec<Deed> {
+        let mut deeds = deed(step, effect);
+        self.clear_conditions(&mut deeds);
+        deeds
     }
 
     /// What holds a connection for a while.
@@ -477,20 +542,19 @@ impl Model {
     }
 
     fn cursor(&mut self, random: &mut fastrand::Rng) -> Vec<Deed> {
-        self.had_cursor = true;
         let slot = random.usize(0..SLOTS);
         let sql = pick(
             random,
             &["SELECT seq FROM shop.seq_1_to_9", "SELECT k, v, s FROM shop.lk_X ORDER BY k, id"],
         );
         for _ in 0..random.u32(1..4) {
-            self.plan.push_back(self.with_id(fetch(slot, random.u32(1..6))));
+            self.plan.push_back(self.with_id(fetch(slot, random.u32(1..6)), Effect::Nothing));
         }
         let end = if random.bool() { reset(slot) } else { close(slot) };
-        self.plan.push_back(deed(end, Effect::Closes(slot)));
+        self.plan.push_back(self.with_id(end, Effect::Closes(slot)));
         let mut deeds = self.prepare(slot, sql);
-        self.slots[slot] = Some(Made { parameters: 0, has_cursor: Some(true), kept: None });
-        deeds.extend(deed(execute_with(slot, 1, &[], true), Effect::Opens(slot)));
+        self.slots[slot] = Some(Made::of(sql, 0, Some(true)));
+        deeds.extend(self.with_id(execute_with(slot, 1, &[], true), Effect::Opens(slot)));
         deeds
     }
 
@@ -503,10 +567,11 @@ impl Model {
             _ => (execute(slot, &[blob]), Effect::Executes(slot)),
         };
         self.plan.push_back(deed(long_data(slot, 0, b" and more"), Effect::Opens(slot)));
-        self.plan.push_back(deed(end, effect));
+        self.plan.push_back(self.with_id(end, effect));
         let mut deeds = self.prepare(slot, "SELECT ?");
-        let kept = product().is_mysql().then_some([OF_BLOB; 2]);
-        self.slots[slot] = Some(Made { parameters: 1, has_cursor: Some(false), kept });
+        // After a number MariaDB takes no long data as what it is, see docs/compatibility.md.
+        let kept = Some([OF_BLOB; 2]);
+        self.slots[slot] = Some(Made { kept, ..Made::of("SELECT ?", 1, Some(false)) });
         deeds.extend(deed(long_data(slot, 0, b"some"), Effect::Opens(slot)));
         deeds
     }
@@ -542,7 +607,7 @@ impl Model {
     /// Something after which less holds the connection.
     fn end_of_hold(&self, random: &mut fastrand::Rng) -> Vec<Deed> {
         if let Some(slot) = self.open.iter().position(|&is_open| is_open) {
-            return deed(reset(slot), Effect::Closes(slot));
+            return self.with_id(reset(slot), Effect::Closes(slot));
         }
         if self.calculates_found_rows {
             return deed(query("SELECT FOUND_ROWS()"), Effect::TellsFoundRows);
