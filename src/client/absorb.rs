@@ -98,7 +98,7 @@ impl Session {
         if summary.has_status {
             self.status = summary.status;
         }
-        let counts_rows = self.absorb_counts(work, summary);
+        let counts_rows = self.absorb_counts(connection, work, summary);
         // INSERT ... RETURNING, CALL and what fails half-way may set an id that no packet reports.
         let may_set = Effects::OPAQUE | Effects::SETS_INSERT_ID;
         // Preparing runs nothing.
@@ -142,6 +142,7 @@ impl Session {
         connection.is_dirty |=
             summary.had_warnings || summary.error.is_some() || self.diagnostics.is_insert_id_stale;
         connection.note_reported(&summary.tracked);
+        self.owe_schema(work, summary);
         self.notice_changes(&summary.tracked);
         let is_state_changed = summary.tracked.contains(&Tracked::StateChanged)
             || self.has_changed_untold(work, summary, connection.tells_late);
@@ -153,7 +154,12 @@ impl Session {
     }
 
     /// What ROW_COUNT() and FOUND_ROWS() are after `work`; whether the latter tells the rows sent.
-    fn absorb_counts(&mut self, work: &Work<'_>, summary: &Summary) -> bool {
+    fn absorb_counts(
+        &mut self,
+        connection: &Connection,
+        work: &Work<'_>,
+        summary: &Summary,
+    ) -> bool {
         let effects = work.verdict.effects;
         // On MySQL what fails among its rows leaves the count as it was.
         let leaves = summary.error.is_some() && !self.facts.is_mariadb;
@@ -165,7 +171,10 @@ impl Session {
         if is_prepared || self.fails_in_dictionary(work, summary) {
             self.diagnostics.row_count = row_count;
         } else {
+            // After a USE that fails the connection has yet to choose the session's schema.
+            let has_moved = summary.error.is_some() && connection.image.schema != self.image.schema;
             self.diagnostics.is_row_count_held |= summary.has_status || summary.error.is_some();
+            self.diagnostics.is_row_count_held &= !has_moved;
         }
         if !self.facts.is_mariadb && summary.error.is_none() && is_do(work) {
             // MySQL finds the row that it sends nobody.
