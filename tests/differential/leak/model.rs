@@ -141,6 +141,9 @@ pub struct Model {
     /// Its schema is one with a character set of its own, which a reset takes away on servers, see
     /// docs/compatibility.md.
     is_in_tables_schema: bool,
+    /// SET insert_id: which ids MySQL gives the other rows of an INSERT after that hangs on what its
+    /// handler of the table has had before.
+    has_insert_id: bool,
     slots: [Option<Made>; SLOTS],
     open: [bool; SLOTS],
     plan: VecDeque<Vec<Deed>>,
@@ -177,6 +180,7 @@ impl Model {
             began_without_schema: false,
             had_cursor: false,
             is_in_tables_schema: false,
+            has_insert_id: false,
             slots: [None; SLOTS],
             open: [false; SLOTS],
             plan: VecDeque::new(),
@@ -211,6 +215,7 @@ impl Model {
             Act::Login(entry) => self.began_without_schema = entry.schema.is_none(),
             Act::Step(step) => {
                 self.has_role |= step.what.contains("SET ROLE");
+                self.has_insert_id |= step.what.contains("SET insert_id");
                 self.slots.iter_mut().flatten().for_each(|made| made.since.note(&step.what));
             }
             Act::Leave(_) => {}
@@ -348,6 +353,11 @@ impl Model {
         let mut text = pick(random, all);
         if self.has_completion && text.starts_with("BEGIN;") {
             text = "SELECT 1; DO 0";
+        }
+        let has_rows =
+            text.starts_with("INSERT") && (text.contains("), (") || text.contains("SELECT v"));
+        if self.has_insert_id && has_rows && product().is_mysql() {
+            text = "INSERT INTO shop.lk_X (v) VALUES (5)";
         }
         if self.had_cursor && text.contains("FOUND_ROWS()") {
             text = "SELECT ROW_COUNT()";
