@@ -201,8 +201,8 @@ impl Session {
         Ok(answer.summary.rows > 0)
     }
 
-    /// Whether a SET TRANSACTION has had its transaction: what a result set leaves untold comes with the
-    /// next change that is tracked (MariaDB), or the next OK packet (MySQL).
+    /// Whether a SET TRANSACTION has had its transaction, and on MySQL whatever else an answer has left
+    /// untold: it comes with the next change that is tracked (MariaDB), or the next OK packet (MySQL).
     pub(super) async fn learn_characteristics(
         &mut self,
         connection: &mut Connection,
