@@ -100,7 +100,8 @@ impl Session {
                 || work.verdict.reason == sql::Reason::NotARead && summary.affected.is_none()
                 || work.verdict.class == Class::Write && summary.error.is_some());
         let is_passing = effects.contains(Effects::SET_STATEMENT);
-        let mut is_explained = is_passing || effects.contains(Effects::TRACKERS);
+        let mut is_explained =
+            is_passing || effects.contains(Effects::TRACKERS) || is_insert_id_set(work, summary);
         for tracked in in_order(&summary.tracked) {
             match tracked {
                 // The statement's own, which it does not say.
@@ -130,6 +131,7 @@ impl Session {
                 Tracked::Gtids(_) | Tracked::TransactionState(_) | Tracked::StateChanged => {}
             }
         }
+        self.diagnostics.is_insert_id_stale &= !is_insert_id_told(work, summary);
         connection.is_dirty |=
             summary.had_warnings || summary.error.is_some() || self.diagnostics.is_insert_id_stale;
         connection.note_reported(&summary.tracked);
@@ -396,6 +398,28 @@ impl Session {
             checkout.check_in();
         }
     }
+}
+
+/// Whether `work` has set LAST_INSERT_ID() and nothing else that flags a change: MariaDB 11.8 tells
+/// another variable in its place, see `state::trackers`.
+fn is_insert_id_set(work: &Work<'_>, summary: &Summary) -> bool {
+    work.verdict.class == Class::Session
+        && work.verdict.effects.contains(Effects::SETS_INSERT_ID)
+        && tells(summary, |name| name == "last_gtid")
+}
+
+/// Whether the answer to a SET tells what LAST_INSERT_ID() is now.
+fn is_insert_id_told(work: &Work<'_>, summary: &Summary) -> bool {
+    work.verdict.class == Class::Session
+        && work.verdict.statements <= 1
+        && !work.verdict.effects.intersects(Effects::OPAQUE | Effects::INSERT_ID_EXPRESSION)
+        && tells(summary, |name| matches!(name, "last_insert_id" | "identity"))
+}
+
+fn tells(summary: &Summary, is_it: impl Fn(&str) -> bool) -> bool {
+    let named =
+        |tracked: &Tracked| matches!(tracked, Tracked::Variable { name, .. } if is_it(name));
+    summary.tracked.iter().any(named)
 }
 
 /// Whether `work` is a DO, alone.

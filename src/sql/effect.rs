@@ -118,6 +118,11 @@ pub(super) fn of_variable(name: &[u8]) -> Effects {
         || UNREPLAYABLE.iter().any(|known| known.eq_ignore_ascii_case(name))
     {
         Effects::UNREPLAYABLE_VARIABLE
+    } else if [&b"last_insert_id"[..], b"identity"]
+        .iter()
+        .any(|known| known.eq_ignore_ascii_case(name))
+    {
+        Effects::SETS_INSERT_ID
     } else if starts_with(b"collation_") {
         Effects::COLLATION
     } else if is_tracker(name) {

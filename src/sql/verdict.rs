@@ -110,7 +110,8 @@ bitflags! {
         /// Takes a value from a sequence: LASTVAL and PREVIOUS VALUE FOR answer for this
         /// connection from now on.
         const SEQUENCE = 1 << 21;
-        /// LAST_INSERT_ID(expr) whose value the OK packet reports, unless it is 0.
+        /// LAST_INSERT_ID(expr) whose value the OK packet reports, unless it is 0; SET
+        /// last_insert_id.
         const SETS_INSERT_ID = 1 << 22;
         /// Sets a `session_track_*` variable, of which the connection has Fairlane's own value.
         const TRACKERS = 1 << 23;

@@ -24,13 +24,22 @@ pub struct Script {
     pub user: &'static str,
     pub schema: Option<&'static str>,
     pub collation: u8,
+    /// Whether column definitions that are left out are put in, see `Side::puts_definitions`.
+    pub puts_definitions: bool,
     pub steps: Vec<Step>,
 }
 
 impl Script {
     pub fn new(name: impl Into<String>, steps: Vec<Step>) -> Self {
         let steps = steps.into_iter().flat_map(Step::for_product).collect();
-        Self { name: name.into(), user: "app", schema: Some("shop"), collation: 45, steps }
+        Self {
+            name: name.into(),
+            user: "app",
+            schema: Some("shop"),
+            collation: 45,
+            puts_definitions: false,
+            steps,
+        }
     }
 
     /// As the server's own root.
@@ -146,6 +155,7 @@ fn run(port: u16, script: &Script, more: Capabilities) -> Run {
         ..Login::new(port, script.user, &password)
     };
     let mut side = Side::login(&login)?;
+    side.puts_definitions = script.puts_definitions;
     assert!(side.capabilities().contains(more), "not all offered: {more:?}");
     let said = script.steps.iter().map(|step| side.take(step)).collect();
     Ok(said)

@@ -54,6 +54,10 @@ pub struct Side {
     is_over: bool,
     /// What stands for [`NAME`] on this side.
     name: Option<String>,
+    /// Whether column definitions are put in that were left out because the client has them: when a
+    /// server sends them again although they are the same hangs on when it prepared the statement
+    /// anew.
+    pub puts_definitions: bool,
     /// Of the last answer.
     summary: Summary,
     /// Column definitions of statements by their slots, see [`Self::put_definitions`].
@@ -73,6 +77,7 @@ impl Side {
             seen: Vec::new(),
             is_over: false,
             name: None,
+            puts_definitions: false,
             summary: Summary::default(),
             definitions: HashMap::new(),
         })
@@ -80,7 +85,7 @@ impl Side {
 
     /// With a name for [`NAME`].
     pub fn named(self, name: String) -> Self {
-        Self { name: Some(name), ..self }
+        Self { name: Some(name), puts_definitions: true, ..self }
     }
 
     /// Facts of the last answer.
@@ -143,15 +148,14 @@ impl Side {
                 packet.payload = replaced(payload, name.as_bytes(), NAME.as_bytes());
             }
         }
-        if self.name.is_some() && self.capabilities().contains(Capabilities::MARIADB_CACHE_METADATA)
-        {
+        let may_lack = self.capabilities().contains(Capabilities::MARIADB_CACHE_METADATA);
+        if self.puts_definitions && may_lack {
             self.put_definitions(step, &mut said.packets);
         }
         said
     }
 
-    /// Puts in the column definitions that are left out because the client has them: when a server
-    /// sends them again although they are the same hangs on when it prepared the statement anew.
+    /// See [`Self::puts_definitions`].
     fn put_definitions(&mut self, step: &Step, packets: &mut Vec<Packet>) {
         let Some(first) = packets.first_mut() else { return };
         match (&step.payload, &first.payload[..]) {

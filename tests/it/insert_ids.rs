@@ -99,6 +99,32 @@ fn an_insert_id_is_found_wherever_it_was_left() {
     }
 }
 
+/// Told by the server or not (MariaDB 11.8 tells another variable in the place of it), an id that is
+/// set is the session's own, and binds nobody: all share one connection.
+#[test]
+fn an_insert_id_that_is_set_stays_with_its_session_and_binds_it_to_nothing() {
+    let proxy = Proxy::with(servers(), 2, ONE_LANE_AND_REPLICA);
+    let (mut one, mut other) = (proxy.app(), proxy.app());
+    for (set, id) in [
+        ("SET last_insert_id = 5", "5"),
+        ("SET SESSION identity = 6", "6"),
+        ("SET @@session.last_insert_id = 7", "7"),
+        ("SET @@last_insert_id = 8", "8"),
+        ("SET sql_mode = '', last_insert_id = 9", "9"),
+        ("SET @@identity = 10, time_zone = '+01:00'", "10"),
+        ("SET identity = 11, last_insert_id = 12", "12"),
+        ("SET last_insert_id = 0", "0"),
+    ] {
+        one.run(set);
+        other.run("SET last_insert_id = 99");
+        // Takes the connection with an id of its own.
+        other.run("DO 1");
+        assert_eq!(one.text("SELECT LAST_INSERT_ID()"), id, "{set}");
+        assert_eq!(other.text("SELECT LAST_INSERT_ID()"), "99", "{set}");
+        proxy.until_replica_answers(&mut one, "SELECT 1 FROM (SELECT 1) t");
+    }
+}
+
 /// The connection with the only word of an id is gone: what its OK packet said has to do.
 #[test]
 fn an_insert_id_outlives_its_connection() {
