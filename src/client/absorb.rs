@@ -1,6 +1,7 @@
 //! After a response: what it changed in the session, and whether the connection stays.
 
 use super::diagnostics::counts_rows;
+use super::execute::opens_cursor;
 use super::settle::is_select;
 use super::statement::Work;
 use super::writes::{PARSE_ERROR, did_nothing};
@@ -86,12 +87,14 @@ impl Session {
 
     fn absorb(&mut self, connection: &mut Connection, work: &Work<'_>, summary: &Summary) {
         let effects = work.verdict.effects;
-        connection.tells_late |= self.status.contains(Status::IN_TRANS);
+        // What fails may have ended a transaction, or have let locks of tables go.
+        connection.tells_late |=
+            self.status.contains(Status::IN_TRANS) || self.pins.has(Pin::TableLock);
         connection.tells_late &= summary.affected.is_none();
         if summary.has_status {
             self.status = summary.status;
         }
-        let counts_rows = self.absorb_counts(work, summary);
+        let counts_rows = self.absorb_counts(connection, work, summary);
         // INSERT ... RETURNING, CALL and what fails half-way may set an id that no packet reports.
         let may_set = Effects::OPAQUE | Effects::SETS_INSERT_ID;
         // Preparing runs nothing.
@@ -135,6 +138,7 @@ impl Session {
         connection.is_dirty |=
             summary.had_warnings || summary.error.is_some() || self.diagnostics.is_insert_id_stale;
         connection.note_reported(&summary.tracked);
+        self.owe_schema(work, summary);
         self.notice_changes(&summary.tracked);
         let is_state_changed = summary.tracked.contains(&Tracked::StateChanged)
             || self.has_changed_untold(work, summary, connection.tells_late);
@@ -146,7 +150,12 @@ impl Session {
     }
 
     /// What ROW_COUNT() and FOUND_ROWS() are after `work`; whether the latter tells the rows sent.
-    fn absorb_counts(&mut self, work: &Work<'_>, summary: &Summary) -> bool {
+    fn absorb_counts(
+        &mut self,
+        connection: &Connection,
+        work: &Work<'_>,
+        summary: &Summary,
+    ) -> bool {
         let effects = work.verdict.effects;
         // On MySQL what fails among its rows leaves the count as it was.
         let leaves = summary.error.is_some() && !self.facts.is_mariadb;
@@ -158,7 +167,10 @@ impl Session {
         if is_prepared || self.fails_in_dictionary(work, summary) {
             self.diagnostics.row_count = row_count;
         } else {
+            // After a USE that fails the connection has yet to choose the session's schema.
+            let has_moved = summary.error.is_some() && connection.image.schema != self.image.schema;
             self.diagnostics.is_row_count_held |= summary.has_status || summary.error.is_some();
+            self.diagnostics.is_row_count_held &= !has_moved;
         }
         if !self.facts.is_mariadb && summary.error.is_none() && is_do(work) {
             // MySQL finds the row that it sends nobody.
@@ -166,9 +178,11 @@ impl Session {
             self.diagnostics.is_found_rows_stale = false;
             self.diagnostics.is_found_rows_held = true;
         }
-        // Without its LIMIT; and one of several may have counted.
-        let hides_count =
-            effects.contains(Effects::FOUND_ROWS) || work.verdict.statements > 1 && !counts_rows;
+        // Without its LIMIT; one of several may have counted; and a cursor sends its rows later.
+        let has_cursor = opens_cursor(work) && summary.status.contains(Status::CURSOR_EXISTS);
+        let hides_count = effects.contains(Effects::FOUND_ROWS)
+            || work.verdict.statements > 1 && !counts_rows
+            || has_cursor && summary.error.is_none();
         self.diagnostics.is_found_rows_stale |= summary.has_result_set && hides_count;
         let counts_too = self.facts.is_mariadb
             && summary.error.is_none()
@@ -180,7 +194,8 @@ impl Session {
                 || is_select(work.sql)
                 || self.diagnostics.is_found_rows_held);
         // SELECT ... INTO counts rows that nobody is sent.
-        let is_into = is_select(work.sql) && summary.affected.is_some();
+        let is_run = matches!(work.command, Command::Query | Command::StmtExecute);
+        let is_into = is_run && is_select(work.sql) && summary.affected.is_some();
         let hides = Effects::OPAQUE | Effects::FOUND_ROWS | Effects::USER_VARIABLE;
         let may_count = work.verdict.class == Class::Write && summary.error.is_none();
         let counts_unseen =

@@ -438,6 +438,13 @@ fn changes_that_are_known_hold_no_client_without_deprecate_eof() {
     let executed = one.command(Command::StmtExecute, &[1, 0, 0, 0, 0, 1, 0, 0, 0]).unwrap();
     assert_eq!(executed.summary.rows, 1);
     proxy.app().run("SELECT 1");
+    one.run("SET SESSION TRANSACTION READ ONLY");
+    one.run("LOCK TABLES shop.old_known AS a READ");
+    // Lets the other lock go.
+    one.query("LOCK TABLES shop.old_known WRITE").unwrap_err();
+    one.run("SELECT COUNT(*) FROM shop.old_known");
+    one.run("UNLOCK TABLES");
+    proxy.app().run("SELECT 1");
 }
 
 #[test]
@@ -485,4 +492,16 @@ fn a_schema_told_late_is_no_other_sessions() {
     two.query("USE st_nowhere").unwrap_err();
     assert_eq!(two.text("SELECT DATABASE()"), "shop");
     assert_eq!(one.text("SELECT DATABASE()"), "information_schema");
+}
+
+/// A connection that was new has no schema, and chooses the session's behind a USE that fails.
+#[test]
+fn a_use_that_fails_is_counted_whatever_connection_it_is_on() {
+    let proxy = Proxy::with(servers(), 3, ONE_LANE);
+    let (mut one, mut other) = (proxy.app(), proxy.app());
+    one.run("SET autocommit = 0");
+    other.run("BEGIN");
+    assert_eq!(one.query("USE state_nowhere").unwrap_err().code(), 1044);
+    assert_eq!(one.text("SELECT ROW_COUNT()"), "-1");
+    assert_eq!(one.text("SELECT DATABASE()"), "shop");
 }

@@ -52,8 +52,8 @@ struct Made {
     parameters: usize,
     /// Statements executed with a cursor first stay with it on MySQL, see docs/compatibility.md.
     has_cursor: Option<bool>,
-    /// On MySQL a parameter is of the kind that its first value had, and shows it where it is a
-    /// column, see docs/compatibility.md: the kind of each that it keeps there.
+    /// The kind of values that each parameter keeps to: on MySQL one is of the kind that its first value
+    /// had, and shows it where it is a column, see docs/compatibility.md.
     kept: Option<[u32; 2]>,
     uses_table: bool,
     /// It was prepared without an error.
@@ -135,14 +135,11 @@ pub struct Model {
     /// It began without a schema, in which its prepared statements can't be prepared once more on a
     /// connection that has one, see docs/compatibility.md.
     began_without_schema: bool,
-    /// What FOUND_ROWS() is after a cursor is known to its connection alone, see
-    /// docs/compatibility.md.
-    had_cursor: bool,
     /// Its schema is one with a character set of its own, which a reset takes away on servers, see
     /// docs/compatibility.md.
     is_in_tables_schema: bool,
-    /// SET insert_id: which ids MySQL gives the other rows of an INSERT after that hangs on what its
-    /// handler of the table has had before.
+    /// SET insert_id, and no row has it yet. What MySQL counts on with after an INSERT that has several
+    /// rows or meets others hangs on what its handler of the table has had before.
     has_insert_id: bool,
     slots: [Option<Made>; SLOTS],
     open: [bool; SLOTS],
@@ -178,7 +175,6 @@ impl Model {
             has_completion: false,
             has_role: false,
             began_without_schema: false,
-            had_cursor: false,
             is_in_tables_schema: false,
             has_insert_id: false,
             slots: [None; SLOTS],
@@ -215,7 +211,8 @@ impl Model {
             Act::Login(entry) => self.began_without_schema = entry.schema.is_none(),
             Act::Step(step) => {
                 self.has_role |= step.what.contains("SET ROLE");
-                self.has_insert_id |= step.what.contains("SET insert_id");
+                self.has_insert_id |= product().is_mysql() && step.what.contains("SET insert_id");
+                self.has_insert_id &= error.is_some() || !step.what.contains(TAKES_INSERT_ID);
                 self.slots.iter_mut().flatten().for_each(|made| made.since.note(&step.what));
             }
             Act::Leave(_) => {}
@@ -257,8 +254,6 @@ impl Model {
             has_role: keeps_role,
             is_held_forever: keeps_role,
             began_without_schema: self.began_without_schema,
-            // FOUND_ROWS() outlives resets.
-            had_cursor: self.had_cursor && !self.is_over,
             capabilities: std::mem::take(&mut self.capabilities),
             is_over: self.is_over,
             ..Self::new(&[])
@@ -354,20 +349,20 @@ impl Model {
         if self.has_completion && text.starts_with("BEGIN;") {
             text = "SELECT 1; DO 0";
         }
-        let has_rows =
-            text.starts_with("INSERT") && (text.contains("), (") || text.contains("SELECT v"));
-        if self.has_insert_id && has_rows && product().is_mysql() {
-            text = "INSERT INTO shop.lk_X (v) VALUES (5)";
+        let is_insert = text.starts_with("INSERT") || text.starts_with("REPLACE");
+        if self.has_insert_id && is_insert {
+            text = TAKES_INSERT_ID;
         }
-        if self.had_cursor && text.contains("FOUND_ROWS()") {
-            text = "SELECT ROW_COUNT()";
-        }
+        let after = match product().is_mysql() && text.starts_with("SET insert_id") {
+            true => plain(query(TAKES_INSERT_ID)),
+            false => Vec::new(),
+        };
         let text = self.fill(random, text);
         // MySQL answers CALL with the rows that what ran before it has changed, see
         // docs/compatibility.md.
         let calls = product().is_mysql() && text.starts_with("CALL");
         let before = if calls { plain(query("DO 0")) } else { Vec::new() };
-        [before, deed(query(text), effect)].concat()
+        [before, deed(query(text), effect), after].concat()
     }
 
     fn state(&mut self, random: &mut fastrand::Rng) -> Vec<Deed> {
@@ -561,7 +556,6 @@ impl Model {
     }
 
     fn cursor(&mut self, random: &mut fastrand::Rng) -> Vec<Deed> {
-        self.had_cursor = true;
         let slot = random.usize(0..SLOTS);
         let sql = pick(
             random,
@@ -589,7 +583,8 @@ impl Model {
         self.plan.push_back(deed(long_data(slot, 0, b" and more"), Effect::Opens(slot)));
         self.plan.push_back(self.with_id(end, effect));
         let mut deeds = self.prepare(slot, "SELECT ?");
-        let kept = product().is_mysql().then_some([OF_BLOB; 2]);
+        // After a number MariaDB takes no long data as what it is, see docs/compatibility.md.
+        let kept = Some([OF_BLOB; 2]);
         self.slots[slot] = Some(Made { kept, ..Made::of("SELECT ?", 1, Some(false)) });
         deeds.extend(deed(long_data(slot, 0, b"some"), Effect::Opens(slot)));
         deeds
@@ -668,6 +663,9 @@ fn params(random: &mut fastrand::Rng, made: Made) -> Vec<Param> {
     };
     (0..made.parameters).map(one).collect()
 }
+
+/// An INSERT of one row that meets no other.
+const TAKES_INSERT_ID: &str = "INSERT INTO shop.lk_X (v) VALUES (5)";
 
 /// What asks for the schema it was prepared in.
 const OF_SCHEMA: &[&str] = &["DATABASE()", " lk_X", " lz_X"];
