@@ -56,7 +56,8 @@ impl Session {
             on_primary && self.asks_conditions && (has_conditions || still_asks);
         if self.leaves_untold(checkout.connection(), work, summary) {
             // What fails here fails again below.
-            let _ = Box::pin(self.learn_characteristics(checkout.connection(), work)).await;
+            let _ =
+                Box::pin(self.learn_characteristics(checkout.connection(), work, summary)).await;
         }
         // An error tells nothing of transactions.
         let is_told = summary.has_status && summary.error.is_none();
@@ -370,13 +371,12 @@ impl Session {
             return may_have_begun && summary.is_tracking_due;
         }
         let is_untold = summary.has_result_set && !connection.deprecates_eof();
-        let runs = work.command == Command::StmtExecute;
         may_have_begun && is_untold
-            || runs && self.moves(work) && (is_untold || summary.error.is_some())
+            || self.is_elsewhere(work) && (is_untold || summary.error.is_some())
     }
 
     /// Whether a prepared statement has another schema than the session.
-    fn moves(&self, work: &Work<'_>) -> bool {
+    pub(super) fn moves(&self, work: &Work<'_>) -> bool {
         let prepared = work.prepared.as_ref().and_then(|work| self.statements.get(work.id));
         prepared.is_some_and(|statement| statement.image.schema != self.image.schema)
     }

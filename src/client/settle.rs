@@ -207,6 +207,7 @@ impl Session {
         &mut self,
         connection: &mut Connection,
         work: &Work<'_>,
+        summary: &Summary,
     ) -> Result<(), Failure> {
         let image = connection.image.clone();
         let mut tracked = match self.facts.is_mariadb {
@@ -226,6 +227,10 @@ impl Session {
         } else {
             connection.image = image;
             tracked.retain(|tracked| !matches!(tracked, Tracked::Variable { .. }));
+        }
+        if !self.facts.is_mariadb && summary.error.is_none() {
+            // See `owe_schema`.
+            tracked.retain(|tracked| !matches!(tracked, Tracked::Schema(_)));
         }
         if let Some(teller) = &mut self.teller {
             teller.keep(&tracked);
