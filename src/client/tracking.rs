@@ -8,10 +8,10 @@ use std::sync::Arc;
 use super::Session;
 use super::statement::Work;
 use crate::backend::{Connection, Failure};
-use crate::protocol::Capabilities;
 use crate::protocol::response::Summary;
 use crate::protocol::status::{OkPacket, Status, Tracked};
 use crate::protocol::tracking::{Reported, Teller};
+use crate::protocol::{Capabilities, Command};
 use crate::sql::{Effects, Needs};
 use crate::state::{Pin, Trackers};
 
@@ -34,6 +34,15 @@ fn shows_others(sql: &[u8]) -> bool {
     let like = sql.windows(LIKE.len()).position(|found| found.eq_ignore_ascii_case(LIKE));
     let first = like.and_then(|at| sql.get(at + LIKE.len()));
     is_show && first.is_some_and(|first| first.is_ascii_alphabetic() && !b"sS".contains(first))
+}
+
+/// Whether `work` may choose a schema, perhaps the one that is chosen already.
+fn may_choose_schema(work: &Work<'_>) -> bool {
+    let first = work.sql.trim_ascii_start().get(..3);
+    work.command == Command::InitDb
+        || work.verdict.statements > 1
+        || work.verdict.effects.intersects(Effects::OPAQUE | Effects::SCHEMA_DEFAULTS)
+        || first.is_some_and(|first| first.eq_ignore_ascii_case(b"use"))
 }
 
 impl Session {
@@ -78,7 +87,41 @@ impl Session {
     ) -> Option<Box<Teller>> {
         let mut teller = self.teller.take()?;
         teller.listen(connection.reported.clone(), needs_own_trackers(work));
+        if let Some(schema) = self.image.schema.as_deref()
+            && self.tells_schema_late()
+            && !may_choose_schema(work)
+            && !self.is_elsewhere(work)
+        {
+            teller.expect_late(schema);
+        }
         Some(teller)
+    }
+
+    /// Whether what a statement with a result does to the schema is told by a later one.
+    fn tells_schema_late(&self) -> bool {
+        !self.capabilities.contains(Capabilities::DEPRECATE_EOF)
+    }
+
+    /// Whether `work` was prepared in another schema than the session's, which the server chooses
+    /// for as long as it runs.
+    pub(super) fn is_elsewhere(&self, work: &Work<'_>) -> bool {
+        work.command == Command::StmtExecute && self.moves(work)
+    }
+
+    /// After `work` with a result: the client is yet to be told of a schema that the server has
+    /// left again.
+    pub(super) fn owe_schema(&mut self, work: &Work<'_>, summary: &Summary) {
+        // MySQL does not say that there is something to tell.
+        let has_changed = match self.facts.is_mariadb {
+            true => summary.is_tracking_due,
+            false => summary.has_result_set && summary.error.is_none(),
+        };
+        let is_due = has_changed && self.tells_schema_late() && self.is_elsewhere(work);
+        let Some(teller) = self.teller.as_mut().filter(|_| is_due) else { return };
+        match (self.facts.is_mariadb, self.image.schema.as_deref()) {
+            (false, Some(schema)) => teller.keep(&[Tracked::Schema(schema.to_owned())]),
+            _ => teller.owe_schema(),
+        }
     }
 
     /// An OK payload of Fairlane's own, with what its client has to be told.

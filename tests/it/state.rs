@@ -493,3 +493,15 @@ fn a_schema_told_late_is_no_other_sessions() {
     assert_eq!(two.text("SELECT DATABASE()"), "shop");
     assert_eq!(one.text("SELECT DATABASE()"), "information_schema");
 }
+
+/// A connection that was new has no schema, and chooses the session's behind a USE that fails.
+#[test]
+fn a_use_that_fails_is_counted_whatever_connection_it_is_on() {
+    let proxy = Proxy::with(servers(), 3, ONE_LANE);
+    let (mut one, mut other) = (proxy.app(), proxy.app());
+    one.run("SET autocommit = 0");
+    other.run("BEGIN");
+    assert_eq!(one.query("USE state_nowhere").unwrap_err().code(), 1044);
+    assert_eq!(one.text("SELECT ROW_COUNT()"), "-1");
+    assert_eq!(one.text("SELECT DATABASE()"), "shop");
+}

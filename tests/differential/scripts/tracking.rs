@@ -107,3 +107,38 @@ fn sessions_are_told_what_the_server_would_tell_them() {
     // A client that was told nothing sees its own trackers all the same.
     check(&proxy, &[Script::new("trackers", queries(TRACKERS))], BOTH);
 }
+
+/// What a result leaves untold, clients with other trackers than Fairlane's are told later.
+#[test]
+fn a_schema_is_told_late() {
+    let proxy = Proxy::start(servers());
+    let in_other = |then: &[&str]| {
+        let mut steps =
+            vec![prepare(0, "SELECT 5"), query("USE information_schema"), execute(0, &[])];
+        steps.extend(queries(then));
+        steps
+    };
+    let scripts = [
+        in_other(&["SET @a = 5", "DO 0", "SET autocommit = 1", "SET autocommit = 1"]),
+        in_other(&["SELECT 1", "SET autocommit = 1", "USE information_schema"]),
+        in_other(&["BEGIN", "COMMIT", "USE information_schema", "SET autocommit = 1"]),
+        in_other(&["SET @a = 5", "USE shop", "SET autocommit = 1"]),
+        in_other(&["PREPARE s FROM 'SELECT 1'", "SET autocommit = 0", "SELECT 1", "ROLLBACK"]),
+        [in_other(&[]), vec![command(Command::Ping, ""), command(Command::InitDb, "shop")]]
+            .concat(),
+        [in_other(&[]), vec![command(Command::ResetConnection, ""), query("SET autocommit = 1")]]
+            .concat(),
+        [in_other(&["SET session_track_state_change = 1"]), in_other(&["SET @a = 5", "DO 0"])]
+            .concat(),
+    ];
+    let name = |index: usize| format!("late, {index}");
+    let scripts: Vec<Script> = scripts
+        .into_iter()
+        .enumerate()
+        .map(|(index, steps)| Script::new(name(index), steps))
+        .collect();
+    // The second time others have left something untold on the connections.
+    for _ in 0..2 {
+        check(&proxy, &scripts, TRACKING);
+    }
+}
