@@ -54,7 +54,10 @@ fi
 # Debian has MySQL's own programs, and newer ones of MariaDB, only in its development version;
 # nothing of it is installed.
 case $target in
-    bench) scripts/unpack.sh target/unstable/router mysql-router ;;
+    bench)
+        scripts/unpack.sh target/unstable/router mysql-router
+        scripts/unpack.sh target/unstable/mysql mysql-server-core
+        ;;
     test)
         scripts/unpack.sh target/unstable/mysql mysql-server-core
         scripts/unpack.sh target/unstable/client mysql-client-core

@@ -1,29 +1,60 @@
 //! PHP's way: connect, one point select, quit.
 
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use fairlane::protocol::Command;
+use fairlane::sandbox::{Options, Sandbox};
+use mysql_async::prelude::Queryable as _;
 
-use crate::proxies::{Proxies, Way};
+use crate::product::Product;
+use crate::proxies::{Proxies, Servers, Way};
 use crate::table::{Table, ratio};
 use crate::{WAYS, login, medians, query};
 
+pub(crate) const ON_MARIADB: &str = "connect, select, quit: 16 clients";
+const ON_MYSQL: &str = "connect, select, quit on MySQL: 16 clients";
 const CLIENTS: usize = 16;
 const LENGTH: Duration = Duration::from_secs(4);
 
 /// Connections per second, each way.
-pub(crate) fn measure(proxies: &Proxies, rounds: usize, table: &mut Table) -> Result<()> {
+pub(crate) fn measure(
+    proxies: &Proxies,
+    part: &'static str,
+    rounds: usize,
+    table: &mut Table,
+) -> Result<()> {
     let rates = medians(proxies, rounds, rate)?;
     for (way, rate) in WAYS.iter().zip(rates) {
         let note = match way {
             Way::Direct => String::new(),
             _ => ratio(rate, rates[0], "direct"),
         };
-        table.add("connect, select, quit: 16 clients", way.name(), format!("{rate:.0}/s"), note);
+        table.add(part, way.name(), format!("{rate:.0}/s"), note);
     }
     Ok(())
+}
+
+/// The same on MySQL, whose connections are dearer.
+pub(crate) async fn measure_mysql(logs: &Path, rounds: usize, table: &mut Table) -> Result<()> {
+    let options = Product::MySql.options();
+    let sandbox = Sandbox::start(Options { replicas: 1, max_connections: 500, ..options }).await?;
+    let mut root = sandbox.primary.root().await?;
+    for sql in [
+        "CREATE TABLE shop.sbtest1 (id INT PRIMARY KEY, k INT NOT NULL, c CHAR(120) NOT NULL)",
+        "INSERT INTO shop.sbtest1 WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n \
+         WHERE i < 1000) SELECT a.i * 100 + b.i, 0, SHA2(a.i, 256) FROM n a JOIN n b \
+         WHERE b.i <= 100",
+    ] {
+        root.query_drop(sql).await?;
+    }
+    root.disconnect().await?;
+    let proxies = Proxies::start(&WAYS, Servers::of(&sandbox)?, logs).await?;
+    tokio::task::block_in_place(|| measure(&proxies, ON_MYSQL, rounds, table))?;
+    proxies.stop().await?;
+    Ok(sandbox.stop().await?)
 }
 
 fn rate(port: u16) -> Result<f64> {

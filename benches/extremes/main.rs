@@ -91,7 +91,9 @@ async fn bench(arguments: &Arguments) -> Result<()> {
     let wants = |name: &str| arguments.only.as_deref().is_none_or(|only| only == name);
     let mut table = Table::default();
     if wants("connects") {
-        tokio::task::block_in_place(|| connects::measure(&proxies, arguments.rounds, &mut table))?;
+        tokio::task::block_in_place(|| {
+            connects::measure(&proxies, connects::ON_MARIADB, arguments.rounds, &mut table)
+        })?;
     }
     if wants("large") {
         tokio::task::block_in_place(|| large::measure(&proxies, arguments.rounds, &mut table))?;
@@ -107,6 +109,9 @@ async fn bench(arguments: &Arguments) -> Result<()> {
         idle::measure(primary, logs.path(), &mut table).await?;
     }
     sandbox.stop().await?;
+    if wants("connects") {
+        connects::measure_mysql(&logs.path().join("mysql"), arguments.rounds, &mut table).await?;
+    }
     println!("{}", table.markdown());
     save(arguments, &table)
 }

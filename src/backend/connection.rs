@@ -91,8 +91,8 @@ pub struct Connection {
     pub image: Image,
     /// Setting its variables may have raised warnings, and may do so again.
     pub image_warns: bool,
-    /// A transaction has ended without an OK packet: until there is one, MariaDB says of each result set
-    /// that something has changed.
+    /// A transaction may have ended, or locks of tables, without an OK packet: until there is one,
+    /// MariaDB says of each result set that something has changed.
     pub tells_late: bool,
     /// Character sets after login.
     pub base: Base,

@@ -25,6 +25,8 @@ struct Entry {
     began_with_cursor: Option<bool>,
     /// Kinds of its parameters' values so far (MySQL).
     kinds: Kinds,
+    /// Parameters that have had numbers (MariaDB).
+    numbers: u64,
 }
 
 /// Statements prepared on one connection.
@@ -81,6 +83,18 @@ impl StatementCache {
         }
     }
 
+    /// Parameters of a statement that have had numbers here, a bit each.
+    pub fn numbers(&self, key: &StatementKey) -> u64 {
+        self.by_key.get(key).map_or(0, |entry| entry.numbers)
+    }
+
+    /// Notes parameters that have numbers now.
+    pub fn note_numbers(&mut self, key: &StatementKey, numbers: u64) {
+        if let Some(entry) = self.by_key.get_mut(key) {
+            entry.numbers |= numbers;
+        }
+    }
+
     /// Forgets all: the server has.
     pub fn clear(&mut self) {
         self.by_key.clear();
@@ -103,7 +117,8 @@ impl StatementCache {
         let evicted = (self.by_key.len() >= STATEMENTS_MAX).then(|| self.evict()).flatten();
         let last_use = self.clock;
         let kinds = Kinds::default();
-        let entry = Entry { server_id, last_use, metadata: None, began_with_cursor: None, kinds };
+        let (metadata, began_with_cursor, numbers) = (None, None, 0);
+        let entry = Entry { server_id, last_use, metadata, began_with_cursor, kinds, numbers };
         match self.by_key.insert(key, entry) {
             Some(before) if before.server_id != server_id => Some(before.server_id),
             _ => evicted,

@@ -1,6 +1,7 @@
 //! After a response: what it changed in the session, and whether the connection stays.
 
 use super::diagnostics::counts_rows;
+use super::execute::opens_cursor;
 use super::settle::is_select;
 use super::statement::Work;
 use super::writes::{PARSE_ERROR, did_nothing};
@@ -90,7 +91,9 @@ impl Session {
 
     fn absorb(&mut self, connection: &mut Connection, work: &Work<'_>, summary: &Summary) {
         let effects = work.verdict.effects;
-        connection.tells_late |= self.status.contains(Status::IN_TRANS);
+        // What fails may have ended a transaction, or have let locks of tables go.
+        connection.tells_late |=
+            self.status.contains(Status::IN_TRANS) || self.pins.has(Pin::TableLock);
         connection.tells_late &= summary.affected.is_none();
         if summary.has_status {
             self.status = summary.status;
@@ -179,9 +182,11 @@ impl Session {
             self.diagnostics.is_found_rows_stale = false;
             self.diagnostics.is_found_rows_held = true;
         }
-        // Without its LIMIT; and one of several may have counted.
-        let hides_count =
-            effects.contains(Effects::FOUND_ROWS) || work.verdict.statements > 1 && !counts_rows;
+        // Without its LIMIT; one of several may have counted; and a cursor sends its rows later.
+        let has_cursor = opens_cursor(work) && summary.status.contains(Status::CURSOR_EXISTS);
+        let hides_count = effects.contains(Effects::FOUND_ROWS)
+            || work.verdict.statements > 1 && !counts_rows
+            || has_cursor && summary.error.is_none();
         self.diagnostics.is_found_rows_stale |= summary.has_result_set && hides_count;
         let counts_too = self.facts.is_mariadb
             && summary.error.is_none()
@@ -193,7 +198,8 @@ impl Session {
                 || is_select(work.sql)
                 || self.diagnostics.is_found_rows_held);
         // SELECT ... INTO counts rows that nobody is sent.
-        let is_into = is_select(work.sql) && summary.affected.is_some();
+        let is_run = matches!(work.command, Command::Query | Command::StmtExecute);
+        let is_into = is_run && is_select(work.sql) && summary.affected.is_some();
         let hides = Effects::OPAQUE | Effects::FOUND_ROWS | Effects::USER_VARIABLE;
         let may_count = work.verdict.class == Class::Write && summary.error.is_none();
         let counts_unseen =

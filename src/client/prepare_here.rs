@@ -33,12 +33,6 @@ struct KindsHere {
     serves: bool,
 }
 
-impl Default for KindsHere {
-    fn default() -> Self {
-        Self { after: Kinds::default(), serves: true }
-    }
-}
-
 impl Session {
     /// The packets of a binary protocol command, for a statement that is prepared here if it was
     /// not before; and the column definitions that the client lacks, should the server leave them
@@ -63,8 +57,9 @@ impl Session {
             true => self.expected_definitions(connection, work),
             false => Expected::default(),
         };
-        // Only MySQL minds.
-        if command == Command::StmtExecute && !self.facts.is_mariadb {
+        if self.facts.is_mariadb {
+            self.note_numbers(connection, work, command);
+        } else if command == Command::StmtExecute {
             connection.statements.note_execution(&work.key, has_cursor(work), &kinds.after);
         }
         Ok(Ok(Own { packets: Some(packet::framed(payload)), expected }))
@@ -111,7 +106,8 @@ impl Session {
         let has_kinds = |statement: &&mut Statement| statement.parameters > 0;
         let statement = self.statements.get_mut(work.id).filter(has_kinds);
         let Some(statement) = statement.filter(|_| !self.facts.is_mariadb) else {
-            return KindsHere::default();
+            let serves = !self.facts.is_mariadb || self.takes_long_data(connection, work, command);
+            return KindsHere { after: Kinds::default(), serves };
         };
         if command != Command::StmtExecute {
             // What long data is sent to has to be what is executed then, also without a cursor.

@@ -18,7 +18,7 @@ use crate::sql::{Class, Effects, Hint, Needs, Reason, Verdict};
 use crate::state::Pin;
 use crate::state::kinds::Kinds;
 use crate::state::prepared::{
-    BULK_HEADER, EXECUTE_HEADER, STATEMENTS_MAX, Statement, circumstances,
+    BULK_HEADER, EXECUTE_HEADER, STATEMENTS_MAX, Statement, circumstances, number_bit,
 };
 
 /// What the answer to COM_STMT_PREPARE told of a statement.
@@ -92,6 +92,7 @@ impl Session {
                 verdict,
                 parameters,
                 types: None,
+                numbers: 0,
                 older_types: None,
                 metadata,
                 wanted,
@@ -258,6 +259,38 @@ impl Session {
             return Expected::default();
         }
         Expected { lacking: sent.packets.clone(), known: has }
+    }
+
+    /// Notes on a connection for which parameters an execution there gives numbers (MariaDB).
+    pub(super) fn note_numbers(
+        &self,
+        connection: &mut Connection,
+        work: &PreparedWork<'_>,
+        command: Command,
+    ) {
+        let numbers = self.statements.get(work.id).map_or(0, |statement| statement.numbers);
+        if command.executes() && numbers != 0 {
+            connection.statements.note_numbers(&work.key, numbers);
+        }
+    }
+
+    /// Whether the copy of a statement on a connection takes long data as what it is.
+    ///
+    /// MariaDB (10.11) takes that of a parameter that has had a number before, also another session's,
+    /// for an address in its own memory.
+    pub(super) fn takes_long_data(
+        &self,
+        connection: &Connection,
+        work: &PreparedWork<'_>,
+        command: Command,
+    ) -> bool {
+        // What is open on the copy is the session's own.
+        let is_own = self.long_data.contains(&work.id) || self.open_cursors.contains(&work.id);
+        if command != Command::StmtSendLongData || is_own {
+            return true;
+        }
+        let index = work.payload.get(5..7).map_or(0, |at| u16::from_le_bytes([at[0], at[1]]));
+        connection.statements.numbers(&work.key) & number_bit(index.into()) == 0
     }
 
     /// Before a statement is prepared on a connection, which may close another one for it.

@@ -117,6 +117,8 @@ pub struct Statement {
     /// Parameter types as last sent by the client: two bytes each, and a name where parameters
     /// have one.
     pub types: Option<Box<[u8]>>,
+    /// Which of them are of numbers and the like, see [`number_bit`] (MariaDB).
+    pub numbers: u64,
     /// What `types` were before this execution, once it has brought others.
     pub older_types: Option<Option<Box<[u8]>>>,
     /// The column definitions its client has; `None` where they are sent each time.
@@ -303,12 +305,29 @@ pub fn execute(
         ExecuteForm::Attributes => attribute::named_types(&mut rest, parameters),
     };
     let types = types.map_err(|_| Packet)?;
+    if is_mariadb {
+        statement.numbers = numbers(types);
+    }
     let older = statement.types.replace(types.into());
     // Asked of one server after another, it has the types of before all of them.
     statement.older_types.get_or_insert(older);
     out.extend_from_slice(types);
     out.extend_from_slice(rest.rest());
     Ok(out)
+}
+
+/// The bit of a parameter among those that have had numbers; the last one is that of all from there on.
+pub fn number_bit(index: usize) -> u64 {
+    1 << index.min(63)
+}
+
+/// The parameters whose types, two bytes each, are neither those of texts and blobs nor NULL.
+fn numbers(types: &[u8]) -> u64 {
+    const NULL: u8 = 6;
+    // VARCHAR, and from JSON on all but NEWDECIMAL.
+    let is_number = |kind: u8| kind != NULL && kind != 15 && (kind < 245 || kind == 246);
+    let kinds = types.chunks_exact(2).enumerate().filter(|(_, kind)| is_number(kind[0]));
+    kinds.fold(0, |bits, (index, _)| bits | number_bit(index))
 }
 
 /// Whether the values of the parameters that the NULL bitmap leaves can be read as texts.
@@ -353,7 +372,9 @@ pub fn execute_bulk(
     out.extend_from_slice(&(flags | BULK_TYPES).to_le_bytes());
     if flags & BULK_TYPES != 0 {
         let types = rest.take(2 * usize::from(statement.parameters), "types");
-        statement.types = Some(types.map_err(|_| BadExecute::Packet)?.into());
+        let types = types.map_err(|_| BadExecute::Packet)?;
+        statement.numbers = numbers(types);
+        statement.types = Some(types.into());
     }
     out.extend_from_slice(statement.types.as_deref().ok_or(BadExecute::Types)?);
     out.extend_from_slice(rest.rest());
@@ -397,6 +418,7 @@ mod tests {
             verdict,
             parameters,
             types: None,
+            numbers: 0,
             older_types: None,
             metadata: None,
             wanted: Box::default(),

@@ -307,6 +307,34 @@ fn a_statement_that_can_t_be_prepared_again_leaves_its_session_its_character_set
     assert_eq!(client.text("SELECT @@collation_connection"), "utf8mb4_bin");
 }
 
+/// MariaDB takes long data for a number that is not there after an execution with one.
+#[test]
+fn long_data_is_taken_as_what_it_is_whatever_others_have_executed() {
+    let proxy = Proxy::with(servers(), 2, ONE_LANE);
+    let [mut one, mut other] = [(); 2].map(|()| proxy.app());
+    one.replace("CREATE OR REPLACE TABLE ps_blobs (id INT, t TEXT)");
+    let sql = "INSERT INTO ps_blobs VALUES (?, ?)";
+    let (id_one, id_other) = (prepare(&mut one, sql), prepare(&mut other, sql));
+    let number = [3, 0, 7, 0, 0, 0];
+    let body = |id: u32, kinds: [u8; 4], values: &[u8]| {
+        [&id.to_le_bytes()[..], &[0, 1, 0, 0, 0, 0, 1], &kinds, values].concat()
+    };
+    let numbers = body(id_other, [3, 0, 3, 0], &[&number[2..], &number[2..]].concat());
+    let mixed = body(id_one, [3, 0, 0xfc, 0], &number[2..]);
+    for _ in 0..2 {
+        let answer = other.command(Command::StmtExecute, &numbers).unwrap();
+        assert_eq!(answer.error(), None);
+        let part = [&id_one.to_le_bytes()[..], &[1, 0], b"long"].concat();
+        one.send(Command::StmtSendLongData, &part);
+        one.send(Command::StmtSendLongData, &part);
+        assert_eq!(one.command(Command::StmtExecute, &mixed).unwrap().error(), None);
+    }
+    assert_eq!(
+        one.text("SELECT GROUP_CONCAT(t ORDER BY t) FROM ps_blobs"),
+        "7,7,longlong,longlong"
+    );
+}
+
 /// Sequence ids of the packets.
 fn headers(mut bytes: &[u8]) -> Vec<u8> {
     let mut found = Vec::new();

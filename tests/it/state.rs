@@ -438,6 +438,13 @@ fn changes_that_are_known_hold_no_client_without_deprecate_eof() {
     let executed = one.command(Command::StmtExecute, &[1, 0, 0, 0, 0, 1, 0, 0, 0]).unwrap();
     assert_eq!(executed.summary.rows, 1);
     proxy.app().run("SELECT 1");
+    one.run("SET SESSION TRANSACTION READ ONLY");
+    one.run("LOCK TABLES shop.old_known AS a READ");
+    // Lets the other lock go.
+    one.query("LOCK TABLES shop.old_known WRITE").unwrap_err();
+    one.run("SELECT COUNT(*) FROM shop.old_known");
+    one.run("UNLOCK TABLES");
+    proxy.app().run("SELECT 1");
 }
 
 #[test]

@@ -110,6 +110,12 @@ fn scripts() -> Vec<Script> {
         [queries(TABLE), queries(&["SELECT 1", "SELECT a INTO @a FROM df_state WHERE a = 9"])]
             .concat();
     unsent.extend([command(Command::ResetConnection, ""), query("SELECT FOUND_ROWS()")]);
+    unsent.extend([query("SELECT a FROM df_state"), prepare(0, "SELECT ?")]);
+    unsent.extend([long_data(0, 0, b"some"), reset(0), query("SELECT FOUND_ROWS()")]);
+    for cursor in ["SELECT a FROM df_state", "SELECT 5"] {
+        unsent.extend([query("SELECT a FROM df_state LIMIT 2"), prepare(0, cursor)]);
+        unsent.extend([execute_with(0, 1, &[], true), close(0), query("SELECT FOUND_ROWS()")]);
+    }
     vec![
         Script::new("rows that are sent to nobody, before a reset", unsent),
         Script::new("count before a statement is prepared anew", counted),

@@ -176,6 +176,7 @@ fn statement(parameters: u16) -> Statement {
         verdict,
         parameters,
         types: None,
+        numbers: 0,
         older_types: None,
         metadata: None,
         wanted: Box::default(),
