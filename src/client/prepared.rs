@@ -277,7 +277,8 @@ impl Session {
     /// Whether the copy of a statement on a connection takes long data as what it is.
     ///
     /// MariaDB (10.11) takes that of a parameter that has had a number before, also another session's,
-    /// for an address in its own memory.
+    /// for an address in its own memory. Once one parameter has its data here, it is too late for the
+    /// others: none may have had a number that is not the session's own.
     pub(super) fn takes_long_data(
         &self,
         connection: &Connection,
@@ -290,7 +291,8 @@ impl Session {
             return true;
         }
         let index = work.payload.get(5..7).map_or(0, |at| u16::from_le_bytes([at[0], at[1]]));
-        connection.statements.numbers(&work.key) & number_bit(index.into()) == 0
+        let own = self.statements.get(work.id).map_or(0, |statement| statement.numbers);
+        connection.statements.numbers(&work.key) & (number_bit(index.into()) | !own) == 0
     }
 
     /// Before a statement is prepared on a connection, which may close another one for it.

@@ -351,6 +351,31 @@ fn long_data_is_taken_as_what_it_is_whatever_others_have_executed() {
     );
 }
 
+/// Also where the first parameter with long data has had no number, and the second has.
+#[test]
+fn long_data_of_several_parameters_is_taken_as_what_it_is_whatever_others_have_executed() {
+    let proxy = Proxy::with(servers(), 2, ONE_LANE);
+    let [mut one, mut other] = [(); 2].map(|()| proxy.app());
+    one.replace("CREATE OR REPLACE TABLE ps_two_blobs (s TEXT, t TEXT)");
+    let sql = "INSERT INTO ps_two_blobs VALUES (?, ?)";
+    let (id_one, id_other) = (prepare(&mut one, sql), prepare(&mut other, sql));
+    let body = |id: u32, kinds: [u8; 4], values: &[u8]| {
+        [&id.to_le_bytes()[..], &[0, 1, 0, 0, 0, 0, 1], &kinds, values].concat()
+    };
+    let a_number = body(id_other, [0xfc, 0, 3, 0], &[1, b'x', 7, 0, 0, 0]);
+    assert_eq!(other.command(Command::StmtExecute, &a_number).unwrap().error(), None);
+    for index in 0..2 {
+        let part = [&id_one.to_le_bytes()[..], &[index, 0], b"long"].concat();
+        one.send(Command::StmtSendLongData, &part);
+    }
+    let blobs = body(id_one, [0xfc, 0, 0xfc, 0], &[]);
+    assert_eq!(one.command(Command::StmtExecute, &blobs).unwrap().error(), None);
+    assert_eq!(
+        one.text("SELECT GROUP_CONCAT(s, '-', t ORDER BY s) FROM ps_two_blobs"),
+        "long-long,x-7"
+    );
+}
+
 /// Sequence ids of the packets.
 fn headers(mut bytes: &[u8]) -> Vec<u8> {
     let mut found = Vec::new();
