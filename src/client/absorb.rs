@@ -54,13 +54,10 @@ impl Session {
         let still_asks = work.verdict.class == Class::Diagnostics && self.keeps_conditions;
         self.keeps_conditions =
             on_primary && self.asks_conditions && (has_conditions || still_asks);
-        let may_have_begun = match self.facts.is_mariadb {
-            true => summary.is_tracking_due,
-            false => summary.has_result_set && !checkout.connection().deprecates_eof(),
-        };
-        if may_have_begun && self.pins.has(Pin::NextTransaction) {
+        if self.leaves_untold(checkout.connection(), work, summary) {
             // What fails here fails again below.
-            let _ = Box::pin(self.learn_characteristics(checkout.connection(), work)).await;
+            let _ =
+                Box::pin(self.learn_characteristics(checkout.connection(), work, summary)).await;
         }
         // An error tells nothing of transactions.
         let is_told = summary.has_status && summary.error.is_none();
@@ -360,12 +357,28 @@ impl Session {
     fn has_changed_untold(&self, work: &Work<'_>, summary: &Summary, tells_late: bool) -> bool {
         let is_open = tells_late || self.status.contains(Status::IN_TRANS);
         let in_transaction = !self.autocommit || is_open || self.pins.has(Pin::NextTransaction);
-        let prepared = work.prepared.as_ref().and_then(|work| self.statements.get(work.id));
-        let moves = prepared.is_some_and(|statement| statement.image.schema != self.image.schema);
-        let may_call = work.verdict.reason != sql::Reason::DictionaryRead && !moves;
+        let may_call = work.verdict.reason != sql::Reason::DictionaryRead && !self.moves(work);
         let is_read = work.verdict.class == Class::Read && may_call && !in_transaction;
         let may_have = is_read || work.verdict.effects.contains(Effects::OPAQUE);
         self.facts.is_mariadb && summary.is_tracking_due && may_have
+    }
+
+    /// Whether an answer may have left untold that a SET TRANSACTION has had its transaction; on MySQL
+    /// also that the schema was another one for a moment, which what comes next must not be taken for.
+    fn leaves_untold(&self, connection: &Connection, work: &Work<'_>, summary: &Summary) -> bool {
+        let may_have_begun = self.pins.has(Pin::NextTransaction);
+        if self.facts.is_mariadb {
+            return may_have_begun && summary.is_tracking_due;
+        }
+        let is_untold = summary.has_result_set && !connection.deprecates_eof();
+        may_have_begun && is_untold
+            || self.is_elsewhere(work) && (is_untold || summary.error.is_some())
+    }
+
+    /// Whether a prepared statement has another schema than the session.
+    pub(super) fn moves(&self, work: &Work<'_>) -> bool {
+        let prepared = work.prepared.as_ref().and_then(|work| self.statements.get(work.id));
+        prepared.is_some_and(|statement| statement.image.schema != self.image.schema)
     }
 
     /// Statements that flag a state change which leaves nothing behind that is not known.

@@ -347,6 +347,7 @@ impl Session {
         let mut packets = Vec::new();
         let answers = connection.put_diff(diff, &mut packets);
         connection.send(&packets).await?;
+        self.diagnostics.is_row_count_held &= answers == 0;
         let (mut refused, mut has_warned) = (None, false);
         for _ in 0..answers {
             let exchange = connection.answer(Shape::Results).await?;

@@ -206,12 +206,13 @@ impl Session {
         Ok(answer.summary.rows > 0)
     }
 
-    /// Whether a SET TRANSACTION has had its transaction: what a result set leaves untold comes with the
-    /// next change that is tracked (MariaDB), or the next OK packet (MySQL).
+    /// Whether a SET TRANSACTION has had its transaction, and on MySQL whatever else an answer has left
+    /// untold: it comes with the next change that is tracked (MariaDB), or the next OK packet (MySQL).
     pub(super) async fn learn_characteristics(
         &mut self,
         connection: &mut Connection,
         work: &Work<'_>,
+        summary: &Summary,
     ) -> Result<(), Failure> {
         let image = connection.image.clone();
         let mut tracked = match self.facts.is_mariadb {
@@ -231,6 +232,10 @@ impl Session {
         } else {
             connection.image = image;
             tracked.retain(|tracked| !matches!(tracked, Tracked::Variable { .. }));
+        }
+        if !self.facts.is_mariadb && summary.error.is_none() {
+            // See `owe_schema`.
+            tracked.retain(|tracked| !matches!(tracked, Tracked::Schema(_)));
         }
         if let Some(teller) = &mut self.teller {
             teller.keep(&tracked);

@@ -104,10 +104,8 @@ impl Session {
 
     /// Whether `work` was prepared in another schema than the session's, which the server chooses
     /// for as long as it runs.
-    fn is_elsewhere(&self, work: &Work<'_>) -> bool {
-        let prepared = work.prepared.as_ref().and_then(|work| self.statements.get(work.id));
-        work.command == Command::StmtExecute
-            && prepared.is_some_and(|statement| statement.image.schema != self.image.schema)
+    pub(super) fn is_elsewhere(&self, work: &Work<'_>) -> bool {
+        work.command == Command::StmtExecute && self.moves(work)
     }
 
     /// After `work` with a result: the client is yet to be told of a schema that the server has

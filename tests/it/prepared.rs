@@ -307,6 +307,22 @@ fn a_statement_that_can_t_be_prepared_again_leaves_its_session_its_character_set
     assert_eq!(client.text("SELECT @@collation_connection"), "utf8mb4_bin");
 }
 
+/// A SHOW of a table that is not there leaves ROW_COUNT(), but what prepares it elsewhere does not.
+#[test]
+fn a_statement_prepared_on_another_connection_leaves_row_count() {
+    let proxy = Proxy::with(servers(), 3, ONE_LANE);
+    let [mut client, mut holder] = [(); 2].map(|()| proxy.app());
+    let id = prepare(&mut client, "SHOW COLUMNS FROM ps_nowhere");
+    client.run("SET div_precision_increment = 2");
+    holder.run("BEGIN");
+    client.run("BEGIN");
+    client.run("SELECT 1");
+    let execution = [&id.to_le_bytes()[..], &[0, 1, 0, 0, 0]].concat();
+    let failed = client.command(Command::StmtExecute, &execution).unwrap();
+    assert_eq!(failed.summary.error, Some(1146));
+    assert_eq!(client.text("SELECT ROW_COUNT()"), "-1");
+}
+
 /// MariaDB takes long data for a number that is not there after an execution with one.
 #[test]
 fn long_data_is_taken_as_what_it_is_whatever_others_have_executed() {

@@ -1,6 +1,6 @@
 //! Sessions over shared connections on MySQL.
 
-use fairlane::protocol::Capabilities;
+use fairlane::protocol::{Capabilities, Command};
 use mysql_async::prelude::Queryable as _;
 use mysql_async::{Conn, OptsBuilder, Value};
 
@@ -177,6 +177,13 @@ fn a_select_after_set_transaction_holds_no_client_without_deprecate_eof() {
     one.run("SET TRANSACTION READ ONLY");
     one.run("SELECT /*+ SET_VAR(sql_mode = 'ANSI_QUOTES') */ COUNT(*) FROM old_next");
     two.run("SELECT 1");
+    // Nor does it tell that a statement ran in the schema it was prepared in.
+    one.command(Command::StmtPrepare, b"SELECT COUNT(*) FROM old_next").unwrap();
+    one.run("USE information_schema");
+    one.command(Command::StmtExecute, &[1, 0, 0, 0, 0, 1, 0, 0, 0]).unwrap();
+    one.query("SELEC 1").unwrap_err();
+    two.run("SELECT 1");
+    one.run("USE shop");
     // It is still for the next one after a statement without a table.
     one.run("SET TRANSACTION READ ONLY");
     one.run("DO 0");
