@@ -177,7 +177,11 @@ impl<W> FairQueue<W> {
     /// Who is next: the first of the kind that has had least, of the client that has had least;
     /// before them by `precedence` those that go on with what was begun. O(log waiters).
     pub(super) fn pop(&mut self, precedence: Precedence) -> Option<Next<W>> {
-        let (client, early) = match self.early(precedence) {
+        let early = match precedence {
+            Precedence::None => None,
+            _ => self.early(precedence == Precedence::OfAll),
+        };
+        let (client, early) = match early {
             Some((client, ticket)) => (client, Some(ticket)),
             None => (self.clients.first()?.0, None),
         };
@@ -216,17 +220,15 @@ impl<W> FairQueue<W> {
         self.link(client);
     }
 
-    /// A client with its first waiter that comes before its turn.
-    fn early(&self, precedence: Precedence) -> Option<(usize, u64)> {
-        if precedence == Precedence::None {
-            return None;
-        }
+    /// A client with its first waiter that comes before its turn, `of_all` or of its equals.
+    #[cold]
+    fn early(&self, of_all: bool) -> Option<(usize, u64)> {
         let is_near = |tag: u64, virtual_time: u64| tag <= virtual_time.saturating_add(AHEAD_MAX);
         let &(tag, ticket, client) = self.continuing.first()?;
         let kinds = &self.clients.get(client)?.data.kinds;
         let kind = kinds.get(self.waiting.get(&ticket)?.kind)?;
         let is_early = is_near(tag, self.clients.virtual_time())
-            && (precedence == Precedence::OfAll || is_near(kind.tag(), kinds.virtual_time()));
+            && (of_all || is_near(kind.tag(), kinds.virtual_time()));
         is_early.then_some((client, ticket))
     }
 
