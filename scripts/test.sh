@@ -34,7 +34,7 @@ stage sandbox cargo test --locked --test sandbox
 stage topology cargo test --locked --test topology
 stage integration cargo test --locked --test it
 stage locks-mysql env FAIRLANE_TEST_SERVER=mysql cargo test --locked --test it locks::
-stage locks-11.8 env FAIRLANE_TEST_SERVER=mariadb-unstable cargo test --locked --test it -- locks:: a_write_is_told insert_ids::
+stage locks-11.8 env FAIRLANE_TEST_SERVER=mariadb-unstable cargo test --locked --test it -- locks:: a_write_is_told insert_ids:: state::
 stage freshness env FAIRLANE_TEST_SERVER=mysql cargo test --locked --test it freshness
 # Random sessions are the same ones in each run, so that a change is judged by what it changed.
 seed=FAIRLANE_SEED=${FAIRLANE_SEED:-20000}
@@ -45,5 +45,7 @@ stage differential-11.8 env "$seed" FAIRLANE_TEST_SERVER=mariadb-unstable cargo 
 stage differential-mysql env "$seed" FAIRLANE_TEST_SERVER=mysql cargo test --locked --test differential -- \
     --skip no_session_sees --skip logins_have_the_same_answers --skip wrong_frames_have_the_servers_answers \
     --skip bulk_executions_have_the_same_answers
+# Alone on its servers, which others would hold up. Not on MySQL yet: docs/testing.md.
+stage leaks env "$seed" FAIRLANE_LEAK_STATEMENTS=6000 cargo test --locked --test differential no_session_sees
 stage mysql cargo test --locked --test mysql
 stage clients cargo test --locked --test clients

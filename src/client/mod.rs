@@ -14,6 +14,7 @@ mod absorb;
 mod admittance;
 mod auth;
 mod binding;
+mod bits;
 mod cleanup;
 mod command;
 mod conditions;

@@ -57,6 +57,7 @@ impl Session {
         let asks_bare = self.facts.is_mariadb
             && effects.contains(Effects::BARE_VARIABLE)
             && summary.error != Some(PARSE_ERROR);
+        let asks_bits = self.asks_bits(work, summary);
         let may_have_changed_unseen =
             effects.contains(Effects::OPAQUE) && !connection.deprecates_eof();
         let is_passing = effects.contains(Effects::SET_STATEMENT)
@@ -68,6 +69,7 @@ impl Session {
             || needs_own_trackers(work)
             || asks_collation
             || asks_bare
+            || asks_bits
             || asks_more && !self.facts.is_mariadb;
         if leaves_list && work.command == Command::StmtBulkExecute && summary.has_result_set {
             Box::pin(self.learn_row_count(connection)).await?;
@@ -100,6 +102,9 @@ impl Session {
         }
         if asks_bare {
             Box::pin(self.learn_bare(connection, work)).await?;
+        }
+        if asks_bits {
+            Box::pin(self.learn_bits(connection, work)).await?;
         }
         if asks_collation {
             let names = effects.contains(Effects::NAMES).then_some(work);

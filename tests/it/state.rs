@@ -505,3 +505,27 @@ fn a_use_that_fails_is_counted_whatever_connection_it_is_on() {
     assert_eq!(one.text("SELECT ROW_COUNT()"), "-1");
     assert_eq!(one.text("SELECT DATABASE()"), "shop");
 }
+
+/// MariaDB 11.8 tells of a connection's option bits only the one that was set first.
+#[test]
+fn variables_that_are_told_by_one_name_stay_with_their_session() {
+    let proxy = Proxy::with(servers(), 2, ONE_LANE);
+    let (mut one, mut other) = (proxy.app(), proxy.app());
+    one.run("SET foreign_key_checks = 0");
+    for (set, name, values) in [
+        ("SET autocommit = 0", "autocommit", ["0", "1"]),
+        ("SET @@autocommit = 1", "autocommit", ["1", "1"]),
+        ("SET @@unique_checks = 0", "unique_checks", ["0", "1"]),
+        ("SET SESSION sql_safe_updates = 1, sql_notes = 0", "sql_safe_updates", ["1", "0"]),
+        ("SET @@session.foreign_key_checks = 1", "foreign_key_checks", ["1", "1"]),
+        ("SET foreign_key_checks = 0", "foreign_key_checks", ["0", "1"]),
+    ] {
+        one.run(set);
+        other.run("DO 1");
+        let ask = format!("SELECT @@{name} FROM (SELECT 1) t");
+        let own = one.text(&ask);
+        one.run("ROLLBACK");
+        assert_eq!([own, other.text(&ask)], values, "{set}");
+    }
+    assert_eq!([one.text("SELECT @@sql_notes"), other.text("SELECT @@sql_notes")], ["0", "1"]);
+}

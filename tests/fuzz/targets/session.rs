@@ -175,6 +175,9 @@ fn apply(image: &mut Image, base: &Base, to: &Image, name: &str, value: Literal)
     match name {
         "names" => {
             image.unset("character_set_results");
+            // A session that has the base's by name keeps the name.
+            let none = Base::default();
+            let base = if to.get("names").is_some() { &none } else { base };
             image.set_names(value.split_once(' ').expect("two"), base);
         }
         "last_insert_id" => {}
@@ -214,7 +217,7 @@ pub(crate) fn trackers(data: &[u8]) {
 }
 
 /// Slots and queues after any order of events: bounds hold, nobody who could run waits, and within
-/// a lane and a client the first to come is the first to run.
+/// a lane, a client and a kind of work the first to come is the first to run.
 pub(crate) fn scheduler(data: &[u8]) {
     let mut input = Input::new(data);
     let total = 1 + input.below(12);
@@ -236,15 +239,14 @@ pub(crate) fn scheduler(data: &[u8]) {
         match input.below(5) {
             0 => {
                 number += 1;
-                let client = u64::from(input.byte() % 4);
-                let demand =
-                    Demand { lane, client, kind: input.byte().into(), continues: input.bit() };
+                let (client, kind) = (u64::from(input.byte() % 4), input.byte().into());
+                let demand = Demand { lane, client, kind, continues: input.bit() };
                 match slots.admit(demand, || number) {
                     Admission::Granted(turn) => turns[lane].push(turn),
                     Admission::Queued(ticket, evicted) => {
                         let of = &mut waiting[lane];
                         of.retain(|_, (waiter, _)| Some(*waiter) != evicted);
-                        assert!(of.insert(ticket, (number, client)).is_none());
+                        assert!(of.insert(ticket, (number, (client, kind))).is_none());
                     }
                     Admission::Refused => assert_eq!(waiting[lane].len(), lanes[lane].queue),
                 }
@@ -265,9 +267,9 @@ pub(crate) fn scheduler(data: &[u8]) {
         }
         while let Some((turn, waiter)) = slots.next_grant() {
             let of = &mut waiting[turn.lane()];
-            let (&ticket, &(_, client)) = of.iter().find(|(_, of)| of.0 == waiter).expect("waits");
-            let first = of.iter().find(|(_, of)| of.1 == client).map(|(&ticket, _)| ticket);
-            assert_eq!(first, Some(ticket), "a client is served in the order it asked");
+            let (&ticket, &(_, party)) = of.iter().find(|(_, of)| of.0 == waiter).expect("waits");
+            let first = of.iter().find(|(_, of)| of.1 == party).map(|(&ticket, _)| ticket);
+            assert_eq!(first, Some(ticket), "a kind is served in the order it asked");
             of.remove(&ticket);
             turns[turn.lane()].push(turn);
         }
@@ -276,8 +278,8 @@ pub(crate) fn scheduler(data: &[u8]) {
     }
 }
 
-/// Waiters of a lane by ticket: who, and of which client.
-type Queue = BTreeMap<u64, (u64, u64)>;
+/// Waiters of a lane by ticket: who, and of which client and kind.
+type Queue = BTreeMap<u64, (u64, (u64, u64))>;
 
 fn check(
     slots: &Scheduler<u64>,
