@@ -516,6 +516,7 @@ fn variables_that_are_told_by_one_name_stay_with_their_session() {
         ("SET autocommit = 0", "autocommit", ["0", "1"]),
         ("SET @@autocommit = 1", "autocommit", ["1", "1"]),
         ("SET @@unique_checks = 0", "unique_checks", ["0", "1"]),
+        ("SET sql_if_exists = 1", "sql_if_exists", ["1", "0"]),
         ("SET SESSION sql_safe_updates = 1, sql_notes = 0", "sql_safe_updates", ["1", "0"]),
         ("SET @@session.foreign_key_checks = 1", "foreign_key_checks", ["1", "1"]),
         ("SET foreign_key_checks = 0", "foreign_key_checks", ["0", "1"]),
