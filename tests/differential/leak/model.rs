@@ -138,9 +138,6 @@ pub struct Model {
     /// Its schema is one with a character set of its own, which a reset takes away on servers, see
     /// docs/compatibility.md.
     is_in_tables_schema: bool,
-    /// SET insert_id, and no row has it yet. What MySQL counts on with after an INSERT that has several
-    /// rows or meets others hangs on what its handler of the table has had before.
-    has_insert_id: bool,
     slots: [Option<Made>; SLOTS],
     open: [bool; SLOTS],
     plan: VecDeque<Vec<Deed>>,
@@ -176,7 +173,6 @@ impl Model {
             has_role: false,
             began_without_schema: false,
             is_in_tables_schema: false,
-            has_insert_id: false,
             slots: [None; SLOTS],
             open: [false; SLOTS],
             plan: VecDeque::new(),
@@ -211,8 +207,6 @@ impl Model {
             Act::Login(entry) => self.began_without_schema = entry.schema.is_none(),
             Act::Step(step) => {
                 self.has_role |= step.what.contains("SET ROLE");
-                self.has_insert_id |= product().is_mysql() && step.what.contains("SET insert_id");
-                self.has_insert_id &= error.is_some() || !step.what.contains(TAKES_INSERT_ID);
                 self.slots.iter_mut().flatten().for_each(|made| made.since.note(&step.what));
             }
             Act::Leave(_) => {}
@@ -349,20 +343,12 @@ impl Model {
         if self.has_completion && text.starts_with("BEGIN;") {
             text = "SELECT 1; DO 0";
         }
-        let is_insert = text.starts_with("INSERT") || text.starts_with("REPLACE");
-        if self.has_insert_id && is_insert {
-            text = TAKES_INSERT_ID;
-        }
-        let after = match product().is_mysql() && text.starts_with("SET insert_id") {
-            true => plain(query(TAKES_INSERT_ID)),
-            false => Vec::new(),
-        };
         let text = self.fill(random, text);
         // MySQL answers CALL with the rows that what ran before it has changed, see
         // docs/compatibility.md.
         let calls = product().is_mysql() && text.starts_with("CALL");
         let before = if calls { plain(query("DO 0")) } else { Vec::new() };
-        [before, deed(query(text), effect), after].concat()
+        [before, deed(query(text), effect)].concat()
     }
 
     fn state(&mut self, random: &mut fastrand::Rng) -> Vec<Deed> {
@@ -663,9 +649,6 @@ fn params(random: &mut fastrand::Rng, made: Made) -> Vec<Param> {
     };
     (0..made.parameters).map(one).collect()
 }
-
-/// An INSERT of one row that meets no other.
-const TAKES_INSERT_ID: &str = "INSERT INTO shop.lk_X (v) VALUES (5)";
 
 /// What asks for the schema it was prepared in.
 const OF_SCHEMA: &[&str] = &["DATABASE()", " lk_X", " lz_X"];
