@@ -27,6 +27,10 @@ const CLEAR: &str = "mysql_clear_password";
 
 /// Length of a reply of mysql_native_password that is not for the empty password.
 const NATIVE_REPLY: usize = 20;
+/// Likewise of caching_sha2_password.
+const SHA2_REPLY: usize = 32;
+/// How much of a user name MySQL shows in an error.
+const NAME_SHOWN: usize = 48;
 
 /// What a client presents.
 pub(super) struct Claim {
@@ -44,6 +48,8 @@ pub(super) struct Claim {
     pub(super) keeps_nonce: bool,
     pub(super) capabilities: Capabilities,
     pub(super) collation: u8,
+    /// Which server's words it is told.
+    pub(super) is_mariadb: bool,
     /// `None` without TLS.
     pub(super) tls: Option<Arc<ClientTls>>,
     /// Whether it was asked for the password itself, which can be done once.
@@ -80,8 +86,12 @@ impl From<ReadError> for Unproved {
 impl Claim {
     /// The server's error for a wrong password.
     pub(super) fn denied(&self) -> Error {
+        let user = match self.is_mariadb {
+            true => &self.user,
+            false => cut(&self.user, NAME_SHOWN),
+        };
         Error::AccessDenied {
-            user: self.user.clone(),
+            user: user.to_owned(),
             host: host_name(self.address),
             used_password: !self.reply.is_empty(),
         }
@@ -102,6 +112,9 @@ impl Claim {
         }
         if plugin == NATIVE && !matches!(self.reply.len(), 0 | NATIVE_REPLY) {
             return Err(Error::BadHandshake.into());
+        }
+        if plugin == CACHING_SHA2 && !matches!(self.reply.len(), 0 | SHA2_REPLY) {
+            return Err(self.denied().into());
         }
         Ok(())
     }
@@ -135,8 +148,7 @@ impl Claim {
 
     async fn switch_to(&mut self, plugin: &str, wire: &mut Wire) -> Result<(), Unproved> {
         if !self.capabilities.contains(Capabilities::PLUGIN_AUTH) {
-            let (user, plugin) = (self.user.clone(), plugin.to_owned());
-            return Err(Error::UnsupportedPlugin { user, plugin }.into());
+            return Err(Error::OldClient { is_mariadb: self.is_mariadb }.into());
         }
         if !(self.keeps_nonce && plugin == NATIVE) {
             self.nonce = nonce().map_err(|_| Error::NotReady)?;
@@ -188,6 +200,7 @@ async fn look_twice(
             Error::AccessDenied { .. }
             | Error::AccountLocked { .. }
             | Error::UnsupportedPlugin { .. }
+            | Error::OldClient { .. }
             | Error::NeedsTls { .. },
         )) => {
             context.topology.refresh().await;
@@ -367,6 +380,12 @@ fn identity(claim: &Claim, stored: Option<DoubleHash>, credential: Credential) -
 pub(super) fn old_client(context: &Context) -> Error {
     let is_mariadb = context.topology.facts().is_none_or(|facts| facts.is_mariadb);
     Error::OldClient { is_mariadb }
+}
+
+/// At most so many bytes of a text, and whole characters.
+pub(super) fn cut(text: &str, most: usize) -> &str {
+    let is_end = |&end: &usize| text.is_char_boundary(end);
+    &text[..(0..=most.min(text.len())).rev().find(is_end).unwrap_or(0)]
 }
 
 /// A client's host as the servers write it in their errors: they resolve the address of

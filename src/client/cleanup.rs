@@ -278,6 +278,7 @@ impl Session {
             keeps_nonce: self.facts.is_mariadb,
             capabilities: self.capabilities,
             collation: collation.unwrap_or(self.identity.key.collation),
+            is_mariadb: self.facts.is_mariadb,
             tls: self.tls.clone(),
             was_asked: false,
             given: None,

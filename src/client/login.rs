@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
-use super::auth::{Claim, Unproved, default_plugin, old_client, told_address, verify};
+use super::auth::{Claim, Unproved, cut, default_plugin, old_client, told_address, verify};
 use super::diagnostics::Diagnostics;
 use super::identity::Identity;
 use super::registry::{Entry, EntryLabels, Registration};
@@ -321,13 +321,19 @@ impl Greeted {
                 .map_err(|_| told(Error::BadHandshake))?,
         };
         let is_scrambled_newly = hello.capabilities.contains(Capabilities::SECURE_CONNECTION);
+        let is_mariadb = context.topology.facts().is_none_or(|facts| facts.is_mariadb);
+        if is_old(&self.payload) && !is_mariadb {
+            return Err(told_old(match is_scrambled_newly {
+                true => old_client(context),
+                false => Error::BadHandshake,
+            }));
+        }
         if is_old(&self.payload) && !is_scrambled_newly && !hello.auth.is_empty() {
             return Err(told_old(old_client(context)));
         }
         if hello.compresses_unasked {
             return Err(told(Error::Compression));
         }
-        let is_mariadb = context.topology.facts().is_none_or(|facts| facts.is_mariadb);
         if context.settings.tls.mode == TlsMode::Required && self.tls.is_none() {
             return Err(Leave::Told(LoginFailure::Denied, Error::TlsRequired));
         }
@@ -351,6 +357,7 @@ impl Greeted {
             keeps_nonce: false,
             capabilities: hello.capabilities,
             collation: hello.collation,
+            is_mariadb,
             tls: self.tls,
             was_asked: false,
             given: None,
@@ -369,10 +376,13 @@ fn leave_old(context: &Context, unproved: Option<Unproved>) -> Leave {
     }
 }
 
-/// A user name as the servers take it: cut where their accounts' names have to end.
+/// A user name as the servers take it: cut at 128 characters (MariaDB), or at the bytes that 32 may
+/// have (MySQL).
 fn user_name(given: &str, is_mariadb: bool) -> &str {
-    let most = if is_mariadb { 128 } else { 32 };
-    given.char_indices().nth(most).map_or(given, |(end, _)| &given[..end])
+    if !is_mariadb {
+        return cut(given, 96);
+    }
+    given.char_indices().nth(128).map_or(given, |(end, _)| &given[..end])
 }
 
 /// The error an answer consists of.

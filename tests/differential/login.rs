@@ -174,13 +174,28 @@ const VISITS: &[Visit] = &[
     Visit { name: "before 4.1, two bytes", raw: Some(b"\x05\x20"), ..GOOD },
 ];
 
+/// Visits of users that MySQL does not know: it asks them for a password by a plugin that it chooses by
+/// the name and a number of its own, see docs/compatibility.md.
+const UNKNOWN: [&str; 10] = [
+    "unknown user",
+    "unknown user, no password",
+    "no user",
+    "no user, no password",
+    "account of another host",
+    "8 bytes by nobody",
+    "a long user name",
+    "a long user name without a password",
+    "a user name of many characters",
+    "a user name that starts like another",
+];
+
 const LONG_128: &str = "abcdefghijklmnopqrstuvwxyz012345abcdefghijklmnopqrstuvwxyz012345\
     abcdefghijklmnopqrstuvwxyz012345abcdefghijklmnopqrstuvwxyz012345";
 const LONG_129: &str = "abcdefghijklmnopqrstuvwxyz012345abcdefghijklmnopqrstuvwxyz012345\
     abcdefghijklmnopqrstuvwxyz012345abcdefghijklmnopqrstuvwxyz0123456";
 /// 144 characters of two bytes each.
 const WIDE: &str = twelve!(twelve!("\u{e9}"));
-/// MySQL takes 32 characters for the name: those of `df_long` in [`prepare_accounts`].
+/// Longer than any account's name of MySQL, and no account's: cut to 32 characters it would be one.
 const AFTER_32: &str = "df_long_abcdefghijklmnopqrstuvwx_and_more";
 
 const LONG: &str = "a_name_that_is_longer_than_any_server_allows_names_of_users_to_be_since_those_end_\
@@ -275,6 +290,12 @@ impl Visit {
     }
 }
 
+/// Leaves the refusal, wherever in the exchange it came.
+fn keep_last(said: &mut Vec<Packet>) {
+    said.drain(..said.len().saturating_sub(1));
+    said.iter_mut().for_each(|packet| packet.sequence = 0);
+}
+
 /// MariaDB 11 proves its certificate to a client with a text that depends on the nonce, and tells the
 /// first values of variables, see docs/compatibility.md.
 fn mask_news(payload: &mut Vec<u8>) {
@@ -326,6 +347,10 @@ fn logins_have_the_same_answers() {
         let (mut direct, mut through) = (visit.pay(servers().primary), visit.pay(proxy.port));
         mask_cache(&mut direct);
         mask_cache(&mut through);
+        if product().is_mysql() && UNKNOWN.contains(&visit.name) {
+            keep_last(&mut direct);
+            keep_last(&mut through);
+        }
         let count = direct.len().max(through.len());
         let unlike = (0..count).find(|&index| direct.get(index) != through.get(index));
         if let Some(index) = unlike {
