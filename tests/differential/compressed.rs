@@ -121,6 +121,10 @@ fn said(port: u16, sent: &[u8]) -> (Vec<u8>, bool) {
     (contents, is_open)
 }
 
+/// Frames that can't be unpacked: MySQL says nothing, and reads on.
+const MYSQL_WAITS: [&str; 4] =
+    ["a claim that is too small", "a claim without contents", "half a stream", "no stream at all"];
+
 #[test]
 fn wrong_frames_have_the_servers_answers() {
     let proxy = Proxy::start(servers());
@@ -153,7 +157,14 @@ fn wrong_frames_have_the_servers_answers() {
     let mut differences = Vec::new();
     for (name, sent) in cases {
         let (direct, through) = (said(servers().primary, sent), said(proxy.port, sent));
-        if direct != through {
+        if product().is_mysql() && MYSQL_WAITS.contains(name) {
+            let (waits, ends) = ((Vec::new(), true), (Vec::new(), false));
+            assert_eq!(
+                (direct, through),
+                (waits, ends),
+                "{name}: docs/compatibility.md, Compression"
+            );
+        } else if direct != through {
             let text =
                 |said: &(Vec<u8>, bool)| format!("{}, open: {}", said.0.escape_ascii(), said.1);
             let (direct, through) = (text(&direct), text(&through));
