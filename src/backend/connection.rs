@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::names::NamesMemory;
 use super::statement::StatementCache;
 use super::unread::UnreadHere;
+use crate::net::attributes::Attributes;
 use crate::net::read::fill;
 use crate::net::socket::Socket;
 use crate::net::worker::WorkerId;
@@ -47,6 +48,8 @@ pub struct ConnectionKey {
     pub collation: u8,
     /// The client's address, where servers are told it: privileges and USER() hang on it.
     pub client: Option<IpAddr>,
+    /// The client's connection attributes, where servers are told them.
+    pub attributes: Option<Arc<Attributes>>,
     /// For an account whose password has expired. Such a connection is one session's alone.
     pub expired: Option<ExpiredLogin>,
 }

@@ -14,7 +14,7 @@ use super::names::NamesMemory;
 use super::statement::StatementCache;
 use crate::config::settings::{Address, Backend, BackendCompression, ProxyProtocol};
 use crate::error::Error;
-use crate::net::attributes::{self, Role};
+use crate::net::attributes;
 use crate::net::connector::Connector;
 use crate::net::proxy_header;
 use crate::net::read::{self, ReadError};
@@ -236,9 +236,7 @@ async fn log_in(
         auth: credential.reply(&plugin, &greeting.nonce).unwrap_or_default(),
         schema: schema.as_deref().map(str::to_owned),
         plugin,
-        attributes: attributes::own(Role::Pool)
-            .map(|(name, value)| (name.to_owned(), value))
-            .into(),
+        attributes: attributes::of_pool(key.attributes.as_deref()),
         zstd_level: ZSTD_LEVEL,
     };
     send(&mut stream, sequence, &response.encode()).await?;

@@ -14,6 +14,7 @@ use super::registry::{Entry, Order};
 use super::wire::Wire;
 use crate::backend::{ConnectionKey, Credential, DoubleHash};
 use crate::error::Error;
+use crate::net::attributes::{self, Attributes};
 use crate::net::certificate::ClientTls;
 use crate::net::read::ReadError;
 use crate::protocol::auth::{NATIVE, NONCE, Proof, nonce};
@@ -38,6 +39,8 @@ pub(super) struct Claim {
     pub(super) address: IpAddr,
     /// The address as servers are told it, where they are.
     pub(super) told: Option<IpAddr>,
+    /// Its connection attributes as servers are told them, where they are.
+    pub(super) attributes: Option<Arc<Attributes>>,
     /// The plugin its reply is made with.
     pub(super) plugin: String,
     pub(super) reply: Vec<u8>,
@@ -163,6 +166,11 @@ impl Claim {
 /// The address servers are told, if there is one that is told any.
 pub(super) fn told_address(context: &Context, client: IpAddr) -> Option<IpAddr> {
     context.settings.tells_addresses().then(|| client.to_canonical())
+}
+
+/// The attributes servers are told of a client, if they are told any.
+pub(super) fn told_attributes(context: &Context, given: &Attributes) -> Option<Arc<Attributes>> {
+    context.settings.pool.tells_attributes.then(|| attributes::shared(given))
 }
 
 /// Verifies a claim when it is its address's turn. The answer to a failed one is late if others
@@ -372,6 +380,7 @@ fn identity(claim: &Claim, stored: Option<DoubleHash>, credential: Credential) -
         collation: claim.collation,
         expired: None,
         client: claim.told,
+        attributes: claim.attributes.clone(),
     };
     Identity { key: Arc::new(key), credential, is_expired: false }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
-use super::auth::{Claim, Unproved, told_address, verify};
+use super::auth::{Claim, Unproved, told_address, told_attributes, verify};
 use super::diagnostics::Diagnostics;
 use super::registry::EntryLabels;
 use super::wire::CommandPacket;
@@ -272,6 +272,7 @@ impl Session {
             user: change.user.clone(),
             address: self.peer.ip(),
             told: told_address(&self.context, self.peer.ip()),
+            attributes: told_attributes(&self.context, &change.attributes),
             plugin,
             reply: change.auth,
             nonce: self.nonce,

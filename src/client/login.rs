@@ -7,7 +7,9 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
-use super::auth::{Claim, Unproved, cut, default_plugin, old_client, told_address, verify};
+use super::auth::{
+    Claim, Unproved, cut, default_plugin, old_client, told_address, told_attributes, verify,
+};
 use super::diagnostics::Diagnostics;
 use super::identity::Identity;
 use super::registry::{Entry, EntryLabels, Registration};
@@ -351,6 +353,7 @@ impl Greeted {
             user: user_name(&hello.user, is_mariadb).to_owned(),
             address: client.ip(),
             told: told_address(context, client.ip()),
+            attributes: told_attributes(context, &hello.attributes),
             plugin,
             reply: std::mem::take(&mut hello.auth),
             nonce: self.nonce,

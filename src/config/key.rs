@@ -291,6 +291,12 @@ pub const KEYS: &[Key] = &[
         valid: r#""kill_reads", "kill" or "finish""#,
     },
     Key {
+        path: "pool.connection_attributes",
+        default: Some(r#""own""#),
+        meaning: "Whose connection attributes servers are told.",
+        valid: r#""own" or "client""#,
+    },
+    Key {
         path: "lanes.auto",
         default: Some(r#""on""#),
         meaning: "Whether work that no rule or hint assigns is assigned by what it does.",

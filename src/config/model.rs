@@ -152,6 +152,7 @@ pub(crate) struct Pool {
     pub(crate) max_age: Period,
     pub(crate) open_rate: u32,
     pub(crate) abandoned: Abandoned,
+    pub(crate) connection_attributes: ConnectionAttributes,
 }
 
 impl Default for Pool {
@@ -162,6 +163,7 @@ impl Default for Pool {
             max_age: Period::secs(3_600),
             open_rate: 200,
             abandoned: Abandoned::KillReads,
+            connection_attributes: ConnectionAttributes::Own,
         }
     }
 }
@@ -202,6 +204,14 @@ pub(crate) enum Abandoned {
     KillReads,
     Kill,
     Finish,
+}
+
+/// What servers are told of who is connected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum ConnectionAttributes {
+    Own,
+    Client,
 }
 
 /// What the lock guard does.

@@ -659,6 +659,7 @@ impl Resolver<'_> {
                 model::Abandoned::Kill => Abandoned::Kill,
                 model::Abandoned::Finish => Abandoned::Finish,
             },
+            tells_attributes: pool.connection_attributes == model::ConnectionAttributes::Client,
         }
     }
 

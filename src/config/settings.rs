@@ -224,6 +224,8 @@ pub struct Pool {
     pub open_rate: u32,
     /// What becomes of a statement whose client is gone.
     pub abandoned: Abandoned,
+    /// Whether servers are told the clients' connection attributes beside Fairlane's own.
+    pub tells_attributes: bool,
 }
 
 /// What becomes of a statement whose client is gone.

@@ -184,6 +184,7 @@ fn whatever_comes_in_whatever_order_each_slot_comes_back() {
         capabilities: Capabilities::empty(),
         collation: 45,
         client: None,
+        attributes: None,
         expired: None,
     });
     let image = Image::default();

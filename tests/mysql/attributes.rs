@@ -1,5 +1,8 @@
 //! Query attributes, read on the server by its own component, and attributes of connections.
 
+use mysql_async::prelude::Queryable as _;
+use mysql_async::{Conn, OptsBuilder};
+
 use crate::support::Proxy;
 use crate::{as_root, client, mysql};
 
@@ -70,4 +73,43 @@ fn the_server_sees_whose_connections_they_are() {
         );
         assert_eq!(of(user), expected, "{user}");
     }
+}
+
+/// With `connection_attributes = "client"` each program's connections tell of it, and of Fairlane.
+#[tokio::test]
+async fn the_server_sees_whose_programs_they_serve() {
+    as_root(
+        mysql(),
+        "CREATE USER programs@'%' IDENTIFIED BY 'x'; GRANT SELECT ON shop.* TO programs@'%'",
+    );
+    let more = "[pool]\nconnection_attributes = \"client\"\n[routing]\nreplica_reads = false\n";
+    let proxy = Proxy::with(mysql(), 5, more);
+    for (program, process) in [("worker", "1"), ("worker", "2"), ("page", "3")] {
+        let told = [("program_name", program), ("_pid", process), ("fairlane_role", "none")];
+        let told = told.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let opts = OptsBuilder::default()
+            .ip_or_hostname("127.0.0.1")
+            .tcp_port(proxy.port)
+            .user(Some("programs"))
+            .pass(Some("x"))
+            .prefer_socket(false)
+            .connect_attributes(told.into());
+        let mut client = Conn::new(opts).await.unwrap();
+        client.query_drop("DO 1").await.unwrap();
+        client.disconnect().await.unwrap();
+    }
+    let sql = "SELECT GROUP_CONCAT(ATTR_NAME, '=', ATTR_VALUE ORDER BY ATTR_NAME) AS told \
+               FROM performance_schema.session_connect_attrs \
+               JOIN performance_schema.processlist ON ID = PROCESSLIST_ID \
+               WHERE USER = 'programs' AND ATTR_NAME NOT LIKE '\\_%' \
+               GROUP BY PROCESSLIST_ID ORDER BY told";
+    let found = client(mysql().primary, &["-uroot", "-proot-secret"], sql).out;
+    let (process, version) = (proxy.pid(), env!("CARGO_PKG_VERSION"));
+    let of = |program: &str| {
+        format!(
+            "fairlane_pid={process},fairlane_role=pool,fairlane_version={version},\
+             program_name={program}\n"
+        )
+    };
+    assert_eq!(found, format!("{}{}", of("page"), of("worker")));
 }
