@@ -59,8 +59,7 @@ impl Session {
             let _ =
                 Box::pin(self.learn_characteristics(checkout.connection(), work, summary)).await;
         }
-        // An error tells nothing of transactions.
-        let is_told = summary.has_status && summary.error.is_none();
+        let is_told = self.is_status_told;
         let mut keeps = self.must_keep(work, on_primary, is_told);
         if self.settle(checkout.connection(), work, summary, keeps, on_primary).await.is_err() {
             // The client has its answer; only what could have been asked later is lost.
@@ -95,6 +94,7 @@ impl Session {
         if summary.has_status {
             self.status = summary.status;
         }
+        self.is_status_told = summary.has_status && summary.error.is_none();
         let counts_rows = self.absorb_counts(connection, work, summary);
         // INSERT ... RETURNING, CALL and what fails half-way may set an id that no packet reports.
         let may_set = Effects::OPAQUE | Effects::SETS_INSERT_ID;

@@ -349,6 +349,7 @@ impl Session {
         self.diagnostics = Diagnostics { found_rows, ..Diagnostics::default() };
         self.autocommit = self.facts.status & Status::AUTOCOMMIT.bits() != 0;
         self.status = Status::AUTOCOMMIT;
+        self.is_status_told = true;
     }
 }
 

@@ -93,7 +93,10 @@ impl Session {
             Err(_) => return Outcome::Lost { untouched: true },
         };
         if needs_own_trackers(work) && !checkout.connection().is_restricted {
-            let set = self.trackers().to_set(self.status.contains(Status::IN_TRANS));
+            // What fails with autocommit off may have begun a transaction all the same.
+            let may_be_open = was_held && !self.autocommit && !self.is_status_told;
+            let in_transaction = self.status.contains(Status::IN_TRANS) || may_be_open;
+            let set = self.trackers().to_set(in_transaction);
             if Box::pin(checkout.connection().track(set)).await.is_err() {
                 return Outcome::Lost { untouched: true };
             }

@@ -199,6 +199,7 @@ fn new_session(
         shown: super::binding::Shown::default(),
         status: Status::AUTOCOMMIT,
         autocommit,
+        is_status_told: true,
         image_warns: false,
         asks_conditions: false,
         keeps_conditions: false,

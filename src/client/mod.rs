@@ -194,6 +194,8 @@ struct Session {
     /// Pins as counted in the metrics.
     shown: binding::Shown,
     status: Status,
+    /// Whether `status` is that of now: an error tells none.
+    is_status_told: bool,
     autocommit: bool,
     /// Setting its variables may raise warnings, which are nobody's.
     image_warns: bool,

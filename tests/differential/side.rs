@@ -1,6 +1,6 @@
 //! One of the two ways: a client that records every packet it is answered.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::{ErrorKind, Read};
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use fairlane::protocol::packet::Header;
 use fairlane::protocol::response::{Next, Response, Summary};
 use fairlane::protocol::sha2;
 use fairlane::protocol::wire::Cursor;
-use fairlane::protocol::{Capabilities, Shape};
+use fairlane::protocol::{Capabilities, Command, Shape};
 
 use crate::step::{Payload, Step};
 use crate::support::raw::{Failed, Login, more, reply};
@@ -62,6 +62,23 @@ pub struct Side {
     summary: Summary,
     /// Column definitions of statements by their slots, see [`Self::put_definitions`].
     definitions: HashMap<usize, Vec<Packet>>,
+    /// Slots of statements whose definitions came in other character sets than they would now.
+    outdated: HashSet<usize>,
+}
+
+/// Whether a command is a text that may set the session's character sets.
+fn sets_character_set(sent: &[u8]) -> bool {
+    let words: [&[u8]; 3] = [b"NAMES", b"CHARACTER SET", b"character_set"];
+    let has = |word: &[u8]| sent.windows(word.len()).any(|at| at == word);
+    sent.first() == Some(&(Command::Query as u8)) && words.into_iter().any(has)
+}
+
+/// Leaves of a column definition what hangs on no character set: its last six bytes, which are type,
+/// flags and decimals.
+/// Source: <https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_com_query_response_text_resultset_column_definition.html>.
+fn mask_character_set(definition: &mut Packet) {
+    let end = definition.payload.len();
+    definition.payload.drain(..end.saturating_sub(6));
 }
 
 /// Stands in texts for a name that each side has of its own; both are equally long.
@@ -80,6 +97,7 @@ impl Side {
             puts_definitions: false,
             summary: Summary::default(),
             definitions: HashMap::new(),
+            outdated: HashSet::new(),
         })
     }
 
@@ -156,8 +174,20 @@ impl Side {
     }
 
     /// See [`Self::puts_definitions`].
+    ///
+    /// MariaDB does not send them again for another `character_set_results`, but has sent those of that
+    /// if it sends them for another reason: from then on only their types are compared.
     fn put_definitions(&mut self, step: &Step, packets: &mut Vec<Packet>) {
         let Some(first) = packets.first_mut() else { return };
+        match &step.payload {
+            Payload::Fixed(sent) if sets_character_set(sent) => {
+                self.outdated.extend(self.definitions.keys());
+            }
+            Payload::Prepare { slot, .. } => {
+                self.outdated.remove(slot);
+            }
+            _ => {}
+        }
         match (&step.payload, &first.payload[..]) {
             (Payload::Prepare { slot, .. }, &[0, _, _, _, _, columns, 0, parameters, 0, ..]) => {
                 let from = 1 + usize::from(parameters);
@@ -176,6 +206,12 @@ impl Side {
             _ => {}
         }
         packets.iter_mut().for_each(|packet| packet.sequence = 0);
+        if let Payload::WithId { slot, .. } = &step.payload
+            && self.outdated.contains(slot)
+            && let Some(columns) = self.definitions.get(slot).map(Vec::len)
+        {
+            packets.iter_mut().skip(1).take(columns).for_each(mask_character_set);
+        }
     }
 
     fn read(&mut self, step: &Step, packets: &mut Vec<Packet>) -> End {

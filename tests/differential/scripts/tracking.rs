@@ -142,3 +142,27 @@ fn a_schema_is_told_late() {
         check(&proxy, &scripts, TRACKING);
     }
 }
+
+/// Its error says nothing of the transaction that it has begun, in which MySQL refuses to set one of
+/// the trackers.
+#[test]
+fn trackers_are_shown_after_a_failed_statement_with_autocommit_off() {
+    let _tables = tables();
+    let proxy = Proxy::start(servers());
+    let mut root = servers().root();
+    root.replace("CREATE OR REPLACE TABLE shop.df_track_key (id INT PRIMARY KEY)");
+    root.run("INSERT INTO shop.df_track_key VALUES (1)");
+    let shown = "SHOW SESSION VARIABLES LIKE 'session_track_s%'";
+    let texts = [
+        "SET autocommit = 0",
+        "INSERT INTO df_track_key VALUES (1)",
+        shown,
+        "INSERT INTO df_track_key VALUES (2)",
+        "SELECT @@session_track_schema",
+        "ROLLBACK",
+        "SHOW SESSION VARIABLES LIKE 'session_track%'",
+        "SELECT * FROM df_track_key",
+    ];
+    check(&proxy, &[Script::new("failed", queries(&texts))], BOTH);
+    check(&proxy, &[Script::new("failed", queries(&texts))], TRACKING);
+}
