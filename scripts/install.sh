@@ -17,8 +17,8 @@ case $target in
         ;;
     suites)
         packages=("${common[@]}" cmake g++ golang-go libdbd-mariadb-perl libdbd-mysql-perl libmariadb-dev libssl-dev
-            libtest-deep-perl php-cli php-doctrine-dbal php-faker php-laravel-framework php-mockery php-mysql
-            phpunit pkg-config python3-venv zlib1g-dev)
+            git libtest-deep-perl php-cli php-doctrine-dbal php-faker php-laravel-framework php-mockery php-mysql
+            php-symfony-cache phpunit pkg-config python3-venv ruby-dev ruby-rspec zlib1g-dev)
         command -v node >/dev/null || packages+=(nodejs)
         command -v npm >/dev/null || packages+=(npm)
         ;;

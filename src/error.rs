@@ -255,7 +255,7 @@ impl Error {
             | Self::QueueTimeout { .. }
             | Self::Overloaded { .. }
             | Self::TooManyClients => (code::CON_COUNT_ERROR, "08004"),
-            Self::LostBackend { .. } => (code::LOST_CONNECTION, "HY000"),
+            Self::LostBackend { .. } => (code::NET_READ_ERROR, "08S01"),
             Self::AccessDenied { .. } | Self::UnsupportedPlugin { .. } | Self::NeedsTls { .. } => {
                 (code::ACCESS_DENIED, "28000")
             }

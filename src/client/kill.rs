@@ -35,9 +35,7 @@ impl Session {
         if let Err(error) = allowed {
             return self.send_error(&error).await;
         }
-        if !query {
-            target.kill();
-        }
+        mark(&target, query);
         if target.id == self.entry.id {
             return self.send_error(&Error::Interrupted).await;
         }
@@ -50,6 +48,7 @@ impl Session {
         let _aim = self.context.pools[backend].aim(thread_id);
         if target.connection() == Some((backend, thread_id)) {
             self.context.topology.kill(backend, thread_id, query).await;
+            mark(target, query);
         }
     }
 
@@ -60,7 +59,7 @@ impl Session {
             let _aim = pool.aim(thread_id);
             if target.connection() == Some((backend, thread_id)) {
                 let sql = format!("KILL {}{thread_id}", if query { "QUERY " } else { "" });
-                return ask(checkout, &sql).await.map(drop);
+                return ask(checkout, &sql).await.map(|_| mark(target, query));
             }
             checkout.connection().is_dirty = true;
             checkout.check_in();
@@ -78,6 +77,14 @@ impl Session {
         let request = Request { image: &image, insert_id: 0, ..self.request() };
         let lane = self.plain_lane();
         self.context.pools[backend].check_out(self.demand(lane), request, Instant::now()).await
+    }
+}
+
+/// Tells a session that it is killed. While its connection is aimed at, so that it does not take the loss
+/// of that for one of the server's.
+fn mark(target: &Entry, query: bool) {
+    if !query {
+        target.kill();
     }
 }
 

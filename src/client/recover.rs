@@ -30,6 +30,8 @@ impl Session {
             }
             Outcome::Lost { untouched } => {
                 let name = checkout.pool().name().to_owned();
+                // In this order: whoever aims says that the session is killed before the aim is over.
+                let is_killed = checkout.is_aimed_at() || self.entry.is_killed();
                 let retries = untouched && may_retry;
                 if retries {
                     self.count_retry(&checkout);
@@ -43,7 +45,7 @@ impl Session {
                     self.writes.note_unknown();
                 }
                 let answers = untouched && work.shape != Shape::Nothing;
-                self.lost(name, was_held, untouched, answers).await
+                self.lost(name, was_held || is_killed, untouched, answers).await
             }
             Outcome::Unprepared(error) => {
                 checkout.connection().is_dirty = true;
@@ -94,21 +96,25 @@ impl Session {
         self.context.metrics.backend(checkout.pool().backend()).retries.inc();
     }
 
-    /// The server is gone in the middle of a statement.
+    /// The server is gone in the middle of a statement. A session that `ends` is told nothing: a
+    /// server that goes away says nothing either, and only so clients know what has happened.
     async fn lost(
         &mut self,
         backend: String,
-        was_held: bool,
+        ends: bool,
         untouched: bool,
         answers: bool,
     ) -> Result<(), Stop> {
-        if answers {
-            self.send_error(&Error::LostBackend { backend }).await?;
-        }
-        let had_state = was_held || !self.pins.is_empty();
+        let had_state = ends || !self.pins.is_empty();
         self.forget_binding();
         // What the connection carried is lost, or half a result is sent: only a new login helps,
         // as it would with the server itself.
-        if had_state || !untouched { Err(Stop::Fatal) } else { Ok(()) }
+        if had_state || !untouched {
+            return Err(Stop::Fatal);
+        }
+        if answers {
+            self.send_error(&Error::LostBackend { backend }).await?;
+        }
+        Ok(())
     }
 }

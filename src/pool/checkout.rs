@@ -221,7 +221,8 @@ impl Checkout {
         slot.release_with(connection);
     }
 
-    fn is_aimed_at(&self) -> bool {
+    /// Whether a KILL is on its way to the connection.
+    pub fn is_aimed_at(&self) -> bool {
         let (Some(connection), Some(slot)) = (&self.connection, &self.slot) else { return false };
         slot.pool.aims.has(connection.thread_id)
     }

@@ -62,8 +62,9 @@ pub const QUERY_TIMEOUT: u16 = 3024;
 pub const WRONG_COMPRESSION_LEVEL: u16 = 3923;
 /// ER_SECURE_TRANSPORT_REQUIRED.
 pub const SECURE_TRANSPORT_REQUIRED: u16 = 3159;
-/// Client library's code for a lost connection; clients recognise it in an ERR packet too.
-pub const LOST_CONNECTION: u16 = 2013;
+/// ER_NET_READ_ERROR. What clients call a lost connection has a number (2013) that only they may use:
+/// in an ERR packet they take it for a malformed one.
+pub const NET_READ_ERROR: u16 = 1158;
 /// ER_CLIENT_INTERACTION_TIMEOUT (MySQL).
 pub const CLIENT_INTERACTION_TIMEOUT: u16 = 4031;
 /// MariaDB: this account is locked.

@@ -4,13 +4,13 @@
 use std::io::Read;
 use std::time::Duration;
 
-use fairlane::protocol::{Capabilities, Command};
+use fairlane::protocol::{Capabilities, Command, Shape};
 
 use crate::compare::{CLASSIC, MODERN};
 use crate::describe::describe;
 use crate::side::Packet;
-use crate::support::raw::Login;
-use crate::support::{Proxy, Raw, pause, servers};
+use crate::support::raw::{Failed, Login};
+use crate::support::{Proxy, Raw, eventually, pause, servers};
 
 /// Three rows of more than a server keeps in its buffer, and then a long wait.
 const ROWS: &str = "SELECT seq, REPEAT('x', 60000), SLEEP(IF(seq < 4, 0, 30)) FROM seq_1_to_9";
@@ -94,6 +94,64 @@ fn a_session_killed_among_its_rows_is_gone() {
     compare("KILL", &direct[..rows], &through[..rows]);
     let is_rest = |said: &[Packet]| said[rows..].iter().all(|packet| packet.payload[0] == 0xff);
     assert!(is_rest(&direct) && is_rest(&through), "{:?} {:?}", &direct[rows..], &through[rows..]);
+}
+
+/// The end of a session that is killed under a statement of which nothing was answered yet.
+fn end(port: u16, begin: &str, sql: &str, kill: impl FnOnce(&Raw)) -> Failed {
+    let mut victim = login(port, MODERN);
+    if !begin.is_empty() {
+        victim.run(begin);
+    }
+    victim.send(Command::Query, sql.as_bytes());
+    eventually("it runs", || is_running(sql));
+    kill(&victim);
+    let answer = victim.answer(Shape::Results);
+    let end = answer.map_or_else(|end| end, |answer| answer.error().expect("it was killed"));
+    if end != Failed::Closed {
+        assert_eq!(victim.packet(), Err(Failed::Closed), "{sql}, after {end:?}");
+    }
+    end
+}
+
+fn is_running(sql: &str) -> bool {
+    !servers().root().rows(&running(sql)).is_empty()
+}
+
+/// Asks for the server's id of the connection that runs a statement.
+fn running(sql: &str) -> String {
+    format!("SELECT id FROM information_schema.processlist WHERE info = '{sql}'")
+}
+
+/// A server ends the connection, perhaps with an error of its own before. What clients call a lost
+/// connection they find out by themselves; they take its number in a packet for a mistake.
+#[test]
+fn a_session_killed_under_a_statement_is_told_what_a_server_tells() {
+    let proxy = Proxy::start(servers());
+    Raw::connect(proxy.port, "app", "app-secret", Some("shop"))
+        .unwrap()
+        .replace("CREATE OR REPLACE TABLE df_killed (id INT)");
+    for (port, begin) in [(servers().primary, ""), (proxy.port, ""), (proxy.port, "BEGIN")] {
+        for (index, sql) in
+            ["SELECT SLEEP(21)", "INSERT INTO df_killed SELECT SLEEP(22)", "DO SLEEP(23)"]
+                .into_iter()
+                .cycle()
+                .take(9)
+                .enumerate()
+        {
+            let user = [("app", "app-secret"), ("root", "root-secret")][index / 3 % 2];
+            let said = end(port, begin, sql, |victim| {
+                let mut killer = Raw::connect(port, user.0, user.1, None).expect("a login");
+                killer.run(&format!("KILL {}", victim.greeting.thread_id));
+            });
+            let is_servers = match &said {
+                Failed::Closed => true,
+                Failed::Server { code, message, .. } => {
+                    [1053, 1317, 1927].contains(code) && !message.contains("Fairlane")
+                }
+            };
+            assert!(is_servers, "{begin} {sql}, killed by {user:?}: {said:?}");
+        }
+    }
 }
 
 /// Reads an answer in small pieces with pauses; all its bytes.

@@ -262,7 +262,7 @@ fn kill_takes_the_servers_ids_as_well() {
             // A server's id, so the whole connection is ended, as the server does it.
             killer.command(Command::ProcessKill, &id.to_le_bytes()).unwrap();
             let (_, answer) = sleeping.join().unwrap();
-            assert!(matches!(answer.unwrap_err().code(), 1317 | 1927 | 2013));
+            assert!(matches!(answer.unwrap_err().code(), 1317 | 1927 | 1158));
             continue;
         }
         killer.run(&format!("KILL QUERY {id}"));

@@ -1,6 +1,6 @@
 //! Servers and clients that go away.
 
-use fairlane::protocol::Command;
+use fairlane::protocol::{Command, Shape};
 use fairlane::sandbox::Options;
 
 use crate::support::servers::{What, keep, order};
@@ -134,9 +134,24 @@ fn a_connection_killed_under_a_statement_is_an_error_the_client_understands() {
     let id = servers().root().text(find);
     servers().root().run(&format!("KILL {id}"));
     let (mut client, answer) = statement.join().unwrap();
-    assert!([2013, 1317, 1927].contains(&answer.unwrap_err().code()));
+    assert!([1158, 1317, 1927].contains(&answer.unwrap_err().code()));
     // Nothing but the statement was on that connection.
     assert_eq!(client.text("SELECT 5"), "5");
+
+    // A session that ends with its connection finds its own closed, as without Fairlane.
+    let lost = ["SET @pinned = RAND()", "BEGIN"].map(|begin| {
+        let mut client = proxy.app();
+        client.run(begin);
+        client.send(Command::Query, b"DO SLEEP(21)");
+        let find = "SELECT id FROM information_schema.processlist WHERE info = 'DO SLEEP(21)'";
+        eventually("the statement runs", || !servers().root().rows(find).is_empty());
+        let id = servers().root().text(find);
+        servers().root().run(&format!("KILL {id}"));
+        let answer = client.answer(Shape::Results);
+        answer.map_or_else(|end| end, |answer| answer.error().expect("it was killed"))
+    });
+    let servers_own = [0, 1317, 1927];
+    assert!(lost.iter().all(|end| servers_own.contains(&end.code())), "{lost:?}");
 }
 
 #[test]
@@ -170,7 +185,7 @@ fn a_dead_or_frozen_replica_leaves_rotation_and_comes_back() {
 
     order(&orders, What::KillPrimary);
     let refused = client.query("INSERT INTO replica_a VALUES (2)").unwrap_err();
-    assert!([1040, 2013].contains(&refused.code()), "{refused:?}");
+    assert!([1040, 1158].contains(&refused.code()), "{refused:?}");
     eventually("not ready without a primary", || proxy.get("/readyz").starts_with("HTTP/1.1 503"));
     assert!(proxy.get("/healthz").starts_with("HTTP/1.1 200"));
     order(&orders, What::StartPrimary);
@@ -188,7 +203,7 @@ fn a_dead_or_frozen_replica_leaves_rotation_and_comes_back() {
     eventually("the write runs", || !servers.root().rows(find).is_empty());
     order(&orders, What::KillPrimary);
     let (mut client, answer) = lost.join().unwrap();
-    assert_eq!(answer.unwrap_err().code(), 2013);
+    assert_eq!(answer.unwrap_err().code(), 1158);
     order(&orders, What::StartPrimary);
     eventually("ready again", || proxy.get("/readyz").starts_with("HTTP/1.1 200"));
     eventually("the replica is back", in_rotation);

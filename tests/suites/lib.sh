@@ -54,6 +54,14 @@ CONF
     unpack download/*.orig.tar.*[xz2]
 }
 
+# unpack_git REPOSITORY TAG: the source of a release that no registry has with its tests, in ./source.
+unpack_git() {
+    [ ! -d source ] || return 0
+    rm -rf source.new
+    git clone --quiet --depth 1 --branch "$2" "https://github.com/$1" source.new
+    mv source.new source
+}
+
 unpack() {
     rm -rf source.new
     mkdir source.new
