@@ -697,7 +697,7 @@ const LOCKS: &[&str] = &[
 const READ_LOCKS: &[&str] =
     &["LOCK TABLES shop.lk_X AS a READ", "FLUSH TABLES shop.lk_X WITH READ LOCK"];
 
-/// FACT(mysql 9.7): with autocommit off and tables locked, a statement that fails because its table is
+/// A fault of MySQL 9.7: with autocommit off and tables locked, a statement that fails because its table is
 /// not locked for it takes the rows of the one before it, into a table with a trigger, out of the binary
 /// log, though not out of the table. Replicas are without them then, and stop at the next that looks
 /// for one.
