@@ -300,7 +300,7 @@ const TABLE: &str = "(id INT AUTO_INCREMENT PRIMARY KEY, k INT UNIQUE, v INT, s 
 const ROUTINES: &[&str] = &[
     "CREATE PROCEDURE lp_out(IN a INT, OUT b INT) SET b = a + 1",
     // The type of a variable alone is that of the routine's first run on a connection (MySQL).
-    "CREATE PROCEDURE lp_two() BEGIN SELECT 1 AS one; SELECT 2 AS two, CONCAT('a', @a); END",
+    "CREATE PROCEDURE lp_two() BEGIN SELECT 1 AS one; SELECT 2 AS two, CAST(@a AS CHAR(9)); END",
     "CREATE PROCEDURE lp_state(IN a INT) BEGIN SET group_concat_max_len = 40 + a; \
      SET @c = a; SET time_zone = '+07:00'; END",
     "CREATE FUNCTION lf_plus(a INT) RETURNS INT DETERMINISTIC NO SQL RETURN a + 1",
