@@ -224,6 +224,9 @@ pub enum Error {
     /// A statement was told to end.
     #[error("Query execution was interrupted")]
     Interrupted,
+    /// A session of MariaDB's has ended itself.
+    #[error("Connection was killed")]
+    ConnectionKilled,
     /// The transaction was rolled back so that somebody else's can go on; the server's words for it.
     #[error("Deadlock found when trying to get lock; try restarting transaction")]
     Deadlock,
@@ -280,6 +283,7 @@ impl Error {
             Self::TooManyStatements { .. } => (code::MAX_PREPARED_STMT_COUNT, "42000"),
             Self::NotOwner(_) => (code::KILL_DENIED, "HY000"),
             Self::Interrupted => (code::QUERY_INTERRUPTED, "70100"),
+            Self::ConnectionKilled => (code::CONNECTION_KILLED, "70100"),
             Self::Deadlock => (code::LOCK_DEADLOCK, "40001"),
             Self::Inactive => (code::CLIENT_INTERACTION_TIMEOUT, "HY000"),
             Self::UnknownThread(_) => (code::NO_SUCH_THREAD, "HY000"),

@@ -15,7 +15,7 @@ use crate::net::relay::{End, RelayError, ServerSide, relay};
 use crate::pool::Checkout;
 use crate::protocol::metadata::Expected;
 use crate::protocol::response::{Response, Summary};
-use crate::protocol::status::{Status, Tracked};
+use crate::protocol::status::Tracked;
 use crate::protocol::{Command, Shape, code, packet};
 use crate::sql::{Class, Effects, Needs, Reason};
 use crate::state::Pins;
@@ -93,10 +93,7 @@ impl Session {
             Err(_) => return Outcome::Lost { untouched: true },
         };
         if needs_own_trackers(work) && !checkout.connection().is_restricted {
-            // What fails with autocommit off may have begun a transaction all the same.
-            let may_be_open = was_held && !self.autocommit && !self.is_status_told;
-            let in_transaction = self.status.contains(Status::IN_TRANS) || may_be_open;
-            let set = self.trackers().to_set(in_transaction);
+            let set = self.trackers().to_set(self.may_be_open_with(work, was_held));
             if Box::pin(checkout.connection().track(set)).await.is_err() {
                 return Outcome::Lost { untouched: true };
             }

@@ -37,7 +37,11 @@ impl Session {
         }
         mark(&target, query);
         if target.id == self.entry.id {
-            return self.send_error(&Error::Interrupted).await;
+            let error = match self.facts.is_mariadb && !query {
+                true => Error::ConnectionKilled,
+                false => Error::Interrupted,
+            };
+            return self.send_error(&error).await;
         }
         self.send_ok();
         Ok(())

@@ -30,10 +30,18 @@ pub(super) fn needs_own_trackers(work: &Work<'_>) -> bool {
 /// so for single variables, often with every connection.
 fn shows_others(sql: &[u8]) -> bool {
     const LIKE: &[u8] = b"like '";
-    let is_show = sql.get(..4).is_some_and(|first| first.eq_ignore_ascii_case(b"show"));
     let like = sql.windows(LIKE.len()).position(|found| found.eq_ignore_ascii_case(LIKE));
     let first = like.and_then(|at| sql.get(at + LIKE.len()));
-    is_show && first.is_some_and(|first| first.is_ascii_alphabetic() && !b"sS".contains(first))
+    is_show(sql) && first.is_some_and(|first| first.is_ascii_alphabetic() && !b"sS".contains(first))
+}
+
+fn is_show(sql: &[u8]) -> bool {
+    sql.trim_ascii_start().get(..4).is_some_and(|first| first.eq_ignore_ascii_case(b"show"))
+}
+
+/// Whether `work` may begin a transaction with autocommit off.
+fn may_begin(work: &Work<'_>) -> bool {
+    work.verdict.uses_table && !is_show(work.sql) || work.verdict.effects.contains(Effects::OPAQUE)
 }
 
 /// Whether `work` may choose a schema, perhaps the one that is chosen already.
@@ -136,6 +144,15 @@ impl Session {
         teller.retell(&payload, &ok).ok().flatten().unwrap_or(payload)
     }
 
+    /// Whether a transaction may be open before `work`, or once it has begun: trackers that can't be
+    /// set then must not be changed for it.
+    pub(super) fn may_be_open_with(&self, work: &Work<'_>, was_held: bool) -> bool {
+        // What fails with autocommit off may have begun one all the same.
+        let is_doubtful = was_held && !self.is_status_told;
+        self.status.contains(Status::IN_TRANS)
+            || !self.autocommit && (is_doubtful || may_begin(work))
+    }
+
     /// After a statement: learns what trackers the client has now, and gives the connection back
     /// Fairlane's own.
     pub(super) async fn settle_trackers(
@@ -148,7 +165,10 @@ impl Session {
         if !needs_own_trackers(work) && !tells_trackers(summary) {
             return Ok(());
         }
-        if sets && work.verdict.statements > 1 || !sets && tells_trackers(summary) {
+        let in_transaction = self.status.contains(Status::IN_TRANS);
+        // Set by what has begun a transaction, they can't all be set back.
+        let stays = in_transaction && !self.autocommit && may_begin(work);
+        if sets && (work.verdict.statements > 1 || stays) || !sets && tells_trackers(summary) {
             self.pins.add(Pin::Trackers);
         }
         if sets || tells_trackers(summary) {
@@ -158,7 +178,6 @@ impl Session {
         self.diagnostics.is_row_count_held = false;
         self.diagnostics.is_found_rows_held = false;
         let all_gtids = connection.image.get("session_track_gtids").is_some();
-        let in_transaction = self.status.contains(Status::IN_TRANS);
         // A text may have begun one after the client's own were set: GTIDs are then told no more.
         if in_transaction && sets && work.verdict.statements > 1 {
             self.writes.note_unknown();

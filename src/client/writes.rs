@@ -120,6 +120,8 @@ struct Before {
     /// Writes are left out of the binary log.
     is_log_off: bool,
     has_temporary_table: bool,
+    /// Its connection may have trackers of the client's, which leave positions out.
+    is_untracked: bool,
 }
 
 /// Tracks the writes of one response.
@@ -145,6 +147,7 @@ impl Session {
             is_log_off: work.verdict.class != Class::Read
                 && self.image.get("sql_log_bin").is_some_and(is_off),
             has_temporary_table: self.pins.has(Pin::TemporaryTable),
+            is_untracked: self.pins.has(Pin::Trackers),
         };
         let writes = Arc::clone(&self.writes);
         WriteWatch { writes, verdict: work.verdict, command: work.command, before, seen: 0 }
@@ -193,7 +196,8 @@ impl WriteWatch<'_> {
         let has_no_room = ends_well && summary.has_result_set && !self.before.deprecates_eof;
         let has_gtids = self.writes.has_gtids;
         let commits = self.verdict.class == Class::Commit && !has_gtids;
-        if is_unplaced || has_no_room || commits || self.may_have_failed(summary) {
+        let is_untold = commits || self.before.is_untracked;
+        if is_unplaced || has_no_room || is_untold || self.may_have_failed(summary) {
             self.writes.note_unknown();
         }
         // Rows that were found and left as they are have no position either, nor have those of a

@@ -54,6 +54,8 @@ pub const MAX_PREPARED_STMT_COUNT: u16 = 1461;
 pub const MALFORMED_PACKET: u16 = 1835;
 /// Query execution was interrupted.
 pub const QUERY_INTERRUPTED: u16 = 1317;
+/// MariaDB: the session was ended.
+pub const CONNECTION_KILLED: u16 = 1927;
 /// MariaDB: `max_statement_time` exceeded.
 pub const STATEMENT_TIMEOUT: u16 = 1969;
 /// MySQL: `max_execution_time` exceeded.

@@ -23,6 +23,43 @@ const WAYS: &[(&str, Leave)] = &[
         raw.send(Command::Query, b"SELECT REPEAT('x', 900) FROM seq_1_to_90000");
         raw.packet().unwrap();
     }),
+    ("between two results", |raw| {
+        let more =
+            "SELECT 1; SELECT REPEAT('x', 900) FROM seq_1_to_90000; INSERT INTO df_g VALUES (3)";
+        raw.send(Command::Query, more.as_bytes());
+        raw.packet().unwrap();
+    }),
+    ("before a statement is prepared", |raw| {
+        raw.send(Command::StmtPrepare, b"INSERT INTO df_g VALUES (?)");
+    }),
+    ("before a prepared statement is executed", |raw| {
+        let id = prepared(raw, "INSERT INTO df_g VALUES (4)");
+        raw.send(Command::StmtExecute, &execution(id, 0));
+    }),
+    ("with half an execution", |raw| {
+        prepared(raw, "INSERT INTO df_g VALUES (5)");
+        raw.stream.write_all(&[10, 0, 0, 0, Command::StmtExecute as u8, 1, 0]).unwrap();
+    }),
+    ("in a cursor", |raw| {
+        let id = prepared(raw, "SELECT REPEAT('x', 900) FROM seq_1_to_90000 LIMIT 9000");
+        raw.command(Command::StmtExecute, &execution(id, 1)).unwrap();
+        let rows = 5000_u32.to_le_bytes();
+        raw.send(Command::StmtFetch, &[&id[..], &rows].concat());
+        raw.packet().unwrap();
+    }),
+    ("after long data", |raw| {
+        let id = prepared(raw, "INSERT INTO df_g VALUES (?)");
+        raw.send(Command::StmtSendLongData, &[&id[..], &[0, 0], &[b'7'; 50_000]].concat());
+    }),
+    ("in a change of user", |raw| {
+        raw.send(Command::ChangeUser, b"app\0\0shop\0\x2d\0nothing_like_it\0");
+        raw.packet().unwrap();
+    }),
+    ("in a reset", |raw| raw.send(Command::ResetConnection, b"")),
+    ("before a local file", |raw| {
+        raw.send(Command::Query, b"LOAD DATA LOCAL INFILE 'a' INTO TABLE df_g");
+        raw.packet().unwrap();
+    }),
     ("in a local file", |raw| {
         raw.send(Command::Query, b"LOAD DATA LOCAL INFILE 'a' INTO TABLE df_g");
         let (sequence, _) = raw.packet().unwrap();
@@ -35,6 +72,18 @@ const WAYS: &[(&str, Leave)] = &[
     }),
     ("with good-bye", |raw| raw.send(Command::Quit, b"")),
 ];
+
+/// The id of a statement.
+fn prepared(raw: &mut Raw, sql: &str) -> [u8; 4] {
+    let answer = raw.command(Command::StmtPrepare, sql.as_bytes()).unwrap();
+    let (id, ..) = answer.summary.prepared.expect("a prepared statement");
+    id.to_le_bytes()
+}
+
+/// COM_STMT_EXECUTE of a statement without parameters.
+fn execution(id: [u8; 4], flags: u8) -> Vec<u8> {
+    [&id[..], &[flags], &1_u32.to_le_bytes()].concat()
+}
 
 /// What is left after a client left so, as the next one sees it.
 fn left(port: u16, leave: Leave) -> Vec<Vec<Option<String>>> {

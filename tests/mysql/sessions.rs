@@ -6,7 +6,7 @@ use mysql_async::{Conn, OptsBuilder, Value};
 
 use crate::support::raw::{Login, Raw};
 use crate::support::{ONE_LANE, Proxy};
-use crate::{mysql, with_keys};
+use crate::{as_root, client, mysql, with_keys};
 
 async fn connect(port: u16) -> Conn {
     let login = OptsBuilder::default()
@@ -188,4 +188,21 @@ fn a_select_after_set_transaction_holds_no_client_without_deprecate_eof() {
     one.run("SET TRANSACTION READ ONLY");
     one.run("DO 0");
     one.query("INSERT INTO old_next VALUES (1)").unwrap_err();
+}
+
+/// A transaction that the statement itself begins lets nobody set them back.
+#[tokio::test]
+async fn a_connection_keeps_its_trackers_when_showing_them_begins_a_transaction() {
+    let own = "CREATE USER tracked@'%' IDENTIFIED BY 'x'; GRANT ALL ON shop.* TO tracked@'%'; \
+               CREATE TABLE shop.tracked (id INT PRIMARY KEY)";
+    as_root(mysql(), own);
+    let proxy = Proxy::with(mysql(), 2, ONE_LANE);
+    let login = ["-utracked", "-px", "shop"];
+    let shows = "SET autocommit = 0; SELECT @@session_track_schema, id FROM tracked; COMMIT";
+    assert_eq!(client(proxy.port, &login, shows).err, "");
+    let sql = "SELECT VARIABLE_VALUE FROM performance_schema.variables_by_thread \
+               JOIN performance_schema.threads USING (THREAD_ID) \
+               WHERE PROCESSLIST_USER = 'tracked' AND VARIABLE_NAME = 'session_track_gtids'";
+    let found = client(mysql().primary, &["-uroot", "-proot-secret"], sql).out;
+    assert_eq!(found, "OWN_GTID\n", "the position of a later write would not be told");
 }

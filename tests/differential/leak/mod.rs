@@ -24,6 +24,7 @@ use fairlane::protocol::Capabilities;
 
 use crate::compare::{CLASSIC, MODERN, is_offered};
 use crate::random::environment;
+use crate::support::delay::delay_replication;
 use crate::support::{ONE_LANE, ONE_LANE_AND_REPLICA, Proxy, pause, product, servers};
 use act::{Act, PROGRAM, Pair, Told, names, perform};
 use model::{Model, pick};
@@ -100,7 +101,7 @@ impl Round {
         if random.bool() {
             capabilities.push(pick(&mut random, &offered));
         }
-        let reads_on_replica = random.bool();
+        let reads_on_replica = random.bool() || delay().is_some();
         Self { seed, statements, seats, held, capabilities, reads_on_replica }
     }
 
@@ -265,6 +266,11 @@ fn arrange(seats: usize) {
     servers().wait_replicated();
 }
 
+/// How far the replica is behind, if it is to be.
+fn delay() -> Option<Duration> {
+    environment("FAIRLANE_LEAK_DELAY").map(Duration::from_millis)
+}
+
 /// Writes a round's whole log to a file of its own, for what was not made short.
 fn keep(round: &Round, log: &[Event]) {
     let path = format!("{}/leak-{}.log", env!("CARGO_TARGET_TMPDIR"), round.seed);
@@ -302,7 +308,8 @@ const ROUTINES: &[&str] = &[
 
 /// Round *n* has the seed `FAIRLANE_SEED + n`; `FAIRLANE_LEAK_STATEMENTS` says how many statements
 /// all rounds have, `FAIRLANE_LEAK_SESSIONS` how many sessions are alive, `FAIRLANE_LEAK_PATIENCE` how
-/// many seconds each difference may take to be made short.
+/// many seconds each difference may take to be made short, `FAIRLANE_LEAK_DELAY` that the replica, on
+/// which all rounds read then, is so many milliseconds behind.
 #[test]
 fn no_session_sees_anything_of_another() {
     let first = environment("FAIRLANE_SEED").unwrap_or_else(|| fastrand::u64(..1 << 48));
@@ -311,6 +318,9 @@ fn no_session_sees_anything_of_another() {
     let seats = sessions.div_ceil(WORKERS);
     let begun = Instant::now();
     arrange(seats);
+    if let Some(delay) = delay() {
+        delay_replication(servers(), delay);
+    }
     let mut reports = Vec::new();
     let mut done = 0;
     for number in 0.. {

@@ -41,6 +41,8 @@ enum Effect {
     /// The statement of a slot has a cursor, or long data, or has neither.
     Opens(usize),
     Closes(usize),
+    /// There is none any more.
+    Forgets(usize),
     /// Likewise, unless it fails.
     Executes(usize),
     /// The session begins anew; where it chooses a schema, whether it has none.
@@ -228,6 +230,10 @@ impl Model {
             }
             Effect::Opens(slot) => self.open[slot] = true,
             Effect::Closes(slot) => self.open[slot] = false,
+            Effect::Forgets(slot) => {
+                self.open[slot] = false;
+                self.slots[slot] = None;
+            }
             Effect::Executes(slot) => self.open[slot] &= error.is_some(),
             Effect::Resets(is_without_schema) if error.is_none() => {
                 // Another user has no role on MySQL; on MariaDB this does not come.
@@ -431,7 +437,7 @@ impl Model {
             0 => self.unless_there(made, reset(slot), Effect::Closes(slot)),
             1 => {
                 self.slots[slot] = None;
-                deed(close(slot), Effect::Closes(slot))
+                deed(close(slot), Effect::Forgets(slot))
             }
             2 if made.has_cursor == Some(true) => {
                 self.with_id(fetch(slot, random.u32(0..4)), Effect::Nothing)
@@ -481,6 +487,7 @@ impl Model {
                 let begin = pick(random, BEGINS);
                 plain(query(begin))
             }
+            7..=9 if self.locks_tables && loses_rows() => plain(query("DO 0")),
             7..=9 => plain(query("SET autocommit = 0")),
             10..=11 => {
                 let text = "SELECT SQL_CALC_FOUND_ROWS k FROM shop.lk_X ORDER BY id LIMIT 1";
@@ -496,7 +503,9 @@ impl Model {
             }
             12..=13 => {
                 self.plan.push_back(deed(query("UNLOCK TABLES"), Effect::UnlocksTables));
-                deed(query(pick(random, LOCKS)), Effect::LocksTables)
+                let is_on = self.status.contains(Status::AUTOCOMMIT);
+                let locks = if is_on || !loses_rows() { LOCKS } else { READ_LOCKS };
+                deed(query(pick(random, locks)), Effect::LocksTables)
             }
             14..=16 => self.next_transaction(random),
             17..=18 => self.xa(random),
@@ -550,8 +559,11 @@ impl Model {
         for _ in 0..random.u32(1..4) {
             self.plan.push_back(self.with_id(fetch(slot, random.u32(1..6)), Effect::Nothing));
         }
-        let end = if random.bool() { reset(slot) } else { close(slot) };
-        self.plan.push_back(self.with_id(end, Effect::Closes(slot)));
+        let (end, effect) = match random.bool() {
+            true => (reset(slot), Effect::Closes(slot)),
+            false => (close(slot), Effect::Forgets(slot)),
+        };
+        self.plan.push_back(self.with_id(end, effect));
         let mut deeds = self.prepare(slot, sql);
         self.slots[slot] = Some(Made::of(sql, 0, Some(true)));
         deeds.extend(self.with_id(execute_with(slot, 1, &[], true), Effect::Opens(slot)));
@@ -563,7 +575,7 @@ impl Model {
         let blob = Param { kind: BLOB, is_unsigned: false, value: None };
         let (end, effect) = match random.u32(0..3) {
             0 => (reset(slot), Effect::Closes(slot)),
-            1 => (close(slot), Effect::Closes(slot)),
+            1 => (close(slot), Effect::Forgets(slot)),
             _ => (execute(slot, &[blob]), Effect::Executes(slot)),
         };
         self.plan.push_back(deed(long_data(slot, 0, b" and more"), Effect::Opens(slot)));
@@ -687,9 +699,20 @@ const NEXT: &[&str] = &[
 const LOCKS: &[&str] = &[
     "LOCK TABLES shop.lk_X WRITE",
     "LOCK TABLES shop.lk_X READ, test_leak.lk_X WRITE",
-    "LOCK TABLES shop.lk_X AS a READ",
-    "FLUSH TABLES shop.lk_X WITH READ LOCK",
+    READ_LOCKS[0],
+    READ_LOCKS[1],
 ];
+
+const READ_LOCKS: &[&str] =
+    &["LOCK TABLES shop.lk_X AS a READ", "FLUSH TABLES shop.lk_X WITH READ LOCK"];
+
+/// A fault of MySQL 9.7: with autocommit off and tables locked, a statement that fails because its table is
+/// not locked for it takes the rows of the one before it, into a table with a trigger, out of the binary
+/// log, though not out of the table. Replicas are without them then, and stop at the next that looks
+/// for one.
+fn loses_rows() -> bool {
+    product().is_mysql()
+}
 
 /// MariaDB leaves the access mode of the transaction that this ends to the next one.
 fn autocommit() -> Vec<Deed> {

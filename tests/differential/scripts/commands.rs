@@ -236,3 +236,17 @@ fn bad_payloads_have_the_same_answers() {
     scripts.extend(unknown_ones());
     check(&proxy, &scripts, &ALL[..1]);
 }
+
+/// What a session is told that ends its own statement, or itself.
+#[test]
+fn a_session_may_kill_itself() {
+    let proxy = Proxy::start(servers());
+    let texts = |kill: &'static str| queries(&["SELECT 1", kill, "SELECT 2"]);
+    let held = [queries(&["BEGIN"]), texts("KILL CONNECTION_ID()")].concat();
+    let scripts = [
+        Script::new("kill its statement", texts("KILL QUERY CONNECTION_ID()")),
+        Script::new("kill itself", texts("KILL CONNECTION_ID()")),
+        Script::new("kill itself in a transaction", held),
+    ];
+    check(&proxy, &scripts, &ALL[..2]);
+}
