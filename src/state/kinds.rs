@@ -125,7 +125,9 @@ impl Execution {
         let mut cursor = Cursor::new(payload);
         cursor.take(EXECUTE_HEADER, "header")?;
         let mut count = usize::from(parameters);
-        if form == ExecuteForm::Attributes && payload[5] & super::prepared::COUNT_AVAILABLE != 0 {
+        if form == ExecuteForm::Attributes
+            && (count > 0 || payload[5] & super::prepared::COUNT_AVAILABLE != 0)
+        {
             let told = cursor.lenenc("number of parameters")?;
             count = usize::try_from(told).ok().filter(|&count| count <= payload.len()).unwrap_or(0);
         }

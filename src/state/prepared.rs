@@ -259,7 +259,10 @@ pub fn execute(
     is_mariadb: bool,
 ) -> Result<Vec<u8>, BadExecute> {
     use BadExecute::{Arguments, Packet, Types};
-    let cut_short = || if is_mariadb { Types } else { Packet };
+    // A client that names the statement prepared last has not seen how many parameters it has: MariaDB
+    // wants the types with each such execution.
+    let names_last = is_mariadb && payload.get(1..5) == Some(&u32::MAX.to_le_bytes()[..]);
+    let cut_short = || if is_mariadb && !names_last { Types } else { Packet };
     let mut out = Vec::with_capacity(payload.len() + 16);
     out.extend_from_slice(payload.get(..EXECUTE_HEADER).ok_or(Packet)?);
     out[1..5].copy_from_slice(&server_id.to_le_bytes());
@@ -268,7 +271,8 @@ pub fn execute(
     let mut count = parameters;
     if form == ExecuteForm::Attributes {
         count = 0;
-        if payload[5] & COUNT_AVAILABLE != 0 {
+        // The flag tells of a count only where there may be none: Connector/Python sets it with attributes.
+        if parameters > 0 || payload[5] & COUNT_AVAILABLE != 0 {
             let told = rest.lenenc("number of parameters").map_err(|_| Packet)?;
             count = usize::try_from(told).map_err(|_| Packet)?;
             put_lenenc(&mut out, told);
@@ -286,7 +290,7 @@ pub fn execute(
     out.push(1);
     if rest.u8("types").map_err(|_| cut_short())? != 1 {
         // Attributes have no types of an earlier execution.
-        if count > parameters {
+        if count > parameters || names_last {
             return Err(Packet);
         }
         match &statement.types {
@@ -439,6 +443,23 @@ mod tests {
     }
 
     #[test]
+    fn whoever_names_the_statement_prepared_last_sends_types() {
+        let mut statement = statement(1);
+        let whole = |id: u32, rest: &[u8]| {
+            [&[0x17][..], &id.to_le_bytes(), &[0, 1, 0, 0, 0], rest].concat()
+        };
+        let mut told = |payload: &[u8]| {
+            execute(payload, 9, &mut statement, ExecuteForm::Plain, true).map(drop)
+        };
+        assert_eq!(told(&whole(u32::MAX, b"\0\x01\xfd\0\x01x")), Ok(()));
+        for rest in [&b""[..], b"\x01", b"\0\0\x01x"] {
+            assert_eq!(told(&whole(u32::MAX, rest)), Err(BadExecute::Packet), "{rest:?}");
+        }
+        assert_eq!(told(&whole(5, b"\0\0\x01x")), Ok(()));
+        assert_eq!(told(&whole(5, b"\x01")), Err(BadExecute::Types));
+    }
+
+    #[test]
     fn attributes_travel_behind_the_parameters_and_are_not_kept() {
         use ExecuteForm::Attributes;
         let mut statement = statement(1);
@@ -451,6 +472,9 @@ mod tests {
         assert_eq!(sent, [&header[..], b"\x01\0\x01\x08\0\0+"].concat());
         let bad = [&header[..], b"\x02\0\0+"].concat();
         assert_eq!(execute(&bad, 5, &mut statement, Attributes, false), Err(BadExecute::Packet));
+        let unflagged = [&[0x17, 5, 0, 0, 0, 0, 1, 0, 0, 0][..], b"\x01\0\x01\x08\0\0+"].concat();
+        let sent = execute(&unflagged, 5, &mut statement, Attributes, false).expect("whole");
+        assert_eq!(sent, unflagged);
         let few = [&header[..], b"\0"].concat();
         assert_eq!(execute(&few, 5, &mut statement, Attributes, false), Err(BadExecute::Arguments));
     }

@@ -3,7 +3,10 @@
 use mysql_async::prelude::Queryable as _;
 use mysql_async::{Conn, OptsBuilder};
 
-use crate::support::Proxy;
+use fairlane::protocol::{Capabilities, Command};
+
+use crate::support::raw::Login;
+use crate::support::{Proxy, Raw};
 use crate::{as_root, client, mysql};
 
 const LOGIN: &[&str] = &["-uapp", "-papp-secret", "--commands", "shop"];
@@ -40,6 +43,37 @@ fn attributes_reach_the_server_with_their_statement() {
     }
     let said = client(proxy.port, LOGIN, &texts[0]);
     assert_eq!(said.out, "v1\ttwo words\nNULL\tNULL\n");
+}
+
+/// The count of parameters comes with or without the flag that tells of it, wherever there are any:
+/// MySQL's Connector/Python sets the flag with attributes only.
+#[test]
+fn parameters_are_counted_without_a_flag_as_well() {
+    let proxy = Proxy::start(mysql());
+    let [direct, through] = [mysql().primary, proxy.port].map(|port| {
+        let login = Login {
+            schema: Some("shop"),
+            more: Capabilities::QUERY_ATTRIBUTES,
+            ..Login::new(port, "app", "app-secret")
+        };
+        let mut raw = Raw::login(&login).expect("a login");
+        [(0, 1), (8, 1), (0, 0)].map(|(flag, types)| {
+            let prepared = raw.command(Command::StmtPrepare, b"SELECT CONCAT(?, ?)").unwrap();
+            let id = prepared.summary.prepared.expect("it is prepared").0.to_le_bytes();
+            let mut body = [&id[..], &[flag, 1, 0, 0, 0][..], b"\x02\0"].concat();
+            body.push(types);
+            if types == 1 {
+                body.extend_from_slice(b"\xfd\0\0\xfd\0\0");
+            }
+            body.extend_from_slice(b"\x02ab\x01c");
+            raw.command(Command::StmtExecute, &body).unwrap().packets()
+        })
+    });
+    assert_eq!(direct, through);
+    assert!(
+        direct[..2].iter().all(|packets| packets.iter().any(|it| it.ends_with(b"\x03abc"))),
+        "{direct:?}"
+    );
 }
 
 /// Fairlane's own connections have its own, whoever they serve.
