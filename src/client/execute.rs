@@ -418,8 +418,15 @@ impl Session {
         if work.shape == Shape::Nothing {
             return Outcome::Done(response.into_summary());
         }
-        if matches!(work.command, Command::InitDb | Command::Ping | Command::SetOption) {
-            response.tell_warnings(self.diagnostics.conditions);
+        match work.command {
+            // A reset of a statement that is elsewhere has ended what the connection tells of.
+            Command::Ping if !self.facts.is_mariadb => {
+                response.tell_just_warnings(self.diagnostics.conditions);
+            }
+            Command::InitDb | Command::Ping | Command::SetOption => {
+                response.tell_warnings(self.diagnostics.conditions);
+            }
+            _ => {}
         }
         response.set_teller(self.lend_teller(connection, work));
         response.set_editor(self.row_editor(work).await);

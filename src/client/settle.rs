@@ -86,6 +86,9 @@ impl Session {
                 match self.facts.is_mariadb {
                     // Those beyond max_error_count are counted, and not kept.
                     true => saved.count = saved.count.max(summary.warnings.into()),
+                    // An error does not tell how many there are; the last answer of a text tells of
+                    // the last statement, as SHOW WARNINGS of none.
+                    false if summary.error.is_none() => {}
                     false => {
                         self.diagnostics.conditions =
                             u16::try_from(saved.count).unwrap_or(u16::MAX);

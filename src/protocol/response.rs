@@ -172,6 +172,8 @@ pub struct Response {
     are_out_params: bool,
     /// Warnings to tell of in an OK packet that has none.
     warnings: u16,
+    /// Also in one that has others.
+    tells_just_warnings: bool,
     /// A packet that has grown.
     instead: Option<Vec<u8>>,
     /// Reports of progress may come.
@@ -214,6 +216,7 @@ impl Response {
             teller: None,
             are_out_params: false,
             warnings: 0,
+            tells_just_warnings: false,
             instead: None,
             has_progress: false,
             keeps_definitions: false,
@@ -252,6 +255,11 @@ impl Response {
     /// comes from does not know of.
     pub fn tell_warnings(&mut self, warnings: u16) {
         self.warnings = warnings;
+    }
+
+    /// The same where the connection may also know of warnings that are no longer the session's.
+    pub fn tell_just_warnings(&mut self, warnings: u16) {
+        (self.warnings, self.tells_just_warnings) = (warnings, true);
     }
 
     /// Gives the teller back.
@@ -566,8 +574,9 @@ impl Response {
 
     fn ok(&mut self, packet: &mut [u8], is_statement: bool) -> Result<usize, Malformed> {
         let ok = OkPacket::parse(&packet[HEADER..])?;
-        self.summary.note_warnings(ok.warnings);
-        if self.warnings > 0 && ok.warnings == 0 {
+        let known = if self.tells_just_warnings { self.warnings } else { u16::MAX };
+        self.summary.note_warnings(ok.warnings.min(known));
+        if self.tells_just_warnings || self.warnings > 0 && ok.warnings == 0 {
             let at = HEADER + ok.warnings_at();
             packet[at..at + 2].copy_from_slice(&self.warnings.to_le_bytes());
         }

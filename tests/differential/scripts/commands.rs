@@ -5,7 +5,7 @@ use fairlane::protocol::Command;
 use crate::compare::{ALL, Script, check};
 use crate::step::{
     EVERYWHERE, MARIADB, MYSQL, NOT_MARIADB_11, Step, bytes, change_user, change_user_with,
-    command, execute, prepare, queries, query,
+    command, execute, prepare, queries, query, reset,
 };
 use crate::support::{Proxy, product, servers};
 
@@ -235,6 +235,18 @@ fn bad_payloads_have_the_same_answers() {
     let mut scripts = short_ones();
     scripts.extend(unknown_ones());
     check(&proxy, &scripts, &ALL[..1]);
+}
+
+/// COM_PING tells of the warnings of what came before it, which is not always what has raised them.
+#[test]
+fn a_ping_tells_of_the_warnings_of_the_command_before() {
+    let proxy = Proxy::with(servers(), 4, "");
+    let ping = || command(Command::Ping, "");
+    let mut steps = queries(&["SELECT CAST('x' AS SIGNED) FROM orders LIMIT 1; SHOW WARNINGS"]);
+    steps.extend([ping(), ping(), prepare(0, "SELECT 1"), query("BEGIN")]);
+    steps.extend([query("SELECT nothing_like_it"), ping(), reset(0), ping(), ping()]);
+    steps.extend([query("SELECT CAST('x' AS SIGNED)"), ping(), query("ROLLBACK"), ping()]);
+    check(&proxy, &[Script::new("pings", steps)], &ALL[..2]);
 }
 
 /// What a session is told that ends its own statement, or itself.
