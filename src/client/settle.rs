@@ -48,12 +48,7 @@ impl Session {
             && summary.error.is_none()
             || changes_charset(&summary.tracked))
             && !self.knows_names(connection, work);
-        if !self.facts.is_mariadb && (has_new || !keeps_conditions(work.command)) {
-            self.diagnostics.conditions = match summary.error {
-                Some(_) => summary.warnings.max(1),
-                None => summary.warnings,
-            };
-        }
+        self.note_conditions(work, summary, has_new);
         let asks_bare = self.facts.is_mariadb
             && effects.contains(Effects::BARE_VARIABLE)
             && summary.error != Some(PARSE_ERROR);
@@ -192,6 +187,16 @@ impl Session {
         connection.is_dirty = true;
         self.diagnostics.is_marked = true;
         Ok(())
+    }
+
+    /// How many warnings what does nothing has to tell of (MySQL).
+    fn note_conditions(&mut self, work: &Work<'_>, summary: &Summary, has_new: bool) {
+        if !self.facts.is_mariadb && (has_new || !keeps_conditions(work.command)) {
+            self.diagnostics.conditions = match summary.error {
+                Some(_) => summary.warnings.max(1),
+                None => summary.warnings,
+            };
+        }
     }
 
     /// Whether the mark on a connection has outlived a statement, and with it what was saved.
