@@ -22,7 +22,7 @@ use crate::protocol::handshake::ChangeUser;
 use crate::protocol::response::Response;
 use crate::protocol::status::Status;
 use crate::protocol::{Capabilities, Command, Malformed};
-use crate::sql::{Class, Verdict};
+use crate::sql::{Class, Reason, Verdict};
 use crate::state::{Base, Holdings, Pin, Pins};
 
 /// How long a reset of a connection may take before it is given up.
@@ -177,7 +177,13 @@ impl Session {
         let is_mariadb = self.facts.is_mariadb;
         self.forget_binding();
         let is_read = verdict.class == Class::Read;
-        let is_killed = match self.context.settings.pool.abandoned {
+        let abandoned = self.context.settings.pool.abandoned;
+        // Of a query that may have effects the server learns that its client is gone when it has rows to
+        // send, and ends it there.
+        let ends_at_rows = abandoned == Abandoned::KillReads
+            && verdict.statements == 1
+            && verdict.reason != Reason::NotARead;
+        let is_killed = match abandoned {
             Abandoned::KillReads => is_read,
             Abandoned::Kill => true,
             Abandoned::Finish => false,
@@ -192,12 +198,13 @@ impl Session {
         };
         let mut checkout = checkout;
         tokio::spawn(async move {
-            let finished = drain(&mut checkout, &mut response).await;
+            let finished = drain(&mut checkout, &mut response, ends_at_rows).await;
             writes.note_unknown();
             // Whatever it was, its effects are not known here.
             let leftovers = Leftovers { in_transaction: true, pins: all_pins(leftovers.pins) };
             match finished {
-                Ok(()) => undo(checkout, leftovers, is_mariadb).await,
+                Ok(true) => undo(checkout, leftovers, is_mariadb).await,
+                Ok(false) => checkout.discard(Retire::Kill),
                 Err(_) => checkout.discard(Retire::Quit(Closed::Broken)),
             }
         });
@@ -354,14 +361,19 @@ impl Session {
 }
 
 /// Reads the rest of a response.
-async fn drain(checkout: &mut Checkout, response: &mut Response) -> Result<(), Failure> {
+/// With `ends_at_rows` only until rows have come; whether it was to the end.
+async fn drain(
+    checkout: &mut Checkout,
+    response: &mut Response,
+    ends_at_rows: bool,
+) -> Result<bool, Failure> {
     let connection = checkout.connection();
     loop {
         let advance = response.advance(&mut connection.inbox)?;
         connection.inbox.truncate(advance.length);
         connection.inbox.drain(..advance.ready);
         match advance.next {
-            crate::protocol::response::Next::Done => return Ok(()),
+            crate::protocol::response::Next::Done => return Ok(true),
             crate::protocol::response::Next::Infile => {
                 return Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof).into());
             }
@@ -371,6 +383,9 @@ async fn drain(checkout: &mut Checkout, response: &mut Response) -> Result<(), F
                 continue;
             }
             crate::protocol::response::Next::More => {}
+        }
+        if ends_at_rows && response.summary().rows > 0 {
+            return Ok(false);
         }
         if read::fill(&mut connection.stream, &mut connection.inbox).await? == 0 {
             return Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof).into());

@@ -87,6 +87,31 @@ fn statements_of_vanished_clients_end_as_configured() {
     }
 }
 
+/// Not known to be a read, but the server itself would end it when it has rows to send.
+#[test]
+fn queries_of_vanished_clients_end_once_they_have_rows() {
+    let proxy = Proxy::with(servers(), 4, "");
+    let sql = "SELECT COLLATION_NAME, 'vanished rows' FROM information_schema.COLLATIONS, seq_1_to_1000000000";
+    for command in [Command::Query, Command::StmtPrepare] {
+        let mut gone = proxy.app();
+        gone.send(command, sql.as_bytes());
+        if command == Command::StmtPrepare {
+            let id =
+                gone.answer(command.shape()).unwrap().summary.prepared.expect("it is prepared").0;
+            gone.send(Command::StmtExecute, &[&id.to_le_bytes()[..], &[0, 1, 0, 0, 0]].concat());
+        }
+        let running = || {
+            servers().root().text(
+                "SELECT COUNT(*) FROM information_schema.processlist WHERE info LIKE '%vanished rows%' AND id <> CONNECTION_ID()",
+            )
+        };
+        eventually("it runs", || running() == "1");
+        gone.hang_up();
+        eventually("it has ended", || running() == "0");
+        eventually("all slots are free", || proxy.sum("fairlane_lane_slots_in_use{") == 0.0);
+    }
+}
+
 #[test]
 fn killed_idle_connections_are_never_handed_to_a_statement() {
     let proxy = Proxy::with(servers(), 6, "");
