@@ -8,6 +8,8 @@ use tokio::time::{Instant, timeout};
 use super::auth::{Claim, Unproved, told_address, told_attributes, verify};
 use super::diagnostics::Diagnostics;
 use super::registry::EntryLabels;
+use super::settle::is_select;
+use super::statement::Work;
 use super::wire::CommandPacket;
 use super::{Session, Stop};
 use crate::backend::{Connection, Failure, Reset};
@@ -22,7 +24,7 @@ use crate::protocol::handshake::ChangeUser;
 use crate::protocol::response::Response;
 use crate::protocol::status::Status;
 use crate::protocol::{Capabilities, Command, Malformed};
-use crate::sql::{Class, Reason, Verdict};
+use crate::sql::{Class, Reason};
 use crate::state::{Base, Holdings, Pin, Pins};
 
 /// How long a reset of a connection may take before it is given up.
@@ -170,20 +172,14 @@ impl Session {
     pub(super) fn abandon(
         &mut self,
         checkout: Checkout,
-        verdict: &Verdict,
+        work: &Work<'_>,
         response: Option<Box<Response>>,
     ) {
         let leftovers = self.leftovers();
         let is_mariadb = self.facts.is_mariadb;
         self.forget_binding();
-        let is_read = verdict.class == Class::Read;
-        let abandoned = self.context.settings.pool.abandoned;
-        // Of a query that may have effects the server learns that its client is gone when it has rows to
-        // send, and ends it there.
-        let ends_at_rows = abandoned == Abandoned::KillReads
-            && verdict.statements == 1
-            && verdict.reason != Reason::NotARead;
-        let is_killed = match abandoned {
+        let is_read = work.verdict.class == Class::Read || reads_system_schema(work);
+        let is_killed = match self.context.settings.pool.abandoned {
             Abandoned::KillReads => is_read,
             Abandoned::Kill => true,
             Abandoned::Finish => false,
@@ -198,13 +194,12 @@ impl Session {
         };
         let mut checkout = checkout;
         tokio::spawn(async move {
-            let finished = drain(&mut checkout, &mut response, ends_at_rows).await;
+            let finished = drain(&mut checkout, &mut response).await;
             writes.note_unknown();
             // Whatever it was, its effects are not known here.
             let leftovers = Leftovers { in_transaction: true, pins: all_pins(leftovers.pins) };
             match finished {
-                Ok(true) => undo(checkout, leftovers, is_mariadb).await,
-                Ok(false) => checkout.discard(Retire::Kill),
+                Ok(()) => undo(checkout, leftovers, is_mariadb).await,
                 Err(_) => checkout.discard(Retire::Quit(Closed::Broken)),
             }
         });
@@ -360,20 +355,25 @@ impl Session {
     }
 }
 
+/// Whether a statement reads a schema that each server fills on its own, and does nothing else.
+fn reads_system_schema(work: &Work<'_>) -> bool {
+    let verdict = work.verdict;
+    verdict.reason == Reason::SystemSchema
+        && verdict.statements == 1
+        && verdict.effects.is_empty()
+        && is_select(work.sql)
+        && !work.sql.windows(4).any(|word| word.eq_ignore_ascii_case(b"into"))
+}
+
 /// Reads the rest of a response.
-/// With `ends_at_rows` only until rows have come; whether it was to the end.
-async fn drain(
-    checkout: &mut Checkout,
-    response: &mut Response,
-    ends_at_rows: bool,
-) -> Result<bool, Failure> {
+async fn drain(checkout: &mut Checkout, response: &mut Response) -> Result<(), Failure> {
     let connection = checkout.connection();
     loop {
         let advance = response.advance(&mut connection.inbox)?;
         connection.inbox.truncate(advance.length);
         connection.inbox.drain(..advance.ready);
         match advance.next {
-            crate::protocol::response::Next::Done => return Ok(true),
+            crate::protocol::response::Next::Done => return Ok(()),
             crate::protocol::response::Next::Infile => {
                 return Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof).into());
             }
@@ -383,9 +383,6 @@ async fn drain(
                 continue;
             }
             crate::protocol::response::Next::More => {}
-        }
-        if ends_at_rows && response.summary().rows > 0 {
-            return Ok(false);
         }
         if read::fill(&mut connection.stream, &mut connection.inbox).await? == 0 {
             return Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof).into());

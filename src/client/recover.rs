@@ -66,7 +66,7 @@ impl Session {
                 self.refuse(work, &error).await
             }
             Outcome::ClientGone(response) => {
-                self.abandon(checkout, work.verdict, response);
+                self.abandon(checkout, work, response);
                 Err(Stop::Client)
             }
         })

@@ -231,7 +231,7 @@ pub struct Pool {
 /// What becomes of a statement whose client is gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Abandoned {
-    /// Reads are killed on the server, and other queries once they have rows; all else runs to its end.
+    /// Reads are killed on the server, of system schemas as well; all else runs to its end.
     KillReads,
     /// It is killed.
     Kill,

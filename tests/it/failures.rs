@@ -87,9 +87,9 @@ fn statements_of_vanished_clients_end_as_configured() {
     }
 }
 
-/// Not known to be a read, but the server itself would end it when it has rows to send.
+/// It goes to the primary, but is a read all the same.
 #[test]
-fn queries_of_vanished_clients_end_once_they_have_rows() {
+fn queries_of_system_schemas_end_with_their_clients() {
     let proxy = Proxy::with(servers(), 4, "");
     let sql = "SELECT COLLATION_NAME, 'vanished rows' FROM information_schema.COLLATIONS, seq_1_to_1000000000";
     for command in [Command::Query, Command::StmtPrepare] {
