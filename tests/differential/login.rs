@@ -176,13 +176,16 @@ const VISITS: &[Visit] = &[
 
 /// Visits of users that MySQL does not know: it asks them for a password by a plugin that it chooses by
 /// the name and a number of its own, see docs/compatibility.md.
-const UNKNOWN: [&str; 10] = [
+const UNKNOWN: [&str; 13] = [
     "unknown user",
     "unknown user, no password",
     "no user",
     "no user, no password",
+    "user of another case",
     "account of another host",
     "8 bytes by nobody",
+    "a user name of 128 bytes",
+    "a user name of 129 bytes",
     "a long user name",
     "a long user name without a password",
     "a user name of many characters",
