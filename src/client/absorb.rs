@@ -14,7 +14,7 @@ use crate::protocol::status::{Status, Tracked};
 use crate::protocol::{Command, code};
 use crate::sql::{self, Class, Effects};
 use crate::state::image::{BIG_SELECTS, SCHEMA_VARIABLES, set_with};
-use crate::state::{Pin, Pins};
+use crate::state::{Pin, Pins, Turn};
 
 /// Variables that say how long a lock is waited for.
 pub(super) fn is_wait(name: &str) -> bool {
@@ -87,9 +87,10 @@ impl Session {
 
     fn absorb(&mut self, connection: &mut Connection, work: &Work<'_>, summary: &Summary) {
         let effects = work.verdict.effects;
+        let was_open = self.status.contains(Status::IN_TRANS);
+        self.characteristics.start();
         // What fails may have ended a transaction, or have let locks of tables go.
-        connection.tells_late |=
-            self.status.contains(Status::IN_TRANS) || self.pins.has(Pin::TableLock);
+        connection.tells_late |= was_open || self.pins.has(Pin::TableLock);
         connection.tells_late &= summary.affected.is_none();
         if summary.has_status {
             self.status = summary.status;
@@ -113,6 +114,7 @@ impl Session {
                     is_explained = true;
                 }
                 Tracked::Variable { name, value } if !is_passing => {
+                    self.characteristics.note_variable(name, was_open);
                     let is_carried = self.absorb_variable(connection, name, value);
                     is_explained |= is_carried;
                     self.image_warns |= is_carried && summary.warnings > 0;
@@ -147,6 +149,7 @@ impl Session {
             self.pins.drop(Pin::FoundRows);
         }
         self.absorb_pins(connection, work, summary, (is_state_changed, is_explained));
+        self.absorb_turn(work, summary, was_open);
         self.is_released |= summary.error.is_none() && self.releases(work);
     }
 
@@ -209,11 +212,42 @@ impl Session {
 
     /// What is known of a transaction, or of the next one.
     pub(super) fn absorb_characteristics(&mut self, text: &str) {
+        self.characteristics.note_tracked(text);
         // With one open they are its own, and end with it.
         let is_open = self.status.contains(Status::IN_TRANS);
         if text.starts_with("SET TRANSACTION") && !is_open {
             self.pins.add(Pin::NextTransaction);
-        } else {
+        } else if !self.characteristics.outlive() {
+            self.pins.drop(Pin::NextTransaction);
+        }
+    }
+
+    pub(super) fn set_autocommit(&mut self, is_on: bool) {
+        if is_on && !self.autocommit && self.characteristics.turn_autocommit_on() {
+            self.pins.add(Pin::NextTransaction);
+        }
+        self.autocommit = is_on;
+    }
+
+    /// What has become of a transaction, and of its characteristics.
+    fn absorb_turn(&mut self, work: &Work<'_>, summary: &Summary, was_open: bool) {
+        let (class, effects) = (work.verdict.class, work.verdict.effects);
+        if effects.contains(Effects::NEXT_TRANSACTION) {
+            self.characteristics.note_own();
+        }
+        let is_autocommit = |tracked: &Tracked| matches!(tracked, Tracked::Variable { name, .. } if name == "autocommit");
+        if effects.contains(Effects::OPAQUE) && summary.tracked.iter().any(is_autocommit) {
+            // It may have been off for a moment.
+            let is_on = self.autocommit;
+            self.characteristics.note_own();
+            self.set_autocommit(false);
+            self.set_autocommit(is_on);
+        }
+        let had_outlived = self.characteristics.outlive();
+        let is_end = matches!(class, Class::Commit | Class::Rollback) && summary.error.is_none();
+        let is_open = self.status.contains(Status::IN_TRANS);
+        self.characteristics.turn(Turn { was_open, is_open, is_end });
+        if had_outlived && !self.characteristics.outlive() {
             self.pins.drop(Pin::NextTransaction);
         }
     }
@@ -281,7 +315,7 @@ impl Session {
                 connection.insert_id = Some(self.diagnostics.insert_id);
                 return true;
             }
-            "autocommit" => self.autocommit = is_on,
+            "autocommit" => self.set_autocommit(is_on),
             // `WHERE id IS NULL` finds the row inserted last, once.
             "sql_auto_is_null" if is_on => self.pins.add(Pin::UnreplayableVariable),
             _ => {}
@@ -366,7 +400,7 @@ impl Session {
     /// Whether an answer may have left untold that a SET TRANSACTION has had its transaction; on MySQL
     /// also that the schema was another one for a moment, which what comes next must not be taken for.
     fn leaves_untold(&self, connection: &Connection, work: &Work<'_>, summary: &Summary) -> bool {
-        let may_have_begun = self.pins.has(Pin::NextTransaction);
+        let may_have_begun = self.pins.has(Pin::NextTransaction) && !self.characteristics.outlive();
         if self.facts.is_mariadb {
             return may_have_begun && summary.is_tracking_due;
         }

@@ -10,7 +10,7 @@ use crate::protocol::Command;
 use crate::protocol::response::Summary;
 use crate::protocol::status::Status;
 use crate::sql::{Effects, Held, Holding, Literal, holding};
-use crate::state::{Holdings, Pin, Pins};
+use crate::state::{Characteristics, Holdings, Pin, Pins};
 
 /// What has been shown of a session's binding.
 #[derive(Debug, Default)]
@@ -25,6 +25,7 @@ impl Session {
     pub(super) fn forget_binding(&mut self) {
         self.pins = Pins::default();
         self.holdings = Holdings::default();
+        self.characteristics = Characteristics::default();
         self.open_cursors.clear();
         self.long_data.clear();
         self.status -= Status::IN_TRANS;

@@ -25,7 +25,7 @@ use crate::protocol::response::Response;
 use crate::protocol::status::Status;
 use crate::protocol::{Capabilities, Command, Malformed};
 use crate::sql::{Class, Reason};
-use crate::state::{Base, Holdings, Pin, Pins};
+use crate::state::{Base, Characteristics, Holdings, Pin, Pins};
 
 /// How long a reset of a connection may take before it is given up.
 const RESET_WAIT: Duration = Duration::from_secs(10);
@@ -110,6 +110,7 @@ impl Session {
     fn keep_only(&mut self, pin: Pin) {
         self.pins = Pins::default();
         self.holdings = Holdings::default();
+        self.characteristics = Characteristics::default();
         self.pins.add(pin);
         self.status -= Status::IN_TRANS;
         self.show_binding();
@@ -138,6 +139,7 @@ impl Session {
             Ok(mut checkout) => match self.begin_read_only(&mut checkout).await {
                 Ok(()) => {
                     self.status |= Status::IN_TRANS;
+                    self.characteristics.note_own();
                     self.held = Some(checkout);
                     self.show_binding();
                     return Ok(());

@@ -196,6 +196,7 @@ fn new_session(
         held: None,
         pins: Pins::default(),
         holdings: crate::state::Holdings::default(),
+        characteristics: crate::state::Characteristics::default(),
         shown: super::binding::Shown::default(),
         status: Status::AUTOCOMMIT,
         autocommit,

@@ -65,7 +65,7 @@ use crate::protocol::tracking::Teller;
 use crate::route::scopes::Scopes;
 use crate::sql::Mode;
 use crate::state::prepared::Statements;
-use crate::state::{Holdings, Image, Pins, Trackers};
+use crate::state::{Characteristics, Holdings, Image, Pins, Trackers};
 use crate::topology::{ServerFacts, Topology};
 
 use diagnostics::Diagnostics;
@@ -191,6 +191,7 @@ struct Session {
     held: Option<Checkout>,
     pins: Pins,
     holdings: Holdings,
+    characteristics: Characteristics,
     /// Pins as counted in the metrics.
     shown: binding::Shown,
     status: Status,

@@ -204,7 +204,7 @@ impl Session {
         self.trackers = Some(Box::new(trackers));
         self.carry_gtids();
         // Set beside the trackers, it may have been told to nobody.
-        self.autocommit = autocommit == "1";
+        self.set_autocommit(autocommit == "1");
         let (known_mode, known_charset) = (self.image.get("sql_mode"), self.image.client_charset());
         let known = [known_mode.map(str::to_owned), known_charset.map(str::to_owned)];
         let now = [("sql_mode", sql_mode), ("character_set_client", charset)];

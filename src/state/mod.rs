@@ -5,6 +5,7 @@
 //! commands that make them equal. What cannot be carried pins the session to its connection
 //! ([`Pin`]).
 
+mod characteristics;
 pub mod diff;
 mod holdings;
 pub mod image;
@@ -13,6 +14,7 @@ mod pin;
 pub mod prepared;
 mod trackers;
 
+pub use characteristics::{Characteristics, Turn};
 pub use holdings::Holdings;
 pub use image::{Base, Image};
 pub use pin::{Pin, Pins};

@@ -4,7 +4,8 @@ use fairlane::protocol::Command;
 
 use crate::compare::{BOTH, Script, check};
 use crate::step::*;
-use crate::support::{ONE_LANE, Proxy, servers};
+use crate::support::product::Product;
+use crate::support::{ONE_LANE, Proxy, eventually, product, servers};
 
 const TABLE: &[&str] = &[
     "CREATE OR REPLACE TABLE df_state (id INT AUTO_INCREMENT PRIMARY KEY, a INT)",
@@ -146,7 +147,7 @@ const OF_MARIADB: &[&str] = &[
 fn what_answers_do_not_show_is_the_same() {
     let proxy = Proxy::with(servers(), 3, ONE_LANE);
     check(&proxy, &scripts(), BOTH);
-    if !crate::support::product().is_mysql() {
+    if !product().is_mysql() {
         let mut unknown = [queries(TABLE), vec![prepare(0, "SELEC"), query("BEGIN")]].concat();
         unknown.push(query("SELECT SQL_CALC_FOUND_ROWS a FROM df_state LIMIT 1"));
         unknown.push(execute(0, &[]));
@@ -172,4 +173,55 @@ fn transactions_begun_on_a_replica_have_the_same_answers() {
         "COMMIT",
     ]);
     check(&proxy, &[Script::new("isolation set in a transaction", steps)], BOTH);
+}
+
+/// All leave a transaction's access mode or isolation level behind it, and on the server.
+const OUTLIVED: &[&[&str]] = &[
+    &["START TRANSACTION READ ONLY", "SET autocommit = 0", "DO 1", "SET autocommit = 1"],
+    &["SET autocommit = 0", "SET TRANSACTION READ ONLY", "SET autocommit = 1"],
+    &["SET autocommit = 0", "START TRANSACTION READ ONLY", "SET @@session.autocommit = ON"],
+    &[
+        "SET SESSION TRANSACTION READ ONLY",
+        "SET autocommit = 0",
+        "SELECT a FROM df_state",
+        "SET SESSION TRANSACTION READ WRITE",
+        "SET autocommit = 1",
+    ],
+    // MySQL's trackers do not tell of these.
+    &[
+        "START TRANSACTION READ ONLY",
+        "SET autocommit = 0",
+        "SELECT a FROM df_state",
+        "SHOW SESSION VARIABLES LIKE 'sql%'",
+        "SET autocommit = 1",
+    ],
+    &["SET autocommit = 0; START TRANSACTION READ ONLY; SET autocommit = 1"],
+];
+
+#[test]
+fn what_outlives_a_transaction_stays_with_its_session() {
+    let proxy = Proxy::with(servers(), 4, ONE_LANE);
+    let (mut own, mut other) = (proxy.app(), proxy.app());
+    TABLE.iter().for_each(|sql| product().replacing(sql).iter().for_each(|sql| drop(own.run(sql))));
+    for &texts in OUTLIVED {
+        for text in texts {
+            own.run(text);
+        }
+        eventually("it is bound", || proxy.sum("fairlane_sessions_pinned{") >= 1.0);
+        other.run("UPDATE df_state SET a = a + 1 WHERE id = 1");
+        let refused = own.query("UPDATE df_state SET a = a + 1 WHERE id = 2").unwrap_err();
+        assert_eq!(refused.code(), 1792, "{texts:?}");
+        own.run("COMMIT");
+        own.run("UPDATE df_state SET a = a + 1 WHERE id = 2");
+    }
+    if product() != Product::MariaDbUnstable {
+        // There it is not known what the text of several statements has set.
+        eventually("nothing binds it", || proxy.sum("fairlane_sessions_pinned{") == 0.0);
+    }
+    let end = ["SELECT a FROM df_state", "UPDATE df_state SET a = 9", "SET autocommit = 1", "DO 1"];
+    let scripts = OUTLIVED.iter().map(|texts| {
+        let texts = [*texts, &["UPDATE df_state SET a = 8", "SELECT 1"], &end].concat();
+        with_table("characteristics that outlive", &texts)
+    });
+    check(&proxy, &scripts.collect::<Vec<_>>(), BOTH);
 }
