@@ -89,6 +89,30 @@ impl Session {
         Box::pin(self.run_work(&work)).await
     }
 
+    /// Before an answer of Fairlane's own: its status flags are those of now, also after an error, which
+    /// tells none and may have begun or ended a transaction.
+    pub(super) async fn settle_status(&mut self) -> Result<(), Stop> {
+        match self.is_status_told || self.held.is_none() {
+            true => Ok(()),
+            false => Box::pin(self.learn_status()).await,
+        }
+    }
+
+    /// Asks the held connection for its status flags.
+    pub(super) async fn learn_status(&mut self) -> Result<(), Stop> {
+        let Some(mut held) = self.held.take() else { return Err(Stop::Fatal) };
+        let told = held.connection().command(Command::Ping, b"").await;
+        self.held = Some(held);
+        let Ok(told) = told else { return Err(Stop::Fatal) };
+        self.status = told.summary.status;
+        self.is_status_told = true;
+        self.diagnostics.is_row_count_held = false;
+        if let Some(teller) = &mut self.teller {
+            teller.keep(&told.summary.tracked);
+        }
+        Ok(())
+    }
+
     /// A command without a statement text, to the primary or to what the session holds.
     pub(super) async fn pass_on(
         &mut self,

@@ -282,6 +282,7 @@ impl Session {
                 if self.diagnostics.warnings.is_none() {
                     return Ok(None);
                 }
+                self.settle_status().await?;
                 let end = self.end_of_rows();
                 let Some(saved) = &self.diagnostics.warnings else { return Ok(None) };
                 let packets = saved.listed(sql, text.starts_with("show errors"), &end, form);
@@ -307,6 +308,7 @@ impl Session {
             // The column has the name as it was written.
             _ => written.find('@').map_or("", |at| &written[at..]),
         };
+        self.settle_status().await?;
         self.send_number(name, number, form);
         self.diagnostics.conditions = 0;
         if !self.facts.is_mariadb && text.starts_with("select") {

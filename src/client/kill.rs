@@ -43,6 +43,7 @@ impl Session {
             };
             return self.send_error(&error).await;
         }
+        self.settle_status().await?;
         self.send_ok();
         Ok(())
     }

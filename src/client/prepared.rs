@@ -201,11 +201,7 @@ impl Session {
     /// Answers COM_STMT_RESET on MySQL with the status of the connection that is held, and without a
     /// word of the list of warnings, which stays.
     async fn answer_reset(&mut self) -> Result<(), Stop> {
-        let Some(mut held) = self.held.take() else { return Err(Stop::Fatal) };
-        let told = held.connection().command(Command::Ping, b"").await;
-        self.held = Some(held);
-        let Ok(told) = told else { return Err(Stop::Fatal) };
-        self.status = told.summary.status;
+        self.learn_status().await?;
         self.diagnostics.conditions = 0;
         self.send_ok();
         self.release_if_free().await;
