@@ -92,8 +92,10 @@ impl Session {
             Ok(Err(error)) => return Outcome::Unprepared(error),
             Err(_) => return Outcome::Lost { untouched: true },
         };
+        self.leaves_gtids = false;
         if needs_own_trackers(work) && !checkout.connection().is_restricted {
-            let set = self.trackers().to_set(self.may_be_open_with(work, was_held));
+            self.leaves_gtids = self.may_be_open_with(work, was_held);
+            let set = self.trackers().to_set(self.leaves_gtids);
             if Box::pin(checkout.connection().track(set)).await.is_err() {
                 return Outcome::Lost { untouched: true };
             }

@@ -201,6 +201,7 @@ fn new_session(
         status: Status::AUTOCOMMIT,
         autocommit,
         is_status_told: true,
+        leaves_gtids: false,
         image_warns: false,
         asks_conditions: false,
         keeps_conditions: false,

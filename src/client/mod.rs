@@ -197,6 +197,9 @@ struct Session {
     status: Status,
     /// Whether `status` is that of now: an error tells none.
     is_status_told: bool,
+    /// The session's own GTID tracker was not set for the statement under way: a transaction may have
+    /// been open.
+    leaves_gtids: bool,
     autocommit: bool,
     /// Setting its variables may raise warnings, which are nobody's.
     image_warns: bool,

@@ -182,7 +182,10 @@ impl Session {
         if in_transaction && sets && work.verdict.statements > 1 {
             self.writes.note_unknown();
         }
-        Box::pin(connection.track(self.trackers().to_undo(all_gtids, in_transaction))).await
+        // What was not set is not to be set back; what failed tells not whether one is open.
+        let was_left = self.leaves_gtids && (!sets || summary.error.is_some());
+        let undo = self.trackers().to_undo(all_gtids, in_transaction || was_left);
+        Box::pin(connection.track(undo)).await
     }
 
     async fn learn_trackers(

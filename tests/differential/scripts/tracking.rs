@@ -162,6 +162,13 @@ fn trackers_are_shown_after_a_failed_statement_with_autocommit_off() {
         "ROLLBACK",
         "SHOW SESSION VARIABLES LIKE 'session_track%'",
         "SELECT * FROM df_track_key",
+        "ROLLBACK",
+        "INSERT INTO df_track_key VALUES (1)",
+        "SELECT @@session_track_schema, nothing_like_it FROM df_track_key",
+        "SET session_track_schema = nothing_like_it",
+        "SELECT id, (SELECT id FROM df_track_key UNION SELECT 9), @@session_track_schema FROM df_track_key",
+        "SELECT @@session_track_gtids FROM nothing_like_it",
+        "ROLLBACK",
     ];
     check(&proxy, &[Script::new("failed", queries(&texts))], BOTH);
     check(&proxy, &[Script::new("failed", queries(&texts))], TRACKING);
