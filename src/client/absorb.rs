@@ -15,6 +15,7 @@ use crate::protocol::{Command, code};
 use crate::sql::{self, Class, Effects};
 use crate::state::image::{BIG_SELECTS, SCHEMA_VARIABLES, set_with};
 use crate::state::{Pin, Pins, Turn};
+use crate::topology::ISOLATION;
 
 /// Variables that say how long a lock is waited for.
 pub(super) fn is_wait(name: &str) -> bool {
@@ -212,7 +213,13 @@ impl Session {
 
     /// What is known of a transaction, or of the next one.
     pub(super) fn absorb_characteristics(&mut self, text: &str) {
-        self.characteristics.note_tracked(text);
+        let own =
+            |names: [&'static str; 2]| names.into_iter().find_map(|name| self.image.get(name));
+        let level = own(["transaction_isolation", "tx_isolation"]);
+        let level = level.or_else(|| self.facts.variable(ISOLATION)).unwrap_or_default();
+        let mode = own(["transaction_read_only", "tx_read_only"]);
+        let is_read_only = mode.is_some_and(|mode| mode == "1" || mode.eq_ignore_ascii_case("on"));
+        self.characteristics.note_tracked(text, level, is_read_only);
         // With one open they are its own, and end with it.
         let is_open = self.status.contains(Status::IN_TRANS);
         if text.starts_with("SET TRANSACTION") && !is_open {
@@ -223,7 +230,9 @@ impl Session {
     }
 
     pub(super) fn set_autocommit(&mut self, is_on: bool) {
-        if is_on && !self.autocommit && self.characteristics.turn_autocommit_on() {
+        let is_told = self.pins.has(Pin::NextTransaction) && !self.characteristics.outlive();
+        let is_turned = is_on && !self.autocommit && !is_told;
+        if is_turned && self.characteristics.turn_autocommit_on() {
             self.pins.add(Pin::NextTransaction);
         }
         self.autocommit = is_on;
@@ -242,6 +251,12 @@ impl Session {
             self.characteristics.note_own();
             self.set_autocommit(false);
             self.set_autocommit(is_on);
+        }
+        let is_told = |tracked: &&Tracked| matches!(tracked, Tracked::Characteristics(_));
+        if let Some(Tracked::Characteristics(text)) = summary.tracked.iter().rev().find(is_told)
+            && text.starts_with("SET TRANSACTION")
+        {
+            self.characteristics.are_told();
         }
         let had_outlived = self.characteristics.outlive();
         let is_end = matches!(class, Class::Commit | Class::Rollback) && summary.error.is_none();

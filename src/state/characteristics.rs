@@ -41,11 +41,13 @@ impl Characteristics {
         self.differ = true;
     }
 
-    /// Takes over what the tracker of the characteristics says.
-    pub fn note_tracked(&mut self, text: &str) {
-        self.differ |= ["ISOLATION LEVEL", "READ ONLY", "READ WRITE"]
-            .into_iter()
-            .any(|characteristic| text.contains(characteristic));
+    /// Takes over what the tracker of the characteristics says, of a session whose variables have this
+    /// isolation level, such as `REPEATABLE-READ`, and access mode.
+    pub fn note_tracked(&mut self, text: &str, isolation: &str, is_read_only: bool) {
+        let other_mode = if is_read_only { "READ WRITE" } else { "READ ONLY" };
+        let level = text.split("ISOLATION LEVEL ").nth(1).map(|rest| rest.replace(' ', "-"));
+        self.differ |= text.contains(other_mode)
+            || level.is_some_and(|level| !level.starts_with(isolation) || isolation.is_empty());
     }
 
     /// A variable has changed; with a transaction open, that is not one of the transaction's.
@@ -73,7 +75,12 @@ impl Characteristics {
         }
     }
 
-    /// Whether they have outlived their transaction.
+    /// The trackers have told what comes next, and will tell when that has begun.
+    pub fn are_told(&mut self) {
+        self.outlive = false;
+    }
+
+    /// Whether they have outlived their transaction, and nobody will tell when that ends.
     pub fn outlive(self) -> bool {
         self.outlive
     }
@@ -97,7 +104,7 @@ mod tests {
     fn read_only() -> Characteristics {
         let mut own = Characteristics::default();
         own.start();
-        own.note_tracked("START TRANSACTION READ ONLY;");
+        own.note_tracked("START TRANSACTION READ ONLY;", "", false);
         own.turn(BEGUN);
         own
     }
@@ -132,11 +139,33 @@ mod tests {
     }
 
     #[test]
+    fn only_those_count_that_are_not_the_variables() {
+        for (text, isolation, is_read_only, differ) in [
+            ("SET TRANSACTION READ ONLY;", "REPEATABLE-READ", false, true),
+            ("SET TRANSACTION READ ONLY;", "REPEATABLE-READ", true, false),
+            ("START TRANSACTION READ WRITE;", "REPEATABLE-READ", true, true),
+            ("START TRANSACTION READ WRITE;", "REPEATABLE-READ", false, false),
+            ("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE;", "REPEATABLE-READ", false, true),
+            (
+                "SET TRANSACTION ISOLATION LEVEL READ COMMITTED; START TRANSACTION;",
+                "READ-COMMITTED",
+                false,
+                false,
+            ),
+            ("", "REPEATABLE-READ", false, false),
+        ] {
+            let mut own = Characteristics::default();
+            own.note_tracked(text, isolation, is_read_only);
+            assert_eq!(own.turn_autocommit_on(), differ, "{text}");
+        }
+    }
+
+    #[test]
     fn a_variable_is_the_transactions_unless_one_is_open() {
         let mut own = Characteristics::default();
         own.note_variable("transaction_read_only", false);
         own.note_variable("sql_mode", true);
-        own.note_tracked("START TRANSACTION WITH CONSISTENT SNAPSHOT;");
+        own.note_tracked("START TRANSACTION WITH CONSISTENT SNAPSHOT;", "SERIALIZABLE", true);
         assert!(!own.turn_autocommit_on());
         own.note_variable("transaction_read_only", true);
         assert!(own.turn_autocommit_on());

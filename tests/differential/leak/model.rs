@@ -714,10 +714,12 @@ fn loses_rows() -> bool {
     product().is_mysql()
 }
 
-/// MariaDB leaves the access mode of the transaction that this ends to the next one.
+/// Servers leave the characteristics of the transaction that this ends to what comes next; where they do
+/// not tell so, only the COMMIT is known to end that.
 fn autocommit() -> Vec<Deed> {
     let ends = deed(query("SET autocommit = 1"), Effect::NextTransaction);
-    [ends, deed(query("SELECT COUNT(*) FROM shop.lk_X"), Effect::Ended)].concat()
+    let next = plain(query("SELECT COUNT(*) FROM shop.lk_X"));
+    [ends, next, deed(query("COMMIT"), Effect::Ended)].concat()
 }
 
 fn leave(random: &mut fastrand::Rng) -> Vec<Deed> {
