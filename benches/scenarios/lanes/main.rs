@@ -11,6 +11,9 @@ mod config;
 #[path = "../demo/load.rs"]
 #[allow(dead_code, reason = "the demo's own runs are not made here")]
 mod load;
+#[path = "../../relay/others.rs"]
+#[allow(dead_code, reason = "only one of them is compared here")]
+mod others;
 #[path = "../demo/progress.rs"]
 mod progress;
 #[path = "../demo/report.rs"]
@@ -40,6 +43,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::clicks::{Arrivals, Outcome};
 use crate::load::{CONNECTIONS, Gate};
+use crate::others::Other;
 use crate::progress::{Clicks, tell};
 use crate::report::Latency;
 use crate::servers::{Servers, login};
@@ -62,7 +66,7 @@ struct Arguments {
     /// Only the scenarios whose names begin so.
     #[arg(long)]
     only: Option<String>,
-    /// Only these ways.
+    /// Only these ways; `haproxy` is measured only where it is named here.
     #[arg(long, value_delimiter = ',')]
     ways: Vec<String>,
     /// Seconds that are counted.
@@ -81,6 +85,8 @@ struct Arguments {
 pub(crate) enum Way {
     /// Straight to the primary.
     Direct,
+    /// To the primary through HAProxy, which copies bytes: what any proxy costs on this machine.
+    HAProxy,
     /// Through Fairlane with one plain lane.
     Fifo,
     /// Through Fairlane as it is installed.
@@ -92,12 +98,14 @@ pub(crate) enum Way {
 }
 
 impl Way {
-    const ALL: [Self; 5] = [Self::Direct, Self::Fifo, Self::Lanes, Self::Pace, Self::Abort];
+    const ALL: [Self; 6] =
+        [Self::Direct, Self::HAProxy, Self::Fifo, Self::Lanes, Self::Pace, Self::Abort];
 
     /// As the table writes it.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Direct => "direct",
+            Self::HAProxy => "haproxy",
             Self::Fifo => "fifo",
             Self::Lanes => "lanes",
             Self::Pace => "lanes, pace",
@@ -108,7 +116,7 @@ impl Way {
     /// What it has in Fairlane's configuration.
     fn lanes(self) -> &'static str {
         match self {
-            Self::Direct | Self::Lanes => "",
+            Self::Direct | Self::HAProxy | Self::Lanes => "",
             Self::Fifo => FIFO,
             Self::Pace => PACE,
             Self::Abort => ABORT,
@@ -132,8 +140,6 @@ fn main() -> Result<()> {
 async fn run(arguments: &Arguments) -> Result<()> {
     let begin = Instant::now();
     std::fs::create_dir_all(&arguments.out)?;
-    tell(begin, "starting a private primary and replica");
-    let servers = Servers::start().await?;
     let mut rows = Vec::new();
     let wanted = |scenario: &&Scenario| {
         arguments.only.as_ref().is_none_or(|only| scenario.name.starts_with(only.as_str()))
@@ -141,17 +147,19 @@ async fn run(arguments: &Arguments) -> Result<()> {
     for scenario in SCENARIOS.iter().filter(wanted) {
         let ways = Way::ALL.into_iter();
         let is_wanted = |way: &Way| {
-            arguments.ways.is_empty()
+            arguments.ways.is_empty() && *way != Way::HAProxy
                 || arguments.ways.iter().any(|name| way.name().ends_with(name.as_str()))
         };
         for way in ways.filter(is_wanted).filter(|way| way.suits(scenario)) {
             tell(begin, &format!("{}: {}", scenario.name, way.name()));
+            // New ones, for what comes later is slower on servers that have written much.
+            let servers = Servers::start().await?;
             let row = measure(arguments, &servers, scenario, way).await?;
+            servers.stop().await?;
             tell(begin, &row.to_string());
             rows.push(row);
         }
     }
-    servers.stop().await?;
     let text = table::of(&rows);
     println!("\n{text}");
     let path = arguments.out.join("lanes.md");
@@ -166,8 +174,15 @@ async fn measure(
     way: Way,
 ) -> Result<Row> {
     servers.fill(scenario.outlets).await?;
+    let mut haproxy = None;
     let (fairlane, port, gate) = match way {
         Way::Direct => (None, servers.primary_port, Gate::limited(CONNECTIONS)),
+        Way::HAProxy => {
+            let started = Other::haproxy(servers.primary_port, &arguments.out).await?;
+            let port = started.port;
+            haproxy = Some(started);
+            (None, port, Gate::limited(CONNECTIONS))
+        }
         Way::Fifo | Way::Lanes | Way::Pace | Way::Abort => {
             let ports = (servers.primary_port, servers.replica_port);
             let config = format!("{}{}{LOG}", config::text(ports, ""), way.lanes());
@@ -200,6 +215,9 @@ async fn measure(
     work.stop().await;
     if let Some(error) = &outcome.first_error {
         eprintln!("  first error of a click: {error}");
+    }
+    if let Some(haproxy) = haproxy {
+        haproxy.stop().await?;
     }
     let mut misjudged = None;
     if let Some(fairlane) = fairlane {

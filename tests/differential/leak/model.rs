@@ -58,6 +58,8 @@ struct Made {
     /// had, and shows it where it is a column, see docs/compatibility.md.
     kept: Option<[u32; 2]>,
     uses_table: bool,
+    /// It compares a value with a column.
+    compares: bool,
     /// It was prepared without an error.
     is_there: bool,
     since: Since,
@@ -106,8 +108,9 @@ const CIRCUMSTANCES: &[&str] = &[
 impl Made {
     fn of(sql: &str, parameters: usize, has_cursor: Option<bool>) -> Self {
         let uses_table = sql.contains("_X");
+        let compares = sql.contains("WHERE");
         let (is_there, since) = (false, Since::default());
-        Self { parameters, has_cursor, kept: None, uses_table, is_there, since }
+        Self { parameters, has_cursor, kept: None, uses_table, compares, is_there, since }
     }
 
     /// Whether Fairlane and the server know it alike on every connection.
@@ -654,8 +657,10 @@ const OF_BLOB: u32 = 4;
 fn params(random: &mut fastrand::Rng, made: Made) -> Vec<Param> {
     let one = |index: usize| match made.kept.map_or_else(|| random.u32(0..4), |kept| kept[index]) {
         0 => null(),
-        // How often MySQL warns of a word that is no number, is its optimizer's business.
-        1 => text(if product().is_mysql() { "5" } else { "word" }),
+        // How often servers warn of a word that is compared with a number is their optimizer's business:
+        // MariaDB for the same statement of one session 1, 2 or 3 times.
+        1 if made.compares || product().is_mysql() => text("5"),
+        1 => text("word"),
         OF_BLOB => text_as(BLOB, b"5"),
         _ => big(random.i64(1..12)),
     };
