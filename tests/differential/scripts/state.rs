@@ -187,6 +187,11 @@ fn transactions_begun_on_a_replica_have_the_same_answers() {
     check(&proxy, &[Script::new("isolation set in a transaction", steps)], BOTH);
 }
 
+const OUTLIVED_TABLE: &[&str] = &[
+    "CREATE OR REPLACE TABLE df_outlived (id INT AUTO_INCREMENT PRIMARY KEY, a INT)",
+    "INSERT INTO df_outlived (a) VALUES (1), (2), (3)",
+];
+
 /// All leave a transaction's access mode or isolation level behind it, and on the server.
 const OUTLIVED: &[&[&str]] = &[
     &["START TRANSACTION READ ONLY", "SET autocommit = 0", "DO 1", "SET autocommit = 1"],
@@ -195,7 +200,7 @@ const OUTLIVED: &[&[&str]] = &[
     &[
         "SET SESSION TRANSACTION READ ONLY",
         "SET autocommit = 0",
-        "SELECT a FROM df_state",
+        "SELECT a FROM df_outlived",
         "SET SESSION TRANSACTION READ WRITE",
         "SET autocommit = 1",
     ],
@@ -203,7 +208,7 @@ const OUTLIVED: &[&[&str]] = &[
     &[
         "START TRANSACTION READ ONLY",
         "SET autocommit = 0",
-        "SELECT a FROM df_state",
+        "SELECT a FROM df_outlived",
         "SHOW SESSION VARIABLES LIKE 'sql%'",
         "SET autocommit = 1",
     ],
@@ -214,26 +219,30 @@ const OUTLIVED: &[&[&str]] = &[
 fn what_outlives_a_transaction_stays_with_its_session() {
     let proxy = Proxy::with(servers(), 4, ONE_LANE);
     let (mut own, mut other) = (proxy.app(), proxy.app());
-    TABLE.iter().for_each(|sql| product().replacing(sql).iter().for_each(|sql| drop(own.run(sql))));
+    OUTLIVED_TABLE
+        .iter()
+        .for_each(|sql| product().replacing(sql).iter().for_each(|sql| drop(own.run(sql))));
     for &texts in OUTLIVED {
         for text in texts {
             own.run(text);
         }
         eventually("it is bound", || proxy.sum("fairlane_sessions_pinned{") >= 1.0);
-        other.run("UPDATE df_state SET a = a + 1 WHERE id = 1");
-        let refused = own.query("UPDATE df_state SET a = a + 1 WHERE id = 2").unwrap_err();
+        other.run("UPDATE df_outlived SET a = a + 1 WHERE id = 1");
+        let refused = own.query("UPDATE df_outlived SET a = a + 1 WHERE id = 2").unwrap_err();
         assert_eq!(refused.code(), 1792, "{texts:?}");
         own.run("COMMIT");
-        own.run("UPDATE df_state SET a = a + 1 WHERE id = 2");
+        own.run("UPDATE df_outlived SET a = a + 1 WHERE id = 2");
     }
     if product() != Product::MariaDbUnstable {
         // There it is not known what the text of several statements has set.
         eventually("nothing binds it", || proxy.sum("fairlane_sessions_pinned{") == 0.0);
     }
-    let end = ["SELECT a FROM df_state", "UPDATE df_state SET a = 9", "SET autocommit = 1", "DO 1"];
+    let end =
+        ["SELECT a FROM df_outlived", "UPDATE df_outlived SET a = 9", "SET autocommit = 1", "DO 1"];
     let scripts = OUTLIVED.iter().map(|texts| {
-        let texts = [*texts, &["UPDATE df_state SET a = 8", "SELECT 1"], &end].concat();
-        with_table("characteristics that outlive", &texts)
+        let texts = [*texts, &["UPDATE df_outlived SET a = 8", "SELECT 1"], &end].concat();
+        let steps = [queries(OUTLIVED_TABLE), queries(&texts)].concat();
+        Script::new("characteristics that outlive", steps)
     });
     check(&proxy, &scripts.collect::<Vec<_>>(), BOTH);
 }
