@@ -108,6 +108,11 @@ impl Session {
         let is_passing = effects.contains(Effects::SET_STATEMENT);
         let mut is_explained =
             is_passing || effects.contains(Effects::TRACKERS) || is_insert_id_set(work, summary);
+        for tracked in summary.tracked.iter().filter(|_| !is_passing) {
+            if let Tracked::Variable { name, .. } = tracked {
+                self.characteristics.note_variable(name, was_open);
+            }
+        }
         for tracked in in_order(&summary.tracked) {
             match tracked {
                 // The statement's own, which it does not say.
@@ -115,7 +120,6 @@ impl Session {
                     is_explained = true;
                 }
                 Tracked::Variable { name, value } if !is_passing => {
-                    self.characteristics.note_variable(name, was_open);
                     let is_carried = self.absorb_variable(connection, name, value);
                     is_explained |= is_carried;
                     self.image_warns |= is_carried && summary.warnings > 0;
@@ -226,6 +230,9 @@ impl Session {
             self.pins.add(Pin::NextTransaction);
         } else if !self.characteristics.outlive() {
             self.pins.drop(Pin::NextTransaction);
+            if text.is_empty() && !is_open {
+                self.characteristics.end();
+            }
         }
     }
 
@@ -241,7 +248,7 @@ impl Session {
     /// What has become of a transaction, and of its characteristics.
     fn absorb_turn(&mut self, work: &Work<'_>, summary: &Summary, was_open: bool) {
         let (class, effects) = (work.verdict.class, work.verdict.effects);
-        if effects.contains(Effects::NEXT_TRANSACTION) {
+        if effects.contains(Effects::NEXT_TRANSACTION) && summary.error.is_none() {
             self.characteristics.note_own();
         }
         let is_autocommit = |tracked: &Tracked| matches!(tracked, Tracked::Variable { name, .. } if name == "autocommit");
@@ -258,8 +265,13 @@ impl Session {
         {
             self.characteristics.are_told();
         }
-        let had_outlived = self.characteristics.outlive();
         let is_end = matches!(class, Class::Commit | Class::Rollback) && summary.error.is_none();
+        self.turn(was_open, is_end);
+    }
+
+    /// Whether a transaction is open may have changed.
+    pub(super) fn turn(&mut self, was_open: bool, is_end: bool) {
+        let had_outlived = self.characteristics.outlive();
         let is_open = self.status.contains(Status::IN_TRANS);
         self.characteristics.turn(Turn { was_open, is_open, is_end });
         if had_outlived && !self.characteristics.outlive() {

@@ -1,11 +1,12 @@
 //! One arm for each command of the protocol.
 
+use super::absorb::is_wait;
 use super::registry::is_sessions;
 use super::statement::Work;
 use super::wire::CommandPacket;
 use super::{Session, Stop};
 use crate::error::Error;
-use crate::protocol::status::{self, Status};
+use crate::protocol::status::{self, Status, Tracked};
 use crate::protocol::{Capabilities, Command};
 use crate::sql::{Class, Effects, Hint, Needs, Reason, Verdict};
 
@@ -102,14 +103,34 @@ impl Session {
     pub(super) async fn learn_status(&mut self) -> Result<(), Stop> {
         let Some(mut held) = self.held.take() else { return Err(Stop::Fatal) };
         let told = held.connection().command(Command::Ping, b"").await;
-        self.held = Some(held);
-        let Ok(told) = told else { return Err(Stop::Fatal) };
+        let Ok(told) = told else {
+            self.held = Some(held);
+            return Err(Stop::Fatal);
+        };
+        let was_open = self.status.contains(Status::IN_TRANS);
         self.status = told.summary.status;
         self.is_status_told = true;
         self.diagnostics.is_row_count_held = false;
+        let tracked = told.summary.tracked;
         if let Some(teller) = &mut self.teller {
-            teller.keep(&told.summary.tracked);
+            teller.keep(&tracked);
         }
+        // What fails half-way tells what it has set in the next answer; how long MariaDB was told to wait
+        // for a lock is the statement's own.
+        self.characteristics.start();
+        for told in &tracked {
+            match told {
+                Tracked::Variable { name, .. } if self.facts.is_mariadb && is_wait(name) => {}
+                Tracked::Variable { name, value } => {
+                    self.absorb_variable(held.connection(), name, value);
+                }
+                Tracked::Characteristics(text) => self.absorb_characteristics(text),
+                _ => {}
+            }
+        }
+        self.turn(was_open, false);
+        self.notice_changes(&tracked);
+        self.held = Some(held);
         Ok(())
     }
 

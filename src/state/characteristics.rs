@@ -71,8 +71,14 @@ impl Characteristics {
     /// A statement is over.
     pub fn turn(&mut self, turn: Turn) {
         if !self.is_turned_on && !turn.is_open && (turn.was_open || turn.is_end) {
-            *self = Self { have_differed: self.differ, ..Self::default() };
+            self.end();
         }
+    }
+
+    /// They are those of the variables again.
+    pub fn end(&mut self) {
+        let have_differed = self.have_differed || self.differ;
+        *self = Self { have_differed, is_turned_on: self.is_turned_on, ..Self::default() };
     }
 
     /// The trackers have told what comes next, and will tell when that has begun.
@@ -158,6 +164,21 @@ mod tests {
             own.note_tracked(text, isolation, is_read_only);
             assert_eq!(own.turn_autocommit_on(), differ, "{text}");
         }
+    }
+
+    #[test]
+    fn a_transaction_that_was_told_to_be_over_leaves_nothing() {
+        let mut own = Characteristics::default();
+        own.note_own();
+        own.start();
+        own.end();
+        own.start();
+        assert!(!own.turn_autocommit_on());
+        // In one packet, in either order.
+        let mut own = read_only();
+        own.start();
+        own.end();
+        assert!(own.turn_autocommit_on());
     }
 
     #[test]

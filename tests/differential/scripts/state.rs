@@ -233,6 +233,18 @@ fn what_outlives_a_transaction_stays_with_its_session() {
         own.run("COMMIT");
         own.run("UPDATE df_outlived SET a = a + 1 WHERE id = 2");
     }
+    // One that is over leaves nothing to those that come later.
+    for text in [
+        "SET TRANSACTION READ ONLY",
+        "SELECT a FROM df_outlived",
+        "SET autocommit = 0",
+        "UPDATE df_outlived SET a = 7 WHERE id = 3",
+        "SET autocommit = 1",
+        "UPDATE df_outlived SET a = 8 WHERE id = 3",
+        "UPDATE df_outlived SET a = 9 WHERE id = 3",
+    ] {
+        own.run(text);
+    }
     if product() != Product::MariaDbUnstable {
         // There it is not known what the text of several statements has set.
         eventually("nothing binds it", || proxy.sum("fairlane_sessions_pinned{") == 0.0);
