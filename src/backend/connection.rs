@@ -101,6 +101,8 @@ pub struct Connection {
     pub base: Base,
     /// The role after login; empty is none.
     pub role: String,
+    /// Whether a session has begun on it that can only read.
+    pub is_read_only: bool,
     /// What texts of SET NAMES came to on it.
     pub names: NamesMemory,
     /// Statements prepared on it.
@@ -303,10 +305,31 @@ impl Connection {
 
     /// Reads a LAST_INSERT_ID() that a session has left here, if it may still ask for it.
     pub async fn read_unread(&mut self) -> Result<(), Failure> {
-        let Some(unread) = self.unread.take() else { return Ok(()) };
+        let mut question = Vec::new();
+        if !self.put_question(&mut question) {
+            return Ok(());
+        }
+        self.send(&question).await?;
+        self.take_unread().await
+    }
+
+    /// Appends the question for that, unless nobody will ask for it.
+    pub fn put_question(&mut self, out: &mut Vec<u8>) -> bool {
+        let is_wanted = self.unread.as_ref().is_some_and(UnreadHere::is_wanted);
+        match is_wanted {
+            true => out.extend_from_slice(&self.packet(Command::Query, INSERT_ID.as_bytes())),
+            false if self.unread.take().is_some() => self.insert_id = None,
+            false => {}
+        }
+        is_wanted
+    }
+
+    /// Takes the answer to the question, which comes next.
+    pub async fn take_unread(&mut self) -> Result<(), Failure> {
+        let unread = self.unread.take();
         self.insert_id = None;
-        if unread.is_wanted() {
-            self.insert_id = self.read_insert_id().await?;
+        self.insert_id = insert_id_of(&self.answer(Shape::Results).await?);
+        if let Some(unread) = unread {
             unread.tell(self.insert_id);
         }
         Ok(())
@@ -315,8 +338,7 @@ impl Connection {
     /// What LAST_INSERT_ID() is now. Statements of Fairlane's own may be refused
     /// (max_statement_time, a killed query): `None`.
     pub async fn read_insert_id(&mut self) -> Result<Option<u64>, Failure> {
-        let answer = self.query("SELECT LAST_INSERT_ID() LIMIT 1").await?;
-        Ok(answer.first_row().first().and_then(|id| id.parse().ok()))
+        Ok(insert_id_of(&self.query(INSERT_ID).await?))
     }
 
     /// A command of Fairlane's own as a packet for this connection.
@@ -343,6 +365,14 @@ impl Connection {
         commands
     }
 
+    /// The same, for a statement that is to be refused unless they do all they are to do.
+    pub fn put_fused(&self, diff: &Diff, is_mariadb: bool, out: &mut Vec<u8>) -> usize {
+        let fused = diff.fused(is_mariadb);
+        out.extend_from_slice(&self.packet(Command::Query, fused.fuse.as_bytes()));
+        let diff = Diff { schema: diff.schema.clone(), set: Some(fused.set) };
+        1 + self.put_diff(&diff, out)
+    }
+
     /// Says good-bye, waits until the server has closed its end and forgotten the connection, and
     /// only then gives the permit back, so that the server never sees one connection too many.
     pub async fn close(mut self) {
@@ -366,6 +396,12 @@ impl Connection {
         tokio::time::sleep(LINGER).await;
         drop(self.permit);
     }
+}
+
+const INSERT_ID: &str = "SELECT LAST_INSERT_ID() LIMIT 1";
+
+fn insert_id_of(answer: &Exchange) -> Option<u64> {
+    answer.first_row().first().and_then(|id| id.parse().ok())
 }
 
 /// How long a server may take to close a connection it was told to.

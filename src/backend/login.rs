@@ -256,6 +256,7 @@ async fn log_in(
         tells_late: false,
         base: crate::state::Base::default(),
         role: String::new(),
+        is_read_only: false,
         names: NamesMemory::default(),
         statements: StatementCache::default(),
         opened_at: now,

@@ -5,11 +5,11 @@ use super::names::NamesMemory;
 use crate::protocol::status::{Status, Tracked};
 use crate::protocol::tracking::Reported;
 use crate::protocol::{Command, Malformed, code, packet};
-use crate::state::diff::diff;
+use crate::state::diff::{diff, read_only_variable};
 use crate::state::{Base, own_trackers};
 
-const CHARACTER_SETS_AND_ROLE: &str =
-    "SELECT @@character_set_client,@@character_set_results,@@collation_connection,CURRENT_ROLE()";
+const BEGINNINGS: &str =
+    "SELECT @@character_set_client,@@character_set_results,@@collation_connection,CURRENT_ROLE(),";
 
 /// What MariaDB's reset leaves other than it was when the schema was chosen.
 const RESET_BY_SERVER: &str = crate::state::image::SCHEMA_VARIABLES[1];
@@ -27,7 +27,7 @@ pub enum Reset {
 }
 
 impl Connection {
-    /// Turns the trackers on and learns character sets and role; `false` when the server takes nothing
+    /// Turns the trackers on and learns what a session begins with; `false` when the server takes nothing
     /// but a new password.
     pub(super) async fn set_up(&mut self, is_mariadb: bool) -> Result<bool, Failure> {
         self.image.reset_variables();
@@ -37,16 +37,18 @@ impl Connection {
         }
         demand(&answer)?;
         self.reported = Reported::default();
-        let answer = self.query(CHARACTER_SETS_AND_ROLE).await?;
+        let question = format!("{BEGINNINGS}@@{}", read_only_variable(is_mariadb));
+        let answer = self.query(&question).await?;
         // MariaDB lets SET pass.
         if answer.summary.error == Some(code::MUST_CHANGE_PASSWORD) {
             return Ok(false);
         }
         self.image.reset_variables();
-        let [client, results, collation, role] =
+        let [client, results, collation, role, is_read_only] =
             demand(&answer)?.first_row().try_into().unwrap_or_default();
         self.base = Base { client, results, collation };
         self.role = role;
+        self.is_read_only = is_read_only != "0";
         Ok(true)
     }
 
@@ -99,6 +101,18 @@ impl Connection {
             self.image.set(RESET_BY_SERVER, "");
         }
         Ok(Reset::Clean)
+    }
+
+    /// Whether the session on it can write.
+    pub async fn can_write(&mut self, is_mariadb: bool) -> Result<bool, Failure> {
+        let answer = self.query(&format!("SELECT @@{}", read_only_variable(is_mariadb))).await?;
+        Ok(demand(&answer)?.first_row().first().is_some_and(|value| value == "0"))
+    }
+
+    /// Lets the session on it write.
+    pub async fn let_write(&mut self, is_mariadb: bool) -> Result<(), Failure> {
+        demand(&self.query(&format!("SET {}=0", read_only_variable(is_mariadb))).await?)?;
+        Ok(())
     }
 
     /// Takes off the insert id and the warnings of its last session.

@@ -13,6 +13,7 @@ use crate::protocol::response::Summary;
 use crate::protocol::status::{Status, Tracked};
 use crate::protocol::{Command, code};
 use crate::sql::{self, Class, Effects};
+use crate::state::diff::READ_ONLY;
 use crate::state::image::{BIG_SELECTS, SCHEMA_VARIABLES, set_with};
 use crate::state::{Pin, Pins, Turn};
 use crate::topology::ISOLATION;
@@ -221,7 +222,7 @@ impl Session {
             |names: [&'static str; 2]| names.into_iter().find_map(|name| self.image.get(name));
         let level = own(["transaction_isolation", "tx_isolation"]);
         let level = level.or_else(|| self.facts.variable(ISOLATION)).unwrap_or_default();
-        let mode = own(["transaction_read_only", "tx_read_only"]);
+        let mode = own(READ_ONLY);
         let is_read_only = mode.is_some_and(|mode| mode == "1" || mode.eq_ignore_ascii_case("on"));
         self.characteristics.note_tracked(text, level, is_read_only);
         // With one open they are its own, and end with it.

@@ -62,6 +62,7 @@ impl Session {
             epoch: self.epoch,
             session: self.entry.id,
             unread: None,
+            asks: false,
         };
         let pool = self.context.pools[0].clone();
         let mut checkout = pool.check_out(self.demand(lane), request, Instant::now()).await?;
@@ -90,6 +91,7 @@ impl Session {
                 epoch,
                 session: self.entry.id,
                 unread: None,
+                asks: false,
             };
             let mut checkout = context.pools[0].check_out(demand, request, Instant::now()).await?;
             let lost = || Error::LostBackend { backend: context.pools[0].name().to_owned() };

@@ -3,6 +3,7 @@
 use tokio::task::JoinHandle;
 
 use super::Session;
+use super::along::{Along, COPIED_MAX, Front, tells_read_only};
 use super::login::server_error;
 use super::prepare_here::{Own, has_cursor};
 use super::statement::{Work, is_final};
@@ -22,22 +23,30 @@ use crate::state::Pins;
 use crate::state::diff::{Diff, diff};
 use crate::state::image::SCHEMA_VARIABLES;
 
-/// Longest statement that is copied to be sent together with what precedes it.
-const COPIED_MAX: usize = 64 * 1024;
-
 /// What to send.
 #[derive(Debug)]
-struct Ready {
+pub(super) struct Ready {
     /// Packets instead of the work's own.
     packets: Option<Vec<u8>>,
     /// What the client is to have of column definitions.
     expected: Expected,
     /// Answers that come before that to the work ...
-    answers: usize,
+    pub(super) answers: usize,
     /// ... to so many of the first bytes of `packets`.
     front: usize,
+    /// The first of them is to the question for another session's LAST_INSERT_ID().
+    pub(super) asks: bool,
+    /// The next one is a fuse's.
+    pub(super) is_fused: bool,
     /// What LAST_INSERT_ID() is then.
-    insert_id: Option<u64>,
+    pub(super) insert_id: Option<u64>,
+}
+
+impl Ready {
+    fn alone(packets: Option<Vec<u8>>, expected: Expected) -> Self {
+        let (answers, front) = (0, 0);
+        Self { packets, expected, answers, front, asks: false, is_fused: false, insert_id: None }
+    }
 }
 
 /// Errors that are kept from the client.
@@ -87,32 +96,15 @@ impl Session {
         if self.policy.lock_guard.policy != LockPolicy::Off {
             self.entry.note_statement(work.sql, self.mode);
         }
-        let ready = match self.make_ready(checkout.connection(), work, was_held).await {
-            Ok(Ok(ready)) => ready,
-            Ok(Err(error)) => return Outcome::Unprepared(error),
-            Err(_) => return Outcome::Lost { untouched: true },
+        let mut sent = self.send(checkout, work, was_held, false).await;
+        if matches!(sent, Ok((_, Front::Stopped))) {
+            sent = Box::pin(self.send(checkout, work, was_held, true)).await;
+        }
+        let ready = match sent {
+            Ok((ready, _)) => ready,
+            Err(outcome) => return outcome,
         };
-        self.leaves_gtids = false;
-        if needs_own_trackers(work) && !checkout.connection().is_restricted {
-            self.leaves_gtids = self.may_be_open_with(work, was_held);
-            let set = self.trackers().to_set(self.leaves_gtids);
-            if Box::pin(checkout.connection().track(set)).await.is_err() {
-                return Outcome::Lost { untouched: true };
-            }
-        }
-        if self.mark_list(checkout.connection(), work).await.is_err() {
-            return Outcome::Lost { untouched: true };
-        }
         let bytes = ready.packets.as_deref().unwrap_or(&work.packets);
-        if checkout.connection().send(bytes).await.is_err() && bytes.len() < packet::FULL {
-            return Outcome::Lost { untouched: true };
-        }
-        if ready.answers > 0
-            && let Err(outcome) =
-                Box::pin(self.pass_preparations(checkout.connection(), work, &ready)).await
-        {
-            return outcome;
-        }
         let repeats = if was_held { 0 } else { self.repeats(work) };
         let mut keeps = Keeps { refusal: may_retry, deadlock: repeats > 0 };
         let connection = checkout.connection();
@@ -128,58 +120,61 @@ impl Session {
             keeps.deadlock = turn < repeats;
             outcome = self.relay(connection, work, ready.expected.clone(), keeps).await;
         }
+        if ready.is_fused
+            && let Outcome::Done(summary) = &mut outcome
+        {
+            // A killed SET may have left it to the statement to tell that the fuse is out.
+            summary.tracked.retain(|tracked| !tells_read_only(tracked));
+        }
         outcome
     }
 
-    /// Reads the answers to what was sent in front of `work`.
-    async fn pass_preparations(
+    /// Sends `work` to a connection in the session's state; what precedes it is answered then, and
+    /// was before with `waits`.
+    async fn send(
         &mut self,
-        connection: &mut Connection,
+        checkout: &mut Checkout,
         work: &Work<'_>,
-        ready: &Ready,
-    ) -> Result<(), Outcome> {
-        let mut refused = None;
-        for _ in 0..ready.answers {
-            match connection.answer(Shape::Results).await {
-                Ok(exchange) => {
-                    let error = self.take_over(connection, &exchange);
-                    refused = refused.or(error);
-                }
-                Err(_) => return Err(Outcome::Lost { untouched: true }),
+        was_held: bool,
+        waits: bool,
+    ) -> Result<(Ready, Front), Outcome> {
+        const LOST: Outcome = Outcome::Lost { untouched: true };
+        let connection = checkout.connection();
+        let ready = match self.make_ready(connection, work, was_held, waits).await {
+            Ok(Ok(ready)) => ready,
+            Ok(Err(error)) => {
+                // Nobody must wait for what is asked when somebody else takes the connection.
+                self.read_others_id(connection).await.map_err(|_| LOST)?;
+                return Err(Outcome::Unprepared(error));
             }
-        }
-        let Some(error) = refused else {
-            let schema = connection.image.schema.clone();
-            connection.image.turn_into(&self.image);
-            if chooses_schema(work) {
-                connection.image.schema = schema;
-            }
-            connection.image_warns = self.image_warns;
-            connection.insert_id = ready.insert_id.or(connection.insert_id);
-            return Ok(());
+            Err(_) => return Err(LOST),
         };
-        if !ends_with_connection(work) {
-            // Setting an insert id does not fail. If it did, the statement has run with another.
-            tracing::error!(%error, "a connection refused LAST_INSERT_ID()");
-            return Err(Outcome::Lost { untouched: true });
+        self.leaves_gtids = false;
+        if needs_own_trackers(work) && !connection.is_restricted {
+            self.leaves_gtids = self.may_be_open_with(work, was_held);
+            let set = self.trackers().to_set(self.leaves_gtids);
+            Box::pin(connection.track(set)).await.map_err(|_| LOST)?;
         }
-        if let Some(prepared) = &work.prepared {
-            // The server takes for known what nobody has read.
-            connection.statements.set_metadata(&prepared.key, None);
+        self.mark_list(connection, work).await.map_err(|_| LOST)?;
+        let bytes = ready.packets.as_deref().unwrap_or(&work.packets);
+        if connection.send(bytes).await.is_err() && bytes.len() < packet::FULL {
+            return Err(LOST);
         }
-        match connection.answer(work.shape).await {
-            Ok(_) if work.verdict.class == Class::Read => Err(Outcome::Unprepared(error)),
-            Ok(_) => Err(Outcome::Spoilt(error)),
-            Err(_) => Err(Outcome::Lost { untouched: true }),
-        }
+        let front = match ready.answers {
+            0 => Front::Through,
+            _ => Box::pin(self.pass_front(connection, work, &ready)).await?,
+        };
+        Ok((ready, front))
     }
 
-    /// Makes the connection's state that of the session.
+    /// Makes the connection's state that of the session. With `waits` it is so when this returns,
+    /// otherwise what does it may be part of what is to be sent.
     async fn make_ready(
         &mut self,
         connection: &mut Connection,
         work: &Work<'_>,
         was_held: bool,
+        waits: bool,
     ) -> Result<Result<Ready, Error>, Failure> {
         if connection.is_restricted {
             Box::pin(connection.lift_restriction(self.facts.is_mariadb)).await?;
@@ -213,27 +208,39 @@ impl Session {
         }
         let insert_id = match was_held {
             true => None,
-            false => self.insert_id_for(connection, work).await,
+            false => self.insert_id_for(connection, work).await?,
         };
         let mut diff = diff(&connection.image, &self.image, &connection.base, insert_id);
         if chooses_schema(work) {
             // What was chosen before does not matter, and may be gone.
             diff.schema = None;
         }
-        if diff.is_empty() {
-            return Ok(Ok(Ready { packets: own, expected, answers: 0, front: 0, insert_id: None }));
-        }
-        // What could do harm in another schema or mode has to wait for the answers.
-        let is_harmless =
-            ends_with_connection(work) || insert_id.is_some() && connection.image == self.image;
-        let is_harmless = is_harmless && !self.image_warns && !connection.image_warns;
         let is_small = work.packets.len() <= COPIED_MAX;
-        if is_harmless && is_small && work.command != Command::StmtPrepare {
-            let mut packets = Vec::with_capacity(work.packets.len() + 256);
-            let answers = connection.put_diff(&diff, &mut packets);
+        let along = match diff.is_empty() {
+            true if is_small => Along::Free,
+            true => Along::Waits,
+            false => self.along(connection, work, was_held, insert_id.is_some()),
+        };
+        if along != Along::Waits && !waits {
+            let mut packets = Vec::new();
+            let asks = self.has_others_id(connection) && connection.put_question(&mut packets);
+            let is_fused = along == Along::Fused;
+            let commands = match is_fused {
+                true => connection.put_fused(&diff, self.facts.is_mariadb, &mut packets),
+                false => connection.put_diff(&diff, &mut packets),
+            };
+            let answers = commands + usize::from(asks);
+            if answers == 0 {
+                return Ok(Ok(Ready::alone(own, expected)));
+            }
             let front = packets.len();
             packets.extend_from_slice(own.as_deref().unwrap_or(&work.packets));
-            return Ok(Ok(Ready { packets: Some(packets), expected, answers, front, insert_id }));
+            let packets = Some(packets);
+            return Ok(Ok(Ready { packets, expected, answers, front, asks, is_fused, insert_id }));
+        }
+        self.read_others_id(connection).await?;
+        if diff.is_empty() {
+            return Ok(Ok(Ready::alone(own, expected)));
         }
         let applied = Box::pin(self.apply(connection, &diff)).await?;
         if work.verdict.class == Class::Diagnostics {
@@ -242,7 +249,7 @@ impl Session {
         }
         Ok(applied.map(|()| {
             connection.insert_id = insert_id.or(connection.insert_id);
-            Ready { packets: own, expected, answers: 0, front: 0, insert_id: None }
+            Ready::alone(own, expected)
         }))
     }
 
@@ -299,7 +306,11 @@ impl Session {
     /// The LAST_INSERT_ID() a connection at rest has to be given before a statement: the
     /// session's own before whatever may read it, also unseen in a trigger, may set another, or
     /// may be the first of several here. Only a read that does not stay needs none.
-    async fn insert_id_for(&mut self, connection: &Connection, work: &Work<'_>) -> Option<u64> {
+    async fn insert_id_for(
+        &mut self,
+        connection: &mut Connection,
+        work: &Work<'_>,
+    ) -> Result<Option<u64>, Failure> {
         let verdict = work.verdict;
         let unread = self.diagnostics.unread.as_ref();
         let is_here = connection.unread.as_ref().is_some_and(|here| here.is_of(unread));
@@ -311,11 +322,16 @@ impl Session {
             || verdict.needs.contains(Needs::LAST_INSERT_ID)
             || connection.insert_id.is_none();
         if is_here || !matters {
-            return None;
+            return Ok(None);
         }
-        Box::pin(self.recall_insert_id()).await;
+        if self.diagnostics.unread.is_some() {
+            // Another session must not wait for this one, which may have to wait for that.
+            self.read_others_id(connection).await?;
+            Box::pin(self.recall_insert_id()).await;
+        }
         let own = self.diagnostics.insert_id;
-        (connection.insert_id != Some(own)).then_some(own)
+        let is_here = connection.insert_id == Some(own) && !self.has_others_id(connection);
+        Ok((!is_here).then_some(own))
     }
 
     /// Gives a connection at rest all that is the session's: it is to stay there.
@@ -323,6 +339,7 @@ impl Session {
         &mut self,
         connection: &mut Connection,
     ) -> Result<Result<(), Error>, Failure> {
+        self.read_others_id(connection).await?;
         self.take_off_variables(connection).await?;
         self.choose_schema_anew(connection).await?;
         if connection.is_dirty {
@@ -380,7 +397,11 @@ impl Session {
     }
 
     /// Takes over what the server tracked in its answer to one command of a diff; the error it is.
-    fn take_over(&mut self, connection: &mut Connection, exchange: &Exchange) -> Option<Error> {
+    pub(super) fn take_over(
+        &mut self,
+        connection: &mut Connection,
+        exchange: &Exchange,
+    ) -> Option<Error> {
         if let Some(error) = server_error(&exchange.bytes, exchange.summary.error) {
             return Some(error);
         }
@@ -551,7 +572,7 @@ pub(super) fn opens_cursor(work: &Work<'_>) -> bool {
         && work.prepared.as_ref().is_some_and(has_cursor)
 }
 
-fn has_cursor_of(work: &Work<'_>) -> bool {
+pub(super) fn has_cursor_of(work: &Work<'_>) -> bool {
     work.command == Command::StmtExecute && work.prepared.as_ref().is_some_and(has_cursor)
 }
 
@@ -575,7 +596,7 @@ enum Passed {
 }
 
 /// Whether a command is nothing but the choice of a schema, by whatever name.
-fn chooses_schema(work: &Work<'_>) -> bool {
+pub(super) fn chooses_schema(work: &Work<'_>) -> bool {
     let is_use = || {
         let first = work.sql.trim_ascii_start().get(..3);
         let is_first = first.is_some_and(|first| first.eq_ignore_ascii_case(b"use"));
@@ -583,9 +604,4 @@ fn chooses_schema(work: &Work<'_>) -> bool {
     };
     let is_small = work.packets.len() <= COPIED_MAX;
     is_small && (work.command == Command::InitDb || work.command == Command::Query && is_use())
-}
-
-/// Whether nothing is left of a command once its connection is closed.
-fn ends_with_connection(work: &Work<'_>) -> bool {
-    matches!(work.verdict.class, Class::Read | Class::Session | Class::Begin { .. })
 }

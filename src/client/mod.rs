@@ -12,6 +12,7 @@
 
 mod absorb;
 mod admittance;
+mod along;
 mod auth;
 mod binding;
 mod bits;

@@ -177,6 +177,8 @@ impl Session {
             return Ok(Err(error));
         }
         self.guard_statements(connection);
+        // It may have to wait for a lock.
+        self.read_others_id(connection).await?;
         let exchange = connection.prepare(&work.key).await?;
         Ok(match exchange.summary.prepared {
             Some((server_id, ..)) => Ok(server_id),

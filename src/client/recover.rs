@@ -62,6 +62,11 @@ impl Session {
             Outcome::GaveWay => self.concede(checkout, work).await,
             Outcome::Spoilt(error) => {
                 checkout.discard(Retire::Quit(Closed::Broken));
+                if was_held {
+                    // With its transaction, and all that binds it.
+                    self.forget_binding();
+                    return Some(Err(Stop::Fatal));
+                }
                 self.entry.set_released();
                 self.refuse(work, &error).await
             }

@@ -13,10 +13,7 @@ use super::Session;
 use super::statement::Work;
 use crate::protocol::Command;
 use crate::protocol::status::Status;
-use crate::sql::{Class, Reason};
-
-/// What such a statement begins with; not LOAD DATA, whose file is gone, and no DDL.
-const VERBS: [&[u8]; 4] = [b"insert", b"update", b"delete", b"replace"];
+use crate::sql::{Class, Reason, changes_rows};
 
 /// The pause before the first repetition is half of this and a random part of the rest, and twice as
 /// long each time: two that lost to each other should not meet again.
@@ -39,7 +36,7 @@ impl Session {
             && !self.status.contains(Status::IN_TRANS)
             && self.pins.is_empty()
             && matches!(work.command, Command::Query | Command::StmtExecute)
-            && changes_rows(work.sql);
+            && changes_rows(work.sql, self.mode);
         if may { limit } else { 0 }
     }
 
@@ -48,31 +45,5 @@ impl Session {
         self.context.metrics.locks.repeated.inc();
         let longest = PAUSE * 2_u32.pow(turn.saturating_sub(1).min(5));
         sleep(longest.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
-    }
-}
-
-fn changes_rows(sql: &[u8]) -> bool {
-    let sql = sql.trim_ascii_start();
-    VERBS.iter().any(|verb| {
-        let begins = sql.get(..verb.len()).is_some_and(|first| first.eq_ignore_ascii_case(verb));
-        begins && sql.get(verb.len()).is_some_and(|next| !next.is_ascii_alphanumeric())
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn statements_that_change_rows_are_known_by_their_first_word() {
-        for sql in ["INSERT INTO t VALUES (1)", "\n update t SET a = 1", "REPLACE/**/t VALUES (1)"]
-        {
-            assert!(changes_rows(sql.as_bytes()), "{sql}");
-        }
-        for sql in
-            ["LOAD DATA INFILE 'x' INTO TABLE t", "inserted", "/* x */ UPDATE t SET a = 1", ""]
-        {
-            assert!(!changes_rows(sql.as_bytes()), "{sql}");
-        }
     }
 }

@@ -59,7 +59,10 @@ impl Session {
             || !self.facts.is_mariadb && leaves_untold(connection, work, summary);
         let asks_more = is_passing || may_have_changed_unseen;
         let asks_wait = self.asks_wait(work, summary);
+        // After a USE that fails it has yet to choose the session's schema, which ends its list.
+        let has_moved = summary.error.is_some() && connection.image.schema != self.image.schema;
         let leaves_list = !keeps
+            || has_moved
             || asks_wait
             || needs_own_trackers(work)
             || asks_collation

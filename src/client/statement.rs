@@ -257,6 +257,7 @@ impl Session {
             epoch: self.epoch,
             session: self.entry.id,
             unread: self.diagnostics.unread.as_ref(),
+            asks: true,
         };
         let mut checkout = match pool.check_out_at_once(demand, &request, now) {
             Ok(checkout) => checkout,
@@ -347,6 +348,7 @@ impl Session {
             epoch: self.epoch,
             session: self.entry.id,
             unread: None,
+            asks: false,
         }
     }
 

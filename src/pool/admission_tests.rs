@@ -196,6 +196,7 @@ fn whatever_comes_in_whatever_order_each_slot_comes_back() {
         epoch: 0,
         session: 1,
         unread: None,
+        asks: false,
     };
     let orders = explore(&pool, &request, &runtime, &mut Vec::new());
     assert!(orders > 10_000, "{orders} orders");

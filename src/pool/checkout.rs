@@ -55,7 +55,8 @@ impl Pool {
         now: Instant,
     ) -> Result<Checkout, Waiting<'_>> {
         let is_fine = |connection: &Connection| {
-            connection.is_here() && connection.unread.is_none() && connection.is_alive(now)
+            let may_be = request.asks || connection.unread.is_none();
+            may_be && connection.is_here() && connection.is_alive(now)
         };
         let (slot, connection) = self.admit_at_once(demand, request, now, is_fine)?;
         Ok(Checkout { connection: Some(connection), slot: Some(slot) })
@@ -165,7 +166,7 @@ impl Checkout {
     /// slot is left.
     async fn read_others_id(&mut self, request: &Request<'_>) -> Option<Slot> {
         let unread = self.connection().unread.as_ref()?;
-        if unread.is_of(request.unread) {
+        if request.asks || unread.is_of(request.unread) {
             return None;
         }
         if !unread.is_wanted() {

@@ -41,6 +41,8 @@ pub struct Request<'a> {
     /// The session's LAST_INSERT_ID() that is unread on a connection: that one is preferred, and
     /// given to it as it is.
     pub unread: Option<&'a Arc<UnreadId>>,
+    /// Takes a connection also with another session's: it asks for it on its way.
+    pub asks: bool,
 }
 
 /// A bound on openings per second (a virtual schedule: each opening has its moment).

@@ -34,6 +34,8 @@ pub const WRONG_ARGUMENTS: u16 = 1210;
 pub const NET_PACKETS_OUT_OF_ORDER: u16 = 1156;
 /// Deadlock: the transaction was rolled back.
 pub const LOCK_DEADLOCK: u16 = 1213;
+/// A change of rows in a transaction or a session that can only read.
+pub const CANT_EXECUTE_IN_READ_ONLY_TRANSACTION: u16 = 1792;
 /// Not supported yet.
 pub const NOT_SUPPORTED_YET: u16 = 1235;
 /// Unknown prepared statement handler.

@@ -19,6 +19,13 @@ impl Classifier<'_> {
     }
 }
 
+/// Whether a text begins with a statement that changes rows: no LOAD DATA, whose file would be gone
+/// at a second time, and no DDL.
+pub fn changes_rows(sql: &[u8], mode: Mode) -> bool {
+    let first = Lexer::new(sql, mode).next().word;
+    matches!(first, Word::Insert | Word::Replace | Word::Update | Word::Delete)
+}
+
 /// Whether statements that begin so use a table only where they have a FROM.
 pub(super) fn is_expression(first: Word) -> bool {
     matches!(first, Word::Select | Word::Do | Word::Values | Word::With)

@@ -18,6 +18,48 @@ impl Diff {
     }
 }
 
+/// A difference behind a fuse: between the two commands, and where the second fails, the session
+/// is one that can only read, so that its server refuses to change any row of a table others can see
+/// (error 1792).
+///
+/// FACT(mariadb 10.11, mysql 9.7): that hangs on the session's variable also outside of
+/// transactions, whatever the table's engine; test:
+/// `a_change_behind_a_fuse_runs_in_its_own_state_or_not_at_all`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fused {
+    /// The first command.
+    pub fuse: String,
+    /// The last one, a SET; between them the schema is chosen.
+    pub set: String,
+}
+
+impl Diff {
+    /// This difference behind a fuse. Of a session that can write, on a connection that has begun
+    /// as one.
+    pub fn fused(&self, is_mariadb: bool) -> Fused {
+        let read_only = read_only_variable(is_mariadb);
+        let after = match &self.schema {
+            None => "0".to_owned(),
+            Some(schema) => {
+                let name: String = schema.bytes().map(|byte| format!("{byte:02X}")).collect();
+                format!("IF(HEX(DATABASE())<=>'{name}',0,1)")
+            }
+        };
+        let mut set = self.set.clone().unwrap_or_default();
+        assign(&mut set, read_only, &after);
+        Fused { fuse: format!("SET {read_only}=1"), set }
+    }
+}
+
+/// The variable that says whether a session can only read; what MariaDB calls it since 11.1 is
+/// unknown to 10.11.
+pub fn read_only_variable(is_mariadb: bool) -> &'static str {
+    if is_mariadb { READ_ONLY[0] } else { READ_ONLY[1] }
+}
+
+/// The names of that variable.
+pub const READ_ONLY: [&str; 2] = ["tx_read_only", "transaction_read_only"];
+
 /// Whether a connection with image `from` can be given image `to`: a schema can be changed, but
 /// not left.
 pub fn is_reachable(from: &Image, to: &Image) -> bool {
@@ -228,6 +270,17 @@ mod tests {
         assert_eq!(literal("sql_mode", ""), "''");
         assert_eq!(literal("time_zone", "+02:00"), "'+02:00'");
         assert_eq!(literal("x", "a\\b"), "CONVERT(x'615c62' USING utf8mb4)");
+    }
+
+    #[test]
+    fn a_fuse_is_taken_out_last_and_only_in_the_right_schema() {
+        let set = Some("SET time_zone='+01:00'".to_owned());
+        let fused = Diff { schema: None, set }.fused(true);
+        assert_eq!(fused.fuse, "SET tx_read_only=1");
+        assert_eq!(fused.set, "SET time_zone='+01:00',tx_read_only=0");
+        let fused = Diff { schema: Some("sh".into()), set: None }.fused(false);
+        let text = "SET transaction_read_only=IF(HEX(DATABASE())<=>'7368',0,1)";
+        assert_eq!(fused.set, text);
     }
 
     #[test]

@@ -141,6 +141,9 @@ impl Image {
         match name {
             "character_set_connection" => self.unset("collation_connection"),
             "collation_connection" => self.unset("character_set_connection"),
+            // Two names of one.
+            "tx_read_only" => self.unset("transaction_read_only"),
+            "transaction_read_only" => self.unset("tx_read_only"),
             _ => {}
         }
         match self.variables.binary_search_by(|(known, _)| (**known).cmp(name)) {

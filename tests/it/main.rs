@@ -11,6 +11,7 @@
 
 mod support;
 
+mod along;
 mod auth;
 mod bad_peers;
 mod beginnings;

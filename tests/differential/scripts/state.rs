@@ -187,6 +187,22 @@ fn transactions_begun_on_a_replica_have_the_same_answers() {
     check(&proxy, &[Script::new("isolation set in a transaction", steps)], BOTH);
 }
 
+#[test]
+fn the_error_of_a_use_is_told_wherever_it_was() {
+    let proxy = Proxy::with(servers(), 2, ONE_LANE);
+    let (mut own, mut other) = (proxy.app(), proxy.app());
+    own.run("USE information_schema");
+    own.run("SET autocommit = 0");
+    for asks in ["SHOW ERRORS", "SHOW WARNINGS", "SHOW ERRORS"] {
+        other.run("SELECT ROW_COUNT()");
+        let refused = own.query("USE df_nowhere").unwrap_err().code();
+        let told = own.rows(asks);
+        assert_eq!(told.len(), 1, "{asks}");
+        assert_eq!(told[0][1], Some(refused.to_string()), "{asks}");
+        own.run("COMMIT");
+    }
+}
+
 const OUTLIVED_TABLE: &[&str] = &[
     "CREATE OR REPLACE TABLE df_outlived (id INT AUTO_INCREMENT PRIMARY KEY, a INT)",
     "INSERT INTO df_outlived (a) VALUES (1), (2), (3)",

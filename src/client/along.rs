@@ -1,0 +1,255 @@
+//! What is sent in one write: the commands that bring a connection at rest to the session's state,
+//! and the statement they are for.
+//!
+//! A command in front may be refused or killed, and the server runs the statement all the same, in
+//! the state of another session. Where that leaves nothing, its answer is thrown away. A change of
+//! rows goes behind a fuse ([`crate::state::diff::Fused`]), which refuses it then. All else waits
+//! until the commands are answered: CALL and DDL do things no fuse stops.
+
+use super::Session;
+use super::execute::{Outcome, Ready, chooses_schema, has_cursor_of};
+use super::settle::is_select;
+use super::statement::Work;
+use crate::backend::{Connection, Failure};
+use crate::error::Error;
+use crate::protocol::response::Summary;
+use crate::protocol::status::Tracked;
+use crate::protocol::{Command, Shape, code};
+use crate::sql::{Class, Effects, Needs, Reason, changes_rows};
+use crate::state::diff::READ_ONLY;
+
+/// Longest statement that is copied to be sent together with what precedes it.
+pub(super) const COPIED_MAX: usize = 64 * 1024;
+
+/// Ends a SET or its fuse in the middle where it is short.
+const TIMEOUT: &str = "max_statement_time";
+
+/// Whether a statement can be sent together with what precedes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Along {
+    /// It waits for the answers.
+    Waits,
+    /// It can; should what precedes it fail, nothing is left of it.
+    Free,
+    /// It can behind a fuse.
+    Fused,
+}
+
+/// What has come of a statement with what was sent in front of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Front {
+    /// Its own answer comes next.
+    Through,
+    /// The fuse has stopped it: nothing of it has run.
+    Stopped,
+}
+
+impl Session {
+    /// How `work` is sent to a connection that is not as it has to be.
+    pub(super) fn along(
+        &self,
+        connection: &Connection,
+        work: &Work<'_>,
+        was_held: bool,
+        sets_insert_id: bool,
+    ) -> Along {
+        let is_small = work.packets.len() <= COPIED_MAX;
+        let may_warn = self.image_warns || connection.image_warns;
+        if !is_small || may_warn || work.command == Command::StmtPrepare {
+            return Along::Waits;
+        }
+        let is_equal = sets_insert_id && connection.image == self.image;
+        if has_cursor_of(work) {
+            // Its answer ends otherwise, and does not if it is not what the session asked for.
+            return Along::Waits;
+        }
+        // A connection with a transaction can't be closed.
+        let is_free = || ends_with_connection(work) || is_passing_query(work);
+        if is_equal || work.verdict.class == Class::Read || !was_held && is_free() {
+            return Along::Free;
+        }
+        let has_fuse = !was_held && !connection.is_restricted && self.can_be_fused(connection);
+        if has_fuse && self.is_stopped_by_fuse(work) { Along::Fused } else { Along::Waits }
+    }
+
+    /// Whether the fuse is a session's that can write, and has the time to be put in.
+    fn can_be_fused(&self, connection: &Connection) -> bool {
+        let mut names = READ_ONLY.into_iter().chain([TIMEOUT]);
+        let is_set = |name| self.image.get(name).is_some() || connection.image.get(name).is_some();
+        !connection.is_read_only && !names.any(is_set)
+    }
+
+    fn is_stopped_by_fuse(&self, work: &Work<'_>) -> bool {
+        let verdict = work.verdict;
+        let counts = Effects::COUNTS_ROWS | Effects::INSERT_ID_EXPRESSION | Effects::SETS_INSERT_ID;
+        verdict.class == Class::Write
+            && verdict.reason == Reason::NotARead
+            && verdict.statements == 1
+            && (verdict.effects - counts).is_empty()
+            && (verdict.needs - Needs::LAST_INSERT_ID).is_empty()
+            && matches!(work.command, Command::Query | Command::StmtExecute)
+            && changes_rows(work.sql, self.mode)
+    }
+
+    /// Whether another session has left its LAST_INSERT_ID() on a connection.
+    pub(super) fn has_others_id(&self, connection: &Connection) -> bool {
+        let own = self.diagnostics.unread.as_ref();
+        connection.unread.as_ref().is_some_and(|here| !here.is_of(own))
+    }
+
+    /// Asks for that.
+    pub(super) async fn read_others_id(&self, connection: &mut Connection) -> Result<(), Failure> {
+        match self.has_others_id(connection) {
+            true => Box::pin(connection.read_unread()).await,
+            false => Ok(()),
+        }
+    }
+
+    /// Reads the answers to what was sent in front of `work`.
+    pub(super) async fn pass_front(
+        &mut self,
+        connection: &mut Connection,
+        work: &Work<'_>,
+        ready: &Ready,
+    ) -> Result<Front, Outcome> {
+        const LOST: Outcome = Outcome::Lost { untouched: true };
+        let (mut refused, mut answers) = (None, ready.answers);
+        if ready.asks {
+            connection.take_unread().await.map_err(|_| LOST)?;
+            answers -= 1;
+            if answers == 0 {
+                return Ok(Front::Through);
+            }
+        }
+        let is_fuse_in = match ready.is_fused {
+            true => {
+                answers -= 1;
+                let exchange = connection.answer(Shape::Results).await.map_err(|_| LOST)?;
+                exchange.summary.error.is_none()
+            }
+            false => false,
+        };
+        let mut is_out = !ready.is_fused;
+        for _ in 0..answers {
+            let exchange = connection.answer(Shape::Results).await.map_err(|_| LOST)?;
+            is_out |= tells_fuse_is_out(&exchange.summary);
+            let error = self.take_over(connection, &exchange);
+            refused = refused.or(error);
+        }
+        if refused.is_none() && is_out {
+            self.is_ready_now(connection, work, ready);
+            return Ok(Front::Through);
+        }
+        if let Some(prepared) = &work.prepared {
+            // The server takes for known what nobody has read.
+            connection.statements.set_metadata(&prepared.key, None);
+        }
+        if ready.is_fused {
+            return self.pass_fuse(connection, work, ready, (is_fuse_in, refused)).await;
+        }
+        let may_end = ends_with_connection(work) || is_passing_query(work);
+        let Some(error) = refused.filter(|_| may_end) else {
+            // Setting an insert id does not fail. If it did, the statement has run with another.
+            tracing::error!("a connection refused LAST_INSERT_ID()");
+            return Err(LOST);
+        };
+        match connection.answer(work.shape).await {
+            Ok(_) if work.verdict.class == Class::Read => Err(Outcome::Unprepared(error)),
+            Ok(_) => Err(Outcome::Spoilt(error)),
+            Err(_) => Err(LOST),
+        }
+    }
+
+    /// The connection is in the session's state.
+    fn is_ready_now(&self, connection: &mut Connection, work: &Work<'_>, ready: &Ready) {
+        let schema = connection.image.schema.clone();
+        connection.image.turn_into(&self.image);
+        if chooses_schema(work) {
+            connection.image.schema = schema;
+        }
+        connection.image_warns = self.image_warns;
+        connection.insert_id = ready.insert_id.or(connection.insert_id);
+    }
+
+    /// After a command behind the fuse has failed: it has stopped the statement, or one that was killed
+    /// had done its work before, and taken it out.
+    async fn pass_fuse(
+        &self,
+        connection: &mut Connection,
+        work: &Work<'_>,
+        ready: &Ready,
+        (is_fuse_in, refused): (bool, Option<Error>),
+    ) -> Result<Front, Outcome> {
+        const LOST: Outcome = Outcome::Lost { untouched: true };
+        let is_mariadb = self.facts.is_mariadb;
+        let answer = connection.answer(work.shape).await.map_err(|_| LOST)?;
+        let Some(error) = answer.summary.error else {
+            if !is_fuse_in {
+                tracing::error!("a statement has run in another state: two commands were killed");
+                return Err(LOST);
+            }
+            // It would have been refused.
+            connection.inbox.splice(..0, answer.bytes);
+            self.is_ready_now(connection, work, ready);
+            return Ok(Front::Through);
+        };
+        let spoilt = |refused: Option<Error>| refused.map_or(LOST, Outcome::Spoilt);
+        let is_stopped = error == code::CANT_EXECUTE_IN_READ_ONLY_TRANSACTION;
+        if !is_stopped && !is_fuse_in {
+            return Err(spoilt(refused));
+        }
+        if !is_stopped {
+            match connection.can_write(is_mariadb).await {
+                Ok(true) => {
+                    connection.inbox.splice(..0, answer.bytes);
+                    self.is_ready_now(connection, work, ready);
+                    return Ok(Front::Through);
+                }
+                Ok(false) => {}
+                Err(_) => return Err(spoilt(refused)),
+            }
+        }
+        if connection.let_write(is_mariadb).await.is_err() {
+            return Err(spoilt(refused));
+        }
+        READ_ONLY.into_iter().for_each(|name| connection.image.unset(name));
+        connection.is_dirty = true;
+        match refused {
+            // A KILL QUERY was for the statement.
+            Some(Error::Server { code: code::QUERY_INTERRUPTED, .. }) => {
+                Err(refused.map_or(LOST, Outcome::Unprepared))
+            }
+            _ => Ok(Front::Stopped),
+        }
+    }
+}
+
+/// Whether it is the variable of the fuse.
+pub(super) fn tells_read_only(tracked: &Tracked) -> bool {
+    matches!(tracked, Tracked::Variable { name, .. } if READ_ONLY.contains(&&**name))
+}
+
+/// Whether a SET has said that the session can write.
+fn tells_fuse_is_out(summary: &Summary) -> bool {
+    let is_off = |tracked: &Tracked| match tracked {
+        Tracked::Variable { value, .. } => &**value == "OFF" || &**value == "0",
+        _ => false,
+    };
+    summary.tracked.iter().any(|tracked| tells_read_only(tracked) && is_off(tracked))
+}
+
+/// Whether nothing is left of a command once its connection is closed.
+fn ends_with_connection(work: &Work<'_>) -> bool {
+    matches!(work.verdict.class, Class::Read | Class::Session | Class::Begin { .. })
+}
+
+/// The same of a query that only the primary answers.
+fn is_passing_query(work: &Work<'_>) -> bool {
+    let verdict = work.verdict;
+    verdict.class == Class::Write
+        && verdict.statements == 1
+        && verdict.effects.is_empty()
+        && (verdict.needs - Needs::LAST_INSERT_ID).is_empty()
+        && is_select(work.sql)
+        && !work.sql.windows(4).any(|word| word.eq_ignore_ascii_case(b"into"))
+}
