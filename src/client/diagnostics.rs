@@ -239,6 +239,12 @@ impl Diagnostics {
         self.warnings.is_some() && !self.are_on_connection
     }
 
+    /// Whether the list of warnings on the held connection is that of the session's last statement, of
+    /// which an error does not tell how long it is.
+    pub(super) fn has_last_list_there(&self) -> bool {
+        self.are_on_connection && self.own_error.is_none() && self.conditions > 0
+    }
+
     /// The session is on a connection that nothing of it has run on yet.
     pub(super) fn forget_held(&mut self) {
         self.is_found_rows_held = false;

@@ -443,7 +443,7 @@ impl Session {
         }
         match work.command {
             // A reset of a statement that is elsewhere has ended what the connection tells of.
-            Command::Ping if !self.facts.is_mariadb => {
+            Command::Ping if !self.facts.is_mariadb && !self.diagnostics.has_last_list_there() => {
                 response.tell_just_warnings(self.diagnostics.conditions);
             }
             Command::InitDb | Command::Ping | Command::SetOption => {

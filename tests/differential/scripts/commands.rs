@@ -246,7 +246,17 @@ fn a_ping_tells_of_the_warnings_of_the_command_before() {
     steps.extend([ping(), ping(), prepare(0, "SELECT 1"), query("BEGIN")]);
     steps.extend([query("SELECT nothing_like_it"), ping(), reset(0), ping(), ping()]);
     steps.extend([query("SELECT CAST('x' AS SIGNED)"), ping(), query("ROLLBACK"), ping()]);
-    check(&proxy, &[Script::new("pings", steps)], &ALL[..2]);
+    // An error does not tell how many warnings came before it.
+    let mut failed = queries(&[
+        "SET sql_mode = ''",
+        "CREATE TEMPORARY TABLE ping_t (id INT PRIMARY KEY, a VARCHAR(3))",
+        "INSERT INTO ping_t VALUES (1, 'far too long'), (2, 'abc')",
+        "INSERT INTO ping_t VALUES (1, 'far too long')",
+    ]);
+    failed.extend([ping(), ping(), query("SHOW WARNINGS"), ping(), execute(7, &[]), ping()]);
+    failed.extend([query("SELECT 1"), ping(), query("DROP TEMPORARY TABLE ping_t"), ping()]);
+    let scripts = [Script::new("pings", steps), Script::new("pings after a failure", failed)];
+    check(&proxy, &scripts, &ALL[..2]);
 }
 
 /// What a session is told that ends its own statement, or itself.
