@@ -35,6 +35,7 @@ stage topology cargo test --locked --test topology
 stage integration cargo test --locked --test it
 stage locks-mysql env FAIRLANE_TEST_SERVER=mysql cargo test --locked --test it -- locks:: along::
 stage locks-11.8 env FAIRLANE_TEST_SERVER=mariadb-unstable cargo test --locked --test it -- locks:: a_write_is_told insert_ids:: state:: along::
+stage cost env FAIRLANE_TEST_SERVER=mysql cargo test --locked --test it two_sessions_in_turn
 stage freshness env FAIRLANE_TEST_SERVER=mysql cargo test --locked --test it freshness
 # Random sessions are the same ones in each run, so that a change is judged by what it changed.
 seed=FAIRLANE_SEED=${FAIRLANE_SEED:-20000}

@@ -309,26 +309,37 @@ impl Connection {
         if !self.put_question(&mut question) {
             return Ok(());
         }
-        self.send(&question).await?;
+        if let Err(error) = self.send(&question).await {
+            // Its session is told at once.
+            self.unread = None;
+            return Err(error);
+        }
         self.take_unread().await
     }
 
     /// Appends the question for that, unless nobody will ask for it.
     pub fn put_question(&mut self, out: &mut Vec<u8>) -> bool {
-        let is_wanted = self.unread.as_ref().is_some_and(UnreadHere::is_wanted);
-        match is_wanted {
-            true => out.extend_from_slice(&self.packet(Command::Query, INSERT_ID.as_bytes())),
-            false if self.unread.take().is_some() => self.insert_id = None,
-            false => {}
+        self.drop_unwanted();
+        if self.unread.is_some() {
+            out.extend_from_slice(&self.packet(Command::Query, INSERT_ID.as_bytes()));
         }
-        is_wanted
+        self.unread.is_some()
+    }
+
+    /// Forgets one whose session is over: what is there now is nobody's.
+    pub fn drop_unwanted(&mut self) {
+        if self.unread.as_ref().is_some_and(|unread| !unread.is_wanted()) {
+            (self.unread, self.insert_id) = (None, None);
+        }
     }
 
     /// Takes the answer to the question, which comes next.
     pub async fn take_unread(&mut self) -> Result<(), Failure> {
         let unread = self.unread.take();
         self.insert_id = None;
-        self.insert_id = insert_id_of(&self.answer(Shape::Results).await?);
+        let answer = self.answer(Shape::Results).await?;
+        answer.summary.tracked.iter().for_each(|tracked| self.image.apply(tracked));
+        self.insert_id = insert_id_of(&answer);
         if let Some(unread) = unread {
             unread.tell(self.insert_id);
         }

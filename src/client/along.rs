@@ -8,6 +8,8 @@
 
 use super::Session;
 use super::execute::{Outcome, Ready, chooses_schema, has_cursor_of};
+use super::kill::PRIMARY;
+use super::login::server_error;
 use super::settle::is_select;
 use super::statement::Work;
 use crate::backend::{Connection, Failure};
@@ -20,6 +22,9 @@ use crate::state::diff::READ_ONLY;
 
 /// Longest statement that is copied to be sent together with what precedes it.
 pub(super) const COPIED_MAX: usize = 64 * 1024;
+
+/// Character sets in which the second byte of a character may be a quote or a backslash.
+const HAVE_ASCII_PAIRS: [&str; 5] = ["big5", "cp932", "gb18030", "gbk", "sjis"];
 
 /// Ends a SET or its fuse in the middle where it is short.
 const TIMEOUT: &str = "max_statement_time";
@@ -54,8 +59,15 @@ impl Session {
         sets_insert_id: bool,
     ) -> Along {
         let is_small = work.packets.len() <= COPIED_MAX;
-        let may_warn = self.image_warns || connection.image_warns;
+        // MySQL clears the list of warnings for the statement itself.
+        let clears = !self.facts.is_mariadb
+            && work.verdict.class != Class::Diagnostics
+            && matches!(work.command, Command::Query | Command::StmtExecute);
+        let may_warn = (self.image_warns || connection.image_warns) && !clears;
         if !is_small || may_warn || work.command == Command::StmtPrepare {
+            return Along::Waits;
+        }
+        if !self.is_read_alike(connection, work) {
             return Along::Waits;
         }
         let is_equal = sets_insert_id && connection.image == self.image;
@@ -70,6 +82,19 @@ impl Session {
         }
         let has_fuse = !was_held && !connection.is_restricted && self.can_be_fused(connection);
         if has_fuse && self.is_stopped_by_fuse(work) { Along::Fused } else { Along::Waits }
+    }
+
+    /// Whether a text ends where it ends here also in the state that the connection is in: that hangs
+    /// on what a backslash and what the second byte of a character is.
+    fn is_read_alike(&self, connection: &Connection, work: &Work<'_>) -> bool {
+        let (here, own) = (&connection.image, &self.image);
+        let base = &*connection.base.client;
+        let charsets = [here, own].map(|image| image.client_charset().unwrap_or(base));
+        let has_pairs = charsets.iter().any(|charset| HAVE_ASCII_PAIRS.contains(charset));
+        let is_same_mode = here.get("sql_mode") == own.get("sql_mode");
+        let is_same_charset = charsets[0] == charsets[1];
+        (is_same_mode || !work.sql.contains(&b'\\'))
+            && (is_same_charset || !has_pairs || work.sql.is_ascii())
     }
 
     /// Whether the fuse is a session's that can write, and has the time to be put in.
@@ -116,6 +141,7 @@ impl Session {
         let (mut refused, mut answers) = (None, ready.answers);
         if ready.asks {
             connection.take_unread().await.map_err(|_| LOST)?;
+            self.entry.set_connection(PRIMARY, connection.thread_id);
             answers -= 1;
             if answers == 0 {
                 return Ok(Front::Through);
@@ -125,7 +151,8 @@ impl Session {
             true => {
                 answers -= 1;
                 let exchange = connection.answer(Shape::Results).await.map_err(|_| LOST)?;
-                exchange.summary.error.is_none()
+                refused = server_error(&exchange.bytes, exchange.summary.error);
+                refused.is_none()
             }
             false => false,
         };
@@ -153,6 +180,10 @@ impl Session {
             tracing::error!("a connection refused LAST_INSERT_ID()");
             return Err(LOST);
         };
+        if !ends_with_connection(work) {
+            // It may wait for a lock.
+            return Err(Outcome::Spoilt(error));
+        }
         match connection.answer(work.shape).await {
             Ok(_) if work.verdict.class == Class::Read => Err(Outcome::Unprepared(error)),
             Ok(_) => Err(Outcome::Spoilt(error)),

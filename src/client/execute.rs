@@ -139,6 +139,7 @@ impl Session {
         waits: bool,
     ) -> Result<(Ready, Front), Outcome> {
         const LOST: Outcome = Outcome::Lost { untouched: true };
+        let backend = checkout.pool().backend();
         let connection = checkout.connection();
         let ready = match self.make_ready(connection, work, was_held, waits).await {
             Ok(Ok(ready)) => ready,
@@ -149,6 +150,9 @@ impl Session {
             }
             Err(_) => return Err(LOST),
         };
+        if !ready.asks {
+            self.entry.set_connection(backend, connection.thread_id);
+        }
         self.leaves_gtids = false;
         if needs_own_trackers(work) && !connection.is_restricted {
             self.leaves_gtids = self.may_be_open_with(work, was_held);
@@ -312,10 +316,11 @@ impl Session {
         work: &Work<'_>,
     ) -> Result<Option<u64>, Failure> {
         let verdict = work.verdict;
+        connection.drop_unwanted();
         let unread = self.diagnostics.unread.as_ref();
         let is_here = connection.unread.as_ref().is_some_and(|here| here.is_of(unread));
         let stays = has_cursor_of(work) || !Pins::of_effects(verdict.effects).is_empty();
-        let may_stay = stays || !self.autocommit || !self.pins.is_empty();
+        let may_stay = stays || !self.autocommit || self.asks_conditions || !self.pins.is_empty();
         let is_plain = verdict.class == Class::Read || work.command == Command::StmtPrepare;
         let matters = !is_plain
             || may_stay

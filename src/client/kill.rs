@@ -14,7 +14,7 @@ use crate::state::Image;
 use super::login::server_error;
 
 /// The backend that is the primary.
-const PRIMARY: usize = 0;
+pub(super) const PRIMARY: usize = 0;
 
 impl Session {
     /// Ends another session or its statement. The server that runs the statement decides whether

@@ -61,7 +61,7 @@ impl Session {
             Outcome::Deadlocked => unreachable!("it was repeated, or its error passed on"),
             Outcome::GaveWay => self.concede(checkout, work).await,
             Outcome::Spoilt(error) => {
-                checkout.discard(Retire::Quit(Closed::Broken));
+                checkout.discard(Retire::Kill);
                 if was_held {
                     // With its transaction, and all that binds it.
                     self.forget_binding();

@@ -196,9 +196,14 @@ impl Entry {
 
     /// A statement runs on a connection from `at` on.
     pub(super) fn set_running(&self, backend: BackendId, thread_id: u64, at: Duration) {
+        self.set_connection(backend, thread_id);
+        self.set(Activity::Running, at);
+    }
+
+    /// What a KILL of the session's statement is for.
+    pub(super) fn set_connection(&self, backend: BackendId, thread_id: u64) {
         let backend = (backend as u64 + 1) << 56;
         self.connection.store(backend | thread_id & ((1 << 56) - 1), Ordering::Relaxed);
-        self.set(Activity::Running, at);
     }
 
     /// The session is about to give its connection back. In one order with the aims of the pool:

@@ -276,7 +276,12 @@ impl Session {
         }
         self.account.granted(at);
         // It has run since its slot was granted; a connection opened meanwhile counts in.
-        self.entry.set_running(backend, checkout.connection().thread_id, at);
+        let connection = checkout.connection();
+        self.entry.set_running(backend, connection.thread_id, at);
+        if self.has_others_id(connection) {
+            // A KILL must not hit the question for that.
+            self.entry.set_released();
+        }
         Ok(checkout)
     }
 

@@ -18,7 +18,7 @@ impl Diff {
     }
 }
 
-/// A difference behind a fuse: between the two commands, and where the second fails, the session
+/// A difference behind a fuse: between the two commands, and where one of them fails, the session
 /// is one that can only read, so that its server refuses to change any row of a table others can see
 /// (error 1792).
 ///
@@ -38,13 +38,14 @@ impl Diff {
     /// as one.
     pub fn fused(&self, is_mariadb: bool) -> Fused {
         let read_only = read_only_variable(is_mariadb);
-        let after = match &self.schema {
-            None => "0".to_owned(),
+        let is_there = match &self.schema {
+            None => String::new(),
             Some(schema) => {
                 let name: String = schema.bytes().map(|byte| format!("{byte:02X}")).collect();
-                format!("IF(HEX(DATABASE())<=>'{name}',0,1)")
+                format!(" AND HEX(DATABASE())<=>'{name}'")
             }
         };
+        let after = format!("IF(@@{read_only}{is_there},0,1)");
         let mut set = self.set.clone().unwrap_or_default();
         assign(&mut set, read_only, &after);
         Fused { fuse: format!("SET {read_only}=1"), set }
@@ -277,9 +278,10 @@ mod tests {
         let set = Some("SET time_zone='+01:00'".to_owned());
         let fused = Diff { schema: None, set }.fused(true);
         assert_eq!(fused.fuse, "SET tx_read_only=1");
-        assert_eq!(fused.set, "SET time_zone='+01:00',tx_read_only=0");
+        assert_eq!(fused.set, "SET time_zone='+01:00',tx_read_only=IF(@@tx_read_only,0,1)");
         let fused = Diff { schema: Some("sh".into()), set: None }.fused(false);
-        let text = "SET transaction_read_only=IF(HEX(DATABASE())<=>'7368',0,1)";
+        let is_right = "@@transaction_read_only AND HEX(DATABASE())<=>'7368'";
+        let text = format!("SET transaction_read_only=IF({is_right},0,1)");
         assert_eq!(fused.set, text);
     }
 
