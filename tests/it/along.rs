@@ -84,20 +84,20 @@ fn a_change_behind_a_fuse_runs_in_its_own_state_or_not_at_all() {
     root.run("GRANT ALL ON shop.* TO al_hit@'%'");
     let writer = |state, prepared| Writer { proxy: &proxy, state, prepared, session: None };
     let mut one =
-        writer(&["SET time_zone = '+01:00'"], "INSERT INTO al_a VALUES (1, FROM_UNIXTIME(0))");
+        writer(&["SET time_zone = '+01:00'"], "INSERT INTO al_a VALUES (1, FROM_UNIXTIME(86400))");
     let mut other = writer(
         &["SET time_zone = '+02:00', sql_mode = 'ANSI_QUOTES,STRICT_ALL_TABLES'", "USE al_other"],
-        "INSERT INTO shop.al_a VALUES (2, FROM_UNIXTIME(0))",
+        "INSERT INTO shop.al_a VALUES (2, FROM_UNIXTIME(86400))",
     );
     let (is_over, hits) = (AtomicBool::new(false), AtomicU64::new(0));
     std::thread::scope(|scope| {
         let over = Over(&is_over);
         scope.spawn(|| kill_statements(&is_over, &hits));
         for _ in 0..ROUNDS {
-            one.write(Some("INSERT INTO al_a VALUES (1, FROM_UNIXTIME(0))"));
-            other.write(Some("INSERT INTO shop.al_a VALUES (2, FROM_UNIXTIME(0))"));
-            one.write(Some("INSERT INTO al_m VALUES (1, FROM_UNIXTIME(0))"));
-            other.write(Some("INSERT INTO shop.al_m VALUES (2, FROM_UNIXTIME(0))"));
+            one.write(Some("INSERT INTO al_a VALUES (1, FROM_UNIXTIME(86400))"));
+            other.write(Some("INSERT INTO shop.al_a VALUES (2, FROM_UNIXTIME(86400))"));
+            one.write(Some("INSERT INTO al_m VALUES (1, FROM_UNIXTIME(86400))"));
+            other.write(Some("INSERT INTO shop.al_m VALUES (2, FROM_UNIXTIME(86400))"));
             one.write(None);
             other.write(None);
         }
@@ -135,14 +135,15 @@ fn a_schema_that_is_gone_stops_a_change_and_spoils_nothing() {
     root.run("GRANT ALL ON al_gone.* TO app@'%'");
     one.run("USE al_gone");
     one.run("SET time_zone = '+01:00'");
-    one.run("INSERT INTO shop.al_b (at) VALUES (FROM_UNIXTIME(0)), (FROM_UNIXTIME(0))");
+    one.run("INSERT INTO shop.al_b (at) VALUES (FROM_UNIXTIME(86400)), (FROM_UNIXTIME(86400))");
     other.run("SET time_zone = '+02:00'");
     root.run("DROP DATABASE al_gone");
     pause(50);
     for _ in 0..3 {
-        let failed = one.query("INSERT INTO shop.al_b (at) VALUES (FROM_UNIXTIME(0))").unwrap_err();
+        let failed =
+            one.query("INSERT INTO shop.al_b (at) VALUES (FROM_UNIXTIME(86400))").unwrap_err();
         assert_eq!(failed.code(), 1049, "{failed:?}");
-        other.run("INSERT INTO al_b (at) VALUES (FROM_UNIXTIME(0))");
+        other.run("INSERT INTO al_b (at) VALUES (FROM_UNIXTIME(86400))");
     }
     // A cursor's answer ends otherwise.
     let id = prepare(&mut other, "SELECT id FROM shop.al_b FOR UPDATE").unwrap();
