@@ -64,17 +64,12 @@ impl Session {
             && work.verdict.class != Class::Diagnostics
             && matches!(work.command, Command::Query | Command::StmtExecute);
         let may_warn = (self.image_warns || connection.image_warns) && !clears;
-        if !is_small || may_warn || work.command == Command::StmtPrepare {
-            return Along::Waits;
-        }
-        if !self.is_read_alike(connection, work) {
+        // The answer with a cursor ends in another way than one without.
+        let waits = work.command == Command::StmtPrepare || has_cursor_of(work);
+        if !is_small || may_warn || waits || !self.is_read_alike(connection, work) {
             return Along::Waits;
         }
         let is_equal = sets_insert_id && connection.image == self.image;
-        if has_cursor_of(work) {
-            // Its answer ends otherwise, and does not if it is not what the session asked for.
-            return Along::Waits;
-        }
         // A connection with a transaction can't be closed.
         let is_free = || ends_with_connection(work) || is_passing_query(work);
         if is_equal || work.verdict.class == Class::Read || !was_held && is_free() {
@@ -147,15 +142,12 @@ impl Session {
                 return Ok(Front::Through);
             }
         }
-        let is_fuse_in = match ready.is_fused {
-            true => {
-                answers -= 1;
-                let exchange = connection.answer(Shape::Results).await.map_err(|_| LOST)?;
-                refused = server_error(&exchange.bytes, exchange.summary.error);
-                refused.is_none()
-            }
-            false => false,
-        };
+        let mut no_fuse = None;
+        if ready.is_fused {
+            answers -= 1;
+            let exchange = connection.answer(Shape::Results).await.map_err(|_| LOST)?;
+            no_fuse = server_error(&exchange.bytes, exchange.summary.error);
+        }
         let mut is_out = !ready.is_fused;
         for _ in 0..answers {
             let exchange = connection.answer(Shape::Results).await.map_err(|_| LOST)?;
@@ -163,6 +155,7 @@ impl Session {
             let error = self.take_over(connection, &exchange);
             refused = refused.or(error);
         }
+        // It is only taken out where it was in, whatever became of the command that put it in.
         if refused.is_none() && is_out {
             self.is_ready_now(connection, work, ready);
             return Ok(Front::Through);
@@ -172,6 +165,8 @@ impl Session {
             connection.statements.set_metadata(&prepared.key, None);
         }
         if ready.is_fused {
+            let is_fuse_in = no_fuse.is_none();
+            let refused = no_fuse.or(refused);
             return self.pass_fuse(connection, work, ready, (is_fuse_in, refused)).await;
         }
         let may_end = ends_with_connection(work) || is_passing_query(work);
@@ -278,9 +273,14 @@ fn ends_with_connection(work: &Work<'_>) -> bool {
 fn is_passing_query(work: &Work<'_>) -> bool {
     let verdict = work.verdict;
     verdict.class == Class::Write
-        && verdict.statements == 1
-        && verdict.effects.is_empty()
         && (verdict.needs - Needs::LAST_INSERT_ID).is_empty()
+        && is_just_query(work)
+}
+
+/// Whether a statement is one query and does nothing else.
+pub(super) fn is_just_query(work: &Work<'_>) -> bool {
+    work.verdict.statements == 1
+        && work.verdict.effects.is_empty()
         && is_select(work.sql)
         && !work.sql.windows(4).any(|word| word.eq_ignore_ascii_case(b"into"))
 }

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
+use super::along::is_just_query;
 use super::auth::{Claim, Unproved, told_address, told_attributes, verify};
 use super::diagnostics::Diagnostics;
 use super::registry::EntryLabels;
-use super::settle::is_select;
 use super::statement::Work;
 use super::wire::CommandPacket;
 use super::{Session, Stop};
@@ -359,12 +359,7 @@ impl Session {
 
 /// Whether a statement reads a schema that each server fills on its own, and does nothing else.
 fn reads_system_schema(work: &Work<'_>) -> bool {
-    let verdict = work.verdict;
-    verdict.reason == Reason::SystemSchema
-        && verdict.statements == 1
-        && verdict.effects.is_empty()
-        && is_select(work.sql)
-        && !work.sql.windows(4).any(|word| word.eq_ignore_ascii_case(b"into"))
+    work.verdict.reason == Reason::SystemSchema && is_just_query(work)
 }
 
 /// Reads the rest of a response.

@@ -171,6 +171,24 @@ const WITHOUT_TABLE: &[&str] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn statements_that_change_rows_are_known_by_their_first_word() {
+        for sql in [
+            "INSERT INTO t VALUES (1)",
+            "\n update t SET a = 1",
+            "REPLACE/**/t VALUES (1)",
+            "/* x */ UPDATE t SET a = 1",
+            "-- x\nDELETE FROM t",
+        ] {
+            assert!(changes_rows(sql.as_bytes(), Mode::default()), "{sql}");
+        }
+        for sql in
+            ["LOAD DATA INFILE 'x' INTO TABLE t", "inserted", "`insert` INTO t", "(UPDATE", ""]
+        {
+            assert!(!changes_rows(sql.as_bytes(), Mode::default()), "{sql}");
+        }
+    }
     use crate::sql::classify;
 
     /// As MariaDB 10.11 does after an error: its list of warnings is still there, or gone.
