@@ -63,15 +63,21 @@ impl Session {
         }
         let is_told = self.is_status_told;
         let mut keeps = self.must_keep(work, on_primary, is_told);
-        if self.settle(checkout.connection(), work, summary, keeps, on_primary).await.is_err() {
+        let mut settled =
+            self.settle(checkout.connection(), work, summary, keeps, on_primary).await;
+        // Settling may have found another pin.
+        keeps |= self.must_keep(work, on_primary, is_told);
+        let is_usable = !self.is_released && !checkout.connection().is_restricted;
+        if keeps && self.diagnostics.is_insert_id_owed && is_usable && settled.is_ok() {
+            settled = Box::pin(self.pay_insert_id(checkout.connection())).await;
+        }
+        if settled.is_err() {
             // The client has its answer; only what could have been asked later is lost.
             let had_state = keeps;
             checkout.discard(crate::pool::Retire::Quit(crate::metrics::Closed::Broken));
             self.forget_binding();
             return if had_state { Err(Stop::Fatal) } else { Ok(()) };
         }
-        // Settling may have found another pin.
-        keeps |= self.must_keep(work, on_primary, is_told);
         if self.is_released {
             checkout.discard(crate::pool::Retire::Quit(crate::metrics::Closed::Broken));
             self.forget_binding();

@@ -20,6 +20,9 @@ pub(super) struct Diagnostics {
     pub(super) insert_id: u64,
     /// The last statement on the held connection may have changed LAST_INSERT_ID().
     pub(super) is_insert_id_stale: bool,
+    /// The connection was not given the session's LAST_INSERT_ID() before the statement, a plain read:
+    /// where the session keeps it all the same, that has to be made up for.
+    pub(super) is_insert_id_owed: bool,
     /// The session's LAST_INSERT_ID() where it was left unread: newer than `insert_id`.
     pub(super) unread: Option<Arc<UnreadId>>,
     /// The id that an OK packet has told since LAST_INSERT_ID() was read.

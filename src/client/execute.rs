@@ -180,6 +180,7 @@ impl Session {
         was_held: bool,
         waits: bool,
     ) -> Result<Result<Ready, Error>, Failure> {
+        self.diagnostics.is_insert_id_owed = false;
         if connection.is_restricted {
             Box::pin(connection.lift_restriction(self.facts.is_mariadb)).await?;
             if !connection.is_restricted {
@@ -326,6 +327,7 @@ impl Session {
             || may_stay
             || verdict.needs.contains(Needs::LAST_INSERT_ID)
             || connection.insert_id.is_none();
+        self.diagnostics.is_insert_id_owed = !is_here && !matters;
         if is_here || !matters {
             return Ok(None);
         }

@@ -430,6 +430,37 @@ impl Session {
         Ok(())
     }
 
+    /// Gives the connection the session's LAST_INSERT_ID(): a plain read, which was sent without it, has
+    /// bound the session to it. A view, for one, may call a function that sets a variable.
+    pub(super) async fn pay_insert_id(
+        &mut self,
+        connection: &mut Connection,
+    ) -> Result<(), Failure> {
+        self.diagnostics.is_insert_id_owed = false;
+        let before = connection.insert_id;
+        self.learn_all(connection).await?;
+        if connection.insert_id != before {
+            // The read itself has set a newer one.
+            self.diagnostics.unread = None;
+            return Ok(());
+        }
+        self.recall_insert_id().await;
+        let own = self.diagnostics.insert_id;
+        if connection.insert_id == Some(own) {
+            return Ok(());
+        }
+        let exchange = connection.query(&format!("SET last_insert_id={own}")).await?;
+        if exchange.summary.error.is_some() {
+            return Err(std::io::Error::other("an insert id could not be set").into());
+        }
+        if let Some(teller) = &mut self.teller {
+            teller.keep(&exchange.summary.tracked);
+        }
+        self.diagnostics.is_row_count_held = false;
+        connection.insert_id = Some(own);
+        Ok(())
+    }
+
     /// What ROW_COUNT() is after results of single rows, which MariaDB does not count as one.
     async fn learn_row_count(&mut self, connection: &mut Connection) -> Result<(), Failure> {
         let answer = connection.query("SELECT ROW_COUNT()").await?;
@@ -470,7 +501,8 @@ impl Session {
             return;
         }
         let pool = self.context.pools[0].clone();
-        let demand = Demand { continues: true, ..self.demand(self.plain_lane()) };
+        let demand =
+            Demand { begun: Some(std::time::Duration::ZERO), ..self.demand(self.plain_lane()) };
         let Ok(mut checkout) = pool.check_out(demand, self.request(), Instant::now()).await else {
             return;
         };

@@ -143,6 +143,48 @@ fn an_insert_id_outlives_its_connection() {
     assert_eq!(one.text("SELECT LAST_INSERT_ID()"), "3");
 }
 
+/// A plain read is not given the session's id, which it does not read; but it may bind the session to the
+/// connection, with the id of whoever used that before.
+#[test]
+fn an_insert_id_comes_along_to_a_connection_to_which_a_view_has_bound_its_session() {
+    let mut root = servers().root();
+    for sql in [
+        "USE shop",
+        "DROP FUNCTION IF EXISTS ids_count",
+        "CREATE FUNCTION ids_count() RETURNS INT NO SQL \
+         BEGIN SET @ids = IFNULL(@ids, 0) + 1; RETURN @ids; END",
+        "CREATE OR REPLACE VIEW ids_view AS SELECT ids_count() AS n",
+    ] {
+        root.run(sql);
+    }
+    for lanes in [ONE_LANE, ONE_LANE_AND_REPLICA] {
+        let proxy = Proxy::with(servers(), 3, lanes);
+        let (mut one, mut other) = (proxy.app(), proxy.app());
+        one.replace("CREATE OR REPLACE TABLE ids_bound (id INT AUTO_INCREMENT PRIMARY KEY, v INT)");
+        for (read, is_read) in [("SELECT 1", true), ("DO 0", true), ("DO 0", false)] {
+            let mut one = proxy.app();
+            one.run("INSERT INTO ids_bound (v) VALUES (1)");
+            let own = if is_read { Some(one.text("SELECT LAST_INSERT_ID()")) } else { None };
+            other.run("SET last_insert_id = 99");
+            other.run("DO 1");
+            assert_eq!(one.text("SELECT n, 1 DIV 0 FROM ids_view"), "1");
+            assert_eq!(one.run("SHOW WARNINGS").summary.rows, 1);
+            if lanes == ONE_LANE {
+                assert_eq!(one.text("SELECT ROW_COUNT()"), "-1");
+                assert_eq!(one.text("SELECT FOUND_ROWS()"), "1");
+            }
+            one.run(read);
+            let id = one.text("SELECT LAST_INSERT_ID()");
+            assert!(own.is_none_or(|own| own == id) && id != "99" && id != "0", "{read}: {id}");
+            one.run("INSERT INTO ids_bound (v) VALUES (2)");
+            let next: u64 = one.text("SELECT LAST_INSERT_ID()").parse().unwrap();
+            assert_eq!(next, id.parse::<u64>().unwrap() + 1, "{read}");
+            // On a replica the session was bound to that until it wrote.
+            assert!(lanes != ONE_LANE || one.text("SELECT n FROM ids_view") == "2");
+        }
+    }
+}
+
 /// Preparing runs nothing: what is unread on another connection stays the session's.
 #[test]
 fn an_insert_id_outlives_the_preparing_of_a_statement_elsewhere() {
