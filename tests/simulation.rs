@@ -21,8 +21,7 @@ fn simulate(scenario: &Scenario) -> Vec<Outcome> {
 
 /// Good visits of the first stream while there are too many, of those that could be.
 fn goodput(scenario: &Scenario, outcome: &Outcome) -> f64 {
-    let statements = f64::from(scenario.streams[0].statements);
-    outcome.goodput(OVER.0, OVER.1) * statements / scenario.capacity(OVER.0)
+    outcome.goodput(OVER.0, OVER.1) * scenario.streams[0].cost() / scenario.capacity(OVER.0)
 }
 
 #[test]

@@ -131,7 +131,7 @@ impl Session {
             return Ok(());
         }
         self.recall_insert_id().await;
-        let demand = Demand { continues: true, ..self.demand(self.plain_lane()) };
+        let demand = Demand { begun: Some(Duration::ZERO), ..self.demand(self.plain_lane()) };
         let began = match self.context.pools[0]
             .check_out(demand, self.request(), Instant::now())
             .await

@@ -55,7 +55,8 @@ impl Session {
     /// found by the statement that comes next.
     async fn hold_with(&mut self, statement: &str) {
         let pool = self.context.pools[0].clone();
-        let demand = Demand { continues: true, ..self.demand(self.plain_lane()) };
+        let demand =
+            Demand { begun: Some(std::time::Duration::ZERO), ..self.demand(self.plain_lane()) };
         let Ok(mut checkout) = pool.check_out(demand, self.request(), Instant::now()).await else {
             return;
         };

@@ -19,10 +19,11 @@ use crate::pool::{Checkout, Request};
 use crate::protocol::attribute;
 use crate::protocol::code;
 use crate::protocol::packet;
+use crate::protocol::status::Status;
 use crate::protocol::{Capabilities, Command, Shape};
 use crate::route::view::BackendId;
 use crate::route::{Decision, Reason, Target};
-use crate::sql::{Class, Effects, Mode, Needs, Verdict, VerdictCache};
+use crate::sql::{Class, Effects, Mode, Needs, Verdict, VerdictCache, changes_rows};
 use crate::state::prepared::StatementKey;
 
 /// A command on its way to a backend.
@@ -246,8 +247,8 @@ impl Session {
             now = Instant::now();
             at = self.context.since_start(now);
         }
-        let continues = self.account.continues(at, &self.context.evidence);
-        let demand = Demand { kind: work.verdict.digest, continues, ..self.demand(lane) };
+        let begun = self.account.continues(at, &self.context.evidence);
+        let demand = Demand { kind: work.verdict.digest, begun, ..self.demand(lane) };
         let pool = &self.context.pools[backend];
         let request = Request {
             key: &self.identity.key,
@@ -317,6 +318,10 @@ impl Session {
         self.entry.set_running(backend, held.connection().thread_id, self.context.now());
         if self.assigned_lane(work).is_none() && self.policy.batch_lane.is_some() {
             self.account.note(work.verdict.digest, &self.context.evidence);
+            let is_open = self.status.contains(Status::IN_TRANS);
+            let runs = work.command == Command::Query || work.command.executes();
+            let changes = || runs && changes_rows(work.sql, self.mode);
+            self.account.note_transaction(is_open, changes);
         }
     }
 
@@ -359,7 +364,7 @@ impl Session {
 
     /// What the session asks of a pool.
     pub(super) fn demand(&self, lane: usize) -> Demand {
-        Demand { lane, client: self.account.client(), kind: 0, continues: false }
+        Demand { lane, client: self.account.client(), kind: 0, begun: None }
     }
 
     /// The lane of work that is no statement.

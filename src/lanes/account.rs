@@ -21,7 +21,8 @@
 
 use std::time::Duration;
 
-use super::evidence::Evidence;
+use super::bulk;
+use super::evidence::{Evidence, Visit};
 
 /// A pause longer than this ends a visit.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -33,6 +34,13 @@ const COUNTED_AGAIN: Duration = Duration::from_secs(15);
 const WEIGHED_AGAIN: Duration = Duration::from_millis(300);
 /// Time for which a session that was granted a slot goes on with what it has begun: a page's worth.
 const GOES_ON: Duration = Duration::from_secs(1);
+/// How many times what makes a visit heavy it may have used and still be a short one: what is much
+/// heavier needs no other signs.
+const SHORT: f64 = 5.0;
+/// Service after which a visit tells of it while it lasts, in seconds; and the most it tells at once, which
+/// is what is left of a slot's service of all time when it is forgotten as in [`super::bulk`].
+const TOLD_AFTER: f64 = 1.0;
+const TOLD_MOST: f64 = 7.0;
 /// Features of a visit that are looked at.
 const FEATURES: usize = 8;
 
@@ -74,6 +82,13 @@ pub struct Account {
     level: f64,
     /// Service of this visit, in seconds.
     visit: f64,
+    /// Since it held no slot: service, in seconds, and statements that change rows.
+    turn: f64,
+    changes: u32,
+    /// A transaction of this visit was in bulk.
+    is_in_bulk: bool,
+    /// Service that nobody was told of yet, in seconds: all, and of transactions in bulk.
+    untold: (f64, f64),
     /// Up to when both are true.
     at: Duration,
     is_holding: bool,
@@ -104,6 +119,10 @@ impl Account {
         Self {
             level: 0.0,
             visit: 0.0,
+            turn: 0.0,
+            changes: 0,
+            is_in_bulk: false,
+            untold: (0.0, 0.0),
             at: now,
             is_holding: false,
             features: [0; FEATURES],
@@ -171,21 +190,33 @@ impl Account {
         }
     }
 
+    /// It runs in a transaction that `is_open`, or not, and `changes` rows.
+    pub fn note_transaction(&mut self, is_open: bool, changes: impl FnOnce() -> bool) {
+        self.changes = match is_open {
+            false => 0,
+            true if self.changes < bulk::CHANGES => self.changes + u32::from(changes()),
+            true => self.changes,
+        };
+    }
+
     /// A slot was granted at `now`.
     pub fn granted(&mut self, now: Duration) {
         self.at = now;
         self.is_holding = true;
+        (self.turn, self.changes) = (0.0, 0);
         if !self.is_going_on {
             (self.admitted, self.begun) = (Some(now), 0.0);
         }
     }
 
-    /// Whether a statement at `now` goes on with what was begun a moment ago: of a page of which a part
+    /// When that was begun with which a statement at `now` goes on: a moment ago a page of which a part
     /// is done already. Who never stops, or uses more than small visits do, has to be admitted anew.
-    pub fn continues(&mut self, now: Duration, evidence: &Evidence) -> bool {
-        let is_recent = self.admitted.is_some_and(|at| now.saturating_sub(at) < GOES_ON);
-        self.is_going_on = is_recent && self.begun < f64::from(evidence.heavy_from());
-        self.is_going_on
+    pub fn continues(&mut self, now: Duration, evidence: &Evidence) -> Option<Duration> {
+        let is_small = self.begun < f64::from(evidence.heavy_from());
+        let is_recent = |at: &Duration| now.saturating_sub(*at) < GOES_ON;
+        let begun = self.admitted.filter(is_recent).filter(|_| is_small);
+        self.is_going_on = begun.is_some();
+        begun
     }
 
     /// The client it is the session of.
@@ -202,14 +233,25 @@ impl Account {
             self.begun += held;
             self.at = now;
             self.is_holding = holds;
-            self.count_heavy(now, evidence);
+            self.turn += held;
+            self.untold.0 += held.min(TOLD_MOST);
+            if !holds {
+                self.end_turn(evidence);
+            }
+            if !holds || !self.is_short(evidence) {
+                self.count_heavy(now, evidence);
+            }
+            if self.untold.0 >= TOLD_AFTER {
+                self.tell(evidence);
+            }
         }
     }
 
     /// The session is over.
     pub fn close(&mut self, evidence: &Evidence) {
-        if self.known > 0 {
-            self.end_visit(evidence);
+        match self.known {
+            0 => self.tell(evidence),
+            _ => self.end_visit(evidence),
         }
     }
 
@@ -247,16 +289,40 @@ impl Account {
         let is_due = |at: Duration| now.saturating_sub(at) >= COUNTED_AGAIN;
         if self.counted.is_none_or(is_due) {
             self.counted = Some(now);
-            evidence.count(&self.features[..self.known], seconds(self.visit), true);
+            self.count(evidence, true);
         }
     }
 
+    fn end_turn(&mut self, evidence: &Evidence) {
+        if self.changes >= bulk::CHANGES && self.is_short(evidence) {
+            self.is_in_bulk = true;
+            self.untold.1 += self.turn;
+        }
+        (self.turn, self.changes) = (0.0, 0);
+    }
+
+    fn is_short(&self, evidence: &Evidence) -> bool {
+        self.visit < SHORT * f64::from(evidence.heavy_from())
+    }
+
+    fn tell(&mut self, evidence: &Evidence) {
+        let (all, in_bulk) = std::mem::take(&mut self.untold);
+        evidence.used(seconds(all), seconds(in_bulk));
+    }
+
     fn end_visit(&mut self, evidence: &Evidence) {
+        self.tell(evidence);
         if self.counted.is_none() {
-            evidence.count(&self.features[..self.known], seconds(self.visit), false);
+            self.count(evidence, false);
         }
         (self.known, self.weight, self.doubtful) = (0, 0.0, 0);
-        (self.visit, self.counted) = (0.0, None);
+        (self.visit, self.is_in_bulk, self.counted) = (0.0, false, None);
+    }
+
+    fn count(&self, evidence: &Evidence, is_heavy: bool) {
+        let is_in_bulk = self.is_in_bulk && self.is_short(evidence);
+        let visit = Visit { service: seconds(self.visit), is_heavy, is_in_bulk };
+        evidence.count(&self.features[..self.known], visit);
     }
 }
 

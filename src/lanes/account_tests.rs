@@ -1,23 +1,31 @@
 //! Sessions over virtual time: who is taken for batch, and when.
 
 use super::*;
+use crate::lanes::Slots;
 
 const CONNECT: u64 = 1 << 60;
 const CLICK: u64 = 2 << 60;
 const UPSERT: u64 = 3 << 60;
 const REPORT: u64 = 4 << 60;
 const CLIENT: u64 = 5 << 60;
+const BEGIN: u64 = 6 << 60;
 
 /// A clock and what all sessions have learned.
 struct World {
     now: Duration,
     evidence: Evidence,
     ticked: Duration,
+    slots: Slots,
 }
 
 impl World {
     fn new() -> Self {
-        Self { now: Duration::ZERO, evidence: Evidence::default(), ticked: Duration::ZERO }
+        Self {
+            now: Duration::ZERO,
+            evidence: Evidence::default(),
+            ticked: Duration::ZERO,
+            slots: Slots::Enough,
+        }
     }
 
     fn session(&self) -> Account {
@@ -28,7 +36,7 @@ impl World {
         self.now += Duration::from_millis(milliseconds);
         while self.now - self.ticked >= Duration::from_secs(1) {
             self.ticked += Duration::from_secs(1);
-            self.evidence.tick();
+            self.evidence.tick(self.slots);
         }
     }
 
@@ -134,4 +142,37 @@ fn who_rests_is_forgiven() {
     assert!(world.run(&mut session, CLICK, 0, 5).is_batch());
     world.pass(30_000);
     assert_eq!(world.run(&mut session, CLICK, 0, 5), Standing::Light);
+}
+
+/// Visits of a scraper, a transaction of twelve statements of 2 ms each, by turns with clicks; those
+/// that were taken for batch of the last hundred, and whether a click ever was.
+fn scrape_in_bulk(world: &mut World) -> (u32, bool) {
+    let (mut found, mut is_click_found) = (0, false);
+    for round in 0..400 {
+        let mut scraper = world.session();
+        world.run(&mut scraper, CONNECT, 0, 0);
+        let standing = scraper.judge(world.now, BEGIN, &world.evidence);
+        found += u32::from(round >= 300 && standing.is_batch());
+        scraper.granted(world.now);
+        for _ in 0..11 {
+            world.pass(2);
+            scraper.rest(world.now, true, &world.evidence);
+            scraper.note(UPSERT, &world.evidence);
+            scraper.note_transaction(true, || true);
+        }
+        world.pass(2);
+        scraper.rest(world.now, false, &world.evidence);
+        scraper.close(&world.evidence);
+        is_click_found |= world.click(1);
+    }
+    (found, is_click_found)
+}
+
+#[test]
+fn many_short_visits_in_bulk_are_batch_while_others_wait_for_slots() {
+    let mut world = World::new();
+    assert_eq!(scrape_in_bulk(&mut world), (0, false));
+    world.slots = Slots::Scarce;
+    let (found, is_click_found) = scrape_in_bulk(&mut world);
+    assert!(found == 100 && !is_click_found, "{found} of 100; a click: {is_click_found}");
 }

@@ -21,6 +21,8 @@ use foldhash::HashMap;
 use foldhash::fast::FixedState;
 use parking_lot::Mutex;
 
+use super::bulk::{Bulk, Slots};
+
 /// Most features kept, about 32 bytes each.
 pub const FEATURES_MAX: usize = SHARDS * SHARD_MAX;
 const SHARDS: usize = 16;
@@ -71,6 +73,20 @@ pub struct Evidence {
     light: AtomicU32,
     /// Service that makes a visit heavy, in seconds, as the bits of an `f32`.
     heavy_from: AtomicU32,
+    bulk: Mutex<Bulk>,
+    /// Visits in bulk that a feature must have for them to be heavy, likewise.
+    bulk_from: AtomicU32,
+}
+
+/// A visit that is counted.
+#[derive(Debug, Clone, Copy)]
+pub struct Visit {
+    /// What it has used, in seconds.
+    pub service: f32,
+    /// That was so much that it is a heavy one.
+    pub is_heavy: bool,
+    /// A transaction of it has many statements that change rows (see [`super::bulk`]).
+    pub is_in_bulk: bool,
 }
 
 /// Visits, with their age taken into account.
@@ -78,6 +94,9 @@ pub struct Evidence {
 struct Tally {
     visits: f32,
     heavy: f32,
+    /// Visits in bulk, and those of them that are not heavy by themselves.
+    in_bulk: f32,
+    light_in_bulk: f32,
     /// Visits of the last seconds.
     recent: f32,
     /// Mean of the logarithm of their service in seconds.
@@ -85,9 +104,12 @@ struct Tally {
 }
 
 impl Tally {
-    fn count(&mut self, service: f32, is_heavy: bool) {
+    fn count(&mut self, visit: Visit) {
+        let Visit { service, is_heavy, is_in_bulk } = visit;
         self.visits += 1.0;
         self.heavy += f32::from(u8::from(is_heavy));
+        self.in_bulk += f32::from(u8::from(is_in_bulk));
+        self.light_in_bulk += f32::from(u8::from(is_in_bulk && !is_heavy));
         self.recent += 1.0;
         // The last ten say most: a server can become slow from one moment to the next.
         let part = self.recent.recip().max(LAST_VISITS);
@@ -97,7 +119,14 @@ impl Tally {
     fn fade(&mut self) {
         self.visits *= LEFT_AFTER_A_SECOND;
         self.heavy *= LEFT_AFTER_A_SECOND;
+        self.in_bulk *= LEFT_AFTER_A_SECOND;
+        self.light_in_bulk *= LEFT_AFTER_A_SECOND;
         self.recent *= RECENT_AFTER_A_SECOND;
+    }
+
+    /// Heavy visits, with those in bulk when they are at least so many.
+    fn heavy(&self, bulk_from: f32) -> f32 {
+        if self.in_bulk >= bulk_from { self.heavy + self.light_in_bulk } else { self.heavy }
     }
 }
 
@@ -110,6 +139,8 @@ impl Default for Evidence {
             prior: AtomicU32::new(prior(SHARE_AT_FIRST).to_bits()),
             light: AtomicU32::new(0),
             heavy_from: AtomicU32::new((HEAVY_FACTOR * SMALL_AT_FIRST).to_bits()),
+            bulk: Mutex::default(),
+            bulk_from: AtomicU32::new(f32::INFINITY.to_bits()),
         }
     }
 }
@@ -132,9 +163,10 @@ impl Evidence {
         let light = f32::from_bits(self.light.load(Ordering::Relaxed));
         let tally = self.shard(feature).lock().get(&feature).copied().unwrap_or_default();
         let (least, most) = SHARE_OF_ONE;
-        let own = ((tally.heavy + share) / (tally.visits + 1.0)).clamp(least, most);
+        let heavy = tally.heavy(self.bulk_from());
+        let own = ((heavy + share) / (tally.visits + 1.0)).clamp(least, most);
         let weight = (log_odds(own) - log_odds(share)).clamp(-WEIGHT_MAX, WEIGHT_MAX);
-        let is_light = tally.visits >= VISITS_KNOWN && tally.heavy <= LIGHT_SHARE * tally.visits;
+        let is_light = tally.visits >= VISITS_KNOWN && heavy <= LIGHT_SHARE * tally.visits;
         (if weight > 0.0 { weight * light / (light + LIGHT_TOLD) } else { weight }, is_light)
     }
 
@@ -148,25 +180,38 @@ impl Evidence {
         f32::from_bits(self.heavy_from.load(Ordering::Relaxed))
     }
 
-    /// Counts a visit of `service` seconds for each of its features.
-    pub fn count(&self, features: &[u64], service: f32, is_heavy: bool) {
+    /// Whether visits in bulk are heavy now, however little each uses (see [`super::bulk`]).
+    pub fn is_bulk_heavy(&self) -> bool {
+        self.bulk_from() < f32::INFINITY
+    }
+
+    /// Slots were used for so many seconds more, and of these by transactions in bulk.
+    pub fn used(&self, all: f32, in_bulk: f32) {
+        self.bulk.lock().used(all, in_bulk);
+    }
+
+    /// Counts a visit for each of its features.
+    pub fn count(&self, features: &[u64], visit: Visit) {
+        if visit.is_in_bulk {
+            self.bulk.lock().visited(visit.service);
+        }
         let all = {
             let mut all = self.all.lock();
-            all.count(service, is_heavy);
+            all.count(visit);
             *all
         };
         self.set_share(all);
         for &feature in features {
             let mut shard = self.shard(feature).lock();
             if shard.len() < SHARD_MAX || shard.contains_key(&feature) {
-                shard.entry(feature).or_default().count(service, is_heavy);
+                shard.entry(feature).or_default().count(visit);
             }
         }
     }
 
     /// Takes a second's ageing into account and sums up anew. To be called once a second;
     /// O([`FEATURES_MAX`]).
-    pub fn tick(&self) {
+    pub fn tick(&self, slots: Slots) {
         let mut small: Vec<f32> = Vec::new();
         for shard in &self.shards {
             let mut shard = shard.lock();
@@ -184,12 +229,17 @@ impl Evidence {
             all.fade();
             *all
         };
-        self.set_share(all);
         // Each kind of work counts once: a batch of one kind can be nearly all visits.
         small.sort_by(f32::total_cmp);
-        let Some(small) = small.get(small.len().saturating_sub(1) / 4) else { return };
-        let heavy_from = (HEAVY_FACTOR * small.exp()).clamp(HEAVY_FROM.0, HEAVY_FROM.1);
-        self.heavy_from.store(heavy_from.to_bits(), Ordering::Relaxed);
+        let small = small.get(small.len().saturating_sub(1) / 4).map(|log| log.exp());
+        if let Some(small) = small {
+            let heavy_from = (HEAVY_FACTOR * small).clamp(HEAVY_FROM.0, HEAVY_FROM.1);
+            self.heavy_from.store(heavy_from.to_bits(), Ordering::Relaxed);
+        }
+        let small = small.unwrap_or(f32::INFINITY);
+        let bulk_from = self.bulk.lock().tick(slots, small, all.in_bulk);
+        self.bulk_from.store(bulk_from.to_bits(), Ordering::Relaxed);
+        self.set_share(all);
     }
 
     /// Features kept now.
@@ -202,16 +252,21 @@ impl Evidence {
         self.len() == 0
     }
 
+    fn bulk_from(&self) -> f32 {
+        f32::from_bits(self.bulk_from.load(Ordering::Relaxed))
+    }
+
     fn share(&self) -> f32 {
         f32::from_bits(self.share.load(Ordering::Relaxed))
     }
 
     fn set_share(&self, all: Tally) {
         let (least, most) = SHARE_OF_ALL;
-        let share = ((all.heavy + SHARE_AT_FIRST) / (all.visits + 1.0)).clamp(least, most);
+        let heavy = all.heavy(self.bulk_from());
+        let share = ((heavy + SHARE_AT_FIRST) / (all.visits + 1.0)).clamp(least, most);
         self.share.store(share.to_bits(), Ordering::Relaxed);
         self.prior.store(prior(share).to_bits(), Ordering::Relaxed);
-        self.light.store((all.visits - all.heavy).max(0.0).to_bits(), Ordering::Relaxed);
+        self.light.store((all.visits - heavy).max(0.0).to_bits(), Ordering::Relaxed);
     }
 
     fn shard(&self, feature: u64) -> &Mutex<HashMap<u64, Tally>> {
@@ -236,15 +291,19 @@ mod tests {
     const CLICK: u64 = 2 << 60;
     const UPSERT: u64 = 3 << 60;
 
+    fn light(service: f32) -> Visit {
+        Visit { service, is_heavy: false, is_in_bulk: false }
+    }
+
     /// Clicks of 10 ms and visits of the scraper, each second.
     fn learn(evidence: &Evidence, seconds: u32, clicks: u32, scrapes: u32, scrape: f32) {
         for _ in 0..seconds {
-            (0..clicks).for_each(|_| evidence.count(&[SHARED, CLICK], 0.01, false));
+            (0..clicks).for_each(|_| evidence.count(&[SHARED, CLICK], light(0.01)));
             for _ in 0..scrapes {
                 let is_heavy = scrape > evidence.heavy_from();
-                evidence.count(&[SHARED, UPSERT], scrape, is_heavy);
+                evidence.count(&[SHARED, UPSERT], Visit { is_heavy, ..light(scrape) });
             }
-            evidence.tick();
+            evidence.tick(Slots::Enough);
         }
     }
 
@@ -264,9 +323,10 @@ mod tests {
     #[test]
     fn what_all_work_has_in_common_tells_nothing_before_light_work_is_known() {
         let evidence = Evidence::default();
-        (0..50).for_each(|_| evidence.count(&[SHARED, UPSERT], 0.5, true));
+        let heavy = Visit { is_heavy: true, ..light(0.5) };
+        (0..50).for_each(|_| evidence.count(&[SHARED, UPSERT], heavy));
         assert!(evidence.weight(SHARED).abs() < 0.1, "{}", evidence.weight(SHARED));
-        (0..20).for_each(|_| evidence.count(&[SHARED, CLICK], 0.01, false));
+        (0..20).for_each(|_| evidence.count(&[SHARED, CLICK], light(0.01)));
         assert!(evidence.weight(SHARED).abs() < 0.3, "{}", evidence.weight(SHARED));
         assert!(evidence.weight(UPSERT) > 1.5, "{}", evidence.weight(UPSERT));
     }
@@ -279,8 +339,8 @@ mod tests {
         assert!(evidence.weight(UPSERT) > 1.5);
         let slow = Evidence::default();
         (0..30).for_each(|_| {
-            (0..10).for_each(|_| slow.count(&[CLICK], 0.2, false));
-            slow.tick();
+            (0..10).for_each(|_| slow.count(&[CLICK], light(0.2)));
+            slow.tick(Slots::Enough);
         });
         assert!((slow.heavy_from() - 0.6).abs() < 0.01, "{}", slow.heavy_from());
     }
@@ -289,14 +349,14 @@ mod tests {
     fn what_is_no_longer_true_is_forgotten_and_the_memory_is_bounded() {
         let evidence = Evidence::default();
         learn(&evidence, 10, 10, 10, 0.5);
-        (0..400).for_each(|_| evidence.tick());
+        (0..400).for_each(|_| evidence.tick(Slots::Enough));
         assert!(evidence.weight(UPSERT).abs() < 0.2, "{}", evidence.weight(UPSERT));
         let state = FixedState::with_seed(7);
         for number in 0..3 * FEATURES_MAX as u64 {
-            evidence.count(&[state.hash_one(number)], 0.01, false);
+            evidence.count(&[state.hash_one(number)], light(0.01));
         }
         assert!(evidence.len() <= FEATURES_MAX);
-        evidence.tick();
+        evidence.tick(Slots::Enough);
         assert!(evidence.len() < FEATURES_MAX / 2, "a full table makes room: {}", evidence.len());
     }
 }

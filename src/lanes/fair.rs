@@ -18,9 +18,10 @@
 //! what tells them apart is what they send: a kind of work that fills all slots by itself does not
 //! keep another kind waiting, whatever lane it is in.
 //!
-//! Work that goes on with what was begun comes first when the lane is told so ([`Precedence`]): each
-//! page waits once then, and not with each of its statements. Clients, and kinds unless the lane is
-//! overloaded, must not be far ahead of the others for that.
+//! Work that goes on with what was begun comes first when the lane is told so ([`Precedence`]), what was
+//! begun earlier before what was begun later: each page waits once then, and not with each of its
+//! statements. It passes over others of its kind only, unless the lane is overloaded; and even then its
+//! client must not be far ahead of others.
 //!
 //! Nothing is kept while nobody waits, and of the kinds of a client nothing while the client does not.
 
@@ -32,7 +33,7 @@ use super::flows::{Flow, Flows};
 pub(super) const RESTING_MAX: usize = 1024;
 /// Likewise kinds of one client.
 const RESTING_KINDS_MAX: usize = 32;
-/// How far ahead a client or kind may be whose work goes on, in nanoseconds: a page's worth.
+/// How far ahead a client may be whose work goes on, in nanoseconds: a page's worth.
 const AHEAD_MAX: u64 = 250_000_000;
 
 /// Whose turn it is.
@@ -50,12 +51,16 @@ pub enum Precedence {
     /// Its turn, like all other work.
     #[default]
     None,
-    /// It comes before its turn, as long as its client and its kind are not far ahead.
-    OfEquals,
+    /// It comes before others of its kind: where a program's many workers go on with something all
+    /// the time, nobody else waits for that.
+    OfKind,
     /// It comes before its turn, as long as its client is not far ahead: some of a page's kinds take
     /// much more than others, and what takes little would begin more pages than can be ended.
     OfAll,
 }
+
+/// When what a waiter goes on with was begun, in nanoseconds, and its ticket.
+type Place = (u64, u64);
 
 /// Waiters of one lane. Times are in nanoseconds.
 #[derive(Debug)]
@@ -63,8 +68,8 @@ pub(super) struct FairQueue<W> {
     /// By ticket, that is, by arrival.
     waiting: BTreeMap<u64, Waiting<W>>,
     clients: Flows<Client>,
-    /// Clients some of whose work goes on, by tag and the first of those tickets.
-    continuing: BTreeSet<(u64, u64, usize)>,
+    /// Clients some of whose work goes on, by tag and the first place.
+    continuing: BTreeSet<(u64, Place, usize)>,
     /// Clients that wait, by number of waiters.
     crowds: BTreeSet<(usize, usize)>,
 }
@@ -74,14 +79,28 @@ struct Waiting<W> {
     waiter: W,
     client: usize,
     kind: usize,
+    /// That of work that goes on.
+    place: Option<Place>,
 }
 
 /// What a client has beside its turn.
 #[derive(Debug)]
 struct Client {
-    kinds: Flows<()>,
-    /// Tickets that go on with what was begun.
-    continuing: BTreeSet<u64>,
+    /// Each with what goes on of it.
+    kinds: Flows<BTreeSet<Place>>,
+    /// What goes on of all.
+    continuing: BTreeSet<Place>,
+}
+
+impl Client {
+    /// A waiter is not there any more.
+    fn forget(&mut self, kind: usize, place: Option<Place>) {
+        let Some(place) = place else { return };
+        self.continuing.remove(&place);
+        if let Some(of) = self.kinds.data(kind) {
+            of.remove(&place);
+        }
+    }
 }
 
 impl Default for Client {
@@ -128,30 +147,33 @@ impl<W> FairQueue<W> {
         self.waiting.values().next().map(|waiting| &waiting.waiter)
     }
 
-    /// Adds a waiter; tickets grow. O(log waiters).
-    pub(super) fn push(&mut self, ticket: u64, party: Party, continues: bool, waiter: W) {
+    /// Adds a waiter, who goes on with what was begun at that time, in nanoseconds, or begins; tickets
+    /// grow. O(log waiters).
+    pub(super) fn push(&mut self, ticket: u64, party: Party, begun: Option<u64>, waiter: W) {
         if let Some(client) = self.clients.find(party.client) {
             self.unlink(client);
         }
         let client = self.clients.join(party.client, ticket);
+        let place = begun.map(|begun| (begun, ticket));
         let mut kind = 0;
         if let Some(of) = self.clients.data(client) {
             kind = of.kinds.join(party.kind, ticket);
-            if continues {
-                of.continuing.insert(ticket);
+            of.continuing.extend(place);
+            if let Some(of) = of.kinds.data(kind) {
+                of.extend(place);
             }
         }
-        self.waiting.insert(ticket, Waiting { waiter, client, kind });
+        self.waiting.insert(ticket, Waiting { waiter, client, kind, place });
         self.link(client);
     }
 
     /// Takes a waiter out. O(log waiters).
     pub(super) fn remove(&mut self, ticket: u64) -> Option<W> {
-        let Waiting { waiter, client, kind } = self.waiting.remove(&ticket)?;
+        let Waiting { waiter, client, kind, place } = self.waiting.remove(&ticket)?;
         self.unlink(client);
         if let Some(of) = self.clients.data(client) {
+            of.forget(kind, place);
             of.kinds.leave(kind, ticket);
-            of.continuing.remove(&ticket);
         }
         self.clients.leave(client, ticket);
         self.link(client);
@@ -177,10 +199,7 @@ impl<W> FairQueue<W> {
     /// Who is next: the first of the kind that has had least, of the client that has had least;
     /// before them by `precedence` those that go on with what was begun. O(log waiters).
     pub(super) fn pop(&mut self, precedence: Precedence) -> Option<Next<W>> {
-        let early = match precedence {
-            Precedence::None => None,
-            _ => self.early(precedence == Precedence::OfAll),
-        };
+        let early = if precedence == Precedence::OfAll { self.early() } else { None };
         let (client, early) = match early {
             Some((client, ticket)) => (client, Some(ticket)),
             None => (self.clients.first()?.0, None),
@@ -189,22 +208,21 @@ impl<W> FairQueue<W> {
         let hash = of.hash();
         let ticket = match early {
             Some(ticket) => ticket,
-            None => of.data.kinds.first()?.1,
+            None => Self::first(&of.data.kinds, precedence)?,
         };
-        let continues = of.data.continuing.contains(&ticket);
-        let Waiting { waiter, kind, .. } = self.waiting.remove(&ticket)?;
+        let Waiting { waiter, kind, place, .. } = self.waiting.remove(&ticket)?;
         let of_client = self.clients.charge(client).unwrap_or(0);
         self.unlink(client);
         let (mut party, mut charged) = (Party { client: hash, kind: 0 }, of_client);
         if let Some(of) = self.clients.data(client) {
             party.kind = of.kinds.get(kind).map_or(0, Flow::hash);
             charged = of.kinds.charge(kind).unwrap_or(of_client);
+            of.forget(kind, place);
             of.kinds.serve(kind, ticket, charged, early.is_none());
-            of.continuing.remove(&ticket);
         }
         self.clients.serve(client, ticket, charged, early.is_none());
         self.link(client);
-        Some(Next { waiter, party, charged, continues })
+        Some(Next { waiter, party, charged, continues: place.is_some() })
     }
 
     /// A turn that was charged with `charged` has taken `service`. O(log clients).
@@ -220,16 +238,22 @@ impl<W> FairQueue<W> {
         self.link(client);
     }
 
-    /// A client with its first waiter that comes before its turn, `of_all` or of its equals.
+    /// A client with its first waiter that comes before its turn.
     #[cold]
-    fn early(&self, of_all: bool) -> Option<(usize, u64)> {
-        let is_near = |tag: u64, virtual_time: u64| tag <= virtual_time.saturating_add(AHEAD_MAX);
-        let &(tag, ticket, client) = self.continuing.first()?;
-        let kinds = &self.clients.get(client)?.data.kinds;
-        let kind = kinds.get(self.waiting.get(&ticket)?.kind)?;
-        let is_early = is_near(tag, self.clients.virtual_time())
-            && (of_all || is_near(kind.tag(), kinds.virtual_time()));
-        is_early.then_some((client, ticket))
+    fn early(&self) -> Option<(usize, u64)> {
+        let &(tag, (_, ticket), client) = self.continuing.first()?;
+        let is_near = tag <= self.clients.virtual_time().saturating_add(AHEAD_MAX);
+        is_near.then_some((client, ticket))
+    }
+
+    /// Who is first of the kind whose turn it is.
+    fn first(kinds: &Flows<BTreeSet<Place>>, precedence: Precedence) -> Option<u64> {
+        let (kind, first) = kinds.first()?;
+        let goes_on = match precedence {
+            Precedence::None => None,
+            Precedence::OfKind | Precedence::OfAll => kinds.get(kind)?.data.first(),
+        };
+        Some(goes_on.map_or(first, |&(_, ticket)| ticket))
     }
 
     /// Clients known now.

@@ -15,6 +15,7 @@
 //! ([`overload`]).
 
 pub mod account;
+mod bulk;
 pub mod evidence;
 mod fair;
 mod flows;
@@ -27,7 +28,8 @@ mod scheduler;
 mod wake;
 
 pub use account::{Account, Standing};
-pub use evidence::Evidence;
+pub use bulk::Slots;
+pub use evidence::{Evidence, Visit};
 pub use fair::Precedence;
 pub use guard::{BatchNow, Guard};
 pub use lock_guard::LockGuard;

@@ -137,13 +137,13 @@ impl Overload {
     }
 
     /// What work should get that goes on with what was begun, as of the last look: that of all while
-    /// the lane is overloaded; and that of equals if somebody has waited a while, but for nobody half
+    /// the lane is overloaded; and that of its kind if somebody has waited a while, but for nobody half
     /// of the time is over.
     pub fn precedence(&self) -> Precedence {
         let wait = PART * self.overload_timeout..self.queue_timeout / 2.0;
         match self.is_overloaded {
             true => Precedence::OfAll,
-            false if wait.contains(&self.oldest) => Precedence::OfEquals,
+            false if wait.contains(&self.oldest) => Precedence::OfKind,
             false => Precedence::None,
         }
     }

@@ -93,3 +93,19 @@ fn without_a_limit_a_lane_is_never_overloaded() {
     assert!(!watch(&mut overload, 300, &mut waiting, 400.0, 100).contains(&true));
     assert_eq!(overload.precedence(), Precedence::None);
 }
+
+#[test]
+fn what_goes_on_comes_before_its_kind_once_somebody_has_waited_a_while() {
+    for (oldest, precedence) in
+        [(50, Precedence::None), (200, Precedence::OfKind), (3000, Precedence::None)]
+    {
+        let mut overload = overload();
+        let oldest = Duration::from_millis(oldest);
+        overload.look(LOOK, QueueNow { waiting: 12, in_use: 10, oldest, granted: 9, begun: 9 });
+        assert_eq!(overload.precedence(), precedence, "{oldest:?}");
+    }
+    let mut overload = overload();
+    let mut waiting = 0.0;
+    watch(&mut overload, 30, &mut waiting, 400.0, 100);
+    assert_eq!(overload.precedence(), Precedence::OfAll);
+}

@@ -24,8 +24,9 @@ pub struct Demand {
     pub client: u64,
     /// What kind of work it is: the digest of its statement. Kinds share a client's turns fairly.
     pub kind: u64,
-    /// The work goes on with what was begun a moment ago (see [`super::Account::continues`]).
-    pub continues: bool,
+    /// When that was begun with which the work goes on (see [`super::Account::continues`]), since an
+    /// origin that is the same for all; `None`: it begins.
+    pub begun: Option<Duration>,
 }
 
 /// A slot in use; [`Scheduler::release`] it.
@@ -114,10 +115,10 @@ impl<W> Scheduler<W> {
 
     /// Asks for a slot; `waiter` is kept when there is none. O(log waiters).
     pub fn admit(&mut self, demand: Demand, waiter: impl FnOnce() -> W) -> Admission<W> {
-        let Demand { lane, client, kind, continues } = demand;
+        let Demand { lane, client, kind, begun } = demand;
         let party = Party { client, kind };
         if self.lanes[lane].waiting.is_empty() && self.may_take(lane) {
-            self.take(lane, continues);
+            self.take(lane, begun.is_some());
             return Admission::Granted(Turn { lane, party, charged: 0 });
         }
         let queue = &mut self.lanes[lane];
@@ -129,7 +130,7 @@ impl<W> Scheduler<W> {
         let ticket = self.next_ticket;
         self.next_ticket += 1;
         self.waiting += usize::from(!is_full);
-        queue.waiting.push(ticket, party, continues, waiter());
+        queue.waiting.push(ticket, party, begun.map(nanoseconds), waiter());
         Admission::Queued(ticket, evicted)
     }
 
@@ -157,8 +158,7 @@ impl<W> Scheduler<W> {
         self.in_use -= 1;
         self.owed += usize::from(lane.in_use < lane.limits.reserved);
         if !lane.waiting.is_empty() {
-            let service = u64::try_from(service.as_nanos()).unwrap_or(u64::MAX);
-            lane.waiting.settle(turn.party, turn.charged, service);
+            lane.waiting.settle(turn.party, turn.charged, nanoseconds(service));
         }
     }
 
@@ -244,6 +244,11 @@ impl<W> Scheduler<W> {
         self.in_use += 1;
         assert!(self.in_use <= self.total);
     }
+}
+
+/// 584 years at most.
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -156,6 +156,8 @@ pub struct SessionMetrics {
     pub features: IntGauge,
     /// Service that makes a visit heavy.
     pub heavy_from_seconds: Gauge,
+    /// Whether visits in bulk are heavy.
+    pub bulk_is_heavy: IntGauge,
     lane_choices: [CellCounter; ChosenBy::ALL.len()],
     bound_seconds: [Counter; BoundBy::ALL.len()],
     /// Users whose writes are no longer kept apart.
@@ -203,6 +205,7 @@ impl SessionMetrics {
             freshness_wait_seconds: to.histogram(&families::FRESHNESS_WAIT)?,
             features: to.gauge(&families::LANE_FEATURES)?,
             heavy_from_seconds: to.real_gauge(&families::LANE_HEAVY_FROM)?,
+            bulk_is_heavy: to.gauge(&families::LANE_BULK_IS_HEAVY)?,
             lane_choices: ChosenBy::ALL
                 .map(|by| CellCounter::new(lane_choices.with_label_values(&[by.label()]))),
             bound_seconds: BoundBy::ALL.map(|by| bound_seconds.with_label_values(&[by.label()])),

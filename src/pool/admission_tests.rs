@@ -110,7 +110,7 @@ impl Run<'_> {
     fn poll(&mut self, task: usize) {
         let (pool, request) = (self.pool, self.request);
         if matches!(self.tasks[task], Task::New) {
-            let demand = Demand { lane: 0, client: task as u64 % 2, kind: 0, continues: false };
+            let demand = Demand { lane: 0, client: task as u64 % 2, kind: 0, begun: None };
             let asking = async move {
                 match pool.admit_at_once(demand, request, Instant::now(), |_| true) {
                     Ok((slot, connection)) => Ok((slot, Some(connection))),

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::client::Context;
+use crate::lanes::Slots;
 use crate::metrics::Metrics;
 use crate::pool::Killer;
 use crate::route::freshness::Position;
@@ -45,18 +46,54 @@ const STEER_EVERY: Duration = Duration::from_millis(100);
 /// Looks a second.
 const STEERS_A_SECOND: u32 = 10;
 
+/// Wait from which a look at a queue finds it long.
+const LONG_WAIT_MS: u64 = 20;
+
+/// Looks at the primary's queues since they were told of that found somebody who had waited for long.
+#[derive(Debug, Default)]
+struct Looks {
+    /// In the default lane.
+    default: u32,
+    batch: u32,
+}
+
+impl Looks {
+    fn look(&mut self, lanes: &[(usize, usize, u64)], default: usize, batch: usize) {
+        let is_long = |lane: usize| lanes.get(lane).is_some_and(|&(_, _, ms)| ms >= LONG_WAIT_MS);
+        self.default += u32::from(is_long(default));
+        self.batch += u32::from(is_long(batch));
+    }
+
+    fn take(&mut self) -> Slots {
+        let Self { default, batch } = std::mem::take(self);
+        let is_most = |looks: u32| 2 * looks > STEERS_A_SECOND;
+        match (is_most(default), is_most(batch)) {
+            (true, _) => Slots::Scarce,
+            (false, true) => Slots::BatchWaits,
+            (false, false) => Slots::Enough,
+        }
+    }
+}
+
 /// Lets lanes follow what happens.
 pub(super) async fn steer_lanes(context: Arc<Context>) {
     let mut every = interval(STEER_EVERY);
     every.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let mut looks = Looks::default();
     for turn in 0_u32.. {
         every.tick().await;
         context.pools.iter().for_each(|pool| pool.steer());
-        if turn % STEERS_A_SECOND == 0 && context.policy.get().batch_lane.is_some() {
-            context.evidence.tick();
+        let policy = context.policy.get();
+        if let Some(batch) = policy.batch_lane {
+            looks.look(&context.pools[0].lanes_now(), policy.rules.default_lane(), batch);
+        }
+        if turn % STEERS_A_SECOND == 0 {
+            // Without a batch lane nobody looks, and what was learned is forgotten.
+            context.evidence.tick(looks.take());
             let sessions = &context.metrics.sessions;
             sessions.features.set(i64::try_from(context.evidence.len()).unwrap_or(i64::MAX));
             sessions.heavy_from_seconds.set(f64::from(context.evidence.heavy_from()));
+            sessions.bulk_is_heavy.set(i64::from(context.evidence.is_bulk_heavy()));
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Who gets a slot when there are not enough.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -52,6 +52,74 @@ fn who_uses_much_is_batch_and_so_is_who_does_the_same_with_nothing_configured() 
     let off = Proxy::with(servers(), 6, "[lanes]\nauto = \"off\"\n");
     (0..5).for_each(|_| visit(&off, "DO SLEEP(0.1)"));
     assert_eq!(choices(&off, "attained_service") + choices(&off, "company"), 0.0);
+}
+
+/// Stops scrapers also when a test fails.
+struct Stop(Arc<AtomicBool>);
+
+impl Drop for Stop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Connections that update one row in ten statements of a transaction each, until they are stopped.
+fn scrape(proxy: &Proxy, row: usize, is_over: &AtomicBool) {
+    let update = format!("UPDATE lanes_bulk SET v = v + 1 WHERE id = {row}");
+    while !is_over.load(Ordering::Relaxed) {
+        let mut client = proxy.app();
+        client.run("START TRANSACTION");
+        for _ in 0..10 {
+            client.run("DO SLEEP(0.001)");
+            assert_eq!(client.run(&update).summary.error, None);
+        }
+        client.run("COMMIT");
+    }
+}
+
+#[test]
+fn many_short_transactions_on_new_connections_are_batch_while_others_wait_for_their_slots() {
+    const SCRAPERS: usize = 24;
+    let proxy = Arc::new(Proxy::with(servers(), 4, "[routing]\nreplica_reads = false\n"));
+    proxy.app().replace("CREATE OR REPLACE TABLE lanes_bulk (id INT PRIMARY KEY, v INT)");
+    (0..SCRAPERS).for_each(|row| {
+        proxy.app().run(&format!("INSERT INTO lanes_bulk VALUES ({row}, 0)"));
+    });
+    let stop = Stop(Arc::new(AtomicBool::new(false)));
+    let scrapers: Vec<_> = (0..SCRAPERS)
+        .map(|row| {
+            let (proxy, is_over) = (proxy.clone(), stop.0.clone());
+            thread::spawn(move || scrape(&proxy, row, &is_over))
+        })
+        .collect();
+    let click = || {
+        let began = Instant::now();
+        let mut client = proxy.app();
+        for what in ["'click'", "1 + 1", "NULL", "1 < 2"] {
+            assert_eq!(client.run(&format!("SELECT {what}")).summary.error, None);
+        }
+        began.elapsed()
+    };
+    let began = Instant::now();
+    while proxy.metric("fairlane_lane_bulk_is_heavy") == 0.0 {
+        click();
+        assert!(began.elapsed() < Duration::from_secs(20), "not known for what they are");
+    }
+    println!("short transactions are heavy after {:?}", began.elapsed());
+    let before = choices(&proxy, "company");
+    let mut clicks = Vec::new();
+    while choices(&proxy, "company") < before + 100.0 {
+        clicks.push(click());
+        assert!(began.elapsed() < Duration::from_secs(40), "they are not taken for batch");
+    }
+    drop(stop);
+    scrapers.into_iter().for_each(|scraper| scraper.join().unwrap());
+    clicks.sort();
+    println!("then a click takes {:?}", clicks[clicks.len() / 2]);
+    let before = choices(&proxy, "company") + choices(&proxy, "attained_service");
+    (0..50).for_each(|_| assert!(click() < Duration::from_secs(5)));
+    let after = choices(&proxy, "company") + choices(&proxy, "attained_service");
+    assert_eq!(after - before, 0.0, "clicks were taken for batch");
 }
 
 #[test]

@@ -31,7 +31,9 @@ fn main() {
                     1 => scenario.name.to_owned(),
                     _ => format!(
                         "{}: {} of client {}",
-                        scenario.name, stream.statements, stream.client
+                        scenario.name,
+                        stream.statements.len(),
+                        stream.client
                     ),
                 };
                 println!("| {name} | {} | {} |", policy.name(), row(scenario, stream, outcome));
@@ -45,7 +47,7 @@ fn row(scenario: &Scenario, stream: &Stream, outcome: &Outcome) -> String {
     let (from, to) = OVER;
     let could = |second: usize| {
         let came = outcome.came.get(second).copied().unwrap_or(0);
-        (scenario.capacity(second) / f64::from(stream.statements)).min(f64::from(came))
+        (scenario.capacity(second) / stream.cost()).min(f64::from(came))
     };
     let mean = |from: usize, to: usize| {
         let could: f64 = (from..to).map(could).sum();

@@ -10,7 +10,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::Duration;
 
-use crate::policy::{Answer, Fate, Policy};
+use crate::policy::{Answer, Fate, Policy, Who};
 
 /// What users wait.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
@@ -28,13 +28,29 @@ pub(crate) enum Arrivals {
     Closed(u64, u64, u32),
 }
 
+/// One statement of a visit.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Statement {
+    /// What kind of work it is.
+    pub(crate) kind: u64,
+    /// How many times the scenario's service it takes.
+    pub(crate) cost: f64,
+}
+
 /// Who comes, of which client.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Stream {
     pub(crate) client: u64,
-    /// Statements of a visit.
-    pub(crate) statements: u32,
+    /// Those of a visit.
+    pub(crate) statements: &'static [Statement],
     pub(crate) arrivals: &'static [Arrivals],
+}
+
+impl Stream {
+    /// That of a visit.
+    pub(crate) fn cost(&self) -> f64 {
+        self.statements.iter().map(|statement| statement.cost).sum()
+    }
 }
 
 /// One thing to simulate.
@@ -43,7 +59,7 @@ pub(crate) struct Scenario {
     pub(crate) name: &'static str,
     /// Slots.
     pub(crate) slots: usize,
-    /// What a statement takes on average.
+    /// What a statement of cost 1 takes on average.
     pub(crate) service: Duration,
     pub(crate) streams: &'static [Stream],
     /// From when to when it takes how many times as long; nothing ends while it is infinite.
@@ -55,11 +71,11 @@ pub(crate) struct Scenario {
 impl Scenario {
     /// Up to which use a visit is a small one: three times that of pages.
     fn small(&self) -> Duration {
-        let statements = self.streams.iter().map(|stream| stream.statements).max().unwrap_or(1);
-        (self.service * statements * 3).max(Duration::from_millis(30))
+        let cost = self.streams.iter().map(Stream::cost).fold(0.0, f64::max);
+        self.service.mul_f64(cost * 3.0).max(Duration::from_millis(30))
     }
 
-    /// Statements that can be served in one second.
+    /// Statements of cost 1 that can be served in one second.
     pub(crate) fn capacity(&self, second: usize) -> f64 {
         let all = self.slots as f64 / self.service.as_secs_f64();
         let second = u64::try_from(second).unwrap_or(u64::MAX);
@@ -111,7 +127,8 @@ impl Outcome {
 struct Visit {
     stream: usize,
     came: Duration,
-    left: u32,
+    /// Statements that are done.
+    done: usize,
     asked: Duration,
     admitted: Option<Duration>,
     /// Service since then.
@@ -218,11 +235,10 @@ impl Run<'_> {
     fn visit(&mut self, stream: usize, again_until: Duration) {
         let now = self.now;
         Outcome::at(&mut self.outcomes[stream].came, now);
-        let left = self.scenario.streams[stream].statements;
         self.visits.push(Visit {
             stream,
             came: now,
-            left,
+            done: 0,
             asked: now,
             admitted: None,
             used: Duration::ZERO,
@@ -235,14 +251,15 @@ impl Run<'_> {
         let visit = &mut self.visits[number];
         visit.asked = self.now;
         // As the session's account has it.
-        let continues = visit
-            .admitted
-            .is_some_and(|at| self.now - at < PATIENCE && visit.used < self.scenario.small());
-        if !continues {
+        let goes_on =
+            |at: &Duration| self.now - *at < PATIENCE && visit.used < self.scenario.small();
+        let begun = visit.admitted.filter(goes_on);
+        if begun.is_none() {
             (visit.admitted, visit.used) = (None, Duration::ZERO);
         }
-        let client = self.scenario.streams[visit.stream].client;
-        match self.policy.ask(self.now, client, continues, number) {
+        let Stream { client, statements, .. } = self.scenario.streams[visit.stream];
+        let who = Who { client, kind: statements[visit.done].kind, begun };
+        match self.policy.ask(self.now, who, number) {
             Answer::Granted => self.begin(number),
             Answer::Waits => {}
             Answer::Refused => self.refuse(number),
@@ -252,7 +269,8 @@ impl Run<'_> {
     fn begin(&mut self, number: usize) {
         let visit = &mut self.visits[number];
         visit.admitted.get_or_insert(self.now);
-        let mean = self.scenario.service.as_secs_f64();
+        let cost = self.scenario.streams[visit.stream].statements[visit.done].cost;
+        let mean = self.scenario.service.as_secs_f64() * cost;
         // Between half and one and a half times the mean.
         let mut takes = Duration::from_secs_f64(mean * (0.5 + self.random.f64()));
         if let Some((from, to, factor)) = self.scenario.slow {
@@ -269,8 +287,8 @@ impl Run<'_> {
     fn end(&mut self, number: usize) {
         let fates = self.policy.end(self.now, number);
         let visit = &mut self.visits[number];
-        visit.left -= 1;
-        if visit.left == 0 {
+        visit.done += 1;
+        if visit.done == self.scenario.streams[visit.stream].statements.len() {
             self.answered(number);
         } else {
             self.ask(number);
@@ -290,7 +308,7 @@ impl Run<'_> {
         if self.now < again_until {
             // The same session goes on.
             let visit = &mut self.visits[number];
-            (visit.came, visit.left) = (self.now, self.scenario.streams[stream].statements);
+            (visit.came, visit.done) = (self.now, 0);
             Outcome::at(&mut self.outcomes[stream].came, self.now);
             self.ask(number);
         }

@@ -26,12 +26,22 @@ pub(crate) enum Fate {
     Refused,
 }
 
+/// Who asks for a slot.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Who {
+    pub(crate) client: u64,
+    /// What kind of work it is.
+    pub(crate) kind: u64,
+    /// When that was begun with which it goes on.
+    pub(crate) begun: Option<Duration>,
+}
+
 /// Decides. Who asks is known by a number.
 pub(crate) trait Policy {
     /// Its name.
     fn name(&self) -> &'static str;
     /// Somebody asks for a slot.
-    fn ask(&mut self, now: Duration, client: u64, continues: bool, number: usize) -> Answer;
+    fn ask(&mut self, now: Duration, who: Who, number: usize) -> Answer;
     /// Somebody gives his slot back.
     fn end(&mut self, now: Duration, number: usize) -> Vec<(usize, Fate)>;
     /// A tenth of a second has passed.
@@ -105,7 +115,7 @@ impl Policy for Queue {
         }
     }
 
-    fn ask(&mut self, now: Duration, _: u64, _: bool, number: usize) -> Answer {
+    fn ask(&mut self, now: Duration, _: Who, number: usize) -> Answer {
         if self.waiting.is_empty() {
             self.empty_at = now;
         }
@@ -194,10 +204,11 @@ impl Policy for Lane {
         "Fairlane"
     }
 
-    fn ask(&mut self, now: Duration, client: u64, continues: bool, number: usize) -> Answer {
+    fn ask(&mut self, now: Duration, who: Who, number: usize) -> Answer {
+        let Who { client, kind, begun } = who;
         let mail = self.mail.clone();
         let waiter = || Waiter { number, since: now, mail };
-        match self.scheduler.enter(Demand { lane: 0, client, kind: 0, continues }, waiter) {
+        match self.scheduler.enter(Demand { lane: 0, client, kind, begun }, waiter) {
             Admission::Granted(turn) => {
                 self.turns.insert(number, (turn, now));
                 Answer::Granted

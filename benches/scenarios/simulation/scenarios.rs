@@ -2,16 +2,56 @@
 
 use std::time::Duration;
 
-use crate::model::{Arrivals, Scenario, Stream};
+use crate::model::{Arrivals, Scenario, Statement, Stream};
 use Arrivals::{Burst, Closed, Rate};
 
-const fn one(arrivals: &'static [Arrivals]) -> Stream {
-    Stream { client: 1, statements: 1, arrivals }
+const fn statement(kind: u64, cost: f64) -> Statement {
+    Statement { kind, cost }
 }
 
-/// Visits of seven statements.
+const ONE: &[Statement] = &[statement(0, 1.0)];
+
+const fn one(arrivals: &'static [Arrivals]) -> Stream {
+    Stream { client: 1, statements: ONE, arrivals }
+}
+
+/// Visits of seven statements that are alike.
 const fn pages(arrivals: &'static [Arrivals]) -> Stream {
-    Stream { client: 1, statements: 7, arrivals }
+    const STATEMENTS: &[Statement] = &[statement(0, 1.0); 7];
+    Stream { client: 1, statements: STATEMENTS, arrivals }
+}
+
+/// The same of seven kinds, each of which takes something else.
+const fn mixed_pages(arrivals: &'static [Arrivals]) -> Stream {
+    const STATEMENTS: &[Statement] = &[
+        statement(1, 0.2),
+        statement(2, 1.0),
+        statement(3, 0.4),
+        statement(4, 2.5),
+        statement(5, 0.2),
+        statement(6, 1.5),
+        statement(7, 1.2),
+    ];
+    Stream { client: 1, statements: STATEMENTS, arrivals }
+}
+
+/// Small pages, the first statement of which scrapers have as well.
+const fn clicks(arrivals: &'static [Arrivals]) -> Stream {
+    const STATEMENTS: &[Statement] = &[
+        statement(1, 0.02),
+        statement(2, 0.1),
+        statement(3, 0.2),
+        statement(4, 0.1),
+        statement(5, 0.1),
+        statement(6, 0.1),
+    ];
+    Stream { client: 1, statements: STATEMENTS, arrivals }
+}
+
+/// Visits of one long transaction each, with one short statement before it.
+const fn scrapes(arrivals: &'static [Arrivals]) -> Stream {
+    const STATEMENTS: &[Statement] = &[statement(1, 0.02), statement(8, 5.0)];
+    Stream { client: 1, statements: STATEMENTS, arrivals }
 }
 
 const fn scenario(name: &'static str, streams: &'static [Stream]) -> Scenario {
@@ -31,6 +71,14 @@ pub(crate) const STEPS: &[Scenario] = &[
     scenario("pages, 1x", &[pages(&[Rate(0, 100.0), Rate(10, 142.9), Rate(40, 100.0)])]),
     scenario("pages, 2x", &[pages(&[Rate(0, 100.0), Rate(10, 285.7), Rate(40, 100.0)])]),
     scenario("pages, 5x", &[pages(&[Rate(0, 100.0), Rate(10, 714.3), Rate(40, 100.0)])]),
+    scenario(
+        "mixed pages, 2x",
+        &[mixed_pages(&[Rate(0, 100.0), Rate(10, 285.7), Rate(40, 100.0)])],
+    ),
+    scenario(
+        "mixed pages, 5x",
+        &[mixed_pages(&[Rate(0, 100.0), Rate(10, 714.3), Rate(40, 100.0)])],
+    ),
     scenario(
         "ramp to 3x",
         &[one(&[
@@ -79,22 +127,26 @@ pub(crate) const HOGS: &[Scenario] = &[
         &[
             Stream {
                 client: 1,
-                statements: 1,
+                statements: ONE,
                 arrivals: &[Rate(0, 10.0), Rate(10, 5000.0), Rate(40, 10.0)],
             },
-            Stream { client: 2, statements: 1, arrivals: &[Rate(0, 400.0)] },
+            Stream { client: 2, statements: ONE, arrivals: &[Rate(0, 400.0)] },
         ],
     ),
     scenario(
         "1500 waiting of one client, 0.2x of another",
         &[
-            Stream { client: 1, statements: 1, arrivals: &[Closed(10, 40, 1500)] },
-            Stream { client: 2, statements: 1, arrivals: &[Rate(0, 200.0)] },
+            Stream { client: 1, statements: ONE, arrivals: &[Closed(10, 40, 1500)] },
+            Stream { client: 2, statements: ONE, arrivals: &[Rate(0, 200.0)] },
         ],
     ),
     scenario(
         "40 loops, 0.5x in pages of the same client",
         &[one(&[Closed(10, 40, 40)]), pages(&[Rate(0, 71.0)])],
+    ),
+    scenario(
+        "65 scrapers, 0.06x in clicks of the same client",
+        &[scrapes(&[Closed(10, 40, 65)]), clicks(&[Rate(0, 100.0)])],
     ),
     Scenario {
         slow: Some((10, 40, 4.0)),
