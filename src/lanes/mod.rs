@@ -15,7 +15,7 @@
 //! ([`overload`]).
 
 pub mod account;
-mod bulk;
+pub mod bulk;
 pub mod evidence;
 mod fair;
 mod flows;
