@@ -37,10 +37,6 @@ const GOES_ON: Duration = Duration::from_secs(1);
 /// How many times what makes a visit heavy it may have used and still be a short one: what is much
 /// heavier needs no other signs.
 const SHORT: f64 = 5.0;
-/// Service after which a visit tells of it while it lasts, in seconds; and the most it tells at once, which
-/// is what is left of a slot's service of all time when it is forgotten as in [`super::bulk`].
-const TOLD_AFTER: f64 = 1.0;
-const TOLD_MOST: f64 = 7.0;
 /// Features of a visit that are looked at.
 const FEATURES: usize = 8;
 
@@ -87,8 +83,6 @@ pub struct Account {
     changes: u32,
     /// A transaction of this visit was in bulk.
     is_in_bulk: bool,
-    /// Service that nobody was told of yet, in seconds: all, and of transactions in bulk.
-    untold: (f64, f64),
     /// Up to when both are true.
     at: Duration,
     is_holding: bool,
@@ -122,7 +116,6 @@ impl Account {
             turn: 0.0,
             changes: 0,
             is_in_bulk: false,
-            untold: (0.0, 0.0),
             at: now,
             is_holding: false,
             features: [0; FEATURES],
@@ -234,24 +227,19 @@ impl Account {
             self.at = now;
             self.is_holding = holds;
             self.turn += held;
-            self.untold.0 += held.min(TOLD_MOST);
             if !holds {
                 self.end_turn(evidence);
             }
             if !holds || !self.is_short(evidence) {
                 self.count_heavy(now, evidence);
             }
-            if self.untold.0 >= TOLD_AFTER {
-                self.tell(evidence);
-            }
         }
     }
 
     /// The session is over.
     pub fn close(&mut self, evidence: &Evidence) {
-        match self.known {
-            0 => self.tell(evidence),
-            _ => self.end_visit(evidence),
+        if self.known > 0 {
+            self.end_visit(evidence);
         }
     }
 
@@ -296,7 +284,7 @@ impl Account {
     fn end_turn(&mut self, evidence: &Evidence) {
         if self.changes >= bulk::CHANGES && self.is_short(evidence) {
             self.is_in_bulk = true;
-            self.untold.1 += self.turn;
+            evidence.used_in_bulk(seconds(self.turn));
         }
         (self.turn, self.changes) = (0.0, 0);
     }
@@ -305,13 +293,7 @@ impl Account {
         self.visit < SHORT * f64::from(evidence.heavy_from())
     }
 
-    fn tell(&mut self, evidence: &Evidence) {
-        let (all, in_bulk) = std::mem::take(&mut self.untold);
-        evidence.used(seconds(all), seconds(in_bulk));
-    }
-
     fn end_visit(&mut self, evidence: &Evidence) {
-        self.tell(evidence);
         if self.counted.is_none() {
             self.count(evidence, false);
         }

@@ -36,7 +36,8 @@ impl World {
         self.now += Duration::from_millis(milliseconds);
         while self.now - self.ticked >= Duration::from_secs(1) {
             self.ticked += Duration::from_secs(1);
-            self.evidence.tick(self.slots);
+            // All that time one slot is in use.
+            self.evidence.tick(self.slots, 1.0);
         }
     }
 

@@ -28,8 +28,10 @@ const STILL_MOST: f32 = 0.2;
 /// How many times as long as small visits is longer; likewise.
 const LONGER: f32 = 2.5;
 const STILL_LONGER: f32 = 1.25;
-/// Seconds for which slots count as scarce after they were.
+/// Seconds for which slots count as scarce after they were; and most seconds for which they do because batch
+/// work waits, which may be other work.
 const SCARCE_FOR: u32 = 10;
+const SCARCE_MOST: u32 = 300;
 
 /// Whether there are slots for all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,16 +53,16 @@ pub(super) struct Bulk {
     /// Number of visits in bulk, and sum of the logarithms of their service in seconds.
     visits: f32,
     log_sum: f32,
-    /// Seconds left in which slots count as scarce.
+    /// Seconds left in which slots count as scarce, and seconds since they were.
     scarce: u32,
+    since: u32,
     is_heavy: bool,
 }
 
 impl Bulk {
-    /// Slots were used for so many seconds more, and of these by transactions in bulk.
-    pub(super) fn used(&mut self, all: f32, in_bulk: f32) {
-        self.all += all;
-        self.in_bulk += in_bulk;
+    /// A transaction in bulk has used a slot for so many seconds.
+    pub(super) fn used(&mut self, service: f32) {
+        self.in_bulk += service;
     }
 
     /// A visit in bulk of so many seconds is over.
@@ -69,17 +71,20 @@ impl Bulk {
         self.log_sum += service.max(1e-5).ln();
     }
 
-    /// A second has passed, small visits take `small` seconds (infinite: that is not known), and so
-    /// many visits `in_bulk` are remembered. How many of them a kind must have for them to be heavy.
-    pub(super) fn tick(&mut self, slots: Slots, small: f32, in_bulk: f32) -> f32 {
+    /// A second has passed in which slots were `used` for so many seconds; small visits take `small`
+    /// seconds (infinite: that is not known), and so many visits `in_bulk` are remembered. How many of
+    /// them a kind must have for them to be heavy.
+    pub(super) fn tick(&mut self, slots: Slots, used: f32, small: f32, in_bulk: f32) -> f32 {
+        self.all += used;
         for sum in [&mut self.all, &mut self.in_bulk, &mut self.visits, &mut self.log_sum] {
             *sum *= LEFT_AFTER_A_SECOND;
         }
         self.scarce = match slots {
             Slots::Scarce => SCARCE_FOR,
-            Slots::BatchWaits if self.is_heavy => SCARCE_FOR,
+            Slots::BatchWaits if self.is_heavy && self.since < SCARCE_MOST => SCARCE_FOR,
             Slots::BatchWaits | Slots::Enough => self.scarce.saturating_sub(1),
         };
+        self.since = if slots == Slots::Scarce { 0 } else { self.since.saturating_add(1) };
         let (most, longer) = match self.is_heavy {
             true => (STILL_MOST, STILL_LONGER),
             false => (MOST, LONGER),
@@ -103,8 +108,8 @@ mod tests {
             let (visits, service) = in_bulk;
             (0..visits).for_each(|_| bulk.visited(service));
             let used = f32::from(visits) * service;
-            bulk.used(used + f32::from(others) * 0.004, used);
-            bulk.tick(slots, 0.004, 100.0) < f32::INFINITY
+            bulk.used(used);
+            bulk.tick(slots, used + f32::from(others) * 0.004, 0.004, 100.0) < f32::INFINITY
         })
     }
 
@@ -125,7 +130,7 @@ mod tests {
 
     #[test]
     fn kinds_are_meant_that_are_a_good_part_of_it() {
-        assert_eq!(heavy().tick(Slots::Scarce, 0.004, 100.0), 40.0);
+        assert_eq!(heavy().tick(Slots::Scarce, 7.0, 0.004, 100.0), 40.0);
     }
 
     #[test]
@@ -147,6 +152,9 @@ mod tests {
         let mut bulk = heavy();
         assert!(watch(&mut bulk, (200, 0.036), 100, Slots::Enough));
         assert!(!watch(&mut bulk, (200, 0.036), 100, Slots::Enough));
-        assert_eq!(heavy().tick(Slots::Scarce, f32::INFINITY, 100.0), f32::INFINITY);
+        let mut bulk = heavy();
+        let kept = (0..100).take_while(|_| watch(&mut bulk, (50, 0.036), 100, Slots::BatchWaits));
+        assert_eq!(kept.count(), 61, "five minutes and ten seconds");
+        assert_eq!(heavy().tick(Slots::Scarce, 7.0, f32::INFINITY, 100.0), f32::INFINITY);
     }
 }

@@ -185,9 +185,9 @@ impl Evidence {
         self.bulk_from() < f32::INFINITY
     }
 
-    /// Slots were used for so many seconds more, and of these by transactions in bulk.
-    pub fn used(&self, all: f32, in_bulk: f32) {
-        self.bulk.lock().used(all, in_bulk);
+    /// A transaction in bulk has used a slot for so many seconds.
+    pub fn used_in_bulk(&self, service: f32) {
+        self.bulk.lock().used(service);
     }
 
     /// Counts a visit for each of its features.
@@ -209,9 +209,9 @@ impl Evidence {
         }
     }
 
-    /// Takes a second's ageing into account and sums up anew. To be called once a second;
-    /// O([`FEATURES_MAX`]).
-    pub fn tick(&self, slots: Slots) {
+    /// Takes a second's ageing into account and sums up anew: one in which slots of the primary were
+    /// `used` for so many seconds. To be called once a second; O([`FEATURES_MAX`]).
+    pub fn tick(&self, slots: Slots, used: f32) {
         let mut small: Vec<f32> = Vec::new();
         for shard in &self.shards {
             let mut shard = shard.lock();
@@ -237,7 +237,7 @@ impl Evidence {
             self.heavy_from.store(heavy_from.to_bits(), Ordering::Relaxed);
         }
         let small = small.unwrap_or(f32::INFINITY);
-        let bulk_from = self.bulk.lock().tick(slots, small, all.in_bulk);
+        let bulk_from = self.bulk.lock().tick(slots, used, small, all.in_bulk);
         self.bulk_from.store(bulk_from.to_bits(), Ordering::Relaxed);
         self.set_share(all);
     }
@@ -303,7 +303,7 @@ mod tests {
                 let is_heavy = scrape > evidence.heavy_from();
                 evidence.count(&[SHARED, UPSERT], Visit { is_heavy, ..light(scrape) });
             }
-            evidence.tick(Slots::Enough);
+            evidence.tick(Slots::Enough, 0.0);
         }
     }
 
@@ -340,7 +340,7 @@ mod tests {
         let slow = Evidence::default();
         (0..30).for_each(|_| {
             (0..10).for_each(|_| slow.count(&[CLICK], light(0.2)));
-            slow.tick(Slots::Enough);
+            slow.tick(Slots::Enough, 0.0);
         });
         assert!((slow.heavy_from() - 0.6).abs() < 0.01, "{}", slow.heavy_from());
     }
@@ -349,14 +349,14 @@ mod tests {
     fn what_is_no_longer_true_is_forgotten_and_the_memory_is_bounded() {
         let evidence = Evidence::default();
         learn(&evidence, 10, 10, 10, 0.5);
-        (0..400).for_each(|_| evidence.tick(Slots::Enough));
+        (0..400).for_each(|_| evidence.tick(Slots::Enough, 0.0));
         assert!(evidence.weight(UPSERT).abs() < 0.2, "{}", evidence.weight(UPSERT));
         let state = FixedState::with_seed(7);
         for number in 0..3 * FEATURES_MAX as u64 {
             evidence.count(&[state.hash_one(number)], light(0.01));
         }
         assert!(evidence.len() <= FEATURES_MAX);
-        evidence.tick(Slots::Enough);
+        evidence.tick(Slots::Enough, 0.0);
         assert!(evidence.len() < FEATURES_MAX / 2, "a full table makes room: {}", evidence.len());
     }
 }

@@ -94,7 +94,7 @@ families! {
     LANE_HEAVY_FROM = "fairlane_lane_heavy_from_seconds", Gauge, Seconds, [],
         "Service from which a visit of a session counts as heavy now: three times that of small visits.";
     LANE_BULK_IS_HEAVY = "fairlane_lane_bulk_is_heavy", Gauge, Count, [],
-        "1 while visits with eight statements that change rows in one transaction count as heavy however short they are: they have most of all slot time, and others wait for slots of the primary.";
+        "1 while visits with eight statements that change rows in one transaction count as heavy however short they are: they have most of the primary's slot time, and others wait for slots.";
     LANE_FEATURES = "fairlane_lane_features", Gauge, Count, [],
         "Kinds of statements and clients whose behaviour is known now.";
     LANE_WAIT = "fairlane_lane_wait_seconds", Histogram, Seconds, ["backend", "lane"],

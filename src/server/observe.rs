@@ -55,6 +55,8 @@ struct Looks {
     /// In the default lane.
     default: u32,
     batch: u32,
+    /// Slots in use, of all looks.
+    in_use: usize,
 }
 
 impl Looks {
@@ -62,16 +64,19 @@ impl Looks {
         let is_long = |lane: usize| lanes.get(lane).is_some_and(|&(_, _, ms)| ms >= LONG_WAIT_MS);
         self.default += u32::from(is_long(default));
         self.batch += u32::from(is_long(batch));
+        self.in_use += lanes.iter().map(|&(in_use, ..)| in_use).sum::<usize>();
     }
 
-    fn take(&mut self) -> Slots {
-        let Self { default, batch } = std::mem::take(self);
+    /// What they have found, and seconds for which slots were used.
+    fn take(&mut self) -> (Slots, f32) {
+        let Self { default, batch, in_use } = std::mem::take(self);
         let is_most = |looks: u32| 2 * looks > STEERS_A_SECOND;
-        match (is_most(default), is_most(batch)) {
+        let slots = match (is_most(default), is_most(batch)) {
             (true, _) => Slots::Scarce,
             (false, true) => Slots::BatchWaits,
             (false, false) => Slots::Enough,
-        }
+        };
+        (slots, in_use as f32 * STEER_EVERY.as_secs_f32())
     }
 }
 
@@ -89,7 +94,8 @@ pub(super) async fn steer_lanes(context: Arc<Context>) {
         }
         if turn % STEERS_A_SECOND == 0 {
             // Without a batch lane nobody looks, and what was learned is forgotten.
-            context.evidence.tick(looks.take());
+            let (slots, used) = looks.take();
+            context.evidence.tick(slots, used);
             let sessions = &context.metrics.sessions;
             sessions.features.set(i64::try_from(context.evidence.len()).unwrap_or(i64::MAX));
             sessions.heavy_from_seconds.set(f64::from(context.evidence.heavy_from()));
