@@ -97,6 +97,9 @@ pub struct Connection {
     /// A transaction may have ended, or locks of tables, without an OK packet: until there is one,
     /// MariaDB says of each result set that something has changed.
     pub tells_late: bool,
+    /// Since what was told last, a statement has ended without an OK packet: what it has changed is told
+    /// with the next one that tells anything.
+    pub has_untold: bool,
     /// Character sets after login.
     pub base: Base,
     /// The role after login; empty is none.
@@ -259,7 +262,7 @@ impl Connection {
             bytes.extend(self.inbox.drain(..advance.ready));
             if response.is_done() {
                 let summary = response.into_summary();
-                self.note_reported(&summary.tracked);
+                self.note_told(&summary);
                 return Ok(Exchange { summary, bytes });
             }
             if bytes.len() > ANSWER_MAX {
@@ -271,9 +274,15 @@ impl Connection {
         }
     }
 
-    /// Remembers what the transaction trackers said.
-    pub fn note_reported(&mut self, tracked: &[Tracked]) {
-        for tracked in tracked {
+    /// Remembers what the transaction trackers said, and whether there may be more.
+    pub fn note_told(&mut self, summary: &Summary) {
+        let is_silent = match summary.has_result_set {
+            // MariaDB says that there is something to tell, MySQL does not.
+            true => !self.deprecates_eof() && summary.is_tracking_due,
+            false => summary.affected.is_none(),
+        } || summary.error.is_some();
+        self.has_untold = summary.tracked.is_empty() && (self.has_untold || is_silent);
+        for tracked in &summary.tracked {
             match tracked {
                 Tracked::TransactionState(state) => {
                     let letters = state.as_bytes().try_into();

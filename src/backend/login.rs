@@ -254,6 +254,7 @@ async fn log_in(
         image: Image::default(),
         image_warns: false,
         tells_late: false,
+        has_untold: false,
         base: crate::state::Base::default(),
         role: String::new(),
         is_read_only: false,

@@ -2,6 +2,7 @@
 
 use super::diagnostics::counts_rows;
 use super::execute::opens_cursor;
+use super::settle::has_set_var;
 use super::settle::is_select;
 use super::statement::Work;
 use super::writes::{PARSE_ERROR, did_nothing};
@@ -69,7 +70,7 @@ impl Session {
         keeps |= self.must_keep(work, on_primary, is_told);
         let is_usable = !self.is_released && !checkout.connection().is_restricted;
         if keeps && self.diagnostics.is_insert_id_owed && is_usable && settled.is_ok() {
-            settled = Box::pin(self.pay_insert_id(checkout.connection())).await;
+            settled = Box::pin(self.pay_insert_id(checkout.connection(), summary)).await;
         }
         if settled.is_err() {
             // The client has its answer; only what could have been asked later is lost.
@@ -127,8 +128,11 @@ impl Session {
                     is_explained = true;
                 }
                 Tracked::Variable { name, value } if !is_passing => {
+                    let is_new = self.image.get(name) != Some(&**value);
                     let is_carried = self.absorb_variable(connection, name, value);
-                    is_explained |= is_carried;
+                    let is_id = matches!(&**name, "last_insert_id" | "identity");
+                    let is_others = is_new && !is_id && !connection.has_untold;
+                    is_explained |= is_carried && !(is_others && self.sets_none(work));
                     self.image_warns |= is_carried && summary.warnings > 0;
                     connection.image_warns |= is_carried && summary.warnings > 0;
                 }
@@ -152,7 +156,9 @@ impl Session {
         self.diagnostics.is_insert_id_stale &= !is_insert_id_told(work, summary);
         connection.is_dirty |=
             summary.had_warnings || summary.error.is_some() || self.diagnostics.is_insert_id_stale;
-        connection.note_reported(&summary.tracked);
+        connection.note_told(summary);
+        let is_hushed = summary.has_result_set && !connection.deprecates_eof();
+        connection.has_untold |= is_passing || is_hushed && !self.facts.is_mariadb;
         self.owe_schema(work, summary);
         self.notice_changes(&summary.tracked);
         let is_state_changed = summary.tracked.contains(&Tracked::StateChanged)
@@ -429,6 +435,17 @@ impl Session {
         let is_read = work.verdict.class == Class::Read && may_call && !in_transaction;
         let may_have = is_read || work.verdict.effects.contains(Effects::OPAQUE);
         self.facts.is_mariadb && summary.is_tracking_due && may_have
+    }
+
+    /// Whether `work` sets no variable by itself: what is told is the doing of a function in a view or
+    /// of a trigger, which may have done more.
+    fn sets_none(&self, work: &Work<'_>) -> bool {
+        let sets_none = match work.verdict.class {
+            Class::Read => work.verdict.reason != sql::Reason::DictionaryRead,
+            Class::Write => sql::changes_rows(work.sql, self.mode),
+            _ => false,
+        };
+        sets_none && !self.moves(work) && (self.facts.is_mariadb || !has_set_var(work))
     }
 
     /// Whether an answer may have left untold that a SET TRANSACTION has had its transaction; on MySQL

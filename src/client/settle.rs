@@ -17,6 +17,7 @@ use crate::error::Error;
 use crate::lanes::Demand;
 use crate::metrics::Closed;
 use crate::pool::Retire;
+use crate::protocol::code;
 use crate::protocol::response::Summary;
 use crate::protocol::status::Tracked;
 use crate::protocol::{Command, Shape, packet};
@@ -77,22 +78,8 @@ impl Session {
             Box::pin(self.learn_found_rows(connection)).await?;
         }
         if leaves_list && self.diagnostics.are_on_connection {
-            Box::pin(self.save_warnings(connection)).await?;
-            if let Some(saved) =
-                self.diagnostics.warnings.as_mut().filter(|_| has_new && !warns_untold)
-            {
-                match self.facts.is_mariadb {
-                    // Those beyond max_error_count are counted, and not kept.
-                    true => saved.count = saved.count.max(summary.warnings.into()),
-                    // An error does not tell how many there are; the last answer of a text tells of
-                    // the last statement, as SHOW WARNINGS of none.
-                    false if summary.error.is_none() => {}
-                    false => {
-                        self.diagnostics.conditions =
-                            u16::try_from(saved.count).unwrap_or(u16::MAX);
-                    }
-                }
-            }
+            let counted = Some(summary).filter(|_| has_new && !warns_untold);
+            Box::pin(self.take_warnings(connection, counted)).await?;
         }
         if asks_count && !self.facts.is_mariadb {
             Box::pin(self.learn_found_rows(connection)).await?;
@@ -122,6 +109,27 @@ impl Session {
                 true => self.leave_insert_id(connection),
                 false => Box::pin(self.learn_insert_id(connection)).await?,
             }
+        }
+        Ok(())
+    }
+
+    /// Saves the list of warnings; `counted` tells how many there are.
+    async fn take_warnings(
+        &mut self,
+        connection: &mut Connection,
+        counted: Option<&Summary>,
+    ) -> Result<(), Failure> {
+        self.save_warnings(connection).await?;
+        let Some((saved, summary)) = self.diagnostics.warnings.as_mut().zip(counted) else {
+            return Ok(());
+        };
+        match self.facts.is_mariadb {
+            // Those beyond max_error_count are counted, and not kept.
+            true => saved.count = saved.count.max(summary.warnings.into()),
+            // An error does not tell how many there are; the last answer of a text tells of the last
+            // statement, as SHOW WARNINGS of none.
+            false if summary.error.is_none() => {}
+            false => self.diagnostics.conditions = u16::try_from(saved.count).unwrap_or(u16::MAX),
         }
         Ok(())
     }
@@ -435,29 +443,57 @@ impl Session {
     pub(super) async fn pay_insert_id(
         &mut self,
         connection: &mut Connection,
+        summary: &Summary,
     ) -> Result<(), Failure> {
         self.diagnostics.is_insert_id_owed = false;
-        let before = connection.insert_id;
-        self.learn_all(connection).await?;
-        if connection.insert_id != before {
-            // The read itself has set a newer one.
-            self.diagnostics.unread = None;
-            return Ok(());
-        }
         self.recall_insert_id().await;
         let own = self.diagnostics.insert_id;
-        if connection.insert_id == Some(own) {
+        if connection.insert_id == Some(own) || self.diagnostics.is_insert_id_stale {
             return Ok(());
         }
-        let exchange = connection.query(&format!("SET last_insert_id={own}")).await?;
-        if exchange.summary.error.is_some() {
-            return Err(std::io::Error::other("an insert id could not be set").into());
+        if self.diagnostics.are_on_connection {
+            let has_new = summary.had_warnings || summary.error.is_some();
+            self.take_warnings(connection, Some(summary).filter(|_| has_new)).await?;
         }
-        if let Some(teller) = &mut self.teller {
-            teller.keep(&exchange.summary.tracked);
+        self.learn_all(connection).await?;
+        let set = format!("SET last_insert_id={own}");
+        let mut set_it = connection.query(&set).await?.summary;
+        if set_it.error == Some(code::QUERY_INTERRUPTED) {
+            // A KILL QUERY that came late: the session's own statement was over.
+            set_it = connection.query(&set).await?.summary;
+        }
+        if set_it.error.is_some() {
+            return Err(std::io::Error::other("an insert id could not be set").into());
         }
         self.diagnostics.is_row_count_held = false;
         connection.insert_id = Some(own);
+        match connection.deprecates_eof() {
+            true => Ok(()),
+            false => self.learn_late(connection, set_it.tracked).await,
+        }
+    }
+
+    /// What a read has changed and told with the OK packet to a SET of the insert id: its own answer had
+    /// none, and the next one that tells anything tells all.
+    async fn learn_late(
+        &mut self,
+        connection: &mut Connection,
+        mut tracked: Vec<Tracked>,
+    ) -> Result<(), Failure> {
+        let is_of_set = |name: &str| matches!(name, "last_insert_id" | "identity" | "last_gtid");
+        tracked.retain(|it| !matches!(it, Tracked::Variable { name, .. } if is_of_set(name)));
+        if let Some(teller) = &mut self.teller {
+            teller.keep(&tracked);
+        }
+        for told in &tracked {
+            if let Tracked::Variable { name, value } = told {
+                self.absorb_variable(connection, name, value);
+            }
+        }
+        self.notice_changes(&tracked);
+        if changes_charset(&tracked) {
+            self.learn_collation(connection, None).await?;
+        }
         Ok(())
     }
 
@@ -597,6 +633,11 @@ fn rows_of_errors(mut bytes: &[u8]) -> u64 {
 /// a hint has set for this statement alone: errors tell nothing, nor do EOF packets.
 fn leaves_untold(connection: &Connection, work: &Work<'_>, summary: &Summary) -> bool {
     let is_silent = summary.error.is_some() || !connection.deprecates_eof();
+    is_silent && has_set_var(work)
+}
+
+/// Whether a hint may set variables for a statement alone (MySQL).
+pub(super) fn has_set_var(work: &Work<'_>) -> bool {
     let is_hint = |name: &[u8]| name.eq_ignore_ascii_case(b"SET_VAR");
-    is_silent && work.sql.windows(b"SET_VAR".len()).any(is_hint)
+    work.sql.windows(b"SET_VAR".len()).any(is_hint)
 }

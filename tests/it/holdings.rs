@@ -252,6 +252,37 @@ fn what_a_function_sets_is_its_sessions_alone() {
     assert_eq!(pinned(&proxy), 0.0);
 }
 
+/// A variable that is told does not explain what else a trigger or a function in a view has done.
+#[test]
+fn what_is_set_beside_a_variable_that_is_told_is_its_sessions_alone() {
+    let proxy = crowded();
+    let mut root = servers().root();
+    for sql in [
+        "USE shop",
+        "DROP TABLE IF EXISTS held_rows",
+        "CREATE TABLE held_rows (v INT)",
+        "CREATE TRIGGER held_trigger BEFORE INSERT ON held_rows FOR EACH ROW \
+         BEGIN SET @held = 1; SET time_zone = '+02:00'; END",
+        "DROP FUNCTION IF EXISTS held_both",
+        "CREATE FUNCTION held_both() RETURNS INT NO SQL \
+         BEGIN SET @held = 1; SET time_zone = '+02:00'; RETURN 1; END",
+        "CREATE OR REPLACE VIEW held_both_view AS SELECT held_both() AS n",
+    ] {
+        root.run(sql);
+    }
+    for sql in ["INSERT INTO held_rows VALUES (1)", "SELECT n FROM held_both_view"] {
+        let mut one = proxy.app();
+        one.run(sql);
+        assert_eq!(one.text("SELECT @held"), "1", "{sql}");
+        assert_eq!(one.text("SELECT @@time_zone"), "+02:00", "{sql}");
+        one.hang_up();
+        eventually("it is given back", || pinned(&proxy) == 0.0);
+        let mut next = proxy.app();
+        assert_eq!(next.text("SELECT @held"), "NULL", "{sql}");
+        assert_ne!(next.text("SELECT @@time_zone"), "+02:00", "{sql}");
+    }
+}
+
 /// GET DIAGNOSTICS holds a connection on which the error is raised once more.
 #[test]
 fn a_session_that_asks_for_conditions_is_on_a_connection_of_its_own_state() {

@@ -262,6 +262,12 @@ fn arrange(seats: usize) {
             "CREATE TRIGGER test_leak.lg{name} BEFORE INSERT ON test_leak.lk{name} \
              FOR EACH ROW SET NEW.w = LAST_INSERT_ID()"
         ));
+        run(&format!("CREATE TABLE test_leak.lr{name} (a INT)"));
+        // What is told of the variable must not hide the other one.
+        run(&format!(
+            "CREATE TRIGGER test_leak.lh{name} BEFORE INSERT ON test_leak.lr{name} \
+             FOR EACH ROW BEGIN SET @c = NEW.a; SET div_precision_increment = 7; END"
+        ));
     }
     servers().wait_replicated();
 }
@@ -291,6 +297,7 @@ fn even_out(seats: impl Iterator<Item = usize>) {
         root.run(&format!("DROP TABLE IF EXISTS shop.lz{name}"));
         root.run(&format!("TRUNCATE TABLE shop.lk{name}"));
         root.run(&format!("TRUNCATE TABLE test_leak.lk{name}"));
+        root.run(&format!("TRUNCATE TABLE test_leak.lr{name}"));
     }
 }
 
@@ -305,6 +312,8 @@ const ROUTINES: &[&str] = &[
      SET @c = a; SET time_zone = '+07:00'; END",
     "CREATE FUNCTION lf_plus(a INT) RETURNS INT DETERMINISTIC NO SQL RETURN a + 1",
     "CREATE FUNCTION lf_sets(a INT) RETURNS INT DETERMINISTIC NO SQL BEGIN SET @b = a; RETURN a; END",
+    "CREATE FUNCTION lf_both(a INT) RETURNS INT DETERMINISTIC NO SQL \
+     BEGIN SET @b = a; SET div_precision_increment = 6; RETURN a; END",
 ];
 
 /// Round *n* has the seed `FAIRLANE_SEED + n`; `FAIRLANE_LEAK_STATEMENTS` says how many statements

@@ -391,6 +391,8 @@ const HOLDING: Kind = Kind {
         "BEGIN; UPDATE shop.lk_X SET v = 78 WHERE k = 1; ROLLBACK; SELECT 1",
         "CALL shop.lp_state({n})",
         "SELECT shop.lf_sets({n})",
+        "SELECT shop.lf_both({n})",
+        "INSERT INTO test_leak.lr_X VALUES ({n})",
         "CREATE TEMPORARY TABLE lk_X (a INT AUTO_INCREMENT PRIMARY KEY, k INT, v INT, s VARCHAR(2))",
         "CREATE TEMPORARY TABLE shop.lt_X (a INT)",
         "CREATE TEMPORARY TABLE IF NOT EXISTS shop.lt_X SELECT 1 AS a",
