@@ -97,8 +97,8 @@ pub struct Connection {
     /// A transaction may have ended, or locks of tables, without an OK packet: until there is one,
     /// MariaDB says of each result set that something has changed.
     pub tells_late: bool,
-    /// Since what was told last, a statement has ended without an OK packet: what it has changed is told
-    /// with the next one that tells anything.
+    /// Since what was told last, a statement that may set variables has ended without an OK packet: what it
+    /// has changed is told with the next one that tells anything.
     pub has_untold: bool,
     /// Character sets after login.
     pub base: Base,
@@ -274,14 +274,10 @@ impl Connection {
         }
     }
 
-    /// Remembers what the transaction trackers said, and whether there may be more.
+    /// Remembers what the transaction trackers said, and that an error has told nothing.
     pub fn note_told(&mut self, summary: &Summary) {
-        let is_silent = match summary.has_result_set {
-            // MariaDB says that there is something to tell, MySQL does not.
-            true => !self.deprecates_eof() && summary.is_tracking_due,
-            false => summary.affected.is_none(),
-        } || summary.error.is_some();
-        self.has_untold = summary.tracked.is_empty() && (self.has_untold || is_silent);
+        self.has_untold &= summary.tracked.is_empty();
+        self.has_untold |= summary.error.is_some();
         for tracked in &summary.tracked {
             match tracked {
                 Tracked::TransactionState(state) => {

@@ -121,6 +121,7 @@ impl Session {
                 self.characteristics.note_variable(name, was_open);
             }
         }
+        let mut is_vetoed = false;
         for tracked in in_order(&summary.tracked) {
             match tracked {
                 // The statement's own, which it does not say.
@@ -132,7 +133,8 @@ impl Session {
                     let is_carried = self.absorb_variable(connection, name, value);
                     let is_id = matches!(&**name, "last_insert_id" | "identity");
                     let is_others = is_new && !is_id && !connection.has_untold;
-                    is_explained |= is_carried && !(is_others && self.sets_none(work));
+                    is_explained |= is_carried;
+                    is_vetoed |= is_carried && is_others && self.sets_none(work);
                     self.image_warns |= is_carried && summary.warnings > 0;
                     connection.image_warns |= is_carried && summary.warnings > 0;
                 }
@@ -156,9 +158,7 @@ impl Session {
         self.diagnostics.is_insert_id_stale &= !is_insert_id_told(work, summary);
         connection.is_dirty |=
             summary.had_warnings || summary.error.is_some() || self.diagnostics.is_insert_id_stale;
-        connection.note_told(summary);
-        let is_hushed = summary.has_result_set && !connection.deprecates_eof();
-        connection.has_untold |= is_passing || is_hushed && !self.facts.is_mariadb;
+        self.note_untold(connection, work, summary);
         self.owe_schema(work, summary);
         self.notice_changes(&summary.tracked);
         let is_state_changed = summary.tracked.contains(&Tracked::StateChanged)
@@ -166,6 +166,7 @@ impl Session {
         if counts_rows && !effects.contains(Effects::FOUND_ROWS) {
             self.pins.drop(Pin::FoundRows);
         }
+        let is_explained = is_explained && !is_vetoed;
         self.absorb_pins(connection, work, summary, (is_state_changed, is_explained));
         self.absorb_turn(work, summary, was_open);
         self.is_released |= summary.error.is_none() && self.releases(work);
@@ -437,6 +438,25 @@ impl Session {
         self.facts.is_mariadb && summary.is_tracking_due && may_have
     }
 
+    /// Whether what comes next may tell of what `work` has set.
+    fn note_untold(&self, connection: &mut Connection, work: &Work<'_>, summary: &Summary) {
+        let is_mariadb = self.facts.is_mariadb;
+        let had_untold = connection.has_untold;
+        let is_silent = match summary.has_result_set {
+            // MariaDB says that there is something to tell, MySQL does not.
+            true => !connection.deprecates_eof() && (summary.is_tracking_due || !is_mariadb),
+            false => summary.has_status && summary.affected.is_none(),
+        } || summary.error.is_some();
+        connection.note_told(summary);
+        // On MySQL each OK packet tells all.
+        let is_told = !summary.tracked.is_empty() || !is_mariadb && !is_silent;
+        let prepares_hint = work.command == Command::StmtPrepare && has_set_var(work);
+        connection.has_untold = had_untold && !is_told
+            || is_silent && !self.sets_none(work)
+            || prepares_hint && !is_mariadb
+            || work.verdict.effects.contains(Effects::SET_STATEMENT);
+    }
+
     /// Whether `work` sets no variable by itself: what is told is the doing of a function in a view or
     /// of a trigger, which may have done more.
     fn sets_none(&self, work: &Work<'_>) -> bool {
@@ -445,7 +465,10 @@ impl Session {
             Class::Write => sql::changes_rows(work.sql, self.mode),
             _ => false,
         };
-        sets_none && !self.moves(work) && (self.facts.is_mariadb || !has_set_var(work))
+        sets_none
+            && work.verdict.statements <= 1
+            && !self.moves(work)
+            && (self.facts.is_mariadb || !has_set_var(work))
     }
 
     /// Whether an answer may have left untold that a SET TRANSACTION has had its transaction; on MySQL

@@ -64,7 +64,7 @@ impl Session {
     pub(super) async fn release_if_free(&mut self) {
         let Some(mut held) = self.held.take() else { return };
         let stays = !self.pins.is_empty() || self.status.contains(Status::IN_TRANS);
-        if !stays && self.learn_all(held.connection()).await.is_err() {
+        if !stays && self.learn_all(held.connection(), None).await.is_err() {
             held.discard(Retire::Quit(Closed::Broken));
             return self.forget_binding();
         }
@@ -122,7 +122,7 @@ impl Session {
         let was_open = self.status.contains(Status::IN_TRANS);
         if let Some(mut held) = self.held.take() {
             // It would be left behind; when it can't be had, the connection is gone anyway.
-            let _ = self.learn_all(held.connection()).await;
+            let _ = self.learn_all(held.connection(), None).await;
             self.held = Some(held);
         }
         self.undo_held().await;

@@ -97,7 +97,7 @@ impl Session {
             return Ok(());
         }
         let undone = async {
-            self.learn_all(held.connection()).await?;
+            self.learn_all(held.connection(), None).await?;
             self.roll_back_for_others(held.connection()).await
         };
         if undone.await.is_err() {

@@ -420,14 +420,18 @@ impl Session {
         }
     }
 
-    /// All that only this connection knows.
-    pub(super) async fn learn_all(&mut self, connection: &mut Connection) -> Result<(), Failure> {
+    /// All that only this connection knows; `counted` tells how many warnings there are.
+    pub(super) async fn learn_all(
+        &mut self,
+        connection: &mut Connection,
+        counted: Option<&Summary>,
+    ) -> Result<(), Failure> {
         let is_stale = self.diagnostics.is_found_rows_stale;
         if is_stale && self.facts.is_mariadb {
             self.learn_found_rows(connection).await?;
         }
         if self.diagnostics.are_on_connection {
-            self.save_warnings(connection).await?;
+            self.take_warnings(connection, counted).await?;
         }
         if is_stale && !self.facts.is_mariadb {
             self.learn_found_rows(connection).await?;
@@ -451,11 +455,8 @@ impl Session {
         if connection.insert_id == Some(own) || self.diagnostics.is_insert_id_stale {
             return Ok(());
         }
-        if self.diagnostics.are_on_connection {
-            let has_new = summary.had_warnings || summary.error.is_some();
-            self.take_warnings(connection, Some(summary).filter(|_| has_new)).await?;
-        }
-        self.learn_all(connection).await?;
+        let has_new = summary.had_warnings || summary.error.is_some();
+        self.learn_all(connection, Some(summary).filter(|_| has_new)).await?;
         let set = format!("SET last_insert_id={own}");
         let mut set_it = connection.query(&set).await?.summary;
         if set_it.error == Some(code::QUERY_INTERRUPTED) {
@@ -486,8 +487,13 @@ impl Session {
             teller.keep(&tracked);
         }
         for told in &tracked {
-            if let Tracked::Variable { name, value } = told {
-                self.absorb_variable(connection, name, value);
+            match told {
+                // A function's own, with NOWAIT.
+                Tracked::Variable { name, .. } if self.facts.is_mariadb && is_wait(name) => {}
+                Tracked::Variable { name, value } => {
+                    self.absorb_variable(connection, name, value);
+                }
+                _ => {}
             }
         }
         self.notice_changes(&tracked);
