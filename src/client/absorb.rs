@@ -2,8 +2,7 @@
 
 use super::diagnostics::counts_rows;
 use super::execute::opens_cursor;
-use super::settle::has_set_var;
-use super::settle::is_select;
+use super::settle::{has_set_var, is_select};
 use super::statement::Work;
 use super::writes::{PARSE_ERROR, did_nothing};
 use super::{Session, Stop};
