@@ -2,7 +2,7 @@
 
 use super::diagnostics::counts_rows;
 use super::execute::opens_cursor;
-use super::settle::{has_set_var, is_select};
+use super::settle::{has_set_var, is_select, names};
 use super::statement::Work;
 use super::writes::{PARSE_ERROR, did_nothing};
 use super::{Session, Stop};
@@ -449,10 +449,15 @@ impl Session {
         connection.note_told(summary);
         // On MySQL each OK packet tells all.
         let is_told = !summary.tracked.is_empty() || !is_mariadb && !is_silent;
-        let prepares_hint = work.command == Command::StmtPrepare && has_set_var(work);
+        // Preparing sets them for a moment.
+        let prepares_passing = work.command == Command::StmtPrepare
+            && match is_mariadb {
+                true => names(work, b"STATEMENT"),
+                false => has_set_var(work),
+            };
         connection.has_untold = had_untold && !is_told
             || is_silent && !self.sets_none(work)
-            || prepares_hint && !is_mariadb
+            || prepares_passing
             || work.verdict.effects.contains(Effects::SET_STATEMENT);
     }
 

@@ -644,6 +644,10 @@ fn leaves_untold(connection: &Connection, work: &Work<'_>, summary: &Summary) ->
 
 /// Whether a hint may set variables for a statement alone (MySQL).
 pub(super) fn has_set_var(work: &Work<'_>) -> bool {
-    let is_hint = |name: &[u8]| name.eq_ignore_ascii_case(b"SET_VAR");
-    work.sql.windows(b"SET_VAR".len()).any(is_hint)
+    names(work, b"SET_VAR")
+}
+
+/// Whether a word is somewhere in a text.
+pub(super) fn names(work: &Work<'_>, word: &[u8]) -> bool {
+    work.sql.windows(word.len()).any(|text| text.eq_ignore_ascii_case(word))
 }
