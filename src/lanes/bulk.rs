@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!  transactions with CHANGES statements that change rows, in short visits
-//!    of all service in slots:  ████████████████░░  MOST of it            ┐
+//!    of the primary's slots:   ████████████████░░  MOST of their time     ┐
 //!    such visits take          LONGER than small ones                    ├─► they are heavy, too
 //!    for a slot of the primary others than batch wait, most of the time  ┘
 //! ```
@@ -22,7 +22,7 @@ const PART: f32 = 0.4;
 const LEFT_AFTER_A_SECOND: f32 = 0.870_55;
 /// Recent visits in bulk without which nothing is known.
 const VISITS_MIN: f32 = 10.0;
-/// Part of all service that is most of it; and once such visits are known.
+/// Part of that time that is most of it; and once such visits are known.
 const MOST: f32 = 0.75;
 const STILL_MOST: f32 = 0.2;
 /// How many times as long as small visits is longer; likewise.
@@ -47,7 +47,7 @@ pub enum Slots {
 /// Visits of the last seconds.
 #[derive(Debug, Default)]
 pub(super) struct Bulk {
-    /// Service of all, and of transactions in bulk, in seconds.
+    /// Time for which slots of the primary were in use, and that of transactions in bulk, in seconds.
     all: f32,
     in_bulk: f32,
     /// Number of visits in bulk, and sum of the logarithms of their service in seconds.
