@@ -108,7 +108,10 @@ impl Session {
             return Err(Stop::Fatal);
         };
         let was_open = self.status.contains(Status::IN_TRANS);
-        self.status = told.summary.status;
+        // A statement that could not be prepared there leaves it in the sql_mode it was to be prepared in.
+        let has_own_mode = held.connection().image.get("sql_mode") == self.image.get("sql_mode");
+        let kept = if has_own_mode { Status::empty() } else { Status::SQL_MODES };
+        self.status = (told.summary.status - kept) | (self.status & kept);
         self.is_status_told = true;
         self.diagnostics.is_row_count_held = false;
         let tracked = told.summary.tracked;

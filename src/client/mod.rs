@@ -372,8 +372,8 @@ impl Session {
 
     /// The status flags a server would show now.
     fn idle_status(&self) -> Status {
-        let modes = Status::NO_BACKSLASH_ESCAPES | Status::ANSI_QUOTES;
-        let mut status = self.status & (Status::IN_TRANS | Status::IN_TRANS_READONLY | modes);
+        let kept = Status::IN_TRANS | Status::IN_TRANS_READONLY | Status::SQL_MODES;
+        let mut status = self.status & kept;
         status.set(Status::AUTOCOMMIT, self.autocommit);
         status
     }

@@ -27,6 +27,8 @@ bitflags! {
         const NO_BACKSLASH_ESCAPES = 0x0200;
         /// ANSI_QUOTES is on (MariaDB).
         const ANSI_QUOTES = 0x8000;
+        /// What of sql_mode is told.
+        const SQL_MODES = Self::NO_BACKSLASH_ESCAPES.bits() | Self::ANSI_QUOTES.bits();
         /// Session tracking follows.
         const SESSION_STATE_CHANGED = 0x4000;
         /// The open transaction is read only (MySQL, MariaDB).

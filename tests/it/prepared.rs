@@ -1,5 +1,6 @@
 //! Prepared statements over shared connections.
 
+use fairlane::protocol::status::Status;
 use fairlane::protocol::{Capabilities, Command, Shape};
 
 use crate::support::raw::Login;
@@ -305,6 +306,28 @@ fn a_statement_that_can_t_be_prepared_again_leaves_its_session_its_character_set
     let bin = 46;
     assert_eq!(columns.packets()[1][14..16], [0x0c, bin], "the collation of `Level`");
     assert_eq!(client.text("SELECT @@collation_connection"), "utf8mb4_bin");
+}
+
+/// What resets another statement is answered with the flags of the session's own sql_mode.
+#[test]
+fn a_statement_that_can_t_be_prepared_again_leaves_its_session_its_flags() {
+    let proxy = Proxy::with(servers(), 3, ONE_LANE);
+    let [mut client, mut holder] = [(); 2].map(|()| proxy.app());
+    client.replace("CREATE OR REPLACE TABLE ps_vanished (n INT)");
+    let other = prepare(&mut client, "SELECT 2");
+    client.run("SET sql_mode = 'NO_BACKSLASH_ESCAPES'");
+    let id = prepare(&mut client, "SELECT n FROM ps_vanished FOR UPDATE");
+    client.run("SET sql_mode = ''");
+    client.run("DROP TABLE ps_vanished");
+    holder.run("BEGIN");
+    // On another connection than it was prepared on.
+    client.run("BEGIN");
+    let execution = [&id.to_le_bytes()[..], &[0, 1, 0, 0, 0]].concat();
+    let refused = client.command(Command::StmtExecute, &execution).unwrap();
+    assert_eq!(refused.summary.error, Some(1146));
+    let reset = client.command(Command::StmtReset, &other.to_le_bytes()).unwrap();
+    assert_eq!(reset.summary.status, Status::IN_TRANS | Status::AUTOCOMMIT);
+    assert_eq!(client.text(r"SELECT LENGTH('\n')"), "1");
 }
 
 /// A SHOW of a table that is not there leaves ROW_COUNT(), but what prepares it elsewhere does not.
