@@ -47,8 +47,19 @@ pub(crate) struct Arrivals {
     pub(crate) until: Instant,
     /// What happens, for who watches.
     pub(crate) clicks: Arc<Clicks>,
-    /// Each click also changes an item, as the scraper does.
-    pub(crate) buys: bool,
+    /// What a click asks for.
+    pub(crate) page: Page,
+}
+
+/// What a click asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Page {
+    /// Live data.
+    Live,
+    /// The same; it also changes an item, as the scraper does.
+    Buys,
+    /// Every second click orders instead, in a transaction.
+    Orders,
 }
 
 /// What became of the counted clicks.
@@ -154,6 +165,10 @@ async fn request(shared: &Arrivals, arrival: Instant, outlet: u32) -> mysql_asyn
     let mut conn = Conn::new(shared.opts.clone()).await?;
     shared.clicks.ids.lock().insert(conn.id());
     conn.query_drop("SET NAMES utf8mb4").await?;
+    let token = TOKEN.fetch_add(1, Ordering::Relaxed);
+    if shared.page == Page::Orders && token.is_multiple_of(2) {
+        return order(conn, arrival, outlet, token).await;
+    }
     for (expected, sql) in reads(outlet) {
         let mut rows = 0;
         conn.query_iter(sql).await?.for_each_and_drop(|_| rows += 1).await?;
@@ -161,23 +176,49 @@ async fn request(shared: &Arrivals, arrival: Instant, outlet: u32) -> mysql_asyn
             return Ok(Click::Failed(format!("{rows} rows instead of {expected}")));
         }
     }
-    if shared.buys {
+    if shared.page == Page::Buys {
         let item = fastrand::u32(1..=ITEMS);
         conn.query_drop(format!(
             "UPDATE items SET stock = stock + 1 WHERE outlet_id = {outlet} AND sku = 'sku-{item}'"
         ))
         .await?;
     }
-    let token = TOKEN.fetch_add(1, Ordering::Relaxed);
-    let seen = fastrand::u64(1..1 << 40);
-    conn.query_drop(format!(
-        "INSERT INTO views (token, outlet_id, seen) VALUES ({token}, {outlet}, {seen})"
-    ))
-    .await?;
+    let seen = view(&mut conn, outlet, token).await?;
     let found: Option<u64> =
         conn.query_first(format!("SELECT seen FROM views WHERE token = {token}")).await?;
     let latency = arrival.elapsed();
     // The user has the page by now, whatever becomes of the connection.
+    drop(conn.disconnect().await);
+    Ok(if found == Some(seen) { Click::Answered(latency) } else { Click::Stale(latency) })
+}
+
+/// Writes that a page was seen; when.
+async fn view(conn: &mut Conn, outlet: u32, token: u64) -> mysql_async::Result<u64> {
+    let seen = fastrand::u64(1..1 << 40);
+    let sql =
+        format!("INSERT INTO views (token, outlet_id, seen) VALUES ({token}, {outlet}, {seen})");
+    conn.query_drop(sql).await?;
+    Ok(seen)
+}
+
+/// An order, as a framework does it: all in one transaction, of which BEGIN is the first statement.
+async fn order(
+    mut conn: Conn,
+    arrival: Instant,
+    outlet: u32,
+    token: u64,
+) -> mysql_async::Result<Click> {
+    conn.query_drop("START TRANSACTION").await?;
+    let total = fastrand::u32(1..10_000);
+    let sql = format!(
+        "INSERT INTO orders (outlet_id, total, placed_at) VALUES ({outlet}, {total}, NOW(3))"
+    );
+    conn.query_drop(sql).await?;
+    let seen = view(&mut conn, outlet, token).await?;
+    let found: Option<u64> =
+        conn.query_first(format!("SELECT seen FROM views WHERE token = {token}")).await?;
+    conn.query_drop("COMMIT").await?;
+    let latency = arrival.elapsed();
     drop(conn.disconnect().await);
     Ok(if found == Some(seen) { Click::Answered(latency) } else { Click::Stale(latency) })
 }

@@ -9,7 +9,7 @@ use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep_until};
 
-use crate::clicks::{Arrivals, Outcome};
+use crate::clicks::{Arrivals, Outcome, Page};
 use crate::progress::{self, Clicks};
 use crate::report::Latency;
 use crate::scrape::{Scrape, Style};
@@ -209,7 +209,7 @@ pub(crate) async fn run(way: Way, size: Size, window: Window) -> Result<Sample> 
     let seen = Arc::new(Clicks::default());
     let clicks = Arc::clone(&seen);
     let arrivals =
-        Arrivals { opts: login(port), gate, outlets, rate, from, until, clicks, buys: false };
+        Arrivals { opts: login(port), gate, outlets, rate, from, until, clicks, page: Page::Live };
     let clicks = tokio::spawn(arrivals.run());
 
     let tally = scrape.tally();

@@ -41,7 +41,7 @@ use anyhow::{Context as _, Result};
 use clap::Parser;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::clicks::{Arrivals, Outcome};
+use crate::clicks::{Arrivals, Outcome, Page};
 use crate::load::{CONNECTIONS, Gate};
 use crate::others::Other;
 use crate::progress::{Clicks, tell};
@@ -126,7 +126,7 @@ impl Way {
     /// Whether it differs from others in a scenario: nobody waits for locks where clicks change
     /// nothing that others change.
     fn suits(self, scenario: &Scenario) -> bool {
-        scenario.buys || !matches!(self, Self::Pace | Self::Abort)
+        scenario.page == Page::Buys || !matches!(self, Self::Pace | Self::Abort)
     }
 }
 
@@ -204,7 +204,7 @@ async fn measure(
         from,
         until,
         clicks: clicks.clone(),
-        buys: scenario.buys,
+        page: scenario.page,
     };
     let arrivals = tokio::spawn(arrivals.run());
     sleep_until(from).await;

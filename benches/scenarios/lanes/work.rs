@@ -12,6 +12,7 @@ use tokio::process::Command;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
+use crate::clicks::Page;
 use crate::load::Gate;
 use crate::scrape::{Scrape, Style};
 use crate::servers::login;
@@ -44,8 +45,8 @@ pub(crate) struct Scenario {
     pub(crate) outlets: u32,
     /// Clicks a second.
     pub(crate) clicks: f64,
-    /// Clicks change items, too.
-    pub(crate) buys: bool,
+    /// What they ask for.
+    pub(crate) page: Page,
 }
 
 const LONG: Style = Style { connects_anew: false, think: Duration::ZERO };
@@ -53,7 +54,11 @@ const ANEW: Style = Style { connects_anew: true, think: Duration::ZERO };
 const THINKING: Style = Style { connects_anew: false, think: Duration::from_millis(200) };
 
 const fn scenario(name: &'static str, kind: Kind, outlets: u32, clicks: f64) -> Scenario {
-    Scenario { name, kind, outlets, clicks, buys: false }
+    Scenario { name, kind, outlets, clicks, page: Page::Live }
+}
+
+const fn ordering(name: &'static str, kind: Kind, outlets: u32, clicks: f64) -> Scenario {
+    Scenario { page: Page::Orders, ..scenario(name, kind, outlets, clicks) }
 }
 
 /// All of them.
@@ -66,11 +71,23 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     scenario("b a connection for each outlet", Kind::Scrape(6, ANEW), 46, 20.0),
     scenario("b 65 workers, a connection for each outlet", Kind::Scrape(65, ANEW), 500, 100.0),
     scenario("c 200 ms of thought in transactions", Kind::Scrape(13, THINKING), 100, 20.0),
-    Scenario { buys: true, ..scenario("d clicks change items", Kind::Scrape(6, LONG), 46, 20.0) },
+    Scenario {
+        page: Page::Buys,
+        ..scenario("d clicks change items", Kind::Scrape(6, LONG), 46, 20.0)
+    },
     scenario("e reporting query", Kind::Report, 46, 20.0),
     scenario("f dump", Kind::Dump, 500, 20.0),
     scenario("g refresh loop", Kind::Reload, 46, 20.0),
     scenario("h 500 idle connections", Kind::IdlePool(500), 46, 20.0),
+    ordering("i orders alone", Kind::Nothing, 46, 20.0),
+    ordering("i orders, 6 workers", Kind::Scrape(6, LONG), 46, 20.0),
+    ordering("i orders, a connection for each outlet", Kind::Scrape(6, ANEW), 46, 20.0),
+    ordering(
+        "i orders, 65 workers, a connection for each outlet",
+        Kind::Scrape(65, ANEW),
+        500,
+        100.0,
+    ),
 ];
 
 /// Work under way.
