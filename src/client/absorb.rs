@@ -93,7 +93,12 @@ impl Session {
         Ok(())
     }
 
-    fn absorb(&mut self, connection: &mut Connection, work: &Work<'_>, summary: &Summary) {
+    pub(super) fn absorb(
+        &mut self,
+        connection: &mut Connection,
+        work: &Work<'_>,
+        summary: &Summary,
+    ) {
         let effects = work.verdict.effects;
         let was_open = self.status.contains(Status::IN_TRANS);
         self.characteristics.start();

@@ -28,7 +28,7 @@ impl Session {
         self.characteristics = Characteristics::default();
         self.open_cursors.clear();
         self.long_data.clear();
-        self.status -= Status::IN_TRANS;
+        self.forget_begun();
         self.entry.set_released();
         self.show_binding();
     }

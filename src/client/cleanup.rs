@@ -112,7 +112,7 @@ impl Session {
         self.holdings = Holdings::default();
         self.characteristics = Characteristics::default();
         self.pins.add(pin);
-        self.status -= Status::IN_TRANS;
+        self.forget_begun();
         self.show_binding();
     }
 

@@ -72,7 +72,8 @@ impl Session {
 
     async fn raise_on(&mut self, checkout: &mut Checkout, statement: &str) -> bool {
         let connection = checkout.connection();
-        let is_ready = matches!(self.move_in(connection).await, Ok(Ok(())));
+        let is_ready = matches!(self.move_in(connection).await, Ok(Ok(())))
+            && self.begin_beside(connection).await;
         connection.is_dirty = true;
         is_ready && connection.query(statement).await.is_ok()
     }

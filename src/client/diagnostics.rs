@@ -383,7 +383,7 @@ impl Session {
         self.told(end)
     }
 
-    fn count_local(&self) {
+    pub(super) fn count_local(&self) {
         let reason = crate::route::Reason::Local.index();
         self.context.metrics.routed(crate::metrics::Target::Local, reason).inc();
     }

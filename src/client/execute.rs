@@ -131,7 +131,7 @@ impl Session {
 
     /// Sends `work` to a connection in the session's state; what precedes it is answered then, and
     /// was before with `waits`.
-    async fn send(
+    pub(super) async fn send(
         &mut self,
         checkout: &mut Checkout,
         work: &Work<'_>,

@@ -194,6 +194,7 @@ fn new_session(
         long_data: Vec::new(),
         just_prepared: None,
         held: None,
+        begun: None,
         pins: Pins::default(),
         holdings: crate::state::Holdings::default(),
         characteristics: crate::state::Characteristics::default(),

@@ -14,6 +14,7 @@ mod absorb;
 mod admittance;
 mod along;
 mod auth;
+mod begin;
 mod binding;
 mod bits;
 mod cleanup;
@@ -190,6 +191,8 @@ struct Session {
     /// The statement that was prepared just now.
     just_prepared: Option<prepared::JustPrepared>,
     held: Option<Checkout>,
+    /// A BEGIN that was answered and not sent; nothing is held then.
+    begun: Option<Box<begin::Begun>>,
     pins: Pins,
     holdings: Holdings,
     characteristics: Characteristics,
@@ -259,7 +262,8 @@ impl Session {
                 // Whatever transaction was meant, it is over.
                 self.entry.need_not_give_way();
             }
-            let least = if self.held.is_none() { Order::Drain } else { Order::Kill };
+            let is_free = self.held.is_none() && self.begun.is_none();
+            let least = if is_free { Order::Drain } else { Order::Kill };
             let read = tokio::select! {
                 biased;
                 read = self.wire.read_command(limit) => read,

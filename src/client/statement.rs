@@ -174,6 +174,14 @@ impl Session {
         if self.owes_deadlock && self.is_told_by(work) {
             return self.refuse(work, &Error::Deadlock).await;
         }
+        if ends_or_begins(work) && self.answer_begin(work) {
+            return Ok(());
+        }
+        if self.begun.is_some()
+            && let Some(done) = Box::pin(self.begin_for(work)).await
+        {
+            return done;
+        }
         if self.held.is_some() {
             self.before_held(work).await?;
         }
@@ -236,7 +244,11 @@ impl Session {
     }
 
     /// A slot in the statement's lane, and a connection.
-    async fn obtain(&mut self, work: &Work<'_>, decision: Decision) -> Result<Checkout, Refusal> {
+    pub(super) async fn obtain(
+        &mut self,
+        work: &Work<'_>,
+        decision: Decision,
+    ) -> Result<Checkout, Refusal> {
         let mut now = Instant::now();
         let mut at = self.context.since_start(now);
         let (lane, by) = self.lane(work, at);
@@ -326,7 +338,7 @@ impl Session {
     }
 
     /// The lane that a hint or a rule has for a statement.
-    fn assigned_lane(&mut self, work: &Work<'_>) -> Option<(usize, ChosenBy)> {
+    pub(super) fn assigned_lane(&mut self, work: &Work<'_>) -> Option<(usize, ChosenBy)> {
         let hint = work.verdict.hint.lane.as_deref();
         if hint.is_none()
             && let Some(kept) = self.kept_lane
@@ -411,8 +423,12 @@ pub(super) fn connection_id(verdict: &Verdict) -> Needs {
     }
 }
 
+fn ends_or_begins(work: &Work<'_>) -> bool {
+    matches!(work.verdict.class, Class::Begin { .. } | Class::Commit | Class::Rollback)
+}
+
 /// Why there is no connection.
-enum Refusal {
+pub(super) enum Refusal {
     Error(Error),
     /// The client is gone, or the session was told to end.
     Gone,

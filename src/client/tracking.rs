@@ -137,6 +137,7 @@ impl Session {
         let Some(teller) = &mut self.teller else { return payload };
         let reported = match &mut self.held {
             Some(held) => held.connection().reported.clone(),
+            None if self.begun.is_some() => Reported::begun(),
             None => Reported::default(),
         };
         teller.listen(reported, false);

@@ -61,6 +61,13 @@ pub struct Reported {
     pub characteristics: Box<[u8]>,
 }
 
+impl Reported {
+    /// What it reports of a transaction in which nothing was done yet.
+    pub fn begun() -> Self {
+        Self { state: *b"T_______", characteristics: (*b"START TRANSACTION;").into() }
+    }
+}
+
 impl Default for Reported {
     fn default() -> Self {
         Self { state: NO_TRANSACTION, characteristics: Box::default() }
@@ -135,6 +142,11 @@ impl Teller {
         for entry in tracked.iter().filter_map(entry_of).filter(|entry| self.wanted.has(entry)) {
             put(&mut self.pending, entry);
         }
+    }
+
+    /// Whether the client has asked to be told what its transactions do.
+    pub fn tells_transactions(&self) -> bool {
+        self.wanted.transaction
     }
 
     /// Whether an OK packet without entries of its own has none for the client either.

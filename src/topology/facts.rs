@@ -44,7 +44,7 @@ pub struct ServerFacts {
     /// The host the server sees Fairlane at (`localhost` or an address): logins that Fairlane
     /// makes to this server are matched with accounts for this host.
     pub seen_as: String,
-    /// Values of [`VARIABLES`], [`ISOLATION`], [`TRACK_GTIDS`] and [`GTID_MODE`] (by these names
+    /// Values of [`VARIABLES`], [`ISOLATION`], [`READ_ONLY`], [`TRACK_GTIDS`] and [`GTID_MODE`] (by these names
     /// for both families).
     pub variables: BTreeMap<&'static str, String>,
 }
@@ -58,6 +58,7 @@ pub const VARIABLES: &[&str] = &[
     "character_set_server",
     "collation_connection",
     "collation_server",
+    "completion_type",
     "interactive_timeout",
     "lower_case_table_names",
     "max_allowed_packet",
@@ -74,6 +75,9 @@ pub const VARIABLES: &[&str] = &[
 
 /// Read with each probe, under a name that differs between the families.
 pub const ISOLATION: &str = "tx_isolation";
+
+/// Likewise; `0` or `1`.
+pub const READ_ONLY: &str = "tx_read_only";
 
 /// Read with each probe of MySQL; empty for MariaDB, which tracks GTIDs among the variables.
 pub const TRACK_GTIDS: &str = "session_track_gtids";

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::facts::{Family, GTID_MODE, ISOLATION, TRACK_GTIDS, VARIABLES};
+use super::facts::{Family, GTID_MODE, ISOLATION, READ_ONLY, TRACK_GTIDS, VARIABLES};
 use super::health::{Replication, Sample};
 use super::line::{Line, Record, Trouble};
 use crate::config::settings::{Backend, BackendCompression};
@@ -89,14 +89,13 @@ pub(super) struct PrimaryAnswer {
 }
 
 pub(super) async fn primary(line: &mut Line, family: Family) -> Result<PrimaryAnswer, Trouble> {
-    let (isolation, gtid_mode, track_gtids) = match family {
-        Family::MariaDb => ("tx_isolation", "'ON'", "''"),
-        Family::MySql => {
-            ("transaction_isolation", "@@global.gtid_mode", "@@global.session_track_gtids")
-        }
+    let (transaction, gtid_mode, track_gtids) = match family {
+        Family::MariaDb => ("tx", "'ON'", "''"),
+        Family::MySql => ("transaction", "@@global.gtid_mode", "@@global.session_track_gtids"),
     };
     let mut sql = format!(
-        "SELECT USER() AS seen_as, @@global.{isolation} AS {ISOLATION}, {gtid_mode} AS {GTID_MODE}, \
+        "SELECT USER() AS seen_as, @@global.{transaction}_isolation AS {ISOLATION}, \
+         @@global.{transaction}_read_only AS {READ_ONLY}, {gtid_mode} AS {GTID_MODE}, \
          {track_gtids} AS {TRACK_GTIDS}"
     );
     for name in VARIABLES {
@@ -106,7 +105,7 @@ pub(super) async fn primary(line: &mut Line, family: Family) -> Result<PrimaryAn
     let text = |name: &str| rows.first().and_then(|row| row.text(&[name])).unwrap_or_default();
     let user = text("seen_as");
     let seen_as = user.rsplit_once('@').map_or(user.as_str(), |(_, host)| host).to_owned();
-    let names = VARIABLES.iter().copied().chain([ISOLATION, GTID_MODE, TRACK_GTIDS]);
+    let names = VARIABLES.iter().copied().chain([ISOLATION, READ_ONLY, GTID_MODE, TRACK_GTIDS]);
     Ok(PrimaryAnswer { seen_as, variables: names.map(|name| (name, text(name))).collect() })
 }
 

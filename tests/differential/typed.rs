@@ -161,7 +161,7 @@ fn a_statement_is_reset_where_it_could_not_be_prepared() {
     let proxy = Proxy::with(servers(), 3, ONE_LANE);
     let mut three = Three::log_in(&proxy, MODERN);
     three.compare(&prepare(0, "DELETE FROM df_kinds WHERE n = ?"));
-    three.meanwhile(&[query("BEGIN")]);
+    three.meanwhile(&[query("START TRANSACTION WITH CONSISTENT SNAPSHOT")]);
     for step in [
         query("START TRANSACTION READ ONLY"),
         query("SELECT CAST('x' AS SIGNED) FROM df_kinds"),

@@ -284,7 +284,7 @@ fn the_list_of_processes_has_the_ids_that_clients_know() {
         ..Login::new(proxy.port, "app", "app-secret")
     })
     .unwrap();
-    holding.run("BEGIN");
+    holding.hold();
     let ids = [&asker, &idle, &holding].map(|client| client.greeting.thread_id.to_string());
     for list in ["SHOW PROCESSLIST", "show /* all */ full processlist"] {
         asker.run("SELECT 1 UNION SELECT 2");

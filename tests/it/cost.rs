@@ -47,9 +47,6 @@ fn a_statement_is_one_statement_and_one_round_trip() {
         "INSERT INTO co_a (v) VALUES (1)",
         "COMMIT",
         "SET autocommit = 1",
-        "BEGIN",
-        "INSERT INTO co_a (v) VALUES (1)",
-        "COMMIT",
         "USE shop",
     ] {
         client.run(sql);
@@ -60,6 +57,17 @@ fn a_statement_is_one_statement_and_one_round_trip() {
         });
         assert_eq!((trips, asked), (TIMES + 1, TIMES + 1), "{sql}");
     }
+    let (trips, asked) = count(&hop, || {
+        for _ in 0..TIMES {
+            for sql in ["BEGIN", "INSERT INTO co_a (v) VALUES (1)", "SELECT 1", "COMMIT"] {
+                client.run(sql);
+            }
+            for sql in ["BEGIN", "COMMIT", "START TRANSACTION", "ROLLBACK"] {
+                client.run(sql);
+            }
+        }
+    });
+    assert_eq!((trips, asked), (4 * TIMES, 4 * TIMES), "BEGIN comes with what is first");
 }
 
 #[test]

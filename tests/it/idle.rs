@@ -32,8 +32,12 @@ fn a_client_idle_for_longer_than_its_wait_timeout_is_disconnected() {
         assert_ends_soon(idle, side);
         let mut holding = connect();
         holding.run("SET SESSION wait_timeout = 1");
-        holding.run("BEGIN");
+        holding.hold();
         assert_ends_soon(holding, side);
+        let mut begun = connect();
+        begun.run("SET SESSION wait_timeout = 1");
+        begun.run("BEGIN");
+        assert_ends_soon(begun, side);
         // The statements of a client that is never idle for so long go on.
         let mut active = connect();
         active.run("SET wait_timeout = 1");

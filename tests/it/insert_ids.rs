@@ -76,7 +76,7 @@ fn an_insert_id_is_found_wherever_it_was_left() {
         one.run("INSERT INTO ids_left (v) VALUES (1), (1), (1)");
         let others_write = |others: &mut Vec<Raw>| {
             for other in others.iter_mut().skip(1) {
-                other.run("BEGIN");
+                other.hold();
             }
             others[0].run("INSERT INTO ids_left (v) VALUES (2)");
             others.iter_mut().skip(1).for_each(|other| drop(other.run("ROLLBACK")));
@@ -211,7 +211,7 @@ fn an_insert_id_outlives_the_preparing_of_a_statement_elsewhere() {
     let (mut one, mut other) = (proxy.app(), proxy.app());
     one.replace("CREATE OR REPLACE TABLE ids_prepared (id INT AUTO_INCREMENT PRIMARY KEY, v INT)");
     one.run("INSERT INTO ids_prepared (v) VALUES (1)");
-    other.run("BEGIN");
+    other.hold();
     for sql in ["INSERT INTO ids_prepared (v) VALUES (?)", "INSERT INTO ids_nowhere VALUES (?)"] {
         one.command(Command::StmtPrepare, sql.as_bytes()).unwrap();
     }

@@ -284,7 +284,7 @@ fn a_client_that_keeps_metadata_has_the_same_on_every_connection() {
     let [mut client, mut holder] = [(); 2].map(|()| Raw::login(&login).unwrap());
     let id = prepare(&mut client, "SELECT CHARSET('a')");
     client.run("SET character_set_results = NULL");
-    holder.run("BEGIN");
+    holder.hold();
     assert_eq!(run(&mut client, id, 0).packets()[0], [1, 0], "left out, as on the server itself");
 }
 
@@ -296,7 +296,7 @@ fn a_statement_that_can_t_be_prepared_again_leaves_its_session_its_character_set
     let id = prepare(&mut client, "SELECT n FROM ps_gone FOR UPDATE");
     client.run("DROP TABLE ps_gone");
     client.run("SET NAMES utf8mb4 COLLATE utf8mb4_bin");
-    holder.run("BEGIN");
+    holder.hold();
     // On another connection than it was prepared on.
     client.run("BEGIN");
     let execution = [&id.to_le_bytes()[..], &[0, 1, 0, 0, 0]].concat();
@@ -319,7 +319,7 @@ fn a_statement_that_can_t_be_prepared_again_leaves_its_session_its_flags() {
     let id = prepare(&mut client, "SELECT n FROM ps_vanished FOR UPDATE");
     client.run("SET sql_mode = ''");
     client.run("DROP TABLE ps_vanished");
-    holder.run("BEGIN");
+    holder.hold();
     // On another connection than it was prepared on.
     client.run("BEGIN");
     let execution = [&id.to_le_bytes()[..], &[0, 1, 0, 0, 0]].concat();
@@ -337,7 +337,7 @@ fn a_statement_prepared_on_another_connection_leaves_row_count() {
     let [mut client, mut holder] = [(); 2].map(|()| proxy.app());
     let id = prepare(&mut client, "SHOW COLUMNS FROM ps_nowhere");
     client.run("SET div_precision_increment = 2");
-    holder.run("BEGIN");
+    holder.hold();
     client.run("BEGIN");
     client.run("SELECT 1");
     let execution = [&id.to_le_bytes()[..], &[0, 1, 0, 0, 0]].concat();

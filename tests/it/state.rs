@@ -500,7 +500,7 @@ fn a_use_that_fails_is_counted_whatever_connection_it_is_on() {
     let proxy = Proxy::with(servers(), 3, ONE_LANE);
     let (mut one, mut other) = (proxy.app(), proxy.app());
     one.run("SET autocommit = 0");
-    other.run("BEGIN");
+    other.hold();
     assert_eq!(one.query("USE state_nowhere").unwrap_err().code(), 1044);
     assert_eq!(one.text("SELECT ROW_COUNT()"), "-1");
     assert_eq!(one.text("SELECT DATABASE()"), "shop");

@@ -1,8 +1,11 @@
 //! A transaction is on one connection, wherever its statements would go alone.
 
+use fairlane::protocol::Command;
 use fairlane::protocol::status::Status;
 
-use crate::support::{ONE_LANE, ONE_LANE_AND_REPLICA, Proxy, servers};
+use crate::support::{ONE_LANE, ONE_LANE_AND_REPLICA, Proxy, Raw, pause, servers};
+
+const OPEN: Status = Status::IN_TRANS.union(Status::AUTOCOMMIT);
 
 #[test]
 fn a_transaction_stays_on_one_primary_connection() {
@@ -26,6 +29,83 @@ fn a_transaction_stays_on_one_primary_connection() {
     assert!(one.status().contains(Status::IN_TRANS));
     one.run("ROLLBACK");
     assert_eq!(one.text("SELECT COUNT(*) FROM trx_a"), "1");
+}
+
+/// One slot: whoever has only said BEGIN does not have it.
+#[test]
+fn a_transaction_takes_a_connection_with_its_first_statement() {
+    let proxy = Proxy::with(servers(), 2, ONE_LANE);
+    let (mut one, mut other) = (proxy.app(), proxy.app());
+    one.replace("CREATE OR REPLACE TABLE trx_k (id INT) ENGINE=InnoDB");
+    for end in ["ROLLBACK", "COMMIT"] {
+        assert_eq!(one.run("START TRANSACTION").summary.status, OPEN);
+        assert_eq!(other.run("begin work;").summary.status, OPEN);
+        assert_eq!(other.run("INSERT INTO trx_k VALUES (1)").summary.status, OPEN);
+        other.run(end);
+        assert_eq!(one.run("INSERT INTO trx_k VALUES (2)").summary.status, OPEN);
+        assert_eq!(one.run(end).summary.status, Status::AUTOCOMMIT);
+    }
+    assert_eq!(one.text("SELECT COUNT(*) FROM trx_k"), "2", "what was committed");
+    // Nothing in between: no server hears of it.
+    let routed = || proxy.sum("fairlane_statements_routed_total{reason=\"transaction_control\"");
+    let before = routed();
+    for end in ["COMMIT", "ROLLBACK"] {
+        one.run("BEGIN");
+        assert_eq!(one.run(end).summary.status, Status::AUTOCOMMIT);
+    }
+    assert_eq!(routed(), before);
+}
+
+/// The first statement has no slot, or no connection: it fails, and the transaction is still to begin.
+#[test]
+fn a_transaction_whose_first_statement_was_refused_begins_with_the_next() {
+    let lanes = "[lanes]\nauto = \"off\"\n[[lane]]\nname = \"interactive\"\nqueue_timeout = \"200ms\"\n\
+        [routing]\nreplica_reads = false\n";
+    let proxy = Proxy::with(servers(), 2, lanes);
+    let (mut one, mut other) = (proxy.app(), proxy.app());
+    one.replace("CREATE OR REPLACE TABLE trx_l (id INT) ENGINE=InnoDB");
+    other.hold();
+    one.run("BEGIN");
+    for _ in 0..2 {
+        let refused = one.query("INSERT INTO trx_l VALUES (1)").unwrap_err();
+        assert_eq!(refused.code(), 1040, "{refused:?}");
+        assert_eq!(one.command(Command::Ping, b"").unwrap().summary.status, OPEN);
+    }
+    other.run("COMMIT");
+    assert_eq!(one.run("SHOW WARNINGS").summary.rows, 1);
+    one.run("INSERT INTO trx_l VALUES (2)");
+    assert!(one.status().contains(Status::IN_TRANS));
+    assert_eq!(other.query("SELECT 1").unwrap_err().code(), 1040, "the slot is held");
+    one.run("ROLLBACK");
+    assert_eq!(one.text("SELECT COUNT(*) FROM trx_l"), "0");
+    // A reset ends it like any other.
+    one.run("BEGIN");
+    one.command(Command::ResetConnection, b"").unwrap();
+    assert_eq!(one.run("INSERT INTO trx_l VALUES (3)").summary.status, Status::AUTOCOMMIT);
+    assert_eq!(other.text("SELECT COUNT(*) FROM trx_l"), "1");
+}
+
+/// The server has closed the connection it would have begun on.
+#[test]
+fn a_transaction_begins_on_another_connection_where_one_is_gone() {
+    let proxy = Proxy::with(servers(), 3, ONE_LANE);
+    let mut root = servers().root();
+    root.replace("CREATE OR REPLACE USER trx_m@localhost IDENTIFIED BY 'x'");
+    root.run("GRANT ALL ON shop.* TO trx_m@localhost");
+    let mut client = Raw::connect(proxy.port, "trx_m", "x", Some("shop")).unwrap();
+    client.replace("CREATE OR REPLACE TABLE trx_m (id INT) ENGINE=InnoDB");
+    for round in 0..10 {
+        client.run("INSERT INTO trx_m VALUES (0)");
+        client.run("BEGIN");
+        let list = "SELECT id FROM information_schema.processlist WHERE user = 'trx_m'";
+        for row in root.rows(list) {
+            let _ = root.query(&format!("KILL {}", row[0].as_deref().unwrap()));
+        }
+        pause(if round % 2 == 0 { 20 } else { 0 });
+        client.run("INSERT INTO trx_m VALUES (1)");
+        client.run("ROLLBACK");
+    }
+    assert_eq!(client.text("SELECT COUNT(*) FROM trx_m"), "10");
 }
 
 #[test]

@@ -185,7 +185,7 @@ const FAILING: &[&str] = &[
     "EXPLAIN SELECT a FROM df_nowhere",
     "SELECT a FROM df_nowhere",
     "USE df_nowhere",
-    "SELECT a FROM df_fails",
+    "SELECT a FROM df_fails ORDER BY a",
 ];
 
 fn counts_after_failures() -> Script {

@@ -1,5 +1,6 @@
 //! The tables of scripts; each module is one test or a few.
 
+mod begin;
 mod charsets;
 mod commands;
 mod diagnostics;

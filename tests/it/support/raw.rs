@@ -298,6 +298,11 @@ impl Raw {
         self.query(sql).unwrap_or_else(|error| panic!("{sql}: {error:?}"))
     }
 
+    /// Begins a transaction that has a connection at once, which a plain BEGIN has not.
+    pub fn hold(&mut self) {
+        self.run("START TRANSACTION WITH CONSISTENT SNAPSHOT");
+    }
+
     /// Runs a `CREATE OR REPLACE`, in the words of the server.
     pub fn replace(&mut self, sql: &str) {
         product().replacing(sql).iter().for_each(|sql| drop(self.run(sql)));

@@ -1,0 +1,200 @@
+//! BEGIN, which begins nothing yet: it is answered at once, and sent to the primary in front of the
+//! statement that comes next.
+//!
+//! ```text
+//!  BEGIN ──► OK          no slot, no connection: whoever thinks now keeps nobody waiting
+//!  INSERT ... ──► lane and kind of work of this statement, slot, connection ──► BEGIN ──► INSERT ...
+//!  COMMIT ──► OK         where nothing came in between
+//! ```
+//!
+//! What a transaction is shows in its first statement: all of them have the same BEGIN, those of users
+//! as those of a scraper. Neither server's engines do anything for a BEGIN either: InnoDB takes the
+//! snapshot of a transaction with its first read. Where BEGIN would do more than that (it ends what a
+//! session holds), or its answer would say more, it goes to the server as it comes.
+
+use super::execute::Outcome;
+use super::statement::{Refusal, Work};
+use super::{Session, Stop};
+use crate::backend::{Connection, Exchange};
+use crate::metrics::Closed;
+use crate::pool::{Checkout, Retire};
+use crate::protocol::status::{Status, Tracked};
+use crate::protocol::{Command, Shape};
+use crate::route::{Decision, Reason, Target};
+use crate::sql::{Class, Hint, Verdict};
+use crate::topology::READ_ONLY;
+
+/// A BEGIN that no server has been sent.
+#[derive(Debug, Clone)]
+pub(super) struct Begun {
+    /// As it came, in packets.
+    packets: Box<[u8]>,
+    /// Its text.
+    sql: Box<[u8]>,
+    verdict: Verdict,
+}
+
+impl Begun {
+    fn work(&self) -> Work<'_> {
+        Work {
+            command: Command::Query,
+            packets: (&*self.packets).into(),
+            shape: Shape::Results,
+            verdict: &self.verdict,
+            prepared: None,
+            sql: &self.sql,
+        }
+    }
+}
+
+impl Session {
+    /// Answers a BEGIN that can wait for what comes after it, and a COMMIT or ROLLBACK when nothing
+    /// has. Whether `work` was one.
+    pub(super) fn answer_begin(&mut self, work: &Work<'_>) -> bool {
+        let tells = self.teller.as_ref().is_some_and(|teller| teller.tells_transactions());
+        if self.held.is_some() || tells || !is_plain(work) {
+            return false;
+        }
+        let was_open = self.begun.is_some();
+        match work.verdict.class {
+            Class::Begin { .. } if self.can_wait() && self.assigned_lane(work).is_none() => {
+                let (packets, sql) = (work.packets.to_vec().into(), work.sql.into());
+                self.begun = Some(Box::new(Begun { packets, sql, verdict: work.verdict.clone() }));
+                self.status |= Status::IN_TRANS;
+            }
+            Class::Commit | Class::Rollback if was_open && !self.chains() => self.forget_begun(),
+            _ => return false,
+        }
+        self.characteristics.start();
+        self.turn(was_open, self.begun.is_none());
+        if !self.facts.is_mariadb {
+            // It empties its list for any statement.
+            self.diagnostics.warnings = None;
+            self.diagnostics.own_error = None;
+            self.diagnostics.conditions = 0;
+        }
+        self.is_status_told = true;
+        self.send_ok();
+        self.count_local();
+        self.show_binding();
+        true
+    }
+
+    /// No transaction is waiting for its first statement any more.
+    pub(super) fn forget_begun(&mut self) {
+        self.begun = None;
+        self.status -= Status::IN_TRANS;
+    }
+
+    /// Begins, on a connection that is held from then on, what `work` is the first statement of. What
+    /// goes wrong is the answer to `work`, and the transaction goes on waiting: `Some` of what became
+    /// of that.
+    pub(super) async fn begin_for(&mut self, work: &Work<'_>) -> Option<Result<(), Stop>> {
+        let begun = self.begun.take()?;
+        // Nothing of it has been said: it may be tried again where a connection was gone already.
+        for may_retry in [true, false] {
+            let decision =
+                Decision { target: Target::Primary, reason: Reason::Transaction, awaited: None };
+            let mut checkout = match self.obtain(work, decision).await {
+                Ok(checkout) => checkout,
+                Err(Refusal::Gone) => return Some(Err(Stop::Client)),
+                Err(Refusal::Error(error)) => {
+                    let refused = self.refuse(work, &error).await;
+                    return Some(self.begin_again(begun, refused));
+                }
+            };
+            self.diagnostics.forget_held();
+            self.has_snapshot = false;
+            self.status -= Status::IN_TRANS;
+            match self.begin_on(&mut checkout, &begun).await {
+                Ok(()) => {
+                    self.held = Some(checkout);
+                    return None;
+                }
+                Err(Outcome::Lost { .. }) if may_retry && !self.entry.is_killed() => {
+                    checkout.discard(Retire::Quit(Closed::Broken));
+                }
+                Err(outcome) => {
+                    let told = self.recover(checkout, work, outcome, (false, false)).await;
+                    return Some(self.begin_again(begun, told.unwrap_or(Ok(()))));
+                }
+            }
+        }
+        None
+    }
+
+    /// The same on a connection at rest that the session is to hold for another reason; whether it is
+    /// in the transaction then.
+    pub(super) async fn begin_beside(&mut self, connection: &mut Connection) -> bool {
+        let Some(begun) = self.begun.take() else { return true };
+        let is_sent = connection.send(&begun.packets).await.is_ok();
+        let answer = if is_sent { connection.answer(Shape::Results).await.ok() } else { None };
+        let is_begun = answer.is_some_and(|exchange| exchange.summary.error.is_none());
+        if !is_begun {
+            self.begun = Some(begun);
+        }
+        is_begun
+    }
+
+    async fn begin_on(&mut self, checkout: &mut Checkout, begun: &Begun) -> Result<(), Outcome> {
+        const LOST: Outcome = Outcome::Lost { untouched: true };
+        let work = begun.work();
+        self.send(checkout, &work, false, false).await?;
+        let connection = checkout.connection();
+        let Exchange { mut summary, bytes, .. } =
+            connection.answer(work.shape).await.map_err(|_| LOST)?;
+        if let Some(error) = super::login::server_error(&bytes, summary.error) {
+            return Err(Outcome::Unprepared(error));
+        }
+        // No client is told of it: it has its answer.
+        summary.tracked.retain(|tracked| matches!(tracked, Tracked::Characteristics(_)));
+        self.take_up_insert_id(connection);
+        self.absorb(connection, &work, &summary);
+        Ok(())
+    }
+
+    /// A transaction could not be begun, and its client was `told` so.
+    fn begin_again(&mut self, begun: Box<Begun>, told: Result<(), Stop>) -> Result<(), Stop> {
+        told?;
+        self.begun = Some(begun);
+        self.status |= Status::IN_TRANS;
+        self.show_binding();
+        Ok(())
+    }
+
+    /// Whether a BEGIN does nothing but to begin, and its OK says no more than that.
+    fn can_wait(&self) -> bool {
+        let is_set = |name| self.image.get(name).is_some();
+        let is_read_only = self.facts.variable(READ_ONLY).is_none_or(|value| value != "0");
+        self.autocommit
+            && self.pins.is_empty()
+            && !self.image_warns
+            && !self.asks_conditions
+            && !self.owes_deadlock
+            && !crate::state::diff::READ_ONLY.into_iter().any(is_set)
+            && !is_read_only
+            && (self.begun.is_some() || !self.status.contains(Status::IN_TRANS))
+    }
+
+    /// Whether a COMMIT begins the next transaction, or ends the session.
+    fn chains(&self) -> bool {
+        const VARIABLE: &str = "completion_type";
+        let own = self.image.get(VARIABLE).or_else(|| self.facts.variable(VARIABLE));
+        own.is_none_or(|value| value != "NO_CHAIN")
+    }
+}
+
+/// Whether a text is BEGIN, COMMIT or ROLLBACK in its plainest form, and nothing else is asked.
+fn is_plain(work: &Work<'_>) -> bool {
+    const TEXTS: [&[u8]; 5] =
+        [b"begin", b"start transaction", b"commit", b"rollback", b"begin work"];
+    let sql = work.sql.trim_ascii();
+    let sql = sql.strip_suffix(b";").unwrap_or(sql).trim_ascii_end();
+    let verdict = work.verdict;
+    work.command == Command::Query
+        && verdict.statements == 1
+        && verdict.effects.is_empty()
+        && verdict.needs.is_empty()
+        && verdict.hint == Hint::default()
+        && TEXTS.iter().any(|text| text.eq_ignore_ascii_case(sql))
+}
