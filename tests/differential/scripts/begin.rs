@@ -66,6 +66,7 @@ const BEFORE: &[&str] = &[
     "SET SESSION TRANSACTION READ ONLY",
     "SET TRANSACTION READ ONLY",
     "SET sql_mode = 'NO_BACKSLASH_ESCAPES,ANSI_QUOTES'",
+    "SET sql_mode = 'ORACLE'",
     "BEGIN",
     "SET autocommit = 0",
 ];
