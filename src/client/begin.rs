@@ -12,7 +12,7 @@
 //! snapshot of a transaction with its first read. Where BEGIN would do more than that (it ends what a
 //! session holds), or its answer would say more, it goes to the server as it comes.
 
-use super::execute::Outcome;
+use super::execute::{Outcome, chooses_schema};
 use super::statement::{Refusal, Work};
 use super::{Session, Stop};
 use crate::backend::{Connection, Exchange};
@@ -91,6 +91,7 @@ impl Session {
     /// of that.
     pub(super) async fn begin_for(&mut self, work: &Work<'_>) -> Option<Result<(), Stop>> {
         let begun = self.begun.take()?;
+        self.status -= Status::IN_TRANS;
         // Nothing of it has been said: it may be tried again where a connection was gone already.
         for may_retry in [true, false] {
             let decision =
@@ -105,14 +106,17 @@ impl Session {
             };
             self.diagnostics.forget_held();
             self.has_snapshot = false;
-            self.status -= Status::IN_TRANS;
-            match self.begin_on(&mut checkout, &begun).await {
+            match self.begin_on(&mut checkout, &begun, work).await {
                 Ok(()) => {
                     self.held = Some(checkout);
                     return None;
                 }
-                Err(Outcome::Lost { .. }) if may_retry && !self.entry.is_killed() => {
+                // In this order: whoever aims says that the session is killed before the aim is over.
+                Err(Outcome::Lost { .. })
+                    if may_retry && !checkout.is_aimed_at() && !self.entry.is_killed() =>
+                {
                     checkout.discard(Retire::Quit(Closed::Broken));
+                    self.entry.set_released();
                 }
                 Err(outcome) => {
                     let told = self.recover(checkout, work, outcome, (false, false)).await;
@@ -123,34 +127,46 @@ impl Session {
         None
     }
 
-    /// The same on a connection at rest that the session is to hold for another reason; whether it is
-    /// in the transaction then.
-    pub(super) async fn begin_beside(&mut self, connection: &mut Connection) -> bool {
-        let Some(begun) = self.begun.take() else { return true };
+    /// The same on a connection at rest that the session is to hold for another reason, where it is over
+    /// with waiting then; whether it is in the transaction.
+    pub(super) async fn begin_beside(&self, connection: &mut Connection) -> bool {
+        let Some(begun) = &self.begun else { return true };
         let is_sent = connection.send(&begun.packets).await.is_ok();
         let answer = if is_sent { connection.answer(Shape::Results).await.ok() } else { None };
-        let is_begun = answer.is_some_and(|exchange| exchange.summary.error.is_none());
-        if !is_begun {
-            self.begun = Some(begun);
-        }
-        is_begun
+        answer.is_some_and(|exchange| exchange.summary.status.contains(Status::IN_TRANS))
     }
 
-    async fn begin_on(&mut self, checkout: &mut Checkout, begun: &Begun) -> Result<(), Outcome> {
+    async fn begin_on(
+        &mut self,
+        checkout: &mut Checkout,
+        begun: &Begun,
+        first: &Work<'_>,
+    ) -> Result<(), Outcome> {
         const LOST: Outcome = Outcome::Lost { untouched: true };
         let work = begun.work();
-        self.send(checkout, &work, false, false).await?;
+        let own = self.image.schema.clone();
+        if chooses_schema(first) {
+            // What was chosen before does not matter, and may be gone.
+            let connection = checkout.connection();
+            Box::pin(self.choose_schema_anew(connection)).await.map_err(|_| LOST)?;
+            self.image.schema.clone_from(&checkout.connection().image.schema);
+        }
+        let sent = self.send(checkout, &work, false, false).await;
+        self.image.schema = own;
+        sent?;
         let connection = checkout.connection();
         let Exchange { mut summary, bytes, .. } =
             connection.answer(work.shape).await.map_err(|_| LOST)?;
         if let Some(error) = super::login::server_error(&bytes, summary.error) {
             return Err(Outcome::Unprepared(error));
         }
+        // What an earlier session has left untold is put right by the statement that comes now.
+        summary.tracked.iter().for_each(|tracked| connection.image.apply(tracked));
         // No client is told of it: it has its answer.
         summary.tracked.retain(|tracked| matches!(tracked, Tracked::Characteristics(_)));
         self.take_up_insert_id(connection);
         self.absorb(connection, &work, &summary);
-        Ok(())
+        if self.status.contains(Status::IN_TRANS) { Ok(()) } else { Err(LOST) }
     }
 
     /// A transaction could not be begun, and its client was `told` so.
@@ -190,12 +206,22 @@ impl Session {
 
 /// Whether a text is BEGIN, COMMIT or ROLLBACK in its plainest form, and nothing else is asked.
 fn is_plain(work: &Work<'_>) -> bool {
-    const TEXTS: [&[u8]; 5] =
-        [b"begin", b"start transaction", b"commit", b"rollback", b"begin work"];
+    const TEXTS: [&[u8]; 7] = [
+        b"begin",
+        b"start transaction",
+        b"commit",
+        b"rollback",
+        b"begin work",
+        b"commit work",
+        b"rollback work",
+    ];
+    // It is kept while the client thinks.
+    const LONGEST: usize = 200;
     let sql = work.sql.trim_ascii();
     let sql = sql.strip_suffix(b";").unwrap_or(sql).trim_ascii_end();
     let verdict = work.verdict;
     work.command == Command::Query
+        && work.packets.len() <= LONGEST
         && verdict.statements == 1
         && verdict.effects.is_empty()
         && verdict.needs.is_empty()

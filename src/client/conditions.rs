@@ -62,6 +62,7 @@ impl Session {
         };
         match self.raise_on(&mut checkout, statement).await {
             true => {
+                self.begun = None;
                 self.diagnostics.forget_held();
                 self.diagnostics.are_on_connection = true;
                 self.held = Some(checkout);

@@ -251,6 +251,11 @@ impl Session {
         self.begin();
         let mut is_waiting_still = false;
         loop {
+            debug_assert!(
+                self.held.is_some()
+                    || self.begun.is_some() == self.status.contains(Status::IN_TRANS),
+                "a transaction is open where a connection is held, or is to begin"
+            );
             let at = self.context.now();
             self.entry.set_idle(self.held.is_some(), at);
             self.account.rest(at, self.held.is_some(), &self.context.evidence);
@@ -390,6 +395,8 @@ impl Session {
             None => identity::charset_of_collation(self.identity.key.collation),
         };
         self.mode = Mode::new(sql_mode, charset, &self.facts.version);
+        self.status.set(Status::NO_BACKSLASH_ESCAPES, self.mode.no_backslash_escapes);
+        self.status.set(Status::ANSI_QUOTES, self.mode.ansi_quotes && self.facts.is_mariadb);
         let is_interactive = self.capabilities.contains(Capabilities::INTERACTIVE);
         let own = self.image.get("wait_timeout").and_then(|seconds| seconds.parse().ok());
         self.entry.set_idle_limit(match own.map(Duration::from_secs) {

@@ -2,8 +2,12 @@
 
 use fairlane::protocol::Command;
 use fairlane::protocol::status::Status;
+use fairlane::sandbox::Options;
 
-use crate::support::{ONE_LANE, ONE_LANE_AND_REPLICA, Proxy, Raw, pause, servers};
+use crate::support::servers::keep;
+use crate::support::{
+    ONE_LANE, ONE_LANE_AND_REPLICA, Proxy, Raw, eventually, pause, product, servers,
+};
 
 const OPEN: Status = Status::IN_TRANS.union(Status::AUTOCOMMIT);
 
@@ -83,6 +87,64 @@ fn a_transaction_whose_first_statement_was_refused_begins_with_the_next() {
     one.command(Command::ResetConnection, b"").unwrap();
     assert_eq!(one.run("INSERT INTO trx_l VALUES (3)").summary.status, Status::AUTOCOMMIT);
     assert_eq!(other.text("SELECT COUNT(*) FROM trx_l"), "1");
+}
+
+/// What was chosen before it does not matter to a choice that comes first.
+#[test]
+fn a_transaction_may_begin_with_another_schema_than_one_that_is_gone() {
+    let proxy = Proxy::with(servers(), 3, ONE_LANE);
+    let (mut client, mut other) = (proxy.app(), proxy.app());
+    for choice in ["USE shop", ""] {
+        client.run("CREATE DATABASE test_gone");
+        client.run("USE test_gone");
+        other.run("DROP DATABASE test_gone");
+        other.run("SELECT 1");
+        client.run("BEGIN");
+        match choice {
+            "" => assert_eq!(client.command(Command::InitDb, b"shop").unwrap().error(), None),
+            sql => drop(client.run(sql)),
+        }
+        assert!(client.status().contains(Status::IN_TRANS));
+        assert_eq!(client.text("SELECT DATABASE()"), "shop");
+        client.run("COMMIT");
+    }
+}
+
+/// The flags, the read-only transaction and the chain are those of a server that was started so.
+#[test]
+fn a_begin_on_a_server_with_other_defaults_is_the_same() {
+    let variables = ["sql_mode=NO_BACKSLASH_ESCAPES,ANSI_QUOTES", "completion_type=CHAIN"];
+    let extra = variables.map(str::to_owned).into();
+    let (servers, _orders) = keep(Options { extra, ..product().options() });
+    let proxy = Proxy::start(&servers);
+    let said = |port: u16| {
+        let mut client = Raw::connect(port, "app", "app-secret", Some("shop")).unwrap();
+        let status = |client: &mut Raw, sql: &str| client.run(sql).summary.status;
+        let mut said = vec![];
+        for sql in [
+            "BEGIN",
+            "COMMIT",
+            "ROLLBACK AND NO CHAIN",
+            "BEGIN",
+            "SELECT \"a\" FROM (SELECT 1 AS a) t",
+        ] {
+            said.push(status(&mut client, sql));
+        }
+        client.command(Command::ResetConnection, b"").unwrap();
+        said.push(status(&mut client, "BEGIN"));
+        said.push(client.command(Command::Ping, b"").unwrap().summary.status);
+        said
+    };
+    assert_eq!(said(proxy.port), said(servers.primary));
+    let mut root = Raw::connect(proxy.port, "root", "root-secret", None).unwrap();
+    root.run("SET GLOBAL TRANSACTION READ ONLY");
+    eventually("Fairlane knows", || {
+        let mut client = Raw::connect(proxy.port, "app", "app-secret", Some("shop")).unwrap();
+        let begun = client.run("BEGIN").summary.status;
+        begun.contains(Status::IN_TRANS_READONLY)
+            && client.run("DO 0").summary.status == begun
+            && client.query("CREATE TABLE trx_n (id INT)").unwrap_err().code() == 1792
+    });
 }
 
 /// The server has closed the connection it would have begun on.
