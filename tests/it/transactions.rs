@@ -255,7 +255,7 @@ fn xa_branches_keep_their_connection() {
     client.run("XA PREPARE 'x1'");
     client.run("XA COMMIT 'x1'");
     assert_eq!(client.text("SELECT COUNT(*) FROM trx_f"), "1");
-    crate::support::eventually("the pin ends", || proxy.sum("fairlane_sessions_pinned{") == 0.0);
+    eventually("the pin ends", || proxy.sum("fairlane_sessions_pinned{") == 0.0);
 }
 
 #[test]
