@@ -100,6 +100,16 @@ impl Servers {
         Witness::start(&self.sandbox.primary, &self.sandbox.replicas[0]).await
     }
 
+    /// A configuration that has the servers' Unix sockets in the place of their ports.
+    #[allow(dead_code, reason = "the demo reaches them over TCP alone")]
+    pub(crate) fn by_socket(&self, config: &str) -> String {
+        let servers = [&self.sandbox.primary, &self.sandbox.replicas[0]];
+        servers.iter().fold(config.to_owned(), |config, server| {
+            let port = format!("127.0.0.1:{}\"", server.port);
+            config.replace(&port, &format!("{}\"", server.socket.display()))
+        })
+    }
+
     /// Stops both servers and removes their files.
     pub(crate) async fn stop(self) -> Result<()> {
         self.sandbox.stop().await.context("stopping the private servers")

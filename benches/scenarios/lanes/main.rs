@@ -66,7 +66,7 @@ struct Arguments {
     /// Only the scenarios whose names begin so.
     #[arg(long)]
     only: Option<String>,
-    /// Only these ways; `haproxy` is measured only where it is named here.
+    /// Only these ways; `haproxy` and `sockets` are measured only where they are named here.
     #[arg(long, value_delimiter = ',')]
     ways: Vec<String>,
     /// Seconds that are counted.
@@ -91,6 +91,8 @@ pub(crate) enum Way {
     Fifo,
     /// Through Fairlane as it is installed.
     Lanes,
+    /// The same, on the servers' own host: over their Unix sockets.
+    Sockets,
     /// The same, but sessions that hold locks are let go first.
     Pace,
     /// The same, but sessions that hold locks are rolled back.
@@ -98,8 +100,15 @@ pub(crate) enum Way {
 }
 
 impl Way {
-    const ALL: [Self; 6] =
-        [Self::Direct, Self::HAProxy, Self::Fifo, Self::Lanes, Self::Pace, Self::Abort];
+    const ALL: [Self; 7] = [
+        Self::Direct,
+        Self::HAProxy,
+        Self::Fifo,
+        Self::Lanes,
+        Self::Sockets,
+        Self::Pace,
+        Self::Abort,
+    ];
 
     /// As the table writes it.
     pub(crate) fn name(self) -> &'static str {
@@ -108,6 +117,7 @@ impl Way {
             Self::HAProxy => "haproxy",
             Self::Fifo => "fifo",
             Self::Lanes => "lanes",
+            Self::Sockets => "lanes, sockets",
             Self::Pace => "lanes, pace",
             Self::Abort => "lanes, abort",
         }
@@ -116,7 +126,7 @@ impl Way {
     /// What it has in Fairlane's configuration.
     fn lanes(self) -> &'static str {
         match self {
-            Self::Direct | Self::HAProxy | Self::Lanes => "",
+            Self::Direct | Self::HAProxy | Self::Lanes | Self::Sockets => "",
             Self::Fifo => FIFO,
             Self::Pace => PACE,
             Self::Abort => ABORT,
@@ -147,7 +157,7 @@ async fn run(arguments: &Arguments) -> Result<()> {
     for scenario in SCENARIOS.iter().filter(wanted) {
         let ways = Way::ALL.into_iter();
         let is_wanted = |way: &Way| {
-            arguments.ways.is_empty() && *way != Way::HAProxy
+            arguments.ways.is_empty() && !matches!(way, Way::HAProxy | Way::Sockets)
                 || arguments.ways.iter().any(|name| way.name().ends_with(name.as_str()))
         };
         for way in ways.filter(is_wanted).filter(|way| way.suits(scenario)) {
@@ -183,9 +193,10 @@ async fn measure(
             haproxy = Some(started);
             (None, port, Gate::limited(CONNECTIONS))
         }
-        Way::Fifo | Way::Lanes | Way::Pace | Way::Abort => {
+        Way::Fifo | Way::Lanes | Way::Sockets | Way::Pace | Way::Abort => {
             let ports = (servers.primary_port, servers.replica_port);
             let config = format!("{}{}{LOG}", config::text(ports, ""), way.lanes());
+            let config = if way == Way::Sockets { servers.by_socket(&config) } else { config };
             let fairlane = Fairlane::start(&config, &arguments.out).await?;
             let port = fairlane.port;
             (Some(fairlane), port, Gate::open())
