@@ -7,12 +7,13 @@
 //! until the commands are answered: CALL and DDL do things no fuse stops.
 
 use super::Session;
-use super::execute::{Outcome, Ready, chooses_schema, has_cursor_of};
+use super::execute::{Outcome, chooses_schema, has_cursor_of};
 use super::kill::PRIMARY;
 use super::login::server_error;
+use super::ready::Ready;
 use super::settle::is_select;
 use super::statement::Work;
-use crate::backend::{Connection, Failure};
+use crate::backend::Connection;
 use crate::error::Error;
 use crate::protocol::response::Summary;
 use crate::protocol::status::Tracked;
@@ -109,20 +110,6 @@ impl Session {
             && (verdict.needs - Needs::LAST_INSERT_ID).is_empty()
             && matches!(work.command, Command::Query | Command::StmtExecute)
             && changes_rows(work.sql, self.mode)
-    }
-
-    /// Whether another session has left its LAST_INSERT_ID() on a connection.
-    pub(super) fn has_others_id(&self, connection: &Connection) -> bool {
-        let own = self.diagnostics.unread.as_ref();
-        connection.unread.as_ref().is_some_and(|here| !here.is_of(own))
-    }
-
-    /// Asks for that.
-    pub(super) async fn read_others_id(&self, connection: &mut Connection) -> Result<(), Failure> {
-        match self.has_others_id(connection) {
-            true => Box::pin(connection.read_unread()).await,
-            false => Ok(()),
-        }
     }
 
     /// Reads the answers to what was sent in front of `work`.

@@ -15,7 +15,7 @@ use super::{Session, Stop};
 use crate::backend::{Connection, Failure, Reset};
 use crate::config::settings::Abandoned;
 use crate::error::Error;
-use crate::lanes::{Account, ClientFacts, Demand};
+use crate::lanes::{Account, ClientFacts};
 use crate::metrics::Closed;
 use crate::net::read;
 use crate::pool::{Checkout, Retire};
@@ -131,9 +131,8 @@ impl Session {
             return Ok(());
         }
         self.recall_insert_id().await;
-        let demand = Demand { begun: Some(Duration::ZERO), ..self.demand(self.plain_lane()) };
         let began = match self.context.pools[0]
-            .check_out(demand, self.request(), Instant::now())
+            .check_out(self.demand_to_go_on(), self.request(), Instant::now())
             .await
         {
             Ok(mut checkout) => match self.begin_read_only(&mut checkout).await {

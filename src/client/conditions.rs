@@ -9,7 +9,6 @@ use tokio::time::Instant;
 
 use super::Session;
 use super::diagnostics::ERROR;
-use crate::lanes::Demand;
 use crate::metrics::Closed;
 use crate::pool::{Checkout, Retire};
 use crate::protocol::packet;
@@ -55,8 +54,7 @@ impl Session {
     /// found by the statement that comes next.
     async fn hold_with(&mut self, statement: &str) {
         let pool = self.context.pools[0].clone();
-        let demand =
-            Demand { begun: Some(std::time::Duration::ZERO), ..self.demand(self.plain_lane()) };
+        let demand = self.demand_to_go_on();
         let Ok(mut checkout) = pool.check_out(demand, self.request(), Instant::now()).await else {
             return;
         };

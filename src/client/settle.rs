@@ -1,29 +1,17 @@
 //! What Fairlane itself asks a connection after a statement, while the client already has its
 //! answer: things that only this connection knows and nothing reported.
 
-use std::sync::Arc;
-
-use tokio::time::Instant;
-
 use super::Session;
 use super::absorb::{hides_wait, is_wait};
-use super::conditions::signal;
-use super::diagnostics::Saved;
 use super::statement::Work;
 use super::tracking::needs_own_trackers;
 use super::writes::PARSE_ERROR;
-use crate::backend::{Connection, Failure, UnreadHere, UnreadId, means_the_same};
-use crate::error::Error;
-use crate::lanes::Demand;
-use crate::metrics::Closed;
-use crate::pool::Retire;
-use crate::protocol::code;
+use crate::backend::{Connection, Failure, means_the_same};
+use crate::protocol::Command;
 use crate::protocol::response::Summary;
 use crate::protocol::status::Tracked;
-use crate::protocol::{Command, Shape, packet};
-use crate::sql::{self, Class, Effects};
+use crate::sql::{self, Effects};
 use crate::state::Pin;
-use crate::state::diff::diff;
 
 impl Session {
     /// Asks for what is missing. With `keeps` the connection stays, and can be asked later.
@@ -113,27 +101,6 @@ impl Session {
         Ok(())
     }
 
-    /// Saves the list of warnings; `counted` tells how many there are.
-    async fn take_warnings(
-        &mut self,
-        connection: &mut Connection,
-        counted: Option<&Summary>,
-    ) -> Result<(), Failure> {
-        self.save_warnings(connection).await?;
-        let Some((saved, summary)) = self.diagnostics.warnings.as_mut().zip(counted) else {
-            return Ok(());
-        };
-        match self.facts.is_mariadb {
-            // Those beyond max_error_count are counted, and not kept.
-            true => saved.count = saved.count.max(summary.warnings.into()),
-            // An error does not tell how many there are; the last answer of a text tells of the last
-            // statement, as SHOW WARNINGS of none.
-            false if summary.error.is_none() => {}
-            false => self.diagnostics.conditions = u16::try_from(saved.count).unwrap_or(u16::MAX),
-        }
-        Ok(())
-    }
-
     /// What a statement with such effects has changed and not told: the trackers tell it with the
     /// next OK packet.
     async fn learn_untold(
@@ -159,70 +126,6 @@ impl Session {
             }
         }
         Ok(())
-    }
-
-    /// What of the list of warnings a statement has left that has nothing for a new one, or `has_new`.
-    async fn settle_list(
-        &mut self,
-        connection: &mut Connection,
-        work: &Work<'_>,
-        has_new: bool,
-    ) -> Result<(), Failure> {
-        // MySQL clears the list for each statement but SHOW and GET DIAGNOSTICS, MariaDB only for
-        // one that uses a table.
-        let shows = work.verdict.class == Class::Diagnostics && !is_select(work.sql);
-        let clears_always = !self.facts.is_mariadb && !shows && !keeps_conditions(work.command);
-        let is_kept = self.has_kept_mark(connection, has_new).await?;
-        if has_new || (work.verdict.uses_table || clears_always) && !is_kept {
-            self.diagnostics.warnings = None;
-            self.diagnostics.own_error = None;
-        }
-        self.diagnostics.are_on_connection |= has_new;
-        Ok(())
-    }
-
-    /// Before a statement of which only MariaDB knows whether it uses a table: an error is raised in
-    /// the place of the list that was saved, to be seen whether it is still there afterwards.
-    pub(super) async fn mark_list(
-        &mut self,
-        connection: &mut Connection,
-        work: &Work<'_>,
-    ) -> Result<(), Failure> {
-        let has_list = self.diagnostics.are_saved() || self.diagnostics.own_error.is_some();
-        let is_opaque = work.verdict.effects.contains(Effects::OPAQUE);
-        let is_unsure = work.verdict.uses_table && is_opaque && has_list;
-        if !is_unsure || !self.facts.is_mariadb || connection.is_restricted {
-            return Ok(());
-        }
-        Box::pin(connection.query(MARK)).await?;
-        connection.is_dirty = true;
-        self.diagnostics.is_marked = true;
-        Ok(())
-    }
-
-    /// How many warnings what does nothing has to tell of (MySQL).
-    fn note_conditions(&mut self, work: &Work<'_>, summary: &Summary, has_new: bool) {
-        if !self.facts.is_mariadb && (has_new || !keeps_conditions(work.command)) {
-            self.diagnostics.conditions = match summary.error {
-                Some(_) => summary.warnings.max(1),
-                None => summary.warnings,
-            };
-        }
-    }
-
-    /// Whether the mark on a connection has outlived a statement, and with it what was saved.
-    async fn has_kept_mark(
-        &mut self,
-        connection: &mut Connection,
-        has_new: bool,
-    ) -> Result<bool, Failure> {
-        if !std::mem::take(&mut self.diagnostics.is_marked) || has_new {
-            return Ok(false);
-        }
-        // It leaves FOUND_ROWS().
-        let answer = Box::pin(connection.query("SHOW WARNINGS")).await?;
-        self.diagnostics.is_row_count_held = false;
-        Ok(answer.summary.rows > 0)
     }
 
     /// Whether a SET TRANSACTION has had its transaction, and on MySQL whatever else an answer has left
@@ -344,7 +247,7 @@ impl Session {
 
     /// What collation the connection has now, also for results if it is that of a SET NAMES,
     /// which is remembered then.
-    async fn learn_collation(
+    pub(super) async fn learn_collation(
         &mut self,
         connection: &mut Connection,
         names: Option<&Work<'_>>,
@@ -370,56 +273,6 @@ impl Session {
         Ok(())
     }
 
-    /// What LAST_INSERT_ID() is now. An OK packet does not tell for sure: its id may be one that
-    /// the statement gave itself.
-    ///
-    /// Before the statement the connection had the session's own id or 0, see
-    /// [`Self::insert_id_for`]: what it had is what nothing has changed.
-    pub(super) async fn learn_insert_id(
-        &mut self,
-        connection: &mut Connection,
-    ) -> Result<(), Failure> {
-        let before = connection.insert_id;
-        connection.insert_id = connection.read_insert_id().await?;
-        match connection.insert_id {
-            Some(id) if before != Some(id) => self.diagnostics.insert_id = id,
-            Some(_) => {}
-            None => connection.is_dirty = true,
-        }
-        self.diagnostics.is_insert_id_stale = false;
-        self.diagnostics.reported_id = None;
-        Ok(())
-    }
-
-    /// Leaves LAST_INSERT_ID() unread on the connection, which had the session's own before.
-    fn leave_insert_id(&mut self, connection: &mut Connection) {
-        let unread = Arc::new(UnreadId::default());
-        connection.unread = Some(UnreadHere::new(&unread));
-        self.diagnostics.unread = Some(unread);
-        self.diagnostics.is_insert_id_stale = false;
-    }
-
-    /// The session is on the connection with its unread LAST_INSERT_ID(), which knows better.
-    pub(super) fn take_up_insert_id(&mut self, connection: &mut Connection) {
-        let unread = self.diagnostics.unread.as_ref();
-        if connection.unread.as_ref().is_some_and(|here| here.is_of(unread)) {
-            connection.unread = None;
-            self.diagnostics.unread = None;
-            self.diagnostics.is_insert_id_stale = true;
-        }
-    }
-
-    /// Has the session's LAST_INSERT_ID() read where it was left.
-    pub(super) async fn recall_insert_id(&mut self) {
-        let Some(unread) = self.diagnostics.unread.take() else { return };
-        self.context.pools[0].read_unread(&unread);
-        // Of a lost connection there is only what it has said itself.
-        let reported = self.diagnostics.reported_id.take();
-        if let Some(id) = unread.wait().await.or(reported) {
-            self.diagnostics.insert_id = id;
-        }
-    }
-
     /// All that only this connection knows; `counted` tells how many warnings there are.
     pub(super) async fn learn_all(
         &mut self,
@@ -438,67 +291,6 @@ impl Session {
         }
         if self.diagnostics.is_insert_id_stale {
             self.learn_insert_id(connection).await?;
-        }
-        Ok(())
-    }
-
-    /// Gives the connection the session's LAST_INSERT_ID(): a plain read, which was sent without it, has
-    /// bound the session to it. A view, for one, may call a function that sets a variable.
-    pub(super) async fn pay_insert_id(
-        &mut self,
-        connection: &mut Connection,
-        summary: &Summary,
-    ) -> Result<(), Failure> {
-        self.diagnostics.is_insert_id_owed = false;
-        self.recall_insert_id().await;
-        let own = self.diagnostics.insert_id;
-        if connection.insert_id == Some(own) || self.diagnostics.is_insert_id_stale {
-            return Ok(());
-        }
-        let has_new = summary.had_warnings || summary.error.is_some();
-        self.learn_all(connection, Some(summary).filter(|_| has_new)).await?;
-        let set = format!("SET last_insert_id={own}");
-        let mut set_it = connection.query(&set).await?.summary;
-        if set_it.error == Some(code::QUERY_INTERRUPTED) {
-            // A KILL QUERY that came late: the session's own statement was over.
-            set_it = connection.query(&set).await?.summary;
-        }
-        if set_it.error.is_some() {
-            return Err(std::io::Error::other("an insert id could not be set").into());
-        }
-        self.diagnostics.is_row_count_held = false;
-        connection.insert_id = Some(own);
-        match connection.deprecates_eof() {
-            true => Ok(()),
-            false => self.learn_late(connection, set_it.tracked).await,
-        }
-    }
-
-    /// What a read has changed and told with the OK packet to a SET of the insert id: its own answer had
-    /// none, and the next one that tells anything tells all.
-    async fn learn_late(
-        &mut self,
-        connection: &mut Connection,
-        mut tracked: Vec<Tracked>,
-    ) -> Result<(), Failure> {
-        let is_of_set = |name: &str| matches!(name, "last_insert_id" | "identity" | "last_gtid");
-        tracked.retain(|it| !matches!(it, Tracked::Variable { name, .. } if is_of_set(name)));
-        if let Some(teller) = &mut self.teller {
-            teller.keep(&tracked);
-        }
-        for told in &tracked {
-            match told {
-                // A function's own, with NOWAIT.
-                Tracked::Variable { name, .. } if self.facts.is_mariadb && is_wait(name) => {}
-                Tracked::Variable { name, value } => {
-                    self.absorb_variable(connection, name, value);
-                }
-                _ => {}
-            }
-        }
-        self.notice_changes(&tracked);
-        if changes_charset(&tracked) {
-            self.learn_collation(connection, None).await?;
         }
         Ok(())
     }
@@ -530,86 +322,6 @@ impl Session {
         }
         Ok(())
     }
-
-    /// Turns an error that no connection has answered into a list of warnings: one raises it, so
-    /// that the list is the server's own. When none can, the list stays as it was.
-    pub(super) async fn show_own(&mut self, error: &Error) {
-        let (code, sqlstate) = error.code();
-        let signal = signal(sqlstate, code.into(), error.to_string().as_bytes());
-        if let Some(mut held) = self.held.take() {
-            // When it can't be had, the connection is gone, and with it all else.
-            let _ = self.raise(held.connection(), &signal).await;
-            self.held = Some(held);
-            return;
-        }
-        let pool = self.context.pools[0].clone();
-        let demand =
-            Demand { begun: Some(std::time::Duration::ZERO), ..self.demand(self.plain_lane()) };
-        let Ok(mut checkout) = pool.check_out(demand, self.request(), Instant::now()).await else {
-            return;
-        };
-        match self.raise(checkout.connection(), &signal).await {
-            Ok(()) => checkout.check_in(),
-            Err(_) => checkout.discard(Retire::Quit(Closed::Broken)),
-        }
-    }
-
-    /// Has a connection raise an error, and takes over what it shows of it.
-    async fn raise(&mut self, connection: &mut Connection, signal: &str) -> Result<(), Failure> {
-        if self.diagnostics.is_found_rows_stale {
-            self.learn_found_rows(connection).await?;
-        }
-        // One that is held is in other circumstances where a statement could not be prepared.
-        let diff = diff(&connection.image, &self.image, &connection.base, None);
-        if self.apply(connection, &diff).await?.is_ok() {
-            connection.query(signal).await?;
-            self.save_warnings(connection).await?;
-        }
-        Ok(())
-    }
-
-    /// Takes the list of warnings off the connection, which keeps it until a statement uses a
-    /// table: the next session must not see it.
-    pub(super) async fn save_warnings(
-        &mut self,
-        connection: &mut Connection,
-    ) -> Result<(), Failure> {
-        let mut packets = connection.packet(Command::Query, b"SHOW WARNINGS");
-        // With a list that short an error may have been preceded by more than it has.
-        let asks_counts = self.facts.is_mariadb && self.image.get("max_error_count").is_some();
-        if asks_counts {
-            let counts = b"SELECT @@warning_count,@@error_count";
-            packets.extend(connection.packet(Command::Query, counts));
-        }
-        packets.extend(connection.packet(Command::Query, b"SELECT 1 FROM (SELECT 1) t"));
-        connection.send(&packets).await?;
-        let answer = connection.answer(Shape::Results).await?;
-        let counts = match asks_counts {
-            true => connection.answer(Shape::Results).await?.first_row(),
-            false => Vec::new(),
-        };
-        connection.answer(Shape::Results).await?;
-        self.diagnostics.are_on_connection = false;
-        self.diagnostics.is_found_rows_held = false;
-        self.diagnostics.is_row_count_held = false;
-        if answer.summary.error.is_some() || answer.summary.rows == 0 {
-            return Ok(());
-        }
-        let told = |index: usize| counts.get(index).and_then(|count| count.parse().ok());
-        let count = told(0).unwrap_or(answer.summary.rows);
-        let errors = told(1).unwrap_or_else(|| rows_of_errors(&answer.bytes));
-        self.diagnostics.warnings = Some(Saved { packets: answer.bytes.into(), count, errors });
-        Ok(())
-    }
-}
-
-/// The error that marks a list of warnings: it leaves ROW_COUNT() and FOUND_ROWS() as most errors do.
-const MARK: &str = "SIGNAL SQLSTATE '45000'";
-
-/// Commands that are no statements for MySQL: it keeps the list of warnings.
-pub(super) fn keeps_conditions(command: Command) -> bool {
-    use Command::{Debug, InitDb, Ping, SetOption, StmtFetch, StmtSendLongData};
-    matches!(command, Debug | InitDb | Ping | SetOption | StmtFetch | StmtSendLongData)
 }
 
 /// Whether a text begins with SELECT, and not with blanks of another kind or a comment.
@@ -620,19 +332,9 @@ pub(super) fn is_select(sql: &[u8]) -> bool {
 
 /// Whether a statement has chosen a character set: by SET NAMES, by SET CHARACTER SET, which takes
 /// the schema's collation, or by a variable.
-fn changes_charset(tracked: &[Tracked]) -> bool {
+pub(super) fn changes_charset(tracked: &[Tracked]) -> bool {
     let is_charset = |tracked: &Tracked| matches!(tracked, Tracked::Variable { name, .. } if name == "character_set_connection");
     tracked.iter().any(is_charset)
-}
-
-/// Rows of SHOW WARNINGS whose level is Error.
-fn rows_of_errors(mut bytes: &[u8]) -> u64 {
-    let mut errors = 0;
-    while let Ok(framed) = packet::frame(bytes) {
-        errors += u64::from(bytes[packet::HEADER..].starts_with(super::diagnostics::ERROR));
-        bytes = &bytes[framed.wire_length..];
-    }
-    errors
 }
 
 /// Whether MySQL will tell with the next OK packet, which may be another session's, of a variable that

@@ -379,6 +379,11 @@ impl Session {
         Demand { lane, client: self.account.client(), kind: 0, begun: None }
     }
 
+    /// The same in the middle of what has been begun: it comes before all other work of its lane.
+    pub(super) fn demand_to_go_on(&self) -> Demand {
+        Demand { begun: Some(Duration::ZERO), ..self.demand(self.plain_lane()) }
+    }
+
     /// The lane of work that is no statement.
     pub(super) fn plain_lane(&self) -> usize {
         self.kept_lane.unwrap_or_else(|| {

@@ -1,0 +1,268 @@
+//! A connection is brought to the session's state, for a statement or to stay.
+
+use super::Session;
+use super::along::{Along, COPIED_MAX};
+use super::execute::chooses_schema;
+use super::login::server_error;
+use super::prepare_here::Own;
+use super::statement::Work;
+use crate::backend::{Connection, Exchange, Failure, Reset};
+use crate::error::Error;
+use crate::protocol::metadata::Expected;
+use crate::protocol::status::Tracked;
+use crate::protocol::{Command, Shape};
+use crate::sql::Class;
+use crate::state::diff::{Diff, diff};
+use crate::state::image::SCHEMA_VARIABLES;
+
+/// What to send.
+#[derive(Debug)]
+pub(super) struct Ready {
+    /// Packets instead of the work's own.
+    pub(super) packets: Option<Vec<u8>>,
+    /// What the client is to have of column definitions.
+    pub(super) expected: Expected,
+    /// Answers that come before that to the work ...
+    pub(super) answers: usize,
+    /// ... to so many of the first bytes of `packets`.
+    pub(super) front: usize,
+    /// The first of them is to the question for another session's LAST_INSERT_ID().
+    pub(super) asks: bool,
+    /// The next one is a fuse's.
+    pub(super) is_fused: bool,
+    /// What LAST_INSERT_ID() is then.
+    pub(super) insert_id: Option<u64>,
+}
+
+impl Ready {
+    fn alone(packets: Option<Vec<u8>>, expected: Expected) -> Self {
+        let (answers, front) = (0, 0);
+        Self { packets, expected, answers, front, asks: false, is_fused: false, insert_id: None }
+    }
+}
+
+impl Session {
+    /// Makes the connection's state that of the session. With `waits` it is so when this returns,
+    /// otherwise what does it may be part of what is to be sent.
+    pub(super) async fn make_ready(
+        &mut self,
+        connection: &mut Connection,
+        work: &Work<'_>,
+        was_held: bool,
+        waits: bool,
+    ) -> Result<Result<Ready, Error>, Failure> {
+        self.diagnostics.is_insert_id_owed = false;
+        if connection.is_restricted {
+            Box::pin(connection.lift_restriction(self.facts.is_mariadb)).await?;
+            if !connection.is_restricted {
+                // There is a new password.
+                Box::pin(self.context.topology.refresh()).await;
+            }
+        }
+        if connection.is_restricted {
+            // The server would not take what carries the session's state.
+            connection.image = self.image.clone();
+        }
+        if !was_held {
+            self.take_off_variables(connection).await?;
+        }
+        self.prepare_descriptions(connection, work).await?;
+        let Own { packets: own, expected } = match &work.prepared {
+            Some(prepared) if prepared.told_id.is_none() => {
+                match self.prepared_here(connection, prepared, work.command).await? {
+                    Ok(own) => own,
+                    Err(error) => return Ok(Err(error)),
+                }
+            }
+            _ => Own::default(),
+        };
+        if !was_held {
+            self.choose_schema_anew(connection).await?;
+        }
+        if !was_held && connection.is_dirty {
+            Box::pin(connection.clean()).await?;
+        }
+        let insert_id = match was_held {
+            true => None,
+            false => self.insert_id_for(connection, work).await?,
+        };
+        let mut diff = diff(&connection.image, &self.image, &connection.base, insert_id);
+        if chooses_schema(work) {
+            // What was chosen before does not matter, and may be gone.
+            diff.schema = None;
+        }
+        let is_small = work.packets.len() <= COPIED_MAX;
+        let along = match diff.is_empty() {
+            true if is_small => Along::Free,
+            true => Along::Waits,
+            false => self.along(connection, work, was_held, insert_id.is_some()),
+        };
+        if along != Along::Waits && !waits {
+            let mut packets = Vec::new();
+            let asks = self.has_others_id(connection) && connection.put_question(&mut packets);
+            let is_fused = along == Along::Fused;
+            let commands = match is_fused {
+                true => connection.put_fused(&diff, self.facts.is_mariadb, &mut packets),
+                false => connection.put_diff(&diff, &mut packets),
+            };
+            let answers = commands + usize::from(asks);
+            if answers == 0 {
+                return Ok(Ok(Ready::alone(own, expected)));
+            }
+            let front = packets.len();
+            packets.extend_from_slice(own.as_deref().unwrap_or(&work.packets));
+            let packets = Some(packets);
+            return Ok(Ok(Ready { packets, expected, answers, front, asks, is_fused, insert_id }));
+        }
+        self.read_others_id(connection).await?;
+        if diff.is_empty() {
+            return Ok(Ok(Ready::alone(own, expected)));
+        }
+        let applied = Box::pin(self.apply(connection, &diff)).await?;
+        if work.verdict.class == Class::Diagnostics {
+            // The client asks for its warnings, not for those of these commands.
+            Box::pin(connection.clear_warnings()).await?;
+        }
+        Ok(applied.map(|()| {
+            connection.insert_id = insert_id.or(connection.insert_id);
+            Ready::alone(own, expected)
+        }))
+    }
+
+    /// Resets a connection at rest that has user variables of other sessions.
+    pub(super) async fn take_off_variables(
+        &self,
+        connection: &mut Connection,
+    ) -> Result<(), Failure> {
+        if !connection.image.has_user_variables_beside(&self.image) {
+            return Ok(());
+        }
+        let reset = async {
+            connection.read_unread().await?;
+            match connection.reset(self.facts.is_mariadb).await? {
+                Reset::Clean => Ok(()),
+                Reset::KeepsRole | Reset::Refused => {
+                    Err(std::io::Error::other("a connection could not be reset").into())
+                }
+            }
+        };
+        Box::pin(reset).await
+    }
+
+    /// A schema that has changed since a connection at rest has chosen it may have other defaults
+    /// now, and its own are there again only after a choice where somebody has set others. MariaDB
+    /// reads them only when it comes from another schema.
+    pub(super) async fn choose_schema_anew(
+        &self,
+        connection: &mut Connection,
+    ) -> Result<(), Failure> {
+        let epoch = self.context.epochs.schemas();
+        let is_set = |name| connection.image.get(name).is_some() && self.image.get(name).is_none();
+        let were_set = SCHEMA_VARIABLES.into_iter().any(is_set);
+        if connection.schema_epoch >= epoch && !were_set {
+            return Ok(());
+        }
+        connection.schema_epoch = epoch;
+        if self.image.schema.is_some() {
+            SCHEMA_VARIABLES.into_iter().for_each(|name| connection.image.unset(name));
+        }
+        let Some(schema) = connection.image.schema.clone() else { return Ok(()) };
+        let other = self.facts.is_mariadb.then_some("information_schema");
+        for schema in other.into_iter().chain([&*schema]) {
+            let chosen = connection.command(Command::InitDb, schema.as_bytes());
+            let chosen = Box::pin(chosen).await?;
+            match chosen.summary.error {
+                None => connection.image.schema = Some(schema.into()),
+                Some(_) => connection.is_dirty = true,
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives a connection at rest all that is the session's: it is to stay there.
+    pub(super) async fn move_in(
+        &mut self,
+        connection: &mut Connection,
+    ) -> Result<Result<(), Error>, Failure> {
+        self.read_others_id(connection).await?;
+        self.take_off_variables(connection).await?;
+        self.choose_schema_anew(connection).await?;
+        if connection.is_dirty {
+            connection.clean().await?;
+        }
+        self.recall_insert_id().await;
+        let own = self.diagnostics.insert_id;
+        let wanted = (connection.insert_id != Some(own)).then_some(own);
+        let diff = diff(&connection.image, &self.image, &connection.base, wanted);
+        if diff.is_empty() {
+            return Ok(Ok(()));
+        }
+        let applied = self.apply(connection, &diff).await?;
+        Ok(applied.map(|()| connection.insert_id = Some(own)))
+    }
+
+    /// Gives the commands of `diff` and waits for their answers: before a statement that could do
+    /// harm in another schema or mode.
+    pub(super) async fn apply(
+        &mut self,
+        connection: &mut Connection,
+        diff: &Diff,
+    ) -> Result<Result<(), Error>, Failure> {
+        let mut packets = Vec::new();
+        let answers = connection.put_diff(diff, &mut packets);
+        connection.send(&packets).await?;
+        self.diagnostics.is_row_count_held &= answers == 0;
+        let (mut refused, mut has_warned) = (None, false);
+        for _ in 0..answers {
+            let exchange = connection.answer(Shape::Results).await?;
+            has_warned |= exchange.summary.warnings > 0;
+            if let Some(error) = self.take_over(connection, &exchange) {
+                refused.get_or_insert(error);
+            }
+        }
+        if refused.is_none() {
+            let schema = connection.image.schema.clone();
+            connection.image.turn_into(&self.image);
+            if diff.schema.is_none() {
+                // It was not chosen, or the one that was told.
+                connection.image.schema = schema;
+            }
+            connection.image_warns = self.image_warns;
+        }
+        if has_warned {
+            // These are nobody's warnings, but on the session's own connection what they are cleared
+            // by has a row found.
+            if self.diagnostics.is_found_rows_stale {
+                self.learn_found_rows(connection).await?;
+            }
+            self.diagnostics.is_found_rows_held = false;
+            connection.clear_warnings().await?;
+        }
+        Ok(refused.map_or(Ok(()), Err))
+    }
+
+    /// Takes over what the server tracked in its answer to one command of a diff; the error it is.
+    pub(super) fn take_over(
+        &mut self,
+        connection: &mut Connection,
+        exchange: &Exchange,
+    ) -> Option<Error> {
+        if let Some(error) = server_error(&exchange.bytes, exchange.summary.error) {
+            return Some(error);
+        }
+        for tracked in &exchange.summary.tracked {
+            connection.image.apply(tracked);
+            // The server may write a name or a value in another way than the session had it; what it
+            // has left untold before is another session's.
+            if self.image.has(tracked) && !self.is_other_schema(tracked) {
+                self.image.apply(tracked);
+            }
+        }
+        None
+    }
+
+    fn is_other_schema(&self, tracked: &Tracked) -> bool {
+        let own = self.image.schema.as_deref().unwrap_or_default();
+        matches!(tracked, Tracked::Schema(told) if !told.eq_ignore_ascii_case(own))
+    }
+}

@@ -1,0 +1,194 @@
+//! The list of warnings over shared connections: it is taken off a connection before others get that, and
+//! answered from the session's record.
+
+use tokio::time::Instant;
+
+use super::Session;
+use super::conditions::signal;
+use super::diagnostics::{ERROR, Saved};
+use super::settle::is_select;
+use super::statement::Work;
+use crate::backend::{Connection, Failure};
+use crate::error::Error;
+use crate::metrics::Closed;
+use crate::pool::Retire;
+use crate::protocol::response::Summary;
+use crate::protocol::{Command, Shape, packet};
+use crate::sql::{Class, Effects};
+use crate::state::diff::diff;
+
+/// The error that marks a list of warnings: it leaves ROW_COUNT() and FOUND_ROWS() as most errors do.
+const MARK: &str = "SIGNAL SQLSTATE '45000'";
+
+impl Session {
+    /// What of the list of warnings a statement has left that has nothing for a new one, or `has_new`.
+    pub(super) async fn settle_list(
+        &mut self,
+        connection: &mut Connection,
+        work: &Work<'_>,
+        has_new: bool,
+    ) -> Result<(), Failure> {
+        // MySQL clears the list for each statement but SHOW and GET DIAGNOSTICS, MariaDB only for
+        // one that uses a table.
+        let shows = work.verdict.class == Class::Diagnostics && !is_select(work.sql);
+        let clears_always = !self.facts.is_mariadb && !shows && !keeps_conditions(work.command);
+        let is_kept = self.has_kept_mark(connection, has_new).await?;
+        if has_new || (work.verdict.uses_table || clears_always) && !is_kept {
+            self.diagnostics.warnings = None;
+            self.diagnostics.own_error = None;
+        }
+        self.diagnostics.are_on_connection |= has_new;
+        Ok(())
+    }
+
+    /// Before a statement of which only MariaDB knows whether it uses a table: an error is raised in
+    /// the place of the list that was saved, to be seen whether it is still there afterwards.
+    pub(super) async fn mark_list(
+        &mut self,
+        connection: &mut Connection,
+        work: &Work<'_>,
+    ) -> Result<(), Failure> {
+        let has_list = self.diagnostics.are_saved() || self.diagnostics.own_error.is_some();
+        let is_opaque = work.verdict.effects.contains(Effects::OPAQUE);
+        let is_unsure = work.verdict.uses_table && is_opaque && has_list;
+        if !is_unsure || !self.facts.is_mariadb || connection.is_restricted {
+            return Ok(());
+        }
+        Box::pin(connection.query(MARK)).await?;
+        connection.is_dirty = true;
+        self.diagnostics.is_marked = true;
+        Ok(())
+    }
+
+    /// Whether the mark on a connection has outlived a statement, and with it what was saved.
+    async fn has_kept_mark(
+        &mut self,
+        connection: &mut Connection,
+        has_new: bool,
+    ) -> Result<bool, Failure> {
+        if !std::mem::take(&mut self.diagnostics.is_marked) || has_new {
+            return Ok(false);
+        }
+        // It leaves FOUND_ROWS().
+        let answer = Box::pin(connection.query("SHOW WARNINGS")).await?;
+        self.diagnostics.is_row_count_held = false;
+        Ok(answer.summary.rows > 0)
+    }
+
+    /// How many warnings what does nothing has to tell of (MySQL).
+    pub(super) fn note_conditions(&mut self, work: &Work<'_>, summary: &Summary, has_new: bool) {
+        if !self.facts.is_mariadb && (has_new || !keeps_conditions(work.command)) {
+            self.diagnostics.conditions = match summary.error {
+                Some(_) => summary.warnings.max(1),
+                None => summary.warnings,
+            };
+        }
+    }
+
+    /// Saves the list of warnings; `counted` tells how many there are.
+    pub(super) async fn take_warnings(
+        &mut self,
+        connection: &mut Connection,
+        counted: Option<&Summary>,
+    ) -> Result<(), Failure> {
+        self.save_warnings(connection).await?;
+        let Some((saved, summary)) = self.diagnostics.warnings.as_mut().zip(counted) else {
+            return Ok(());
+        };
+        match self.facts.is_mariadb {
+            // Those beyond max_error_count are counted, and not kept.
+            true => saved.count = saved.count.max(summary.warnings.into()),
+            // An error does not tell how many there are; the last answer of a text tells of the last
+            // statement, as SHOW WARNINGS of none.
+            false if summary.error.is_none() => {}
+            false => self.diagnostics.conditions = u16::try_from(saved.count).unwrap_or(u16::MAX),
+        }
+        Ok(())
+    }
+
+    /// Takes the list of warnings off the connection, which keeps it until a statement uses a
+    /// table: the next session must not see it.
+    pub(super) async fn save_warnings(
+        &mut self,
+        connection: &mut Connection,
+    ) -> Result<(), Failure> {
+        let mut packets = connection.packet(Command::Query, b"SHOW WARNINGS");
+        // With a list that short an error may have been preceded by more than it has.
+        let asks_counts = self.facts.is_mariadb && self.image.get("max_error_count").is_some();
+        if asks_counts {
+            let counts = b"SELECT @@warning_count,@@error_count";
+            packets.extend(connection.packet(Command::Query, counts));
+        }
+        packets.extend(connection.packet(Command::Query, b"SELECT 1 FROM (SELECT 1) t"));
+        connection.send(&packets).await?;
+        let answer = connection.answer(Shape::Results).await?;
+        let counts = match asks_counts {
+            true => connection.answer(Shape::Results).await?.first_row(),
+            false => Vec::new(),
+        };
+        connection.answer(Shape::Results).await?;
+        self.diagnostics.are_on_connection = false;
+        self.diagnostics.is_found_rows_held = false;
+        self.diagnostics.is_row_count_held = false;
+        if answer.summary.error.is_some() || answer.summary.rows == 0 {
+            return Ok(());
+        }
+        let told = |index: usize| counts.get(index).and_then(|count| count.parse().ok());
+        let count = told(0).unwrap_or(answer.summary.rows);
+        let errors = told(1).unwrap_or_else(|| rows_of_errors(&answer.bytes));
+        self.diagnostics.warnings = Some(Saved { packets: answer.bytes.into(), count, errors });
+        Ok(())
+    }
+
+    /// Turns an error that no connection has answered into a list of warnings: one raises it, so
+    /// that the list is the server's own. When none can, the list stays as it was.
+    pub(super) async fn show_own(&mut self, error: &Error) {
+        let (code, sqlstate) = error.code();
+        let signal = signal(sqlstate, code.into(), error.to_string().as_bytes());
+        if let Some(mut held) = self.held.take() {
+            // When it can't be had, the connection is gone, and with it all else.
+            let _ = self.raise(held.connection(), &signal).await;
+            self.held = Some(held);
+            return;
+        }
+        let pool = self.context.pools[0].clone();
+        let demand = self.demand_to_go_on();
+        let Ok(mut checkout) = pool.check_out(demand, self.request(), Instant::now()).await else {
+            return;
+        };
+        match self.raise(checkout.connection(), &signal).await {
+            Ok(()) => checkout.check_in(),
+            Err(_) => checkout.discard(Retire::Quit(Closed::Broken)),
+        }
+    }
+
+    /// Has a connection raise an error, and takes over what it shows of it.
+    async fn raise(&mut self, connection: &mut Connection, signal: &str) -> Result<(), Failure> {
+        if self.diagnostics.is_found_rows_stale {
+            self.learn_found_rows(connection).await?;
+        }
+        // One that is held is in other circumstances where a statement could not be prepared.
+        let diff = diff(&connection.image, &self.image, &connection.base, None);
+        if self.apply(connection, &diff).await?.is_ok() {
+            connection.query(signal).await?;
+            self.save_warnings(connection).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Commands that are no statements for MySQL: it keeps the list of warnings.
+pub(super) fn keeps_conditions(command: Command) -> bool {
+    use Command::{Debug, InitDb, Ping, SetOption, StmtFetch, StmtSendLongData};
+    matches!(command, Debug | InitDb | Ping | SetOption | StmtFetch | StmtSendLongData)
+}
+
+/// Rows of SHOW WARNINGS whose level is Error.
+fn rows_of_errors(mut bytes: &[u8]) -> u64 {
+    let mut errors = 0;
+    while let Ok(framed) = packet::frame(bytes) {
+        errors += u64::from(bytes[packet::HEADER..].starts_with(ERROR));
+        bytes = &bytes[framed.wire_length..];
+    }
+    errors
+}
