@@ -133,7 +133,9 @@ impl Session {
         let Some(begun) = &self.begun else { return true };
         let is_sent = connection.send(&begun.packets).await.is_ok();
         let answer = if is_sent { connection.answer(Shape::Results).await.ok() } else { None };
-        answer.is_some_and(|exchange| exchange.summary.status.contains(Status::IN_TRANS))
+        let Some(Exchange { summary, .. }) = answer else { return false };
+        summary.tracked.iter().for_each(|tracked| connection.image.apply(tracked));
+        summary.status.contains(Status::IN_TRANS)
     }
 
     async fn begin_on(
@@ -145,9 +147,14 @@ impl Session {
         const LOST: Outcome = Outcome::Lost { untouched: true };
         let work = begun.work();
         let own = self.image.schema.clone();
+        if checkout.connection().has_untold {
+            // In the transaction it may be too late to put that right.
+            checkout.connection().query("DO 0").await.map_err(|_| LOST)?;
+        }
         if chooses_schema(first) {
             // What was chosen before does not matter, and may be gone.
             let connection = checkout.connection();
+            self.take_off_variables(connection).await.map_err(|_| LOST)?;
             Box::pin(self.choose_schema_anew(connection)).await.map_err(|_| LOST)?;
             self.image.schema.clone_from(&checkout.connection().image.schema);
         }
@@ -158,7 +165,8 @@ impl Session {
         let Exchange { mut summary, bytes, .. } =
             connection.answer(work.shape).await.map_err(|_| LOST)?;
         if let Some(error) = super::login::server_error(&bytes, summary.error) {
-            return Err(Outcome::Unprepared(error));
+            // It may have begun all the same.
+            return Err(Outcome::Spoilt(error));
         }
         // What an earlier session has left untold is put right by the statement that comes now.
         summary.tracked.iter().for_each(|tracked| connection.image.apply(tracked));
@@ -166,6 +174,8 @@ impl Session {
         summary.tracked.retain(|tracked| matches!(tracked, Tracked::Characteristics(_)));
         self.take_up_insert_id(connection);
         self.absorb(connection, &work, &summary);
+        // Its flags may be those of what an earlier session has left.
+        self.image_changed();
         if self.status.contains(Status::IN_TRANS) { Ok(()) } else { Err(LOST) }
     }
 

@@ -87,7 +87,8 @@ impl Session {
             Box::pin(self.learn_collation(connection, names)).await?;
         }
         if asks_more {
-            Box::pin(self.learn_untold(connection, is_passing)).await?;
+            let leaves_more = effects.contains(Effects::OPAQUE);
+            Box::pin(self.learn_untold(connection, is_passing, leaves_more)).await?;
         }
         connection.is_dirty &= keeps;
         if self.diagnostics.is_insert_id_stale && !keeps {
@@ -107,6 +108,7 @@ impl Session {
         &mut self,
         connection: &mut Connection,
         is_passing: bool,
+        leaves_more: bool,
     ) -> Result<(), Failure> {
         let image = connection.image.clone();
         let exchange = connection.query("DO 0").await?;
@@ -118,6 +120,9 @@ impl Session {
             connection.image = image;
             // The statement's own answer has the flags of the passing sql_mode.
             self.status = exchange.summary.status;
+            if leaves_more && exchange.summary.tracked.contains(&Tracked::StateChanged) {
+                self.pins.add(Pin::StateChanged);
+            }
         } else if exchange.summary.tracked.contains(&Tracked::StateChanged) {
             self.pins.add(Pin::StateChanged);
             self.image = connection.image.clone();

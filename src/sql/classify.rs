@@ -150,6 +150,10 @@ impl<'a> Classifier<'a> {
             // It may be in a packet that is not the last one.
             verdict.effects |= Effects::INSERT_ID_EXPRESSION;
         }
+        if (verdict.effects | self.found.effects).contains(Effects::SET_STATEMENT) {
+            // What it sets for its statement is told like what others set for good.
+            self.found.note_opaque();
+        }
         verdict.effects = join_effects(verdict.effects, self.found.effects);
         verdict.needs |= later_needs(self.found.needs);
         (verdict.class, verdict.reason) = (Class::Write, Reason::MultiStatement);

@@ -103,7 +103,12 @@ impl Classifier<'_> {
         self.found.effects |= Effects::SET_STATEMENT;
         self.context = Context::Read;
         (self.first, self.start) = (self.ahead.word, self.ahead.start);
-        let reason = match self.statement() {
+        let statement = self.statement();
+        if statement.0 == Class::Session {
+            // What it sets is told like what is passing.
+            self.found.note_opaque();
+        }
+        let reason = match statement {
             (Class::Write | Class::Diagnostics, reason) => reason,
             (Class::Kill { .. }, reason) => {
                 self.found.effects |= Effects::KILL;

@@ -1,6 +1,8 @@
 //! The commands that turn one image into another.
 
-use super::image::{BIG_SELECTS, Base, CHARSETS, Image, MAX_JOIN_SIZE, is_user_variable};
+use super::image::{
+    BIG_SELECTS, Base, CHARSETS, Image, MAX_JOIN_SIZE, SCHEMA_VARIABLES, is_user_variable,
+};
 
 /// Commands to send in front of a statement.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -88,8 +90,10 @@ pub fn diff(from: &Image, to: &Image, base: &Base, insert_id: Option<u64>) -> Di
     if from.schema != to.schema {
         diff.schema = to.schema.clone();
     }
+    // The choice of a schema sets its variables anew.
+    let is_reset = |name: &str| diff.schema.is_some() && SCHEMA_VARIABLES.contains(&name);
     let mut set = String::new();
-    if !from.same_variables(to) {
+    if !from.same_variables(to) || to.variables().any(|(name, _)| is_reset(name)) {
         put_charsets(&mut set, from, to, base);
         let is_other = |name: &str| !CHARSETS.contains(&name);
         for (name, _) in from.variables().filter(|&(name, _)| to.get(name).is_none()) {
@@ -107,7 +111,7 @@ pub fn diff(from: &Image, to: &Image, base: &Base, insert_id: Option<u64>) -> Di
         let is_undone =
             |name: &str| name == BIG_SELECTS && from.get(MAX_JOIN_SIZE) != to.get(MAX_JOIN_SIZE);
         let is_new = |&(name, value): &(&str, &str)| {
-            is_other(name) && (from.get(name) != Some(value) || is_undone(name))
+            is_other(name) && (from.get(name) != Some(value) || is_undone(name) || is_reset(name))
         };
         for (name, value) in to.variables().filter(is_new) {
             match name.strip_prefix('@') {
@@ -213,6 +217,19 @@ mod tests {
         to.set("max_join_size", "60");
         let set = diff(&from, &to, &base(), None).set.unwrap_or_default();
         assert_eq!(set, "SET max_join_size=60,sql_big_selects='OFF'");
+    }
+
+    #[test]
+    fn the_choice_of_a_schema_does_not_set_what_was_set_in_its_place() {
+        let (mut from, mut to) = (Image::default(), Image::default());
+        for image in [&mut from, &mut to] {
+            image.schema = Some("shop".into());
+            image.set("character_set_database", "latin1");
+        }
+        assert!(diff(&from, &to, &base(), None).is_empty());
+        from.schema = Some("other".into());
+        let set = diff(&from, &to, &base(), None).set;
+        assert_eq!(set.as_deref(), Some("SET character_set_database='latin1'"));
     }
 
     #[test]

@@ -218,6 +218,27 @@ fn a_set_for_one_statement_is_over_after_it() {
     one.run("SET STATEMENT max_statement_time = 5 FOR SELECT 1");
     assert_eq!(other.text("SELECT @@max_statement_time"), before);
     assert_eq!(one.text("SELECT @@max_statement_time"), before);
+    // What is set beside it, or by its statement, stays, and with its session.
+    for (turn, sql) in [
+        "SET STATEMENT max_statement_time = 5 FOR SELECT 1; SET div_precision_increment = 7",
+        "SET STATEMENT max_statement_time = 5 FOR SELECT 1; SET div_precision_increment = 8; SELECT 2",
+        "SET STATEMENT max_statement_time = 5 FOR SET div_precision_increment = 9",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        for deprecates_eof in [true, false] {
+            let mut login = Login::new(proxy.port, "app", "app-secret");
+            login.more.set(Capabilities::DEPRECATE_EOF, deprecates_eof);
+            let mut third = Raw::login(&login).unwrap();
+            third.run(sql);
+            let own = third.text("SELECT @@div_precision_increment");
+            assert_eq!(own, (7 + turn).to_string(), "{sql}");
+            third.hang_up();
+            assert_eq!(other.text("SELECT @@div_precision_increment"), "4", "{sql}");
+            assert_eq!(other.text("SELECT @@max_statement_time"), before);
+        }
+    }
 }
 
 #[test]

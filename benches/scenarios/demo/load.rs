@@ -114,6 +114,8 @@ pub(crate) struct Run {
     pub(crate) first_error: Option<String>,
     /// Most connections at once, where they were counted.
     pub(crate) connections: Option<Connections>,
+    /// The longest time that the disk took to keep 4 KiB, where that was watched.
+    pub(crate) disk_ms: Option<f64>,
     /// CPU time of this program per second of the window.
     pub(crate) generator_cpu: f64,
     /// The same for Fairlane.
@@ -133,6 +135,8 @@ pub(crate) struct Sample {
     proxy_cpu: f64,
     /// Most connections at once, where they were counted.
     pub(crate) connections: Option<Connections>,
+    /// The longest time that the disk took to keep something, where that was watched.
+    pub(crate) disk: Option<Duration>,
     /// Reads that the primary and the replica answered, through Fairlane.
     pub(crate) reads: Option<(f64, f64)>,
 }
@@ -166,6 +170,7 @@ impl Run {
         let scrape_errors = samples.iter().map(|sample| sample.scrape_errors).sum();
         let connections =
             samples.iter().filter_map(|sample| sample.connections).reduce(Connections::most);
+        let disk = samples.iter().filter_map(|sample| sample.disk).max();
         let reads = samples.iter().filter_map(|sample| sample.reads);
         let reads = reads.reduce(|all, one| (all.0 + one.0, all.1 + one.1));
         let replica_share = reads.map(|(primary, replica)| replica / (primary + replica));
@@ -183,6 +188,7 @@ impl Run {
             scrape_errors,
             first_error: all.first_error,
             connections,
+            disk_ms: disk.map(|longest| longest.as_secs_f64() * 1000.0),
             generator_cpu,
             proxy_cpu,
             replica_share,
@@ -238,6 +244,7 @@ pub(crate) async fn run(way: Way, size: Size, window: Window) -> Result<Sample> 
         generator_cpu: after.0 - before.0,
         proxy_cpu: after.1 - before.1,
         connections: None,
+        disk: None,
         reads: None,
     })
 }

@@ -7,6 +7,7 @@
 
 mod clicks;
 mod config;
+mod disk;
 mod load;
 mod plot;
 mod progress;
@@ -26,6 +27,7 @@ use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
 
+use crate::disk::DiskWatch;
 use crate::load::{Mode, Run, Sample, Size, Way, Window};
 use crate::report::Results;
 use crate::servers::Servers;
@@ -205,7 +207,9 @@ impl Bench<'_> {
         } else {
             window(2, if size.turns > 1 { 7 } else { 18 })
         };
+        let disk = DiskWatch::start(servers.directory())?;
         let mut sample = load::run(way, size, length).await?;
+        sample.disk = Some(disk.stop()?);
         sample.connections = Some(witness.stop().await?);
         if let Some(fairlane) = &self.fairlane {
             let primary = fairlane.routed("primary", READ_REASONS).await?;

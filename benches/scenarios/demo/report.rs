@@ -73,7 +73,7 @@ impl Results {
     /// The table.
     pub(crate) fn table(&self) -> String {
         let mut table = format!(
-            "{:>7} {:>7}  {:<8} {:>6} {:>8} {:>8} {:>8} {:>8} {:>6} {:>5} {:>9} {:>8} {:>9} {:>9}\n",
+            "{:>7} {:>7}  {:<8} {:>6} {:>8} {:>8} {:>8} {:>8} {:>6} {:>5} {:>9} {:>8} {:>9} {:>9} {:>7}\n",
             "outlets",
             "workers",
             "mode",
@@ -87,7 +87,8 @@ impl Results {
             "outlets/s",
             "% direct",
             "backends",
-            "% replica"
+            "% replica",
+            "disk ms"
         );
         for run in self.baseline.iter().chain(&self.runs) {
             table.push_str(&self.row(run));
@@ -111,7 +112,7 @@ impl Results {
             None => (format!("{:.1}", run.outlets_per_second), "-".to_owned()),
         };
         format!(
-            "{:>7} {:>7}  {:<8} {:>6} {:>8} {:>8} {:>8} {:>8} {:>6} {:>5} {:>9} {:>8} {:>9} {:>9}\n",
+            "{:>7} {:>7}  {:<8} {:>6} {:>8} {:>8} {:>8} {:>8} {:>6} {:>5} {:>9} {:>8} {:>9} {:>9} {:>7}\n",
             run.outlets,
             run.workers,
             run.mode.name(),
@@ -126,6 +127,7 @@ impl Results {
             share,
             backends,
             reads,
+            ms(run.disk_ms),
         )
     }
 

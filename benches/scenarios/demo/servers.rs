@@ -1,5 +1,7 @@
 //! The database of the demo: where it is, how the application logs in, its tables and rows.
 
+use std::path::Path;
+
 use anyhow::{Context as _, Result, ensure};
 use fairlane::sandbox::{APP_PASSWORD, APP_SCHEMA, APP_USER, Options, Sandbox};
 use mysql_async::prelude::Queryable as _;
@@ -108,6 +110,11 @@ impl Servers {
             let port = format!("127.0.0.1:{}\"", server.port);
             config.replace(&port, &format!("{}\"", server.socket.display()))
         })
+    }
+
+    /// Where both servers write to.
+    pub(crate) fn directory(&self) -> &Path {
+        self.sandbox.directory()
     }
 
     /// Stops both servers and removes their files.

@@ -433,6 +433,8 @@ const HOLDING: Kind = Kind {
         "EXECUTE IMMEDIATE 'SELECT ? * 2' USING {n}",
         "EXECUTE IMMEDIATE 'SET time_zone = ''+04:00'''",
         "BEGIN NOT ATOMIC SELECT 1; SET sql_select_limit = 8; END",
+        "SET STATEMENT max_statement_time = 30 FOR SELECT 1; SET sql_select_limit = 7",
+        "SET STATEMENT max_statement_time = 30 FOR SET div_precision_increment = {n}",
         "CREATE OR REPLACE TEMPORARY TABLE shop.lt_X (a INT, b INT)",
         "BEGIN NOT ATOMIC DECLARE x INT DEFAULT {n}; INSERT INTO shop.lk_X (v) VALUES (x); END",
         "SET @@pseudo_thread_id = @@pseudo_thread_id",
