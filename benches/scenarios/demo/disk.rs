@@ -1,15 +1,15 @@
 //! How long the disk under the servers takes to keep what it is given: a commit takes as long, whoever
 //! stands before the server.
 
-use std::fs::File;
-use std::io::Write as _;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result};
+use tokio::fs::File;
+use tokio::io::AsyncWriteExt as _;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep};
 
 /// Time between two writes: few enough to be no load.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -17,37 +17,37 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Writes a little, and waits until it is kept, again and again.
 #[derive(Debug)]
 pub(crate) struct DiskWatch {
-    is_over: Arc<AtomicBool>,
+    end: oneshot::Sender<()>,
     watch: JoinHandle<std::io::Result<Duration>>,
 }
 
 impl DiskWatch {
     /// Begins, in a file of its own in `directory`.
-    pub(crate) fn start(directory: &Path) -> Result<Self> {
+    pub(crate) async fn start(directory: &Path) -> Result<Self> {
         let path = directory.join("disk-watch");
-        let file = File::create(&path).with_context(|| format!("creating {}", path.display()))?;
-        let is_over = Arc::new(AtomicBool::new(false));
-        let told = Arc::clone(&is_over);
-        let watch = std::thread::spawn(move || watch(file, &told));
-        Ok(Self { is_over, watch })
+        let file = File::create(&path).await;
+        let file = file.with_context(|| format!("creating {}", path.display()))?;
+        let (end, ended) = oneshot::channel();
+        Ok(Self { end, watch: tokio::spawn(watch(file, ended)) })
     }
 
     /// The longest time that one took.
-    pub(crate) fn stop(self) -> Result<Duration> {
-        self.is_over.store(true, Ordering::Relaxed);
-        let longest = self.watch.join().map_err(|_| anyhow!("the watch of the disk broke"))?;
-        longest.context("watching the disk")
+    pub(crate) async fn stop(self) -> Result<Duration> {
+        drop(self.end);
+        self.watch.await?.context("watching the disk")
     }
 }
 
-fn watch(mut file: File, is_over: &AtomicBool) -> std::io::Result<Duration> {
+async fn watch(mut file: File, mut ended: oneshot::Receiver<()>) -> std::io::Result<Duration> {
     let mut longest = Duration::ZERO;
-    while !is_over.load(Ordering::Relaxed) {
+    loop {
         let begin = Instant::now();
-        file.write_all(&[0; 4096])?;
-        file.sync_data()?;
+        file.write_all(&[0; 4096]).await?;
+        file.sync_data().await?;
         longest = longest.max(begin.elapsed());
-        std::thread::sleep(PAUSE);
+        tokio::select! {
+            _ = &mut ended => return Ok(longest),
+            () = sleep(PAUSE) => {}
+        }
     }
-    Ok(longest)
 }

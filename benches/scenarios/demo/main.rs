@@ -207,9 +207,9 @@ impl Bench<'_> {
         } else {
             window(2, if size.turns > 1 { 7 } else { 18 })
         };
-        let disk = DiskWatch::start(servers.directory())?;
+        let disk = DiskWatch::start(servers.directory()).await?;
         let mut sample = load::run(way, size, length).await?;
-        sample.disk = Some(disk.stop()?);
+        sample.disk = Some(disk.stop().await?);
         sample.connections = Some(witness.stop().await?);
         if let Some(fairlane) = &self.fairlane {
             let primary = fairlane.routed("primary", READ_REASONS).await?;
