@@ -1,6 +1,8 @@
 //! What Fairlane itself asks a connection after a statement, while the client already has its
 //! answer: things that only this connection knows and nothing reported.
 
+use std::collections::BTreeSet;
+
 use super::Session;
 use super::absorb::{hides_wait, is_wait};
 use super::statement::Work;
@@ -87,8 +89,8 @@ impl Session {
             Box::pin(self.learn_collation(connection, names)).await?;
         }
         if asks_more {
-            let leaves_more = effects.contains(Effects::OPAQUE);
-            Box::pin(self.learn_untold(connection, is_passing, leaves_more)).await?;
+            let beside = effects.contains(Effects::OPAQUE).then_some(&*summary.tracked);
+            Box::pin(self.learn_untold(connection, is_passing, beside)).await?;
         }
         connection.is_dirty &= keeps;
         if self.diagnostics.is_insert_id_stale && !keeps {
@@ -108,7 +110,7 @@ impl Session {
         &mut self,
         connection: &mut Connection,
         is_passing: bool,
-        leaves_more: bool,
+        beside: Option<&[Tracked]>,
     ) -> Result<(), Failure> {
         let image = connection.image.clone();
         let exchange = connection.query("DO 0").await?;
@@ -120,8 +122,18 @@ impl Session {
             connection.image = image;
             // The statement's own answer has the flags of the passing sql_mode.
             self.status = exchange.summary.status;
-            if leaves_more && exchange.summary.tracked.contains(&Tracked::StateChanged) {
-                self.pins.add(Pin::StateChanged);
+            if let Some(told) = beside {
+                // Which of them are passing nobody says.
+                let told = told.iter().chain(&exchange.summary.tracked);
+                if told.clone().any(|tracked| *tracked == Tracked::StateChanged) {
+                    self.pins.add(Pin::StateChanged);
+                }
+                let names = told.filter_map(|tracked| match tracked {
+                    Tracked::Variable { name, .. } if is_settled_by_value(name) => Some(&**name),
+                    _ => None,
+                });
+                let names: BTreeSet<&str> = names.collect();
+                self.track_again(connection, names.into_iter()).await?;
             }
         } else if exchange.summary.tracked.contains(&Tracked::StateChanged) {
             self.pins.add(Pin::StateChanged);
@@ -217,13 +229,21 @@ impl Session {
         work: &Work<'_>,
     ) -> Result<(), Failure> {
         let sql = work.prepared.as_ref().map_or(work.sql, |prepared| &prepared.key.sql);
+        let names = sql::bare_variables(sql, self.mode).into_iter();
+        let names: Vec<_> = names.map(String::from_utf8_lossy).collect();
+        self.track_again(connection, names.iter().map(|name| &**name)).await
+    }
+
+    /// Gives variables their own values in a form that is tracked.
+    async fn track_again(
+        &mut self,
+        connection: &mut Connection,
+        names: impl Iterator<Item = &str>,
+    ) -> Result<(), Failure> {
+        let is_plain =
+            |name: &&str| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
         let mut set = String::new();
-        for name in sql::bare_variables(sql, self.mode) {
-            let is_plain = name.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_');
-            if !is_plain {
-                continue;
-            }
-            let name = String::from_utf8_lossy(name);
+        for name in names.filter(is_plain) {
             set.push_str(if set.is_empty() { "SET " } else { "," });
             set.push_str(&format!("SESSION `{name}`=@@SESSION.`{name}`"));
         }
@@ -333,6 +353,12 @@ impl Session {
 pub(super) fn is_select(sql: &[u8]) -> bool {
     let first = sql.trim_ascii_start().get(..6);
     first.is_some_and(|first| first.eq_ignore_ascii_case(b"select"))
+}
+
+/// Whether a variable can be set to the value it has, and is no different for it.
+fn is_settled_by_value(name: &str) -> bool {
+    let is_other = matches!(name, "last_gtid" | "last_insert_id" | "identity" | "autocommit");
+    !is_other && !name.starts_with("session_track_")
 }
 
 /// Whether a statement has chosen a character set: by SET NAMES, by SET CHARACTER SET, which takes

@@ -231,7 +231,9 @@ fn a_set_for_one_statement_is_over_after_it() {
             let mut login = Login::new(proxy.port, "app", "app-secret");
             login.more.set(Capabilities::DEPRECATE_EOF, deprecates_eof);
             let mut third = Raw::login(&login).unwrap();
+            third.run("SET div_precision_increment = 2");
             third.run(sql);
+            third.run("SET NAMES latin1");
             let own = third.text("SELECT @@div_precision_increment");
             assert_eq!(own, (7 + turn).to_string(), "{sql}");
             third.hang_up();
