@@ -144,6 +144,8 @@ impl Image {
             // Two names of one.
             "tx_read_only" => self.unset("transaction_read_only"),
             "transaction_read_only" => self.unset("tx_read_only"),
+            "tx_isolation" => self.unset("transaction_isolation"),
+            "transaction_isolation" => self.unset("tx_isolation"),
             _ => {}
         }
         match self.variables.binary_search_by(|(known, _)| (**known).cmp(name)) {
@@ -246,6 +248,19 @@ mod tests {
         assert_eq!(image.variables().collect::<Vec<_>>(), [("character_set_connection", "latin1")]);
         image.set("collation_connection", "latin1_bin");
         assert_eq!(image.get("character_set_connection"), None);
+    }
+
+    #[test]
+    fn two_names_of_a_variable_replace_each_other() {
+        for [one, other] in
+            [["tx_isolation", "transaction_isolation"], ["tx_read_only", "transaction_read_only"]]
+        {
+            let mut image = Image::default();
+            for (name, gone) in [(one, other), (other, one)] {
+                image.set(name, "a");
+                assert_eq!((image.get(name), image.get(gone)), (Some("a"), None));
+            }
+        }
     }
 
     #[test]
