@@ -536,6 +536,7 @@ fn an_isolation_level_is_its_sessions_by_whatever_name_others_set_it() {
     let [mut one, mut two, mut three] = [(); 3].map(|()| proxy.app());
     one.run("SET tx_isolation = 'READ-UNCOMMITTED'");
     for _ in 0..3 {
+        two.run("SET tx_isolation = 'READ-UNCOMMITTED'");
         two.run("SET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE");
         assert_eq!(one.text("SELECT @@tx_isolation"), "READ-UNCOMMITTED");
         assert_eq!(two.text("SELECT @@tx_isolation"), "SERIALIZABLE");
