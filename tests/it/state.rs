@@ -529,25 +529,6 @@ fn a_use_that_fails_is_counted_whatever_connection_it_is_on() {
     assert_eq!(one.text("SELECT DATABASE()"), "shop");
 }
 
-/// MariaDB 11.8 knows the isolation level by two names, and tells it by the one it was set by.
-#[test]
-fn an_isolation_level_is_its_sessions_by_whatever_name_others_set_it() {
-    let proxy = crowded();
-    let [mut one, mut two, mut three] = [(); 3].map(|()| proxy.app());
-    one.run("SET tx_isolation = 'READ-UNCOMMITTED'");
-    for _ in 0..3 {
-        two.run("SET tx_isolation = 'READ-UNCOMMITTED'");
-        two.run("SET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE");
-        assert_eq!(one.text("SELECT @@tx_isolation"), "READ-UNCOMMITTED");
-        assert_eq!(two.text("SELECT @@tx_isolation"), "SERIALIZABLE");
-        assert_eq!(three.text("SELECT @@tx_isolation"), "REPEATABLE-READ");
-        one.run("DO 1");
-    }
-    one.run("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED");
-    assert_eq!(three.text("SELECT @@tx_isolation"), "REPEATABLE-READ");
-    assert_eq!(one.text("SELECT @@tx_isolation"), "READ-COMMITTED");
-}
-
 /// MariaDB 11.8 tells of a connection's option bits only the one that was set first.
 #[test]
 fn variables_that_are_told_by_one_name_stay_with_their_session() {
