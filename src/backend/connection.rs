@@ -382,8 +382,8 @@ impl Connection {
     }
 
     /// The same, for a statement that is to be refused unless they do all they are to do.
-    pub fn put_fused(&self, diff: &Diff, is_mariadb: bool, out: &mut Vec<u8>) -> usize {
-        let fused = diff.fused(is_mariadb);
+    pub fn put_fused(&self, diff: &Diff, out: &mut Vec<u8>) -> usize {
+        let fused = diff.fused(self.base.transaction);
         out.extend_from_slice(&self.packet(Command::Query, fused.fuse.as_bytes()));
         let diff = Diff { schema: diff.schema.clone(), set: Some(fused.set) };
         1 + self.put_diff(&diff, out)

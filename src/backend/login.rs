@@ -28,7 +28,7 @@ use crate::protocol::handshake::{Greeting, HandshakeResponse, parse_auth_switch,
 use crate::protocol::sha2::{self, CACHING_SHA2, SHA256};
 use crate::protocol::status::ErrPacket;
 use crate::protocol::{Capabilities, Malformed, code, ed25519, packet, parsec};
-use crate::state::Image;
+use crate::state::{Base, Image, TransactionNames};
 
 /// Largest packet Fairlane takes, as the servers want to be told.
 const MAX_PACKET: u32 = 1 << 30;
@@ -255,7 +255,7 @@ async fn log_in(
         image_warns: false,
         tells_late: false,
         has_untold: false,
-        base: crate::state::Base::default(),
+        base: Base { transaction: TransactionNames::of(&greeting.version), ..Base::default() },
         role: String::new(),
         is_read_only: false,
         names: NamesMemory::default(),

@@ -5,7 +5,7 @@ use super::names::NamesMemory;
 use crate::protocol::status::{Status, Tracked};
 use crate::protocol::tracking::Reported;
 use crate::protocol::{Command, Malformed, code, packet};
-use crate::state::diff::{diff, read_only_variable};
+use crate::state::diff::diff;
 use crate::state::{Base, own_trackers};
 
 const BEGINNINGS: &str =
@@ -37,7 +37,7 @@ impl Connection {
         }
         demand(&answer)?;
         self.reported = Reported::default();
-        let question = format!("{BEGINNINGS}@@{}", read_only_variable(is_mariadb));
+        let question = format!("{BEGINNINGS}@@{}", self.base.transaction.read_only());
         let answer = self.query(&question).await?;
         // MariaDB lets SET pass.
         if answer.summary.error == Some(code::MUST_CHANGE_PASSWORD) {
@@ -46,7 +46,7 @@ impl Connection {
         self.image.reset_variables();
         let [client, results, collation, role, is_read_only] =
             demand(&answer)?.first_row().try_into().unwrap_or_default();
-        self.base = Base { client, results, collation };
+        self.base = Base { client, results, collation, transaction: self.base.transaction };
         self.role = role;
         self.is_read_only = is_read_only != "0";
         Ok(true)
@@ -104,14 +104,14 @@ impl Connection {
     }
 
     /// Whether the session on it can write.
-    pub async fn can_write(&mut self, is_mariadb: bool) -> Result<bool, Failure> {
-        let answer = self.query(&format!("SELECT @@{}", read_only_variable(is_mariadb))).await?;
+    pub async fn can_write(&mut self) -> Result<bool, Failure> {
+        let answer = self.query(&format!("SELECT @@{}", self.base.transaction.read_only())).await?;
         Ok(demand(&answer)?.first_row().first().is_some_and(|value| value == "0"))
     }
 
     /// Lets the session on it write.
-    pub async fn let_write(&mut self, is_mariadb: bool) -> Result<(), Failure> {
-        demand(&self.query(&format!("SET {}=0", read_only_variable(is_mariadb))).await?)?;
+    pub async fn let_write(&mut self) -> Result<(), Failure> {
+        demand(&self.query(&format!("SET {}=0", self.base.transaction.read_only())).await?)?;
         Ok(())
     }
 

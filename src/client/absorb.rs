@@ -13,8 +13,8 @@ use crate::protocol::response::Summary;
 use crate::protocol::status::{Status, Tracked};
 use crate::protocol::{Command, code};
 use crate::sql::{self, Class, Effects};
-use crate::state::diff::READ_ONLY;
 use crate::state::image::{BIG_SELECTS, SCHEMA_VARIABLES, set_with};
+use crate::state::transaction_names::{self, READ_ONLY};
 use crate::state::{Pin, Pins, Turn};
 use crate::topology::ISOLATION;
 
@@ -237,7 +237,7 @@ impl Session {
     pub(super) fn absorb_characteristics(&mut self, text: &str) {
         let own =
             |names: [&'static str; 2]| names.into_iter().find_map(|name| self.image.get(name));
-        let level = own(["transaction_isolation", "tx_isolation"]);
+        let level = own(transaction_names::ISOLATION);
         let level = level.or_else(|| self.facts.variable(ISOLATION)).unwrap_or_default();
         let mode = own(READ_ONLY);
         let is_read_only = mode.is_some_and(|mode| mode == "1" || mode.eq_ignore_ascii_case("on"));

@@ -19,7 +19,7 @@ use crate::protocol::response::Summary;
 use crate::protocol::status::Tracked;
 use crate::protocol::{Command, Shape, code};
 use crate::sql::{Class, Effects, Needs, Reason, changes_rows};
-use crate::state::diff::READ_ONLY;
+use crate::state::transaction_names::READ_ONLY;
 
 /// Longest statement that is copied to be sent together with what precedes it.
 pub(super) const COPIED_MAX: usize = 64 * 1024;
@@ -194,7 +194,6 @@ impl Session {
         (is_fuse_in, refused): (bool, Option<Error>),
     ) -> Result<Front, Outcome> {
         const LOST: Outcome = Outcome::Lost { untouched: true };
-        let is_mariadb = self.facts.is_mariadb;
         let answer = connection.answer(work.shape).await.map_err(|_| LOST)?;
         let Some(error) = answer.summary.error else {
             if !is_fuse_in {
@@ -212,7 +211,7 @@ impl Session {
             return Err(spoilt(refused));
         }
         if !is_stopped {
-            match connection.can_write(is_mariadb).await {
+            match connection.can_write().await {
                 Ok(true) => {
                     connection.inbox.splice(..0, answer.bytes);
                     self.is_ready_now(connection, work, ready);
@@ -222,7 +221,7 @@ impl Session {
                 Err(_) => return Err(spoilt(refused)),
             }
         }
-        if connection.let_write(is_mariadb).await.is_err() {
+        if connection.let_write().await.is_err() {
             return Err(spoilt(refused));
         }
         READ_ONLY.into_iter().for_each(|name| connection.image.unset(name));

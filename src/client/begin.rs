@@ -201,7 +201,7 @@ impl Session {
             && !self.image_warns
             && !self.asks_conditions
             && !self.owes_deadlock
-            && !crate::state::diff::READ_ONLY.into_iter().any(is_set)
+            && !crate::state::transaction_names::READ_ONLY.into_iter().any(is_set)
             && !is_read_only
             && (self.begun.is_some() || !self.status.contains(Status::IN_TRANS))
     }

@@ -242,6 +242,7 @@ impl Session {
                 client: global("character_set_client"),
                 results: global("character_set_results"),
                 collation: global("collation_connection"),
+                ..Base::default()
             });
             self.begin();
         }

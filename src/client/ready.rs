@@ -102,7 +102,7 @@ impl Session {
             let asks = self.has_others_id(connection) && connection.put_question(&mut packets);
             let is_fused = along == Along::Fused;
             let commands = match is_fused {
-                true => connection.put_fused(&diff, self.facts.is_mariadb, &mut packets),
+                true => connection.put_fused(&diff, &mut packets),
                 false => connection.put_diff(&diff, &mut packets),
             };
             let answers = commands + usize::from(asks);

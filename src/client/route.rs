@@ -11,6 +11,7 @@ use crate::protocol::status::Status;
 use crate::route::view::BackendId;
 use crate::route::{self, Decision, Reason, SessionView, Target};
 use crate::sql::{Class, RouteHint, Verdict};
+use crate::state::transaction_names;
 use crate::topology::ISOLATION;
 
 /// Longest wait for a replica to which a cursor or the like binds the session.
@@ -112,7 +113,7 @@ impl Session {
     }
 
     fn isolation(&self) -> Option<&str> {
-        self.image.get("tx_isolation").or_else(|| self.image.get("transaction_isolation"))
+        transaction_names::ISOLATION.into_iter().find_map(|name| self.image.get(name))
     }
 }
 

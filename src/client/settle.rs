@@ -48,7 +48,7 @@ impl Session {
             effects.contains(Effects::OPAQUE) && !connection.deprecates_eof();
         let is_passing = effects.contains(Effects::SET_STATEMENT)
             || !self.facts.is_mariadb && leaves_untold(connection, work, summary);
-        let asks_more = is_passing || may_have_changed_unseen;
+        let is_beside = is_passing && effects.contains(Effects::OPAQUE);
         let asks_wait = self.asks_wait(work, summary);
         // After a USE that fails it has yet to choose the session's schema, which ends its list.
         let has_moved = summary.error.is_some() && connection.image.schema != self.image.schema;
@@ -59,7 +59,8 @@ impl Session {
             || asks_collation
             || asks_bare
             || asks_bits
-            || asks_more && !self.facts.is_mariadb;
+            || is_beside
+            || (is_passing || may_have_changed_unseen) && !self.facts.is_mariadb;
         if leaves_list && work.command == Command::StmtBulkExecute && summary.has_result_set {
             Box::pin(self.learn_row_count(connection)).await?;
         }
@@ -88,9 +89,11 @@ impl Session {
             let names = effects.contains(Effects::NAMES).then_some(work);
             Box::pin(self.learn_collation(connection, names)).await?;
         }
-        if asks_more {
-            let beside = effects.contains(Effects::OPAQUE).then_some(&*summary.tracked);
-            Box::pin(self.learn_untold(connection, is_passing, beside)).await?;
+        if is_passing {
+            let beside = is_beside.then_some(&*summary.tracked);
+            Box::pin(self.let_pass(connection, beside)).await?;
+        } else if may_have_changed_unseen {
+            Box::pin(self.learn_untold(connection)).await?;
         }
         connection.is_dirty &= keeps;
         if self.diagnostics.is_insert_id_stale && !keeps {
@@ -104,45 +107,52 @@ impl Session {
         Ok(())
     }
 
-    /// What a statement with such effects has changed and not told: the trackers tell it with the
-    /// next OK packet.
-    async fn learn_untold(
+    /// Takes what was set for a statement alone for what it is, and keeps what was set beside it.
+    async fn let_pass(
         &mut self,
         connection: &mut Connection,
-        is_passing: bool,
         beside: Option<&[Tracked]>,
     ) -> Result<(), Failure> {
         let image = connection.image.clone();
-        let exchange = connection.query("DO 0").await?;
-        self.diagnostics.is_row_count_held = false;
-        if let Some(teller) = &mut self.teller {
-            teller.keep(&exchange.summary.tracked);
+        let exchange = self.prompt(connection).await?;
+        connection.image = image;
+        // The statement's own answer has the flags of the passing sql_mode.
+        self.status = exchange.status;
+        let Some(told) = beside else { return Ok(()) };
+        // Which of them are passing nobody says.
+        let told = told.iter().chain(&exchange.tracked);
+        if told.clone().any(|tracked| *tracked == Tracked::StateChanged) {
+            self.pins.add(Pin::StateChanged);
         }
-        if is_passing {
-            connection.image = image;
-            // The statement's own answer has the flags of the passing sql_mode.
-            self.status = exchange.summary.status;
-            if let Some(told) = beside {
-                // Which of them are passing nobody says.
-                let told = told.iter().chain(&exchange.summary.tracked);
-                if told.clone().any(|tracked| *tracked == Tracked::StateChanged) {
-                    self.pins.add(Pin::StateChanged);
-                }
-                let names = told.filter_map(|tracked| match tracked {
-                    Tracked::Variable { name, .. } if is_settled_by_value(name) => Some(&**name),
-                    _ => None,
-                });
-                let names: BTreeSet<&str> = names.collect();
-                self.track_again(connection, names.into_iter()).await?;
-            }
-        } else if exchange.summary.tracked.contains(&Tracked::StateChanged) {
+        let names = told.filter_map(|tracked| match tracked {
+            Tracked::Variable { name, .. } if is_settled_by_value(name) => Some(&**name),
+            _ => None,
+        });
+        let names: BTreeSet<&str> = names.collect();
+        self.track_again(connection, names.into_iter()).await
+    }
+
+    /// What a statement has changed and not told.
+    async fn learn_untold(&mut self, connection: &mut Connection) -> Result<(), Failure> {
+        let tracked = self.prompt(connection).await?.tracked;
+        if tracked.contains(&Tracked::StateChanged) {
             self.pins.add(Pin::StateChanged);
             self.image = connection.image.clone();
-            if changes_charset(&exchange.summary.tracked) {
+            if changes_charset(&tracked) {
                 self.learn_collation(connection, None).await?;
             }
         }
         Ok(())
+    }
+
+    /// Has the server tell what its trackers still have to tell: it comes with the next OK packet.
+    async fn prompt(&mut self, connection: &mut Connection) -> Result<Summary, Failure> {
+        let summary = connection.query("DO 0").await?.summary;
+        self.diagnostics.is_row_count_held = false;
+        if let Some(teller) = &mut self.teller {
+            teller.keep(&summary.tracked);
+        }
+        Ok(summary)
     }
 
     /// Whether a SET TRANSACTION has had its transaction, and on MySQL whatever else an answer has left

@@ -1,6 +1,8 @@
 //! Isolation level and access mode of the transaction that is open, or of the next one, where they are
 //! not those of the session's variables.
 
+use super::transaction_names::{ISOLATION, READ_ONLY};
+
 /// What a server keeps of them beside the variables.
 ///
 /// Both servers take them back from the variables when a transaction ends, by whatever ends it, but for
@@ -52,10 +54,7 @@ impl Characteristics {
 
     /// A variable has changed; with a transaction open, that is not one of the transaction's.
     pub fn note_variable(&mut self, name: &str, is_open: bool) {
-        let is_characteristic = matches!(
-            name,
-            "transaction_isolation" | "transaction_read_only" | "tx_isolation" | "tx_read_only"
-        );
+        let is_characteristic = ISOLATION.contains(&name) || READ_ONLY.contains(&name);
         self.differ |= is_open && is_characteristic;
     }
 

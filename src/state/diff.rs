@@ -1,5 +1,6 @@
 //! The commands that turn one image into another.
 
+use super::TransactionNames;
 use super::image::{
     BIG_SELECTS, Base, CHARSETS, Image, MAX_JOIN_SIZE, SCHEMA_VARIABLES, is_user_variable,
 };
@@ -38,8 +39,8 @@ pub struct Fused {
 impl Diff {
     /// This difference behind a fuse. Of a session that can write, on a connection that has begun
     /// as one.
-    pub fn fused(&self, is_mariadb: bool) -> Fused {
-        let read_only = read_only_variable(is_mariadb);
+    pub fn fused(&self, names: TransactionNames) -> Fused {
+        let read_only = names.read_only();
         let is_there = match &self.schema {
             None => String::new(),
             Some(schema) => {
@@ -53,15 +54,6 @@ impl Diff {
         Fused { fuse: format!("SET {read_only}=1"), set }
     }
 }
-
-/// The variable that says whether a session can only read; what MariaDB calls it since 11.1 is
-/// unknown to 10.11.
-pub fn read_only_variable(is_mariadb: bool) -> &'static str {
-    if is_mariadb { READ_ONLY[0] } else { READ_ONLY[1] }
-}
-
-/// The names of that variable.
-pub const READ_ONLY: [&str; 2] = ["tx_read_only", "transaction_read_only"];
 
 /// Whether a connection with image `from` can be given image `to`: a schema can be changed, but
 /// not left.
@@ -92,6 +84,7 @@ pub fn diff(from: &Image, to: &Image, base: &Base, insert_id: Option<u64>) -> Di
     }
     // The choice of a schema sets its variables anew.
     let is_reset = |name: &str| diff.schema.is_some() && SCHEMA_VARIABLES.contains(&name);
+    let own_name = |name| base.transaction.own(name);
     let mut set = String::new();
     if !from.same_variables(to) || to.variables().any(|(name, _)| is_reset(name)) {
         put_charsets(&mut set, from, to, base);
@@ -103,7 +96,7 @@ pub fn diff(from: &Image, to: &Image, base: &Base, insert_id: Option<u64>) -> Di
                     assign(&mut set, name, &format!("@@global.{name}"));
                 }
                 _ if is_user_variable(name) => {}
-                _ if is_other(name) => assign(&mut set, name, "DEFAULT"),
+                _ if is_other(name) => assign(&mut set, own_name(name), "DEFAULT"),
                 _ => {}
             }
         }
@@ -116,7 +109,7 @@ pub fn diff(from: &Image, to: &Image, base: &Base, insert_id: Option<u64>) -> Di
         for (name, value) in to.variables().filter(is_new) {
             match name.strip_prefix('@') {
                 Some(name) => assign(&mut set, &format!("@`{name}`"), value),
-                None => assign(&mut set, name, &literal(name, value)),
+                None => assign(&mut set, own_name(name), &literal(name, value)),
             }
         }
     }
@@ -203,6 +196,7 @@ mod tests {
             client: utf8mb4.clone(),
             results: utf8mb4,
             collation: "utf8mb4_general_ci".to_owned(),
+            transaction: TransactionNames::Short,
         }
     }
 
@@ -293,13 +287,26 @@ mod tests {
     #[test]
     fn a_fuse_is_taken_out_last_and_only_in_the_right_schema() {
         let set = Some("SET time_zone='+01:00'".to_owned());
-        let fused = Diff { schema: None, set }.fused(true);
+        let fused = Diff { schema: None, set }.fused(TransactionNames::Short);
         assert_eq!(fused.fuse, "SET tx_read_only=1");
         assert_eq!(fused.set, "SET time_zone='+01:00',tx_read_only=IF(@@tx_read_only,0,1)");
-        let fused = Diff { schema: Some("sh".into()), set: None }.fused(false);
+        let fused = Diff { schema: Some("sh".into()), set: None }.fused(TransactionNames::Long);
         let is_right = "@@transaction_read_only AND HEX(DATABASE())<=>'7368'";
         let text = format!("SET transaction_read_only=IF({is_right},0,1)");
         assert_eq!(fused.set, text);
+    }
+
+    #[test]
+    fn variables_of_transactions_are_named_as_the_server_does() {
+        let (mut from, mut to) = (Image::default(), Image::default());
+        from.set("tx_read_only", "ON");
+        to.set("tx_isolation", "READ-COMMITTED");
+        let short = diff(&from, &to, &base(), None).set.unwrap_or_default();
+        assert_eq!(short, "SET tx_read_only=DEFAULT,tx_isolation='READ-COMMITTED'");
+        let base = Base { transaction: TransactionNames::Long, ..base() };
+        let long = diff(&from, &to, &base, None).set.unwrap_or_default();
+        let names = "SET transaction_read_only=DEFAULT,transaction_isolation='READ-COMMITTED'";
+        assert_eq!(long, names);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Schema and changed system variables, of a session or of a backend connection.
 
+use super::TransactionNames;
 use crate::protocol::status::Tracked;
 
 /// What a connection has right after login, as far as it can't be had back with `DEFAULT`.
@@ -11,12 +12,14 @@ pub struct Base {
     pub results: String,
     /// `collation_connection`.
     pub collation: String,
+    /// How the server names the variables of transactions.
+    pub transaction: TransactionNames,
 }
 
 impl Base {
     /// Character set and collation of the `SET NAMES` that has the same effect, if there is one.
     pub fn names(&self) -> Option<(&str, &str)> {
-        let Self { client, results, collation } = self;
+        let Self { client, results, collation, .. } = self;
         let rest = collation.strip_prefix(&**client).filter(|_| !client.is_empty())?;
         let fits = client == results && (rest.is_empty() || rest.starts_with('_'));
         let fits =
@@ -269,6 +272,7 @@ mod tests {
             client: charset.to_owned(),
             results: charset.to_owned(),
             collation: format!("{charset}_general_ci"),
+            ..Base::default()
         };
         let mut image = Image::default();
         image.set("character_set_client", "latin1");

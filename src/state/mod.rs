@@ -13,9 +13,11 @@ pub mod kinds;
 mod pin;
 pub mod prepared;
 mod trackers;
+pub mod transaction_names;
 
 pub use characteristics::{Characteristics, Turn};
 pub use holdings::Holdings;
 pub use image::{Base, Image};
 pub use pin::{Pin, Pins};
 pub use trackers::{Trackers, own_trackers};
+pub use transaction_names::TransactionNames;

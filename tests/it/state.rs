@@ -380,6 +380,30 @@ fn variables_that_are_null_or_warn_leave_nothing_behind() {
     assert_eq!(other.text("SHOW COUNT(*) WARNINGS"), "1");
 }
 
+#[test]
+fn nobody_has_the_warnings_of_what_carries_a_session() {
+    let proxy = crowded();
+    let (mut one, mut other) = (proxy.app(), proxy.app());
+    one.run("CREATE TABLE carries (id INT)");
+    for set in [
+        "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
+        "SET SESSION TRANSACTION READ ONLY",
+    ] {
+        one.run(set);
+        for turn in 0..3 {
+            let client = if turn == 1 { &mut one } else { &mut other };
+            client.run("START TRANSACTION WITH CONSISTENT SNAPSHOT");
+            assert_eq!(client.text("SHOW COUNT(*) WARNINGS"), "0", "{set}");
+            client.run("ROLLBACK");
+        }
+    }
+    one.run("SET SESSION TRANSACTION READ WRITE");
+    other.run("INSERT INTO carries VALUES (1)");
+    // Behind a fuse, and none of its own leaves a list.
+    assert_eq!(one.query("INSERT INTO carried_by_nobody VALUES (1)").unwrap_err().code(), 1146);
+    assert_eq!(one.text("SHOW COUNT(*) WARNINGS"), "1");
+}
+
 /// As on the server, whatever has become of the schema before.
 #[test]
 fn a_session_leaves_a_schema_that_vanished() {

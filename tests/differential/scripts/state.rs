@@ -152,6 +152,12 @@ const OF_MARIADB: &[&str] = &[
     "INSERT INTO df_state (a) VALUES (50)",
     "SELECT a FROM df_state WHERE id IS NULL",
     "SELECT a FROM df_state WHERE id IS NULL",
+    // On a connection that the session goes on holding, which knows all of this.
+    "SET autocommit = 0",
+    "SELECT SQL_CALC_FOUND_ROWS a, CAST('x' AS SIGNED) FROM df_state LIMIT 1",
+    "SET STATEMENT max_statement_time = 9 FOR SET div_precision_increment = 5",
+    "SELECT FOUND_ROWS(), ROW_COUNT()",
+    "SHOW WARNINGS",
 ];
 
 #[test]
