@@ -139,8 +139,9 @@ impl Session {
                     let is_others = is_new && !is_id && !connection.has_untold;
                     is_explained |= is_carried;
                     is_vetoed |= is_carried && is_others && self.sets_none(work);
-                    self.image_warns |= is_carried && summary.warnings > 0;
-                    connection.image_warns |= is_carried && summary.warnings > 0;
+                    let warns = summary.warnings > 0 || self.is_told_for_another(name);
+                    self.image_warns |= is_carried && warns;
+                    connection.image_warns |= is_carried && warns;
                 }
                 Tracked::Variable { .. } => {}
                 Tracked::Schema(_) => {

@@ -33,6 +33,9 @@ const BITS: [&str; 16] = [
     "unique_checks",
 ];
 
+/// The one of them whose setting warns (1287 since 11.8).
+const WARNING: &str = "sql_notes";
+
 impl Session {
     /// Whether `work` may have set some of them that were not told. What a routine has set can't be
     /// known, and stays on its connection.
@@ -70,6 +73,11 @@ impl Session {
             self.absorb_variable(connection, name, value);
         }
         Ok(())
+    }
+
+    /// Whether a variable whose setting warns may have been told in the place of another, without a warning.
+    pub(super) fn is_told_for_another(&self, name: &str) -> bool {
+        name == WARNING && self.tells_bits_by_one()
     }
 
     /// Whether the server is one of those; MariaDB 10.11 tells each by its name.
