@@ -48,10 +48,10 @@ impl Session {
         self.take_up_insert_id(checkout.connection());
         self.absorb(checkout.connection(), work, summary);
         self.absorb_prepared(work, summary);
-        if let Some(prepared) = &work.prepared {
-            self.note_prepared(checkout.connection(), prepared, summary).await;
-        }
         let on_primary = checkout.pool().backend() == 0;
+        if let Some(prepared) = &work.prepared {
+            self.note_prepared(checkout.connection(), prepared, summary, on_primary).await;
+        }
         let has_conditions = summary.had_warnings || summary.error.is_some();
         let still_asks = work.verdict.class == Class::Diagnostics && self.keeps_conditions;
         self.keeps_conditions =

@@ -236,6 +236,14 @@ impl Diagnostics {
         self.is_row_count_held = false;
     }
 
+    /// Whether the last statement has left nothing to show.
+    pub(super) fn have_no_list(&self) -> bool {
+        self.warnings.is_none()
+            && !self.are_on_connection
+            && self.own_error.is_none()
+            && self.conditions == 0
+    }
+
     /// Whether the list of warnings is here and not on a connection: it is true until a statement
     /// brings something newer, see `settle`.
     pub(super) fn are_saved(&self) -> bool {

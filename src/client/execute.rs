@@ -157,6 +157,8 @@ impl Session {
             }
             let is_new = work.command == Command::StmtPrepare && !self.facts.is_mariadb;
             response.keep_parameters(is_new);
+            let is_asked = work.command == Command::StmtPrepare;
+            response.keep_answer(is_asked && self.context.answers.is_on());
         }
         if work.shape == Shape::Nothing {
             return Outcome::Done(response.into_summary());

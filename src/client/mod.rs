@@ -13,6 +13,7 @@
 mod absorb;
 mod admittance;
 mod along;
+mod answers;
 mod auth;
 mod begin;
 mod binding;
@@ -30,6 +31,7 @@ mod kill;
 mod locks;
 mod login;
 mod password;
+mod prepare;
 mod prepare_here;
 mod prepared;
 mod ready;
@@ -73,6 +75,7 @@ use crate::state::prepared::Statements;
 use crate::state::{Characteristics, Holdings, Image, Pins, Trackers};
 use crate::topology::{ServerFacts, Topology};
 
+pub use answers::Answers;
 use diagnostics::Diagnostics;
 use identity::{Identity, Verified};
 pub use locks::Locks;
@@ -95,6 +98,8 @@ pub struct Context {
     pub started: Instant,
     /// One pool a backend, by backend id.
     pub pools: Vec<Arc<Pool>>,
+    /// Answers to COM_STMT_PREPARE that can be given again.
+    pub answers: Answers,
     /// Changes of what sessions begin with.
     pub epochs: Arc<Epochs>,
     /// What the servers are.
@@ -192,7 +197,7 @@ struct Session {
     open_cursors: Vec<u32>,
     long_data: Vec<u32>,
     /// The statement that was prepared just now.
-    just_prepared: Option<prepared::JustPrepared>,
+    just_prepared: Option<prepare::JustPrepared>,
     held: Option<Checkout>,
     /// A BEGIN that was answered and not sent; nothing is held then.
     begun: Option<Box<begin::Begun>>,

@@ -5,104 +5,21 @@ use std::sync::Arc;
 
 use super::diagnostics::Form;
 use super::execute::opens_cursor;
-use super::statement::{PreparedWork, Work, connection_id};
+use super::prepare::JustPrepared;
+use super::statement::{PreparedWork, Work};
 use super::{Session, Stop};
 use crate::backend::Connection;
 use crate::error::Error;
 use crate::pool::Checkout;
-use crate::protocol::metadata::{Expected, Metadata, MetadataDigest};
+use crate::protocol::metadata::{Expected, Metadata};
 use crate::protocol::response::Summary;
-use crate::protocol::status::{self, Status};
-use crate::protocol::{Capabilities, Command, Shape, code};
+use crate::protocol::status::Status;
+use crate::protocol::{Capabilities, Command, code};
 use crate::sql::{Class, Effects, Hint, Needs, Reason, Verdict};
 use crate::state::Pin;
-use crate::state::kinds::Kinds;
-use crate::state::prepared::{
-    BULK_HEADER, EXECUTE_HEADER, STATEMENTS_MAX, Statement, circumstances, number_bit,
-};
-
-/// What the answer to COM_STMT_PREPARE told of a statement.
-#[derive(Debug, Clone)]
-pub(super) struct JustPrepared {
-    /// Number of its parameters.
-    parameters: u16,
-    /// The column definitions its client has got.
-    metadata: Option<MetadataDigest>,
-    /// Types of its parameters (MySQL).
-    wanted: Box<[u8]>,
-}
+use crate::state::prepared::{BULK_HEADER, EXECUTE_HEADER, number_bit};
 
 impl Session {
-    /// COM_STMT_PREPARE: prepared at once where the statement would run, so that the client has
-    /// the server's own answer.
-    pub(super) async fn prepare(&mut self, wire: &[u8], payload: &[u8]) -> Result<(), Stop> {
-        let sql = &payload[1..];
-        self.statements.forget_last();
-        if self.statements.len() >= STATEMENTS_MAX {
-            return self.send_error(&Error::TooManyStatements { limit: STATEMENTS_MAX }).await;
-        }
-        let of_text = crate::sql::classify(sql, self.mode);
-        // Each execution may be on another connection; the client knows one id.
-        let replaced = self.put_values(sql, connection_id(&of_text));
-        let packets = match &replaced {
-            Some(sql) => {
-                let payload = [&[Command::StmtPrepare as u8], &sql[..]].concat();
-                Cow::Owned(status::packet(0, &payload))
-            }
-            None => Cow::Borrowed(wire),
-        };
-        let sql = replaced.as_deref().unwrap_or(sql);
-        // Preparing changes nothing, whatever the statement; it only has to go where that runs.
-        let verdict = Verdict {
-            effects: Effects::empty(),
-            needs: Needs::empty(),
-            class: match of_text.class {
-                Class::Read => Class::Read,
-                _ => Class::Write,
-            },
-            hint: of_text.hint.clone(),
-            ..of_text
-        };
-        let typed_variables = self.has_typed_variables(sql);
-        let mut circumstances = circumstances(&self.image, typed_variables);
-        if typed_variables && (self.pins.has(Pin::UserVariable) || self.pins.has(Pin::StateChanged))
-        {
-            // What they are is known to its connection only.
-            circumstances = format!("{circumstances}\0session {}", self.entry.id).into();
-        }
-        let key = Arc::new(self.statements.new_key(sql, circumstances));
-        let id = self.statements.next_id();
-        let image = self.image.clone();
-        self.just_prepared = None;
-        let prepared = PreparedWork { id, key: key.clone(), payload, told_id: Some(id) };
-        let work = Work {
-            command: Command::StmtPrepare,
-            packets,
-            shape: Shape::Prepared,
-            verdict: &verdict,
-            prepared: Some(prepared),
-            sql,
-        };
-        self.run_work(&work).await?;
-        if let Some(JustPrepared { parameters, metadata, wanted }) = self.just_prepared.take() {
-            let verdict = of_text;
-            let statement = Statement {
-                key,
-                image,
-                verdict,
-                parameters,
-                types: None,
-                numbers: 0,
-                older_types: None,
-                metadata,
-                wanted,
-                kinds: Kinds::default(),
-            };
-            self.statements.insert(id, statement);
-        }
-        Ok(())
-    }
-
     /// Whether user variables that a text may name have for all executions the types they have when
     /// it is prepared, as on MySQL.
     pub(super) fn has_typed_variables(&self, sql: &[u8]) -> bool {
@@ -305,6 +222,7 @@ impl Session {
         connection: &mut Connection,
         work: &PreparedWork<'_>,
         summary: &mut Summary,
+        is_primarys: bool,
     ) {
         let definitions = std::mem::take(&mut summary.definitions);
         let mut metadata = None;
@@ -322,7 +240,9 @@ impl Session {
         match summary.prepared {
             Some((.., parameters)) => {
                 let wanted = std::mem::take(&mut summary.parameter_types).into();
-                self.just_prepared = Some(JustPrepared { parameters, metadata, wanted });
+                let answer = summary.answer.take().filter(|_| !summary.had_warnings);
+                self.just_prepared =
+                    Some(JustPrepared { parameters, metadata, wanted, answer, is_primarys });
             }
             None if metadata.is_some() => {
                 if let Some(statement) = self.statements.get_mut(work.id) {

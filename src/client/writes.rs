@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::MutexGuard;
 
+use super::settle::is_select;
 use super::statement::Work;
 use super::{Context, Session};
 use crate::pool::Epochs;
@@ -17,7 +18,7 @@ use crate::protocol::status::{Status, Tracked};
 use crate::protocol::{Capabilities, Command};
 use crate::route::freshness::Position;
 use crate::route::token::{SharedToken, Stamp, Token};
-use crate::sql::{Class, Effects, Reason, Verdict};
+use crate::sql::{Class, Effects, Reason, Verdict, changes_rows};
 use crate::state::Pin;
 use crate::topology::{ServerFacts, Topology};
 
@@ -120,6 +121,8 @@ struct Before {
     /// Writes are left out of the binary log.
     is_log_off: bool,
     has_temporary_table: bool,
+    /// The statement may change the dictionary: whatever is neither a query nor a change of rows.
+    changes_tables: bool,
     /// Its connection may have trackers of the client's, which leave positions out.
     is_untracked: bool,
 }
@@ -146,11 +149,22 @@ impl Session {
             in_transaction: self.status.contains(Status::IN_TRANS),
             is_log_off: work.verdict.class != Class::Read
                 && self.image.get("sql_log_bin").is_some_and(is_off),
+            changes_tables: self.may_change_tables(work),
             has_temporary_table: self.pins.has(Pin::TemporaryTable),
             is_untracked: self.pins.has(Pin::Trackers),
         };
         let writes = Arc::clone(&self.writes);
         WriteWatch { writes, verdict: work.verdict, command: work.command, before, seen: 0 }
+    }
+}
+
+impl Session {
+    fn may_change_tables(&self, work: &Work<'_>) -> bool {
+        let is_of_rows = || {
+            work.verdict.statements == 1
+                && (is_select(work.sql) || changes_rows(work.sql, self.mode))
+        };
+        work.verdict.class == Class::Write && !is_of_rows()
     }
 }
 
@@ -175,6 +189,9 @@ impl WriteWatch<'_> {
     fn note_defaults(&self) {
         if self.command == Command::StmtPrepare {
             return;
+        }
+        if self.before.changes_tables {
+            self.writes.epochs.note_table_change();
         }
         if self.verdict.effects.contains(Effects::SERVER_DEFAULTS) {
             self.writes.epochs.note_login_change();

@@ -291,6 +291,12 @@ pub const KEYS: &[Key] = &[
         valid: r#""kill_reads", "kill" or "finish""#,
     },
     Key {
+        path: "pool.prepared_answer_age",
+        default: Some(r#""1s""#),
+        meaning: "How long a server's answer to COM_STMT_PREPARE is given again.",
+        valid: r#"a time such as "1s", or "0s" for never"#,
+    },
+    Key {
         path: "pool.connection_attributes",
         default: Some(r#""own""#),
         meaning: "Whose connection attributes servers are told.",

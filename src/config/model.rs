@@ -152,6 +152,7 @@ pub(crate) struct Pool {
     pub(crate) max_age: Period,
     pub(crate) open_rate: u32,
     pub(crate) abandoned: Abandoned,
+    pub(crate) prepared_answer_age: Period,
     pub(crate) connection_attributes: ConnectionAttributes,
 }
 
@@ -163,6 +164,7 @@ impl Default for Pool {
             max_age: Period::secs(3_600),
             open_rate: 200,
             abandoned: Abandoned::KillReads,
+            prepared_answer_age: Period::secs(1),
             connection_attributes: ConnectionAttributes::Own,
         }
     }

@@ -659,6 +659,7 @@ impl Resolver<'_> {
                 model::Abandoned::Kill => Abandoned::Kill,
                 model::Abandoned::Finish => Abandoned::Finish,
             },
+            prepared_answer_age: pool.prepared_answer_age.duration(),
             tells_attributes: pool.connection_attributes == model::ConnectionAttributes::Client,
         }
     }

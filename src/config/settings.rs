@@ -224,6 +224,8 @@ pub struct Pool {
     pub open_rate: u32,
     /// What becomes of a statement whose client is gone.
     pub abandoned: Abandoned,
+    /// How long a server's answer to COM_STMT_PREPARE may be given again; zero is never.
+    pub prepared_answer_age: Duration,
     /// Whether servers are told the clients' connection attributes beside Fairlane's own.
     pub tells_attributes: bool,
 }

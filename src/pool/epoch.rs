@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub struct Epochs {
     logins: AtomicU64,
     schemas: AtomicU64,
+    tables: AtomicU64,
     /// The changes among `logins` that are known of the primary.
     known: AtomicU64,
 }
@@ -41,6 +42,17 @@ impl Epochs {
     /// A change is made; its client does not know yet.
     pub fn note_login_change(&self) {
         self.logins.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// The statements so far that may have changed what tables and routines there are, and what they
+    /// are like.
+    pub fn tables(&self) -> u64 {
+        self.tables.load(Ordering::Acquire)
+    }
+
+    /// Tables or routines may have changed; its client does not know yet.
+    pub fn note_table_change(&self) {
+        self.tables.fetch_add(1, Ordering::AcqRel);
     }
 
     /// A schema was made, changed or removed; its client does not know yet.

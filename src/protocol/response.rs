@@ -138,7 +138,12 @@ pub struct Summary {
     pub definitions: Vec<u8>,
     /// Types of the prepared statement's parameters, one byte each; only where they are kept.
     pub parameter_types: Vec<u8>,
+    /// The whole answer to COM_STMT_PREPARE, as packets; `None` where it is not kept, or too long.
+    pub answer: Option<Vec<u8>>,
 }
+
+/// Longest answer to COM_STMT_PREPARE that is kept, in bytes.
+const ANSWER_MAX: usize = 16 * 1024;
 
 impl Summary {
     fn note_warnings(&mut self, warnings: u16) {
@@ -287,6 +292,11 @@ impl Response {
         (self.keeps_definitions, self.expected) = (true, expected);
     }
 
+    /// Keeps the whole answer to COM_STMT_PREPARE in the summary.
+    pub fn keep_answer(&mut self, keeps_answer: bool) {
+        self.summary.answer = keeps_answer.then(Vec::new);
+    }
+
     /// What was gathered so far.
     pub fn summary(&self) -> &Summary {
         &self.summary
@@ -433,6 +443,7 @@ impl Response {
             State::Columns { .. } | State::Definitions { .. } if first == 0xff => false,
             State::Columns { .. } | State::Definitions { .. } if self.keeps_definitions => false,
             State::Definitions { .. } if self.lacks_parameters() => false,
+            State::Definitions { .. } if self.summary.answer.is_some() => false,
             State::Columns { left } => {
                 self.state = self.after_column(left);
                 true
@@ -491,6 +502,12 @@ impl Response {
                 self.has_ended = true;
             }
             return Ok(length);
+        }
+        if let Some(answer) = &mut self.summary.answer {
+            match answer.len() + packet.len() <= ANSWER_MAX {
+                true => answer.extend_from_slice(packet),
+                false => self.summary.answer = None,
+            }
         }
         match self.state {
             State::First => match payload[0] {

@@ -22,7 +22,7 @@ use workers::Workers;
 
 use crate::admin::{self, Readiness, Sources};
 use crate::client::registry::Registry;
-use crate::client::{Context, Locks, Passwords, Throttle};
+use crate::client::{Answers, Context, Locks, Passwords, Throttle};
 use crate::config::settings::TlsMode;
 use crate::config::{Problem, Settings};
 use crate::lanes::{Evidence, PolicyNow};
@@ -159,6 +159,7 @@ impl Fairlane {
             evidence: Evidence::default(),
             started,
             pools: pools?,
+            answers: Answers::new(&settings),
             epochs,
             topology,
             metrics,

@@ -67,6 +67,11 @@ impl Characteristics {
         self.outlive
     }
 
+    /// Whether the transaction that is open, or the next one, is other than the session's variables say.
+    pub fn differ(self) -> bool {
+        self.differ
+    }
+
     /// A statement is over.
     pub fn turn(&mut self, turn: Turn) {
         if !self.is_turned_on && !turn.is_open && (turn.was_open || turn.is_end) {

@@ -31,6 +31,7 @@ mod locks;
 mod names;
 mod overload;
 mod pool_bound;
+mod prepare;
 mod prepared;
 mod proxy_header;
 mod reload;

@@ -50,7 +50,7 @@ const FIRST: &[&str] = &[
     "CREATE OR REPLACE VIEW df_begun_too AS SELECT 1",
     "LOCK TABLES df_begin READ",
     "SHOW TABLES LIKE 'df_begi%'",
-    "EXPLAIN SELECT a FROM df_begin",
+    "EXPLAIN SELECT 1",
     "SELECT GET_LOCK('df_begin', 1), RELEASE_LOCK('df_begin')",
     "KILL QUERY 4294967295",
     "XA START 'df_begin'",

@@ -8,6 +8,7 @@ mod extensions;
 mod infile;
 mod large;
 mod prepared;
+mod prepared_again;
 mod results;
 mod state;
 mod texts;

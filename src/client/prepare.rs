@@ -1,0 +1,167 @@
+//! COM_STMT_PREPARE: answered by the server where the statement would run, or as that was answered
+//! just before.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use super::answers::{Answer, TEXT_MAX, Terms};
+use super::settle::is_select;
+use super::statement::{PreparedWork, Work, connection_id};
+use super::{Session, Stop};
+use crate::error::Error;
+use crate::protocol::metadata::MetadataDigest;
+use crate::protocol::status::{self, Status};
+use crate::protocol::{Command, Shape};
+use crate::sql::{Class, Effects, Needs, Verdict, changes_rows};
+use crate::state::Pin;
+use crate::state::kinds::Kinds;
+use crate::state::prepared::{STATEMENTS_MAX, Statement, StatementKey, circumstances};
+
+/// What the answer to COM_STMT_PREPARE told of a statement.
+#[derive(Debug)]
+pub(super) struct JustPrepared {
+    /// Number of its parameters.
+    pub(super) parameters: u16,
+    /// The column definitions its client has got.
+    pub(super) metadata: Option<MetadataDigest>,
+    /// Types of its parameters (MySQL).
+    pub(super) wanted: Box<[u8]>,
+    /// All of the answer, where it can be given again.
+    pub(super) answer: Option<Vec<u8>>,
+    /// Whether it came from the primary.
+    pub(super) is_primarys: bool,
+}
+
+impl Session {
+    /// COM_STMT_PREPARE.
+    pub(super) async fn prepare(&mut self, wire: &[u8], payload: &[u8]) -> Result<(), Stop> {
+        let sql = &payload[1..];
+        self.statements.forget_last();
+        if self.statements.len() >= STATEMENTS_MAX {
+            return self.send_error(&Error::TooManyStatements { limit: STATEMENTS_MAX }).await;
+        }
+        let of_text = crate::sql::classify(sql, self.mode);
+        // Each execution may be on another connection; the client knows one id.
+        let replaced = self.put_values(sql, connection_id(&of_text));
+        let is_shared = replaced.is_none() && self.may_share_answer(sql, &of_text);
+        let packets = match &replaced {
+            Some(sql) => {
+                let payload = [&[Command::StmtPrepare as u8], &sql[..]].concat();
+                Cow::Owned(status::packet(0, &payload))
+            }
+            None => Cow::Borrowed(wire),
+        };
+        let sql = replaced.as_deref().unwrap_or(sql);
+        let key = Arc::new(self.new_key(sql));
+        let id = self.statements.next_id();
+        let asked_at = self.context.now();
+        let shared = is_shared.then(|| {
+            let terms = Terms::new(&self.image, self.epoch, &self.context.epochs);
+            ((self.identity.key.clone(), key.clone()), terms)
+        });
+        if let Some((shared, terms)) = &shared
+            && let Some(answer) = self.context.answers.get(shared, terms, asked_at)
+        {
+            self.count_local();
+            self.wire.push_raw(&answer.packets_for(id, self.idle_status()));
+            let Answer { parameters, metadata, ref wanted, .. } = *answer;
+            self.keep_statement(id, key, of_text, (parameters, metadata, wanted.clone()));
+            return Ok(());
+        }
+        // Preparing changes nothing, whatever the statement; it only has to go where that runs.
+        let verdict = Verdict {
+            effects: Effects::empty(),
+            needs: Needs::empty(),
+            class: match of_text.class {
+                Class::Read => Class::Read,
+                _ => Class::Write,
+            },
+            hint: of_text.hint.clone(),
+            ..of_text
+        };
+        self.just_prepared = None;
+        let prepared = PreparedWork { id, key: key.clone(), payload, told_id: Some(id) };
+        let work = Work {
+            command: Command::StmtPrepare,
+            packets,
+            shape: Shape::Prepared,
+            verdict: &verdict,
+            prepared: Some(prepared),
+            sql,
+        };
+        self.run_work(&work).await?;
+        let Some(just) = self.just_prepared.take() else { return Ok(()) };
+        let JustPrepared { parameters, metadata, wanted, answer, is_primarys } = just;
+        if let Some((shared, terms)) = shared
+            && let Some(packets) = answer
+        {
+            let (packets, wanted) = (packets.into(), wanted.clone());
+            let answer =
+                Answer { terms, asked_at, is_primarys, packets, parameters, metadata, wanted };
+            self.context.answers.keep(shared, answer);
+        }
+        self.keep_statement(id, key, of_text, (parameters, metadata, wanted));
+        Ok(())
+    }
+
+    /// The identity that a statement has on connections.
+    fn new_key(&self, sql: &[u8]) -> StatementKey {
+        let typed_variables = self.has_typed_variables(sql);
+        let mut circumstances = circumstances(&self.image, typed_variables);
+        if typed_variables && (self.pins.has(Pin::UserVariable) || self.pins.has(Pin::StateChanged))
+        {
+            // What they are is known to its connection only.
+            circumstances = format!("{circumstances}\0session {}", self.entry.id).into();
+        }
+        self.statements.new_key(sql, circumstances)
+    }
+
+    fn keep_statement(
+        &mut self,
+        id: u32,
+        key: Arc<StatementKey>,
+        verdict: Verdict,
+        (parameters, metadata, wanted): (u16, Option<MetadataDigest>, Box<[u8]>),
+    ) {
+        let statement = Statement {
+            key,
+            image: self.image.clone(),
+            verdict,
+            parameters,
+            types: None,
+            numbers: 0,
+            older_types: None,
+            metadata,
+            wanted,
+            kinds: Kinds::default(),
+        };
+        self.statements.insert(id, statement);
+    }
+
+    /// Whether the answer to a text hangs on nothing but its [`Terms`], and says all there is to say: of a
+    /// plain query or change of rows, in a session with nothing of its own on a connection, whose
+    /// list of warnings is empty and stays so.
+    fn may_share_answer(&self, sql: &[u8], verdict: &Verdict) -> bool {
+        let is_plain = match verdict.class {
+            Class::Read => is_select(sql),
+            Class::Write => changes_rows(sql, self.mode),
+            _ => false,
+        };
+        self.context.answers.is_on()
+            && is_plain
+            && verdict.statements == 1
+            && sql.len() <= TEXT_MAX
+            // What a variable is, is known to its session alone.
+            && !sql.contains(&b'@')
+            && self.pins.is_empty()
+            && self.autocommit
+            && self.is_status_told
+            && !self.status.contains(Status::IN_TRANS_READONLY)
+            && !self.characteristics.differ()
+            && self.teller.is_none()
+            && !self.asks_conditions
+            && !self.owes_deadlock
+            && self.identity.key.expired.is_none()
+            && self.diagnostics.have_no_list()
+    }
+}
