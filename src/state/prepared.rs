@@ -80,7 +80,11 @@ pub fn circumstances(image: &Image, typed_variables: bool) -> Box<str> {
     let mut text = String::from(image.schema.as_deref().unwrap_or_default());
     for name in CIRCUMSTANCES {
         text.push('\0');
-        text.push_str(image.get(name).unwrap_or_default());
+        if let Some(value) = image.get(name) {
+            // An empty value is not that of the server.
+            text.push('=');
+            text.push_str(value);
+        }
     }
     for (name, value) in image.user_variables().filter(|_| typed_variables) {
         text.push_str(&format!("\0{name}={value}"));
@@ -496,6 +500,13 @@ mod tests {
         assert_eq!(unknown, Err(BadExecute::Types));
         let cut = execute_bulk(&first[..6], 7, &mut statement);
         assert_eq!(cut, Err(BadExecute::Packet));
+    }
+
+    #[test]
+    fn an_empty_mode_is_not_the_default() {
+        let mut empty = Image::default();
+        empty.set("sql_mode", "");
+        assert_ne!(circumstances(&empty, false), circumstances(&Image::default(), false));
     }
 
     #[test]

@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use crate::load::Gate;
 use crate::progress::Clicks;
 use crate::servers::{ITEMS, ORDERS};
+use crate::statement::Form;
 
 /// A click without its last answer after this time has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
@@ -23,10 +24,10 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
 /// Every click of the demo has a token of its own, also across runs.
 static TOKEN: AtomicU64 = AtomicU64::new(1);
 
-/// Items on the page a click shows.
+/// Items on the page a click shows, as many as its statement says.
 const PAGE: u32 = 25;
 const _: () = assert!(PAGE <= ITEMS);
-/// Orders below it.
+/// Orders below it, likewise.
 const LAST_ORDERS: u32 = 10;
 const _: () = assert!(LAST_ORDERS <= ORDERS);
 
@@ -49,6 +50,8 @@ pub(crate) struct Arrivals {
     pub(crate) clicks: Arc<Clicks>,
     /// What a click asks for.
     pub(crate) page: Page,
+    /// How it sends statements.
+    pub(crate) form: Form,
 }
 
 /// What a click asks for.
@@ -167,25 +170,23 @@ async fn request(shared: &Arrivals, arrival: Instant, outlet: u32) -> mysql_asyn
     conn.query_drop("SET NAMES utf8mb4").await?;
     let token = TOKEN.fetch_add(1, Ordering::Relaxed);
     if shared.page == Page::Orders && token.is_multiple_of(2) {
-        return order(conn, arrival, outlet, token).await;
+        return order(conn, shared.form, arrival, outlet, token).await;
     }
-    for (expected, sql) in reads(outlet) {
-        let mut rows = 0;
-        conn.query_iter(sql).await?.for_each_and_drop(|_| rows += 1).await?;
+    let form = shared.form;
+    for (expected, sql) in READS {
+        let (_, rows) = form.run(&mut conn, sql, vec![outlet.into()]).await?;
         if rows != expected {
             return Ok(Click::Failed(format!("{rows} rows instead of {expected}")));
         }
     }
     if shared.page == Page::Buys {
         let item = fastrand::u32(1..=ITEMS);
-        conn.query_drop(format!(
-            "UPDATE items SET stock = stock + 1 WHERE outlet_id = {outlet} AND sku = 'sku-{item}'"
-        ))
-        .await?;
+        let sql = "UPDATE items SET stock = stock + 1 WHERE outlet_id = ? AND sku = ?";
+        let values = vec![outlet.into(), format!("sku-{item}").into()];
+        form.run(&mut conn, sql, values).await?;
     }
-    let seen = view(&mut conn, outlet, token).await?;
-    let found: Option<u64> =
-        conn.query_first(format!("SELECT seen FROM views WHERE token = {token}")).await?;
+    let seen = view(&mut conn, form, outlet, token).await?;
+    let found = viewed(&mut conn, form, token).await?;
     let latency = arrival.elapsed();
     // The user has the page by now, whatever becomes of the connection.
     drop(conn.disconnect().await);
@@ -193,60 +194,56 @@ async fn request(shared: &Arrivals, arrival: Instant, outlet: u32) -> mysql_asyn
 }
 
 /// Writes that a page was seen; when.
-async fn view(conn: &mut Conn, outlet: u32, token: u64) -> mysql_async::Result<u64> {
+async fn view(conn: &mut Conn, form: Form, outlet: u32, token: u64) -> mysql_async::Result<u64> {
     let seen = fastrand::u64(1..1 << 40);
-    let sql =
-        format!("INSERT INTO views (token, outlet_id, seen) VALUES ({token}, {outlet}, {seen})");
-    conn.query_drop(sql).await?;
+    let sql = "INSERT INTO views (token, outlet_id, seen) VALUES (?, ?, ?)";
+    form.run(conn, sql, vec![token.into(), outlet.into(), seen.into()]).await?;
     Ok(seen)
+}
+
+/// When it was.
+async fn viewed(conn: &mut Conn, form: Form, token: u64) -> mysql_async::Result<Option<u64>> {
+    let sql = "SELECT seen FROM views WHERE token = ?";
+    let (row, _) = form.run(conn, sql, vec![token.into()]).await?;
+    Ok(row.and_then(|row| row.get(0)))
 }
 
 /// An order, as a framework does it: all in one transaction, of which BEGIN is the first statement.
 async fn order(
     mut conn: Conn,
+    form: Form,
     arrival: Instant,
     outlet: u32,
     token: u64,
 ) -> mysql_async::Result<Click> {
     conn.query_drop("START TRANSACTION").await?;
     let total = fastrand::u32(1..10_000);
-    let sql = format!(
-        "INSERT INTO orders (outlet_id, total, placed_at) VALUES ({outlet}, {total}, NOW(3))"
-    );
-    conn.query_drop(sql).await?;
-    let seen = view(&mut conn, outlet, token).await?;
-    let found: Option<u64> =
-        conn.query_first(format!("SELECT seen FROM views WHERE token = {token}")).await?;
+    let sql = "INSERT INTO orders (outlet_id, total, placed_at) VALUES (?, ?, NOW(3))";
+    form.run(&mut conn, sql, vec![outlet.into(), total.into()]).await?;
+    let seen = view(&mut conn, form, outlet, token).await?;
+    let found = viewed(&mut conn, form, token).await?;
     conn.query_drop("COMMIT").await?;
     let latency = arrival.elapsed();
     drop(conn.disconnect().await);
     Ok(if found == Some(seen) { Click::Answered(latency) } else { Click::Stale(latency) })
 }
 
-/// The reads of a click, each with the number of rows it must answer.
-fn reads(outlet: u32) -> [(u32, String); 4] {
-    [
-        (1, format!("SELECT id, name, city, scraped_at FROM outlets WHERE id = {outlet}")),
-        (
-            PAGE,
-            format!(
-                "SELECT sku, name, price, stock, is_available, updated_at FROM items \
-                 WHERE outlet_id = {outlet} ORDER BY sku LIMIT {PAGE}"
-            ),
-        ),
-        (
-            1,
-            format!(
-                "SELECT COUNT(*), MIN(stock), AVG(price) FROM items \
-                 WHERE outlet_id = {outlet} AND is_available = 1 AND stock < 10"
-            ),
-        ),
-        (
-            LAST_ORDERS,
-            format!(
-                "SELECT id, total, placed_at FROM orders WHERE outlet_id = {outlet} \
-                 ORDER BY placed_at DESC LIMIT {LAST_ORDERS}"
-            ),
-        ),
-    ]
-}
+/// The reads of a click, each with the number of rows it must answer; their one value is the outlet.
+const READS: [(u32, &str); 4] = [
+    (1, "SELECT id, name, city, scraped_at FROM outlets WHERE id = ?"),
+    (
+        PAGE,
+        "SELECT sku, name, price, stock, is_available, updated_at FROM items \
+         WHERE outlet_id = ? ORDER BY sku LIMIT 25",
+    ),
+    (
+        1,
+        "SELECT COUNT(*), MIN(stock), AVG(price) FROM items \
+         WHERE outlet_id = ? AND is_available = 1 AND stock < 10",
+    ),
+    (
+        LAST_ORDERS,
+        "SELECT id, total, placed_at FROM orders WHERE outlet_id = ? \
+         ORDER BY placed_at DESC LIMIT 10",
+    ),
+];

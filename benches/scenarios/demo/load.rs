@@ -14,6 +14,7 @@ use crate::progress::{self, Clicks};
 use crate::report::Latency;
 use crate::scrape::{Scrape, Style};
 use crate::servers::login;
+use crate::statement::Form;
 use crate::support::cpu::time_of;
 use crate::witness::Connections;
 
@@ -97,6 +98,8 @@ pub(crate) struct Window {
     pub(crate) warm_up: Duration,
     /// Load that is counted.
     pub(crate) length: Duration,
+    /// How statements are sent.
+    pub(crate) form: Form,
 }
 
 /// The numbers of one run.
@@ -204,7 +207,8 @@ pub(crate) async fn run(way: Way, size: Size, window: Window) -> Result<Sample> 
         Mode::Direct => Gate::limited(CONNECTIONS),
         Mode::Fairlane => Gate::open(),
     };
-    let scrape = Scrape::start(login(port), gate.clone(), outlets, workers, Style::default());
+    let style = Style { form: window.form, ..Style::default() };
+    let scrape = Scrape::start(login(port), gate.clone(), outlets, workers, style);
     if workers > 0 {
         // The scrape has begun before the users come.
         tokio::time::sleep(Duration::from_millis(300)).await;
@@ -214,8 +218,9 @@ pub(crate) async fn run(way: Way, size: Size, window: Window) -> Result<Sample> 
     let rate = f64::from(outlets) * CLICKS_PER_OUTLET;
     let seen = Arc::new(Clicks::default());
     let clicks = Arc::clone(&seen);
-    let arrivals =
-        Arrivals { opts: login(port), gate, outlets, rate, from, until, clicks, page: Page::Live };
+    let opts = login(port);
+    let (page, form) = (Page::Live, window.form);
+    let arrivals = Arrivals { opts, gate, outlets, rate, from, until, clicks, page, form };
     let clicks = tokio::spawn(arrivals.run());
 
     let tally = scrape.tally();

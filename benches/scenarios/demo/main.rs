@@ -14,6 +14,7 @@ mod progress;
 mod report;
 mod scrape;
 mod servers;
+mod statement;
 #[path = "../../support/mod.rs"]
 mod support;
 mod witness;
@@ -31,6 +32,7 @@ use crate::disk::DiskWatch;
 use crate::load::{Mode, Run, Sample, Size, Way, Window};
 use crate::report::Results;
 use crate::servers::Servers;
+use crate::statement::Form;
 use crate::support::fairlane::Fairlane;
 
 const SIZES: &[Size] = &[
@@ -52,6 +54,9 @@ struct Arguments {
     /// A key of Fairlane's section `[routing]` with its value; may be given several times.
     #[arg(long, value_name = "KEY=VALUE")]
     routing: Vec<String>,
+    /// Statements are prepared, executed once and closed, as PDO does it unless it emulates.
+    #[arg(long)]
+    prepared: bool,
     /// Only the runs straight on the primary.
     #[arg(long)]
     direct: bool,
@@ -64,6 +69,12 @@ struct Arguments {
     /// Where plot, numbers and log go.
     #[arg(long, default_value = "target/demo")]
     out: PathBuf,
+}
+
+impl Arguments {
+    fn form(&self) -> Form {
+        if self.prepared { Form::Prepared } else { Form::Text }
+    }
 }
 
 /// What runs when the numbers are in.
@@ -143,7 +154,7 @@ async fn measure(
         progress::tell(begin, "clicks alone, straight to the primary");
         servers.fill(BASELINE.outlets).await?;
         let direct = Way { mode: Mode::Direct, port: servers.primary_port, proxy: None };
-        let sample = load::run(direct, BASELINE, window(1, 5)).await?;
+        let sample = load::run(direct, BASELINE, window(1, 5, arguments.form())).await?;
         progress::tell(begin, &sample.sentence());
         results.baseline = Some(Run::of(Mode::Direct, BASELINE, vec![sample])?);
     }
@@ -203,9 +214,9 @@ impl Bench<'_> {
         };
         self.fairlane = fairlane;
         let length = if arguments.quick {
-            window(1, 6)
+            window(1, 6, arguments.form())
         } else {
-            window(2, if size.turns > 1 { 7 } else { 18 })
+            window(2, if size.turns > 1 { 7 } else { 18 }, arguments.form())
         };
         let disk = DiskWatch::start(servers.directory()).await?;
         let mut sample = load::run(way, size, length).await?;
@@ -225,8 +236,8 @@ impl Bench<'_> {
 const READ_REASONS: &[&str] =
     &["plain_read", "not_fresh", "others_not_fresh", "unknown_position", "no_replica"];
 
-const fn window(warm_up: u64, length: u64) -> Window {
-    Window { warm_up: Duration::from_secs(warm_up), length: Duration::from_secs(length) }
+const fn window(warm_up: u64, length: u64, form: Form) -> Window {
+    Window { warm_up: Duration::from_secs(warm_up), length: Duration::from_secs(length), form }
 }
 
 impl Demo {

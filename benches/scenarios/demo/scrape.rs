@@ -1,16 +1,16 @@
 //! The batch work: workers that upsert outlet after outlet until they are told to stop.
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use mysql_async::prelude::Queryable as _;
-use mysql_async::{Conn, Opts};
+use mysql_async::{Conn, Opts, Value};
 use tokio::task::JoinSet;
 
 use crate::load::Gate;
 use crate::servers::ITEMS;
+use crate::statement::Form;
 
 /// Rows of one upsert.
 const BATCH: u32 = 5;
@@ -41,6 +41,8 @@ pub(crate) struct Style {
     pub(crate) connects_anew: bool,
     /// How long a worker waits for a web page in the middle of each transaction.
     pub(crate) think: Duration,
+    /// How statements are sent.
+    pub(crate) form: Form,
 }
 
 /// What every worker of a run shares.
@@ -112,11 +114,11 @@ async fn session(shared: &Shared) -> mysql_async::Result<()> {
     }
     let mut conn = Conn::new(shared.opts.clone()).await?;
     conn.query_drop("SET NAMES utf8mb4").await?;
-    let mut sql = String::with_capacity(2048);
+    let sql = upsert();
     while !shared.is_stopping.load(Ordering::Relaxed) {
         let turn = shared.next.fetch_add(1, Ordering::Relaxed);
         let (outlet, round) = (turn % shared.outlets + 1, turn / shared.outlets);
-        scrape(&mut conn, &mut sql, outlet, round, shared.style.think).await?;
+        scrape(&mut conn, &sql, outlet, round, shared.style).await?;
         shared.tally.outlets.fetch_add(1, Ordering::Relaxed);
         if shared.style.connects_anew {
             break;
@@ -128,45 +130,50 @@ async fn session(shared: &Shared) -> mysql_async::Result<()> {
 /// Upserts all items of `outlet` in one transaction, with other prices and stock each round.
 async fn scrape(
     conn: &mut Conn,
-    sql: &mut String,
+    sql: &str,
     outlet: u32,
     round: u32,
-    think: Duration,
+    Style { think, form, .. }: Style,
 ) -> mysql_async::Result<()> {
     conn.query_drop("START TRANSACTION").await?;
     for first in (1..=ITEMS).step_by(BATCH as usize) {
-        upsert(sql, outlet, first, round);
-        conn.query_drop(sql.as_str()).await?;
+        form.run(conn, sql, items(outlet, first, round)).await?;
         if first == 1 && !think.is_zero() {
             tokio::time::sleep(think).await;
         }
     }
-    sql.clear();
-    // Writing to a String cannot fail.
-    let _ = write!(sql, "UPDATE outlets SET scraped_at = NOW(3) WHERE id = {outlet}");
-    conn.query_drop(sql.as_str()).await?;
+    let sql = "UPDATE outlets SET scraped_at = NOW(3) WHERE id = ?";
+    form.run(conn, sql, vec![outlet.into()]).await?;
     conn.query_drop("COMMIT").await
 }
 
-fn upsert(sql: &mut String, outlet: u32, first: u32, round: u32) {
-    sql.clear();
-    sql.push_str(
+/// The statement for the items of one batch.
+fn upsert() -> String {
+    const ROW: &str = "(?,?,?,?,?,?,?,NOW(3))";
+    let rows = [ROW; BATCH as usize].join(",");
+    format!(
         "INSERT INTO items (outlet_id, sku, name, price, stock, is_available, description, \
-         updated_at) VALUES ",
-    );
-    for item in first..first + BATCH {
-        let separator = if item == first { "" } else { "," };
+         updated_at) VALUES {rows} ON DUPLICATE KEY UPDATE name=VALUES(name), \
+         price=VALUES(price), stock=VALUES(stock), is_available=VALUES(is_available), \
+         description=VALUES(description), updated_at=VALUES(updated_at)"
+    )
+}
+
+/// Its values.
+fn items(outlet: u32, first: u32, round: u32) -> Vec<Value> {
+    let row = |item: u32| -> [Value; 7] {
         let (price, stock) = (5 + (item + round) % 20, (item * 7 + round) % 50);
-        let is_available = u32::from(stock > 0);
-        let _ = write!(
-            sql,
-            "{separator}({outlet},'sku-{item}','Dish {item}',{price}.90,{stock},{is_available},\
-             'Scraped in round {round}: a dish of the day, with rice or bread and a salad',NOW(3))"
-        );
-    }
-    sql.push_str(
-        " ON DUPLICATE KEY UPDATE name=VALUES(name), price=VALUES(price), stock=VALUES(stock), \
-         is_available=VALUES(is_available), description=VALUES(description), \
-         updated_at=VALUES(updated_at)",
-    );
+        let about =
+            format!("Scraped in round {round}: a dish of the day, with rice or bread and a salad");
+        [
+            outlet.into(),
+            format!("sku-{item}").into(),
+            format!("Dish {item}").into(),
+            format!("{price}.90").into(),
+            stock.into(),
+            u32::from(stock > 0).into(),
+            about.into(),
+        ]
+    };
+    (first..first + BATCH).flat_map(row).collect()
 }

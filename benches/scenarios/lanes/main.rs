@@ -24,6 +24,8 @@ mod scrape;
 #[path = "../demo/servers.rs"]
 #[allow(dead_code, reason = "the witness watches the demo")]
 mod servers;
+#[path = "../demo/statement.rs"]
+mod statement;
 #[path = "../../support/mod.rs"]
 mod support;
 mod table;
@@ -216,6 +218,7 @@ async fn measure(
         until,
         clicks: clicks.clone(),
         page: scenario.page,
+        form: scenario.form,
     };
     let arrivals = tokio::spawn(arrivals.run());
     sleep_until(from).await;

@@ -16,6 +16,7 @@ use crate::clicks::Page;
 use crate::load::Gate;
 use crate::scrape::{Scrape, Style};
 use crate::servers::login;
+use crate::statement::Form;
 
 /// A minute's work for a server: each item with each other.
 const REPORT: &str = "SELECT SUM(SQRT(a.price * b.stock)) FROM items a JOIN items b";
@@ -47,18 +48,26 @@ pub(crate) struct Scenario {
     pub(crate) clicks: f64,
     /// What they ask for.
     pub(crate) page: Page,
+    /// How they send statements.
+    pub(crate) form: Form,
 }
 
-const LONG: Style = Style { connects_anew: false, think: Duration::ZERO };
-const ANEW: Style = Style { connects_anew: true, think: Duration::ZERO };
-const THINKING: Style = Style { connects_anew: false, think: Duration::from_millis(200) };
+const LONG: Style = Style { connects_anew: false, think: Duration::ZERO, form: Form::Text };
+const ANEW: Style = Style { connects_anew: true, think: Duration::ZERO, form: Form::Text };
+const PREPARED: Style = Style { form: Form::Prepared, ..LONG };
+const THINKING: Style =
+    Style { connects_anew: false, think: Duration::from_millis(200), form: Form::Text };
 
 const fn scenario(name: &'static str, kind: Kind, outlets: u32, clicks: f64) -> Scenario {
-    Scenario { name, kind, outlets, clicks, page: Page::Live }
+    Scenario { name, kind, outlets, clicks, page: Page::Live, form: Form::Text }
 }
 
 const fn ordering(name: &'static str, kind: Kind, outlets: u32, clicks: f64) -> Scenario {
     Scenario { page: Page::Orders, ..scenario(name, kind, outlets, clicks) }
+}
+
+const fn preparing(name: &'static str, kind: Kind, outlets: u32, clicks: f64) -> Scenario {
+    Scenario { form: Form::Prepared, ..scenario(name, kind, outlets, clicks) }
 }
 
 /// All of them.
@@ -88,6 +97,9 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         500,
         100.0,
     ),
+    preparing("j prepared, clicks alone", Kind::Nothing, 46, 20.0),
+    preparing("j prepared, 6 workers", Kind::Scrape(6, PREPARED), 46, 20.0),
+    preparing("j prepared, 65 workers", Kind::Scrape(65, PREPARED), 500, 100.0),
 ];
 
 /// Work under way.
