@@ -48,9 +48,10 @@ impl Session {
         self.take_up_insert_id(checkout.connection());
         self.absorb(checkout.connection(), work, summary);
         self.absorb_prepared(work, summary);
-        let on_primary = checkout.pool().backend() == 0;
+        let backend = checkout.pool().backend();
+        let on_primary = backend == 0;
         if let Some(prepared) = &work.prepared {
-            self.note_prepared(checkout.connection(), prepared, summary, on_primary).await;
+            self.note_prepared(checkout.connection(), prepared, summary, backend).await;
         }
         let has_conditions = summary.had_warnings || summary.error.is_some();
         let still_asks = work.verdict.class == Class::Diagnostics && self.keeps_conditions;
@@ -108,7 +109,11 @@ impl Session {
         if summary.has_status {
             self.status = summary.status;
         }
-        self.is_status_told = summary.has_status && summary.error.is_none();
+        // Preparing tells none, and leaves it.
+        let leaves = work.command == Command::StmtPrepare && self.autocommit;
+        self.is_status_told &= leaves;
+        self.is_status_told |= summary.has_status;
+        self.is_status_told &= summary.error.is_none();
         let counts_rows = self.absorb_counts(connection, work, summary);
         // INSERT ... RETURNING, CALL and what fails half-way may set an id that no packet reports.
         let may_set = Effects::OPAQUE | Effects::SETS_INSERT_ID;

@@ -18,7 +18,7 @@ use crate::pool::Epochs;
 use crate::protocol::metadata::MetadataDigest;
 use crate::protocol::packet::{self, HEADER};
 use crate::protocol::status::Status;
-use crate::state::Image;
+use crate::route::view::BackendId;
 use crate::state::prepared::StatementKey;
 
 /// Bytes of answers and texts that are kept.
@@ -31,25 +31,23 @@ pub(super) const TEXT_MAX: usize = 16 * 1024;
 /// have had the change yet.
 const QUIET: Duration = Duration::from_secs(60);
 
-/// For whom a text was prepared.
-type Key = (Arc<ConnectionKey>, Arc<StatementKey>);
+/// Who has answered, for whom, what was prepared under which circumstances.
+pub(super) type Key = (BackendId, Arc<ConnectionKey>, Arc<StatementKey>);
 
 /// What an answer hangs on beside that.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Terms {
-    /// All variables: what names and types columns have hangs on some of them.
-    pub(super) image: Image,
     /// The global variables a session has begun with.
-    pub(super) begun_after: u64,
+    begun_after: u64,
     /// Changes of privileges, schemas and tables.
     changes: [u64; 3],
 }
 
 impl Terms {
     /// Of a session as it is now.
-    pub(super) fn new(image: &Image, begun_after: u64, epochs: &Epochs) -> Self {
+    pub(super) fn new(begun_after: u64, epochs: &Epochs) -> Self {
         let changes = [epochs.logins(), epochs.schemas(), epochs.tables()];
-        Self { image: image.clone(), begun_after, changes }
+        Self { begun_after, changes }
     }
 }
 
@@ -60,8 +58,6 @@ pub(super) struct Answer {
     pub(super) terms: Terms,
     /// When that was, since the start of Fairlane.
     pub(super) asked_at: Duration,
-    /// Whether it is the primary's.
-    pub(super) is_primarys: bool,
     /// The packets.
     pub(super) packets: Box<[u8]>,
     /// Number of parameters.
@@ -111,7 +107,7 @@ struct Weight;
 
 impl Weighter<Key, Arc<Answer>> for Weight {
     fn weight(&self, key: &Key, answer: &Arc<Answer>) -> u64 {
-        let bytes = key.1.sql.len() + answer.packets.len() + size_of::<Answer>();
+        let bytes = key.2.len() + answer.packets.len() + answer.wanted.len() + size_of::<Answer>();
         u64::try_from(bytes).unwrap_or(u64::MAX)
     }
 }
@@ -138,23 +134,23 @@ impl Answers {
     }
 
     /// The answer that a server would give `now`, if it is known.
-    pub(super) fn get(&self, key: &Key, terms: &Terms, now: Duration) -> Option<Arc<Answer>> {
+    pub(super) fn get(&self, key: &Key, terms: Terms, now: Duration) -> Option<Arc<Answer>> {
         let answer = self.kept.get(key)?;
         let is_new = now.saturating_sub(answer.asked_at) < self.max_age;
-        let is_there = answer.is_primarys || self.is_quiet(terms, now);
-        (is_new && answer.terms == *terms && is_there).then_some(answer)
+        let is_there = is_primarys(key) || self.is_quiet(terms, now);
+        (is_new && answer.terms == terms && is_there).then_some(answer)
     }
 
     /// Keeps an answer, until there is a newer one.
     pub(super) fn keep(&self, key: Key, answer: Answer) {
-        if answer.is_primarys || self.is_quiet(&answer.terms, answer.asked_at) {
+        if is_primarys(&key) || self.is_quiet(answer.terms, answer.asked_at) {
             self.kept.insert(key, Arc::new(answer));
         }
     }
 
     /// Whether replicas have had all changes of tables for sure. A change counts from when it is first
     /// seen here, which is after it was made.
-    fn is_quiet(&self, terms: &Terms, now: Duration) -> bool {
+    fn is_quiet(&self, terms: Terms, now: Duration) -> bool {
         let [.., tables] = terms.changes;
         let mut changed = self.changed.lock();
         if changed.0 < tables {
@@ -162,6 +158,10 @@ impl Answers {
         }
         changed.0 == 0 || now.saturating_sub(changed.1) >= self.quiet
     }
+}
+
+fn is_primarys(key: &Key) -> bool {
+    key.0 == 0
 }
 
 #[cfg(test)]
@@ -172,7 +172,7 @@ mod tests {
     const AGE: Duration = Duration::from_secs(1);
     const LAG: Duration = Duration::from_secs(5);
 
-    fn key(sql: &str) -> Key {
+    fn key(backend: BackendId, sql: &str) -> Key {
         let login = ConnectionKey {
             user: "app".into(),
             stored: None,
@@ -182,60 +182,55 @@ mod tests {
             attributes: None,
             expired: None,
         };
-        (Arc::new(login), Arc::new(StatementKey::new(sql.as_bytes().into(), "".into(), 0)))
+        let statement = StatementKey::new(sql.as_bytes().into(), "".into(), 0);
+        (backend, Arc::new(login), Arc::new(statement))
     }
 
-    fn answer(terms: &Terms, asked_at: Duration, is_primarys: bool) -> Answer {
+    fn answer(terms: Terms, asked_at: Duration) -> Answer {
         let (packets, wanted) = (Box::default(), Box::default());
-        let terms = terms.clone();
-        Answer { terms, asked_at, is_primarys, packets, parameters: 1, metadata: None, wanted }
+        Answer { terms, asked_at, packets, parameters: 1, metadata: None, wanted }
     }
 
     #[test]
     fn an_answer_is_given_again_for_a_short_time_on_its_own_terms() {
         let (answers, epochs) = (Answers::with(AGE, LAG), Epochs::default());
-        let terms = Terms::new(&Image::default(), 0, &epochs);
-        answers.keep(key("a"), answer(&terms, AGE, true));
-        let age = AGE / 2;
-        assert!(answers.get(&key("a"), &terms, AGE + age).is_some());
-        assert!(answers.get(&key("a"), &terms, AGE + AGE).is_none(), "too old");
-        assert!(answers.get(&key("b"), &terms, AGE + age).is_none());
-        let mut image = Image::default();
-        image.set("sql_mode", "ANSI");
-        let others = [Terms::new(&image, 0, &epochs), Terms::new(&Image::default(), 1, &epochs)];
-        for other in others {
-            assert!(answers.get(&key("a"), &other, AGE + age).is_none());
-        }
+        let terms = Terms::new(0, &epochs);
+        answers.keep(key(0, "a"), answer(terms, AGE));
+        let now = AGE + AGE / 2;
+        assert!(answers.get(&key(0, "a"), terms, now).is_some());
+        assert!(answers.get(&key(0, "a"), terms, AGE + AGE).is_none(), "too old");
+        assert!(answers.get(&key(0, "b"), terms, now).is_none());
+        assert!(answers.get(&key(1, "a"), terms, now).is_none());
+        assert!(answers.get(&key(0, "a"), Terms::new(1, &epochs), now).is_none());
         let changes: [fn(&Epochs); 3] =
             [Epochs::note_login_change, Epochs::note_schema_change, Epochs::note_table_change];
         for change in changes {
-            let before = Terms::new(&Image::default(), 0, &epochs);
-            answers.keep(key("a"), answer(&before, AGE, true));
+            answers.keep(key(0, "a"), answer(Terms::new(0, &epochs), AGE));
             change(&epochs);
-            let now = Terms::new(&Image::default(), 0, &epochs);
-            assert!(answers.get(&key("a"), &now, AGE).is_none());
+            assert!(answers.get(&key(0, "a"), Terms::new(0, &epochs), AGE).is_none());
         }
     }
 
     #[test]
     fn replicas_need_time_to_have_a_change() {
         let (answers, epochs) = (Answers::with(AGE, LAG), Epochs::default());
-        let terms = Terms::new(&Image::default(), 0, &epochs);
-        answers.keep(key("a"), answer(&terms, AGE, false));
-        assert!(answers.get(&key("a"), &terms, AGE).is_some());
+        let terms = Terms::new(0, &epochs);
+        answers.keep(key(1, "a"), answer(terms, AGE));
+        assert!(answers.get(&key(1, "a"), terms, AGE).is_some());
         epochs.note_table_change();
-        let terms = Terms::new(&Image::default(), 0, &epochs);
-        answers.keep(key("a"), answer(&terms, 2 * AGE, false));
-        assert!(answers.get(&key("a"), &terms, 2 * AGE).is_none());
-        answers.keep(key("b"), answer(&terms, 2 * AGE, true));
-        assert!(answers.get(&key("b"), &terms, 2 * AGE).is_some(), "the primary has it");
-        answers.keep(key("a"), answer(&terms, 2 * AGE + QUIET, false));
-        assert!(answers.get(&key("a"), &terms, 2 * AGE + QUIET).is_some());
+        let terms = Terms::new(0, &epochs);
+        let (soon, later) = (2 * AGE, 2 * AGE + QUIET);
+        answers.keep(key(1, "a"), answer(terms, soon));
+        assert!(answers.get(&key(1, "a"), terms, soon).is_none());
+        answers.keep(key(0, "a"), answer(terms, soon));
+        assert!(answers.get(&key(0, "a"), terms, soon).is_some(), "the primary has it");
+        answers.keep(key(1, "a"), answer(terms, later));
+        assert!(answers.get(&key(1, "a"), terms, later).is_some());
     }
 
     #[test]
     fn an_answer_has_the_id_and_the_status_of_its_session() {
-        let terms = Terms::new(&Image::default(), 0, &Epochs::default());
+        let terms = Terms::new(0, &Epochs::default());
         let mut packets = Vec::new();
         let payloads: [&[u8]; 3] =
             [&[0, 9, 9, 9, 9, 0, 0, 1, 0, 0, 0, 0], b"\x03def\x00", &[0xfe, 0, 0, 7, 7]];
@@ -243,7 +238,7 @@ mod tests {
         for payload in payloads {
             sequence = packet::put(&mut packets, sequence, payload);
         }
-        let answer = Answer { packets: packets.clone().into(), ..answer(&terms, AGE, true) };
+        let answer = Answer { packets: packets.clone().into(), ..answer(terms, AGE) };
         packets[5..9].copy_from_slice(&[4, 3, 2, 1]);
         let end = packets.len();
         packets[end - 2..].copy_from_slice(&[2, 0]);

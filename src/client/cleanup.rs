@@ -189,14 +189,17 @@ impl Session {
         let writes = Arc::clone(&self.writes);
         let Some(mut response) = response else {
             if !is_read {
-                writes.note_unknown();
+                writes.note_unseen();
             }
             return checkout.discard(Retire::Kill);
         };
         let mut checkout = checkout;
         tokio::spawn(async move {
             let finished = drain(&mut checkout, &mut response).await;
-            writes.note_unknown();
+            match is_read {
+                true => writes.note_unknown(),
+                false => writes.note_unseen(),
+            }
             // Whatever it was, its effects are not known here.
             let leftovers = Leftovers { in_transaction: true, pins: all_pins(leftovers.pins) };
             match finished {

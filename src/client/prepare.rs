@@ -6,16 +6,18 @@ use std::sync::Arc;
 
 use super::answers::{Answer, TEXT_MAX, Terms};
 use super::settle::is_select;
-use super::statement::{PreparedWork, Work, connection_id};
+use super::statement::{PreparedWork, Work, backend_of, connection_id};
 use super::{Session, Stop};
 use crate::error::Error;
 use crate::protocol::metadata::MetadataDigest;
 use crate::protocol::status::{self, Status};
 use crate::protocol::{Command, Shape};
-use crate::sql::{Class, Effects, Needs, Verdict, changes_rows};
+use crate::route::view::BackendId;
+use crate::sql::{Class, Effects, Needs, Reason, Verdict, changes_rows};
 use crate::state::Pin;
 use crate::state::kinds::Kinds;
 use crate::state::prepared::{STATEMENTS_MAX, Statement, StatementKey, circumstances};
+use crate::state::transaction_names::READ_ONLY;
 
 /// What the answer to COM_STMT_PREPARE told of a statement.
 #[derive(Debug)]
@@ -28,8 +30,8 @@ pub(super) struct JustPrepared {
     pub(super) wanted: Box<[u8]>,
     /// All of the answer, where it can be given again.
     pub(super) answer: Option<Vec<u8>>,
-    /// Whether it came from the primary.
-    pub(super) is_primarys: bool,
+    /// Whose it is.
+    pub(super) backend: BackendId,
 }
 
 impl Session {
@@ -54,20 +56,6 @@ impl Session {
         let sql = replaced.as_deref().unwrap_or(sql);
         let key = Arc::new(self.new_key(sql));
         let id = self.statements.next_id();
-        let asked_at = self.context.now();
-        let shared = is_shared.then(|| {
-            let terms = Terms::new(&self.image, self.epoch, &self.context.epochs);
-            ((self.identity.key.clone(), key.clone()), terms)
-        });
-        if let Some((shared, terms)) = &shared
-            && let Some(answer) = self.context.answers.get(shared, terms, asked_at)
-        {
-            self.count_local();
-            self.wire.push_raw(&answer.packets_for(id, self.idle_status()));
-            let Answer { parameters, metadata, ref wanted, .. } = *answer;
-            self.keep_statement(id, key, of_text, (parameters, metadata, wanted.clone()));
-            return Ok(());
-        }
         // Preparing changes nothing, whatever the statement; it only has to go where that runs.
         let verdict = Verdict {
             effects: Effects::empty(),
@@ -79,6 +67,18 @@ impl Session {
             hint: of_text.hint.clone(),
             ..of_text
         };
+        let terms = Terms::new(self.epoch, &self.context.epochs);
+        let asked_at = self.context.now();
+        if is_shared {
+            let shared = (self.would_ask(&verdict).await, self.identity.key.clone(), key.clone());
+            if let Some(answer) = self.context.answers.get(&shared, terms, asked_at) {
+                self.count_local();
+                self.wire.push_raw(&answer.packets_for(id, self.idle_status()));
+                let Answer { parameters, metadata, ref wanted, .. } = *answer;
+                self.keep_statement(id, key, of_text, (parameters, metadata, wanted.clone()));
+                return Ok(());
+            }
+        }
         self.just_prepared = None;
         let prepared = PreparedWork { id, key: key.clone(), payload, told_id: Some(id) };
         let work = Work {
@@ -91,17 +91,23 @@ impl Session {
         };
         self.run_work(&work).await?;
         let Some(just) = self.just_prepared.take() else { return Ok(()) };
-        let JustPrepared { parameters, metadata, wanted, answer, is_primarys } = just;
-        if let Some((shared, terms)) = shared
-            && let Some(packets) = answer
-        {
+        let JustPrepared { parameters, metadata, wanted, answer, backend } = just;
+        if let Some(packets) = answer.filter(|_| is_shared) {
             let (packets, wanted) = (packets.into(), wanted.clone());
-            let answer =
-                Answer { terms, asked_at, is_primarys, packets, parameters, metadata, wanted };
+            let answer = Answer { terms, asked_at, packets, parameters, metadata, wanted };
+            let shared = (backend, self.identity.key.clone(), key.clone());
             self.context.answers.keep(shared, answer);
         }
         self.keep_statement(id, key, of_text, (parameters, metadata, wanted));
         Ok(())
+    }
+
+    /// Whom a session with nothing of its own would ask.
+    async fn would_ask(&self, verdict: &Verdict) -> BackendId {
+        if self.held.is_some() || self.begun.is_some() || verdict.class != Class::Read {
+            return 0;
+        }
+        backend_of(self.decide(verdict, true).await.target)
     }
 
     /// The identity that a statement has on connections.
@@ -151,14 +157,17 @@ impl Session {
             && is_plain
             && verdict.statements == 1
             && sql.len() <= TEXT_MAX
+            && verdict.reason != Reason::NotUnderstood
             // What a variable is, is known to its session alone.
             && !sql.contains(&b'@')
             && self.pins.is_empty()
             && self.autocommit
             && self.is_status_told
             && !self.status.contains(Status::IN_TRANS_READONLY)
+            && !READ_ONLY.into_iter().any(|name| self.image.get(name).is_some())
             && !self.characteristics.differ()
             && self.teller.is_none()
+            && !self.held_on_replica()
             && !self.asks_conditions
             && !self.owes_deadlock
             && self.identity.key.expired.is_none()

@@ -15,6 +15,7 @@ use crate::protocol::metadata::{Expected, Metadata};
 use crate::protocol::response::Summary;
 use crate::protocol::status::Status;
 use crate::protocol::{Capabilities, Command, code};
+use crate::route::view::BackendId;
 use crate::sql::{Class, Effects, Hint, Needs, Reason, Verdict};
 use crate::state::Pin;
 use crate::state::prepared::{BULK_HEADER, EXECUTE_HEADER, number_bit};
@@ -222,7 +223,7 @@ impl Session {
         connection: &mut Connection,
         work: &PreparedWork<'_>,
         summary: &mut Summary,
-        is_primarys: bool,
+        backend: BackendId,
     ) {
         let definitions = std::mem::take(&mut summary.definitions);
         let mut metadata = None;
@@ -242,7 +243,7 @@ impl Session {
                 let wanted = std::mem::take(&mut summary.parameter_types).into();
                 let answer = summary.answer.take().filter(|_| !summary.had_warnings);
                 self.just_prepared =
-                    Some(JustPrepared { parameters, metadata, wanted, answer, is_primarys });
+                    Some(JustPrepared { parameters, metadata, wanted, answer, backend });
             }
             None if metadata.is_some() => {
                 if let Some(statement) = self.statements.get_mut(work.id) {

@@ -439,7 +439,7 @@ pub(super) enum Refusal {
     Gone,
 }
 
-fn backend_of(target: Target) -> BackendId {
+pub(super) fn backend_of(target: Target) -> BackendId {
     match target {
         Target::Primary => 0,
         Target::Replica(backend) => backend,

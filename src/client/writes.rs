@@ -9,7 +9,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::MutexGuard;
 
-use super::settle::is_select;
 use super::statement::Work;
 use super::{Context, Session};
 use crate::pool::Epochs;
@@ -18,7 +17,7 @@ use crate::protocol::status::{Status, Tracked};
 use crate::protocol::{Capabilities, Command};
 use crate::route::freshness::Position;
 use crate::route::token::{SharedToken, Stamp, Token};
-use crate::sql::{Class, Effects, Reason, Verdict, changes_rows};
+use crate::sql::{Class, Effects, Reason, Verdict, leaves_tables};
 use crate::state::Pin;
 use crate::topology::{ServerFacts, Topology};
 
@@ -98,6 +97,14 @@ impl WriteTracker {
         }
     }
 
+    /// A statement that was not a read has ended out of sight: there is no knowing what it has changed.
+    pub(super) fn note_unseen(&self) {
+        self.note_unknown();
+        self.epochs.note_login_change();
+        self.epochs.note_schema_change();
+        self.epochs.note_table_change();
+    }
+
     /// A read is likely to follow: replicas are watched for its sake from now on.
     fn note(&self, position: &Position) {
         self.written.lock().add(position, self.stamp());
@@ -160,12 +167,32 @@ impl Session {
 
 impl Session {
     fn may_change_tables(&self, work: &Work<'_>) -> bool {
-        let is_of_rows = || {
-            work.verdict.statements == 1
-                && (is_select(work.sql) || changes_rows(work.sql, self.mode))
-        };
-        work.verdict.class == Class::Write && !is_of_rows()
+        let is_known = work.verdict.statements == 1 && work.verdict.reason != Reason::NotUnderstood;
+        work.verdict.class == Class::Write
+            && !is_quiet(work.command)
+            && !(is_known && leaves_tables(work.sql, self.mode))
     }
+}
+
+/// Whether a command runs no statement.
+fn is_quiet(command: Command) -> bool {
+    use Command::{
+        Debug, FieldList, InitDb, Ping, SetOption, Statistics, StmtFetch, StmtPrepare, StmtReset,
+        StmtSendLongData,
+    };
+    matches!(
+        command,
+        Debug
+            | FieldList
+            | InitDb
+            | Ping
+            | SetOption
+            | Statistics
+            | StmtFetch
+            | StmtPrepare
+            | StmtReset
+            | StmtSendLongData
+    )
 }
 
 impl WriteWatch<'_> {
@@ -187,11 +214,11 @@ impl WriteWatch<'_> {
 
     /// Sessions that begin from now on find other global variables, privileges or schemas.
     fn note_defaults(&self) {
-        if self.command == Command::StmtPrepare {
-            return;
-        }
         if self.before.changes_tables {
             self.writes.epochs.note_table_change();
+        }
+        if self.command == Command::StmtPrepare {
+            return;
         }
         if self.verdict.effects.contains(Effects::SERVER_DEFAULTS) {
             self.writes.epochs.note_login_change();

@@ -45,7 +45,7 @@ pub use mode::{Charset, Mode};
 pub use set::bare_variables;
 pub use show::{Shown, shown};
 pub use substitute::{Insertion, Substitution, insertions, substitute};
-pub use tables::changes_rows;
+pub use tables::{changes_rows, leaves_tables};
 pub use verdict::{Class, Effects, Hint, Needs, Reason, RouteHint, Verdict};
 
 #[cfg(test)]

@@ -26,6 +26,38 @@ pub fn changes_rows(sql: &[u8], mode: Mode) -> bool {
     matches!(first, Word::Insert | Word::Replace | Word::Update | Word::Delete)
 }
 
+/// Whether a text of one statement, which is understood, changes no table's definition, nor a routine's.
+/// What is not known may do so.
+pub fn leaves_tables(sql: &[u8], mode: Mode) -> bool {
+    let first = Lexer::new(sql, mode).next();
+    matches!(
+        first.word,
+        Word::Insert
+            | Word::Replace
+            | Word::Update
+            | Word::Delete
+            | Word::Select
+            | Word::With
+            | Word::Values
+            | Word::Show
+            | Word::Explain
+            | Word::Describe
+            | Word::Desc
+            | Word::Do
+            | Word::Savepoint
+            | Word::Release
+            | Word::Rollback
+            | Word::Lock
+            | Word::Unlock
+            | Word::Load
+            | Word::Handler
+            | Word::Prepare
+            | Word::Deallocate
+            | Word::Kill
+            | Word::Xa
+    )
+}
+
 /// Whether statements that begin so use a table only where they have a FROM.
 pub(super) fn is_expression(first: Word) -> bool {
     matches!(first, Word::Select | Word::Do | Word::Values | Word::With)
@@ -189,6 +221,29 @@ mod tests {
             assert!(!changes_rows(sql.as_bytes(), Mode::default()), "{sql}");
         }
     }
+
+    #[test]
+    fn statements_that_leave_tables_alone_are_known_by_their_first_word() {
+        for sql in
+            ["SELECT 1", "WITH a AS (SELECT 1) SELECT 1", "show status", "SAVEPOINT s", "DO 1"]
+        {
+            assert!(leaves_tables(sql.as_bytes(), Mode::default()), "{sql}");
+        }
+        for sql in [
+            "ALTER TABLE t ADD a INT",
+            "CALL p()",
+            "EXECUTE s",
+            "EXECUTE IMMEDIATE 'DROP TABLE t'",
+            "BEGIN NOT ATOMIC DROP TABLE t; END",
+            "SET STATEMENT max_statement_time = 1 FOR DROP TABLE t",
+            "/*!50000 DROP TABLE t */",
+            "{CALL p()}",
+            "",
+        ] {
+            assert!(!leaves_tables(sql.as_bytes(), Mode::default()), "{sql}");
+        }
+    }
+
     use crate::sql::classify;
 
     /// As MariaDB 10.11 does after an error: its list of warnings is still there, or gone.

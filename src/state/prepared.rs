@@ -9,7 +9,7 @@ use std::sync::Arc;
 use foldhash::fast::FixedState;
 use foldhash::{HashMap, HashSet};
 
-use super::image::{Image, NAMES};
+use super::image::{Image, is_user_variable};
 use super::kinds::Kinds;
 use crate::protocol::attribute;
 use crate::protocol::metadata::MetadataDigest;
@@ -28,7 +28,7 @@ pub struct StatementKey {
     hash: u64,
     /// The text.
     pub sql: Box<[u8]>,
-    /// What changes its meaning: schema, sql_mode, character sets and the like.
+    /// What changes its meaning, see [`circumstances()`].
     circumstances: Box<str>,
     /// Counts the statements of one session that are alike: each has a cursor and long data of
     /// its own.
@@ -43,6 +43,12 @@ impl StatementKey {
         Self { hash, sql, circumstances, copy }
     }
 
+    /// Bytes it takes.
+    #[allow(clippy::len_without_is_empty, reason = "there is always a text")]
+    pub fn len(&self) -> usize {
+        self.sql.len() + self.circumstances.len()
+    }
+
     /// The same statement with another text.
     pub fn with_text(&self, sql: Box<[u8]>) -> Self {
         Self::new(sql, self.circumstances.clone(), self.copy)
@@ -55,39 +61,42 @@ impl Hash for StatementKey {
     }
 }
 
-/// Variables that change the meaning of a text when it is prepared.
-const CIRCUMSTANCES: [&str; 14] = [
-    "sql_mode",
-    "character_set_client",
-    "character_set_connection",
-    // Of column definitions that a server leaves out afterwards.
-    "character_set_results",
-    "collation_connection",
-    NAMES,
-    "time_zone",
-    "lc_time_names",
-    "div_precision_increment",
-    "default_week_format",
-    "optimizer_switch",
-    "explain_format",
-    "sql_buffer_result",
-    "group_concat_max_len",
+/// Variables that don't change what a text means when it is prepared, nor what its columns are.
+const HARMLESS: [&str; 16] = [
+    "autocommit",
+    "completion_type",
+    "foreign_key_checks",
+    "innodb_lock_wait_timeout",
+    "interactive_timeout",
+    "lock_wait_timeout",
+    "long_query_time",
+    "max_execution_time",
+    "max_statement_time",
+    "net_read_timeout",
+    "net_write_timeout",
+    "transaction_isolation",
+    "transaction_read_only",
+    "tx_isolation",
+    "tx_read_only",
+    "wait_timeout",
 ];
 
-/// What changes the meaning of a text when it is prepared. With `typed_variables` also what user
-/// variables are: MySQL gives them the types they have then.
+/// Whether a variable may change what a text means when it is prepared.
+fn matters(name: &str) -> bool {
+    !HARMLESS.contains(&name) && !is_user_variable(name)
+}
+
+/// What changes the meaning of a text when it is prepared: the schema, and all variables but those of
+/// which it is known that they don't. With `typed_variables` also what user variables are: MySQL gives
+/// them the types they have then.
 pub fn circumstances(image: &Image, typed_variables: bool) -> Box<str> {
     let mut text = String::from(image.schema.as_deref().unwrap_or_default());
-    for name in CIRCUMSTANCES {
-        text.push('\0');
-        if let Some(value) = image.get(name) {
-            // An empty value is not that of the server.
-            text.push('=');
-            text.push_str(value);
+    let system = image.variables().filter(|(name, _)| matters(name));
+    let user = image.user_variables().filter(|_| typed_variables);
+    for (name, value) in system.chain(user) {
+        for part in ["\0", name, "=", value] {
+            text.push_str(part);
         }
-    }
-    for (name, value) in image.user_variables().filter(|_| typed_variables) {
-        text.push_str(&format!("\0{name}={value}"));
     }
     text.into()
 }
@@ -99,11 +108,10 @@ pub fn circumstances(image: &Image, typed_variables: bool) -> Box<str> {
 pub fn image_to_prepare(now: &Image, then: &Image, typed_variables: bool) -> Image {
     let mut image = now.clone();
     image.schema = then.schema.clone();
-    CIRCUMSTANCES.iter().for_each(|name| image.unset(name));
-    let known = CIRCUMSTANCES.iter().filter_map(|&name| Some((name, then.get(name)?)));
-    known.for_each(|(name, value)| image.set(name, value));
-    let variables = then.user_variables().filter(|_| typed_variables);
-    variables.for_each(|(name, value)| image.set(name, value));
+    now.variables().filter(|(name, _)| matters(name)).for_each(|(name, _)| image.unset(name));
+    let system = then.variables().filter(|(name, _)| matters(name));
+    let user = then.user_variables().filter(|_| typed_variables);
+    system.chain(user).for_each(|(name, value)| image.set(name, value));
     image
 }
 
@@ -507,6 +515,23 @@ mod tests {
         let mut empty = Image::default();
         empty.set("sql_mode", "");
         assert_ne!(circumstances(&empty, false), circumstances(&Image::default(), false));
+    }
+
+    #[test]
+    fn what_is_not_known_to_be_harmless_is_a_circumstance() {
+        let with = |name, value| {
+            let mut image = Image::default();
+            image.set(name, value);
+            circumstances(&image, false)
+        };
+        let none = circumstances(&Image::default(), false);
+        for name in ["old_mode", "character_set_collations", "windowing_use_high_precision"] {
+            assert_ne!(with(name, "a"), none, "{name}");
+            assert_ne!(with(name, "a"), with(name, "b"), "{name}");
+        }
+        for name in ["autocommit", "wait_timeout", "@a"] {
+            assert_eq!(with(name, "a"), none, "{name}");
+        }
     }
 
     #[test]

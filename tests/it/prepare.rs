@@ -6,6 +6,7 @@ use crate::support::hop::Hop;
 use crate::support::{ONE_LANE, Proxy, Raw, eventually, servers};
 
 const TIMES: u64 = 20;
+const LOCAL: &str = "fairlane_statements_routed_total{reason=\"local\",target=\"local\"}";
 
 fn with_age(age: &str) -> String {
     format!("{ONE_LANE}\n[pool]\nprepared_answer_age = \"{age}\"")
@@ -74,6 +75,8 @@ fn a_change_through_fairlane_counts_at_once() {
     for client in [&mut one, &mut other, &mut third] {
         assert_eq!((columns(client, sql), columns(client, sql)), (Ok(1), Ok(1)));
     }
+    // The first one of each user is asked for.
+    assert_eq!(proxy.metric(LOCAL), 4.0);
     one.run("ALTER TABLE pr_b ADD COLUMN b INT");
     assert_eq!(columns(&mut other, sql), Ok(2));
     // In a routine.
@@ -83,11 +86,14 @@ fn a_change_through_fairlane_counts_at_once() {
     root.run("CALL pr_proc()");
     assert_eq!(columns(&mut other, sql), Ok(3));
     assert_eq!(columns(&mut third, sql), Ok(3));
+    // Behind what Fairlane does not read.
+    other.run("SELECT 1 /*!99997 x */; ALTER TABLE pr_b ADD COLUMN d INT");
+    assert_eq!(columns(&mut one, sql), Ok(4));
     root.run("REVOKE SELECT ON shop.pr_b FROM pr_user@'%'");
     assert_eq!(columns(&mut third, sql), Err(1142));
     // Another one of that name, for one session only.
     one.run("CREATE TEMPORARY TABLE pr_b (x INT, y INT)");
-    assert_eq!((columns(&mut one, sql), columns(&mut other, sql)), (Ok(2), Ok(3)));
+    assert_eq!((columns(&mut one, sql), columns(&mut other, sql)), (Ok(2), Ok(4)));
     one.run("DROP TEMPORARY TABLE pr_b");
     other.run("SELECT 1; DROP TABLE pr_b");
     assert_eq!((columns(&mut one, sql), columns(&mut other, sql)), (Err(1146), Err(1146)));
@@ -101,7 +107,8 @@ fn a_change_past_fairlane_counts_after_a_while() {
     root.replace("CREATE OR REPLACE TABLE shop.pr_c (a INT)");
     let mut client = proxy.app();
     let sql = "SELECT * FROM pr_c";
-    assert_eq!(columns(&mut client, sql), Ok(1));
+    assert_eq!((columns(&mut client, sql), columns(&mut client, sql)), (Ok(1), Ok(1)));
+    assert!(proxy.metric(LOCAL) > 0.0);
     root.run("ALTER TABLE shop.pr_c ADD COLUMN b INT");
     eventually("the new column is there", || columns(&mut client, sql) == Ok(2));
     root.run("DROP TABLE shop.pr_c");

@@ -70,6 +70,7 @@ pub(crate) fn settings(ports: &[u16]) -> Settings {
             max_age: Duration::from_secs(600),
             open_rate: 100,
             abandoned: fairlane::config::settings::Abandoned::KillReads,
+            prepared_answer_age: Duration::ZERO,
             tells_attributes: false,
         },
         lanes: vec![lane],

@@ -53,11 +53,14 @@ fn scripts() -> Vec<Script> {
             "INSERT INTO df_again (a) VALUES (1), (2), (3)",
         ]);
         for sql in TEXTS {
-            // Twice: the second one is known.
-            steps.extend([prepare(0, sql), close(0), prepare(0, sql), query(between)]);
+            // A session's only statement of that text each time: the answer to the second one is known.
+            steps.extend([prepare(0, sql), close(0), prepare(0, sql), execute(0, &[text("2")])]);
+            steps.extend([close(0), query(between)]);
             steps.extend([prepare(1, sql), query("SELECT ROW_COUNT()")]);
             steps.extend([close(1), prepare(1, sql), query("SHOW WARNINGS")]);
-            steps.extend([execute(1, &[text("1")]), execute(0, &[text("2")])]);
+            steps.extend([execute(1, &[text("1")]), close(1)]);
+            steps.extend([query("UPDATE df_again SET a = 1 WHERE id = 1"), prepare(1, sql)]);
+            steps.extend([query("SELECT ROW_COUNT()"), execute(1, &[text("1")]), close(1)]);
             steps.extend([query("SELECT 1 UNION SELECT 2"), prepare(2, sql)]);
             steps
                 .extend(queries(&["SELECT FOUND_ROWS(), LAST_INSERT_ID(), @@warning_count", back]));

@@ -25,7 +25,8 @@ const NAMES: [&str; 8] = [
 /// The commands that turn one image into another do just that, in every mode.
 pub(crate) fn session_diff(data: &[u8]) {
     let mut input = Input::new(data);
-    let base = Base { client: input.text(), results: input.text(), collation: input.text() };
+    let (client, results, collation) = (input.text(), input.text(), input.text());
+    let base = Base { client, results, collation, ..Base::default() };
     let (from, to) = (image(&mut input, &base), image(&mut input, &base));
     let insert_id = input.bit().then(|| input.number());
     let commands = diff(&from, &to, &base, insert_id);
