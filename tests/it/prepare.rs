@@ -69,7 +69,7 @@ fn a_change_through_fairlane_counts_at_once() {
     let mut root = Raw::connect(proxy.port, "root", "root-secret", Some("shop")).unwrap();
     root.run("DROP USER IF EXISTS pr_user@'%'");
     root.run("CREATE USER pr_user@'%' IDENTIFIED BY 'pr-secret'");
-    root.run("GRANT SELECT ON shop.pr_b TO pr_user@'%'");
+    root.run("GRANT SELECT, INSERT ON shop.pr_b TO pr_user@'%'");
     let mut third = Raw::connect(proxy.port, "pr_user", "pr-secret", Some("shop")).unwrap();
     let sql = "SELECT * FROM pr_b";
     for client in [&mut one, &mut other, &mut third] {
