@@ -9,7 +9,7 @@ use std::sync::Arc;
 use foldhash::fast::FixedState;
 use foldhash::{HashMap, HashSet};
 
-use super::image::{Image, is_user_variable};
+use super::image::{Image, NAMES, is_user_variable};
 use super::kinds::Kinds;
 use crate::protocol::attribute;
 use crate::protocol::metadata::MetadataDigest;
@@ -81,16 +81,35 @@ const HARMLESS: [&str; 16] = [
     "wait_timeout",
 ];
 
-/// Whether a variable may change what a text means when it is prepared.
-fn matters(name: &str) -> bool {
-    !HARMLESS.contains(&name) && !is_user_variable(name)
-}
+/// Variables that do, and can be set again at any time.
+const CIRCUMSTANCES: [&str; 18] = [
+    "sql_mode",
+    "character_set_client",
+    "character_set_connection",
+    // Of column definitions that a server leaves out afterwards.
+    "character_set_results",
+    "collation_connection",
+    NAMES,
+    "time_zone",
+    "lc_time_names",
+    "div_precision_increment",
+    "default_week_format",
+    "optimizer_switch",
+    "explain_format",
+    "sql_buffer_result",
+    "group_concat_max_len",
+    "old_mode",
+    "character_set_collations",
+    "default_collation_for_utf8mb4",
+    "windowing_use_high_precision",
+];
 
-/// What changes the meaning of a text when it is prepared: the schema, and all variables but those of
+/// What may change the meaning of a text when it is prepared: the schema, and all variables but those of
 /// which it is known that they don't. With `typed_variables` also what user variables are: MySQL gives
 /// them the types they have then.
 pub fn circumstances(image: &Image, typed_variables: bool) -> Box<str> {
     let mut text = String::from(image.schema.as_deref().unwrap_or_default());
+    let matters = |name: &str| !HARMLESS.contains(&name) && !is_user_variable(name);
     let system = image.variables().filter(|(name, _)| matters(name));
     let user = image.user_variables().filter(|_| typed_variables);
     for (name, value) in system.chain(user) {
@@ -103,15 +122,16 @@ pub fn circumstances(image: &Image, typed_variables: bool) -> Box<str> {
 
 /// What a connection has to be while a statement that was prepared under `then` is prepared on it
 /// again. All else is the session's as it is `now`: giving autocommit its value of that moment would
-/// commit the transaction that is open now, and with another session's `transaction_read_only`
-/// MySQL would not prepare what writes.
+/// commit the transaction that is open now, with another session's `transaction_read_only`
+/// MySQL would not prepare what writes, and some variables can't be set back.
 pub fn image_to_prepare(now: &Image, then: &Image, typed_variables: bool) -> Image {
     let mut image = now.clone();
     image.schema = then.schema.clone();
-    now.variables().filter(|(name, _)| matters(name)).for_each(|(name, _)| image.unset(name));
-    let system = then.variables().filter(|(name, _)| matters(name));
-    let user = then.user_variables().filter(|_| typed_variables);
-    system.chain(user).for_each(|(name, value)| image.set(name, value));
+    CIRCUMSTANCES.iter().for_each(|name| image.unset(name));
+    let known = CIRCUMSTANCES.iter().filter_map(|&name| Some((name, then.get(name)?)));
+    known.for_each(|(name, value)| image.set(name, value));
+    let variables = then.user_variables().filter(|_| typed_variables);
+    variables.for_each(|(name, value)| image.set(name, value));
     image
 }
 
