@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::answers::{Answer, TEXT_MAX, Terms};
 use super::settle::is_select;
-use super::statement::{PreparedWork, Work, backend_of, connection_id};
+use super::statement::{PreparedWork, Work, backend_of, classify, connection_id};
 use super::{Session, Stop};
 use crate::error::Error;
 use crate::protocol::metadata::MetadataDigest;
@@ -42,7 +42,7 @@ impl Session {
         if self.statements.len() >= STATEMENTS_MAX {
             return self.send_error(&Error::TooManyStatements { limit: STATEMENTS_MAX }).await;
         }
-        let of_text = crate::sql::classify(sql, self.mode);
+        let of_text = classify(sql, self.mode);
         // Each execution may be on another connection; the client knows one id.
         let replaced = self.put_values(sql, connection_id(&of_text));
         let is_shared = replaced.is_none() && self.may_share_answer(sql, &of_text);

@@ -415,7 +415,7 @@ thread_local! {
 }
 
 /// The verdict on a text, from what this worker has seen before if it can.
-fn classify(sql: &[u8], mode: Mode) -> Verdict {
+pub(super) fn classify(sql: &[u8], mode: Mode) -> Verdict {
     VERDICTS.with_borrow_mut(|verdicts| verdicts.classify(sql, mode))
 }
 
