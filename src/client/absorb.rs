@@ -144,9 +144,8 @@ impl Session {
                     let is_others = is_new && !is_id && !connection.has_untold;
                     is_explained |= is_carried;
                     is_vetoed |= is_carried && is_others && self.sets_none(work);
-                    let warns = summary.warnings > 0 || self.is_told_for_another(name);
-                    self.image_warns |= is_carried && warns;
-                    connection.image_warns |= is_carried && warns;
+                    self.image_warns |= is_carried && summary.warnings > 0;
+                    connection.image_warns |= is_carried && summary.warnings > 0;
                 }
                 Tracked::Variable { .. } => {}
                 Tracked::Schema(_) => {
@@ -371,6 +370,9 @@ impl Session {
             "sql_auto_is_null" if is_on => self.pins.add(Pin::UnreplayableVariable),
             _ => {}
         }
+        let warns = self.is_told_for_another(name);
+        self.image_warns |= warns;
+        connection.image_warns |= warns;
         for image in [&mut self.image, &mut connection.image] {
             image.take_over(name, value);
             if let Some((name, value)) = set_with(name, value) {

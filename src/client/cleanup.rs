@@ -177,6 +177,7 @@ impl Session {
         response: Option<Box<Response>>,
     ) {
         let leftovers = self.leftovers();
+        let changes = self.changes(work);
         let is_mariadb = self.facts.is_mariadb;
         self.forget_binding();
         let is_read = work.verdict.class == Class::Read || reads_system_schema(work);
@@ -189,17 +190,14 @@ impl Session {
         let writes = Arc::clone(&self.writes);
         let Some(mut response) = response else {
             if !is_read {
-                writes.note_unseen();
+                writes.note_unseen(changes);
             }
             return checkout.discard(Retire::Kill);
         };
         let mut checkout = checkout;
         tokio::spawn(async move {
             let finished = drain(&mut checkout, &mut response).await;
-            match is_read {
-                true => writes.note_unknown(),
-                false => writes.note_unseen(),
-            }
+            writes.note_unseen(changes);
             // Whatever it was, its effects are not known here.
             let leftovers = Leftovers { in_transaction: true, pins: all_pins(leftovers.pins) };
             match finished {

@@ -193,6 +193,7 @@ fn new_session(
         open_cursors: Vec::new(),
         long_data: Vec::new(),
         just_prepared: None,
+        decided: None,
         held: None,
         begun: None,
         pins: Pins::default(),

@@ -69,6 +69,7 @@ use crate::protocol::Capabilities;
 use crate::protocol::compress::Violation;
 use crate::protocol::status::Status;
 use crate::protocol::tracking::Teller;
+use crate::route::Decision;
 use crate::route::scopes::Scopes;
 use crate::sql::Mode;
 use crate::state::prepared::Statements;
@@ -198,6 +199,8 @@ struct Session {
     long_data: Vec<u32>,
     /// The statement that was prepared just now.
     just_prepared: Option<prepare::JustPrepared>,
+    /// Where the statement under way goes, where that was asked before it was known to go anywhere.
+    decided: Option<Decision>,
     held: Option<Checkout>,
     /// A BEGIN that was answered and not sent; nothing is held then.
     begun: Option<Box<begin::Begun>>,

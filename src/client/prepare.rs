@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::protocol::metadata::MetadataDigest;
 use crate::protocol::status::{self, Status};
 use crate::protocol::{Command, Shape};
+use crate::route::Decision;
 use crate::route::view::BackendId;
 use crate::sql::{Class, Effects, Needs, Reason, Verdict, changes_rows};
 use crate::state::Pin;
@@ -70,7 +71,9 @@ impl Session {
         let terms = Terms::new(self.epoch, &self.context.epochs);
         let asked_at = self.context.now();
         if is_shared {
-            let shared = (self.would_ask(&verdict).await, self.identity.key.clone(), key.clone());
+            let decided = self.would_go(&verdict).await;
+            let backend = decided.map_or(0, |decided| backend_of(decided.target));
+            let shared = (backend, self.identity.key.clone(), key.clone());
             if let Some(answer) = self.context.answers.get(&shared, terms, asked_at) {
                 self.count_local();
                 self.wire.push_raw(&answer.packets_for(id, self.idle_status()));
@@ -78,6 +81,7 @@ impl Session {
                 self.keep_statement(id, key, of_text, (parameters, metadata, wanted.clone()));
                 return Ok(());
             }
+            self.decided = decided;
         }
         self.just_prepared = None;
         let prepared = PreparedWork { id, key: key.clone(), payload, told_id: Some(id) };
@@ -102,12 +106,12 @@ impl Session {
         Ok(())
     }
 
-    /// Whom a session with nothing of its own would ask.
-    async fn would_ask(&self, verdict: &Verdict) -> BackendId {
+    /// Where a query goes in a session that holds nothing; all else goes to the primary.
+    async fn would_go(&self, verdict: &Verdict) -> Option<Decision> {
         if self.held.is_some() || self.begun.is_some() || verdict.class != Class::Read {
-            return 0;
+            return None;
         }
-        backend_of(self.decide(verdict, true).await.target)
+        Some(self.decide(verdict, true).await)
     }
 
     /// The identity that a statement has on connections.
@@ -160,6 +164,8 @@ impl Session {
             && verdict.reason != Reason::NotUnderstood
             // What a variable is, is known to its session alone.
             && !sql.contains(&b'@')
+            // One can be chosen later, and not be left by where the statement is prepared then.
+            && self.image.schema.is_some()
             && self.pins.is_empty()
             && self.autocommit
             && self.is_status_told

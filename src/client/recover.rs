@@ -42,7 +42,7 @@ impl Session {
                 }
                 // It may have been done all the same, and nobody said at which position.
                 if work.verdict.class != Class::Read {
-                    self.writes.note_unseen();
+                    self.writes.note_unseen(self.changes(work));
                 }
                 let answers = untouched && work.shape != Shape::Nothing;
                 self.lost(name, was_held || is_killed, untouched, answers).await

@@ -268,6 +268,12 @@ impl Session {
             connection.is_dirty = true;
             self.pins.add(Pin::StateChanged);
         }
+        if exchange.summary.warnings > 0 {
+            // Nobody's; and so it will be whenever the session's state is carried.
+            Box::pin(connection.clear_warnings()).await?;
+            self.image_warns = true;
+            connection.image_warns = true;
+        }
         for tracked in &exchange.summary.tracked {
             if let Tracked::Variable { name, value } = tracked {
                 self.absorb_variable(connection, name, value);

@@ -193,7 +193,10 @@ impl Session {
                     (held, None)
                 }
                 None => {
-                    let decision = self.decide(work.verdict, may_use_replica).await;
+                    let decision = match self.decided.take() {
+                        Some(decided) => decided,
+                        None => self.decide(work.verdict, may_use_replica).await,
+                    };
                     match self.obtain(work, decision).await {
                         Ok(checkout) => {
                             self.diagnostics.forget_held();

@@ -97,12 +97,22 @@ impl WriteTracker {
         }
     }
 
-    /// A statement that was not a read has ended out of sight: there is no knowing what it has changed.
-    pub(super) fn note_unseen(&self) {
+    /// A statement that may have written has ended out of sight, and may have changed this as well.
+    pub(super) fn note_unseen(&self, changes: Changes) {
         self.note_unknown();
-        self.epochs.note_login_change();
-        self.epochs.note_schema_change();
-        self.epochs.note_table_change();
+        self.note_changes(changes);
+    }
+
+    fn note_changes(&self, changes: Changes) {
+        if changes.tables {
+            self.epochs.note_table_change();
+        }
+        if changes.logins {
+            self.epochs.note_login_change();
+        }
+        if changes.schemas {
+            self.epochs.note_schema_change();
+        }
     }
 
     /// A read is likely to follow: replicas are watched for its sake from now on.
@@ -114,6 +124,17 @@ impl WriteTracker {
     fn stamp(&self) -> Stamp {
         Stamp { session: self.session, readings: self.topology.readings_begun() }
     }
+}
+
+/// What a statement may change that other sessions begin with or prepare.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Changes {
+    /// What tables and routines there are: whatever is neither a query nor a change of rows.
+    tables: bool,
+    /// Global variables, privileges or roles.
+    logins: bool,
+    /// Schemas.
+    schemas: bool,
 }
 
 /// What a session is like before a statement runs.
@@ -128,8 +149,7 @@ struct Before {
     /// Writes are left out of the binary log.
     is_log_off: bool,
     has_temporary_table: bool,
-    /// The statement may change the dictionary: whatever is neither a query nor a change of rows.
-    changes_tables: bool,
+    changes: Changes,
     /// Its connection may have trackers of the client's, which leave positions out.
     is_untracked: bool,
 }
@@ -156,7 +176,7 @@ impl Session {
             in_transaction: self.status.contains(Status::IN_TRANS),
             is_log_off: work.verdict.class != Class::Read
                 && self.image.get("sql_log_bin").is_some_and(is_off),
-            changes_tables: self.may_change_tables(work),
+            changes: self.changes(work),
             has_temporary_table: self.pins.has(Pin::TemporaryTable),
             is_untracked: self.pins.has(Pin::Trackers),
         };
@@ -166,19 +186,25 @@ impl Session {
 }
 
 impl Session {
-    fn may_change_tables(&self, work: &Work<'_>) -> bool {
-        let is_known = work.verdict.statements == 1 && work.verdict.reason != Reason::NotUnderstood;
-        work.verdict.class == Class::Write
-            && !is_quiet(work.command)
-            && !(is_known && leaves_tables(work.sql, self.mode))
+    /// What `work` may change.
+    pub(super) fn changes(&self, work: &Work<'_>) -> Changes {
+        let Verdict { class, reason, effects, statements, .. } = *work.verdict;
+        let is_known = statements == 1 && reason != Reason::NotUnderstood;
+        let leaves = || effects == Effects::TEMPORARY_TABLE || leaves_tables(work.sql, self.mode);
+        let prepares = work.command == Command::StmtPrepare;
+        Changes {
+            tables: class == Class::Write && !is_quiet(work.command) && !(is_known && leaves()),
+            logins: !prepares && effects.contains(Effects::SERVER_DEFAULTS),
+            schemas: !prepares && effects.contains(Effects::SCHEMA_DEFAULTS),
+        }
     }
 }
 
 /// Whether a command runs no statement.
 fn is_quiet(command: Command) -> bool {
     use Command::{
-        Debug, FieldList, InitDb, Ping, SetOption, Statistics, StmtFetch, StmtPrepare, StmtReset,
-        StmtSendLongData,
+        Debug, FieldList, InitDb, Ping, ProcessInfo, SetOption, Statistics, StmtFetch, StmtPrepare,
+        StmtReset, StmtSendLongData,
     };
     matches!(
         command,
@@ -186,6 +212,7 @@ fn is_quiet(command: Command) -> bool {
             | FieldList
             | InitDb
             | Ping
+            | ProcessInfo
             | SetOption
             | Statistics
             | StmtFetch
@@ -208,23 +235,8 @@ impl WriteWatch<'_> {
         self.seen = summary.tracked.len();
         if self.verdict.class != Class::Read {
             self.note_unplaced(summary, has_position);
-            self.note_defaults();
-        }
-    }
-
-    /// Sessions that begin from now on find other global variables, privileges or schemas.
-    fn note_defaults(&self) {
-        if self.before.changes_tables {
-            self.writes.epochs.note_table_change();
-        }
-        if self.command == Command::StmtPrepare {
-            return;
-        }
-        if self.verdict.effects.contains(Effects::SERVER_DEFAULTS) {
-            self.writes.epochs.note_login_change();
-        }
-        if self.verdict.effects.contains(Effects::SCHEMA_DEFAULTS) {
-            self.writes.epochs.note_schema_change();
+            // Sessions that begin from now on find other global variables, privileges or schemas.
+            self.writes.note_changes(self.before.changes);
         }
     }
 

@@ -400,12 +400,15 @@ fn nobody_has_the_warnings_of_what_carries_a_session() {
     one.run("SET SESSION TRANSACTION READ WRITE");
     // Told by this name from now on (MariaDB 11.8), where setting it warns.
     other.run("SET sql_notes = 1");
-    one.run("SET unique_checks = 1");
-    for _ in 0..2 {
+    for set in ["SET unique_checks = 1", "SET @@unique_checks = 1", "SET @@sql_notes = 1"] {
+        one.command(Command::ResetConnection, b"").unwrap();
+        one.run(set);
         let mut third = proxy.app();
         third.run("START TRANSACTION WITH CONSISTENT SNAPSHOT");
         assert_eq!(third.text("SHOW COUNT(*) WARNINGS"), "0");
         third.run("ROLLBACK");
+        // Its own are over with what uses a table.
+        one.run("SELECT id FROM carries");
         one.run("START TRANSACTION WITH CONSISTENT SNAPSHOT");
         assert_eq!(one.text("SHOW COUNT(*) WARNINGS"), "0");
         one.run("ROLLBACK");
