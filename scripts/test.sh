@@ -44,6 +44,7 @@ stage differential-11.8 env "$seed" FAIRLANE_TEST_SERVER=mariadb-unstable cargo 
 stage differential-mysql env "$seed" FAIRLANE_TEST_SERVER=mysql cargo test --locked --test differential -- --skip no_session_sees
 # Alone on its servers, which others would hold up.
 stage leaks env "$seed" FAIRLANE_LEAK_STATEMENTS=6000 cargo test --locked --test differential no_session_sees
+stage leaks-11.8 env "$seed" FAIRLANE_LEAK_STATEMENTS=6000 FAIRLANE_TEST_SERVER=mariadb-unstable cargo test --locked --test differential no_session_sees
 stage leaks-mysql env "$seed" FAIRLANE_LEAK_STATEMENTS=6000 FAIRLANE_TEST_SERVER=mysql cargo test --locked --test differential no_session_sees
 stage mysql cargo test --locked --test mysql
 stage clients cargo test --locked --test clients
