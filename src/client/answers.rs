@@ -107,7 +107,7 @@ struct Weight;
 
 impl Weighter<Key, Arc<Answer>> for Weight {
     fn weight(&self, key: &Key, answer: &Arc<Answer>) -> u64 {
-        let bytes = key.2.len() + answer.packets.len() + answer.wanted.len() + size_of::<Answer>();
+        let bytes = key.2.size() + answer.packets.len() + answer.wanted.len() + size_of::<Answer>();
         u64::try_from(bytes).unwrap_or(u64::MAX)
     }
 }

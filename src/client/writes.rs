@@ -183,9 +183,7 @@ impl Session {
         let writes = Arc::clone(&self.writes);
         WriteWatch { writes, verdict: work.verdict, command: work.command, before, seen: 0 }
     }
-}
 
-impl Session {
     /// What `work` may change.
     pub(super) fn changes(&self, work: &Work<'_>) -> Changes {
         let Verdict { class, reason, effects, statements, .. } = *work.verdict;

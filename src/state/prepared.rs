@@ -43,9 +43,8 @@ impl StatementKey {
         Self { hash, sql, circumstances, copy }
     }
 
-    /// Bytes it takes.
-    #[allow(clippy::len_without_is_empty, reason = "there is always a text")]
-    pub fn len(&self) -> usize {
+    /// Bytes of the text and what changes its meaning.
+    pub fn size(&self) -> usize {
         self.sql.len() + self.circumstances.len()
     }
 
