@@ -153,6 +153,9 @@ pub enum Failure {
     /// The answer is not legal.
     #[error(transparent)]
     Malformed(#[from] Malformed),
+    /// Nobody waits for the answer any more.
+    #[error("abandoned before the answer")]
+    Abandoned,
 }
 
 impl Connection {

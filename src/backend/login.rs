@@ -161,6 +161,7 @@ impl From<Failure> for LoginError {
         match failure {
             Failure::Io(error) => Self::Io(error),
             Failure::Malformed(malformed) => Self::Malformed(malformed),
+            Failure::Abandoned => Self::Io(io::ErrorKind::ConnectionAborted.into()),
         }
     }
 }

@@ -27,6 +27,8 @@ struct Entry {
     kinds: Kinds,
     /// Parameters that have had numbers (MariaDB).
     numbers: u64,
+    /// The one session it serves, if it is not for all with its key.
+    owner: Option<u32>,
 }
 
 /// Statements prepared on one connection.
@@ -36,6 +38,8 @@ pub struct StatementCache {
     clock: u64,
     /// Statements with an open cursor or long data: they stay.
     guarded: Vec<Arc<StatementKey>>,
+    /// How many have an owner.
+    owned: usize,
 }
 
 impl StatementCache {
@@ -95,14 +99,32 @@ impl StatementCache {
         }
     }
 
+    /// A copy that other sessions with its key may not use.
+    pub fn set_owner(&mut self, key: &StatementKey, session: u32) {
+        if let Some(entry) = self.by_key.get_mut(key)
+            && entry.owner.replace(session).is_none()
+        {
+            self.owned += 1;
+        }
+    }
+
+    /// Whether a copy is for another session than this.
+    pub fn is_of_other(&self, key: &StatementKey, session: u32) -> bool {
+        let owner = || self.by_key.get(key)?.owner;
+        self.owned > 0 && owner().is_some_and(|owner| owner != session)
+    }
+
     /// Forgets all: the server has.
     pub fn clear(&mut self) {
         self.by_key.clear();
+        self.owned = 0;
     }
 
     /// Forgets one and returns its server id.
     pub fn remove(&mut self, key: &StatementKey) -> Option<u32> {
-        self.by_key.remove(key).map(|entry| entry.server_id)
+        let entry = self.by_key.remove(key)?;
+        self.owned -= usize::from(entry.owner.is_some());
+        Some(entry.server_id)
     }
 
     /// Names the statements that may not be closed: their cursors and long data are here only.
@@ -114,15 +136,15 @@ impl StatementCache {
     /// Notes a statement; returns the server id of the one to close in exchange.
     pub fn insert(&mut self, key: Arc<StatementKey>, server_id: u32) -> Option<u32> {
         self.clock += 1;
+        let before = self.remove(&key);
         let evicted = (self.by_key.len() >= STATEMENTS_MAX).then(|| self.evict()).flatten();
         let last_use = self.clock;
         let kinds = Kinds::default();
-        let (metadata, began_with_cursor, numbers) = (None, None, 0);
-        let entry = Entry { server_id, last_use, metadata, began_with_cursor, kinds, numbers };
-        match self.by_key.insert(key, entry) {
-            Some(before) if before.server_id != server_id => Some(before.server_id),
-            _ => evicted,
-        }
+        let (metadata, began_with_cursor, numbers, owner) = (None, None, 0, None);
+        let entry =
+            Entry { server_id, last_use, metadata, began_with_cursor, kinds, numbers, owner };
+        self.by_key.insert(key, entry);
+        before.filter(|before| *before != server_id).or(evicted)
     }
 
     fn evict(&mut self) -> Option<u32> {
@@ -183,8 +205,24 @@ mod tests {
         assert_eq!(cache.insert(key(STATEMENTS_MAX), 999), Some(1));
         assert_eq!(cache.get(&key(1)), None);
         assert_eq!(cache.get(&key(0)), Some(0));
+        assert_eq!(cache.insert(key(0), 1001), Some(0), "the older one of a key");
         cache.guard([key(2), key(3)].into_iter());
         assert_eq!(cache.insert(key(STATEMENTS_MAX + 1), 1000), Some(4));
         assert_eq!((cache.get(&key(2)), cache.get(&key(3))), (Some(2), Some(3)));
+    }
+
+    #[test]
+    fn a_copy_with_an_owner_is_for_no_other_session() {
+        let mut cache = StatementCache::default();
+        (0..3).for_each(|number| assert_eq!(cache.insert(key(number as usize), number), None));
+        cache.set_owner(&key(1), 7);
+        cache.set_owner(&key(1), 7);
+        assert!(cache.is_of_other(&key(1), 8));
+        assert!(!cache.is_of_other(&key(1), 7) && !cache.is_of_other(&key(2), 8));
+        // Prepared anew it is for all.
+        assert_eq!(cache.insert(key(1), 9), Some(1));
+        assert!(!cache.is_of_other(&key(1), 8));
+        cache.set_owner(&key(2), 7);
+        assert_eq!((cache.remove(&key(2)), cache.owned), (Some(2), 0));
     }
 }

@@ -8,7 +8,7 @@ use super::prepare_here::has_cursor;
 use super::ready::Ready;
 use super::statement::{Work, is_final};
 use super::tracking::needs_own_trackers;
-use crate::backend::Connection;
+use crate::backend::{Connection, Failure};
 use crate::config::settings::LockPolicy;
 use crate::error::Error;
 use crate::net::infile::pass_file;
@@ -118,6 +118,7 @@ impl Session {
                 self.read_others_id(connection).await.map_err(|_| LOST)?;
                 return Err(Outcome::Unprepared(error));
             }
+            Err(Failure::Abandoned) => return Err(Outcome::ClientGone(None)),
             Err(_) => return Err(LOST),
         };
         if !ready.asks {

@@ -47,6 +47,11 @@ impl Session {
             Ok(payload) => payload,
             Err(error) => return Ok(Err(error)),
         };
+        if connection.statements.is_of_other(&work.key, self.entry.id)
+            && let Some(server_id) = connection.statements.remove(&work.key)
+        {
+            Box::pin(connection.close_statement(server_id)).await?;
+        }
         let kinds = self.note_kinds(connection, work, command, &payload);
         let server_id = match self.statement_here(connection, work, command, kinds.serves).await? {
             Ok(server_id) => server_id,
@@ -169,6 +174,8 @@ impl Session {
         };
         let typed_variables = self.has_typed_variables(&work.key.sql);
         let then = image_to_prepare(&self.image, &statement.image, typed_variables);
+        // What can't be as it was then may change its meaning.
+        let is_own = !work.key.is_of(&circumstances(&then, typed_variables));
         let now = std::mem::replace(&mut self.image, then);
         let diff = diff(&connection.image, &self.image, &connection.base, None);
         let applied = self.apply(connection, &diff).await;
@@ -179,7 +186,15 @@ impl Session {
         self.guard_statements(connection);
         // It may have to wait for a lock.
         self.read_others_id(connection).await?;
-        let exchange = connection.prepare(&work.key).await?;
+        let exchange = tokio::select! {
+            biased;
+            exchange = connection.prepare(&work.key) => exchange?,
+            () = self.wire.gone() => return Err(Failure::Abandoned),
+            () = self.entry.killed() => return Err(Failure::Abandoned),
+        };
+        if is_own {
+            connection.statements.set_owner(&work.key, self.entry.id);
+        }
         Ok(match exchange.summary.prepared {
             Some((server_id, ..)) => Ok(server_id),
             None => {

@@ -48,6 +48,11 @@ impl StatementKey {
         self.sql.len() + self.circumstances.len()
     }
 
+    /// Whether it was prepared under these circumstances, and nothing else.
+    pub fn is_of(&self, circumstances: &str) -> bool {
+        *self.circumstances == *circumstances
+    }
+
     /// The same statement with another text.
     pub fn with_text(&self, sql: Box<[u8]>) -> Self {
         Self::new(sql, self.circumstances.clone(), self.copy)
@@ -81,8 +86,10 @@ const HARMLESS: [&str; 16] = [
 ];
 
 /// Variables that do, and can be set again at any time.
-const CIRCUMSTANCES: [&str; 18] = [
+const CIRCUMSTANCES: [&str; 19] = [
     "sql_mode",
+    // MySQL decides then what IS NULL finds.
+    "sql_auto_is_null",
     "character_set_client",
     "character_set_connection",
     // Of column definitions that a server leaves out afterwards.

@@ -4,7 +4,7 @@ use fairlane::protocol::{Command, Shape};
 use fairlane::sandbox::Options;
 
 use crate::support::servers::{What, keep, order};
-use crate::support::{Proxy, Raw, eventually, pause, servers};
+use crate::support::{ONE_LANE, Proxy, Raw, eventually, pause, servers};
 
 #[test]
 fn clients_that_vanish_at_any_moment_leave_the_pool_whole() {
@@ -109,6 +109,48 @@ fn queries_of_system_schemas_end_with_their_clients() {
         gone.hang_up();
         eventually("it has ended", || running() == "0");
         eventually("all slots are free", || proxy.sum("fairlane_lane_slots_in_use{") == 0.0);
+    }
+}
+
+/// A statement is prepared anew on the connection it gets, which may have to wait for a lock.
+#[test]
+fn who_leaves_or_is_killed_while_a_statement_is_prepared_keeps_no_slot() {
+    let proxy = Proxy::with(servers(), 4, ONE_LANE);
+    let waiting = |command: &str, verb: &str| {
+        format!(
+            "SELECT COUNT(*) FROM information_schema.processlist WHERE command = '{command}' \
+             AND info LIKE '{verb} %left_a%' AND state LIKE 'Waiting for table%'"
+        )
+    };
+    let mut root = servers().root();
+    root.replace("CREATE OR REPLACE TABLE shop.left_a (id INT)");
+    let mut killer = Raw::connect(proxy.port, "root", "root-secret", None).unwrap();
+    for is_killed in [false, true] {
+        let mut client = proxy.app();
+        let prepared = client.command(Command::StmtPrepare, b"INSERT INTO left_a VALUES (1)");
+        let id = prepared.unwrap().summary.prepared.expect("it is prepared").0;
+        // Where it is prepared is taken.
+        let mut other = proxy.app();
+        other.run("SET @own = RAND()");
+        let (mut blocker, mut waiter) = (servers().root(), servers().root());
+        blocker.run("BEGIN");
+        blocker.run("SELECT * FROM shop.left_a");
+        waiter.send(Command::Query, b"ALTER TABLE shop.left_a COMMENT = 'changed'");
+        eventually("it waits", || root.text(&waiting("Query", "ALTER")) == "1");
+        client.send(Command::StmtExecute, &[&id.to_le_bytes()[..], &[0, 1, 0, 0, 0]].concat());
+        eventually("it waits", || root.text(&waiting("Prepare", "INSERT")) == "1");
+        if is_killed {
+            killer.run(&format!("KILL {}", client.greeting.thread_id));
+            assert!(client.answer(Shape::Results).is_err(), "it is closed");
+        } else {
+            client.hang_up();
+        }
+        eventually("it waits no longer", || root.text(&waiting("Prepare", "INSERT")) == "0");
+        blocker.run("COMMIT");
+        assert!(waiter.answer(Shape::Results).unwrap().error().is_none());
+        drop(other);
+        eventually("all slots are free", || proxy.sum("fairlane_lane_slots_in_use{") == 0.0);
+        assert_eq!(root.text("SELECT COUNT(*) FROM shop.left_a"), "0");
     }
 }
 

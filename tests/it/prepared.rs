@@ -102,6 +102,31 @@ fn the_schema_at_prepare_time_counts() {
     assert_eq!(client.text("SELECT a FROM same"), "111");
 }
 
+/// MySQL decides it then, MariaDB each time.
+#[test]
+fn what_is_null_finds_is_as_it_was_at_prepare_time() {
+    let proxy = Proxy::with(servers(), 4, ONE_LANE);
+    servers()
+        .root()
+        .replace("CREATE OR REPLACE TABLE shop.ps_null (id INT AUTO_INCREMENT PRIMARY KEY, v INT)");
+    let rows = |mut client: Raw, (before, after): (u8, u8), mut other: Option<Raw>| {
+        client.run(&format!("SET sql_auto_is_null = {before}"));
+        let id = prepare(&mut client, "SELECT v FROM ps_null WHERE id IS NULL");
+        if let Some(other) = &mut other {
+            // The connection it was prepared on is taken.
+            other.run("SET @own = RAND()");
+        }
+        client.run(&format!("SET sql_auto_is_null = {after}"));
+        client.run("INSERT INTO ps_null (v) VALUES (5)");
+        run(&mut client, id, 0).summary.rows
+    };
+    let app = || Raw::connect(servers().primary, "app", "app-secret", Some("shop")).unwrap();
+    for values in [(0, 1), (1, 0), (1, 1)] {
+        let direct = rows(app(), values, None);
+        assert_eq!(rows(proxy.app(), values, Some(proxy.app())), direct, "{values:?}");
+    }
+}
+
 #[test]
 fn statements_prepared_on_the_servers_stay_bounded() {
     let proxy = Proxy::with(servers(), 3, "[routing]\nreplica_reads = false");
