@@ -4,6 +4,8 @@ set -uo pipefail
 cd "$(dirname "$0")/.."
 mkdir -p target/logs
 export CARGO_TERM_COLOR=never RUST_BACKTRACE=1
+# Most tests wait for servers: with as many as cores half of the machine idles.
+export RUST_TEST_THREADS=${RUST_TEST_THREADS:-4}
 
 stage() {
     local name=$1 log=target/logs/$1.log started=$SECONDS

@@ -135,6 +135,9 @@ async fn run(arguments: &Arguments, begin: Instant) -> Result<Demo> {
     if !arguments.keep {
         println!("look around in it, with its live page: --keep");
     }
+    if let Some(sentence) = results.shortfall() {
+        println!("SLOW: {sentence}");
+    }
     let broken = results.broken_promises();
     for sentence in &broken {
         println!("FAILED: {sentence}");
