@@ -35,7 +35,7 @@ stage build cargo build --locked --bin fairlane
 stage sandbox cargo test --locked --test sandbox
 stage topology cargo test --locked --test topology
 stage integration cargo test --locked --test it
-stage locks-mysql env FAIRLANE_TEST_SERVER=mysql cargo test --locked --test it -- locks:: along:: what_is_null who_leaves
+stage locks-mysql env FAIRLANE_TEST_SERVER=mysql cargo test --locked --test it -- locks:: along:: what_is_null who_leaves routines::
 stage locks-11.8 env FAIRLANE_TEST_SERVER=mariadb-unstable cargo test --locked --test it -- locks:: a_write_is_told insert_ids:: state:: along::
 stage cost env FAIRLANE_TEST_SERVER=mysql cargo test --locked --test it two_sessions_in_turn
 stage freshness env FAIRLANE_TEST_SERVER=mysql cargo test --locked --test it freshness
@@ -49,4 +49,5 @@ stage leaks env "$seed" FAIRLANE_LEAK_STATEMENTS=6000 cargo test --locked --test
 stage leaks-11.8 env "$seed" FAIRLANE_LEAK_STATEMENTS=6000 FAIRLANE_TEST_SERVER=mariadb-unstable cargo test --locked --test differential no_session_sees
 stage leaks-mysql env "$seed" FAIRLANE_LEAK_STATEMENTS=6000 FAIRLANE_TEST_SERVER=mysql cargo test --locked --test differential no_session_sees
 stage mysql cargo test --locked --test mysql
-stage clients cargo test --locked --test clients
+# They share a table of sysbench's.
+stage clients env RUST_TEST_THREADS=2 cargo test --locked --test clients

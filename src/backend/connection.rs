@@ -3,6 +3,7 @@
 use std::io;
 use std::mem::MaybeUninit;
 use std::net::IpAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use super::statement::StatementCache;
 use super::unread::UnreadHere;
 use crate::net::attributes::Attributes;
 use crate::net::read::fill;
-use crate::net::socket::Socket;
+use crate::net::socket::{Socket, Watch, watch};
 use crate::net::worker::WorkerId;
 use crate::protocol::attribute;
 use crate::protocol::metadata::Expected;
@@ -77,6 +78,39 @@ impl std::fmt::Debug for DoubleHash {
     }
 }
 
+/// Which sessions have run, since a connection was clean, what may have called a routine: servers don't
+/// tell of all user variables that are set there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Strays {
+    /// None has.
+    #[default]
+    None,
+    /// One session.
+    Of(u32),
+    /// Several.
+    Many,
+}
+
+impl Strays {
+    /// `session` has run such a statement.
+    pub fn note(&mut self, session: u32) {
+        *self = match *self {
+            Self::None => Self::Of(session),
+            Self::Of(before) if before == session => Self::Of(before),
+            Self::Of(_) | Self::Many => Self::Many,
+        };
+    }
+
+    /// Whether another session than this has.
+    pub fn are_of_other(self, session: u32) -> bool {
+        match self {
+            Self::None => false,
+            Self::Of(owner) => owner != session,
+            Self::Many => true,
+        }
+    }
+}
+
 /// A logged-in connection.
 #[derive(Debug)]
 pub struct Connection {
@@ -100,6 +134,8 @@ pub struct Connection {
     /// Since what was told last, a statement that may set variables has ended without an OK packet: what it
     /// has changed is told with the next one that tells anything.
     pub has_untold: bool,
+    /// Whose statements may have set user variables without a word, in a routine.
+    pub strays: Strays,
     /// Character sets after login.
     pub base: Base,
     /// The role after login; empty is none.
@@ -400,17 +436,30 @@ impl Connection {
         self.wait_gone(CLOSE_WAIT).await;
     }
 
-    /// Waits until the server has closed its end, at most for `limit`; then as [`Self::close`].
+    /// Waits until the server has closed its end, or is gone, and then as [`Self::close`]. After `limit` it
+    /// is said that this takes long: until then the server has the connection, a rollback takes its time.
     pub async fn wait_gone(mut self, limit: Duration) {
         // Also behind a frame that could not be read.
         let mut stream = self.stream.uncompressed();
-        let drained = async {
+        if !matches!(stream, Socket::Unix(_)) {
+            // Otherwise it is as patient as it was.
+            let _ = watch(stream.raw(), Watch::LEAVING);
+        }
+        // A server that was told nothing learns so that it is over.
+        let _ = tokio::time::timeout(CLOSE_WAIT, stream.shutdown()).await;
+        let drained = async move {
             while fill(&mut stream, &mut self.inbox).await.is_ok_and(|read| read > 0) {
                 self.inbox.clear();
             }
         };
-        let _ = tokio::time::timeout(limit, drained).await;
-        drop(stream);
+        let mut drained = pin!(drained);
+        if tokio::time::timeout(limit, &mut drained).await.is_err() {
+            tracing::warn!(
+                backend_thread = self.thread_id,
+                "the server does not close a connection; it counts until it has"
+            );
+            drained.await;
+        }
         // The server closes the socket shortly before it counts the connection out.
         tokio::time::sleep(LINGER).await;
         drop(self.permit);

@@ -9,7 +9,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
-use super::connection::{Connection, ConnectionKey, Failure};
+use super::connection::{Connection, ConnectionKey, Failure, Strays};
 use super::names::NamesMemory;
 use super::statement::StatementCache;
 use crate::config::settings::{Address, Backend, BackendCompression, ProxyProtocol};
@@ -256,6 +256,7 @@ async fn log_in(
         image_warns: false,
         tells_late: false,
         has_untold: false,
+        strays: Strays::None,
         base: Base { transaction: TransactionNames::of(&greeting.version), ..Base::default() },
         role: String::new(),
         is_read_only: false,

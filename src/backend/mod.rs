@@ -8,7 +8,8 @@ mod statement;
 mod unread;
 
 pub use connection::{
-    Connection, ConnectionKey, DoubleHash, Exchange, ExpiredLogin, Failure, LINGER, command_packet,
+    Connection, ConnectionKey, DoubleHash, Exchange, ExpiredLogin, Failure, LINGER, Strays,
+    command_packet,
 };
 pub use login::{Credential, LoginError, Route, open};
 pub use names::{NamesMemory, means_the_same};

@@ -1,6 +1,6 @@
 //! Making a connection clean: after login, and after a session that left something behind.
 
-use super::connection::{Connection, Exchange, Failure};
+use super::connection::{Connection, Exchange, Failure, Strays};
 use super::names::NamesMemory;
 use crate::protocol::status::{Status, Tracked};
 use crate::protocol::tracking::Reported;
@@ -74,6 +74,7 @@ impl Connection {
             return Ok(Reset::Refused);
         }
         self.unread = None;
+        self.strays = Strays::None;
         self.statements.clear();
         self.names = NamesMemory::default();
         self.insert_id = Some(0);

@@ -1,10 +1,10 @@
 //! After a response: what it changed in the session, and whether the connection stays.
 
-use super::diagnostics::counts_rows;
+use super::diagnostics::{counts_rows, rows_skipped};
 use super::execute::opens_cursor;
 use super::settle::{has_set_var, is_select, names};
 use super::statement::Work;
-use super::writes::{PARSE_ERROR, did_nothing};
+use super::writes::{PARSE_ERROR, may_be_half_way};
 use super::{Session, Stop};
 use crate::backend::Connection;
 use crate::metrics::Origin;
@@ -41,6 +41,7 @@ impl Session {
         mut checkout: Checkout,
         work: &Work<'_>,
         summary: &mut Summary,
+        was_held: bool,
     ) -> Result<(), Stop> {
         if let Some(code) = summary.error {
             self.context.metrics.error_sent(Origin::Server, code);
@@ -49,6 +50,7 @@ impl Session {
         self.absorb(checkout.connection(), work, summary);
         self.absorb_prepared(work, summary);
         let backend = checkout.pool().backend();
+        self.context.metrics.backend(backend).bytes_received.inc_by(summary.received);
         let on_primary = backend == 0;
         if let Some(prepared) = &work.prepared {
             self.note_prepared(checkout.connection(), prepared, summary, backend).await;
@@ -63,11 +65,11 @@ impl Session {
                 Box::pin(self.learn_characteristics(checkout.connection(), work, summary)).await;
         }
         let is_told = self.is_status_told;
-        let mut keeps = self.must_keep(work, on_primary, is_told);
+        let mut keeps = self.must_keep(work, on_primary, (is_told, was_held));
         let mut settled =
             self.settle(checkout.connection(), work, summary, keeps, on_primary).await;
         // Settling may have found another pin.
-        keeps |= self.must_keep(work, on_primary, is_told);
+        keeps |= self.must_keep(work, on_primary, (is_told, was_held));
         let is_usable = !self.is_released && !checkout.connection().is_restricted;
         if keeps && self.diagnostics.is_insert_id_owed && is_usable && settled.is_ok() {
             settled = Box::pin(self.pay_insert_id(checkout.connection(), summary)).await;
@@ -102,6 +104,17 @@ impl Session {
     ) {
         let effects = work.verdict.effects;
         let was_open = self.status.contains(Status::IN_TRANS);
+        if work.verdict.uses_table
+            || effects.contains(Effects::OPAQUE)
+            || work.verdict.reason == sql::Reason::UnknownFunction
+        {
+            connection.strays.note(self.entry.id);
+        }
+        if matches!(work.verdict.class, Class::Commit | Class::Rollback) && summary.error.is_none()
+        {
+            // One that is chained sees what there is when it reads first.
+            self.has_snapshot = false;
+        }
         self.characteristics.start();
         // What fails may have ended a transaction, or have let locks of tables go.
         connection.tells_late |= was_open || self.pins.has(Pin::TableLock);
@@ -195,6 +208,9 @@ impl Session {
         let counts_rows = summary.has_result_set && !leaves && self.counts_rows(work, summary);
         let row_count = self.diagnostics.row_count;
         self.diagnostics.note(summary, counts_rows);
+        if counts_rows && summary.error.is_none() && is_select(work.sql) {
+            self.diagnostics.note_skipped(rows_skipped(work.sql));
+        }
         let is_prepared = work.command == Command::StmtPrepare && summary.error.is_none();
         if is_prepared || self.fails_in_dictionary(work, summary) {
             self.diagnostics.row_count = row_count;
@@ -385,7 +401,7 @@ impl Session {
     pub(super) fn notice_changes(&mut self, tracked: &[Tracked]) {
         let matters = |tracked: &Tracked| {
             matches!(tracked, Tracked::Variable { name, .. }
-                if matches!(&**name, "sql_mode" | "character_set_client" | "wait_timeout"))
+                if matches!(&**name, "sql_mode" | "character_set_client" | "wait_timeout" | "net_write_timeout"))
         };
         if tracked.iter().any(matters) {
             self.image_changed();
@@ -404,9 +420,8 @@ impl Session {
         if summary.error == Some(PARSE_ERROR) && is_one {
             return;
         }
-        if summary.error.is_some_and(|code| !did_nothing(code)) && effects.contains(Effects::OPAQUE)
-        {
-            // It may have got half-way, and an ERR packet carries no tracking.
+        if effects.contains(Effects::OPAQUE) && may_be_half_way(work, summary) {
+            // An ERR packet carries no tracking, and tables for the session alone are tracked by nothing.
             self.pins.add(Pin::StateChanged);
         }
         // An error does not mean that nothing happened: a lock may be taken before it.
@@ -514,19 +529,25 @@ impl Session {
         )
     }
 
-    /// Whether the session has to keep its connection; `is_told`: the status flags are those of now.
-    fn must_keep(&self, work: &Work<'_>, on_primary: bool, is_told: bool) -> bool {
+    /// Whether the session has to keep its connection; `is_told`: the status flags are those of now,
+    /// `was_held`: it had it before.
+    fn must_keep(
+        &self,
+        work: &Work<'_>,
+        on_primary: bool,
+        (is_told, was_held): (bool, bool),
+    ) -> bool {
         if self.status.contains(Status::IN_TRANS) || !self.pins.is_empty() || self.keeps_conditions
         {
             return true;
         }
         // With autocommit off a statement may have opened a transaction that the flags do not
         // show (MySQL bug 107875: a savepoint); only its end is a safe moment.
-        let ends = matches!(
-            work.verdict.class,
-            Class::Commit | Class::Rollback | Class::Session | Class::Diagnostics
-        );
-        on_primary && !self.autocommit && !(ends && is_told)
+        let ends = matches!(work.verdict.class, Class::Commit | Class::Rollback);
+        // What begins nothing keeps what it was given anew, but not what may have been open before.
+        let begins_nothing =
+            !was_held && matches!(work.verdict.class, Class::Session | Class::Diagnostics);
+        on_primary && !self.autocommit && !((ends || begins_nothing) && is_told)
     }
 
     /// Between statements: keeps the connection if anything binds it.

@@ -81,7 +81,8 @@ impl Session {
         let identity = self.identity.clone();
         let epoch = self.epoch;
         let changes = (epoch, context.epochs.schemas());
-        let demand = self.demand(self.kept_lane.unwrap_or_else(|| self.plain_lane()));
+        // Who logs in waits for it: not behind the work of his lane, which has all the time.
+        let demand = self.demand(self.policy.rules.default_lane());
         let ask = async || {
             let request = Request {
                 key: &identity.key,

@@ -154,7 +154,7 @@ impl Session {
         if chooses_schema(first) {
             // What was chosen before does not matter, and may be gone.
             let connection = checkout.connection();
-            self.take_off_variables(connection).await.map_err(|_| LOST)?;
+            self.take_off_variables(connection, first.sql).await.map_err(|_| LOST)?;
             Box::pin(self.choose_schema_anew(connection)).await.map_err(|_| LOST)?;
             self.image.schema.clone_from(&checkout.connection().image.schema);
         }

@@ -11,6 +11,7 @@ use super::diagnostics::Diagnostics;
 use super::registry::EntryLabels;
 use super::statement::Work;
 use super::wire::CommandPacket;
+use super::writes::WriteTracker;
 use super::{Session, Stop};
 use crate::backend::{Connection, Failure, Reset};
 use crate::config::settings::Abandoned;
@@ -31,16 +32,18 @@ use crate::state::{Base, Characteristics, Holdings, Pin, Pins};
 const RESET_WAIT: Duration = Duration::from_secs(10);
 
 /// What has to be undone on a connection.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Leftovers {
     pins: Pins,
     in_transaction: bool,
+    /// Who is told where a transaction was committed that nobody knows of yet.
+    writes: Arc<WriteTracker>,
 }
 
 impl Session {
     fn leftovers(&self) -> Leftovers {
         let in_transaction = self.status.contains(Status::IN_TRANS) || !self.autocommit;
-        Leftovers { pins: self.pins, in_transaction }
+        Leftovers { pins: self.pins, in_transaction, writes: Arc::clone(&self.writes) }
     }
 
     /// The session is over: undoes what it left, gives back what it holds.
@@ -199,7 +202,8 @@ impl Session {
             let finished = drain(&mut checkout, &mut response).await;
             writes.note_unseen(changes);
             // Whatever it was, its effects are not known here.
-            let leftovers = Leftovers { in_transaction: true, pins: all_pins(leftovers.pins) };
+            let pins = all_pins(leftovers.pins);
+            let leftovers = Leftovers { in_transaction: true, pins, ..leftovers };
             match finished {
                 Ok(()) => undo(checkout, leftovers, is_mariadb).await,
                 Err(_) => checkout.discard(Retire::Quit(Closed::Broken)),
@@ -407,10 +411,14 @@ async fn undone(
 ) -> Result<Reset, Retire> {
     let undoing = async {
         if !leftovers.pins.is_empty() {
+            if leftovers.in_transaction {
+                // A reset does not say what was committed before.
+                leftovers.writes.note_unknown();
+            }
             return connection.reset(is_mariadb).await;
         }
         if leftovers.in_transaction {
-            connection.roll_back().await?;
+            leftovers.writes.note_told(&connection.roll_back().await?);
         }
         Ok::<Reset, Failure>(Reset::Clean)
     };

@@ -148,7 +148,11 @@ impl Session {
             Class::Session => Reason::SessionControl,
             _ => Reason::ServerSpecific,
         };
-        let verdict = plain(class, reason);
+        let mut verdict = plain(class, reason);
+        if matches!(command, Command::CreateDb | Command::DropDb) {
+            // As the statements of that name.
+            verdict.effects = Effects::SCHEMA_DEFAULTS | Effects::IMPLICIT_COMMIT;
+        }
         let work = Work {
             command,
             packets: packet.wire().into(),

@@ -1,5 +1,7 @@
 //! A command on a connection that is made ready for it: send, relay.
 
+use std::time::Duration;
+
 use tokio::task::JoinHandle;
 
 use super::Session;
@@ -142,6 +144,25 @@ impl Session {
         Ok((ready, front))
     }
 
+    /// Passes a file on, which the client has `limit` for to begin and to go on with each time, as at the
+    /// server.
+    async fn pass_file(
+        &mut self,
+        connection: &mut Connection,
+        limit: Duration,
+    ) -> Result<u64, RelayError> {
+        let flushed = self.wire.flush().await;
+        flushed.map_err(RelayError::Client)?;
+        let (client, inbox) = self.wire.reading_side();
+        tokio::select! {
+            biased;
+            passed = pass_file(client, inbox, &mut connection.stream, limit) => passed,
+            () = self.entry.killed() => {
+                Err(RelayError::Client(std::io::ErrorKind::ConnectionAborted.into()))
+            }
+        }
+    }
+
     async fn relay(
         &mut self,
         connection: &mut Connection,
@@ -264,11 +285,9 @@ impl Session {
                     return Passed::Whole;
                 }
                 Ok(End::Infile) => {
-                    if self.wire.flush().await.is_err() {
-                        return Passed::ClientGone { in_time: false };
-                    }
-                    let (client, inbox) = self.wire.reading_side();
-                    match Box::pin(pass_file(client, inbox, &mut connection.stream)).await {
+                    let limit = self.seconds("net_read_timeout", 30);
+                    let passed = Box::pin(self.pass_file(connection, limit));
+                    match passed.await {
                         Ok(passed) => connection.bytes_sent += passed,
                         Err(RelayError::Client(_)) => return Passed::ClientGone { in_time: false },
                         Err(_) => return Passed::Lost,

@@ -56,8 +56,15 @@ impl Session {
 
     /// Has the primary stop what runs on a connection.
     pub(super) fn stop_statement(&self, thread_id: u64) -> JoinHandle<bool> {
-        let topology = self.context.topology.clone();
-        tokio::spawn(async move { topology.kill(0, thread_id, true).await })
+        let (topology, pool) = (self.context.topology.clone(), self.context.pools[0].clone());
+        tokio::spawn(async move {
+            let aim = pool.aim(thread_id);
+            let is_done = topology.kill(0, thread_id, true).await;
+            if !is_done {
+                aim.stay();
+            }
+            is_done
+        })
     }
 
     /// A statement was stopped for others: its transaction ends, and the client is told.

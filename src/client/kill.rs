@@ -50,10 +50,13 @@ impl Session {
 
     async fn kill_as_service(&self, target: &Entry, query: bool) {
         let Some((backend, thread_id)) = target.connection() else { return };
-        let _aim = self.context.pools[backend].aim(thread_id);
+        let aim = self.context.pools[backend].aim(thread_id);
         if target.connection() == Some((backend, thread_id)) {
-            self.context.topology.kill(backend, thread_id, query).await;
+            let is_done = self.context.topology.kill(backend, thread_id, query).await;
             mark(target, query);
+            if !is_done {
+                aim.stay();
+            }
         }
     }
 
@@ -61,10 +64,14 @@ impl Session {
         if let Some((backend, thread_id)) = target.connection() {
             let mut checkout = self.elsewhere(backend).await?;
             let pool = checkout.pool().clone();
-            let _aim = pool.aim(thread_id);
+            let aim = pool.aim(thread_id);
             if target.connection() == Some((backend, thread_id)) {
                 let sql = format!("KILL {}{thread_id}", if query { "QUERY " } else { "" });
-                return ask(checkout, &sql).await.map(|_| mark(target, query));
+                let answer = ask(checkout, &sql).await;
+                if matches!(answer, Err(Error::LostBackend { .. })) {
+                    aim.stay();
+                }
+                return answer.map(|_| mark(target, query));
             }
             checkout.connection().is_dirty = true;
             checkout.check_in();

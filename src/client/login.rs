@@ -64,11 +64,6 @@ pub(super) async fn greet(
 ) -> Option<Box<Session>> {
     let _ = stream.set_nodelay(true);
     let mut wire = Wire::new(Socket::Tcp(stream));
-    if context.registry.len() >= context.settings.max_clients {
-        context.metrics.sessions.refused_total.inc();
-        refuse(&mut wire, &context, &Error::TooManyClients).await;
-        return None;
-    }
     let login_failed = |reason| context.metrics.sessions.logins_failed_total(reason).inc();
     let epoch = context.catch_up().await;
     let Some(facts) = context.topology.wait_for_facts(FACTS_WAIT).await else {
@@ -219,6 +214,12 @@ fn new_session(
 fn attribute(hello: &HandshakeResponse, name: &str) -> String {
     let found = hello.attributes.iter().find(|(known, _)| known == name);
     found.map(|(_, value)| value.clone()).unwrap_or_default()
+}
+
+/// Tells a client that there are too many.
+pub(super) async fn turn_away(context: &Context, stream: TcpStream) {
+    context.metrics.sessions.refused_total.inc();
+    refuse(&mut Wire::new(Socket::Tcp(stream)), context, &Error::TooManyClients).await;
 }
 
 async fn refuse(wire: &mut Wire, context: &Context, error: &Error) {

@@ -53,6 +53,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -109,6 +110,8 @@ pub struct Context {
     pub metrics: Arc<Metrics>,
     /// All sessions.
     pub registry: Registry,
+    /// A permit for each client that may be connected at once (`max_clients`).
+    pub clients: Arc<Semaphore>,
     /// Who waits for whose locks.
     pub locks: Locks,
     /// What sessions have written, and which of them share it.
@@ -237,6 +240,9 @@ pub async fn serve(context: Arc<Context>, stream: TcpStream, peer: SocketAddr) {
     sessions.open.inc();
     sessions.opened_total.inc();
     let _open = OpenSession(context.clone());
+    let Ok(_permit) = context.clients.clone().try_acquire_owned() else {
+        return login::turn_away(&context, stream).await;
+    };
     // A task is as large as the largest of what it waits for: an idle session must not pay for a
     // login or an end.
     if let Some(mut session) = Box::pin(login::greet(context.clone(), stream, peer)).await {
@@ -305,11 +311,17 @@ impl Session {
                 return Stop::Client;
             }
             self.context.metrics.sessions.bytes_received.inc_by(packet.wire_length() as u64);
-            if let Err(stop) = self.command(packet).await {
-                let _ = self.wire.flush().await;
+            let done = self.command(packet).await;
+            // A client that does not read is in nobody's way when it is killed.
+            let flushed = tokio::select! {
+                biased;
+                flushed = self.wire.flush() => flushed,
+                () = self.entry.killed() => return Stop::Client,
+            };
+            if let Err(stop) = done {
                 return stop;
             }
-            if self.wire.flush().await.is_err() {
+            if flushed.is_err() {
                 return Stop::Client;
             }
             let sent = self.wire.take_sent();
@@ -415,5 +427,12 @@ impl Session {
             None if is_interactive => self.facts.interactive_timeout,
             None => self.facts.wait_timeout,
         });
+        self.wire.set_stall_limit(self.seconds("net_write_timeout", 60));
+    }
+
+    /// A variable of the session that is a number of seconds.
+    fn seconds(&self, name: &str, default: u64) -> Duration {
+        let value = self.image.get(name).or_else(|| self.facts.variable(name));
+        Duration::from_secs(value.and_then(|value| value.parse().ok()).unwrap_or(default))
     }
 }

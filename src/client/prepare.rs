@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::answers::{Answer, TEXT_MAX, Terms};
+use super::route::is_system;
 use super::settle::is_select;
 use super::statement::{PreparedWork, Work, backend_of, classify, connection_id};
 use super::{Session, Stop};
@@ -43,7 +44,11 @@ impl Session {
         if self.statements.len() >= STATEMENTS_MAX {
             return self.send_error(&Error::TooManyStatements { limit: STATEMENTS_MAX }).await;
         }
-        let of_text = classify(sql, self.mode);
+        let mut of_text = classify(sql, self.mode);
+        if of_text.class == Class::Read && self.image.schema.as_deref().is_some_and(is_system) {
+            // It stays one of that schema, wherever the session goes.
+            (of_text.class, of_text.reason) = (Class::Write, Reason::SystemSchema);
+        }
         // Each execution may be on another connection; the client knows one id.
         let replaced = self.put_values(sql, connection_id(&of_text));
         let is_shared = replaced.is_none() && self.may_share_answer(sql, &of_text);

@@ -9,6 +9,7 @@ use crate::backend::{Connection, Failure};
 use crate::error::Error;
 use crate::protocol::metadata::Expected;
 use crate::protocol::{Command, packet};
+use crate::state::Pin;
 use crate::state::diff::diff;
 use crate::state::kinds::{Execution, Kinds};
 use crate::state::prepared::{
@@ -172,7 +173,9 @@ impl Session {
         let Some(statement) = self.statements.get(work.id) else {
             return Ok(Err(unknown_statement(work, command, self.facts.is_mariadb)));
         };
-        let typed_variables = self.has_typed_variables(&work.key.sql);
+        // What a session has computed is on its connection only, which must not get older values.
+        let is_computed = self.pins.has(Pin::UserVariable) || self.pins.has(Pin::StateChanged);
+        let typed_variables = self.has_typed_variables(&work.key.sql) && !is_computed;
         let then = image_to_prepare(&self.image, &statement.image, typed_variables);
         // What can't be as it was then may change its meaning.
         let is_own = !work.key.is_of(&circumstances(&then, typed_variables));

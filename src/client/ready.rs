@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::protocol::metadata::Expected;
 use crate::protocol::status::Tracked;
 use crate::protocol::{Command, Shape};
-use crate::sql::Class;
+use crate::sql::{Class, names_other_variable};
 use crate::state::diff::{Diff, diff};
 use crate::state::image::SCHEMA_VARIABLES;
 
@@ -64,7 +64,7 @@ impl Session {
             connection.image = self.image.clone();
         }
         if !was_held {
-            self.take_off_variables(connection).await?;
+            self.take_off_variables(connection, work.sql).await?;
         }
         self.prepare_descriptions(connection, work).await?;
         let Own { packets: own, expected } = match &work.prepared {
@@ -129,12 +129,21 @@ impl Session {
         }))
     }
 
-    /// Resets a connection at rest that has user variables of other sessions.
+    /// Resets a connection at rest that has user variables of other sessions, or may have without
+    /// anybody's knowing when `sql` names one that is not the session's.
     pub(super) async fn take_off_variables(
         &self,
         connection: &mut Connection,
+        sql: &[u8],
     ) -> Result<(), Failure> {
-        if !connection.image.has_user_variables_beside(&self.image) {
+        let is_own = |name: &str| self.image.get(name).is_some();
+        let has_strays = connection.strays.are_of_other(self.entry.id) && sql.contains(&b'@');
+        if has_strays {
+            // The session's own may have other values there by now: they are set anew.
+            connection.image.forget_user_variables(&self.image);
+        }
+        let may_find = || has_strays && names_other_variable(sql, self.mode, is_own);
+        if !connection.image.has_user_variables_beside(&self.image) && !may_find() {
             return Ok(());
         }
         let reset = async {
@@ -185,7 +194,7 @@ impl Session {
         connection: &mut Connection,
     ) -> Result<Result<(), Error>, Failure> {
         self.read_others_id(connection).await?;
-        self.take_off_variables(connection).await?;
+        self.take_off_variables(connection, b"").await?;
         self.choose_schema_anew(connection).await?;
         if connection.is_dirty {
             connection.clean().await?;

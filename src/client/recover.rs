@@ -19,7 +19,9 @@ impl Session {
         (was_held, may_retry): (bool, bool),
     ) -> Option<Result<(), Stop>> {
         Some(match outcome {
-            Outcome::Done(mut summary) => self.conclude(checkout, work, &mut summary).await,
+            Outcome::Done(mut summary) => {
+                self.conclude(checkout, work, &mut summary, was_held).await
+            }
             Outcome::ReplicaRefused => {
                 self.give_back_refused(checkout);
                 return None;

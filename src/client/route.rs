@@ -106,7 +106,7 @@ impl Session {
     }
 
     /// Whether all reads of an open transaction see what its first one saw.
-    fn keeps_snapshot(&self) -> bool {
+    pub(super) fn keeps_snapshot(&self) -> bool {
         let level = self.isolation().or_else(|| self.facts.variable(ISOLATION)).unwrap_or_default();
         let is_open = self.status.contains(Status::IN_TRANS);
         is_open && !level.to_ascii_lowercase().starts_with("read-")
@@ -125,7 +125,7 @@ pub(super) fn begins_with_snapshot(work: &Work<'_>) -> bool {
 }
 
 /// Whether a schema is one that each server fills on its own.
-fn is_system(schema: &str) -> bool {
+pub(super) fn is_system(schema: &str) -> bool {
     ["information_schema", "performance_schema", "mysql", "sys"]
         .iter()
         .any(|system| schema.eq_ignore_ascii_case(system))

@@ -134,7 +134,9 @@ impl Session {
 
     /// What a statement has changed and not told.
     async fn learn_untold(&mut self, connection: &mut Connection) -> Result<(), Failure> {
-        let tracked = self.prompt(connection).await?.tracked;
+        let Summary { status, tracked, .. } = self.prompt(connection).await?;
+        // An error has told nothing of the transaction that it may have left open.
+        self.status = status;
         if tracked.contains(&Tracked::StateChanged) {
             self.pins.add(Pin::StateChanged);
             self.image = connection.image.clone();
@@ -293,19 +295,30 @@ impl Session {
         connection: &mut Connection,
         names: Option<&Work<'_>>,
     ) -> Result<(), Failure> {
-        let question = "SELECT @@collation_connection,@@character_set_client";
+        let question = "SELECT @@collation_connection,@@character_set_connection,\
+                        @@character_set_client,@@character_set_results";
         let answer = connection.query(question).await?;
         self.diagnostics.is_row_count_held = false;
         self.diagnostics.is_found_rows_held = false;
         let row = answer.first_row();
-        let [collation, charset] = row.as_slice() else { return Ok(()) };
+        let [collation, charset, client, results] = row.as_slice() else { return Ok(()) };
         for image in [&mut self.image, &mut connection.image] {
-            match names {
-                Some(_) => image.set_names((charset, collation), &connection.base),
-                None => image.set("collation_connection", collation),
+            if names.is_none() {
+                image.set("collation_connection", collation);
+                continue;
+            }
+            image.set_names((charset, collation), &connection.base);
+            // The same SET may have set these to others.
+            for (name, value) in
+                [("character_set_client", client), ("character_set_results", results)]
+            {
+                if value != charset {
+                    image.set(name, value);
+                }
             }
         }
         if let Some(work) = names
+            && (client, results) == (charset, charset)
             && work.command == Command::Query
             && means_the_same(connection.image.variables())
         {

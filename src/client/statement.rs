@@ -23,6 +23,7 @@ use crate::protocol::status::Status;
 use crate::protocol::{Capabilities, Command, Shape};
 use crate::route::view::BackendId;
 use crate::route::{Decision, Reason, Target};
+use crate::sql::Reason as SqlReason;
 use crate::sql::{Class, Effects, Mode, Needs, Verdict, VerdictCache, changes_rows};
 use crate::state::prepared::StatementKey;
 
@@ -218,7 +219,7 @@ impl Session {
             let was_held = decision.is_none();
             match self.execute(&mut checkout, work, was_held, may_retry).await {
                 Outcome::Done(mut summary) => {
-                    return self.conclude(checkout, work, &mut summary).await;
+                    return self.conclude(checkout, work, &mut summary, was_held).await;
                 }
                 outcome => {
                     let recovered =
@@ -237,13 +238,34 @@ impl Session {
     async fn before_held(&mut self, work: &Work<'_>) -> Result<(), Stop> {
         if !self.held_on_replica() {
             self.make_room(self.entry.lane(), work).await?;
-        } else if !may_stay_on_replica(work.verdict)
+        } else if !(may_stay_on_replica(work.verdict) || self.reads_its_snapshot(work))
             || sets_transactions(work)
             || Box::pin(self.is_held_stale(work.verdict)).await
         {
             Box::pin(self.move_to_primary()).await?;
         }
         Ok(())
+    }
+
+    /// Whether a command on the replica that the session holds is better run there than on the primary,
+    /// where a transaction that has read would go on with another snapshot: one that runs nothing, or
+    /// that reads a server's own variables and tables.
+    fn reads_its_snapshot(&self, work: &Work<'_>) -> bool {
+        if matches!(work.command, Command::Ping | Command::StmtReset) {
+            return true;
+        }
+        let runs = matches!(work.command, Command::Query | Command::StmtPrepare)
+            || work.command == Command::StmtExecute;
+        // The first reason counts, and there may be others behind it.
+        const OTHERS: [&[u8]; 5] = [b"lock", b"into", b"share", b"update", b"wait"];
+        let has =
+            |word: &&[u8]| work.sql.windows(word.len()).any(|here| here.eq_ignore_ascii_case(word));
+        runs && self.has_snapshot
+            && self.keeps_snapshot()
+            && work.verdict.effects.is_empty()
+            && work.verdict.statements == 1
+            && !OTHERS.iter().any(has)
+            && matches!(work.verdict.reason, SqlReason::SystemVariable | SqlReason::SystemSchema)
     }
 
     /// A slot in the statement's lane, and a connection.

@@ -2,12 +2,13 @@
 
 use std::borrow::Cow;
 use std::io;
+use std::time::Duration;
 
 use zeroize::Zeroize as _;
 
 use crate::net::proxy_header::Start;
 use crate::net::read::{self, ReadError};
-use crate::net::relay::{ClientSide, Outbox};
+use crate::net::relay::{ClientSide, Outbox, Stall};
 use crate::net::socket::Socket;
 use crate::net::tls::Acceptor;
 use crate::protocol::compress::Algorithm;
@@ -15,6 +16,9 @@ use crate::protocol::packet::{self, Framed};
 
 /// Most bytes of a client's packet before it is logged in.
 const LOGIN_PACKET_MAX: usize = 128 * 1024;
+
+/// `net_write_timeout` until it is known.
+const STALL_LIMIT: Duration = Duration::from_secs(60);
 
 /// The client's socket and its buffers.
 #[derive(Debug)]
@@ -24,6 +28,8 @@ pub(super) struct Wire {
     outbox: Outbox,
     /// Sequence id of the next packet to the client.
     sequence: u8,
+    /// How long the client may read nothing of what it is sent.
+    stall_limit: Duration,
 }
 
 /// One command as it came.
@@ -51,7 +57,13 @@ impl CommandPacket {
 
 impl Wire {
     pub(super) fn new(stream: Socket) -> Self {
-        Self { stream, inbox: Vec::new(), outbox: Outbox::default(), sequence: 0 }
+        let stall_limit = STALL_LIMIT;
+        Self { stream, inbox: Vec::new(), outbox: Outbox::default(), sequence: 0, stall_limit }
+    }
+
+    /// The client may read nothing of what it is sent for so long.
+    pub(super) fn set_stall_limit(&mut self, limit: Duration) {
+        self.stall_limit = limit;
     }
 
     /// The next command is due.
@@ -72,7 +84,11 @@ impl Wire {
     /// What was read stays in the inbox, and the next call goes on.
     pub(super) async fn read_command(&mut self, limit: usize) -> Result<CommandPacket, ReadError> {
         let first = (!self.stream.is_compressed()).then_some(0);
-        let framed = read::packet_of(&mut self.stream, &mut self.inbox, limit, first).await?;
+        let read = read::packet_of(&mut self.stream, &mut self.inbox, limit, first).await;
+        if let Err(ReadError::TooLong { last_sequence, .. }) = read {
+            self.sequence = last_sequence.wrapping_add(1);
+        }
+        let framed = read?;
         self.sequence = framed.last_sequence.wrapping_add(1);
         if let Some(compression) = self.stream.compression() {
             compression.begin_answer();
@@ -135,13 +151,13 @@ impl Wire {
             return Err(io::ErrorKind::Unsupported.into());
         };
         let stream = acceptor.accept(stream, self.inbox).await?;
-        Ok(Self { stream, inbox: Vec::new(), outbox: self.outbox, sequence: self.sequence })
+        Ok(Self { stream, inbox: Vec::new(), ..self })
     }
 
     /// The same client with compressed frames from here on.
     pub(super) fn start_compression(self, algorithm: Algorithm) -> Self {
         let stream = self.stream.compressed(algorithm, self.inbox);
-        Self { stream, inbox: Vec::new(), outbox: self.outbox, sequence: 0 }
+        Self { stream, inbox: Vec::new(), sequence: 0, ..self }
     }
 
     /// Queues a packet.
@@ -167,7 +183,7 @@ impl Wire {
         if self.outbox.is_done() {
             return Ok(());
         }
-        self.outbox.flush(&mut self.stream).await
+        self.outbox.flush(&mut self.stream, self.stall_limit).await
     }
 
     /// Bytes for the client since the last call.
@@ -177,7 +193,13 @@ impl Wire {
 
     /// The client's end of a relay.
     pub(super) fn client_side(&mut self) -> ClientSide<'_, Socket> {
-        ClientSide { stream: &mut self.stream, inbox: &mut self.inbox, outbox: &mut self.outbox }
+        let stall = Stall::new(self.stall_limit);
+        ClientSide {
+            stream: &mut self.stream,
+            inbox: &mut self.inbox,
+            outbox: &mut self.outbox,
+            stall,
+        }
     }
 
     /// The client's socket and what it sent ahead, for LOCAL INFILE.

@@ -17,7 +17,7 @@ use crate::protocol::status::{Status, Tracked};
 use crate::protocol::{Capabilities, Command};
 use crate::route::freshness::Position;
 use crate::route::token::{SharedToken, Stamp, Token};
-use crate::sql::{Class, Effects, Reason, Verdict, leaves_tables};
+use crate::sql::{Class, Effects, Reason, Verdict, changes_rows, leaves_tables};
 use crate::state::Pin;
 use crate::topology::{ServerFacts, Topology};
 
@@ -25,9 +25,51 @@ use crate::topology::{ServerFacts, Topology};
 pub(super) const PARSE_ERROR: u16 = 1064;
 
 /// Errors that come before anything of a statement has run: syntax, no schema, unknown routine,
-/// no privilege.
-pub(super) fn did_nothing(code: u16) -> bool {
+/// no privilege. What runs statements of its own (a routine, EXECUTE) may have them in its midst.
+fn did_nothing(code: u16, effects: Effects) -> bool {
+    comes_first(code) && !effects.contains(Effects::OPAQUE)
+}
+
+fn comes_first(code: u16) -> bool {
     matches!(code, PARSE_ERROR | 1044 | 1046 | 1142 | 1305 | 1370)
+}
+
+/// Whether something that `work` calls may have run before its error.
+pub(super) fn may_be_half_way(work: &Work<'_>, summary: &Summary) -> bool {
+    const CALLERS: [&str; 4] = ["call", "execute", "begin", "declare"];
+    let Some(code) = summary.error else { return false };
+    if !comes_first(code) {
+        return true;
+    }
+    let calls_function = work.verdict.reason == Reason::UnknownFunction;
+    if !calls_function && !CALLERS.iter().any(|word| has_word(work.sql, word)) {
+        return false;
+    }
+    // What is called may have the same error in its midst, but hardly about what the text names.
+    let message = String::from_utf8_lossy(&summary.message);
+    !routine_in(&message).is_some_and(|name| has_word(work.sql, name))
+}
+
+/// The routine that an error is about, without its schema.
+fn routine_in(message: &str) -> Option<&str> {
+    let named = match message.strip_suffix("'") {
+        Some(quoted) => quoted.rsplit('\'').next()?,
+        None => message.split(' ').nth(1)?,
+    };
+    named.rsplit('.').next().filter(|name| !name.is_empty())
+}
+
+/// Whether a text has a word, in whatever case.
+fn has_word(text: &[u8], word: &str) -> bool {
+    let is_part = |byte: Option<&u8>| {
+        byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'_' || !byte.is_ascii())
+    };
+    let is_here = |at: usize| {
+        let before = at.checked_sub(1).and_then(|before| text.get(before));
+        !is_part(before) && !is_part(text.get(at + word.len()))
+    };
+    let mut found = text.windows(word.len()).enumerate();
+    found.any(|(at, here)| here.eq_ignore_ascii_case(word.as_bytes()) && is_here(at))
 }
 
 /// Where a session notes its writes. Outlives the session where its statement does.
@@ -103,6 +145,11 @@ impl WriteTracker {
         self.note_changes(changes);
     }
 
+    /// What an answer to Fairlane itself has told.
+    pub(super) fn note_told(&self, tracked: &[Tracked]) {
+        tracked.iter().filter_map(position_in).for_each(|position| self.note(&position));
+    }
+
     fn note_changes(&self, changes: Changes) {
         if changes.tables {
             self.epochs.note_table_change();
@@ -148,6 +195,8 @@ struct Before {
     in_transaction: bool,
     /// Writes are left out of the binary log.
     is_log_off: bool,
+    /// It is a change of rows; known only while writes are left out.
+    changes_rows: bool,
     has_temporary_table: bool,
     changes: Changes,
     /// Its connection may have trackers of the client's, which leave positions out.
@@ -169,13 +218,15 @@ impl Session {
     /// For the response to `work`.
     pub(super) fn watch_writes<'a>(&self, work: &Work<'a>) -> WriteWatch<'a> {
         let is_off = |value: &str| value == "0" || value.eq_ignore_ascii_case("off");
+        let is_log_off =
+            work.verdict.class != Class::Read && self.image.get("sql_log_bin").is_some_and(is_off);
         let before = Before {
             is_mariadb: self.facts.is_mariadb,
             deprecates_eof: self.capabilities.contains(Capabilities::DEPRECATE_EOF),
             counts_found_rows: self.capabilities.contains(Capabilities::FOUND_ROWS),
             in_transaction: self.status.contains(Status::IN_TRANS),
-            is_log_off: work.verdict.class != Class::Read
-                && self.image.get("sql_log_bin").is_some_and(is_off),
+            is_log_off,
+            changes_rows: is_log_off && changes_rows(work.sql, self.mode),
             changes: self.changes(work),
             has_temporary_table: self.pins.has(Pin::TemporaryTable),
             is_untracked: self.pins.has(Pin::Trackers),
@@ -247,10 +298,18 @@ impl WriteWatch<'_> {
         let ends_well = may_write(self.verdict) && summary.error.is_none() && !in_transaction;
         let is_unplaced = ends_well && affects && !has_position;
         // Without DEPRECATE_EOF the end of a result set can't carry a position.
-        let has_no_room = ends_well && summary.has_result_set && !self.before.deprecates_eof;
+        let commits_first = self.before.in_transaction
+            && self.verdict.effects.contains(Effects::IMPLICIT_COMMIT)
+            && summary.error.is_none();
+        let has_no_room =
+            (ends_well || commits_first) && summary.has_result_set && !self.before.deprecates_eof;
         let has_gtids = self.writes.has_gtids;
-        let commits = self.verdict.class == Class::Commit && !has_gtids;
-        let is_untold = commits || self.before.is_untracked;
+        let ends = self.before.in_transaction && !summary.status.contains(Status::IN_TRANS);
+        let may_commit = self.verdict.class == Class::Commit
+            || may_write(self.verdict) && !is_quiet(self.command)
+            || self.verdict.class == Class::Session && ends;
+        // Where transactions have no numbers, nothing of what was written is told.
+        let is_untold = may_commit && !has_gtids || self.before.is_untracked;
         if is_unplaced || has_no_room || is_untold || self.may_have_failed(summary) {
             self.writes.note_unknown();
         }
@@ -260,7 +319,12 @@ impl WriteWatch<'_> {
             && !self.verdict.effects.contains(Effects::OPAQUE)
             && !self.before.counts_found_rows
             && !self.before.has_temporary_table;
-        let is_left_out = self.before.is_log_off && self.verdict.class == Class::Write && affects;
+        // What has no rows, or does not count them, may have changed something all the same.
+        let may_have = summary.affected != Some(0) || !self.before.changes_rows;
+        let is_left_out = self.before.is_log_off
+            && may_write(self.verdict)
+            && !is_quiet(self.command)
+            && may_have;
         if has_gtids && (is_unplaced && is_plain || is_left_out) {
             self.writes.is_unlogged.store(true, Ordering::Relaxed);
         }
@@ -274,14 +338,20 @@ impl WriteWatch<'_> {
             true => summary.status.contains(Status::IN_TRANS),
             false => self.before.in_transaction,
         };
-        // The next OK packet has the position of the implicit commit, but for MySQL's.
+        // The next OK packet has the position of the implicit commit, but for MySQL's; and where results
+        // end in EOF packets it may be long until there is one.
         let is_told_later = is_open
+            && self.before.deprecates_eof
             && (self.before.is_mariadb || !effects.contains(Effects::IMPLICIT_COMMIT))
             && !effects.contains(Effects::OPAQUE);
+        // MySQL commits before it looks whether it can do what it is to do.
+        let commits_first =
+            self.before.in_transaction && effects.contains(Effects::IMPLICIT_COMMIT);
+        let may_have = |code| commits_first || !did_nothing(code, effects);
         self.verdict.class == Class::Write
             && self.command != Command::StmtPrepare
             && !is_told_later
-            && summary.error.is_some_and(|code| !did_nothing(code))
+            && summary.error.is_some_and(may_have)
     }
 }
 
@@ -308,5 +378,35 @@ fn position_in(tracked: &Tracked) -> Option<Position> {
         | Tracked::StateChanged
         | Tracked::Characteristics(_)
         | Tracked::TransactionState(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{has_word, routine_in};
+
+    #[test]
+    fn errors_name_their_routine() {
+        for (message, name) in [
+            ("PROCEDURE shop.p does not exist", Some("p")),
+            ("FUNCTION shop.f_1 does not exist", Some("f_1")),
+            ("execute command denied to user 'a'@'%' for routine 'shop.p'", Some("p")),
+            ("", None),
+        ] {
+            assert_eq!(routine_in(message), name, "{message}");
+        }
+    }
+
+    #[test]
+    fn words_are_whole() {
+        for (text, word, is_there) in [
+            ("CALL p()", "call", true),
+            ("/* a */call`p`", "call", true),
+            ("SELECT callsign, recall FROM t", "call", false),
+            ("CALL p2()", "p", false),
+            ("CALL p", "p", true),
+        ] {
+            assert_eq!(has_word(text.as_bytes(), word), is_there, "{text}");
+        }
     }
 }

@@ -9,7 +9,8 @@
 //!
 //! The target of `auto` is [`TOLERANCE`] times the baseline plus [`SLACK`], where the baseline is
 //! what such statements took while at most the floor of batch slots was in use. A batch that never
-//! ends shows none: each half minute the guard holds it at the floor for one window, and looks.
+//! ends shows none: each half minute the guard holds it at the floor for one window, and looks. It does
+//! not wait for long until those that hold more slots leave, who may be idle in a transaction.
 //!
 //! Interactive statements can overload a server by themselves. What they take then is no baseline:
 //! when more of them come and each takes longer, the baseline follows by half in six minutes; and it is
@@ -32,6 +33,8 @@ const WINDOW_TICKS: u32 = 10;
 const STATEMENTS_MIN: u32 = 5;
 /// Ticks after which a baseline has to be measured anew: half a minute.
 const BASE_AGE: u32 = 300;
+/// Ticks that a look takes at most: three seconds.
+const LOOK_MAX: u32 = 30;
 /// How much of a new measurement goes into a baseline that is known.
 const BASE_WEIGHT: f64 = 0.3;
 /// The same for each tick when more statements come than at the baseline, and each takes longer.
@@ -71,8 +74,8 @@ pub struct Guard {
     /// The baseline, and its age in ticks.
     base: Option<Base>,
     base_age: u32,
-    /// Holds batch at the floor, to see the baseline.
-    is_looking: bool,
+    /// Ticks since it holds batch at the floor, to see the baseline; `None` while it does not.
+    looking: Option<u32>,
     window: Window,
 }
 
@@ -129,7 +132,7 @@ impl Guard {
             limit: number(ceiling),
             base: None,
             base_age: BASE_AGE,
-            is_looking: false,
+            looking: None,
             window: Window::default(),
         }
     }
@@ -153,6 +156,7 @@ impl Guard {
         window.batch = window.batch.max(batch.in_use);
         window.is_wanted |= batch.waiting > 0;
         self.base_age = self.base_age.saturating_add(1);
+        self.looking = self.looking.map(|ticks| ticks + 1);
         let is_over = window.statements >= WINDOW_STATEMENTS || window.ticks >= WINDOW_TICKS;
         if self.target != LatencyTarget::Off && is_over {
             let window = std::mem::take(&mut self.window);
@@ -163,7 +167,7 @@ impl Guard {
 
     /// The most slots batch may hold now.
     pub fn limit(&self) -> usize {
-        let limit = if self.is_looking { self.floor } else { self.limit };
+        let limit = if self.looking.is_some() { self.floor } else { self.limit };
         // The bounds fit, so what is between them does.
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "see above")]
         let limit = limit as usize;
@@ -192,9 +196,14 @@ impl Guard {
         }
         // Looking ends with the first window in which batch was at the floor from the start, or in
         // which nobody came.
-        self.is_looking = match self.is_looking {
-            true => is_telling && !is_at_floor,
-            false => self.base_age >= BASE_AGE && is_telling && self.target == LatencyTarget::Auto,
+        let is_auto = self.target == LatencyTarget::Auto;
+        self.looking = match self.looking {
+            Some(ticks) if ticks >= LOOK_MAX => {
+                self.base_age = 0;
+                None
+            }
+            Some(ticks) => (is_telling && !is_at_floor).then_some(ticks),
+            None => (self.base_age >= BASE_AGE && is_telling && is_auto).then_some(0),
         };
         let mean = match self.target {
             LatencyTarget::Fixed(_) => window.sum / f64::from(window.statements.max(1)),

@@ -101,6 +101,19 @@ fn a_batch_that_was_there_first_shows_its_baseline_when_it_is_held_back() {
 }
 
 #[test]
+fn a_look_does_not_wait_for_those_who_hold_slots_for_long() {
+    let mut guard = guard();
+    let mut limits = Vec::new();
+    // Five minutes of transactions that are idle in the batch lane's slots, and harm nobody.
+    for _ in 0..3000 {
+        (0..4).for_each(|_| guard.served(0.02));
+        limits.push(guard.tick(BatchNow { in_use: 3, waiting: 5 }));
+    }
+    let held_back = limits.iter().filter(|&&limit| limit <= 3).count();
+    assert!((10..limits.len() / 8).contains(&held_back), "{held_back}");
+}
+
+#[test]
 fn a_fixed_target_is_kept_and_off_is_off() {
     let server = Server { cores: 2.0, service: 0.01 };
     let mut fixed = Guard::new(LatencyTarget::Fixed(Duration::from_millis(50)), FLOOR, CEILING);

@@ -112,11 +112,11 @@ families! {
         "Times the primary was asked who waits for whom: answered, refused (a privilege is missing) or unreachable.";
 
     BACKEND_OPEN = "fairlane_backend_connections_open", Gauge, Count, ["backend"],
-        "Connections to the backend that are logged in, busy or idle.";
+        "Connections to the backend that count against its bound: being opened, busy, idle or being closed.";
     BACKEND_IDLE = "fairlane_backend_connections_idle", Gauge, Count, ["backend"],
         "Open connections that nobody uses now.";
     BACKEND_OPENING = "fairlane_backend_connections_opening", Gauge, Count, ["backend"],
-        "Connections being opened now.";
+        "Sessions for which a connection is being opened, or that wait for the right to open one.";
     BACKEND_LIMIT = "fairlane_backend_connections_limit", Gauge, Count, ["backend"],
         "Most pooled connections there may be to the backend: its slots.";
     BACKEND_OPENED = "fairlane_backend_connections_opened_total", Counter, Count, ["backend"],
@@ -143,9 +143,9 @@ families! {
         "Statements sent again on another connection because the first turned out to be dead before it could run them.";
 
     SESSIONS = "fairlane_sessions_open", Gauge, Count, [],
-        "Client sessions that are logged in now.";
+        "Clients that are connected now, logged in or not yet.";
     SESSIONS_TOTAL = "fairlane_sessions_total", Counter, Count, [],
-        "Client sessions that logged in.";
+        "Clients that have connected, whether they logged in or not.";
     LOGINS_FAILED = "fairlane_logins_failed_total", Counter, Count, ["reason"],
         "Logins that failed: denied (user or password), schema (unknown or forbidden schema), timeout (login_timeout), protocol (not a MySQL client, or it hung up), backend (the primary could not be asked), proxy_header (a PROXY protocol header that is malformed, or not from proxy_protocol_networks).";
     LOGINS_DELAYED = "fairlane_logins_delayed_total", Counter, Count, [],

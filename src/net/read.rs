@@ -49,6 +49,8 @@ pub enum ReadError {
     TooLong {
         /// The bound.
         limit: usize,
+        /// The sequence id of the last header that was read of it.
+        last_sequence: u8,
     },
 }
 
@@ -82,9 +84,13 @@ pub async fn packet_of<S: AsyncRead + Unpin>(
         }
         match packet::frame(inbox) {
             Ok(framed) if framed.payload_length <= limit => return Ok(framed),
-            Ok(_) => return Err(ReadError::TooLong { limit }),
+            Ok(framed) => {
+                let last_sequence = framed.last_sequence;
+                return Err(ReadError::TooLong { limit, last_sequence });
+            }
             Err(needed) if needed > limit.saturating_add(needed / packet::FULL * 4 + 8) => {
-                return Err(ReadError::TooLong { limit });
+                let last_sequence = packet::last_sequence(inbox);
+                return Err(ReadError::TooLong { limit, last_sequence });
             }
             Err(needed) if needed > packet::HEADER => inbox.reserve(needed - inbox.len()),
             Err(_) => {}

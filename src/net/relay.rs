@@ -8,8 +8,10 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep};
 
 use super::read::poll_fill;
 use super::scratch::with_scratch;
@@ -30,6 +32,34 @@ pub struct ClientSide<'a, C> {
     pub inbox: &'a mut Vec<u8>,
     /// Bytes waiting to be written to it.
     pub outbox: &'a mut Outbox,
+    /// How long it may keep others waiting.
+    pub stall: Stall,
+}
+
+/// A client that reads nothing: nobody waits for it longer than a server would (`net_write_timeout`). The
+/// clock runs only while something waits, and starts anew with each byte that is taken.
+#[derive(Debug)]
+pub struct Stall {
+    limit: Duration,
+    running: Option<(Pin<Box<Sleep>>, usize)>,
+}
+
+impl Stall {
+    /// After so long.
+    pub fn new(limit: Duration) -> Self {
+        Self { limit, running: None }
+    }
+
+    /// Ready with an error when the client has taken nothing of `waiting` bytes for too long.
+    fn poll(&mut self, waiting: usize, cx: &mut Context<'_>) -> Poll<io::Error> {
+        let limit = self.limit;
+        let (clock, before) = self.running.get_or_insert_with(|| (Box::pin(sleep(limit)), waiting));
+        if *before != waiting {
+            *before = waiting;
+            clock.as_mut().reset(Instant::now() + limit);
+        }
+        clock.as_mut().poll(cx).map(|()| io::ErrorKind::TimedOut.into())
+    }
 }
 
 /// The server's end of a relay.
@@ -136,12 +166,21 @@ impl Outbox {
         Ok(())
     }
 
-    /// Writes all that waits.
+    /// Writes all that waits, unless the client takes nothing of it for `limit`.
     ///
     /// # Cancel safety
     /// What is written is no longer waiting.
-    pub async fn flush<C: AsyncWrite + Unpin>(&mut self, client: &mut C) -> io::Result<()> {
-        poll_fn(|cx| self.poll_flush(client, cx)).await
+    pub async fn flush<C: AsyncWrite + Unpin>(
+        &mut self,
+        client: &mut C,
+        limit: Duration,
+    ) -> io::Result<()> {
+        let mut stall = Stall::new(limit);
+        poll_fn(|cx| match self.poll_flush(client, cx) {
+            Poll::Ready(done) => Poll::Ready(done),
+            Poll::Pending => stall.poll(self.waiting(), cx).map(Err),
+        })
+        .await
     }
 }
 
@@ -196,7 +235,8 @@ where
                     return Poll::Ready(Err(RelayError::Client(error)));
                 }
                 if flushed.is_pending() && client.outbox.waiting() > PENDING_MAX {
-                    return Poll::Pending;
+                    let stalled = client.stall.poll(client.outbox.waiting(), cx);
+                    return stalled.map(|error| Err(RelayError::Client(error)));
                 }
             }
             let step = match std::mem::take(&mut is_unread) {
@@ -249,6 +289,7 @@ where
             return closed();
         }
         let advance = response.advance(chunk)?;
+        response.note_received(advance.ready);
         tell(response, note);
         if holds_error && response.is_only_an_error() {
             server.inbox.extend_from_slice(&chunk[..advance.length]);
@@ -291,6 +332,7 @@ fn pass_inbox<C: AsyncWrite + Unpin, B>(
 ) -> Step {
     loop {
         let advance = response.advance(server.inbox)?;
+        response.note_received(advance.ready);
         tell(response, note);
         server.inbox.truncate(advance.length);
         if holds_error && response.is_only_an_error() {

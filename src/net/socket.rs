@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use socket2::SockRef;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::sleep;
@@ -22,6 +22,51 @@ use crate::protocol::numbering::Numbering;
 
 /// Pause before a full backlog is tried again.
 const BACKLOG_PAUSE: Duration = Duration::from_millis(5);
+
+/// How a peer is noticed that is gone without a word: its host is down, or the network forgot it.
+#[derive(Debug, Clone, Copy)]
+pub struct Watch {
+    /// Silence after which it is asked whether it is there, and pauses between that.
+    idle: Duration,
+    interval: Duration,
+    /// Questions without an answer after which it is not.
+    retries: u32,
+    /// How long it may take nothing of what was sent; `None` for as long as it answers.
+    stalled: Option<Duration>,
+}
+
+impl Watch {
+    /// Of clients, whose transactions hold locks; what they are sent may lie in the kernel for as long as
+    /// they like.
+    pub const CLIENT: Self = Self {
+        idle: Duration::from_secs(60),
+        interval: Duration::from_secs(10),
+        retries: 6,
+        stalled: None,
+    };
+    /// Of servers, which may take their time: a file for rows that are locked.
+    pub const SERVER: Self = Self {
+        idle: Duration::from_secs(15),
+        interval: Duration::from_secs(5),
+        retries: 3,
+        stalled: Some(Duration::from_secs(120)),
+    };
+    /// Of servers that have nothing to do any more but to close a connection.
+    pub const LEAVING: Self = Self { stalled: Some(Duration::from_secs(30)), ..Self::SERVER };
+}
+
+/// Has the kernel watch the peer of a TCP socket.
+///
+/// # Errors
+/// Those of the system.
+pub fn watch<'a>(socket: impl Into<SockRef<'a>>, watch: Watch) -> io::Result<()> {
+    let Watch { idle, interval, retries, stalled } = watch;
+    let keepalive =
+        TcpKeepalive::new().with_time(idle).with_interval(interval).with_retries(retries);
+    let socket = socket.into();
+    socket.set_tcp_keepalive(&keepalive)?;
+    socket.set_tcp_user_timeout(stalled)
+}
 
 /// A connected stream.
 #[derive(Debug)]
@@ -46,6 +91,7 @@ impl Socket {
             Address::Tcp { host, port } => {
                 let stream = TcpStream::connect((host.as_str(), *port)).await?;
                 stream.set_nodelay(true)?;
+                watch(&stream, Watch::SERVER)?;
                 Ok(Self::Tcp(stream))
             }
             Address::Unix(path) => loop {

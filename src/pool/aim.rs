@@ -20,6 +20,14 @@ pub struct Aim<'a> {
     thread_id: u64,
 }
 
+impl Aim<'_> {
+    /// The server did not say that it has carried the KILL out, and may do so at any time: nobody else
+    /// ever gets the connection.
+    pub fn stay(self) {
+        std::mem::forget(self);
+    }
+}
+
 impl Aims {
     /// A KILL for `thread_id` is about to be sent. Whoever aims has to look once more whether the
     /// connection is still that of the session meant: from then on it is not given to another.
@@ -28,6 +36,16 @@ impl Aims {
         threads.push(thread_id);
         self.count.store(threads.len(), Ordering::SeqCst);
         Aim { aims: self, thread_id }
+    }
+
+    /// A connection is gone, and with it all that was aimed at it.
+    pub(super) fn forget(&self, thread_id: u64) {
+        if self.count.load(Ordering::SeqCst) == 0 {
+            return;
+        }
+        let mut threads = self.threads.lock();
+        threads.retain(|aimed_at| *aimed_at != thread_id);
+        self.count.store(threads.len(), Ordering::SeqCst);
     }
 
     /// Whether a connection that its session has left must not be used again.
@@ -61,5 +79,9 @@ mod tests {
         assert!(!aims.has(7) && aims.has(8));
         drop(other);
         assert!(!aims.has(8));
+        aims.at(9).stay();
+        assert!(aims.has(9));
+        aims.forget(9);
+        assert!(!aims.has(9));
     }
 }

@@ -216,8 +216,7 @@ impl Checkout {
         let (Some(mut connection), Some(slot)) = (self.connection.take(), self.slot.take()) else {
             return;
         };
-        let sent = std::mem::take(&mut connection.bytes_sent);
-        slot.pool.metrics().bytes_sent.inc_by(sent);
+        count_sent(&mut connection, &slot);
         debug_assert!(connection.inbox.is_empty());
         slot.release_with(connection);
     }
@@ -234,10 +233,16 @@ impl Checkout {
     }
 
     fn retire(&mut self, how: Retire) {
-        if let (Some(connection), Some(slot)) = (self.connection.take(), self.slot.take()) {
+        if let (Some(mut connection), Some(slot)) = (self.connection.take(), self.slot.take()) {
+            count_sent(&mut connection, &slot);
             slot.pool.retire(connection, how);
         }
     }
+}
+
+fn count_sent(connection: &mut Connection, slot: &Slot) {
+    let sent = std::mem::take(&mut connection.bytes_sent);
+    slot.pool.metrics().bytes_sent.inc_by(sent);
 }
 
 impl Drop for Checkout {

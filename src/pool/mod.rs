@@ -114,7 +114,8 @@ impl Tuning {
         let auto =
             settings.batch_lane.map(|batch| Auto { interactive: settings.default_lane, batch });
         let guarded = limits[auto.map_or(0, |auto| auto.batch)];
-        let guard = Guard::new(settings.latency_target, guarded.reserved.max(1), guarded.max);
+        let floor = guarded.reserved.clamp(1, guarded.max);
+        let guard = Guard::new(settings.latency_target, floor, guarded.max);
         let overload =
             |(index, lane): (usize, &settings::Lane)| {
                 let learns = auto.is_some_and(|auto| auto.interactive == index);

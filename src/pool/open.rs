@@ -1,6 +1,7 @@
 //! Opening connections: at a bounded pace, within the bound, and with the server's own words when
 //! it refuses.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -22,6 +23,12 @@ const BURST: Duration = Duration::from_millis(100);
 /// How long a connection that timed out while opening still counts: the server may be about to
 /// accept it.
 const TIMED_OUT_LINGER: Duration = Duration::from_secs(1);
+
+/// Pause after which who waits for the right to open a connection looks for an idle one again.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+/// After so many looks without a right it closes another one.
+const LOOKS: u32 = 10;
 
 /// What a session needs of a connection.
 #[derive(Debug, Clone, Copy)]
@@ -142,14 +149,26 @@ impl Pool {
         if let Ok(permit) = self.permits.clone().try_acquire_owned() {
             return permit;
         }
+        let mut has_evicted = self.evict_oldest();
+        let mut acquired = pin!(self.permits.clone().acquire_owned());
+        for look in 1_u32.. {
+            match timeout(LOOK_AGAIN, &mut acquired).await {
+                Ok(Ok(permit)) => return permit,
+                Ok(Err(_)) => unreachable!("the semaphore of a pool is never closed"),
+                // One may have come to rest meanwhile, and what it makes free may go to another.
+                Err(_) if !has_evicted || look % LOOKS == 0 => has_evicted |= self.evict_oldest(),
+                Err(_) => {}
+            }
+        }
+        unreachable!("looks are not counted to their end: who waits gives up before")
+    }
+
+    /// Closes the connection that has been idle for longest; whether there was one.
+    fn evict_oldest(self: &Arc<Self>) -> bool {
         let oldest = self.shared.lock().idle.take_oldest();
-        if let Some(oldest) = oldest {
-            self.retire(oldest, Retire::Quit(Closed::Evicted));
-        }
-        match self.permits.clone().acquire_owned().await {
-            Ok(permit) => permit,
-            Err(_) => unreachable!("the semaphore of a pool is never closed"),
-        }
+        let Some(oldest) = oldest else { return false };
+        self.retire(oldest, Retire::Quit(Closed::Evicted));
+        true
     }
 
     fn refused(&self, error: LoginError) -> Error {

@@ -42,6 +42,7 @@ impl Pool {
         };
         self.metrics().closed_total(reason).inc();
         tokio::spawn(async move {
+            let thread_id = connection.thread_id;
             match how {
                 Retire::Quit(_) => connection.close().await,
                 Retire::Kill => {
@@ -49,6 +50,7 @@ impl Pool {
                     connection.wait_gone(KILL_WAIT).await;
                 }
             }
+            pool.aims.forget(thread_id);
         });
     }
 }

@@ -113,6 +113,17 @@ pub fn frame(bytes: &[u8]) -> Result<Framed, usize> {
     }
 }
 
+/// Sequence id of the last packet whose header is in `bytes`, which start with a logical packet; 0 when
+/// there is none.
+pub fn last_sequence(bytes: &[u8]) -> u8 {
+    let (mut at, mut last) = (0, 0);
+    while let Some(header) = bytes.get(at..).and_then(Header::parse) {
+        last = header.sequence;
+        at += HEADER + header.length;
+    }
+    last
+}
+
 /// The payload of a logical packet; borrowed when it is a single one.
 pub fn payload<'a>(bytes: &'a [u8], framed: &Framed) -> std::borrow::Cow<'a, [u8]> {
     if framed.payload_length < FULL {

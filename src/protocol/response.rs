@@ -36,6 +36,9 @@ use definitions::LeftOut;
 /// Source: <https://mariadb.com/kb/en/err_packet/>.
 const PROGRESS: u16 = 0xffff;
 
+/// Errors about a routine, whose message tells which: it does not exist, or may not be called.
+pub const NAMING: [u16; 2] = [1305, 1370];
+
 /// What kind of answer a command has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shape {
@@ -121,12 +124,16 @@ pub struct Summary {
     pub had_warnings: bool,
     /// Rows of the last result set.
     pub rows: u64,
+    /// Bytes that were passed on.
+    pub received: u64,
     /// There was a result set.
     pub has_result_set: bool,
     /// Code of the error that ended the response.
     pub error: Option<u16>,
     /// Its SQLSTATE.
     pub sqlstate: [u8; 5],
+    /// Its message, where that is kept.
+    pub message: Vec<u8>,
     /// Session tracking of all OK packets, in order.
     pub tracked: Vec<Tracked>,
     /// The last EOF packet says that something has changed, which nothing has told since.
@@ -417,6 +424,11 @@ impl Response {
         }
     }
 
+    /// Counts bytes that are passed on.
+    pub fn note_received(&mut self, bytes: usize) {
+        self.summary.received += bytes as u64;
+    }
+
     fn pass(&mut self, header: Header) {
         self.skip = HEADER + header.length;
         self.continues = header.length == FULL;
@@ -436,9 +448,11 @@ impl Response {
     fn is_passed_over(&mut self, first: u8, length: usize) -> bool {
         match self.state {
             State::Rows => {
-                let ends = self.ends_rows(first, length);
-                self.summary.rows += u64::from(!ends);
-                !ends && (self.editor.is_none() || length == FULL)
+                let passes =
+                    !self.ends_rows(first, length) && (self.editor.is_none() || length == FULL);
+                // One for the editor counts when it is whole.
+                self.summary.rows += u64::from(passes);
+                passes
             }
             State::Columns { .. } | State::Definitions { .. } if first == 0xff => false,
             State::Columns { .. } | State::Definitions { .. } if self.keeps_definitions => false,
@@ -494,13 +508,7 @@ impl Response {
         let payload = &packet[HEADER..];
         let length = payload.len();
         if payload[0] == 0xff {
-            let ErrPacket { code, sqlstate, .. } = ErrPacket::parse(payload)?;
-            self.summary.sqlstate = sqlstate.try_into().unwrap_or_default();
-            if !(self.has_progress && code == PROGRESS) {
-                self.summary.error = Some(code);
-                self.state = State::Done;
-                self.has_ended = true;
-            }
+            self.err(ErrPacket::parse(payload)?);
             return Ok(length);
         }
         if let Some(answer) = &mut self.summary.answer {
@@ -513,11 +521,12 @@ impl Response {
             State::First => match payload[0] {
                 0x00 => return self.ok(packet, true),
                 0xfb => self.state = State::Infile,
-                0xfe if length < 9 => {
+                // With DEPRECATE_EOF it is an OK packet, of at least 7 bytes.
+                0xfe if length < 9 && !(self.deprecates_eof && length >= 7) => {
                     self.eof(&mut packet[HEADER..])?;
                     self.finish();
                 }
-                0xfe => return self.ok(packet, true),
+                0xfe => return self.ok(packet, length >= 9),
                 _ => {
                     let mut cursor = Cursor::new(payload);
                     let left = cursor.lenenc("number of columns")?;
@@ -546,6 +555,7 @@ impl Response {
                 }
             }
             State::Rows if !self.ends_rows(payload[0], length) => {
+                self.summary.rows += 1;
                 let edited = self.editor.as_ref().and_then(|editor| editor.edit(payload));
                 return Ok(edited.map_or(length, |edited| self.rewrite(packet, &edited)));
             }
@@ -587,6 +597,18 @@ impl Response {
             }
         }
         Ok(length)
+    }
+
+    fn err(&mut self, ErrPacket { code, sqlstate, message }: ErrPacket<'_>) {
+        self.summary.sqlstate = sqlstate.try_into().unwrap_or_default();
+        if NAMING.contains(&code) {
+            self.summary.message = message.to_vec();
+        }
+        if !(self.has_progress && code == PROGRESS) {
+            self.summary.error = Some(code);
+            self.state = State::Done;
+            self.has_ended = true;
+        }
     }
 
     fn ok(&mut self, packet: &mut [u8], is_statement: bool) -> Result<usize, Malformed> {

@@ -78,6 +78,7 @@ fn every_doubt_means_primary() {
         Rotation::Lagging,
         Rotation::Recovering,
         Rotation::NotAReplica,
+        Rotation::Differs,
     ] {
         let out = view(rotation, "0-1-9");
         assert_eq!(route(&read, session(&fresh), &out), (Target::Primary, Reason::NoReplica));

@@ -44,4 +44,6 @@ pub enum Rotation {
     Recovering,
     /// It is not read-only, or replicates from nobody: not a replica.
     NotAReplica,
+    /// A global variable that results hang on is other than the primary's, with which sessions begin.
+    Differs,
 }

@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use super::workers::{Place, Worker};
 use crate::client::{self, Context};
+use crate::net::socket::{Watch, watch};
 use crate::net::worker;
 
 /// Connections the kernel keeps for us until they are accepted: PHP opens one for each request.
@@ -22,6 +23,8 @@ pub(super) fn listen(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
+    // Accepted ones inherit it.
+    watch(&socket, Watch::CLIENT)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())

@@ -14,6 +14,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -164,6 +165,7 @@ impl Fairlane {
             topology,
             metrics,
             registry: Registry::new(started),
+            clients: Arc::new(Semaphore::new(settings.max_clients.min(Semaphore::MAX_PERMITS))),
             locks: Locks::default(),
             scopes: Scopes::new(settings.routing.scope),
             verified: Default::default(),

@@ -7,6 +7,7 @@ use tokio::signal::unix::Signal;
 use super::Reread;
 use crate::client::Context;
 use crate::net::tls::Acceptor;
+use crate::pool::CONTROL_CONNECTIONS;
 
 /// Reads certificates, lanes and rules anew for each signal.
 pub(super) async fn on(mut hang_up: Signal, context: Arc<Context>, reread: Option<Reread>) {
@@ -29,6 +30,15 @@ fn lanes(context: &Context, reread: &Reread) {
             return tracing::error!("SIGHUP: lanes and rules stay as they are: {problem}");
         }
     };
+    // What lanes may have was checked against the sizes in the file.
+    let sizes = settings.backends.iter().map(|backend| backend.max_connections);
+    let sizes_now = context.pools.iter().map(|pool| pool.slots() + CONTROL_CONNECTIONS);
+    if !sizes.eq(sizes_now) {
+        return tracing::error!(
+            "SIGHUP: lanes and rules stay as they are: other servers or another max_connections, \
+             of which lanes are shares, take a restart"
+        );
+    }
     if let Err(lanes) = context.policy.change(&settings) {
         return tracing::error!(
             "SIGHUP: lanes and rules stay as they are: the lanes are {lanes}; others, or another \

@@ -42,6 +42,7 @@ fn backend(context: &Context, view: &View, pool: &Pool) -> Backend {
         Some(Rotation::Lagging) => "lags too much",
         Some(Rotation::Recovering) => "good again, watched for a while",
         Some(Rotation::NotAReplica) => "is no replica",
+        Some(Rotation::Differs) => "has other global variables than the primary",
     };
     let metrics = context.metrics.backend(id);
     let (open, idle) = pool.connections_now();

@@ -221,10 +221,11 @@ impl<'a> Classifier<'a> {
             | Word::Change
             | Word::Stop
             | Word::Import => self.found.effects |= Effects::IMPLICIT_COMMIT,
+            // A format description is for the events that come after it.
+            Word::Binlog => self.found.effects |= Effects::UNREPLAYABLE_VARIABLE,
             Word::Checksum
             | Word::Help
             | Word::Purge
-            | Word::Binlog
             | Word::Shutdown
             | Word::Restart
             | Word::Signal

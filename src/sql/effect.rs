@@ -88,7 +88,7 @@ impl Found {
 /// Effects of setting the session variable of this name.
 pub(super) fn of_variable(name: &[u8]) -> Effects {
     // A timestamp of DEFAULT is reported as the time it was set.
-    const UNREPLAYABLE: [&[u8]; 20] = [
+    const UNREPLAYABLE: [&[u8]; 23] = [
         b"insert_id",
         b"rand_seed1",
         b"rand_seed2",
@@ -102,6 +102,10 @@ pub(super) fn of_variable(name: &[u8]) -> Effects {
         b"proxy_user",
         b"external_user",
         b"profiling",
+        b"optimizer_trace",
+        b"optimizer_trace_features",
+        // Read in the time zone of who has it set, and no literal when it is not set.
+        b"system_versioning_asof",
         b"wsrep_on",
         b"wsrep_trx_fragment_size",
         b"original_commit_timestamp",

@@ -33,6 +33,7 @@ mod statement;
 mod substitute;
 mod tables;
 mod token;
+mod user_variables;
 mod verdict;
 mod word;
 
@@ -46,6 +47,7 @@ pub use set::bare_variables;
 pub use show::{Shown, shown};
 pub use substitute::{Insertion, Substitution, insertions, substitute};
 pub use tables::{changes_rows, leaves_tables};
+pub use user_variables::names_other_variable;
 pub use verdict::{Class, Effects, Hint, Needs, Reason, RouteHint, Verdict};
 
 #[cfg(test)]

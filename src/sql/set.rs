@@ -51,6 +51,8 @@ impl Classifier<'_> {
             }
             Word::Resource => {
                 self.found.note_opaque();
+                // The connection stays in the group, and nothing tells so.
+                self.found.effects |= Effects::UNREPLAYABLE_VARIABLE;
                 self.skip_to_end();
                 return self.found.write(Reason::NotARead);
             }

@@ -106,6 +106,11 @@ impl Image {
         self.variables().take_while(|(name, _)| is_user_variable(name))
     }
 
+    /// It is no longer known what those user variables are that `other` has.
+    pub fn forget_user_variables(&mut self, other: &Self) {
+        other.user_variables().for_each(|(name, _)| self.unset(name));
+    }
+
     /// Character set and collation of the last `SET NAMES`.
     pub(super) fn names(&self) -> Option<(&str, &str)> {
         self.get(NAMES)?.split_once(' ')

@@ -59,9 +59,15 @@ pub const VARIABLES: &[&str] = &[
     "collation_connection",
     "collation_server",
     "completion_type",
+    "default_week_format",
+    "div_precision_increment",
+    "group_concat_max_len",
     "interactive_timeout",
+    "lc_time_names",
     "lower_case_table_names",
     "max_allowed_packet",
+    "net_read_timeout",
+    "net_write_timeout",
     "read_only",
     "session_track_schema",
     "session_track_state_change",
@@ -69,9 +75,35 @@ pub const VARIABLES: &[&str] = &[
     "session_track_transaction_info",
     "skip_name_resolve",
     "sql_mode",
+    "sql_select_limit",
     "time_zone",
+    UTC_OFFSET,
     "wait_timeout",
 ];
+
+/// Those of them that results hang on. A session begins with the primary's, and has a replica's when it
+/// reads there; character sets are told at login.
+pub(super) const SHAPING: &[&str] = &[
+    "default_week_format",
+    "div_precision_increment",
+    "group_concat_max_len",
+    "lc_time_names",
+    "sql_mode",
+    "sql_select_limit",
+    "time_zone",
+    UTC_OFFSET,
+];
+
+/// No variable, but what a time zone comes to: that of the system is the default.
+pub(super) const UTC_OFFSET: &str = "utc_offset";
+
+/// How one of [`VARIABLES`] is asked for.
+pub(super) fn asked(name: &str) -> String {
+    match name {
+        UTC_OFFSET => format!("CAST(TIMEDIFF(NOW(), UTC_TIMESTAMP()) AS CHAR) AS {name}"),
+        _ => format!("@@global.{name} AS {name}"),
+    }
+}
 
 /// Read with each probe, under a name that differs between the families.
 pub const ISOLATION: &str = "tx_isolation";
@@ -113,6 +145,13 @@ impl ServerFacts {
             seen_as,
             variables,
         }
+    }
+
+    /// The first of [`SHAPING`] that is other than in `values`, which are in their order; there may be
+    /// none, and then nothing is known.
+    pub(super) fn first_other(&self, values: &[String]) -> Option<&'static str> {
+        let mut pairs = SHAPING.iter().zip(values);
+        pairs.find(|(name, value)| self.variable(name) != Some(value)).map(|(name, _)| *name)
     }
 
     /// A global variable that is read with each probe; empty for NULL.

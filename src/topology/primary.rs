@@ -6,12 +6,13 @@ use tokio::time::Instant;
 
 use super::account::{self, RELOAD_SPACING};
 use super::control::{Backoff, Served, wait};
-use super::facts::{Family, ServerFacts};
+use super::facts::{Family, SHAPING, ServerFacts};
 use super::greeting::Greeting;
 use super::health::FAILURES_UNTIL_DOWN;
 use super::line::{Line, Trouble};
 use super::probe;
 use super::{PRIMARY, Shared};
+use crate::route::view::Rotation;
 
 pub(super) struct Primary<'a> {
     shared: &'a Shared,
@@ -187,9 +188,25 @@ impl Shared {
         self.facts.send_if_modified(|known| {
             let is_new = known.as_deref() != Some(&facts);
             if is_new {
+                if let Some(before) = known.as_deref() {
+                    self.doubt_replicas(before, &facts);
+                }
                 *known = Some(Arc::new(facts));
             }
             is_new
         });
+    }
+
+    /// Replicas may differ from the primary as it is now, until they are asked.
+    fn doubt_replicas(&self, before: &ServerFacts, now: &ServerFacts) {
+        if SHAPING.iter().all(|name| before.variable(name) == now.variable(name)) {
+            return;
+        }
+        let mut draft = self.draft.lock();
+        for replica in draft.replicas.iter_mut().filter(|it| it.rotation == Rotation::In) {
+            replica.rotation = Rotation::Differs;
+        }
+        self.view.store(Arc::new(draft.clone()));
+        self.desks.iter().for_each(|desk| desk.wake.notify_one());
     }
 }

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::facts::{Family, GTID_MODE, ISOLATION, READ_ONLY, TRACK_GTIDS, VARIABLES};
+use super::facts::{
+    Family, GTID_MODE, ISOLATION, READ_ONLY, SHAPING, TRACK_GTIDS, VARIABLES, asked,
+};
 use super::health::{Replication, Sample};
 use super::line::{Line, Record, Trouble};
 use crate::config::settings::{Backend, BackendCompression};
@@ -99,7 +101,7 @@ pub(super) async fn primary(line: &mut Line, family: Family) -> Result<PrimaryAn
          {track_gtids} AS {TRACK_GTIDS}"
     );
     for name in VARIABLES {
-        sql.push_str(&format!(", @@global.{name} AS {name}"));
+        sql.push_str(&format!(", {}", asked(name)));
     }
     let rows = line.query(&sql).await?;
     let text = |name: &str| rows.first().and_then(|row| row.text(&[name])).unwrap_or_default();
@@ -115,6 +117,8 @@ pub(super) struct ReplicaAnswer {
     pub(super) applied: Position,
     /// The first error of its replication threads, if any.
     pub(super) error: Option<String>,
+    /// Its values of [`SHAPING`].
+    pub(super) shaping: Vec<String>,
 }
 
 pub(super) async fn replica(line: &mut Line, family: Family) -> Result<ReplicaAnswer, Trouble> {
@@ -125,7 +129,10 @@ pub(super) async fn replica(line: &mut Line, family: Family) -> Result<ReplicaAn
     };
     let sources = line.query(status).await?;
     let applied = applied_variable(family);
-    let sql = format!("SELECT @@global.read_only AS read_only, @@global.{applied} AS applied");
+    let mut sql = format!("SELECT @@global.read_only AS read_only, @@global.{applied} AS applied");
+    for name in SHAPING {
+        sql.push_str(&format!(", {}", asked(name)));
+    }
     let rows = line.query(&sql).await?;
     let text = |name: &str| rows.first().and_then(|row| row.text(&[name])).unwrap_or_default();
     let sample = Sample {
@@ -137,6 +144,7 @@ pub(super) async fn replica(line: &mut Line, family: Family) -> Result<ReplicaAn
         sample,
         applied: Position::parse(&text("applied")).unwrap_or_default(),
         error: sources.iter().find_map(replication_error),
+        shaping: SHAPING.iter().map(|name| text(name)).collect(),
     })
 }
 

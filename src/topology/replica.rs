@@ -16,6 +16,8 @@ pub(super) struct Replica<'a> {
     backend: BackendId,
     health: Health,
     applied: Position,
+    /// Its values of [`super::facts::SHAPING`]; none before the first probe.
+    shaping: Vec<String>,
     /// What was last logged.
     told: Option<(Rotation, Option<String>)>,
 }
@@ -25,7 +27,8 @@ impl<'a> Replica<'a> {
         let routing = &shared.settings.routing;
         let limits = Limits { max_lag: routing.max_lag, recovery_probes: routing.recovery_probes };
         let health = Health::new(limits);
-        Self { shared, backend, health, applied: Position::default(), told: None }
+        let (applied, shaping) = (Position::default(), Vec::new());
+        Self { shared, backend, health, applied, shaping, told: None }
     }
 
     /// Connects and serves until the connection is lost.
@@ -36,7 +39,7 @@ impl<'a> Replica<'a> {
         let mut next_probe = Instant::now();
         loop {
             desk.kills.work(line).await?;
-            let is_in = self.health.rotation() == Rotation::In;
+            let is_in = self.rotation().0 == Rotation::In;
             let demand = &self.shared.demand;
             let pause = if is_in { demand.pause(&self.applied) } else { None };
             if Instant::now() >= next_probe {
@@ -78,7 +81,7 @@ impl<'a> Replica<'a> {
     async fn probe(&mut self, line: &mut Line, family: Family) -> Result<bool, Trouble> {
         match probe::replica(line, family).await {
             Ok(answer) => {
-                self.applied = answer.applied;
+                (self.applied, self.shaping) = (answer.applied, answer.shaping);
                 self.take_in(Outcome::Good(answer.sample), answer.error);
                 Ok(true)
             }
@@ -104,7 +107,9 @@ impl<'a> Replica<'a> {
     }
 
     fn take_in(&mut self, outcome: Outcome, error: Option<String>) {
-        let rotation = self.health.observe(outcome, Instant::now().into_std());
+        self.health.observe(outcome, Instant::now().into_std());
+        let (rotation, other) = self.rotation();
+        let error = error.or_else(|| other.map(|name| format!("{name} is not as at the primary")));
         let told = Some((rotation, error));
         if told != self.told {
             let error = told.as_ref().and_then(|(_, error)| error.as_deref()).unwrap_or_default();
@@ -115,8 +120,18 @@ impl<'a> Replica<'a> {
         self.publish();
     }
 
+    /// Whether reads may go there, and the variable that keeps them from it.
+    fn rotation(&self) -> (Rotation, Option<&'static str>) {
+        let facts = self.shared.facts.borrow();
+        let other = facts.as_ref().and_then(|facts| facts.first_other(&self.shaping));
+        match (self.health.rotation(), other) {
+            (Rotation::In, Some(name)) => (Rotation::Differs, Some(name)),
+            (rotation, _) => (rotation, None),
+        }
+    }
+
     fn publish(&self) {
-        let (rotation, lag) = (self.health.rotation(), self.health.lag());
+        let ((rotation, _), lag) = (self.rotation(), self.health.lag());
         self.shared.publish_replica(self.backend, rotation, lag, &self.applied);
     }
 }

@@ -5,7 +5,7 @@ use std::io::Write;
 use fairlane::protocol::packet::{self, FULL};
 use fairlane::protocol::{Command, Shape};
 
-use crate::support::{ONE_LANE, Proxy, pause, servers};
+use crate::support::{ONE_LANE, Proxy, eventually, pause, servers};
 
 #[test]
 fn statements_and_rows_of_any_size_pass() {
@@ -66,6 +66,44 @@ fn a_client_gone_inside_its_file_leaves_the_pool_whole() {
     assert_eq!(proxy.app().text("SELECT COUNT(*) FROM infile_b"), "0");
 }
 
+fn is_free(proxy: &Proxy) {
+    eventually("all slots are free", || proxy.sum("fairlane_lane_slots_in_use{") == 0.0);
+    eventually("they are gone", || proxy.metric("fairlane_sessions_open") == 1.0);
+}
+
+/// As the servers do it, by `net_read_timeout` and `net_write_timeout`, or by KILL.
+#[test]
+fn who_neither_sends_nor_reads_keeps_no_slot() {
+    let proxy = Proxy::with(servers(), 4, ONE_LANE);
+    let mut client = proxy.app();
+    client.run("CREATE TABLE infile_c (id INT)");
+    for how in ["timeout", "KILL"] {
+        let mut silent = proxy.app();
+        silent.run("SET net_read_timeout = 1");
+        silent.send(Command::Query, b"LOAD DATA LOCAL INFILE 'x' INTO TABLE infile_c");
+        silent.packet().unwrap();
+        if how == "KILL" {
+            client.run(&format!("KILL {}", silent.greeting.thread_id));
+        }
+        is_free(&proxy);
+        // More than sockets and Fairlane take, so that the server has to wait; and less, which may stay.
+        let sizes = [20_000_000, 200_000];
+        for size in &sizes[..if how == "KILL" { 2 } else { 1 }] {
+            let mut silent = proxy.app();
+            silent.run("SET net_write_timeout = 1");
+            silent.run("BEGIN");
+            silent.run("SELECT * FROM infile_c FOR UPDATE");
+            let sql = format!("SELECT REPEAT('x', {size}) FROM seq_1_to_20");
+            silent.send(Command::Query, sql.as_bytes());
+            if how == "KILL" {
+                pause(500);
+                client.run(&format!("KILL {}", silent.greeting.thread_id));
+            }
+            is_free(&proxy);
+        }
+    }
+}
+
 #[test]
 fn a_slow_reader_holds_up_neither_memory_nor_others() {
     let proxy = Proxy::with(servers(), 4, "");
@@ -88,7 +126,7 @@ fn a_slow_reader_holds_up_neither_memory_nor_others() {
         quick.run("SELECT 1");
     }
     slow.hang_up();
-    crate::support::eventually("the slow reader's connection is free again", || {
+    eventually("the slow reader's connection is free again", || {
         proxy.sum("fairlane_lane_slots_in_use{") == 0.0
     });
 }

@@ -35,6 +35,7 @@ mod prepare;
 mod prepared;
 mod proxy_header;
 mod reload;
+mod routines;
 mod routing;
 mod shutdown;
 mod sockets;

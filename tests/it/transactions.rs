@@ -90,6 +90,26 @@ fn a_transaction_whose_first_statement_was_refused_begins_with_the_next() {
 }
 
 /// What was chosen before it does not matter to a choice that comes first.
+/// What runs nothing, or asks for a server's variables, must not begin it anew elsewhere.
+#[test]
+fn a_transaction_that_reads_on_a_replica_keeps_its_snapshot() {
+    let proxy = Proxy::with(servers(), 6, "");
+    let (mut one, mut two) = (proxy.app(), proxy.app());
+    one.replace("CREATE OR REPLACE TABLE tr_kept (id INT) ENGINE=InnoDB");
+    two.run("INSERT INTO tr_kept VALUES (1)");
+    servers().wait_replicated();
+    one.run("START TRANSACTION READ ONLY");
+    assert_eq!(one.text("SELECT COUNT(*) FROM tr_kept"), "1");
+    two.run("INSERT INTO tr_kept VALUES (2)");
+    servers().wait_replicated();
+    assert_eq!(one.command(Command::Ping, b"").unwrap().error(), None);
+    one.run("SELECT @@sql_mode, @@version");
+    one.run("SELECT COUNT(*) FROM information_schema.SCHEMATA");
+    assert_eq!(one.text("SELECT COUNT(*) FROM tr_kept"), "1");
+    one.run("COMMIT");
+    assert_eq!(one.text("SELECT COUNT(*) FROM tr_kept"), "2");
+}
+
 #[test]
 fn a_transaction_may_begin_with_another_schema_than_one_that_is_gone() {
     let proxy = Proxy::with(servers(), 3, ONE_LANE);

@@ -322,6 +322,15 @@ async fn a_replica_leaves_rotation_and_comes_back() {
     until_rotation(&topology, Rotation::In).await;
     assert!(topology.view().replicas[0].lag.is_some());
 
+    pair.primary.run(&["SET GLOBAL div_precision_increment = 8"]).await;
+    until_rotation(&topology, Rotation::Differs).await;
+    pair.replica.run(&["SET GLOBAL div_precision_increment = 8"]).await;
+    until_rotation(&topology, Rotation::In).await;
+    for server in [&pair.primary, &pair.replica] {
+        server.run(&["SET GLOBAL div_precision_increment = DEFAULT"]).await;
+    }
+    until_rotation(&topology, Rotation::In).await;
+
     pair.replica.run(&["STOP SLAVE"]).await;
     until_rotation(&topology, Rotation::Broken).await;
     seen.since_last_asked();

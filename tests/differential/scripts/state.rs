@@ -3,6 +3,7 @@
 use fairlane::protocol::Command;
 
 use crate::compare::{BOTH, Script, check};
+use crate::params::big;
 use crate::step::*;
 use crate::support::product::Product;
 use crate::support::{ONE_LANE, Proxy, eventually, product, servers};
@@ -15,6 +16,37 @@ const TABLE: &[&str] = &[
 /// A script that begins with a table.
 fn with_table(name: &str, texts: &[&str]) -> Script {
     Script::new(name, [queries(TABLE), queries(texts)].concat())
+}
+
+/// What passes over rows, which FOUND_ROWS() counts.
+fn skipped() -> Script {
+    let mut steps = queries(TABLE);
+    let more = (0..10).map(|a| query(format!("INSERT INTO df_state (a) VALUES ({a})")));
+    steps.extend(more);
+    for limit in
+        ["LIMIT 2 OFFSET 3", "LIMIT 3, 2", "LIMIT 2 OFFSET 100", "LIMIT 0 OFFSET 2", "LIMIT 0,4"]
+    {
+        for rest in ["", " ORDER BY a", " ORDER BY id", " WHERE a > 1 ORDER BY a DESC"] {
+            let sql = format!("SELECT id, a FROM df_state{rest} {limit}");
+            steps.extend([query(&sql), query("SELECT FOUND_ROWS()")]);
+            steps.extend([
+                prepare(0, &sql),
+                execute(0, &[]),
+                query("SELECT FOUND_ROWS()"),
+                close(0),
+            ]);
+        }
+    }
+    for sql in
+        ["SELECT a FROM df_state LIMIT ?, ?", "SELECT a FROM df_state ORDER BY a LIMIT ? OFFSET ?"]
+    {
+        steps.push(prepare(1, sql));
+        for values in [[2, 3], [3, 2], [4, 100], [100, 4]] {
+            steps.extend([execute(1, &values.map(big)), query("SELECT FOUND_ROWS()")]);
+        }
+        steps.push(close(1));
+    }
+    Script::new("rows that are passed over", steps)
 }
 
 /// What leaves FOUND_ROWS() as it was although it sends rows, and what sets it.
@@ -164,6 +196,7 @@ const OF_MARIADB: &[&str] = &[
 fn what_answers_do_not_show_is_the_same() {
     let proxy = Proxy::with(servers(), 3, ONE_LANE);
     check(&proxy, &scripts(), BOTH);
+    check(&proxy, &[skipped()], BOTH);
     if !product().is_mysql() {
         let mut unknown = [queries(TABLE), vec![prepare(0, "SELEC"), query("BEGIN")]].concat();
         unknown.push(query("SELECT SQL_CALC_FOUND_ROWS a FROM df_state LIMIT 1"));

@@ -289,11 +289,11 @@ pub(crate) fn file(data: &[u8]) {
 /// What is passed on, and whether the file has ended.
 fn scanned(bytes: &[u8], step: usize, renumbers: bool) -> (Vec<u8>, bool) {
     let (mut inbox, mut passed) = (Vec::new(), Vec::new());
-    let (mut skip, mut sequence) = (0, None);
+    let (mut place, mut sequence) = (infile::Place::default(), None);
     for piece in bytes.chunks(step) {
         inbox.extend_from_slice(piece);
         let (ready, is_end) =
-            infile::scan(&mut inbox, &mut skip, renumbers.then_some(&mut sequence));
+            infile::scan(&mut inbox, &mut place, renumbers.then_some(&mut sequence));
         passed.extend(inbox.drain(..ready));
         if is_end {
             return (passed, true);

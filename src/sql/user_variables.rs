@@ -1,0 +1,46 @@
+//! User variables that a text names.
+
+use super::lexer::Lexer;
+use super::mode::Mode;
+use super::token::Kind;
+
+/// Whether a text names a user variable that is not `known` by its name: with the @, in lower case.
+pub fn names_other_variable(sql: &[u8], mode: Mode, known: impl Fn(&str) -> bool) -> bool {
+    if !sql.contains(&b'@') {
+        return false;
+    }
+    let mut lexer = Lexer::new(sql, mode);
+    loop {
+        let token = lexer.next();
+        match token.kind {
+            Kind::End => return false,
+            Kind::UserVariable => {
+                let name = std::str::from_utf8(&sql[token.start..token.end]);
+                if !name.is_ok_and(|name| known(&name.to_ascii_lowercase())) {
+                    return true;
+                }
+            }
+            // Whatever comes behind it may be one.
+            Kind::Bad => return true,
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_in_strings_and_of_the_server_are_none() {
+        let names = |sql: &str| {
+            names_other_variable(sql.as_bytes(), Mode::default(), |name| name == "@known")
+        };
+        for sql in ["SELECT 1", "SELECT @@sql_mode, 'a@b.c'", "SELECT @Known + @known -- @x"] {
+            assert!(!names(sql), "{sql}");
+        }
+        for sql in ["SELECT @u", "SELECT @known, @`u v`", "SET @a = 1", "SELECT 1 /*! , @u */"] {
+            assert!(names(sql), "{sql}");
+        }
+    }
+}

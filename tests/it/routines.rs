@@ -1,0 +1,174 @@
+//! What routines and triggers do behind a statement's back.
+
+use crate::support::{ONE_LANE, Proxy, Raw, eventually, servers};
+
+/// Ways to leave `@u` at 7, whether they fail in doing so, and whether the session still has it then
+/// (see docs/compatibility.md).
+const WAYS: &[(&str, bool, bool)] = &[
+    ("CALL rt_into()", false, false),
+    ("CALL rt_set()", false, true),
+    ("CALL rt_assign()", false, false),
+    ("SELECT rt_function()", false, false),
+    ("DO rt_function()", false, false),
+    ("INSERT INTO rt_into (id) VALUES (NULL)", false, false),
+    ("INSERT INTO rt_set (id) VALUES (NULL)", false, false),
+    ("INSERT INTO rt_into (id) VALUES (1)", true, false),
+    ("INSERT INTO rt_set (id) VALUES (1)", true, false),
+    ("UPDATE rt_set SET id = 1 WHERE id = 2", false, false),
+    ("CALL rt_fails()", true, true),
+    ("SELECT * FROM rt_view", false, false),
+];
+
+fn set_up() {
+    // Two tests make the same ones.
+    static MADE: std::sync::Once = std::sync::Once::new();
+    MADE.call_once(make);
+}
+
+fn make() {
+    let mut root = Raw::connect(servers().primary, "root", "root-secret", Some("shop")).unwrap();
+    for sql in [
+        "DROP PROCEDURE IF EXISTS rt_into",
+        "DROP PROCEDURE IF EXISTS rt_set",
+        "DROP PROCEDURE IF EXISTS rt_assign",
+        "DROP PROCEDURE IF EXISTS rt_fails",
+        "DROP FUNCTION IF EXISTS rt_function",
+        "DROP VIEW IF EXISTS rt_view",
+        "DROP TABLE IF EXISTS rt_into",
+        "DROP TABLE IF EXISTS rt_set",
+        "CREATE PROCEDURE rt_into() SELECT 7 INTO @u",
+        "CREATE PROCEDURE rt_set() SET @u = 7",
+        "CREATE PROCEDURE rt_assign() SELECT @u := 7",
+        "CREATE PROCEDURE rt_fails() BEGIN SELECT 7 INTO @u; CALL rt_no_such_thing(); END",
+        "CREATE FUNCTION rt_function() RETURNS INT DETERMINISTIC BEGIN SELECT 7 INTO @u; RETURN 1; END",
+        "CREATE VIEW rt_view AS SELECT rt_function()",
+        "CREATE TABLE rt_into (id INT AUTO_INCREMENT PRIMARY KEY)",
+        "CREATE TABLE rt_set (id INT AUTO_INCREMENT PRIMARY KEY)",
+        "INSERT INTO rt_into VALUES (1), (2)",
+        "INSERT INTO rt_set VALUES (1), (2)",
+        "CREATE TRIGGER rt_into_trigger BEFORE INSERT ON rt_into FOR EACH ROW SELECT 7 INTO @u",
+        "CREATE TRIGGER rt_set_trigger BEFORE INSERT ON rt_set FOR EACH ROW SET @u = 7",
+        "CREATE TRIGGER rt_update BEFORE UPDATE ON rt_set FOR EACH ROW SET @u = 7, NEW.id = 2",
+    ] {
+        root.run(sql);
+    }
+}
+
+#[test]
+fn a_variable_that_a_routine_sets_is_its_sessions() {
+    set_up();
+    let proxy = Proxy::with(servers(), 5, ONE_LANE);
+    let mut wrong = Vec::new();
+    for (sql, fails, is_kept) in WAYS {
+        let (mut one, mut two) = (proxy.app(), proxy.app());
+        assert_eq!(one.query(sql).is_err(), *fails, "{sql}");
+        // Whatever is free, most of all what the first one has left.
+        let mut others: Vec<Raw> = (0..3).map(|_| proxy.app()).collect();
+        for other in others.iter_mut().chain([&mut two]) {
+            if other.text("SELECT COALESCE(@u, 'none')") != "none" {
+                wrong.push(format!("{sql}: another session has it"));
+            }
+            other.run("BEGIN");
+            other.run("SELECT 1 FROM rt_set FOR UPDATE");
+            other.run("ROLLBACK");
+        }
+        if *is_kept && one.text("SELECT COALESCE(@u, 'none')") != "7" {
+            wrong.push(format!("{sql}: its own session lost it"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// A routine may fail late with an error that others fail with before they do anything.
+#[test]
+fn a_transaction_that_a_failed_routine_left_open_is_its_sessions() {
+    let mut root = Raw::connect(servers().primary, "root", "root-secret", Some("shop")).unwrap();
+    for sql in [
+        "DROP PROCEDURE IF EXISTS rt_opens",
+        "DROP TABLE IF EXISTS rt_log",
+        "CREATE TABLE rt_log (id INT)",
+        "CREATE PROCEDURE rt_opens() BEGIN START TRANSACTION; INSERT INTO rt_log VALUES (1); \
+         CALL rt_no_such_thing(); COMMIT; END",
+    ] {
+        root.run(sql);
+    }
+    root.run("DROP PROCEDURE IF EXISTS rt_makes");
+    root.run("CREATE PROCEDURE rt_makes() BEGIN CREATE TEMPORARY TABLE rt_log (x INT); CALL rt_no_such_thing(); END");
+    let proxy = Proxy::with(servers(), 6, ONE_LANE);
+    let (mut one, mut two) = (proxy.app(), proxy.app());
+    assert_eq!(two.query("CALL rt_makes()").unwrap_err().code(), 1305);
+    assert_eq!(one.query("CALL rt_opens()").unwrap_err().code(), 1305);
+    for id in 2..6 {
+        let mut other = proxy.app();
+        other.run(&format!("INSERT INTO rt_log VALUES ({id})"));
+        other.hang_up();
+    }
+    assert_eq!(one.text("SELECT COUNT(*) FROM rt_log WHERE id = 1"), "1");
+    assert_eq!(two.text("SELECT COUNT(x) FROM rt_log"), "0");
+    // One that there is not has done nothing.
+    let mut three = proxy.app();
+    assert_eq!(three.query("CALL rt_no_such_thing()").unwrap_err().code(), 1305);
+    eventually("two are held", || proxy.sum("fairlane_sessions_pinned{") == 2.0);
+    one.run("ROLLBACK");
+    assert_eq!(root.text("SELECT GROUP_CONCAT(id ORDER BY id) FROM rt_log"), "2,3,4,5");
+}
+
+/// SAVEPOINT alone opens nothing that status flags show.
+#[test]
+fn a_savepoint_with_autocommit_off_is_there_after_a_set() {
+    let proxy = Proxy::with(servers(), 4, ONE_LANE);
+    let (mut one, mut two) = (proxy.app(), proxy.app());
+    one.replace("CREATE OR REPLACE TABLE rt_saved (id INT)");
+    for between in ["SET @x = 5", "USE shop", "SHOW WARNINGS"] {
+        one.run("SET autocommit = 0");
+        one.run("SAVEPOINT a");
+        let _ = one.query(between).unwrap();
+        two.run("INSERT INTO rt_saved VALUES (2)");
+        one.run("INSERT INTO rt_saved VALUES (1)");
+        one.run("ROLLBACK TO a");
+        one.run("COMMIT");
+        assert_eq!(two.text("SELECT COUNT(*) FROM rt_saved WHERE id = 1"), "0", "{between}");
+    }
+}
+
+/// What a CMS sends when it connects.
+#[test]
+fn names_and_another_character_set_are_set_in_one_go() {
+    let proxy = Proxy::with(servers(), 4, ONE_LANE);
+    let mut others = [proxy.app(), proxy.app()];
+    for set in [
+        "SET NAMES 'utf8mb4', character_set_client = binary",
+        "SET NAMES 'latin1' COLLATE 'latin1_bin', character_set_results = NULL",
+        "SET NAMES utf8mb4, character_set_client = latin1, character_set_results = latin1",
+    ] {
+        let shown = "SELECT CONCAT_WS('/', @@character_set_client, @@character_set_connection, \
+                     COALESCE(@@character_set_results, 'none'), @@collation_connection)";
+        let mut direct =
+            Raw::connect(servers().primary, "app", "app-secret", Some("shop")).unwrap();
+        let mut one = proxy.app();
+        direct.run(set);
+        one.run(set);
+        for other in &mut others {
+            other.run("BEGIN");
+            other.run("SELECT 1 FROM DUAL FOR UPDATE");
+            assert_eq!(one.text(shown), direct.text(shown), "{set}");
+            other.run("COMMIT");
+        }
+    }
+}
+
+/// A session's own value is not what a routine has made of another's on the same connection.
+#[test]
+fn a_variable_of_the_same_name_keeps_its_sessions_value() {
+    set_up();
+    let proxy = Proxy::with(servers(), 3, ONE_LANE);
+    let (mut one, mut two) = (proxy.app(), proxy.app());
+    for client in [&mut one, &mut two] {
+        client.run("SET @u = 5");
+    }
+    for sql in ["CALL rt_into()", "DO rt_function()", "INSERT INTO rt_into (id) VALUES (NULL)"] {
+        one.run(sql);
+        assert_eq!(two.text("SELECT @u"), "5", "{sql}");
+        two.run("SET @u = 5");
+    }
+}
