@@ -104,12 +104,6 @@ impl Session {
     ) {
         let effects = work.verdict.effects;
         let was_open = self.status.contains(Status::IN_TRANS);
-        if work.verdict.uses_table
-            || effects.contains(Effects::OPAQUE)
-            || work.verdict.reason == sql::Reason::UnknownFunction
-        {
-            connection.strays.note(self.entry.id);
-        }
         if matches!(work.verdict.class, Class::Commit | Class::Rollback) && summary.error.is_none()
         {
             // One that is chained sees what there is when it reads first.
@@ -420,7 +414,8 @@ impl Session {
         if summary.error == Some(PARSE_ERROR) && is_one {
             return;
         }
-        if effects.contains(Effects::OPAQUE) && may_be_half_way(work, summary) {
+        let schema = self.image.schema.as_deref();
+        if effects.contains(Effects::OPAQUE) && may_be_half_way(work, summary, schema) {
             // An ERR packet carries no tracking, and tables for the session alone are tracked by nothing.
             self.pins.add(Pin::StateChanged);
         }

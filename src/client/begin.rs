@@ -151,10 +151,11 @@ impl Session {
             // In the transaction it may be too late to put that right.
             checkout.connection().query("DO 0").await.map_err(|_| LOST)?;
         }
+        let connection = checkout.connection();
+        self.take_off_variables(connection, first.sql).await.map_err(|_| LOST)?;
         if chooses_schema(first) {
             // What was chosen before does not matter, and may be gone.
             let connection = checkout.connection();
-            self.take_off_variables(connection, first.sql).await.map_err(|_| LOST)?;
             Box::pin(self.choose_schema_anew(connection)).await.map_err(|_| LOST)?;
             self.image.schema.clone_from(&checkout.connection().image.schema);
         }

@@ -19,7 +19,7 @@ use crate::pool::Checkout;
 use crate::protocol::metadata::Expected;
 use crate::protocol::response::{Response, Summary};
 use crate::protocol::{Command, Shape, code, packet};
-use crate::sql::{Class, Effects, Reason};
+use crate::sql::{Class, Effects, Reason, Verdict};
 
 /// Errors that are kept from the client.
 #[derive(Debug, Clone, Copy)]
@@ -133,6 +133,10 @@ impl Session {
             Box::pin(connection.track(set)).await.map_err(|_| LOST)?;
         }
         self.mark_list(connection, work).await.map_err(|_| LOST)?;
+        let Verdict { uses_table, reason, effects, .. } = *work.verdict;
+        if uses_table || effects.contains(Effects::OPAQUE) || reason == Reason::UnknownFunction {
+            connection.strays.note(self.entry.id);
+        }
         let bytes = ready.packets.as_deref().unwrap_or(&work.packets);
         if connection.send(bytes).await.is_err() && bytes.len() < packet::FULL {
             return Err(LOST);
@@ -151,12 +155,15 @@ impl Session {
         connection: &mut Connection,
         limit: Duration,
     ) -> Result<u64, RelayError> {
-        let flushed = self.wire.flush().await;
-        flushed.map_err(RelayError::Client)?;
-        let (client, inbox) = self.wire.reading_side();
+        let wire = &mut self.wire;
+        let passing = async {
+            wire.flush().await.map_err(RelayError::Client)?;
+            let (client, inbox) = wire.reading_side();
+            pass_file(client, inbox, &mut connection.stream, limit).await
+        };
         tokio::select! {
             biased;
-            passed = pass_file(client, inbox, &mut connection.stream, limit) => passed,
+            passed = passing => passed,
             () = self.entry.killed() => {
                 Err(RelayError::Client(std::io::ErrorKind::ConnectionAborted.into()))
             }

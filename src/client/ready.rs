@@ -137,9 +137,9 @@ impl Session {
         sql: &[u8],
     ) -> Result<(), Failure> {
         let is_own = |name: &str| self.image.get(name).is_some();
-        let has_strays = connection.strays.are_of_other(self.entry.id) && sql.contains(&b'@');
+        let has_strays = connection.strays.are_of_other(self.entry.id);
         if has_strays {
-            // The session's own may have other values there by now: they are set anew.
+            // The session's own may have other values there by now: they are set anew, also for a trigger.
             connection.image.forget_user_variables(&self.image);
         }
         let may_find = || has_strays && names_other_variable(sql, self.mode, is_own);

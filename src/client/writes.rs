@@ -34,29 +34,41 @@ fn comes_first(code: u16) -> bool {
     matches!(code, PARSE_ERROR | 1044 | 1046 | 1142 | 1305 | 1370)
 }
 
-/// Whether something that `work` calls may have run before its error.
-pub(super) fn may_be_half_way(work: &Work<'_>, summary: &Summary) -> bool {
-    const CALLERS: [&str; 4] = ["call", "execute", "begin", "declare"];
+/// Whether something that `work` calls may have run before its error, in a session with this schema.
+pub(super) fn may_be_half_way(work: &Work<'_>, summary: &Summary, schema: Option<&str>) -> bool {
     let Some(code) = summary.error else { return false };
     if !comes_first(code) {
         return true;
     }
-    let calls_function = work.verdict.reason == Reason::UnknownFunction;
-    if !calls_function && !CALLERS.iter().any(|word| has_word(work.sql, word)) {
+    let has = |word: &&str| has_word(work.sql, word);
+    let calls = match code {
+        // In the midst only of what prepares texts.
+        PARSE_ERROR => ["call", "execute", "atomic"].iter().any(has),
+        _ => {
+            work.verdict.reason == Reason::UnknownFunction
+                || ["call", "execute", "begin", "declare"].iter().any(has)
+        }
+    };
+    if !calls {
         return false;
     }
-    // What is called may have the same error in its midst, but hardly about what the text names.
+    // Hardly about what the text itself names.
     let message = String::from_utf8_lossy(&summary.message);
-    !routine_in(&message).is_some_and(|name| has_word(work.sql, name))
+    !routine_in(&message).is_some_and(|(of, name)| {
+        let is_here =
+            has_word(work.sql, of) || schema.is_some_and(|own| own.eq_ignore_ascii_case(of));
+        is_here && has_word(work.sql, name)
+    })
 }
 
-/// The routine that an error is about, without its schema.
-fn routine_in(message: &str) -> Option<&str> {
+/// The routine that an error is about, behind its schema.
+fn routine_in(message: &str) -> Option<(&str, &str)> {
     let named = match message.strip_suffix("'") {
         Some(quoted) => quoted.rsplit('\'').next()?,
         None => message.split(' ').nth(1)?,
     };
-    named.rsplit('.').next().filter(|name| !name.is_empty())
+    let (schema, name) = named.split_once('.')?;
+    (!schema.is_empty() && !name.is_empty()).then_some((schema, name))
 }
 
 /// Whether a text has a word, in whatever case.
@@ -388,9 +400,9 @@ mod tests {
     #[test]
     fn errors_name_their_routine() {
         for (message, name) in [
-            ("PROCEDURE shop.p does not exist", Some("p")),
-            ("FUNCTION shop.f_1 does not exist", Some("f_1")),
-            ("execute command denied to user 'a'@'%' for routine 'shop.p'", Some("p")),
+            ("PROCEDURE shop.p does not exist", Some(("shop", "p"))),
+            ("FUNCTION shop.f_1 does not exist", Some(("shop", "f_1"))),
+            ("execute command denied to user 'a'@'%' for routine 'shop.p'", Some(("shop", "p"))),
             ("", None),
         ] {
             assert_eq!(routine_in(message), name, "{message}");

@@ -238,6 +238,7 @@ where
                     let stalled = client.stall.poll(client.outbox.waiting(), cx);
                     return stalled.map(|error| Err(RelayError::Client(error)));
                 }
+                client.stall.running = None;
             }
             let step = match std::mem::take(&mut is_unread) {
                 true => pass_inbox(&mut client, &mut server, response, holds_error, note, cx),

@@ -49,7 +49,7 @@ impl Watch {
         idle: Duration::from_secs(15),
         interval: Duration::from_secs(5),
         retries: 3,
-        stalled: Some(Duration::from_secs(120)),
+        stalled: None,
     };
     /// Of servers that have nothing to do any more but to close a connection.
     pub const LEAVING: Self = Self { stalled: Some(Duration::from_secs(30)), ..Self::SERVER };

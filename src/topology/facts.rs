@@ -100,7 +100,10 @@ pub(super) const UTC_OFFSET: &str = "utc_offset";
 /// How one of [`VARIABLES`] is asked for.
 pub(super) fn asked(name: &str) -> String {
     match name {
-        UTC_OFFSET => format!("CAST(TIMEDIFF(NOW(), UTC_TIMESTAMP()) AS CHAR) AS {name}"),
+        UTC_OFFSET => format!(
+            "CAST(TIMEDIFF(CONVERT_TZ(UTC_TIMESTAMP(), '+00:00', @@global.time_zone), \
+             UTC_TIMESTAMP()) AS CHAR) AS {name}"
+        ),
         _ => format!("@@global.{name} AS {name}"),
     }
 }

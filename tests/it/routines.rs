@@ -170,5 +170,10 @@ fn a_variable_of_the_same_name_keeps_its_sessions_value() {
         one.run(sql);
         assert_eq!(two.text("SELECT @u"), "5", "{sql}");
         two.run("SET @u = 5");
+        one.run(sql);
+        two.run("BEGIN");
+        two.run("SELECT COUNT(*) FROM rt_set");
+        assert_eq!(two.text("SELECT @u"), "5", "{sql}, in a transaction");
+        two.run("COMMIT");
     }
 }
