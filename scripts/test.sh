@@ -33,7 +33,8 @@ stage core cargo build --locked --release --example micro_bench
 stage instructions cargo test --locked --test instructions
 stage build cargo build --locked --bin fairlane
 stage sandbox cargo test --locked --test sandbox
-stage topology cargo test --locked --test topology
+# Servers are frozen and killed in it, and looked at moments later.
+stage topology env RUST_TEST_THREADS=2 cargo test --locked --test topology
 stage integration cargo test --locked --test it
 stage locks-mysql env FAIRLANE_TEST_SERVER=mysql cargo test --locked --test it -- locks:: along:: what_is_null who_leaves routines::
 stage locks-11.8 env FAIRLANE_TEST_SERVER=mariadb-unstable cargo test --locked --test it -- locks:: a_write_is_told insert_ids:: state:: along::
