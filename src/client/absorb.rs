@@ -28,6 +28,10 @@ pub(super) fn hides_wait(work: &Work<'_>) -> bool {
     work.verdict.statements > 1 || work.verdict.effects.contains(Effects::OPAQUE)
 }
 
+/// Variables that say how texts are read, and how long the client may take its time.
+const HEEDED_AT_ONCE: [&str; 4] =
+    ["sql_mode", "character_set_client", "wait_timeout", "net_write_timeout"];
+
 /// What is tracked with a variable last that another one sets, too.
 fn in_order(tracked: &[Tracked]) -> impl Iterator<Item = &Tracked> {
     let is_last = |tracked: &&Tracked| matches!(tracked, Tracked::Variable { name, .. } if name == BIG_SELECTS);
@@ -393,10 +397,7 @@ impl Session {
     }
 
     pub(super) fn notice_changes(&mut self, tracked: &[Tracked]) {
-        let matters = |tracked: &Tracked| {
-            matches!(tracked, Tracked::Variable { name, .. }
-                if matches!(&**name, "sql_mode" | "character_set_client" | "wait_timeout" | "net_write_timeout"))
-        };
+        let matters = |tracked: &Tracked| matches!(tracked, Tracked::Variable { name, .. } if HEEDED_AT_ONCE.contains(&&**name));
         if tracked.iter().any(matters) {
             self.image_changed();
         }

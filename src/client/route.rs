@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Session;
-use super::statement::Work;
+use super::statement::{Work, contains};
 use crate::config::settings::Consistency;
 use crate::protocol::status::Status;
 use crate::route::view::BackendId;
@@ -120,8 +120,7 @@ impl Session {
 /// Whether a statement opens a transaction that sees what there is now: WITH CONSISTENT SNAPSHOT.
 pub(super) fn begins_with_snapshot(work: &Work<'_>) -> bool {
     const SNAPSHOT: &[u8] = b"snapshot";
-    matches!(work.verdict.class, Class::Begin { .. })
-        && work.sql.windows(SNAPSHOT.len()).any(|word| word.eq_ignore_ascii_case(SNAPSHOT))
+    matches!(work.verdict.class, Class::Begin { .. }) && contains(work.sql, SNAPSHOT)
 }
 
 /// Whether a schema is one that each server fills on its own.

@@ -257,14 +257,12 @@ impl Session {
         let runs = matches!(work.command, Command::Query | Command::StmtPrepare)
             || work.command == Command::StmtExecute;
         // The first reason counts, and there may be others behind it.
-        const OTHERS: [&[u8]; 5] = [b"lock", b"into", b"share", b"update", b"wait"];
-        let has =
-            |word: &&[u8]| work.sql.windows(word.len()).any(|here| here.eq_ignore_ascii_case(word));
+        const OTHERS: [&[u8]; 6] = [b"lock", b"into", b"share", b"update", b"delete", b"wait"];
         runs && self.has_snapshot
             && self.keeps_snapshot()
             && work.verdict.effects.is_empty()
             && work.verdict.statements == 1
-            && !OTHERS.iter().any(has)
+            && !OTHERS.iter().any(|word| contains(work.sql, word))
             && matches!(work.verdict.reason, SqlReason::SystemVariable | SqlReason::SystemSchema)
     }
 
@@ -499,8 +497,13 @@ fn may_stay_on_replica(verdict: &Verdict) -> bool {
 
 /// Whether `work` may set what later transactions are: the open one has to be begun elsewhere before.
 fn sets_transactions(work: &Work<'_>) -> bool {
-    let has = |word: &[u8]| work.sql.windows(word.len()).any(|at| at.eq_ignore_ascii_case(word));
+    let has = |word: &[u8]| contains(work.sql, word);
     work.verdict.class == Class::Session && [&b"transaction"[..], b"tx_"].into_iter().any(has)
+}
+
+/// Whether a text has these letters anywhere, in whatever case.
+pub(super) fn contains(sql: &[u8], letters: &[u8]) -> bool {
+    sql.windows(letters.len()).any(|here| here.eq_ignore_ascii_case(letters))
 }
 
 /// Codes of errors that say the statement was stopped, not that the replica can't answer it.

@@ -151,16 +151,18 @@ impl Pool {
         }
         let mut has_evicted = self.evict_oldest();
         let mut acquired = pin!(self.permits.clone().acquire_owned());
-        for look in 1_u32.. {
+        let mut looks = 0_u32;
+        loop {
             match timeout(LOOK_AGAIN, &mut acquired).await {
                 Ok(Ok(permit)) => return permit,
                 Ok(Err(_)) => unreachable!("the semaphore of a pool is never closed"),
-                // One may have come to rest meanwhile, and what it makes free may go to another.
-                Err(_) if !has_evicted || look % LOOKS == 0 => has_evicted |= self.evict_oldest(),
-                Err(_) => {}
+                Err(_) => looks = looks.wrapping_add(1),
+            }
+            // One may have come to rest meanwhile, and what it makes free may go to another.
+            if !has_evicted || looks.is_multiple_of(LOOKS) {
+                has_evicted |= self.evict_oldest();
             }
         }
-        unreachable!("looks are not counted to their end: who waits gives up before")
     }
 
     /// Closes the connection that has been idle for longest; whether there was one.

@@ -197,7 +197,7 @@ impl Shared {
         });
     }
 
-    /// Replicas may differ from the primary as it is now, until they are asked.
+    /// Replicas may differ from the primary as it is now, until they are asked: with their next probe.
     fn doubt_replicas(&self, before: &ServerFacts, now: &ServerFacts) {
         if SHAPING.iter().all(|name| before.variable(name) == now.variable(name)) {
             return;
@@ -207,6 +207,5 @@ impl Shared {
             replica.rotation = Rotation::Differs;
         }
         self.view.store(Arc::new(draft.clone()));
-        self.desks.iter().for_each(|desk| desk.wake.notify_one());
     }
 }
