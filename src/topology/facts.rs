@@ -49,7 +49,7 @@ pub struct ServerFacts {
     pub variables: BTreeMap<&'static str, String>,
 }
 
-/// Global variables read with each probe of the primary, and [`UTC_OFFSET`]; both families have them.
+/// Global variables read with each probe of the primary, and the offset from UTC; both families have them.
 pub const VARIABLES: &[&str] = &[
     "autocommit",
     "character_set_client",
