@@ -1,5 +1,8 @@
 # Build: docker build -t fairlane .
-# Run:   docker run -v ./fairlane.toml:/etc/fairlane/fairlane.toml -p 3306:3306 -p 9306:9306 fairlane
+# Run:   docker run --stop-timeout 40 -v ./fairlane.toml:/etc/fairlane/fairlane.toml -p 3306:3306 -p 9306:9306 fairlane
+# In that file: listen = "0.0.0.0:3306", and admin.listen = "0.0.0.0:9306" where only operators reach
+# the port: by default both listen on the container's own loopback address. With another admin.listen
+# give `fairlane health --admin HOST:PORT` as the health check. Sessions have 30 s to end.
 FROM rust:1-bookworm AS build
 WORKDIR /src
 COPY . .

@@ -103,6 +103,13 @@ impl Share {
     }
 }
 
+impl Share {
+    /// Slots out of `total` that nobody else may use: of a single one none, it would be all there is.
+    pub fn reserved_of(self, total: usize) -> usize {
+        if total == 1 { 0 } else { self.of(total) }
+    }
+}
+
 impl fmt::Display for Share {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -1,10 +1,12 @@
 //! One request to one answer.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::header::{self, HeaderValue};
+use hyper::http::uri::Authority;
 use hyper::{Method, Request, Response, StatusCode};
 use parking_lot::Mutex;
 use tokio::time::Instant;
@@ -28,12 +30,15 @@ pub(super) type Answer = Response<Full<Bytes>>;
 /// What the connections share.
 pub(super) struct Server {
     sources: Arc<Sources>,
+    /// It listens on the loopback address: whoever asks by a name from the web was led here by a
+    /// page of strangers (DNS rebinding).
+    is_local: bool,
     state: Mutex<Option<(Instant, Bytes)>>,
 }
 
 impl Server {
-    pub(super) fn new(sources: Arc<Sources>) -> Self {
-        Self { sources, state: Mutex::new(None) }
+    pub(super) fn new(sources: Arc<Sources>, is_local: bool) -> Self {
+        Self { sources, is_local, state: Mutex::new(None) }
     }
 
     /// The route table.
@@ -43,6 +48,12 @@ impl Server {
             return text(
                 StatusCode::NOT_FOUND,
                 "no such page; there are / /metrics /healthz /readyz /state",
+            );
+        }
+        if self.is_local && !matches!(path, "/healthz" | "/readyz") && !is_local(request) {
+            return text(
+                StatusCode::MISDIRECTED_REQUEST,
+                "ask by an address or as localhost, or set admin.listen to another address",
             );
         }
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
@@ -86,6 +97,17 @@ impl Server {
         *state = Some((Instant::now(), json.clone()));
         Ok(json)
     }
+}
+
+/// Whether a request names as its host an address, a host of this network, or none: nobody on the web has
+/// a name without a dot, or one of `.localhost` (RFC 6761).
+fn is_local<B>(request: &Request<B>) -> bool {
+    let Some(host) = request.headers().get(header::HOST) else { return true };
+    let Ok(authority) = host.to_str().unwrap_or_default().parse::<Authority>() else {
+        return false;
+    };
+    let name = authority.host().trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
+    !name.contains('.') || name.ends_with(".localhost") || name.parse::<IpAddr>().is_ok()
 }
 
 /// The live page. Names and statements come from clients: should one ever slip into the page as

@@ -10,6 +10,7 @@ pub mod snapshot;
 #[cfg(test)]
 mod tests;
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::pin::pin;
 use std::sync::Arc;
@@ -19,13 +20,13 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use answer::Server;
 use snapshot::Snapshot;
 
-/// Connections at once; more wait in the listen queue.
+/// Connections at once; one more ends the oldest.
 pub const CONNECTIONS_MAX: usize = 64;
 
 /// Longest wait for the header of a request, the first or the next.
@@ -71,17 +72,28 @@ pub struct Sources {
 ///
 /// Dropping it closes all its connections at once.
 pub async fn serve(listener: TcpListener, sources: Arc<Sources>, shutdown: impl Future) {
-    let server = Arc::new(Server::new(sources));
+    let is_local = listener.local_addr().is_ok_and(|address| address.ip().is_loopback());
+    let server = Arc::new(Server::new(sources, is_local));
     let stop = CancellationToken::new();
     let mut connections = JoinSet::new();
+    let mut oldest_first: VecDeque<AbortHandle> = VecDeque::new();
     let mut shutdown = pin!(shutdown);
     loop {
         tokio::select! {
             _ = &mut shutdown => break,
-            Some(_) = connections.join_next(), if !connections.is_empty() => {}
-            accepted = listener.accept(), if connections.len() < CONNECTIONS_MAX => match accepted {
+            Some(_) = connections.join_next(), if !connections.is_empty() => {
+                oldest_first.retain(|connection| !connection.is_finished());
+            }
+            accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
-                    connections.spawn(converse(stream, Arc::clone(&server), stop.clone()));
+                    // Silent ones must not keep out who asks whether Fairlane is ready.
+                    while oldest_first.len() >= CONNECTIONS_MAX
+                        && let Some(oldest) = oldest_first.pop_front()
+                    {
+                        oldest.abort();
+                    }
+                    let talk = converse(stream, Arc::clone(&server), stop.clone());
+                    oldest_first.push_back(connections.spawn(talk));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept an admin connection");

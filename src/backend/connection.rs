@@ -16,7 +16,7 @@ use super::statement::StatementCache;
 use super::unread::UnreadHere;
 use crate::net::attributes::Attributes;
 use crate::net::read::fill;
-use crate::net::socket::{Socket, Watch, watch};
+use crate::net::socket::{Socket, Watch};
 use crate::net::worker::WorkerId;
 use crate::protocol::attribute;
 use crate::protocol::metadata::Expected;
@@ -138,6 +138,8 @@ pub struct Connection {
     pub strays: Strays,
     /// Character sets after login.
     pub base: Base,
+    /// The `sql_mode` after login.
+    pub sql_mode: Arc<str>,
     /// The role after login; empty is none.
     pub role: String,
     /// Whether a session has begun on it that can only read.
@@ -161,12 +163,20 @@ pub struct Connection {
     pub reported: Reported,
     /// An unknown insert id or warnings of its last session may be on it.
     pub is_dirty: bool,
+    /// A variable has been set that no image has: a trigger of a statement that failed told nothing.
+    pub is_astray: bool,
+    /// What the server says it is; empty when it does not.
+    pub server: String,
+    /// Its generation, see `route::whereabouts`.
+    pub generation: u16,
     /// Which changes of what sessions begin with its login came after.
     pub epoch: u64,
     /// Which changes of schemas the choice of its schema came after.
     pub schema_epoch: u64,
     /// The server takes nothing but a new password; it is not set up.
     pub is_restricted: bool,
+    /// The server may leave what it is sent lying.
+    pub(super) is_patient: bool,
     /// The right to exist: one of the backend's bounded number of connections.
     pub(super) permit: Option<OwnedSemaphorePermit>,
 }
@@ -258,6 +268,12 @@ impl Connection {
     /// Writes whole packets.
     pub async fn send(&mut self, packets: &[u8]) -> Result<(), Failure> {
         self.bytes_sent += packets.len() as u64;
+        if packets.len() > SMALL {
+            self.be_patient();
+        } else if self.is_patient {
+            self.is_patient = false;
+            self.stream.watch(Watch::SERVER);
+        }
         let written = match self.stream.is_plain() {
             true => self.send_at_once(packets)?,
             false => 0,
@@ -269,6 +285,12 @@ impl Connection {
             }
             _ => Ok(()),
         }
+    }
+
+    /// More is sent than fits the server's buffers: it takes that when it comes to it.
+    pub fn be_patient(&mut self) {
+        self.is_patient = true;
+        self.stream.watch(Watch::PATIENT);
     }
 
     /// Nearly always the socket takes all of it at once. Asked directly: a socket that has just
@@ -311,6 +333,21 @@ impl Connection {
                 return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
             }
         }
+    }
+
+    /// What was told in answer to a statement of Fairlane's own, which has set none of these variables.
+    pub fn note_astray(&mut self, summary: &Summary) {
+        let is_set = |tracked: &Tracked| match tracked {
+            Tracked::Variable { name, value } => {
+                let is_own = matches!(
+                    &**name,
+                    "last_gtid" | "last_insert_id" | "identity" | "sql_select_limit"
+                ) || name.starts_with("session_track_");
+                !is_own && self.image.get(name) != Some(&**value)
+            }
+            _ => false,
+        };
+        self.is_astray |= summary.tracked.iter().any(is_set);
     }
 
     /// Remembers what the transaction trackers said, and that an error has told nothing.
@@ -441,10 +478,7 @@ impl Connection {
     pub async fn wait_gone(mut self, limit: Duration) {
         // Also behind a frame that could not be read.
         let mut stream = self.stream.uncompressed();
-        if !matches!(stream, Socket::Unix(_)) {
-            // Otherwise it is as patient as it was.
-            let _ = watch(stream.raw(), Watch::LEAVING);
-        }
+        stream.watch(Watch::SERVER);
         // A server that was told nothing learns so that it is over.
         let _ = tokio::time::timeout(CLOSE_WAIT, stream.shutdown()).await;
         let drained = async move {
@@ -465,6 +499,9 @@ impl Connection {
         drop(self.permit);
     }
 }
+
+/// Bytes that fit the buffers of every kernel.
+const SMALL: usize = 64 * 1024;
 
 const INSERT_ID: &str = "SELECT LAST_INSERT_ID() LIMIT 1";
 

@@ -4,6 +4,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
+use arc_swap::ArcSwapOption;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::io::AsyncWriteExt;
 use tokio::time::Instant;
@@ -82,7 +83,7 @@ impl Credential {
 pub struct Route {
     address: Address,
     proxy_protocol: ProxyProtocol,
-    tls: Option<Connector>,
+    tls: ArcSwapOption<Connector>,
     compression: Option<Algorithm>,
 }
 
@@ -93,13 +94,22 @@ impl Route {
     /// When the files for TLS can't be used.
     pub fn new(settings: &Backend) -> Result<Self, TlsError> {
         let address = settings.address.clone();
-        let tls = Connector::new(&settings.tls, &address)?;
+        let tls = ArcSwapOption::from(Connector::new(&settings.tls, &address)?.map(Arc::new));
         let compression = match settings.compression {
             BackendCompression::Off => None,
             BackendCompression::Zlib => Some(Algorithm::Zlib),
             BackendCompression::Zstd => Some(Algorithm::Zstd { level: ZSTD_LEVEL }),
         };
         Ok(Self { address, proxy_protocol: settings.proxy_protocol, tls, compression })
+    }
+
+    /// Reads the files for TLS again; connections to come use them.
+    ///
+    /// # Errors
+    /// When they can't be used; the old ones stay.
+    pub fn reload(&self, settings: &Backend) -> Result<(), TlsError> {
+        self.tls.store(Connector::new(&settings.tls, &self.address)?.map(Arc::new));
+        Ok(())
     }
 }
 
@@ -214,7 +224,8 @@ async fn log_in(
     let schema = key.expired.as_ref().and_then(|login| login.schema.clone());
     capabilities.set(Capabilities::CONNECT_WITH_DB, schema.is_some());
     let offers_tls = greeting.capabilities.contains(Capabilities::SSL);
-    if let Some(connector) = route.tls.as_ref().filter(|tls| offers_tls || !tls.is_optional) {
+    let connector = route.tls.load_full().filter(|tls| offers_tls || !tls.is_optional);
+    if let Some(connector) = connector {
         if !offers_tls {
             return Err(LoginError::NoTls);
         }
@@ -258,6 +269,7 @@ async fn log_in(
         has_untold: false,
         strays: Strays::None,
         base: Base { transaction: TransactionNames::of(&greeting.version), ..Base::default() },
+        sql_mode: Arc::default(),
         role: String::new(),
         is_read_only: false,
         names: NamesMemory::default(),
@@ -269,9 +281,13 @@ async fn log_in(
         unread: None,
         reported: crate::protocol::tracking::Reported::default(),
         is_dirty: false,
+        is_astray: false,
+        server: String::new(),
+        generation: 0,
         epoch: 0,
         schema_epoch: 0,
         is_restricted: false,
+        is_patient: false,
         permit: None,
     };
     let is_mariadb = greeting.version.contains("MariaDB");

@@ -4,12 +4,12 @@ use super::connection::{Connection, Exchange, Failure, Strays};
 use super::names::NamesMemory;
 use crate::protocol::status::{Status, Tracked};
 use crate::protocol::tracking::Reported;
-use crate::protocol::{Command, Malformed, code, packet};
+use crate::protocol::{Command, Malformed, code, packet, server_identity};
 use crate::state::diff::diff;
 use crate::state::{Base, own_trackers};
 
-const BEGINNINGS: &str =
-    "SELECT @@character_set_client,@@character_set_results,@@collation_connection,CURRENT_ROLE(),";
+const BEGINNINGS: &str = "SELECT @@character_set_client,@@character_set_results,\
+                          @@collation_connection,CURRENT_ROLE(),@@sql_mode,";
 
 /// What MariaDB's reset leaves other than it was when the schema was chosen.
 const RESET_BY_SERVER: &str = crate::state::image::SCHEMA_VARIABLES[1];
@@ -37,18 +37,23 @@ impl Connection {
         }
         demand(&answer)?;
         self.reported = Reported::default();
-        let question = format!("{BEGINNINGS}@@{}", self.base.transaction.read_only());
+        let read_only = self.base.transaction.read_only();
+        let question = format!("{BEGINNINGS}@@{read_only},{}", server_identity(is_mariadb));
         let answer = self.query(&question).await?;
         // MariaDB lets SET pass.
         if answer.summary.error == Some(code::MUST_CHANGE_PASSWORD) {
             return Ok(false);
         }
         self.image.reset_variables();
-        let [client, results, collation, role, is_read_only] =
+        let [client, results, collation, role, sql_mode, is_read_only, server] =
             demand(&answer)?.first_row().try_into().unwrap_or_default();
         self.base = Base { client, results, collation, transaction: self.base.transaction };
         self.role = role;
         self.is_read_only = is_read_only != "0";
+        self.server = server;
+        if *self.sql_mode != *sql_mode {
+            self.sql_mode = sql_mode.into();
+        }
         Ok(true)
     }
 
@@ -78,7 +83,7 @@ impl Connection {
         self.statements.clear();
         self.names = NamesMemory::default();
         self.insert_id = Some(0);
-        self.is_dirty = false;
+        (self.is_dirty, self.is_astray) = (false, false);
         self.image.reset_variables();
         self.image_warns = false;
         if !self.set_up(is_mariadb).await? {
@@ -106,7 +111,8 @@ impl Connection {
 
     /// Whether the session on it can write.
     pub async fn can_write(&mut self) -> Result<bool, Failure> {
-        let answer = self.query(&format!("SELECT @@{}", self.base.transaction.read_only())).await?;
+        let question = format!("SELECT @@{} LIMIT 1", self.base.transaction.read_only());
+        let answer = self.query(&question).await?;
         Ok(demand(&answer)?.first_row().first().is_some_and(|value| value == "0"))
     }
 
@@ -119,7 +125,9 @@ impl Connection {
     /// Takes off the insert id and the warnings of its last session.
     pub async fn clean(&mut self) -> Result<(), Failure> {
         self.read_unread().await?;
-        demand(&self.query("SET last_insert_id=0").await?)?;
+        let answer = self.query("SET last_insert_id=0").await?;
+        demand(&answer)?;
+        self.note_astray(&answer.summary);
         self.clear_warnings().await?;
         self.insert_id = Some(0);
         self.is_dirty = false;

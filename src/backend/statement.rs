@@ -6,14 +6,20 @@ use std::sync::Arc;
 use foldhash::HashMap;
 
 use super::connection::{Connection, Exchange, Failure, command_packet};
-use crate::protocol::Command;
 use crate::protocol::metadata::Metadata;
+use crate::protocol::{Command, code};
 use crate::state::kinds::Kinds;
 use crate::state::prepared::StatementKey;
 
 /// Most statements one connection keeps prepared, so that a server's
 /// `max_prepared_stmt_count` (16,382) lasts for some 80 connections.
 const STATEMENTS_MAX: usize = 200;
+
+/// Most bytes of their texts together: a server keeps some hundred for each parameter.
+const TEXT_MAX: usize = 1 << 20;
+
+/// So many are closed when the server has no room for one more.
+const CLOSED_AT_ONCE: usize = 20;
 
 #[derive(Debug, Clone)]
 struct Entry {
@@ -40,6 +46,8 @@ pub struct StatementCache {
     guarded: Vec<Arc<StatementKey>>,
     /// How many have an owner.
     owned: usize,
+    /// Bytes of all texts.
+    text: usize,
 }
 
 impl StatementCache {
@@ -117,12 +125,13 @@ impl StatementCache {
     /// Forgets all: the server has.
     pub fn clear(&mut self) {
         self.by_key.clear();
-        self.owned = 0;
+        (self.owned, self.text) = (0, 0);
     }
 
     /// Forgets one and returns its server id.
     pub fn remove(&mut self, key: &StatementKey) -> Option<u32> {
         let entry = self.by_key.remove(key)?;
+        self.text -= key.sql.len();
         self.owned -= usize::from(entry.owner.is_some());
         Some(entry.server_id)
     }
@@ -133,18 +142,23 @@ impl StatementCache {
         self.guarded.extend(keys);
     }
 
-    /// Notes a statement; returns the server id of the one to close in exchange.
-    pub fn insert(&mut self, key: Arc<StatementKey>, server_id: u32) -> Option<u32> {
+    /// Notes a statement; returns the server ids of those to close in exchange.
+    pub fn insert(&mut self, key: Arc<StatementKey>, server_id: u32) -> Vec<u32> {
         self.clock += 1;
-        let before = self.remove(&key);
-        let evicted = (self.by_key.len() >= STATEMENTS_MAX).then(|| self.evict()).flatten();
+        let before = self.remove(&key).filter(|before| *before != server_id);
+        let mut closed: Vec<u32> = before.into_iter().collect();
+        self.text += key.sql.len();
+        while self.by_key.len() >= STATEMENTS_MAX || self.text > TEXT_MAX {
+            let Some(evicted) = self.evict() else { break };
+            closed.push(evicted);
+        }
         let last_use = self.clock;
         let kinds = Kinds::default();
         let (metadata, began_with_cursor, numbers, owner) = (None, None, 0, None);
         let entry =
             Entry { server_id, last_use, metadata, began_with_cursor, kinds, numbers, owner };
         self.by_key.insert(key, entry);
-        before.filter(|before| *before != server_id).or(evicted)
+        closed
     }
 
     fn evict(&mut self) -> Option<u32> {
@@ -158,7 +172,20 @@ impl Connection {
     /// Prepares a statement here, for a session that prepared it elsewhere. `Err` inside the
     /// exchange's summary is the server's.
     pub async fn prepare(&mut self, key: &Arc<StatementKey>) -> Result<Exchange, Failure> {
-        let exchange = self.command(Command::StmtPrepare, &key.sql).await?;
+        let mut exchange = self.command(Command::StmtPrepare, &key.sql).await?;
+        if exchange.summary.error == Some(code::MAX_PREPARED_STMT_COUNT) {
+            // Those that are kept for others count, too.
+            let mut closed = 0;
+            while closed < CLOSED_AT_ONCE
+                && let Some(server_id) = self.statements.evict()
+            {
+                self.close_statement(server_id).await?;
+                closed += 1;
+            }
+            if closed > 0 {
+                exchange = self.command(Command::StmtPrepare, &key.sql).await?;
+            }
+        }
         if let Some((server_id, ..)) = exchange.summary.prepared {
             self.note_prepared(key.clone(), server_id).await?;
             let sent = self.caches_metadata().then(|| exchange.summary.definitions.clone());
@@ -173,10 +200,10 @@ impl Connection {
         key: Arc<StatementKey>,
         server_id: u32,
     ) -> Result<(), Failure> {
-        match self.statements.insert(key, server_id) {
-            Some(evicted) => self.close_statement(evicted).await,
-            None => Ok(()),
+        for evicted in self.statements.insert(key, server_id) {
+            self.close_statement(evicted).await?;
         }
+        Ok(())
     }
 
     /// Closes a statement on the server, which does not answer.
@@ -189,6 +216,8 @@ impl Connection {
 mod tests {
     use super::*;
 
+    const NONE: [u32; 0] = [];
+
     fn key(number: usize) -> Arc<StatementKey> {
         let sql = format!("SELECT {number}").into_bytes().into();
         Arc::new(StatementKey::new(sql, "".into(), 0))
@@ -199,28 +228,43 @@ mod tests {
         let mut cache = StatementCache::default();
         for number in 0..STATEMENTS_MAX {
             let server_id = u32::try_from(number).expect("small");
-            assert_eq!(cache.insert(key(number), server_id), None);
+            assert_eq!(cache.insert(key(number), server_id), NONE);
         }
         assert_eq!(cache.get(&key(0)), Some(0));
-        assert_eq!(cache.insert(key(STATEMENTS_MAX), 999), Some(1));
+        assert_eq!(cache.insert(key(STATEMENTS_MAX), 999), [1]);
         assert_eq!(cache.get(&key(1)), None);
         assert_eq!(cache.get(&key(0)), Some(0));
-        assert_eq!(cache.insert(key(0), 1001), Some(0), "the older one of a key");
+        assert_eq!(cache.insert(key(0), 1001), [0], "the older one of a key");
         cache.guard([key(2), key(3)].into_iter());
-        assert_eq!(cache.insert(key(STATEMENTS_MAX + 1), 1000), Some(4));
+        assert_eq!(cache.insert(key(STATEMENTS_MAX + 1), 1000), [4]);
         assert_eq!((cache.get(&key(2)), cache.get(&key(3))), (Some(2), Some(3)));
+    }
+
+    #[test]
+    fn long_texts_make_room_for_one_another() {
+        let mut cache = StatementCache::default();
+        let long = |number: u8| {
+            let sql = vec![number; TEXT_MAX / 2].into();
+            Arc::new(StatementKey::new(sql, "".into(), 0))
+        };
+        assert_eq!(cache.insert(long(0), 0), NONE);
+        assert_eq!(cache.insert(long(1), 1), NONE);
+        assert_eq!(cache.insert(long(2), 2), [0]);
+        cache.guard([long(1)].into_iter());
+        assert_eq!(cache.insert(long(3), 3), [2]);
+        assert_eq!((cache.get(&long(1)), cache.text), (Some(1), TEXT_MAX));
     }
 
     #[test]
     fn a_copy_with_an_owner_is_for_no_other_session() {
         let mut cache = StatementCache::default();
-        (0..3).for_each(|number| assert_eq!(cache.insert(key(number as usize), number), None));
+        (0..3).for_each(|number| assert_eq!(cache.insert(key(number as usize), number), NONE));
         cache.set_owner(&key(1), 7);
         cache.set_owner(&key(1), 7);
         assert!(cache.is_of_other(&key(1), 8));
         assert!(!cache.is_of_other(&key(1), 7) && !cache.is_of_other(&key(2), 8));
         // Prepared anew it is for all.
-        assert_eq!(cache.insert(key(1), 9), Some(1));
+        assert_eq!(cache.insert(key(1), 9), [1]);
         assert!(!cache.is_of_other(&key(1), 8));
         cache.set_owner(&key(2), 7);
         assert_eq!((cache.remove(&key(2)), cache.owned), (Some(2), 0));

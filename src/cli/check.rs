@@ -1,5 +1,6 @@
 //! `fairlane check`
 
+use std::io::Write as _;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
@@ -7,7 +8,8 @@ use clap::Args;
 
 use crate::backend::Route;
 use crate::config::settings::{
-    BackendCompression, Consistency, Routing, RuleScope, Scope, Settings, TlsMode,
+    Address, Backend, BackendCompression, BackendTlsMode, Consistency, ProxyProtocol, Routing,
+    RuleScope, Scope, Settings, TlsMode,
 };
 use crate::config::{self, settings::Rule};
 use crate::net::rsa::KeyPair;
@@ -36,9 +38,8 @@ pub(super) fn run(args: &CheckArgs) -> anyhow::Result<()> {
             format!("{} can't be used: {}", args.config.display(), backend.name)
         })?;
     }
-    print!("{}", describe(&settings));
-    println!("{}: fine", args.config.display());
-    Ok(())
+    let text = format!("{}{}: fine\n", describe(&settings), args.config.display());
+    std::io::stdout().write_all(text.as_bytes()).context("writing the answer")
 }
 
 fn describe(settings: &Settings) -> String {
@@ -67,8 +68,10 @@ fn describe(settings: &Settings) -> String {
             BackendCompression::Zstd => " (compressed with zstd)",
         };
         lines.push(format!(
-            "{role} {} at {}: {slots} slots{compressed} and {CONTROL_CONNECTIONS} control connection",
-            backend.name, backend.address
+            "{role} {} at {}: {slots} slots{compressed} and {CONTROL_CONNECTIONS} control connection{}",
+            backend.name,
+            backend.address,
+            wire_words(backend)
         ));
         for lane in &settings.lanes {
             let overloaded =
@@ -76,7 +79,7 @@ fn describe(settings: &Settings) -> String {
             lines.push(format!(
                 "    lane {}: {} reserved, at most {}, {} may wait for {:?}{}",
                 lane.name,
-                lane.reserved.of(slots),
+                lane.reserved.reserved_of(slots),
                 lane.max.of(slots),
                 lane.queue,
                 lane.queue_timeout,
@@ -88,7 +91,8 @@ fn describe(settings: &Settings) -> String {
         lines.push(format!("rule: {}", describe_rule(rule, settings)));
     }
     lines.push(format!("everything else: lane {}", settings.lanes[settings.default_lane].name));
-    lines.push(match (settings.routing.replica_reads, settings.routing.consistency) {
+    let reads = settings.routing.replica_reads && settings.backends.len() > 1;
+    lines.push(match (reads, settings.routing.consistency) {
         (false, _) | (_, Consistency::Strong) => "all reads go to the primary".to_owned(),
         (true, Consistency::Session | Consistency::Eventual) => {
             format!("reads go to replicas{}", fresh_words(&settings.routing))
@@ -106,6 +110,23 @@ fn describe(settings: &Settings) -> String {
     });
     lines.push(String::new());
     lines.join("\n")
+}
+
+/// How the wire to a server is protected, and what is told on it.
+fn wire_words(backend: &Backend) -> String {
+    let tls = match (&backend.address, backend.tls.mode) {
+        (Address::Unix(_), _) => ", by a socket of this machine",
+        (_, BackendTlsMode::Disabled) => ", without TLS",
+        (_, BackendTlsMode::Preferred) => ", with TLS if it has it",
+        (_, BackendTlsMode::Required) => ", with TLS, whoever it is",
+        (_, BackendTlsMode::VerifyCa) => ", with TLS, by its certificate's issuer",
+        (_, BackendTlsMode::VerifyIdentity) => ", with TLS, by its certificate and name",
+    };
+    let told = match backend.proxy_protocol {
+        ProxyProtocol::Off => "",
+        ProxyProtocol::V1 | ProxyProtocol::V2 => ", told the clients' addresses",
+    };
+    format!("{tls}{told}")
 }
 
 /// What a replica must have to be read from, as the end of a sentence about it.

@@ -1,8 +1,10 @@
 //! `fairlane explain "SQL"`
 
+use std::io::Write as _;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use anyhow::Context as _;
 use clap::Args;
 
 use super::check::{describe_rule, fresh_words};
@@ -38,6 +40,9 @@ pub(super) struct ExplainArgs {
     /// sql_mode of the session.
     #[arg(long, default_value = "")]
     sql_mode: String,
+    /// What SELECT VERSION() says at the primary: servers have other functions, and other comments.
+    #[arg(long, default_value = "10.11.0-MariaDB")]
+    server_version: String,
 }
 
 /// Prints the explanation.
@@ -50,12 +55,11 @@ pub(super) fn run(args: &ExplainArgs) -> anyhow::Result<()> {
             &Overrides::default(),
         )?,
     };
-    print!("{}", explain(args, &settings));
-    Ok(())
+    std::io::stdout().write_all(explain(args, &settings).as_bytes()).context("writing the answer")
 }
 
 fn explain(args: &ExplainArgs, settings: &Settings) -> String {
-    let mode = Mode::new(&args.sql_mode, "utf8mb4", "10.11.0-MariaDB");
+    let mode = Mode::new(&args.sql_mode, "utf8mb4", &args.server_version);
     let verdict = sql::classify(args.sql.as_bytes(), mode);
     let digest = sql::digest_text(args.sql.as_bytes(), mode);
     let digest_hash = sql::digest(args.sql.as_bytes(), mode);
@@ -75,6 +79,7 @@ fn explain(args: &ExplainArgs, settings: &Settings) -> String {
     let mut lines = vec![
         format!("statement   {digest}"),
         format!("digest      {digest_hash:016x}"),
+        format!("read as     {} does (--server-version)", args.server_version),
         format!("class       {}", class_words(&verdict)),
         format!("because     {} ({})", verdict.reason.describe(), verdict.reason.label()),
         format!("goes to     {}", target_words(&verdict, settings)),
@@ -190,6 +195,7 @@ mod tests {
             program: String::new(),
             schema: String::new(),
             sql_mode: String::new(),
+            server_version: "10.11.0-MariaDB".to_owned(),
         };
         let settings = config::from_urls(
             "mysql://service@primary",

@@ -22,7 +22,7 @@ pub(super) fn run(args: &HealthArgs) -> anyhow::Result<()> {
     let admin = args.admin.trim_start_matches("http://").trim_end_matches('/');
     let mut stream = connect(admin).with_context(|| format!("connecting to {admin}"))?;
     stream.set_read_timeout(Some(WAIT))?;
-    stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: fairlane\r\nConnection: close\r\n\r\n")?;
+    stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
     let mut answer = String::new();
     stream.take(16 * 1024).read_to_string(&mut answer)?;
     let body = answer.split("\r\n\r\n").nth(1).unwrap_or_default().trim();

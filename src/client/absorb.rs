@@ -69,9 +69,19 @@ impl Session {
                 Box::pin(self.learn_characteristics(checkout.connection(), work, summary)).await;
         }
         let is_told = self.is_status_told;
+        let asked = self.lock_to_ask_for.take();
+        if asked.is_some() {
+            self.pins.drop(Pin::UserLock);
+        }
         let mut keeps = self.must_keep(work, on_primary, (is_told, was_held));
         let mut settled =
             self.settle(checkout.connection(), work, summary, keeps, on_primary).await;
+        if let Some(name) = asked {
+            self.pins.add(Pin::UserLock);
+            if !keeps && settled.is_ok() {
+                settled = Box::pin(self.learn_lock(checkout.connection(), &name)).await;
+            }
+        }
         // Settling may have found another pin.
         keeps |= self.must_keep(work, on_primary, (is_told, was_held));
         let is_usable = !self.is_released && !checkout.connection().is_restricted;
@@ -126,13 +136,7 @@ impl Session {
         self.is_status_told |= summary.has_status;
         self.is_status_told &= summary.error.is_none();
         let counts_rows = self.absorb_counts(connection, work, summary);
-        // INSERT ... RETURNING, CALL and what fails half-way may set an id that no packet reports.
-        let may_set = Effects::OPAQUE | Effects::SETS_INSERT_ID;
-        // Preparing runs nothing.
-        self.diagnostics.is_insert_id_stale |= work.command != Command::StmtPrepare
-            && (effects.intersects(may_set)
-                || work.verdict.reason == sql::Reason::NotARead && summary.affected.is_none()
-                || work.verdict.class == Class::Write && summary.error.is_some());
+        self.diagnostics.is_insert_id_stale |= may_have_set_id(work, summary);
         let is_passing = effects.contains(Effects::SET_STATEMENT);
         let mut is_explained =
             is_passing || effects.contains(Effects::TRACKERS) || is_insert_id_set(work, summary);
@@ -159,6 +163,10 @@ impl Session {
                     connection.image_warns |= is_carried && summary.warnings > 0;
                 }
                 Tracked::Variable { .. } => {}
+                // A routine's own: it has been left again, which nobody says when the routine fails.
+                Tracked::Schema(_) if summary.error.is_some() && work.verdict.statements <= 1 => {
+                    is_explained = true;
+                }
                 Tracked::Schema(_) => {
                     is_explained = true;
                     for image in [&mut self.image, &mut connection.image] {
@@ -172,12 +180,22 @@ impl Session {
                     is_explained = true;
                     self.absorb_characteristics(text);
                 }
-                Tracked::Gtids(_) | Tracked::TransactionState(_) | Tracked::StateChanged => {}
+                Tracked::TransactionState(state) => {
+                    if state.contains('L') {
+                        self.pins.add(Pin::TableLock);
+                    }
+                }
+                Tracked::Gtids(_) | Tracked::StateChanged => {}
             }
         }
         self.diagnostics.is_insert_id_stale &= !is_insert_id_told(work, summary);
         connection.is_dirty |=
             summary.had_warnings || summary.error.is_some() || self.diagnostics.is_insert_id_stale;
+        // MariaDB has something to tell of a statement with rows, and nowhere to put it.
+        connection.is_dirty |= self.facts.is_mariadb
+            && summary.is_tracking_due
+            && summary.has_result_set
+            && work.verdict.class == Class::Write;
         self.note_untold(connection, work, summary);
         self.owe_schema(work, summary);
         self.notice_changes(&summary.tracked);
@@ -357,7 +375,9 @@ impl Session {
     /// Whether the server closes the connection after `work`.
     fn releases(&self, work: &Work<'_>) -> bool {
         let is_end = matches!(work.verdict.class, Class::Commit | Class::Rollback);
-        let by_default = is_end && self.image.get("completion_type") == Some("RELEASE");
+        let own = self.image.get("completion_type");
+        let completes = own.or_else(|| self.facts.variable("completion_type"));
+        let by_default = is_end && completes == Some("RELEASE");
         let effects = work.verdict.effects;
         effects.contains(Effects::RELEASE) || by_default && !effects.contains(Effects::NO_RELEASE)
     }
@@ -372,7 +392,15 @@ impl Session {
         let is_on = value.eq_ignore_ascii_case("on") || value == "1";
         match name {
             // See `writes`, and `settle_trackers`.
-            "last_gtid" => return false,
+            "last_gtid" => {
+                let mut parts = value.split('-');
+                let mut part = || parts.next()?.parse::<u64>().ok();
+                let numbers = part().zip(part()).zip(part());
+                self.diagnostics.last_gtid = numbers.and_then(|((domain, server), number)| {
+                    Some((domain.try_into().ok()?, server.try_into().ok()?, number))
+                });
+                return false;
+            }
             _ if name.starts_with("session_track_") => return false,
             "last_insert_id" | "identity" => {
                 self.diagnostics.insert_id = value.parse().unwrap_or(0);
@@ -422,12 +450,23 @@ impl Session {
         }
         // An error does not mean that nothing happened: a lock may be taken before it.
         let mut pins = Pins::of_effects(effects);
+        if effects.contains(Effects::UNREADABLE) && summary.error == Some(PARSE_ERROR) {
+            // The server could not read it either.
+            pins.drop(Pin::StateChanged);
+        }
         if pins.has(Pin::NextTransaction) && self.status.contains(Status::IN_TRANS) {
             pins.drop(Pin::NextTransaction);
         }
+        if !self.facts.is_mariadb
+            && has_set_var(work)
+            && [&b"timestamp"[..], b"insert_id"].iter().any(|name| names(work, name))
+        {
+            // MySQL gives them back the value they had, which is not none.
+            self.pins.add(Pin::UnreplayableVariable);
+        }
         let change = self.change_of_holdings(work, pins);
         let is_carried = summary.error.is_none()
-            && change.as_ref().is_some_and(|change| self.carry_variables(connection, change));
+            && change.as_ref().is_some_and(|change| self.carry_variables(connection, work, change));
         for pin in pins.reasons().filter(|&pin| !is_carried || pin != Pin::UserVariable) {
             self.pins.add(pin);
         }
@@ -563,6 +602,17 @@ fn is_insert_id_set(work: &Work<'_>, summary: &Summary) -> bool {
     work.verdict.class == Class::Session
         && work.verdict.effects.contains(Effects::SETS_INSERT_ID)
         && tells(summary, |name| name == "last_gtid")
+}
+
+/// Whether `work` may have set LAST_INSERT_ID() to what no packet reports: INSERT ... RETURNING, CALL and
+/// what fails half-way.
+fn may_have_set_id(work: &Work<'_>, summary: &Summary) -> bool {
+    let may_set = Effects::OPAQUE | Effects::SETS_INSERT_ID;
+    // Preparing runs nothing.
+    work.command != Command::StmtPrepare
+        && (work.verdict.effects.intersects(may_set)
+            || work.verdict.reason == sql::Reason::NotARead && summary.affected.is_none()
+            || work.verdict.class == Class::Write && summary.error.is_some())
 }
 
 /// Whether the answer to a SET tells what LAST_INSERT_ID() is now.

@@ -66,8 +66,7 @@ impl Session {
         };
         let pool = self.context.pools[0].clone();
         let mut checkout = pool.check_out(self.demand(lane), request, Instant::now()).await?;
-        let thread_id = checkout.connection().thread_id;
-        self.entry.set_running(pool.backend(), thread_id, self.context.now());
+        self.entry.set_running(pool.backend(), checkout.connection(), self.context.now());
         self.pins.add(Pin::ExpiredPassword);
         self.held = Some(checkout);
         self.show_binding();

@@ -123,7 +123,7 @@ impl Session {
         let (mut refused, mut answers) = (None, ready.answers);
         if ready.asks {
             connection.take_unread().await.map_err(|_| LOST)?;
-            self.entry.set_connection(PRIMARY, connection.thread_id);
+            self.entry.set_connection(PRIMARY, connection);
             answers -= 1;
             if answers == 0 {
                 return Ok(Front::Through);

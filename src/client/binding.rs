@@ -4,12 +4,12 @@ use tokio::time::Instant;
 
 use super::Session;
 use super::statement::Work;
-use crate::backend::Connection;
+use crate::backend::{Connection, Failure};
 use crate::metrics::BoundBy;
 use crate::protocol::Command;
 use crate::protocol::response::Summary;
 use crate::protocol::status::Status;
-use crate::sql::{Effects, Held, Holding, Literal, holding};
+use crate::sql::{Effects, Held, Holding, Literal, Mode, holding};
 use crate::state::{Characteristics, Holdings, Pin, Pins};
 
 /// What has been shown of a session's binding.
@@ -50,26 +50,42 @@ impl Session {
             Some(prepared) => self.statements.get(prepared.id)?.image.schema.as_deref(),
             None => self.image.schema.as_deref(),
         };
-        holding(work.sql, self.mode, schema)
+        let mode = self.mode_of(work);
+        let is_of_lock = pins.has(Pin::UserLock) || self.pins.has(Pin::UserLock);
+        if let Some(prepared) = work.prepared.as_ref().filter(|_| is_of_lock)
+            && let Some(text) = self.statements.get(prepared.id)?.with_values(prepared.payload)
+        {
+            return holding(&text, mode, schema);
+        }
+        holding(work.sql, mode, schema)
+    }
+
+    /// How the text of a command is read: one that was prepared as it was then.
+    pub(super) fn mode_of(&self, work: &Work<'_>) -> Mode {
+        let prepared = work.prepared.as_ref().and_then(|it| self.statements.get(it.id));
+        prepared.map_or(self.mode, |statement| statement.mode)
     }
 
     /// Gives literal values of user variables to the image instead of pinning for them.
     pub(super) fn carry_variables(
         &mut self,
         connection: &mut Connection,
+        work: &Work<'_>,
         change: &Holding,
     ) -> bool {
         let Holding::Sets(variables) = change else { return false };
         if self.pins.has(Pin::UserVariable) {
             return false;
         }
+        // Literals are in the character set of when they were prepared.
+        let prepared = work.prepared.as_ref().and_then(|it| self.statements.get(it.id));
+        let image = prepared.map_or(&self.image, |statement| &statement.image);
         let mut values = Vec::with_capacity(variables.len());
         for (name, value) in variables {
             let text = match value {
                 Literal::Bare(text) => text.to_string(),
                 Literal::Text(text) => {
-                    let Some((charset, collation)) = self.image.of_literals(&connection.base)
-                    else {
+                    let Some((charset, collation)) = image.of_literals(&connection.base) else {
                         return false;
                     };
                     format!("_{charset}'{text}' COLLATE '{collation}'")
@@ -98,6 +114,9 @@ impl Session {
     ) -> bool {
         let effects = work.verdict.effects;
         let is_unsure = work.verdict.statements > 1 || effects.contains(Effects::OPAQUE);
+        if let Some(Holding::Takes(Held::Lock, name)) = change {
+            self.lock_to_ask_for = Some(name.clone());
+        }
         for held in Held::ALL.into_iter().filter(|held| self.pins.has(held.pin())) {
             if pins.has(held.pin()) {
                 self.holdings.take(held, change);
@@ -116,6 +135,24 @@ impl Session {
         let Some(held) = freed.filter(|held| self.pins.has(held.pin())) else { return false };
         self.pins.drop(held.pin());
         true
+    }
+
+    /// Whether the session holds a lock of this name: one that was not granted binds nobody.
+    pub(super) async fn learn_lock(
+        &mut self,
+        connection: &mut Connection,
+        name: &[u8],
+    ) -> Result<(), Failure> {
+        let name_text = String::from_utf8_lossy(name);
+        let question = format!("SELECT IS_USED_LOCK('{name_text}')<=>CONNECTION_ID() LIMIT 1");
+        let answer = connection.query(&question).await?;
+        self.diagnostics.is_row_count_held = false;
+        self.diagnostics.is_found_rows_held = false;
+        let is_free = answer.first_row().first().is_some_and(|holds| holds == "0");
+        if is_free && self.holdings.forget(Held::Lock, name) {
+            self.pins.drop(Pin::UserLock);
+        }
+        Ok(())
     }
 
     /// Shows what binds the session in metrics and registry.

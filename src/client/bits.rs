@@ -64,7 +64,7 @@ impl Session {
         if named.is_empty() {
             return Ok(());
         }
-        let question = format!("SELECT @@SESSION.{}", named.join(",@@SESSION."));
+        let question = format!("SELECT @@SESSION.{} LIMIT 1", named.join(",@@SESSION."));
         let answer = connection.query(&question).await?;
         self.diagnostics.is_row_count_held = false;
         self.diagnostics.is_found_rows_held = false;

@@ -8,6 +8,7 @@ use tokio::time::{Instant, timeout};
 use super::along::is_just_query;
 use super::auth::{Claim, Unproved, told_address, told_attributes, verify};
 use super::diagnostics::Diagnostics;
+use super::login::program_name;
 use super::registry::EntryLabels;
 use super::statement::Work;
 use super::wire::CommandPacket;
@@ -308,7 +309,7 @@ impl Session {
             }
         };
         let given = |name: &str| change.attributes.iter().find(|(known, _)| known == name);
-        let program = given("program_name").map(|(_, value)| value.clone());
+        let program = given("program_name").map(|(_, value)| program_name(value.clone()));
         self.client = ClientFacts {
             user: change.user.clone(),
             address: self.peer.ip(),
@@ -348,6 +349,8 @@ impl Session {
         self.statements.clear();
         self.open_cursors.clear();
         self.long_data.clear();
+        self.spoilt_data.clear();
+        self.begun_mode = None;
         self.image.reset_variables();
         self.image_warns = false;
         self.owes_deadlock = false;

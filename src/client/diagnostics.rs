@@ -27,6 +27,8 @@ pub(super) struct Diagnostics {
     pub(super) unread: Option<Arc<UnreadId>>,
     /// The id that an OK packet has told since LAST_INSERT_ID() was read.
     pub(super) reported_id: Option<u64>,
+    /// What @@last_gtid is: domain, server and sequence number (MariaDB).
+    pub(super) last_gtid: Option<(u32, u32, u64)>,
     /// What ROW_COUNT() returns.
     pub(super) row_count: i64,
     /// What FOUND_ROWS() returns.
@@ -323,6 +325,7 @@ impl Diagnostics {
             connection_id: u64::from(connection_id),
             warning_count,
             error_count,
+            last_gtid: self.last_gtid,
         }
     }
 }

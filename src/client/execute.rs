@@ -8,7 +8,7 @@ use super::Session;
 use super::along::{COPIED_MAX, Front, tells_read_only};
 use super::prepare_here::has_cursor;
 use super::ready::Ready;
-use super::statement::{Work, is_final};
+use super::statement::Work;
 use super::tracking::needs_own_trackers;
 use crate::backend::{Connection, Failure};
 use crate::config::settings::LockPolicy;
@@ -124,7 +124,7 @@ impl Session {
             Err(_) => return Err(LOST),
         };
         if !ready.asks {
-            self.entry.set_connection(backend, connection.thread_id);
+            self.entry.set_connection(backend, connection);
         }
         self.leaves_gtids = false;
         if needs_own_trackers(work) && !connection.is_restricted {
@@ -159,6 +159,7 @@ impl Session {
         let passing = async {
             wire.flush().await.map_err(RelayError::Client)?;
             let (client, inbox) = wire.reading_side();
+            connection.be_patient();
             pass_file(client, inbox, &mut connection.stream, limit).await
         };
         tokio::select! {
@@ -261,7 +262,7 @@ impl Session {
                 () = self.entry.told_to_give_way(), if may_stop => {
                     may_stop = false;
                     if response.is_untouched() {
-                        *stopping = Some(self.stop_statement(connection.thread_id));
+                        *stopping = Some(self.stop_statement(connection.thread_id, connection.generation));
                     }
                     continue;
                 }
@@ -285,7 +286,7 @@ impl Session {
                     if keeps.deadlock && error == code::LOCK_DEADLOCK {
                         return Passed::Deadlocked;
                     }
-                    if keeps.refusal && !is_final(error) {
+                    if keeps.refusal && !self.is_final(error, work) {
                         return Passed::Refused;
                     }
                     self.wire.push_raw(&answer);
@@ -314,11 +315,14 @@ impl Session {
 /// Whether a command may open a cursor: CALL never does, although its routine's own cursors show in
 /// the status flags.
 pub(super) fn opens_cursor(work: &Work<'_>) -> bool {
-    let is_call =
-        work.verdict.reason == Reason::NotARead && work.verdict.effects.contains(Effects::OPAQUE);
     work.command == Command::StmtExecute
-        && !is_call
+        && !is_call(work.verdict)
         && work.prepared.as_ref().is_some_and(has_cursor)
+}
+
+/// Whether a statement is a CALL, or a block of statements.
+pub(super) fn is_call(verdict: &Verdict) -> bool {
+    verdict.reason == Reason::NotARead && verdict.effects.contains(Effects::OPAQUE)
 }
 
 pub(super) fn has_cursor_of(work: &Work<'_>) -> bool {

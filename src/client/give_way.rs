@@ -55,11 +55,11 @@ impl Session {
     }
 
     /// Has the primary stop what runs on a connection.
-    pub(super) fn stop_statement(&self, thread_id: u64) -> JoinHandle<bool> {
+    pub(super) fn stop_statement(&self, thread_id: u64, generation: u16) -> JoinHandle<bool> {
         let (topology, pool) = (self.context.topology.clone(), self.context.pools[0].clone());
         tokio::spawn(async move {
             let aim = pool.aim(thread_id);
-            let is_done = topology.kill(0, thread_id, true).await;
+            let is_done = topology.kill(0, thread_id, true, generation).await;
             if !is_done {
                 aim.stay();
             }

@@ -3,7 +3,7 @@
 
 use tokio::time::Instant;
 
-use super::registry::Entry;
+use super::registry::{Entry, Place};
 use super::{Session, Stop};
 use crate::backend::Exchange;
 use crate::error::Error;
@@ -49,26 +49,32 @@ impl Session {
     }
 
     async fn kill_as_service(&self, target: &Entry, query: bool) {
-        let Some((backend, thread_id)) = target.connection() else { return };
+        let Some(place) = target.place() else { return };
+        let Place { backend, thread_id, generation } = place;
         let aim = self.context.pools[backend].aim(thread_id);
-        if target.connection() == Some((backend, thread_id)) {
-            let is_done = self.context.topology.kill(backend, thread_id, query).await;
+        if target.place() == Some(place) {
+            let topology = &self.context.topology;
+            let is_done = topology.kill(backend, thread_id, query, generation).await;
             mark(target, query);
-            if !is_done {
+            // A connection that is killed may still be on its way back to the pool.
+            if !is_done || !query {
                 aim.stay();
             }
         }
     }
 
     async fn kill_as_user(&self, target: &Entry, query: bool) -> Result<(), Error> {
-        if let Some((backend, thread_id)) = target.connection() {
+        if let Some(place) = target.place() {
+            let Place { backend, thread_id, generation } = place;
             let mut checkout = self.elsewhere(backend).await?;
             let pool = checkout.pool().clone();
             let aim = pool.aim(thread_id);
-            if target.connection() == Some((backend, thread_id)) {
+            // On another server the number may be anybody's.
+            let is_there = pool.has(generation) && pool.has(checkout.connection().generation);
+            if is_there && target.place() == Some(place) {
                 let sql = format!("KILL {}{thread_id}", if query { "QUERY " } else { "" });
                 let answer = ask(checkout, &sql).await;
-                if matches!(answer, Err(Error::LostBackend { .. })) {
+                if matches!(answer, Err(Error::LostBackend { .. })) || answer.is_ok() && !query {
                     aim.stay();
                 }
                 return answer.map(|_| mark(target, query));

@@ -146,6 +146,18 @@ pub(super) async fn greet(
     Some(session)
 }
 
+/// Bytes of a program's name that are kept: it is shown, and matched with rules.
+const PROGRAM_NAME_MAX: usize = 512;
+
+/// A program's name as it is kept.
+pub(super) fn program_name(mut told: String) -> String {
+    let ends = (0..=PROGRAM_NAME_MAX).rev();
+    if let Some(end) = ends.into_iter().find(|end| told.is_char_boundary(*end)) {
+        told.truncate(end);
+    }
+    told
+}
+
 /// A session of a client that has proved who it is.
 fn new_session(
     context: Arc<Context>,
@@ -155,7 +167,7 @@ fn new_session(
     (hello, claim): (HandshakeResponse, Claim),
     (identity, epoch): (Identity, u64),
 ) -> Session {
-    let program = attribute(&hello, "program_name");
+    let program = program_name(attribute(&hello, "program_name"));
     let client = ClientFacts {
         user: claim.user.clone(),
         address: claim.address,
@@ -187,6 +199,9 @@ fn new_session(
         statements: crate::state::prepared::Statements::default(),
         open_cursors: Vec::new(),
         long_data: Vec::new(),
+        spoilt_data: Vec::new(),
+        begun_mode: None,
+        lock_to_ask_for: None,
         just_prepared: None,
         decided: None,
         held: None,

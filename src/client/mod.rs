@@ -194,16 +194,22 @@ struct Session {
     /// Tells the client of its session, if it wants to be told.
     teller: Option<Box<Teller>>,
     mode: Mode,
+    /// The `sql_mode` that its first connection had, while it has not set another.
+    begun_mode: Option<Arc<str>>,
     writes: Arc<WriteTracker>,
     diagnostics: Diagnostics,
     statements: Statements,
     /// Ids of statements with an open cursor, and of those with long data on the server.
     open_cursors: Vec<u32>,
     long_data: Vec<u32>,
+    /// Prepared statements of whose long data a piece was lost, and why.
+    spoilt_data: Vec<(u32, Error)>,
     /// The statement that was prepared just now.
     just_prepared: Option<prepare::JustPrepared>,
     /// Where the statement under way goes, where that was asked before it was known to go anywhere.
     decided: Option<Decision>,
+    /// A lock that the statement just run may have taken, or not: nobody says.
+    lock_to_ask_for: Option<Box<[u8]>>,
     held: Option<Checkout>,
     /// A BEGIN that was answered and not sent; nothing is held then.
     begun: Option<Box<begin::Begun>>,
@@ -412,7 +418,8 @@ impl Session {
 
     /// After a change of the image: what the lexer has to know, and how long the client may idle.
     fn image_changed(&mut self) {
-        let sql_mode = self.image.get("sql_mode").unwrap_or(&self.facts.sql_mode);
+        let begun = self.begun_mode.as_deref().unwrap_or(&self.facts.sql_mode);
+        let sql_mode = self.image.get("sql_mode").unwrap_or(begun);
         let charset = match self.image.client_charset() {
             Some(charset) => charset,
             None => identity::charset_of_collation(self.identity.key.collation),

@@ -50,7 +50,7 @@ impl Session {
             (of_text.class, of_text.reason) = (Class::Write, Reason::SystemSchema);
         }
         // Each execution may be on another connection; the client knows one id.
-        let replaced = self.put_values(sql, connection_id(&of_text));
+        let replaced = self.put_values(sql, self.mode, connection_id(&of_text));
         let is_shared = replaced.is_none() && self.may_share_answer(sql, &of_text);
         let packets = match &replaced {
             Some(sql) => {
@@ -141,6 +141,7 @@ impl Session {
         let statement = Statement {
             key,
             image: self.image.clone(),
+            mode: self.mode,
             verdict,
             parameters,
             types: None,

@@ -125,8 +125,9 @@ impl Session {
         }
         let types = (&statement.wanted[..], has_long_data);
         let Ok(execution) = Execution::read(payload, statement.parameters, form, types) else {
-            // The server will not run it.
-            return KindsHere { after: statement.kinds.clone(), serves: true };
+            // The server will not run it: its copy stays what it is.
+            let here = connection.statements.kinds(&work.key).cloned();
+            return KindsHere { after: here.unwrap_or_default(), serves: true };
         };
         let execution = execution.of(owner, circumstances(&self.image, false));
         let here = connection.statements.kinds(&work.key);

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::diagnostics::Form;
-use super::execute::opens_cursor;
+use super::execute::{is_call, opens_cursor};
 use super::prepare::JustPrepared;
 use super::statement::{PreparedWork, Work};
 use super::{Session, Stop};
@@ -18,7 +18,7 @@ use crate::protocol::{Capabilities, Command, code};
 use crate::route::view::BackendId;
 use crate::sql::{Class, Effects, Hint, Needs, Reason, Verdict};
 use crate::state::Pin;
-use crate::state::prepared::{BULK_HEADER, EXECUTE_HEADER, number_bit};
+use crate::state::prepared::{BULK_HEADER, EXECUTE_HEADER, StatementKey, number_bit};
 
 impl Session {
     /// Whether user variables that a text may name have for all executions the types they have when
@@ -42,6 +42,7 @@ impl Session {
         let sent = sent.map_or(0, |id| u32::from_le_bytes([id[0], id[1], id[2], id[3]]));
         let is_mariadb = self.facts.is_mariadb;
         let id = if is_mariadb { self.statements.resolve(sent) } else { sent };
+        let mut payload = Cow::Borrowed(payload);
         let Some(statement) = self.statements.get(id) else {
             if is_silent {
                 return Ok(());
@@ -51,11 +52,22 @@ impl Session {
         };
         let mut key = statement.key.clone();
         let mut verdict = statement.verdict.clone();
+        let mode = statement.mode;
         if let Some(statement) = self.statements.get_mut(id) {
             statement.older_types = None;
         }
+        match self.told_of_spoilt_data(id, command) {
+            None => {}
+            Some(None) => return Ok(()),
+            Some(Some(error)) => return self.send_error(&error).await,
+        }
         match command {
             Command::StmtExecute | Command::StmtBulkExecute => {
+                let asks_back =
+                    verdict.class == Class::Diagnostics || verdict.needs.intersects(ASKS_BACK);
+                if command == Command::StmtExecute && asks_back {
+                    payload.to_mut()[5] &= !CURSOR;
+                }
                 let has_cursor = payload.get(5).is_some_and(|flags| flags & CURSOR != 0);
                 if command == Command::StmtBulkExecute || has_cursor {
                     // A cursor lives on its connection, which must be one it can stay on.
@@ -63,7 +75,7 @@ impl Session {
                 }
                 if !has_cursor
                     && !self.long_data.contains(&id)
-                    && let Some(sql) = self.substitute_in_prepared(&verdict, &key)
+                    && let Some(sql) = self.substitute_in_prepared(&verdict, &key, mode)
                 {
                     key = Arc::new(key.with_text(sql.into()));
                 }
@@ -103,7 +115,7 @@ impl Session {
                 return answered;
             }
         }
-        let prepared = PreparedWork { id, key: key.clone(), payload, told_id: None };
+        let prepared = PreparedWork { id, key: key.clone(), payload: &payload, told_id: None };
         let sql = &key.sql;
         let work = Work {
             command,
@@ -153,6 +165,7 @@ impl Session {
     ) -> bool {
         let Some(statement) = self.statements.get(work.id) else { return false };
         connection.caches_metadata()
+            && !is_call(&statement.verdict)
             && connection.statements.metadata(&work.key).is_none_or(|sent| {
                 sent.packets.is_none() && statement.metadata != Some(sent.digest)
             })
@@ -169,7 +182,9 @@ impl Session {
         let statement = self.statements.get(work.id);
         let (Some(sent), Some(statement)) = (sent, statement) else { return Expected::default() };
         let has = statement.metadata;
-        if has == Some(sent.digest) {
+        // FACT(mariadb 10.11): what a routine sends comes with its definitions each time; test:
+        // `a_client_that_keeps_metadata_is_sent_that_of_each_result_of_a_routine`.
+        if has == Some(sent.digest) || is_call(&statement.verdict) {
             return Expected::default();
         }
         Expected { lacking: sent.packets.clone(), known: has }
@@ -257,18 +272,44 @@ impl Session {
     /// COM_STMT_CLOSE. The statement stays prepared on the connections, for others.
     pub(super) async fn close_statement(&mut self, payload: &[u8]) {
         let id = payload.get(1..5).map_or(0, |id| u32::from_le_bytes([id[0], id[1], id[2], id[3]]));
+        let id = if self.facts.is_mariadb { self.statements.resolve(id) } else { id };
         let Some(statement) = self.statements.remove(id) else { return };
+        self.spoilt_data.retain(|(spoilt, _)| *spoilt != id);
+        self.drop_open(id, &statement.key).await;
+    }
+
+    /// Has cursor and long data of a statement go from the connection that is held.
+    async fn drop_open(&mut self, id: u32, key: &StatementKey) {
         if !self.open_cursors.contains(&id) && !self.long_data.contains(&id) {
             return;
         }
-        // Whatever of it was open on the held connection has to go.
         if let Some(held) = &mut self.held
-            && let Some(server_id) = held.connection().statements.remove(&statement.key)
+            && let Some(server_id) = held.connection().statements.remove(key)
         {
             let _ = held.connection().close_statement(server_id).await;
         }
         self.forget_statement(id);
         self.release_if_free().await;
+    }
+
+    /// What a command is answered of whose statement a piece of long data was lost: an error, or nothing;
+    /// `None` where none was lost, or it does not matter any more.
+    fn told_of_spoilt_data(&mut self, id: u32, command: Command) -> Option<Option<Error>> {
+        let at = self.spoilt_data.iter().position(|(spoilt, _)| *spoilt == id)?;
+        if command == Command::StmtSendLongData {
+            return Some(None);
+        }
+        let (_, error) = self.spoilt_data.swap_remove(at);
+        command.executes().then_some(Some(error))
+    }
+
+    /// A piece of long data could not be given to the server, which nobody is told: what has come before
+    /// and what comes after it must not be taken for the whole.
+    pub(super) async fn spoil_data(&mut self, id: u32, error: &Error) {
+        let Some(statement) = self.statements.get(id) else { return };
+        let key = statement.key.clone();
+        self.spoilt_data.push((id, error.clone()));
+        self.drop_open(id, &key).await;
     }
 
     /// What the end of a binary protocol command means for pins.
@@ -331,6 +372,11 @@ impl Session {
 
 /// CURSOR_TYPE_READ_ONLY, the one flag of COM_STMT_EXECUTE that opens a cursor.
 pub(super) const CURSOR: u8 = 0x01;
+
+/// What a session asks of its previous statement is answered without a cursor, as servers answer what
+/// they open none for: it may have run on another connection.
+const ASKS_BACK: Needs =
+    Needs::ROW_COUNT.union(Needs::FOUND_ROWS).union(Needs::DIAGNOSTICS).union(Needs::LAST_GTID);
 
 /// A verdict for a command about a statement that does not run it: on the primary, no effects.
 fn quiet(verdict: &Verdict) -> Verdict {

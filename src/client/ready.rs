@@ -64,6 +64,10 @@ impl Session {
             connection.image = self.image.clone();
         }
         if !was_held {
+            self.keep_begun_mode(connection);
+            if connection.is_dirty {
+                Box::pin(connection.clean()).await?;
+            }
             self.take_off_variables(connection, work.sql).await?;
         }
         self.prepare_descriptions(connection, work).await?;
@@ -129,6 +133,25 @@ impl Session {
         }))
     }
 
+    /// Connections begin with the `sql_mode` that is global then; a session keeps the first one it had, also
+    /// because its texts are read by that.
+    fn keep_begun_mode(&mut self, connection: &Connection) {
+        let now = &connection.sql_mode;
+        match &self.begun_mode {
+            None => {
+                let is_known = **now == *self.facts.sql_mode;
+                self.begun_mode = Some(now.clone());
+                if !is_known && !connection.is_restricted {
+                    self.image_changed();
+                }
+            }
+            Some(begun) if begun != now && self.image.get("sql_mode").is_none() => {
+                self.image.set("sql_mode", begun);
+            }
+            Some(_) => {}
+        }
+    }
+
     /// Resets a connection at rest that has user variables of other sessions, or may have without
     /// anybody's knowing when `sql` names one that is not the session's.
     pub(super) async fn take_off_variables(
@@ -143,7 +166,9 @@ impl Session {
             connection.image.forget_user_variables(&self.image);
         }
         let may_find = || has_strays && names_other_variable(sql, self.mode, is_own);
-        if !connection.image.has_user_variables_beside(&self.image) && !may_find() {
+        let is_of_others =
+            connection.is_astray || connection.image.has_user_variables_beside(&self.image);
+        if !is_of_others && !may_find() {
             return Ok(());
         }
         let reset = async {
@@ -194,6 +219,9 @@ impl Session {
         connection: &mut Connection,
     ) -> Result<Result<(), Error>, Failure> {
         self.read_others_id(connection).await?;
+        if connection.is_dirty {
+            connection.clean().await?;
+        }
         self.take_off_variables(connection, b"").await?;
         self.choose_schema_anew(connection).await?;
         if connection.is_dirty {

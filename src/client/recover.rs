@@ -46,8 +46,7 @@ impl Session {
                 if work.verdict.class != Class::Read {
                     self.writes.note_unseen(self.changes(work));
                 }
-                let answers = untouched && work.shape != Shape::Nothing;
-                self.lost(name, was_held || is_killed, untouched, answers).await
+                self.lost(work, name, was_held || is_killed, untouched).await
             }
             Outcome::Unprepared(error) => {
                 checkout.connection().is_dirty = true;
@@ -83,7 +82,7 @@ impl Session {
     pub(super) async fn refuse(&mut self, work: &Work<'_>, error: &Error) -> Result<(), Stop> {
         if work.shape == Shape::Nothing {
             if let Some(prepared) = &work.prepared {
-                self.forget_statement(prepared.id);
+                Box::pin(self.spoil_data(prepared.id, error)).await;
             }
             return Ok(());
         }
@@ -107,10 +106,10 @@ impl Session {
     /// server that goes away says nothing either, and only so clients know what has happened.
     async fn lost(
         &mut self,
+        work: &Work<'_>,
         backend: String,
         ends: bool,
         untouched: bool,
-        answers: bool,
     ) -> Result<(), Stop> {
         let had_state = ends || !self.pins.is_empty();
         self.forget_binding();
@@ -119,9 +118,6 @@ impl Session {
         if had_state || !untouched {
             return Err(Stop::Fatal);
         }
-        if answers {
-            self.send_error(&Error::LostBackend { backend }).await?;
-        }
-        Ok(())
+        self.refuse(work, &Error::LostBackend { backend }).await
     }
 }

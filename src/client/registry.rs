@@ -13,6 +13,7 @@ use foldhash::HashMap;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use crate::backend::Connection;
 use crate::metrics::ChosenBy;
 use crate::route::view::BackendId;
 use crate::sql::Mode;
@@ -100,6 +101,21 @@ struct LastStatement {
 
 /// Bytes of a statement that are kept.
 const STATEMENT_MAX: usize = 256;
+
+/// Thread ids have 32 bits where they are told, in greetings.
+const THREAD_BITS: u32 = 40;
+const THREAD_MASK: u64 = (1 << THREAD_BITS) - 1;
+
+/// Where a session's connection is: a thread of one run of a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// The backend.
+    pub backend: BackendId,
+    /// The server's id of it.
+    pub thread_id: u64,
+    /// Its generation, see `route::whereabouts`.
+    pub generation: u16,
+}
 
 /// A moment of an entry.
 #[derive(Debug, Clone)]
@@ -195,15 +211,15 @@ impl Entry {
     }
 
     /// A statement runs on a connection from `at` on.
-    pub(super) fn set_running(&self, backend: BackendId, thread_id: u64, at: Duration) {
-        self.set_connection(backend, thread_id);
+    pub(super) fn set_running(&self, backend: BackendId, connection: &Connection, at: Duration) {
+        self.set_connection(backend, connection);
         self.set(Activity::Running, at);
     }
 
     /// What a KILL of the session's statement is for.
-    pub(super) fn set_connection(&self, backend: BackendId, thread_id: u64) {
-        let backend = (backend as u64 + 1) << 56;
-        self.connection.store(backend | thread_id & ((1 << 56) - 1), Ordering::Relaxed);
+    pub(super) fn set_connection(&self, backend: BackendId, connection: &Connection) {
+        let place = (backend as u64 + 1) << 56 | u64::from(connection.generation) << THREAD_BITS;
+        self.connection.store(place | connection.thread_id & THREAD_MASK, Ordering::Relaxed);
     }
 
     /// The session is about to give its connection back. In one order with the aims of the pool:
@@ -256,9 +272,15 @@ impl Entry {
 
     /// Backend and thread id of the session's connection.
     pub fn connection(&self) -> Option<(BackendId, u64)> {
+        self.place().map(|place| (place.backend, place.thread_id))
+    }
+
+    /// Where the session's connection is.
+    pub fn place(&self) -> Option<Place> {
         let packed = self.connection.load(Ordering::SeqCst);
         let backend = usize::try_from(packed >> 56).ok()?.checked_sub(1)?;
-        Some((backend, packed & ((1 << 56) - 1)))
+        let generation = u16::try_from(packed >> THREAD_BITS & u64::from(u16::MAX)).ok()?;
+        Some(Place { backend, thread_id: packed & THREAD_MASK, generation })
     }
 
     /// Remembers a statement for those who wait for its locks.
@@ -275,7 +297,7 @@ impl Entry {
     /// The beginning of its current or last statement, normalised; empty in the first lane.
     pub fn statement(&self) -> String {
         let last = self.statement.lock();
-        match last.sql.is_empty() {
+        match last.sql.is_empty() || self.lane() == 0 {
             true => String::new(),
             false => crate::sql::digest_text(&last.sql, last.mode),
         }

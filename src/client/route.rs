@@ -33,11 +33,15 @@ impl Session {
             let reason = Reason::Statement(crate::sql::Reason::SystemSchema);
             return Decision { target: Target::Primary, reason, awaited: None };
         }
-        let isolation = self.isolation();
+        let isolation = self.isolation().or_else(|| self.facts.variable(ISOLATION));
         let serializable =
             isolation.is_some_and(|level| level.eq_ignore_ascii_case("serializable"));
         let topology = &self.context.topology;
-        let in_use = |backend: BackendId| self.context.pools[backend].in_use();
+        let pools = &self.context.pools;
+        let in_use = |backend: BackendId| match pools[backend].is_out_of_reach() {
+            true => usize::MAX,
+            false => pools[backend].in_use(),
+        };
         let decide = || {
             let token = self.writes.token();
             let session = SessionView {
@@ -54,7 +58,16 @@ impl Session {
         if may_settle && self.writes.settle() {
             decision = decide();
         }
+        if let Target::Replica(backend) = decision.target
+            && !pools[backend].may_try()
+        {
+            let reason = Reason::NoReplica;
+            return Decision { target: Target::Primary, reason, awaited: None };
+        }
         let Some(awaited) = decision.awaited else { return decision };
+        if pools[awaited].is_out_of_reach() {
+            return Decision { awaited: None, ..decision };
+        }
         let limit = routing.freshness_wait;
         if limit.is_zero() {
             topology.fresh_wanted(self.writes.token().position());

@@ -7,6 +7,7 @@ use super::Session;
 use super::absorb::{hides_wait, is_wait};
 use super::statement::Work;
 use super::tracking::needs_own_trackers;
+use super::warnings::TELL;
 use super::writes::PARSE_ERROR;
 use crate::backend::{Connection, Failure, means_the_same};
 use crate::protocol::Command;
@@ -167,10 +168,7 @@ impl Session {
     ) -> Result<(), Failure> {
         let image = connection.image.clone();
         let mut tracked = match self.facts.is_mariadb {
-            true => {
-                let change = "SET SESSION sql_select_limit=@@SESSION.sql_select_limit";
-                connection.query(change).await?.summary.tracked
-            }
+            true => connection.query(TELL).await?.summary.tracked,
             // No statement: the list of warnings stays.
             false => connection.command(Command::Ping, b"").await?.summary.tracked,
         };
@@ -208,7 +206,7 @@ impl Session {
 
     /// How long locks are waited for now.
     async fn learn_wait(&mut self, connection: &mut Connection) -> Result<(), Failure> {
-        let question = "SELECT @@lock_wait_timeout,@@innodb_lock_wait_timeout";
+        let question = "SELECT @@lock_wait_timeout,@@innodb_lock_wait_timeout LIMIT 1";
         let answer = connection.query(question).await?;
         self.diagnostics.is_row_count_held = false;
         self.diagnostics.is_found_rows_held = false;
@@ -241,7 +239,7 @@ impl Session {
         work: &Work<'_>,
     ) -> Result<(), Failure> {
         let sql = work.prepared.as_ref().map_or(work.sql, |prepared| &prepared.key.sql);
-        let names = sql::bare_variables(sql, self.mode).into_iter();
+        let names = sql::bare_variables(sql, self.mode_of(work)).into_iter();
         let names: Vec<_> = names.map(String::from_utf8_lossy).collect();
         self.track_again(connection, names.iter().map(|name| &**name)).await
     }
@@ -296,7 +294,7 @@ impl Session {
         names: Option<&Work<'_>>,
     ) -> Result<(), Failure> {
         let question = "SELECT @@collation_connection,@@character_set_connection,\
-                        @@character_set_client,@@character_set_results";
+                        @@character_set_client,@@character_set_results LIMIT 1";
         let answer = connection.query(question).await?;
         self.diagnostics.is_row_count_held = false;
         self.diagnostics.is_found_rows_held = false;
@@ -351,7 +349,7 @@ impl Session {
 
     /// What ROW_COUNT() is after results of single rows, which MariaDB does not count as one.
     async fn learn_row_count(&mut self, connection: &mut Connection) -> Result<(), Failure> {
-        let answer = connection.query("SELECT ROW_COUNT()").await?;
+        let answer = connection.query("SELECT ROW_COUNT() LIMIT 1").await?;
         if let [count] = answer.first_row().as_slice() {
             self.diagnostics.note_row_count(count.parse().unwrap_or(-1));
         }
@@ -363,7 +361,7 @@ impl Session {
         &mut self,
         connection: &mut Connection,
     ) -> Result<(), Failure> {
-        let answer = connection.query("SELECT FOUND_ROWS()").await?;
+        let answer = connection.query("SELECT FOUND_ROWS() LIMIT 1").await?;
         if let [count] = answer.first_row().as_slice() {
             self.diagnostics.found_rows = count.parse().unwrap_or(0);
         }

@@ -11,6 +11,7 @@ use super::diagnostics::Form;
 use super::execute::Outcome;
 use super::registry::is_sessions;
 use super::route::begins_with_snapshot;
+use super::route::is_system;
 use super::{Session, Stop};
 use crate::error::Error;
 use crate::lanes::{Demand, Standing};
@@ -118,7 +119,7 @@ impl Session {
     /// on the same connection would have changed.
     fn substitute(&self, verdict: &Verdict, sql: &[u8]) -> Option<Vec<u8>> {
         let wanted = self.unknown_counts(verdict) | connection_id(verdict);
-        self.put_values(sql, wanted)
+        self.put_values(sql, self.mode, wanted)
     }
 
     /// The same for a text that was prepared, with the session's id put in then.
@@ -126,6 +127,7 @@ impl Session {
         &mut self,
         verdict: &Verdict,
         key: &StatementKey,
+        mode: Mode,
     ) -> Option<Vec<u8>> {
         let mut wanted = self.unknown_counts(verdict);
         let is_here = |held: &mut Checkout| held.connection().statements.has(key);
@@ -133,20 +135,22 @@ impl Session {
             // After PREPARE a connection has another ROW_COUNT().
             wanted |= verdict.needs & Needs::ROW_COUNT;
         }
-        self.put_values(&key.sql, wanted)
+        self.put_values(&key.sql, mode, wanted)
     }
 
-    pub(super) fn put_values(&self, sql: &[u8], wanted: Needs) -> Option<Vec<u8>> {
+    /// In a text that is read in `mode`.
+    pub(super) fn put_values(&self, sql: &[u8], mode: Mode, wanted: Needs) -> Option<Vec<u8>> {
         if wanted.is_empty() {
             return None;
         }
         let values = self.diagnostics.substitution(self.entry.id);
-        crate::sql::substitute(sql, self.mode, &values, wanted)
+        crate::sql::substitute(sql, mode, &values, wanted)
     }
 
     /// Of the counts that a text asks for, those that the connection it runs on would not know.
     fn unknown_counts(&self, verdict: &Verdict) -> Needs {
-        let mut wanted = verdict.needs & (Needs::ROW_COUNT | Needs::FOUND_ROWS);
+        let counts = Needs::ROW_COUNT | Needs::FOUND_ROWS | Needs::LAST_GTID;
+        let mut wanted = verdict.needs & counts;
         // A connection knows of no list that is saved; MariaDB empties its own for a statement that
         // uses a table before that asks how long it was.
         let empties = self.facts.is_mariadb && verdict.uses_table;
@@ -238,7 +242,8 @@ impl Session {
     async fn before_held(&mut self, work: &Work<'_>) -> Result<(), Stop> {
         if !self.held_on_replica() {
             self.make_room(self.entry.lane(), work).await?;
-        } else if !(may_stay_on_replica(work.verdict) || self.reads_its_snapshot(work))
+        } else if !(may_stay_on_replica(work.verdict) && !self.reads_system_tables(work)
+            || self.reads_its_snapshot(work))
             || sets_transactions(work)
             || Box::pin(self.is_held_stale(work.verdict)).await
         {
@@ -263,7 +268,14 @@ impl Session {
             && work.verdict.effects.is_empty()
             && work.verdict.statements == 1
             && !OTHERS.iter().any(|word| contains(work.sql, word))
-            && matches!(work.verdict.reason, SqlReason::SystemVariable | SqlReason::SystemSchema)
+            && (matches!(work.verdict.reason, SqlReason::SystemVariable | SqlReason::SystemSchema)
+                || self.reads_system_tables(work))
+    }
+
+    /// Whether a read may be of tables that each server fills on its own, whose schema is the session's.
+    fn reads_system_tables(&self, work: &Work<'_>) -> bool {
+        let is_read = work.verdict.class == Class::Read && work.verdict.uses_table;
+        is_read && self.image.schema.as_deref().is_some_and(is_system)
     }
 
     /// A slot in the statement's lane, and a connection.
@@ -313,7 +325,7 @@ impl Session {
         self.account.granted(at);
         // It has run since its slot was granted; a connection opened meanwhile counts in.
         let connection = checkout.connection();
-        self.entry.set_running(backend, connection.thread_id, at);
+        self.entry.set_running(backend, connection, at);
         if self.has_others_id(connection) {
             // A KILL must not hit the question for that.
             self.entry.set_released();
@@ -350,7 +362,7 @@ impl Session {
     fn note_held(&mut self, work: &Work<'_>, held: &mut Checkout) {
         self.has_snapshot |= work.verdict.class == Class::Read;
         let backend = held.pool().backend();
-        self.entry.set_running(backend, held.connection().thread_id, self.context.now());
+        self.entry.set_running(backend, held.connection(), self.context.now());
         if self.assigned_lane(work).is_none() && self.policy.batch_lane.is_some() {
             self.account.note(work.verdict.digest, &self.context.evidence);
             let is_open = self.status.contains(Status::IN_TRANS);
@@ -498,7 +510,8 @@ fn may_stay_on_replica(verdict: &Verdict) -> bool {
 /// Whether `work` may set what later transactions are: the open one has to be begun elsewhere before.
 fn sets_transactions(work: &Work<'_>) -> bool {
     let has = |word: &[u8]| contains(work.sql, word);
-    work.verdict.class == Class::Session && [&b"transaction"[..], b"tx_"].into_iter().any(has)
+    let names = [&b"transaction"[..], b"tx_", b"autocommit"];
+    work.verdict.class == Class::Session && names.into_iter().any(has)
 }
 
 /// Whether a text has these letters anywhere, in whatever case.
@@ -506,7 +519,17 @@ pub(super) fn contains(sql: &[u8], letters: &[u8]) -> bool {
     sql.windows(letters.len()).any(|here| here.eq_ignore_ascii_case(letters))
 }
 
-/// Codes of errors that say the statement was stopped, not that the replica can't answer it.
-pub(super) fn is_final(error: u16) -> bool {
-    matches!(error, code::QUERY_INTERRUPTED | code::STATEMENT_TIMEOUT | code::QUERY_TIMEOUT)
+impl Session {
+    /// Whether an error says that the statement was stopped, not that the replica can't answer it. Its time
+    /// may be up by a limit that only the replica has.
+    pub(super) fn is_final(&self, error: u16, work: &Work<'_>) -> bool {
+        const LIMITS: [&str; 2] = ["max_statement_time", "max_execution_time"];
+        let is_own =
+            |name: &str| self.image.get(name).is_some() || contains(work.sql, name.as_bytes());
+        match error {
+            code::QUERY_INTERRUPTED => true,
+            code::STATEMENT_TIMEOUT | code::QUERY_TIMEOUT => LIMITS.into_iter().any(is_own),
+            _ => false,
+        }
+    }
 }

@@ -196,7 +196,8 @@ impl Session {
     ) -> Result<(), Failure> {
         let mut trackers = self.trackers();
         let question = trackers.question();
-        let sql = format!("SELECT @@sql_mode,@@character_set_client,@@autocommit,{question}");
+        let sql =
+            format!("SELECT @@sql_mode,@@character_set_client,@@autocommit,{question} LIMIT 1");
         let row = connection.query(&sql).await?.first_row();
         let [sql_mode, charset, autocommit, values @ ..] = row.as_slice() else {
             return Ok(());

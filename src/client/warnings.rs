@@ -91,7 +91,8 @@ impl Session {
         connection: &mut Connection,
         counted: Option<&Summary>,
     ) -> Result<(), Failure> {
-        self.save_warnings(connection).await?;
+        let has_failed = counted.is_some_and(|summary| summary.error.is_some());
+        self.save_warnings(connection, has_failed && self.facts.is_mariadb).await?;
         let Some((saved, summary)) = self.diagnostics.warnings.as_mut().zip(counted) else {
             return Ok(());
         };
@@ -107,26 +108,35 @@ impl Session {
     }
 
     /// Takes the list of warnings off the connection, which keeps it until a statement uses a
-    /// table: the next session must not see it.
+    /// table: the next session must not see it. With `asks_untold` MariaDB is made to tell what a trigger
+    /// has set, which an error does not.
     pub(super) async fn save_warnings(
         &mut self,
         connection: &mut Connection,
+        asks_untold: bool,
     ) -> Result<(), Failure> {
         let mut packets = connection.packet(Command::Query, b"SHOW WARNINGS");
         // With a list that short an error may have been preceded by more than it has.
         let asks_counts = self.facts.is_mariadb && self.image.get("max_error_count").is_some();
         if asks_counts {
-            let counts = b"SELECT @@warning_count,@@error_count";
+            let counts = b"SELECT @@warning_count,@@error_count LIMIT 1";
             packets.extend(connection.packet(Command::Query, counts));
+        }
+        if asks_untold {
+            packets.extend(connection.packet(Command::Query, TELL.as_bytes()));
         }
         packets.extend(connection.packet(Command::Query, b"SELECT 1 FROM (SELECT 1) t"));
         connection.send(&packets).await?;
         let answer = connection.answer(Shape::Results).await?;
+        connection.note_astray(&answer.summary);
         let counts = match asks_counts {
             true => connection.answer(Shape::Results).await?.first_row(),
             false => Vec::new(),
         };
-        connection.answer(Shape::Results).await?;
+        for _ in 0..1 + usize::from(asks_untold) {
+            let last = connection.answer(Shape::Results).await?;
+            connection.note_astray(&last.summary);
+        }
         self.diagnostics.are_on_connection = false;
         self.diagnostics.is_found_rows_held = false;
         self.diagnostics.is_row_count_held = false;
@@ -171,11 +181,14 @@ impl Session {
         let diff = diff(&connection.image, &self.image, &connection.base, None);
         if self.apply(connection, &diff).await?.is_ok() {
             connection.query(signal).await?;
-            self.save_warnings(connection).await?;
+            self.save_warnings(connection, false).await?;
         }
         Ok(())
     }
 }
+
+/// A change that is told, and with it all that was not: none.
+pub(super) const TELL: &str = "SET SESSION sql_select_limit=@@SESSION.sql_select_limit";
 
 /// Commands that are no statements for MySQL: it keeps the list of warnings.
 pub(super) fn keeps_conditions(command: Command) -> bool {

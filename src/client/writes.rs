@@ -360,7 +360,7 @@ impl WriteWatch<'_> {
         let commits_first =
             self.before.in_transaction && effects.contains(Effects::IMPLICIT_COMMIT);
         let may_have = |code| commits_first || !did_nothing(code, effects);
-        self.verdict.class == Class::Write
+        (self.verdict.class == Class::Write || effects.contains(Effects::OPAQUE))
             && self.command != Command::StmtPrepare
             && !is_told_later
             && summary.error.is_some_and(may_have)
@@ -369,16 +369,16 @@ impl WriteWatch<'_> {
 
 /// Whether a statement may change what replicas are to have.
 fn may_write(verdict: &Verdict) -> bool {
-    verdict.class == Class::Write
-        && (verdict.effects.contains(Effects::OPAQUE)
-            || matches!(
-                verdict.reason,
-                Reason::NotARead
-                    | Reason::UnknownFunction
-                    | Reason::MultiStatement
-                    | Reason::NotUnderstood
-                    | Reason::WrapsWrite
-            ))
+    let is_change = matches!(
+        verdict.reason,
+        Reason::NotARead
+            | Reason::UnknownFunction
+            | Reason::MultiStatement
+            | Reason::NotUnderstood
+            | Reason::WrapsWrite
+    );
+    // A function that writes may be called in a SET, too.
+    verdict.effects.contains(Effects::OPAQUE) || verdict.class == Class::Write && is_change
 }
 
 fn position_in(tracked: &Tracked) -> Option<Position> {

@@ -353,7 +353,7 @@ pub const KEYS: &[Key] = &[
     Key {
         path: "lane.reserved",
         default: Some("0"),
-        meaning: "Slots of each server only this lane may use.",
+        meaning: "Slots of each server only this lane may use; of a single slot none.",
         valid: r#"a number of slots such as 4, or a percentage such as "25%"; all lanes together must leave every lane a slot"#,
     },
     Key {

@@ -7,6 +7,7 @@ pub mod key;
 mod model;
 mod problem;
 mod resolve;
+mod servers;
 pub mod settings;
 mod shape;
 mod url;

@@ -6,36 +6,34 @@ use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use secrecy::SecretString;
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::targets::Targets;
 
 use super::key;
 use super::model::{self, Model};
 use super::problem::Finding;
 use super::settings::{
-    Abandoned, Address, Backend, BackendCompression, BackendTls, BackendTlsMode, Consistency, Glob,
-    Lane, LatencyTarget, LockGuard, LockPolicy, Log, Pool, ProxyProtocol, Routing, Rule, RuleScope,
-    Scope, Service, Settings, Tls, TlsFiles, TlsMode, User,
+    Abandoned, Backend, Consistency, Glob, Lane, LatencyTarget, LockGuard, LockPolicy, Log, Pool,
+    Routing, Rule, RuleScope, Scope, Service, Settings, User,
 };
 use super::shape::Places;
 use crate::units::Period;
 
-/// Where a server is whose address can't be used; the file is refused.
-const NOWHERE: Address = Address::Tcp { host: String::new(), port: 0 };
-
 /// Connections of a backend that are not the pool's: Fairlane's own control connection.
-const CONTROL: usize = 1;
+pub(super) const CONTROL: usize = 1;
 
-/// Most connections to one server: the largest `max_connections` that MariaDB and MySQL take.
-const CONNECTIONS_MAX: usize = 100_000;
+/// Shortest time between probes, or between reloads of accounts: they ask a server each time.
+const PERIOD_MIN: Duration = Duration::from_millis(10);
 
 /// Collects findings while the rest is still looked at.
-struct Resolver<'a> {
+pub(super) struct Resolver<'a> {
     places: &'a Places<'a>,
     findings: Vec<Finding>,
 }
 
 impl Resolver<'_> {
     /// Notes a finding about the key at `path` (with indexes).
-    fn find(&mut self, path: &str, wrong: impl Into<String>, cure: impl Into<String>) {
+    pub(super) fn find(&mut self, path: &str, wrong: impl Into<String>, cure: impl Into<String>) {
         let key: Vec<&str> =
             path.split('.').filter(|step| step.parse::<usize>().is_err()).collect();
         self.findings.push(Finding {
@@ -47,7 +45,7 @@ impl Resolver<'_> {
     }
 
     /// As [`Self::find`], with the key table's words as the cure.
-    fn find_invalid(&mut self, path: &str, wrong: impl Into<String>) {
+    pub(super) fn find_invalid(&mut self, path: &str, wrong: impl Into<String>) {
         let key: Vec<&str> =
             path.split('.').filter(|step| step.parse::<usize>().is_err()).collect();
         let valid = key::find(&key.join(".")).map_or("a valid value", |key| key.valid);
@@ -57,6 +55,13 @@ impl Resolver<'_> {
     fn positive(&mut self, path: &str, period: Period) -> Duration {
         if period.duration().is_zero() {
             self.find_invalid(path, "is zero");
+        }
+        period.duration()
+    }
+
+    fn probing(&mut self, path: &str, period: Period) -> Duration {
+        if period.duration() < PERIOD_MIN {
+            self.find_invalid(path, format!("{:?} is too short", period.duration()));
         }
         period.duration()
     }
@@ -132,14 +137,24 @@ impl Resolver<'_> {
         if model.listen.0.is_empty() {
             self.find_invalid("listen", "is empty: clients could connect nowhere");
         }
+        let operators: Option<SocketAddr> = model.admin.listen.parse().ok();
         let mut addresses = Vec::new();
         for text in &model.listen.0 {
-            match text.parse() {
-                Ok(address) => addresses.push(address),
-                Err(_) => {
-                    self.find_invalid("listen", format!("\"{text}\" is not an address with port"))
-                }
+            let Ok(address) = text.parse::<SocketAddr>() else {
+                self.find_invalid("listen", format!("\"{text}\" is not an address with port"));
+                continue;
+            };
+            if address.port() > 0 && addresses.contains(&address) {
+                self.find("listen", format!("\"{text}\" stands there twice"), "remove one of them");
             }
+            if address.port() > 0 && Some(address) == operators {
+                self.find(
+                    "listen",
+                    format!("\"{text}\" is also where operators look (admin.listen)"),
+                    "give one of the two another port",
+                );
+            }
+            addresses.push(address);
         }
         addresses
     }
@@ -266,170 +281,6 @@ impl Resolver<'_> {
         ways.password.cloned().unwrap_or_default()
     }
 
-    fn backends(&mut self, model: &Model) -> Vec<Backend> {
-        let primary = ("primary".to_owned(), "primary".to_owned(), &model.primary);
-        let replicas = model.replica.iter().enumerate().map(|(index, replica)| {
-            (format!("replica.{index}"), format!("replica{}", index + 1), replica)
-        });
-        let mut names = HashSet::new();
-        let mut backends: Vec<Backend> = Vec::new();
-        for (path, default_name, backend) in std::iter::once(primary).chain(replicas) {
-            let name = backend.name.clone().unwrap_or(default_name);
-            if !is_label(&name) {
-                self.find_invalid(&format!("{path}.name"), format!("\"{name}\" is not a name"));
-            } else if !names.insert(name.clone()) {
-                self.find(
-                    &format!("{path}.name"),
-                    format!("\"{name}\" is the name of two servers"),
-                    "give each server a name of its own",
-                );
-            }
-            let address = self.address(&path, backend.address.as_deref());
-            let twin = backends.iter().find(|other| other.address == address);
-            if let Some(twin) = twin.filter(|_| address != NOWHERE) {
-                self.find(
-                    &format!("{path}.address"),
-                    format!("\"{address}\" is the address of {} already", twin.name),
-                    "write each server once, or its max_connections would not hold; without a \
-                     replica leave out [[replica]]",
-                );
-            }
-            if backend.max_connections < CONTROL + 1 {
-                self.find(
-                    &format!("{path}.max_connections"),
-                    format!("{} is too few", backend.max_connections),
-                    "write at least 2: one connection is Fairlane's own, the rest serve clients",
-                );
-            }
-            if backend.max_connections > CONNECTIONS_MAX {
-                self.find_invalid(
-                    &format!("{path}.max_connections"),
-                    format!("{} is more than a server can take", backend.max_connections),
-                );
-            }
-            let max_connections = backend.max_connections.clamp(CONTROL + 1, CONNECTIONS_MAX);
-            let tls = self.backend_tls(&path, backend);
-            let compression = self.compression(&path, backend);
-            let proxy_protocol = self.proxy_protocol(&path, backend);
-            backends.push(Backend {
-                name,
-                address,
-                tls,
-                compression,
-                proxy_protocol,
-                max_connections,
-            });
-        }
-        backends
-    }
-
-    fn compression(&mut self, path: &str, backend: &model::Backend) -> BackendCompression {
-        match backend.compression.as_str() {
-            "off" => BackendCompression::Off,
-            "zlib" => BackendCompression::Zlib,
-            "zstd" => BackendCompression::Zstd,
-            other => {
-                let wrong = format!("\"{other}\" is no compression");
-                self.find_invalid(&format!("{path}.compression"), wrong);
-                BackendCompression::Off
-            }
-        }
-    }
-
-    fn proxy_protocol(&mut self, path: &str, backend: &model::Backend) -> ProxyProtocol {
-        match backend.proxy_protocol.as_str() {
-            "off" => ProxyProtocol::Off,
-            "v1" => ProxyProtocol::V1,
-            "v2" => ProxyProtocol::V2,
-            other => {
-                let wrong = format!("\"{other}\" is no version");
-                self.find_invalid(&format!("{path}.proxy_protocol"), wrong);
-                ProxyProtocol::Off
-            }
-        }
-    }
-
-    fn address(&mut self, path: &str, address: Option<&str>) -> Address {
-        let key = format!("{path}.address");
-        let Some(address) = address.filter(|address| !address.is_empty()) else {
-            self.find_invalid(&key, "is missing");
-            return NOWHERE;
-        };
-        if address.starts_with('/') {
-            return Address::Unix(address.into());
-        }
-        let (host, port) = match address.rsplit_once(':') {
-            Some((host, port)) if !host.contains(':') || host.ends_with(']') => {
-                (host, port.parse())
-            }
-            _ => (address, Ok(3306)),
-        };
-        let host = host.trim_start_matches('[').trim_end_matches(']');
-        match port {
-            Ok(port) if port > 0 && !host.is_empty() && !host.contains([' ', '/', '@']) => {
-                Address::Tcp { host: host.to_owned(), port }
-            }
-            _ => {
-                self.find_invalid(&key, format!("\"{address}\" is not a host with port"));
-                NOWHERE
-            }
-        }
-    }
-
-    fn backend_tls(&mut self, path: &str, backend: &model::Backend) -> BackendTls {
-        let mode = match backend.tls.as_str() {
-            "disabled" => BackendTlsMode::Disabled,
-            "preferred" => BackendTlsMode::Preferred,
-            "required" => BackendTlsMode::Required,
-            "verify_ca" => BackendTlsMode::VerifyCa,
-            "verify_identity" => BackendTlsMode::VerifyIdentity,
-            other => {
-                self.find_invalid(&format!("{path}.tls"), format!("\"{other}\" is no mode"));
-                BackendTlsMode::Disabled
-            }
-        };
-        let ca = backend.tls_ca.as_ref().map(Into::into);
-        if mode.verifies() && ca.is_none() {
-            self.find_invalid(&format!("{path}.tls_ca"), "is missing");
-        }
-        let own = (&backend.tls_certificate, &backend.tls_key);
-        BackendTls { mode, ca, own: self.tls_files(&format!("{path}."), "tls_", own) }
-    }
-
-    fn tls_files(
-        &mut self,
-        path: &str,
-        prefix: &str,
-        files: (&Option<String>, &Option<String>),
-    ) -> Option<TlsFiles> {
-        match files {
-            (Some(certificate), Some(key)) => {
-                return Some(TlsFiles { certificate: certificate.into(), key: key.into() });
-            }
-            (None, None) => {}
-            (Some(_), None) => self.find_invalid(&format!("{path}{prefix}key"), "is missing"),
-            (None, Some(_)) => {
-                self.find_invalid(&format!("{path}{prefix}certificate"), "is missing");
-            }
-        }
-        None
-    }
-
-    fn tls(&mut self, tls: &model::Tls) -> Tls {
-        let mode = match tls.mode.as_str() {
-            "as_primary" => TlsMode::AsPrimary,
-            "disabled" => TlsMode::Disabled,
-            "preferred" => TlsMode::Preferred,
-            "required" => TlsMode::Required,
-            other => {
-                self.find_invalid("tls.mode", format!("\"{other}\" is no mode"));
-                TlsMode::Disabled
-            }
-        };
-        let files = self.tls_files("tls.", "", (&tls.certificate, &tls.key));
-        Tls { mode, files, client_ca: tls.client_ca.as_ref().map(Into::into) }
-    }
-
     fn lanes(&mut self, model: &Model, backends: &[Backend]) -> Vec<Lane> {
         if model.lane.is_empty() {
             self.find("lane", "there is no lane", "remove `lane = []`, or add a [[lane]]");
@@ -464,7 +315,7 @@ impl Resolver<'_> {
                         "raise lane.max or the server's max_connections",
                     );
                 }
-                if lane.reserved.of(slots) > lane.max.of(slots) {
+                if lane.reserved.reserved_of(slots) > lane.max.of(slots) {
                     self.find(
                         &path("reserved"),
                         format!("{} is more than the lane's max of {}", lane.reserved, lane.max),
@@ -489,8 +340,8 @@ impl Resolver<'_> {
     fn check_reserved(&mut self, lanes: &[Lane], backends: &[Backend]) {
         for backend in backends {
             let slots = backend.max_connections - CONTROL;
-            let reserved: usize = lanes.iter().map(|lane| lane.reserved.of(slots)).sum();
-            let is_without = lanes.iter().any(|lane| lane.reserved.of(slots) == 0);
+            let reserved: usize = lanes.iter().map(|lane| lane.reserved.reserved_of(slots)).sum();
+            let is_without = lanes.iter().any(|lane| lane.reserved.reserved_of(slots) == 0);
             if reserved > slots || reserved == slots && is_without {
                 self.find(
                     "lane.0.reserved",
@@ -679,9 +530,9 @@ impl Resolver<'_> {
             },
             max_lag: self.positive("routing.max_lag", routing.max_lag),
             freshness_wait: routing.freshness_wait.duration(),
-            probe_interval: self.positive("routing.probe_interval", routing.probe_interval),
+            probe_interval: self.probing("routing.probe_interval", routing.probe_interval),
             recovery_probes: self.at_least_one("routing.recovery_probes", routing.recovery_probes),
-            accounts_refresh: self.positive("routing.accounts_refresh", routing.accounts_refresh),
+            accounts_refresh: self.probing("routing.accounts_refresh", routing.accounts_refresh),
         }
     }
 
@@ -700,9 +551,20 @@ pub(super) fn is_off(text: &str) -> bool {
 
 /// Whether a text is a log filter; the error says why not.
 pub(super) fn log_filter(text: &str) -> Result<(), String> {
-    match text.parse::<tracing_subscriber::filter::targets::Targets>() {
-        Ok(_) => Ok(()),
-        Err(error) => Err(format!("\"{text}\": {error}")),
+    text.parse::<Targets>().map_err(|error| format!("\"{text}\": {error}"))?;
+    let is_level = |part: &str| part.parse::<LevelFilter>().is_ok();
+    // A word alone is taken for a part of the program, and all other parts say nothing then.
+    let is_part = |part: &str| {
+        let mut letters = part.bytes();
+        letters.all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b':' | b'-'))
+    };
+    let is_known = |part: &str| match part.split_once('=') {
+        Some((target, level)) => is_part(target) && is_level(level),
+        None => is_level(part) || is_part(part) && part.starts_with("fairlane"),
+    };
+    match text.split(',').map(str::trim).find(|part| !part.is_empty() && !is_known(part)) {
+        None => Ok(()),
+        Some(part) => Err(format!("\"{part}\" is neither a level nor part=level")),
     }
 }
 
@@ -714,7 +576,7 @@ struct Ways<'a> {
 }
 
 /// Names become metric labels and stand in messages.
-fn is_label(name: &str) -> bool {
+pub(super) fn is_label(name: &str) -> bool {
     !name.is_empty()
         && name.len() <= 64
         && name

@@ -106,6 +106,28 @@ const MISTAKES: &[(&str, &[&str])] = &[
         &["f.toml:2", "routing.default_lane", "interactive, batch"],
     ),
     ("[log]\nformat = \"xml\"\n", &["f.toml:2", "log.format"]),
+    ("[log]\nfilter = \"warning\"\n", &["f.toml:2", "log.filter", "\"warning\""]),
+    ("[log]\nfilter = \"info;fairlane=debug\"\n", &["f.toml:2", "log.filter"]),
+    ("[log]\nfilter = \"fairlane=loud\"\n", &["f.toml:2", "log.filter"]),
+    ("[routing]\nprobe_interval = \"1ns\"\n", &["f.toml:2", "routing.probe_interval", "10ms"]),
+    ("[routing]\naccounts_refresh = \"1us\"\n", &["f.toml:2", "routing.accounts_refresh"]),
+    (
+        "[[replica]]\naddress = \"a:1\"\ntls_ca = \"/ca.pem\"\n",
+        &["f.toml:3", "replica.tls_ca", "verify_identity"],
+    ),
+    (
+        "[[replica]]\naddress = \"a:1\"\ntls = \"required\"\ntls_ca = \"/ca.pem\"\n",
+        &["f.toml:4", "replica.tls_ca", "does not verify"],
+    ),
+    (
+        "[[replica]]\naddress = \"a:1\"\ntls_certificate = \"/a.pem\"\ntls_key = \"/b.pem\"\n",
+        &["f.toml:3", "replica.tls_certificate", "tls = \"disabled\""],
+    ),
+    ("[[replica]]\naddress = \"/run/s\"\ntls = \"required\"\n", &["f.toml:3", "replica.tls"]),
+    ("[[replica]]\naddress = \"db2:3306:77\"\n", &["f.toml:2", "replica.address", "not a host"]),
+    ("[[replica]]\naddress = \"db2,db3\"\n", &["f.toml:2", "replica.address", "not a host"]),
+    ("listen = [\"127.0.0.1:1\", \"127.0.0.1:1\"]\n", &["f.toml:1", "listen", "twice"]),
+    ("listen = \"127.0.0.1:9306\"\n", &["f.toml:1", "listen", "operators"]),
 ];
 
 #[test]
@@ -147,13 +169,19 @@ fn urls_are_enough() {
     for (bad, fragment) in [
         ("nonsense", "not a URL"),
         ("mysql://svc:x@h?socket=mysqld.sock", "absolute path"),
-        ("http://a", "begins with http:"),
+        ("http://a", "does not begin with mysql://"),
+        ("mysql:/svc:hush@db1:3306", "does not begin with mysql://"),
+        ("hush://db1", "does not begin with mysql://"),
+        ("mysql:///svc:hush@db1", "host"),
+        ("mysql://svc:/hush@db1", "%2F"),
+        ("mysql://svc:3/hush@db1", "%2F"),
+        ("mysql://svc:?hush@db1", "%3F"),
         ("mysql://db1", "names no user"),
         ("mysql://svc:hush@", "host"),
         ("mysql://svc:hu#sh@db1", "cure"),
-        ("mysql://svc:hush@db1/shop", "\"shop\""),
+        ("mysql://svc:hush@db1/shop", "schema"),
         ("mysql://svc:hush@db1/?max_conections=3", "\"max_connections\""),
-        ("mysql://svc:hush@db1/?max_connections=few", "\"few\""),
+        ("mysql://svc:hush@db1/?max_connections=few", "not a number"),
         ("mysql://svc:h%ffush@db1", "UTF-8"),
     ] {
         let problem = from_urls(bad, &[], &Overrides::default()).expect_err("bad").to_string();

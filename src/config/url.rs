@@ -104,17 +104,19 @@ struct Server {
 }
 
 fn server(option: &str, text: &str) -> Result<Server, Finding> {
+    // No part of it is repeated: in a mistyped URL any part may be the password.
     let wrong = |wrong: String| finding(option, wrong, FORM);
     let url = Url::parse(text).map_err(|error| wrong(format!("not a URL: {error}")))?;
-    if !matches!(url.scheme(), "mysql" | "mariadb") {
-        return Err(wrong(format!("the URL begins with {}:", url.scheme())));
+    if !["mysql://", "mariadb://"].iter().any(|scheme| text.trim_start().starts_with(scheme)) {
+        return Err(wrong("the URL does not begin with mysql://".to_owned()));
     }
     if url.fragment().is_some() {
         return Err(wrong("there is a # in the URL".to_owned()));
     }
     if !matches!(url.path(), "" | "/") {
-        let schema = format!("the URL names a schema, \"{}\"", url.path().trim_start_matches('/'));
-        return Err(finding(option, schema, "leave it out: each client chooses its own"));
+        let cure = "leave the schema out, each client chooses its own; if it is a part of the \
+                    password, percent-encode that (a / is %2F)";
+        return Err(finding(option, "there is a schema behind the host", cure));
     }
     let text = |encoded: &str| {
         let decoded = percent_decode_str(encoded).decode_utf8();
@@ -144,16 +146,15 @@ fn parameter(
         "name" => backend.name = Some(value),
         "socket" if value.starts_with('/') => backend.address = Some(value),
         "socket" => {
-            let wrong = format!("socket \"{value}\" is not an absolute path");
             return Err(finding(
                 option,
-                wrong,
+                "the socket is not an absolute path",
                 "write socket=/run/mysqld/mysqld.sock, or the like",
             ));
         }
         "max_connections" => {
             backend.max_connections = value.parse().map_err(|_| {
-                let wrong = format!("max_connections \"{value}\" is not a number");
+                let wrong = "max_connections is not a number";
                 finding(option, wrong, "write max_connections=15, or another number from 2")
             })?;
         }
@@ -161,10 +162,10 @@ fn parameter(
             let cure = match key::nearest(name, PARAMETERS.into_iter()) {
                 Some(near) => format!("did you mean \"{near}\"?"),
                 None => "use max_connections=<number>, name=<name> or socket=<path>; all else \
-                         stands in a file (--config)"
+                         stands in a file (--config); a ? in the password is %3F"
                     .to_owned(),
             };
-            return Err(finding(option, format!("the parameter \"{name}\" is not known"), cure));
+            return Err(finding(option, "a parameter behind the ? is not known", cure));
         }
     }
     Ok(())

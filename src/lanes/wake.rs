@@ -30,6 +30,8 @@ pub enum Dismissal {
     Full,
     /// The lane is overloaded, and he had waited longer than its `overload_timeout`.
     Overload,
+    /// The server is not used any more.
+    Unusable,
 }
 
 /// Somebody who can be told.
@@ -107,18 +109,18 @@ impl<W: Wake> Scheduler<W> {
         told
     }
 
-    /// Dismisses the waiters of a lane that wait longest, while `is_old`, but at most so many. How
-    /// many these were.
+    /// Dismisses the waiters of a lane that wait longest, while `is_old`, but at most so many, and says
+    /// `why`. How many these were.
     pub fn dismiss_old(
         &mut self,
-        lane: usize,
+        (lane, why): (usize, Dismissal),
         is_old: impl Fn(&W) -> bool,
         at_most: usize,
     ) -> usize {
         let mut dismissed = 0;
         while dismissed < at_most && self.oldest(lane).is_some_and(&is_old) {
             let Some(waiter) = self.dismiss_oldest(lane) else { break };
-            waiter.wake(Told::Dismissed(Dismissal::Overload));
+            waiter.wake(Told::Dismissed(why));
             dismissed += 1;
         }
         dismissed

@@ -161,7 +161,9 @@ impl<'a> Machine<'a> {
                     self.scheduler.wake_next();
                 }
             }
-            Step::Shed(lane) => assert_eq!(self.scheduler.dismiss_old(lane, |_| true, 1), 1),
+            Step::Shed(lane) => {
+                assert_eq!(self.scheduler.dismiss_old((lane, Dismissal::Overload), |_| true, 1), 1)
+            }
             Step::Bound(bound) => {
                 self.bound = bound;
                 self.scheduler.set_max(self.setting.lanes.len() - 1, bound);

@@ -21,12 +21,21 @@ pub enum Closed {
     ResetFailed,
     /// On purpose, to end what ran on it.
     Killed,
+    /// Its server is not the one any more that is at its address.
+    Moved,
 }
 
 impl Closed {
     /// All reasons, by their number.
-    pub const ALL: [Self; 6] =
-        [Self::Idle, Self::Age, Self::Evicted, Self::Broken, Self::ResetFailed, Self::Killed];
+    pub const ALL: [Self; 7] = [
+        Self::Idle,
+        Self::Age,
+        Self::Evicted,
+        Self::Broken,
+        Self::ResetFailed,
+        Self::Killed,
+        Self::Moved,
+    ];
 
     /// The label value.
     pub fn label(self) -> &'static str {
@@ -37,6 +46,7 @@ impl Closed {
             Self::Broken => "broken",
             Self::ResetFailed => "reset_failed",
             Self::Killed => "killed",
+            Self::Moved => "moved",
         }
     }
 }

@@ -6,10 +6,10 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use socket2::{SockRef, TcpKeepalive};
+use socket2::{Domain, SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpStream, UnixStream};
-use tokio::time::sleep;
+use tokio::net::{TcpStream, UnixStream, lookup_host};
+use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsStream;
 
 use super::certificate::ClientTls;
@@ -44,15 +44,40 @@ impl Watch {
         retries: 6,
         stalled: None,
     };
-    /// Of servers, which may take their time: a file for rows that are locked.
+    /// Of servers: what they are sent is acknowledged at once, whatever they do.
     pub const SERVER: Self = Self {
         idle: Duration::from_secs(15),
         interval: Duration::from_secs(5),
         retries: 3,
-        stalled: None,
+        stalled: Some(Duration::from_secs(30)),
     };
-    /// Of servers that have nothing to do any more but to close a connection.
-    pub const LEAVING: Self = Self { stalled: Some(Duration::from_secs(30)), ..Self::SERVER };
+    /// Of servers that are sent so much that it does not fit their kernel's buffers, and may take their
+    /// time to read it: a file for rows that are locked.
+    pub const PATIENT: Self = Self { stalled: None, ..Self::SERVER };
+}
+
+/// Longest time for an address of a name that has others after it: one may be of a network that is not
+/// there.
+const ADDRESS_LIMIT: Duration = Duration::from_secs(1);
+
+/// Connects to the first of the name's addresses that answers.
+async fn connect_to_any(host: &str, port: u16) -> io::Result<TcpStream> {
+    let mut addresses = lookup_host((host, port)).await?.peekable();
+    let mut failed = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    while let Some(address) = addresses.next() {
+        let connect = TcpStream::connect(address);
+        let connected = match addresses.peek() {
+            None => connect.await,
+            Some(_) => timeout(ADDRESS_LIMIT, connect)
+                .await
+                .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())),
+        };
+        match connected {
+            Ok(stream) => return Ok(stream),
+            Err(error) => failed = error,
+        }
+    }
+    Err(failed)
 }
 
 /// Has the kernel watch the peer of a TCP socket.
@@ -89,7 +114,7 @@ impl Socket {
     pub async fn connect(address: &Address) -> io::Result<Self> {
         match address {
             Address::Tcp { host, port } => {
-                let stream = TcpStream::connect((host.as_str(), *port)).await?;
+                let stream = connect_to_any(host, *port).await?;
                 stream.set_nodelay(true)?;
                 watch(&stream, Watch::SERVER)?;
                 Ok(Self::Tcp(stream))
@@ -103,6 +128,15 @@ impl Socket {
                     connected => return connected.map(Self::Unix),
                 }
             },
+        }
+    }
+
+    /// Has the kernel watch the other end; a Unix socket needs nobody to.
+    pub fn watch(&self, how: Watch) {
+        let raw = self.raw();
+        if raw.domain().is_ok_and(|domain| domain != Domain::UNIX) {
+            // Otherwise it is as it was.
+            let _ = watch(raw, how);
         }
     }
 

@@ -221,7 +221,7 @@ impl Pool {
         match (admission, place) {
             (Admission::Granted(turn), _) => {
                 let key = shared.held.insert(Held { turn, session, since });
-                let found = shared.idle.take_match(request);
+                let found = shared.idle.take_match(request, &self.whereabouts);
                 drop(shared);
                 Asked::Granted(self.slot(key, since), found)
             }
@@ -252,6 +252,7 @@ impl Pool {
                 let limit = settings.overload_timeout.unwrap_or(settings.queue_timeout);
                 Error::Overloaded { lane, backend, limit }
             }
+            Some(Dismissal::Unusable) => self.unavailable("it takes no work at present"),
             None => {
                 metrics.rejected_timeout.inc();
                 Error::QueueTimeout { lane, backend, limit: settings.queue_timeout }
@@ -305,11 +306,26 @@ impl Pool {
         };
         self.lane_metrics(lane).overloaded.set(i64::from(is_overloaded));
         let is_old = |waiter: &Waiter| waiter.age(now) >= limit;
-        let mut left = if is_overloaded { refusable } else { 0 };
+        self.dismiss(
+            (lane, Dismissal::Overload),
+            is_old,
+            if is_overloaded { refusable } else { 0 },
+        );
+    }
+
+    /// Dismisses up to `left` waiters.
+    fn dismiss(&self, whom: (usize, Dismissal), is_old: impl Fn(&Waiter) -> bool, mut left: usize) {
         while left > 0 {
             let at_most = left.min(DISMISSED_MAX);
-            let dismissed = self.shared.lock().scheduler.dismiss_old(lane, is_old, at_most);
+            let dismissed = self.shared.lock().scheduler.dismiss_old(whom, &is_old, at_most);
             left = if dismissed < at_most { 0 } else { left - dismissed };
+        }
+    }
+
+    /// Sends all away who wait for a slot: the server is not to be used, and another may do.
+    pub fn dismiss_all(&self) {
+        for lane in 0..self.lanes {
+            self.dismiss((lane, Dismissal::Unusable), |_| true, usize::MAX);
         }
     }
 

@@ -11,9 +11,10 @@ use std::task::{Context, Poll, Waker};
 use super::*;
 use crate::backend::{ConnectionKey, Credential};
 use crate::metrics::Labels;
-use crate::pool::Killer;
+use crate::pool::Control;
 use crate::protocol::Capabilities;
 use crate::route::view::BackendId;
+use crate::route::whereabouts::Whereabouts;
 use crate::state::Image;
 
 /// One slot and one control connection; a second is the longest wait.
@@ -25,12 +26,23 @@ const TASKS: usize = 4;
 const LENGTH: usize = 9;
 
 #[derive(Debug)]
-struct NoKiller;
+struct NoControl;
 
-impl Killer for NoKiller {
-    fn kill(&self, _: BackendId, _: u64) -> Pin<Box<dyn Future<Output = bool> + Send + '_>> {
+impl Control for NoControl {
+    fn kill(
+        &self,
+        _: BackendId,
+        _: u64,
+        _: u16,
+    ) -> Pin<Box<dyn Future<Output = bool> + Send + '_>> {
         Box::pin(std::future::ready(true))
     }
+
+    fn whereabouts(&self, _: BackendId) -> Arc<Whereabouts> {
+        Arc::default()
+    }
+
+    fn doubt(&self, _: BackendId) {}
 }
 
 fn pool() -> Arc<Pool> {
@@ -44,7 +56,7 @@ fn pool() -> Arc<Pool> {
         commands: &[],
     };
     let metrics = Arc::new(crate::metrics::Metrics::new(&labels).expect("metrics"));
-    Pool::new(&settings, 0, Arc::new(NoKiller), Arc::default(), metrics)
+    Pool::new(&settings, 0, Arc::new(NoControl), Arc::default(), metrics)
         .expect("a pool without TLS")
 }
 
@@ -101,7 +113,11 @@ impl Run<'_> {
             Event::Drop(task) => self.tasks[task] = Task::Gone,
             Event::TimeOut => self.runtime.block_on(tokio::time::advance(Duration::from_secs(2))),
             Event::Dismiss => {
-                let dismissed = self.pool.shared.lock().scheduler.dismiss_old(0, |_| true, 1);
+                let dismissed = self.pool.shared.lock().scheduler.dismiss_old(
+                    (0, Dismissal::Overload),
+                    |_| true,
+                    1,
+                );
                 assert_eq!(dismissed, 1);
             }
         }

@@ -21,8 +21,8 @@ pub struct Aim<'a> {
 }
 
 impl Aim<'_> {
-    /// The server did not say that it has carried the KILL out, and may do so at any time: nobody else
-    /// ever gets the connection.
+    /// The server has ended the connection, or did not say that it has carried the KILL out and may do
+    /// so at any time: nobody else ever gets the connection.
     pub fn stay(self) {
         std::mem::forget(self);
     }

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::admission::Waiting;
 use super::{Pool, Request, Retire, Slot};
@@ -12,6 +13,7 @@ use crate::backend::{Connection, UnreadId};
 use crate::error::Error;
 use crate::lanes::Demand;
 use crate::metrics::Closed;
+use crate::protocol::code;
 
 /// A connection in use. Exactly one of [`Checkout::check_in`] and [`Checkout::discard`] ends it;
 /// one that is dropped is taken to be in the middle of something, and killed.
@@ -75,7 +77,10 @@ impl Pool {
         let now = slot.granted_at;
         loop {
             // Who had to wait, or found a dead one, looks (again).
-            match found.take().or_else(|| self.shared.lock().idle.take_match(request)) {
+            match found
+                .take()
+                .or_else(|| self.shared.lock().idle.take_match(request, &self.whereabouts))
+            {
                 Some(connection) if connection.is_alive(now) => match connection.move_here() {
                     Ok(connection) => {
                         let mut checkout =
@@ -95,9 +100,57 @@ impl Pool {
                 None => break,
             }
         }
-        let connection = self.open(request).await?;
+        let connection = self.open_or_share(request).await?;
         Ok(Checkout { connection: Some(connection), slot: Some(slot) })
     }
+
+    /// A new connection; where the server takes no more of them, one that comes to rest meanwhile: who is
+    /// logged in must not find the server full.
+    async fn open_or_share(
+        self: &Arc<Self>,
+        request: &Request<'_>,
+    ) -> Result<Box<Connection>, Error> {
+        let until = Instant::now() + self.ages.connect_timeout;
+        let mut tries = 0_u32;
+        loop {
+            let refused = match self.open(request).await {
+                Err(error) if is_full(&error) && self.connections_now().0 > 1 => error,
+                opened => return opened,
+            };
+            tries += 1;
+            for _ in 0..LOOKS_BETWEEN * tries {
+                let found = self.shared.lock().idle.take_match(request, &self.whereabouts);
+                match found {
+                    Some(dead) if !dead.is_alive(Instant::now()) => {
+                        self.retire(dead, Retire::Quit(Closed::Broken));
+                    }
+                    Some(others) if others.unread.is_some() => self.put_aside(others),
+                    Some(connection) => {
+                        if let Ok(connection) = connection.move_here() {
+                            return Ok(connection);
+                        }
+                    }
+                    None => {}
+                }
+                if Instant::now() > until {
+                    return Err(refused);
+                }
+                sleep(LOOK_EVERY).await;
+            }
+        }
+    }
+}
+
+/// Time between looks for a connection that has come to rest.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+/// Looks before another connection is tried to open, and as many more after each try.
+const LOOKS_BETWEEN: u32 = 20;
+
+/// Whether a server refuses a connection because it has too many.
+fn is_full(error: &Error) -> bool {
+    const FULL: [u16; 3] =
+        [code::CON_COUNT_ERROR, code::TOO_MANY_USER_CONNECTIONS, code::USER_LIMIT_REACHED];
+    matches!(error, Error::Server { code, .. } if FULL.contains(code))
 }
 
 impl Pool {
@@ -213,6 +266,9 @@ impl Checkout {
         if self.is_aimed_at() {
             return self.retire(Retire::Quit(Closed::Killed));
         }
+        if self.is_elsewhere() {
+            return self.retire(Retire::Quit(Closed::Moved));
+        }
         let (Some(mut connection), Some(slot)) = (self.connection.take(), self.slot.take()) else {
             return;
         };
@@ -225,6 +281,12 @@ impl Checkout {
     pub fn is_aimed_at(&self) -> bool {
         let (Some(connection), Some(slot)) = (&self.connection, &self.slot) else { return false };
         slot.pool.aims.has(connection.thread_id)
+    }
+
+    /// Whether it is of another server than the one that is there now.
+    fn is_elsewhere(&self) -> bool {
+        let (Some(connection), Some(slot)) = (&self.connection, &self.slot) else { return false };
+        !slot.pool.has(connection.generation)
     }
 
     /// Gets rid of the connection.

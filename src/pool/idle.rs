@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::Request;
 use crate::backend::{Connection, UnreadHere, UnreadId};
 use crate::metrics::Closed;
+use crate::route::whereabouts::Whereabouts;
 use crate::state::diff::{distance, is_reachable};
 
 /// What speaks against a connection, the weightiest first: it is not the one with the session's
@@ -32,11 +33,17 @@ impl Idle {
     /// The connection that takes the fewest changes, of equals one whose socket this worker watches
     /// already, of these the most recently used: a small set stays warm and the rest ages out. One
     /// that has begun with what the session has begun with comes before all newer ones.
-    pub(super) fn take_match(&mut self, want: &Request<'_>) -> Option<Box<Connection>> {
+    /// Only those of the server that is there now count.
+    pub(super) fn take_match(
+        &mut self,
+        want: &Request<'_>,
+        place: &Whereabouts,
+    ) -> Option<Box<Connection>> {
         let mut best: Option<(usize, Cost)> = None;
         for (index, connection) in self.0.iter().enumerate().rev() {
             let fits = *connection.key == **want.key && connection.epoch >= want.epoch;
-            if !fits || !is_reachable(&connection.image, want.image) {
+            let is_here = place.has(connection.generation);
+            if !fits || !is_here || !is_reachable(&connection.image, want.image) {
                 continue;
             }
             let unread = connection.unread.as_ref();
@@ -76,18 +83,20 @@ impl Idle {
         std::mem::take(&mut self.0)
     }
 
-    /// Those that were idle or alive for too long.
+    /// Those that were idle or alive for too long, or are of another server than is there now.
     pub(super) fn take_old(
         &mut self,
         now: Instant,
-        idle_timeout: Duration,
-        max_age: Duration,
+        (idle_timeout, max_age): (Duration, Duration),
+        place: &Whereabouts,
     ) -> Vec<(Box<Connection>, Closed)> {
         let mut old = Vec::new();
         let mut index = 0;
         while index < self.0.len() {
             let connection = &self.0[index];
-            let reason = if now.duration_since(connection.idle_since) > idle_timeout {
+            let reason = if !place.has(connection.generation) {
+                Closed::Moved
+            } else if now.duration_since(connection.idle_since) > idle_timeout {
                 Closed::Idle
             } else if now.duration_since(connection.opened_at) > max_age {
                 Closed::Age

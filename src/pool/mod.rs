@@ -15,6 +15,7 @@ mod checkout;
 mod epoch;
 mod idle;
 mod open;
+mod reach;
 mod retire;
 
 use std::sync::Arc;
@@ -32,16 +33,18 @@ use crate::config::settings;
 use crate::lanes::{Guard, LaneNow, Limits, Overload, Precedence, Scheduler};
 use crate::metrics::{BackendMetrics, LaneMetrics, Metrics};
 use crate::route::view::BackendId;
+use crate::route::whereabouts::Whereabouts;
 
 pub use admission::{Slot, Waiting};
 pub use aim::Aim;
 pub use checkout::Checkout;
 pub use epoch::Epochs;
 pub use open::Request;
-pub use retire::{Killer, Retire};
+pub use retire::{Control, Retire};
 
 use admission::{Held, Steered, Waiter};
 use idle::Idle;
+use reach::Reach;
 
 /// Connections that a pool may have beside its own: the control connection.
 pub const CONTROL_CONNECTIONS: usize = 1;
@@ -63,7 +66,9 @@ pub struct Pool {
     pace: open::Pace,
     /// Connections that are being opened, or wait for the right to be.
     openings: AtomicUsize,
-    killer: Arc<dyn Killer>,
+    control: Arc<dyn Control>,
+    whereabouts: Arc<Whereabouts>,
+    reach: Reach,
     aims: aim::Aims,
     epochs: Arc<Epochs>,
     metrics: Arc<Metrics>,
@@ -100,7 +105,7 @@ struct Tuning {
 impl Tuning {
     fn new(settings: &Settings, slots: usize, backend: BackendId, metrics: &Metrics) -> Self {
         let limits = |lane: &settings::Lane| Limits {
-            reserved: lane.reserved.of(slots),
+            reserved: lane.reserved.reserved_of(slots),
             max: lane.max.of(slots).max(1),
             queue: lane.queue,
         };
@@ -142,7 +147,7 @@ impl Pool {
     pub fn new(
         settings: &Settings,
         backend: BackendId,
-        killer: Arc<dyn Killer>,
+        control: Arc<dyn Control>,
         epochs: Arc<Epochs>,
         metrics: Arc<Metrics>,
     ) -> Result<Arc<Self>, TlsError> {
@@ -171,7 +176,9 @@ impl Pool {
             permits: Arc::new(Semaphore::new(slots)),
             pace: open::Pace::new(settings.pool.open_rate),
             openings: AtomicUsize::new(0),
-            killer,
+            whereabouts: control.whereabouts(backend),
+            control,
+            reach: Reach::new(),
             aims: aim::Aims::default(),
             epochs,
             metrics,
@@ -194,9 +201,33 @@ impl Pool {
         shared.scheduler.wake_next();
     }
 
+    /// Reads the files for TLS with the server again.
+    ///
+    /// # Errors
+    /// When they can't be used; the old ones stay.
+    pub fn reload_tls(&self) -> Result<(), TlsError> {
+        self.route.reload(&self.settings)
+    }
+
     /// The backend's name.
     pub fn name(&self) -> &str {
         &self.settings.name
+    }
+
+    /// Whether work may go to this server, of which there are others: connections can be opened, or this
+    /// statement is to try it.
+    pub fn may_try(&self) -> bool {
+        self.reach.may_try()
+    }
+
+    /// Whether no connections can be opened.
+    pub fn is_out_of_reach(&self) -> bool {
+        self.reach.is_lost()
+    }
+
+    /// Whether a connection of this generation is of the server that is there now.
+    pub fn has(&self, generation: u16) -> bool {
+        self.whereabouts.has(generation)
     }
 
     /// A KILL for a connection of a session is about to be sent: should the session leave the
@@ -255,7 +286,11 @@ impl Pool {
     pub fn sweep(self: &Arc<Self>, wait_timeout: Duration) {
         let now = Instant::now();
         let idle_timeout = self.ages.idle_timeout.min(wait_timeout.mul_f64(0.75));
-        let old = self.shared.lock().idle.take_old(now, idle_timeout, self.ages.max_age);
+        let old = self.shared.lock().idle.take_old(
+            now,
+            (idle_timeout, self.ages.max_age),
+            &self.whereabouts,
+        );
         for (connection, reason) in old {
             self.retire(connection, Retire::Quit(reason));
         }

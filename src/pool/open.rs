@@ -96,8 +96,18 @@ impl Pool {
             pool.openings.fetch_sub(1, Ordering::Relaxed);
             pool.metrics().opening.dec();
             match &opened {
-                Ok(_) => pool.metrics().opened_total.inc(),
-                Err(_) => pool.metrics().open_errors_total.inc(),
+                Ok(_) => {
+                    pool.metrics().opened_total.inc();
+                    pool.reach.succeeded();
+                }
+                Err(error) => {
+                    pool.metrics().open_errors_total.inc();
+                    let is_servers = matches!(error, Error::BackendUnavailable { .. });
+                    if is_servers && pool.reach.failed() {
+                        let backend = pool.name();
+                        tracing::warn!(backend, %error, "no connections can be opened");
+                    }
+                }
             }
             // Nobody waits any more: it must not count as idle, since whoever waits for the
             // permit would not see it.
@@ -119,7 +129,7 @@ impl Pool {
         };
         self.pace.wait().await;
         let (logins, schemas) = (self.epochs.logins(), self.epochs.schemas());
-        let login = Box::pin(backend::open(&self.route, key, credential));
+        let login = Box::pin(self.log_in(key, credential));
         match timeout(limit, login).await {
             Ok(Ok(mut connection)) => {
                 (connection.epoch, connection.schema_epoch) = (logins, schemas);
@@ -141,6 +151,32 @@ impl Pool {
                     limit.as_millis()
                 )))
             }
+        }
+    }
+
+    /// A connection to the server that the control connection is on. One to another server has that look
+    /// where the address leads to by now, and waits a moment for it.
+    async fn log_in(
+        &self,
+        key: Arc<ConnectionKey>,
+        credential: &Credential,
+    ) -> Result<Connection, LoginError> {
+        loop {
+            let mut connection = backend::open(&self.route, key.clone(), credential).await?;
+            for _ in 0..LOOKS {
+                if let Some(generation) = self.whereabouts.generation_of(&connection.server) {
+                    connection.generation = generation;
+                    return Ok(connection);
+                }
+                self.control.doubt(self.backend);
+                sleep(LOOK_AGAIN).await;
+            }
+            tracing::warn!(
+                backend = self.name(),
+                server = connection.server,
+                "the address leads to several servers: write each as a server of its own"
+            );
+            connection.close().await;
         }
     }
 
@@ -180,7 +216,7 @@ impl Pool {
         }
     }
 
-    fn unavailable(&self, detail: &str) -> Error {
+    pub(super) fn unavailable(&self, detail: &str) -> Error {
         Error::BackendUnavailable { backend: self.name().to_owned(), detail: detail.to_owned() }
     }
 }

@@ -9,18 +9,26 @@ use super::Pool;
 use crate::backend::Connection;
 use crate::metrics::Closed;
 use crate::route::view::BackendId;
+use crate::route::whereabouts::Whereabouts;
 
 /// How long a killed connection may take to go: a statement is not always interrupted at once.
 const KILL_WAIT: Duration = Duration::from_secs(30);
 
-/// Ends what a connection is doing, by the backend's control connection.
-pub trait Killer: Send + Sync + std::fmt::Debug {
-    /// KILL of the connection `thread_id`; `false` when the server could not be told.
+/// What a pool wants of the backend's control connection.
+pub trait Control: Send + Sync + std::fmt::Debug {
+    /// KILL of the connection `thread_id` of a generation; `false` when the server could not be told.
     fn kill(
         &self,
         backend: BackendId,
         thread_id: u64,
+        generation: u16,
     ) -> Pin<Box<dyn Future<Output = bool> + Send + '_>>;
+
+    /// Where it is.
+    fn whereabouts(&self, backend: BackendId) -> Arc<Whereabouts>;
+
+    /// Another connection has led to another server: it is to look again where its address leads.
+    fn doubt(&self, backend: BackendId);
 }
 
 /// How to end a connection.
@@ -46,7 +54,8 @@ impl Pool {
             match how {
                 Retire::Quit(_) => connection.close().await,
                 Retire::Kill => {
-                    pool.killer.kill(pool.backend, connection.thread_id).await;
+                    let Connection { thread_id, generation, .. } = *connection;
+                    pool.control.kill(pool.backend, thread_id, generation).await;
                     connection.wait_gone(KILL_WAIT).await;
                 }
             }

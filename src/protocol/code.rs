@@ -4,6 +4,10 @@
 
 /// Too many connections.
 pub const CON_COUNT_ERROR: u16 = 1040;
+/// The account's connections are too many for the server (1203) or for the account (1226).
+pub const TOO_MANY_USER_CONNECTIONS: u16 = 1203;
+/// See [`TOO_MANY_USER_CONNECTIONS`].
+pub const USER_LIMIT_REACHED: u16 = 1226;
 /// Bad handshake.
 pub const HANDSHAKE_ERROR: u16 = 1043;
 /// Access denied for user.

@@ -25,6 +25,7 @@ pub mod crypt;
 pub mod ed25519;
 pub mod edit;
 pub mod handshake;
+mod identity;
 pub mod metadata;
 pub mod numbering;
 pub mod packet;
@@ -37,5 +38,6 @@ pub mod wire;
 
 pub use capability::Capabilities;
 pub use command::Command;
+pub use identity::server_identity;
 pub use response::{Advance, Response, Shape};
 pub use wire::Malformed;

@@ -9,6 +9,7 @@ pub mod freshness;
 pub mod scopes;
 pub mod token;
 pub mod view;
+pub mod whereabouts;
 
 use crate::config::settings::Consistency;
 use crate::sql::{self, Class, RouteHint, Verdict};

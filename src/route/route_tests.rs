@@ -78,6 +78,7 @@ fn every_doubt_means_primary() {
         Rotation::Lagging,
         Rotation::Recovering,
         Rotation::NotAReplica,
+        Rotation::Writable,
         Rotation::Differs,
     ] {
         let out = view(rotation, "0-1-9");

@@ -42,8 +42,10 @@ pub enum Rotation {
     Lagging,
     /// Good again, but not for enough probes yet.
     Recovering,
-    /// It is not read-only, or replicates from nobody: not a replica.
+    /// It replicates from nobody.
     NotAReplica,
+    /// It is not read-only: what runs there by mistake would write.
+    Writable,
     /// A global variable that results hang on is other than the primary's, with which sessions begin.
     Differs,
 }

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! DIRECTORY/
+//!   lock               locked by the process whose sandbox it is
 //!   ready              written once the accounts exist: the directory can be started again
 //!   primary/           data/ tmp/ socket error.log general.log pid
 //!   replica-1/ ...     the same
@@ -11,14 +12,21 @@
 //! process, waits for the end of this process and then ends servers that are still there: a test
 //! that is killed leaves nothing behind.
 
+use std::fs::{File, TryLockError};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
 
 use super::error::SandboxError;
 
 /// Longest path of a Unix socket that every kernel accepts, with some room.
 const SOCKET_PATH_BYTES_MAX: usize = 100;
+
+/// How long the servers of a sandbox that was killed may take to end.
+const GUARDIAN_WAIT: Duration = Duration::from_secs(20);
 
 /// Attempts to find an unused name for a temporary directory.
 const NAME_ATTEMPTS_MAX: usize = 100;
@@ -52,19 +60,36 @@ pub(super) struct Directory {
     path: PathBuf,
     is_temporary: bool,
     guardian: Option<Child>,
+    /// Of a named directory: released when it is closed, however this process ends.
+    _lock: Option<File>,
 }
 
 impl Directory {
     /// Makes a new temporary directory, or opens (and makes) the named one.
     pub(super) fn open(named: Option<&Path>) -> Result<Self, SandboxError> {
-        let (path, is_temporary) = match named {
-            None => (make_temporary()?, true),
-            Some(path) => (make_named(path)?, false),
+        let (path, is_temporary, lock) = match named {
+            None => (make_temporary()?, true, None),
+            Some(path) => {
+                let (path, lock) = make_named(path)?;
+                (path, false, Some(lock))
+            }
         };
-        let mut directory = Self { path, is_temporary, guardian: None };
+        let mut directory = Self { path, is_temporary, guardian: None, _lock: lock };
         directory.check_socket_length()?;
         directory.guardian = Some(directory.start_guardian()?);
         Ok(directory)
+    }
+
+    /// Waits for the end of the servers of a sandbox that was killed: its guardian is ending them.
+    pub(super) async fn wait_for_the_last(&self) -> Result<(), SandboxError> {
+        let deadline = Instant::now() + GUARDIAN_WAIT;
+        while has_servers(&self.path) {
+            if Instant::now() > deadline {
+                return Err(SandboxError::InUse(self.path.clone()));
+            }
+            sleep(Duration::from_millis(100)).await;
+        }
+        Ok(())
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -136,14 +161,40 @@ fn make_temporary() -> Result<PathBuf, SandboxError> {
     }
 }
 
-fn make_named(path: &Path) -> Result<PathBuf, SandboxError> {
+fn make_named(path: &Path) -> Result<(PathBuf, File), SandboxError> {
     std::fs::create_dir_all(path).map_err(SandboxError::io("make", path))?;
     let path = path.canonicalize().map_err(SandboxError::io("find", path))?;
-    let mut entries = std::fs::read_dir(&path).map_err(SandboxError::io("read", &path))?;
-    if entries.next().is_some() && !path.join("ready").exists() {
+    let entries = std::fs::read_dir(&path).map_err(SandboxError::io("read", &path))?;
+    let mut others = entries.flatten().filter(|entry| entry.file_name() != "lock");
+    if others.next().is_some() && !path.join("ready").exists() {
         return Err(SandboxError::NotASandbox(path));
     }
-    Ok(path)
+    let lock = lock(&path)?;
+    Ok((path, lock))
+}
+
+/// Makes sure that no other sandbox uses the directory.
+fn lock(path: &Path) -> Result<File, SandboxError> {
+    let name = path.join("lock");
+    let lock = File::create(&name).map_err(SandboxError::io("make", &name))?;
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Err(SandboxError::InUse(path.to_owned())),
+        Err(TryLockError::Error(error)) => return Err(SandboxError::io("lock", name)(error)),
+    }
+    Ok(lock)
+}
+
+/// Whether a recorded process is alive and has the directory in its command line.
+fn has_servers(path: &Path) -> bool {
+    let mark = format!("={}/", path.display());
+    let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+    entries.into_iter().any(|entry| {
+        let pid = std::fs::read_to_string(entry.path().join("pid")).unwrap_or_default();
+        let known = pid.trim().parse::<u32>().ok();
+        let words = known.and_then(|pid| std::fs::read(format!("/proc/{pid}/cmdline")).ok());
+        words.is_some_and(|words| String::from_utf8_lossy(&words).contains(&mark))
+    })
 }
 
 /// Copies a directory with everything in it.
@@ -186,6 +237,18 @@ mod tests {
         std::fs::write(other.path().join("letter.txt"), "Dear").unwrap();
         let error = Directory::open(Some(other.path())).unwrap_err();
         assert!(matches!(error, SandboxError::NotASandbox(_)), "{error}");
+    }
+
+    #[test]
+    fn a_directory_is_one_sandboxs_at_a_time() {
+        let parent = tempfile::tempdir().unwrap();
+        let named = parent.path().join("kept");
+        let first = Directory::open(Some(&named)).unwrap();
+        first.mark_ready().unwrap();
+        let error = Directory::open(Some(&named)).unwrap_err();
+        assert!(matches!(error, SandboxError::InUse(_)), "{error}");
+        drop(first);
+        drop(Directory::open(Some(&named)).unwrap());
     }
 
     #[test]

@@ -22,6 +22,9 @@ pub enum SandboxError {
         "{0} is neither empty nor a finished sandbox directory; name an empty or a new directory"
     )]
     NotASandbox(PathBuf),
+    /// Another process has a sandbox there.
+    #[error("{0} is in use by another sandbox; stop that one, or name another directory")]
+    InUse(PathBuf),
     /// A Unix socket's path has an upper bound in the kernel.
     #[error("the socket path {0} has more than 100 bytes; name a directory with a shorter path")]
     PathTooLong(PathBuf),

@@ -66,6 +66,7 @@ impl Sandbox {
     pub async fn start(options: Options) -> Result<Self, SandboxError> {
         let programs = Programs::find(&options)?;
         let directory = Directory::open(options.directory.as_deref())?;
+        directory.wait_for_the_last().await?;
         let was_ready = directory.is_ready();
         let server = |name: String, id, is_primary| {
             let identity = Identity { id, is_primary };

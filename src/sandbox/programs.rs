@@ -60,7 +60,8 @@ impl Programs {
             .arg("--no-defaults")
             .args(self.dialect.install.iter().map(|option| as_argument(option)))
             .arg(format!("--datadir={}", data.display()))
-            .arg(format!("--tmpdir={}", temporary.display()))
+            // As an argument the script of MariaDB would break it at its blanks.
+            .env("TMPDIR", temporary)
             .args(self.base_argument());
         if is_owned_by_root(data) {
             command.arg("--user=root");

@@ -18,10 +18,14 @@ use crate::net::worker;
 /// Connections the kernel keeps for us until they are accepted: PHP opens one for each request.
 const BACKLOG: i32 = 8192;
 
-/// Listens on an address.
-pub(super) fn listen(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+/// Listens on an address, where `is_v6_only` says so without the IPv4 addresses that `[::]` stands
+/// for as well.
+pub(super) fn listen(address: SocketAddr, is_v6_only: bool) -> io::Result<std::net::TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
+    if is_v6_only {
+        socket.set_only_v6(true)?;
+    }
     socket.set_nonblocking(true)?;
     // Accepted ones inherit it.
     watch(&socket, Watch::CLIENT)?;

@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::admin::snapshot::{LockSide, LockWait, shorten};
 use crate::client::Context;
-use crate::client::registry::{Activity, Entry};
+use crate::client::registry::{Activity, Entry, Place};
 use crate::config::settings::LockPolicy;
 use crate::lanes::LockGuard;
 use crate::lanes::lock_guard::{Blocker, Holder, Wait};
@@ -194,14 +194,15 @@ impl Driver<'_> {
 
 /// Who holds a slot of the primary now.
 fn held_now(context: &Context) -> Vec<Holder> {
-    context.registry.all_of(&context.pools[0].holders(), holder)
+    let primary = &context.pools[0];
+    context.registry.all_of(&primary.holders(), |entry| holder(entry, primary))
 }
 
-/// `None` when it has no connection to the primary.
-fn holder(entry: &Entry) -> Option<Holder> {
-    let (backend, thread) = entry.connection()?;
+/// `None` when it has no connection to the primary that is there now.
+fn holder(entry: &Entry, primary: &Pool) -> Option<Holder> {
+    let Place { backend, thread_id: thread, generation } = entry.place()?;
     let (activity, since) = entry.activity();
-    (backend == 0).then(|| Holder {
+    (backend == 0 && primary.has(generation)).then(|| Holder {
         session: entry.id,
         lane: entry.lane(),
         thread,
@@ -222,8 +223,10 @@ fn shown_wait(context: &Context, wait: &Wait) -> LockWait {
         thread: wait.waiter.thread,
         session: Some((wait.waiter.session, wait.waiter.lane)),
     };
-    // Nobody can say in which mode of the session's the server has read the text it shows.
-    let statement = shorten(&digest_text(wait.statement.as_bytes(), Mode::default()));
+    // Nobody can say in which mode of the session's the server has read the text it shows: where a
+    // string ends that has a backslash is not known, and its text is not to be shown.
+    let known = wait.statement.split('\\').next().unwrap_or_default();
+    let statement = shorten(&digest_text(known.as_bytes(), Mode::default()));
     LockWait {
         kind: wait.kind.label(),
         seconds: since_start.saturating_sub(wait.since).as_secs_f64(),

@@ -1,6 +1,7 @@
 //! Building everything, and taking it down: the composition root.
 
 mod accept;
+mod descriptors;
 mod locks;
 mod observe;
 mod reload;
@@ -74,9 +75,12 @@ fn init_log(settings: &Settings) {
 }
 
 async fn run(settings: Settings, reread: Option<Reread>) -> anyhow::Result<()> {
+    descriptors::raise(&settings);
     let mut listeners = Vec::new();
     for address in &settings.listen {
-        let listener = accept::listen(*address)
+        let others = settings.listen.iter().filter(|other| other.is_ipv4());
+        let is_shared = others.into_iter().any(|other| other.port() == address.port());
+        let listener = accept::listen(*address, address.is_ipv6() && is_shared)
             .with_context(|| format!("listening for clients on {address} (key listen)"))?;
         listeners.push(listener);
     }
@@ -88,7 +92,7 @@ async fn run(settings: Settings, reread: Option<Reread>) -> anyhow::Result<()> {
         ),
         None => None,
     };
-    let listening = tokio::signal::ctrl_c();
+    let mut interrupt = signal(SignalKind::interrupt()).context("watching for SIGINT")?;
     let hang_up = signal(SignalKind::hangup()).context("watching for SIGHUP")?;
     let mut terminate = signal(SignalKind::terminate()).context("watching for SIGTERM")?;
     let fairlane = Fairlane::build(settings)?;
@@ -111,10 +115,14 @@ async fn run(settings: Settings, reread: Option<Reread>) -> anyhow::Result<()> {
     tokio::spawn(locks::guard(fairlane.context.clone()));
     tokio::spawn(reload::on(hang_up, fairlane.context.clone(), reread));
     tokio::select! {
-        _ = listening => {}
+        _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
     }
-    fairlane.drain(&sessions).await;
+    tokio::select! {
+        () = fairlane.drain(&sessions) => {}
+        _ = interrupt.recv() => tracing::warn!("told twice: going down at once"),
+        _ = terminate.recv() => tracing::warn!("told twice: going down at once"),
+    }
     workers.stop();
     Ok(())
 }
@@ -148,10 +156,10 @@ impl Fairlane {
         let settings = Arc::new(settings);
         let observer = Arc::new(observe::MetricsObserver(metrics.clone()));
         let topology = Topology::start(settings.clone(), observer);
-        let killer = Arc::new(observe::ControlKiller(topology.clone()));
+        let control = Arc::new(observe::Controls(topology.clone()));
         let epochs = Arc::new(Epochs::default());
         let pool = |backend| {
-            Pool::new(&settings, backend, killer.clone(), epochs.clone(), metrics.clone())
+            Pool::new(&settings, backend, control.clone(), epochs.clone(), metrics.clone())
         };
         let pools: Result<Vec<_>, _> = (0..settings.backends.len()).map(pool).collect();
         let started = Instant::now();

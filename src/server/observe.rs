@@ -10,9 +10,10 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::client::Context;
 use crate::lanes::Slots;
 use crate::metrics::Metrics;
-use crate::pool::Killer;
+use crate::pool::Control;
 use crate::route::freshness::Position;
 use crate::route::view::{BackendId, Rotation};
+use crate::route::whereabouts::Whereabouts;
 use crate::topology::{Observer, Topology};
 
 /// Writes what probes find into the metrics.
@@ -25,6 +26,11 @@ impl Observer for MetricsObserver {
         if backend == 0 {
             self.0.backend(backend).in_rotation.set(i64::from(up));
         }
+    }
+
+    fn written(&self, position: &Position) {
+        let sequence = i64::try_from(position.sequence_sum()).unwrap_or(i64::MAX);
+        self.0.backend(0).watermark.set(sequence);
     }
 
     fn replica(
@@ -88,6 +94,12 @@ pub(super) async fn steer_lanes(context: Arc<Context>) {
     for turn in 0_u32.. {
         every.tick().await;
         context.pools.iter().for_each(|pool| pool.steer());
+        for replica in &context.topology.view().replicas {
+            let pool = &context.pools[replica.backend];
+            if replica.rotation != Rotation::In || pool.is_out_of_reach() {
+                pool.dismiss_all();
+            }
+        }
         let policy = context.policy.get();
         if let Some(batch) = policy.batch_lane {
             looks.look(&context.pools[0].lanes_now(), policy.rules.default_lane(), batch);
@@ -104,16 +116,25 @@ pub(super) async fn steer_lanes(context: Arc<Context>) {
     }
 }
 
-/// Ends connections by the control connection of their backend.
+/// The control connections, for the pools.
 #[derive(Debug)]
-pub(super) struct ControlKiller(pub(super) Arc<Topology>);
+pub(super) struct Controls(pub(super) Arc<Topology>);
 
-impl Killer for ControlKiller {
+impl Control for Controls {
     fn kill(
         &self,
         backend: BackendId,
         thread_id: u64,
+        generation: u16,
     ) -> Pin<Box<dyn Future<Output = bool> + Send + '_>> {
-        Box::pin(self.0.kill(backend, thread_id, false))
+        Box::pin(self.0.kill(backend, thread_id, false, generation))
+    }
+
+    fn whereabouts(&self, backend: BackendId) -> Arc<Whereabouts> {
+        self.0.whereabouts(backend)
+    }
+
+    fn doubt(&self, backend: BackendId) {
+        self.0.doubt(backend);
     }
 }

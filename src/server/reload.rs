@@ -13,9 +13,15 @@ use crate::pool::CONTROL_CONNECTIONS;
 pub(super) async fn on(mut hang_up: Signal, context: Arc<Context>, reread: Option<Reread>) {
     while hang_up.recv().await.is_some() {
         match context.tls.as_ref().map(Acceptor::reload) {
-            Some(Ok(())) => tracing::info!("SIGHUP: the certificate was read again"),
+            Some(Ok(())) => tracing::info!("SIGHUP: the certificate for clients was read again"),
             Some(Err(error)) => tracing::error!(%error, "SIGHUP: the old certificate stays"),
             None => {}
+        }
+        for pool in &context.pools {
+            if let Err(error) = pool.reload_tls() {
+                let backend = pool.name();
+                tracing::error!(%error, backend, "SIGHUP: the old files for TLS with it stay");
+            }
         }
         if let Some(reread) = &reread {
             lanes(&context, reread);

@@ -41,8 +41,9 @@ fn backend(context: &Context, view: &View, pool: &Pool) -> Backend {
         Some(Rotation::Broken) => "replication is stopped or broken",
         Some(Rotation::Lagging) => "lags too much",
         Some(Rotation::Recovering) => "good again, watched for a while",
-        Some(Rotation::NotAReplica) => "is no replica",
-        Some(Rotation::Differs) => "has other global variables than the primary",
+        Some(Rotation::NotAReplica) => "follows nobody",
+        Some(Rotation::Writable) => "is not read-only (SET GLOBAL read_only = ON)",
+        Some(Rotation::Differs) => "is set up in another way than the primary (see the log)",
     };
     let metrics = context.metrics.backend(id);
     let (open, idle) = pool.connections_now();

@@ -134,8 +134,15 @@ impl<'a> Classifier<'a> {
         if self.changes_mode {
             // Its tokens may be others than those seen here.
             self.found.note_opaque();
+            let depends = |byte: &u8| matches!(byte, b'\\' | b'"') || !byte.is_ascii();
+            if self.text[self.start..].iter().any(depends) {
+                self.found.effects |= Effects::UNREADABLE;
+            }
         }
         self.changes_mode |= self.found.changes_mode;
+        if self.found.asks_owner {
+            self.found.needs -= Needs::CONNECTION_ID;
+        }
         verdict.statements = verdict.statements.saturating_add(1);
         if verdict.statements == 1 {
             (verdict.class, verdict.reason) = (class, reason);
@@ -209,8 +216,14 @@ impl<'a> Classifier<'a> {
             Word::Grant | Word::Revoke => {
                 self.found.effects |= Effects::IMPLICIT_COMMIT | Effects::SERVER_DEFAULTS;
             }
-            Word::Rename
-            | Word::Truncate
+            Word::Rename => {
+                self.skip();
+                self.found.effects |= Effects::IMPLICIT_COMMIT;
+                if self.ahead.word == Word::User {
+                    self.found.effects |= Effects::SERVER_DEFAULTS;
+                }
+            }
+            Word::Truncate
             | Word::Install
             | Word::Uninstall
             | Word::Optimize
@@ -280,6 +293,7 @@ impl<'a> Classifier<'a> {
         let token = self.ahead;
         if token.kind == Kind::Bad {
             self.found.note_not_understood();
+            self.found.effects |= Effects::UNREADABLE;
         }
         self.before = self.prev.word;
         self.prev = token;

@@ -74,6 +74,7 @@ mod tests {
             connection_id: 0,
             warning_count: 3,
             error_count: 0,
+            last_gtid: None,
         };
         let set = |sql: &str| {
             let text = get_diagnostics_as_set(sql.as_bytes(), Mode::default(), &values);

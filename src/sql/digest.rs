@@ -236,8 +236,13 @@ impl<S: Sink> Normaliser<S> {
                 self.other(u64::from(b'@'), b"@@");
                 self.last = Last::Other;
             }
-            Kind::UserVariable | Kind::Bad => {
+            Kind::UserVariable => {
                 self.other(token.hash, &text[token.start..token.end]);
+                self.last = Last::Other;
+            }
+            // It may be the beginning of a literal whose end was cut off.
+            Kind::Bad => {
+                self.other(token.hash, b"?");
                 self.last = Last::Other;
             }
             Kind::End => {}
@@ -374,6 +379,20 @@ mod tests {
             ("@a := @@global.x", "@a := @@global.x"),
         ] {
             assert_eq!(text(sql), digest, "{sql}");
+        }
+    }
+
+    #[test]
+    fn a_literal_that_was_cut_off_is_not_shown() {
+        for (cut, digest) in [
+            ("update t set a = 'xx', b = 'secr", "update t set a = ? , b = ?"),
+            ("update t set b = \"secr", "update t set b = ?"),
+            ("insert into t values (x'41", "insert into t values ( ?"),
+            ("insert into t values (_latin1'secr", "insert into t values ( _latin1 ?"),
+            ("select 1 /* secr", "select ? ?"),
+            ("select 'it\\'s secr", "select ?"),
+        ] {
+            assert_eq!(text(cut), digest, "{cut}");
         }
     }
 

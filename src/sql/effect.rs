@@ -18,6 +18,8 @@ pub(super) struct Found {
     pub is_from_table: bool,
     /// It sets what the server's lexer goes by: `sql_mode`, the client's character set.
     pub changes_mode: bool,
+    /// It asks for the server's own id of a session.
+    pub asks_owner: bool,
     /// LAST_INSERT_ID(expr) whose value the OK packet reports.
     pub reports_insert_id: bool,
 }
@@ -25,8 +27,10 @@ pub(super) struct Found {
 impl Found {
     /// Notes a reason against a replica.
     pub(super) fn note(&mut self, reason: Reason) {
-        // Reading diagnostics alone has a class of its own; with anything else it is a detail.
-        if matches!(self.reason, None | Some(Reason::Diagnostics)) {
+        // Reading diagnostics alone has a class of its own; with anything else it is a detail. What
+        // writes does so whatever else it reads.
+        let outdoes = reason == Reason::WrapsWrite && !self.is_not_understood();
+        if outdoes || matches!(self.reason, None | Some(Reason::Diagnostics)) {
             self.reason = Some(reason);
         }
     }
@@ -88,7 +92,7 @@ impl Found {
 /// Effects of setting the session variable of this name.
 pub(super) fn of_variable(name: &[u8]) -> Effects {
     // A timestamp of DEFAULT is reported as the time it was set.
-    const UNREPLAYABLE: [&[u8]; 23] = [
+    const UNREPLAYABLE: [&[u8]; 26] = [
         b"insert_id",
         b"rand_seed1",
         b"rand_seed2",
@@ -113,6 +117,11 @@ pub(super) fn of_variable(name: &[u8]) -> Effects {
         b"original_server_version",
         b"transaction_allow_batching",
         b"binlog_alter_two_phase",
+        // Not everybody who may set it may take it back.
+        b"require_row_format",
+        // Name a table or a directory, which may be gone by then; and NULL is not an empty text.
+        b"innodb_ft_user_stopword_table",
+        b"innodb_tmpdir",
     ];
     let starts_with = |prefix: &[u8]| {
         name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))

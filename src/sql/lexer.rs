@@ -185,7 +185,10 @@ impl<'a> Lexer<'a> {
             (b'M', b'!') if self.mode.mariadb => (4, true),
             _ => return self.skip_comment(start),
         };
-        let digits = (0..6).take_while(|i| self.byte(marker + i).is_ascii_digit()).count();
+        let mut digits = (0..6).take_while(|i| self.byte(marker + i).is_ascii_digit()).count();
+        if digits == 6 && !self.mode.takes_six_digits(self.byte(marker + 6)) {
+            digits = 5;
+        }
         if digits < 5 {
             self.at = start + marker;
             self.in_version_comment = true;
@@ -317,8 +320,10 @@ impl<'a> Lexer<'a> {
     /// After the decimal point.
     fn fraction(&mut self, start: usize) -> Token {
         self.skip_while(|byte| byte.is_ascii_digit());
-        if matches!(self.byte(0), b'e' | b'E') {
-            self.skip_exponent();
+        if matches!(self.byte(0), b'e' | b'E') && !self.skip_exponent() {
+            // MySQL takes this for nothing where the next token is a single byte: `f 1.e(` is a call.
+            self.at += 1;
+            return self.token(Kind::Bad, start);
         }
         self.token(Kind::Number, start)
     }
@@ -448,8 +453,13 @@ impl<'a> Lexer<'a> {
                 self.user_variable(start, is_closed)
             }
             _ => {
+                let from = self.at;
                 let len = self.skip_while(|byte| has_class(byte, WORD) || byte == b'.');
-                self.user_variable(start, len > 0)
+                let may_end = match self.mode.charset {
+                    Charset::SingleByte(blank) => self.text[from..self.at].contains(&blank),
+                    _ => false,
+                };
+                self.user_variable(start, len > 0 && !may_end)
             }
         }
     }

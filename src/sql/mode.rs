@@ -58,6 +58,13 @@ impl Mode {
         mode
     }
 
+    /// Whether a version comment that begins with six digits, and goes on with `next`, has them all in
+    /// its number. MySQL takes six since 8.1, where a blank follows.
+    pub(super) fn takes_six_digits(self, next: u8) -> bool {
+        let is_blank = matches!(next, b' ' | b'\t'..=b'\r');
+        self.mariadb || self.server_version >= 80_100 && is_blank
+    }
+
     /// True if a version comment of this number holds code for this server.
     pub(super) fn executes(self, version: u32, is_mariadb_comment: bool) -> bool {
         if version > self.server_version {

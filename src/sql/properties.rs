@@ -135,6 +135,7 @@ proptest! {
             connection_id: 3,
             warning_count: 4,
             error_count: 5,
+            last_gtid: None,
         };
         for mode in modes() {
             let verdict = classify(text.as_bytes(), mode);
@@ -237,6 +238,7 @@ fn huge_texts_take_linear_time() {
         connection_id: 3,
         warning_count: 4,
         error_count: 5,
+        last_gtid: None,
     };
     for text in traps {
         classify(text.as_bytes(), Mode::default());
@@ -268,6 +270,7 @@ fn only_wanted_calls_are_substituted() {
         connection_id: 3,
         warning_count: 4,
         error_count: 5,
+        last_gtid: None,
     };
     let sql = b"SET @a = ROW_COUNT(), @b = CONNECTION_ID()";
     let text = substitute(sql, Mode::default(), &values, Needs::CONNECTION_ID).expect("a call");

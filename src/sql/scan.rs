@@ -37,15 +37,21 @@ impl Classifier<'_> {
                 self.found.effects |= Effects::USER_VARIABLE;
                 self.found.note(Reason::UserVariable);
             }
-            Kind::Op => self.parenthesis(token.op),
+            Kind::Op => self.parenthesis(token.op, &prev),
             Kind::String | Kind::Number | Kind::Param | Kind::Bad | Kind::End => {}
         }
         token
     }
 
-    fn parenthesis(&mut self, op: u8) {
+    fn parenthesis(&mut self, op: u8, prev: &Token) {
         match op {
-            b'(' => self.depth = self.depth.saturating_add(1),
+            b'(' => {
+                if prev.is_op(b')') {
+                    // Behind the names of a WITH comes its query, which may be in parentheses.
+                    self.set_with_names(false);
+                }
+                self.depth = self.depth.saturating_add(1);
+            }
             b')' => {
                 self.set_with_names(false);
                 self.depth = self.depth.saturating_sub(1);
@@ -66,6 +72,10 @@ impl Classifier<'_> {
     }
 
     fn word(&mut self, token: &Token, prev: &Token, before: Word) {
+        if self.ahead.is_op(b'%') && self.bytes(token).eq_ignore_ascii_case(b"sql") {
+            // SQL%ROWCOUNT in MariaDB's ORACLE mode.
+            self.found.note(Reason::SessionFunction);
+        }
         if token.word != Word::None {
             self.keyword(token, prev);
         }
@@ -97,6 +107,7 @@ impl Classifier<'_> {
             }
             Word::Outfile | Word::Dumpfile => self.found.note(Reason::IntoClause),
             Word::Insert | Word::Replace if self.ahead.is_op(b'(') => {}
+            Word::Update if prev.word == Word::For => {}
             Word::Update | Word::Delete | Word::Insert | Word::Replace => {
                 self.set_with_names(false);
                 self.found.note(Reason::WrapsWrite);
@@ -219,7 +230,15 @@ impl Classifier<'_> {
                 self.replaceable_until(start, end, asked);
                 return self.found.note(Reason::Diagnostics);
             }
-            _ => {}
+            _ => {
+                let is_sessions = !has_scope || matches!(scope, Word::Session | Word::Local);
+                if self.mode.mariadb
+                    && is_sessions
+                    && self.bytes(&token).eq_ignore_ascii_case(b"last_gtid")
+                {
+                    self.replaceable_until(start, Some(token.end), Asked::LastGtid);
+                }
+            }
         }
         self.found.note(Reason::SystemVariable);
     }
@@ -286,7 +305,11 @@ impl Classifier<'_> {
             SessionCall::RowCount => self.replaceable(token, Asked::RowCount),
             SessionCall::FoundRows => self.replaceable(token, Asked::FoundRows),
             SessionCall::ConnectionId => self.replaceable(token, Asked::ConnectionId),
-            SessionCall::AsksLock | SessionCall::ServerBound => {}
+            SessionCall::AsksLock => {
+                // It tells the server's id of who has the lock.
+                self.found.asks_owner |= self.bytes(token).eq_ignore_ascii_case(b"is_used_lock");
+            }
+            SessionCall::ServerBound => {}
         }
     }
 

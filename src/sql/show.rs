@@ -161,8 +161,18 @@ impl Classifier<'_> {
                     }
                 }
                 Word::For => {
-                    self.skip_to_end();
-                    return self.found.write(Reason::ServerSpecific);
+                    self.skip();
+                    let of = self.bytes(&self.ahead);
+                    let is_schema = [&b"schema"[..], b"database"];
+                    if !is_schema.iter().any(|word| of.eq_ignore_ascii_case(word)) {
+                        self.skip_to_end();
+                        return self.found.write(Reason::ServerSpecific);
+                    }
+                    self.skip();
+                    if self.at_end() {
+                        return self.not_understood();
+                    }
+                    self.skip();
                 }
                 _ => break,
             }

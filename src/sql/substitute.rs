@@ -1,6 +1,6 @@
 //! Puts values in the place of calls that only the session's last connection could answer.
 //!
-//! ROW_COUNT(), FOUND_ROWS(), CONNECTION_ID(), @@warning_count and @@error_count are put into an
+//! ROW_COUNT(), FOUND_ROWS(), CONNECTION_ID(), @@warning_count, @@error_count and @@last_gtid are put into an
 //! IF() that never asks them and has their type, so the statement may run on any connection. Nothing
 //! is taken out of a text: a call may begin in a version comment and end behind it. Where the call
 //! is (part of) an unnamed column of a select list, the column gets the name the server would have
@@ -31,6 +31,8 @@ pub struct Substitution {
     pub warning_count: u64,
     /// @@error_count.
     pub error_count: u64,
+    /// @@last_gtid: domain, server and sequence number.
+    pub last_gtid: Option<(u32, u32, u64)>,
 }
 
 /// What stands in a text for a value of the session.
@@ -41,6 +43,7 @@ pub(super) enum Asked {
     ConnectionId,
     WarningCount,
     ErrorCount,
+    LastGtid,
 }
 
 impl Asked {
@@ -51,6 +54,7 @@ impl Asked {
             Self::FoundRows => Needs::FOUND_ROWS,
             Self::ConnectionId => Needs::CONNECTION_ID,
             Self::WarningCount | Self::ErrorCount => Needs::DIAGNOSTICS,
+            Self::LastGtid => Needs::LAST_GTID,
         }
     }
 }
@@ -120,6 +124,10 @@ impl Substitution {
             Asked::ConnectionId => unsigned(self.connection_id),
             Asked::WarningCount => unsigned(self.warning_count),
             Asked::ErrorCount => unsigned(self.error_count),
+            Asked::LastGtid => match self.last_gtid {
+                Some((domain, server, number)) => format!("IF(1,'{domain}-{server}-{number}',"),
+                None => "IF(1,'',".to_owned(),
+            },
         };
         // SELECT@@warning_count: the word before a variable ends only by the variable's signs.
         let follows_word = sql[..call.start].last().is_some_and(|&byte| is_of_word(byte));
@@ -393,6 +401,7 @@ mod tests {
         connection_id: 9,
         warning_count: 4,
         error_count: 2,
+        last_gtid: None,
     };
 
     fn substituted(sql: &str) -> Option<String> {

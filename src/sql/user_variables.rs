@@ -6,6 +6,11 @@ use super::token::Kind;
 
 /// Whether a text names a user variable that is not `known` by its name: with the @, in lower case.
 pub fn names_other_variable(sql: &[u8], mode: Mode, known: impl Fn(&str) -> bool) -> bool {
+    // Tables and a SHOW of that name list all there are.
+    const LIST: &[u8] = b"user_variables";
+    if sql.windows(LIST.len()).any(|word| word.eq_ignore_ascii_case(LIST)) {
+        return true;
+    }
     if !sql.contains(&b'@') {
         return false;
     }
@@ -39,7 +44,13 @@ mod tests {
         for sql in ["SELECT 1", "SELECT @@sql_mode, 'a@b.c'", "SELECT @Known + @known -- @x"] {
             assert!(!names(sql), "{sql}");
         }
-        for sql in ["SELECT @u", "SELECT @known, @`u v`", "SET @a = 1", "SELECT 1 /*! , @u */"] {
+        for sql in [
+            "SHOW USER_VARIABLES",
+            "SELECT @u",
+            "SELECT @known, @`u v`",
+            "SET @a = 1",
+            "SELECT 1 /*! , @u */",
+        ] {
             assert!(names(sql), "{sql}");
         }
     }

@@ -115,6 +115,8 @@ bitflags! {
         const SETS_INSERT_ID = 1 << 22;
         /// Sets a `session_track_*` variable, of which the connection has Fairlane's own value.
         const TRACKERS = 1 << 23;
+        /// Has what is read in another way than the server may read it: what it takes or sets is not known.
+        const UNREADABLE = 1 << 31;
         /// INSERT, REPLACE, CREATE TABLE, SET or DO that may run a query, ANALYZE of one, EXPLAIN of one
         /// without a table: MariaDB counts other rows than are sent, or none, as those that
         /// FOUND_ROWS() tells.
@@ -154,6 +156,8 @@ bitflags! {
         const CONNECTION_ID = 1 << 4;
         /// Shows a `session_track_*` variable, of which the connection has Fairlane's own value.
         const TRACKERS = 1 << 5;
+        /// @@last_gtid (MariaDB).
+        const LAST_GTID = 1 << 6;
     }
 }
 

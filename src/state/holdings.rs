@@ -49,6 +49,14 @@ impl Holdings {
         self.0[held as usize].has_unknown = true;
     }
 
+    /// Nothing is held under this name, however often it was taken; whether nothing of the kind is held any
+    /// more.
+    pub fn forget(&mut self, held: Held, name: &[u8]) -> bool {
+        let names = &mut self.0[held as usize];
+        names.known.retain(|known| **known != *name);
+        names.known.is_empty() && !names.has_unknown
+    }
+
     /// A statement has succeeded that gives something back; the kind of which nothing is held any
     /// more.
     pub fn free(&mut self, change: &Holding) -> Option<Held> {
@@ -103,6 +111,18 @@ mod tests {
         holdings.take(Held::Lock, Some(&takes(Held::Lock, "a")));
         assert_eq!(holdings.free(&frees(Held::Lock, "a")), None);
         assert_eq!(holdings.free(&frees(Held::Lock, "a")), Some(Held::Lock));
+    }
+
+    #[test]
+    fn a_lock_that_was_not_granted_was_not_taken() {
+        let mut holdings = Holdings::default();
+        holdings.take(Held::Lock, Some(&takes(Held::Lock, "a")));
+        holdings.take(Held::Lock, Some(&takes(Held::Lock, "b")));
+        holdings.take(Held::Lock, Some(&takes(Held::Lock, "b")));
+        assert!(!holdings.forget(Held::Lock, b"b"));
+        assert!(holdings.forget(Held::Lock, b"a"));
+        holdings.take(Held::Lock, None);
+        assert!(!holdings.forget(Held::Lock, b"a"));
     }
 
     #[test]

@@ -149,6 +149,10 @@ impl Image {
         match name {
             "character_set_connection" => self.unset("collation_connection"),
             "collation_connection" => self.unset("character_set_connection"),
+            "character_set_server" => self.unset("collation_server"),
+            "collation_server" => self.unset("character_set_server"),
+            "character_set_database" => self.unset("collation_database"),
+            "collation_database" => self.unset("character_set_database"),
             // Two names of one.
             "tx_read_only" => self.unset("transaction_read_only"),
             "transaction_read_only" => self.unset("tx_read_only"),

@@ -119,6 +119,7 @@ impl Pins {
             (Effects::UNREPLAYABLE_VARIABLE, Pin::UnreplayableVariable),
             (Effects::SEQUENCE, Pin::Sequence),
             (Effects::BACKUP_LOCK, Pin::BackupLock),
+            (Effects::UNREADABLE, Pin::StateChanged),
         ];
         let mut pins = Self::default();
         if effects.is_empty() {

@@ -14,11 +14,14 @@ use super::kinds::Kinds;
 use crate::protocol::attribute;
 use crate::protocol::metadata::MetadataDigest;
 use crate::protocol::wire::{Cursor, put_lenenc};
-use crate::sql::Verdict;
+use crate::sql::{Mode, Verdict};
 
 /// Most prepared statements of one session; servers allow 16,382 for all sessions together
 /// (`max_prepared_stmt_count`).
 pub const STATEMENTS_MAX: usize = 16_382;
+
+/// Between the hashes of statements that are alike: odd, and far.
+const COPY_STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// Identity of a prepared statement on a connection: two sessions that prepare the same text
 /// under the same circumstances share it.
@@ -39,8 +42,13 @@ impl StatementKey {
     /// Of a text and what changes its meaning, for the `copy`th of those that are alike.
     pub fn new(sql: Box<[u8]>, circumstances: Box<str>, copy: u16) -> Self {
         // Whoever finds texts of one hash makes maps slower that are his own, or small.
-        let hash = FixedState::with_seed(0).hash_one((&sql, &circumstances, copy));
+        let hash = FixedState::with_seed(0).hash_one((&sql, &circumstances));
         Self { hash, sql, circumstances, copy }
+    }
+
+    /// The next of those that are alike.
+    fn next_copy(self) -> Self {
+        Self { copy: self.copy + 1, ..self }
     }
 
     /// Bytes of the text and what changes its meaning.
@@ -61,7 +69,7 @@ impl StatementKey {
 
 impl Hash for StatementKey {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(self.hash);
+        state.write_u64(self.hash.wrapping_add(u64::from(self.copy).wrapping_mul(COPY_STEP)));
     }
 }
 
@@ -148,6 +156,8 @@ pub struct Statement {
     pub key: Arc<StatementKey>,
     /// The session's image when it was prepared.
     pub image: Image,
+    /// How the text was read then.
+    pub mode: Mode,
     /// What the text means.
     pub verdict: Verdict,
     /// Number of parameters.
@@ -173,6 +183,54 @@ impl Statement {
         if let Some(older) = self.older_types.take() {
             self.types = older;
         }
+    }
+}
+
+impl Statement {
+    /// The text with the values of an execution in the places of its one or two parameters, where these are
+    /// plain texts or numbers: what it takes or gives back by name. Numbers are all written as 1.
+    pub fn with_values(&self, payload: &[u8]) -> Option<Vec<u8>> {
+        let sql = &self.key.sql;
+        let parameters = usize::from(self.parameters);
+        let types = self.types.as_ref().filter(|types| types.len() == 2 * parameters)?;
+        let is_told = |byte: &u8| matches!(byte, b'\'' | b'"' | b'`' | b'\\' | b'#' | b'/');
+        let places = sql.iter().filter(|byte| **byte == b'?').count();
+        if !(1..=2).contains(&parameters) || places != parameters || sql.iter().any(is_told) {
+            return None;
+        }
+        let mut cursor = Cursor::new(payload.get(EXECUTE_HEADER..)?);
+        let (nulls, is_typed) = (cursor.u8("NULL bitmap").ok()?, cursor.u8("types").ok()? == 1);
+        if is_typed {
+            cursor.take(2 * parameters, "types").ok()?;
+        }
+        let mut parts = sql.split(|byte| *byte == b'?');
+        let mut text = parts.next()?.to_vec();
+        for (index, part) in parts.enumerate() {
+            if nulls & 1 << index != 0 {
+                return None;
+            }
+            let width = match types[2 * index] {
+                1 => 1,
+                2 => 2,
+                3 | 4 => 4,
+                5 | 8 => 8,
+                15 | 253 | 254 => 0,
+                _ => return None,
+            };
+            if width > 0 {
+                cursor.take(width, "number").ok()?;
+                text.push(b'1');
+            } else {
+                let value = cursor.lenenc_bytes("text").ok()?;
+                let is_plain = |byte: &u8| (b' '..=b'~').contains(byte) && !b"'\\".contains(byte);
+                if !value.iter().all(is_plain) {
+                    return None;
+                }
+                text.extend([b"'", value, b"'"].concat());
+            }
+            text.extend_from_slice(part);
+        }
+        Some(text)
     }
 }
 
@@ -203,7 +261,7 @@ impl Statements {
     pub fn new_key(&self, sql: &[u8], circumstances: Box<str>) -> StatementKey {
         let mut key = StatementKey::new(sql.into(), circumstances, 0);
         while self.keys.contains(&key) {
-            key = StatementKey::new(key.sql, key.circumstances, key.copy + 1);
+            key = key.next_copy();
         }
         key
     }
@@ -441,6 +499,33 @@ pub enum BadExecute {
 mod tests {
     use super::*;
 
+    #[test]
+    fn a_name_in_a_parameter_is_put_in_its_place() {
+        let statement = |sql: &[u8], types: &[u8]| Statement {
+            key: Arc::new(StatementKey::new(sql.into(), "".into(), 0)),
+            types: Some(types.into()),
+            ..statement(u16::try_from(types.len() / 2).unwrap())
+        };
+        let text = |it: &Statement, payload: &[u8]| {
+            it.with_values(payload).map(|text| String::from_utf8(text).unwrap())
+        };
+        let lock = statement(b"SELECT GET_LOCK(?, ?)", &[253, 0, 8, 0]);
+        let head = [0x17, 1, 0, 0, 0, 0, 1, 0, 0, 0];
+        let number = [9, 0, 0, 0, 0, 0, 0, 0];
+        let first = [&head[..], &[0, 1, 253, 0, 8, 0, 3], b"job", &number].concat();
+        assert_eq!(text(&lock, &first).as_deref(), Some("SELECT GET_LOCK('job', 1)"));
+        let later = [&head[..], &[0, 0, 3], b"job", &number].concat();
+        assert_eq!(text(&lock, &later).as_deref(), Some("SELECT GET_LOCK('job', 1)"));
+        let null = [&head[..], &[1, 0], &number].concat();
+        let quote = [&head[..], &[0, 0, 3], b"j'b", &number].concat();
+        let short = [&head[..], &[0, 0, 30], b"job"].concat();
+        for bad in [null, quote, short, Vec::new()] {
+            assert_eq!(text(&lock, &bad), None);
+        }
+        let other = statement(b"SELECT GET_LOCK('?', ?)", &[8, 0]);
+        assert_eq!(text(&other, &first), None);
+    }
+
     fn statement(parameters: u16) -> Statement {
         let verdict = Verdict {
             class: crate::sql::Class::Read,
@@ -457,6 +542,7 @@ mod tests {
         Statement {
             key: Arc::new(key),
             image,
+            mode: Mode::default(),
             verdict,
             parameters,
             types: None,

@@ -2,15 +2,16 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::Shared;
 use super::line::{Line, Trouble};
 use super::primary::Primary;
 use super::replica::Replica;
+use super::{Desk, Shared};
 use crate::route::view::BackendId;
 
 /// First and longest pause between two attempts to connect; half as much again is random.
@@ -81,6 +82,49 @@ async fn keep_connected(shared: &Shared, backend: BackendId, line: &mut Line) ->
 enum Role<'a> {
     Primary(Primary<'a>),
     Replica(Replica<'a>),
+}
+
+/// Least time between two looks where an address leads to; longer after it has led to another server, or
+/// one that leads to several by turns would have connections closed all the time.
+const LOOK_EVERY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
+
+/// Pause between looks of a primary that is read-only: it may have become a replica.
+const SUSPECT_EVERY: Duration = Duration::from_secs(5);
+
+/// When the control connection has to be opened anew, to see where its address leads to.
+#[derive(Default)]
+pub(super) struct Doubt {
+    not_before: Option<Instant>,
+    /// By what the server itself says.
+    suspected: Option<Instant>,
+}
+
+impl Doubt {
+    /// Whether it is to be done now: somebody has found another server there, or it is suspect.
+    pub(super) fn is_due(&self, desk: &Desk) -> bool {
+        let now = Instant::now();
+        let is_wanted = desk.is_doubted.load(Ordering::Acquire)
+            || self.suspected.is_some_and(|since| now >= since);
+        is_wanted && self.not_before.is_none_or(|moment| now >= moment)
+    }
+
+    /// The server is no longer what it should be.
+    pub(super) fn suspect(&mut self) {
+        self.suspected.get_or_insert_with(Instant::now);
+    }
+
+    /// It was done.
+    pub(super) fn looked(&mut self, desk: &Desk, is_other: bool) {
+        desk.is_doubted.store(false, Ordering::Release);
+        let now = Instant::now();
+        self.not_before = Some(now + if is_other { LOOK_EVERY.1 } else { LOOK_EVERY.0 });
+        self.suspected = self.suspected.map(|_| now + SUSPECT_EVERY);
+    }
+
+    /// The server is what it should be.
+    pub(super) fn trust(&mut self) {
+        self.suspected = None;
+    }
 }
 
 /// Result of serving a connection: it ends only with trouble.

@@ -49,7 +49,7 @@ pub struct ServerFacts {
     pub variables: BTreeMap<&'static str, String>,
 }
 
-/// Global variables read with each probe of the primary, and the offset from UTC; both families have them.
+/// Global variables read with each probe of the primary, and what stands among them without being one; both families have them.
 pub const VARIABLES: &[&str] = &[
     "autocommit",
     "character_set_client",
@@ -64,6 +64,7 @@ pub const VARIABLES: &[&str] = &[
     "group_concat_max_len",
     "interactive_timeout",
     "lc_time_names",
+    LOGIN_NAMES,
     "lower_case_table_names",
     "max_allowed_packet",
     "net_read_timeout",
@@ -77,33 +78,68 @@ pub const VARIABLES: &[&str] = &[
     "sql_mode",
     "sql_select_limit",
     "time_zone",
-    UTC_OFFSET,
+    UTC_OFFSETS,
     "wait_timeout",
 ];
 
-/// Those of them that results hang on. A session begins with the primary's, and has a replica's when it
-/// reads there; character sets are told at login.
+/// Those of them, and [`ISOLATION`], that results hang on. A session begins with the primary's, and has a
+/// replica's when it reads there.
 pub(super) const SHAPING: &[&str] = &[
     "default_week_format",
     "div_precision_increment",
     "group_concat_max_len",
     "lc_time_names",
+    LOGIN_NAMES,
     "sql_mode",
     "sql_select_limit",
     "time_zone",
-    UTC_OFFSET,
+    ISOLATION,
+    UTC_OFFSETS,
 ];
 
-/// No variable, but what a time zone comes to: that of the system is the default.
-pub(super) const UTC_OFFSET: &str = "utc_offset";
+/// No variable, but what a time zone comes to: that of the system is the default, and two of them may
+/// have the same offset for half of a year.
+pub(super) const UTC_OFFSETS: &str = "utc_offsets";
 
-/// How one of [`VARIABLES`] is asked for.
-pub(super) fn asked(name: &str) -> String {
+/// Moments at which time zones differ that are alike at others: by summer time, its first and last weeks,
+/// and changes of law.
+const MOMENTS: [&str; 10] = [
+    "1975-01-15",
+    "1975-07-15",
+    "1995-01-15",
+    "1995-07-15",
+    "2008-01-15",
+    "2008-07-15",
+    "2020-01-15",
+    "2020-03-20",
+    "2020-07-15",
+    "2020-10-28",
+];
+
+/// No variable, but the character sets that a login like Fairlane's comes to: versions of a server have
+/// other collations for the same number.
+pub(super) const LOGIN_NAMES: &str = "character_sets_of_logins";
+
+/// How one of [`VARIABLES`] or of [`SHAPING`] is asked for.
+pub(super) fn asked(name: &str, family: Family) -> String {
     match name {
-        UTC_OFFSET => format!(
-            "CAST(TIMEDIFF(CONVERT_TZ(UTC_TIMESTAMP(), '+00:00', @@global.time_zone), \
-             UTC_TIMESTAMP()) AS CHAR) AS {name}"
+        UTC_OFFSETS => {
+            let now = [("UTC_TIMESTAMP()".to_owned())];
+            let then = MOMENTS.iter().map(|day| format!("TIMESTAMP'{day} 12:00:00'"));
+            let offset = |at: String| {
+                format!("TIMEDIFF(CONVERT_TZ({at}, '+00:00', @@global.time_zone), {at})")
+            };
+            let offsets: Vec<String> = now.into_iter().chain(then).map(offset).collect();
+            format!("CONCAT_WS(' ', {}) AS {name}", offsets.join(", "))
+        }
+        LOGIN_NAMES => format!(
+            "CONCAT_WS(' ', @@session.character_set_client, @@session.character_set_results, \
+             @@session.collation_connection) AS {name}"
         ),
+        ISOLATION => {
+            let transaction = if family == Family::MariaDb { "tx" } else { "transaction" };
+            format!("@@global.{transaction}_isolation AS {name}")
+        }
         _ => format!("@@global.{name} AS {name}"),
     }
 }

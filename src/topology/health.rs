@@ -2,7 +2,7 @@
 //! no clock.
 //!
 //! ```text
-//!            good                 bad sample: NotAReplica, Broken, Lagging
+//!            good                 bad sample: NotAReplica, Writable, Broken, Lagging
 //! Untried ────────► In ──────────────────────────────┐
 //!    │               ▲ │ lost, or two failures       ▼
 //!    │ lost/failed   │ └──────────► Down ◄───── out of rotation
@@ -156,7 +156,7 @@ impl Health {
     /// Why reads must not go to a replica that says `sample`, if they must not.
     fn objection(&self, sample: Sample) -> Option<Rotation> {
         if !sample.is_read_only {
-            return Some(Rotation::NotAReplica);
+            return Some(Rotation::Writable);
         }
         let too_late = self.lag.is_none_or(|lag| lag > self.lag_bound());
         match sample.replication {
@@ -298,7 +298,7 @@ mod tests {
         assert_eq!(replica.says(Replication::Nowhere), Rotation::NotAReplica);
         let writable =
             Sample { is_read_only: false, replication: Replication::Running { lag: MAX_LAG } };
-        assert_eq!(replica.see(Outcome::Good(writable)), Rotation::NotAReplica);
+        assert_eq!(replica.see(Outcome::Good(writable)), Rotation::Writable);
         assert_eq!(replica.lags(0), Rotation::In, "zero recovery probes count as one");
     }
 }

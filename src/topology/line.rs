@@ -62,7 +62,8 @@ impl Trouble {
 
 pub(super) struct Line {
     address: Address,
-    opts: Opts,
+    /// Made anew for each login, so that its files are read anew.
+    opts: OptsBuilder,
     /// For a server that turns out to have no TLS, where it is not required.
     without_tls: Option<Opts>,
     connect_limit: Duration,
@@ -100,7 +101,7 @@ impl Line {
         Self {
             without_tls: is_optional.then(|| plain.into()),
             address: server.address.clone(),
-            opts: opts.into(),
+            opts,
             connect_limit: settings.pool.connect_timeout,
             query_limit: (settings.routing.probe_interval * 2).clamp(least, most),
             conn: None,
@@ -132,7 +133,8 @@ impl Line {
         self.close().await;
         self.was_denied = false;
         sleep_until(self.opens_after).await;
-        let mut opened = timeout(self.connect_limit, Conn::new(self.opts.clone())).await;
+        let mut opened =
+            timeout(self.connect_limit, Conn::new(Opts::from(self.opts.clone()))).await;
         // For the case that it failed.
         self.opens_after = Instant::now() + SETTLE;
         if let Some(plain) = self.without_tls.clone().filter(|_| is_without_tls(&opened)) {
@@ -160,16 +162,25 @@ impl Line {
 
     /// Rows of a statement, by the text protocol.
     pub(super) async fn query(&mut self, sql: &str) -> Result<Vec<Record>, Trouble> {
-        let answer = self.ask(sql).await;
+        self.query_within(sql, self.query_limit).await
+    }
+
+    /// The same with more time: what asks for much is no sign of a server that is gone.
+    pub(super) async fn query_within(
+        &mut self,
+        sql: &str,
+        limit: Duration,
+    ) -> Result<Vec<Record>, Trouble> {
+        let answer = self.ask(sql, limit.max(self.query_limit)).await;
         self.was_denied |= answer.as_ref().is_err_and(Trouble::is_denial);
         answer
     }
 
-    async fn ask(&mut self, sql: &str) -> Result<Vec<Record>, Trouble> {
+    async fn ask(&mut self, sql: &str, limit: Duration) -> Result<Vec<Record>, Trouble> {
         let Some(conn) = self.conn.as_mut() else {
             return Err(Trouble::Lost("not connected".to_owned()));
         };
-        match timeout(self.query_limit, conn.query::<Row, _>(sql)).await {
+        match timeout(limit, conn.query::<Row, _>(sql)).await {
             Ok(Ok(rows)) => Ok(rows.into_iter().map(Record).collect()),
             Ok(Err(mysql_async::Error::Server(error))) if !GOODBYES.contains(&error.code) => {
                 Err(Trouble::Refused { code: error.code, text: error.message })

@@ -95,7 +95,7 @@ impl LockDesk {
             Family::MariaDb => MARIADB_ROWS,
             Family::MySql => MYSQL_ROWS,
         };
-        let rows = line.query(&format!("{sql} LIMIT {ROWS_MAX}")).await?;
+        let rows = line.query_within(&format!("{sql} LIMIT {ROWS_MAX}"), LOOK_LIMIT).await?;
         let mut waits: Vec<_> = rows.iter().filter_map(|row| wait(row, LockKind::Row)).collect();
         let is_known = |thread: &u64| waits.iter().any(|wait| wait.waiting == *thread);
         let unknown: Vec<String> =
@@ -106,7 +106,7 @@ impl LockDesk {
                 Family::MariaDb => self.metadata_on_mariadb(line, &threads).await?,
                 Family::MySql => {
                     let sql = format!("{MYSQL_METADATA} IN ({threads}) LIMIT {ROWS_MAX}");
-                    let rows = line.query(&sql).await?;
+                    let rows = line.query_within(&sql, LOOK_LIMIT).await?;
                     rows.iter().filter_map(|row| wait(row, LockKind::Metadata)).collect()
                 }
             });
@@ -121,12 +121,12 @@ impl LockDesk {
         threads: &str,
     ) -> Result<Vec<LockWait>, Trouble> {
         let sql = format!("{MARIADB_STATES} AND ID IN ({threads})");
-        let rows = line.query(&sql).await?;
+        let rows = line.query_within(&sql, LOOK_LIMIT).await?;
         let waiting: Vec<_> = rows.iter().filter_map(|row| wait(row, LockKind::Metadata)).collect();
         if waiting.is_empty() || self.lacks_names.load(Ordering::Relaxed) {
             return Ok(waiting);
         }
-        let holders = match line.query(MARIADB_METADATA).await {
+        let holders = match line.query_within(MARIADB_METADATA, LOOK_LIMIT).await {
             Ok(rows) => rows,
             Err(Trouble::Refused { code, text }) => {
                 if code == ER_UNKNOWN_TABLE {
@@ -148,6 +148,9 @@ impl LockDesk {
         Ok(waiting.into_iter().flat_map(|wait| named(wait, &holders)).collect())
     }
 }
+
+/// Time for a question: tables of locks are long just when many wait.
+const LOOK_LIMIT: Duration = Duration::from_secs(2);
 
 const MARIADB_ROWS: &str = "SELECT r.trx_mysql_thread_id AS waiting, b.trx_mysql_thread_id AS blocking, \
      r.trx_query AS statement FROM information_schema.INNODB_LOCK_WAITS w \

@@ -32,6 +32,7 @@ pub use locks::Untold;
 pub use facts::{Family, GTID_MODE, ISOLATION, READ_ONLY, ServerFacts, TRACK_GTIDS, VARIABLES};
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
@@ -51,6 +52,7 @@ use crate::lanes::lock_guard::LockWait;
 use crate::route::freshness::Position;
 use crate::route::token::Reading;
 use crate::route::view::{BackendId, ReplicaView, Rotation, View};
+use crate::route::whereabouts::Whereabouts;
 
 /// The primary's index.
 const PRIMARY: BackendId = 0;
@@ -62,6 +64,8 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 pub trait Observer: Send + Sync {
     /// A backend answers or does not.
     fn backend_up(&self, backend: BackendId, up: bool);
+    /// The primary's own position.
+    fn written(&self, position: &Position);
     /// A replica as last probed.
     fn replica(
         &self,
@@ -105,6 +109,9 @@ struct Desk {
     wake: Notify,
     kills: KillQueue,
     applied: watch::Sender<Position>,
+    whereabouts: Arc<Whereabouts>,
+    /// Somebody has found another server at its address.
+    is_doubted: AtomicBool,
 }
 
 impl Topology {
@@ -209,11 +216,34 @@ impl Topology {
 
     /// Whether `KILL [QUERY]` was confirmed by the server within two seconds; a thread that is
     /// gone counts. `false` at once without a control connection or with too many kills queued.
-    pub async fn kill(&self, backend: BackendId, thread_id: u64, query_only: bool) -> bool {
+    ///
+    /// A thread of another `generation` than that of the server which is there now is gone, or out of
+    /// reach: its number may be somebody else's.
+    pub async fn kill(
+        &self,
+        backend: BackendId,
+        thread_id: u64,
+        query_only: bool,
+        generation: u16,
+    ) -> bool {
         match self.shared.desks.get(backend) {
+            Some(desk) if !desk.whereabouts.has(generation) => true,
             Some(desk) => desk.kills.kill(thread_id, query_only, &desk.wake).await,
             None => false,
         }
+    }
+
+    /// Which server a backend's control connection is on.
+    pub fn whereabouts(&self, backend: BackendId) -> Arc<Whereabouts> {
+        self.shared.desks[backend].whereabouts.clone()
+    }
+
+    /// A connection to a backend has led to another server: its control connection is to look where its
+    /// address leads to by now.
+    pub fn doubt(&self, backend: BackendId) {
+        let desk = &self.shared.desks[backend];
+        desk.is_doubted.store(true, Ordering::Release);
+        desk.wake.notify_one();
     }
 
     /// Who waits for whose locks at the primary now; for `threads` also whether they wait for
@@ -264,6 +294,8 @@ impl Shared {
             wake: Notify::new(),
             kills: KillQueue::new(),
             applied: watch::Sender::new(Position::default()),
+            whereabouts: Arc::default(),
+            is_doubted: AtomicBool::new(false),
         };
         Self {
             settings,
@@ -326,6 +358,7 @@ impl Shared {
 
     fn publish_lost(&self, backend: BackendId) {
         self.desks[backend].kills.close();
+        self.desks[backend].whereabouts.leave();
         match backend {
             PRIMARY => self.publish_primary(false),
             _ => self.publish_replica(backend, Rotation::Down, None, &Position::default()),

@@ -5,20 +5,21 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::account::{self, RELOAD_SPACING};
-use super::control::{Backoff, Served, wait};
+use super::control::{Backoff, Doubt, Served, wait};
 use super::facts::{Family, SHAPING, ServerFacts};
 use super::greeting::Greeting;
 use super::health::FAILURES_UNTIL_DOWN;
 use super::line::{Line, Trouble};
 use super::probe;
 use super::{PRIMARY, Shared};
-use crate::route::view::Rotation;
+use crate::route::view::{BackendId, Rotation};
 
 pub(super) struct Primary<'a> {
     shared: &'a Shared,
-    /// The greeting and the start of the server that sent it; asked for anew when the server has
+    /// The greeting and the start of the server that sent it; asked for anew when that is another one, has
     /// restarted since, or does not tell.
     greeting: Option<(Greeting, Option<String>)>,
+    doubt: Doubt,
     /// Failed probes in a row.
     failures: u32,
     /// What was last logged about loading the accounts.
@@ -34,6 +35,7 @@ impl<'a> Primary<'a> {
         Self {
             shared,
             greeting: None,
+            doubt: Doubt::default(),
             failures: 0,
             account_error: None,
             is_read_only: false,
@@ -43,7 +45,7 @@ impl<'a> Primary<'a> {
 
     /// Connects and serves until the connection is lost.
     pub(super) async fn serve(&mut self, line: &mut Line, backoff: &mut Backoff) -> Served {
-        let (mut greeting, mut family) = self.connect(line).await?;
+        let (mut greeting, mut family, _) = self.connect(line).await?;
         let desk = &self.shared.desks[PRIMARY];
         let routing = &self.shared.settings.routing;
         desk.kills.open();
@@ -55,21 +57,29 @@ impl<'a> Primary<'a> {
         loop {
             desk.kills.work(line).await?;
             self.shared.locks.work(line, family).await?;
-            if Instant::now() >= next_probe {
-                if line.was_denied() {
+            if Instant::now() >= next_probe || self.doubt.is_due(desk) {
+                if line.was_denied() || self.doubt.is_due(desk) {
                     desk.kills.close();
-                    (greeting, family) = self.connect(line).await?;
+                    let is_other;
+                    (greeting, family, is_other) = self.connect(line).await?;
+                    self.doubt.looked(desk, is_other);
                     desk.kills.open();
+                    if is_other {
+                        tracing::warn!("the primary's address leads to another server");
+                        // Its accounts may be others, too.
+                        let ticket = self.shared.ledger.begin();
+                        accounts_loaded = self.load_accounts(line, family, ticket).await?;
+                    }
                 }
                 if self.probe(line, &greeting, family).await? {
                     backoff.reset();
                 }
                 next_probe = Instant::now() + routing.probe_interval;
                 reading_began = Instant::now();
-                readings.read(line, family).await?;
+                readings.read(line, family, &*self.shared.observer).await?;
             } else if readings.due(reading_began).is_some_and(|due| Instant::now() >= due) {
                 reading_began = Instant::now();
-                readings.read(line, family).await?;
+                readings.read(line, family, &*self.shared.observer).await?;
             }
             let mut accounts_due = accounts_loaded + routing.accounts_refresh;
             if self.shared.ledger.is_wanted() {
@@ -90,21 +100,23 @@ impl<'a> Primary<'a> {
 
     /// Opens the control connection, and reads the greeting if that is not known or may be of the
     /// server's last run: between two logins, so that the server forgives it.
-    async fn connect(&mut self, line: &mut Line) -> Result<(Greeting, Family), Trouble> {
+    /// Whether it is another server, or another run of it, than before, comes with them.
+    async fn connect(&mut self, line: &mut Line) -> Result<(Greeting, Family, bool), Trouble> {
         line.open().await?;
         let family = probe::family(line).await?;
         probe::compression(line, &self.shared.settings.backends[PRIMARY]).await?;
-        let started = probe::started(line, family).await?;
+        let (is_other, started) = self.shared.arrive(PRIMARY, line, family).await?;
         if let Some((greeting, known)) = &self.greeting
+            && !is_other
             && known.is_some()
             && *known == started
         {
-            return Ok((greeting.clone(), family));
+            return Ok((greeting.clone(), family, is_other));
         }
         let greeting = line.greeting().await?;
         line.open().await?;
         self.greeting = Some((greeting.clone(), started));
-        Ok((greeting, family))
+        Ok((greeting, family, is_other))
     }
 
     /// Whether the server answered well.
@@ -140,6 +152,10 @@ impl<'a> Primary<'a> {
         let is_read_only = !matches!(facts.variable("read_only"), Some("0" | "OFF" | "") | None);
         if is_read_only && !self.is_read_only {
             tracing::warn!("the primary is read-only: is it still the primary?");
+        }
+        match is_read_only {
+            true => self.doubt.suspect(),
+            false => self.doubt.trust(),
         }
         self.is_read_only = is_read_only;
     }
@@ -184,6 +200,20 @@ impl<'a> Primary<'a> {
 }
 
 impl Shared {
+    /// The control connection of a backend is on a server: whether that is another one than before, or
+    /// another run of it, and when it has started, if it tells.
+    pub(super) async fn arrive(
+        &self,
+        backend: BackendId,
+        line: &mut Line,
+        family: Family,
+    ) -> Result<(bool, Option<String>), Trouble> {
+        let server = probe::identity(line, family).await?;
+        let started = probe::started(line, family).await?;
+        let is_other = self.desks[backend].whereabouts.arrive(&server, started.as_deref());
+        Ok((is_other, started))
+    }
+
     fn publish_facts(&self, facts: ServerFacts) {
         self.facts.send_if_modified(|known| {
             let is_new = known.as_deref() != Some(&facts);

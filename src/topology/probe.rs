@@ -9,6 +9,7 @@ use super::facts::{
 use super::health::{Replication, Sample};
 use super::line::{Line, Record, Trouble};
 use crate::config::settings::{Backend, BackendCompression};
+use crate::protocol::server_identity;
 use crate::route::freshness::Position;
 
 /// A variable the server does not have.
@@ -84,6 +85,16 @@ pub(super) async fn started(line: &mut Line, family: Family) -> Result<Option<St
     }
 }
 
+/// What a server says it is; empty when it does not.
+pub(super) async fn identity(line: &mut Line, family: Family) -> Result<String, Trouble> {
+    let identity = server_identity(family == Family::MariaDb);
+    match line.query(&format!("SELECT {identity} AS identity")).await {
+        Ok(rows) => Ok(rows.first().and_then(|row| row.text(&["identity"])).unwrap_or_default()),
+        Err(Trouble::Refused { .. }) => Ok(String::new()),
+        Err(lost) => Err(lost),
+    }
+}
+
 /// What the primary says of itself.
 pub(super) struct PrimaryAnswer {
     pub(super) seen_as: String,
@@ -96,12 +107,11 @@ pub(super) async fn primary(line: &mut Line, family: Family) -> Result<PrimaryAn
         Family::MySql => ("transaction", "@@global.gtid_mode", "@@global.session_track_gtids"),
     };
     let mut sql = format!(
-        "SELECT USER() AS seen_as, @@global.{transaction}_isolation AS {ISOLATION}, \
-         @@global.{transaction}_read_only AS {READ_ONLY}, {gtid_mode} AS {GTID_MODE}, \
-         {track_gtids} AS {TRACK_GTIDS}"
+        "SELECT USER() AS seen_as, @@global.{transaction}_read_only AS {READ_ONLY}, \
+         {gtid_mode} AS {GTID_MODE}, {track_gtids} AS {TRACK_GTIDS}"
     );
-    for name in VARIABLES {
-        sql.push_str(&format!(", {}", asked(name)));
+    for name in VARIABLES.iter().chain([&ISOLATION]) {
+        sql.push_str(&format!(", {}", asked(name, family)));
     }
     let rows = line.query(&sql).await?;
     let text = |name: &str| rows.first().and_then(|row| row.text(&[name])).unwrap_or_default();
@@ -119,6 +129,8 @@ pub(super) struct ReplicaAnswer {
     pub(super) error: Option<String>,
     /// Its values of [`SHAPING`].
     pub(super) shaping: Vec<String>,
+    /// What keeps changes of some tables from it.
+    pub(super) filter: Option<String>,
 }
 
 pub(super) async fn replica(line: &mut Line, family: Family) -> Result<ReplicaAnswer, Trouble> {
@@ -131,7 +143,7 @@ pub(super) async fn replica(line: &mut Line, family: Family) -> Result<ReplicaAn
     let applied = applied_variable(family);
     let mut sql = format!("SELECT @@global.read_only AS read_only, @@global.{applied} AS applied");
     for name in SHAPING {
-        sql.push_str(&format!(", {}", asked(name)));
+        sql.push_str(&format!(", {}", asked(name, family)));
     }
     let rows = line.query(&sql).await?;
     let text = |name: &str| rows.first().and_then(|row| row.text(&[name])).unwrap_or_default();
@@ -145,6 +157,7 @@ pub(super) async fn replica(line: &mut Line, family: Family) -> Result<ReplicaAn
         applied: Position::parse(&text("applied")).unwrap_or_default(),
         error: sources.iter().find_map(replication_error),
         shaping: SHAPING.iter().map(|name| text(name)).collect(),
+        filter: sources.iter().find_map(replication_filter),
     })
 }
 
@@ -183,6 +196,8 @@ pub(super) async fn written(line: &mut Line, family: Family) -> Result<Position,
         let text = rows.first().and_then(|row| row.text(&[column])).unwrap_or_default();
         match Position::parse(&text) {
             Some(part) if position.is_empty() => position = part,
+            // Merging may close gaps, which nobody ever covers.
+            Some(part) if part.is_empty() => {}
             Some(part) => position.merge(&part),
             // Half of it would be worse than nothing.
             None => return Ok(Position::default()),
@@ -241,6 +256,38 @@ fn worse(a: Replication, b: Replication) -> Replication {
     }
 }
 
+/// Names of filters, without what the servers put in front of them.
+const FILTERS: [&str; 9] = [
+    "Do_DB",
+    "Ignore_DB",
+    "Do_Table",
+    "Ignore_Table",
+    "Wild_Do_Table",
+    "Wild_Ignore_Table",
+    "Rewrite_DB",
+    "Do_Domain_Ids",
+    "Ignore_Domain_Ids",
+];
+
+/// A filter that keeps changes of tables from a replica, whose watermark goes past them all the same.
+/// What is left out of the servers' own schemas is not read there.
+fn replication_filter(source: &Record) -> Option<String> {
+    FILTERS.iter().find_map(|filter| {
+        let name = format!("Replicate_{filter}");
+        let value = source.text(&[&name]).filter(|value| leaves_out(filter, value))?;
+        Some(format!("{name} is {value}"))
+    })
+}
+
+fn leaves_out(filter: &str, value: &str) -> bool {
+    let is_own = |name: &str| {
+        let schema = name.trim().split('.').next().unwrap_or_default().replace('\\', "");
+        ["mysql", "sys", "performance_schema", "information_schema"].contains(&&*schema)
+    };
+    let is_harmless = || filter.contains("Ignore") && value.split(',').all(is_own);
+    !value.is_empty() && !is_harmless()
+}
+
 fn replication_error(source: &Record) -> Option<String> {
     ["Last_SQL_Error", "Last_IO_Error"]
         .iter()
@@ -264,6 +311,23 @@ mod tests {
         assert_eq!(state("Yes", "Connecting", None), Replication::Disconnected);
         assert_eq!(state("Yes", "No", None), Replication::Stopped);
         assert_eq!(state("No", "Yes", None), Replication::Stopped);
+    }
+
+    #[test]
+    fn a_filter_counts_unless_it_ignores_the_servers_own_schemas() {
+        for (filter, value, counts) in [
+            ("Ignore_DB", "", false),
+            ("Ignore_DB", "logs", true),
+            ("Ignore_DB", "mysql", false),
+            ("Ignore_DB", "mysql,logs", true),
+            ("Ignore_Table", "mysql.rds_history,mysql.rds_monitor", false),
+            ("Wild_Ignore_Table", "mysql.%", false),
+            ("Wild_Ignore_Table", "mysql%.%", true),
+            ("Do_DB", "mysql", true),
+            ("Ignore_Domain_Ids", "3", true),
+        ] {
+            assert_eq!(leaves_out(filter, value), counts, "{filter} {value}");
+        }
     }
 
     #[test]

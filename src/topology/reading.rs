@@ -11,6 +11,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::time::Instant;
 
+use super::Observer;
 use super::facts::Family;
 use super::line::{Line, Trouble};
 use super::probe;
@@ -50,11 +51,17 @@ impl Readings {
 
     /// Asks the primary. A position that it does not tell is none: what nobody can know is not
     /// found out by asking again.
-    pub(super) async fn read(&self, line: &mut Line, family: Family) -> Result<(), Trouble> {
+    pub(super) async fn read(
+        &self,
+        line: &mut Line,
+        family: Family,
+        observer: &dyn Observer,
+    ) -> Result<(), Trouble> {
         self.is_wanted.store(false, Ordering::SeqCst);
         let number = self.begun.fetch_add(1, Ordering::SeqCst) + 1;
         match probe::written(line, family).await {
             Ok(position) if position != Position::default() => {
+                observer.written(&position);
                 self.last.store(Arc::new(Reading { number, position }));
                 Ok(())
             }

@@ -3,7 +3,7 @@
 use tokio::time::Instant;
 
 use super::Shared;
-use super::control::{Backoff, Served, wait};
+use super::control::{Backoff, Doubt, Served, wait};
 use super::facts::Family;
 use super::health::{Health, Limits, Outcome};
 use super::line::{Line, Trouble};
@@ -18,6 +18,9 @@ pub(super) struct Replica<'a> {
     applied: Position,
     /// Its values of [`super::facts::SHAPING`]; none before the first probe.
     shaping: Vec<String>,
+    /// What keeps changes of some tables from it.
+    filter: Option<String>,
+    doubt: Doubt,
     /// What was last logged.
     told: Option<(Rotation, Option<String>)>,
 }
@@ -28,12 +31,13 @@ impl<'a> Replica<'a> {
         let limits = Limits { max_lag: routing.max_lag, recovery_probes: routing.recovery_probes };
         let health = Health::new(limits);
         let (applied, shaping) = (Position::default(), Vec::new());
-        Self { shared, backend, health, applied, shaping, told: None }
+        let doubt = Doubt::default();
+        Self { shared, backend, health, applied, shaping, filter: None, doubt, told: None }
     }
 
     /// Connects and serves until the connection is lost.
     pub(super) async fn serve(&mut self, line: &mut Line, backoff: &mut Backoff) -> Served {
-        let mut family = self.connect(line).await?;
+        let (mut family, _) = self.connect(line).await?;
         let desk = &self.shared.desks[self.backend];
         desk.kills.open();
         let mut next_probe = Instant::now();
@@ -42,10 +46,12 @@ impl<'a> Replica<'a> {
             let is_in = self.rotation().0 == Rotation::In;
             let demand = &self.shared.demand;
             let pause = if is_in { demand.pause(&self.applied) } else { None };
-            if Instant::now() >= next_probe {
-                if line.was_denied() {
+            if Instant::now() >= next_probe || self.doubt.is_due(desk) {
+                if line.was_denied() || self.doubt.is_due(desk) {
                     desk.kills.close();
-                    family = self.connect(line).await?;
+                    let is_other;
+                    (family, is_other) = self.connect(line).await?;
+                    self.doubt.looked(desk, is_other);
                     desk.kills.open();
                 }
                 if self.probe(line, family).await? {
@@ -63,16 +69,24 @@ impl<'a> Replica<'a> {
         }
     }
 
-    async fn connect(&self, line: &mut Line) -> Result<Family, Trouble> {
+    /// Also whether it is another server than before, of which nothing is known yet.
+    async fn connect(&mut self, line: &mut Line) -> Result<(Family, bool), Trouble> {
         line.open().await?;
         probe::compression(line, &self.shared.settings.backends[self.backend]).await?;
-        probe::family(line).await
+        let family = probe::family(line).await?;
+        let (is_other, _) = self.shared.arrive(self.backend, line, family).await?;
+        if is_other {
+            self.applied = Position::default();
+            self.publish();
+        }
+        Ok((family, is_other))
     }
 
     /// The connection is gone. What the replica had applied is forgotten: the server that
     /// answers next may have been set up anew from an older copy.
     pub(super) fn lost(&mut self) {
         self.shared.desks[self.backend].kills.close();
+        self.shared.desks[self.backend].whereabouts.leave();
         self.applied = Position::default();
         self.take_in(Outcome::Lost, None);
     }
@@ -82,6 +96,7 @@ impl<'a> Replica<'a> {
         match probe::replica(line, family).await {
             Ok(answer) => {
                 (self.applied, self.shaping) = (answer.applied, answer.shaping);
+                self.filter = answer.filter;
                 self.take_in(Outcome::Good(answer.sample), answer.error);
                 Ok(true)
             }
@@ -109,7 +124,7 @@ impl<'a> Replica<'a> {
     fn take_in(&mut self, outcome: Outcome, error: Option<String>) {
         self.health.observe(outcome, Instant::now().into_std());
         let (rotation, other) = self.rotation();
-        let error = error.or_else(|| other.map(|name| format!("{name} is not as at the primary")));
+        let error = error.or(other);
         let told = Some((rotation, error));
         if told != self.told {
             let error = told.as_ref().and_then(|(_, error)| error.as_deref()).unwrap_or_default();
@@ -120,13 +135,18 @@ impl<'a> Replica<'a> {
         self.publish();
     }
 
-    /// Whether reads may go there, and the variable that keeps them from it.
-    fn rotation(&self) -> (Rotation, Option<&'static str>) {
+    /// Whether reads may go there, and how it is set up that keeps them from it.
+    fn rotation(&self) -> (Rotation, Option<String>) {
+        let rotation = self.health.rotation();
+        if rotation != Rotation::In {
+            return (rotation, None);
+        }
         let facts = self.shared.facts.borrow();
         let other = facts.as_ref().and_then(|facts| facts.first_other(&self.shaping));
-        match (self.health.rotation(), other) {
-            (Rotation::In, Some(name)) => (Rotation::Differs, Some(name)),
-            (rotation, _) => (rotation, None),
+        let other = other.map(|name| format!("{name} is not as at the primary"));
+        match other.or_else(|| self.filter.clone()) {
+            Some(other) => (Rotation::Differs, Some(other)),
+            None => (Rotation::In, None),
         }
     }
 

@@ -26,7 +26,7 @@ pub(super) struct Demand {
     origin: Instant,
     /// Milliseconds after `origin`.
     until: AtomicU64,
-    /// All that was ever wanted.
+    /// All that is wanted.
     wanted: Mutex<Position>,
     /// Sessions that wait.
     waiting: AtomicUsize,
@@ -56,7 +56,13 @@ impl Demand {
 
     /// Somebody would like a watermark with `position`; whether the pollers must be woken for it.
     pub(super) fn want(&self, position: &Position) -> bool {
-        self.wanted.lock().merge(position);
+        let mut wanted = self.wanted.lock();
+        match self.elapsed(Duration::ZERO) < self.until.load(Ordering::SeqCst) {
+            true => wanted.merge(position),
+            // What was wanted before may never come: positions are lost when servers fail.
+            false => wanted.clone_from(position),
+        }
+        drop(wanted);
         self.until.fetch_max(self.elapsed(FAST_PERIOD), Ordering::SeqCst);
         self.is_quiet.swap(false, Ordering::SeqCst)
     }

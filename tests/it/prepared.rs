@@ -4,7 +4,7 @@ use fairlane::protocol::status::Status;
 use fairlane::protocol::{Capabilities, Command, Shape};
 
 use crate::support::raw::Login;
-use crate::support::{ONE_LANE, ONE_LANE_AND_REPLICA, Proxy, Raw, servers};
+use crate::support::{ONE_LANE, ONE_LANE_AND_REPLICA, Proxy, Raw, pause, servers};
 
 /// PREPARE; the client's id.
 fn prepare(client: &mut Raw, sql: &str) -> u32 {
@@ -276,6 +276,75 @@ fn a_client_that_keeps_metadata_is_sent_what_only_others_have_seen() {
         assert_eq!(columns(&run(&mut a, id_a, 0)), (vec![2, 0], 0));
         assert_eq!(a.text("SELECT n FROM ps_meta"), "7");
     }
+}
+
+/// On whatever connection: its client reads each result by the definitions that came with it.
+#[test]
+fn a_client_that_keeps_metadata_is_sent_that_of_each_result_of_a_routine() {
+    let proxy = Proxy::with(servers(), 4, ONE_LANE);
+    let more = Capabilities::DEPRECATE_EOF
+        | Capabilities::MULTI_RESULTS
+        | Capabilities::PS_MULTI_RESULTS
+        | Capabilities::MARIADB_CACHE_METADATA;
+    let login = Login { schema: Some("shop"), more, ..Login::new(proxy.port, "app", "app-secret") };
+    let [mut a, mut b] = [(); 2].map(|()| Raw::login(&login).unwrap());
+    let mut root = Raw::connect(servers().primary, "root", "root-secret", Some("shop")).unwrap();
+    root.replace(
+        "CREATE OR REPLACE PROCEDURE ps_both() BEGIN SELECT 1 AS a, 2 AS b; SELECT 3 AS c; END",
+    );
+    let id = prepare(&mut a, "CALL ps_both()");
+    let definitions = |client: &mut Raw| {
+        let packets = run(client, id, 0).packets();
+        packets.iter().filter(|packet| packet.starts_with(b"\x03def")).count()
+    };
+    assert_eq!(definitions(&mut a), 3);
+    assert_eq!(definitions(&mut a), 3, "on the same connection");
+    b.run("BEGIN");
+    b.run("SELECT 1");
+    assert_eq!(definitions(&mut a), 3, "on another one");
+}
+
+/// Nobody is told that a piece was lost; the execution tells it.
+#[test]
+fn a_value_of_which_a_piece_was_lost_is_not_written() {
+    let proxy = Proxy::with(servers(), 2, "[[lane]]\nname = \"all\"\nqueue_timeout = \"300ms\"\n");
+    let (mut a, mut b) = (proxy.app(), proxy.app());
+    a.replace("CREATE OR REPLACE TABLE ps_pieces (id INT AUTO_INCREMENT PRIMARY KEY, v BLOB)");
+    let id = prepare(&mut a, "INSERT INTO ps_pieces (v) VALUES (?)").to_le_bytes();
+    let piece = |client: &mut Raw, text: &[u8]| {
+        client.send(Command::StmtSendLongData, &[&id[..], &[0, 0], text].concat());
+    };
+    b.run("BEGIN");
+    b.run("SELECT 1");
+    piece(&mut a, b"one");
+    pause(600);
+    b.run("COMMIT");
+    piece(&mut a, b"two");
+    let body = [&id[..], &[0, 1, 0, 0, 0, 0, 1, 252, 0]].concat();
+    let refused = a.command(Command::StmtExecute, &body).unwrap().error();
+    assert_eq!(refused.map(|error| error.code()), Some(1040));
+    assert_eq!(a.text("SELECT COUNT(*) FROM ps_pieces"), "0");
+    for text in [&b"one"[..], b"two"] {
+        piece(&mut a, text);
+    }
+    assert_eq!(a.command(Command::StmtExecute, &body).unwrap().error(), None);
+    assert_eq!(a.text("SELECT v FROM ps_pieces"), "onetwo");
+}
+
+#[test]
+fn what_a_session_asks_of_its_last_statement_is_its_own_with_a_cursor_too() {
+    let proxy = Proxy::with(servers(), 2, ONE_LANE);
+    let (mut a, mut b) = (proxy.app(), proxy.app());
+    a.replace("CREATE OR REPLACE TABLE ps_asks (id INT PRIMARY KEY)");
+    let rows = prepare(&mut a, "SELECT ROW_COUNT()");
+    let warnings = prepare(&mut a, "SHOW WARNINGS");
+    a.run("INSERT INTO ps_asks VALUES (1), (2), (3)");
+    b.run("INSERT INTO ps_asks VALUES (4)");
+    let row = run(&mut a, rows, 1).packets()[2].clone();
+    assert_eq!(row[2..6], [3, 0, 0, 0]);
+    a.run("SELECT CAST('x' AS SIGNED)");
+    b.run("SELECT 1 FROM ps_asks");
+    assert_eq!(run(&mut a, warnings, 1).summary.rows, 1);
 }
 
 #[test]

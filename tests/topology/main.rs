@@ -112,6 +112,8 @@ impl Seen {
 }
 
 impl Observer for Seen {
+    fn written(&self, _: &Position) {}
+
     fn backend_up(&self, _: BackendId, _: bool) {}
 
     fn replica(&self, _: BackendId, rotation: Rotation, _: Option<Duration>, _: &Position) {
@@ -274,18 +276,18 @@ async fn kills_end_statements_and_connections() {
         (victim, slept)
     });
     sleep(Duration::from_millis(200)).await;
-    assert!(topology.kill(0, id, true).await);
+    assert!(topology.kill(0, id, true, 0).await);
     let (mut victim, slept) = asleep.await.expect("woken");
     assert_ne!(slept, Some(0), "interrupted");
     victim.ping().await.expect("the connection lives on after KILL QUERY");
 
-    assert!(topology.kill(0, id, false).await);
+    assert!(topology.kill(0, id, false, 0).await);
     sleep(Duration::from_millis(100)).await;
     victim.ping().await.expect_err("the connection is dead after KILL");
-    assert!(topology.kill(0, id, false).await, "one that is gone is as good as killed");
-    assert!(!topology.kill(7, id, false).await, "no such backend");
+    assert!(topology.kill(0, id, false, 0).await, "one that is gone is as good as killed");
+    assert!(!topology.kill(7, id, false, 0).await, "no such backend");
     topology.close().await;
-    assert!(!topology.kill(0, id, false).await, "no control connection any more");
+    assert!(!topology.kill(0, id, false, 0).await, "no control connection any more");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -302,14 +304,14 @@ async fn a_privilege_granted_late_counts() {
     assert_eq!(rotation(&topology), Rotation::Down);
     assert_eq!(topology.accounts().len(), 0);
     let mut victim = pair.primary.root().await;
-    assert!(!topology.kill(0, u64::from(victim.id()), false).await, "not allowed");
+    assert!(!topology.kill(0, u64::from(victim.id()), false, 0).await, "not allowed");
 
     pair.primary.run(&servers::SERVICE_GRANTS).await;
     until_rotation(&topology, Rotation::In).await;
     topology.refresh().await;
     assert_ne!(topology.accounts().len(), 0);
     sleep(INTERVAL * 2).await;
-    assert!(topology.kill(0, u64::from(victim.id()), false).await);
+    assert!(topology.kill(0, u64::from(victim.id()), false, 0).await);
     victim.ping().await.expect_err("killed");
     assert!(topology.view().primary_up);
     assert_eq!(service_connections(&pair.primary).await, 1);
@@ -330,6 +332,22 @@ async fn a_replica_leaves_rotation_and_comes_back() {
         server.run(&["SET GLOBAL div_precision_increment = DEFAULT"]).await;
     }
     until_rotation(&topology, Rotation::In).await;
+    for (odd, even) in [
+        ("SET GLOBAL tx_isolation = 'READ-COMMITTED'", "SET GLOBAL tx_isolation = DEFAULT"),
+        ("SET GLOBAL time_zone = '+02:00'", "SET GLOBAL time_zone = DEFAULT"),
+    ] {
+        pair.replica.run(&[odd]).await;
+        until_rotation(&topology, Rotation::Differs).await;
+        pair.replica.run(&[even]).await;
+        until_rotation(&topology, Rotation::In).await;
+    }
+    let filter = |value: &str| format!("SET GLOBAL replicate_ignore_table = '{value}'");
+    for (value, rotation) in
+        [("shop.logs", Rotation::Differs), ("mysql.rds_history", Rotation::In), ("", Rotation::In)]
+    {
+        pair.replica.run(&["STOP SLAVE", &filter(value), "START SLAVE"]).await;
+        until_rotation(&topology, rotation).await;
+    }
 
     pair.replica.run(&["STOP SLAVE"]).await;
     until_rotation(&topology, Rotation::Broken).await;
@@ -342,7 +360,7 @@ async fn a_replica_leaves_rotation_and_comes_back() {
     pair.replica.run(&["STOP SLAVE SQL_THREAD"]).await;
     until_rotation(&topology, Rotation::Broken).await;
     pair.replica.run(&["START SLAVE", "SET GLOBAL read_only = 0"]).await;
-    until_rotation(&topology, Rotation::NotAReplica).await;
+    until_rotation(&topology, Rotation::Writable).await;
     pair.replica.run(&["SET GLOBAL read_only = 1"]).await;
     until_rotation(&topology, Rotation::In).await;
 

@@ -5,7 +5,9 @@ use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 
-use fairlane::lanes::{Admission, Demand, Limits, Overload, QueueNow, Scheduler, Told, Turn, Wake};
+use fairlane::lanes::{
+    Admission, Demand, Dismissal, Limits, Overload, QueueNow, Scheduler, Told, Turn, Wake,
+};
 
 /// As `queue_timeout` and `overload_timeout` of the default lane.
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -252,7 +254,11 @@ impl Policy for Lane {
         self.scheduler.set_precedence(0, self.overload.precedence());
         if is_overloaded {
             let is_old = |waiter: &Waiter| now - waiter.since >= OVERLOAD_TIMEOUT;
-            self.scheduler.dismiss_old(0, is_old, Overload::refusable(queue));
+            self.scheduler.dismiss_old(
+                (0, Dismissal::Overload),
+                is_old,
+                Overload::refusable(queue),
+            );
         }
         fates.append(&mut self.fates(now));
         fates

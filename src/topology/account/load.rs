@@ -3,6 +3,8 @@
 //! MariaDB 10.4 and later keep accounts in `mysql.global_priv` (one JSON object each); MySQL and
 //! older MariaDB in `mysql.user`.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
 use super::super::facts::Family;
@@ -17,6 +19,9 @@ const NATIVE: &str = "mysql_native_password";
 /// Most accounts taken from a server.
 const MAX_ACCOUNTS: usize = 100_000;
 
+/// Time for all of them.
+const LOAD_LIMIT: Duration = Duration::from_secs(10);
+
 /// `mysql.global_priv` does not exist.
 const ER_NO_SUCH_TABLE: u16 = 1146;
 
@@ -28,13 +33,14 @@ pub(in super::super) async fn load(line: &mut Line, family: Family) -> Result<Ac
     let names = if skipped.as_deref() == Some("1") { Names::Skipped } else { Names::Resolved };
     if family == Family::MariaDb {
         let sql = format!("SELECT Host, User, Priv FROM mysql.global_priv LIMIT {limit}");
-        match line.query(&sql).await {
+        match line.query_within(&sql, LOAD_LIMIT).await {
             Ok(rows) => return Ok(collect(&rows, names, from_global_priv)),
             Err(Trouble::Refused { code: ER_NO_SUCH_TABLE, .. }) => {}
             Err(trouble) => return Err(trouble),
         }
     }
-    let rows = line.query(&format!("SELECT * FROM mysql.user LIMIT {limit}")).await?;
+    let sql = format!("SELECT * FROM mysql.user LIMIT {limit}");
+    let rows = line.query_within(&sql, LOAD_LIMIT).await?;
     Ok(collect(&rows, names, |row| from_user(row, family)))
 }
 

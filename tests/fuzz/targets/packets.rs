@@ -173,6 +173,7 @@ fn statement(parameters: u16) -> Statement {
     Statement {
         key: Arc::new(key),
         image,
+        mode: Mode::default(),
         verdict,
         parameters,
         types: None,

@@ -123,6 +123,7 @@ pub(crate) fn substitution(data: &[u8]) {
         connection_id: 9,
         warning_count: 4,
         error_count: 2,
+        last_gtid: Some((0, 1, 7)),
     };
     let text = input.rest();
     let insertions = insertions(text, mode, &values, wanted);

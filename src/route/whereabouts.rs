@@ -1,0 +1,105 @@
+//! Which server is behind an address. A name, or a virtual address, comes to mean another one when
+//! somebody fails over, while connections to the old one go on: what is known of the one must not be
+//! taken for the other's, and a session must not find them mixed.
+//!
+//! The control connection says where it is. Connections count its absences (their *generation*): those of
+//! before the absence after which it found another server, or another run of the same, are not of the one
+//! that is there now. They are opened only to the server that it is on.
+
+use std::sync::atomic::{AtomicU16, Ordering};
+
+use parking_lot::Mutex;
+
+/// Where the connections of one backend lead to.
+#[derive(Debug, Default)]
+pub struct Whereabouts {
+    /// The first generation of those that are of the server which is there now.
+    first: AtomicU16,
+    seen: Mutex<Seen>,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    /// The server that the control connection is on, while there is one.
+    here: Option<Box<str>>,
+    /// The last one it was on, and the run of it.
+    last: Option<(Box<str>, Option<Box<str>>)>,
+    /// How often it has left. Wraps around; a connection lives for an hour.
+    absences: u16,
+}
+
+impl Whereabouts {
+    /// Whether a connection of this generation is of the server that is there now.
+    pub fn has(&self, generation: u16) -> bool {
+        generation.wrapping_sub(self.first.load(Ordering::Acquire)) < 1 << 15
+    }
+
+    /// The control connection is on `server`, which has started when `run` says, if that is told.
+    /// Whether it is another one than before, or another run of the same.
+    pub fn arrive(&self, server: &str, run: Option<&str>) -> bool {
+        let mut seen = self.seen.lock();
+        let now = (Box::from(server), run.map(Box::from));
+        let is_other = seen.last.as_ref().is_some_and(|last| *last != now);
+        if is_other {
+            if seen.here.is_some() {
+                seen.absences = seen.absences.wrapping_add(1);
+            }
+            self.first.store(seen.absences, Ordering::Release);
+        }
+        seen.here = Some(now.0.clone());
+        seen.last = Some(now);
+        is_other
+    }
+
+    /// The control connection is gone.
+    pub fn leave(&self) {
+        let mut seen = self.seen.lock();
+        if seen.here.take().is_some() {
+            seen.absences = seen.absences.wrapping_add(1);
+        }
+    }
+
+    /// The generation of a connection that has just been opened, and says that it is on `server`; `None`
+    /// when the control connection is on another one. Nothing is compared while either is not known.
+    pub fn generation_of(&self, server: &str) -> Option<u16> {
+        let seen = self.seen.lock();
+        let is_other = seen.here.as_ref().is_some_and(|here| **here != *server);
+        (server.is_empty() || !is_other).then_some(seen.absences)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_to_another_server_are_not_of_this_one() {
+        let place = Whereabouts::default();
+        let early = place.generation_of("a").expect("nothing is known");
+        assert!(!place.arrive("a", Some("1")), "the first one");
+        let first = place.generation_of("a").expect("it is there");
+        assert!(place.has(early) && place.has(first));
+        assert_eq!(place.generation_of("b"), None);
+        assert!(place.generation_of("").is_some(), "nobody has told");
+        // It moves while connections to the first one go on.
+        assert!(place.arrive("b", Some("1")));
+        assert!(!place.has(first) && !place.has(early));
+        assert_eq!(place.generation_of("a"), None);
+        assert!(place.has(place.generation_of("b").expect("it is there")));
+    }
+
+    #[test]
+    fn connections_from_before_a_restart_are_not_of_this_run() {
+        let place = Whereabouts::default();
+        place.arrive("a", Some("1"));
+        let old = place.generation_of("a").expect("it is there");
+        place.leave();
+        let meanwhile = place.generation_of("a").expect("nobody knows");
+        assert!(!place.arrive("a", Some("1")), "only the control connection was gone");
+        assert!(place.has(old) && place.has(meanwhile));
+        place.leave();
+        let first_to_know = place.generation_of("a").expect("nobody knows");
+        assert!(place.arrive("a", Some("2")), "it has restarted");
+        assert!(place.has(first_to_know) && !place.has(old) && !place.has(meanwhile));
+    }
+}

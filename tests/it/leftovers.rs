@@ -1,0 +1,200 @@
+//! What a statement leaves on its connection, or seems to: triggers that fail, locks that were not
+//! granted, changes of global variables.
+
+use fairlane::protocol::{Capabilities, Command};
+
+use crate::support::raw::Login;
+use crate::support::{ONE_LANE, Proxy, Raw, eventually, product, servers};
+
+fn root() -> Raw {
+    Raw::connect(servers().primary, "root", "root-secret", Some("shop")).unwrap()
+}
+
+/// One slot for everybody.
+fn crowded() -> Proxy {
+    Proxy::with(servers(), 2, ONE_LANE)
+}
+
+#[test]
+fn a_variable_set_by_a_trigger_of_what_fails_is_nobodys() {
+    let mut root = root();
+    for sql in [
+        "DROP TABLE IF EXISTS lo_fails",
+        "CREATE TABLE lo_fails (id INT PRIMARY KEY)",
+        "INSERT INTO lo_fails VALUES (1)",
+        "CREATE TRIGGER lo_fails_trigger BEFORE INSERT ON lo_fails FOR EACH ROW \
+         SET SESSION group_concat_max_len = 4",
+    ] {
+        root.run(sql);
+    }
+    let proxy = crowded();
+    let read = "SELECT @@group_concat_max_len";
+    let prepared = |client: &mut Raw| {
+        let answer = client.command(Command::StmtPrepare, read.as_bytes()).unwrap();
+        answer.summary.prepared.unwrap().0.to_le_bytes()
+    };
+    let value = |client: &mut Raw, id: &[u8]| {
+        let body = [id, &[0, 1, 0, 0, 0]].concat();
+        client.command(Command::StmtExecute, &body).unwrap().packets()[2].clone()
+    };
+    for more in [Capabilities::DEPRECATE_EOF, Capabilities::MULTI_RESULTS] {
+        let login =
+            Login { schema: Some("shop"), more, ..Login::new(proxy.port, "app", "app-secret") };
+        let [mut a, mut b, mut c] = [(); 3].map(|()| Raw::login(&login).unwrap());
+        let usual = b.text(read);
+        let id = prepared(&mut c);
+        let before = value(&mut c, &id);
+        assert_eq!(a.query("INSERT INTO lo_fails VALUES (1)").unwrap_err().code(), 1062);
+        assert_eq!(b.text(read), usual, "text");
+        assert_eq!(a.query("INSERT INTO lo_fails VALUES (1)").unwrap_err().code(), 1062);
+        assert_eq!(value(&mut c, &id), before, "prepared");
+        assert_eq!(a.query("INSERT INTO lo_fails VALUES (1)").unwrap_err().code(), 1062);
+        b.run("SET div_precision_increment = 7");
+        assert_eq!(b.text(read), usual, "with variables of its own");
+        // Else it is told, and binds the session.
+        if !product().is_mysql() && !more.contains(Capabilities::DEPRECATE_EOF) {
+            a.run("INSERT INTO lo_fails VALUES (2) RETURNING id");
+            assert_eq!(c.text(read), usual, "rows of what it changed");
+        }
+    }
+}
+
+#[test]
+fn a_lock_that_was_not_granted_binds_nobody() {
+    let proxy = Proxy::with(servers(), 4, ONE_LANE);
+    let pinned = || proxy.metric("fairlane_sessions_pinned{reason=\"user_lock\"}");
+    let (mut owner, mut other) = (proxy.app(), proxy.app());
+    assert_eq!(owner.text("SELECT GET_LOCK('lo_job', 0)"), "1");
+    for _ in 0..3 {
+        assert_eq!(other.text("SELECT GET_LOCK('lo_job', 0)"), "0");
+    }
+    eventually("one is bound", || pinned() == 1.0);
+    assert_eq!(owner.text("SELECT IS_USED_LOCK('lo_job') = CONNECTION_ID()"), "1");
+    assert_eq!(other.text("SELECT IS_USED_LOCK('lo_job') = CONNECTION_ID()"), "0");
+    assert_eq!(owner.text("SELECT RELEASE_LOCK('lo_job')"), "1");
+    eventually("nobody is bound", || pinned() == 0.0);
+    // One that is granted stays, whatever was refused before.
+    assert_eq!(other.text("SELECT GET_LOCK('lo_job', 0)"), "1");
+    eventually("one is bound", || pinned() == 1.0);
+    assert_eq!(owner.text("SELECT GET_LOCK('lo_job', 0)"), "0");
+    assert_eq!(other.text("SELECT RELEASE_LOCK('lo_job')"), "1");
+    eventually("nobody is bound", || pinned() == 0.0);
+    // By a prepared statement, as drivers do it.
+    let lock = |client: &mut Raw, sql: &str, more: &[u8], types: &[u8]| {
+        let prepared = client.command(Command::StmtPrepare, sql.as_bytes()).unwrap();
+        let id = prepared.summary.prepared.unwrap().0.to_le_bytes();
+        let name = [&[6][..], b"lo_job"].concat();
+        let body = [&id[..], &[0, 1, 0, 0, 0, 0, 1], types, &name, more].concat();
+        let answer = client.command(Command::StmtExecute, &body).unwrap();
+        assert_eq!(answer.error(), None, "{sql}");
+    };
+    let seconds = 0_i64.to_le_bytes();
+    for client in [&mut owner, &mut other] {
+        lock(client, "SELECT GET_LOCK(?, ?)", &seconds, &[253, 0, 8, 0]);
+    }
+    eventually("only the first one is bound", || pinned() == 1.0);
+    lock(&mut owner, "SELECT RELEASE_LOCK(?)", b"", &[253, 0]);
+    eventually("nobody is bound", || pinned() == 0.0);
+}
+
+#[test]
+fn a_session_keeps_its_mode_when_the_global_one_changes() {
+    let proxy = Proxy::with(servers(), 4, ONE_LANE);
+    let mut root = root();
+    let usual = root.text("SELECT @@global.sql_mode");
+    let mut client = proxy.app();
+    let escaped = r"SELECT 'it\'s'";
+    assert_eq!(client.text(escaped), "it's");
+    root.run("SET GLOBAL sql_mode = 'NO_BACKSLASH_ESCAPES,ANSI_QUOTES'");
+    // Its own connection is another's, so that it is given a new one.
+    let mut other = proxy.app();
+    other.run("BEGIN");
+    other.run("SELECT 1");
+    let now = [client.text("SELECT @@sql_mode"), client.text(escaped), client.text("SELECT \"a\"")];
+    root.run(&format!("SET GLOBAL sql_mode = '{usual}'"));
+    assert_eq!(now, [usual, "it's".to_owned(), "a".to_owned()]);
+}
+
+#[test]
+fn a_routine_of_another_schema_that_fails_leaves_the_session_in_its_own() {
+    let mut root = root();
+    for sql in [
+        "CREATE DATABASE IF NOT EXISTS lo_other",
+        "GRANT ALL PRIVILEGES ON lo_other.* TO 'app'@'%'",
+        "DROP PROCEDURE IF EXISTS lo_other.fails",
+        "CREATE PROCEDURE lo_other.fails() BEGIN SELECT 1; SIGNAL SQLSTATE '45000'; END",
+        "DROP TABLE IF EXISTS lo_other.lo_rows",
+        "DROP TABLE IF EXISTS shop.lo_rows",
+        "CREATE TABLE lo_other.lo_rows (id INT PRIMARY KEY)",
+        "CREATE TABLE shop.lo_rows (id INT PRIMARY KEY)",
+        "INSERT INTO lo_other.lo_rows VALUES (1)",
+        "INSERT INTO shop.lo_rows VALUES (1)",
+    ] {
+        root.run(sql);
+    }
+    let proxy = Proxy::with(servers(), 4, ONE_LANE);
+    let more = Capabilities::DEPRECATE_EOF | Capabilities::MULTI_RESULTS;
+    let login = Login { schema: Some("shop"), more, ..Login::new(proxy.port, "app", "app-secret") };
+    let mut client = Raw::login(&login).unwrap();
+    client.send(Command::Query, b"CALL lo_other.fails()");
+    let answer = client.answer(fairlane::protocol::Shape::Results).unwrap();
+    assert_eq!(answer.error().map(|error| error.code()), Some(1644));
+    client.command(Command::ResetConnection, &[]).unwrap();
+    assert_eq!(client.text("SELECT DATABASE()"), "shop");
+    client.run("DELETE FROM lo_rows");
+    assert_eq!(root.text("SELECT COUNT(*) FROM lo_other.lo_rows"), "1");
+    assert_eq!(root.text("SELECT COUNT(*) FROM shop.lo_rows"), "0");
+    root.run("DROP DATABASE lo_other");
+}
+
+#[test]
+fn the_last_position_is_the_sessions_own() {
+    if product().is_mysql() {
+        return;
+    }
+    let proxy = crowded();
+    let (mut a, mut b) = (proxy.app(), proxy.app());
+    a.run("CREATE OR REPLACE TABLE lo_gtid (id INT PRIMARY KEY)");
+    assert_eq!(b.text("SELECT @@last_gtid"), "");
+    a.run("INSERT INTO lo_gtid VALUES (1)");
+    let own = a.text("SELECT @@last_gtid");
+    b.run("INSERT INTO lo_gtid VALUES (2)");
+    let others = b.text("SELECT @@session.last_gtid");
+    assert_ne!(own, others);
+    assert_eq!(a.text("SELECT @@last_gtid"), own);
+    assert_eq!(b.text("SELECT CONCAT(@@last_gtid, '!')"), format!("{others}!"));
+    assert_eq!(a.text("SELECT MASTER_GTID_WAIT(@@last_gtid, 1)"), "-1", "asked, and too late here");
+}
+
+#[test]
+fn no_question_of_fairlanes_own_is_cut_by_a_limit() {
+    let proxy = crowded();
+    let (mut a, mut b) = (proxy.app(), proxy.app());
+    a.run("SET sql_select_limit = 0");
+    a.run("SET NAMES utf8mb4 COLLATE utf8mb4_bin");
+    a.run("SET sql_select_limit = DEFAULT");
+    b.run("SELECT 1");
+    assert_eq!(a.text("SELECT COLLATION('a')"), "utf8mb4_bin");
+    assert_ne!(b.text("SELECT COLLATION('a')"), "utf8mb4_bin");
+}
+
+#[test]
+fn what_can_not_be_read_stays_with_its_connection() {
+    let proxy = Proxy::with(servers(), 4, ONE_LANE);
+    // Latin-1, in which 0xA0 is a blank for the server.
+    let login =
+        Login { schema: Some("shop"), collation: 8, ..Login::new(proxy.port, "app", "app-secret") };
+    let mut client = Raw::login(&login).unwrap();
+    let answer = client.command(Command::Query, b"SELECT\xa0GET_LOCK('lo_read', 0)").unwrap();
+    assert_eq!(answer.error(), None);
+    let mut other = proxy.app();
+    other.run("BEGIN");
+    other.run("SELECT 1");
+    assert_eq!(client.text("SELECT RELEASE_LOCK('lo_read')"), "1");
+    // What the server can't read either has done nothing.
+    let mut third = proxy.app();
+    assert_eq!(third.query("SELECT 'open").unwrap_err().code(), 1064);
+    let pinned = || proxy.metric("fairlane_sessions_pinned{reason=\"state_changed\"}");
+    drop(client);
+    eventually("nobody is bound", || pinned() == 0.0);
+}

@@ -1,0 +1,132 @@
+//! An address that comes to mean another server, while connections to the first one go on.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
+
+use fairlane::sandbox::Options;
+
+use crate::support::servers::keep;
+use crate::support::{Proxy, Raw, eventually, pause, product};
+
+/// A name that is made to lead elsewhere: what has been connected stays where it is.
+struct Name {
+    port: u16,
+    server: Arc<AtomicU16>,
+}
+
+impl Name {
+    fn of(server: u16) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let server = Arc::new(AtomicU16::new(server));
+        let now = server.clone();
+        std::thread::spawn(move || {
+            while let Ok((client, _)) = listener.accept() {
+                let Ok(server) = TcpStream::connect(("127.0.0.1", now.load(Ordering::SeqCst)))
+                else {
+                    continue;
+                };
+                copy(client.try_clone().unwrap(), server.try_clone().unwrap());
+                copy(server, client);
+            }
+        });
+        Self { port, server }
+    }
+
+    fn lead_to(&self, server: u16) {
+        self.server.store(server, Ordering::SeqCst);
+    }
+}
+
+fn copy(mut from: TcpStream, mut to: TcpStream) {
+    std::thread::spawn(move || {
+        let mut buffer = [0; 8192];
+        while let Ok(read @ 1..) = from.read(&mut buffer) {
+            if to.write_all(&buffer[..read]).is_err() {
+                break;
+            }
+        }
+        let _ = to.shutdown(Shutdown::Both);
+    });
+}
+
+/// A planned switchover: the old primary lives on as a server that only reads.
+#[test]
+fn all_connections_follow_an_address_to_another_server() {
+    let (servers, _orders) = keep(Options { max_connections: 100, ..product().options() });
+    let more = "[routing]\nreplica_reads = false\nprobe_interval = \"200ms\"\n";
+    let name = Name::of(servers.primary);
+    let proxy = Proxy::behind(name.port, &servers, 8, more);
+    let mut clients: Vec<Raw> = (0..6).map(|_| proxy.app()).collect();
+    clients[0].run("CREATE TABLE moved (id INT PRIMARY KEY)");
+    for client in &mut clients {
+        client.run("BEGIN");
+        client.run("SELECT 1");
+    }
+    let mut holder = clients.pop().unwrap();
+    clients.iter_mut().for_each(|client| drop(client.run("COMMIT")));
+    servers.wait_replicated();
+    let who = |client: &mut Raw| client.text("SELECT @@port");
+    let (old, new) = (servers.primary.to_string(), servers.replica.to_string());
+    assert_eq!(who(&mut clients[0]), old);
+
+    let mut replica = servers.replica_root();
+    for sql in match product().is_mysql() {
+        true => ["STOP REPLICA", "SET GLOBAL read_only = OFF"],
+        false => ["STOP SLAVE", "SET GLOBAL read_only = OFF"],
+    } {
+        replica.run(sql);
+    }
+    servers.root().run("SET GLOBAL read_only = ON");
+    name.lead_to(servers.replica);
+    eventually("it is noticed", || who(&mut clients[0]) == new);
+    for (index, client) in clients.iter_mut().enumerate() {
+        assert_eq!(who(client), new, "client {index}");
+        client.run(&format!("INSERT INTO moved VALUES ({index})"));
+        let count = client.text("SELECT COUNT(*) FROM moved");
+        assert_eq!(count, (index + 1).to_string(), "its own write");
+    }
+    // A transaction goes on where it is, and the connection is no other session's after it.
+    assert_eq!(who(&mut holder), old);
+    holder.run("COMMIT");
+    assert_eq!(who(&mut holder), new);
+    eventually("the old ones are closed", || {
+        proxy.sum("fairlane_backend_connections_closed_total{backend=\"primary\",reason=\"moved\"}")
+            >= 1.0
+    });
+    let left = || {
+        servers.root().text(
+            "SELECT COUNT(*) FROM information_schema.processlist WHERE user IN ('app', 'fairlane')",
+        )
+    };
+    // The replica's own control connection is not on it.
+    eventually("nobody is left on the old one", || left() == "0");
+}
+
+#[test]
+fn a_connection_to_another_server_is_not_used() {
+    let (servers, _orders) = keep(Options { max_connections: 100, ..product().options() });
+    let more = "[routing]\nreplica_reads = false\n[pool]\nconnect_timeout = \"2s\"\n";
+    let name = Name::of(servers.primary);
+    let proxy = Proxy::behind(name.port, &servers, 8, more);
+    let mut client = proxy.app();
+    let old = client.text("SELECT @@port");
+    // It leads there for a moment only: while nobody looks, but one session that connects.
+    let mut other = proxy.app();
+    client.run("BEGIN");
+    client.run("SELECT 1");
+    name.lead_to(servers.replica);
+    let back = std::thread::spawn({
+        let (server, primary) = (Arc::clone(&name.server), servers.primary);
+        move || {
+            pause(5);
+            server.store(primary, Ordering::SeqCst);
+        }
+    });
+    let seen = other.text("SELECT @@port");
+    back.join().unwrap();
+    let control = |proxy: &Proxy| proxy.log().contains("leads to another server");
+    assert!(seen == old || control(&proxy), "{seen}");
+}
