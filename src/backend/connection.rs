@@ -163,6 +163,8 @@ pub struct Connection {
     pub reported: Reported,
     /// An unknown insert id or warnings of its last session may be on it.
     pub is_dirty: bool,
+    /// There is something that it has not told, for want of a place.
+    pub has_to_tell: bool,
     /// A variable has been set that no image has: a trigger of a statement that failed told nothing.
     pub is_astray: bool,
     /// What the server says it is; empty when it does not.

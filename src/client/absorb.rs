@@ -192,7 +192,7 @@ impl Session {
         connection.is_dirty |=
             summary.had_warnings || summary.error.is_some() || self.diagnostics.is_insert_id_stale;
         // MariaDB has something to tell of a statement with rows, and nowhere to put it.
-        connection.is_dirty |= self.facts.is_mariadb
+        connection.has_to_tell |= self.facts.is_mariadb
             && summary.is_tracking_due
             && summary.has_result_set
             && work.verdict.class == Class::Write;

@@ -73,7 +73,7 @@ use crate::protocol::tracking::Teller;
 use crate::route::Decision;
 use crate::route::scopes::Scopes;
 use crate::sql::Mode;
-use crate::state::prepared::Statements;
+use crate::state::prepared::{StatementKey, Statements};
 use crate::state::{Characteristics, Holdings, Image, Pins, Trackers};
 use crate::topology::{ServerFacts, Topology};
 
@@ -199,8 +199,8 @@ struct Session {
     writes: Arc<WriteTracker>,
     diagnostics: Diagnostics,
     statements: Statements,
-    /// Ids of statements with an open cursor, and of those with long data on the server.
-    open_cursors: Vec<u32>,
+    /// Statements with an open cursor, and what was sent for them; ids of those with long data on the server.
+    open_cursors: Vec<(u32, Arc<StatementKey>)>,
     long_data: Vec<u32>,
     /// Prepared statements of whose long data a piece was lost, and why.
     spoilt_data: Vec<(u32, Error)>,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::diagnostics::Form;
 use super::execute::{is_call, opens_cursor};
 use super::prepare::JustPrepared;
+use super::settle::is_select;
 use super::statement::{PreparedWork, Work};
 use super::{Session, Stop};
 use crate::backend::Connection;
@@ -63,9 +64,9 @@ impl Session {
         }
         match command {
             Command::StmtExecute | Command::StmtBulkExecute => {
-                let asks_back =
-                    verdict.class == Class::Diagnostics || verdict.needs.intersects(ASKS_BACK);
-                if command == Command::StmtExecute && asks_back {
+                let is_shown = verdict.class == Class::Diagnostics && !is_select(&key.sql);
+                if command == Command::StmtExecute && is_shown {
+                    // Servers open none for it, and it may run on another connection than the last one.
                     payload.to_mut()[5] &= !CURSOR;
                 }
                 let has_cursor = payload.get(5).is_some_and(|flags| flags & CURSOR != 0);
@@ -73,16 +74,18 @@ impl Session {
                     // A cursor lives on its connection, which must be one it can stay on.
                     verdict.class = Class::Write;
                 }
-                if !has_cursor
-                    && !self.long_data.contains(&id)
+                if !self.long_data.contains(&id)
                     && let Some(sql) = self.substitute_in_prepared(&verdict, &key, mode)
                 {
                     key = Arc::new(key.with_text(sql.into()));
                 }
             }
-            _ => verdict = quiet(&verdict),
+            _ => {
+                verdict = quiet(&verdict);
+                key = self.cursor_of(id).unwrap_or(key);
+            }
         }
-        if command == Command::StmtFetch && !self.open_cursors.contains(&id) {
+        if command == Command::StmtFetch && self.cursor_of(id).is_none() {
             // The server would say so with an id the client does not know.
             let is_mariadb = self.facts.is_mariadb;
             return self.send_error(&Error::NoCursor { id, is_mariadb }).await;
@@ -96,7 +99,7 @@ impl Session {
             self.send_ok();
             return Ok(());
         }
-        let has_state = self.open_cursors.contains(&id) || self.long_data.contains(&id);
+        let has_state = self.cursor_of(id).is_some() || self.long_data.contains(&id);
         if command == Command::StmtReset && !has_state && is_mariadb {
             // It may not even be prepared on what the session holds, where a transaction that only
             // reads would not let it be.
@@ -215,7 +218,7 @@ impl Session {
         command: Command,
     ) -> bool {
         // What is open on the copy is the session's own.
-        let is_own = self.long_data.contains(&work.id) || self.open_cursors.contains(&work.id);
+        let is_own = self.long_data.contains(&work.id) || self.cursor_of(work.id).is_some();
         if command != Command::StmtSendLongData || is_own {
             return true;
         }
@@ -226,9 +229,10 @@ impl Session {
 
     /// Before a statement is prepared on a connection, which may close another one for it.
     pub(super) fn guard_statements(&self, connection: &mut Connection) {
-        let open = self.open_cursors.iter().chain(&self.long_data);
-        let statements = open.filter_map(|id| self.statements.get(*id));
-        connection.statements.guard(statements.map(|statement| statement.key.clone()));
+        let statements = self.long_data.iter().filter_map(|id| self.statements.get(*id));
+        let keys = statements.map(|statement| statement.key.clone());
+        let cursors = self.open_cursors.iter().map(|(_, key)| key.clone());
+        connection.statements.guard(keys.chain(cursors));
     }
 
     /// Takes over what an answer told of a statement: that it is prepared, and which column
@@ -280,11 +284,13 @@ impl Session {
 
     /// Has cursor and long data of a statement go from the connection that is held.
     async fn drop_open(&mut self, id: u32, key: &StatementKey) {
-        if !self.open_cursors.contains(&id) && !self.long_data.contains(&id) {
+        let cursor = self.cursor_of(id);
+        if cursor.is_none() && !self.long_data.contains(&id) {
             return;
         }
         if let Some(held) = &mut self.held
-            && let Some(server_id) = held.connection().statements.remove(key)
+            && let Some(server_id) =
+                held.connection().statements.remove(cursor.as_deref().unwrap_or(key))
         {
             let _ = held.connection().close_statement(server_id).await;
         }
@@ -301,6 +307,11 @@ impl Session {
         }
         let (_, error) = self.spoilt_data.swap_remove(at);
         command.executes().then_some(Some(error))
+    }
+
+    /// The statement that an open cursor is of, as it was sent: with values in it, perhaps.
+    fn cursor_of(&self, id: u32) -> Option<Arc<StatementKey>> {
+        self.open_cursors.iter().find(|(open, _)| *open == id).map(|(_, key)| key.clone())
     }
 
     /// A piece of long data could not be given to the server, which nobody is told: what has come before
@@ -338,11 +349,11 @@ impl Session {
                 self.forget_statement(id);
                 let has_cursor = summary.status.contains(Status::CURSOR_EXISTS);
                 if summary.error.is_none() && has_cursor && opens_cursor(work) {
-                    self.open_cursors.push(id);
+                    self.open_cursors.push((id, prepared.key.clone()));
                 }
             }
             Command::StmtFetch if summary.status.contains(Status::LAST_ROW_SENT) => {
-                self.open_cursors.retain(|open| *open != id);
+                self.open_cursors.retain(|(open, _)| *open != id);
             }
             Command::StmtPrepare if summary.error.is_none() => self.pin_description(work),
             Command::StmtReset => self.forget_statement(id),
@@ -355,7 +366,7 @@ impl Session {
 
     /// A statement has neither cursor nor long data any more.
     pub(super) fn forget_statement(&mut self, id: u32) {
-        self.open_cursors.retain(|open| *open != id);
+        self.open_cursors.retain(|(open, _)| *open != id);
         self.long_data.retain(|open| *open != id);
         self.show_statement_pins();
     }
@@ -372,11 +383,6 @@ impl Session {
 
 /// CURSOR_TYPE_READ_ONLY, the one flag of COM_STMT_EXECUTE that opens a cursor.
 pub(super) const CURSOR: u8 = 0x01;
-
-/// What a session asks of its previous statement is answered without a cursor, as servers answer what
-/// they open none for: it may have run on another connection.
-const ASKS_BACK: Needs =
-    Needs::ROW_COUNT.union(Needs::FOUND_ROWS).union(Needs::DIAGNOSTICS).union(Needs::LAST_GTID);
 
 /// A verdict for a command about a statement that does not run it: on the primary, no effects.
 fn quiet(verdict: &Verdict) -> Verdict {

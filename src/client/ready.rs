@@ -6,6 +6,7 @@ use super::execute::chooses_schema;
 use super::login::server_error;
 use super::prepare_here::Own;
 use super::statement::Work;
+use super::warnings::TELL;
 use crate::backend::{Connection, Exchange, Failure, Reset};
 use crate::error::Error;
 use crate::protocol::metadata::Expected;
@@ -65,6 +66,10 @@ impl Session {
         }
         if !was_held {
             self.keep_begun_mode(connection);
+            if std::mem::take(&mut connection.has_to_tell) {
+                let told = Box::pin(connection.query(TELL)).await?;
+                connection.note_astray(&told.summary);
+            }
             if connection.is_dirty {
                 Box::pin(connection.clean()).await?;
             }

@@ -311,9 +311,13 @@ impl Session {
             Ok(checkout) => checkout,
             Err(waiting) => tokio::select! {
                 biased;
-                checkout = Box::pin(pool.check_out_later(waiting, &request)) => {
-                    checkout.map_err(Refusal::Error)?
-                }
+                checkout = Box::pin(pool.check_out_later(waiting, &request)) => match checkout {
+                    Ok(checkout) => checkout,
+                    Err(error) => {
+                        self.account.refused(self.context.now());
+                        return Err(Refusal::Error(error));
+                    }
+                },
                 () = self.wire.gone() => return Err(Refusal::Gone),
                 () = self.entry.killed() => return Err(Refusal::Gone),
             },
@@ -346,6 +350,7 @@ impl Session {
             self.follow_policy();
         }
         if let Some(assigned) = self.assigned_lane(work) {
+            self.account.assigned(at, &self.context.evidence);
             return assigned;
         }
         let light = (self.policy.rules.default_lane(), ChosenBy::Light);

@@ -92,7 +92,7 @@ impl Session {
         counted: Option<&Summary>,
     ) -> Result<(), Failure> {
         let has_failed = counted.is_some_and(|summary| summary.error.is_some());
-        self.save_warnings(connection, has_failed && self.facts.is_mariadb).await?;
+        self.save_warnings(connection, has_failed).await?;
         let Some((saved, summary)) = self.diagnostics.warnings.as_mut().zip(counted) else {
             return Ok(());
         };
@@ -108,7 +108,7 @@ impl Session {
     }
 
     /// Takes the list of warnings off the connection, which keeps it until a statement uses a
-    /// table: the next session must not see it. With `asks_untold` MariaDB is made to tell what a trigger
+    /// table: the next session must not see it. With `asks_untold` the server is made to tell what a trigger
     /// has set, which an error does not.
     pub(super) async fn save_warnings(
         &mut self,

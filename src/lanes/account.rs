@@ -14,6 +14,9 @@
 //! [`super::evidence`]): nothing when its statements are those of heavy visits, a second when they
 //! are those of light ones, and a small credit when nothing is known of it.
 //!
+//! A visit ends with a pause, or when its pauses have come to ten times its service. What rules and hints
+//! assign to a lane is not counted.
+//!
 //! Times are those since an origin that is the caller's to choose.
 //!
 //! The account is that of foreground-background scheduling (least attained service first; Kleinrock,
@@ -26,6 +29,10 @@ use super::evidence::{Evidence, Visit};
 
 /// A pause longer than this ends a visit.
 const PAUSE: Duration = Duration::from_millis(500);
+/// So do its pauses together when they are this many times its service, and at least as long as this: a
+/// connection that many users share is used little, and never rests for long.
+const SPARSE: f64 = 10.0;
+const SPARSE_MIN: f64 = 0.1;
 /// Time in which an idle session's level halves, in seconds.
 const HALF_LIFE: f64 = 2.0;
 /// A visit that goes on is counted again after this time.
@@ -45,9 +52,11 @@ const SURE_OF_BATCH: f32 = 1.5;
 /// The same up to which it counts as known to be light, if its own features say so too.
 const SURE_OF_LIGHT: f32 = -2.0;
 const LIGHT_FEATURES: f32 = -0.7;
+/// Least credit of a session of which nothing is known: a page's worth, a rare one included.
+const UNKNOWN_CREDIT: f64 = 0.25;
 /// Credit of a session that is known to be light: this many times that of others, and at least a
 /// second.
-const LIGHT_CREDIT: f64 = 10.0;
+const LIGHT_CREDIT: f64 = 3.0;
 const LIGHT_CREDIT_MIN: f64 = 1.0;
 /// Part of its credit below which a session is no longer batch.
 const FORGIVEN: f64 = 0.25;
@@ -76,8 +85,10 @@ impl Standing {
 pub struct Account {
     /// Service of late, in seconds.
     level: f64,
-    /// Service of this visit, in seconds.
+    /// Service of this visit, in seconds; that of which others have been told; and its pauses.
     visit: f64,
+    told: f64,
+    pauses: f64,
     /// Since it held no slot: service, in seconds, and statements that change rows.
     turn: f64,
     changes: u32,
@@ -86,6 +97,8 @@ pub struct Account {
     /// Up to when both are true.
     at: Duration,
     is_holding: bool,
+    /// A rule or a hint has chosen the lane of its turn: that says nothing of the rest of the session.
+    is_assigned: bool,
     features: [u64; FEATURES],
     known: usize,
     /// Sum of the features' weights, and when they were weighed.
@@ -113,11 +126,14 @@ impl Account {
         Self {
             level: 0.0,
             visit: 0.0,
+            told: 0.0,
+            pauses: 0.0,
             turn: 0.0,
             changes: 0,
             is_in_bulk: false,
             at: now,
             is_holding: false,
+            is_assigned: false,
             features: [0; FEATURES],
             known: 0,
             weight: 0.0,
@@ -135,14 +151,11 @@ impl Account {
 
     /// A statement came at `now`, and the session holds no slot: what it is.
     pub fn judge(&mut self, now: Duration, digest: u64, evidence: &Evidence) -> Standing {
-        let pause = now.saturating_sub(self.at);
-        if pause > PAUSE && self.known > 0 {
-            self.end_visit(evidence);
-        }
-        self.wear_off(pause);
-        self.at = now;
+        self.pause(now, evidence);
+        self.is_assigned = false;
         if now.saturating_sub(self.weighed) > WEIGHED_AGAIN {
             self.weighed = now;
+            self.tell_service(evidence);
             let known = std::mem::take(&mut self.known);
             (self.weight, self.doubtful) = (0.0, 0);
             (0..known).for_each(|index| self.add(self.features[index], evidence));
@@ -156,7 +169,7 @@ impl Account {
             _ if is_light || self.doubtful == 0 => {
                 (LIGHT_CREDIT * heavy_from).max(LIGHT_CREDIT_MIN)
             }
-            _ => heavy_from,
+            _ => heavy_from.max(UNKNOWN_CREDIT),
         };
         let is_over = match self.standing {
             Standing::Attained => self.level > FORGIVEN * credit,
@@ -171,6 +184,29 @@ impl Account {
         let count = if self.standing.is_batch() { batch } else { light };
         *count = count.saturating_add(1);
         self.standing
+    }
+
+    /// A statement came at `now` whose lane a rule or a hint has chosen, and the session holds no slot.
+    pub fn assigned(&mut self, now: Duration, evidence: &Evidence) {
+        self.pause(now, evidence);
+        self.is_assigned = true;
+    }
+
+    /// A statement was refused at `now`: its wait was no rest.
+    pub fn refused(&mut self, now: Duration) {
+        self.at = now;
+    }
+
+    /// The session has rested up to `now`.
+    fn pause(&mut self, now: Duration, evidence: &Evidence) {
+        let pause = now.saturating_sub(self.at);
+        self.pauses += pause.as_secs_f64();
+        let is_sparse = self.pauses >= (SPARSE * self.visit).max(SPARSE_MIN);
+        if pause > PAUSE || is_sparse {
+            self.end_visit(evidence);
+        }
+        self.wear_off(pause);
+        self.at = now;
     }
 
     /// Another statement of this visit.
@@ -205,7 +241,7 @@ impl Account {
     /// When that was begun with which a statement at `now` goes on: a moment ago a page of which a part
     /// is done already. Who never stops, or uses more than small visits do, has to be admitted anew.
     pub fn continues(&mut self, now: Duration, evidence: &Evidence) -> Option<Duration> {
-        let is_small = self.begun < f64::from(evidence.heavy_from());
+        let is_small = self.begun < f64::from(evidence.heavy_from()).max(UNKNOWN_CREDIT);
         let is_recent = |at: &Duration| now.saturating_sub(*at) < GOES_ON;
         let begun = self.admitted.filter(is_recent).filter(|_| is_small);
         self.is_going_on = begun.is_some();
@@ -221,11 +257,14 @@ impl Account {
     pub fn rest(&mut self, now: Duration, holds: bool, evidence: &Evidence) {
         if self.is_holding {
             let held = now.saturating_sub(self.at).as_secs_f64();
-            self.level += held;
-            self.visit += held;
             self.begun += held;
             self.at = now;
             self.is_holding = holds;
+            if self.is_assigned {
+                return;
+            }
+            self.level += held;
+            self.visit += held;
             self.turn += held;
             if !holds {
                 self.end_turn(evidence);
@@ -238,9 +277,7 @@ impl Account {
 
     /// The session is over.
     pub fn close(&mut self, evidence: &Evidence) {
-        if self.known > 0 {
-            self.end_visit(evidence);
-        }
+        self.end_visit(evidence);
     }
 
     /// What it is now.
@@ -294,17 +331,31 @@ impl Account {
     }
 
     fn end_visit(&mut self, evidence: &Evidence) {
-        if self.counted.is_none() {
-            self.count(evidence, false);
+        if self.known > 0 {
+            if self.counted.is_none() {
+                self.count(evidence, false);
+            }
+            self.tell_service(evidence);
         }
         (self.known, self.weight, self.doubtful) = (0, 0.0, 0);
-        (self.visit, self.is_in_bulk, self.counted) = (0.0, false, None);
+        (self.visit, self.told, self.pauses) = (0.0, 0.0, 0.0);
+        (self.is_in_bulk, self.counted) = (false, None);
     }
 
-    fn count(&self, evidence: &Evidence, is_heavy: bool) {
+    fn count(&mut self, evidence: &Evidence, is_heavy: bool) {
         let is_in_bulk = self.is_in_bulk && self.is_short(evidence);
         let visit = Visit { service: seconds(self.visit), is_heavy, is_in_bulk };
         evidence.count(&self.features[..self.known], visit);
+        self.tell_service(evidence);
+    }
+
+    /// Others learn how much these features use together.
+    fn tell_service(&mut self, evidence: &Evidence) {
+        let used = self.visit - self.told;
+        if used > 0.0 {
+            self.told = self.visit;
+            evidence.used(&self.features[..self.known], seconds(used));
+        }
     }
 }
 

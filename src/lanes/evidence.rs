@@ -8,6 +8,10 @@
 //! added as in a naive Bayes classifier (Duda and Hart, 1973): the logarithm of how much more likely
 //! a feature is among heavy visits than among all.
 //!
+//! What speaks for a heavy visit counts in full only for features that use a good part of a slot all
+//! together ([`LOAD_FULL`]): a page that is opened once a second keeps nobody waiting, however much longer than
+//! others it takes.
+//!
 //! Counts are of visits, not of time, so that a statement which both sides use weighs little however
 //! heavy one of them is. They halve in half a minute: what was learned is forgotten when it is no
 //! longer true. What heavy means is measured by small visits of the last seconds, so that a server on
@@ -50,6 +54,8 @@ const LIGHT_TOLD: f32 = 5.0;
 /// Visits after which a feature is known, and the share of heavy ones up to which it is light.
 const VISITS_KNOWN: f32 = 10.0;
 const LIGHT_SHARE: f32 = 0.12;
+/// Service of a feature, in seconds a second, from which what speaks for a heavy visit counts in full.
+const LOAD_FULL: f32 = 0.5;
 /// Largest weight of one feature.
 const WEIGHT_MAX: f32 = 5.0;
 
@@ -97,6 +103,8 @@ struct Tally {
     /// Visits in bulk, and those of them that are not heavy by themselves.
     in_bulk: f32,
     light_in_bulk: f32,
+    /// Service of the last seconds, also of visits that are not over.
+    service: f32,
     /// Visits of the last seconds.
     recent: f32,
     /// Mean of the logarithm of their service in seconds.
@@ -122,6 +130,12 @@ impl Tally {
         self.in_bulk *= LEFT_AFTER_A_SECOND;
         self.light_in_bulk *= LEFT_AFTER_A_SECOND;
         self.recent *= RECENT_AFTER_A_SECOND;
+        self.service *= RECENT_AFTER_A_SECOND;
+    }
+
+    /// How much of what speaks for a heavy visit counts.
+    fn load(&self) -> f32 {
+        (self.service * (1.0 - RECENT_AFTER_A_SECOND) / LOAD_FULL).min(1.0)
     }
 
     /// Heavy visits, with those in bulk when they are at least so many.
@@ -167,7 +181,8 @@ impl Evidence {
         let own = ((heavy + share) / (tally.visits + 1.0)).clamp(least, most);
         let weight = (log_odds(own) - log_odds(share)).clamp(-WEIGHT_MAX, WEIGHT_MAX);
         let is_light = tally.visits >= VISITS_KNOWN && heavy <= LIGHT_SHARE * tally.visits;
-        (if weight > 0.0 { weight * light / (light + LIGHT_TOLD) } else { weight }, is_light)
+        let part = if weight > 0.0 { tally.load() * light / (light + LIGHT_TOLD) } else { 1.0 };
+        (weight * part, is_light)
     }
 
     /// Logarithm of the odds that any visit is heavy; never in favour of it.
@@ -188,6 +203,15 @@ impl Evidence {
     /// A transaction in bulk has used a slot for so many seconds.
     pub fn used_in_bulk(&self, service: f32) {
         self.bulk.lock().used(service);
+    }
+
+    /// A visit with these features has used `service` seconds more.
+    pub fn used(&self, features: &[u64], service: f32) {
+        for feature in features {
+            if let Some(tally) = self.shard(*feature).lock().get_mut(feature) {
+                tally.service += service;
+            }
+        }
     }
 
     /// Counts a visit for each of its features.

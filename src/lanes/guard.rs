@@ -4,7 +4,7 @@
 //!  service of interactive statements, in windows of 20 statements or a second
 //!  ── over the target, or one had to wait ──► limit × 0.8
 //!  ── under it, and batch waits            ──► limit + 1/2
-//!  ── none came at all                     ──► limit + 1
+//!  ── none came for five seconds           ──► limit + 1
 //! ```
 //!
 //! The target of `auto` is [`TOLERANCE`] times the baseline plus [`SLACK`], where the baseline is
@@ -29,14 +29,22 @@ use crate::config::settings::LatencyTarget;
 const WINDOW_STATEMENTS: u32 = 20;
 /// Ticks after which a window ends with fewer statements: a second.
 const WINDOW_TICKS: u32 = 10;
-/// Fewer statements say nothing.
+/// Fewer statements say nothing; a window with some waits for more of them, for ten seconds at most.
 const STATEMENTS_MIN: u32 = 5;
+const WINDOW_TICKS_MAX: u32 = 100;
+/// Ticks without any after which batch may have more.
+const QUIET_TICKS: u32 = 50;
 /// Ticks after which a baseline has to be measured anew: half a minute.
 const BASE_AGE: u32 = 300;
+/// Ticks after which the first one is: what came before may have been batch nobody knew yet.
+const FIRST_BASE_AGE: u32 = 50;
+/// Ticks after which a look that saw nothing is tried again.
+const LOOK_AGAIN: u32 = 100;
 /// Ticks that a look takes at most: three seconds.
 const LOOK_MAX: u32 = 30;
-/// How much of a new measurement goes into a baseline that is known.
+/// How much of a new measurement goes into a baseline that is known; a faster one is a proof.
 const BASE_WEIGHT: f64 = 0.3;
+const FASTER_WEIGHT: f64 = 0.8;
 /// The same for each tick when more statements come than at the baseline, and each takes longer.
 const BUSY_WEIGHT: f64 = 0.0002;
 /// How many times as many statements are more, and how many times as much time is longer.
@@ -76,6 +84,8 @@ pub struct Guard {
     base_age: u32,
     /// Ticks since it holds batch at the floor, to see the baseline; `None` while it does not.
     looking: Option<u32>,
+    /// Ticks since an interactive statement came.
+    quiet: u32,
     window: Window,
 }
 
@@ -96,6 +106,7 @@ impl Base {
         let is_slower = log > self.log + SLOWER.ln();
         let weight = match is_slower && rate > BUSIER * self.rate {
             true => BUSY_WEIGHT * f64::from(ticks),
+            false if log < self.log - SLOWER.ln() => FASTER_WEIGHT,
             false => BASE_WEIGHT,
         };
         if !is_slower {
@@ -133,6 +144,7 @@ impl Guard {
             base: None,
             base_age: BASE_AGE,
             looking: None,
+            quiet: 0,
             window: Window::default(),
         }
     }
@@ -157,7 +169,15 @@ impl Guard {
         window.is_wanted |= batch.waiting > 0;
         self.base_age = self.base_age.saturating_add(1);
         self.looking = self.looking.map(|ticks| ticks + 1);
-        let is_over = window.statements >= WINDOW_STATEMENTS || window.ticks >= WINDOW_TICKS;
+        self.quiet = match window.statements + window.waited {
+            0 => self.quiet.saturating_add(1),
+            _ => 0,
+        };
+        let has_some = (1..STATEMENTS_MIN).contains(&window.statements);
+        let most = if has_some { WINDOW_TICKS_MAX } else { WINDOW_TICKS };
+        let is_over = window.statements >= WINDOW_STATEMENTS
+            || window.ticks >= most
+            || self.looking.is_some_and(|ticks| ticks >= LOOK_MAX);
         if self.target != LatencyTarget::Off && is_over {
             let window = std::mem::take(&mut self.window);
             self.steer(window);
@@ -190,9 +210,10 @@ impl Guard {
         let is_at_floor = window.batch as f64 <= self.floor;
         if is_telling && is_at_floor {
             let rate = f64::from(window.statements) / f64::from(window.ticks);
+            let is_first = self.base.is_none();
             let base = self.base.get_or_insert(Base { log: log_mean, best: log_mean, rate });
             base.measured(log_mean, rate, window.ticks);
-            self.base_age = 0;
+            self.base_age = if is_first { BASE_AGE - FIRST_BASE_AGE } else { 0 };
         }
         // Looking ends with the first window in which batch was at the floor from the start, or in
         // which nobody came.
@@ -202,8 +223,17 @@ impl Guard {
                 self.base_age = 0;
                 None
             }
-            Some(ticks) => (is_telling && !is_at_floor).then_some(ticks),
-            None => (self.base_age >= BASE_AGE && is_telling && is_auto).then_some(0),
+            Some(ticks) => {
+                if !is_telling {
+                    self.base_age = BASE_AGE - LOOK_AGAIN;
+                }
+                (is_telling && !is_at_floor).then_some(ticks)
+            }
+            // What takes less than the slack is within any target.
+            None => {
+                let is_due = self.base_age >= BASE_AGE && is_telling && is_auto;
+                (is_due && log_mean.exp() > SLACK).then_some(0)
+            }
         };
         let mean = match self.target {
             LatencyTarget::Fixed(_) => window.sum / f64::from(window.statements.max(1)),
@@ -213,7 +243,9 @@ impl Guard {
         if is_telling && (is_over || window.waited > 0 && !is_at_floor) {
             self.limit = (self.limit * DECREASE).max(self.floor);
         } else if window.statements == 0 {
-            self.limit = (self.limit + 1.0).min(self.ceiling);
+            if self.quiet >= QUIET_TICKS {
+                self.limit = (self.limit + 1.0).min(self.ceiling);
+            }
         } else if window.is_wanted {
             self.limit = (self.limit + INCREASE).min(self.ceiling);
         }

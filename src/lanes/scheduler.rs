@@ -158,7 +158,9 @@ impl<W> Scheduler<W> {
         self.in_use -= 1;
         self.owed += usize::from(lane.in_use < lane.limits.reserved);
         if !lane.waiting.is_empty() {
-            lane.waiting.settle(turn.party, turn.charged, nanoseconds(service));
+            // What ran for long may have begun when nobody waited.
+            let service = nanoseconds(service.min(CORRECTED_MAX));
+            lane.waiting.settle(turn.party, turn.charged, service);
         }
     }
 
@@ -245,6 +247,9 @@ impl<W> Scheduler<W> {
         assert!(self.in_use <= self.total);
     }
 }
+
+/// Most of a turn's service that its client pays for afterwards.
+const CORRECTED_MAX: Duration = Duration::from_secs(1);
 
 /// 584 years at most.
 fn nanoseconds(time: Duration) -> u64 {

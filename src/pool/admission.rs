@@ -56,6 +56,8 @@ pub struct Slot {
 pub(super) struct Held {
     /// With the lane it counts for.
     pub(super) turn: Turn,
+    /// It was granted to interactive work, and has been held for so long that it counts for batch.
+    pub(super) is_reassigned: bool,
     /// Whose it is.
     pub(super) session: u32,
     pub(super) since: Instant,
@@ -190,7 +192,7 @@ impl Pool {
         match place.wait().await {
             Some(Told::Granted(turn)) => {
                 let now = Instant::now();
-                let key = self.shared.lock().held.insert(Held { turn, session, since: now });
+                let key = self.shared.lock().held.insert(Held { turn, is_reassigned: false, session, since: now });
                 self.count_admitted(lane, now.duration_since(since));
                 Ok((self.slot(key, now), None))
             }
@@ -220,7 +222,7 @@ impl Pool {
         });
         match (admission, place) {
             (Admission::Granted(turn), _) => {
-                let key = shared.held.insert(Held { turn, session, since });
+                let key = shared.held.insert(Held { turn, is_reassigned: false, session, since });
                 let found = shared.idle.take_match(request, &self.whereabouts);
                 drop(shared);
                 Asked::Granted(self.slot(key, since), found)
@@ -333,16 +335,22 @@ impl Pool {
         let Auto { interactive, batch } = auto;
         let mut shared = self.shared.lock();
         let shared = &mut *shared;
-        for (_, Held { turn, since, .. }) in &mut shared.held {
+        let mut reassigned = 0;
+        for (_, Held { turn, since, is_reassigned, .. }) in &mut shared.held {
             let service = now.saturating_duration_since(*since);
             if turn.lane() == interactive && service > HELD_LONG {
                 shared.scheduler.reassign(turn, batch, service);
+                *is_reassigned = true;
                 self.lane_metrics(interactive).reassigned.inc();
             }
+            reassigned += usize::from(*is_reassigned);
         }
+        // Who is idle in a transaction or pinned takes nothing of what batch work may have.
         let LaneNow { in_use, waiting, .. } = shared.scheduler.lane(batch);
+        let in_use = in_use.saturating_sub(reassigned);
         let limit = shared.guard.tick(BatchNow { in_use, waiting });
-        shared.scheduler.set_max(batch, limit);
+        let most = shared.lanes[batch].max.of(self.slots).max(1);
+        shared.scheduler.set_max(batch, (limit + reassigned).min(most));
         shared.scheduler.wake_next();
         self.lane_metrics(batch).limit.set(i64::try_from(limit).unwrap_or(i64::MAX));
         let target = shared.guard.target_seconds().unwrap_or(f64::NAN);
