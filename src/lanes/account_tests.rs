@@ -145,6 +145,70 @@ fn who_rests_is_forgiven() {
     assert_eq!(world.run(&mut session, CLICK, 0, 5), Standing::Light);
 }
 
+/// A connection of an application's own pool: a page of its users every 80 ms, never half a second of rest.
+#[test]
+fn a_connection_that_many_users_share_is_light_beside_short_visits() {
+    let mut world = World::new();
+    let mut shared = world.session();
+    for round in 0..600 {
+        for _ in 0..4 {
+            assert!(!world.run(&mut shared, REPORT, 0, 1).is_batch(), "round {round}");
+        }
+        world.pass(80);
+        assert!(!world.click(1), "round {round}");
+    }
+    // One visit of it is a page, not the day.
+    assert!(world.evidence.weight(REPORT) < 0.5, "{}", world.evidence.weight(REPORT));
+}
+
+#[test]
+fn a_page_that_takes_long_and_is_seldom_opened_is_light() {
+    let mut world = World::new();
+    for round in 0..300 {
+        for _ in 0..9 {
+            assert!(!world.click(1), "round {round}");
+            world.pass(100);
+        }
+        let mut dashboard = world.session();
+        let mut is_batch = world.run(&mut dashboard, CONNECT, 0, 0).is_batch();
+        for statement in 0..120 {
+            let digest = REPORT + statement % 6;
+            is_batch |=
+                world.run(&mut dashboard, digest, 0, u64::from(statement % 2 == 0)).is_batch();
+        }
+        dashboard.close(&world.evidence);
+        assert!(!is_batch, "round {round}");
+    }
+}
+
+#[test]
+fn what_rules_assign_says_nothing_of_a_sessions_other_work() {
+    let mut world = World::new();
+    let mut session = world.session();
+    for _ in 0..30 {
+        session.assigned(world.now, &world.evidence);
+        session.granted(world.now);
+        world.pass(1000);
+        session.rest(world.now, false, &world.evidence);
+    }
+    assert_eq!(world.run(&mut session, CLICK, 0, 5), Standing::Light);
+    session.close(&world.evidence);
+    assert!(world.evidence.weight(CLICK) < 0.1);
+}
+
+#[test]
+fn a_refused_statement_has_not_rested() {
+    let mut world = World::new();
+    let mut scraper = world.session();
+    while !world.run(&mut scraper, UPSERT, 0, 50).is_batch() {}
+    for _ in 0..3 {
+        assert!(scraper.judge(world.now, UPSERT, &world.evidence).is_batch());
+        world.pass(120_000);
+        scraper.refused(world.now);
+    }
+    assert!(scraper.judge(world.now, UPSERT, &world.evidence).is_batch());
+}
+
 /// Visits of a scraper, a transaction of twelve statements of 2 ms each, by turns with clicks; those
 /// that were taken for batch of the last hundred, and whether a click ever was.
 fn scrape_in_bulk(world: &mut World) -> (u32, bool) {

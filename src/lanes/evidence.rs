@@ -319,13 +319,18 @@ mod tests {
         Visit { service, is_heavy: false, is_in_bulk: false }
     }
 
+    fn visit(evidence: &Evidence, features: &[u64], visit: Visit) {
+        evidence.count(features, visit);
+        evidence.used(features, visit.service);
+    }
+
     /// Clicks of 10 ms and visits of the scraper, each second.
     fn learn(evidence: &Evidence, seconds: u32, clicks: u32, scrapes: u32, scrape: f32) {
         for _ in 0..seconds {
-            (0..clicks).for_each(|_| evidence.count(&[SHARED, CLICK], light(0.01)));
+            (0..clicks).for_each(|_| visit(evidence, &[SHARED, CLICK], light(0.01)));
             for _ in 0..scrapes {
                 let is_heavy = scrape > evidence.heavy_from();
-                evidence.count(&[SHARED, UPSERT], Visit { is_heavy, ..light(scrape) });
+                visit(evidence, &[SHARED, UPSERT], Visit { is_heavy, ..light(scrape) });
             }
             evidence.tick(Slots::Enough, 0.0);
         }
@@ -333,7 +338,7 @@ mod tests {
 
     #[test]
     fn what_only_heavy_visits_have_tells_them_apart_however_many_there_are() {
-        for (clicks, scrapes) in [(10, 1), (10, 10), (9, 100)] {
+        for (clicks, scrapes) in [(10, 3), (10, 10), (9, 100)] {
             let evidence = Evidence::default();
             learn(&evidence, 10, clicks, scrapes, 0.2);
             let (click, upsert) = (evidence.weight(CLICK), evidence.weight(UPSERT));
@@ -345,12 +350,31 @@ mod tests {
     }
 
     #[test]
+    fn what_uses_little_all_together_keeps_nobody_waiting() {
+        let evidence = Evidence::default();
+        // A page that takes five times as long as others, and is opened once a second.
+        learn(&evidence, 60, 9, 1, 0.05);
+        assert!(
+            4.0 * evidence.weight(UPSERT) + evidence.prior() < 1.5,
+            "{}",
+            evidence.weight(UPSERT)
+        );
+        // So it is when a disk stalls for a moment under one that is seldom opened.
+        let evidence = Evidence::default();
+        learn(&evidence, 60, 10, 0, 0.0);
+        let stalled = Visit { is_heavy: true, ..light(0.15) };
+        visit(&evidence, &[SHARED, UPSERT], stalled);
+        evidence.tick(Slots::Enough, 0.0);
+        assert!(evidence.weight(UPSERT) < 0.3, "{}", evidence.weight(UPSERT));
+    }
+
+    #[test]
     fn what_all_work_has_in_common_tells_nothing_before_light_work_is_known() {
         let evidence = Evidence::default();
         let heavy = Visit { is_heavy: true, ..light(0.5) };
-        (0..50).for_each(|_| evidence.count(&[SHARED, UPSERT], heavy));
+        (0..50).for_each(|_| visit(&evidence, &[SHARED, UPSERT], heavy));
         assert!(evidence.weight(SHARED).abs() < 0.1, "{}", evidence.weight(SHARED));
-        (0..20).for_each(|_| evidence.count(&[SHARED, CLICK], light(0.01)));
+        (0..20).for_each(|_| visit(&evidence, &[SHARED, CLICK], light(0.01)));
         assert!(evidence.weight(SHARED).abs() < 0.3, "{}", evidence.weight(SHARED));
         assert!(evidence.weight(UPSERT) > 1.5, "{}", evidence.weight(UPSERT));
     }

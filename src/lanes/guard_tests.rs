@@ -169,3 +169,44 @@ fn a_server_that_became_slower_is_known_to_be_within_seconds() {
     let target = guard.target_seconds().expect("a baseline");
     assert!((target - (TOLERANCE * 0.038 + SLACK)).abs() < 0.005, "{target}");
 }
+
+#[test]
+fn a_first_baseline_that_was_the_batchs_own_is_soon_known_to_be() {
+    let server = Server { cores: 2.0, service: 0.004 };
+    let mut guard = guard();
+    // Nobody knows yet that these are batch work.
+    (0..20).for_each(|_| guard.served(0.024));
+    guard.tick(BatchNow { in_use: 0, waiting: 0 });
+    assert!(guard.target_seconds().is_some_and(|target| target > 0.045));
+    run(&mut guard, &server, 100, 4, 100);
+    let target = guard.target_seconds().expect("a baseline");
+    assert!(target < 0.02, "{target}");
+}
+
+#[test]
+fn a_click_now_and_then_neither_holds_batch_back_nor_lets_it_have_all() {
+    let server = Server { cores: 2.0, service: 0.02 };
+    let mut guard = guard();
+    run(&mut guard, &server, 100, 4, 0);
+    run(&mut guard, &server, 300, 4, 100);
+    let mut limits = Vec::new();
+    for tick in 0..3000 {
+        let limit = guard.limit();
+        if tick % 10 == 0 {
+            guard.served(server.takes(limit));
+        }
+        limits.push(guard.tick(BatchNow { in_use: limit, waiting: 50 }));
+    }
+    let at_floor = limits.iter().filter(|&&limit| limit == FLOOR).count();
+    assert!(at_floor < limits.len() / 8, "{at_floor}");
+    assert!(mean(&limits[500..]) < 8.0, "{}", mean(&limits[500..]));
+}
+
+#[test]
+fn what_is_within_any_target_is_not_looked_at() {
+    let server = Server { cores: 4.0, service: 0.0005 };
+    let mut guard = guard();
+    run(&mut guard, &server, 50, 4, 0);
+    let limits = run(&mut guard, &server, 1000, 4, 6);
+    assert!(limits.iter().all(|&limit| limit >= 6), "{limits:?}");
+}

@@ -192,7 +192,12 @@ impl Pool {
         match place.wait().await {
             Some(Told::Granted(turn)) => {
                 let now = Instant::now();
-                let key = self.shared.lock().held.insert(Held { turn, is_reassigned: false, session, since: now });
+                let key = self.shared.lock().held.insert(Held {
+                    turn,
+                    is_reassigned: false,
+                    session,
+                    since: now,
+                });
                 self.count_admitted(lane, now.duration_since(since));
                 Ok((self.slot(key, now), None))
             }

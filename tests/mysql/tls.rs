@@ -236,7 +236,11 @@ fn an_issuer_is_enough_for_verify_ca() {
     std::fs::copy(&issuer, &trusted).unwrap();
     let certified = certified(directory.path());
     let start = |mode: &str| {
-        let keys = format!("tls = \"{mode}\"\ntls_ca = \"{}\"", trusted.display());
+        let issuers = match mode.starts_with("verify") {
+            true => format!("\ntls_ca = \"{}\"", trusted.display()),
+            false => String::new(),
+        };
+        let keys = format!("tls = \"{mode}\"{issuers}");
         let servers = Servers { keys, ..certified.clone() };
         Proxy::start_without_waiting(&servers, 5, "[routing]\nreplica_reads = false")
     };
@@ -284,7 +288,12 @@ fn preferred_does_without_tls_where_a_server_has_none() {
     let proxy = Proxy::start(&Servers { keys, ..servers().clone() });
     assert_eq!(proxy.app().text(SERVERS_CIPHER), "");
     let refused = Proxy::start_without_waiting(
-        &Servers { keys: "tls = \"required\"".into(), ..servers().clone() },
+        &Servers {
+            keys: "tls = \"required\"".into(),
+            // A socket has none, and the file would be refused.
+            replica_address: format!("127.0.0.1:{}", servers().replica),
+            ..servers().clone()
+        },
         5,
         "",
     );
