@@ -106,7 +106,8 @@ fn is_local<B>(request: &Request<B>) -> bool {
     let Ok(authority) = host.to_str().unwrap_or_default().parse::<Authority>() else {
         return false;
     };
-    let name = authority.host().trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
+    let name =
+        authority.host().trim_start_matches('[').trim_end_matches([']', '.']).to_ascii_lowercase();
     !name.contains('.') || name.ends_with(".localhost") || name.parse::<IpAddr>().is_ok()
 }
 

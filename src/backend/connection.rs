@@ -212,6 +212,11 @@ impl Connection {
         self.permit = Some(permit);
     }
 
+    /// Gives it back at once: the connection counts no more.
+    pub fn give_up_permit(&mut self) {
+        self.permit = None;
+    }
+
     /// Whether this worker watches the socket already.
     pub fn is_here(&self) -> bool {
         self.home == WorkerId::current()
@@ -291,8 +296,10 @@ impl Connection {
 
     /// More is sent than fits the server's buffers: it takes that when it comes to it.
     pub fn be_patient(&mut self) {
-        self.is_patient = true;
-        self.stream.watch(Watch::PATIENT);
+        if !self.is_patient {
+            self.is_patient = true;
+            self.stream.watch(Watch::PATIENT);
+        }
     }
 
     /// Nearly always the socket takes all of it at once. Asked directly: a socket that has just
@@ -356,6 +363,7 @@ impl Connection {
     pub fn note_told(&mut self, summary: &Summary) {
         self.has_untold &= summary.tracked.is_empty();
         self.has_untold |= summary.error.is_some();
+        self.has_to_tell &= summary.tracked.is_empty();
         for tracked in &summary.tracked {
             match tracked {
                 Tracked::TransactionState(state) => {

@@ -175,14 +175,7 @@ impl Connection {
         let mut exchange = self.command(Command::StmtPrepare, &key.sql).await?;
         if exchange.summary.error == Some(code::MAX_PREPARED_STMT_COUNT) {
             // Those that are kept for others count, too.
-            let mut closed = 0;
-            while closed < CLOSED_AT_ONCE
-                && let Some(server_id) = self.statements.evict()
-            {
-                self.close_statement(server_id).await?;
-                closed += 1;
-            }
-            if closed > 0 {
+            if self.close_some().await? {
                 exchange = self.command(Command::StmtPrepare, &key.sql).await?;
             }
         }
@@ -192,6 +185,18 @@ impl Connection {
             self.statements.set_metadata(key, sent.map(Metadata::new));
         }
         Ok(exchange)
+    }
+
+    /// Closes those that were used longest ago; whether there were any.
+    pub async fn close_some(&mut self) -> Result<bool, Failure> {
+        let mut closed = 0;
+        while closed < CLOSED_AT_ONCE
+            && let Some(server_id) = self.statements.evict()
+        {
+            self.close_statement(server_id).await?;
+            closed += 1;
+        }
+        Ok(closed > 0)
     }
 
     /// Notes a statement the server has just prepared.

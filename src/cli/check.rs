@@ -27,9 +27,11 @@ pub(super) struct CheckArgs {
 /// Prints what the file means.
 pub(super) fn run(args: &CheckArgs) -> anyhow::Result<()> {
     let settings = config::load(&args.config)?;
-    // The files of a certificate may be there and not fit.
-    Acceptor::new(&settings.tls)
-        .with_context(|| format!("{} can't be used", args.config.display()))?;
+    if settings.tls.mode != TlsMode::Disabled {
+        // The files of a certificate may be there and not fit.
+        Acceptor::new(&settings.tls)
+            .with_context(|| format!("{} can't be used", args.config.display()))?;
+    }
     if let Some(path) = &settings.rsa_private_key {
         KeyPair::load(path).with_context(|| format!("{} can't be used", args.config.display()))?;
     }

@@ -32,9 +32,9 @@ pub(super) fn hides_wait(work: &Work<'_>) -> bool {
 const HEEDED_AT_ONCE: [&str; 4] =
     ["sql_mode", "character_set_client", "wait_timeout", "net_write_timeout"];
 
-/// What is tracked with a variable last that another one sets, too.
+/// What is tracked with those variables last that other ones set, too.
 fn in_order(tracked: &[Tracked]) -> impl Iterator<Item = &Tracked> {
-    let is_last = |tracked: &&Tracked| matches!(tracked, Tracked::Variable { name, .. } if name == BIG_SELECTS);
+    let is_last = |tracked: &&Tracked| matches!(tracked, Tracked::Variable { name, .. } if name == BIG_SELECTS || name.starts_with("collation_"));
     tracked.iter().filter(move |&it| !is_last(&it)).chain(tracked.iter().filter(is_last))
 }
 
@@ -58,6 +58,11 @@ impl Session {
         let on_primary = backend == 0;
         if let Some(prepared) = &work.prepared {
             self.note_prepared(checkout.connection(), prepared, summary, backend).await;
+        }
+        if summary.error == Some(code::MAX_PREPARED_STMT_COUNT) {
+            // Those that are kept for others count, too: the next one has room.
+            self.guard_statements(checkout.connection());
+            let _ = Box::pin(checkout.connection().close_some()).await;
         }
         let has_conditions = summary.had_warnings || summary.error.is_some();
         let still_asks = work.verdict.class == Class::Diagnostics && self.keeps_conditions;
@@ -191,12 +196,12 @@ impl Session {
         self.diagnostics.is_insert_id_stale &= !is_insert_id_told(work, summary);
         connection.is_dirty |=
             summary.had_warnings || summary.error.is_some() || self.diagnostics.is_insert_id_stale;
+        self.note_untold(connection, work, summary);
         // MariaDB has something to tell of a statement with rows, and nowhere to put it.
         connection.has_to_tell |= self.facts.is_mariadb
             && summary.is_tracking_due
             && summary.has_result_set
             && work.verdict.class == Class::Write;
-        self.note_untold(connection, work, summary);
         self.owe_schema(work, summary);
         self.notice_changes(&summary.tracked);
         let is_state_changed = summary.tracked.contains(&Tracked::StateChanged)
@@ -450,17 +455,17 @@ impl Session {
         }
         // An error does not mean that nothing happened: a lock may be taken before it.
         let mut pins = Pins::of_effects(effects);
-        if effects.contains(Effects::UNREADABLE) && summary.error == Some(PARSE_ERROR) {
+        let is_single = work.verdict.statements <= 1;
+        if effects.contains(Effects::UNREADABLE) && summary.error == Some(PARSE_ERROR) && is_single
+        {
             // The server could not read it either.
             pins.drop(Pin::StateChanged);
         }
         if pins.has(Pin::NextTransaction) && self.status.contains(Status::IN_TRANS) {
             pins.drop(Pin::NextTransaction);
         }
-        if !self.facts.is_mariadb
-            && has_set_var(work)
-            && [&b"timestamp"[..], b"insert_id"].iter().any(|name| names(work, name))
-        {
+        let is_run = work.command != Command::StmtPrepare;
+        if !self.facts.is_mariadb && is_run && sets_by_hint(work.sql, &["timestamp", "insert_id"]) {
             // MySQL gives them back the value they had, which is not none.
             self.pins.add(Pin::UnreplayableVariable);
         }
@@ -613,6 +618,23 @@ fn may_have_set_id(work: &Work<'_>, summary: &Summary) -> bool {
         && (work.verdict.effects.intersects(may_set)
             || work.verdict.reason == sql::Reason::NotARead && summary.affected.is_none()
             || work.verdict.class == Class::Write && summary.error.is_some())
+}
+
+/// Whether a hint sets one of these variables for its statement (MySQL).
+fn sets_by_hint(sql: &[u8], names: &[&str]) -> bool {
+    const HINT: &[u8] = b"SET_VAR";
+    let hints = memchr::memchr_iter(b'_', sql).filter_map(|at| {
+        let begin = at.checked_sub(3)?;
+        let hint = sql.get(begin..begin + HINT.len())?;
+        hint.eq_ignore_ascii_case(HINT).then(|| &sql[begin + HINT.len()..])
+    });
+    hints.into_iter().any(|rest| {
+        let Some(name) = rest.trim_ascii_start().strip_prefix(b"(") else { return false };
+        let name = name.trim_ascii_start();
+        let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
+        let end = name.iter().position(|byte| !is_name(byte)).unwrap_or(name.len());
+        names.iter().any(|known| name[..end].eq_ignore_ascii_case(known.as_bytes()))
+    })
 }
 
 /// Whether the answer to a SET tells what LAST_INSERT_ID() is now.

@@ -54,8 +54,10 @@ impl Session {
         let is_of_lock = pins.has(Pin::UserLock) || self.pins.has(Pin::UserLock);
         if let Some(prepared) = work.prepared.as_ref().filter(|_| is_of_lock)
             && let Some(text) = self.statements.get(prepared.id)?.with_values(prepared.payload)
+            && let Some(change) = holding(&text, mode, schema)
+            && matches!(change, Holding::Takes(Held::Lock, _) | Holding::Frees(Held::Lock, _))
         {
-            return holding(&text, mode, schema);
+            return Some(change);
         }
         holding(work.sql, mode, schema)
     }

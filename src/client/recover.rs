@@ -40,6 +40,7 @@ impl Session {
                 }
                 checkout.discard(Retire::Quit(Closed::Broken));
                 if retries {
+                    self.entry.set_released();
                     return None;
                 }
                 // It may have been done all the same, and nobody said at which position.

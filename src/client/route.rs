@@ -38,7 +38,7 @@ impl Session {
             isolation.is_some_and(|level| level.eq_ignore_ascii_case("serializable"));
         let topology = &self.context.topology;
         let pools = &self.context.pools;
-        let in_use = |backend: BackendId| match pools[backend].is_out_of_reach() {
+        let in_use = |backend: BackendId| match pools[backend].is_avoided() {
             true => usize::MAX,
             false => pools[backend].in_use(),
         };

@@ -354,7 +354,10 @@ impl Session {
             return assigned;
         }
         let light = (self.policy.rules.default_lane(), ChosenBy::Light);
-        let Some(batch) = self.policy.batch_lane else { return light };
+        let Some(batch) = self.policy.batch_lane else {
+            self.account.assigned(at, &self.context.evidence);
+            return light;
+        };
         match self.account.judge(at, work.verdict.digest, &self.context.evidence) {
             Standing::Light => light,
             Standing::Attained => (batch, ChosenBy::AttainedService),

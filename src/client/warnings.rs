@@ -13,6 +13,7 @@ use crate::error::Error;
 use crate::metrics::Closed;
 use crate::pool::Retire;
 use crate::protocol::response::Summary;
+use crate::protocol::status::Tracked;
 use crate::protocol::{Command, Shape, packet};
 use crate::sql::{Class, Effects};
 use crate::state::diff::diff;
@@ -136,6 +137,12 @@ impl Session {
         for _ in 0..1 + usize::from(asks_untold) {
             let last = connection.answer(Shape::Results).await?;
             connection.note_astray(&last.summary);
+            if let Some(teller) = &mut self.teller {
+                let own = |it: &&Tracked| !matches!(it, Tracked::Variable { name, .. } if name == "sql_select_limit");
+                let pending: Vec<Tracked> =
+                    last.summary.tracked.iter().filter(own).cloned().collect();
+                teller.keep(&pending);
+            }
         }
         self.diagnostics.are_on_connection = false;
         self.diagnostics.is_found_rows_held = false;

@@ -552,17 +552,21 @@ pub(super) fn is_off(text: &str) -> bool {
 /// Whether a text is a log filter; the error says why not.
 pub(super) fn log_filter(text: &str) -> Result<(), String> {
     text.parse::<Targets>().map_err(|error| format!("\"{text}\": {error}"))?;
+    // A word alone is taken for a part of the program, and all other parts say nothing then; blanks are
+    // taken for letters.
     let is_level = |part: &str| part.parse::<LevelFilter>().is_ok();
-    // A word alone is taken for a part of the program, and all other parts say nothing then.
     let is_part = |part: &str| {
         let mut letters = part.bytes();
-        letters.all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b':' | b'-'))
+        let is_letter =
+            |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b':' | b'-');
+        !part.is_empty() && letters.all(is_letter)
     };
+    let is_own = |part: &str| part == "fairlane" || part.starts_with("fairlane::");
     let is_known = |part: &str| match part.split_once('=') {
-        Some((target, level)) => is_part(target) && is_level(level),
-        None => is_level(part) || is_part(part) && part.starts_with("fairlane"),
+        Some((target, level)) => is_part(target) && !level.is_empty() && is_level(level),
+        None => !part.is_empty() && is_level(part) || is_part(part) && is_own(part),
     };
-    match text.split(',').map(str::trim).find(|part| !part.is_empty() && !is_known(part)) {
+    match text.split(',').find(|part| !is_known(part)) {
         None => Ok(()),
         Some(part) => Err(format!("\"{part}\" is neither a level nor part=level")),
     }

@@ -122,6 +122,12 @@ impl Resolver<'_> {
         };
         match port {
             Ok(port) if port > 0 && is_host => Address::Tcp { host: host.to_owned(), port },
+            _ if address.contains('@') => {
+                // Not repeated: there may be a password in it.
+                let cure = "write the host alone; user and password are those of [service]";
+                self.find(&key, "is not a host with port, but has an account in it", cure);
+                NOWHERE
+            }
             _ => {
                 self.find_invalid(&key, format!("\"{address}\" is not a host with port"));
                 NOWHERE

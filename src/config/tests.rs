@@ -125,6 +125,10 @@ const MISTAKES: &[(&str, &[&str])] = &[
     ),
     ("[[replica]]\naddress = \"/run/s\"\ntls = \"required\"\n", &["f.toml:3", "replica.tls"]),
     ("[[replica]]\naddress = \"db2:3306:77\"\n", &["f.toml:2", "replica.address", "not a host"]),
+    ("[[replica]]\naddress = \"svc:hush@db2\"\n", &["f.toml:2", "replica.address", "account"]),
+    ("[log]\nfilter = \" info\"\n", &["f.toml:2", "log.filter"]),
+    ("[log]\nfilter = \"=debug\"\n", &["f.toml:2", "log.filter"]),
+    ("[log]\nfilter = \"fairlane_lanes\"\n", &["f.toml:2", "log.filter"]),
     ("[[replica]]\naddress = \"db2,db3\"\n", &["f.toml:2", "replica.address", "not a host"]),
     ("listen = [\"127.0.0.1:1\", \"127.0.0.1:1\"]\n", &["f.toml:1", "listen", "twice"]),
     ("listen = \"127.0.0.1:9306\"\n", &["f.toml:1", "listen", "operators"]),
@@ -138,6 +142,7 @@ fn every_mistake_is_named_with_line_key_and_cure() {
             assert!(problem.contains(fragment), "{text:?}: no {fragment:?} in\n{problem}");
         }
         assert!(problem.contains("cure: "), "{problem}");
+        assert!(!problem.contains("hush"), "{problem}");
     }
 }
 

@@ -14,7 +14,7 @@
 //! [`super::evidence`]): nothing when its statements are those of heavy visits, a second when they
 //! are those of light ones, and a small credit when nothing is known of it.
 //!
-//! A visit ends with a pause, or when its pauses have come to ten times its service. What rules and hints
+//! A visit ends with a pause, or when its pauses have come to twenty times its service. What rules and hints
 //! assign to a lane is not counted.
 //!
 //! Times are those since an origin that is the caller's to choose.
@@ -31,7 +31,7 @@ use super::evidence::{Evidence, Visit};
 const PAUSE: Duration = Duration::from_millis(500);
 /// So do its pauses together when they are this many times its service, and at least as long as this: a
 /// connection that many users share is used little, and never rests for long.
-const SPARSE: f64 = 10.0;
+const SPARSE: f64 = 20.0;
 const SPARSE_MIN: f64 = 0.1;
 /// Time in which an idle session's level halves, in seconds.
 const HALF_LIFE: f64 = 2.0;
@@ -211,6 +211,9 @@ impl Account {
 
     /// Another statement of this visit.
     pub fn note(&mut self, digest: u64, evidence: &Evidence) {
+        if self.is_assigned {
+            return;
+        }
         if self.known == 0 {
             self.add(self.client, evidence);
         }
@@ -331,7 +334,8 @@ impl Account {
     }
 
     fn end_visit(&mut self, evidence: &Evidence) {
-        if self.known > 0 {
+        // Who has used nothing says nothing of what small work is.
+        if self.known > 0 && self.visit > 0.0 {
             if self.counted.is_none() {
                 self.count(evidence, false);
             }

@@ -105,6 +105,8 @@ struct Tally {
     light_in_bulk: f32,
     /// Service of the last seconds, also of visits that are not over.
     service: f32,
+    /// The most of late that it came to, see [`Tally::load_now`].
+    load: f32,
     /// Visits of the last seconds.
     recent: f32,
     /// Mean of the logarithm of their service in seconds.
@@ -130,11 +132,13 @@ impl Tally {
         self.in_bulk *= LEFT_AFTER_A_SECOND;
         self.light_in_bulk *= LEFT_AFTER_A_SECOND;
         self.recent *= RECENT_AFTER_A_SECOND;
+        // What is held back uses less; it is what it was all the same.
+        self.load = self.load_now().max(self.load * LEFT_AFTER_A_SECOND);
         self.service *= RECENT_AFTER_A_SECOND;
     }
 
     /// How much of what speaks for a heavy visit counts.
-    fn load(&self) -> f32 {
+    fn load_now(&self) -> f32 {
         (self.service * (1.0 - RECENT_AFTER_A_SECOND) / LOAD_FULL).min(1.0)
     }
 
@@ -181,7 +185,11 @@ impl Evidence {
         let own = ((heavy + share) / (tally.visits + 1.0)).clamp(least, most);
         let weight = (log_odds(own) - log_odds(share)).clamp(-WEIGHT_MAX, WEIGHT_MAX);
         let is_light = tally.visits >= VISITS_KNOWN && heavy <= LIGHT_SHARE * tally.visits;
-        let part = if weight > 0.0 { tally.load() * light / (light + LIGHT_TOLD) } else { 1.0 };
+        let part = if weight > 0.0 {
+            tally.load_now().max(tally.load) * light / (light + LIGHT_TOLD)
+        } else {
+            1.0
+        };
         (weight * part, is_light)
     }
 

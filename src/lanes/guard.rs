@@ -42,7 +42,8 @@ const FIRST_BASE_AGE: u32 = 50;
 const LOOK_AGAIN: u32 = 100;
 /// Ticks that a look takes at most: three seconds.
 const LOOK_MAX: u32 = 30;
-/// How much of a new measurement goes into a baseline that is known; a faster one is a proof.
+/// How much of a new measurement goes into a baseline that is known; and of a faster one into the first,
+/// which may have been of batch nobody knew yet.
 const BASE_WEIGHT: f64 = 0.3;
 const FASTER_WEIGHT: f64 = 0.8;
 /// The same for each tick when more statements come than at the baseline, and each takes longer.
@@ -84,8 +85,9 @@ pub struct Guard {
     base_age: u32,
     /// Ticks since it holds batch at the floor, to see the baseline; `None` while it does not.
     looking: Option<u32>,
-    /// Ticks since an interactive statement came.
+    /// Ticks since an interactive statement came, and how many had in this window by the last one.
     quiet: u32,
+    came: u32,
     window: Window,
 }
 
@@ -98,6 +100,8 @@ struct Base {
     best: f64,
     /// Statements a tick.
     rate: f64,
+    /// It was measured when the guard looked.
+    is_confirmed: bool,
 }
 
 impl Base {
@@ -106,7 +110,7 @@ impl Base {
         let is_slower = log > self.log + SLOWER.ln();
         let weight = match is_slower && rate > BUSIER * self.rate {
             true => BUSY_WEIGHT * f64::from(ticks),
-            false if log < self.log - SLOWER.ln() => FASTER_WEIGHT,
+            false if log < self.log - SLOWER.ln() && !self.is_confirmed => FASTER_WEIGHT,
             false => BASE_WEIGHT,
         };
         if !is_slower {
@@ -145,6 +149,7 @@ impl Guard {
             base_age: BASE_AGE,
             looking: None,
             quiet: 0,
+            came: 0,
             window: Window::default(),
         }
     }
@@ -169,10 +174,12 @@ impl Guard {
         window.is_wanted |= batch.waiting > 0;
         self.base_age = self.base_age.saturating_add(1);
         self.looking = self.looking.map(|ticks| ticks + 1);
-        self.quiet = match window.statements + window.waited {
-            0 => self.quiet.saturating_add(1),
-            _ => 0,
+        let came = window.statements + window.waited;
+        self.quiet = match came == self.came {
+            true => self.quiet.saturating_add(1),
+            false => 0,
         };
+        self.came = came;
         let has_some = (1..STATEMENTS_MIN).contains(&window.statements);
         let most = if has_some { WINDOW_TICKS_MAX } else { WINDOW_TICKS };
         let is_over = window.statements >= WINDOW_STATEMENTS
@@ -180,6 +187,7 @@ impl Guard {
             || self.looking.is_some_and(|ticks| ticks >= LOOK_MAX);
         if self.target != LatencyTarget::Off && is_over {
             let window = std::mem::take(&mut self.window);
+            self.came = 0;
             self.steer(window);
         }
         self.limit()
@@ -204,23 +212,37 @@ impl Guard {
         }
     }
 
+    /// What interactive statements take while batch is at the floor.
+    fn measured(&mut self, log: f64, window: &Window) {
+        let rate = f64::from(window.statements) / f64::from(window.ticks.max(1));
+        let is_first = self.base.is_none();
+        let first = Base { log, best: log, rate, is_confirmed: false };
+        let base = self.base.get_or_insert(first);
+        base.measured(log, rate, window.ticks);
+        base.is_confirmed |= self.looking.is_some();
+        self.base_age = if is_first { BASE_AGE - FIRST_BASE_AGE } else { 0 };
+    }
+
     fn steer(&mut self, window: Window) {
         let is_telling = window.statements >= STATEMENTS_MIN;
         let log_mean = window.log_sum / f64::from(window.statements.max(1));
         let is_at_floor = window.batch as f64 <= self.floor;
-        if is_telling && is_at_floor {
-            let rate = f64::from(window.statements) / f64::from(window.ticks);
-            let is_first = self.base.is_none();
-            let base = self.base.get_or_insert(Base { log: log_mean, best: log_mean, rate });
-            base.measured(log_mean, rate, window.ticks);
-            self.base_age = if is_first { BASE_AGE - FIRST_BASE_AGE } else { 0 };
+        // What waited for more statements is older than it looks.
+        let is_whole = window.statements >= WINDOW_STATEMENTS || window.ticks <= WINDOW_TICKS;
+        let ends_look = self.looking.is_some_and(|ticks| ticks >= LOOK_MAX);
+        let has_seen = is_telling && is_whole || ends_look && window.statements > 0;
+        let had_base = self.base.is_some();
+        if has_seen && is_at_floor {
+            self.measured(log_mean, &window);
         }
         // Looking ends with the first window in which batch was at the floor from the start, or in
         // which nobody came.
         let is_auto = self.target == LatencyTarget::Auto;
         self.looking = match self.looking {
-            Some(ticks) if ticks >= LOOK_MAX => {
-                self.base_age = 0;
+            Some(_) if ends_look => {
+                if had_base || self.base.is_none() {
+                    self.base_age = 0;
+                }
                 None
             }
             Some(ticks) => {

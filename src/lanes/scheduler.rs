@@ -158,9 +158,9 @@ impl<W> Scheduler<W> {
         self.in_use -= 1;
         self.owed += usize::from(lane.in_use < lane.limits.reserved);
         if !lane.waiting.is_empty() {
-            // What ran for long may have begun when nobody waited.
-            let service = nanoseconds(service.min(CORRECTED_MAX));
-            lane.waiting.settle(turn.party, turn.charged, service);
+            // What was charged nothing may have begun when nobody waited.
+            let service = if turn.charged == 0 { service.min(CORRECTED_MAX) } else { service };
+            lane.waiting.settle(turn.party, turn.charged, nanoseconds(service));
         }
     }
 
@@ -248,7 +248,7 @@ impl<W> Scheduler<W> {
     }
 }
 
-/// Most of a turn's service that its client pays for afterwards.
+/// Most of a turn's service that its client pays for afterwards, where it paid nothing before.
 const CORRECTED_MAX: Duration = Duration::from_secs(1);
 
 /// 584 years at most.

@@ -228,7 +228,7 @@ impl Pool {
         match (admission, place) {
             (Admission::Granted(turn), _) => {
                 let key = shared.held.insert(Held { turn, is_reassigned: false, session, since });
-                let found = shared.idle.take_match(request, &self.whereabouts);
+                let found = self.idle_match(&mut shared, request);
                 drop(shared);
                 Asked::Granted(self.slot(key, since), found)
             }
@@ -280,7 +280,10 @@ impl Pool {
     /// Lets lanes follow what happens; to be called each tenth of a second. A lane that is overloaded
     /// refuses what has waited for long; slots that interactive work holds for long count for batch,
     /// and the guard moves the bound of batch.
-    pub fn steer(&self) {
+    ///
+    /// `is_idle` tells of a session whether it runs nothing: what it holds then takes nothing of what batch
+    /// work may have.
+    pub fn steer(&self, is_idle: impl Fn(u32) -> bool) {
         let now = Instant::now();
         let (passed, auto) = {
             let mut shared = self.shared.lock();
@@ -291,7 +294,7 @@ impl Pool {
             self.shed(lane, now, passed);
         }
         if let Some(auto) = auto {
-            self.steer_batch(auto, now);
+            self.steer_batch(auto, now, is_idle);
         }
     }
 
@@ -336,26 +339,26 @@ impl Pool {
         }
     }
 
-    fn steer_batch(&self, auto: Auto, now: Instant) {
+    fn steer_batch(&self, auto: Auto, now: Instant, is_idle: impl Fn(u32) -> bool) {
         let Auto { interactive, batch } = auto;
         let mut shared = self.shared.lock();
         let shared = &mut *shared;
         let mut reassigned = 0;
-        for (_, Held { turn, since, is_reassigned, .. }) in &mut shared.held {
+        for (_, Held { turn, since, is_reassigned, session }) in &mut shared.held {
             let service = now.saturating_duration_since(*since);
             if turn.lane() == interactive && service > HELD_LONG {
                 shared.scheduler.reassign(turn, batch, service);
                 *is_reassigned = true;
                 self.lane_metrics(interactive).reassigned.inc();
             }
-            reassigned += usize::from(*is_reassigned);
+            reassigned += usize::from(*is_reassigned && is_idle(*session));
         }
-        // Who is idle in a transaction or pinned takes nothing of what batch work may have.
         let LaneNow { in_use, waiting, .. } = shared.scheduler.lane(batch);
         let in_use = in_use.saturating_sub(reassigned);
         let limit = shared.guard.tick(BatchNow { in_use, waiting });
         let most = shared.lanes[batch].max.of(self.slots).max(1);
-        shared.scheduler.set_max(batch, (limit + reassigned).min(most));
+        let limit = (limit + reassigned).min(most);
+        shared.scheduler.set_max(batch, limit);
         shared.scheduler.wake_next();
         self.lane_metrics(batch).limit.set(i64::try_from(limit).unwrap_or(i64::MAX));
         let target = shared.guard.target_seconds().unwrap_or(f64::NAN);

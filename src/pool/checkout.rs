@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
 
 use super::admission::Waiting;
-use super::{Pool, Request, Retire, Slot};
+use super::{Pool, Request, Retire, Shared, Slot};
 use crate::backend::{Connection, UnreadId};
 use crate::error::Error;
 use crate::lanes::Demand;
@@ -77,10 +77,7 @@ impl Pool {
         let now = slot.granted_at;
         loop {
             // Who had to wait, or found a dead one, looks (again).
-            match found
-                .take()
-                .or_else(|| self.shared.lock().idle.take_match(request, &self.whereabouts))
-            {
+            match found.take().or_else(|| self.idle_match(&mut self.shared.lock(), request)) {
                 Some(connection) if connection.is_alive(now) => match connection.move_here() {
                     Ok(connection) => {
                         let mut checkout =
@@ -97,11 +94,28 @@ impl Pool {
                     }
                 },
                 Some(dead) => self.retire(dead, Retire::Quit(Closed::Broken)),
-                None => break,
+                None => {
+                    let connection = self.open_or_share(request).await?;
+                    let mut checkout = Checkout { connection: Some(connection), slot: Some(slot) };
+                    match checkout.read_others_id(request).await {
+                        None => return Ok(checkout),
+                        Some(kept) => slot = kept,
+                    }
+                }
             }
         }
-        let connection = self.open_or_share(request).await?;
-        Ok(Checkout { connection: Some(connection), slot: Some(slot) })
+    }
+
+    /// The idle connection that suits best; none of a server that is tried anew.
+    pub(super) fn idle_match(
+        &self,
+        shared: &mut Shared,
+        request: &Request<'_>,
+    ) -> Option<Box<Connection>> {
+        match self.reach.is_lost() {
+            true => None,
+            false => shared.idle.take_match(request, &self.whereabouts),
+        }
     }
 
     /// A new connection; where the server takes no more of them, one that comes to rest meanwhile: who is
@@ -114,17 +128,16 @@ impl Pool {
         let mut tries = 0_u32;
         loop {
             let refused = match self.open(request).await {
-                Err(error) if is_full(&error) && self.connections_now().0 > 1 => error,
+                Err(error) if self.backend == 0 && is_full(&error) && self.has_others() => error,
                 opened => return opened,
             };
             tries += 1;
             for _ in 0..LOOKS_BETWEEN * tries {
-                let found = self.shared.lock().idle.take_match(request, &self.whereabouts);
+                let found = self.idle_match(&mut self.shared.lock(), request);
                 match found {
                     Some(dead) if !dead.is_alive(Instant::now()) => {
                         self.retire(dead, Retire::Quit(Closed::Broken));
                     }
-                    Some(others) if others.unread.is_some() => self.put_aside(others),
                     Some(connection) => {
                         if let Ok(connection) = connection.move_here() {
                             return Ok(connection);
@@ -138,6 +151,13 @@ impl Pool {
                 sleep(LOOK_EVERY).await;
             }
         }
+    }
+}
+
+impl Pool {
+    /// Whether it has connections.
+    fn has_others(&self) -> bool {
+        self.connections_now().0 > 0
     }
 }
 

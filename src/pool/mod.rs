@@ -225,6 +225,11 @@ impl Pool {
         self.reach.is_lost()
     }
 
+    /// The same, and nobody is to try yet.
+    pub fn is_avoided(&self) -> bool {
+        self.reach.is_avoided()
+    }
+
     /// Whether a connection of this generation is of the server that is there now.
     pub fn has(&self, generation: u16) -> bool {
         self.whereabouts.has(generation)

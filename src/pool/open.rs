@@ -27,6 +27,9 @@ const TIMED_OUT_LINGER: Duration = Duration::from_secs(1);
 /// Pause after which who waits for the right to open a connection looks for an idle one again.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
+/// Looks whether the control connection has followed to another server.
+const LOOKS_AWAY: u32 = 30;
+
 /// After so many looks without a right it closes another one.
 const LOOKS: u32 = 10;
 
@@ -100,14 +103,7 @@ impl Pool {
                     pool.metrics().opened_total.inc();
                     pool.reach.succeeded();
                 }
-                Err(error) => {
-                    pool.metrics().open_errors_total.inc();
-                    let is_servers = matches!(error, Error::BackendUnavailable { .. });
-                    if is_servers && pool.reach.failed() {
-                        let backend = pool.name();
-                        tracing::warn!(backend, %error, "no connections can be opened");
-                    }
-                }
+                Err(_) => pool.metrics().open_errors_total.inc(),
             }
             // Nobody waits any more: it must not count as idle, since whoever waits for the
             // permit would not see it.
@@ -137,11 +133,15 @@ impl Pool {
                 Ok(Box::new(connection))
             }
             Ok(Err(error)) => {
+                if matches!(error, LoginError::Io(_)) {
+                    self.note_unreachable(&error);
+                }
                 sleep(LINGER).await;
                 drop(permit);
                 Err(self.refused(error))
             }
-            Err(_) => {
+            Err(late) => {
+                self.note_unreachable(&late);
                 tokio::spawn(async move {
                     sleep(TIMED_OUT_LINGER).await;
                     drop(permit);
@@ -154,6 +154,13 @@ impl Pool {
         }
     }
 
+    /// It could not be reached, or said nothing. Of the primary there is no other.
+    fn note_unreachable(&self, why: &dyn std::fmt::Display) {
+        if self.backend != 0 && self.reach.failed() {
+            tracing::warn!(backend = self.name(), error = %why, "no connections can be opened");
+        }
+    }
+
     /// A connection to the server that the control connection is on. One to another server has that look
     /// where the address leads to by now, and waits a moment for it.
     async fn log_in(
@@ -163,7 +170,7 @@ impl Pool {
     ) -> Result<Connection, LoginError> {
         loop {
             let mut connection = backend::open(&self.route, key.clone(), credential).await?;
-            for _ in 0..LOOKS {
+            for _ in 0..LOOKS_AWAY {
                 if let Some(generation) = self.whereabouts.generation_of(&connection.server) {
                     connection.generation = generation;
                     return Ok(connection);

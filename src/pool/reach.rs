@@ -33,6 +33,10 @@ impl Reach {
 
     /// One could not be opened, not for its account's sake. Whether the server is out of reach from now on.
     pub(super) fn failed(&self) -> bool {
+        if self.until.load(Ordering::Acquire) > self.now() {
+            // It began before the pause did.
+            return false;
+        }
         let failures = self.failures.fetch_add(1, Ordering::Relaxed).saturating_add(1);
         if failures < FAILURES {
             return false;
@@ -45,6 +49,11 @@ impl Reach {
     /// Whether it is known to be out of reach.
     pub(super) fn is_lost(&self) -> bool {
         self.until.load(Ordering::Acquire) != 0
+    }
+
+    /// Whether it is known to be so, and no try is due.
+    pub(super) fn is_avoided(&self) -> bool {
+        self.until.load(Ordering::Acquire) > self.now()
     }
 
     /// Whether work may go there: all of it while it is in reach, else one statement in each pause, to try.
@@ -79,8 +88,9 @@ mod tests {
         assert!(!reach.failed() && !reach.failed() && reach.may_try() && !reach.is_lost());
         assert!(reach.failed(), "the third one");
         assert!(!reach.failed(), "it is known");
-        assert!(reach.is_lost() && !reach.may_try());
-        tokio::time::advance(PAUSE.0 * 2).await;
+        assert!(reach.is_lost() && reach.is_avoided() && !reach.may_try());
+        tokio::time::advance(PAUSE.0).await;
+        assert!(reach.is_lost() && !reach.is_avoided());
         assert!(reach.may_try() && !reach.may_try());
         reach.succeeded();
         assert!(reach.may_try() && reach.may_try() && !reach.is_lost());

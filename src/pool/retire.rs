@@ -49,6 +49,11 @@ impl Pool {
             Retire::Kill => Closed::Killed,
         };
         self.metrics().closed_total(reason).inc();
+        let mut connection = connection;
+        if !self.has(connection.generation) {
+            // The bound is that of the server which is there now.
+            connection.give_up_permit();
+        }
         tokio::spawn(async move {
             let thread_id = connection.thread_id;
             match how {

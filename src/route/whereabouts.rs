@@ -10,6 +10,9 @@ use std::sync::atomic::{AtomicU16, Ordering};
 
 use parking_lot::Mutex;
 
+/// Absences after which those of long ago are no longer told from ones to come.
+const FAR: u16 = 1 << 14;
+
 /// Where the connections of one backend lead to.
 #[derive(Debug, Default)]
 pub struct Whereabouts {
@@ -38,13 +41,23 @@ impl Whereabouts {
     /// Whether it is another one than before, or another run of the same.
     pub fn arrive(&self, server: &str, run: Option<&str>) -> bool {
         let mut seen = self.seen.lock();
+        if server.is_empty() {
+            return false;
+        }
         let now = (Box::from(server), run.map(Box::from));
         let is_other = seen.last.as_ref().is_some_and(|last| *last != now);
         if is_other {
-            if seen.here.is_some() {
+            // What has been opened during an absence and lives is of the new run of a server, but it may
+            // be of the old one of two.
+            let is_run = seen.last.as_ref().is_some_and(|(last, _)| **last == *server);
+            if seen.here.is_some() || !is_run {
                 seen.absences = seen.absences.wrapping_add(1);
             }
             self.first.store(seen.absences, Ordering::Release);
+        }
+        let first = self.first.load(Ordering::Acquire);
+        if seen.absences.wrapping_sub(first) > FAR {
+            self.first.store(seen.absences.wrapping_sub(FAR), Ordering::Release);
         }
         seen.here = Some(now.0.clone());
         seen.last = Some(now);
@@ -86,6 +99,28 @@ mod tests {
         assert!(!place.has(first) && !place.has(early));
         assert_eq!(place.generation_of("a"), None);
         assert!(place.has(place.generation_of("b").expect("it is there")));
+    }
+
+    #[test]
+    fn what_is_opened_while_nobody_looks_is_not_the_next_servers() {
+        let place = Whereabouts::default();
+        place.arrive("a", Some("1"));
+        place.leave();
+        let meanwhile = place.generation_of("a").expect("nobody knows");
+        assert!(place.arrive("b", Some("1")));
+        assert!(!place.has(meanwhile));
+        assert!(!place.arrive("", None), "it did not tell");
+        assert!(place.generation_of("b").is_some());
+    }
+
+    #[test]
+    fn any_number_of_absences_keeps_new_connections() {
+        let place = Whereabouts::default();
+        for _ in 0..100_000 {
+            place.arrive("a", Some("1"));
+            assert!(place.has(place.generation_of("a").expect("it is there")));
+            place.leave();
+        }
     }
 
     #[test]

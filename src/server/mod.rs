@@ -40,6 +40,8 @@ use crate::topology::Topology;
 
 /// How long sessions may take to end when Fairlane goes down.
 const DRAIN_WAIT: Duration = Duration::from_secs(30);
+/// Signals within this time are one.
+const SIGNAL_PAUSE: Duration = Duration::from_secs(1);
 /// Time between looks at idle connections that are too old.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
@@ -118,10 +120,17 @@ async fn run(settings: Settings, reread: Option<Reread>) -> anyhow::Result<()> {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
     }
+    let told_twice = async {
+        // One signal may come twice, by a terminal and by what runs in it.
+        sleep(SIGNAL_PAUSE).await;
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    };
     tokio::select! {
         () = fairlane.drain(&sessions) => {}
-        _ = interrupt.recv() => tracing::warn!("told twice: going down at once"),
-        _ = terminate.recv() => tracing::warn!("told twice: going down at once"),
+        () = told_twice => tracing::warn!("told twice: going down at once"),
     }
     workers.stop();
     Ok(())

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::client::Context;
+use crate::client::registry::Activity;
 use crate::lanes::Slots;
 use crate::metrics::Metrics;
 use crate::pool::Control;
@@ -93,10 +94,14 @@ pub(super) async fn steer_lanes(context: Arc<Context>) {
     let mut looks = Looks::default();
     for turn in 0_u32.. {
         every.tick().await;
-        context.pools.iter().for_each(|pool| pool.steer());
+        let is_idle = |session: u32| {
+            let entry = context.registry.get(session.into());
+            entry.is_some_and(|entry| entry.activity().0 != Activity::Running)
+        };
+        context.pools.iter().for_each(|pool| pool.steer(is_idle));
         for replica in &context.topology.view().replicas {
             let pool = &context.pools[replica.backend];
-            if replica.rotation != Rotation::In || pool.is_out_of_reach() {
+            if replica.rotation == Rotation::Down || pool.is_out_of_reach() {
                 pool.dismiss_all();
             }
         }

@@ -84,19 +84,28 @@ enum Role<'a> {
     Replica(Replica<'a>),
 }
 
-/// Least time between two looks where an address leads to; longer after it has led to another server, or
-/// one that leads to several by turns would have connections closed all the time.
+/// Least time between two looks where an address leads to; longer after it has led to other servers twice
+/// within a minute, or one that leads to several by turns would have connections closed all the time.
 const LOOK_EVERY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
+const MOVES_WITHIN: Duration = Duration::from_secs(60);
 
-/// Pause between looks of a primary that is read-only: it may have become a replica.
-const SUSPECT_EVERY: Duration = Duration::from_secs(5);
+/// First and longest pause between looks of a primary that is read-only: it may have become a replica.
+const SUSPECT_EVERY: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(60));
 
 /// When the control connection has to be opened anew, to see where its address leads to.
-#[derive(Default)]
 pub(super) struct Doubt {
     not_before: Option<Instant>,
-    /// By what the server itself says.
+    /// By what the server itself says; and the pause until the next look for that.
     suspected: Option<Instant>,
+    pause: Duration,
+    /// When the address has led to another server last.
+    moved: Option<Instant>,
+}
+
+impl Default for Doubt {
+    fn default() -> Self {
+        Self { not_before: None, suspected: None, pause: SUSPECT_EVERY.0, moved: None }
+    }
 }
 
 impl Doubt {
@@ -117,13 +126,18 @@ impl Doubt {
     pub(super) fn looked(&mut self, desk: &Desk, is_other: bool) {
         desk.is_doubted.store(false, Ordering::Release);
         let now = Instant::now();
-        self.not_before = Some(now + if is_other { LOOK_EVERY.1 } else { LOOK_EVERY.0 });
-        self.suspected = self.suspected.map(|_| now + SUSPECT_EVERY);
+        let again = self.moved.is_some_and(|at| now - at < MOVES_WITHIN);
+        self.not_before = Some(now + if is_other && again { LOOK_EVERY.1 } else { LOOK_EVERY.0 });
+        if is_other {
+            self.moved = Some(now);
+        }
+        self.suspected = self.suspected.map(|_| now + self.pause);
+        self.pause = (self.pause * 2).min(SUSPECT_EVERY.1);
     }
 
     /// The server is what it should be.
     pub(super) fn trust(&mut self) {
-        self.suspected = None;
+        (self.suspected, self.pause) = (None, SUSPECT_EVERY.0);
     }
 }
 

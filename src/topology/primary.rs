@@ -45,8 +45,12 @@ impl<'a> Primary<'a> {
 
     /// Connects and serves until the connection is lost.
     pub(super) async fn serve(&mut self, line: &mut Line, backoff: &mut Backoff) -> Served {
-        let (mut greeting, mut family, _) = self.connect(line).await?;
+        let (mut greeting, mut family, is_other) = self.connect(line).await?;
         let desk = &self.shared.desks[PRIMARY];
+        self.doubt.looked(desk, is_other);
+        if is_other {
+            tracing::warn!("the primary's address leads to another server, or it has restarted");
+        }
         let routing = &self.shared.settings.routing;
         desk.kills.open();
         // Accounts first: whoever waits for the facts wants to log clients in.
@@ -59,12 +63,13 @@ impl<'a> Primary<'a> {
             self.shared.locks.work(line, family).await?;
             if Instant::now() >= next_probe || self.doubt.is_due(desk) {
                 if line.was_denied() || self.doubt.is_due(desk) {
-                    desk.kills.close();
                     let is_other;
                     (greeting, family, is_other) = self.connect(line).await?;
                     self.doubt.looked(desk, is_other);
-                    desk.kills.open();
                     if is_other {
+                        // What is queued was for the other one.
+                        desk.kills.close();
+                        desk.kills.open();
                         tracing::warn!("the primary's address leads to another server");
                         // Its accounts may be others, too.
                         let ticket = self.shared.ledger.begin();
@@ -115,8 +120,9 @@ impl<'a> Primary<'a> {
         }
         let greeting = line.greeting().await?;
         line.open().await?;
+        let (is_yet_another, started) = self.shared.arrive(PRIMARY, line, family).await?;
         self.greeting = Some((greeting.clone(), started));
-        Ok((greeting, family, is_other))
+        Ok((greeting, family, is_other || is_yet_another))
     }
 
     /// Whether the server answered well.

@@ -27,9 +27,7 @@ pub(super) struct Replica<'a> {
 
 impl<'a> Replica<'a> {
     pub(super) fn new(shared: &'a Shared, backend: BackendId) -> Self {
-        let routing = &shared.settings.routing;
-        let limits = Limits { max_lag: routing.max_lag, recovery_probes: routing.recovery_probes };
-        let health = Health::new(limits);
+        let health = Health::new(limits(shared));
         let (applied, shaping) = (Position::default(), Vec::new());
         let doubt = Doubt::default();
         Self { shared, backend, health, applied, shaping, filter: None, doubt, told: None }
@@ -37,8 +35,9 @@ impl<'a> Replica<'a> {
 
     /// Connects and serves until the connection is lost.
     pub(super) async fn serve(&mut self, line: &mut Line, backoff: &mut Backoff) -> Served {
-        let (mut family, _) = self.connect(line).await?;
+        let (mut family, is_other) = self.connect(line).await?;
         let desk = &self.shared.desks[self.backend];
+        self.doubt.looked(desk, is_other);
         desk.kills.open();
         let mut next_probe = Instant::now();
         loop {
@@ -48,11 +47,14 @@ impl<'a> Replica<'a> {
             let pause = if is_in { demand.pause(&self.applied) } else { None };
             if Instant::now() >= next_probe || self.doubt.is_due(desk) {
                 if line.was_denied() || self.doubt.is_due(desk) {
-                    desk.kills.close();
                     let is_other;
                     (family, is_other) = self.connect(line).await?;
                     self.doubt.looked(desk, is_other);
-                    desk.kills.open();
+                    if is_other {
+                        // What is queued was for the other one.
+                        desk.kills.close();
+                        desk.kills.open();
+                    }
                 }
                 if self.probe(line, family).await? {
                     backoff.reset();
@@ -76,7 +78,14 @@ impl<'a> Replica<'a> {
         let family = probe::family(line).await?;
         let (is_other, _) = self.shared.arrive(self.backend, line, family).await?;
         if is_other {
-            self.applied = Position::default();
+            let name = self.shared.name(self.backend);
+            tracing::info!(
+                backend = name,
+                "its address leads to another server, or it has restarted"
+            );
+            // All that is known is of the other one.
+            self.health = Health::new(limits(self.shared));
+            (self.applied, self.shaping, self.filter) = Default::default();
             self.publish();
         }
         Ok((family, is_other))
@@ -154,4 +163,9 @@ impl<'a> Replica<'a> {
         let ((rotation, _), lag) = (self.rotation(), self.health.lag());
         self.shared.publish_replica(self.backend, rotation, lag, &self.applied);
     }
+}
+
+fn limits(shared: &Shared) -> Limits {
+    let routing = &shared.settings.routing;
+    Limits { max_lag: routing.max_lag, recovery_probes: routing.recovery_probes }
 }

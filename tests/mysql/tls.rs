@@ -241,7 +241,8 @@ fn an_issuer_is_enough_for_verify_ca() {
             false => String::new(),
         };
         let keys = format!("tls = \"{mode}\"{issuers}");
-        let servers = Servers { keys, ..certified.clone() };
+        let replica_address = format!("127.0.0.1:{}", certified.replica);
+        let servers = Servers { keys, replica_address, ..certified.clone() };
         Proxy::start_without_waiting(&servers, 5, "[routing]\nreplica_reads = false")
     };
     let is_refused = |mode: &str, why: &str| {
