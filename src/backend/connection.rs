@@ -138,8 +138,6 @@ pub struct Connection {
     pub strays: Strays,
     /// Character sets after login.
     pub base: Base,
-    /// The `sql_mode` after login.
-    pub sql_mode: Arc<str>,
     /// The role after login; empty is none.
     pub role: String,
     /// Whether a session has begun on it that can only read.
@@ -344,14 +342,29 @@ impl Connection {
         }
     }
 
+    /// Sends a SET of Fairlane's own, which is not to be seen in the image, and notes what is told beside it.
+    pub async fn set_aside(&mut self, sql: &str) -> Result<Exchange, Failure> {
+        let packet = self.packet(Command::Query, sql.as_bytes());
+        self.send(&packet).await?;
+        let exchange = self.answer(Shape::Results).await?;
+        self.note_astray(&exchange.summary);
+        Ok(exchange)
+    }
+
     /// What was told in answer to a statement of Fairlane's own, which has set none of these variables.
     pub fn note_astray(&mut self, summary: &Summary) {
+        // The last two are told, and not told back, of a statement that says how long it waits (MariaDB).
+        const OWN: [&str; 6] = [
+            "last_gtid",
+            "last_insert_id",
+            "identity",
+            "sql_select_limit",
+            "lock_wait_timeout",
+            "innodb_lock_wait_timeout",
+        ];
         let is_set = |tracked: &Tracked| match tracked {
             Tracked::Variable { name, value } => {
-                let is_own = matches!(
-                    &**name,
-                    "last_gtid" | "last_insert_id" | "identity" | "sql_select_limit"
-                ) || name.starts_with("session_track_");
+                let is_own = OWN.contains(&&**name) || name.starts_with("session_track_");
                 !is_own && self.image.get(name) != Some(&**value)
             }
             _ => false,

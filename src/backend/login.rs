@@ -269,7 +269,6 @@ async fn log_in(
         has_untold: false,
         strays: Strays::None,
         base: Base { transaction: TransactionNames::of(&greeting.version), ..Base::default() },
-        sql_mode: Arc::default(),
         role: String::new(),
         is_read_only: false,
         names: NamesMemory::default(),

@@ -47,13 +47,12 @@ impl Connection {
         self.image.reset_variables();
         let [client, results, collation, role, sql_mode, is_read_only, server] =
             demand(&answer)?.first_row().try_into().unwrap_or_default();
-        self.base = Base { client, results, collation, transaction: self.base.transaction };
+        let transaction = self.base.transaction;
+        let sql_mode = sql_mode.as_str().into();
+        self.base = Base { client, results, collation, sql_mode, transaction };
         self.role = role;
         self.is_read_only = is_read_only != "0";
         self.server = server;
-        if *self.sql_mode != *sql_mode {
-            self.sql_mode = sql_mode.into();
-        }
         Ok(true)
     }
 
@@ -92,7 +91,9 @@ impl Connection {
         // A reset gives the server's global character sets, not those asked for at login.
         let mut now = self.image.clone();
         now.set_base(&self.base);
-        self.base = base;
+        // The mode is that of now: nothing asks for it at the login.
+        let sql_mode = self.base.sql_mode.clone();
+        self.base = Base { sql_mode, ..base };
         if let Some(set) = diff(&now, &self.image, &self.base, None).set {
             demand(&self.query(&set).await?)?;
             self.image.reset_variables();
@@ -125,9 +126,7 @@ impl Connection {
     /// Takes off the insert id and the warnings of its last session.
     pub async fn clean(&mut self) -> Result<(), Failure> {
         self.read_unread().await?;
-        let answer = self.query("SET last_insert_id=0").await?;
-        demand(&answer)?;
-        self.note_astray(&answer.summary);
+        demand(&self.set_aside("SET last_insert_id=0").await?)?;
         self.clear_warnings().await?;
         self.insert_id = Some(0);
         self.is_dirty = false;

@@ -194,7 +194,8 @@ impl Session {
         let is_set = |name| self.image.get(name).is_some();
         let is_read_only = self.facts.variable(READ_ONLY).is_none_or(|value| value != "0");
         // There BEGIN opens a block (MariaDB).
-        let sql_mode = self.image.get("sql_mode").unwrap_or(&self.facts.sql_mode);
+        let begun = self.begun_mode.as_deref().unwrap_or(&self.facts.sql_mode);
+        let sql_mode = self.image.get("sql_mode").unwrap_or(begun);
         let is_oracle = sql_mode.to_ascii_uppercase().contains("ORACLE");
         self.autocommit
             && !is_oracle

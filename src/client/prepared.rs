@@ -17,9 +17,9 @@ use crate::protocol::response::Summary;
 use crate::protocol::status::Status;
 use crate::protocol::{Capabilities, Command, code};
 use crate::route::view::BackendId;
-use crate::sql::{Class, Effects, Hint, Needs, Reason, Verdict};
+use crate::sql::{Class, Effects, Hint, Needs, Reason, Verdict, changes_rows};
 use crate::state::Pin;
-use crate::state::prepared::{BULK_HEADER, EXECUTE_HEADER, StatementKey, number_bit};
+use crate::state::prepared::{BULK_HEADER, EXECUTE_HEADER, Statement, StatementKey, number_bit};
 
 impl Session {
     /// Whether user variables that a text may name have for all executions the types they have when
@@ -168,7 +168,7 @@ impl Session {
     ) -> bool {
         let Some(statement) = self.statements.get(work.id) else { return false };
         connection.caches_metadata()
-            && !is_call(&statement.verdict)
+            && !is_call_of(statement)
             && connection.statements.metadata(&work.key).is_none_or(|sent| {
                 sent.packets.is_none() && statement.metadata != Some(sent.digest)
             })
@@ -187,7 +187,7 @@ impl Session {
         let has = statement.metadata;
         // FACT(mariadb 10.11): what a routine sends comes with its definitions each time; test:
         // `a_client_that_keeps_metadata_is_sent_that_of_each_result_of_a_routine`.
-        if has == Some(sent.digest) || is_call(&statement.verdict) {
+        if has == Some(sent.digest) || is_call_of(statement) {
             return Expected::default();
         }
         Expected { lacking: sent.packets.clone(), known: has }
@@ -305,6 +305,9 @@ impl Session {
         if command == Command::StmtSendLongData {
             return Some(None);
         }
+        if !command.executes() && command != Command::StmtReset {
+            return None;
+        }
         let (_, error) = self.spoilt_data.swap_remove(at);
         command.executes().then_some(Some(error))
     }
@@ -379,6 +382,11 @@ impl Session {
             if is_on { self.pins.add(pin) } else { self.pins.drop(pin) }
         }
     }
+}
+
+/// Whether a statement is a CALL, or a block: not a change of rows that calls a function.
+fn is_call_of(statement: &Statement) -> bool {
+    is_call(&statement.verdict) && !changes_rows(&statement.key.sql, statement.mode)
 }
 
 /// CURSOR_TYPE_READ_ONLY, the one flag of COM_STMT_EXECUTE that opens a cursor.

@@ -65,15 +65,7 @@ impl Session {
             connection.image = self.image.clone();
         }
         if !was_held {
-            self.keep_begun_mode(connection);
-            if std::mem::take(&mut connection.has_to_tell) {
-                let told = Box::pin(connection.query(TELL)).await?;
-                connection.note_astray(&told.summary);
-            }
-            if connection.is_dirty {
-                Box::pin(connection.clean()).await?;
-            }
-            self.take_off_variables(connection, work.sql).await?;
+            self.find_out(connection, work.sql).await?;
         }
         self.prepare_descriptions(connection, work).await?;
         let Own { packets: own, expected } = match &work.prepared {
@@ -138,10 +130,25 @@ impl Session {
         }))
     }
 
+    /// A connection at rest may have more of its last session than is known: after this it has not, or has
+    /// been reset.
+    async fn find_out(&mut self, connection: &mut Connection, sql: &[u8]) -> Result<(), Failure> {
+        if connection.has_to_tell {
+            connection.has_to_tell = false;
+            Box::pin(connection.set_aside(TELL)).await?;
+        }
+        if connection.is_dirty {
+            Box::pin(connection.clean()).await?;
+        }
+        self.take_off_variables(connection, sql).await?;
+        self.keep_begun_mode(connection);
+        Ok(())
+    }
+
     /// Connections begin with the `sql_mode` that is global then; a session keeps the first one it had, also
     /// because its texts are read by that.
     fn keep_begun_mode(&mut self, connection: &Connection) {
-        let now = &connection.sql_mode;
+        let now = &connection.base.sql_mode;
         match &self.begun_mode {
             None => {
                 let is_known = **now == *self.facts.sql_mode;
@@ -224,10 +231,7 @@ impl Session {
         connection: &mut Connection,
     ) -> Result<Result<(), Error>, Failure> {
         self.read_others_id(connection).await?;
-        if connection.is_dirty {
-            connection.clean().await?;
-        }
-        self.take_off_variables(connection, b"").await?;
+        self.find_out(connection, b"").await?;
         self.choose_schema_anew(connection).await?;
         if connection.is_dirty {
             connection.clean().await?;

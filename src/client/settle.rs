@@ -71,7 +71,7 @@ impl Session {
         }
         if leaves_list && self.diagnostics.are_on_connection {
             let counted = Some(summary).filter(|_| has_new && !warns_untold);
-            Box::pin(self.take_warnings(connection, counted)).await?;
+            Box::pin(self.take_warnings(connection, (counted, is_passing))).await?;
         }
         if asks_count && !self.facts.is_mariadb {
             Box::pin(self.learn_found_rows(connection)).await?;
@@ -336,7 +336,7 @@ impl Session {
             self.learn_found_rows(connection).await?;
         }
         if self.diagnostics.are_on_connection {
-            self.take_warnings(connection, counted).await?;
+            self.take_warnings(connection, (counted, false)).await?;
         }
         if is_stale && !self.facts.is_mariadb {
             self.learn_found_rows(connection).await?;

@@ -86,14 +86,15 @@ impl Session {
         }
     }
 
-    /// Saves the list of warnings; `counted` tells how many there are.
+    /// Saves the list of warnings; `counted` tells how many there are. What a statement sets for itself
+    /// alone (`is_passing`) is told, and nobody's.
     pub(super) async fn take_warnings(
         &mut self,
         connection: &mut Connection,
-        counted: Option<&Summary>,
+        (counted, is_passing): (Option<&Summary>, bool),
     ) -> Result<(), Failure> {
         let has_failed = counted.is_some_and(|summary| summary.error.is_some());
-        self.save_warnings(connection, has_failed).await?;
+        self.save_warnings(connection, has_failed && !is_passing).await?;
         let Some((saved, summary)) = self.diagnostics.warnings.as_mut().zip(counted) else {
             return Ok(());
         };
@@ -129,14 +130,18 @@ impl Session {
         packets.extend(connection.packet(Command::Query, b"SELECT 1 FROM (SELECT 1) t"));
         connection.send(&packets).await?;
         let answer = connection.answer(Shape::Results).await?;
-        connection.note_astray(&answer.summary);
+        if asks_untold {
+            connection.note_astray(&answer.summary);
+        }
         let counts = match asks_counts {
             true => connection.answer(Shape::Results).await?.first_row(),
             false => Vec::new(),
         };
         for _ in 0..1 + usize::from(asks_untold) {
             let last = connection.answer(Shape::Results).await?;
-            connection.note_astray(&last.summary);
+            if asks_untold {
+                connection.note_astray(&last.summary);
+            }
             if let Some(teller) = &mut self.teller {
                 let own = |it: &&Tracked| !matches!(it, Tracked::Variable { name, .. } if name == "sql_select_limit");
                 let pending: Vec<Tracked> =

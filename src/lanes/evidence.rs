@@ -137,9 +137,11 @@ impl Tally {
         self.service *= RECENT_AFTER_A_SECOND;
     }
 
-    /// How much of what speaks for a heavy visit counts.
+    /// How much of what speaks for a heavy visit counts: the square, since a page has several statements of
+    /// its own, which all say the same.
     fn load_now(&self) -> f32 {
-        (self.service * (1.0 - RECENT_AFTER_A_SECOND) / LOAD_FULL).min(1.0)
+        let part = self.service * (1.0 - RECENT_AFTER_A_SECOND) / LOAD_FULL;
+        (part * part).min(1.0)
     }
 
     /// Heavy visits, with those in bulk when they are at least so many.

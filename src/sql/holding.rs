@@ -231,7 +231,7 @@ impl Words<'_> {
                 let name = self.lock_name()?;
                 let has_limit = self.skip_op(b',') && {
                     self.skip_op(b'-');
-                    self.next()?.kind == Kind::Number
+                    matches!(self.next()?.kind, Kind::Number | Kind::String)
                 };
                 has_limit.then_some(Holding::Takes(Held::Lock, name))?
             }

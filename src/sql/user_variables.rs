@@ -1,5 +1,7 @@
 //! User variables that a text names.
 
+use memchr::memchr_iter;
+
 use super::lexer::Lexer;
 use super::mode::Mode;
 use super::token::Kind;
@@ -8,7 +10,8 @@ use super::token::Kind;
 pub fn names_other_variable(sql: &[u8], mode: Mode, known: impl Fn(&str) -> bool) -> bool {
     // Tables and a SHOW of that name list all there are.
     const LIST: &[u8] = b"user_variables";
-    if sql.windows(LIST.len()).any(|word| word.eq_ignore_ascii_case(LIST)) {
+    let mut lists = memchr_iter(b'_', sql).filter_map(|at| sql.get(at.checked_sub(4)?..at + 10));
+    if lists.any(|word| word.eq_ignore_ascii_case(LIST)) {
         return true;
     }
     if !sql.contains(&b'@') {

@@ -96,6 +96,7 @@ pub fn diff(from: &Image, to: &Image, base: &Base, insert_id: Option<u64>) -> Di
                     assign(&mut set, name, &format!("@@global.{name}"));
                 }
                 _ if is_user_variable(name) => {}
+                "sql_mode" => assign(&mut set, name, &quoted(&base.sql_mode)),
                 _ if is_other(name) => assign(&mut set, own_name(name), "DEFAULT"),
                 _ => {}
             }
@@ -196,6 +197,7 @@ mod tests {
             client: utf8mb4.clone(),
             results: utf8mb4,
             collation: "utf8mb4_general_ci".to_owned(),
+            sql_mode: "ANSI_QUOTES".into(),
             transaction: TransactionNames::Short,
         }
     }

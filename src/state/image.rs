@@ -1,5 +1,7 @@
 //! Schema and changed system variables, of a session or of a backend connection.
 
+use std::sync::Arc;
+
 use super::TransactionNames;
 use crate::protocol::status::Tracked;
 
@@ -12,6 +14,8 @@ pub struct Base {
     pub results: String,
     /// `collation_connection`.
     pub collation: String,
+    /// `sql_mode`: the global one may be another by now.
+    pub sql_mode: Arc<str>,
     /// How the server names the variables of transactions.
     pub transaction: TransactionNames,
 }
