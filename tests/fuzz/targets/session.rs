@@ -26,7 +26,9 @@ const NAMES: [&str; 8] = [
 pub(crate) fn session_diff(data: &[u8]) {
     let mut input = Input::new(data);
     let (client, results, collation) = (input.text(), input.text(), input.text());
-    let base = Base { client, results, collation, ..Base::default() };
+    // No text of the input is this one.
+    let sql_mode = "the one of the login".into();
+    let base = Base { client, results, collation, sql_mode, ..Base::default() };
     let (from, to) = (image(&mut input, &base), image(&mut input, &base));
     let insert_id = input.bit().then(|| input.number());
     let commands = diff(&from, &to, &base, insert_id);
@@ -182,6 +184,7 @@ fn apply(image: &mut Image, base: &Base, to: &Image, name: &str, value: Literal)
             image.set_names(value.split_once(' ').expect("two"), base);
         }
         "last_insert_id" => {}
+        "sql_mode" if goes_back && *value == *base.sql_mode => image.unset(name),
         "session_track_gtids" if goes_back => image.unset(name),
         "collation_connection" if goes_back && Some(&value) == of_login => {
             image.unset("character_set_connection");
