@@ -34,7 +34,18 @@ enum Command {
 
 /// Runs the command line of this process.
 pub fn run() -> ExitCode {
-    let done = match Cli::parse().command {
+    let parsed = match Cli::try_parse() {
+        // It would repeat a word that is out of place, which may be a URL with its password.
+        Err(error) if error.use_stderr() && error.to_string().contains("://") => {
+            eprintln!(
+                "fairlane: a URL where none is expected; cure: give it to --primary or --replica of \
+                 `fairlane serve`, see --help"
+            );
+            return ExitCode::from(2);
+        }
+        parsed => parsed.unwrap_or_else(|error| error.exit()),
+    };
+    let done = match parsed.command {
         Command::Serve(args) => serve::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Explain(args) => explain::run(&args),

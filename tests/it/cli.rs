@@ -110,3 +110,14 @@ fn explain_tells_class_target_lane_and_reason() {
         assert!(text.contains(fragment), "{text}");
     }
 }
+
+#[test]
+fn a_url_that_is_out_of_place_is_not_repeated() {
+    let url = "mysql://svc:hush@db1:3306";
+    for args in [&["check", url][..], &["serve", url], &["serve", "--config", "f", "--primary", url]] {
+        let (ok, text) = fairlane(args);
+        assert!(!ok && !text.contains("hush"), "{args:?}: {text}");
+    }
+    let (ok, text) = fairlane(&["serve", "--primari", "x"]);
+    assert!(!ok && text.contains("--primary"), "others are told what they meant: {text}");
+}
