@@ -145,9 +145,15 @@ impl Session {
         let is_passing = effects.contains(Effects::SET_STATEMENT);
         let mut is_explained =
             is_passing || effects.contains(Effects::TRACKERS) || is_insert_id_set(work, summary);
-        for tracked in summary.tracked.iter().filter(|_| !is_passing) {
-            if let Tracked::Variable { name, .. } = tracked {
-                self.characteristics.note_variable(name, was_open);
+        for tracked in &summary.tracked {
+            match tracked {
+                Tracked::Variable { name, value } if is_passing && name == "last_gtid" => {
+                    self.diagnostics.note_gtid(value);
+                }
+                Tracked::Variable { name, .. } if !is_passing => {
+                    self.characteristics.note_variable(name, was_open);
+                }
+                _ => {}
             }
         }
         let mut is_vetoed = false;
@@ -398,12 +404,7 @@ impl Session {
         match name {
             // See `writes`, and `settle_trackers`.
             "last_gtid" => {
-                let mut parts = value.split('-');
-                let mut part = || parts.next()?.parse::<u64>().ok();
-                let numbers = part().zip(part()).zip(part());
-                self.diagnostics.last_gtid = numbers.and_then(|((domain, server), number)| {
-                    Some((domain.try_into().ok()?, server.try_into().ok()?, number))
-                });
+                self.diagnostics.note_gtid(value);
                 return false;
             }
             _ if name.starts_with("session_track_") => return false,

@@ -281,6 +281,16 @@ impl Diagnostics {
         self.note_row_count(-1);
     }
 
+    /// Takes over what @@last_gtid is told to be.
+    pub(super) fn note_gtid(&mut self, value: &str) {
+        let mut parts = value.split('-');
+        let mut part = || parts.next()?.parse::<u64>().ok();
+        let numbers = part().zip(part()).zip(part());
+        self.last_gtid = numbers.and_then(|((domain, server), number)| {
+            Some((domain.try_into().ok()?, server.try_into().ok()?, number))
+        });
+    }
+
     /// What ROW_COUNT() returns after an answer of Fairlane's own.
     pub(super) fn note_row_count(&mut self, row_count: i64) {
         self.row_count = row_count;

@@ -142,12 +142,7 @@ impl Session {
             if asks_untold {
                 connection.note_astray(&last.summary);
             }
-            if let Some(teller) = &mut self.teller {
-                let own = |it: &&Tracked| !matches!(it, Tracked::Variable { name, .. } if name == "sql_select_limit");
-                let pending: Vec<Tracked> =
-                    last.summary.tracked.iter().filter(own).cloned().collect();
-                teller.keep(&pending);
-            }
+            self.keep_untold(&last.summary.tracked);
         }
         self.diagnostics.are_on_connection = false;
         self.diagnostics.is_found_rows_held = false;
@@ -160,6 +155,21 @@ impl Session {
         let errors = told(1).unwrap_or_else(|| rows_of_errors(&answer.bytes));
         self.diagnostics.warnings = Some(Saved { packets: answer.bytes.into(), count, errors });
         Ok(())
+    }
+
+    /// What the server would have told with a later answer was told to a statement of Fairlane's own.
+    fn keep_untold(&mut self, tracked: &[Tracked]) {
+        for told in tracked {
+            let Tracked::Variable { name, value } = told else { continue };
+            if name == "last_gtid" {
+                self.diagnostics.note_gtid(value);
+            }
+            if name != "sql_select_limit"
+                && let Some(teller) = &mut self.teller
+            {
+                teller.keep(std::slice::from_ref(told));
+            }
+        }
     }
 
     /// Turns an error that no connection has answered into a list of warnings: one raises it, so

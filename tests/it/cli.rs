@@ -114,7 +114,9 @@ fn explain_tells_class_target_lane_and_reason() {
 #[test]
 fn a_url_that_is_out_of_place_is_not_repeated() {
     let url = "mysql://svc:hush@db1:3306";
-    for args in [&["check", url][..], &["serve", url], &["serve", "--config", "f", "--primary", url]] {
+    for args in
+        [&["check", url][..], &["serve", url], &["serve", "--config", "f", "--primary", url]]
+    {
         let (ok, text) = fairlane(args);
         assert!(!ok && !text.contains("hush"), "{args:?}: {text}");
     }
