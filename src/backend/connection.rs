@@ -161,8 +161,8 @@ pub struct Connection {
     pub reported: Reported,
     /// An unknown insert id or warnings of its last session may be on it.
     pub is_dirty: bool,
-    /// There is something that it has not told, for want of a place.
-    pub has_to_tell: bool,
+    /// The session of a statement of which it has something to tell, and had no place for it.
+    pub has_to_tell: Option<u32>,
     /// A variable has been set that no image has: a trigger of a statement that failed told nothing.
     pub is_astray: bool,
     /// What the server says it is; empty when it does not.
@@ -376,7 +376,9 @@ impl Connection {
     pub fn note_told(&mut self, summary: &Summary) {
         self.has_untold &= summary.tracked.is_empty();
         self.has_untold |= summary.error.is_some();
-        self.has_to_tell &= summary.tracked.is_empty();
+        if !summary.tracked.is_empty() {
+            self.has_to_tell = None;
+        }
         for tracked in &summary.tracked {
             match tracked {
                 Tracked::TransactionState(state) => {

@@ -280,7 +280,7 @@ async fn log_in(
         unread: None,
         reported: crate::protocol::tracking::Reported::default(),
         is_dirty: false,
-        has_to_tell: false,
+        has_to_tell: None,
         is_astray: false,
         server: String::new(),
         generation: 0,

@@ -82,7 +82,7 @@ impl Connection {
         self.statements.clear();
         self.names = NamesMemory::default();
         self.insert_id = Some(0);
-        (self.is_dirty, self.is_astray, self.has_to_tell) = (false, false, false);
+        (self.is_dirty, self.is_astray, self.has_to_tell) = (false, false, None);
         self.image.reset_variables();
         self.image_warns = false;
         if !self.set_up(is_mariadb).await? {

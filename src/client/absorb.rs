@@ -204,10 +204,13 @@ impl Session {
             summary.had_warnings || summary.error.is_some() || self.diagnostics.is_insert_id_stale;
         self.note_untold(connection, work, summary);
         // MariaDB has something to tell of a statement with rows, and nowhere to put it.
-        connection.has_to_tell |= self.facts.is_mariadb
+        let has_to_tell = self.facts.is_mariadb
             && summary.is_tracking_due
             && summary.has_result_set
             && work.verdict.class == Class::Write;
+        if has_to_tell {
+            connection.has_to_tell = Some(self.entry.id);
+        }
         self.owe_schema(work, summary);
         self.notice_changes(&summary.tracked);
         let is_state_changed = summary.tracked.contains(&Tracked::StateChanged)
@@ -630,9 +633,10 @@ fn sets_by_hint(sql: &[u8], names: &[&str]) -> bool {
         hint.eq_ignore_ascii_case(HINT).then(|| &sql[begin + HINT.len()..])
     });
     hints.into_iter().any(|rest| {
-        let Some(name) = rest.trim_ascii_start().strip_prefix(b"(") else { return false };
-        let name = name.trim_ascii_start();
+        // Blanks, a parenthesis and a quote, of whatever kind.
         let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
+        let Some(begin) = rest.iter().position(is_name) else { return false };
+        let name = &rest[begin..];
         let end = name.iter().position(|byte| !is_name(byte)).unwrap_or(name.len());
         names.iter().any(|known| name[..end].eq_ignore_ascii_case(known.as_bytes()))
     })

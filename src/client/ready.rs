@@ -133,9 +133,11 @@ impl Session {
     /// A connection at rest may have more of its last session than is known: after this it has not, or has
     /// been reset.
     async fn find_out(&mut self, connection: &mut Connection, sql: &[u8]) -> Result<(), Failure> {
-        if connection.has_to_tell {
-            connection.has_to_tell = false;
-            Box::pin(connection.set_aside(TELL)).await?;
+        if let Some(whose) = connection.has_to_tell.take() {
+            let told = Box::pin(connection.set_aside(TELL)).await?;
+            if whose == self.entry.id {
+                self.keep_untold(&told.summary.tracked);
+            }
         }
         if connection.is_dirty {
             Box::pin(connection.clean()).await?;
@@ -148,12 +150,15 @@ impl Session {
     /// Connections begin with the `sql_mode` that is global then; a session keeps the first one it had, also
     /// because its texts are read by that.
     fn keep_begun_mode(&mut self, connection: &Connection) {
+        if connection.is_restricted {
+            return;
+        }
         let now = &connection.base.sql_mode;
         match &self.begun_mode {
             None => {
                 let is_known = **now == *self.facts.sql_mode;
                 self.begun_mode = Some(now.clone());
-                if !is_known && !connection.is_restricted {
+                if !is_known {
                     self.image_changed();
                 }
             }

@@ -158,16 +158,15 @@ impl Session {
     }
 
     /// What the server would have told with a later answer was told to a statement of Fairlane's own.
-    fn keep_untold(&mut self, tracked: &[Tracked]) {
+    pub(super) fn keep_untold(&mut self, tracked: &[Tracked]) {
         for told in tracked {
-            let Tracked::Variable { name, value } = told else { continue };
-            if name == "last_gtid" {
-                self.diagnostics.note_gtid(value);
-            }
-            if name != "sql_select_limit"
-                && let Some(teller) = &mut self.teller
+            if let Tracked::Variable { name, value } = told
+                && name == "last_gtid"
             {
-                teller.keep(std::slice::from_ref(told));
+                self.diagnostics.note_gtid(value);
+                if let Some(teller) = &mut self.teller {
+                    teller.keep(std::slice::from_ref(told));
+                }
             }
         }
     }

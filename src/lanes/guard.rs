@@ -249,7 +249,7 @@ impl Guard {
                 if !is_telling {
                     self.base_age = BASE_AGE - LOOK_AGAIN;
                 }
-                (is_telling && !is_at_floor).then_some(ticks)
+                (is_telling && !(is_at_floor && has_seen)).then_some(ticks)
             }
             // What takes less than the slack is within any target.
             None => {

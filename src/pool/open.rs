@@ -133,7 +133,7 @@ impl Pool {
                 Ok(Box::new(connection))
             }
             Ok(Err(error)) => {
-                if matches!(error, LoginError::Io(_)) {
+                if !matches!(error, LoginError::Refused(_) | LoginError::Plugin(_)) {
                     self.note_unreachable(&error);
                 }
                 sleep(LINGER).await;

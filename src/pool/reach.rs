@@ -33,8 +33,9 @@ impl Reach {
 
     /// One could not be opened, not for its account's sake. Whether the server is out of reach from now on.
     pub(super) fn failed(&self) -> bool {
-        if self.until.load(Ordering::Acquire) > self.now() {
-            // It began before the pause did.
+        let until = self.until.load(Ordering::Acquire);
+        if until > self.now() + millis(PAUSE.0) {
+            // It began before a longer pause did.
             return false;
         }
         let failures = self.failures.fetch_add(1, Ordering::Relaxed).saturating_add(1);

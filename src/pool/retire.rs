@@ -50,7 +50,8 @@ impl Pool {
         };
         self.metrics().closed_total(reason).inc();
         let mut connection = connection;
-        if !self.has(connection.generation) {
+        let is_elsewhere = self.whereabouts.generation_of(&connection.server).is_none();
+        if is_elsewhere && !self.has(connection.generation) {
             // The bound is that of the server which is there now.
             connection.give_up_permit();
         }

@@ -122,10 +122,15 @@ async fn run(settings: Settings, reread: Option<Reread>) -> anyhow::Result<()> {
     }
     let told_twice = async {
         // One signal may come twice, by a terminal and by what runs in it.
-        sleep(SIGNAL_PAUSE).await;
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
+        let first = Instant::now();
+        loop {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            if first.elapsed() >= SIGNAL_PAUSE {
+                break;
+            }
         }
     };
     tokio::select! {
