@@ -33,9 +33,8 @@ impl Reach {
 
     /// One could not be opened, not for its account's sake. Whether the server is out of reach from now on.
     pub(super) fn failed(&self) -> bool {
-        let until = self.until.load(Ordering::Acquire);
-        if until > self.now() + millis(PAUSE.0) {
-            // It began before a longer pause did.
+        if self.is_avoided() {
+            // It began before the pause did.
             return false;
         }
         let failures = self.failures.fetch_add(1, Ordering::Relaxed).saturating_add(1);
