@@ -404,7 +404,13 @@ fn leaves_untold(connection: &Connection, work: &Work<'_>, summary: &Summary) ->
 
 /// Whether a hint may set variables for a statement alone (MySQL).
 pub(super) fn has_set_var(work: &Work<'_>) -> bool {
-    names(work, b"SET_VAR")
+    const HINT: &[u8] = b"SET_VAR";
+    let is_hint = |at: usize| {
+        let begin = at.checked_sub(3);
+        let text = begin.and_then(|begin| work.sql.get(begin..begin + HINT.len()));
+        text.is_some_and(|text| text.eq_ignore_ascii_case(HINT))
+    };
+    memchr::memchr_iter(b'_', work.sql).any(is_hint)
 }
 
 /// Whether a word is somewhere in a text.
