@@ -9,7 +9,7 @@
 //! a feature is among heavy visits than among all.
 //!
 //! What speaks for a heavy visit counts in full only for features that use a good part of a slot all
-//! together ([`LOAD_FULL`]): a page that is opened once a second keeps nobody waiting, however much longer than
+//! together: a page that is opened once a second keeps nobody waiting, however much longer than
 //! others it takes.
 //!
 //! Counts are of visits, not of time, so that a statement which both sides use weighs little however
