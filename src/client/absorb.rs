@@ -145,17 +145,7 @@ impl Session {
         let is_passing = effects.contains(Effects::SET_STATEMENT);
         let mut is_explained =
             is_passing || effects.contains(Effects::TRACKERS) || is_insert_id_set(work, summary);
-        for tracked in &summary.tracked {
-            match tracked {
-                Tracked::Variable { name, value } if is_passing && name == "last_gtid" => {
-                    self.diagnostics.note_gtid(value);
-                }
-                Tracked::Variable { name, .. } if !is_passing => {
-                    self.characteristics.note_variable(name, was_open);
-                }
-                _ => {}
-            }
-        }
+        self.note_variables(&summary.tracked, is_passing, was_open);
         let mut is_vetoed = false;
         for tracked in in_order(&summary.tracked) {
             match tracked {
@@ -203,14 +193,7 @@ impl Session {
         connection.is_dirty |=
             summary.had_warnings || summary.error.is_some() || self.diagnostics.is_insert_id_stale;
         self.note_untold(connection, work, summary);
-        // MariaDB has something to tell of a statement with rows, and nowhere to put it.
-        let has_to_tell = self.facts.is_mariadb
-            && summary.is_tracking_due
-            && summary.has_result_set
-            && work.verdict.class == Class::Write;
-        if has_to_tell {
-            connection.has_to_tell = Some(self.entry.id);
-        }
+        self.note_has_to_tell(connection, work, summary);
         self.owe_schema(work, summary);
         self.notice_changes(&summary.tracked);
         let is_state_changed = summary.tracked.contains(&Tracked::StateChanged)
@@ -222,6 +205,32 @@ impl Session {
         self.absorb_pins(connection, work, summary, (is_state_changed, is_explained));
         self.absorb_turn(work, summary, was_open);
         self.is_released |= summary.error.is_none() && self.releases(work);
+    }
+
+    /// What variables that are told mean beside their values.
+    fn note_variables(&mut self, tracked: &[Tracked], is_passing: bool, was_open: bool) {
+        for tracked in tracked {
+            match tracked {
+                Tracked::Variable { name, value } if is_passing && name == "last_gtid" => {
+                    self.diagnostics.note_gtid(value);
+                }
+                Tracked::Variable { name, .. } if !is_passing => {
+                    self.characteristics.note_variable(name, was_open);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn note_has_to_tell(&self, connection: &mut Connection, work: &Work<'_>, summary: &Summary) {
+        // MariaDB has something to tell of a statement with rows, and nowhere to put it.
+        let has_to_tell = self.facts.is_mariadb
+            && summary.is_tracking_due
+            && summary.has_result_set
+            && work.verdict.class == Class::Write;
+        if has_to_tell {
+            connection.has_to_tell = Some(self.entry.id);
+        }
     }
 
     /// What ROW_COUNT() and FOUND_ROWS() are after `work`; whether the latter tells the rows sent.
