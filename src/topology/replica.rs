@@ -27,7 +27,9 @@ pub(super) struct Replica<'a> {
 
 impl<'a> Replica<'a> {
     pub(super) fn new(shared: &'a Shared, backend: BackendId) -> Self {
-        let health = Health::new(limits(shared));
+        let routing = &shared.settings.routing;
+        let limits = Limits { max_lag: routing.max_lag, recovery_probes: routing.recovery_probes };
+        let health = Health::new(limits);
         let (applied, shaping) = (Position::default(), Vec::new());
         let doubt = Doubt::default();
         Self { shared, backend, health, applied, shaping, filter: None, doubt, told: None }
@@ -84,7 +86,7 @@ impl<'a> Replica<'a> {
                 "its address leads to another server, or it has restarted"
             );
             // All that is known is of the other one.
-            self.health = Health::new(limits(self.shared));
+            self.health.observe(Outcome::Lost, Instant::now().into_std());
             (self.applied, self.shaping, self.filter) = Default::default();
             self.publish();
         }
@@ -163,9 +165,4 @@ impl<'a> Replica<'a> {
         let ((rotation, _), lag) = (self.rotation(), self.health.lag());
         self.shared.publish_replica(self.backend, rotation, lag, &self.applied);
     }
-}
-
-fn limits(shared: &Shared) -> Limits {
-    let routing = &shared.settings.routing;
-    Limits { max_lag: routing.max_lag, recovery_probes: routing.recovery_probes }
 }
