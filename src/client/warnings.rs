@@ -165,7 +165,7 @@ impl Session {
             {
                 self.diagnostics.note_gtid(value);
                 if let Some(teller) = &mut self.teller {
-                    teller.keep(std::slice::from_ref(told));
+                    teller.keep_beside(std::slice::from_ref(told));
                 }
             }
         }

@@ -90,6 +90,8 @@ pub struct Teller {
     reported: Reported,
     /// For the next OK packet.
     pending: Vec<Entry>,
+    /// For the next OK packet that tells anything.
+    beside: Vec<Entry>,
     /// The connection has the client's own trackers for now: what it tells is told.
     is_verbatim: bool,
     /// A schema that is told now is what the end of a result had no room for.
@@ -144,6 +146,13 @@ impl Teller {
         }
     }
 
+    /// The same of what the server would have told with the next packet that tells anything (MariaDB).
+    pub fn keep_beside(&mut self, tracked: &[Tracked]) {
+        for entry in tracked.iter().filter_map(entry_of).filter(|entry| self.wanted.has(entry)) {
+            put(&mut self.beside, entry);
+        }
+    }
+
     /// Whether the client has asked to be told what its transactions do.
     pub fn tells_transactions(&self) -> bool {
         self.wanted.transaction
@@ -180,6 +189,10 @@ impl Teller {
             }
         }
         self.tell_transaction(&mut told);
+        if !told.is_empty() && !self.beside.is_empty() {
+            let newer = std::mem::replace(&mut told, std::mem::take(&mut self.beside));
+            newer.into_iter().for_each(|entry| put(&mut told, entry));
+        }
         if !told.is_empty() && std::mem::take(&mut self.is_schema_due) {
             let has_schema = told.iter().any(|entry| entry.kind == SCHEMA);
             told.extend(late.filter(|entry| !has_schema && self.wanted.has(entry)));
