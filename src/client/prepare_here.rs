@@ -125,9 +125,10 @@ impl Session {
         }
         let types = (&statement.wanted[..], has_long_data);
         let Ok(execution) = Execution::read(payload, statement.parameters, form, types) else {
-            // The server will not run it: its copy stays what it is.
-            let here = connection.statements.kinds(&work.key).cloned();
-            return KindsHere { after: here.unwrap_or_default(), serves: true };
+            // The server may run it all the same, on what is as the session's own would be.
+            let here = connection.statements.kinds(&work.key);
+            let serves = here.is_none_or(|here| here.are_none() || *here == statement.kinds);
+            return KindsHere { after: statement.kinds.clone(), serves };
         };
         let execution = execution.of(owner, circumstances(&self.image, false));
         let here = connection.statements.kinds(&work.key);
