@@ -78,21 +78,14 @@ impl Pool {
         loop {
             // Who had to wait, or found a dead one, looks (again).
             match found.take().or_else(|| self.idle_match(&mut self.shared.lock(), request)) {
-                Some(connection) if connection.is_alive(now) => match connection.move_here() {
-                    Ok(connection) => {
-                        let mut checkout =
-                            Checkout { connection: Some(connection), slot: Some(slot) };
-                        match checkout.read_others_id(request).await {
-                            None => return Ok(checkout),
-                            Some(kept) => slot = kept,
-                        }
+                Some(connection) if connection.is_alive(now) => {
+                    let Some(connection) = self.moved_here(connection) else { continue };
+                    let mut checkout = Checkout { connection: Some(connection), slot: Some(slot) };
+                    match checkout.read_others_id(request).await {
+                        None => return Ok(checkout),
+                        Some(kept) => slot = kept,
                     }
-                    Err(error) => {
-                        let backend = self.name();
-                        tracing::error!(%error, backend, "can't watch a connection's socket");
-                        self.metrics().closed_total(Closed::Broken).inc();
-                    }
-                },
+                }
                 Some(dead) => self.retire(dead, Retire::Quit(Closed::Broken)),
                 None => {
                     let connection = self.open_or_share(request).await?;
@@ -139,7 +132,7 @@ impl Pool {
                         self.retire(dead, Retire::Quit(Closed::Broken));
                     }
                     Some(connection) => {
-                        if let Ok(connection) = connection.move_here() {
+                        if let Some(connection) = self.moved_here(connection) {
                             return Ok(connection);
                         }
                     }
@@ -155,6 +148,16 @@ impl Pool {
 }
 
 impl Pool {
+    /// The connection, watched by the caller's thread; one that can't be is closed, and counted.
+    fn moved_here(&self, connection: Box<Connection>) -> Option<Box<Connection>> {
+        let told = |error: &std::io::Error| {
+            let backend = self.name();
+            tracing::error!(%error, backend, "can't watch a connection's socket");
+            self.metrics().closed_total(Closed::Broken).inc();
+        };
+        connection.move_here().inspect_err(told).ok()
+    }
+
     /// Whether it has connections.
     fn has_others(&self) -> bool {
         self.connections_now().0 > 0
@@ -180,7 +183,7 @@ impl Pool {
         let Some(connection) = self.shared.lock().idle.take_unread(unread) else { return };
         let pool = Arc::clone(self);
         tokio::spawn(async move {
-            let Ok(mut connection) = connection.move_here() else { return };
+            let Some(mut connection) = pool.moved_here(connection) else { return };
             match connection.read_unread().await {
                 Ok(()) => pool.put_aside(connection),
                 Err(_) => pool.retire(connection, Retire::Quit(Closed::Broken)),
