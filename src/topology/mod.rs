@@ -13,6 +13,7 @@
 //! readers never wait. Everything public is cheap but the `async` methods.
 
 pub mod account;
+mod beginning;
 mod control;
 mod facts;
 pub mod greeting;
@@ -159,7 +160,7 @@ impl Topology {
     /// the replicas' watermarks often until they have it, for at most a second.
     pub fn fresh_wanted(&self, position: &Position) {
         if self.shared.demand.want(position) {
-            self.wake_replicas();
+            self.shared.wake_replicas();
         }
     }
 
@@ -180,12 +181,6 @@ impl Topology {
         }
     }
 
-    fn wake_replicas(&self) {
-        for desk in &self.shared.desks[PRIMARY + 1..] {
-            desk.wake.notify_one();
-        }
-    }
-
     /// Whether a replica in rotation has applied `token`, waiting at most `limit`.
     pub async fn wait_applied(
         &self,
@@ -198,7 +193,7 @@ impl Topology {
         let mut applied = desk.applied.subscribe();
         let (_waiting, must_wake) = self.shared.demand.wait(token);
         if must_wake {
-            self.wake_replicas();
+            self.shared.wake_replicas();
         }
         while self.is_in_rotation(backend) {
             if applied.borrow_and_update().covers(token) {
@@ -309,6 +304,12 @@ impl Shared {
             readings: Readings::default(),
             locks: LockDesk::default(),
             desks: (0..count).map(|_| desk()).collect(),
+        }
+    }
+
+    fn wake_replicas(&self) {
+        for desk in &self.desks[PRIMARY + 1..] {
+            desk.wake.notify_one();
         }
     }
 

@@ -49,6 +49,7 @@ impl<'a> Primary<'a> {
         let desk = &self.shared.desks[PRIMARY];
         self.doubt.looked(desk, is_other);
         if is_other {
+            self.shared.readings.forget_first();
             tracing::warn!("the primary's address leads to another server, or it has restarted");
         }
         let routing = &self.shared.settings.routing;
@@ -70,18 +71,24 @@ impl<'a> Primary<'a> {
                         // What is queued was for the other one.
                         desk.kills.close();
                         desk.kills.open();
+                        self.shared.readings.forget_first();
                         tracing::warn!("the primary's address leads to another server");
                         // Its accounts may be others, too.
                         let ticket = self.shared.ledger.begin();
                         accounts_loaded = self.load_accounts(line, family, ticket).await?;
                     }
                 }
+                reading_began = Instant::now();
+                let is_first = readings.first().is_none();
+                // Before the facts, with which clients are let in.
+                readings.read(line, family, &*self.shared.observer).await?;
+                if is_first {
+                    self.shared.wake_replicas();
+                }
                 if self.probe(line, &greeting, family).await? {
                     backoff.reset();
                 }
                 next_probe = Instant::now() + routing.probe_interval;
-                reading_began = Instant::now();
-                readings.read(line, family, &*self.shared.observer).await?;
             } else if readings.due(reading_began).is_some_and(|due| Instant::now() >= due) {
                 reading_began = Instant::now();
                 readings.read(line, family, &*self.shared.observer).await?;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::time::Instant;
 
 use super::Observer;
@@ -24,6 +24,7 @@ const SPACING: Duration = Duration::from_millis(5);
 #[derive(Debug, Default)]
 pub(super) struct Readings {
     begun: AtomicU64,
+    first: ArcSwapOption<Position>,
     last: ArcSwap<Reading>,
     is_wanted: AtomicBool,
 }
@@ -37,6 +38,17 @@ impl Readings {
     /// The last one that has ended.
     pub(super) fn last(&self) -> Arc<Reading> {
         self.last.load_full()
+    }
+
+    /// What the primary had when it was asked for the first time, which is before anybody could log in;
+    /// empty when it did not tell.
+    pub(super) fn first(&self) -> Option<Arc<Position>> {
+        self.first.load_full()
+    }
+
+    /// The primary is another server, which may never have had that.
+    pub(super) fn forget_first(&self) {
+        self.first.store(None);
     }
 
     /// Somebody would like another one; whether nobody did before.
@@ -59,7 +71,11 @@ impl Readings {
     ) -> Result<(), Trouble> {
         self.is_wanted.store(false, Ordering::SeqCst);
         let number = self.begun.fetch_add(1, Ordering::SeqCst) + 1;
-        match probe::written(line, family).await {
+        let answer = probe::written(line, family).await;
+        if self.first.load().is_none() && !matches!(answer, Err(Trouble::Lost(_))) {
+            self.first.store(Some(Arc::new(answer.as_ref().ok().cloned().unwrap_or_default())));
+        }
+        match answer {
             Ok(position) if position != Position::default() => {
                 observer.written(&position);
                 self.last.store(Arc::new(Reading { number, position }));

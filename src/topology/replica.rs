@@ -1,8 +1,11 @@
 //! A replica's control connection: health, watermark, kills.
 
+use std::time::Duration;
+
 use tokio::time::Instant;
 
 use super::Shared;
+use super::beginning::Beginning;
 use super::control::{Backoff, Doubt, Served, wait};
 use super::facts::Family;
 use super::health::{Health, Limits, Outcome};
@@ -11,11 +14,15 @@ use super::probe;
 use crate::route::freshness::Position;
 use crate::route::view::{BackendId, Rotation};
 
+/// Pause between two looks whether it has what the primary had in the beginning.
+const BEGINNING_INTERVAL: Duration = Duration::from_millis(20);
+
 pub(super) struct Replica<'a> {
     shared: &'a Shared,
     backend: BackendId,
     health: Health,
     applied: Position,
+    beginning: Beginning,
     /// Its values of [`super::facts::SHAPING`]; none before the first probe.
     shaping: Vec<String>,
     /// What keeps changes of some tables from it.
@@ -31,8 +38,17 @@ impl<'a> Replica<'a> {
         let limits = Limits { max_lag: routing.max_lag, recovery_probes: routing.recovery_probes };
         let health = Health::new(limits);
         let (applied, shaping) = (Position::default(), Vec::new());
-        let doubt = Doubt::default();
-        Self { shared, backend, health, applied, shaping, filter: None, doubt, told: None }
+        Self {
+            shared,
+            backend,
+            health,
+            applied,
+            beginning: Beginning::default(),
+            shaping,
+            filter: None,
+            doubt: Doubt::default(),
+            told: None,
+        }
     }
 
     /// Connects and serves until the connection is lost.
@@ -44,9 +60,6 @@ impl<'a> Replica<'a> {
         let mut next_probe = Instant::now();
         loop {
             desk.kills.work(line).await?;
-            let is_in = self.rotation().0 == Rotation::In;
-            let demand = &self.shared.demand;
-            let pause = if is_in { demand.pause(&self.applied) } else { None };
             if Instant::now() >= next_probe || self.doubt.is_due(desk) {
                 if line.was_denied() || self.doubt.is_due(desk) {
                     let is_other;
@@ -62,15 +75,24 @@ impl<'a> Replica<'a> {
                     backoff.reset();
                 }
                 next_probe = Instant::now() + self.shared.settings.routing.probe_interval;
-            } else if pause.is_some() {
+            } else if self.pause().is_some() {
                 self.read_watermark(line, family).await?;
             }
-            let deadline = match pause {
+            let deadline = match self.pause() {
                 Some(pause) => next_probe.min(Instant::now() + pause),
                 None => next_probe,
             };
             wait(&desk.wake, deadline).await;
         }
+    }
+
+    /// Until its watermark is read again, if that is to be before the next probe.
+    fn pause(&self) -> Option<Duration> {
+        if self.lacks_beginning() {
+            return self.shared.readings.first().map(|_| BEGINNING_INTERVAL);
+        }
+        let is_in = self.rotation().0 == Rotation::In;
+        is_in.then(|| self.shared.demand.pause(&self.applied)).flatten()
     }
 
     /// Also whether it is another server than before, of which nothing is known yet.
@@ -88,6 +110,7 @@ impl<'a> Replica<'a> {
             // All that is known is of the other one.
             self.health.observe(Outcome::Lost, Instant::now().into_std());
             (self.applied, self.shaping, self.filter) = Default::default();
+            self.beginning = Beginning::default();
             self.publish();
         }
         Ok((family, is_other))
@@ -98,7 +121,7 @@ impl<'a> Replica<'a> {
     pub(super) fn lost(&mut self) {
         self.shared.desks[self.backend].kills.close();
         self.shared.desks[self.backend].whereabouts.leave();
-        self.applied = Position::default();
+        (self.applied, self.beginning) = Default::default();
         self.take_in(Outcome::Lost, None);
     }
 
@@ -108,6 +131,7 @@ impl<'a> Replica<'a> {
             Ok(answer) => {
                 (self.applied, self.shaping) = (answer.applied, answer.shaping);
                 self.filter = answer.filter;
+                self.look_back();
                 self.take_in(Outcome::Good(answer.sample), answer.error);
                 Ok(true)
             }
@@ -124,12 +148,34 @@ impl<'a> Replica<'a> {
         match probe::applied(line, family).await {
             Ok(applied) if applied != self.applied => {
                 self.applied = applied;
+                self.look_back();
                 self.publish();
                 Ok(())
             }
             Ok(_) | Err(Trouble::Refused { .. }) => Ok(()),
             Err(lost) => Err(lost),
         }
+    }
+
+    /// Whether it has by now what the primary had when Fairlane began.
+    fn look_back(&mut self) {
+        let (first, limit) = (self.shared.readings.first(), self.shared.settings.routing.max_lag);
+        if self.beginning.look(&self.applied, first.as_deref(), limit, Instant::now().into_std()) {
+            let name = self.shared.name(self.backend);
+            let first = first.as_deref().map(ToString::to_string).unwrap_or_default();
+            tracing::warn!(
+                backend = name,
+                first,
+                applied = %self.applied,
+                "the replica lacks transactions that the primary had when Fairlane began; gets reads all \
+                 the same, as max_lag is over"
+            );
+        }
+    }
+
+    /// It is well, but lacks something that may have been written before Fairlane began.
+    fn lacks_beginning(&self) -> bool {
+        self.health.rotation() == Rotation::In && !self.beginning.is_applied()
     }
 
     fn take_in(&mut self, outcome: Outcome, error: Option<String>) {
@@ -151,6 +197,10 @@ impl<'a> Replica<'a> {
         let rotation = self.health.rotation();
         if rotation != Rotation::In {
             return (rotation, None);
+        }
+        if self.lacks_beginning() {
+            let what = "it has not applied yet what the primary had when Fairlane began";
+            return (Rotation::Lagging, Some(what.to_owned()));
         }
         let facts = self.shared.facts.borrow();
         let other = facts.as_ref().and_then(|facts| facts.first_other(&self.shaping));

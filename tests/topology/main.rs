@@ -396,6 +396,34 @@ async fn a_replica_without_its_primary_stays_until_it_may_lag_too_much() {
     until_rotation(&topology, Rotation::In).await;
 }
 
+/// Whoever wrote through a Fairlane of before reads through the one that has just begun.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_answers_once_it_has_what_the_primary_had_in_the_beginning() {
+    let pair = Pair::start(&[]).await;
+    let made: String = pair.primary.first("SELECT @@gtid_binlog_pos").await;
+    let wait = format!("SELECT MASTER_GTID_WAIT('{made}', 10)");
+    assert_eq!(pair.replica.first::<i64>(&wait).await, 0);
+    let mut blocker = pair.replica.root().await;
+    blocker.query_drop("LOCK TABLES shop.items READ").await.expect("locked");
+    pair.primary.run(&["INSERT INTO shop.items VALUES (1)"]).await;
+    let (topology, seen) = start(&[&pair.primary, &pair.replica]);
+    topology.wait_for_facts(PATIENCE).await.expect("facts");
+    until_rotation(&topology, Rotation::Lagging).await;
+    sleep(INTERVAL * 5).await;
+    assert!(!seen.since_last_asked().contains(&Rotation::In));
+    blocker.query_drop("UNLOCK TABLES").await.expect("unlocked");
+    until_rotation(&topology, Rotation::In).await;
+    topology.close().await;
+
+    // What it will never have is not waited for.
+    pair.primary.run(&["SET GLOBAL gtid_slave_pos = '7-7-7'"]).await;
+    let (topology, seen) = start(&[&pair.primary, &pair.replica]);
+    let began = Instant::now();
+    until_rotation(&topology, Rotation::In).await;
+    assert!(seen.since_last_asked().contains(&Rotation::Lagging));
+    assert!(began.elapsed() >= MAX_LAG, "{:?}", began.elapsed());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_delayed_replica_is_lagging() {
     let pair = Pair::start(&[]).await;
