@@ -209,24 +209,15 @@ impl Statement {
             if nulls & 1 << index != 0 {
                 return None;
             }
-            let width = match types[2 * index] {
-                1 => 1,
-                2 => 2,
-                3 | 4 => 4,
-                5 | 8 => 8,
-                15 | 253 | 254 => 0,
-                _ => return None,
-            };
-            if width > 0 {
-                cursor.take(width, "number").ok()?;
-                text.push(b'1');
-            } else {
-                let value = cursor.lenenc_bytes("text").ok()?;
-                let is_plain = |byte: &u8| (b' '..=b'~').contains(byte) && !b"'\\".contains(byte);
-                if !value.iter().all(is_plain) {
-                    return None;
+            let kind = types[2 * index];
+            let value = attribute::value(&mut cursor, kind).ok()?;
+            let is_plain = |byte: &u8| (b' '..=b'~').contains(byte) && !b"'\\".contains(byte);
+            match kind {
+                1..=5 | 8 => text.push(b'1'),
+                15 | 253 | 254 if value.iter().all(is_plain) => {
+                    text.extend([b"'", value, b"'"].concat());
                 }
-                text.extend([b"'", value, b"'"].concat());
+                _ => return None,
             }
             text.extend_from_slice(part);
         }
