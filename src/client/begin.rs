@@ -115,6 +115,7 @@ impl Session {
                 Err(Outcome::Lost { .. })
                     if may_retry && !checkout.is_aimed_at() && !self.entry.is_killed() =>
                 {
+                    self.context.metrics.backend(0).retries.inc();
                     checkout.discard(Retire::Quit(Closed::Broken));
                     self.entry.set_released();
                 }

@@ -135,10 +135,12 @@ impl Session {
             return Ok(());
         }
         self.recall_insert_id().await;
-        let began = match self.context.pools[0]
+        self.account.rest(self.context.now(), false, &self.context.evidence);
+        let obtained = self.context.pools[0]
             .check_out(self.demand_to_go_on(), self.request(), Instant::now())
-            .await
-        {
+            .await;
+        self.account.granted(self.context.now());
+        let began = match obtained {
             Ok(mut checkout) => match self.begin_read_only(&mut checkout).await {
                 Ok(()) => {
                     self.status |= Status::IN_TRANS;

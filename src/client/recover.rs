@@ -36,7 +36,9 @@ impl Session {
                 let is_killed = checkout.is_aimed_at() || self.entry.is_killed();
                 let retries = untouched && may_retry;
                 if retries {
-                    self.count_retry(&checkout);
+                    let metrics = &self.context.metrics;
+                    metrics.sessions.replica_retries.inc();
+                    metrics.backend(checkout.pool().backend()).retries.inc();
                 }
                 checkout.discard(Retire::Quit(Closed::Broken));
                 if retries {
@@ -92,15 +94,10 @@ impl Session {
 
     /// A replica could not answer: the connection goes back, with the error still on it.
     fn give_back_refused(&self, mut checkout: Checkout) {
-        self.count_retry(&checkout);
+        self.context.metrics.sessions.replica_retries.inc();
         checkout.connection().is_dirty = true;
         self.entry.set_released();
         checkout.check_in();
-    }
-
-    fn count_retry(&self, checkout: &Checkout) {
-        self.context.metrics.sessions.replica_retries.inc();
-        self.context.metrics.backend(checkout.pool().backend()).retries.inc();
     }
 
     /// The server is gone in the middle of a statement. A session that `ends` is told nothing: a

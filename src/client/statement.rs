@@ -424,7 +424,7 @@ impl Session {
 
     /// The same in the middle of what has been begun: it comes before all other work of its lane.
     pub(super) fn demand_to_go_on(&self) -> Demand {
-        Demand { begun: Some(Duration::ZERO), ..self.demand(self.plain_lane()) }
+        Demand { begun: Some(Duration::ZERO), ..self.demand(self.entry.lane()) }
     }
 
     /// The lane of work that is no statement.

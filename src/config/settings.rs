@@ -243,7 +243,7 @@ pub enum Abandoned {
 
 /// One lane, with absolute numbers (percentages in the file are resolved per backend by
 /// [`Share::of`]).
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lane {
     /// Unique; the metric label.
     pub name: String,
@@ -296,7 +296,7 @@ pub enum LockPolicy {
 }
 
 /// Explicit lane assignment. All given conditions must hold; at least one is given.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rule {
     /// Index into `Settings::lanes`.
     pub lane: usize,

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!  level   ╱╲ holds a slot: 1 s a second        ── credit: beyond it the session is batch
-//!         ╱  ╲__ waits for its client: halves in 2 s   ── a quarter of it: it is not any more
+//!         ╱  ╲__ waits for its client: halves in 2 s   ── half of it: it is not any more
 //! ```
 //!
 //! While a session waits for a slot nothing changes: a batch that is kept waiting does not become
@@ -14,8 +14,9 @@
 //! [`super::evidence`]): nothing when its statements are those of heavy visits, a second when they
 //! are those of light ones, and a small credit when nothing is known of it.
 //!
-//! A visit ends with a pause, or when its pauses have come to twenty times its service. What rules and hints
-//! assign to a lane is not counted.
+//! A visit ends with a pause, however short next to others, that is longer than all its service so far, or
+//! when its pauses have come to twenty times its service: a connection of an application's own pool serves
+//! many users by turns. What rules and hints assign to a lane is not counted.
 //!
 //! Times are those since an origin that is the caller's to choose.
 //!
@@ -29,12 +30,16 @@ use super::evidence::{Evidence, Visit};
 
 /// A pause longer than this ends a visit.
 const PAUSE: Duration = Duration::from_millis(500);
+/// So does one longer than this, if it is longer than its service: the next statement is hardly of the same
+/// page. Programs think for less between two statements.
+const REST: Duration = Duration::from_millis(15);
 /// So do its pauses together when they are this many times its service, and at least as long as this: a
 /// connection that many users share is used little, and never rests for long.
 const SPARSE: f64 = 20.0;
 const SPARSE_MIN: f64 = 0.1;
-/// Time in which an idle session's level halves, in seconds.
+/// Time in which an idle session's level halves, in seconds; and least time that is worth reckoning so.
 const HALF_LIFE: f64 = 2.0;
+const REST_MIN: f64 = 0.01;
 /// A visit that goes on is counted again after this time.
 const COUNTED_AGAIN: Duration = Duration::from_secs(15);
 /// A visit's features are weighed anew after this time: others have learned meanwhile.
@@ -59,7 +64,7 @@ const UNKNOWN_CREDIT: f64 = 0.25;
 const LIGHT_CREDIT: f64 = 3.0;
 const LIGHT_CREDIT_MIN: f64 = 1.0;
 /// Part of its credit below which a session is no longer batch.
-const FORGIVEN: f64 = 0.25;
+const FORGIVEN: f64 = 0.5;
 
 /// What behaviour says of a session's next statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -83,8 +88,9 @@ impl Standing {
 /// One session's account.
 #[derive(Debug)]
 pub struct Account {
-    /// Service of late, in seconds.
+    /// Service of late, in seconds; and pauses in which it has not worn off yet.
     level: f64,
+    rested: f64,
     /// Service of this visit, in seconds; that of which others have been told; and its pauses.
     visit: f64,
     told: f64,
@@ -125,6 +131,7 @@ impl Account {
     pub fn new(client: u64, now: Duration) -> Self {
         Self {
             level: 0.0,
+            rested: 0.0,
             visit: 0.0,
             told: 0.0,
             pauses: 0.0,
@@ -202,10 +209,19 @@ impl Account {
         let pause = now.saturating_sub(self.at);
         self.pauses += pause.as_secs_f64();
         let is_sparse = self.pauses >= (SPARSE * self.visit).max(SPARSE_MIN);
-        if pause > PAUSE || is_sparse {
+        let is_rest = pause > REST && pause.as_secs_f64() > self.visit;
+        // Who works most of the time does not rest in between.
+        if pause > REST || self.pauses > self.visit {
+            self.rested += pause.as_secs_f64();
+        }
+        if pause > PAUSE || is_sparse || is_rest {
             self.end_visit(evidence);
         }
-        self.wear_off(pause);
+        // Most pauses are shorter, and change little each.
+        if self.rested >= REST_MIN {
+            self.level *= (-self.rested / HALF_LIFE).exp2();
+            self.rested = 0.0;
+        }
         self.at = now;
     }
 
@@ -300,13 +316,6 @@ impl Account {
         self.doubtful += usize::from(!is_light && self.known > 0);
         self.features[self.known] = feature;
         self.known += 1;
-    }
-
-    fn wear_off(&mut self, idle: Duration) {
-        // Less than this changes nothing that matters, and most pauses are shorter.
-        if idle >= Duration::from_millis(10) {
-            self.level *= (-idle.as_secs_f64() / HALF_LIFE).exp2();
-        }
     }
 
     /// Others shall learn of a heavy visit while it lasts.

@@ -161,6 +161,77 @@ fn a_connection_that_many_users_share_is_light_beside_short_visits() {
     assert!(world.evidence.weight(REPORT) < 0.5, "{}", world.evidence.weight(REPORT));
 }
 
+/// Ten connections of an application's own pool, each busy for a part of the time without a long rest; the
+/// share of their statements that are taken for batch.
+fn pooled(service: u64, pause: u64) -> f64 {
+    let mut world = World::new();
+    let mut pool: Vec<Account> = (0..10).map(|_| world.session()).collect();
+    let (mut batch, mut all) = (0_u32, 0_u32);
+    // They take turns within one period, as if on a server with room for all of them.
+    for round in 0..60_000 / (service + pause) {
+        let began = world.now;
+        for session in &mut pool {
+            let digest = REPORT + round % 5;
+            all += 1;
+            batch += u32::from(session.judge(began, digest, &world.evidence).is_batch());
+            session.granted(began);
+            session.rest(began + Duration::from_millis(service), false, &world.evidence);
+        }
+        world.pass(service + pause);
+        if round % 4 == 0 {
+            let mut short = world.session();
+            short.judge(began, CLICK, &world.evidence);
+            short.granted(began);
+            short.rest(began + Duration::from_millis(1), false, &world.evidence);
+            short.close(&world.evidence);
+        }
+    }
+    f64::from(batch) / f64::from(all)
+}
+
+#[test]
+fn connections_that_many_users_share_are_light_up_to_a_fifth_of_the_time() {
+    for (service, pause) in [(2, 18), (3, 20), (4, 16)] {
+        let share = pooled(service, pause);
+        assert!(share < 0.001, "{service} ms and {pause} ms of rest: {share}");
+    }
+    assert!(pooled(20, 10) > 0.9, "most of the time");
+}
+
+#[test]
+fn short_rests_wear_off_what_short_statements_have_used() {
+    let mut world = World::new();
+    let mut session = world.session();
+    for _ in 0..20_000 {
+        world.run(&mut session, CLICK, 0, 1);
+        world.pass(9);
+    }
+    // A tenth of the time: 0.1 s a second, of which half is gone after two.
+    assert!((0.25..0.4).contains(&session.level), "{}", session.level);
+}
+
+#[test]
+fn a_scraper_that_thinks_for_longer_than_it_writes_is_batch_all_the_same() {
+    for (service, pause, limit) in [(2, 1, 2), (1, 2, 6), (3, 5, 6), (60, 200, 2)] {
+        let mut world = World::new();
+        let mut round = 0;
+        let mut scraper = world.session();
+        let began = world.now;
+        let mut found = None;
+        while world.now - began < Duration::from_secs(60) {
+            let is_batch = world.run(&mut scraper, UPSERT, 0, service).is_batch();
+            found = if is_batch { found.or(Some(world.now - began)) } else { None };
+            world.pass(pause);
+            round += 1;
+            if round % (60 / service) == 0 {
+                world.click(1);
+            }
+        }
+        let (found, limit) = (found.expect("batch"), Duration::from_secs(limit));
+        assert!(found < limit, "{service} ms and {pause} ms of thought: {found:?}");
+    }
+}
+
 #[test]
 fn a_page_that_takes_long_and_is_seldom_opened_is_light() {
     let mut world = World::new();

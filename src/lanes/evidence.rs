@@ -249,12 +249,10 @@ impl Evidence {
         let mut small: Vec<f32> = Vec::new();
         for shard in &self.shards {
             let mut shard = shard.lock();
-            // A full shard makes room for what comes more often.
-            let least = if shard.len() >= SHARD_MAX { 1.0 } else { VISITS_MIN };
-            shard.retain(|_, tally| {
-                tally.fade();
-                tally.visits >= least
-            });
+            let is_full = shard.len() >= SHARD_MAX;
+            shard.values_mut().for_each(Tally::fade);
+            let least = if is_full { least_kept(&shard) } else { VISITS_MIN };
+            shard.retain(|_, tally| tally.visits >= least);
             let told = shard.values().filter(|tally| tally.recent >= VISITS_TOLD);
             small.extend(told.map(|tally| tally.log_service));
         }
@@ -307,6 +305,14 @@ impl Evidence {
         // Digests are hashes; their upper bits choose the shard, so that maps can use the lower.
         &self.shards[usize::try_from(feature >> 60).unwrap_or(0) % SHARDS]
     }
+}
+
+/// Visits that features of a full shard need to stay: it makes room for what comes more often, for an
+/// eighth of its size at least.
+fn least_kept(shard: &HashMap<u64, Tally>) -> f32 {
+    let mut visits: Vec<f32> = shard.values().map(|tally| tally.visits).collect();
+    let (_, last_to_go, _) = visits.select_nth_unstable_by(SHARD_MAX / 8, f32::total_cmp);
+    last_to_go.next_up().max(1.0)
 }
 
 fn prior(share: f32) -> f32 {
@@ -416,5 +422,27 @@ mod tests {
         assert!(evidence.len() <= FEATURES_MAX);
         evidence.tick(Slots::Enough, 0.0);
         assert!(evidence.len() < FEATURES_MAX / 2, "a full table makes room: {}", evidence.len());
+    }
+
+    #[test]
+    fn a_table_full_of_kinds_in_steady_use_learns_newcomers() {
+        let evidence = Evidence::default();
+        let state = FixedState::with_seed(7);
+        let mut next = 0;
+        for _ in 0..60 {
+            // Far more kinds than there is room for, each of them every twenty seconds.
+            for _ in 0..2 * FEATURES_MAX as u64 / 20 {
+                evidence.count(&[state.hash_one(next % (2 * FEATURES_MAX as u64))], light(0.01));
+                next += 1;
+            }
+            evidence.tick(Slots::Enough, 0.0);
+        }
+        for _ in 0..10 {
+            (0..20)
+                .for_each(|_| visit(&evidence, &[UPSERT], Visit { is_heavy: true, ..light(0.2) }));
+            evidence.tick(Slots::Enough, 0.0);
+        }
+        assert!(evidence.weight(UPSERT) > 1.5, "{}", evidence.weight(UPSERT));
+        assert!(evidence.len() <= FEATURES_MAX);
     }
 }

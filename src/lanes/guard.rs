@@ -8,9 +8,9 @@
 //! ```
 //!
 //! The target of `auto` is [`TOLERANCE`] times the baseline plus [`SLACK`], where the baseline is
-//! what such statements took while at most the floor of batch slots was in use. A batch that never
-//! ends shows none: each half minute the guard holds it at the floor for one window, and looks. It does
-//! not wait for long until those that hold more slots leave, who may be idle in a transaction.
+//! what such statements took while no more batch work ran than the floor. A batch that never
+//! ends shows none: each half minute the guard holds it at the floor for one window, and looks. While nothing
+//! is known for sure it waits for long until what runs has ended, once; later not.
 //!
 //! Interactive statements can overload a server by themselves. What they take then is no baseline:
 //! when more of them come and each takes longer, the baseline follows by half in six minutes; and it is
@@ -40,8 +40,9 @@ const BASE_AGE: u32 = 300;
 const FIRST_BASE_AGE: u32 = 50;
 /// Ticks after which a look that saw nothing is tried again.
 const LOOK_AGAIN: u32 = 100;
-/// Ticks that a look takes at most: three seconds.
+/// Ticks that a look takes at most: three seconds, and half a minute for the first one.
 const LOOK_MAX: u32 = 30;
+const FIRST_LOOK_MAX: u32 = 300;
 /// How much of a new measurement goes into a baseline that is known; and of a faster one into the first,
 /// which may have been of batch nobody knew yet.
 const BASE_WEIGHT: f64 = 0.3;
@@ -69,6 +70,8 @@ const INCREASE: f64 = 0.5;
 pub struct BatchNow {
     /// Slots it holds.
     pub in_use: usize,
+    /// Those of them, and of what counts as batch by now, on which something runs.
+    pub running: usize,
     /// Its waiters.
     pub waiting: usize,
 }
@@ -85,6 +88,8 @@ pub struct Guard {
     base_age: u32,
     /// Ticks since it holds batch at the floor, to see the baseline; `None` while it does not.
     looking: Option<u32>,
+    /// Ticks that a look may take now.
+    patience: u32,
     /// Ticks since an interactive statement came, and how many had in this window by the last one.
     quiet: u32,
     came: u32,
@@ -129,8 +134,9 @@ struct Window {
     sum: f64,
     waited: u32,
     ticks: u32,
-    /// Most batch slots in use at a tick.
+    /// Most batch slots in use at a tick, and most on which something ran.
     batch: usize,
+    running: usize,
     /// Batch could have used more.
     is_wanted: bool,
 }
@@ -148,6 +154,7 @@ impl Guard {
             base: None,
             base_age: BASE_AGE,
             looking: None,
+            patience: FIRST_LOOK_MAX,
             quiet: 0,
             came: 0,
             window: Window::default(),
@@ -171,6 +178,7 @@ impl Guard {
         let window = &mut self.window;
         window.ticks += 1;
         window.batch = window.batch.max(batch.in_use);
+        window.running = window.running.max(batch.running);
         window.is_wanted |= batch.waiting > 0;
         self.base_age = self.base_age.saturating_add(1);
         self.looking = self.looking.map(|ticks| ticks + 1);
@@ -184,7 +192,7 @@ impl Guard {
         let most = if has_some { WINDOW_TICKS_MAX } else { WINDOW_TICKS };
         let is_over = window.statements >= WINDOW_STATEMENTS
             || window.ticks >= most
-            || self.looking.is_some_and(|ticks| ticks >= LOOK_MAX);
+            || self.ends_look(&self.window);
         if self.target != LatencyTarget::Off && is_over {
             let window = std::mem::take(&mut self.window);
             self.came = 0;
@@ -226,33 +234,21 @@ impl Guard {
     fn steer(&mut self, window: Window) {
         let is_telling = window.statements >= STATEMENTS_MIN;
         let log_mean = window.log_sum / f64::from(window.statements.max(1));
-        let is_at_floor = window.batch as f64 <= self.floor;
+        let is_at_floor = window.running as f64 <= self.floor;
         // What waited for more statements is older than it looks.
         let is_whole = window.statements >= WINDOW_STATEMENTS || window.ticks <= WINDOW_TICKS;
-        let ends_look = self.looking.is_some_and(|ticks| ticks >= LOOK_MAX);
-        let has_seen = is_telling && is_whole || ends_look && window.statements > 0;
-        let had_base = self.base.is_some();
-        if has_seen && is_at_floor {
+        let ends_look = self.ends_look(&window);
+        let has_seen =
+            is_at_floor && (is_telling && is_whole || ends_look && window.statements > 0);
+        if has_seen {
             self.measured(log_mean, &window);
         }
-        // Looking ends with the first window in which batch was at the floor from the start, or in
-        // which nobody came.
-        let is_auto = self.target == LatencyTarget::Auto;
         self.looking = match self.looking {
-            Some(_) if ends_look => {
-                if had_base || self.base.is_none() {
-                    self.base_age = 0;
-                }
-                None
-            }
-            Some(ticks) => {
-                if !is_telling {
-                    self.base_age = BASE_AGE - LOOK_AGAIN;
-                }
-                (is_telling && !(is_at_floor && has_seen)).then_some(ticks)
-            }
+            Some(_) if has_seen || ends_look || !is_telling => self.end_look(has_seen, ends_look),
+            Some(ticks) => Some(ticks),
             // What takes less than the slack is within any target.
             None => {
+                let is_auto = self.target == LatencyTarget::Auto;
                 let is_due = self.base_age >= BASE_AGE && is_telling && is_auto;
                 (is_due && log_mean.exp() > SLACK).then_some(0)
             }
@@ -262,15 +258,46 @@ impl Guard {
             LatencyTarget::Auto | LatencyTarget::Off => log_mean.exp(),
         };
         let is_over = self.target_seconds().is_some_and(|target| mean > target);
-        if is_telling && (is_over || window.waited > 0 && !is_at_floor) {
-            self.limit = (self.limit * DECREASE).max(self.floor);
-        } else if window.statements == 0 {
-            if self.quiet >= QUIET_TICKS {
-                self.limit = (self.limit + 1.0).min(self.ceiling);
+        let holds_more = window.batch as f64 > self.floor;
+        let increase = match window.statements {
+            _ if is_telling && (is_over || window.waited > 0 && holds_more) => {
+                self.limit = (self.limit * DECREASE).max(self.floor);
+                return;
             }
-        } else if window.is_wanted {
-            self.limit = (self.limit + INCREASE).min(self.ceiling);
+            0 if self.quiet >= QUIET_TICKS => 1.0,
+            // As good as nobody came, and what little did was served well.
+            1..STATEMENTS_MIN if !is_over && window.waited == 0 => {
+                f64::from(window.ticks) / f64::from(WINDOW_TICKS)
+            }
+            1.. if window.is_wanted => INCREASE,
+            _ => return,
+        };
+        self.limit = (self.limit + increase).min(self.ceiling);
+    }
+
+    /// Whether a look has taken as long as it may: it waits for what runs, not for statements.
+    fn ends_look(&self, window: &Window) -> bool {
+        let is_at_floor = window.running as f64 <= self.floor;
+        let most = if is_at_floor { LOOK_MAX } else { self.patience };
+        self.looking.is_some_and(|ticks| ticks >= most)
+    }
+
+    /// A look ends with the first window in which batch was at the floor from the start, in which nobody
+    /// came, or when it has lasted for too long.
+    fn end_look(&mut self, has_seen: bool, was_long: bool) -> Option<u32> {
+        if has_seen || was_long {
+            self.patience = LOOK_MAX;
         }
+        if !has_seen {
+            self.base_age = if was_long { 0 } else { BASE_AGE - LOOK_AGAIN };
+        }
+        None
+    }
+
+    /// Has the target and bounds of `new` from now on, and goes on from where it was.
+    pub fn retune(&mut self, new: &Self) {
+        (self.target, self.floor, self.ceiling) = (new.target, new.floor, new.ceiling);
+        self.limit = self.limit.clamp(self.floor, self.ceiling);
     }
 }
 

@@ -35,7 +35,7 @@ fn run(
     let tick = |_| {
         let in_use = limit.min(wants);
         (0..statements).for_each(|_| guard.served(server.takes(in_use)));
-        limit = guard.tick(BatchNow { in_use, waiting: wants - in_use });
+        limit = guard.tick(BatchNow { in_use, running: in_use, waiting: wants - in_use });
         limit
     };
     (0..ticks).map(tick).collect()
@@ -104,13 +104,83 @@ fn a_batch_that_was_there_first_shows_its_baseline_when_it_is_held_back() {
 fn a_look_does_not_wait_for_those_who_hold_slots_for_long() {
     let mut guard = guard();
     let mut limits = Vec::new();
-    // Five minutes of transactions that are idle in the batch lane's slots, and harm nobody.
-    for _ in 0..3000 {
+    // Ten minutes of statements that never end.
+    for _ in 0..6000 {
         (0..4).for_each(|_| guard.served(0.02));
-        limits.push(guard.tick(BatchNow { in_use: 3, waiting: 5 }));
+        limits.push(guard.tick(BatchNow { in_use: 3, running: 3, waiting: 5 }));
     }
     let held_back = limits.iter().filter(|&&limit| limit <= 3).count();
-    assert!((10..limits.len() / 8).contains(&held_back), "{held_back}");
+    assert!((10..limits.len() / 6).contains(&held_back), "{held_back}");
+    assert_eq!(guard.target_seconds(), None);
+}
+
+#[test]
+fn transactions_that_are_idle_in_the_slots_of_batch_are_no_contention() {
+    let mut guard = guard();
+    for _ in 0..1200 {
+        (0..4).for_each(|_| guard.served(0.02));
+        assert!(guard.tick(BatchNow { in_use: 3, running: 0, waiting: 5 }) > 3);
+    }
+    assert!(guard.target_seconds().is_some_and(|target| target < 0.05));
+    // But they keep slots from others.
+    for _ in 0..100 {
+        (0..4).for_each(|_| guard.served(0.02));
+        guard.waited();
+        guard.tick(BatchNow { in_use: 3, running: 0, waiting: 5 });
+    }
+    assert_eq!(guard.limit(), FLOOR);
+}
+
+#[test]
+fn a_batch_of_long_transactions_is_looked_behind_once() {
+    let server = Server { cores: 2.0, service: 0.005 };
+    let mut guard = guard();
+    // Eight workers, each in a transaction of five seconds, one after the other.
+    let mut ends: Vec<u32> = (0..8).map(|worker| worker * 6).collect();
+    let mut limits = Vec::new();
+    for tick in 0..3000 {
+        ends.retain(|&end| end > tick);
+        while ends.len() < guard.limit().min(8) {
+            ends.push(tick + 50);
+        }
+        (0..4).for_each(|_| guard.served(server.takes(ends.len())));
+        limits.push(guard.tick(BatchNow { in_use: ends.len(), running: ends.len(), waiting: 8 }));
+    }
+    let target = guard.target_seconds().expect("a baseline");
+    assert!(target < 2.0 * server.takes(FLOOR) + 0.005, "{target}");
+    let settled = mean(&limits[600..]);
+    assert!((1.5..6.0).contains(&settled), "{settled}");
+}
+
+#[test]
+fn next_to_nobody_to_protect_is_nobody() {
+    let server = Server { cores: 2.0, service: 0.02 };
+    let mut guard = guard();
+    run(&mut guard, &server, 300, 4, 0);
+    run(&mut guard, &Server { cores: 0.5, ..server }, 300, 4, 100);
+    assert!(guard.limit() <= 2, "{}", guard.limit());
+    // A health check each five seconds.
+    for tick in 0..400 {
+        if tick % 50 == 0 {
+            guard.served(0.001);
+        }
+        guard.tick(BatchNow { in_use: guard.limit(), running: guard.limit(), waiting: 50 });
+    }
+    assert_eq!(guard.limit(), CEILING);
+}
+
+#[test]
+fn other_bounds_leave_what_it_knows() {
+    let server = Server { cores: 2.0, service: 0.02 };
+    let mut guard = guard();
+    run(&mut guard, &server, 300, 4, 0);
+    run(&mut guard, &server, 300, 4, 100);
+    let (target, limit) = (guard.target_seconds(), guard.limit());
+    assert!(target.is_some() && limit < CEILING);
+    guard.retune(&Guard::new(LatencyTarget::Auto, FLOOR, CEILING - 1));
+    assert_eq!((guard.target_seconds(), guard.limit()), (target, limit));
+    guard.retune(&Guard::new(LatencyTarget::Auto, CEILING, CEILING));
+    assert_eq!((guard.target_seconds(), guard.limit()), (target, CEILING));
 }
 
 #[test]
@@ -176,7 +246,7 @@ fn a_first_baseline_that_was_the_batchs_own_is_soon_known_to_be() {
     let mut guard = guard();
     // Nobody knows yet that these are batch work.
     (0..20).for_each(|_| guard.served(0.024));
-    guard.tick(BatchNow { in_use: 0, waiting: 0 });
+    guard.tick(BatchNow { in_use: 0, running: 0, waiting: 0 });
     assert!(guard.target_seconds().is_some_and(|target| target > 0.045));
     run(&mut guard, &server, 100, 4, 100);
     let target = guard.target_seconds().expect("a baseline");
@@ -195,7 +265,7 @@ fn a_click_now_and_then_neither_holds_batch_back_nor_lets_it_have_all() {
         if tick % 10 == 0 {
             guard.served(server.takes(limit));
         }
-        limits.push(guard.tick(BatchNow { in_use: limit, waiting: 50 }));
+        limits.push(guard.tick(BatchNow { in_use: limit, running: limit, waiting: 50 }));
     }
     let at_floor = limits.iter().filter(|&&limit| limit == FLOOR).count();
     assert!(at_floor < limits.len() / 8, "{at_floor}");

@@ -122,6 +122,11 @@ impl Wait {
         self.blockers.first()?.session.map(|(_, lane)| lane)
     }
 
+    /// Blockers that were told to roll back for it.
+    pub fn told(&self) -> impl Iterator<Item = u32> {
+        self.told.iter().copied()
+    }
+
     /// Blockers whose work is less urgent.
     fn culprits(&self) -> impl Iterator<Item = u32> {
         let is_later = |(_, lane): &(u32, usize)| *lane > self.waiter.lane;
@@ -261,6 +266,11 @@ impl LockGuard {
         }
         self.over.append(&mut known);
         new
+    }
+
+    /// Those told to roll back for a wait that is over who need not any more: nobody else waits for them.
+    pub fn excused(&self, ended: &Wait) -> impl Iterator<Item = u32> {
+        ended.told().filter(|id| !self.waits.iter().any(|wait| wait.told.contains(id)))
     }
 
     /// Sessions that have to be rolled back: to be called after [`Self::learn`], whose answer is new.

@@ -128,6 +128,26 @@ fn the_holder_is_rolled_back_once_after_its_time_and_not_those_who_wait_with_it(
 }
 
 #[test]
+fn who_is_waited_for_by_another_has_to_give_way_all_the_same() {
+    let mut all = held(0);
+    all.push(Holder { session: 2, thread: all[0].thread + 50, ..all[0] });
+    let second = LockWait { waiting: all[3].thread, ..row(1, 8) };
+    let answer = [row(1, 8), second.clone()];
+    let mut guard = LockGuard::new(LockPolicy::Abort, ms(50));
+    guard.look(ms(60), PATIENCE, &all);
+    assert_eq!(guard.learn(ms(60), &all, &answer).len(), 2);
+    assert_eq!(guard.aborts(ms(60), &answer), [8, 8], "for each");
+    // One of them goes away.
+    all.remove(0);
+    guard.learn(ms(300), &all, &[second]);
+    let ended = guard.look(ms(301), PATIENCE, &all).ended;
+    assert_eq!((ended.len(), guard.excused(&ended[0]).count()), (1, 0));
+    guard.learn(ms(600), &all, &[]);
+    let ended = guard.look(ms(601), PATIENCE, &all).ended;
+    assert_eq!(guard.excused(&ended[0]).collect::<Vec<_>>(), [8]);
+}
+
+#[test]
 fn nobody_as_urgent_as_the_waiter_and_no_holder_of_metadata_is_rolled_back() {
     let mut both = held(0);
     both[1].lane = 0;

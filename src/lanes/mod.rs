@@ -8,10 +8,10 @@
 //! ```
 //!
 //! A slot is the right to use one connection of a backend. Invariants: slots in use never exceed
-//! the total; a lane never exceeds its `max`; a lane below its `reserved` finds a free slot
-//! whatever the others do; a freed slot goes to the most urgent lane that may take it, and in it to
-//! the client that has had least (`scheduler.rs`, `fair.rs`); within a client the first to come is the
-//! first served. A lane to which more work comes than can be done refuses what has waited for long
+//! the total; no slot is granted to a lane beyond its `max`; what others hold leaves a lane the slots
+//! that are `reserved` for it, but for those that were granted to it and count for another by now
+//! ([`Scheduler::reassign`]); a freed slot goes to the most urgent lane that may take it, in it to
+//! the client that has had least, and in that to the kind of work that has (`scheduler.rs`, `fair.rs`). A lane to which more work comes than can be done refuses what has waited for long
 //! ([`overload`]).
 
 pub mod account;

@@ -41,6 +41,16 @@ impl Policy {
         }
     }
 
+    /// Whether both say the same.
+    fn is_as(&self, other: &Self) -> bool {
+        self.rules.are_as(&other.rules)
+            && self.lanes == other.lanes
+            && self.batch_lane == other.batch_lane
+            && self.latency_target == other.latency_target
+            && self.lock_guard == other.lock_guard
+            && self.deadlock_retries == other.deadlock_retries
+    }
+
     fn lane_names(&self) -> Vec<&str> {
         self.lanes.iter().map(|lane| lane.name.as_str()).collect()
     }
@@ -70,21 +80,25 @@ impl PolicyNow {
         self.serial.load(Ordering::Acquire) == policy.serial
     }
 
-    /// Another state from now on.
+    /// Another state from now on; whether it differs. One that does not leaves sessions in the lanes that
+    /// rules have chosen for them.
     ///
     /// # Errors
     /// With the names of the lanes of now, when those of `settings` are others: sessions and metrics
     /// know lanes by their number.
-    pub fn change(&self, settings: &Settings) -> Result<(), String> {
+    pub fn change(&self, settings: &Settings) -> Result<bool, String> {
         let before = self.get();
         let next = Policy::new(settings, before.serial + 1);
         if next.lane_names() != before.lane_names() {
             return Err(before.lane_names().join(", "));
         }
+        if next.is_as(&before) {
+            return Ok(false);
+        }
         let serial = next.serial;
         self.current.store(Arc::new(next));
         self.serial.store(serial, Ordering::Release);
-        Ok(())
+        Ok(true)
     }
 }
 
@@ -110,6 +124,9 @@ mod tests {
         assert!(now.is_current(&second) && second.batch_lane.is_none());
         let other = settings("[[lane]]\nname = \"interactive\"\n[[lane]]\nname = \"reports\"\n");
         assert_eq!(now.change(&other), Err("interactive, batch".to_owned()));
+        assert_eq!(now.change(&settings("[lanes]\nauto = \"off\"\n")), Ok(false));
         assert!(now.is_current(&second));
+        let rule = "[[rule]]\nlane = \"batch\"\nuser = \"etl\"\n";
+        assert_eq!(now.change(&settings(rule)), Ok(true));
     }
 }

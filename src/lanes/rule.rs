@@ -67,6 +67,11 @@ impl Rules {
         }
     }
 
+    /// Whether both choose the same lanes.
+    pub fn are_as(&self, other: &Self) -> bool {
+        self.rules == other.rules && self.default_lane == other.default_lane
+    }
+
     /// The rules this client may fall under.
     pub fn candidates(&self, client: &ClientFacts) -> Candidates {
         let address = client.address.to_canonical();

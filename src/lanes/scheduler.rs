@@ -37,6 +37,8 @@ pub struct Turn {
     party: Party,
     /// What client and kind were charged for it, in nanoseconds.
     charged: u64,
+    /// It was granted to another lane.
+    is_moved: bool,
 }
 
 impl Turn {
@@ -50,12 +52,21 @@ impl Turn {
 struct Lane<W> {
     limits: Limits,
     in_use: usize,
+    /// Those of them that were granted to other lanes.
+    moved: usize,
     waiting: FairQueue<W>,
     /// That of work that goes on.
     precedence: Precedence,
     /// Turns granted, and those of them to work that did not go on with what was begun.
     granted: u64,
     begun: u64,
+}
+
+impl<W> Lane<W> {
+    /// Reserved slots that it does not use.
+    fn owed(&self) -> usize {
+        self.limits.reserved.saturating_sub(self.in_use - self.moved)
+    }
 }
 
 /// Slots of one backend, with `W` standing for a waiter.
@@ -104,6 +115,7 @@ impl<W> Scheduler<W> {
         let lane = |&limits| Lane {
             limits,
             in_use: 0,
+            moved: 0,
             waiting: FairQueue::default(),
             precedence: Precedence::None,
             granted: 0,
@@ -119,7 +131,7 @@ impl<W> Scheduler<W> {
         let party = Party { client, kind };
         if self.lanes[lane].waiting.is_empty() && self.may_take(lane) {
             self.take(lane, begun.is_some());
-            return Admission::Granted(Turn { lane, party, charged: 0 });
+            return Admission::Granted(Turn { lane, party, charged: 0, is_moved: false });
         }
         let queue = &mut self.lanes[lane];
         let is_full = queue.waiting.len() >= queue.limits.queue;
@@ -154,9 +166,11 @@ impl<W> Scheduler<W> {
     pub fn release(&mut self, turn: Turn, service: Duration) {
         let lane = &mut self.lanes[turn.lane];
         assert!(lane.in_use > 0, "a slot was given back twice");
+        let owed = lane.owed();
         lane.in_use -= 1;
+        lane.moved -= usize::from(turn.is_moved);
         self.in_use -= 1;
-        self.owed += usize::from(lane.in_use < lane.limits.reserved);
+        self.owed += lane.owed() - owed;
         if !lane.waiting.is_empty() {
             // What was charged nothing may have begun when nobody waited.
             let service = if turn.charged == 0 { service.min(CORRECTED_MAX) } else { service };
@@ -165,12 +179,14 @@ impl<W> Scheduler<W> {
     }
 
     /// A slot in use counts for another lane from now on, after `service` in the first, whose maximum
-    /// it may exceed: what runs cannot be put back into a queue. Follow with
-    /// [`Scheduler::next_grant`] until it has none.
+    /// it may exceed: what runs cannot be put back into a queue. It is none of those which are reserved
+    /// there. Follow with [`Scheduler::next_grant`] until it has none.
     pub fn reassign(&mut self, turn: &mut Turn, to: usize, service: Duration) {
-        let moved = Turn { lane: to, party: turn.party, charged: 0 };
+        let moved = Turn { lane: to, party: turn.party, charged: 0, is_moved: true };
         self.release(std::mem::replace(turn, moved), service);
-        self.count(to);
+        self.lanes[to].moved += 1;
+        self.lanes[to].in_use += 1;
+        self.in_use += 1;
     }
 
     /// Changes all lanes' limits; reserved slots together must not exceed all. What is in use or
@@ -179,7 +195,7 @@ impl<W> Scheduler<W> {
         self.owed = 0;
         for (lane, &limits) in self.lanes.iter_mut().zip(limits) {
             lane.limits = limits;
-            self.owed += limits.reserved.saturating_sub(lane.in_use);
+            self.owed += lane.owed();
         }
     }
 
@@ -205,7 +221,7 @@ impl<W> Scheduler<W> {
         let Next { waiter, party, charged, continues } = waiting.pop(*precedence)?;
         self.waiting -= 1;
         self.take(lane, continues);
-        Some((Turn { lane, party, charged }, waiter))
+        Some((Turn { lane, party, charged, is_moved: false }, waiter))
     }
 
     /// Slots in use, of all lanes.
@@ -225,26 +241,19 @@ impl<W> Scheduler<W> {
     }
 
     fn may_take(&self, lane: usize) -> bool {
-        let Lane { limits, in_use, .. } = &self.lanes[lane];
-        let free = self.total - self.in_use;
-        let owed_to_others = self.owed - limits.reserved.saturating_sub(*in_use);
-        *in_use < limits.max && (free > owed_to_others || *in_use < limits.reserved && free > 0)
+        let lane = &self.lanes[lane];
+        let (free, owed) = (self.total - self.in_use, lane.owed());
+        lane.in_use < lane.limits.max && (free > self.owed - owed || owed > 0 && free > 0)
     }
 
     fn take(&mut self, lane: usize, continues: bool) {
-        self.count(lane);
         let lane = &mut self.lanes[lane];
-        lane.granted += 1;
-        lane.begun += u64::from(!continues);
-        assert!(lane.in_use <= lane.limits.max);
-    }
-
-    fn count(&mut self, lane: usize) {
-        let lane = &mut self.lanes[lane];
-        self.owed -= usize::from(lane.in_use < lane.limits.reserved);
+        self.owed -= usize::from(lane.owed() > 0);
         lane.in_use += 1;
         self.in_use += 1;
-        assert!(self.in_use <= self.total);
+        lane.granted += 1;
+        lane.begun += u64::from(!continues);
+        assert!(lane.in_use <= lane.limits.max && self.in_use <= self.total);
     }
 }
 

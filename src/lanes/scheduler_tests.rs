@@ -91,6 +91,25 @@ fn a_slot_that_turns_out_to_be_batch_frees_a_place_among_the_interactive() {
 }
 
 #[test]
+fn what_others_hold_is_none_of_what_is_reserved() {
+    let mut slots = two_lanes();
+    let mut report = granted(&mut slots, 0, "report");
+    slots.reassign(&mut report, 1, Duration::from_secs(1));
+    let mut clicks = [(); 4].map(|()| Some(granted(&mut slots, 0, "click")));
+    queued(&mut slots, 0, "click");
+    // The last one is still batch's own.
+    let batch = granted(&mut slots, 1, "batch");
+    slots.release(batch, Duration::ZERO);
+    assert_eq!(next(&mut slots), None);
+    slots.release(report, Duration::ZERO);
+    assert_eq!(next(&mut slots), Some((0, "click")));
+    queued(&mut slots, 0, "click");
+    assert_eq!(next(&mut slots), None, "nor is another one given away");
+    slots.release(clicks[0].take().expect("a turn"), Duration::ZERO);
+    assert_eq!(next(&mut slots), Some((0, "click")));
+}
+
+#[test]
 fn a_full_queue_refuses_and_a_left_one_admits_again() {
     let mut slots = Scheduler::new(1, &[Limits { reserved: 0, max: 1, queue: 1 }]);
     let _turn = granted(&mut slots, 0, "first");

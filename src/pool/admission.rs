@@ -56,8 +56,8 @@ pub struct Slot {
 pub(super) struct Held {
     /// With the lane it counts for.
     pub(super) turn: Turn,
-    /// It was granted to interactive work, and has been held for so long that it counts for batch.
-    pub(super) is_reassigned: bool,
+    /// The lane it was granted to; it counts for another once it has been held for long.
+    pub(super) granted: usize,
     /// Whose it is.
     pub(super) session: u32,
     pub(super) since: Instant,
@@ -192,12 +192,8 @@ impl Pool {
         match place.wait().await {
             Some(Told::Granted(turn)) => {
                 let now = Instant::now();
-                let key = self.shared.lock().held.insert(Held {
-                    turn,
-                    is_reassigned: false,
-                    session,
-                    since: now,
-                });
+                let held = Held { granted: turn.lane(), turn, session, since: now };
+                let key = self.shared.lock().held.insert(held);
                 self.count_admitted(lane, now.duration_since(since));
                 Ok((self.slot(key, now), None))
             }
@@ -227,7 +223,7 @@ impl Pool {
         });
         match (admission, place) {
             (Admission::Granted(turn), _) => {
-                let key = shared.held.insert(Held { turn, is_reassigned: false, session, since });
+                let key = shared.held.insert(Held { turn, granted: lane, session, since });
                 let found = self.idle_match(&mut shared, request);
                 drop(shared);
                 Asked::Granted(self.slot(key, since), found)
@@ -343,21 +339,30 @@ impl Pool {
         let Auto { interactive, batch } = auto;
         let mut shared = self.shared.lock();
         let shared = &mut *shared;
-        let mut reassigned = 0;
-        for (_, Held { turn, since, is_reassigned, session }) in &mut shared.held {
+        let (mut moved, mut idle, mut running) = (0, 0, 0);
+        for (_, Held { turn, granted, session, since }) in &mut shared.held {
             let service = now.saturating_duration_since(*since);
-            if turn.lane() == interactive && service > HELD_LONG {
+            let is_moved_now = turn.lane() == interactive && service > HELD_LONG;
+            if is_moved_now {
                 shared.scheduler.reassign(turn, batch, service);
-                *is_reassigned = true;
                 self.lane_metrics(interactive).reassigned.inc();
             }
-            reassigned += usize::from(*is_reassigned && is_idle(*session));
+            if turn.lane() != batch {
+                continue;
+            }
+            let is_idle = is_idle(*session);
+            if is_moved_now && !is_idle {
+                // It is slow already, and nobody knows when it ends.
+                shared.guard.served(service.as_secs_f64());
+            }
+            running += usize::from(!is_idle);
+            moved += usize::from(*granted != batch);
+            idle += usize::from(*granted != batch && is_idle);
         }
         let LaneNow { in_use, waiting, .. } = shared.scheduler.lane(batch);
-        let in_use = in_use.saturating_sub(reassigned);
-        let limit = shared.guard.tick(BatchNow { in_use, waiting });
-        let most = shared.lanes[batch].max.of(self.slots).max(1);
-        let limit = (limit + reassigned).min(most);
+        let limit = shared.guard.tick(BatchNow { in_use: in_use - idle, running, waiting });
+        // What others hold takes nothing of the last one that batch has.
+        let limit = (limit + idle).max(moved + 1).min(self.slots);
         shared.scheduler.set_max(batch, limit);
         shared.scheduler.wake_next();
         self.lane_metrics(batch).limit.set(i64::try_from(limit).unwrap_or(i64::MAX));

@@ -75,7 +75,7 @@ pub struct Pool {
 }
 
 /// The lanes that behaviour decides between.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Auto {
     interactive: usize,
     batch: usize,
@@ -192,12 +192,23 @@ impl Pool {
         let Tuning { limits, auto, guard, overload } =
             Tuning::new(settings, self.slots, self.backend, &self.metrics);
         let mut shared = self.shared.lock();
-        shared.lanes.clone_from(&settings.lanes);
-        (shared.auto, shared.guard, shared.overload) = (auto, guard, overload);
-        for lane in 0..self.lanes {
-            shared.scheduler.set_precedence(lane, Precedence::None);
+        shared.guard.retune(&guard);
+        if shared.lanes != settings.lanes || shared.auto != auto {
+            shared.lanes.clone_from(&settings.lanes);
+            (shared.auto, shared.overload) = (auto, overload);
+            for lane in 0..self.lanes {
+                shared.scheduler.set_precedence(lane, Precedence::None);
+            }
         }
         shared.scheduler.set_limits(&limits);
+        match auto {
+            // What is moved by now is counted with the next look.
+            Some(Auto { batch, .. }) => {
+                let limit = shared.guard.limit();
+                shared.scheduler.set_max(batch, limit);
+            }
+            None => self.metrics().interactive_target_seconds.set(f64::NAN),
+        }
         shared.scheduler.wake_next();
     }
 
@@ -332,10 +343,11 @@ impl Pool {
     /// Puts a clean connection back and hands the slot to the next waiter, in one step.
     fn put_back(&self, connection: Option<Box<Connection>>, key: usize, now: Instant) {
         let mut shared = self.shared.lock();
-        let Held { turn, since, .. } = shared.held.remove(key);
+        let Held { turn, granted, since, .. } = shared.held.remove(key);
         let service = now.duration_since(since);
-        let (lane, served) = (turn.lane(), service.as_secs_f64());
-        if shared.is_guarded(lane) {
+        let served = service.as_secs_f64();
+        // The guard has been told of those that count for another lane by now.
+        if shared.is_guarded(turn.lane()) {
             shared.guard.served(served);
         }
         if let Some(connection) = connection {
@@ -343,6 +355,6 @@ impl Pool {
         }
         shared.scheduler.give_back(turn, service);
         drop(shared);
-        self.lane_metrics(lane).service_seconds.observe(served);
+        self.lane_metrics(granted).service_seconds.observe(served);
     }
 }

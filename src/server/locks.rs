@@ -84,6 +84,7 @@ impl Driver<'_> {
         let look = self.guard.look(self.now(), patience, &held);
         for wait in &look.ended {
             self.end(wait);
+            self.excuse(self.guard.excused(wait));
         }
         if !look.ask.is_empty() && Instant::now() >= self.resumes_at {
             self.ask(look.ask).await;
@@ -98,7 +99,10 @@ impl Driver<'_> {
 
     /// Leaves nobody held back or told to give way.
     fn stop(&self) {
-        self.guard.waits().iter().for_each(|wait| self.end(wait));
+        for wait in self.guard.waits() {
+            self.end(wait);
+            self.excuse(wait.told());
+        }
         self.context.locks.set_pace(None, Instant::now());
         self.context.locks.show(&[]);
     }
@@ -183,11 +187,12 @@ impl Driver<'_> {
         let waited = self.now().saturating_sub(wait.since);
         let seconds = self.context.metrics.locks.wait_seconds(wait.waiter.lane);
         seconds.observe(waited.as_secs_f64());
-        // Whoever has not yet given way need not any more.
-        for (session, _) in wait.blockers.iter().filter_map(|blocker| blocker.session) {
-            if let Some(entry) = self.context.registry.get(session.into()) {
-                entry.need_not_give_way();
-            }
+    }
+
+    /// Whoever of them has not yet given way need not any more.
+    fn excuse(&self, sessions: impl Iterator<Item = u32>) {
+        for entry in sessions.filter_map(|session| self.context.registry.get(session.into())) {
+            entry.need_not_give_way();
         }
     }
 }

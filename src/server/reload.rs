@@ -45,11 +45,15 @@ fn lanes(context: &Context, reread: &Reread) {
              of which lanes are shares, take a restart"
         );
     }
-    if let Err(lanes) = context.policy.change(&settings) {
-        return tracing::error!(
-            "SIGHUP: lanes and rules stay as they are: the lanes are {lanes}; others, or another \
-             order, take a restart"
-        );
+    match context.policy.change(&settings) {
+        Ok(true) => {}
+        Ok(false) => return tracing::info!("SIGHUP: lanes and rules are what they were"),
+        Err(lanes) => {
+            return tracing::error!(
+                "SIGHUP: lanes and rules stay as they are: the lanes are {lanes}; others, or another \
+                 order, take a restart"
+            );
+        }
     }
     context.pools.iter().for_each(|pool| pool.retune(&settings));
     tracing::info!("SIGHUP: lanes and rules were read again; other keys take a restart");
