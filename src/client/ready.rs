@@ -42,6 +42,17 @@ impl Ready {
     }
 }
 
+/// Global variables that a session begins with, and goes on with on newer connections.
+const BEGINNING: [&str; 7] = [
+    "default_week_format",
+    "div_precision_increment",
+    "group_concat_max_len",
+    "lc_time_names",
+    "sql_select_limit",
+    "time_zone",
+    crate::topology::ISOLATION,
+];
+
 impl Session {
     /// Makes the connection's state that of the session. With `waits` it is so when this returns,
     /// otherwise what does it may be part of what is to be sent.
@@ -144,7 +155,24 @@ impl Session {
         }
         self.take_off_variables(connection, sql).await?;
         self.keep_begun_mode(connection);
+        if connection.epoch > self.epoch {
+            self.keep_beginning(connection.epoch);
+        }
         Ok(())
+    }
+
+    /// A connection that was opened after the session began, and after global variables have changed, has
+    /// the new ones: the session keeps its own of those that results hang on.
+    fn keep_beginning(&mut self, epoch: u64) {
+        let now = self.context.topology.facts();
+        let now = now.filter(|_| !self.context.epochs.is_news(epoch));
+        for name in BEGINNING {
+            let Some(begun) = self.facts.variable(name) else { continue };
+            let is_same = now.as_ref().is_some_and(|now| now.variable(name) == Some(begun));
+            if !is_same && self.image.get(name).is_none() {
+                self.image.set(name, begun);
+            }
+        }
     }
 
     /// Connections begin with the `sql_mode` that is global then; a session keeps the first one it had, also

@@ -28,6 +28,21 @@ fn sessions_begin_with_the_global_variables_there_are() {
 }
 
 #[test]
+fn sessions_go_on_with_what_they_began_with_on_newer_connections() {
+    let proxy = Proxy::with(servers(), 4, "");
+    let week = "/* fairlane: route=primary */ SELECT WEEK('2023-01-01')";
+    let (mut before, mut other, mut root) = (proxy.app(), proxy.app(), root(&proxy));
+    assert_eq!(before.text(week), "1");
+    root.run("SET GLOBAL default_week_format = 3");
+    // Its connection is another's, so that it is given a new one.
+    other.run("BEGIN");
+    other.run("SELECT 1 FOR UPDATE");
+    let found = [before.text(week), proxy.app().text(week)];
+    root.run("SET GLOBAL default_week_format = DEFAULT");
+    assert_eq!(found, ["1", "52"]);
+}
+
+#[test]
 fn sessions_begin_with_the_defaults_their_schema_has() {
     let proxy = Proxy::with(servers(), 4, "");
     let mut root = root(&proxy);
