@@ -277,8 +277,9 @@ impl Pool {
     /// refuses what has waited for long; slots that interactive work holds for long count for batch,
     /// and the guard moves the bound of batch.
     ///
-    /// `is_idle` tells of a session whether it runs nothing: what it holds then takes nothing of what batch
-    /// work may have.
+    /// `is_idle` tells of a session whether it has run nothing for a while: what it holds then takes nothing
+    /// of what batch work may have. A moment between two statements is no while, or batch in full swing would
+    /// look like none.
     pub fn steer(&self, is_idle: impl Fn(u32) -> bool) {
         let now = Instant::now();
         let (passed, auto) = {

@@ -94,9 +94,12 @@ pub(super) async fn steer_lanes(context: Arc<Context>) {
     let mut looks = Looks::default();
     for turn in 0_u32.. {
         every.tick().await;
+        let now = context.started.elapsed();
         let is_idle = |session: u32| {
-            let entry = context.registry.get(session.into());
-            entry.is_some_and(|entry| entry.activity().0 != Activity::Running)
+            let activity = context.registry.get(session.into()).map(|entry| entry.activity());
+            activity.is_some_and(|(activity, since)| {
+                activity != Activity::Running && now.saturating_sub(since) >= STEER_EVERY
+            })
         };
         context.pools.iter().for_each(|pool| pool.steer(is_idle));
         for replica in &context.topology.view().replicas {
