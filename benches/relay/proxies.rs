@@ -152,7 +152,7 @@ async fn fairlane(reads: &str, servers: Servers, directory: &Path) -> Result<Pro
 
 /// A primary with sysbench's table, and a replica.
 pub(crate) async fn start_servers() -> Result<Sandbox> {
-    let options = Options { replicas: 1, max_connections: 500, ..Options::default() };
+    let options = Options { replicas: 1, max_connections: 2_500, ..Options::default() };
     let sandbox = Sandbox::start(options).await?;
     sysbench::prepare(sandbox.primary.port).await?;
     sandbox.wait_replicated().await?;

@@ -257,6 +257,7 @@ async fn log_in(
         stream = stream.compressed_to_server(algorithm, std::mem::take(&mut inbox));
     }
     let now = Instant::now();
+    let is_mariadb = !greeting.capabilities.contains(Capabilities::LONG_PASSWORD);
     let mut connection = Connection {
         stream,
         home: WorkerId::current(),
@@ -268,7 +269,10 @@ async fn log_in(
         tells_late: false,
         has_untold: false,
         strays: Strays::None,
-        base: Base { transaction: TransactionNames::of(&greeting.version), ..Base::default() },
+        base: Base {
+            transaction: TransactionNames::of(is_mariadb, &greeting.version),
+            ..Base::default()
+        },
         role: String::new(),
         is_read_only: false,
         names: NamesMemory::default(),
@@ -290,7 +294,6 @@ async fn log_in(
         is_patient: false,
         permit: None,
     };
-    let is_mariadb = greeting.version.contains("MariaDB");
     connection.image.schema = schema;
     connection.is_restricted = !connection.set_up(is_mariadb).await?;
     if connection.is_restricted && connection.key.expired.is_none() {

@@ -82,7 +82,7 @@ impl Session {
 
     /// Whether the server is one of those; MariaDB 10.11 tells each by its name.
     fn tells_bits_by_one(&self) -> bool {
-        let version = self.facts.version.trim_start_matches("5.5.5-");
+        let version = self.facts.own_version.trim_start_matches("5.5.5-");
         let major = version.split('.').next().and_then(|major| major.parse::<u32>().ok());
         self.facts.is_mariadb && major.is_none_or(|major| major >= 11)
     }

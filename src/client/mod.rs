@@ -424,7 +424,7 @@ impl Session {
             Some(charset) => charset,
             None => identity::charset_of_collation(self.identity.key.collation),
         };
-        self.mode = Mode::new(sql_mode, charset, &self.facts.version);
+        self.mode = Mode::new(sql_mode, charset, &self.facts.own_version);
         self.status.set(Status::NO_BACKSLASH_ESCAPES, self.mode.no_backslash_escapes);
         self.status.set(Status::ANSI_QUOTES, self.mode.ansi_quotes && self.facts.is_mariadb);
         let is_interactive = self.capabilities.contains(Capabilities::INTERACTIVE);

@@ -219,7 +219,7 @@ impl Session {
                 connection.image.set(name, value);
             }
         }
-        self.mode = crate::sql::Mode::new(sql_mode, charset, &self.facts.version);
+        self.mode = crate::sql::Mode::new(sql_mode, charset, &self.facts.own_version);
         Ok(())
     }
 }

@@ -21,10 +21,11 @@ pub const ISOLATION: [&str; 2] = ["tx_isolation", "transaction_isolation"];
 pub const READ_ONLY: [&str; 2] = ["tx_read_only", "transaction_read_only"];
 
 impl TransactionNames {
-    /// Those of the server whose greeting has this version.
-    pub fn of(version: &str) -> Self {
+    /// Those of a server whose greeting has this version, which an operator may have chosen: then the names
+    /// that all of MariaDB know.
+    pub fn of(is_mariadb: bool, version: &str) -> Self {
         if !version.contains("MariaDB") {
-            return Self::Long;
+            return if is_mariadb { Self::Short } else { Self::Long };
         }
         let own = version.strip_prefix("5.5.5-").unwrap_or(version);
         let mut numbers = own.split('.').map(|number| number.parse().unwrap_or(0));
@@ -59,6 +60,7 @@ mod tests {
     #[test]
     fn names_hang_on_the_version() {
         let (long, short) = (TransactionNames::Long, TransactionNames::Short);
+        assert_eq!(TransactionNames::of(true, "8.0.35-ours"), short);
         for (version, names) in [
             ("9.7.0", long),
             ("8.4.3-3", long),
@@ -70,7 +72,11 @@ mod tests {
             ("5.5.5-11.4.2-MariaDB", long),
             ("12.0.1-MariaDB", long),
         ] {
-            assert_eq!(TransactionNames::of(version), names, "{version}");
+            assert_eq!(
+                TransactionNames::of(version.contains("Maria"), version),
+                names,
+                "{version}"
+            );
         }
         assert_eq!(short.own("transaction_isolation"), "tx_isolation");
         assert_eq!(long.own("tx_read_only"), "transaction_read_only");

@@ -19,6 +19,8 @@ pub enum Family {
 pub struct ServerFacts {
     /// Version as the greeting has it (MariaDB puts `5.5.5-` in front).
     pub version: String,
+    /// The server's own version, with its family: the greeting has what an operator has set.
+    pub own_version: String,
     /// The greeting's default collation.
     pub collation: u8,
     /// Lower 32 bits: `CLIENT_*`; upper 32 bits: MariaDB's extended capabilities.
@@ -69,6 +71,7 @@ pub const VARIABLES: &[&str] = &[
     "max_allowed_packet",
     "net_read_timeout",
     "net_write_timeout",
+    OWN_VERSION,
     "read_only",
     "session_track_schema",
     "session_track_state_change",
@@ -116,6 +119,9 @@ const MOMENTS: [&str; 10] = [
     "2020-10-28",
 ];
 
+/// No variable, but MariaDB's version as its InnoDB has it, which nobody can set; where it is needed.
+const OWN_VERSION: &str = "own_version";
+
 /// No variable, but the character sets that a login like Fairlane's comes to: versions of a server have
 /// other collations for the same number.
 pub(super) const LOGIN_NAMES: &str = "character_sets_of_logins";
@@ -135,6 +141,11 @@ pub(super) fn asked(name: &str, family: Family) -> String {
         LOGIN_NAMES => format!(
             "CONCAT_WS(' ', @@session.character_set_client, @@session.character_set_results, \
              @@session.collation_connection) AS {name}"
+        ),
+        OWN_VERSION if family == Family::MySql => format!("'' AS {name}"),
+        OWN_VERSION => format!(
+            "IF(@@global.version LIKE '%MariaDB%', '', (SELECT PLUGIN_AUTH_VERSION \
+             FROM information_schema.plugins WHERE PLUGIN_NAME = 'InnoDB')) AS {name}"
         ),
         ISOLATION => {
             let transaction = if family == Family::MariaDb { "tx" } else { "transaction" };
@@ -156,6 +167,16 @@ pub const TRACK_GTIDS: &str = "session_track_gtids";
 /// Read with each probe of MySQL; MariaDB has no such switch, there it is always `ON`.
 pub const GTID_MODE: &str = "gtid_mode";
 
+/// The version of the greeting, unless it is another one's.
+fn own_version(told: &str, family: Family, of_innodb: &str) -> String {
+    match family {
+        Family::MariaDb if !told.to_ascii_lowercase().contains("mariadb") => {
+            format!("{of_innodb}-MariaDB")
+        }
+        Family::MariaDb | Family::MySql => told.to_owned(),
+    }
+}
+
 impl ServerFacts {
     /// Puts together what the greeting and a probe said.
     pub(super) fn new(
@@ -169,6 +190,7 @@ impl ServerFacts {
         let seconds = |name: &str| Duration::from_secs(text(name).parse().unwrap_or(28_800));
         Self {
             version: greeting.version.clone(),
+            own_version: own_version(&greeting.version, family, text(OWN_VERSION)),
             collation: greeting.collation,
             capabilities: greeting.capabilities,
             status: greeting.status,

@@ -174,6 +174,7 @@ async fn facts_and_accounts_are_the_primarys() {
     let facts = topology.wait_for_facts(PATIENCE).await.expect("facts");
     let version: String = primary.first("SELECT VERSION()").await;
     assert_eq!(facts.version, format!("5.5.5-{version}"));
+    assert_eq!(facts.own_version, facts.version);
     assert!(facts.is_mariadb);
     assert_eq!(facts.sql_mode, "ANSI_QUOTES");
     assert_eq!(facts.wait_timeout, Duration::from_secs(77));
@@ -228,9 +229,14 @@ async fn facts_and_accounts_are_the_primarys() {
     assert!(topology.facts().is_some(), "kept while it is down");
     // Runs are told apart by the second they began in.
     sleep(Duration::from_secs(1)).await;
-    primary.restart_with("--character-set-server=utf8mb4").await;
+    let options = ["--character-set-server=utf8mb4", "--version=8.0.35-ours"];
+    primary.restart_with(&options).await;
     until("the new collation", || topology.facts().is_some_and(|facts| facts.collation == 45))
         .await;
+    let facts = topology.facts().expect("facts");
+    assert!(facts.is_mariadb && facts.version.ends_with("8.0.35-ours"), "{facts:?}");
+    let own = version.split("-MariaDB").next().expect("a version");
+    assert_eq!(facts.own_version, format!("{own}-MariaDB"), "whatever it is told to say");
     assert!(topology.view().primary_up);
 
     topology.close().await;

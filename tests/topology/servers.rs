@@ -66,9 +66,9 @@ impl Server {
         self.child.kill().await.expect("a running server");
     }
 
-    /// As `restart`, with one more option.
-    pub(crate) async fn restart_with(&mut self, option: &str) {
-        self.options.push(option.to_owned());
+    /// As `restart`, with more options.
+    pub(crate) async fn restart_with(&mut self, options: &[&str]) {
+        self.options.extend(options.iter().map(|option| (*option).to_owned()));
         self.restart().await;
     }
 
