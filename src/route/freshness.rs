@@ -138,6 +138,15 @@ impl Position {
         })
     }
 
+    /// Whether it has more of a replication domain than `other`, which has some of it (MariaDB).
+    pub fn is_ahead(&self, other: &Self, domain: u32) -> bool {
+        let last = |position: &Self| {
+            let mut spans = position.spans.iter();
+            spans.find(|span| span.origin == Origin::Domain(domain)).map(|span| span.last)
+        };
+        last(other).is_some_and(|theirs| last(self).is_some_and(|own| own > theirs))
+    }
+
     /// Nothing written yet.
     pub fn is_empty(&self) -> bool {
         self.spans.is_empty()

@@ -20,6 +20,8 @@ pub struct Reading {
     pub number: u64,
     /// What the primary had committed, at least, when the reading began.
     pub position: Position,
+    /// The replication domain in which it commits (MariaDB).
+    pub domain: Option<u32>,
 }
 
 /// Who adds to a token, and when.
@@ -136,7 +138,7 @@ mod tests {
     }
 
     fn reading(number: u64, text: &str) -> Reading {
-        Reading { number, position: position(text) }
+        Reading { number, position: position(text), domain: None }
     }
 
     #[test]

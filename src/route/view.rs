@@ -46,6 +46,7 @@ pub enum Rotation {
     NotAReplica,
     /// It is not read-only: what runs there by mistake would write.
     Writable,
-    /// A global variable that results hang on is other than the primary's, with which sessions begin.
+    /// It is set up otherwise than the primary in what results hang on, or has transactions that the primary has
+    /// not.
     Differs,
 }

@@ -13,11 +13,11 @@
 //! readers never wait. Everything public is cheap but the `async` methods.
 
 pub mod account;
-mod beginning;
 mod control;
 mod facts;
 pub mod greeting;
 pub mod health;
+mod history;
 mod kill;
 mod line;
 mod locks;

@@ -49,7 +49,7 @@ impl<'a> Primary<'a> {
         let desk = &self.shared.desks[PRIMARY];
         self.doubt.looked(desk, is_other);
         if is_other {
-            self.shared.readings.forget_first();
+            self.shared.forget_primary();
             tracing::warn!("the primary's address leads to another server, or it has restarted");
         }
         let routing = &self.shared.settings.routing;
@@ -71,7 +71,7 @@ impl<'a> Primary<'a> {
                         // What is queued was for the other one.
                         desk.kills.close();
                         desk.kills.open();
-                        self.shared.readings.forget_first();
+                        self.shared.forget_primary();
                         tracing::warn!("the primary's address leads to another server");
                         // Its accounts may be others, too.
                         let ticket = self.shared.ledger.begin();
@@ -242,12 +242,22 @@ impl Shared {
 
     /// Replicas may differ from the primary as it is now, until they are asked: with their next probe.
     fn doubt_replicas(&self, before: &ServerFacts, now: &ServerFacts) {
-        if SHAPING.iter().all(|name| before.variable(name) == now.variable(name)) {
-            return;
+        if SHAPING.iter().any(|name| before.variable(name) != now.variable(name)) {
+            self.hold_replicas(Rotation::Differs);
         }
+    }
+
+    /// The primary is another server, or has restarted: it may have lost what replicas have.
+    fn forget_primary(&self) {
+        self.readings.forget_first();
+        self.hold_replicas(Rotation::Lagging);
+    }
+
+    /// Takes replicas out until they are looked at.
+    fn hold_replicas(&self, rotation: Rotation) {
         let mut draft = self.draft.lock();
         for replica in draft.replicas.iter_mut().filter(|it| it.rotation == Rotation::In) {
-            replica.rotation = Rotation::Differs;
+            replica.rotation = rotation;
         }
         self.view.store(Arc::new(draft.clone()));
     }

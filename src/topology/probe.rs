@@ -180,11 +180,15 @@ fn applied_variable(family: Family) -> &'static str {
 /// test: `a_reading_covers_what_was_written_before_it`.
 /// FACT(mysql 9.7): so has `gtid_executed`; test:
 /// `a_reading_covers_what_was_written_before_it_on_mysql`.
-pub(super) async fn written(line: &mut Line, family: Family) -> Result<Position, Trouble> {
+pub(super) async fn written(
+    line: &mut Line,
+    family: Family,
+) -> Result<(Position, Option<u32>), Trouble> {
     // With GTIDs permitted or off, MySQL has transactions that are in no set.
     let sql = match family {
         Family::MariaDb => {
-            "SELECT @@global.gtid_binlog_pos AS written, @@global.gtid_slave_pos AS applied"
+            "SELECT @@global.gtid_binlog_pos AS written, @@global.gtid_slave_pos AS applied, \
+             @@global.gtid_domain_id AS domain"
         }
         Family::MySql => {
             "SELECT IF(@@global.gtid_mode LIKE 'ON%', @@global.gtid_executed, '') AS written"
@@ -200,10 +204,11 @@ pub(super) async fn written(line: &mut Line, family: Family) -> Result<Position,
             Some(part) if part.is_empty() => {}
             Some(part) => position.merge(&part),
             // Half of it would be worse than nothing.
-            None => return Ok(Position::default()),
+            None => return Ok((Position::default(), None)),
         }
     }
-    Ok(position)
+    let domain = rows.first().and_then(|row| row.text(&["domain"])?.parse().ok());
+    Ok((position, domain))
 }
 
 /// How far a replica has applied.

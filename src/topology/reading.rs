@@ -40,13 +40,13 @@ impl Readings {
         self.last.load_full()
     }
 
-    /// What the primary had when it was asked for the first time, which is before anybody could log in;
-    /// empty when it did not tell.
+    /// What this primary had when it was asked for the first time, which is before anybody could log in at
+    /// Fairlane's start; empty when it did not tell.
     pub(super) fn first(&self) -> Option<Arc<Position>> {
         self.first.load_full()
     }
 
-    /// The primary is another server, which may never have had that.
+    /// The primary is another server, or has restarted, and may not have all of that.
     pub(super) fn forget_first(&self) {
         self.first.store(None);
     }
@@ -73,12 +73,13 @@ impl Readings {
         let number = self.begun.fetch_add(1, Ordering::SeqCst) + 1;
         let answer = probe::written(line, family).await;
         if self.first.load().is_none() && !matches!(answer, Err(Trouble::Lost(_))) {
-            self.first.store(Some(Arc::new(answer.as_ref().ok().cloned().unwrap_or_default())));
+            let first = answer.as_ref().map(|(position, _)| position.clone());
+            self.first.store(Some(Arc::new(first.unwrap_or_default())));
         }
         match answer {
-            Ok(position) if position != Position::default() => {
+            Ok((position, domain)) if position != Position::default() => {
                 observer.written(&position);
-                self.last.store(Arc::new(Reading { number, position }));
+                self.last.store(Arc::new(Reading { number, position, domain }));
                 Ok(())
             }
             Ok(_) | Err(Trouble::Refused { .. }) => Ok(()),

@@ -5,24 +5,24 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Shared;
-use super::beginning::Beginning;
 use super::control::{Backoff, Doubt, Served, wait};
 use super::facts::Family;
 use super::health::{Health, Limits, Outcome};
+use super::history::History;
 use super::line::{Line, Trouble};
 use super::probe;
 use crate::route::freshness::Position;
 use crate::route::view::{BackendId, Rotation};
 
-/// Pause between two looks whether it has what the primary had in the beginning.
-const BEGINNING_INTERVAL: Duration = Duration::from_millis(20);
+/// Pause between two looks whether it has what the primary had when Fairlane met it.
+const CATCH_UP_INTERVAL: Duration = Duration::from_millis(20);
 
 pub(super) struct Replica<'a> {
     shared: &'a Shared,
     backend: BackendId,
     health: Health,
     applied: Position,
-    beginning: Beginning,
+    history: History,
     /// Its values of [`super::facts::SHAPING`]; none before the first probe.
     shaping: Vec<String>,
     /// What keeps changes of some tables from it.
@@ -43,7 +43,7 @@ impl<'a> Replica<'a> {
             backend,
             health,
             applied,
-            beginning: Beginning::default(),
+            history: History::default(),
             shaping,
             filter: None,
             doubt: Doubt::default(),
@@ -89,7 +89,7 @@ impl<'a> Replica<'a> {
     /// Until its watermark is read again, if that is to be before the next probe.
     fn pause(&self) -> Option<Duration> {
         if self.lacks_beginning() {
-            return self.shared.readings.first().map(|_| BEGINNING_INTERVAL);
+            return self.shared.readings.first().map(|_| CATCH_UP_INTERVAL);
         }
         let is_in = self.rotation().0 == Rotation::In;
         is_in.then(|| self.shared.demand.pause(&self.applied)).flatten()
@@ -110,7 +110,7 @@ impl<'a> Replica<'a> {
             // All that is known is of the other one.
             self.health.observe(Outcome::Lost, Instant::now().into_std());
             (self.applied, self.shaping, self.filter) = Default::default();
-            self.beginning = Beginning::default();
+            self.history = History::default();
             self.publish();
         }
         Ok((family, is_other))
@@ -121,7 +121,7 @@ impl<'a> Replica<'a> {
     pub(super) fn lost(&mut self) {
         self.shared.desks[self.backend].kills.close();
         self.shared.desks[self.backend].whereabouts.leave();
-        (self.applied, self.beginning) = Default::default();
+        (self.applied, self.history) = Default::default();
         self.take_in(Outcome::Lost, None);
     }
 
@@ -131,7 +131,7 @@ impl<'a> Replica<'a> {
             Ok(answer) => {
                 (self.applied, self.shaping) = (answer.applied, answer.shaping);
                 self.filter = answer.filter;
-                self.look_back();
+                self.look_at_history();
                 self.take_in(Outcome::Good(answer.sample), answer.error);
                 Ok(true)
             }
@@ -148,7 +148,7 @@ impl<'a> Replica<'a> {
         match probe::applied(line, family).await {
             Ok(applied) if applied != self.applied => {
                 self.applied = applied;
-                self.look_back();
+                self.look_at_history();
                 self.publish();
                 Ok(())
             }
@@ -157,25 +157,31 @@ impl<'a> Replica<'a> {
         }
     }
 
-    /// Whether it has by now what the primary had when Fairlane began.
-    fn look_back(&mut self) {
-        let (first, limit) = (self.shared.readings.first(), self.shared.settings.routing.max_lag);
-        if self.beginning.look(&self.applied, first.as_deref(), limit, Instant::now().into_std()) {
+    /// Whether its history is the primary's.
+    fn look_at_history(&mut self) {
+        let (readings, limit) = (&self.shared.readings, self.shared.settings.routing.max_lag);
+        // In this order: what has begun by now has not been waited for.
+        let (begun, last, first) = (readings.begun(), readings.last(), readings.first());
+        let now = Instant::now().into_std();
+        let is_over = self.history.look_back(&self.applied, first.as_ref(), limit, now);
+        self.history.compare(&self.applied, &last, begun);
+        if is_over {
             let name = self.shared.name(self.backend);
             let first = first.as_deref().map(ToString::to_string).unwrap_or_default();
             tracing::warn!(
                 backend = name,
                 first,
                 applied = %self.applied,
-                "the replica lacks transactions that the primary had when Fairlane began; gets reads all \
+                "the replica lacks transactions that the primary had when Fairlane met it; gets reads all \
                  the same, as max_lag is over"
             );
         }
     }
 
-    /// It is well, but lacks something that may have been written before Fairlane began.
+    /// It is well, but lacks something that may have been written before Fairlane met this primary.
     fn lacks_beginning(&self) -> bool {
-        self.health.rotation() == Rotation::In && !self.beginning.is_applied()
+        self.health.rotation() == Rotation::In
+            && !self.history.has(self.shared.readings.first().as_ref())
     }
 
     fn take_in(&mut self, outcome: Outcome, error: Option<String>) {
@@ -199,8 +205,12 @@ impl<'a> Replica<'a> {
             return (rotation, None);
         }
         if self.lacks_beginning() {
-            let what = "it has not applied yet what the primary had when Fairlane began";
+            let what = "it has not applied yet what the primary had when Fairlane met it";
             return (Rotation::Lagging, Some(what.to_owned()));
+        }
+        if let Some(ahead) = self.history.ahead() {
+            let what = format!("it has transactions that the primary has not: up to {ahead}");
+            return (Rotation::Differs, Some(what));
         }
         let facts = self.shared.facts.borrow();
         let other = facts.as_ref().and_then(|facts| facts.first_other(&self.shaping));

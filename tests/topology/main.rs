@@ -430,6 +430,28 @@ async fn a_replica_answers_once_it_has_what_the_primary_had_in_the_beginning() {
     assert!(began.elapsed() >= MAX_LAG, "{:?}", began.elapsed());
 }
 
+/// MariaDB gives the numbers of what a failover has lost to what comes next.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_that_has_what_the_primary_has_lost_takes_no_reads() {
+    let pair = Pair::start(&[]).await;
+    let (promoted, _directory) = Pair::primary_only(&["--log-bin"]).await;
+    pair.primary.run(&["INSERT INTO shop.items VALUES (1), (2)"]).await;
+    let written: String = pair.primary.first("SELECT @@gtid_binlog_pos").await;
+    let last: u64 = written.rsplit('-').next().expect("a number").parse().expect("a number");
+    let state = |last: u64| format!("SET GLOBAL gtid_binlog_state = '0-7-{last}'");
+    promoted.run(&["RESET MASTER", &state(last)]).await;
+    let (topology, _) = start(&[&promoted, &pair.replica]);
+    until_rotation(&topology, Rotation::In).await;
+    sleep(INTERVAL * 5).await;
+    assert_eq!(rotation(&topology), Rotation::In, "it has what the primary has");
+    promoted.run(&["RESET MASTER", &state(last - 1)]).await;
+    until_rotation(&topology, Rotation::Differs).await;
+    // What is written from now on has numbers that the replica seems to have.
+    promoted.run(&["CREATE DATABASE later", "CREATE DATABASE later_still"]).await;
+    sleep(INTERVAL * 5).await;
+    assert_eq!(rotation(&topology), Rotation::Differs);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_delayed_replica_is_lagging() {
     let pair = Pair::start(&[]).await;

@@ -1,0 +1,180 @@
+//! Whether a replica's history is that of the primary: it has all that the primary had when Fairlane met it,
+//! and nothing that the primary has not.
+//!
+//! - Whoever wrote through a Fairlane of before reads through this one, which knows nothing of those writes. A
+//!   replica is given no reads until it has what the primary had when it was first asked.
+//! - A failover may lose transactions that another replica has. MariaDB gives their numbers to the next ones: a
+//!   replica that is ahead seems to have what is written from then on. (MySQL's numbers are the server's own.)
+//!
+//! Pure: no socket, no clock.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::route::freshness::Position;
+use crate::route::token::Reading;
+
+/// What is known of one replica's.
+#[derive(Debug, Default)]
+pub(super) struct History {
+    /// What the primary had when it was met, once the replica has that or is not waited for any more.
+    met: Option<Arc<Position>>,
+    /// What it was found to lack something of, and since when.
+    lacking: Option<(Arc<Position>, Instant)>,
+    /// What it had applied at the last look, and how many readings of the primary had begun by then.
+    looked: (Position, u64),
+    /// What it had applied when it was found ahead of the primary.
+    ahead: Option<Position>,
+}
+
+impl History {
+    /// The replica has applied `applied`; the primary had `first` when it was met, which is empty when it
+    /// did not tell, and `None` before it was asked. After `limit` a replica counts as having it all the same:
+    /// it may be set up so that it never will, as one that leaves out a replication domain. Whether that was
+    /// so now.
+    pub(super) fn look_back(
+        &mut self,
+        applied: &Position,
+        first: Option<&Arc<Position>>,
+        limit: Duration,
+        now: Instant,
+    ) -> bool {
+        let Some(first) = first.filter(|_| !self.has(first)) else { return false };
+        // Another primary may have what the last one had lost.
+        self.ahead = None;
+        let since = match self.lacking.take() {
+            Some((of, since)) if Arc::ptr_eq(&of, first) => since,
+            _ => now,
+        };
+        let has_it = applied.covers(first);
+        let is_over = !has_it && now.saturating_duration_since(since) >= limit;
+        match has_it || is_over {
+            true => self.met = Some(first.clone()),
+            false => self.lacking = Some((first.clone(), since)),
+        }
+        is_over
+    }
+
+    /// Compares what it had applied at the last look with a reading of the primary that began later, and
+    /// remembers `applied` for the next: `begun` readings have begun by now.
+    pub(super) fn compare(&mut self, applied: &Position, last: &Reading, begun: u64) {
+        let (then, begun_then) = &self.looked;
+        let domain = last.domain.filter(|_| last.number > *begun_then);
+        if domain.is_some_and(|domain| then.is_ahead(&last.position, domain)) {
+            self.ahead.get_or_insert_with(|| then.clone());
+        }
+        // Somebody has set it back.
+        self.ahead.take_if(|ahead| !applied.covers(ahead));
+        self.looked = (applied.clone(), begun);
+    }
+
+    /// Whether it has what the primary had when it was met.
+    pub(super) fn has(&self, first: Option<&Arc<Position>>) -> bool {
+        let pair = self.met.as_ref().zip(first);
+        pair.is_some_and(|(met, first)| Arc::ptr_eq(met, first))
+    }
+
+    /// What it has that the primary has not.
+    pub(super) fn ahead(&self) -> Option<&Position> {
+        self.ahead.as_ref()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(5);
+
+    fn position(text: &str) -> Position {
+        Position::parse(text).expect("a position")
+    }
+
+    fn first(text: &str) -> Arc<Position> {
+        Arc::new(position(text))
+    }
+
+    fn now() -> Instant {
+        tokio::time::Instant::now().into_std()
+    }
+
+    #[test]
+    fn a_replica_has_it_once_it_has_applied_what_the_primary_had() {
+        let (mut history, now) = (History::default(), now());
+        let (met, early) = (first("0-1-9"), position("0-1-8"));
+        assert!(!history.look_back(&position("0-1-99"), None, LIMIT, now));
+        assert!(!history.has(None) && !history.has(Some(&met)), "nobody was asked yet");
+        assert!(!history.look_back(&early, Some(&met), LIMIT, now + LIMIT * 9));
+        assert!(!history.has(Some(&met)));
+        assert!(!history.look_back(&met, Some(&met), LIMIT, now + LIMIT * 9));
+        assert!(history.has(Some(&met)));
+        assert!(!history.look_back(&early, Some(&met), LIMIT, now + LIMIT * 99));
+        assert!(history.has(Some(&met)), "for good");
+        // Of another primary it has nothing yet.
+        let next = first("0-2-10");
+        assert!(!history.has(Some(&next)) && !history.has(None));
+        history.look_back(&position("0-2-10"), Some(&next), LIMIT, now);
+        assert!(history.has(Some(&next)));
+    }
+
+    #[test]
+    fn a_primary_that_tells_nothing_is_not_waited_for() {
+        let (mut history, met) = (History::default(), first(""));
+        assert!(!history.look_back(&Position::default(), Some(&met), LIMIT, now()));
+        assert!(history.has(Some(&met)));
+    }
+
+    #[test]
+    fn a_replica_that_will_never_have_it_is_not_left_out_for_ever() {
+        let (mut history, now) = (History::default(), now());
+        let (met, other) = (first("0-1-9,7-1-3"), position("0-1-9"));
+        assert!(!history.look_back(&other, Some(&met), LIMIT, now));
+        assert!(!history.look_back(&other, Some(&met), LIMIT, now + LIMIT * 99 / 100));
+        assert!(!history.has(Some(&met)));
+        assert!(history.look_back(&other, Some(&met), LIMIT, now + LIMIT), "told once");
+        assert!(history.has(Some(&met)));
+        assert!(!history.look_back(&other, Some(&met), LIMIT, now + LIMIT));
+    }
+
+    #[test]
+    fn a_replica_with_what_a_failover_has_lost_is_ahead_until_it_is_set_back() {
+        let reading = |number, text| Reading { number, position: position(text), domain: Some(0) };
+        let mut history = History::default();
+        let look = |history: &mut History, applied: &str, last: &Reading, begun| {
+            history.compare(&position(applied), last, begun);
+            history.ahead().is_some()
+        };
+        // It is ahead of a reading that began before.
+        let old = reading(5, "0-1-90");
+        assert!(!look(&mut history, "0-1-100", &old, 5));
+        assert!(!look(&mut history, "0-1-120", &reading(6, "0-1-110"), 6));
+        // Another primary, which has never had the last ones.
+        assert!(look(&mut history, "0-1-120", &reading(7, "0-2-95"), 7));
+        assert!(
+            look(&mut history, "0-1-120", &reading(8, "0-2-200"), 8),
+            "it differs all the same"
+        );
+        assert!(!look(&mut history, "0-1-95", &reading(9, "0-2-201"), 9));
+        assert!(!look(&mut history, "0-2-201", &reading(10, "0-2-201"), 10));
+        // Others' domains may reach the replica by another way.
+        assert!(!look(&mut history, "0-2-201,4-9-50", &reading(11, "0-2-202,4-9-40"), 11));
+        assert!(!look(&mut history, "0-2-202,4-9-60", &reading(12, "0-2-202,4-9-55"), 12));
+        let mysql = Reading { domain: None, ..reading(13, "0-2-1") };
+        assert!(!look(&mut history, "0-2-300", &mysql, 13));
+    }
+
+    #[test]
+    fn another_primary_may_have_what_the_last_one_had_lost() {
+        let (mut history, begun) = (History::default(), now());
+        let reading = |number, text| Reading { number, position: position(text), domain: Some(0) };
+        let (met, next) = (first("0-2-95"), first("0-1-120"));
+        let applied = position("0-1-120");
+        history.look_back(&applied, Some(&met), LIMIT, begun);
+        history.compare(&applied, &Reading::default(), 1);
+        history.compare(&applied, &reading(2, "0-2-95"), 2);
+        assert!(history.ahead().is_some());
+        history.look_back(&applied, Some(&next), LIMIT, begun);
+        history.compare(&applied, &reading(3, "0-1-120"), 3);
+        assert!(history.ahead().is_none() && history.has(Some(&next)));
+    }
+}
