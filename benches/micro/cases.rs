@@ -198,8 +198,13 @@ fn position(number: u64) -> Position {
 /// With a user who has written, and replicas that have it.
 fn route() -> Operation {
     let verdict = sql::classify(POINT_SELECT.as_bytes(), mode());
-    let replica =
-        |backend| ReplicaView { backend, rotation: Rotation::In, lag: None, applied: position(46) };
+    let replica = |backend| ReplicaView {
+        backend,
+        rotation: Rotation::In,
+        lag: None,
+        applied: position(46),
+        generation: 0,
+    };
     let view = View { primary_up: true, replicas: vec![replica(1), replica(2)] };
     let written = SharedToken::default();
     written.lock().add(&position(45), Stamp { session: 1, readings: 0 });

@@ -128,6 +128,7 @@ fn target_words(verdict: &Verdict, settings: &Settings) -> String {
         rotation: Rotation::In,
         lag: None,
         applied: Position::default(),
+        generation: 0,
     };
     let view =
         View { primary_up: true, replicas: (1..settings.backends.len()).map(replica).collect() };

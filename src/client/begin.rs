@@ -20,7 +20,7 @@ use crate::metrics::Closed;
 use crate::pool::{Checkout, Retire};
 use crate::protocol::status::{Status, Tracked};
 use crate::protocol::{Command, Shape};
-use crate::route::{Decision, Reason, Target};
+use crate::route::{Decision, Reason};
 use crate::sql::{Class, Hint, Verdict};
 use crate::topology::READ_ONLY;
 
@@ -94,8 +94,7 @@ impl Session {
         self.status -= Status::IN_TRANS;
         // Nothing of it has been said: it may be tried again where a connection was gone already.
         for may_retry in [true, false] {
-            let decision =
-                Decision { target: Target::Primary, reason: Reason::Transaction, awaited: None };
+            let decision = Decision::primary(Reason::Transaction);
             let mut checkout = match self.obtain(work, decision).await {
                 Ok(checkout) => checkout,
                 Err(Refusal::Gone) => return Some(Err(Stop::Client)),

@@ -8,7 +8,7 @@ use super::Session;
 use super::statement::{Work, contains};
 use crate::config::settings::Consistency;
 use crate::protocol::status::Status;
-use crate::route::view::BackendId;
+use crate::route::view::{BackendId, ReplicaView};
 use crate::route::{self, Decision, Reason, SessionView, Target};
 use crate::sql::{Class, RouteHint, Verdict};
 use crate::state::transaction_names;
@@ -21,17 +21,12 @@ impl Session {
     /// Where a statement goes when the session holds nothing.
     pub(super) async fn decide(&self, verdict: &Verdict, may_use_replica: bool) -> Decision {
         if !may_use_replica {
-            return Decision {
-                target: Target::Primary,
-                reason: Reason::ReplicaFailed,
-                awaited: None,
-            };
+            return Decision::primary(Reason::ReplicaFailed);
         }
         let routing = &self.context.settings.routing;
         let policy = if routing.replica_reads { routing.consistency } else { Consistency::Strong };
         if verdict.class == Class::Read && self.image.schema.as_deref().is_some_and(is_system) {
-            let reason = Reason::Statement(crate::sql::Reason::SystemSchema);
-            return Decision { target: Target::Primary, reason, awaited: None };
+            return Decision::primary(Reason::Statement(crate::sql::Reason::SystemSchema));
         }
         let isolation = self.isolation().or_else(|| self.facts.variable(ISOLATION));
         let serializable =
@@ -61,8 +56,7 @@ impl Session {
         if let Target::Replica(backend) = decision.target
             && !pools[backend].may_try()
         {
-            let reason = Reason::NoReplica;
-            return Decision { target: Target::Primary, reason, awaited: None };
+            return Decision::primary(Reason::NoReplica);
         }
         let Some(awaited) = decision.awaited else { return decision };
         if pools[awaited].is_out_of_reach() {
@@ -79,10 +73,12 @@ impl Session {
         let is_fresh = Box::pin(topology.wait_applied(awaited, &position, limit)).await;
         let waited = began.elapsed().as_secs_f64();
         self.context.metrics.sessions.freshness_wait_seconds.observe(waited);
-        if is_fresh {
+        let view = topology.view();
+        // It may be another one by now, which has not.
+        let has_it = |replica: &&ReplicaView| is_fresh && replica.applied.covers(&position);
+        if let Some(replica) = view.replica(awaited).filter(has_it) {
             self.context.metrics.sessions.freshness_fresh.inc();
-            let reason = Reason::Statement(verdict.reason);
-            return Decision { target: Target::Replica(awaited), reason, awaited: None };
+            return Decision::replica(replica, Reason::Statement(verdict.reason));
         }
         self.context.metrics.sessions.freshness_primary.inc();
         decision
@@ -101,12 +97,13 @@ impl Session {
         let (backend, topology) = (held.pool().backend(), &self.context.topology);
         let is_fresh = || {
             let (view, token) = (topology.view(), self.writes.token());
-            view.replicas
-                .iter()
-                .any(|replica| replica.backend == backend && token.is_covered_by(&replica.applied))
+            view.replica(backend).is_some_and(|replica| token.is_covered_by(&replica.applied))
         };
-        if is_fresh() || self.writes.settle() && is_fresh() {
-            return false;
+        // What is known of a replica is known of the one that is there now: looked at after that.
+        let is_left = || held.is_elsewhere();
+        let is_known = is_fresh() || self.writes.settle() && is_fresh();
+        if is_known || is_left() {
+            return is_left();
         }
         // A transaction that changed nothing moves easily; what is pinned is lost when it moves.
         let limit = match self.pins.is_empty() {
@@ -115,7 +112,9 @@ impl Session {
         };
         // What is written while it waits need not be seen.
         let token = self.writes.token().clone();
-        token.is_unknown() || !topology.wait_applied(backend, token.position(), limit).await
+        token.is_unknown()
+            || !topology.wait_applied(backend, token.position(), limit).await
+            || is_left()
     }
 
     /// Whether all reads of an open transaction see what its first one saw.

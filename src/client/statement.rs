@@ -23,6 +23,7 @@ use crate::protocol::packet;
 use crate::protocol::status::Status;
 use crate::protocol::{Capabilities, Command, Shape};
 use crate::route::view::BackendId;
+use crate::route::whereabouts::is_as_of;
 use crate::route::{Decision, Reason, Target};
 use crate::sql::Reason as SqlReason;
 use crate::sql::{Class, Effects, Mode, Needs, Verdict, VerdictCache, changes_rows};
@@ -325,6 +326,13 @@ impl Session {
         let granted_at = checkout.granted_at();
         if granted_at != now {
             at = self.context.since_start(granted_at);
+        }
+        if backend != 0 && !is_as_of(decision.generation, checkout.connection().generation) {
+            // What was decided by is known of another server.
+            checkout.check_in();
+            self.account.refused(self.context.now());
+            let (backend, detail) = (pool.name().to_owned(), "it is another server by now".into());
+            return Err(Refusal::Error(Error::BackendUnavailable { backend, detail }));
         }
         self.account.granted(at);
         // It has run since its slot was granted; a connection opened meanwhile counts in.

@@ -307,7 +307,7 @@ impl Checkout {
     }
 
     /// Whether it is of another server than the one that is there now.
-    fn is_elsewhere(&self) -> bool {
+    pub fn is_elsewhere(&self) -> bool {
         let (Some(connection), Some(slot)) = (&self.connection, &self.slot) else { return false };
         !slot.pool.has(connection.generation)
     }

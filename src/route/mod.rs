@@ -16,7 +16,7 @@ use crate::sql::{self, Class, RouteHint, Verdict};
 
 use freshness::Position;
 use token::Token;
-use view::{BackendId, Rotation, View};
+use view::{BackendId, ReplicaView, Rotation, View};
 
 /// Where a statement goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,6 +124,21 @@ pub struct Decision {
     pub reason: Reason,
     /// A replica that would do once it has caught up.
     pub awaited: Option<BackendId>,
+    /// For a replica: the generation of the connections that it holds for, see [`whereabouts`].
+    pub generation: u16,
+}
+
+impl Decision {
+    /// For the primary.
+    pub fn primary(reason: Reason) -> Self {
+        Self { target: Target::Primary, reason, awaited: None, generation: 0 }
+    }
+
+    /// For a replica as it is known.
+    pub fn replica(replica: &ReplicaView, reason: Reason) -> Self {
+        let (target, generation) = (Target::Replica(replica.backend), replica.generation);
+        Self { target, reason, awaited: None, generation }
+    }
 }
 
 /// Decides for a session that holds no connection. `in_use` tells how busy a backend is.
@@ -134,7 +149,7 @@ pub fn decide(
     view: &View,
     in_use: impl Fn(BackendId) -> usize,
 ) -> Decision {
-    let primary = |reason| Decision { target: Target::Primary, reason, awaited: None };
+    let primary = Decision::primary;
     let is_candidate = match verdict.class {
         Class::Read | Class::Begin { read_only: true } => true,
         Class::Write
@@ -169,12 +184,9 @@ pub fn decide(
     }
     let is_fresh = |applied: &Position| !needs_fresh || token.is_covered_by(applied);
     let fresh = in_rotation().filter(|replica| is_fresh(&replica.applied));
-    match choice::less_busy(fresh.map(|replica| replica.backend), &in_use) {
-        Some(backend) => Decision {
-            target: Target::Replica(backend),
-            reason: Reason::Statement(verdict.reason),
-            awaited: None,
-        },
+    let chosen = choice::less_busy(fresh.map(|replica| replica.backend), &in_use);
+    match chosen.and_then(|backend| view.replica(backend)) {
+        Some(replica) => Decision::replica(replica, Reason::Statement(verdict.reason)),
         None => match choice::less_busy(in_rotation().map(|replica| replica.backend), &in_use) {
             Some(behind) => {
                 let reason = match token.is_of_another(session.id) {

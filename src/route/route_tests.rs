@@ -22,7 +22,7 @@ fn view(rotation: Rotation, applied: &str) -> View {
     let applied = Position::parse(applied).expect("a position");
     View {
         primary_up: true,
-        replicas: vec![ReplicaView { backend: 1, rotation, lag: None, applied }],
+        replicas: vec![ReplicaView { backend: 1, rotation, lag: None, applied, generation: 5 }],
     }
 }
 
@@ -50,7 +50,8 @@ fn a_read_leaves_the_primary_only_when_a_replica_has_what_the_session_wrote() {
     let read = verdict(Class::Read, None);
     let (wrote_9, wrote_10) = (written_by(OWN, "0-1-9"), written_by(OWN, "0-1-10"));
     let applied_9 = view(Rotation::In, "0-1-9");
-    assert_eq!(route(&read, session(&wrote_9), &applied_9).0, Target::Replica(1));
+    let decision = decide(&read, session(&wrote_9), Consistency::Session, &applied_9, |_| 0);
+    assert_eq!((decision.target, decision.generation), (Target::Replica(1), 5));
     let decision = decide(&read, session(&wrote_10), Consistency::Session, &applied_9, |_| 0);
     assert_eq!(decision.reason, Reason::NotFresh);
     assert_eq!((decision.target, decision.awaited), (Target::Primary, Some(1)));

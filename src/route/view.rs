@@ -16,6 +16,13 @@ pub struct View {
     pub replicas: Vec<ReplicaView>,
 }
 
+impl View {
+    /// A replica.
+    pub fn replica(&self, backend: BackendId) -> Option<&ReplicaView> {
+        self.replicas.iter().find(|replica| replica.backend == backend)
+    }
+}
+
 /// One replica as last probed.
 #[derive(Debug, Clone)]
 pub struct ReplicaView {
@@ -27,6 +34,9 @@ pub struct ReplicaView {
     pub lag: Option<Duration>,
     /// Applied transactions (`gtid_slave_pos`, MySQL's `gtid_executed`).
     pub applied: Position,
+    /// The generation of the last connections to the server that has told this, see
+    /// [`super::whereabouts`].
+    pub generation: u16,
 }
 
 /// Whether reads may go to a replica.

@@ -34,7 +34,12 @@ struct Seen {
 impl Whereabouts {
     /// Whether a connection of this generation is of the server that is there now.
     pub fn has(&self, generation: u16) -> bool {
-        generation.wrapping_sub(self.first.load(Ordering::Acquire)) < 1 << 15
+        is_as_of(generation, self.first.load(Ordering::Acquire))
+    }
+
+    /// The generation of connections that are opened now.
+    pub fn generation(&self) -> u16 {
+        self.seen.lock().absences
     }
 
     /// The control connection is on `server`, which has started when `run` says, if that is told.
@@ -81,6 +86,12 @@ impl Whereabouts {
     }
 }
 
+/// Whether a connection of this generation, which the place still had, is on the server that was there in
+/// generation `then`. A later one may be on the next.
+pub fn is_as_of(then: u16, generation: u16) -> bool {
+    then.wrapping_sub(generation) < 1 << 15
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,6 +122,22 @@ mod tests {
         assert!(!place.has(meanwhile));
         assert!(!place.arrive("", None), "it did not tell");
         assert!(place.generation_of("b").is_some());
+    }
+
+    #[test]
+    fn what_was_known_of_a_server_says_nothing_of_later_connections() {
+        let place = Whereabouts::default();
+        place.arrive("a", Some("1"));
+        let (known, early) = (place.generation(), place.generation_of("a").expect("it is there"));
+        assert!(is_as_of(known, early));
+        place.leave();
+        let meanwhile = place.generation_of("b").expect("nobody knows");
+        assert!(place.has(meanwhile) && !is_as_of(known, meanwhile));
+        place.arrive("b", Some("1"));
+        let late = place.generation_of("b").expect("it is there");
+        assert!(place.has(late) && !is_as_of(known, late));
+        assert!(is_as_of(place.generation(), late));
+        assert!(is_as_of(2, u16::MAX) && !is_as_of(u16::MAX, 2), "they wrap around");
     }
 
     #[test]

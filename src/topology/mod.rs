@@ -283,6 +283,7 @@ impl Shared {
             rotation: Rotation::Down,
             lag: None,
             applied: Position::default(),
+            generation: 0,
         });
         let view = View { primary_up: false, replicas: replicas.collect() };
         let desk = || Desk {
@@ -336,14 +337,18 @@ impl Shared {
     ) {
         self.observer.backend_up(backend, rotation != Rotation::Down);
         self.observer.replica(backend, rotation, lag, applied);
+        let generation = self.desks[backend].whereabouts.generation();
         let mut draft = self.draft.lock();
         let Some(shown) = draft.replicas.iter_mut().find(|shown| shown.backend == backend) else {
             return;
         };
-        let is_same = shown.rotation == rotation && shown.lag == lag && shown.applied == *applied;
+        let is_same = shown.rotation == rotation
+            && shown.lag == lag
+            && shown.applied == *applied
+            && shown.generation == generation;
         if !is_same {
             let applied = applied.clone();
-            *shown = ReplicaView { backend, rotation, lag, applied };
+            *shown = ReplicaView { backend, rotation, lag, applied, generation };
             self.view.store(Arc::new(draft.clone()));
         }
         drop(draft);

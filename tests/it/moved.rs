@@ -130,3 +130,49 @@ fn a_connection_to_another_server_is_not_used() {
     let control = |proxy: &Proxy| proxy.log().contains("leads to another server");
     assert!(seen == old || control(&proxy), "{seen}");
 }
+
+/// Its name leads to another replica, which lacks what the first one had.
+#[test]
+fn what_a_replica_has_says_nothing_of_the_next_one_of_its_name() {
+    let options = Options { max_connections: 100, replicas: 2, ..product().options() };
+    let (mut servers, _orders) = keep(options);
+    let name = Name::of(servers.replica);
+    servers.replica_address = format!("127.0.0.1:{}", name.port);
+    let mut first = servers.replica_root();
+    let mut second = Raw::connect(servers.others[0], "root", "root-secret", None).unwrap();
+    let (stop, start, position, wait) = match product().is_mysql() {
+        true => (
+            "STOP REPLICA",
+            "START REPLICA",
+            "SELECT @@global.gtid_executed",
+            "WAIT_FOR_EXECUTED_GTID_SET",
+        ),
+        false => {
+            ("STOP SLAVE", "START SLAVE", "SELECT @@global.gtid_binlog_pos", "MASTER_GTID_WAIT")
+        }
+    };
+    let proxy = Proxy::start(&servers);
+    let (mut holder, mut client) = (proxy.app(), proxy.app());
+    client.run("CREATE TABLE name_a (id INT PRIMARY KEY)");
+    client.run("INSERT INTO name_a VALUES (1)");
+    let position = servers.root().text(position);
+    assert_eq!(second.text(&format!("SELECT {wait}('{position}', 20)")), "0");
+    second.run(stop);
+    client.run("INSERT INTO name_a VALUES (2)");
+    let count = "SELECT COUNT(*) FROM name_a";
+    holder.run("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED");
+    proxy.until_replica_answers(&mut holder, count);
+    holder.run("START TRANSACTION READ ONLY");
+    assert_eq!(holder.text(count), "2");
+
+    // Where it decides to read there is no connection left: it opens one.
+    name.lead_to(servers.others[0]);
+    assert_eq!(client.text(count), "2");
+    assert!(proxy.log().contains("leads to another server"), "it was tried");
+
+    first.run(stop);
+    second.run(start);
+    client.run("INSERT INTO name_a VALUES (3)");
+    proxy.until_replica_answers(&mut client, count);
+    assert_eq!(holder.text(count), "3", "of a user, and read committed");
+}

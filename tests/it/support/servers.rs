@@ -15,7 +15,9 @@ pub struct Servers {
     pub primary: u16,
     pub replica: u16,
     pub primary_socket: PathBuf,
-    /// Its address for Fairlane.
+    /// Ports of further replicas.
+    pub others: Vec<u16>,
+    /// The first replica's address for Fairlane.
     pub replica_address: String,
     pub replica_log: PathBuf,
     /// Keys of both servers for Fairlane: TLS.
@@ -77,6 +79,7 @@ pub fn keep(options: Options) -> (Servers, tokio::sync::mpsc::Sender<Order>) {
             let servers = Servers {
                 primary: sandbox.primary.port,
                 replica: sandbox.replicas[0].port,
+                others: sandbox.replicas[1..].iter().map(|replica| replica.port).collect(),
                 primary_socket: sandbox.primary.socket.clone(),
                 replica_address: sandbox.replicas[0].socket.display().to_string(),
                 replica_log: sandbox.replicas[0].general_log_path(),
