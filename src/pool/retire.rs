@@ -50,8 +50,7 @@ impl Pool {
         };
         self.metrics().closed_total(reason).inc();
         let mut connection = connection;
-        let is_elsewhere = self.whereabouts.generation_of(&connection.server).is_none();
-        if is_elsewhere && !self.has(connection.generation) {
+        if self.whereabouts.has_left(&connection.server, connection.generation) {
             // The bound is that of the server which is there now.
             connection.give_up_permit();
         }

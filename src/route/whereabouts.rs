@@ -4,7 +4,9 @@
 //!
 //! The control connection says where it is. Connections count its absences (their *generation*): those of
 //! before the absence after which it found another server, or another run of the same, are not of the one
-//! that is there now. They are opened only to the server that it is on.
+//! that is there now. While it is somewhere, a connection to another server gets no generation. During an
+//! absence they are opened to whatever is there: if that was another server for a moment, all of before
+//! its return are given up, since nobody can tell them apart.
 
 use std::sync::atomic::{AtomicU16, Ordering};
 
@@ -29,6 +31,8 @@ struct Seen {
     last: Option<(Box<str>, Option<Box<str>>)>,
     /// How often it has left. Wraps around; a connection lives for an hour.
     absences: u16,
+    /// During this absence a connection has been opened to another server than the last one.
+    has_strayed: bool,
 }
 
 impl Whereabouts {
@@ -51,11 +55,12 @@ impl Whereabouts {
         }
         let now = (Box::from(server), run.map(Box::from));
         let is_other = seen.last.as_ref().is_some_and(|last| *last != now);
-        if is_other {
+        let has_strayed = std::mem::take(&mut seen.has_strayed);
+        if is_other || has_strayed {
             // What has been opened during an absence and lives is of the new run of a server, but it may
-            // be of the old one of two.
+            // be of the old one of two, or of one that was there meanwhile.
             let is_run = seen.last.as_ref().is_some_and(|(last, _)| **last == *server);
-            if seen.here.is_some() || !is_run {
+            if seen.here.is_some() || !is_run || has_strayed {
                 seen.absences = seen.absences.wrapping_add(1);
             }
             self.first.store(seen.absences, Ordering::Release);
@@ -80,9 +85,23 @@ impl Whereabouts {
     /// The generation of a connection that has just been opened, and says that it is on `server`; `None`
     /// when the control connection is on another one. Nothing is compared while either is not known.
     pub fn generation_of(&self, server: &str) -> Option<u16> {
-        let seen = self.seen.lock();
-        let is_other = seen.here.as_ref().is_some_and(|here| **here != *server);
-        (server.is_empty() || !is_other).then_some(seen.absences)
+        let mut seen = self.seen.lock();
+        if server.is_empty() {
+            return Some(seen.absences);
+        }
+        match &seen.here {
+            Some(here) => (**here == *server).then_some(seen.absences),
+            None => {
+                seen.has_strayed |= seen.last.as_ref().is_some_and(|(last, _)| **last != *server);
+                Some(seen.absences)
+            }
+        }
+    }
+
+    /// Whether a connection of this generation is on `server` and the control connection on another one.
+    pub fn has_left(&self, server: &str, generation: u16) -> bool {
+        let is_other = |here: &str| !server.is_empty() && *here != *server;
+        !self.has(generation) && self.seen.lock().here.as_deref().is_some_and(is_other)
     }
 }
 
@@ -138,6 +157,27 @@ mod tests {
         assert!(place.has(late) && !is_as_of(known, late));
         assert!(is_as_of(place.generation(), late));
         assert!(is_as_of(2, u16::MAX) && !is_as_of(u16::MAX, 2), "they wrap around");
+    }
+
+    #[test]
+    fn what_led_elsewhere_for_a_moment_while_nobody_looked_is_not_kept() {
+        for run in ["1", "2"] {
+            let place = Whereabouts::default();
+            place.arrive("a", Some("1"));
+            let early = place.generation_of("a").expect("it is there");
+            place.leave();
+            let strayed = place.generation_of("b").expect("nobody knows");
+            let meanwhile = place.generation_of("a").expect("nobody knows");
+            assert_eq!(place.arrive("a", Some(run)), run == "2");
+            assert!(!place.has(strayed) && !place.has(meanwhile) && !place.has(early));
+            assert!(place.has_left("b", strayed) && !place.has_left("a", early));
+            assert!(place.has(place.generation_of("a").expect("it is there")));
+            // The next absence is one like others.
+            let kept = place.generation_of("a").expect("it is there");
+            place.leave();
+            place.arrive("a", Some(run));
+            assert!(place.has(kept));
+        }
     }
 
     #[test]
