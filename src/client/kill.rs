@@ -26,10 +26,10 @@ impl Session {
         let is_own = target.labels.lock().user == self.client.user;
         let allowed = match is_own {
             // Its own user may always; and a slot may be just what there is none of.
-            true => {
-                self.kill_as_service(&target, query).await;
-                Ok(())
-            }
+            true if self.kill_as_service(&target, query).await => Ok(()),
+            // A session ends by itself when it is told to.
+            true if !query => Ok(()),
+            true => self.kill_there(&target, query).await.map(|_| ()),
             false => self.kill_as_user(&target, query).await,
         };
         if let Err(error) = allowed {
@@ -48,39 +48,50 @@ impl Session {
         Ok(())
     }
 
-    async fn kill_as_service(&self, target: &Entry, query: bool) {
-        let Some(place) = target.place() else { return };
+    /// Whether it is done, or there was nothing to do.
+    async fn kill_as_service(&self, target: &Entry, query: bool) -> bool {
+        let Some(place) = target.place() else { return true };
         let Place { backend, thread_id, generation } = place;
         let aim = self.context.pools[backend].aim(thread_id);
-        if target.place() == Some(place) {
-            let topology = &self.context.topology;
-            let is_done = topology.kill(backend, thread_id, query, generation).await;
-            mark(target, query);
-            // A connection that is killed may still be on its way back to the pool.
-            if !is_done || !query {
-                aim.stay();
-            }
+        if target.place() != Some(place) {
+            return true;
         }
+        let topology = &self.context.topology;
+        let is_done = topology.kill(backend, thread_id, query, generation).await;
+        mark(target, query);
+        // A connection that is killed may still be on its way back to the pool.
+        if !is_done || !query {
+            aim.stay();
+        }
+        is_done
+    }
+
+    /// By a connection of this user to the server: whether it was still there to be killed.
+    async fn kill_there(&self, target: &Entry, query: bool) -> Result<bool, Error> {
+        let Some(place) = target.place() else { return Ok(false) };
+        let Place { backend, thread_id, generation } = place;
+        let mut checkout = self.elsewhere(backend).await?;
+        let pool = checkout.pool().clone();
+        let aim = pool.aim(thread_id);
+        // On another server the number may be anybody's.
+        let is_there = pool.has(generation) && pool.has(checkout.connection().generation);
+        if !is_there || target.place() != Some(place) {
+            checkout.connection().is_dirty = true;
+            checkout.check_in();
+            return Ok(false);
+        }
+        let sql = format!("KILL {}{thread_id}", if query { "QUERY " } else { "" });
+        let answer = ask(checkout, &sql).await;
+        if matches!(answer, Err(Error::LostBackend { .. })) || answer.is_ok() && !query {
+            aim.stay();
+        }
+        answer.map(|_| mark(target, query))?;
+        Ok(true)
     }
 
     async fn kill_as_user(&self, target: &Entry, query: bool) -> Result<(), Error> {
-        if let Some(place) = target.place() {
-            let Place { backend, thread_id, generation } = place;
-            let mut checkout = self.elsewhere(backend).await?;
-            let pool = checkout.pool().clone();
-            let aim = pool.aim(thread_id);
-            // On another server the number may be anybody's.
-            let is_there = pool.has(generation) && pool.has(checkout.connection().generation);
-            if is_there && target.place() == Some(place) {
-                let sql = format!("KILL {}{thread_id}", if query { "QUERY " } else { "" });
-                let answer = ask(checkout, &sql).await;
-                if matches!(answer, Err(Error::LostBackend { .. })) || answer.is_ok() && !query {
-                    aim.stay();
-                }
-                return answer.map(|_| mark(target, query));
-            }
-            checkout.connection().is_dirty = true;
-            checkout.check_in();
+        if self.kill_there(target, query).await? {
+            return Ok(());
         }
         let grants = ask(self.elsewhere(PRIMARY).await?, "SHOW GRANTS").await?;
         match may_kill_others(&grants.rows(), self.facts.is_mariadb) {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use fairlane::protocol::{Capabilities, Command, Shape};
 
 use crate::support::raw::Login;
-use crate::support::{Proxy, Raw, eventually, servers};
+use crate::support::{Proxy, Raw, eventually, product, servers};
 
 fn pair(proxy: &Proxy, more: Capabilities) -> (Raw, Raw) {
     let login = |port| {
@@ -168,6 +168,33 @@ fn kill_works_with_the_ids_that_clients_see() {
     killer.run(&format!("KILL {id}"));
     eventually("the session ends", || sleeper.query("SELECT 1").is_err());
     assert_eq!(killer.query("KILL 4000000000").unwrap_err().code(), 1094);
+}
+
+/// Its own user may, and has a connection for that.
+#[test]
+fn kill_query_ends_a_statement_that_the_service_account_may_not_end() {
+    let mut root = servers().root();
+    let (table, extra) = match product().is_mysql() {
+        true => ("mysql.user", "REPLICATION CLIENT"),
+        false => ("mysql.global_priv", "BINLOG MONITOR, SLAVE MONITOR"),
+    };
+    for host in ["localhost", "127.0.0.1", "%"] {
+        root.replace(&format!("CREATE OR REPLACE USER kill_poor@'{host}' IDENTIFIED BY 'poor'"));
+        root.run(&format!("GRANT SELECT ON {table} TO kill_poor@'{host}'"));
+        root.run(&format!("GRANT {extra} ON *.* TO kill_poor@'{host}'"));
+    }
+    servers().wait_replicated();
+    let proxy = Proxy::as_service(servers(), ("kill_poor", "poor"), "");
+    let (mut sleeper, mut killer) = (proxy.app(), proxy.app());
+    let began = Instant::now();
+    sleeper.send(Command::Query, b"DO SLEEP(20), 'unserved'");
+    let running =
+        "SELECT COUNT(*) FROM information_schema.processlist WHERE info LIKE 'DO %unserved%'";
+    eventually("the statement runs", || root.text(running) == "1");
+    killer.run(&format!("KILL QUERY {}", sleeper.greeting.thread_id));
+    let _ = sleeper.answer(Shape::Results);
+    assert!(began.elapsed() < Duration::from_secs(15), "it has ended before its time");
+    assert_eq!(sleeper.text("SELECT 5"), "5");
 }
 
 /// An operator's KILL of a session that is idle, and so has no connection of its own to ask about.
