@@ -3,7 +3,6 @@
 use std::io;
 use std::mem::MaybeUninit;
 use std::net::IpAddr;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +10,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
+use super::farewell::LINGER;
 use super::names::NamesMemory;
 use super::statement::StatementCache;
 use super::unread::UnreadHere;
@@ -210,9 +210,9 @@ impl Connection {
         self.permit = Some(permit);
     }
 
-    /// Gives it back at once: the connection counts no more.
-    pub fn give_up_permit(&mut self) {
-        self.permit = None;
+    /// Takes it out: the connection counts as long as that is kept.
+    pub fn take_permit(&mut self) -> Option<OwnedSemaphorePermit> {
+        self.permit.take()
     }
 
     /// Whether this worker watches the socket already.
@@ -489,40 +489,6 @@ impl Connection {
         let diff = Diff { schema: diff.schema.clone(), set: Some(fused.set) };
         1 + self.put_diff(&diff, out)
     }
-
-    /// Says good-bye, waits until the server has closed its end and forgotten the connection, and
-    /// only then gives the permit back, so that the server never sees one connection too many.
-    pub async fn close(mut self) {
-        let _ = tokio::time::timeout(CLOSE_WAIT, self.read_unread()).await;
-        let _ = self.send(&command_packet(Command::Quit, &[])).await;
-        self.wait_gone(CLOSE_WAIT).await;
-    }
-
-    /// Waits until the server has closed its end, or is gone, and then as [`Self::close`]. After `limit` it
-    /// is said that this takes long: until then the server has the connection, a rollback takes its time.
-    pub async fn wait_gone(mut self, limit: Duration) {
-        // Also behind a frame that could not be read.
-        let mut stream = self.stream.uncompressed();
-        stream.watch(Watch::SERVER);
-        // A server that was told nothing learns so that it is over.
-        let _ = tokio::time::timeout(CLOSE_WAIT, stream.shutdown()).await;
-        let drained = async move {
-            while fill(&mut stream, &mut self.inbox).await.is_ok_and(|read| read > 0) {
-                self.inbox.clear();
-            }
-        };
-        let mut drained = pin!(drained);
-        if tokio::time::timeout(limit, &mut drained).await.is_err() {
-            tracing::warn!(
-                backend_thread = self.thread_id,
-                "the server does not close a connection; it counts until it has"
-            );
-            drained.await;
-        }
-        // The server closes the socket shortly before it counts the connection out.
-        tokio::time::sleep(LINGER).await;
-        drop(self.permit);
-    }
 }
 
 /// Bytes that fit the buffers of every kernel.
@@ -533,12 +499,6 @@ const INSERT_ID: &str = "SELECT LAST_INSERT_ID() LIMIT 1";
 fn insert_id_of(answer: &Exchange) -> Option<u64> {
     answer.first_row().first().and_then(|id| id.parse().ok())
 }
-
-/// How long a server may take to close a connection it was told to.
-const CLOSE_WAIT: Duration = Duration::from_secs(5);
-/// Time between a server's closing of a socket and its forgetting of the connection
-/// (MariaDB 10.11: well under a millisecond when idle, more under load).
-pub const LINGER: Duration = Duration::from_millis(10);
 
 /// Whether a socket only could not do it at once.
 fn is_passing(kind: io::ErrorKind) -> bool {

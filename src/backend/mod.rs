@@ -1,6 +1,7 @@
 //! One connection to one server: login, state, prepared statements, reset and farewell.
 
 mod connection;
+mod farewell;
 mod login;
 mod names;
 mod reset;
@@ -8,9 +9,9 @@ mod statement;
 mod unread;
 
 pub use connection::{
-    Connection, ConnectionKey, DoubleHash, Exchange, ExpiredLogin, Failure, LINGER, Strays,
-    command_packet,
+    Connection, ConnectionKey, DoubleHash, Exchange, ExpiredLogin, Failure, Strays, command_packet,
 };
+pub use farewell::LINGER;
 pub use login::{Credential, LoginError, Route, open};
 pub use names::{NamesMemory, means_the_same};
 pub use reset::Reset;

@@ -50,20 +50,21 @@ impl Pool {
         };
         self.metrics().closed_total(reason).inc();
         let mut connection = connection;
-        if self.whereabouts.has_left(&connection.server, connection.generation) {
+        let Connection { thread_id, generation, .. } = *connection;
+        let mut permit = connection.take_permit();
+        if self.whereabouts.has_left(&connection.server, generation) {
             // The bound is that of the server which is there now.
-            connection.give_up_permit();
+            permit = None;
         }
         tokio::spawn(async move {
-            let thread_id = connection.thread_id;
             match how {
                 Retire::Quit(_) => connection.close().await,
                 Retire::Kill => {
-                    let Connection { thread_id, generation, .. } = *connection;
                     pool.control.kill(pool.backend, thread_id, generation).await;
                     connection.wait_gone(KILL_WAIT).await;
                 }
             }
+            drop(permit);
             pool.aims.forget(thread_id);
         });
     }
