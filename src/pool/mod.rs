@@ -4,7 +4,8 @@
 //! 1. `slots` (the right to use a connection) by the [`Scheduler`], in lanes; a statement waits
 //!    for a slot and for nothing else;
 //! 2. TCP connections by a semaphore whose permits live inside the connections: one that is
-//!    opening, idle, in use or being closed counts until the server has forgotten it.
+//!    opening, idle, in use or being closed counts until the server has forgotten it, or the
+//!    address leads to another server.
 //!
 //! Lock rules: the one lock of a pool guards scheduler and idle list together, is held for a few
 //! hundred nanoseconds, and never across an await. A slot comes back by `Drop`.

@@ -1,9 +1,11 @@
 //! The end of a connection: it counts until the server has forgotten it.
 
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
+
+use tokio::time::timeout;
 
 use super::Pool;
 use crate::backend::Connection;
@@ -13,6 +15,9 @@ use crate::route::whereabouts::Whereabouts;
 
 /// How long a killed connection may take to go: a statement is not always interrupted at once.
 const KILL_WAIT: Duration = Duration::from_secs(30);
+
+/// Pause between looks whether the address has left the server of a connection that is about to end.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// What a pool wants of the backend's control connection.
 pub trait Control: Send + Sync + std::fmt::Debug {
@@ -51,17 +56,25 @@ impl Pool {
         self.metrics().closed_total(reason).inc();
         let mut connection = connection;
         let Connection { thread_id, generation, .. } = *connection;
-        let mut permit = connection.take_permit();
-        if self.whereabouts.has_left(&connection.server, generation) {
-            // The bound is that of the server which is there now.
-            permit = None;
-        }
+        let (mut permit, server) =
+            (connection.take_permit(), std::mem::take(&mut connection.server));
         tokio::spawn(async move {
-            match how {
-                Retire::Quit(_) => connection.close().await,
-                Retire::Kill => {
-                    pool.control.kill(pool.backend, thread_id, generation).await;
-                    connection.wait_gone(KILL_WAIT).await;
+            let mut ending = pin!(async {
+                match how {
+                    Retire::Quit(_) => connection.close().await,
+                    Retire::Kill => {
+                        pool.control.kill(pool.backend, thread_id, generation).await;
+                        connection.wait_gone(KILL_WAIT).await;
+                    }
+                }
+            });
+            loop {
+                if pool.whereabouts.has_left(&server, generation) {
+                    // The bound is that of the server which is there now.
+                    permit = None;
+                }
+                if timeout(LOOK_EVERY, &mut ending).await.is_ok() {
+                    break;
                 }
             }
             drop(permit);

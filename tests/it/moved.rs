@@ -5,9 +5,10 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 
+use fairlane::protocol::Command;
 use fairlane::sandbox::Options;
 
-use crate::support::servers::keep;
+use crate::support::servers::{What, keep, order};
 use crate::support::{Proxy, Raw, eventually, pause, product};
 
 /// A name that is made to lead elsewhere: what has been connected stays where it is.
@@ -48,7 +49,7 @@ fn copy(mut from: TcpStream, mut to: TcpStream) {
                 break;
             }
         }
-        let _ = to.shutdown(Shutdown::Both);
+        let _ = to.shutdown(Shutdown::Write);
     });
 }
 
@@ -175,4 +176,30 @@ fn what_a_replica_has_says_nothing_of_the_next_one_of_its_name() {
     client.run("INSERT INTO name_a VALUES (3)");
     proxy.until_replica_answers(&mut client, count);
     assert_eq!(holder.text(count), "3", "of a user, and read committed");
+}
+
+#[test]
+fn connections_to_a_frozen_server_do_not_count_for_the_next_one_of_its_name() {
+    let options = Options { max_connections: 100, replicas: 2, ..product().options() };
+    let (mut servers, orders) = keep(options);
+    let name = Name::of(servers.replica);
+    servers.replica_address = format!("127.0.0.1:{}", name.port);
+    let proxy = Proxy::with(&servers, 3, "[pool]\nconnect_timeout = \"1s\"");
+    let mut client = proxy.app();
+    client.run("CREATE TABLE frozen_a (id INT PRIMARY KEY)");
+    let rows: Vec<String> = (0..300).map(|id| format!("({id})")).collect();
+    client.run(&format!("INSERT INTO frozen_a VALUES {}", rows.join(",")));
+    proxy.until_replica_answers(&mut client, "SELECT 1 FROM frozen_a");
+    let mut readers: Vec<Raw> = (0..2).map(|_| proxy.app()).collect();
+    let long = "SELECT COUNT(*) FROM frozen_a a, frozen_a b, frozen_a c, frozen_a d \
+                WHERE a.id + b.id + c.id + d.id < 0";
+    readers.iter_mut().for_each(|reader| reader.send(Command::Query, long.as_bytes()));
+    let in_use = "fairlane_lane_slots_in_use{backend=\"replica1\"";
+    eventually("both run on the replica", || proxy.sum(in_use) == 2.0);
+    order(&orders, What::PauseReplica);
+    readers.into_iter().for_each(Raw::hang_up);
+    eventually("their slots are free", || proxy.sum(in_use) == 0.0);
+    name.lead_to(servers.others[0]);
+    proxy.until_replica_answers(&mut client, "SELECT 1 FROM frozen_a");
+    order(&orders, What::ResumeReplica);
 }
