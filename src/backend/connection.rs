@@ -1,9 +1,11 @@
 //! A logged-in connection and the commands Fairlane itself gives on it.
 
+use std::future::poll_fn;
 use std::io;
 use std::mem::MaybeUninit;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
@@ -15,7 +17,7 @@ use super::names::NamesMemory;
 use super::statement::StatementCache;
 use super::unread::UnreadHere;
 use crate::net::attributes::Attributes;
-use crate::net::read::fill;
+use crate::net::read::poll_fill;
 use crate::net::socket::{Socket, Watch};
 use crate::net::worker::WorkerId;
 use crate::protocol::attribute;
@@ -26,6 +28,7 @@ use crate::protocol::sha2;
 use crate::protocol::status::Tracked;
 use crate::protocol::tracking::Reported;
 use crate::protocol::{Capabilities, Command, Malformed, Shape};
+use crate::route::whereabouts::Whereabouts;
 use crate::state::diff::Diff;
 use crate::state::{Base, Image};
 
@@ -169,6 +172,8 @@ pub struct Connection {
     pub server: String,
     /// Its generation, see `route::whereabouts`.
     pub generation: u16,
+    /// Where connections like it lead to now.
+    pub place: Arc<Whereabouts>,
     /// Which changes of what sessions begin with its login came after.
     pub epoch: u64,
     /// Which changes of schemas the choice of its schema came after.
@@ -336,10 +341,23 @@ impl Connection {
             if bytes.len() > ANSWER_MAX {
                 return Err(Malformed { what: "answer (too long)", offset: ANSWER_MAX }.into());
             }
-            if fill(&mut self.stream, &mut self.inbox).await? == 0 {
+            if self.read_more().await? == 0 {
                 return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
             }
         }
+    }
+
+    /// Appends what comes to the inbox; 0 is the end. Whoever waits has to be woken to notice that the
+    /// address has left the server long ago.
+    pub async fn read_more(&mut self) -> io::Result<usize> {
+        let Self { stream, inbox, place, generation, .. } = self;
+        poll_fn(|cx| match poll_fill(stream, inbox, cx) {
+            Poll::Pending if place.is_forsaken(*generation) => {
+                Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+            }
+            polled => polled,
+        })
+        .await
     }
 
     /// Sends a SET of Fairlane's own, which is not to be seen in the image, and notes what is told beside it.

@@ -288,6 +288,7 @@ async fn log_in(
         is_astray: false,
         server: String::new(),
         generation: 0,
+        place: Arc::default(),
         epoch: 0,
         schema_epoch: 0,
         is_restricted: false,

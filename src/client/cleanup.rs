@@ -202,7 +202,11 @@ impl Session {
         };
         let mut checkout = checkout;
         tokio::spawn(async move {
-            let finished = drain(&mut checkout, &mut response).await;
+            let (pool, generation) = (checkout.pool().clone(), checkout.connection().generation);
+            let finished = tokio::select! {
+                finished = drain(&mut checkout, &mut response) => finished,
+                () = pool.forsakes(generation) => Err(Failure::Abandoned),
+            };
             writes.note_unseen(changes);
             // Whatever it was, its effects are not known here.
             let pins = all_pins(leftovers.pins);

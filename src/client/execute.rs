@@ -246,9 +246,18 @@ impl Session {
         (keeps, stopping): (Keeps, &mut Option<JoinHandle<bool>>),
     ) -> Passed {
         let mut may_stop = self.can_be_stopped(work);
+        let mut may_be_lost = true;
         connection.begin_answer();
         loop {
-            let Connection { stream, inbox, .. } = &mut *connection;
+            let Connection { stream, inbox, place, generation, .. } = &mut *connection;
+            let has_server = || {
+                let may_ask_another = keeps.refusal && self.entry.is_adrift();
+                !may_ask_another && !place.is_forsaken(*generation)
+            };
+            let told = || match self.entry.is_killed() {
+                true => Some(Told::Killed),
+                false => (may_be_lost && !has_server()).then_some(Told::Lost),
+            };
             let server = ServerSide { stream, inbox };
             // An error about a cursor names the statement by its id on the server.
             let holds_error = keeps.refusal
@@ -258,7 +267,15 @@ impl Session {
             let relayed = tokio::select! {
                 biased;
                 relayed = relay(self.wire.client_side(), server, response, holds_error, note) => relayed,
-                () = self.entry.killed() => return Passed::ClientGone { in_time: false },
+                told = self.entry.when(told) => match told {
+                    Told::Killed => return Passed::ClientGone { in_time: false },
+                    Told::Lost if response.is_untouched() => return Passed::Lost,
+                    // It answers.
+                    Told::Lost => {
+                        may_be_lost = false;
+                        continue;
+                    }
+                },
                 () = self.entry.told_to_give_way(), if may_stop => {
                     may_stop = false;
                     if response.is_untouched() {
@@ -327,6 +344,14 @@ pub(super) fn is_call(verdict: &Verdict) -> bool {
 
 pub(super) fn has_cursor_of(work: &Work<'_>) -> bool {
     work.command == Command::StmtExecute && work.prepared.as_ref().is_some_and(has_cursor)
+}
+
+/// What a session is told while it waits for an answer.
+enum Told {
+    /// To end.
+    Killed,
+    /// The server is not there, or can be done without.
+    Lost,
 }
 
 /// How the passing on of a response ended.

@@ -12,6 +12,7 @@
 
 mod absorb;
 mod admittance;
+mod adrift;
 mod along;
 mod answers;
 mod auth;
@@ -77,6 +78,7 @@ use crate::state::prepared::{StatementKey, Statements};
 use crate::state::{Characteristics, Holdings, Image, Pins, Trackers};
 use crate::topology::{ServerFacts, Topology};
 
+pub use adrift::Adrift;
 pub use answers::Answers;
 use diagnostics::Diagnostics;
 use identity::{Identity, Verified};

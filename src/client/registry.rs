@@ -60,6 +60,8 @@ pub struct Entry {
     idle_limit_ms: AtomicU64,
     /// The `since_ms` of the idle time that has lasted for too long.
     expired_ms: AtomicU64,
+    /// The `since_ms` of the statement whose replica is down.
+    adrift_ms: AtomicU64,
     /// An [`Order`], as far as there is one.
     order: AtomicU8,
     /// The lock guard wants its transaction rolled back.
@@ -153,6 +155,7 @@ impl Entry {
             connection: AtomicU64::new(0),
             idle_limit_ms: AtomicU64::new(u64::MAX),
             expired_ms: AtomicU64::new(u64::MAX),
+            adrift_ms: AtomicU64::new(u64::MAX),
             order: AtomicU8::new(0),
             must_give_way: AtomicBool::new(false),
             statement: Mutex::default(),
@@ -324,15 +327,39 @@ impl Entry {
     /// # Cancel safety
     /// Nothing is lost.
     pub(super) async fn told_to_give_way(&self) {
+        self.when(|| self.has_to_give_way().then_some(())).await
+    }
+
+    /// The replica that runs its statement, which has begun `since`, is down: it may ask another.
+    pub(super) fn set_adrift(&self, since: Duration) {
+        self.adrift_ms.store(millis(since), Ordering::Release);
+        self.task.wake();
+    }
+
+    /// Whether that is so of the statement under way. Only for the session's own task.
+    pub(super) fn is_adrift(&self) -> bool {
+        self.adrift_ms.load(Ordering::Acquire) == self.since_ms.load(Ordering::Relaxed)
+    }
+
+    /// Has the session look at what it waits for.
+    pub(super) fn rouse(&self) {
+        self.task.wake();
+    }
+
+    /// Ready when `look` finds something. Only for the session's own task, and for what it is woken for.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
+    pub(super) async fn when<T>(&self, look: impl Fn() -> Option<T>) -> T {
         poll_fn(|cx| {
-            if self.has_to_give_way() {
-                return Poll::Ready(());
+            if let Some(found) = look() {
+                return Poll::Ready(found);
             }
             self.task.register(cx.waker());
             // It may have been told meanwhile.
-            if self.has_to_give_way() { Poll::Ready(()) } else { Poll::Pending }
+            look().map_or(Poll::Pending, Poll::Ready)
         })
-        .await;
+        .await
     }
 
     /// Ends the session as soon as it is between commands.
@@ -359,15 +386,7 @@ impl Entry {
     /// # Cancel safety
     /// Nothing is lost.
     pub(super) async fn told(&self, least: Order) {
-        poll_fn(|cx| {
-            if self.was_told(least) {
-                return Poll::Ready(());
-            }
-            self.task.register(cx.waker());
-            // It may have been told meanwhile.
-            if self.was_told(least) { Poll::Ready(()) } else { Poll::Pending }
-        })
-        .await;
+        self.when(|| self.was_told(least).then_some(())).await
     }
 
     /// Like [`Self::told`], and also ready when the client is idle for too long.
@@ -375,16 +394,7 @@ impl Entry {
     /// # Cancel safety
     /// Nothing is lost.
     pub(super) async fn told_or_expired(&self, least: Order) {
-        poll_fn(|cx| {
-            let is_ready = || self.was_told(least) || self.is_expired();
-            if is_ready() {
-                return Poll::Ready(());
-            }
-            self.task.register(cx.waker());
-            // It may have been told meanwhile.
-            if is_ready() { Poll::Ready(()) } else { Poll::Pending }
-        })
-        .await;
+        self.when(|| (self.was_told(least) || self.is_expired()).then_some(())).await
     }
 
     /// Ready when it is told to end at once.
@@ -491,6 +501,16 @@ impl Registry {
     pub fn expire_idle(&self) {
         let now = Instant::now();
         self.inner.lock().by_id.values().for_each(|entry| entry.expire(now));
+    }
+
+    /// Looks at each session that runs a statement: since when, and where.
+    pub(super) fn look_at_running(&self, look: impl Fn(&Entry, Duration, Place)) {
+        for entry in self.inner.lock().by_id.values() {
+            let ((activity, since), place) = (entry.activity(), entry.place());
+            if let (Activity::Running, Some(place)) = (activity, place) {
+                look(entry, since, place);
+            }
+        }
     }
 
     /// A session is over.

@@ -11,7 +11,7 @@ use super::scratch::with_scratch;
 use crate::protocol::packet::{self, Framed, Header};
 
 /// Appends what can be read now to `inbox`; 0 is the end of the stream.
-pub(super) fn poll_fill<S: AsyncRead + Unpin>(
+pub fn poll_fill<S: AsyncRead + Unpin>(
     stream: &mut S,
     inbox: &mut Vec<u8>,
     cx: &mut Context<'_>,

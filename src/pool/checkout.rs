@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep};
 
 use super::admission::Waiting;
 use super::{Pool, Request, Retire, Shared, Slot};
-use crate::backend::{Connection, UnreadId};
+use crate::backend::{Connection, Failure, UnreadId};
 use crate::error::Error;
 use crate::lanes::Demand;
 use crate::metrics::Closed;
@@ -184,7 +184,7 @@ impl Pool {
         let pool = Arc::clone(self);
         tokio::spawn(async move {
             let Some(mut connection) = pool.moved_here(connection) else { return };
-            match connection.read_unread().await {
+            match pool.read_there(&mut connection).await {
                 Ok(()) => pool.put_aside(connection),
                 Err(_) => pool.retire(connection, Retire::Quit(Closed::Broken)),
             }
@@ -203,12 +203,22 @@ impl Pool {
         let (tell, told) = oneshot::channel();
         let pool = Arc::clone(self);
         tokio::spawn(async move {
-            if connection.read_unread().await.is_err() {
+            if pool.read_there(&mut connection).await.is_err() {
                 return pool.retire(connection, Retire::Quit(Closed::Broken));
             }
             let _ = tell.send(Read { pool, connection: Some(connection) });
         });
         told.await.ok()?.connection.take()
+    }
+
+    /// Reads what is unread on a connection, while its server is there.
+    async fn read_there(&self, connection: &mut Connection) -> Result<(), Failure> {
+        let generation = connection.generation;
+        tokio::select! {
+            biased;
+            read = connection.read_unread() => read,
+            () = self.forsakes(generation) => Err(Failure::Abandoned),
+        }
     }
 
     /// Takes a clean connection back whose slot is in other hands.

@@ -26,7 +26,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use slab::Slab;
 use tokio::sync::Semaphore;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use crate::backend::{Connection, Route, TlsError};
 use crate::config::Settings;
@@ -49,6 +49,9 @@ use reach::Reach;
 
 /// Connections that a pool may have beside its own: the control connection.
 pub const CONTROL_CONNECTIONS: usize = 1;
+
+/// Pause of a task between looks whether it waits for a server that is no longer there.
+const FORSAKEN_LOOK: Duration = Duration::from_secs(5);
 
 /// Time in which batch work is known for what it is; until then it is in the interactive lane.
 const RECOGNITION: Duration = Duration::from_millis(2_500);
@@ -245,6 +248,14 @@ impl Pool {
     /// Whether a connection of this generation is of the server that is there now.
     pub fn has(&self, generation: u16) -> bool {
         self.whereabouts.has(generation)
+    }
+
+    /// Ready when the address has left the server of a connection of this generation long ago. For tasks
+    /// that nobody wakes.
+    pub async fn forsakes(&self, generation: u16) {
+        while !self.whereabouts.is_forsaken(generation) {
+            sleep(FORSAKEN_LOOK).await;
+        }
     }
 
     /// A KILL for a connection of a session is about to be sent: should the session leave the

@@ -173,6 +173,7 @@ impl Pool {
             for _ in 0..LOOKS_AWAY {
                 if let Some(generation) = self.whereabouts.generation_of(&connection.server) {
                     connection.generation = generation;
+                    connection.place = self.whereabouts.clone();
                     return Ok(connection);
                 }
                 self.control.doubt(self.backend);

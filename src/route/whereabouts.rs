@@ -20,6 +20,8 @@ const FAR: u16 = 1 << 14;
 pub struct Whereabouts {
     /// The first generation of those that are of the server which is there now.
     first: AtomicU16,
+    /// The first generation of those that are not forsaken.
+    kept: AtomicU16,
     seen: Mutex<Seen>,
 }
 
@@ -38,12 +40,28 @@ struct Seen {
 impl Whereabouts {
     /// Whether a connection of this generation is of the server that is there now.
     pub fn has(&self, generation: u16) -> bool {
-        is_as_of(generation, self.first.load(Ordering::Acquire))
+        is_as_of(generation, self.first())
     }
 
     /// The generation of connections that are opened now.
     pub fn generation(&self) -> u16 {
         self.seen.lock().absences
+    }
+
+    /// The first generation of those that are of the server which is there now.
+    pub fn first(&self) -> u16 {
+        self.first.load(Ordering::Acquire)
+    }
+
+    /// Connections of generations before this one are to servers that were left long ago: what is awaited
+    /// there is awaited no longer.
+    pub fn forsake_before(&self, generation: u16) {
+        self.kept.store(generation, Ordering::Release);
+    }
+
+    /// Whether a connection of this generation is one of those.
+    pub fn is_forsaken(&self, generation: u16) -> bool {
+        !is_as_of(generation, self.kept.load(Ordering::Acquire))
     }
 
     /// The control connection is on `server`, which has started when `run` says, if that is told.
@@ -65,9 +83,11 @@ impl Whereabouts {
             }
             self.first.store(seen.absences, Ordering::Release);
         }
-        let first = self.first.load(Ordering::Acquire);
+        let first = self.first();
         if seen.absences.wrapping_sub(first) > FAR {
-            self.first.store(seen.absences.wrapping_sub(FAR), Ordering::Release);
+            let far = seen.absences.wrapping_sub(FAR);
+            self.first.store(far, Ordering::Release);
+            self.kept.store(far, Ordering::Release);
         }
         seen.here = Some(now.0.clone());
         seen.last = Some(now);

@@ -24,7 +24,7 @@ use workers::Workers;
 
 use crate::admin::{self, Readiness, Sources};
 use crate::client::registry::Registry;
-use crate::client::{Answers, Context, Locks, Passwords, Throttle};
+use crate::client::{Adrift, Answers, Context, Locks, Passwords, Throttle};
 use crate::config::settings::TlsMode;
 use crate::config::{Problem, Settings};
 use crate::lanes::{Evidence, PolicyNow};
@@ -248,11 +248,13 @@ fn readiness(context: &Context) -> Readiness {
 
 async fn sweep(context: Arc<Context>) {
     let mut tick = interval(SWEEP_EVERY);
+    let mut adrift = Adrift::default();
     loop {
         tick.tick().await;
         let facts = context.topology.facts();
         let wait_timeout = facts.map_or(Duration::MAX / 2, |facts| facts.wait_timeout);
         context.pools.iter().for_each(|pool| pool.sweep(wait_timeout));
         context.registry.expire_idle();
+        adrift.look(&context);
     }
 }

@@ -4,7 +4,7 @@ use fairlane::protocol::{Command, Shape};
 use fairlane::sandbox::Options;
 
 use crate::support::servers::{What, keep, order};
-use crate::support::{ONE_LANE, Proxy, Raw, eventually, pause, servers};
+use crate::support::{ONE_LANE, Proxy, Raw, eventually, pause, product, servers};
 
 #[test]
 fn clients_that_vanish_at_any_moment_leave_the_pool_whole() {
@@ -277,6 +277,27 @@ fn a_dead_or_frozen_replica_leaves_rotation_and_comes_back() {
     let count = servers.root().text("SELECT COUNT(*) FROM shop.replica_a");
     assert_eq!(client.text("SELECT COUNT(*) FROM replica_a"), count);
     proxy.until_replica_answers(&mut client, "SELECT id FROM replica_a");
+}
+
+/// Nothing closes the connection; the replica is down, and its client has got nothing.
+#[test]
+fn a_read_on_a_replica_that_freezes_is_answered_by_the_primary() {
+    let (servers, orders) = keep(Options { max_connections: 100, ..product().options() });
+    let proxy = Proxy::start(&servers);
+    let mut client = proxy.app();
+    client.run("CREATE TABLE freezes_a (id INT)");
+    client.run("INSERT INTO freezes_a VALUES (1)");
+    let read = "SELECT id FROM freezes_a";
+    proxy.until_replica_answers(&mut client, read);
+    order(&orders, What::PauseReplica);
+    client.send(Command::Query, read.as_bytes());
+    let retries = "fairlane_replica_retries_total";
+    eventually("the primary is asked", || proxy.metric(retries) == 1.0);
+    assert!(client.answer(Shape::Results).unwrap().error().is_none());
+    assert_eq!(client.text(read), "1");
+    eventually("all slots are free", || proxy.sum("fairlane_lane_slots_in_use{") == 0.0);
+    order(&orders, What::ResumeReplica);
+    proxy.until_replica_answers(&mut client, read);
 }
 
 #[test]

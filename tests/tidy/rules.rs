@@ -24,7 +24,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("route", &["sql", "state", "config"]),
     ("lanes", &["config", "sql", "metrics"]),
     ("net", &["protocol", "config", "error", "metrics"]),
-    ("backend", &["net", "state", "protocol", "config", "error", "metrics"]),
+    ("backend", &["net", "route", "state", "protocol", "config", "error", "metrics"]),
     ("pool", &["backend", "lanes", "route", "state", "protocol", "config", "error", "metrics"]),
     ("topology", &["net", "route", "lanes", "protocol", "config", "error", "metrics"]),
     ("client", BELOW_CLIENT),

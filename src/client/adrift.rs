@@ -1,0 +1,113 @@
+//! Statements on servers that are not there: found once a second, so that none needs a clock of its own.
+//!
+//! - A read on a replica that is down asks the primary, if its client has got nothing yet: a frozen
+//!   server closes nothing.
+//! - What waits for a server that the address has left long ago is lost: a slot must not stay with it.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Context;
+use super::registry::Place;
+use crate::route::view::Rotation;
+
+/// How long a replica has to be down, and a statement to have run.
+const DOWN_LIMIT: Duration = Duration::from_secs(1);
+/// How long servers that the address has left may take for what they run.
+const LEFT_LIMIT: Duration = Duration::from_secs(30);
+
+/// What was seen of one backend.
+#[derive(Debug, Default)]
+struct Seen {
+    /// The first generation of the server that is there, and since when.
+    first: Option<(u16, Instant)>,
+    /// Since when it is down.
+    down: Option<Instant>,
+}
+
+impl Seen {
+    /// Looks again; the generation before which all have been left for long.
+    fn look(&mut self, now: Instant, first: u16, is_down: bool) -> Option<u16> {
+        self.down = is_down.then(|| self.down.unwrap_or(now));
+        match self.first {
+            Some((seen, since)) if seen == first => (now - since >= LEFT_LIMIT).then_some(first),
+            _ => {
+                self.first = Some((first, now));
+                None
+            }
+        }
+    }
+
+    /// Whether what has run for so long, on the server that is there or on one before it, has no replica.
+    fn is_adrift(&self, now: Instant, ran: Duration, is_there: bool) -> bool {
+        let is_long = |since: Instant| now - since >= DOWN_LIMIT;
+        let is_left = || !is_there && self.first.is_some_and(|(_, since)| is_long(since));
+        ran >= DOWN_LIMIT && (self.down.is_some_and(is_long) || is_left())
+    }
+}
+
+/// Looks for such statements.
+#[derive(Debug, Default)]
+pub struct Adrift(Vec<Seen>);
+
+impl Adrift {
+    /// To be called about once a second.
+    pub fn look(&mut self, context: &Context) {
+        let now = Instant::now();
+        let (topology, view) = (&context.topology, context.topology.view());
+        self.0.resize_with(context.pools.len(), Seen::default);
+        for (backend, seen) in self.0.iter_mut().enumerate() {
+            let replica = view.replica(backend);
+            let is_down = replica.is_some_and(|replica| replica.rotation == Rotation::Down);
+            let place = topology.whereabouts(backend);
+            if let Some(first) = seen.look(now, place.first(), is_down) {
+                place.forsake_before(first);
+            }
+        }
+        context.registry.look_at_running(|entry, since, place| {
+            let Place { backend, generation, .. } = place;
+            let (pool, ran) =
+                (&context.pools[backend], context.since_start(now).saturating_sub(since));
+            if backend != 0 && self.0[backend].is_adrift(now, ran, pool.has(generation)) {
+                entry.set_adrift(since);
+            }
+            if topology.whereabouts(backend).is_forsaken(generation) {
+                entry.rouse();
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[tokio::test(start_paused = true)]
+    async fn what_runs_on_a_replica_that_is_down_for_a_second_is_adrift() {
+        let (mut seen, start) = (Seen::default(), Instant::now());
+        assert_eq!(seen.look(start, 0, true), None);
+        assert!(!seen.is_adrift(start, 9 * SECOND, true), "it was just noticed");
+        seen.look(start + SECOND, 0, true);
+        assert!(seen.is_adrift(start + SECOND, SECOND, true));
+        assert!(!seen.is_adrift(start + SECOND, SECOND / 2, true), "it has just begun");
+        seen.look(start + 2 * SECOND, 0, false);
+        assert!(!seen.is_adrift(start + 2 * SECOND, 9 * SECOND, true), "it is back");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_runs_on_a_server_that_was_left_is_adrift_and_forsaken_after_a_while() {
+        let (mut seen, start) = (Seen::default(), Instant::now());
+        seen.look(start, 4, false);
+        assert!(!seen.is_adrift(start + 9 * SECOND, 9 * SECOND, true));
+        let moved = start + 40 * SECOND;
+        assert_eq!(seen.look(moved - SECOND, 4, false), Some(4));
+        assert_eq!(seen.look(moved, 5, false), None, "another generation");
+        assert!(!seen.is_adrift(moved, 9 * SECOND, false));
+        assert!(seen.is_adrift(moved + SECOND, 9 * SECOND, false));
+        assert_eq!(seen.look(moved + LEFT_LIMIT - SECOND, 5, false), None);
+        assert_eq!(seen.look(moved + LEFT_LIMIT, 5, false), Some(5));
+    }
+}
