@@ -462,7 +462,9 @@ impl Session {
             return;
         }
         let schema = self.image.schema.as_deref();
-        if effects.contains(Effects::OPAQUE) && may_be_half_way(work, summary, schema) {
+        if effects.contains(Effects::OPAQUE)
+            && may_be_half_way(work, summary, schema, self.mode_of(work))
+        {
             // An ERR packet carries no tracking, and tables for the session alone are tracked by nothing.
             self.pins.add(Pin::StateChanged);
         }

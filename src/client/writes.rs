@@ -17,7 +17,7 @@ use crate::protocol::status::{Status, Tracked};
 use crate::protocol::{Capabilities, Command};
 use crate::route::freshness::Position;
 use crate::route::token::{SharedToken, Stamp, Token};
-use crate::sql::{Class, Effects, Reason, Verdict, changes_rows, leaves_tables};
+use crate::sql::{Class, Effects, Mode, Reason, Verdict, called, changes_rows, leaves_tables};
 use crate::state::Pin;
 use crate::topology::{ServerFacts, Topology};
 
@@ -35,30 +35,35 @@ fn comes_first(code: u16) -> bool {
 }
 
 /// Whether something that `work` calls may have run before its error, in a session with this schema.
-pub(super) fn may_be_half_way(work: &Work<'_>, summary: &Summary, schema: Option<&str>) -> bool {
+pub(super) fn may_be_half_way(
+    work: &Work<'_>,
+    summary: &Summary,
+    schema: Option<&str>,
+    mode: Mode,
+) -> bool {
     let Some(code) = summary.error else { return false };
+    if work.command == Command::StmtPrepare {
+        // It runs nothing.
+        return false;
+    }
     if !comes_first(code) {
         return true;
     }
-    let has = |word: &&str| has_word(work.sql, word);
-    let calls = match code {
+    if code == PARSE_ERROR {
         // In the midst only of what prepares texts.
-        PARSE_ERROR => ["call", "execute", "atomic"].iter().any(has),
-        _ => {
-            work.verdict.reason == Reason::UnknownFunction
-                || ["call", "execute", "begin", "declare"].iter().any(has)
-        }
-    };
-    if !calls {
-        return false;
+        return ["call", "execute", "atomic"].iter().any(|word| has_word(work.sql, word));
     }
-    // Hardly about what the text itself names.
+    // What runs may fail so as well, but not about the procedure that it is.
     let message = String::from_utf8_lossy(&summary.message);
-    !routine_in(&message).is_some_and(|(of, name)| {
-        let is_here =
-            has_word(work.sql, of) || schema.is_some_and(|own| own.eq_ignore_ascii_case(of));
-        is_here && has_word(work.sql, name)
-    })
+    let is_itself = |(of, named): (&str, &str)| {
+        called(work.sql, mode).filter(|_| work.verdict.statements == 1).is_some_and(
+            |(within, procedure)| {
+                within.or_else(|| schema.map(str::as_bytes)) == Some(of.as_bytes())
+                    && procedure.eq_ignore_ascii_case(named.as_bytes())
+            },
+        )
+    };
+    !routine_in(&message).is_some_and(is_itself)
 }
 
 /// The routine that an error is about, behind its schema.

@@ -15,6 +15,7 @@
 //! default value or the current schema hides behind a name.
 
 mod cache;
+mod called;
 mod classify;
 mod conditions;
 mod control;
@@ -38,6 +39,7 @@ mod verdict;
 mod word;
 
 pub use cache::VerdictCache;
+pub use called::called;
 pub use classify::classify;
 pub use conditions::{Asked, diagnostics_asked, get_diagnostics_as_set};
 pub use digest::{DIGEST_TEXT_BYTES_MAX, digest, digest_text, front_digest};

@@ -113,6 +113,60 @@ fn a_transaction_that_a_failed_routine_left_open_is_its_sessions() {
     assert_eq!(root.text("SELECT GROUP_CONCAT(id ORDER BY id) FROM rt_log"), "2,3,4,5");
 }
 
+/// What fails in the midst names a routine that its text has too, as another word.
+#[test]
+fn a_name_in_a_text_does_not_say_that_nothing_has_run() {
+    let mut root = Raw::connect(servers().primary, "root", "root-secret", Some("shop")).unwrap();
+    for sql in [
+        "DROP PROCEDURE IF EXISTS rt_job",
+        "DROP FUNCTION IF EXISTS rt_orders",
+        "DROP TABLE IF EXISTS rt_jobs",
+        "DROP TABLE IF EXISTS rt_other",
+        "CREATE TABLE rt_jobs (id INT)",
+        "CREATE TABLE rt_other (id INT)",
+        "CREATE PROCEDURE rt_job(name TEXT) BEGIN START TRANSACTION; INSERT INTO rt_jobs VALUES (1); \
+         CALL rt_cleanup(); COMMIT; END",
+        "CREATE FUNCTION rt_orders() RETURNS INT DETERMINISTIC BEGIN \
+         CREATE TEMPORARY TABLE rt_other (x INT); CALL rt_cleanup(); RETURN 1; END",
+    ] {
+        root.run(sql);
+    }
+    let proxy = Proxy::with(servers(), 3, ONE_LANE);
+    let mut wrong = Vec::new();
+    root.run("INSERT INTO rt_jobs VALUES (0)");
+    for (number, sql) in [
+        "CALL rt_job('rt_cleanup')",
+        "CALL rt_job('') -- rt_cleanup",
+        "CALL rt_job(/* shop.rt_cleanup */ '')",
+        "INSERT INTO rt_jobs VALUES (rt_orders())",
+        "UPDATE rt_jobs SET id = rt_orders()",
+        "DELETE FROM rt_jobs WHERE id = rt_orders()",
+        "SET @rt = rt_orders()",
+        "SELECT 1; SELECT rt_orders(), 'shop.rt_cleanup'",
+    ]
+    .iter()
+    .enumerate()
+    {
+        let (mut one, mut two) = (proxy.app(), proxy.app());
+        let failed = match one.query(sql) {
+            Err(error) => error.code(),
+            Ok(answer) => answer.error().map_or(0, |error| error.code()),
+        };
+        if failed != 1305 {
+            wrong.push(format!("{sql}: {failed}"));
+        }
+        let id = number + 10;
+        two.run(&format!("INSERT INTO rt_jobs VALUES ({id})"));
+        if two.query("SELECT COUNT(x) FROM rt_other").is_ok() {
+            wrong.push(format!("{sql}: another session has its table"));
+        }
+        if root.text(&format!("SELECT COUNT(*) FROM rt_jobs WHERE id = {id}")) != "1" {
+            wrong.push(format!("{sql}: its transaction is another session's"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
 /// SAVEPOINT alone opens nothing that status flags show.
 #[test]
 fn a_savepoint_with_autocommit_off_is_there_after_a_set() {
