@@ -58,6 +58,8 @@ impl Session {
         self.account.close(&self.context.evidence);
         self.pins = Pins::default();
         self.show_binding();
+        // Who aims at the session may have found it before: its connection is not its own any more.
+        self.entry.set_released();
         drop((self.wire, self.entry));
         if let Some(held) = held {
             undo(held, leftovers, is_mariadb).await;
@@ -91,6 +93,7 @@ impl Session {
         let leftovers = self.leftovers();
         let is_mariadb = self.facts.is_mariadb;
         if let Some(held) = self.held.take() {
+            self.entry.set_released();
             undo(held, leftovers, is_mariadb).await;
         }
         self.forget_binding();
@@ -106,6 +109,7 @@ impl Session {
             self.held = Some(held);
             return self.keep_only(Pin::Role);
         }
+        self.entry.set_released();
         give_back(held, undone);
         self.forget_binding();
     }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use fairlane::protocol::{Capabilities, Command, Shape};
 
 use crate::support::raw::Login;
-use crate::support::{Proxy, Raw, eventually, product, servers};
+use crate::support::{ONE_LANE, Proxy, Raw, eventually, product, servers};
 
 fn pair(proxy: &Proxy, more: Capabilities) -> (Raw, Raw) {
     let login = |port| {
@@ -257,6 +257,28 @@ fn kill_meets_nobody_but_the_session_it_names() {
     }
     kills.join().unwrap();
     assert!(named.join().unwrap() > 0, "the one that was meant is met");
+}
+
+/// The one that is named goes away while another user's KILL waits for a slot, and its connection is given on.
+#[test]
+fn kill_by_another_user_meets_nobody_else() {
+    let proxy = Proxy::with(servers(), 3, ONE_LANE);
+    let waiting = || proxy.sum("fairlane_lane_waiters{");
+    let root = || Raw::connect(proxy.port, "root", "root-secret", None).unwrap();
+    let (mut named, mut holder, mut killer) = (proxy.app(), root(), root());
+    named.hold();
+    holder.hold();
+    let mut other = proxy.app();
+    let other = std::thread::spawn(move || other.text("SELECT SLEEP(3)"));
+    eventually("the next session waits", || waiting() == 1.0);
+    let kill = format!("KILL QUERY {}", named.greeting.thread_id);
+    let kill = std::thread::spawn(move || killer.query(&kill).map(drop));
+    eventually("the KILL waits", || waiting() == 2.0);
+    named.hang_up();
+    eventually("its slot is given on", || waiting() < 2.0);
+    holder.run("COMMIT");
+    assert_eq!(other.join().unwrap(), "0", "nobody stops the next one");
+    assert!(kill.join().unwrap().is_ok(), "it has nothing to stop");
 }
 
 /// The server's id of the connection that runs a statement.
