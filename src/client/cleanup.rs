@@ -43,7 +43,9 @@ struct Leftovers {
 
 impl Session {
     fn leftovers(&self) -> Leftovers {
-        let in_transaction = self.status.contains(Status::IN_TRANS) || !self.autocommit;
+        // An error does not say whether one is open.
+        let may_be_open = self.status.contains(Status::IN_TRANS) || !self.is_status_told;
+        let in_transaction = may_be_open || !self.autocommit;
         Leftovers { pins: self.pins, in_transaction, writes: Arc::clone(&self.writes) }
     }
 

@@ -107,6 +107,11 @@ impl Session {
             self.held = Some(held);
             return Err(Stop::Fatal);
         };
+        if !told.summary.has_status {
+            // It was killed; nothing else is known of it.
+            self.held = Some(held);
+            return Err(Stop::Fatal);
+        }
         let was_open = self.status.contains(Status::IN_TRANS);
         // A statement that could not be prepared there leaves it in the sql_mode it was to be prepared in.
         let has_own_mode = held.connection().image.get("sql_mode") == self.image.get("sql_mode");

@@ -118,7 +118,7 @@ impl Session {
         let exchange = self.prompt(connection).await?;
         connection.image = image;
         // The statement's own answer has the flags of the passing sql_mode.
-        self.status = exchange.status;
+        self.take_status(&exchange);
         let Some(told) = beside else { return Ok(()) };
         // Which of them are passing nobody says.
         let told = told.iter().chain(&exchange.tracked);
@@ -135,9 +135,10 @@ impl Session {
 
     /// What a statement has changed and not told.
     async fn learn_untold(&mut self, connection: &mut Connection) -> Result<(), Failure> {
-        let Summary { status, tracked, .. } = self.prompt(connection).await?;
+        let summary = self.prompt(connection).await?;
         // An error has told nothing of the transaction that it may have left open.
-        self.status = status;
+        self.take_status(&summary);
+        let tracked = summary.tracked;
         if tracked.contains(&Tracked::StateChanged) {
             self.pins.add(Pin::StateChanged);
             self.image = connection.image.clone();
@@ -146,6 +147,14 @@ impl Session {
             }
         }
         Ok(())
+    }
+
+    /// The status flags of an answer to Fairlane itself, which may be that to a KILL of it: that has none.
+    pub(super) fn take_status(&mut self, summary: &Summary) {
+        match summary.has_status {
+            true => self.status = summary.status,
+            false => self.is_status_told = false,
+        }
     }
 
     /// Has the server tell what its trackers still have to tell: it comes with the next OK packet.

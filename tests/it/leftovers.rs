@@ -1,9 +1,11 @@
 //! What a statement leaves on its connection, or seems to: triggers that fail, locks that were not
 //! granted, changes of global variables.
 
+use fairlane::protocol::auth::NATIVE;
 use fairlane::protocol::{Capabilities, Command};
 
-use crate::support::raw::Login;
+use crate::support::hop::Hop;
+use crate::support::raw::{Login, reply};
 use crate::support::{ONE_LANE, Proxy, Raw, eventually, product, servers};
 
 fn root() -> Raw {
@@ -197,4 +199,60 @@ fn what_can_not_be_read_stays_with_its_connection() {
     let pinned = || proxy.metric("fairlane_sessions_pinned{reason=\"state_changed\"}");
     drop(client);
     eventually("nobody is bound", || pinned() == 0.0);
+}
+
+/// A question of Fairlane's own may meet a KILL QUERY, and tells nothing of the transaction then.
+#[test]
+fn a_transaction_is_rolled_back_whatever_was_asked_in_it() {
+    let mut root = root();
+    for sql in [
+        "DROP TABLE IF EXISTS lo_asked",
+        "CREATE TABLE lo_asked (id INT)",
+        "DROP PROCEDURE IF EXISTS lo_asked",
+        "CREATE PROCEDURE lo_asked() DO 1",
+    ] {
+        root.run(sql);
+    }
+    let hop = Hop::before(servers().primary, "app");
+    let proxy = Proxy::behind(hop.port, servers(), 2, ONE_LANE);
+    let login = Login {
+        schema: Some("shop"),
+        more: Capabilities::MULTI_RESULTS,
+        ..Login::new(proxy.port, "app", "app-secret")
+    };
+    let mut texts = vec!["CALL lo_asked()"];
+    if !product().is_mysql() {
+        texts.push("SET STATEMENT lock_wait_timeout = 7 FOR SELECT 1 FROM lo_asked");
+    }
+    let mut rows = 0;
+    for sql in texts {
+        for end in [Command::Quit, Command::ResetConnection, Command::ChangeUser] {
+            let mut one = Raw::login(&login).unwrap();
+            one.run("BEGIN");
+            one.run("INSERT INTO lo_asked VALUES (1)");
+            hop.spoil_answer_to(b"DO 0", |answer| {
+                *answer = b"\x0a\0\0\x01\xff\x25\x05#70100.".to_vec();
+            });
+            one.run(sql);
+            let nonce = one.greeting.nonce.clone();
+            match end {
+                Command::ChangeUser => {
+                    let proof = reply(NATIVE, "app-secret", &nonce);
+                    let length = u8::try_from(proof.len()).unwrap();
+                    let tail = b"shop\0\x2d\0mysql_native_password\0\0";
+                    let body = [b"app\0", &[length][..], &proof, tail].concat();
+                    one.send(Command::ChangeUser, &body);
+                    one.prove("app-secret").unwrap();
+                }
+                _ => one.send(end, b""),
+            }
+            let mut other = Raw::login(&login).unwrap();
+            other.run("INSERT INTO lo_asked VALUES (2)");
+            rows += 1;
+            assert!(hop.has_spoilt(), "{sql}: nothing was asked");
+            let seen = root.text("SELECT GROUP_CONCAT(id) FROM lo_asked");
+            assert_eq!(seen, vec!["2"; rows].join(","), "{sql}, {end:?}");
+            drop(one);
+        }
+    }
 }

@@ -20,8 +20,8 @@ pub struct Hop {
     spoiler: Spoiler,
 }
 
-/// What is done once to what a server says.
-type Spoiler = Arc<Mutex<Option<fn(&mut Vec<u8>)>>>;
+/// What is done once to what a server says, after this has been sent to it.
+type Spoiler = Arc<Mutex<Option<(&'static [u8], fn(&mut Vec<u8>))>>>;
 
 #[derive(Default)]
 struct Counted {
@@ -51,7 +51,12 @@ impl Hop {
 
     /// Changes the next bytes that the server says on a connection of the user's.
     pub fn spoil(&self, spoiler: fn(&mut Vec<u8>)) {
-        *self.spoiler.lock().unwrap() = Some(spoiler);
+        self.spoil_answer_to(b"", spoiler);
+    }
+
+    /// Likewise, once a command with this in it was sent there.
+    pub fn spoil_answer_to(&self, command: &'static [u8], spoiler: fn(&mut Vec<u8>)) {
+        *self.spoiler.lock().unwrap() = Some((command, spoiler));
     }
 
     /// Whether they have come.
@@ -87,12 +92,14 @@ fn pass(
     let has_answered = Arc::new(AtomicBool::new(false));
     let (from, to) = (server.try_clone().unwrap(), client.try_clone().unwrap());
     let answered = Arc::clone(&has_answered);
+    let waits = Arc::clone(&spoiler);
     let is_the_users = Arc::new(AtomicBool::new(false));
     let is_of_interest = Arc::clone(&is_the_users);
     std::thread::spawn(move || {
         copy(from, to, |bytes| {
             if is_the_users.load(Ordering::Acquire)
-                && let Some(spoil) = spoiler.lock().unwrap().take()
+                && let Some((_, spoil)) =
+                    spoiler.lock().unwrap().take_if(|(command, _)| command.is_empty())
             {
                 spoil(bytes);
             }
@@ -112,6 +119,11 @@ fn pass(
             let commands = packets.commands(bytes);
             let speaks_again = has_answered.swap(false, Ordering::AcqRel);
             if is_counted {
+                if let Some((command, _)) = &mut *waits.lock().unwrap()
+                    && bytes.windows(command.len().max(1)).any(|sent| sent == *command)
+                {
+                    *command = b"";
+                }
                 counted.trips.fetch_add(u64::from(speaks_again), Ordering::AcqRel);
                 counted.commands.fetch_add(commands, Ordering::AcqRel);
             }
