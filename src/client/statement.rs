@@ -168,10 +168,6 @@ impl Session {
             ];
             known.iter().filter(|(_, is_held)| *is_held).for_each(|&(need, _)| wanted -= need);
         }
-        if verdict.statements > 1 {
-            // So do the statements of one text.
-            wanted = Needs::empty();
-        }
         wanted
     }
 

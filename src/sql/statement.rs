@@ -266,6 +266,8 @@ impl Classifier<'_> {
         self.found.effects |= Effects::USER_VARIABLE;
         self.found.needs |= Needs::LAST_INSERT_ID;
         self.context = Context::Write;
+        // What it asks for is what its own statements have left, also the first one in a loop.
+        self.index = self.index.saturating_add(1);
         while self.ahead.kind != Kind::End {
             self.step();
         }

@@ -164,6 +164,7 @@ fn the_last_position_is_the_sessions_own() {
     let others = b.text("SELECT @@session.last_gtid");
     assert_ne!(own, others);
     assert_eq!(a.text("SELECT @@last_gtid"), own);
+    assert_eq!(a.text("SELECT @@last_gtid; SELECT 1"), own);
     assert_eq!(b.text("SELECT CONCAT(@@last_gtid, '!')"), format!("{others}!"));
     assert_eq!(a.text("SELECT MASTER_GTID_WAIT(@@last_gtid, 1)"), "-1", "asked, and too late here");
 }

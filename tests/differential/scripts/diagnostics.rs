@@ -208,6 +208,41 @@ fn counts_after_failures_are_the_same() {
     check(&Proxy::start(servers()), &[counts_after_failures()], BOTH);
 }
 
+/// What the first statement of a text asks about, and the later ones.
+const ASKING_FIRST: &[&str] = &[
+    "SELECT ROW_COUNT(); SELECT 1",
+    "SELECT FOUND_ROWS(), ROW_COUNT() AS n; SELECT FOUND_ROWS(), ROW_COUNT()",
+    "SELECT ROW_COUNT(); UPDATE df_first SET a = a + 1 LIMIT 2; SELECT ROW_COUNT(), FOUND_ROWS()",
+    "INSERT INTO df_first VALUES (ROW_COUNT()); SELECT ROW_COUNT(), MAX(a) FROM df_first",
+    "SELECT @@warning_count, @@error_count; SELECT 1",
+    "BEGIN NOT ATOMIC UPDATE df_first SET a = a + 1 LIMIT 2; SELECT ROW_COUNT(); END",
+    "SELECT a FROM df_first ORDER BY a LIMIT 2; SELECT FOUND_ROWS()",
+];
+
+fn counts_first_in_a_text() -> Script {
+    let mut steps = queries(&["CREATE OR REPLACE TABLE df_first (a INT)"]);
+    let before = [
+        "INSERT IGNORE INTO df_first VALUES (1), (2), ('x')",
+        "SELECT CAST('y' AS SIGNED) FROM df_first LIMIT 3",
+        "SELECT nonsense",
+        "INSERT INTO df_first VALUES (7), (8)",
+    ];
+    for asking in ASKING_FIRST {
+        for before in before {
+            steps.extend(queries(&[before, asking]));
+        }
+        // What is answered without a server.
+        steps.extend(queries(&[before[0], "BEGIN", asking, "COMMIT"]));
+        steps.extend(queries(&[before[0], "BEGIN", "SELECT @@warning_count", asking, "COMMIT"]));
+    }
+    Script::new("counts first in a text", steps)
+}
+
+#[test]
+fn counts_first_in_a_text_are_the_same() {
+    check(&Proxy::start(servers()), &[counts_first_in_a_text()], BOTH);
+}
+
 fn lists_that_stay() -> Vec<Script> {
     let first = ["SELECT CAST('x' AS SIGNED), CAST('y' AS SIGNED)", "SELECT nonsense"];
     let script = |first: &&str| {
