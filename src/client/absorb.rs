@@ -222,7 +222,12 @@ impl Session {
         }
     }
 
-    fn note_has_to_tell(&self, connection: &mut Connection, work: &Work<'_>, summary: &Summary) {
+    fn note_has_to_tell(
+        &mut self,
+        connection: &mut Connection,
+        work: &Work<'_>,
+        summary: &Summary,
+    ) {
         // MariaDB has something to tell of a statement with rows, and nowhere to put it.
         let has_to_tell = self.facts.is_mariadb
             && summary.is_tracking_due
@@ -230,6 +235,7 @@ impl Session {
             && work.verdict.class == Class::Write;
         if has_to_tell {
             connection.has_to_tell = Some(self.entry.id);
+            self.diagnostics.is_gtid_held = true;
         }
     }
 

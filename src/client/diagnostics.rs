@@ -29,6 +29,8 @@ pub(super) struct Diagnostics {
     pub(super) reported_id: Option<u64>,
     /// What @@last_gtid is: domain, server and sequence number (MariaDB).
     pub(super) last_gtid: Option<(u32, u32, u64)>,
+    /// The held connection knows that better: nobody has told it.
+    pub(super) is_gtid_held: bool,
     /// What ROW_COUNT() returns.
     pub(super) row_count: i64,
     /// What FOUND_ROWS() returns.
@@ -283,6 +285,7 @@ impl Diagnostics {
 
     /// Takes over what @@last_gtid is told to be.
     pub(super) fn note_gtid(&mut self, value: &str) {
+        self.is_gtid_held = false;
         let mut parts = value.split('-');
         let mut part = || parts.next()?.parse::<u64>().ok();
         let numbers = part().zip(part()).zip(part());
@@ -322,6 +325,7 @@ impl Diagnostics {
         self.is_found_rows_held = false;
         self.is_found_rows_stale = false;
         self.is_row_count_held = false;
+        self.is_gtid_held = false;
         self.are_on_connection = false;
     }
 

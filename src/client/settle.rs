@@ -96,6 +96,9 @@ impl Session {
         } else if may_have_changed_unseen {
             Box::pin(self.learn_untold(connection)).await?;
         }
+        if !keeps && connection.has_to_tell == Some(self.entry.id) {
+            Box::pin(self.learn_position(connection)).await?;
+        }
         connection.is_dirty &= keeps;
         if self.diagnostics.is_insert_id_stale && !keeps {
             // One that is unread elsewhere is not to be forgotten for this one.
@@ -145,6 +148,16 @@ impl Session {
             if changes_charset(&tracked) {
                 self.learn_collation(connection, None).await?;
             }
+        }
+        Ok(())
+    }
+
+    /// What a write with rows has had no room to tell. Nobody else finds out whose it is.
+    async fn learn_position(&mut self, connection: &mut Connection) -> Result<(), Failure> {
+        let told = connection.set_aside(TELL).await?.summary;
+        if told.error.is_none() {
+            connection.has_to_tell = None;
+            self.keep_untold(&told.tracked);
         }
         Ok(())
     }

@@ -165,6 +165,7 @@ impl Session {
             let known = [
                 (Needs::ROW_COUNT, held.is_row_count_held),
                 (Needs::FOUND_ROWS, held.is_found_rows_held),
+                (Needs::LAST_GTID, held.is_gtid_held),
             ];
             known.iter().filter(|(_, is_held)| *is_held).for_each(|&(need, _)| wanted -= need);
         }

@@ -169,6 +169,42 @@ fn the_last_position_is_the_sessions_own() {
     assert_eq!(a.text("SELECT MASTER_GTID_WAIT(@@last_gtid, 1)"), "-1", "asked, and too late here");
 }
 
+/// To a client without CLIENT_DEPRECATE_EOF nothing is told of it behind rows.
+#[test]
+fn the_last_position_is_that_of_a_write_with_rows() {
+    if product().is_mysql() {
+        return;
+    }
+    let proxy = crowded();
+    let more = Capabilities::MULTI_RESULTS;
+    let login = Login { schema: Some("shop"), more, ..Login::new(proxy.port, "app", "app-secret") };
+    let [mut a, mut b] = [(); 2].map(|()| Raw::login(&login).unwrap());
+    a.run("CREATE OR REPLACE TABLE lo_rows_gtid (id INT PRIMARY KEY)");
+    let number = |client: &mut Raw| -> u64 {
+        let told = client.text("SELECT @@last_gtid");
+        told.rsplit('-').next().unwrap().parse().unwrap()
+    };
+    a.run("INSERT INTO lo_rows_gtid VALUES (1)");
+    let mut last = number(&mut a);
+    for (id, others) in [(2, false), (3, true)] {
+        a.run(&format!("INSERT INTO lo_rows_gtid VALUES ({id}) RETURNING id"));
+        if others {
+            b.run("DO 1");
+        }
+        let now = number(&mut a);
+        assert!(now > last, "{now} after {last}, with others in between: {others}");
+        last = now;
+    }
+    // On a connection that it holds, and once it does so no longer.
+    a.run("PREPARE held FROM 'SELECT 1'");
+    a.run("INSERT INTO lo_rows_gtid VALUES (4) RETURNING id");
+    let held = number(&mut a);
+    assert!(held > last, "{held} after {last}, held");
+    a.run("DEALLOCATE PREPARE held");
+    b.run("DO 1");
+    assert_eq!(number(&mut a), held);
+}
+
 #[test]
 fn no_question_of_fairlanes_own_is_cut_by_a_limit() {
     let proxy = crowded();
