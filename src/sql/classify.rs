@@ -50,6 +50,8 @@ pub(super) struct Classifier<'a> {
     pub(super) with_names: u64,
     /// Inside SET STATEMENT ... FOR, which does not nest.
     pub(super) is_wrapped: bool,
+    /// Inside a block, behind the beginning of its first statement: others may have run by then.
+    pub(super) is_behind_others: bool,
     /// The word with which this statement begins; behind SET STATEMENT ... FOR the one it is for.
     pub(super) first: Word,
     /// Where in the text it begins.
@@ -82,6 +84,7 @@ impl<'a> Classifier<'a> {
             depth: 0,
             with_names: 0,
             is_wrapped: false,
+            is_behind_others: false,
             first: Word::None,
             start: 0,
             index: 0,
@@ -174,6 +177,7 @@ impl<'a> Classifier<'a> {
         self.depth = 0;
         self.with_names = 0;
         self.is_wrapped = false;
+        self.is_behind_others = false;
     }
 
     /// One statement, by its first word.

@@ -321,6 +321,10 @@ impl Classifier<'_> {
 
     /// What asks for a value that Fairlane knows, from `start` on.
     fn replaceable_until(&mut self, start: usize, end: Option<usize>, asked: Asked) {
+        if self.is_behind_others && asked != Asked::ConnectionId {
+            // The connection knows what ran on it.
+            return;
+        }
         self.found.needs |= asked.need();
         // Only the first statement still sees what the text before it left.
         let is_ours = self.index == 0 || asked == Asked::ConnectionId;

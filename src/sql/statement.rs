@@ -6,7 +6,7 @@ use super::lexer::Lexer;
 use super::mode::Mode;
 use super::tables::is_expression;
 use super::token::{Kind, Token};
-use super::verdict::{Class, Effects, Needs, Reason};
+use super::verdict::{Class, Effects, Reason};
 use super::word::{Call, SessionCall, Word};
 
 impl Classifier<'_> {
@@ -264,12 +264,17 @@ impl Classifier<'_> {
     pub(super) fn compound(&mut self) -> Outcome {
         self.found.note_opaque();
         self.found.effects |= Effects::USER_VARIABLE;
-        self.found.needs |= Needs::LAST_INSERT_ID;
         self.context = Context::Write;
         // What it asks for is what its own statements have left, also the first one in a loop.
         self.index = self.index.saturating_add(1);
         while self.ahead.kind != Kind::End {
-            self.step();
+            let token = self.step();
+            // A handler and a cursor (FOR) run later than they stand; a loop comes back to its condition.
+            self.is_behind_others |= token.is_op(b';')
+                || matches!(
+                    token.word,
+                    Word::Then | Word::Do | Word::For | Word::Loop | Word::Repeat | Word::While
+                );
         }
         self.found.write(Reason::NotARead)
     }

@@ -526,6 +526,23 @@ mod tests {
         assert_eq!(substituted("KILL QUERY CONNECTION_ID()"), None);
         assert_eq!(substituted("UPDATE t SET a = 1; SELECT ROW_COUNT()"), None);
         assert_eq!(
+            substituted("BEGIN NOT ATOMIC DO 1; SET @a = ROW_COUNT(), @b = CONNECTION_ID(); END")
+                .as_deref(),
+            Some(
+                "BEGIN NOT ATOMIC DO 1; \
+                 SET @a = ROW_COUNT(), @b = IF(1,CAST(9 AS UNSIGNED),CONNECTION_ID()); END"
+            )
+        );
+        assert_eq!(
+            substituted("IF ROW_COUNT() THEN SET @a = ROW_COUNT(); END IF").as_deref(),
+            Some("IF IF(1,-1,ROW_COUNT()) THEN SET @a = ROW_COUNT(); END IF")
+        );
+        for sql in
+            ["WHILE ROW_COUNT() DO UPDATE t SET a = 1; END WHILE", "LOOP DO ROW_COUNT(); END LOOP"]
+        {
+            assert_eq!(substituted(sql), None, "{sql}");
+        }
+        assert_eq!(
             substituted("SELECT 1; SELECT CONNECTION_ID()").as_deref(),
             Some("SELECT 1; SELECT IF(1,CAST(9 AS UNSIGNED),CONNECTION_ID()) AS `CONNECTION_ID()`")
         );

@@ -14,3 +14,4 @@ mod state;
 mod texts;
 mod tracking;
 mod types;
+mod values;

@@ -1,0 +1,68 @@
+//! Values of the session that Fairlane puts into texts: where they may stand, and what the columns are
+//! called that they are part of.
+
+use crate::compare::{BOTH, Script, check};
+use crate::step::*;
+use crate::support::product::product;
+use crate::support::{Proxy, servers};
+
+/// After these a session's counts and warnings are all different.
+const BEFORE: &[&str] = &[
+    "INSERT INTO df_blocks VALUES (1), (2)",
+    "SELECT CAST('x' AS SIGNED) UNION SELECT 2",
+    "SELECT nonsense",
+];
+
+/// Statements with others inside, which ask after the first of them has run.
+const BLOCKS: &[&str] = &[
+    "BEGIN NOT ATOMIC UPDATE df_blocks SET a = a + 1 WHERE a = 1; \
+     IF ROW_COUNT() = 1 THEN INSERT INTO df_blocks VALUES (50); END IF; END",
+    "IF 1 THEN UPDATE df_blocks SET a = a + 1 WHERE a < 3; SELECT ROW_COUNT(); END IF",
+    "CASE WHEN 1 THEN DELETE FROM df_blocks WHERE a = 50; SELECT ROW_COUNT(); END CASE",
+    "FOR i IN 1..2 DO SELECT ROW_COUNT() = 77; UPDATE df_blocks SET a = 9; END FOR",
+    "WHILE (SELECT COUNT(*) FROM df_blocks) < 5 DO \
+     INSERT INTO df_blocks VALUES (7), (8), (9); SELECT ROW_COUNT(); END WHILE",
+    "REPEAT UPDATE df_blocks SET a = 6 WHERE a = 5; UNTIL ROW_COUNT() = 0 END REPEAT",
+    "SET STATEMENT max_statement_time = 9 FOR \
+     BEGIN NOT ATOMIC DELETE FROM df_blocks WHERE a = 9; SELECT ROW_COUNT(); END",
+    "BEGIN NOT ATOMIC SELECT SQL_CALC_FOUND_ROWS a FROM df_blocks LIMIT 1; SELECT FOUND_ROWS(); END",
+    "BEGIN NOT ATOMIC SELECT CAST('y' AS SIGNED) FROM df_blocks; SELECT @@warning_count; END",
+    "BEGIN NOT ATOMIC DECLARE EXIT HANDLER FOR SQLEXCEPTION SELECT ROW_COUNT(), @@error_count; \
+     UPDATE df_blocks SET a = a + 1; SELECT nonsense FROM df_blocks; END",
+    "BEGIN NOT ATOMIC INSERT INTO df_blocks VALUES (3); SELECT @@last_gtid = @df_gtid; END",
+];
+
+/// Those that ask before.
+const BLOCKS_AT_ONCE: &[&str] = &[
+    "IF ROW_COUNT() = 2 THEN SELECT 'two'; ELSE SELECT 'others'; END IF",
+    "CASE FOUND_ROWS() WHEN 2 THEN SELECT 'two'; ELSE SELECT 'others'; END CASE",
+    "BEGIN NOT ATOMIC SELECT ROW_COUNT(), FOUND_ROWS(); SELECT ROW_COUNT(); END",
+    "BEGIN NOT ATOMIC DECLARE n INT DEFAULT ROW_COUNT(); SELECT n; END",
+    "BEGIN NOT ATOMIC SELECT @@warning_count; SELECT @@warning_count; END",
+    "BEGIN NOT ATOMIC IF @@error_count > 0 THEN SELECT 'failed'; END IF; END",
+    "SET STATEMENT max_statement_time = 9 FOR IF ROW_COUNT() = 2 THEN SELECT 'two'; END IF",
+];
+
+#[test]
+fn values_inside_of_blocks_are_those_of_the_moment() {
+    if product().is_mysql() {
+        return;
+    }
+    let proxy = Proxy::start(servers());
+    let mut scripts = Vec::new();
+    for block in BLOCKS.iter().chain(BLOCKS_AT_ONCE) {
+        let mut steps = queries(&["SELECT 1", "CREATE OR REPLACE TABLE df_blocks (a INT)"]);
+        if block.contains("gtid") {
+            steps.push(query("SET @df_gtid = @@last_gtid"));
+        }
+        let shown = query("SELECT COUNT(*), SUM(a) FROM df_blocks");
+        for before in BEFORE {
+            steps.extend([query(before), query(block), shown.clone()]);
+            steps.extend([prepare(0, block), query(before), execute(0, &[]), shown.clone()]);
+            steps.extend([query(before), execute(0, &[]), shown.clone(), close(0)]);
+        }
+        steps.extend(queries(&["BEGIN", BEFORE[0], block, "ROLLBACK"]));
+        scripts.push(Script::new(format!("block {block}"), steps));
+    }
+    check(&proxy, &scripts, BOTH);
+}
