@@ -309,6 +309,8 @@ impl<'a> ColumnNames<'a> {
             | Word::Procedure
             | Word::Fetch
             | Word::Offset
+            // ON DUPLICATE KEY UPDATE: within parentheses ON belongs to something else.
+            | Word::On
                 if self.in_list() =>
             {
                 self.finish_item();

@@ -66,3 +66,25 @@ fn values_inside_of_blocks_are_those_of_the_moment() {
     }
     check(&proxy, &scripts, BOTH);
 }
+
+#[test]
+fn a_select_list_ends_at_what_follows_it() {
+    let proxy = Proxy::start(servers());
+    let table = "CREATE OR REPLACE TABLE df_lists (name VARCHAR(9) PRIMARY KEY, owner BIGINT)";
+    let mut steps = queries(&[table]);
+    for asked in ["ROW_COUNT()", "FOUND_ROWS()", "CONNECTION_ID() > 0"] {
+        let insert = format!(
+            "INSERT INTO df_lists (name, owner) SELECT 'n', {asked} \
+             ON DUPLICATE KEY UPDATE owner = 10 + {asked}"
+        );
+        let from = insert.replace(" ON D", " FROM df_lists ON D");
+        // An INSERT ... SELECT without FROM sets FOUND_ROWS(), see docs/compatibility.md.
+        for sql in [&insert, &insert, &from] {
+            steps.extend([query("SELECT 1 UNION SELECT 2"), query(sql)]);
+        }
+        steps.push(query("SELECT * FROM df_lists"));
+        let returning = format!("REPLACE INTO df_lists SELECT 'n', {asked} RETURNING name");
+        steps.extend([query("SELECT 1 UNION SELECT 2"), query(returning).on(MARIADB)]);
+    }
+    check(&proxy, &[Script::new("ends of lists", steps)], BOTH);
+}
