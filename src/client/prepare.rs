@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::answers::{Answer, TEXT_MAX, Terms};
 use super::route::is_system;
 use super::settle::is_select;
-use super::statement::{PreparedWork, Work, backend_of, classify, connection_id};
+use super::statement::{PreparedWork, Work, backend_of, classify};
 use super::{Session, Stop};
 use crate::error::Error;
 use crate::protocol::metadata::MetadataDigest;
@@ -50,7 +50,7 @@ impl Session {
             (of_text.class, of_text.reason) = (Class::Write, Reason::SystemSchema);
         }
         // Each execution may be on another connection; the client knows one id.
-        let replaced = self.put_values(sql, self.mode, connection_id(&of_text));
+        let replaced = self.put_values(sql, self.mode, self.connection_id(&of_text));
         let is_shared = replaced.is_none() && self.may_share_answer(sql, &of_text);
         let packets = match &replaced {
             Some(sql) => {

@@ -119,8 +119,16 @@ impl Session {
     /// The text with the session's own values for functions that another session's statements
     /// on the same connection would have changed.
     fn substitute(&self, verdict: &Verdict, sql: &[u8]) -> Option<Vec<u8>> {
-        let wanted = self.unknown_counts(verdict) | connection_id(verdict);
+        let wanted = self.unknown_counts(verdict) | self.connection_id(verdict);
         self.put_values(sql, self.mode, wanted)
+    }
+
+    /// Whether CONNECTION_ID() in a text is the session's: not beside a server's own tables, which know
+    /// connections by the ids that the server gave them.
+    pub(super) fn connection_id(&self, verdict: &Verdict) -> Needs {
+        let id = verdict.needs & Needs::CONNECTION_ID;
+        let is_beside = || self.image.schema.as_deref().is_some_and(is_system);
+        if !id.is_empty() && verdict.uses_table && is_beside() { Needs::empty() } else { id }
     }
 
     /// The same for a text that was prepared, with the session's id put in then.
@@ -465,15 +473,6 @@ thread_local! {
 /// The verdict on a text, from what this worker has seen before if it can.
 pub(super) fn classify(sql: &[u8], mode: Mode) -> Verdict {
     VERDICTS.with_borrow_mut(|verdicts| verdicts.classify(sql, mode))
-}
-
-/// Whether CONNECTION_ID() in a text is the session's: not beside a server's own tables, which know
-/// connections by the ids that the server gave them.
-pub(super) fn connection_id(verdict: &Verdict) -> Needs {
-    match verdict.reason {
-        crate::sql::Reason::SystemSchema => Needs::empty(),
-        _ => verdict.needs & Needs::CONNECTION_ID,
-    }
 }
 
 fn ends_or_begins(work: &Work<'_>) -> bool {

@@ -8,8 +8,8 @@
 use super::digest::front_digest;
 use super::effect::{Found, Outcome};
 use super::lexer::Lexer;
-use super::mode::Mode;
-use super::substitute::CallSite;
+use super::mode::{Charset, FOREIGN, Mode};
+use super::substitute::{Asked, CallSite};
 use super::token::{Kind, Token};
 use super::verdict::{Class, Effects, Hint, Needs, Reason, Verdict};
 use super::word::Word;
@@ -116,8 +116,12 @@ impl<'a> Classifier<'a> {
             }
             self.reset();
             (self.first, self.start) = (self.ahead.word, self.ahead.start);
+            let known = self.calls.as_ref().map_or(0, Vec::len);
             let outcome = self.statement();
             debug_assert!(self.at_end(), "a handler must consume its statement");
+            if self.found.asks_owner {
+                self.keep_own_id(known);
+            }
             self.join(&mut verdict, outcome);
             self.index = self.index.saturating_add(1);
         }
@@ -143,9 +147,6 @@ impl<'a> Classifier<'a> {
             }
         }
         self.changes_mode |= self.found.changes_mode;
-        if self.found.asks_owner {
-            self.found.needs -= Needs::CONNECTION_ID;
-        }
         verdict.statements = verdict.statements.saturating_add(1);
         if verdict.statements == 1 {
             (verdict.class, verdict.reason) = (class, reason);
@@ -167,6 +168,22 @@ impl<'a> Classifier<'a> {
         verdict.effects = join_effects(verdict.effects, self.found.effects);
         verdict.needs |= later_needs(self.found.needs);
         (verdict.class, verdict.reason) = (Class::Write, Reason::MultiStatement);
+    }
+
+    /// Whether the text may choose a character set in which nothing is understood.
+    fn names_foreign(&self) -> bool {
+        self.text.windows(FOREIGN.len()).any(|word| word.eq_ignore_ascii_case(FOREIGN))
+    }
+
+    /// The statement whose calls begin with number `first` compares CONNECTION_ID() with the server's ids.
+    fn keep_own_id(&mut self, first: usize) {
+        self.found.needs -= Needs::CONNECTION_ID;
+        let Some(calls) = &mut self.calls else { return };
+        let mut number = 0;
+        calls.retain(|call| {
+            number += 1;
+            number <= first || call.asked != Asked::ConnectionId
+        });
     }
 
     fn reset(&mut self) {

@@ -164,6 +164,7 @@ impl Classifier<'_> {
         let is_named = self.ahead.is_op(b'.')
             || (self.context == Context::Read && matches!(prev.word, Word::From | Word::In));
         if is_system && is_named {
+            self.found.asks_owner = true;
             self.found.note(Reason::SystemSchema);
         }
     }
@@ -309,7 +310,9 @@ impl Classifier<'_> {
                 // It tells the server's id of who has the lock.
                 self.found.asks_owner |= self.bytes(token).eq_ignore_ascii_case(b"is_used_lock");
             }
-            SessionCall::ServerBound => {}
+            SessionCall::ServerBound => {
+                self.found.asks_owner |= self.bytes(token).eq_ignore_ascii_case(b"ps_thread_id");
+            }
         }
     }
 

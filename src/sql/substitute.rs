@@ -500,6 +500,25 @@ mod tests {
     }
 
     #[test]
+    fn beside_a_servers_own_tables_its_id_stays() {
+        for sql in [
+            "SELECT USER() FROM information_schema.processlist WHERE ID = CONNECTION_ID()",
+            "SELECT PS_THREAD_ID(CONNECTION_ID())",
+            "SET STATEMENT sort_buffer_size = CONNECTION_ID() FOR SELECT 1 FROM mysql.user",
+        ] {
+            assert_eq!(substituted(sql), None, "{sql}");
+        }
+        assert_eq!(
+            substituted("SET @a = CONNECTION_ID(); SELECT 1 FROM sys.x WHERE a = CONNECTION_ID()")
+                .as_deref(),
+            Some(
+                "SET @a = IF(1,CAST(9 AS UNSIGNED),CONNECTION_ID()); \
+                 SELECT 1 FROM sys.x WHERE a = CONNECTION_ID()"
+            )
+        );
+    }
+
+    #[test]
     fn only_what_asks_about_before_the_text() {
         assert_eq!(substituted("SELECT 1, 'ROW_COUNT()' /* ROW_COUNT() */"), None);
         assert_eq!(substituted("CREATE PROCEDURE p() SELECT ROW_COUNT()"), None);

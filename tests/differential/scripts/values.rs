@@ -88,3 +88,48 @@ fn a_select_list_ends_at_what_follows_it() {
     }
     check(&proxy, &[Script::new("ends of lists", steps)], BOTH);
 }
+
+/// Each is true, or 1, where the server knows the id.
+const OWN_ROWS: &[&str] = &[
+    "SELECT USER() = '', p.ID = CONNECTION_ID() FROM information_schema.processlist p \
+     WHERE p.ID = CONNECTION_ID()",
+    "SET @df_own = (SELECT COUNT(*) FROM information_schema.processlist WHERE ID = CONNECTION_ID())",
+    "SELECT @df_own",
+    "INSERT INTO df_own SELECT COUNT(*) FROM information_schema.processlist \
+     WHERE ID = CONNECTION_ID()",
+    "SELECT MIN(n) FROM df_own",
+    "SELECT 1; SELECT COUNT(*) FROM information_schema.processlist WHERE ID = CONNECTION_ID()",
+    "SELECT CONNECTION_ID() > 0; SELECT USER() = '', COUNT(*) \
+     FROM information_schema.processlist WHERE ID = CONNECTION_ID()",
+    "USE information_schema",
+    "SELECT COUNT(*) FROM PROCESSLIST WHERE ID = CONNECTION_ID()",
+];
+
+/// Of MySQL only.
+const OWN_THREADS: &[&str] = &[
+    "SELECT PS_THREAD_ID(CONNECTION_ID()) = PS_CURRENT_THREAD_ID()",
+    "UPDATE performance_schema.threads SET INSTRUMENTED = 'NO' WHERE PROCESSLIST_ID = CONNECTION_ID()",
+    "UPDATE performance_schema.threads SET INSTRUMENTED = 'YES' WHERE PROCESSLIST_ID = CONNECTION_ID()",
+    "SELECT USER() = '', COUNT(*) FROM performance_schema.threads \
+     WHERE PROCESSLIST_ID = CONNECTION_ID()",
+];
+
+#[test]
+fn beside_a_servers_own_tables_the_id_is_the_servers() {
+    let proxy = Proxy::start(servers());
+    let mut steps = queries(&["CREATE OR REPLACE TABLE df_own (n INT)"]);
+    for asking in OWN_ROWS {
+        steps.push(query(asking));
+    }
+    for asking in OWN_ROWS.iter().filter(|asking| asking.starts_with("SELECT C")) {
+        if !asking.contains(';') {
+            steps.extend([prepare(0, asking), execute(0, &[]), close(0)]);
+        }
+    }
+    steps.push(query("USE shop"));
+    let mut scripts = vec![Script::new("own rows", steps)];
+    if product().is_mysql() {
+        scripts.push(Script::new("own threads", queries(OWN_THREADS)).by_root());
+    }
+    check(&proxy, &scripts, BOTH);
+}
