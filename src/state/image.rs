@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::TransactionNames;
+use super::{TransactionNames, transaction_names};
 use crate::protocol::status::Tracked;
 
 /// What a connection has right after login, as far as it can't be had back with `DEFAULT`.
@@ -61,10 +61,28 @@ pub(super) fn is_user_variable(name: &str) -> bool {
 pub struct Image {
     /// Current schema; `None` when there is none.
     pub schema: Option<Box<str>>,
-    /// By name, sorted. Of `character_set_connection` and `collation_connection`, of which each
-    /// sets the other, only the one that was set last is here.
+    /// By name, sorted; of each of the [`PAIRS`] one at most.
     variables: Vec<(Box<str>, Box<str>)>,
 }
+
+/// Variables of which each sets the other: only the one that was set last is in an image.
+///
+/// FACT(mariadb 10.11 and 11.8, mysql 9.7): there are no others of which both are carried; test:
+/// `two_names_of_a_variable_are_one`.
+const PAIRS: &[[&str; 2]] = &[
+    ["character_set_connection", "collation_connection"],
+    ["character_set_server", "collation_server"],
+    ["character_set_database", "collation_database"],
+    // Two names of one.
+    transaction_names::ISOLATION,
+    transaction_names::READ_ONLY,
+    ["storage_engine", "default_storage_engine"],
+    ["tmp_table_size", "tmp_memory_table_size"],
+    ["old_alter_table", "alter_algorithm"],
+    ["long_query_time", "log_slow_query_time"],
+    ["min_examined_row_limit", "log_slow_min_examined_row_limit"],
+    ["slow_query_log", "log_slow_query"],
+];
 
 impl Image {
     /// The changed variables, sorted by name.
@@ -150,19 +168,12 @@ impl Image {
 
     /// Notes a new value.
     pub fn set(&mut self, name: &str, value: &str) {
-        match name {
-            "character_set_connection" => self.unset("collation_connection"),
-            "collation_connection" => self.unset("character_set_connection"),
-            "character_set_server" => self.unset("collation_server"),
-            "collation_server" => self.unset("character_set_server"),
-            "character_set_database" => self.unset("collation_database"),
-            "collation_database" => self.unset("character_set_database"),
-            // Two names of one.
-            "tx_read_only" => self.unset("transaction_read_only"),
-            "transaction_read_only" => self.unset("tx_read_only"),
-            "tx_isolation" => self.unset("transaction_isolation"),
-            "transaction_isolation" => self.unset("tx_isolation"),
-            _ => {}
+        for [one, other] in PAIRS {
+            if *one == name {
+                self.unset(other);
+            } else if *other == name {
+                self.unset(one);
+            }
         }
         match self.variables.binary_search_by(|(known, _)| (**known).cmp(name)) {
             Ok(index) if *self.variables[index].1 == *value => {}
@@ -268,9 +279,7 @@ mod tests {
 
     #[test]
     fn two_names_of_a_variable_replace_each_other() {
-        for [one, other] in
-            [["tx_isolation", "transaction_isolation"], ["tx_read_only", "transaction_read_only"]]
-        {
+        for &[one, other] in PAIRS {
             let mut image = Image::default();
             for (name, gone) in [(one, other), (other, one)] {
                 image.set(name, "a");

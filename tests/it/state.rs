@@ -592,3 +592,40 @@ fn variables_that_are_told_by_one_name_stay_with_their_session() {
     }
     assert_eq!([one.text("SELECT @@sql_notes"), other.text("SELECT @@sql_notes")], ["0", "1"]);
 }
+
+/// Each of two names, with another value each; the second comes last.
+const PAIRS: &[(&str, &str, &str, &str)] = &[
+    ("storage_engine", "MyISAM", "default_storage_engine", "MEMORY"),
+    ("tmp_table_size", "8388608", "tmp_memory_table_size", "4194304"),
+    ("alter_algorithm", "COPY", "old_alter_table", "INPLACE"),
+    ("long_query_time", "5", "log_slow_query_time", "6"),
+    ("min_examined_row_limit", "5", "log_slow_min_examined_row_limit", "6"),
+    ("slow_query_log", "1", "log_slow_query", "0"),
+];
+
+/// Whichever was set last counts, on every connection.
+#[test]
+fn two_names_of_a_variable_are_one() {
+    let proxy = crowded();
+    let mut other = proxy.app();
+    let mut root = servers().root();
+    for &(first, one, second, two) in PAIRS {
+        // MariaDB 11.8 has no `old_alter_table`.
+        if root.rows(&format!("SHOW VARIABLES LIKE '{second}'")).is_empty() {
+            continue;
+        }
+        for (first, one, second, two) in [(first, one, second, two), (second, two, first, one)] {
+            let mut client = proxy.app();
+            let ask = format!("SELECT CONCAT(@@{first}, ' ', @@{second})");
+            let begun = other.text(&ask);
+            client.run(&format!("SET {first} = {one}"));
+            let between = client.text(&ask);
+            client.run(&format!("SET {second} = {two}"));
+            let set = client.text(&ask);
+            assert_ne!(set, between, "{second} was not set");
+            assert_eq!(other.text(&ask), begun, "{second} leaked at once");
+            assert_eq!(client.text(&ask), set, "{first}, then {second}");
+            assert_eq!(other.text(&ask), begun, "{second} leaked");
+        }
+    }
+}
