@@ -148,9 +148,10 @@ const MYSQL: &[(u32, &str)] = &[
 
 /// Functions that must run on the session's own connection or on the primary.
 const SESSION: &[(SessionCall, &str)] = &[
+    (SessionCall::TakesLock, "GET_LOCK"),
     (
-        SessionCall::TakesLock,
-        "GET_LOCK SERVICE_GET_READ_LOCKS SERVICE_GET_WRITE_LOCKS VERSION_TOKENS_LOCK_SHARED \
+        SessionCall::TakesServiceLock,
+        "SERVICE_GET_READ_LOCKS SERVICE_GET_WRITE_LOCKS VERSION_TOKENS_LOCK_SHARED \
         VERSION_TOKENS_LOCK_EXCLUSIVE",
     ),
     (

@@ -288,6 +288,7 @@ impl Classifier<'_> {
         });
         match call {
             SessionCall::TakesLock => self.found.effects |= Effects::USER_LOCK,
+            SessionCall::TakesServiceLock => self.found.effects |= Effects::SERVICE_LOCK,
             SessionCall::TakesSequence => {
                 self.found.effects |= Effects::SEQUENCE;
                 self.found.is_from_table = true;

@@ -61,10 +61,10 @@ pub enum Class {
 bitflags! {
     /// What a text leaves behind in the session or on its connection.
     #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-    pub struct Effects: u32 {
+    pub struct Effects: u64 {
         /// Creates a temporary table.
         const TEMPORARY_TABLE = 1 << 0;
-        /// Takes a user-level lock: GET_LOCK and relatives.
+        /// Takes a user-level lock: GET_LOCK.
         const USER_LOCK = 1 << 1;
         /// LOCK TABLES, FLUSH TABLES ... WITH READ LOCK / FOR EXPORT.
         const TABLE_LOCK = 1 << 2;
@@ -136,6 +136,9 @@ bitflags! {
         /// COMMIT / ROLLBACK ... NO RELEASE: the connection stays, also where `completion_type` says
         /// that the server closes it.
         const NO_RELEASE = 1 << 30;
+        /// Takes a lock of MySQL's locking service or of version tokens: RELEASE_ALL_LOCKS() does not
+        /// end it.
+        const SERVICE_LOCK = 1 << 32;
     }
 }
 

@@ -42,6 +42,8 @@ pub(super) enum Shape {
 pub(super) enum SessionCall {
     /// Takes a lock that belongs to the connection.
     TakesLock,
+    /// Likewise, one of another kind than GET_LOCK's.
+    TakesServiceLock,
     /// Reads or gives back such locks.
     AsksLock,
     LastInsertId,

@@ -23,7 +23,7 @@ macro_rules! pins {
 pins! {
     /// A temporary table.
     TemporaryTable = 0, "temporary_table";
-    /// GET_LOCK and relatives.
+    /// GET_LOCK.
     UserLock = 1, "user_lock";
     /// LOCK TABLES, FLUSH ... WITH READ LOCK, until UNLOCK TABLES.
     TableLock = 2, "table_lock";
@@ -59,6 +59,8 @@ pins! {
     ExpiredPassword = 17, "expired_password";
     /// LOCK INSTANCE, BACKUP STAGE, BACKUP LOCK.
     BackupLock = 18, "backup_lock";
+    /// A lock of MySQL's locking service or of version tokens.
+    ServiceLock = 19, "service_lock";
 }
 
 impl Pin {
@@ -119,6 +121,7 @@ impl Pins {
             (Effects::UNREPLAYABLE_VARIABLE, Pin::UnreplayableVariable),
             (Effects::SEQUENCE, Pin::Sequence),
             (Effects::BACKUP_LOCK, Pin::BackupLock),
+            (Effects::SERVICE_LOCK, Pin::ServiceLock),
             (Effects::UNREADABLE, Pin::StateChanged),
         ];
         let mut pins = Self::default();

@@ -5,7 +5,7 @@ use mysql_async::prelude::Queryable as _;
 use mysql_async::{Conn, OptsBuilder, Value};
 
 use crate::support::raw::{Login, Raw};
-use crate::support::{ONE_LANE, Proxy};
+use crate::support::{ONE_LANE, Proxy, eventually};
 use crate::{as_root, client, mysql, with_keys};
 
 async fn connect(port: u16) -> Conn {
@@ -205,4 +205,25 @@ async fn a_connection_keeps_its_trackers_when_showing_them_begins_a_transaction(
                WHERE PROCESSLIST_USER = 'tracked' AND VARIABLE_NAME = 'session_track_gtids'";
     let found = client(mysql().primary, &["-uroot", "-proot-secret"], sql).out;
     assert_eq!(found, "OWN_GTID\n", "the position of a later write would not be told");
+}
+
+/// RELEASE_ALL_LOCKS() gives back GET_LOCK's only.
+#[test]
+fn locks_of_the_locking_service_stay_with_their_session() {
+    as_root(
+        mysql(),
+        "CREATE FUNCTION service_get_write_locks RETURNS INT SONAME 'locking_service.so'",
+    );
+    let proxy = Proxy::with(mysql(), 3, ONE_LANE);
+    let login = Login { schema: Some("shop"), ..Login::new(proxy.port, "app", "app-secret") };
+    let mut one = Raw::login(&login).unwrap();
+    let mut two = Raw::login(&login).unwrap();
+    assert_eq!(one.text("SELECT service_get_write_locks('shop', 'stock', 1)"), "1");
+    assert_eq!(one.text("SELECT RELEASE_ALL_LOCKS()"), "0");
+    // On the connection of the first it would get what the first has.
+    two.query("SELECT service_get_write_locks('shop', 'stock', 0)").unwrap_err();
+    one.hang_up();
+    eventually("the lock is free", || {
+        two.query("SELECT service_get_write_locks('shop', 'stock', 0)").is_ok()
+    });
 }
