@@ -130,7 +130,13 @@ impl<'a> Classifier<'a> {
     }
 
     /// Adds the statement just walked over to those before it.
-    fn join(&mut self, verdict: &mut Verdict, (class, reason): Outcome) {
+    fn join(&mut self, verdict: &mut Verdict, (mut class, mut reason): Outcome) {
+        if self.mode.charset == Charset::Foreign {
+            let kills = if is_kill(class) { Effects::KILL } else { Effects::empty() };
+            (class, reason) = (Class::Write, Reason::NotUnderstood);
+            self.found.note_opaque();
+            self.found.effects |= Effects::UNREADABLE | kills;
+        }
         // SET uses one in a subquery.
         verdict.uses_table |= match class {
             Class::Read | Class::Write => self.may_use_table(),
@@ -142,7 +148,7 @@ impl<'a> Classifier<'a> {
             // Its tokens may be others than those seen here.
             self.found.note_opaque();
             let depends = |byte: &u8| matches!(byte, b'\\' | b'"') || !byte.is_ascii();
-            if self.text[self.start..].iter().any(depends) {
+            if self.text[self.start..].iter().any(depends) || self.names_foreign() {
                 self.found.effects |= Effects::UNREADABLE;
             }
         }
@@ -153,7 +159,6 @@ impl<'a> Classifier<'a> {
             (verdict.effects, verdict.needs) = (self.found.effects, self.found.needs);
             return;
         }
-        let is_kill = |class| matches!(class, Class::Kill { .. });
         if is_kill(class) || is_kill(verdict.class) {
             verdict.effects |= Effects::KILL;
         }
@@ -361,6 +366,10 @@ impl<'a> Classifier<'a> {
         let quote = usize::from(token.kind == Kind::Quoted);
         &self.text[token.start + quote..token.end - quote]
     }
+}
+
+fn is_kill(class: Class) -> bool {
+    matches!(class, Class::Kill { .. })
 }
 
 /// Effects of a text whose statements so far have `before`.

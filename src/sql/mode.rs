@@ -34,7 +34,16 @@ pub enum Charset {
     Sjis,
     /// big5, likewise.
     Big5,
+    /// swe7: what looks like a bracket or another sign of ASCII may be a letter. Nothing is understood.
+    ///
+    /// FACT(mariadb 10.11 and 11.8): after `SET NAMES swe7` the text `SELECT f{(1)` calls a function
+    /// whose name has two letters; test: `in_swe7_nothing_is_understood`.
+    Foreign,
 }
+
+const FOREIGN_NAME: &str = "swe7";
+/// The name of the character set that is [`Charset::Foreign`].
+pub(super) const FOREIGN: &[u8] = FOREIGN_NAME.as_bytes();
 
 impl Mode {
     /// From the session's `sql_mode` and `character_set_client`, and the server's version string.
@@ -97,6 +106,7 @@ impl Charset {
             "gbk" | "gb18030" => Self::Gbk,
             "sjis" | "cp932" => Self::Sjis,
             "big5" => Self::Big5,
+            FOREIGN_NAME => Self::Foreign,
             "" | "utf8" | "utf8mb3" | "utf8mb4" | "binary" | "ascii" | "ujis" | "eucjpms"
             | "euckr" | "gb2312" => Self::Plain,
             "macroman" | "macce" => Self::SingleByte(0xCA),
@@ -114,14 +124,14 @@ impl Charset {
     /// alone, as in the server: else `0xBF 0x27` would hide the end of a string.
     pub(super) fn is_pair(self, lead: u8, trail: u8) -> bool {
         let high_trail = match self {
-            Self::Plain | Self::SingleByte(_) => return false,
+            Self::Plain | Self::SingleByte(_) | Self::Foreign => return false,
             Self::Gbk => (0x81..=0xFE).contains(&lead) && (0x80..=0xFE).contains(&trail),
             Self::Sjis => Self::sjis_lead(lead) && (0x80..=0xFC).contains(&trail),
             Self::Big5 => (0xA1..=0xF9).contains(&lead) && (0xA1..=0xFE).contains(&trail),
         };
         let ascii_trail = (0x40..=0x7E).contains(&trail);
         let lead_is_valid = match self {
-            Self::Plain | Self::SingleByte(_) => false,
+            Self::Plain | Self::SingleByte(_) | Self::Foreign => false,
             Self::Gbk => (0x81..=0xFE).contains(&lead),
             Self::Sjis => Self::sjis_lead(lead),
             Self::Big5 => (0xA1..=0xF9).contains(&lead),
@@ -149,6 +159,7 @@ fn version_number(text: &str) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sql::{Class, Effects, Reason};
 
     #[test]
     fn reads_sql_mode_charset_and_version() {
@@ -161,6 +172,26 @@ mod tests {
         assert_eq!((mode.server_version, mode.charset), (80_036, Charset::Gbk));
         assert_eq!(Mode::new("", "latin1", "5.5.5-10.6.1-MariaDB").server_version, 100_601);
         assert_eq!(Mode::new("", "latin1", "nonsense").server_version, 0);
+    }
+
+    #[test]
+    fn in_swe7_nothing_is_understood() {
+        let verdict = |sql: &str, mode| crate::sql::classify(sql.as_bytes(), mode);
+        let swe7 = Mode::new("", "swe7_swedish_ci", "10.11.19-MariaDB");
+        for sql in
+            ["SELECT f{(1)", "SELECT 1", "SET NAMES utf8mb4", "BEGIN", "KILL 5", "SHOW WARNINGS"]
+        {
+            let found = verdict(sql, swe7);
+            assert_eq!((found.class, found.reason), (Class::Write, Reason::NotUnderstood), "{sql}");
+            assert!(found.effects.contains(Effects::OPAQUE | Effects::UNREADABLE), "{sql}");
+        }
+        // Behind a change of the character set in the same text.
+        for (sql, is_readable) in
+            [("SET NAMES SWE7; SELECT f{(1)", false), ("SET NAMES latin1; SELECT f{(1)", true)]
+        {
+            let effects = verdict(sql, Mode::default()).effects;
+            assert_eq!(!effects.contains(Effects::UNREADABLE), is_readable, "{sql}");
+        }
     }
 
     #[test]
