@@ -166,8 +166,13 @@ struct Level {
     has_as: bool,
     /// CASE without its END so far.
     open_cases: u32,
-    /// The item ends in the END of a CASE, which is no alias.
-    ends_case: bool,
+    /// An INTERVAL, that is no function, without its unit so far.
+    in_interval: bool,
+    /// The item ends in a word that is no alias: the END of a CASE, the unit of an INTERVAL.
+    ends_in_word: bool,
+    /// What behind the last token belongs to the expression, and what behind the one before.
+    joins: Joins,
+    joined: Joins,
     /// The last token of the item and the one before.
     last: Token,
     before: Token,
@@ -181,46 +186,120 @@ impl Level {
         has_call: false,
         has_as: false,
         open_cases: 0,
-        ends_case: false,
+        in_interval: false,
+        ends_in_word: false,
+        joins: Joins::Nothing,
+        joined: Joins::Nothing,
         last: Token::END,
         before: Token::END,
     };
     const LIST: Self = Self { in_list: true, ..Self::OUTSIDE };
 
-    fn extend(&mut self, token: &Token) {
+    /// `text` is that of the token.
+    fn extend(&mut self, token: &Token, text: &[u8]) {
         self.start.get_or_insert(token.start);
         self.end = token.end;
         self.has_as |= token.word == Word::As || token.kind == Kind::Bad;
-        self.ends_case = token.word == Word::End && self.open_cases > 0;
+        let ends_case = token.word == Word::End && self.open_cases > 0;
         self.open_cases += u32::from(token.word == Word::Case);
-        self.open_cases -= u32::from(self.ends_case);
+        self.open_cases -= u32::from(ends_case);
+        let ends_interval = self.in_interval && is_one_of(UNITS, text);
+        // With a parenthesis it is a function, or its unit may be taken for an alias.
+        let is_call = token.is_op(b'(') && self.last.word == Word::Interval;
+        self.in_interval =
+            token.word == Word::Interval || self.in_interval && !ends_interval && !is_call;
+        self.ends_in_word = ends_case || ends_interval;
+        self.joined = std::mem::replace(&mut self.joins, joins(token, text));
         self.before = std::mem::replace(&mut self.last, *token);
     }
 
     /// True if the item has a name, or might have: a second alias would be an error.
     fn is_named(&self) -> bool {
-        let may_be_alias = self.last.is_name() && !self.ends_case || self.last.kind == Kind::String;
-        let follows_operator = match self.before.kind {
-            Kind::Op => !self.before.is_op(b')'),
-            Kind::SystemVariable => true,
-            Kind::Word => matches!(
-                self.before.word,
-                Word::And
-                    | Word::Or
-                    | Word::Xor
-                    | Word::Not
-                    | Word::Is
-                    | Word::Div
-                    | Word::Mod
-                    | Word::Like
-                    | Word::Between
-                    | Word::Then
-                    | Word::Else
-            ),
-            _ => false,
+        let is_string = self.last.kind == Kind::String;
+        let may_be_alias = self.last.is_name() && !self.ends_in_word || is_string;
+        // 'a' 'b' is one string.
+        let is_joined = match self.joined {
+            Joins::Nothing => is_string && self.before.kind == Kind::String,
+            Joins::Strings => is_string,
+            Joins::Operands => true,
         };
-        self.has_as || (may_be_alias && !follows_operator)
+        self.has_as || (may_be_alias && !is_joined)
     }
+}
+
+/// What a token makes a part of the expression, if it comes next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Joins {
+    Nothing,
+    /// Strings.
+    Strings,
+    /// Strings and names.
+    Operands,
+}
+
+/// Units of an INTERVAL.
+const UNITS: &[&str] = &[
+    "MICROSECOND",
+    "SECOND",
+    "MINUTE",
+    "HOUR",
+    "DAY",
+    "WEEK",
+    "MONTH",
+    "QUARTER",
+    "YEAR",
+    "SECOND_MICROSECOND",
+    "MINUTE_MICROSECOND",
+    "MINUTE_SECOND",
+    "HOUR_MICROSECOND",
+    "HOUR_SECOND",
+    "HOUR_MINUTE",
+    "DAY_MICROSECOND",
+    "DAY_SECOND",
+    "DAY_MINUTE",
+    "DAY_HOUR",
+    "YEAR_MONTH",
+];
+
+/// Words that say what the string behind them is.
+const KINDS: &[&str] =
+    &["DATE", "TIME", "TIMESTAMP", "ESCAPE", "_binary", "_latin1", "_utf8", "_utf8mb3", "_utf8mb4"];
+
+fn is_one_of(words: &[&str], text: &[u8]) -> bool {
+    words.iter().any(|word| word.as_bytes().eq_ignore_ascii_case(text))
+}
+
+fn joins(token: &Token, text: &[u8]) -> Joins {
+    match (token.kind, token.word) {
+        (Kind::Op, _) if ends_operand(token) => Joins::Nothing,
+        (Kind::Op | Kind::SystemVariable, _)
+        | (
+            Kind::Word,
+            Word::And
+            | Word::Or
+            | Word::Xor
+            | Word::Not
+            | Word::Is
+            | Word::Div
+            | Word::Mod
+            | Word::Like
+            | Word::Rlike
+            | Word::Regexp
+            | Word::Binary
+            | Word::Collate
+            | Word::Over
+            | Word::Between
+            | Word::Then
+            | Word::Else,
+        ) => Joins::Operands,
+        (Kind::Word, _) if is_one_of(KINDS, text) => Joins::Strings,
+        _ => Joins::Nothing,
+    }
+}
+
+/// A parenthesis or `{fn ...}` ends here.
+fn ends_operand(token: &Token) -> bool {
+    token.is_op(b')') || token.is_op(b'}')
 }
 
 impl<'a> ColumnNames<'a> {
@@ -272,7 +351,7 @@ impl<'a> ColumnNames<'a> {
 
     fn extend(&mut self, token: &Token) {
         if let Some(level) = self.levels.last_mut() {
-            level.extend(token);
+            level.extend(token, &self.text[token.start..token.end]);
         }
     }
 
@@ -316,6 +395,11 @@ impl<'a> ColumnNames<'a> {
                 self.finish_item();
                 self.replace_level(Level::OUTSIDE);
             }
+            // MariaDB: what it returns are columns, too.
+            Word::Returning if self.mode.mariadb => {
+                self.finish_item();
+                self.replace_level(Level::LIST);
+            }
             _ => self.extend(token),
         }
     }
@@ -328,7 +412,7 @@ impl<'a> ColumnNames<'a> {
         self.finish_item();
         let had_call = self.levels.pop().is_some_and(|level| level.has_call);
         if let Some(parent) = self.levels.last_mut() {
-            parent.extend(token);
+            parent.extend(token, b")");
             // A subquery is a part of the item around it.
             parent.has_call |= had_call;
         }
@@ -349,7 +433,7 @@ impl<'a> ColumnNames<'a> {
         let Some(&item) = self.levels.last() else { return };
         let (true, true, Some(start)) = (item.in_list, item.has_call, item.start) else { return };
         // Behind an operator a name might begin a comment; no server takes that.
-        let ends_in_operator = item.last.kind == Kind::Op && !item.last.is_op(b')');
+        let ends_in_operator = item.last.kind == Kind::Op && !ends_operand(&item.last);
         if item.is_named() || ends_in_operator {
             return;
         }
@@ -454,6 +538,13 @@ mod tests {
             ("SELECT ROW_COUNT() AS n", "SELECT IF(1,-1,ROW_COUNT()) AS n"),
             ("SELECT ROW_COUNT() end", "SELECT IF(1,-1,ROW_COUNT()) end"),
             ("SELECT ROW_COUNT() n", "SELECT IF(1,-1,ROW_COUNT()) n"),
+            ("SELECT ROW_COUNT() day", "SELECT IF(1,-1,ROW_COUNT()) day"),
+            ("SELECT 1 + date + ROW_COUNT() date", "SELECT 1 + date + IF(1,-1,ROW_COUNT()) date"),
+            ("SELECT ROW_COUNT() + date n", "SELECT IF(1,-1,ROW_COUNT()) + date n"),
+            (
+                "SELECT INTERVAL(ROW_COUNT(), 1) second",
+                "SELECT INTERVAL(IF(1,-1,ROW_COUNT()), 1) second",
+            ),
             ("SELECT ROW_COUNT()'n', `row_count`", "SELECT IF(1,-1,ROW_COUNT())'n', `row_count`"),
             ("SET @a = ROW_COUNT()", "SET @a = IF(1,-1,ROW_COUNT())"),
             (

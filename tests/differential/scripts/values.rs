@@ -89,6 +89,53 @@ fn a_select_list_ends_at_what_follows_it() {
     check(&proxy, &[Script::new("ends of lists", steps)], BOTH);
 }
 
+/// Columns without a name of their own.
+const COLUMNS: &[&str] = &[
+    "SELECT '2026-01-01' - INTERVAL ROW_COUNT() SECOND",
+    "SELECT '2026-01-01' + INTERVAL ROW_COUNT() DAY_HOUR, 5",
+    "SELECT '2026-01-01' + INTERVAL 1 DAY + INTERVAL ROW_COUNT() DAY day",
+    "SELECT ROW_COUNT() second",
+    "SELECT INTERVAL(ROW_COUNT(), 1) second",
+    "SELECT INTERVAL(ROW_COUNT(), 1)",
+    "SELECT ROW_COUNT() REGEXP a FROM df_columns",
+    "SELECT ROW_COUNT() RLIKE a FROM df_columns",
+    "SELECT ROW_COUNT() SOUNDS LIKE a FROM df_columns",
+    "SELECT ROW_COUNT() NOT REGEXP a FROM df_columns",
+    "SELECT ROW_COUNT() LIKE 'a' ESCAPE '|'",
+    "SELECT ROW_COUNT() = 'a' 'b'",
+    "SELECT ROW_COUNT() = 'a' 'b' AS c",
+    "SELECT ROW_COUNT() = _latin1'a'",
+    "SELECT ROW_COUNT() = BINARY a FROM df_columns",
+    "SELECT CONCAT(ROW_COUNT()) COLLATE utf8mb4_bin",
+    "SELECT SUM(ROW_COUNT()) OVER w FROM df_columns WINDOW w AS (ORDER BY a)",
+    "SELECT SUM(ROW_COUNT()) OVER (ORDER BY a) FROM df_columns",
+    "SELECT ROW_COUNT() = DATE'2026-01-01'",
+    "SELECT {fn ROW_COUNT()}",
+    "SELECT {fn FOUND_ROWS()} + 1, 2",
+    "SELECT {fn FOUND_ROWS()} n",
+    "SELECT 1 + {fn ABS(ROW_COUNT())}",
+];
+
+/// What follows RETURNING is a list as well.
+const RETURNING: &[&str] = &[
+    "INSERT INTO df_columns VALUES ('b') RETURNING ROW_COUNT(), a",
+    "REPLACE INTO df_columns SELECT ROW_COUNT() RETURNING FOUND_ROWS()",
+    "DELETE FROM df_columns WHERE a = 'b' RETURNING a, ROW_COUNT() n, ROW_COUNT() + 1",
+];
+
+#[test]
+fn columns_are_called_as_the_server_calls_them() {
+    let proxy = Proxy::start(servers());
+    let mut steps = queries(&["CREATE OR REPLACE TABLE df_columns (a VARCHAR(9))"]);
+    for column in COLUMNS {
+        steps.extend([query("INSERT INTO df_columns VALUES ('a')"), query(column)]);
+    }
+    for column in RETURNING {
+        steps.push(query(column).on(MARIADB));
+    }
+    check(&proxy, &[Script::new("names of columns", steps)], BOTH);
+}
+
 /// Each is true, or 1, where the server knows the id.
 const OWN_ROWS: &[&str] = &[
     "SELECT USER() = '', p.ID = CONNECTION_ID() FROM information_schema.processlist p \
