@@ -127,10 +127,15 @@ pub(super) fn counts_rows(text: &str, is_mariadb: bool) -> bool {
 }
 
 impl Saved {
-    /// The answer to SHOW WARNINGS or SHOW ERRORS, with the LIMIT of `sql`.
+    /// The answer to SHOW WARNINGS or SHOW ERRORS: of its rows `most`, after so many that are left out.
     /// `end` is the packet that ends columns and rows now; `rows` their form.
-    fn listed(&self, sql: &[u8], only_errors: bool, end: &[u8], rows: Form) -> Vec<u8> {
-        let (skipped, most) = limit(&String::from_utf8_lossy(sql).to_ascii_lowercase());
+    fn listed(
+        &self,
+        (skipped, most): (u64, u64),
+        only_errors: bool,
+        end: &[u8],
+        rows: Form,
+    ) -> Vec<u8> {
         let mut rest = &self.packets[..];
         let definitions = if has_no_metadata(rest) { 0 } else { COLUMNS };
         let (mut out, mut sequence, mut index, mut row) = (Vec::new(), 1, 0, 0);
@@ -188,22 +193,6 @@ fn has_no_metadata(packets: &[u8]) -> bool {
 const COLUMNS: usize = 3;
 /// How a row of an error begins.
 pub(super) const ERROR: &[u8] = b"\x05Error";
-
-/// Rows to leave out and rows to show, of `LIMIT [skipped,] most` or `LIMIT most OFFSET skipped`.
-fn limit(text: &str) -> (u64, u64) {
-    let mut words = text.split([' ', '\t', '\r', '\n', ',', ';']).filter(|word| !word.is_empty());
-    if !words.by_ref().any(|word| word == "limit") {
-        return (0, u64::MAX);
-    }
-    let words: Vec<&str> = words.collect();
-    match words[..] {
-        [most] => (0, most.parse().unwrap_or(u64::MAX)),
-        [most, "offset", skipped] | [skipped, most] => {
-            (skipped.parse().unwrap_or(0), most.parse().unwrap_or(u64::MAX))
-        }
-        _ => (0, u64::MAX),
-    }
-}
 
 /// Rows that a LIMIT at the end of a text passes over, which FOUND_ROWS() counts; `u64::MAX` where a
 /// parameter tells.
@@ -368,7 +357,8 @@ impl Session {
                 self.settle_status().await?;
                 let end = self.end_of_rows();
                 let Some(saved) = &self.diagnostics.warnings else { return Ok(None) };
-                let packets = saved.listed(sql, text.starts_with("show errors"), &end, form);
+                let limit = crate::sql::list_limit(sql, self.mode);
+                let packets = saved.listed(limit, text.starts_with("show errors"), &end, form);
                 self.wire.push_raw(&packets);
                 self.diagnostics.conditions = 0;
                 self.diagnostics.note_row_count(-1);
@@ -381,15 +371,13 @@ impl Session {
             _ if text.starts_with("show count") && text.contains("errors") => errors,
             _ => return Ok(None),
         };
-        let written = String::from_utf8_lossy(sql);
-        let written = written.trim_end_matches([';', ' ', '\t', '\r', '\n']);
         let name = match text {
             _ if text.starts_with("show count") && text.contains("warnings") => {
                 "@@session.warning_count"
             }
             _ if text.starts_with("show count") => "@@session.error_count",
             // The column has the name as it was written.
-            _ => written.find('@').map_or("", |at| &written[at..]),
+            _ => &String::from_utf8_lossy(crate::sql::variable_written(sql, self.mode)),
         };
         self.settle_status().await?;
         self.send_number(name, number, form);
@@ -491,14 +479,5 @@ mod tests {
         ] {
             assert_eq!(rows_skipped(sql.as_bytes()), skipped, "{sql}");
         }
-    }
-
-    #[test]
-    fn limits_are_read_in_every_form() {
-        assert_eq!(limit("show warnings"), (0, u64::MAX));
-        assert_eq!(limit("show warnings\nlimit 3;"), (0, 3));
-        assert_eq!(limit("show errors limit 2,5"), (2, 5));
-        assert_eq!(limit("show errors limit 2 , 5 ;"), (2, 5));
-        assert_eq!(limit("show warnings limit 5 offset 2"), (2, 5));
     }
 }

@@ -33,6 +33,51 @@ pub fn shown(sql: &[u8], mode: Mode) -> Option<Shown> {
     }
 }
 
+/// Rows that the LIMIT of a SHOW WARNINGS leaves out, and the most it shows then.
+pub fn list_limit(sql: &[u8], mode: Mode) -> (u64, u64) {
+    const ALL: (u64, u64) = (0, u64::MAX);
+    let mut lexer = Lexer::new(sql, mode);
+    let mut tokens = std::iter::from_fn(|| {
+        let token = lexer.next();
+        (token.kind != Kind::End && !token.is_op(b';')).then_some(token)
+    });
+    if !tokens.any(|token| token.word == Word::Limit) {
+        return ALL;
+    }
+    let mut number = || {
+        let token = tokens.next()?;
+        let number: u64 = std::str::from_utf8(&sql[token.start..token.end]).ok()?.parse().ok()?;
+        Some((number, tokens.next()))
+    };
+    let Some((first, behind)) = number() else { return ALL };
+    match behind {
+        None => (0, first),
+        Some(behind) => match number() {
+            Some((second, None)) if behind.word == Word::Offset => (second, first),
+            Some((second, None)) if behind.is_op(b',') => (first, second),
+            _ => ALL,
+        },
+    }
+}
+
+/// The text from the first `@@` to the end of the statement: the name of the column, if it is all that
+/// is selected.
+pub fn variable_written(sql: &[u8], mode: Mode) -> &[u8] {
+    let mut lexer = Lexer::new(sql, mode);
+    let mut found: Option<(usize, usize)> = None;
+    loop {
+        let token = lexer.next();
+        match (token.kind, &mut found) {
+            (Kind::End, _) => break,
+            (Kind::Op, Some(_)) if token.is_op(b';') => break,
+            (_, Some((_, end))) => *end = token.end,
+            (Kind::SystemVariable, None) => found = Some((token.start, token.end)),
+            _ => {}
+        }
+    }
+    found.map_or(&[], |(start, end)| &sql[start..end])
+}
+
 impl Classifier<'_> {
     /// SHOW: the dictionary is the same everywhere, all else speaks of one server.
     pub(super) fn show(&mut self) -> Outcome {
@@ -201,5 +246,41 @@ impl Classifier<'_> {
         };
         // What is run may set an insert id, and no OK packet tells it.
         self.found.write(if runs { Reason::NotARead } else { Reason::WrapsWrite })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_are_read_in_every_form_and_not_in_comments() {
+        for (sql, expected) in [
+            ("show warnings", (0, u64::MAX)),
+            ("SHOW WARNINGS\nLIMIT 3;", (0, 3)),
+            ("show errors limit 2,5", (2, 5)),
+            ("show errors limit 2 , 5 ;", (2, 5)),
+            ("show warnings limit 5 offset 2", (2, 5)),
+            ("show warnings limit/**/5/**/offset/* 7 */2 -- limit 9", (2, 5)),
+            ("show warnings /* limit 1 */", (0, u64::MAX)),
+            ("/* limit 0 */ show warnings limit 1 # trace", (0, 1)),
+        ] {
+            assert_eq!(list_limit(sql.as_bytes(), Mode::default()), expected, "{sql}");
+        }
+    }
+
+    #[test]
+    fn a_variable_is_named_as_it_is_written() {
+        for (sql, expected) in [
+            ("/* a@b */ SELECT @@warning_count", "@@warning_count"),
+            (
+                "select /* @@a */ @@Session . warning_count /* b */ ; -- c",
+                "@@Session . warning_count",
+            ),
+            ("SELECT 1", ""),
+        ] {
+            let written = variable_written(sql.as_bytes(), Mode::default());
+            assert_eq!(written, expected.as_bytes(), "{sql}");
+        }
     }
 }

@@ -180,3 +180,33 @@ fn beside_a_servers_own_tables_the_id_is_the_servers() {
     }
     check(&proxy, &scripts, BOTH);
 }
+
+/// Comments in statements that Fairlane answers by itself.
+const WITH_COMMENTS: &[&str] = &[
+    "/* a@b.example */ SELECT @@warning_count",
+    "SELECT @@warning_count /* trace */",
+    "SELECT @@warning_count -- trace",
+    "SELECT /* a@b */ @@session.warning_count /* c */ ; ",
+    "# a@b\nSELECT @@error_count # c",
+    "/* select */ SHOW COUNT(*) WARNINGS /* trace */",
+    "SHOW WARNINGS LIMIT 1 /* trace */",
+    "SHOW WARNINGS /* LIMIT 1 */",
+    "SHOW /* limit 0 */ WARNINGS LIMIT 1, 1 -- LIMIT 0",
+    "SHOW WARNINGS LIMIT/**/1/**/OFFSET/**/1",
+    "SHOW ERRORS LIMIT 1 # trace",
+];
+
+#[test]
+fn comments_are_no_part_of_what_is_asked() {
+    let proxy = Proxy::start(servers());
+    let mut steps = Vec::new();
+    for asking in WITH_COMMENTS {
+        for first in ["SELECT CAST('x' AS SIGNED), CAST('y' AS SIGNED)", "SELECT nonsense"] {
+            let step = query(asking);
+            // MySQL names another collation than that of the login, see docs/compatibility.md.
+            let is_list = product().is_mysql() && asking.contains("SHOW");
+            steps.extend([query(first), if is_list { step.by_kind() } else { step }]);
+        }
+    }
+    check(&proxy, &[Script::new("comments", steps)], BOTH);
+}
