@@ -102,7 +102,8 @@ impl<'a> OkPacket<'a> {
         self.fixed - 2
     }
 
-    /// Decodes the session tracking; stops at what it can't read.
+    /// Decodes the session tracking, without kinds that are not known. An error where it can't be read:
+    /// then `into` has what came before.
     pub fn tracked(&self, into: &mut Vec<Tracked>) -> Result<(), Malformed> {
         let mut entries = Cursor::new(self.tracking);
         while !entries.is_empty() {

@@ -5,8 +5,9 @@
 //! [`Mode`] two texts with the same hash have the same class, reason, effects and needs, except
 //! for the id of a KILL and what a PREPARE has in its string; hints are not part of it.
 //!
-//! It is a pass of its own over the tokens: only rules with a digest pattern, and people, ask
-//! for it.
+//! It is a pass of its own over the tokens, which rules with a digest pattern, and people, ask for.
+//! Of each text whose verdict is not cached the first tokens are hashed ([`front_digest`]): lanes
+//! tell kinds of statements by them.
 //!
 //! ```text
 //! INSERT INTO t VALUES (1, 'a'), (-2, NULL)   ->   INSERT INTO t VALUES ( ? )

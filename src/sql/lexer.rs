@@ -1,8 +1,8 @@
 //! Bytes of a statement to tokens, as the servers' own lexers cut them.
 //!
-//! A streaming pass without allocation: each byte is looked at once, long strings and comments
-//! are skipped with `memchr`. It never fails: what a server would refuse becomes
-//! [`Kind::Bad`], and the classifier sends it to the primary.
+//! A streaming pass that allocates nothing but hints; long strings and comments are skipped with
+//! `memchr`. Whoever has to look further ahead than one token walks on with a clone. It never fails:
+//! what a server would refuse becomes [`Kind::Bad`], and the classifier sends it to the primary.
 //!
 //! Comments are dropped, but `/*! */` and `/*M! */` are code when the server would run them.
 //! A `/* fairlane: ... */` comment is handed to [`super::hint`].

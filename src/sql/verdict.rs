@@ -4,8 +4,9 @@ use bitflags::bitflags;
 
 /// What one command text (a COM_QUERY or a COM_STMT_PREPARE) means for routing and session.
 ///
-/// For a text of several statements this is the union: the class of the strictest statement,
-/// all effects, all needs.
+/// A text of several statements is [`Class::Write`] with [`Reason::MultiStatement`]. It has the effects
+/// of all, but UNLOCK_TABLES only from the first where no later one locks, and the needs of all, but what later ones ask of the
+/// statements before them: ROW_COUNT and DIAGNOSTICS only from the first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verdict {
     /// Where the text may run.
