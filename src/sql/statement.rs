@@ -265,8 +265,6 @@ impl Classifier<'_> {
         self.found.note_opaque();
         self.found.effects |= Effects::USER_VARIABLE;
         self.context = Context::Write;
-        // What it asks for is what its own statements have left, also the first one in a loop.
-        self.index = self.index.saturating_add(1);
         while self.ahead.kind != Kind::End {
             let token = self.step();
             // A handler and a cursor (FOR) run later than they stand; a loop comes back to its condition.
