@@ -58,7 +58,7 @@ impl Watch {
 
 /// Longest time for an address of a name that has others after it: one may be of a network that is not
 /// there.
-const ADDRESS_LIMIT: Duration = Duration::from_secs(1);
+pub const ADDRESS_LIMIT: Duration = Duration::from_secs(1);
 
 /// Connects to the first of the name's addresses that answers.
 async fn connect_to_any(host: &str, port: u16) -> io::Result<TcpStream> {

@@ -6,6 +6,7 @@
 //! the server. The `mysql_async` options that would open a second connection are off.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use mysql_async::prelude::Queryable as _;
@@ -14,6 +15,7 @@ use secrecy::ExposeSecret as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::{Instant, sleep_until, timeout};
 
+use super::addresses::{self, Attempt, Opened};
 use super::greeting::{Greeting, MAX_GREETING};
 use crate::config::Settings;
 use crate::config::settings::{Address, BackendTls, BackendTlsMode};
@@ -65,7 +67,7 @@ pub(super) struct Line {
     /// Made anew for each login, so that its files are read anew.
     opts: OptsBuilder,
     /// For a server that turns out to have no TLS, where it is not required.
-    without_tls: Option<Opts>,
+    without_tls: Option<OptsBuilder>,
     connect_limit: Duration,
     query_limit: Duration,
     conn: Option<Conn>,
@@ -99,7 +101,7 @@ impl Line {
         let plain = opts.clone().ssl_opts(None);
         let is_optional = server.tls.mode == BackendTlsMode::Preferred;
         Self {
-            without_tls: is_optional.then(|| plain.into()),
+            without_tls: is_optional.then_some(plain),
             address: server.address.clone(),
             opts,
             connect_limit: settings.pool.connect_timeout,
@@ -133,13 +135,13 @@ impl Line {
         self.close().await;
         self.was_denied = false;
         sleep_until(self.opens_after).await;
-        let mut opened =
-            timeout(self.connect_limit, Conn::new(Opts::from(self.opts.clone()))).await;
+        let attempts = addresses::attempts(&self.address, self.connect_limit).await;
+        let mut opened = log_in(&attempts, &self.opts).await;
         // For the case that it failed.
         self.opens_after = Instant::now() + SETTLE;
         if let Some(plain) = self.without_tls.clone().filter(|_| is_without_tls(&opened)) {
             sleep_until(self.opens_after).await;
-            opened = timeout(self.connect_limit, Conn::new(plain)).await;
+            opened = log_in(&attempts, &plain).await;
             self.opens_after = Instant::now() + SETTLE;
         }
         match opened {
@@ -212,9 +214,17 @@ impl Line {
     }
 }
 
-/// As [`crate::net::connector`] does it.
+/// Logs in at the first address that answers.
+async fn log_in(attempts: &[Attempt], opts: &OptsBuilder) -> Opened<Conn> {
+    let at = |address: Option<IpAddr>| {
+        let address = address.map(|address| vec![address]);
+        Conn::new(Opts::from(opts.clone().resolved_ips(address)))
+    };
+    addresses::first_that_answers(attempts, SETTLE, at).await
+}
+
 /// Whether a login failed because the server offers no TLS.
-fn is_without_tls<E>(opened: &Result<mysql_async::Result<Conn>, E>) -> bool {
+fn is_without_tls(opened: &Opened<Conn>) -> bool {
     use mysql_async::{DriverError, Error};
     matches!(opened, Ok(Err(Error::Driver(DriverError::NoClientSslFlagFromServer))))
 }
@@ -227,6 +237,7 @@ fn is_without_tls<E>(opened: &Result<mysql_async::Result<Conn>, E>) -> bool {
 /// `an_issuer_is_enough_for_verify_ca`.
 const ANY_NAME: &str = "NotValidForName";
 
+/// As [`crate::net::connector`] does it.
 fn ssl_opts(tls: &BackendTls) -> Option<SslOpts> {
     if tls.mode == BackendTlsMode::Disabled {
         return None;

@@ -13,6 +13,7 @@
 //! readers never wait. Everything public is cheap but the `async` methods.
 
 pub mod account;
+mod addresses;
 mod control;
 mod facts;
 pub mod greeting;
