@@ -77,24 +77,22 @@ impl Pool {
         let now = slot.granted_at;
         loop {
             // Who had to wait, or found a dead one, looks (again).
-            match found.take().or_else(|| self.idle_match(&mut self.shared.lock(), request)) {
-                Some(connection) if connection.is_alive(now) => {
-                    let Some(connection) = self.moved_here(connection) else { continue };
-                    let mut checkout = Checkout { connection: Some(connection), slot: Some(slot) };
-                    match checkout.read_others_id(request).await {
-                        None => return Ok(checkout),
-                        Some(kept) => slot = kept,
-                    }
+            let found = found.take().or_else(|| self.idle_match(&mut self.shared.lock(), request));
+            let connection = match found {
+                Some(connection) if connection.is_alive(now) => match self.moved_here(connection) {
+                    Some(connection) => connection,
+                    None => continue,
+                },
+                Some(dead) => {
+                    self.retire(dead, Retire::Quit(Closed::Broken));
+                    continue;
                 }
-                Some(dead) => self.retire(dead, Retire::Quit(Closed::Broken)),
-                None => {
-                    let connection = self.open_or_share(request).await?;
-                    let mut checkout = Checkout { connection: Some(connection), slot: Some(slot) };
-                    match checkout.read_others_id(request).await {
-                        None => return Ok(checkout),
-                        Some(kept) => slot = kept,
-                    }
-                }
+                None => self.open_or_share(request).await?,
+            };
+            let mut checkout = Checkout { connection: Some(connection), slot: Some(slot) };
+            match checkout.read_others_id(request).await {
+                None => return Ok(checkout),
+                Some(kept) => slot = kept,
             }
         }
     }

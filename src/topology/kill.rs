@@ -1,8 +1,9 @@
 //! `KILL` through a control connection: a bounded queue of jobs per backend.
 //!
-//! A job is carried out only while its caller waits and only on the connection it was queued
-//! for: a late `KILL QUERY` would hit the next statement, and thread ids start again when a
-//! server restarts.
+//! A job is carried out only while its caller waits and only on the run of the server it was queued for: a
+//! late `KILL QUERY` would hit the next statement, and thread ids start again when a server restarts. So
+//! jobs are refused when the control connection is lost or finds another one, and stay when it is only
+//! opened anew.
 
 use std::collections::VecDeque;
 use std::time::Duration;
