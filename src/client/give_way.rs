@@ -121,6 +121,9 @@ impl Session {
 
     async fn roll_back_for_others(&mut self, connection: &mut Connection) -> Result<(), Failure> {
         let tracked = connection.roll_back().await?;
+        // Rows that it does not take back have a position.
+        self.writes.note_told(&tracked);
+        self.note_last_gtid(&tracked);
         if let Some(teller) = &mut self.teller {
             teller.keep(&tracked);
         }

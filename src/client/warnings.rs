@@ -159,15 +159,18 @@ impl Session {
 
     /// What the server would have told with a later answer was told to a statement of Fairlane's own.
     pub(super) fn keep_untold(&mut self, tracked: &[Tracked]) {
-        for told in tracked {
-            if let Tracked::Variable { name, value } = told
-                && name == "last_gtid"
-            {
-                self.diagnostics.note_gtid(value);
-                if let Some(teller) = &mut self.teller {
-                    teller.keep_beside(std::slice::from_ref(told));
-                }
+        self.note_last_gtid(tracked);
+        if let Some(teller) = &mut self.teller {
+            for told in tracked.iter().filter(|told| last_gtid(told).is_some()) {
+                teller.keep_beside(std::slice::from_ref(told));
             }
+        }
+    }
+
+    /// What @@last_gtid is by what was told.
+    pub(super) fn note_last_gtid(&mut self, tracked: &[Tracked]) {
+        if let Some(value) = tracked.iter().filter_map(last_gtid).next_back() {
+            self.diagnostics.note_gtid(value);
         }
     }
 
@@ -210,6 +213,14 @@ impl Session {
 
 /// A change that is told, and with it all that was not: none.
 pub(super) const TELL: &str = "SET SESSION sql_select_limit=@@SESSION.sql_select_limit";
+
+/// The value of @@last_gtid that is told.
+fn last_gtid(told: &Tracked) -> Option<&str> {
+    match told {
+        Tracked::Variable { name, value } if name == "last_gtid" => Some(value),
+        _ => None,
+    }
+}
 
 /// Commands that are no statements for MySQL: it keeps the list of warnings.
 pub(super) fn keeps_conditions(command: Command) -> bool {

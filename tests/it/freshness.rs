@@ -298,3 +298,36 @@ fn a_session_that_changes_its_user_sees_what_it_wrote_as_another_one() {
     // And so does, from then on, whoever comes as that user.
     assert_eq!(log_in(&proxy, 7).text("SELECT COUNT(*) FROM changed_b"), "1");
 }
+
+/// Rows that no rollback takes back have a position, also where the rollback is for others.
+#[test]
+fn what_outlives_a_rollback_for_others_is_read_by_its_session() {
+    if product().is_mysql() {
+        // It lets nobody change both kinds of tables in a transaction that has a GTID.
+        return;
+    }
+    let lanes = "[lanes]\nlock_guard = \"abort\"\nlock_wait = \"20ms\"\nlock_abort_after = \"100ms\"\n\
+                 [[rule]]\nlane = \"batch\"\nprogram_name = \"scraper\"\n\
+                 [routing]\nconsistency_scope = \"session\"\n";
+    let proxy = Proxy::with(delayed(), 20, lanes);
+    let login = Login::new(proxy.port, "root", "root-secret");
+    let mut batch =
+        Raw::login(&Login { schema: Some("shop"), program: "scraper", ..login }).unwrap();
+    batch.run("CREATE TABLE outlived_a (a INT) ENGINE = MyISAM");
+    batch.run("CREATE TABLE outlived_b (b INT PRIMARY KEY)");
+    batch.run("INSERT INTO outlived_b VALUES (1)");
+    delayed().wait_replicated();
+    let count = "SELECT COUNT(*) FROM outlived_a";
+    proxy.until_replica_answers(&mut batch, count);
+    // So that both are written to the log together.
+    batch.run("SET binlog_format = 'STATEMENT'");
+    batch.run("BEGIN");
+    batch.run("UPDATE outlived_b SET b = 2");
+    batch.run("INSERT INTO outlived_a VALUES (1)");
+    let before = batch.text("SELECT @@last_gtid");
+    let mut other = log_in(&proxy, 9);
+    other.run("UPDATE outlived_b SET b = 3");
+    batch.run("ROLLBACK");
+    assert_eq!(batch.text(count), "1");
+    assert_ne!(batch.text("SELECT @@last_gtid"), before);
+}
