@@ -253,8 +253,8 @@ impl Session {
         let counts_rows = summary.has_result_set && !leaves && self.counts_rows(work, summary);
         let row_count = self.diagnostics.row_count;
         self.diagnostics.note(summary, counts_rows);
-        if counts_rows && summary.error.is_none() && is_select(work.sql) {
-            self.diagnostics.note_skipped(rows_skipped(work.sql));
+        if counts_rows && summary.error.is_none() {
+            self.diagnostics.note_skipped(self.rows_skipped(work));
         }
         let is_prepared = work.command == Command::StmtPrepare && summary.error.is_none();
         if is_prepared || self.fails_in_dictionary(work, summary) {
@@ -387,8 +387,22 @@ impl Session {
         let text = sql::digest_text(work.sql, self.mode).to_ascii_lowercase();
         let is_whole = text.len() + 4 < sql::DIGEST_TEXT_BYTES_MAX;
         let is_last = summary.affected.is_none() && summary.error.is_none() && is_whole;
-        let last = text.trim_end_matches([';', ' ']).rsplit(';').next().unwrap_or(&text);
-        (!is_several || is_last) && counts_rows(last, self.facts.is_mariadb)
+        (!is_several || is_last) && counts_rows(last_statement(&text), self.facts.is_mariadb)
+    }
+
+    /// The rows of a query, the last of its text, that are counted and not sent.
+    fn rows_skipped(&self, work: &Work<'_>) -> u64 {
+        let skipped = rows_skipped(work.sql);
+        if skipped == 0 || is_select(work.sql) && work.verdict.statements == 1 {
+            return skipped;
+        }
+        let text = sql::digest_text(work.sql, self.mode).to_ascii_lowercase();
+        let last = last_statement(&text).trim_start_matches(['(', ' ']);
+        let first = last.split([' ', '(']).next().unwrap_or_default();
+        match first {
+            "select" | "with" | "values" | "table" | "set" => skipped,
+            _ => 0,
+        }
     }
 
     /// Whether `work` may set how long a lock is waited for. MariaDB carries out NOWAIT and WAIT as
@@ -620,6 +634,11 @@ impl Session {
             checkout.check_in();
         }
     }
+}
+
+/// The last statement of a normalised text.
+fn last_statement(text: &str) -> &str {
+    text.trim_end_matches([';', ' ']).rsplit(';').next().unwrap_or(text)
 }
 
 /// Whether `work` has set LAST_INSERT_ID() and nothing else that flags a change: MariaDB 11.8 tells

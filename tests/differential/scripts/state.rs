@@ -18,6 +18,21 @@ fn with_table(name: &str, texts: &[&str]) -> Script {
     Script::new(name, [queries(TABLE), queries(texts)].concat())
 }
 
+/// What does so, or seems to, and does not begin with SELECT.
+const SKIPPING: &[&str] = &[
+    "/* app=x */ SELECT id FROM df_state LIMIT 2 OFFSET 1",
+    "# app=x\nSELECT id FROM df_state LIMIT 1, 2",
+    "WITH x AS (SELECT id FROM df_state) SELECT id FROM x LIMIT 1, 2",
+    "(SELECT id FROM df_state) LIMIT 2 OFFSET 1",
+    "/*! SELECT */ id FROM df_state LIMIT 2 OFFSET 1",
+    "SELECT 1; SELECT id FROM df_state LIMIT 2 OFFSET 1",
+    "DO 1; SELECT id FROM df_state LIMIT 2 OFFSET 1",
+    "SELECT id FROM df_state LIMIT 2 OFFSET 1; SELECT id FROM df_state",
+    "SET STATEMENT max_statement_time = 9 FOR SELECT id FROM df_state LIMIT 2 OFFSET 1",
+    "EXPLAIN SELECT id FROM df_state LIMIT 2 OFFSET 1",
+    "TABLE df_state ORDER BY id LIMIT 2 OFFSET 1",
+];
+
 /// What passes over rows, which FOUND_ROWS() counts.
 fn skipped() -> Script {
     let mut steps = queries(TABLE);
@@ -45,6 +60,9 @@ fn skipped() -> Script {
             steps.extend([execute(1, &values.map(big)), query("SELECT FOUND_ROWS()")]);
         }
         steps.push(close(1));
+    }
+    for sql in SKIPPING {
+        steps.extend([query("DO 1"), query(sql), query("SELECT FOUND_ROWS()")]);
     }
     Script::new("rows that are passed over", steps)
 }
