@@ -9,7 +9,7 @@ use fairlane::protocol::{Command, Shape};
 use fairlane::sandbox::Options;
 
 use crate::support::servers::{What, keep, order};
-use crate::support::{Proxy, Raw, eventually, pause, product};
+use crate::support::{ONE_LANE_AND_REPLICA, Proxy, Raw, eventually, pause, product};
 
 /// A name that is made to lead elsewhere: what has been connected stays where it is.
 struct Name {
@@ -184,7 +184,8 @@ fn connections_to_a_frozen_server_do_not_count_for_the_next_one_of_its_name() {
     let (mut servers, orders) = keep(options);
     let name = Name::of(servers.replica);
     servers.replica_address = format!("127.0.0.1:{}", name.port);
-    let proxy = Proxy::with(&servers, 4, "[pool]\nconnect_timeout = \"1s\"");
+    let more = format!("[pool]\nconnect_timeout = \"1s\"\n{ONE_LANE_AND_REPLICA}");
+    let proxy = Proxy::with(&servers, 4, &more);
     let mut client = proxy.app();
     client.run("CREATE TABLE frozen_a (id INT PRIMARY KEY)");
     let rows: Vec<String> = (0..300).map(|id| format!("({id})")).collect();
