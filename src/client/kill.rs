@@ -1,4 +1,4 @@
-//! KILL with the ids clients see: those of Fairlane's sessions, which no server gives, and in the
+//! KILL, and EXPLAIN FOR CONNECTION, with the ids clients see: those of Fairlane's sessions, which no server gives, and in the
 //! server's own list of processes those of its connections.
 
 use tokio::time::Instant;
@@ -9,6 +9,7 @@ use crate::backend::Exchange;
 use crate::error::Error;
 use crate::pool::{Checkout, Request};
 use crate::protocol::Command;
+use crate::sql::{Reason, Verdict, explained_connection};
 use crate::state::Image;
 
 use super::login::server_error;
@@ -46,6 +47,20 @@ impl Session {
         self.settle_status().await?;
         self.send_ok();
         Ok(())
+    }
+
+    /// A text that asks for the plan of a session's statement, with the server's id of the connection this
+    /// runs on.
+    pub(super) fn explain_on_server(&self, verdict: &Verdict, sql: &[u8]) -> Option<Vec<u8>> {
+        if verdict.reason != Reason::ServerSpecific {
+            return None;
+        }
+        let (at, id) = explained_connection(sql, self.mode)?;
+        let Place { backend, thread_id, generation } = self.context.registry.get(id)?.place()?;
+        // On another server the number may be anybody's.
+        let is_there = backend == PRIMARY && self.context.pools[PRIMARY].has(generation);
+        let text = [&sql[..at.start], thread_id.to_string().as_bytes(), &sql[at.end..]].concat();
+        is_there.then_some(text)
     }
 
     /// Whether it is done, or there was nothing to do.

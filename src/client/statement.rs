@@ -86,7 +86,7 @@ impl Session {
         }
         let replaced = match verdict.class {
             Class::Diagnostics => Box::pin(self.find_conditions(sql)).await,
-            _ => None,
+            _ => self.explain_on_server(&verdict, sql),
         };
         let substituted = replaced.or_else(|| self.substitute(&verdict, sql));
         let packets = match &substituted {

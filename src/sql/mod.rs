@@ -46,7 +46,7 @@ pub use digest::{DIGEST_TEXT_BYTES_MAX, digest, digest_text, front_digest};
 pub use holding::{Held, Holding, Literal, holding};
 pub use mode::{Charset, Mode};
 pub use set::bare_variables;
-pub use show::{Shown, list_limit, shown, variable_written};
+pub use show::{Shown, explained_connection, list_limit, shown, variable_written};
 pub use substitute::{Insertion, Substitution, insertions, substitute};
 pub use tables::{changes_rows, leaves_tables};
 pub use user_variables::names_other_variable;

@@ -1,5 +1,7 @@
 //! Statements that look at the server: SHOW, EXPLAIN, DESCRIBE, ANALYZE, GET DIAGNOSTICS.
 
+use std::ops::Range;
+
 use super::classify::{Classifier, Context};
 use super::effect::Outcome;
 use super::lexer::Lexer;
@@ -31,6 +33,34 @@ pub fn shown(sql: &[u8], mode: Mode) -> Option<Shown> {
         word if word.eq_ignore_ascii_case(b"status") => Some(Shown::Status),
         _ => None,
     }
+}
+
+/// The literal id of the connection whose plan `sql` asks for, and where it stands: EXPLAIN FOR
+/// CONNECTION, SHOW EXPLAIN FOR, SHOW ANALYZE FOR.
+pub fn explained_connection(sql: &[u8], mode: Mode) -> Option<(Range<usize>, u64)> {
+    let mut lexer = Lexer::new(sql, mode);
+    let mut token = lexer.next();
+    let is_show = token.word == Word::Show;
+    if is_show {
+        token = lexer.next();
+    }
+    let is_plan = match token.word {
+        Word::Explain | Word::Analyze => true,
+        Word::Describe | Word::Desc => !is_show,
+        _ => false,
+    };
+    while is_plan && !matches!(token.kind, Kind::End | Kind::Bad) && token.word != Word::For {
+        token = lexer.next();
+    }
+    if token.word != Word::For || !is_show && lexer.next().word != Word::Connection {
+        return None;
+    }
+    let number = lexer.next();
+    let end = lexer.next();
+    let is_last = end.kind == Kind::End || end.is_op(b';') && lexer.next().kind == Kind::End;
+    let range = number.start..number.end;
+    let id = std::str::from_utf8(&sql[range.clone()]).ok()?.parse().ok()?;
+    is_last.then_some((range, id))
 }
 
 /// Rows that the LIMIT of a SHOW WARNINGS leaves out, and the most it shows then.
@@ -252,6 +282,29 @@ impl Classifier<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whose_plan_is_asked_for_is_known_by_a_literal_id() {
+        for (sql, id) in [
+            ("EXPLAIN FOR CONNECTION 7", Some(7)),
+            ("explain format = json for connection /* a */ 1073741999 ;", Some(1_073_741_999)),
+            ("DESC FOR CONNECTION 7", Some(7)),
+            ("SHOW EXPLAIN FOR 7", Some(7)),
+            ("SHOW ANALYZE FORMAT=JSON FOR 7 -- 8", Some(7)),
+            ("SHOW EXPLAIN FOR 7 + 1", None),
+            ("SHOW EXPLAIN FOR 'x'", None),
+            ("EXPLAIN FOR SCHEMA s SELECT 7", None),
+            ("EXPLAIN SELECT 7 FOR UPDATE", None),
+            ("SHOW PROCESSLIST", None),
+            ("SHOW EXPLAIN FOR 7; SELECT 1", None),
+        ] {
+            let found = explained_connection(sql.as_bytes(), Mode::default());
+            assert_eq!(found.as_ref().map(|(_, id)| *id), id, "{sql}");
+            if let Some((range, id)) = found {
+                assert_eq!(&sql[range], id.to_string());
+            }
+        }
+    }
 
     #[test]
     fn limits_are_read_in_every_form_and_not_in_comments() {

@@ -378,3 +378,24 @@ fn a_session_can_end_itself() {
         assert_eq!(lives, how.contains("QUERY"), "{how}");
     }
 }
+
+#[test]
+fn a_plan_is_shown_by_the_id_that_clients_have() {
+    let proxy = Proxy::start(servers());
+    let (mut one, mut two) = (proxy.app(), proxy.app());
+    one.replace("CREATE OR REPLACE TABLE explained (a INT)");
+    one.run("INSERT INTO explained VALUES (1)");
+    let id = one.text("SELECT CONNECTION_ID()");
+    // MariaDB answers once the sleep is over.
+    for (front, ask) in [
+        ("", format!("SHOW EXPLAIN FOR {id}")),
+        ("", format!("/* a */ EXPLAIN FORMAT=JSON FOR CONNECTION {id} ;")),
+        ("ANALYZE ", format!("SHOW ANALYZE FORMAT=JSON FOR {id}")),
+    ] {
+        let sleeping = format!("{front}SELECT a FROM explained WHERE SLEEP(1) = 0");
+        one.send(Command::Query, sleeping.as_bytes());
+        eventually(&ask, || two.query(&ask).is_ok());
+        one.answer(Shape::Results).unwrap();
+    }
+    assert_eq!(two.query("SHOW EXPLAIN FOR 1073741823").unwrap_err().code(), 1094);
+}

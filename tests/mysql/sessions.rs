@@ -1,6 +1,6 @@
 //! Sessions over shared connections on MySQL.
 
-use fairlane::protocol::{Capabilities, Command};
+use fairlane::protocol::{Capabilities, Command, Shape};
 use mysql_async::prelude::Queryable as _;
 use mysql_async::{Conn, OptsBuilder, Value};
 
@@ -226,4 +226,18 @@ fn locks_of_the_locking_service_stay_with_their_session() {
     eventually("the lock is free", || {
         two.query("SELECT service_get_write_locks('shop', 'stock', 0)").is_ok()
     });
+}
+
+#[test]
+fn a_plan_is_shown_by_the_id_that_clients_have() {
+    let proxy = Proxy::with(mysql(), 4, ONE_LANE);
+    let login = Login { schema: Some("shop"), ..Login::new(proxy.port, "app", "app-secret") };
+    let (mut one, mut two) = (Raw::login(&login).unwrap(), Raw::login(&login).unwrap());
+    one.run("CREATE TABLE explained (a INT)");
+    one.run("INSERT INTO explained VALUES (1)");
+    let id = one.text("SELECT CONNECTION_ID()");
+    one.send(Command::Query, b"SELECT a FROM explained WHERE SLEEP(3) = 0");
+    let ask = format!("EXPLAIN FORMAT=JSON FOR CONNECTION {id}");
+    eventually("a plan", || two.query(&ask).is_ok());
+    one.answer(Shape::Results).unwrap();
 }
