@@ -38,15 +38,19 @@ impl Connection {
         demand(&answer)?;
         self.reported = Reported::default();
         let read_only = self.base.transaction.read_only();
-        let question = format!("{BEGINNINGS}@@{read_only},{}", server_identity(is_mariadb));
+        let identity = server_identity(is_mariadb);
+        let question = format!("{BEGINNINGS}@@{read_only},{identity} LIMIT 1");
         let answer = self.query(&question).await?;
         // MariaDB lets SET pass.
         if answer.summary.error == Some(code::MUST_CHANGE_PASSWORD) {
             return Ok(false);
         }
         self.image.reset_variables();
-        let [client, results, collation, role, sql_mode, is_read_only, server] =
-            demand(&answer)?.first_row().try_into().unwrap_or_default();
+        let row = <[String; 7]>::try_from(demand(&answer)?.first_row());
+        let Ok([client, results, collation, role, sql_mode, is_read_only, server]) = row else {
+            // It is the answer to something else.
+            return Err(Malformed { what: "no row in answer to a question", offset: 0 }.into());
+        };
         let transaction = self.base.transaction;
         let sql_mode = sql_mode.as_str().into();
         self.base = Base { client, results, collation, sql_mode, transaction };

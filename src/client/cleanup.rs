@@ -390,7 +390,10 @@ async fn drain(checkout: &mut Checkout, response: &mut Response) -> Result<(), F
         connection.inbox.truncate(advance.length);
         connection.inbox.drain(..advance.ready);
         match advance.next {
-            crate::protocol::response::Next::Done => return Ok(()),
+            crate::protocol::response::Next::Done if connection.inbox.is_empty() => return Ok(()),
+            crate::protocol::response::Next::Done => {
+                return Err(Malformed { what: "bytes behind a response", offset: 0 }.into());
+            }
             crate::protocol::response::Next::Infile => {
                 return Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof).into());
             }

@@ -297,29 +297,28 @@ where
             return Poll::Ready(Ok(Some(End::ErrorHeld)));
         }
         server.inbox.extend_from_slice(&chunk[advance.ready..advance.length]);
-        client
-            .outbox
-            .send(client.stream, &chunk[..advance.ready], cx)
-            .map_err(RelayError::Client)?;
+        let sent = client.outbox.send(client.stream, &chunk[..advance.ready], cx);
         if let Next::Instead(skipped) = advance.next {
-            put_instead(client, server, response, skipped, cx)?;
+            put_instead(client, server, response, (sent, skipped), cx)?;
             return pass_inbox(client, server, response, holds_error, note, cx);
         }
+        sent.map_err(RelayError::Client)?;
         Poll::Ready(Ok(ended(advance.next)))
     })
 }
 
-/// Sends a packet that has grown, in place of the first bytes of the server's inbox.
+/// Sends a packet that has grown, in place of the first bytes of the server's inbox, if what comes before
+/// was `sent`. It is taken off there all the same: the rest of the response is read without the client.
 fn put_instead<C: AsyncWrite + Unpin, B>(
     client: &mut ClientSide<'_, C>,
     server: &mut ServerSide<'_, B>,
     response: &mut Response,
-    skipped: usize,
+    (sent, skipped): (io::Result<()>, usize),
     cx: &mut Context<'_>,
 ) -> Result<(), RelayError> {
     server.inbox.drain(..skipped);
     let bytes = response.take_instead();
-    client.outbox.send(client.stream, &bytes, cx).map_err(RelayError::Client)
+    sent.and_then(|()| client.outbox.send(client.stream, &bytes, cx)).map_err(RelayError::Client)
 }
 
 /// Passes on what is ready in the server's inbox.
@@ -342,8 +341,7 @@ fn pass_inbox<C: AsyncWrite + Unpin, B>(
         let sent = client.outbox.send(client.stream, &server.inbox[..advance.ready], cx);
         server.inbox.drain(..advance.ready);
         if let Next::Instead(skipped) = advance.next {
-            sent.map_err(RelayError::Client)?;
-            put_instead(client, server, response, skipped, cx)?;
+            put_instead(client, server, response, (sent, skipped), cx)?;
             continue;
         }
         if server.inbox.is_empty() {
@@ -389,4 +387,54 @@ fn ended(next: Next) -> Option<End> {
 
 fn closed() -> Step {
     Poll::Ready(Err(RelayError::Server(io::ErrorKind::UnexpectedEof.into())))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::io::duplex;
+
+    use super::*;
+    use crate::protocol::packet::put;
+    use crate::protocol::response::Advance;
+    use crate::protocol::status::Tracked;
+    use crate::protocol::tracking::{Teller, Wanted};
+    use crate::protocol::{Capabilities, Shape};
+
+    /// A result whose last packet grows, since the client is to be told of its schema.
+    fn growing() -> (Response, Vec<u8>) {
+        let mut teller = Teller::new(Arc::new(Wanted { schema: true, ..Wanted::default() }));
+        teller.keep(&[Tracked::Schema("shop".into())]);
+        let mut response = Response::on(Shape::Results, Capabilities::DEPRECATE_EOF);
+        response.set_teller(Some(Box::new(teller)));
+        let mut bytes = Vec::new();
+        let mut sequence = 1;
+        for payload in [&b"\x01"[..], b"def", b"\x01a", b"\xfe\0\0\x02\0\0\0"] {
+            sequence = put(&mut bytes, sequence, payload);
+        }
+        (response, bytes)
+    }
+
+    #[tokio::test]
+    async fn a_packet_that_has_grown_is_read_also_when_the_client_is_gone() {
+        for is_there_already in [false, true] {
+            let (mut response, bytes) = growing();
+            let (mut stream, client) = duplex(1024);
+            drop(client);
+            let (mut ahead, mut outbox) = (Vec::new(), Outbox::default());
+            let stall = Stall::new(Duration::from_secs(1));
+            let client =
+                ClientSide { stream: &mut stream, inbox: &mut ahead, outbox: &mut outbox, stall };
+            let (mut inbox, mut rest) = match is_there_already {
+                true => (bytes, &b""[..]),
+                false => (Vec::new(), &bytes[..]),
+            };
+            let server = ServerSide { stream: &mut rest, inbox: &mut inbox };
+            let relayed = relay(client, server, &mut response, false, &mut |_| {}).await;
+            assert!(matches!(relayed, Err(RelayError::Client(_))), "{relayed:?}");
+            let done = Advance { ready: 0, length: 0, next: Next::Done };
+            assert_eq!(response.advance(&mut inbox).ok(), Some(done), "{is_there_already}");
+        }
+    }
 }

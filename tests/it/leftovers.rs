@@ -293,3 +293,17 @@ fn a_transaction_is_rolled_back_whatever_was_asked_in_it() {
         }
     }
 }
+
+/// What is no answer to a question comes from a connection that can't be trusted with any other.
+#[test]
+fn a_connection_that_does_not_say_how_it_begins_is_not_used() {
+    let hop = Hop::before(servers().primary, "app");
+    let proxy = Proxy::behind(hop.port, servers(), 3, ONE_LANE);
+    hop.spoil_answer_to(b"CURRENT_ROLE()", |answer| {
+        *answer = b"\x07\0\0\x01\0\0\0\x02\0\0\0".to_vec();
+    });
+    let told = proxy.try_app().and_then(|mut client| client.query("SELECT 1").map(drop));
+    assert!(hop.has_spoilt(), "it was asked");
+    assert!(told.is_err(), "{told:?}");
+    assert_eq!(proxy.app().text("SELECT 5"), "5", "another one is");
+}
