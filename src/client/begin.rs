@@ -93,7 +93,8 @@ impl Session {
         let begun = self.begun.take()?;
         self.status -= Status::IN_TRANS;
         // Nothing of it has been said: it may be tried again where a connection was gone already.
-        for may_retry in [true, false] {
+        let mut may_retry = true;
+        loop {
             let decision = Decision::primary(Reason::Transaction);
             let mut checkout = match self.obtain(work, decision).await {
                 Ok(checkout) => checkout,
@@ -117,6 +118,7 @@ impl Session {
                     self.context.metrics.backend(0).retries.inc();
                     checkout.discard(Retire::Quit(Closed::Broken));
                     self.entry.set_released();
+                    may_retry = false;
                 }
                 Err(outcome) => {
                     let told = self.recover(checkout, work, outcome, (false, false)).await;
@@ -124,7 +126,6 @@ impl Session {
                 }
             }
         }
-        None
     }
 
     /// The same on a connection at rest that the session is to hold for another reason, where it is over

@@ -139,7 +139,8 @@ impl Session {
         true
     }
 
-    /// Whether the session holds a lock of this name: one that was not granted binds nobody.
+    /// Asks whether the session holds a lock of this name, and forgets it if not: one that was not granted
+    /// binds nobody.
     pub(super) async fn learn_lock(
         &mut self,
         connection: &mut Connection,

@@ -54,7 +54,8 @@ pub struct Entry {
     chosen_by: AtomicU8,
     pins: AtomicU32,
     in_transaction: AtomicBool,
-    /// Backend id + 1 in the upper 8 bits, thread id below; 0 without a connection.
+    /// A [`Place`]: backend id + 1 in the upper 8 bits, the generation in 16, the thread id in the other 40; 0
+    /// without a connection.
     connection: AtomicU64,
     /// How long the client may be idle.
     idle_limit_ms: AtomicU64,

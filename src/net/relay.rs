@@ -214,7 +214,9 @@ pub enum RelayError {
 /// before the client is.
 ///
 /// # Cancel safety
-/// Not cancel safe: a response cut in the middle makes both connections unusable.
+/// Nothing is lost: what was read is with the client, in the outbox or in the server's inbox, and `response`
+/// knows how far it has come. Called again with the same ones it goes on; if it is not, a response cut in the
+/// middle makes both connections unusable.
 pub async fn relay<C, B>(
     mut client: ClientSide<'_, C>,
     mut server: ServerSide<'_, B>,
