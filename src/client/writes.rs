@@ -17,7 +17,9 @@ use crate::protocol::status::{Status, Tracked};
 use crate::protocol::{Capabilities, Command};
 use crate::route::freshness::Position;
 use crate::route::token::{SharedToken, Stamp, Token};
-use crate::sql::{Class, Effects, Mode, Reason, Verdict, called, changes_rows, leaves_tables};
+use crate::sql::{
+    Class, Effects, Mode, Reason, Verdict, called, changes_rows, leaves_tables, selects_function,
+};
 use crate::state::Pin;
 use crate::topology::{ServerFacts, Topology};
 
@@ -53,17 +55,23 @@ pub(super) fn may_be_half_way(
         // In the midst only of what prepares texts.
         return ["call", "execute", "atomic"].iter().any(|word| has_word(work.sql, word));
     }
-    // What runs may fail so as well, but not about the procedure that it is.
+    if work.verdict.statements != 1 {
+        return true;
+    }
+    // What runs may fail so as well, but not about the procedure that it is, nor about a function that a
+    // SELECT calls itself.
     let message = String::from_utf8_lossy(&summary.message);
-    let is_itself = |(of, named): (&str, &str)| {
-        called(work.sql, mode).filter(|_| work.verdict.statements == 1).is_some_and(
-            |(within, procedure)| {
-                within.or_else(|| schema.map(str::as_bytes)) == Some(of.as_bytes())
-                    && procedure.eq_ignore_ascii_case(named.as_bytes())
-            },
-        )
+    let Some((of, named)) = routine_in(&message) else { return true };
+    let is_itself = || {
+        called(work.sql, mode).is_some_and(|(within, procedure)| {
+            within.or_else(|| schema.map(str::as_bytes)) == Some(of.as_bytes())
+                && procedure.eq_ignore_ascii_case(named.as_bytes())
+        })
     };
-    !routine_in(&message).is_some_and(is_itself)
+    !match message.split(' ').next() {
+        Some("FUNCTION") => selects_function(work.sql, mode, schema, (of, named)),
+        _ => is_itself(),
+    }
 }
 
 /// The routine that an error is about, behind its schema.

@@ -167,6 +167,40 @@ fn a_name_in_a_text_does_not_say_that_nothing_has_run() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// Servers look for the functions that a SELECT calls itself before anything of it runs.
+#[test]
+fn a_function_that_there_is_not_is_missed_before_others_run() {
+    let mut root = Raw::connect(servers().primary, "root", "root-secret", Some("shop")).unwrap();
+    for sql in [
+        "DROP FUNCTION IF EXISTS rt_runs",
+        "CREATE FUNCTION rt_runs() RETURNS INT DETERMINISTIC BEGIN \
+         CREATE TEMPORARY TABLE rt_has_run (x INT); RETURN 1; END",
+        "DROP TABLE IF EXISTS rt_rows",
+        "CREATE TABLE rt_rows (id INT PRIMARY KEY)",
+        "INSERT INTO rt_rows VALUES (1), (2)",
+    ] {
+        root.run(sql);
+    }
+    let proxy = Proxy::with(servers(), 3, ONE_LANE);
+    let mut client = proxy.app();
+    for sql in [
+        "SELECT rt_runs(), rt_none()",
+        "SELECT id FROM rt_rows WHERE id = rt_runs() AND rt_none() = 1",
+        "SELECT id FROM rt_rows WHERE id = 1 HAVING rt_runs() ORDER BY rt_none()",
+        "SELECT rt_runs() UNION SELECT rt_none()",
+        "SELECT * FROM (SELECT rt_runs() AS a) t WHERE a = rt_none()",
+        "SELECT a.x, b.x FROM (SELECT rt_runs() AS x) a, (SELECT rt_none() AS x) b",
+        "SELECT (SELECT rt_runs()), (SELECT shop.rt_none() FROM rt_rows LIMIT 1)",
+        "SELECT id FROM rt_rows GROUP BY id, rt_runs() HAVING MAX(id) = rt_none()",
+    ] {
+        for client in [&mut root, &mut client] {
+            assert_eq!(client.query(sql).unwrap_err().code(), 1305, "{sql}");
+            assert_eq!(client.query("SELECT x FROM rt_has_run").unwrap_err().code(), 1146, "{sql}");
+        }
+    }
+    assert_eq!(proxy.sum("fairlane_sessions_pinned{"), 0.0, "it binds nobody");
+}
+
 /// SAVEPOINT alone opens nothing that status flags show.
 #[test]
 fn a_savepoint_with_autocommit_off_is_there_after_a_set() {
