@@ -1,11 +1,9 @@
 //! A logged-in connection and the commands Fairlane itself gives on it.
 
-use std::future::poll_fn;
 use std::io;
 use std::mem::MaybeUninit;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
@@ -17,7 +15,7 @@ use super::names::NamesMemory;
 use super::statement::StatementCache;
 use super::unread::UnreadHere;
 use crate::net::attributes::Attributes;
-use crate::net::read::poll_fill;
+use crate::net::read::fill_unless;
 use crate::net::socket::{Socket, Watch};
 use crate::net::worker::WorkerId;
 use crate::protocol::attribute;
@@ -349,15 +347,9 @@ impl Connection {
 
     /// Appends what comes to the inbox; 0 is the end. Whoever waits has to be woken to notice that the
     /// address has left the server long ago.
-    pub async fn read_more(&mut self) -> io::Result<usize> {
+    async fn read_more(&mut self) -> io::Result<usize> {
         let Self { stream, inbox, place, generation, .. } = self;
-        poll_fn(|cx| match poll_fill(stream, inbox, cx) {
-            Poll::Pending if place.is_forsaken(*generation) => {
-                Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
-            }
-            polled => polled,
-        })
-        .await
+        fill_unless(stream, inbox, || place.is_forsaken(*generation)).await
     }
 
     /// Sends a SET of Fairlane's own, which is not to be seen in the image, and notes what is told beside it.

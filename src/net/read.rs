@@ -11,7 +11,7 @@ use super::scratch::with_scratch;
 use crate::protocol::packet::{self, Framed, Header};
 
 /// Appends what can be read now to `inbox`; 0 is the end of the stream.
-pub fn poll_fill<S: AsyncRead + Unpin>(
+pub(super) fn poll_fill<S: AsyncRead + Unpin>(
     stream: &mut S,
     inbox: &mut Vec<u8>,
     cx: &mut Context<'_>,
@@ -30,6 +30,22 @@ pub fn poll_fill<S: AsyncRead + Unpin>(
 /// Nothing read is lost: it is in `inbox`.
 pub async fn fill<S: AsyncRead + Unpin>(stream: &mut S, inbox: &mut Vec<u8>) -> io::Result<usize> {
     poll_fn(|cx| poll_fill(stream, inbox, cx)).await
+}
+
+/// The same, but what does not come is not awaited once `is_over`: whoever waits has to be woken to ask that.
+///
+/// # Errors
+/// `TimedOut` then, else those of the system.
+pub async fn fill_unless<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    inbox: &mut Vec<u8>,
+    is_over: impl Fn() -> bool,
+) -> io::Result<usize> {
+    poll_fn(|cx| match poll_fill(stream, inbox, cx) {
+        Poll::Pending if is_over() => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+        polled => polled,
+    })
+    .await
 }
 
 /// Why no packet could be read.
@@ -101,5 +117,31 @@ pub async fn packet_of<S: AsyncRead + Unpin>(
                 false => ReadError::Broken(io::ErrorKind::UnexpectedEof.into()),
             });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::pin::pin;
+
+    use tokio::io::{AsyncWriteExt, duplex};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_silent_server_is_awaited_until_it_is_over() {
+        let (mut here, mut server) = duplex(64);
+        let (is_over, mut inbox) = (Cell::new(false), Vec::new());
+        {
+            let mut filling = pin!(fill_unless(&mut here, &mut inbox, || is_over.get()));
+            let silent = poll_fn(|cx| Poll::Ready(filling.as_mut().poll(cx).is_pending()));
+            assert!(silent.await);
+            is_over.set(true);
+            assert_eq!(filling.await.expect_err("nothing came").kind(), io::ErrorKind::TimedOut);
+        }
+        server.write_all(b"rows").await.expect("there is room");
+        let filled = fill_unless(&mut here, &mut inbox, || is_over.get());
+        assert_eq!(filled.await.expect("what has come is read"), 4);
     }
 }

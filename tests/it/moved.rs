@@ -109,7 +109,7 @@ fn all_connections_follow_an_address_to_another_server() {
 #[test]
 fn a_connection_to_another_server_is_not_used() {
     let (servers, _orders) = keep(Options { max_connections: 100, ..product().options() });
-    let more = "[routing]\nreplica_reads = false\n[pool]\nconnect_timeout = \"2s\"\n";
+    let more = "[routing]\nreplica_reads = false\n";
     let name = Name::of(servers.primary);
     let proxy = Proxy::behind(name.port, &servers, 8, more);
     let mut client = proxy.app();
