@@ -1,13 +1,11 @@
 //! Power of two choices: of two random replicas the less busy one
 //! (Mitzenmacher, "The power of two choices in randomized load balancing", 2001).
 
-use super::view::BackendId;
-
 /// One of `candidates`; `None` when there are none.
-pub(super) fn less_busy(
-    candidates: impl Iterator<Item = BackendId>,
-    in_use: &impl Fn(BackendId) -> usize,
-) -> Option<BackendId> {
+pub(super) fn less_busy<T: Copy>(
+    candidates: impl Iterator<Item = T>,
+    in_use: &impl Fn(T) -> usize,
+) -> Option<T> {
     // Reservoir sampling of two: no list of candidates is made.
     let mut two = [None, None];
     for (seen, candidate) in candidates.enumerate() {
@@ -37,7 +35,7 @@ mod tests {
 
     #[test]
     fn the_busiest_of_three_is_never_chosen() {
-        let busy = |backend: BackendId| if backend == 2 { 9 } else { 1 };
+        let busy = |backend: usize| if backend == 2 { 9 } else { 1 };
         let chosen: Vec<_> =
             (0..200).filter_map(|_| less_busy([1, 2, 3].into_iter(), &busy)).collect();
         assert_eq!(chosen.len(), 200);

@@ -184,16 +184,16 @@ pub fn decide(
     }
     let is_fresh = |applied: &Position| !needs_fresh || token.is_covered_by(applied);
     let fresh = in_rotation().filter(|replica| is_fresh(&replica.applied));
-    let chosen = choice::less_busy(fresh.map(|replica| replica.backend), &in_use);
-    match chosen.and_then(|backend| view.replica(backend)) {
+    let in_use = |replica: &ReplicaView| in_use(replica.backend);
+    match choice::less_busy(fresh, &in_use) {
         Some(replica) => Decision::replica(replica, Reason::Statement(verdict.reason)),
-        None => match choice::less_busy(in_rotation().map(|replica| replica.backend), &in_use) {
+        None => match choice::less_busy(in_rotation(), &in_use) {
             Some(behind) => {
                 let reason = match token.is_of_another(session.id) {
                     true => Reason::OthersNotFresh,
                     false => Reason::NotFresh,
                 };
-                Decision { awaited: Some(behind), ..primary(reason) }
+                Decision { awaited: Some(behind.backend), ..primary(reason) }
             }
             None => primary(Reason::NoReplica),
         },
