@@ -18,7 +18,7 @@ use crate::protocol::{Capabilities, Command};
 use crate::route::freshness::Position;
 use crate::route::token::{SharedToken, Stamp, Token};
 use crate::sql::{
-    Class, Effects, Mode, Reason, Verdict, called, changes_rows, leaves_tables, selects_function,
+    Class, Effects, Mode, Reason, Verdict, called, changes_rows, leaves_tables, needs_function,
 };
 use crate::state::Pin;
 use crate::topology::{ServerFacts, Topology};
@@ -58,8 +58,8 @@ pub(super) fn may_be_half_way(
     if work.verdict.statements != 1 {
         return true;
     }
-    // What runs may fail so as well, but not about the procedure that it is, nor about a function that a
-    // SELECT calls itself.
+    // What runs may fail so as well, but not about the procedure that it is, nor about a function that it
+    // calls itself and servers look for first.
     let message = String::from_utf8_lossy(&summary.message);
     let Some((of, named)) = routine_in(&message) else { return true };
     let is_itself = || {
@@ -69,7 +69,7 @@ pub(super) fn may_be_half_way(
         })
     };
     !match message.split(' ').next() {
-        Some("FUNCTION") => selects_function(work.sql, mode, schema, (of, named)),
+        Some("FUNCTION") => needs_function(work.sql, mode, schema, (of, named)),
         _ => is_itself(),
     }
 }

@@ -1,4 +1,4 @@
-//! Which procedure a CALL is of, and which functions a SELECT calls by itself.
+//! Which procedure a CALL is of, and which functions a statement calls by itself.
 
 use super::lexer::Lexer;
 use super::mode::Mode;
@@ -21,35 +21,45 @@ pub fn called(sql: &[u8], mode: Mode) -> Option<(Option<&[u8]>, &[u8])> {
     is_end(&lexer.next()).then_some((Some(first), second))
 }
 
-/// Whether `sql` is a SELECT that calls the function of this name and schema itself, in a session with the
-/// schema `own`: servers look for all of these before anything runs.
-pub fn selects_function(
+/// Whether `sql` calls the function of this name and schema itself, in a session with the schema `own`, and
+/// is such that servers look for all of these before anything runs.
+///
+/// FACT(mariadb 10.11, 11.8): SET and the arguments of CALL are worked out one by one; test:
+/// `a_function_that_there_is_not_is_missed_before_others_run`.
+pub fn needs_function(
     sql: &[u8],
     mode: Mode,
     own: Option<&str>,
     (schema, function): (&str, &str),
 ) -> bool {
     let mut lexer = Lexer::new(sql, mode);
-    let mut last = [Token::END, Token::END, lexer.next()];
-    if last[2].word != Word::Select {
+    let mut last = [Token::END, Token::END, Token::END, lexer.next()];
+    if !last[3].is_op(b'(') && !finds_first(last[3].word) {
         return false;
     }
-    while last[2].kind != Kind::End {
+    while last[3].kind != Kind::End {
         let token = lexer.next();
-        let within = match last[1].is_op(b'.') {
-            true => name(sql, &last[0]),
-            false => own.map(str::as_bytes),
+        let (within, before) = match last[2].is_op(b'.') {
+            true => (name(sql, &last[1]), &last[0]),
+            false => (own.map(str::as_bytes), &last[2]),
         };
         let is_named = |text: &[u8]| text.eq_ignore_ascii_case(function.as_bytes());
+        // Behind INTO it is a table with its columns.
         if token.is_op(b'(')
+            && before.word != Word::Into
             && within == Some(schema.as_bytes())
-            && name(sql, &last[2]).is_some_and(is_named)
+            && name(sql, &last[3]).is_some_and(is_named)
         {
             return true;
         }
-        last = [last[1], last[2], token];
+        last = [last[1], last[2], last[3], token];
     }
     false
+}
+
+fn finds_first(word: Word) -> bool {
+    use Word::{Delete, Do, Insert, Replace, Select, Update, Values, With};
+    matches!(word, Delete | Do | Insert | Replace | Select | Update | Values | With)
 }
 
 fn is_end(token: &Token) -> bool {
@@ -96,8 +106,15 @@ mod tests {
     #[test]
     fn a_function_is_called_where_a_parenthesis_follows_its_name() {
         let calls =
-            |sql: &str, own| selects_function(sql.as_bytes(), Mode::default(), own, ("shop", "f"));
-        for sql in ["SELECT F(1)", "SELECT a, `f` () FROM t", "SELECT 1 WHERE shop.f(2) > 1"] {
+            |sql: &str, own| needs_function(sql.as_bytes(), Mode::default(), own, ("shop", "f"));
+        for sql in [
+            "SELECT F(1)",
+            "SELECT a, `f` () FROM t",
+            "SELECT 1 WHERE shop.f(2) > 1",
+            "INSERT INTO t VALUES (1, f(1))",
+            "(SELECT f(1)) UNION SELECT 2",
+            "DO g(), f()",
+        ] {
             assert!(calls(sql, Some("shop")), "{sql}");
         }
         assert!(calls("SELECT shop.f(1)", None) && !calls("SELECT f(1)", None));
@@ -106,7 +123,10 @@ mod tests {
             "SELECT g('f(1)') /* f(1) */",
             "SELECT f, g(1)",
             "CALL f(1)",
-            "INSERT INTO t VALUES (f(1))",
+            "SET @a = f(1)",
+            "BEGIN NOT ATOMIC DO 1; SELECT f(1); END",
+            "INSERT INTO f (a) VALUES (g())",
+            "INSERT INTO shop.f (a) VALUES (g())",
         ] {
             assert!(!calls(sql, Some("shop")), "{sql}");
         }

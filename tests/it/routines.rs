@@ -167,7 +167,7 @@ fn a_name_in_a_text_does_not_say_that_nothing_has_run() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// Servers look for the functions that a SELECT calls itself before anything of it runs.
+/// Servers look for the functions that a statement calls itself before anything of it runs.
 #[test]
 fn a_function_that_there_is_not_is_missed_before_others_run() {
     let mut root = Raw::connect(servers().primary, "root", "root-secret", Some("shop")).unwrap();
@@ -192,6 +192,15 @@ fn a_function_that_there_is_not_is_missed_before_others_run() {
         "SELECT a.x, b.x FROM (SELECT rt_runs() AS x) a, (SELECT rt_none() AS x) b",
         "SELECT (SELECT rt_runs()), (SELECT shop.rt_none() FROM rt_rows LIMIT 1)",
         "SELECT id FROM rt_rows GROUP BY id, rt_runs() HAVING MAX(id) = rt_none()",
+        "(SELECT rt_runs()) UNION (SELECT rt_none())",
+        "WITH x AS (SELECT rt_runs() AS a) SELECT a, rt_none() FROM x",
+        "INSERT INTO rt_rows VALUES (rt_runs() + 5), (rt_none())",
+        "INSERT INTO rt_rows SELECT rt_runs() + 5 FROM rt_rows WHERE rt_none() = 1",
+        "INSERT INTO rt_rows VALUES (rt_runs()) ON DUPLICATE KEY UPDATE id = rt_none()",
+        "REPLACE INTO rt_rows VALUES (rt_runs()), (rt_none())",
+        "UPDATE rt_rows SET id = rt_runs() + 5 WHERE id = rt_none()",
+        "DELETE FROM rt_rows WHERE id = rt_runs() + 5 AND id = rt_none()",
+        "DO rt_runs(), rt_none()",
     ] {
         for client in [&mut root, &mut client] {
             assert_eq!(client.query(sql).unwrap_err().code(), 1305, "{sql}");
