@@ -227,6 +227,7 @@ impl Session {
     /// What the session begins with is what the server has now.
     async fn begin_anew(&mut self) {
         self.epoch = self.context.catch_up().await;
+        self.kept_epoch = self.epoch;
         if let Some(facts) = self.context.topology.facts() {
             self.facts = facts;
         }

@@ -68,7 +68,7 @@ impl Session {
         if self.policy.lock_guard.policy != LockPolicy::Off {
             self.entry.note_statement(work.sql, self.mode);
         }
-        let mut sent = self.send(checkout, work, was_held, false).await;
+        let mut sent = self.send_there(checkout, work, (was_held, may_retry)).await;
         if matches!(sent, Ok((_, Front::Stopped))) {
             sent = Box::pin(self.send(checkout, work, was_held, true)).await;
         }
@@ -99,6 +99,28 @@ impl Session {
             summary.tracked.retain(|tracked| !tells_read_only(tracked));
         }
         outcome
+    }
+
+    /// The same as [`Self::send`], unless the server is not there to answer what precedes the statement, or
+    /// with `may_retry` can be done without.
+    async fn send_there(
+        &mut self,
+        checkout: &mut Checkout,
+        work: &Work<'_>,
+        (was_held, may_retry): (bool, bool),
+    ) -> Result<(Ready, Front), Outcome> {
+        let entry = self.entry.shared();
+        let connection = checkout.connection();
+        let (place, generation) = (connection.place.clone(), connection.generation);
+        let is_lost = || {
+            let may_ask_another = may_retry && entry.is_adrift();
+            (may_ask_another || place.is_forsaken(generation)).then_some(())
+        };
+        tokio::select! {
+            biased;
+            sent = self.send(checkout, work, was_held, false) => sent,
+            () = entry.when(is_lost) => Err(Outcome::Lost { untouched: true }),
+        }
     }
 
     /// Sends `work` to a connection in the session's state; what precedes it is answered then, and

@@ -187,6 +187,7 @@ fn new_session(
         tls: claim.tls,
         identity,
         epoch,
+        kept_epoch: epoch,
         account: Account::new(client.feature(), context.now()),
         client,
         kept_lane: None,

@@ -184,6 +184,8 @@ struct Session {
     identity: Identity,
     /// [`Epochs::logins`] at its login.
     epoch: u64,
+    /// That of the newer connections on which it has what it began with, as far as that is known.
+    kept_epoch: u64,
     policy: Arc<Policy>,
     /// Rules of `policy` that the client may fall under.
     candidates: Candidates,

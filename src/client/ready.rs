@@ -15,6 +15,7 @@ use crate::protocol::{Command, Shape};
 use crate::sql::{Class, names_other_variable};
 use crate::state::diff::{Diff, diff};
 use crate::state::image::SCHEMA_VARIABLES;
+use crate::topology::ISOLATION;
 
 /// What to send.
 #[derive(Debug)]
@@ -50,7 +51,7 @@ const BEGINNING: [&str; 7] = [
     "lc_time_names",
     "sql_select_limit",
     "time_zone",
-    crate::topology::ISOLATION,
+    ISOLATION,
 ];
 
 impl Session {
@@ -155,7 +156,7 @@ impl Session {
         }
         self.take_off_variables(connection, sql).await?;
         self.keep_begun_mode(connection);
-        if connection.epoch > self.epoch {
+        if connection.epoch > self.epoch && connection.epoch != self.kept_epoch {
             self.keep_beginning(connection.epoch);
         }
         Ok(())
@@ -164,15 +165,19 @@ impl Session {
     /// A connection that was opened after the session began, and after global variables have changed, has
     /// the new ones: the session keeps its own of those that results hang on.
     fn keep_beginning(&mut self, epoch: u64) {
-        let now = self.context.topology.facts();
-        let now = now.filter(|_| !self.context.epochs.is_news(epoch));
+        let epochs = &self.context.epochs;
+        // What is known is what connections of the last change begin with, once it was read.
+        let is_known = epoch == epochs.logins() && !epochs.is_news(epoch);
+        let now = self.context.topology.facts().filter(|_| is_known);
+        let has_isolation = self.isolation().is_some();
         for name in BEGINNING {
-            let Some(begun) = self.facts.variable(name) else { continue };
-            let is_same = now.as_ref().is_some_and(|now| now.variable(name) == Some(begun));
-            if !is_same && self.image.get(name).is_none() {
+            let is_own = self.image.get(name).is_some() || name == ISOLATION && has_isolation;
+            let Some(begun) = self.facts.variable(name).filter(|_| !is_own) else { continue };
+            if now.as_ref().is_none_or(|now| now.variable(name) != Some(begun)) {
                 self.image.set(name, begun);
             }
         }
+        self.kept_epoch = epoch;
     }
 
     /// Connections begin with the `sql_mode` that is global then; a session keeps the first one it had, also

@@ -40,7 +40,11 @@ impl Session {
                     metrics.sessions.replica_retries.inc();
                     metrics.backend(checkout.pool().backend()).retries.inc();
                 }
-                checkout.discard(Retire::Quit(Closed::Broken));
+                // A server that is there, and was only given up, goes on with a statement that nobody ends.
+                checkout.discard(match self.entry.is_adrift() {
+                    true => Retire::Kill,
+                    false => Retire::Quit(Closed::Broken),
+                });
                 if retries {
                     self.entry.set_released();
                     return None;

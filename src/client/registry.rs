@@ -422,6 +422,13 @@ impl Registration {
     }
 }
 
+impl Registration {
+    /// The entry, for what borrows the session meanwhile.
+    pub(super) fn shared(&self) -> Arc<Entry> {
+        self.entry.clone()
+    }
+}
+
 impl std::ops::Deref for Registration {
     type Target = Entry;
 

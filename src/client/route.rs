@@ -124,7 +124,7 @@ impl Session {
         is_open && !level.to_ascii_lowercase().starts_with("read-")
     }
 
-    fn isolation(&self) -> Option<&str> {
+    pub(super) fn isolation(&self) -> Option<&str> {
         transaction_names::ISOLATION.into_iter().find_map(|name| self.image.get(name))
     }
 }

@@ -19,6 +19,7 @@ use crate::route::freshness::Position;
 use crate::route::token::{SharedToken, Stamp, Token};
 use crate::sql::{
     Class, Effects, Mode, Reason, Verdict, called, changes_rows, leaves_tables, needs_function,
+    needs_just_function,
 };
 use crate::state::Pin;
 use crate::topology::{ServerFacts, Topology};
@@ -64,24 +65,27 @@ pub(super) fn may_be_half_way(
     let Some((of, named)) = routine_in(&message) else { return true };
     let is_itself = || {
         called(work.sql, mode).is_some_and(|(within, procedure)| {
-            within.or_else(|| schema.map(str::as_bytes)) == Some(of.as_bytes())
+            within.or_else(|| schema.map(str::as_bytes)) == of.map(str::as_bytes)
                 && procedure.eq_ignore_ascii_case(named.as_bytes())
         })
     };
     !match message.split(' ').next() {
         Some("FUNCTION") => needs_function(work.sql, mode, schema, (of, named)),
-        _ => is_itself(),
+        _ => is_itself() || needs_just_function(work.sql, mode, schema, (of, named)),
     }
 }
 
-/// The routine that an error is about, behind its schema.
-fn routine_in(message: &str) -> Option<(&str, &str)> {
+/// The routine that an error is about, behind its schema if that is told.
+fn routine_in(message: &str) -> Option<(Option<&str>, &str)> {
     let named = match message.strip_suffix("'") {
         Some(quoted) => quoted.rsplit('\'').next()?,
         None => message.split(' ').nth(1)?,
     };
-    let (schema, name) = named.split_once('.')?;
-    (!schema.is_empty() && !name.is_empty()).then_some((schema, name))
+    let (schema, name) = match named.split_once('.') {
+        Some((schema, name)) => (Some(schema), name),
+        None => (None, named),
+    };
+    (schema != Some("") && !name.is_empty()).then_some((schema, name))
 }
 
 /// Whether a text has a word, in whatever case.
@@ -413,9 +417,13 @@ mod tests {
     #[test]
     fn errors_name_their_routine() {
         for (message, name) in [
-            ("PROCEDURE shop.p does not exist", Some(("shop", "p"))),
-            ("FUNCTION shop.f_1 does not exist", Some(("shop", "f_1"))),
-            ("execute command denied to user 'a'@'%' for routine 'shop.p'", Some(("shop", "p"))),
+            ("PROCEDURE shop.p does not exist", Some((Some("shop"), "p"))),
+            ("FUNCTION shop.f_1 does not exist", Some((Some("shop"), "f_1"))),
+            ("FUNCTION f does not exist", Some((None, "f"))),
+            (
+                "execute command denied to user 'a'@'%' for routine 'shop.p'",
+                Some((Some("shop"), "p")),
+            ),
             ("", None),
         ] {
             assert_eq!(routine_in(message), name, "{message}");

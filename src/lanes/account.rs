@@ -59,8 +59,8 @@ const SURE_OF_LIGHT: f32 = -2.0;
 const LIGHT_FEATURES: f32 = -0.7;
 /// Least credit of a session of which nothing is known: a page's worth, a rare one included.
 const UNKNOWN_CREDIT: f64 = 0.25;
-/// Credit of a session that is known to be light: this many times that of others, and at least a
-/// second.
+/// Credit of a session that is known to be light, and whose statements do not use a slot and more all together:
+/// this many times that of others, and at least a second.
 const LIGHT_CREDIT: f64 = 3.0;
 const LIGHT_CREDIT_MIN: f64 = 1.0;
 /// Part of its credit below which a session is no longer batch.
@@ -110,8 +110,9 @@ pub struct Account {
     /// Sum of the features' weights, and when they were weighed.
     weight: f32,
     weighed: Duration,
-    /// Digests that are not known to be those of light visits.
+    /// Digests that are not known to be those of light visits; and those that use a slot and more.
     doubtful: usize,
+    much: usize,
     standing: Standing,
     /// When this visit was counted as a heavy one.
     counted: Option<Duration>,
@@ -146,6 +147,7 @@ impl Account {
             weight: 0.0,
             weighed: now,
             doubtful: 0,
+            much: 0,
             standing: Standing::Light,
             counted: None,
             client,
@@ -164,7 +166,7 @@ impl Account {
             self.weighed = now;
             self.tell_service(evidence);
             let known = std::mem::take(&mut self.known);
-            (self.weight, self.doubtful) = (0.0, 0);
+            (self.weight, self.doubtful, self.much) = (0.0, 0, 0);
             (0..known).for_each(|index| self.add(self.features[index], evidence));
         }
         self.note(digest, evidence);
@@ -173,7 +175,7 @@ impl Account {
         let is_light = odds <= SURE_OF_LIGHT && self.weight <= LIGHT_FEATURES;
         let credit = match odds {
             odds if odds >= SURE_OF_BATCH => 0.0,
-            _ if is_light || self.doubtful == 0 => {
+            _ if self.much == 0 && (is_light || self.doubtful == 0) => {
                 (LIGHT_CREDIT * heavy_from).max(LIGHT_CREDIT_MIN)
             }
             _ => heavy_from.max(UNKNOWN_CREDIT),
@@ -310,10 +312,11 @@ impl Account {
     }
 
     fn add(&mut self, feature: u64, evidence: &Evidence) {
-        let (weight, is_light) = evidence.weigh(feature);
+        let (weight, is_light, is_much) = evidence.weigh(feature);
         self.weight += weight;
         // What a client does may be either.
         self.doubtful += usize::from(!is_light && self.known > 0);
+        self.much += usize::from(is_much && self.known > 0);
         self.features[self.known] = feature;
         self.known += 1;
     }
@@ -350,7 +353,7 @@ impl Account {
             }
             self.tell_service(evidence);
         }
-        (self.known, self.weight, self.doubtful) = (0, 0.0, 0);
+        (self.known, self.weight, self.doubtful, self.much) = (0, 0.0, 0, 0);
         (self.visit, self.told, self.pauses) = (0.0, 0.0, 0.0);
         (self.is_in_bulk, self.counted) = (false, None);
     }

@@ -198,6 +198,26 @@ fn connections_that_many_users_share_are_light_up_to_a_fifth_of_the_time() {
     assert!(pooled(20, 10) > 0.9, "most of the time");
 }
 
+/// Each of them is light, and rests for six times as long as it works: but there are fifty.
+#[test]
+fn many_scrapers_that_rest_for_long_are_batch_when_they_use_slots_together() {
+    let mut world = World::new();
+    let mut scrapers: Vec<Account> = (0..50).map(|_| world.session()).collect();
+    let (mut batch, mut is_click_found) = (0, false);
+    for round in 0..200 {
+        let began = world.now;
+        batch = 0;
+        for scraper in &mut scrapers {
+            batch += u32::from(scraper.judge(began, UPSERT, &world.evidence).is_batch());
+            scraper.granted(began);
+            scraper.rest(began + Duration::from_millis(50), false, &world.evidence);
+        }
+        is_click_found |= world.click(7) && round > 20;
+        world.pass(350 - 21);
+    }
+    assert!(batch == 50 && !is_click_found, "{batch} of 50; a click: {is_click_found}");
+}
+
 #[test]
 fn short_rests_wear_off_what_short_statements_have_used() {
     let mut world = World::new();

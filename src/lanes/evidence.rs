@@ -56,6 +56,8 @@ const VISITS_KNOWN: f32 = 10.0;
 const LIGHT_SHARE: f32 = 0.12;
 /// Service of a feature, in seconds a second, from which what speaks for a heavy visit counts in full.
 const LOAD_FULL: f32 = 0.5;
+/// The same from which a feature keeps others waiting, however light its visits are.
+const LOAD_MUCH: f32 = 1.0;
 /// Largest weight of one feature.
 const WEIGHT_MAX: f32 = 5.0;
 
@@ -140,8 +142,13 @@ impl Tally {
     /// How much of what speaks for a heavy visit counts: the square, since a page has several statements of
     /// its own, which all say the same.
     fn load_now(&self) -> f32 {
-        let part = self.service * (1.0 - RECENT_AFTER_A_SECOND) / LOAD_FULL;
+        let part = self.used_now() / LOAD_FULL;
         (part * part).min(1.0)
+    }
+
+    /// Service of the last seconds, in seconds a second.
+    fn used_now(&self) -> f32 {
+        self.service * (1.0 - RECENT_AFTER_A_SECOND)
     }
 
     /// Heavy visits, with those in bulk when they are at least so many.
@@ -177,8 +184,9 @@ impl Evidence {
         self.weigh(feature).0
     }
 
-    /// The weight of a feature, and whether it is known to be one of light visits.
-    pub(super) fn weigh(&self, feature: u64) -> (f32, bool) {
+    /// The weight of a feature, whether it is known to be one of light visits, and whether these use a slot
+    /// and more all together.
+    pub(super) fn weigh(&self, feature: u64) -> (f32, bool, bool) {
         let share = self.share();
         let light = f32::from_bits(self.light.load(Ordering::Relaxed));
         let tally = self.shard(feature).lock().get(&feature).copied().unwrap_or_default();
@@ -192,7 +200,7 @@ impl Evidence {
         } else {
             1.0
         };
-        (weight * part, is_light)
+        (weight * part, is_light, tally.used_now() >= LOAD_MUCH)
     }
 
     /// Logarithm of the odds that any visit is heavy; never in favour of it.

@@ -275,11 +275,12 @@ impl Guard {
         self.limit = (self.limit + increase).min(self.ceiling);
     }
 
-    /// Whether a look has taken as long as it may: it waits for what runs, not for statements.
+    /// Whether a look has taken as long as it may. A patient one waits for what runs, and then for a whole
+    /// window at the floor, but not for statements.
     fn ends_look(&self, window: &Window) -> bool {
         let is_at_floor = window.running as f64 <= self.floor;
-        let most = if is_at_floor { LOOK_MAX } else { self.patience };
-        self.looking.is_some_and(|ticks| ticks >= most)
+        let has_looked = |ticks| is_at_floor && ticks >= LOOK_MAX && window.ticks >= WINDOW_TICKS;
+        self.looking.is_some_and(|ticks| ticks >= self.patience || has_looked(ticks))
     }
 
     /// A look ends with the first window in which batch was at the floor from the start, in which nobody
@@ -298,6 +299,9 @@ impl Guard {
     pub fn retune(&mut self, new: &Self) {
         (self.target, self.floor, self.ceiling) = (new.target, new.floor, new.ceiling);
         self.limit = self.limit.clamp(self.floor, self.ceiling);
+        if self.target == LatencyTarget::Off {
+            (self.limit, self.looking) = (self.ceiling, None);
+        }
     }
 }
 

@@ -135,7 +135,7 @@ fn transactions_that_are_idle_in_the_slots_of_batch_are_no_contention() {
 fn a_batch_of_long_transactions_is_looked_behind_once() {
     let server = Server { cores: 2.0, service: 0.005 };
     let mut guard = guard();
-    // Eight workers, each in a transaction of five seconds, one after the other.
+    // Eight workers, each in a transaction of five seconds, one after the other; users now and then.
     let mut ends: Vec<u32> = (0..8).map(|worker| worker * 6).collect();
     let mut limits = Vec::new();
     for tick in 0..3000 {
@@ -143,7 +143,8 @@ fn a_batch_of_long_transactions_is_looked_behind_once() {
         while ends.len() < guard.limit().min(8) {
             ends.push(tick + 50);
         }
-        (0..4).for_each(|_| guard.served(server.takes(ends.len())));
+        (0..1 - (tick % 3).min(1)).for_each(|_| guard.served(server.takes(ends.len())));
+        (0..u32::from(tick % 5 == 0)).for_each(|_| guard.served(server.takes(ends.len())));
         limits.push(guard.tick(BatchNow { in_use: ends.len(), running: ends.len(), waiting: 8 }));
     }
     let target = guard.target_seconds().expect("a baseline");
@@ -181,6 +182,9 @@ fn other_bounds_leave_what_it_knows() {
     assert_eq!((guard.target_seconds(), guard.limit()), (target, limit));
     guard.retune(&Guard::new(LatencyTarget::Auto, CEILING, CEILING));
     assert_eq!((guard.target_seconds(), guard.limit()), (target, CEILING));
+    guard.retune(&Guard::new(LatencyTarget::Auto, FLOOR, 2));
+    guard.retune(&Guard::new(LatencyTarget::Off, FLOOR, CEILING));
+    assert_eq!(guard.limit(), CEILING, "nothing steers it");
 }
 
 #[test]

@@ -51,8 +51,8 @@ impl Turn {
 #[derive(Debug)]
 struct Lane<W> {
     limits: Limits,
-    in_use: usize,
-    /// Those of them that were granted to other lanes.
+    /// Slots in use that were granted to it, and those that were granted to other lanes.
+    own: usize,
     moved: usize,
     waiting: FairQueue<W>,
     /// That of work that goes on.
@@ -63,9 +63,13 @@ struct Lane<W> {
 }
 
 impl<W> Lane<W> {
+    fn in_use(&self) -> usize {
+        self.own + self.moved
+    }
+
     /// Reserved slots that it does not use.
     fn owed(&self) -> usize {
-        self.limits.reserved.saturating_sub(self.in_use - self.moved)
+        self.limits.reserved.saturating_sub(self.own)
     }
 }
 
@@ -114,7 +118,7 @@ impl<W> Scheduler<W> {
         assert!(owed <= total, "{owed} slots reserved of {total}");
         let lane = |&limits| Lane {
             limits,
-            in_use: 0,
+            own: 0,
             moved: 0,
             waiting: FairQueue::default(),
             precedence: Precedence::None,
@@ -165,12 +169,11 @@ impl<W> Scheduler<W> {
     /// [`Scheduler::next_grant`] until it has none. O(log clients) while somebody waits.
     pub fn release(&mut self, turn: Turn, service: Duration) {
         let lane = &mut self.lanes[turn.lane];
-        assert!(lane.in_use > 0, "a slot was given back twice");
-        let owed = lane.owed();
-        lane.in_use -= 1;
-        lane.moved -= usize::from(turn.is_moved);
+        let count = if turn.is_moved { &mut lane.moved } else { &mut lane.own };
+        assert!(*count > 0, "a slot was given back twice");
+        *count -= 1;
         self.in_use -= 1;
-        self.owed += lane.owed() - owed;
+        self.owed += usize::from(!turn.is_moved && lane.own < lane.limits.reserved);
         if !lane.waiting.is_empty() {
             // What was charged nothing may have begun when nobody waited.
             let service = if turn.charged == 0 { service.min(CORRECTED_MAX) } else { service };
@@ -185,7 +188,6 @@ impl<W> Scheduler<W> {
         let moved = Turn { lane: to, party: turn.party, charged: 0, is_moved: true };
         self.release(std::mem::replace(turn, moved), service);
         self.lanes[to].moved += 1;
-        self.lanes[to].in_use += 1;
         self.in_use += 1;
     }
 
@@ -231,8 +233,9 @@ impl<W> Scheduler<W> {
 
     /// What one lane does now.
     pub fn lane(&self, lane: usize) -> LaneNow {
-        let Lane { in_use, waiting, granted, begun, .. } = &self.lanes[lane];
-        LaneNow { in_use: *in_use, waiting: waiting.len(), granted: *granted, begun: *begun }
+        let lane = &self.lanes[lane];
+        let (in_use, waiting) = (lane.in_use(), lane.waiting.len());
+        LaneNow { in_use, waiting, granted: lane.granted, begun: lane.begun }
     }
 
     /// The waiter of a lane that waits longest.
@@ -243,17 +246,17 @@ impl<W> Scheduler<W> {
     fn may_take(&self, lane: usize) -> bool {
         let lane = &self.lanes[lane];
         let (free, owed) = (self.total - self.in_use, lane.owed());
-        lane.in_use < lane.limits.max && (free > self.owed - owed || owed > 0 && free > 0)
+        lane.in_use() < lane.limits.max && (free > self.owed - owed || owed > 0 && free > 0)
     }
 
     fn take(&mut self, lane: usize, continues: bool) {
         let lane = &mut self.lanes[lane];
-        self.owed -= usize::from(lane.owed() > 0);
-        lane.in_use += 1;
+        self.owed -= usize::from(lane.own < lane.limits.reserved);
+        lane.own += 1;
         self.in_use += 1;
         lane.granted += 1;
         lane.begun += u64::from(!continues);
-        assert!(lane.in_use <= lane.limits.max && self.in_use <= self.total);
+        assert!(lane.in_use() <= lane.limits.max && self.in_use <= self.total);
     }
 }
 

@@ -362,8 +362,9 @@ impl Pool {
         }
         let LaneNow { in_use, waiting, .. } = shared.scheduler.lane(batch);
         let limit = shared.guard.tick(BatchNow { in_use: in_use - idle, running, waiting });
-        // What others hold takes nothing of the last one that batch has.
-        let limit = (limit + idle).max(moved + 1).min(self.slots);
+        // What others hold takes nothing of what batch has for sure.
+        let sure = shared.lanes[batch].reserved.reserved_of(self.slots).max(1);
+        let limit = (limit + idle).max(moved + sure).min(self.slots);
         shared.scheduler.set_max(batch, limit);
         shared.scheduler.wake_next();
         self.lane_metrics(batch).limit.set(i64::try_from(limit).unwrap_or(i64::MAX));

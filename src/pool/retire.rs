@@ -1,11 +1,12 @@
 //! The end of a connection: it counts until the server has forgotten it.
 
-use std::future::Future;
+use std::convert::Infallible;
+use std::future::{Future, pending};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::Pool;
 use crate::backend::Connection;
@@ -46,6 +47,15 @@ pub enum Retire {
 }
 
 impl Pool {
+    /// Has a connection killed, once the server can be told. Does not end: whoever waits waits for the
+    /// connection's end.
+    async fn kill(&self, thread_id: u64, generation: u16) -> Infallible {
+        while !self.control.kill(self.backend, thread_id, generation).await {
+            sleep(LOOK_EVERY).await;
+        }
+        pending().await
+    }
+
     /// Ends a connection in the background.
     pub(super) fn retire(self: &Arc<Self>, connection: Box<Connection>, how: Retire) {
         let pool = self.clone();
@@ -62,10 +72,10 @@ impl Pool {
             let mut ending = pin!(async {
                 match how {
                     Retire::Quit(_) => connection.close().await,
-                    Retire::Kill => {
-                        pool.control.kill(pool.backend, thread_id, generation).await;
-                        connection.wait_gone(KILL_WAIT).await;
-                    }
+                    Retire::Kill => tokio::select! {
+                        () = connection.wait_gone(KILL_WAIT) => {}
+                        never = pool.kill(thread_id, generation) => match never {},
+                    },
                 }
             });
             loop {

@@ -30,12 +30,35 @@ pub fn needs_function(
     sql: &[u8],
     mode: Mode,
     own: Option<&str>,
-    (schema, function): (&str, &str),
+    (schema, function): (Option<&str>, &str),
 ) -> bool {
+    calls_of(sql, mode, own, (schema, function)).is_some_and(|(is_named, _)| is_named)
+}
+
+/// The same, and it is the only function of `sql` that is none of the server's: privileges are looked at
+/// when it is its turn.
+pub fn needs_just_function(
+    sql: &[u8],
+    mode: Mode,
+    own: Option<&str>,
+    (schema, function): (Option<&str>, &str),
+) -> bool {
+    calls_of(sql, mode, own, (schema, function)) == Some((true, 1))
+}
+
+/// Whether this function is among those that `sql` calls itself, and how many there may be of them that are
+/// none of the server's; `None` where servers don't look for all of them first.
+fn calls_of(
+    sql: &[u8],
+    mode: Mode,
+    own: Option<&str>,
+    (schema, function): (Option<&str>, &str),
+) -> Option<(bool, usize)> {
+    let (mut is_called, mut count) = (false, 0);
     let mut lexer = Lexer::new(sql, mode);
     let mut last = [Token::END, Token::END, Token::END, lexer.next()];
     if !last[3].is_op(b'(') && !finds_first(last[3].word) {
-        return false;
+        return None;
     }
     while last[3].kind != Kind::End {
         let token = lexer.next();
@@ -45,16 +68,14 @@ pub fn needs_function(
         };
         let is_named = |text: &[u8]| text.eq_ignore_ascii_case(function.as_bytes());
         // Behind INTO it is a table with its columns.
-        if token.is_op(b'(')
-            && before.word != Word::Into
-            && within == Some(schema.as_bytes())
-            && name(sql, &last[3]).is_some_and(is_named)
-        {
-            return true;
+        let is_call = token.is_op(b'(') && before.word != Word::Into;
+        if let Some(called) = name(sql, &last[3]).filter(|_| is_call) {
+            count += usize::from(last[3].word == Word::None);
+            is_called |= within == schema.map(str::as_bytes) && is_named(called);
         }
         last = [last[1], last[2], last[3], token];
     }
-    false
+    Some((is_called, count))
 }
 
 fn finds_first(word: Word) -> bool {
@@ -105,8 +126,9 @@ mod tests {
 
     #[test]
     fn a_function_is_called_where_a_parenthesis_follows_its_name() {
-        let calls =
-            |sql: &str, own| needs_function(sql.as_bytes(), Mode::default(), own, ("shop", "f"));
+        let calls = |sql: &str, own| {
+            needs_function(sql.as_bytes(), Mode::default(), own, (Some("shop"), "f"))
+        };
         for sql in [
             "SELECT F(1)",
             "SELECT a, `f` () FROM t",
@@ -118,6 +140,10 @@ mod tests {
             assert!(calls(sql, Some("shop")), "{sql}");
         }
         assert!(calls("SELECT shop.f(1)", None) && !calls("SELECT f(1)", None));
+        let mode = Mode::default();
+        assert!(needs_function(b"SELECT f(1)", mode, None, (None, "f")));
+        let just = |sql: &str| needs_just_function(sql.as_bytes(), mode, None, (Some("shop"), "f"));
+        assert!(just("SELECT shop.f(1) FROM t") && !just("SELECT g(), shop.f(1)"));
         for sql in [
             "SELECT other.f(1)",
             "SELECT g('f(1)') /* f(1) */",

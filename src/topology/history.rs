@@ -22,7 +22,9 @@ pub(super) struct History {
     /// What it was found to lack something of, and since when.
     lacking: Option<(Arc<Position>, Instant)>,
     /// What it had applied at the last look, and how many readings of the primary had begun by then.
-    looked: (Position, u64),
+    looked: Option<(Position, u64)>,
+    /// What the primary had when it was met, once the replica was found not to be ahead of it.
+    agreed: Option<Arc<Position>>,
     /// What it had applied when it was found ahead of the primary.
     ahead: Option<Position>,
 }
@@ -56,16 +58,28 @@ impl History {
     }
 
     /// Compares what it had applied at the last look with a reading of the primary that began later, and
-    /// remembers `applied` for the next: `begun` readings have begun by now.
-    pub(super) fn compare(&mut self, applied: &Position, last: &Reading, begun: u64) {
-        let (then, begun_then) = &self.looked;
-        let domain = last.domain.filter(|_| last.number > *begun_then);
-        if domain.is_some_and(|domain| then.is_ahead(&last.position, domain)) {
-            self.ahead.get_or_insert_with(|| then.clone());
+    /// remembers `applied` for the next: `begun` readings have begun by now. Once is enough for a primary
+    /// that had `first` when it was met: what comes by another way later, such as an ANALYZE TABLE of a
+    /// server in between, has the primary lost nothing for.
+    pub(super) fn compare(
+        &mut self,
+        applied: &Position,
+        (last, first): (&Reading, Option<&Arc<Position>>),
+        begun: u64,
+    ) {
+        let looked = self.looked.replace((applied.clone(), begun));
+        let agreed = self.agreed.as_ref().zip(first);
+        let is_due = !agreed.is_some_and(|(agreed, first)| Arc::ptr_eq(agreed, first));
+        let then = looked.filter(|(_, begun_then)| is_due && last.number > *begun_then);
+        match then.zip(last.domain) {
+            Some(((then, _), domain)) if then.is_ahead(&last.position, domain) => {
+                self.ahead.get_or_insert(then);
+            }
+            Some(_) if self.ahead.is_none() => self.agreed = first.cloned(),
+            Some(_) | None => {}
         }
         // Somebody has set it back.
         self.ahead.take_if(|ahead| !applied.covers(ahead));
-        self.looked = (applied.clone(), begun);
     }
 
     /// Whether it has what the primary had when it was met.
@@ -139,16 +153,15 @@ mod tests {
     #[test]
     fn a_replica_with_what_a_failover_has_lost_is_ahead_until_it_is_set_back() {
         let reading = |number, text| Reading { number, position: position(text), domain: Some(0) };
-        let mut history = History::default();
+        let (mut history, met) = (History::default(), first("0-2-95"));
         let look = |history: &mut History, applied: &str, last: &Reading, begun| {
-            history.compare(&position(applied), last, begun);
+            history.compare(&position(applied), (last, Some(&met)), begun);
             history.ahead().is_some()
         };
         // It is ahead of a reading that began before.
         let old = reading(5, "0-1-90");
-        assert!(!look(&mut history, "0-1-100", &old, 5));
-        assert!(!look(&mut history, "0-1-120", &reading(6, "0-1-110"), 6));
-        // Another primary, which has never had the last ones.
+        assert!(!look(&mut history, "0-1-120", &old, 5));
+        // The primary has never had the last ones.
         assert!(look(&mut history, "0-1-120", &reading(7, "0-2-95"), 7));
         assert!(
             look(&mut history, "0-1-120", &reading(8, "0-2-200"), 8),
@@ -156,11 +169,23 @@ mod tests {
         );
         assert!(!look(&mut history, "0-1-95", &reading(9, "0-2-201"), 9));
         assert!(!look(&mut history, "0-2-201", &reading(10, "0-2-201"), 10));
-        // Others' domains may reach the replica by another way.
-        assert!(!look(&mut history, "0-2-201,4-9-50", &reading(11, "0-2-202,4-9-40"), 11));
-        assert!(!look(&mut history, "0-2-202,4-9-60", &reading(12, "0-2-202,4-9-55"), 12));
-        let mysql = Reading { domain: None, ..reading(13, "0-2-1") };
-        assert!(!look(&mut history, "0-2-300", &mysql, 13));
+        // What comes by way of another server later.
+        assert!(!look(&mut history, "0-3-202", &reading(11, "0-2-201"), 11));
+        assert!(!look(&mut history, "0-3-202", &reading(12, "0-2-201"), 12));
+    }
+
+    #[test]
+    fn only_the_domain_of_the_primary_is_compared() {
+        let (mut history, met) = (History::default(), first("0-2-95"));
+        let position = position("0-2-90,4-9-40");
+        let mysql = Reading { number: 2, position, domain: None };
+        let mariadb = Reading { domain: Some(0), ..mysql.clone() };
+        for (applied, last) in [("0-2-300", &mysql), ("0-2-90,4-9-50", &mariadb)] {
+            let applied = Position::parse(applied).expect("a position");
+            history.compare(&applied, (last, Some(&met)), 1);
+            history.compare(&applied, (last, Some(&met)), 1);
+            assert!(history.ahead().is_none());
+        }
     }
 
     #[test]
@@ -170,11 +195,11 @@ mod tests {
         let (met, next) = (first("0-2-95"), first("0-1-120"));
         let applied = position("0-1-120");
         history.look_back(&applied, Some(&met), LIMIT, begun);
-        history.compare(&applied, &Reading::default(), 1);
-        history.compare(&applied, &reading(2, "0-2-95"), 2);
+        history.compare(&applied, (&Reading::default(), Some(&met)), 1);
+        history.compare(&applied, (&reading(2, "0-2-95"), Some(&met)), 2);
         assert!(history.ahead().is_some());
         history.look_back(&applied, Some(&next), LIMIT, begun);
-        history.compare(&applied, &reading(3, "0-1-120"), 3);
+        history.compare(&applied, (&reading(3, "0-1-120"), Some(&next)), 3);
         assert!(history.ahead().is_none() && history.has(Some(&next)));
     }
 }

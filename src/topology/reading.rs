@@ -72,18 +72,19 @@ impl Readings {
         self.is_wanted.store(false, Ordering::SeqCst);
         let number = self.begun.fetch_add(1, Ordering::SeqCst) + 1;
         let answer = probe::written(line, family).await;
-        if self.first.load().is_none() && !matches!(answer, Err(Trouble::Lost(_))) {
-            let first = answer.as_ref().map(|(position, _)| position.clone());
-            self.first.store(Some(Arc::new(first.unwrap_or_default())));
+        let (position, domain) = match answer {
+            Ok(told) => told,
+            Err(Trouble::Refused { .. }) => (Position::default(), None),
+            Err(lost) => return Err(lost),
+        };
+        if !position.is_empty() {
+            observer.written(&position);
+            self.last.store(Arc::new(Reading { number, position: position.clone(), domain }));
         }
-        match answer {
-            Ok((position, domain)) if position != Position::default() => {
-                observer.written(&position);
-                self.last.store(Arc::new(Reading { number, position, domain }));
-                Ok(())
-            }
-            Ok(_) | Err(Trouble::Refused { .. }) => Ok(()),
-            Err(lost) => Err(lost),
+        // Whoever finds this finds a reading of the same primary beside it.
+        if self.first.load().is_none() {
+            self.first.store(Some(Arc::new(position)));
         }
+        Ok(())
     }
 }

@@ -146,7 +146,7 @@ impl<'a> Replica<'a> {
     /// A watermark that cannot be read is left to the next probe to judge.
     async fn read_watermark(&mut self, line: &mut Line, family: Family) -> Result<(), Trouble> {
         match probe::applied(line, family).await {
-            Ok(applied) if applied != self.applied => {
+            Ok(applied) if applied != self.applied || self.lacks_beginning() => {
                 self.applied = applied;
                 self.look_at_history();
                 self.publish();
@@ -160,11 +160,11 @@ impl<'a> Replica<'a> {
     /// Whether its history is the primary's.
     fn look_at_history(&mut self) {
         let (readings, limit) = (&self.shared.readings, self.shared.settings.routing.max_lag);
-        // In this order: what has begun by now has not been waited for.
-        let (begun, last, first) = (readings.begun(), readings.last(), readings.first());
+        // In this order: the last one is of the primary that had the first, or of a later one.
+        let (first, last, begun) = (readings.first(), readings.last(), readings.begun());
         let now = Instant::now().into_std();
         let is_over = self.history.look_back(&self.applied, first.as_ref(), limit, now);
-        self.history.compare(&self.applied, &last, begun);
+        self.history.compare(&self.applied, (&last, first.as_ref()), begun);
         if is_over {
             let name = self.shared.name(self.backend);
             let first = first.as_deref().map(ToString::to_string).unwrap_or_default();

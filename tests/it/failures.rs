@@ -288,15 +288,24 @@ fn a_read_on_a_replica_that_freezes_is_answered_by_the_primary() {
     client.run("CREATE TABLE freezes_a (id INT)");
     client.run("INSERT INTO freezes_a VALUES (1)");
     let read = "SELECT id FROM freezes_a";
-    proxy.until_replica_answers(&mut client, read);
-    order(&orders, What::PauseReplica);
-    client.send(Command::Query, read.as_bytes());
-    let retries = "fairlane_replica_retries_total";
-    eventually("the primary is asked", || proxy.metric(retries) == 1.0);
-    assert!(client.answer(Shape::Results).unwrap().error().is_none());
-    assert_eq!(client.text(read), "1");
-    eventually("all slots are free", || proxy.sum("fairlane_lane_slots_in_use{") == 0.0);
-    order(&orders, What::ResumeReplica);
+    // By itself, and behind a SET of Fairlane's own.
+    for (round, variables) in
+        [(1.0, "SET div_precision_increment = 4"), (2.0, "SET lc_time_names = 'de_DE'")]
+    {
+        proxy.until_replica_answers(&mut client, read);
+        client.run(variables);
+        if round == 1.0 {
+            proxy.until_replica_answers(&mut client, read);
+        }
+        order(&orders, What::PauseReplica);
+        client.send(Command::Query, read.as_bytes());
+        let retries = "fairlane_replica_retries_total";
+        eventually("the primary is asked", || proxy.metric(retries) == round);
+        assert!(client.answer(Shape::Results).unwrap().error().is_none());
+        assert_eq!(client.text(read), "1");
+        eventually("all slots are free", || proxy.sum("fairlane_lane_slots_in_use{") == 0.0);
+        order(&orders, What::ResumeReplica);
+    }
     proxy.until_replica_answers(&mut client, read);
 }
 

@@ -444,7 +444,10 @@ async fn a_replica_that_has_what_the_primary_has_lost_takes_no_reads() {
     until_rotation(&topology, Rotation::In).await;
     sleep(INTERVAL * 5).await;
     assert_eq!(rotation(&topology), Rotation::In, "it has what the primary has");
+    topology.close().await;
+
     promoted.run(&["RESET MASTER", &state(last - 1)]).await;
+    let (topology, _) = start(&[&promoted, &pair.replica]);
     until_rotation(&topology, Rotation::Differs).await;
     // What is written from now on has numbers that the replica seems to have.
     promoted.run(&["CREATE DATABASE later", "CREATE DATABASE later_still"]).await;
