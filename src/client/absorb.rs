@@ -2,7 +2,7 @@
 
 use super::diagnostics::{counts_rows, rows_skipped};
 use super::execute::opens_cursor;
-use super::settle::{has_set_var, is_select, names};
+use super::settle::{has_set_var, is_select, names, set_var_hints};
 use super::statement::Work;
 use super::writes::{PARSE_ERROR, may_be_half_way};
 use super::{Session, Stop};
@@ -662,13 +662,7 @@ fn may_have_set_id(work: &Work<'_>, summary: &Summary) -> bool {
 
 /// Whether a hint sets one of these variables for its statement (MySQL).
 fn sets_by_hint(sql: &[u8], names: &[&str]) -> bool {
-    const HINT: &[u8] = b"SET_VAR";
-    let hints = memchr::memchr_iter(b'_', sql).filter_map(|at| {
-        let begin = at.checked_sub(3)?;
-        let hint = sql.get(begin..begin + HINT.len())?;
-        hint.eq_ignore_ascii_case(HINT).then(|| &sql[begin + HINT.len()..])
-    });
-    hints.into_iter().any(|rest| {
+    set_var_hints(sql).any(|rest| {
         // Blanks, a parenthesis and a quote, of whatever kind.
         let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
         let Some(begin) = rest.iter().position(is_name) else { return false };

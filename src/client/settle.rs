@@ -426,13 +426,17 @@ fn leaves_untold(connection: &Connection, work: &Work<'_>, summary: &Summary) ->
 
 /// Whether a hint may set variables for a statement alone (MySQL).
 pub(super) fn has_set_var(work: &Work<'_>) -> bool {
+    set_var_hints(work.sql).next().is_some()
+}
+
+/// What follows each SET_VAR of a text.
+pub(super) fn set_var_hints(sql: &[u8]) -> impl Iterator<Item = &[u8]> {
     const HINT: &[u8] = b"SET_VAR";
-    let is_hint = |at: usize| {
-        let begin = at.checked_sub(3);
-        let text = begin.and_then(|begin| work.sql.get(begin..begin + HINT.len()));
-        text.is_some_and(|text| text.eq_ignore_ascii_case(HINT))
-    };
-    memchr::memchr_iter(b'_', work.sql).any(is_hint)
+    memchr::memchr_iter(b'_', sql).filter_map(|at| {
+        let begin = at.checked_sub(3)?;
+        let (hint, rest) = sql.get(begin..)?.split_at_checked(HINT.len())?;
+        hint.eq_ignore_ascii_case(HINT).then_some(rest)
+    })
 }
 
 /// Whether a word is somewhere in a text.

@@ -18,8 +18,7 @@ use crate::protocol::{Capabilities, Command};
 use crate::route::freshness::Position;
 use crate::route::token::{SharedToken, Stamp, Token};
 use crate::sql::{
-    Class, Effects, Mode, Reason, Verdict, called, changes_rows, leaves_tables, needs_function,
-    needs_just_function,
+    Class, Effects, Mode, Reason, Verdict, called, changes_rows, leaves_tables, own_calls,
 };
 use crate::state::Pin;
 use crate::topology::{ServerFacts, Topology};
@@ -69,9 +68,11 @@ pub(super) fn may_be_half_way(
                 && procedure.eq_ignore_ascii_case(named.as_bytes())
         })
     };
+    let calls = || own_calls(work.sql, mode, schema, (of, named));
     !match message.split(' ').next() {
-        Some("FUNCTION") => needs_function(work.sql, mode, schema, (of, named)),
-        _ => is_itself() || needs_just_function(work.sql, mode, schema, (of, named)),
+        Some("FUNCTION") => calls().is_some_and(|calls| calls.has_it),
+        // Privileges are looked at when it is its turn: others may have run before.
+        _ => is_itself() || calls().is_some_and(|calls| calls.has_it && calls.unknown_at_most == 1),
     }
 }
 

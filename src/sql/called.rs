@@ -21,40 +21,27 @@ pub fn called(sql: &[u8], mode: Mode) -> Option<(Option<&[u8]>, &[u8])> {
     is_end(&lexer.next()).then_some((Some(first), second))
 }
 
-/// Whether `sql` calls the function of this name and schema itself, in a session with the schema `own`, and
-/// is such that servers look for all of these before anything runs.
+/// The functions that a statement calls itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OwnCalls {
+    /// The one that was asked for is among them.
+    pub has_it: bool,
+    /// How many there are at most that are none of the server's.
+    pub unknown_at_most: usize,
+}
+
+/// The functions that `sql` calls itself in a session with the schema `own`, and whether that of this schema and
+/// name is one of them; `None` where servers don't look for all of them before anything runs.
 ///
 /// FACT(mariadb 10.11, 11.8): SET and the arguments of CALL are worked out one by one; test:
 /// `a_function_that_there_is_not_is_missed_before_others_run`.
-pub fn needs_function(
+pub fn own_calls(
     sql: &[u8],
     mode: Mode,
     own: Option<&str>,
     (schema, function): (Option<&str>, &str),
-) -> bool {
-    calls_of(sql, mode, own, (schema, function)).is_some_and(|(is_named, _)| is_named)
-}
-
-/// The same, and it is the only function of `sql` that is none of the server's: privileges are looked at
-/// when it is its turn.
-pub fn needs_just_function(
-    sql: &[u8],
-    mode: Mode,
-    own: Option<&str>,
-    (schema, function): (Option<&str>, &str),
-) -> bool {
-    calls_of(sql, mode, own, (schema, function)) == Some((true, 1))
-}
-
-/// Whether this function is among those that `sql` calls itself, and how many there may be of them that are
-/// none of the server's; `None` where servers don't look for all of them first.
-fn calls_of(
-    sql: &[u8],
-    mode: Mode,
-    own: Option<&str>,
-    (schema, function): (Option<&str>, &str),
-) -> Option<(bool, usize)> {
-    let (mut is_called, mut count) = (false, 0);
+) -> Option<OwnCalls> {
+    let mut calls = OwnCalls { has_it: false, unknown_at_most: 0 };
     let mut lexer = Lexer::new(sql, mode);
     let mut last = [Token::END, Token::END, Token::END, lexer.next()];
     if !last[3].is_op(b'(') && !finds_first(last[3].word) {
@@ -70,12 +57,12 @@ fn calls_of(
         // Behind INTO it is a table with its columns.
         let is_call = token.is_op(b'(') && before.word != Word::Into;
         if let Some(called) = name(sql, &last[3]).filter(|_| is_call) {
-            count += usize::from(last[3].word == Word::None);
-            is_called |= within == schema.map(str::as_bytes) && is_named(called);
+            calls.unknown_at_most += usize::from(last[3].word == Word::None);
+            calls.has_it |= within == schema.map(str::as_bytes) && is_named(called);
         }
         last = [last[1], last[2], last[3], token];
     }
-    Some((is_called, count))
+    Some(calls)
 }
 
 fn finds_first(word: Word) -> bool {
@@ -126,9 +113,9 @@ mod tests {
 
     #[test]
     fn a_function_is_called_where_a_parenthesis_follows_its_name() {
-        let calls = |sql: &str, own| {
-            needs_function(sql.as_bytes(), Mode::default(), own, (Some("shop"), "f"))
-        };
+        let all =
+            |sql: &str, own| own_calls(sql.as_bytes(), Mode::default(), own, (Some("shop"), "f"));
+        let calls = |sql: &str, own| all(sql, own).is_some_and(|calls| calls.has_it);
         for sql in [
             "SELECT F(1)",
             "SELECT a, `f` () FROM t",
@@ -140,10 +127,12 @@ mod tests {
             assert!(calls(sql, Some("shop")), "{sql}");
         }
         assert!(calls("SELECT shop.f(1)", None) && !calls("SELECT f(1)", None));
-        let mode = Mode::default();
-        assert!(needs_function(b"SELECT f(1)", mode, None, (None, "f")));
-        let just = |sql: &str| needs_just_function(sql.as_bytes(), mode, None, (Some("shop"), "f"));
-        assert!(just("SELECT shop.f(1) FROM t") && !just("SELECT g(), shop.f(1)"));
+        let found = own_calls(b"SELECT f(1)", Mode::default(), None, (None, "f"));
+        assert!(found.is_some_and(|calls| calls.has_it));
+        for (sql, count) in [("SELECT shop.f(1) FROM t", 1), ("SELECT g(), shop.f(1)", 2)] {
+            let expected = OwnCalls { has_it: true, unknown_at_most: count };
+            assert_eq!(all(sql, None), Some(expected), "{sql}");
+        }
         for sql in [
             "SELECT other.f(1)",
             "SELECT g('f(1)') /* f(1) */",

@@ -39,7 +39,7 @@ mod verdict;
 mod word;
 
 pub use cache::VerdictCache;
-pub use called::{called, needs_function, needs_just_function};
+pub use called::{OwnCalls, called, own_calls};
 pub use classify::classify;
 pub use conditions::{Asked, diagnostics_asked, get_diagnostics_as_set};
 pub use digest::{DIGEST_TEXT_BYTES_MAX, digest, digest_text, front_digest};
