@@ -2,7 +2,8 @@
 //!
 //! - A read on a replica that is down asks the primary, if its client has got nothing yet: a frozen
 //!   server closes nothing.
-//! - What waits for a server that the address has left long ago is lost: a slot must not stay with it.
+//! - What waits for a server that the address has left long ago, or for a replica that has been down for so
+//!   long, is lost: a slot must not stay with it, and in a transaction nobody else can be asked.
 
 use std::time::Duration;
 
@@ -39,6 +40,11 @@ impl Seen {
         }
     }
 
+    /// Whether it has been down for so long that nothing is awaited from it.
+    fn is_gone(&self, now: Instant) -> bool {
+        self.down.is_some_and(|since| now - since >= LEFT_LIMIT)
+    }
+
     /// Whether what has run for so long, on the server that is there or on one before it, has no replica.
     fn is_adrift(&self, now: Instant, ran: Duration, is_there: bool) -> bool {
         let is_long = |since: Instant| now - since >= DOWN_LIMIT;
@@ -61,6 +67,9 @@ impl Adrift {
             let replica = view.replica(backend);
             let is_down = replica.is_some_and(|replica| replica.rotation == Rotation::Down);
             let place = topology.whereabouts(backend);
+            if seen.is_gone(now) {
+                place.give_up();
+            }
             if let Some(first) = seen.look(now, place.first(), is_down) {
                 place.forsake_before(first);
             }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use super::Session;
 use super::along::{COPIED_MAX, Front, tells_read_only};
@@ -178,18 +179,23 @@ impl Session {
         limit: Duration,
     ) -> Result<u64, RelayError> {
         let wire = &mut self.wire;
+        let (place, generation) = (connection.place.clone(), connection.generation);
         let passing = async {
             wire.flush().await.map_err(RelayError::Client)?;
             let (client, inbox) = wire.reading_side();
             connection.be_patient();
             pass_file(client, inbox, &mut connection.stream, limit).await
         };
+        let told = || match self.entry.is_killed() {
+            true => Some(RelayError::Client(std::io::ErrorKind::ConnectionAborted.into())),
+            false => place
+                .is_forsaken(generation)
+                .then(|| RelayError::Server(std::io::ErrorKind::TimedOut.into())),
+        };
         tokio::select! {
             biased;
             passed = passing => passed,
-            () = self.entry.killed() => {
-                Err(RelayError::Client(std::io::ErrorKind::ConnectionAborted.into()))
-            }
+            told = self.entry.when(told) => Err(told),
         }
     }
 
@@ -268,17 +274,17 @@ impl Session {
         (keeps, stopping): (Keeps, &mut Option<JoinHandle<bool>>),
     ) -> Passed {
         let mut may_stop = self.can_be_stopped(work);
-        let mut may_be_lost = true;
+        let mut begun = Begun::default();
         connection.begin_answer();
         loop {
             let Connection { stream, inbox, place, generation, .. } = &mut *connection;
-            let has_server = || {
-                let may_ask_another = keeps.refusal && self.entry.is_adrift();
-                !may_ask_another && !place.is_forsaken(*generation)
+            let is_lost = || match begun.has_begun() {
+                true => place.is_forsaken(*generation) && begun.is_due(),
+                false => keeps.refusal && self.entry.is_adrift() || place.is_forsaken(*generation),
             };
             let told = || match self.entry.is_killed() {
                 true => Some(Told::Killed),
-                false => (may_be_lost && !has_server()).then_some(Told::Lost),
+                false => is_lost().then_some(Told::Lost),
             };
             let server = ServerSide { stream, inbox };
             // An error about a cursor names the statement by its id on the server.
@@ -292,11 +298,8 @@ impl Session {
                 told = self.entry.when(told) => match told {
                     Told::Killed => return Passed::ClientGone { in_time: false },
                     Told::Lost if response.is_untouched() => return Passed::Lost,
-                    // It answers.
-                    Told::Lost => {
-                        may_be_lost = false;
-                        continue;
-                    }
+                    Told::Lost if begun.is_stuck(self.wire.passed()) => return Passed::Lost,
+                    Told::Lost => continue,
                 },
                 () = self.entry.told_to_give_way(), if may_stop => {
                     may_stop = false;
@@ -374,6 +377,30 @@ enum Told {
     Killed,
     /// The server is not there, or can be done without.
     Lost,
+}
+
+/// An answer that has begun when its server is lost: it may go on, but not stand still.
+#[derive(Default)]
+struct Begun(Option<(Instant, u64)>);
+
+impl Begun {
+    const LIMIT: Duration = Duration::from_secs(30);
+
+    fn has_begun(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Whether nobody has looked for long.
+    fn is_due(&self) -> bool {
+        self.0.is_none_or(|(looked, _)| looked.elapsed() >= Self::LIMIT)
+    }
+
+    /// Looks: whether the server has sent nothing for long. `None` while the client takes nothing.
+    fn is_stuck(&mut self, sent: Option<u64>) -> bool {
+        let is_due = self.is_due();
+        let last = self.0.replace((Instant::now(), sent.unwrap_or(u64::MAX)));
+        is_due && last.is_some_and(|(_, then)| sent == Some(then))
+    }
 }
 
 /// How the passing on of a response ended.

@@ -8,7 +8,7 @@ use zeroize::Zeroize as _;
 
 use crate::net::proxy_header::Start;
 use crate::net::read::{self, ReadError};
-use crate::net::relay::{ClientSide, Outbox, Stall};
+use crate::net::relay::{ClientSide, Outbox, PENDING_MAX, Stall};
 use crate::net::socket::Socket;
 use crate::net::tls::Acceptor;
 use crate::protocol::compress::Algorithm;
@@ -184,6 +184,12 @@ impl Wire {
             return Ok(());
         }
         self.outbox.flush(&mut self.stream, self.stall_limit).await
+    }
+
+    /// Bytes queued or written for the client since they were last taken; `None` while so many wait for it
+    /// that no more are read.
+    pub(super) fn passed(&self) -> Option<u64> {
+        (self.outbox.waiting() <= PENDING_MAX).then(|| self.outbox.total())
     }
 
     /// Bytes for the client since the last call.

@@ -98,6 +98,11 @@ impl Outbox {
         self.waiting() == 0 && !self.is_unflushed
     }
 
+    /// Bytes queued or written so far.
+    pub fn total(&self) -> u64 {
+        self.total
+    }
+
     /// Bytes queued or written so far, and starts counting anew.
     pub fn take_total(&mut self) -> u64 {
         std::mem::take(&mut self.total)

@@ -59,6 +59,14 @@ impl Whereabouts {
         self.kept.store(generation, Ordering::Release);
     }
 
+    /// The server that is there is not to be had: all connections that were opened before the control
+    /// connection left it are given up.
+    pub fn give_up(&self) {
+        let absences = self.seen.lock().absences;
+        self.first.store(absences, Ordering::Release);
+        self.kept.store(absences, Ordering::Release);
+    }
+
     /// Whether a connection of this generation is one of those.
     pub fn is_forsaken(&self, generation: u16) -> bool {
         !is_as_of(generation, self.kept.load(Ordering::Acquire))
@@ -223,5 +231,19 @@ mod tests {
         let first_to_know = place.generation_of("a").expect("nobody knows");
         assert!(place.arrive("a", Some("2")), "it has restarted");
         assert!(place.has(first_to_know) && !place.has(old) && !place.has(meanwhile));
+    }
+
+    #[test]
+    fn a_server_that_is_given_up_keeps_only_what_is_opened_after_it_was_left() {
+        let place = Whereabouts::default();
+        place.arrive("a", Some("1"));
+        let before = place.generation();
+        place.leave();
+        let opened = place.generation_of("a").expect("nothing is known");
+        place.give_up();
+        assert!(place.is_forsaken(before) && !place.has(before));
+        assert!(!place.is_forsaken(opened) && place.has(opened));
+        assert!(!place.arrive("a", Some("1")), "it is the same when it is back");
+        assert!(place.has(opened) && place.has(place.generation()));
     }
 }

@@ -4,7 +4,9 @@ use fairlane::protocol::{Command, Shape};
 use fairlane::sandbox::Options;
 
 use crate::support::servers::{What, keep, order};
-use crate::support::{ONE_LANE, Proxy, Raw, eventually, pause, product, servers};
+use crate::support::{
+    ONE_LANE, ONE_LANE_AND_REPLICA, Proxy, Raw, eventually, pause, product, servers, within,
+};
 
 #[test]
 fn clients_that_vanish_at_any_moment_leave_the_pool_whole() {
@@ -326,4 +328,38 @@ fn sigterm_lets_transactions_end() {
     eventually("Fairlane ends", || proxy.exit_code().is_some());
     assert_eq!(proxy.exit_code(), Some(0));
     assert_eq!(servers().root().text("SELECT COUNT(*) FROM shop.sigterm_a"), "2");
+}
+
+/// Nobody else can be asked: what a replica that is frozen has begun to answer, or has in a transaction, is lost.
+#[test]
+fn a_replica_that_is_frozen_for_long_keeps_nobody() {
+    let (servers, orders) = keep(Options { max_connections: 100, ..product().options() });
+    let proxy = Proxy::with(&servers, 8, ONE_LANE_AND_REPLICA);
+    let mut client = proxy.app();
+    client.run("CREATE TABLE held_a (data LONGTEXT)");
+    client.run("INSERT INTO held_a VALUES (REPEAT('x', 100000)), (REPEAT('y', 100000))");
+    client.run("CREATE TABLE held_b (id INT PRIMARY KEY)");
+    let rows: Vec<String> = (0..300).map(|id| format!("({id})")).collect();
+    client.run(&format!("INSERT INTO held_b VALUES {}", rows.join(",")));
+    let count = "SELECT COUNT(*) FROM held_a";
+    proxy.until_replica_answers(&mut client, count);
+    let in_use = "fairlane_lane_slots_in_use{backend=\"replica1\"";
+    let mut holder = proxy.holder_on_replica(count);
+    let long = "SELECT data, IF(data LIKE 'x%', 0, (SELECT COUNT(*) FROM held_b a, held_b b, held_b c, \
+                held_b d WHERE a.id + b.id + c.id + d.id < LENGTH(data) - 100000)) FROM held_a";
+    let mut reader = None;
+    eventually("the reader is on the replica", || {
+        let mut client = proxy.app();
+        client.send(Command::Query, long.as_bytes());
+        client.packet().expect("it answers");
+        reader = Some(client);
+        proxy.sum(in_use) == 2.0
+    });
+    order(&orders, What::PauseReplica);
+    holder.send(Command::Query, count.as_bytes());
+    within(100, "their slots are free", || proxy.sum(in_use) == 0.0);
+    assert!(holder.answer(Shape::Results).is_err());
+    assert_eq!(client.text(count), "2");
+    order(&orders, What::ResumeReplica);
+    proxy.until_replica_answers(&mut client, count);
 }

@@ -3,18 +3,19 @@
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 
 use fairlane::protocol::{Command, Shape};
 use fairlane::sandbox::Options;
 
 use crate::support::servers::{What, keep, order};
-use crate::support::{ONE_LANE_AND_REPLICA, Proxy, Raw, eventually, pause, product};
+use crate::support::{ONE_LANE_AND_REPLICA, Proxy, Raw, eventually, pause, product, within};
 
 /// A name that is made to lead elsewhere: what has been connected stays where it is.
 struct Name {
     port: u16,
     server: Arc<AtomicU16>,
+    is_frozen: Arc<AtomicBool>,
 }
 
 impl Name {
@@ -23,17 +24,26 @@ impl Name {
         let port = listener.local_addr().unwrap().port();
         let server = Arc::new(AtomicU16::new(server));
         let now = server.clone();
+        let is_frozen = Arc::new(AtomicBool::new(false));
+        let freezes = is_frozen.clone();
         std::thread::spawn(move || {
             while let Ok((client, _)) = listener.accept() {
                 let Ok(server) = TcpStream::connect(("127.0.0.1", now.load(Ordering::SeqCst)))
                 else {
                     continue;
                 };
-                copy(client.try_clone().unwrap(), server.try_clone().unwrap());
-                copy(server, client);
+                let freezes =
+                    || Some(freezes.clone()).filter(|freezes| !freezes.load(Ordering::SeqCst));
+                copy(client.try_clone().unwrap(), server.try_clone().unwrap(), freezes());
+                copy(server, client, freezes());
             }
         });
-        Self { port, server }
+        Self { port, server, is_frozen }
+    }
+
+    /// Nothing goes to or fro on what has been connected.
+    fn freeze(&self) {
+        self.is_frozen.store(true, Ordering::SeqCst);
     }
 
     fn lead_to(&self, server: u16) {
@@ -41,10 +51,13 @@ impl Name {
     }
 }
 
-fn copy(mut from: TcpStream, mut to: TcpStream) {
+fn copy(mut from: TcpStream, mut to: TcpStream, freezes: Option<Arc<AtomicBool>>) {
     std::thread::spawn(move || {
         let mut buffer = [0; 8192];
         while let Ok(read @ 1..) = from.read(&mut buffer) {
+            while freezes.as_ref().is_some_and(|is_frozen| is_frozen.load(Ordering::SeqCst)) {
+                std::thread::park();
+            }
             if to.write_all(&buffer[..read]).is_err() {
                 break;
             }
@@ -192,17 +205,7 @@ fn connections_to_a_frozen_server_do_not_count_for_the_next_one_of_its_name() {
     client.run(&format!("INSERT INTO frozen_a VALUES {}", rows.join(",")));
     proxy.until_replica_answers(&mut client, "SELECT 1 FROM frozen_a");
     let in_use = "fairlane_lane_slots_in_use{backend=\"replica1\"";
-    let mut holder = proxy.app();
-    // On a loaded machine a replica may count as late for a moment.
-    eventually("the holder is on the replica", || {
-        holder.run("START TRANSACTION READ ONLY");
-        holder.run("SELECT 1 FROM frozen_a");
-        let there = proxy.sum(in_use) == 1.0;
-        if !there {
-            holder.run("ROLLBACK");
-        }
-        there
-    });
+    let mut holder = proxy.holder_on_replica("SELECT 1 FROM frozen_a");
     let mut readers: Vec<Raw> = (0..2).map(|_| proxy.app()).collect();
     let long = "SELECT COUNT(*) FROM frozen_a a, frozen_a b, frozen_a c, frozen_a d \
                 WHERE a.id + b.id + c.id + d.id < 0";
@@ -221,4 +224,34 @@ fn connections_to_a_frozen_server_do_not_count_for_the_next_one_of_its_name() {
     assert!(holder.answer(Shape::Results).is_err());
     eventually("its slot is free", || proxy.sum(in_use) == 0.0);
     order(&orders, What::ResumeReplica);
+}
+
+#[test]
+fn a_file_for_a_frozen_server_is_given_up_when_the_address_has_left_it() {
+    let (servers, _orders) = keep(Options { max_connections: 100, ..product().options() });
+    let more = "[routing]\nreplica_reads = false\n";
+    let name = Name::of(servers.primary);
+    let proxy = Proxy::behind(name.port, &servers, 8, more);
+    let mut client = proxy.app();
+    client.run("CREATE TABLE file_a (id INT)");
+    servers.wait_replicated();
+    let load = b"LOAD DATA LOCAL INFILE 'x' INTO TABLE file_a";
+    let mut senders = [proxy.app(), proxy.app()];
+    for sender in &mut senders {
+        sender.send(Command::Query, load);
+        sender.packet().unwrap();
+    }
+    name.freeze();
+    let [mut ended, mut in_midst] = senders;
+    // The one waits for the answer, the other for its file to be taken.
+    ended.put(2, b"1\n");
+    ended.put(3, b"");
+    let sending =
+        std::thread::spawn(move || (2..12).for_each(|at| in_midst.put(at, &[b'1'; 4_000_000])));
+    name.lead_to(servers.replica);
+    let in_use = "fairlane_lane_slots_in_use{backend=\"primary\"";
+    assert_eq!(proxy.sum(in_use), 2.0);
+    within(100, "their slots are free", || proxy.sum(in_use) == 0.0);
+    sending.join().unwrap();
+    assert_eq!(client.text("SELECT @@port"), servers.replica.to_string());
 }

@@ -18,10 +18,15 @@ pub use twin::Twin;
 use std::time::{Duration, Instant};
 
 /// Waits until `holds`, at most thirty seconds.
-pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(30);
+pub fn eventually(what: &str, holds: impl FnMut() -> bool) {
+    within(30, what, holds);
+}
+
+/// Waits until it holds, for so many seconds.
+pub fn within(seconds: u64, what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(seconds);
     while !holds() {
-        assert!(Instant::now() < deadline, "not within thirty seconds: {what}");
+        assert!(Instant::now() < deadline, "not within {seconds} seconds: {what}");
         std::thread::park_timeout(Duration::from_millis(20));
     }
 }

@@ -180,6 +180,22 @@ impl Proxy {
         });
     }
 
+    /// A session in a transaction that is on the replica, which may count as late for a moment.
+    pub fn holder_on_replica(&self, read: &str) -> Raw {
+        let mut holder = self.app();
+        let in_use = "fairlane_lane_slots_in_use{backend=\"replica1\"";
+        eventually("the transaction is on the replica", || {
+            holder.run("START TRANSACTION READ ONLY");
+            holder.run(read);
+            let is_there = self.sum(in_use) == 1.0;
+            if !is_there {
+                holder.run("ROLLBACK");
+            }
+            is_there
+        });
+        holder
+    }
+
     /// Writes another configuration, with this in place of that, and has it read.
     pub fn reconfigure(&self, old: &str, new: &str) {
         let config = self.directory.path().join("fairlane.toml");
