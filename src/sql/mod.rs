@@ -17,6 +17,7 @@
 mod cache;
 mod called;
 mod classify;
+mod column_names;
 mod conditions;
 mod control;
 mod digest;
