@@ -166,7 +166,7 @@ families! {
     COMMANDS = "fairlane_commands_total", Counter, Count, ["command"],
         "Protocol commands received from clients.";
     ROUTED = "fairlane_statements_routed_total", Counter, Count, ["target", "reason"],
-        "Statements by where they were answered and why: primary, replica, session (the connection the session held already) or local (by Fairlane itself).";
+        "Statements by where they were answered and why: primary, replica, session (the connection the session held already) or local (by Fairlane itself). A read that failed on a replica counts for the primary, too.";
     ERRORS_SENT = "fairlane_errors_sent_total", Counter, Count, ["origin", "code"],
         "Errors sent to clients by MySQL error code: origin server (relayed unchanged) or fairlane (its own). Codes after the first 256 count as other.";
     REPLICA_RETRIES = "fairlane_replica_retries_total", Counter, Count, [],
