@@ -25,6 +25,8 @@ struct Seen {
     first: Option<(u16, Instant)>,
     /// Since when it is down.
     down: Option<Instant>,
+    /// When it was last given up.
+    given_up: Option<Instant>,
 }
 
 impl Seen {
@@ -40,9 +42,14 @@ impl Seen {
         }
     }
 
-    /// Whether it has been down for so long that nothing is awaited from it.
-    fn is_gone(&self, now: Instant) -> bool {
-        self.down.is_some_and(|since| now - since >= LEFT_LIMIT)
+    /// Whether it is time to give up what it has, since it has been down for so long.
+    fn gives_up(&mut self, now: Instant) -> bool {
+        let since = self.down.map(|down| self.given_up.map_or(down, |last| last.max(down)));
+        let is_due = since.is_some_and(|since| now - since >= LEFT_LIMIT);
+        if is_due {
+            self.given_up = Some(now);
+        }
+        is_due
     }
 
     /// Whether what has run for so long, on the server that is there or on one before it, has no replica.
@@ -67,11 +74,11 @@ impl Adrift {
             let replica = view.replica(backend);
             let is_down = replica.is_some_and(|replica| replica.rotation == Rotation::Down);
             let place = topology.whereabouts(backend);
-            if seen.is_gone(now) {
-                place.give_up();
-            }
             if let Some(first) = seen.look(now, place.first(), is_down) {
                 place.forsake_before(first);
+            }
+            if seen.gives_up(now) {
+                place.give_up();
             }
         }
         context.registry.look_at_running(|entry, since, place| {
@@ -104,6 +111,20 @@ mod tests {
         assert!(!seen.is_adrift(start + SECOND, SECOND / 2, true), "it has just begun");
         seen.look(start + 2 * SECOND, 0, false);
         assert!(!seen.is_adrift(start + 2 * SECOND, 9 * SECOND, true), "it is back");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_replica_is_given_up_each_half_minute_that_it_is_down() {
+        let (mut seen, start) = (Seen::default(), Instant::now());
+        let mut given_up = Vec::new();
+        for second in 0..100 {
+            let now = start + second * SECOND;
+            seen.look(now, 0, second != 5);
+            if seen.gives_up(now) {
+                given_up.push(second);
+            }
+        }
+        assert_eq!(given_up, [36, 66, 96]);
     }
 
     #[tokio::test(start_paused = true)]

@@ -59,12 +59,12 @@ impl Whereabouts {
         self.kept.store(generation, Ordering::Release);
     }
 
-    /// The server that is there is not to be had: all connections that were opened before the control
-    /// connection left it are given up.
+    /// The server that is there is not to be had: all connections that have been opened are given up.
     pub fn give_up(&self) {
-        let absences = self.seen.lock().absences;
-        self.first.store(absences, Ordering::Release);
-        self.kept.store(absences, Ordering::Release);
+        let mut seen = self.seen.lock();
+        seen.absences = seen.absences.wrapping_add(1);
+        self.first.store(seen.absences, Ordering::Release);
+        self.kept.store(seen.absences, Ordering::Release);
     }
 
     /// Whether a connection of this generation is one of those.
@@ -234,16 +234,21 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_is_given_up_keeps_only_what_is_opened_after_it_was_left() {
-        let place = Whereabouts::default();
-        place.arrive("a", Some("1"));
-        let before = place.generation();
-        place.leave();
-        let opened = place.generation_of("a").expect("nothing is known");
-        place.give_up();
-        assert!(place.is_forsaken(before) && !place.has(before));
-        assert!(!place.is_forsaken(opened) && place.has(opened));
-        assert!(!place.arrive("a", Some("1")), "it is the same when it is back");
-        assert!(place.has(opened) && place.has(place.generation()));
+    fn a_server_that_is_given_up_keeps_only_what_is_opened_later() {
+        for was_left in [true, false] {
+            let place = Whereabouts::default();
+            place.arrive("a", Some("1"));
+            let mut before = vec![place.generation()];
+            if was_left {
+                place.leave();
+                before.extend(place.generation_of("a"));
+            }
+            place.give_up();
+            assert!(before.iter().all(|&before| place.is_forsaken(before) && !place.has(before)));
+            let opened = place.generation_of("a").expect("it is the same, if it is known");
+            assert!(!place.arrive("a", Some("1")), "it is the same when it is back");
+            assert!(!place.is_forsaken(opened) && place.has(opened));
+            assert!(place.has(place.generation()));
+        }
     }
 }
