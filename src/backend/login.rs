@@ -85,6 +85,7 @@ pub struct Route {
     proxy_protocol: ProxyProtocol,
     tls: ArcSwapOption<Connector>,
     compression: Option<Algorithm>,
+    only_reads: bool,
 }
 
 impl Route {
@@ -100,7 +101,15 @@ impl Route {
             BackendCompression::Zlib => Some(Algorithm::Zlib),
             BackendCompression::Zstd => Some(Algorithm::Zstd { level: ZSTD_LEVEL }),
         };
-        Ok(Self { address, proxy_protocol: settings.proxy_protocol, tls, compression })
+        let proxy_protocol = settings.proxy_protocol;
+        Ok(Self { address, proxy_protocol, tls, compression, only_reads: false })
+    }
+
+    /// The same, for sessions that can only read.
+    #[must_use]
+    pub fn of_reads(mut self) -> Self {
+        self.only_reads = true;
+        self
     }
 
     /// Reads the files for TLS again; connections to come use them.
@@ -271,6 +280,7 @@ async fn log_in(
         strays: Strays::None,
         base: Base {
             transaction: TransactionNames::of(is_mariadb, &greeting.version),
+            only_reads: route.only_reads,
             ..Base::default()
         },
         role: String::new(),

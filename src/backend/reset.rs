@@ -31,13 +31,17 @@ impl Connection {
     /// but a new password.
     pub(super) async fn set_up(&mut self, is_mariadb: bool) -> Result<bool, Failure> {
         self.image.reset_variables();
-        let answer = self.query(&own_trackers(is_mariadb)).await?;
+        let read_only = self.base.transaction.read_only();
+        let mut own = own_trackers(is_mariadb);
+        if self.base.only_reads {
+            own.push_str(&format!(",{read_only}=1"));
+        }
+        let answer = self.query(&own).await?;
         if answer.summary.error == Some(code::MUST_CHANGE_PASSWORD) {
             return Ok(false);
         }
         demand(&answer)?;
         self.reported = Reported::default();
-        let read_only = self.base.transaction.read_only();
         let identity = server_identity(is_mariadb);
         let question = format!("{BEGINNINGS}@@{read_only},{identity} LIMIT 1");
         let answer = self.query(&question).await?;
@@ -51,9 +55,9 @@ impl Connection {
             // It is the answer to something else.
             return Err(Malformed { what: "no row in answer to a question", offset: 0 }.into());
         };
-        let transaction = self.base.transaction;
+        let Base { transaction, only_reads, .. } = self.base;
         let sql_mode = sql_mode.as_str().into();
-        self.base = Base { client, results, collation, sql_mode, transaction };
+        self.base = Base { client, results, collation, sql_mode, transaction, only_reads };
         self.role = role;
         self.is_read_only = is_read_only != "0";
         self.server = server;

@@ -304,6 +304,8 @@ impl Checkout {
             return;
         };
         count_sent(&mut connection, &slot);
+        // Its session has set that, in a transaction.
+        connection.is_astray |= connection.base.only_reads && connection.image.can_write();
         debug_assert!(connection.inbox.is_empty());
         slot.release_with(connection);
     }

@@ -160,7 +160,10 @@ impl Pool {
         let Tuning { limits, auto, guard, overload } =
             Tuning::new(settings, slots, backend, &metrics);
         metrics.backend(backend).limit.set(i64::try_from(slots).unwrap_or(i64::MAX));
-        let route = Route::new(&backend_settings)?;
+        let mut route = Route::new(&backend_settings)?;
+        if backend != 0 {
+            route = route.of_reads();
+        }
         Ok(Arc::new(Self {
             backend,
             route,

@@ -4,6 +4,7 @@ use super::TransactionNames;
 use super::image::{
     BIG_SELECTS, Base, CHARSETS, Image, MAX_JOIN_SIZE, SCHEMA_VARIABLES, is_user_variable,
 };
+use super::transaction_names::READ_ONLY;
 
 /// Commands to send in front of a statement.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -85,10 +86,12 @@ pub fn diff(from: &Image, to: &Image, base: &Base, insert_id: Option<u64>) -> Di
     // The choice of a schema sets its variables anew.
     let is_reset = |name: &str| diff.schema.is_some() && SCHEMA_VARIABLES.contains(&name);
     let own_name = |name| base.transaction.own(name);
+    // What only reads stays so.
+    let is_carried = |name: &str| !base.only_reads || !READ_ONLY.contains(&name);
     let mut set = String::new();
     if !from.same_variables(to) || to.variables().any(|(name, _)| is_reset(name)) {
         put_charsets(&mut set, from, to, base);
-        let is_other = |name: &str| !CHARSETS.contains(&name);
+        let is_other = |name: &str| !CHARSETS.contains(&name) && is_carried(name);
         for (name, _) in from.variables().filter(|&(name, _)| to.get(name).is_none()) {
             match name {
                 "session_track_gtids" => assign(&mut set, name, "'OWN_GTID'"),
@@ -199,6 +202,18 @@ mod tests {
             collation: "utf8mb4_general_ci".to_owned(),
             sql_mode: "ANSI_QUOTES".into(),
             transaction: TransactionNames::Short,
+            only_reads: false,
+        }
+    }
+
+    #[test]
+    fn what_only_reads_stays_so() {
+        let (mut writes, plain) = (Image::default(), Image::default());
+        writes.set("tx_read_only", "OFF");
+        let only_reads = Base { only_reads: true, ..base() };
+        for (from, to) in [(&writes, &plain), (&plain, &writes)] {
+            assert!(!diff(from, to, &base(), None).is_empty());
+            assert!(diff(from, to, &only_reads, None).is_empty());
         }
     }
 

@@ -18,6 +18,9 @@ pub struct Base {
     pub sql_mode: Arc<str>,
     /// How the server names the variables of transactions.
     pub transaction: TransactionNames,
+    /// Sessions on it can only read, whatever they have set: nothing that was taken for a read and writes all
+    /// the same does so on a replica, whose `read_only` does not hold for every account.
+    pub only_reads: bool,
 }
 
 impl Base {
@@ -85,6 +88,12 @@ const PAIRS: &[[&str; 2]] = &[
 ];
 
 impl Image {
+    /// Whether it says that sessions can write.
+    pub fn can_write(&self) -> bool {
+        let value = transaction_names::READ_ONLY.into_iter().find_map(|name| self.get(name));
+        value.is_some_and(|value| value == "0" || value.eq_ignore_ascii_case("off"))
+    }
+
     /// The changed variables, sorted by name.
     pub fn variables(&self) -> impl Iterator<Item = (&str, &str)> {
         self.variables.iter().map(|(name, value)| (&**name, &**value))

@@ -1,6 +1,8 @@
 //! Reads reach the replica, writes never do, and a session always sees its own writes.
 
-use crate::support::{Proxy, eventually, servers};
+use fairlane::protocol::Command;
+
+use crate::support::{Proxy, Raw, eventually, product, servers};
 
 #[test]
 fn reads_go_to_the_replica_and_writes_never() {
@@ -74,6 +76,45 @@ fn a_replica_error_is_asked_again_on_the_primary() {
     assert!(proxy.metric("fairlane_replica_retries_total") >= 1.0, "{}", proxy.get("/metrics"));
     assert_eq!(client.query("SELECT id FROM nowhere").unwrap_err().code(), 1146);
     root.run("DROP TABLE shop.only_on_primary");
+}
+
+/// A view does not tell that it writes, and `read_only` does not hold for root.
+#[test]
+fn what_was_taken_for_a_read_writes_on_no_replica() {
+    let (servers, proxy) = (servers(), Proxy::start(servers()));
+    let mut root = servers.root();
+    root.run("CREATE OR REPLACE VIEW shop.hidden_v AS SELECT 1 AS x");
+    root.replace("CREATE OR REPLACE TABLE shop.hidden_a (id INT AUTO_INCREMENT PRIMARY KEY)");
+    root.run("DROP FUNCTION IF EXISTS shop.hidden_f");
+    root.run(
+        "CREATE FUNCTION shop.hidden_f() RETURNS INT MODIFIES SQL DATA \
+         BEGIN INSERT INTO shop.hidden_a VALUES (NULL); RETURN 7; END",
+    );
+    root.run("CREATE OR REPLACE VIEW shop.hidden_v AS SELECT shop.hidden_f() AS x");
+    servers.wait_replicated();
+    let mut client = Raw::connect(proxy.port, "root", "root-secret", Some("shop")).unwrap();
+    let retries = || proxy.metric("fairlane_replica_retries_total");
+    let other = Command::ResetConnection;
+    for (round, set) in ["DO 1", "SET SESSION TRANSACTION READ WRITE", "reset"].iter().enumerate() {
+        match *set {
+            "reset" => drop(client.command(other, &[]).unwrap()),
+            set => drop(client.run(set)),
+        }
+        let before = retries();
+        eventually("a replica is asked first", || {
+            assert_eq!(client.text("SELECT x FROM hidden_v"), "7", "round {round}");
+            retries() > before
+        });
+        servers.wait_replicated();
+        let count = "SELECT COUNT(*) FROM shop.hidden_a";
+        assert_eq!(servers.replica_root().text(count), root.text(count), "{set}");
+    }
+    let mut replica = servers.replica_root();
+    let status = replica.text(match product().is_mysql() {
+        true => "SELECT SERVICE_STATE FROM performance_schema.replication_applier_status",
+        false => "SELECT VARIABLE_VALUE FROM information_schema.global_status WHERE VARIABLE_NAME = 'SLAVE_RUNNING'",
+    });
+    assert_eq!(status, "ON", "it still follows");
 }
 
 #[test]
