@@ -12,26 +12,34 @@ use super::word::{Call, SessionCall, Shape};
 pub(super) struct Since {
     mariadb: u32,
     mysql: u32,
+    /// The first MySQL without it.
+    mysql_end: u32,
 }
 
 const NEVER: u32 = u32::MAX;
 
 impl Since {
     /// All servers Fairlane speaks to.
-    pub(super) const ALWAYS: Self = Self { mariadb: 0, mysql: 0 };
+    pub(super) const ALWAYS: Self = Self::of(0, 0);
+
+    const fn of(mariadb: u32, mysql: u32) -> Self {
+        Self { mariadb, mysql, mysql_end: NEVER }
+    }
 
     const fn mariadb(version: u32) -> Self {
-        Self { mariadb: version, mysql: NEVER }
+        Self::of(version, NEVER)
     }
 
     const fn mysql(version: u32) -> Self {
-        Self { mariadb: NEVER, mysql: version }
+        Self::of(NEVER, version)
     }
 
     /// True if a server of this kind and version has the name built in.
     pub(super) fn holds(self, mode: Mode) -> bool {
-        let since = if mode.mariadb { self.mariadb } else { self.mysql };
-        mode.server_version >= since
+        match mode.mariadb {
+            true => mode.server_version >= self.mariadb,
+            false => (self.mysql..self.mysql_end).contains(&mode.server_version),
+        }
     }
 }
 
@@ -68,10 +76,10 @@ const BOTH: &str = "\
     JSON_EXTRACT JSON_INSERT JSON_KEYS JSON_LENGTH JSON_OBJECT JSON_QUOTE JSON_REMOVE JSON_REPLACE JSON_SEARCH JSON_SET \
     JSON_TYPE JSON_UNQUOTE JSON_VALID LAST_DAY LCASE LEAST LEFT \
     LENGTH LN LOCALTIME LOCALTIMESTAMP LOCATE LOG LOG10 LOG2 LOWER LPAD LTRIM MAKEDATE MAKETIME \
-    MAKE_SET MD5 MICROSECOND MINUTE MOD MONTH MONTHNAME NAME_CONST NULLIF OCT \
+    MAKE_SET MICROSECOND MINUTE MOD MONTH MONTHNAME NAME_CONST NULLIF OCT \
     OCTET_LENGTH ORD PERIOD_ADD PERIOD_DIFF PI POW POWER QUARTER QUOTE RADIANS \
     RAND REPEAT REPLACE REVERSE RIGHT ROUND \
-    RPAD RTRIM SCHEMA SECOND SEC_TO_TIME SHA SHA1 SHA2 SIGN SIN SOUNDEX SPACE SQRT \
+    RPAD RTRIM SCHEMA SECOND SEC_TO_TIME SHA2 SIGN SIN SOUNDEX SPACE SQRT \
     STRCMP STR_TO_DATE SUBSTRING_INDEX SUBTIME TAN TIME TIMEDIFF TIMESTAMP TIMESTAMPADD \
     TIMESTAMPDIFF TIME_FORMAT TIME_TO_SEC TO_BASE64 TO_DAYS TO_SECONDS TRUNCATE UCASE UNCOMPRESS \
     UNCOMPRESSED_LENGTH UNHEX UNIX_TIMESTAMP UPDATEXML UPPER UTC_DATE UTC_TIME UTC_TIMESTAMP \
@@ -181,6 +189,8 @@ pub(super) fn for_each(mut add: impl FnMut(&'static str, Call, Since)) {
         names.split_ascii_whitespace().for_each(|name| add(name, call, since));
     };
     add_all(BOTH, Call::Pure, Since::ALWAYS);
+    // A component has them since, where it is installed.
+    add_all("MD5 SHA SHA1", Call::Pure, Since { mysql_end: 90_600, ..Since::ALWAYS });
     add_all(TIGHT, Call::PureTight, Since::ALWAYS);
     for &(shape, names) in SHAPED {
         add_all(names, Call::PureIf(shape), Since::ALWAYS);
@@ -191,14 +201,14 @@ pub(super) fn for_each(mut add: impl FnMut(&'static str, Call, Since)) {
     for &(version, names) in MARIADB {
         add_all(names, Call::Pure, Since::mariadb(version));
     }
-    add_all(TIGHT_LATER, Call::PureTight, Since { mariadb: 0, mysql: 80_000 });
+    add_all(TIGHT_LATER, Call::PureTight, Since::of(0, 80_000));
     add_all(TIGHT_MARIADB, Call::PureTight, Since::mariadb(0));
     add_all("ST_COLLECT", Call::PureTight, Since::mysql(80_024));
     for &(version, mariadb, names) in SHARED {
-        add_all(names, Call::Pure, Since { mariadb, mysql: version });
+        add_all(names, Call::Pure, Since::of(mariadb, version));
     }
     for &(version, names) in LATER_SYNTAX {
-        add_all(names, Call::Syntax, Since { mariadb: 0, mysql: version });
+        add_all(names, Call::Syntax, Since::of(0, version));
     }
     for &(call, names) in SESSION {
         add_all(names, Call::Session(call), Since::ALWAYS);
@@ -220,3 +230,21 @@ const SHARED: &[(u32, u32, &str)] = &[
 /// Words of the grammar that are younger than the oldest servers: before, they are names.
 const LATER_SYNTAX: &[(u32, &str)] =
     &[(80_002, "OVER WINDOW EXCEPT"), (80_031, "INTERSECT RETURNING")];
+
+#[cfg(test)]
+mod tests {
+    use crate::sql::{Class, Mode, classify};
+
+    #[test]
+    fn a_name_that_a_server_no_longer_has_may_be_a_stored_function() {
+        for (version, is_built_in) in
+            [("8.0.36", true), ("9.5.0", true), ("9.6.0", false), ("10.11.6-MariaDB", true)]
+        {
+            let mode = Mode::new("", "utf8mb4", version);
+            for name in ["MD5", "sha", "SHA1"] {
+                let verdict = classify(format!("SELECT {name}('a')").as_bytes(), mode);
+                assert_eq!(verdict.class == Class::Read, is_built_in, "{name} on {version}");
+            }
+        }
+    }
+}
