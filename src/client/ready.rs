@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::protocol::metadata::Expected;
 use crate::protocol::status::Tracked;
 use crate::protocol::{Command, Shape};
-use crate::sql::{Class, names_other_variable};
+use crate::sql::{Class, calls_package, names_other_variable};
 use crate::state::diff::{Diff, diff};
 use crate::state::image::SCHEMA_VARIABLES;
 use crate::topology::ISOLATION;
@@ -203,7 +203,8 @@ impl Session {
     }
 
     /// Resets a connection at rest that has user variables of other sessions, or may have without
-    /// anybody's knowing when `sql` names one that is not the session's.
+    /// anybody's knowing when `sql` names one that is not the session's, or calls a routine of a package,
+    /// which has variables of its own.
     pub(super) async fn take_off_variables(
         &self,
         connection: &mut Connection,
@@ -215,7 +216,10 @@ impl Session {
             // The session's own may have other values there by now: they are set anew, also for a trigger.
             connection.image.forget_user_variables(&self.image);
         }
-        let may_find = || has_strays && names_other_variable(sql, self.mode, is_own);
+        let may_find = || {
+            has_strays
+                && (names_other_variable(sql, self.mode, is_own) || calls_package(sql, self.mode))
+        };
         let is_of_others =
             connection.is_astray || connection.image.has_user_variables_beside(&self.image);
         if !is_of_others && !may_find() {

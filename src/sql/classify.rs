@@ -42,6 +42,8 @@ pub(super) struct Classifier<'a> {
     /// The last one of this statement, and the word of the one before.
     pub(super) prev: Token,
     pub(super) before: Word,
+    /// The name before this dot has one before itself, too.
+    pub(super) has_two_names: bool,
     pub(super) found: Found,
     pub(super) context: Context,
     /// Open parentheses.
@@ -79,6 +81,7 @@ impl<'a> Classifier<'a> {
             ahead,
             prev: Token::END,
             before: Word::None,
+            has_two_names: false,
             found: Found::default(),
             context: Context::Read,
             depth: 0,
@@ -350,15 +353,28 @@ impl<'a> Classifier<'a> {
 
     /// Consumes `name` or `schema.name` as a name, whatever follows; the last part.
     pub(super) fn skip_name(&mut self) -> Option<Token> {
-        let mut last = None;
+        self.skip_names().0
+    }
+
+    /// The same, and how many parts there were.
+    pub(super) fn skip_names(&mut self) -> (Option<Token>, u32) {
+        let (mut last, mut parts) = (None, 0);
         while self.ahead.is_name() {
             last = Some(self.skip());
+            parts += 1;
             if !self.ahead.is_op(b'.') {
                 break;
             }
             self.skip();
         }
-        last
+        (last, parts)
+    }
+
+    /// A routine is called by a name of so many parts: it may be one of a package.
+    pub(super) fn note_routine(&mut self, parts: u32) {
+        if self.mode.mariadb && (parts > 2 || parts > 1 && self.mode.oracle) {
+            self.found.effects |= Effects::PACKAGE;
+        }
     }
 
     /// The text of a token, without its quotes.

@@ -12,6 +12,8 @@ pub struct Mode {
     pub no_backslash_escapes: bool,
     /// `COUNT (*)` is the built-in function despite the blank.
     pub ignore_space: bool,
+    /// `a.b()` may be a routine of a package, as `a.b.c()` always may (MariaDB).
+    pub oracle: bool,
     /// What bytes above 0x7F do.
     pub charset: Charset,
     /// MariaDB rather than MySQL.
@@ -52,6 +54,7 @@ impl Mode {
             ansi_quotes: false,
             no_backslash_escapes: false,
             ignore_space: false,
+            oracle: false,
             charset: Charset::named(charset),
             mariadb: server_version.to_ascii_lowercase().contains("mariadb"),
             server_version: version_number(server_version),
@@ -62,6 +65,7 @@ impl Mode {
             const ANSI_LIKE: [&str; 6] = ["ANSI", "DB2", "MAXDB", "MSSQL", "ORACLE", "POSTGRESQL"];
             mode.ansi_quotes |= is(&["ANSI_QUOTES"]) || is(&ANSI_LIKE);
             mode.ignore_space |= is(&["IGNORE_SPACE"]) || is(&ANSI_LIKE);
+            mode.oracle |= is(&["ORACLE"]);
             mode.no_backslash_escapes |= is(&["NO_BACKSLASH_ESCAPES"]);
         }
         mode
@@ -91,6 +95,7 @@ impl Default for Mode {
             ansi_quotes: false,
             no_backslash_escapes: false,
             ignore_space: false,
+            oracle: false,
             charset: Charset::Plain,
             mariadb: true,
             server_version: 101_100,

@@ -169,9 +169,11 @@ impl Classifier<'_> {
         }
     }
 
-    /// `table.column`, `schema.table`, `sequence.NEXTVAL`, or `schema.function(`.
+    /// `table.column`, `schema.table`, `sequence.NEXTVAL`, `schema.function(`, or `package.function(`.
     fn dotted(&mut self, token: &Token) {
+        let has_two_names = std::mem::replace(&mut self.has_two_names, self.ahead.is_op(b'.'));
         if self.ahead.is_op(b'(') {
+            self.note_routine(if has_two_names { 3 } else { 2 });
             self.unknown_function();
         } else if matches!(token.name, Word::Nextval | Word::Currval) {
             self.sequence(token.name == Word::Nextval);

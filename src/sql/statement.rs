@@ -64,7 +64,8 @@ impl Classifier<'_> {
         self.context = Context::Write;
         self.found.note_opaque();
         self.skip();
-        self.skip_name();
+        let (_, parts) = self.skip_names();
+        self.note_routine(parts);
         // An OUT argument sets it.
         self.may_set_variables();
         self.found.write(Reason::NotARead)

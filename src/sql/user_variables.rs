@@ -5,6 +5,7 @@ use memchr::memchr_iter;
 use super::lexer::Lexer;
 use super::mode::Mode;
 use super::token::Kind;
+use super::verdict::Effects;
 
 /// Whether a text names a user variable that is not `known` by its name: with the @, in lower case.
 pub fn names_other_variable(sql: &[u8], mode: Mode, known: impl Fn(&str) -> bool) -> bool {
@@ -35,6 +36,12 @@ pub fn names_other_variable(sql: &[u8], mode: Mode, known: impl Fn(&str) -> bool
     }
 }
 
+/// Whether a text calls a routine of a package, as far as its own names tell (MariaDB).
+pub fn calls_package(sql: &[u8], mode: Mode) -> bool {
+    let may_call = mode.mariadb && sql.contains(&b'.');
+    may_call && super::classify(sql, mode).effects.contains(Effects::PACKAGE)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -55,6 +62,27 @@ mod tests {
             "SELECT 1 /*! , @u */",
         ] {
             assert!(names(sql), "{sql}");
+        }
+    }
+
+    #[test]
+    fn a_routine_of_a_package_has_one_name_more() {
+        let oracle = Mode { oracle: true, ..Mode::default() };
+        let mysql = Mode { mariadb: false, ..Mode::default() };
+        for (sql, is_in_oracle, is_in_others) in [
+            ("SELECT p.f()", true, false),
+            ("SELECT a.b.c FROM t WHERE p.f(1) = 2", true, false),
+            ("SELECT s . `p` . f (1)", true, true),
+            ("CALL p.f(1)", true, false),
+            ("CALL s.p.f", true, true),
+            ("BEGIN NOT ATOMIC SELECT 1; CALL s.p.f(); END", true, true),
+            ("SELECT f(), COUNT(*), a.b, s.t.c FROM s.t WHERE (1)", false, false),
+            ("SELECT s.t.c IN (1), s.t.c AND (1)", false, false),
+            ("CALL f()", false, false),
+        ] {
+            assert_eq!(calls_package(sql.as_bytes(), oracle), is_in_oracle, "{sql}");
+            assert_eq!(calls_package(sql.as_bytes(), Mode::default()), is_in_others, "{sql}");
+            assert!(!calls_package(sql.as_bytes(), mysql), "{sql}");
         }
     }
 }

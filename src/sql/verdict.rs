@@ -140,6 +140,8 @@ bitflags! {
         /// Takes a lock of MySQL's locking service or of version tokens: RELEASE_ALL_LOCKS() does not
         /// end it.
         const SERVICE_LOCK = 1 << 32;
+        /// Calls a routine of a package (MariaDB), whose variables are the session's until its end.
+        const PACKAGE = 1 << 33;
     }
 }
 

@@ -61,6 +61,8 @@ pins! {
     BackupLock = 18, "backup_lock";
     /// A lock of MySQL's locking service or of version tokens.
     ServiceLock = 19, "service_lock";
+    /// A package was used, whose variables are the connection's (MariaDB).
+    Package = 20, "package";
 }
 
 impl Pin {
@@ -122,6 +124,7 @@ impl Pins {
             (Effects::SEQUENCE, Pin::Sequence),
             (Effects::BACKUP_LOCK, Pin::BackupLock),
             (Effects::SERVICE_LOCK, Pin::ServiceLock),
+            (Effects::PACKAGE, Pin::Package),
             (Effects::UNREADABLE, Pin::StateChanged),
         ];
         let mut pins = Self::default();

@@ -1,6 +1,8 @@
 //! What routines and triggers do behind a statement's back.
 
-use crate::support::{ONE_LANE, Proxy, Raw, eventually, servers};
+use fairlane::protocol::Command;
+
+use crate::support::{ONE_LANE, Proxy, Raw, eventually, product, servers};
 
 /// Ways to leave `@u` at 7, whether they fail in doing so, and whether the session still has it then
 /// (see docs/compatibility.md).
@@ -272,5 +274,44 @@ fn a_variable_of_the_same_name_keeps_its_sessions_value() {
         two.run("SELECT COUNT(*) FROM rt_set");
         assert_eq!(two.text("SELECT @u"), "5", "{sql}, in a transaction");
         two.run("COMMIT");
+    }
+}
+
+/// Variables of a package are the session's, as MariaDB has them.
+#[test]
+fn variables_of_a_package_are_its_sessions() {
+    if product().is_mysql() {
+        return;
+    }
+    let proxy = Proxy::with(servers(), 3, ONE_LANE);
+    let mut root = servers().root();
+    root.run("CREATE DATABASE IF NOT EXISTS packages");
+    root.run("USE packages");
+    root.run("SET sql_mode = ORACLE");
+    root.run("DROP PACKAGE IF EXISTS counter");
+    root.run("CREATE PACKAGE counter AS FUNCTION inc RETURN INT; PROCEDURE put(x INT); END");
+    root.run(
+        "CREATE PACKAGE BODY counter AS v INT := 0; \
+         FUNCTION inc RETURN INT AS BEGIN v := v + 1; RETURN v; END; \
+         PROCEDURE put(x INT) AS BEGIN v := x; END; END",
+    );
+    for mode in ["ORACLE", "DEFAULT"] {
+        let name = if mode == "ORACLE" { "counter" } else { "packages.counter" };
+        let session = || {
+            let session = Raw::connect(proxy.port, "root", "root-secret", Some("packages"));
+            let mut session = session.unwrap();
+            session.run(&format!("SET sql_mode = {mode}"));
+            session
+        };
+        let inc = |session: &mut Raw| session.text(&format!("SELECT {name}.inc()"));
+        let (mut one, mut other) = (session(), session());
+        assert_eq!([inc(&mut one), inc(&mut other), inc(&mut one)], ["1", "1", "2"], "{mode}");
+        other.run(&format!("CALL {name}.put(50)"));
+        assert_eq!([inc(&mut one), inc(&mut other)], ["3", "51"], "{mode}");
+        one.command(Command::ResetConnection, &[]).unwrap();
+        one.run(&format!("SET sql_mode = {mode}"));
+        assert_eq!(inc(&mut one), "1", "{mode}");
+        drop(one);
+        assert_eq!(inc(&mut session()), "1", "{mode}");
     }
 }

@@ -31,6 +31,7 @@ fn mode(input: &mut Input<'_>) -> Mode {
         ansi_quotes: flags & 1 != 0,
         no_backslash_escapes: flags & 2 != 0,
         ignore_space: flags & 4 != 0,
+        oracle: flags & 8 != 0,
         charset,
         ..base
     }
