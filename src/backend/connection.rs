@@ -11,6 +11,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use super::farewell::LINGER;
+use super::life::{Life, Strays};
 use super::names::NamesMemory;
 use super::statement::StatementCache;
 use super::unread::UnreadHere;
@@ -79,39 +80,6 @@ impl std::fmt::Debug for DoubleHash {
     }
 }
 
-/// Which sessions have run, since a connection was clean, what may have called a routine: servers don't
-/// tell of all user variables that are set there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Strays {
-    /// None has.
-    #[default]
-    None,
-    /// One session.
-    Of(u32),
-    /// Several.
-    Many,
-}
-
-impl Strays {
-    /// `session` has run such a statement.
-    pub fn note(&mut self, session: u32) {
-        *self = match *self {
-            Self::None => Self::Of(session),
-            Self::Of(before) if before == session => Self::Of(before),
-            Self::Of(_) | Self::Many => Self::Many,
-        };
-    }
-
-    /// Whether another session than this has.
-    pub fn are_of_other(self, session: u32) -> bool {
-        match self {
-            Self::None => false,
-            Self::Of(owner) => owner != session,
-            Self::Many => true,
-        }
-    }
-}
-
 /// A logged-in connection.
 #[derive(Debug)]
 pub struct Connection {
@@ -135,7 +103,7 @@ pub struct Connection {
     /// Since what was told last, a statement that may set variables has ended without an OK packet: what it
     /// has changed is told with the next one that tells anything.
     pub has_untold: bool,
-    /// Whose statements may have set user variables without a word, in a routine.
+    /// Whose statements may have set user variables without a word, as in a routine.
     pub strays: Strays,
     /// Character sets after login.
     pub base: Base,
@@ -163,7 +131,7 @@ pub struct Connection {
     /// An unknown insert id or warnings of its last session may be on it.
     pub is_dirty: bool,
     /// The session of a statement of which it has something to tell, and had no place for it.
-    pub has_to_tell: Option<u32>,
+    pub has_to_tell: Option<Life>,
     /// A variable has been set that no image has: a trigger of a statement that failed told nothing.
     pub is_astray: bool,
     /// What the server says it is; empty when it does not.

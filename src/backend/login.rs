@@ -10,7 +10,8 @@ use tokio::io::AsyncWriteExt;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
-use super::connection::{Connection, ConnectionKey, Failure, Strays};
+use super::connection::{Connection, ConnectionKey, Failure};
+use super::life::Strays;
 use super::names::NamesMemory;
 use super::statement::StatementCache;
 use crate::config::settings::{Address, Backend, BackendCompression, ProxyProtocol};

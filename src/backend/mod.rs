@@ -2,6 +2,7 @@
 
 mod connection;
 mod farewell;
+mod life;
 mod login;
 mod names;
 mod reset;
@@ -9,9 +10,10 @@ mod statement;
 mod unread;
 
 pub use connection::{
-    Connection, ConnectionKey, DoubleHash, Exchange, ExpiredLogin, Failure, Strays, command_packet,
+    Connection, ConnectionKey, DoubleHash, Exchange, ExpiredLogin, Failure, command_packet,
 };
 pub use farewell::LINGER;
+pub use life::{Life, Strays};
 pub use login::{Credential, LoginError, Route, open};
 pub use names::{NamesMemory, means_the_same};
 pub use reset::Reset;

@@ -1,6 +1,7 @@
 //! Making a connection clean: after login, and after a session that left something behind.
 
-use super::connection::{Connection, Exchange, Failure, Strays};
+use super::connection::{Connection, Exchange, Failure};
+use super::life::Strays;
 use super::names::NamesMemory;
 use crate::protocol::status::{Status, Tracked};
 use crate::protocol::tracking::Reported;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use foldhash::HashMap;
 
 use super::connection::{Connection, Exchange, Failure, command_packet};
+use super::life::Life;
 use crate::protocol::metadata::Metadata;
 use crate::protocol::{Command, code};
 use crate::state::kinds::Kinds;
@@ -34,7 +35,7 @@ struct Entry {
     /// Parameters that have had numbers (MariaDB).
     numbers: u64,
     /// The one session it serves, if it is not for all with its key.
-    owner: Option<u32>,
+    owner: Option<Life>,
 }
 
 /// Statements prepared on one connection.
@@ -108,7 +109,7 @@ impl StatementCache {
     }
 
     /// A copy that other sessions with its key may not use.
-    pub fn set_owner(&mut self, key: &StatementKey, session: u32) {
+    pub fn set_owner(&mut self, key: &StatementKey, session: Life) {
         if let Some(entry) = self.by_key.get_mut(key)
             && entry.owner.replace(session).is_none()
         {
@@ -117,7 +118,7 @@ impl StatementCache {
     }
 
     /// Whether a copy is for another session than this.
-    pub fn is_of_other(&self, key: &StatementKey, session: u32) -> bool {
+    pub fn is_of_other(&self, key: &StatementKey, session: Life) -> bool {
         let owner = || self.by_key.get(key)?.owner;
         self.owned > 0 && owner().is_some_and(|owner| owner != session)
     }
@@ -262,16 +263,17 @@ mod tests {
 
     #[test]
     fn a_copy_with_an_owner_is_for_no_other_session() {
+        let (seven, eight) = (Life::first(7), Life::first(8));
         let mut cache = StatementCache::default();
         (0..3).for_each(|number| assert_eq!(cache.insert(key(number as usize), number), NONE));
-        cache.set_owner(&key(1), 7);
-        cache.set_owner(&key(1), 7);
-        assert!(cache.is_of_other(&key(1), 8));
-        assert!(!cache.is_of_other(&key(1), 7) && !cache.is_of_other(&key(2), 8));
+        cache.set_owner(&key(1), seven);
+        cache.set_owner(&key(1), seven);
+        assert!(cache.is_of_other(&key(1), eight));
+        assert!(!cache.is_of_other(&key(1), seven) && !cache.is_of_other(&key(2), eight));
         // Prepared anew it is for all.
         assert_eq!(cache.insert(key(1), 9), [1]);
-        assert!(!cache.is_of_other(&key(1), 8));
-        cache.set_owner(&key(2), 7);
+        assert!(!cache.is_of_other(&key(1), eight));
+        cache.set_owner(&key(2), seven);
         assert_eq!((cache.remove(&key(2)), cache.owned), (Some(2), 0));
     }
 }

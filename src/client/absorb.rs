@@ -234,7 +234,7 @@ impl Session {
             && summary.has_result_set
             && work.verdict.class == Class::Write;
         if has_to_tell {
-            connection.has_to_tell = Some(self.entry.id);
+            connection.has_to_tell = Some(self.life);
             self.diagnostics.is_gtid_held = true;
         }
     }

@@ -367,6 +367,7 @@ impl Session {
         self.image.reset_variables();
         self.image_warns = false;
         self.owes_deadlock = false;
+        self.life = self.life.next();
         self.asks_conditions = false;
         self.keeps_conditions = false;
         // FOUND_ROWS() outlives both kinds of reset.

@@ -158,7 +158,7 @@ impl Session {
         self.mark_list(connection, work).await.map_err(|_| LOST)?;
         let Verdict { uses_table, reason, effects, .. } = *work.verdict;
         if uses_table || effects.contains(Effects::OPAQUE) || reason == Reason::UnknownFunction {
-            connection.strays.note(self.entry.id);
+            connection.strays.note(self.life);
         }
         let bytes = ready.packets.as_deref().unwrap_or(&work.packets);
         if connection.send(bytes).await.is_err() && bytes.len() < packet::FULL {

@@ -16,6 +16,7 @@ use super::registry::{Entry, EntryLabels, Registration};
 use super::wire::Wire;
 use super::writes::WriteTracker;
 use super::{Context, Session};
+use crate::backend::Life;
 use crate::config::settings::TlsMode;
 use crate::error::Error;
 use crate::lanes::{Account, ClientFacts};
@@ -178,6 +179,7 @@ fn new_session(
     let policy = context.policy.get();
     let writes = WriteTracker::new(&context, entry.id, &client.user, &facts);
     Session {
+        life: Life::first(entry.id),
         candidates: policy.rules.candidates(&client),
         policy,
         wire,

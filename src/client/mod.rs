@@ -58,6 +58,7 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::backend::Life;
 use crate::config::Settings;
 use crate::error::Error;
 use crate::lanes::rule::Candidates;
@@ -176,6 +177,8 @@ struct Session {
     facts: Arc<ServerFacts>,
     wire: Wire,
     entry: Registration,
+    /// Whose it is what it leaves on connections.
+    life: Life,
     client: ClientFacts,
     peer: SocketAddr,
     nonce: [u8; crate::protocol::auth::NONCE],

@@ -48,7 +48,7 @@ impl Session {
             Ok(payload) => payload,
             Err(error) => return Ok(Err(error)),
         };
-        if connection.statements.is_of_other(&work.key, self.entry.id)
+        if connection.statements.is_of_other(&work.key, self.life)
             && let Some(server_id) = connection.statements.remove(&work.key)
         {
             Box::pin(connection.close_statement(server_id)).await?;
@@ -198,7 +198,7 @@ impl Session {
             () = self.entry.killed() => return Err(Failure::Abandoned),
         };
         if is_own {
-            connection.statements.set_owner(&work.key, self.entry.id);
+            connection.statements.set_owner(&work.key, self.life);
         }
         Ok(match exchange.summary.prepared {
             Some((server_id, ..)) => Ok(server_id),

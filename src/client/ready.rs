@@ -147,7 +147,7 @@ impl Session {
     async fn find_out(&mut self, connection: &mut Connection, sql: &[u8]) -> Result<(), Failure> {
         if let Some(whose) = connection.has_to_tell.take() {
             let told = Box::pin(connection.set_aside(TELL)).await?;
-            if whose == self.entry.id {
+            if whose == self.life {
                 self.keep_untold(&told.summary.tracked);
             }
         }
@@ -211,7 +211,7 @@ impl Session {
         sql: &[u8],
     ) -> Result<(), Failure> {
         let is_own = |name: &str| self.image.get(name).is_some();
-        let has_strays = connection.strays.are_of_other(self.entry.id);
+        let has_strays = connection.strays.are_of_other(self.life);
         if has_strays {
             // The session's own may have other values there by now: they are set anew, also for a trigger.
             connection.image.forget_user_variables(&self.image);

@@ -96,7 +96,7 @@ impl Session {
         } else if may_have_changed_unseen {
             Box::pin(self.learn_untold(connection)).await?;
         }
-        if !keeps && connection.has_to_tell == Some(self.entry.id) {
+        if !keeps && connection.has_to_tell == Some(self.life) {
             Box::pin(self.learn_position(connection)).await?;
         }
         connection.is_dirty &= keeps;

@@ -1,6 +1,7 @@
 //! What routines and triggers do behind a statement's back.
 
 use fairlane::protocol::Command;
+use fairlane::protocol::auth::NATIVE;
 
 use crate::support::{ONE_LANE, Proxy, Raw, eventually, product, servers};
 
@@ -76,6 +77,33 @@ fn a_variable_that_a_routine_sets_is_its_sessions() {
         }
         if *is_kept && one.text("SELECT COALESCE(@u, 'none')") != "7" {
             wrong.push(format!("{sql}: its own session lost it"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_variable_that_a_routine_sets_ends_with_a_reset() {
+    set_up();
+    // One connection, so that it is the same one afterwards.
+    let proxy = Proxy::with(servers(), 2, ONE_LANE);
+    let mut wrong = Vec::new();
+    for (sql, fails, _) in WAYS {
+        for end in [Command::ResetConnection, Command::ChangeUser] {
+            let mut client = proxy.app();
+            assert_eq!(client.query(sql).is_err(), *fails, "{sql}");
+            if end == Command::ChangeUser {
+                // An empty reply: servers ask for one to a new nonce, whatever is sent.
+                let body = [b"app\0\0shop\0\x2d\0", NATIVE.as_bytes(), b"\0\0"].concat();
+                client.send(end, &body);
+                client.prove("app-secret").unwrap();
+            } else {
+                assert_eq!(client.command(end, b"").unwrap().error(), None);
+            }
+            let value = client.text("SELECT COALESCE(@u, 'none')");
+            if value != "none" {
+                wrong.push(format!("{sql}, {end:?}: {value}"));
+            }
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
