@@ -20,7 +20,7 @@ use crate::pool::Checkout;
 use crate::protocol::metadata::Expected;
 use crate::protocol::response::{Response, Summary};
 use crate::protocol::{Command, Shape, code, packet};
-use crate::sql::{Class, Effects, Reason, Verdict};
+use crate::sql::{Class, Effects, Reason, Verdict, names_variable};
 
 /// Errors that are kept from the client.
 #[derive(Debug, Clone, Copy)]
@@ -157,7 +157,10 @@ impl Session {
         }
         self.mark_list(connection, work).await.map_err(|_| LOST)?;
         let Verdict { uses_table, reason, effects, .. } = *work.verdict;
-        if uses_table || effects.contains(Effects::OPAQUE) || reason == Reason::UnknownFunction {
+        let may_call = uses_table || effects.contains(Effects::OPAQUE);
+        let makes_variables =
+            || work.command == Command::StmtPrepare && names_variable(work.sql, self.mode);
+        if may_call || reason == Reason::UnknownFunction || makes_variables() {
             connection.strays.note(self.life);
         }
         let bytes = ready.packets.as_deref().unwrap_or(&work.packets);

@@ -9,6 +9,7 @@ use crate::backend::{Connection, Failure};
 use crate::error::Error;
 use crate::protocol::metadata::Expected;
 use crate::protocol::{Command, packet};
+use crate::sql::names_variable;
 use crate::state::Pin;
 use crate::state::diff::diff;
 use crate::state::kinds::{Execution, Kinds};
@@ -179,6 +180,9 @@ impl Session {
         let is_computed = self.pins.has(Pin::UserVariable) || self.pins.has(Pin::StateChanged);
         let typed_variables = self.has_typed_variables(&work.key.sql) && !is_computed;
         let then = image_to_prepare(&self.image, &statement.image, typed_variables);
+        if names_variable(&work.key.sql, statement.mode) {
+            connection.strays.note(self.life);
+        }
         // What can't be as it was then may change its meaning.
         let is_own = !work.key.is_of(&circumstances(&then, typed_variables));
         let now = std::mem::replace(&mut self.image, then);

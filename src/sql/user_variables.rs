@@ -7,6 +7,11 @@ use super::mode::Mode;
 use super::token::Kind;
 use super::verdict::Effects;
 
+/// Whether a text names a user variable, which it may make when it is prepared: with a type, and no value yet.
+pub fn names_variable(sql: &[u8], mode: Mode) -> bool {
+    names_other_variable(sql, mode, |_| false)
+}
+
 /// Whether a text names a user variable that is not `known` by its name: with the @, in lower case.
 pub fn names_other_variable(sql: &[u8], mode: Mode, known: impl Fn(&str) -> bool) -> bool {
     // Tables and a SHOW of that name list all there are.

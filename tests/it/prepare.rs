@@ -114,3 +114,27 @@ fn a_change_past_fairlane_counts_after_a_while() {
     root.run("DROP TABLE shop.pr_c");
     eventually("the table is gone", || columns(&mut client, sql) == Err(code::NO_SUCH_TABLE));
 }
+
+/// Servers make the variables of a text that they prepare: with a type, and no value yet.
+#[test]
+fn a_variable_that_was_only_prepared_is_its_sessions() {
+    let mut server = Raw::connect(servers().primary, "app", "app-secret", Some("shop")).unwrap();
+    // One connection for both.
+    let proxy = Proxy::with(servers(), 2, ONE_LANE);
+    let texts = ["SET @pr_0 = ?", "SELECT @pr_1 := ?", "SELECT 5 INTO @pr_2"];
+    for (number, sql) in texts.iter().enumerate() {
+        let asked = format!("SELECT @pr_{number}");
+        let expected = server.run(&asked).bytes;
+        for is_reset in [false, true] {
+            let (mut one, mut two) = (proxy.app(), proxy.app());
+            let answer = one.command(Command::StmtPrepare, sql.as_bytes()).unwrap();
+            assert_eq!(answer.error(), None, "{sql}");
+            if is_reset {
+                one.command(Command::ResetConnection, b"").unwrap();
+                assert_eq!(one.run(&asked).bytes, expected, "{sql}, its own session after a reset");
+            } else {
+                assert_eq!(two.run(&asked).bytes, expected, "{sql}, another session");
+            }
+        }
+    }
+}
