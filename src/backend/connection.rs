@@ -357,6 +357,11 @@ impl Connection {
         if !summary.tracked.is_empty() {
             self.has_to_tell = None;
         }
+        let is_state = |tracked: &Tracked| matches!(tracked, Tracked::TransactionState(_));
+        let is_ok = summary.has_status && summary.error.is_none();
+        if is_ok && !summary.tracked.iter().any(is_state) {
+            self.reported.note_untold(summary.status);
+        }
         for tracked in &summary.tracked {
             match tracked {
                 Tracked::TransactionState(state) => {

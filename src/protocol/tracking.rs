@@ -66,6 +66,17 @@ impl Reported {
     pub fn begun() -> Self {
         Self { state: *b"T_______", characteristics: (*b"START TRANSACTION;").into() }
     }
+
+    /// An OK packet came with these flags, and tells no state.
+    ///
+    /// FACT(mysql 9.7): a tracker that is turned off and on inside of a transaction has forgotten that it has
+    /// reported one, and does not tell when it ends; test:
+    /// `the_end_of_a_transaction_is_told_whatever_was_asked_in_it`.
+    pub fn note_untold(&mut self, status: Status) {
+        if is_begun(&self.state) && !status.contains(Status::IN_TRANS) {
+            *self = Self::default();
+        }
+    }
 }
 
 impl Default for Reported {
@@ -173,10 +184,13 @@ impl Teller {
         ok: &OkPacket<'_>,
     ) -> Result<Option<Vec<u8>>, Malformed> {
         let has_entries = ok.status.contains(Status::SESSION_STATE_CHANGED);
+        let own = entries(ok.tracking)?;
+        if own.iter().all(|entry| entry.kind != TRANSACTION_STATE) {
+            self.reported.note_untold(ok.status);
+        }
         if !has_entries && self.is_silent() {
             return Ok(None);
         }
-        let own = entries(ok.tracking)?;
         let mut told = std::mem::take(&mut self.pending);
         let late = self.late.as_ref().map(|schema| text_entry(SCHEMA, schema.as_bytes()));
         for entry in own {
@@ -440,6 +454,27 @@ mod tests {
         // A third one, which has yet to tell that another session's transaction is over.
         teller.listen(Reported { state: *b"T_______", ..Reported::default() }, false);
         assert_eq!(told(&mut teller, &[none]), []);
+    }
+
+    #[test]
+    fn the_end_of_a_transaction_is_told_also_when_the_connection_says_nothing() {
+        let mut teller = Teller::new(wanted("", "CHARACTERISTICS", Some("OFF")));
+        let open = text_entry(TRANSACTION_STATE, b"T_______");
+        let none = text_entry(TRANSACTION_STATE, b"________");
+        let how = text_entry(CHARACTERISTICS, b"START TRANSACTION;");
+        let begun = [open, how];
+        let mut next = |status: Status, entries_told: &[Entry]| {
+            let plain = status::ok(status, 0);
+            let payload = OkPacket::parse(&plain).expect("valid");
+            let payload = payload.with_tracking(&plain, &encode(entries_told));
+            let ok = OkPacket::parse(&payload).expect("valid");
+            let told = teller.retell(&payload, &ok).expect("valid").unwrap_or(payload);
+            entries(OkPacket::parse(&told).expect("valid").tracking).expect("valid")
+        };
+        assert_eq!(next(Status::IN_TRANS, &begun), begun);
+        assert_eq!(next(Status::IN_TRANS, &[]), []);
+        assert_eq!(next(Status::AUTOCOMMIT, &[]), [none, text_entry(CHARACTERISTICS, b"")]);
+        assert_eq!(next(Status::AUTOCOMMIT, &[]), []);
     }
 
     #[test]

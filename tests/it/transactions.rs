@@ -1,9 +1,10 @@
 //! A transaction is on one connection, wherever its statements would go alone.
 
-use fairlane::protocol::Command;
 use fairlane::protocol::status::Status;
+use fairlane::protocol::{Capabilities, Command};
 use fairlane::sandbox::Options;
 
+use crate::support::raw::Login;
 use crate::support::servers::keep;
 use crate::support::{
     ONE_LANE, ONE_LANE_AND_REPLICA, Proxy, Raw, eventually, pause, product, servers,
@@ -343,4 +344,26 @@ fn a_read_only_transaction_that_moves_sees_nobodys_variables() {
     other.run("DO 1");
     let moves = "SELECT CONCAT(IFNULL(@others, 'none'), GET_LOCK('moves', 0))";
     assert_eq!(one.text(moves), "none1");
+}
+
+/// Trackers are turned off and on for what shows them.
+#[test]
+fn the_end_of_a_transaction_is_told_whatever_was_asked_in_it() {
+    // One connection for both.
+    let proxy = Proxy::with(servers(), 2, ONE_LANE);
+    let log_in = |port: u16| {
+        let more = Capabilities::SESSION_TRACK | Capabilities::DEPRECATE_EOF;
+        let login = Login { schema: Some("shop"), more, ..Login::new(port, "app", "app-secret") };
+        Raw::login(&login).unwrap()
+    };
+    let told = |port: u16| {
+        let (mut one, mut two) = (log_in(port), log_in(port));
+        let asked = "SHOW VARIABLES LIKE 'session_track_gtids'";
+        let its = ["BEGIN", "DO 1", asked, "DO 2", "COMMIT", "DO 0"]
+            .map(|sql| one.run(sql).summary.tracked);
+        let others =
+            ["DO 0", "BEGIN", "DO 1", "COMMIT", "DO 0"].map(|sql| two.run(sql).summary.tracked);
+        (its, others)
+    };
+    assert_eq!(told(proxy.port), told(servers().primary));
 }

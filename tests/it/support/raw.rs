@@ -262,6 +262,7 @@ impl Raw {
             }
             held.extend_from_slice(&chunk[..read]);
             let advance = response.advance(&mut held).expect("a legal answer");
+            held.truncate(advance.length);
             bytes.extend(held.drain(..advance.ready));
             if advance.next == Next::Infile {
                 let mut sequence = 2;
