@@ -80,8 +80,10 @@ impl Session {
         let bytes = ready.packets.as_deref().unwrap_or(&work.packets);
         let repeats = if was_held { 0 } else { self.repeats(work) };
         let mut keeps = Keeps { refusal: may_retry, deadlock: repeats > 0 };
+        let lacks_ids = self.wire.lacks_ids(&bytes[ready.front..]);
         let connection = checkout.connection();
-        let mut outcome = self.relay(connection, work, ready.expected.clone(), keeps).await;
+        let expected = (ready.expected.clone(), lacks_ids);
+        let mut outcome = self.relay(connection, work, expected, keeps).await;
         for turn in 1..=repeats {
             if !matches!(outcome, Outcome::Deadlocked) {
                 break;
@@ -91,7 +93,8 @@ impl Session {
                 return Outcome::Lost { untouched: true };
             }
             keeps.deadlock = turn < repeats;
-            outcome = self.relay(connection, work, ready.expected.clone(), keeps).await;
+            let expected = (ready.expected.clone(), lacks_ids);
+            outcome = self.relay(connection, work, expected, keeps).await;
         }
         if ready.is_fused
             && let Outcome::Done(summary) = &mut outcome
@@ -206,10 +209,11 @@ impl Session {
         &mut self,
         connection: &mut Connection,
         work: &Work<'_>,
-        expected: Expected,
+        (expected, lacks_ids): (Expected, u8),
         keeps: Keeps,
     ) -> Outcome {
         let mut response = Response::on(work.shape, connection.key.capabilities);
+        response.shift_ids(lacks_ids);
         if let Some(prepared) = &work.prepared {
             response.tell_id(prepared.told_id.unwrap_or_default());
             response.may_open_cursor(opens_cursor(work));

@@ -28,6 +28,8 @@ pub(super) struct Wire {
     outbox: Outbox,
     /// Sequence id of the next packet to the client.
     sequence: u8,
+    /// Packets of the command under way that come after its first one.
+    more_packets: u8,
     /// How long the client may read nothing of what it is sent.
     stall_limit: Duration,
 }
@@ -58,7 +60,9 @@ impl CommandPacket {
 impl Wire {
     pub(super) fn new(stream: Socket) -> Self {
         let stall_limit = STALL_LIMIT;
-        Self { stream, inbox: Vec::new(), outbox: Outbox::default(), sequence: 0, stall_limit }
+        let (sequence, more_packets) = (0, 0);
+        let (inbox, outbox) = (Vec::new(), Outbox::default());
+        Self { stream, inbox, outbox, sequence, more_packets, stall_limit }
     }
 
     /// The client may read nothing of what it is sent for so long.
@@ -96,12 +100,19 @@ impl Wire {
             // Numbers inside frames mean nothing, but a backend would look at them.
             packet::renumber(&mut self.inbox[..framed.wire_length], 0);
         }
+        self.more_packets = packet::last_sequence(&self.inbox[..framed.wire_length]);
         let rest = match self.inbox.len() == framed.wire_length {
             true => Vec::new(),
             false => self.inbox.split_off(framed.wire_length),
         };
         let wire = std::mem::replace(&mut self.inbox, rest);
         Ok(CommandPacket { wire, framed })
+    }
+
+    /// What the ids in the answer lack to which the command under way was sent as `packets`: it may have been
+    /// written anew and come to another number of them.
+    pub(super) fn lacks_ids(&self, packets: &[u8]) -> u8 {
+        self.more_packets.wrapping_sub(packet::last_sequence(packets))
     }
 
     /// Writes what is queued and looks at what the client begins with; a PROXY protocol header in

@@ -196,7 +196,7 @@ pub struct Response {
     keeps_parameters: bool,
     /// What the client is to have of them.
     expected: Expected,
-    /// What is added to sequence ids: the number of packets put in.
+    /// What is added to sequence ids: what they lack from the beginning, and the number of packets put in.
     shift: u8,
     /// Result sets so far.
     results: u16,
@@ -277,6 +277,11 @@ impl Response {
     /// Gives the teller back.
     pub fn take_teller(&mut self) -> Option<Box<Teller>> {
         self.teller.take()
+    }
+
+    /// Adds so much to the sequence ids: the command came in more packets than it was sent in.
+    pub fn shift_ids(&mut self, shift: u8) {
+        self.shift = shift;
     }
 
     /// The bytes to send after [`Next::Instead`].

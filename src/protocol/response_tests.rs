@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::protocol::metadata::{Expected, Metadata};
-use crate::protocol::packet::put;
+use crate::protocol::packet::{put, renumber};
 use crate::protocol::status;
 
 fn wire(payloads: &[&[u8]]) -> Vec<u8> {
@@ -263,6 +263,13 @@ fn definitions_a_client_lacks_are_put_in_and_what_follows_is_renumbered() {
             assert_eq!(relay_growing(&mut response, &short, step), whole);
             assert!(response.is_done());
             assert_eq!(response.summary().definitions, lacking);
+            // The command came in one packet more than it was sent in.
+            let mut response = Response::new(Shape::Results, deprecates_eof);
+            response.keep_definitions(lacks(&lacking));
+            response.shift_ids(1);
+            let mut later = whole.clone();
+            renumber(&mut later, 2);
+            assert_eq!(relay_growing(&mut response, &short, step), later);
             // What the server sends is kept, and nothing is put in.
             let mut response = Response::new(Shape::Results, deprecates_eof);
             response.keep_definitions(lacks(b"none"));

@@ -5,7 +5,7 @@ use std::io::Write;
 use fairlane::protocol::packet::{self, FULL};
 use fairlane::protocol::{Command, Shape};
 
-use crate::support::{ONE_LANE, Proxy, eventually, pause, servers};
+use crate::support::{ONE_LANE, Proxy, Raw, eventually, pause, servers};
 
 #[test]
 fn statements_and_rows_of_any_size_pass() {
@@ -29,6 +29,39 @@ fn statements_and_rows_of_any_size_pass() {
     let too_long = "x".repeat(70_000_000);
     let refused = client.query(&format!("SELECT '{too_long}'"));
     assert!(refused.is_err());
+}
+
+/// Types that are put in make one packet two, and a value in the place of a function two packets one.
+#[test]
+fn answers_are_numbered_by_what_the_client_has_sent() {
+    let proxy = Proxy::start(servers());
+    let answers = |port: u16| {
+        let mut client = Raw::connect(port, "app", "app-secret", Some("shop")).unwrap();
+        let mut answers = Vec::new();
+        let prepared = client.command(Command::StmtPrepare, b"SELECT LENGTH(?)").unwrap();
+        let id = prepared.summary.prepared.unwrap().0.to_le_bytes();
+        let head = [&id[..], &[0, 1, 0, 0, 0, 0]].concat();
+        let first = [&head[..], &[1, 253, 0, 1, b'x']].concat();
+        answers.push(client.command(Command::StmtExecute, &first).unwrap().bytes);
+        for payload in [FULL - 3, FULL - 2, FULL - 1] {
+            // Of the payload 12 bytes come before the value, and 4 are its length.
+            let value = vec![b'x'; payload - 16];
+            let length = u32::try_from(value.len()).unwrap().to_le_bytes();
+            let later = [&head[..], &[0, 253], &length[..3], &value].concat();
+            assert_eq!(later.len() + 1, payload);
+            answers.push(client.command(Command::StmtExecute, &later).unwrap().bytes);
+        }
+        let (before, behind) = ("SELECT CONNECTION_ID() > 0 AS a, LENGTH('", "') AS b");
+        for end in [behind.to_owned(), format!("{behind}, nosuch")] {
+            let value = "x".repeat(FULL - 1 - before.len() - end.len());
+            let sql = format!("{before}{value}{end}");
+            answers.push(client.command(Command::Query, sql.as_bytes()).unwrap().bytes);
+            let prepared = client.command(Command::StmtPrepare, sql.as_bytes()).unwrap();
+            answers.push(prepared.bytes[..4].to_vec());
+        }
+        answers
+    };
+    assert_eq!(answers(proxy.port), answers(servers().primary));
 }
 
 #[test]

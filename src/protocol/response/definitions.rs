@@ -29,13 +29,15 @@ impl Response {
             *follow = 1;
         }
         let mut rest = &lacking[..];
+        let mut packets = 0u8;
         while let Ok(framed) = packet::frame(rest) {
-            self.shift = self.shift.wrapping_add(1);
+            packets = packets.wrapping_add(1);
             let at = out.len();
             out.extend_from_slice(&rest[..framed.wire_length]);
-            out[at + 3] = packet[3].wrapping_add(self.shift);
+            out[at + 3] = packet[3].wrapping_add(packets);
             rest = &rest[framed.wire_length..];
         }
+        self.shift = self.shift.wrapping_add(packets);
         self.summary.definitions = lacking.to_vec();
         self.instead = Some(out);
     }
