@@ -15,7 +15,7 @@ use crate::pool::Retire;
 use crate::protocol::response::Summary;
 use crate::protocol::status::Tracked;
 use crate::protocol::{Command, Shape, packet};
-use crate::sql::{Class, Effects};
+use crate::sql::{Class, Effects, Reason, changes_rows};
 use crate::state::diff::diff;
 
 /// The error that marks a list of warnings: it leaves ROW_COUNT() and FOUND_ROWS() as most errors do.
@@ -51,7 +51,13 @@ impl Session {
     ) -> Result<(), Failure> {
         let has_list = self.diagnostics.are_saved() || self.diagnostics.own_error.is_some();
         let is_opaque = work.verdict.effects.contains(Effects::OPAQUE);
-        let is_unsure = work.verdict.uses_table && is_opaque && has_list;
+        // Preparing has no effects: a CALL, a block and what is like them.
+        let is_call = || {
+            work.command == Command::StmtPrepare
+                && work.verdict.reason == Reason::NotARead
+                && !changes_rows(work.sql, self.mode)
+        };
+        let is_unsure = work.verdict.uses_table && has_list && (is_opaque || is_call());
         if !is_unsure || !self.facts.is_mariadb || connection.is_restricted {
             return Ok(());
         }

@@ -3,7 +3,7 @@
 use fairlane::protocol::{Command, code};
 
 use crate::support::hop::Hop;
-use crate::support::{ONE_LANE, Proxy, Raw, eventually, servers};
+use crate::support::{ONE_LANE, Proxy, Raw, eventually, product, servers};
 
 const TIMES: u64 = 20;
 const LOCAL: &str = "fairlane_statements_routed_total{reason=\"local\",target=\"local\"}";
@@ -136,5 +136,36 @@ fn a_variable_that_was_only_prepared_is_its_sessions() {
                 assert_eq!(two.run(&asked).bytes, expected, "{sql}, another session");
             }
         }
+    }
+}
+
+/// MariaDB empties its list of warnings for what uses a table, which is not known of a CALL and a block.
+#[test]
+fn a_list_of_warnings_outlives_what_is_prepared_as_it_does_at_the_server() {
+    let mut texts = vec![
+        "CALL pr_none()",
+        "CALL pr_none((SELECT 1 FROM pr_list))",
+        "DO (SELECT 1 FROM pr_list)",
+        "SELECT 1 FROM pr_list",
+        "INSERT INTO pr_list VALUES (?)",
+        "SET @a = ?",
+    ];
+    if !product().is_mysql() {
+        texts.push("BEGIN NOT ATOMIC SELECT 1; END");
+        texts.push("BEGIN NOT ATOMIC SELECT 1 FROM pr_list; END");
+    }
+    let primary = servers().primary;
+    let mut server = Raw::connect(primary, "app", "app-secret", Some("shop")).unwrap();
+    server.run("DROP TABLE IF EXISTS pr_list");
+    server.run("CREATE TABLE pr_list (id INT)");
+    let proxy = Proxy::with(servers(), 2, ONE_LANE);
+    let mut client = proxy.app();
+    for sql in texts {
+        let [expected, shown] = [&mut server, &mut client].map(|it| {
+            it.query("SELEC").unwrap_err();
+            let prepared = it.command(Command::StmtPrepare, sql.as_bytes()).unwrap().summary.error;
+            (prepared, it.rows("SHOW WARNINGS"), it.text("SELECT ROW_COUNT()"))
+        });
+        assert_eq!(shown, expected, "{sql}");
     }
 }
