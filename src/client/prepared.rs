@@ -345,8 +345,8 @@ impl Session {
                 // A statement that could not take its long data fails until it is reset, and keeps
                 // its cursor; no other session may find it so.
             }
-            command if command.executes() && summary.error == Some(code::WRONG_ARGUMENTS) => {
-                // Nothing has run: a cursor is as it was.
+            command if command.executes() && has_not_run(command, summary) => {
+                // A cursor is as it was.
             }
             Command::StmtExecute | Command::StmtBulkExecute => {
                 self.forget_statement(id);
@@ -382,6 +382,14 @@ impl Session {
             if is_on { self.pins.add(pin) } else { self.pins.drop(pin) }
         }
     }
+}
+
+/// Whether an execution was refused before anything was run: parameters that can't be, or sets of them for
+/// what takes none.
+fn has_not_run(command: Command, summary: &Summary) -> bool {
+    let is_bulk = command == Command::StmtBulkExecute;
+    summary.error == Some(code::WRONG_ARGUMENTS)
+        || is_bulk && summary.error == Some(code::UNSUPPORTED_PS)
 }
 
 /// Whether a statement is a CALL, or a block: not a change of rows that calls a function.

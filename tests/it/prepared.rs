@@ -4,7 +4,7 @@ use fairlane::protocol::status::Status;
 use fairlane::protocol::{Capabilities, Command, Shape};
 
 use crate::support::raw::Login;
-use crate::support::{ONE_LANE, ONE_LANE_AND_REPLICA, Proxy, Raw, pause, servers};
+use crate::support::{ONE_LANE, ONE_LANE_AND_REPLICA, Proxy, Raw, pause, product, servers};
 
 /// PREPARE; the client's id.
 fn prepare(client: &mut Raw, sql: &str) -> u32 {
@@ -243,6 +243,30 @@ fn a_statement_with_an_open_cursor_outlives_many_others_of_its_session() {
     let body = [&long.to_le_bytes()[..], &[0, 1, 0, 0, 0, 0, 1, 0xfc, 0]].concat();
     let answer = client.command(Command::StmtExecute, &body).unwrap();
     assert!(answer.bytes.windows(10).any(|found| found == b"still here"));
+}
+
+/// A SELECT takes no sets of parameters, which MariaDB says before it touches the cursor.
+#[test]
+fn a_cursor_outlives_a_bulk_execution_that_is_refused() {
+    if product().is_mysql() {
+        return;
+    }
+    let proxy = Proxy::with(servers(), 3, ONE_LANE);
+    let more = Capabilities::MARIADB_BULK | Capabilities::DEPRECATE_EOF;
+    let login = Login { schema: Some("shop"), more, ..Login::new(proxy.port, "app", "app-secret") };
+    let mut client = Raw::login(&login).unwrap();
+    let id = prepare(&mut client, "SELECT seq FROM seq_1_to_10 WHERE seq > ? OR seq = ?");
+    let values = [0_i64.to_le_bytes(); 2].concat();
+    let body = [&id.to_le_bytes()[..], &[1, 1, 0, 0, 0, 0, 1, 8, 0, 8, 0], &values].concat();
+    assert_eq!(client.command(Command::StmtExecute, &body).unwrap().error(), None);
+    let set = [&[0][..], &values[..8], &[0], &values[8..]].concat();
+    let body = [&id.to_le_bytes()[..], &[128, 0, 8, 0, 8, 0], &set].concat();
+    let refused = client.command(Command::StmtBulkExecute, &body).unwrap().error().unwrap();
+    assert_eq!(refused.code(), 1295);
+    let fetch = [id.to_le_bytes(), 20_u32.to_le_bytes()].concat();
+    client.send(Command::StmtFetch, &fetch);
+    let fetched = client.answer(Shape::Rows).unwrap();
+    assert_eq!((fetched.error(), fetched.summary.rows), (None, 10));
 }
 
 #[test]
