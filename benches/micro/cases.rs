@@ -204,6 +204,7 @@ fn route() -> Operation {
         lag: None,
         applied: position(46),
         generation: 0,
+        silent: None,
     };
     let view = View { primary_up: true, replicas: vec![replica(1), replica(2)] };
     let written = SharedToken::default();

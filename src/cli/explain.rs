@@ -129,6 +129,7 @@ fn target_words(verdict: &Verdict, settings: &Settings) -> String {
         lag: None,
         applied: Position::default(),
         generation: 0,
+        silent: None,
     };
     let view =
         View { primary_up: true, replicas: (1..settings.backends.len()).map(replica).collect() };

@@ -1,9 +1,12 @@
 //! Statements on servers that are not there: found once a second, so that none needs a clock of its own.
 //!
-//! - A read on a replica that is down asks the primary, if its client has got nothing yet: a frozen
+//! - A read on a replica that says nothing asks the primary, if its client has got nothing yet: a frozen
 //!   server closes nothing.
-//! - What waits for a server that the address has left long ago, or for a replica that has been down for so
+//! - What waits for a server that the address has left long ago, or for a replica that has been silent for so
 //!   long, is lost: a slot must not stay with it, and in a transaction nobody else can be asked.
+//!
+//! A replica is silent while its control connection gets no answer at all. One that refuses that, or closes
+//! it, is down and goes on with what it runs.
 
 use std::time::Duration;
 
@@ -11,10 +14,9 @@ use tokio::time::Instant;
 
 use super::Context;
 use super::registry::Place;
-use crate::route::view::Rotation;
 
-/// How long a replica has to be down, and a statement to have run.
-const DOWN_LIMIT: Duration = Duration::from_secs(1);
+/// How long a replica has to be silent, and a statement to have run.
+const SILENT_LIMIT: Duration = Duration::from_secs(1);
 /// How long servers that the address has left may take for what they run.
 const LEFT_LIMIT: Duration = Duration::from_secs(30);
 
@@ -23,16 +25,16 @@ const LEFT_LIMIT: Duration = Duration::from_secs(30);
 struct Seen {
     /// The first generation of the server that is there, and since when.
     first: Option<(u16, Instant)>,
-    /// Since when it is down.
-    down: Option<Instant>,
+    /// Since when it is silent.
+    silent: Option<Instant>,
     /// When it was last given up.
     given_up: Option<Instant>,
 }
 
 impl Seen {
     /// Looks again; the generation before which all have been left for long.
-    fn look(&mut self, now: Instant, first: u16, is_down: bool) -> Option<u16> {
-        self.down = is_down.then(|| self.down.unwrap_or(now));
+    fn look(&mut self, now: Instant, first: u16, silent: Option<Instant>) -> Option<u16> {
+        self.silent = silent;
         match self.first {
             Some((seen, since)) if seen == first => (now - since >= LEFT_LIMIT).then_some(first),
             _ => {
@@ -42,9 +44,9 @@ impl Seen {
         }
     }
 
-    /// Whether it is time to give up what it has, since it has been down for so long.
+    /// Whether it is time to give up what it has, since it has been silent for so long.
     fn gives_up(&mut self, now: Instant) -> bool {
-        let since = self.down.map(|down| self.given_up.map_or(down, |last| last.max(down)));
+        let since = self.silent.map(|since| self.given_up.map_or(since, |last| last.max(since)));
         let is_due = since.is_some_and(|since| now - since >= LEFT_LIMIT);
         if is_due {
             self.given_up = Some(now);
@@ -54,9 +56,9 @@ impl Seen {
 
     /// Whether what has run for so long, on the server that is there or on one before it, has no replica.
     fn is_adrift(&self, now: Instant, ran: Duration, is_there: bool) -> bool {
-        let is_long = |since: Instant| now - since >= DOWN_LIMIT;
+        let is_long = |since: Instant| now - since >= SILENT_LIMIT;
         let is_left = || !is_there && self.first.is_some_and(|(_, since)| is_long(since));
-        ran >= DOWN_LIMIT && (self.down.is_some_and(is_long) || is_left())
+        ran >= SILENT_LIMIT && (self.silent.is_some_and(is_long) || is_left())
     }
 }
 
@@ -71,10 +73,9 @@ impl Adrift {
         let (topology, view) = (&context.topology, context.topology.view());
         self.0.resize_with(context.pools.len(), Seen::default);
         for (backend, seen) in self.0.iter_mut().enumerate() {
-            let replica = view.replica(backend);
-            let is_down = replica.is_some_and(|replica| replica.rotation == Rotation::Down);
+            let silent = view.replica(backend).and_then(|replica| replica.silent);
             let place = topology.whereabouts(backend);
-            if let Some(first) = seen.look(now, place.first(), is_down) {
+            if let Some(first) = seen.look(now, place.first(), silent.map(Instant::from_std)) {
                 place.forsake_before(first);
             }
             if seen.gives_up(now) {
@@ -102,24 +103,29 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[tokio::test(start_paused = true)]
-    async fn what_runs_on_a_replica_that_is_down_for_a_second_is_adrift() {
+    async fn what_runs_on_a_replica_that_is_silent_for_a_second_is_adrift() {
         let (mut seen, start) = (Seen::default(), Instant::now());
-        assert_eq!(seen.look(start, 0, true), None);
+        assert_eq!(seen.look(start, 0, Some(start)), None);
         assert!(!seen.is_adrift(start, 9 * SECOND, true), "it was just noticed");
-        seen.look(start + SECOND, 0, true);
+        seen.look(start + SECOND, 0, Some(start));
         assert!(seen.is_adrift(start + SECOND, SECOND, true));
         assert!(!seen.is_adrift(start + SECOND, SECOND / 2, true), "it has just begun");
-        seen.look(start + 2 * SECOND, 0, false);
+        seen.look(start + 2 * SECOND, 0, None);
         assert!(!seen.is_adrift(start + 2 * SECOND, 9 * SECOND, true), "it is back");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_replica_is_given_up_each_half_minute_that_it_is_down() {
+    async fn a_replica_is_given_up_each_half_minute_that_it_is_silent() {
         let (mut seen, start) = (Seen::default(), Instant::now());
         let mut given_up = Vec::new();
         for second in 0..100 {
             let now = start + second * SECOND;
-            seen.look(now, 0, second != 5);
+            let silent = match second {
+                0..5 => Some(start),
+                5 => None,
+                _ => Some(start + 6 * SECOND),
+            };
+            seen.look(now, 0, silent);
             if seen.gives_up(now) {
                 given_up.push(second);
             }
@@ -130,14 +136,14 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_runs_on_a_server_that_was_left_is_adrift_and_forsaken_after_a_while() {
         let (mut seen, start) = (Seen::default(), Instant::now());
-        seen.look(start, 4, false);
+        seen.look(start, 4, None);
         assert!(!seen.is_adrift(start + 9 * SECOND, 9 * SECOND, true));
         let moved = start + 40 * SECOND;
-        assert_eq!(seen.look(moved - SECOND, 4, false), Some(4));
-        assert_eq!(seen.look(moved, 5, false), None, "another generation");
+        assert_eq!(seen.look(moved - SECOND, 4, None), Some(4));
+        assert_eq!(seen.look(moved, 5, None), None, "another generation");
         assert!(!seen.is_adrift(moved, 9 * SECOND, false));
         assert!(seen.is_adrift(moved + SECOND, 9 * SECOND, false));
-        assert_eq!(seen.look(moved + LEFT_LIMIT - SECOND, 5, false), None);
-        assert_eq!(seen.look(moved + LEFT_LIMIT, 5, false), Some(5));
+        assert_eq!(seen.look(moved + LEFT_LIMIT - SECOND, 5, None), None);
+        assert_eq!(seen.look(moved + LEFT_LIMIT, 5, None), Some(5));
     }
 }

@@ -22,7 +22,14 @@ fn view(rotation: Rotation, applied: &str) -> View {
     let applied = Position::parse(applied).expect("a position");
     View {
         primary_up: true,
-        replicas: vec![ReplicaView { backend: 1, rotation, lag: None, applied, generation: 5 }],
+        replicas: vec![ReplicaView {
+            backend: 1,
+            rotation,
+            lag: None,
+            applied,
+            generation: 5,
+            silent: None,
+        }],
     }
 }
 

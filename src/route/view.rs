@@ -1,6 +1,6 @@
 //! What routing needs to know of the servers; `topology` fills it in and publishes it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::freshness::Position;
 
@@ -37,6 +37,8 @@ pub struct ReplicaView {
     /// The generation of the last connections to the server that has told this, see
     /// [`super::whereabouts`].
     pub generation: u16,
+    /// Since when it says nothing at all, if it does: it is frozen, or out of reach.
+    pub silent: Option<Instant>,
 }
 
 /// Whether reads may go to a replica.

@@ -2,10 +2,11 @@
 //! there, which says nothing for minutes.
 
 use std::future::Future;
+use std::io::ErrorKind;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use mysql_async::Error;
+use mysql_async::{Error, IoError};
 use tokio::net::lookup_host;
 use tokio::time::error::Elapsed;
 use tokio::time::{sleep, timeout};
@@ -14,7 +15,12 @@ use crate::config::settings::Address;
 use crate::net::socket::ADDRESS_LIMIT;
 
 /// What came of opening a connection in time.
-pub(super) type Opened<T> = Result<Result<T, Error>, Elapsed>;
+pub(super) struct Opened<T> {
+    /// At the address that was tried last.
+    pub(super) last: Result<Result<T, Error>, Elapsed>,
+    /// No server has said anything, and of one address nobody has.
+    pub(super) is_silent: bool,
+}
 
 /// An address, `None` for the only one, and how long it may take.
 pub(super) type Attempt = (Option<IpAddr>, Duration);
@@ -48,23 +54,30 @@ where
     F: Future<Output = Result<T, Error>>,
 {
     let mut left = attempts.iter();
+    let mut is_silent = false;
     loop {
         let (address, limit) = left.next().copied().unwrap_or_default();
-        let opened = timeout(limit, open(address)).await;
-        let has_answered = !matches!(opened, Err(_) | Ok(Err(Error::Io(_))));
+        let last = timeout(limit, open(address)).await;
+        let has_answered = !matches!(last, Err(_) | Ok(Err(Error::Io(_))));
+        is_silent |= last.as_ref().map_or(true, |it| it.as_ref().is_err_and(says_nothing));
         if has_answered || left.len() == 0 {
-            return opened;
+            return Opened { last, is_silent: is_silent && !has_answered };
         }
         sleep(pause).await;
     }
 }
 
+/// Whether an error is the system's word for there being no answer: that of a machine that is switched off.
+pub(super) fn says_nothing(error: &Error) -> bool {
+    let Error::Io(IoError::Io(error)) = error else { return false };
+    matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::HostUnreachable)
+}
+
 #[cfg(test)]
 mod tests {
     use std::future::pending;
-    use std::io::ErrorKind;
 
-    use mysql_async::{DriverError, IoError};
+    use mysql_async::DriverError;
     use tokio::time::Instant;
 
     use super::*;
@@ -89,7 +102,10 @@ mod tests {
                 at => Ok(at),
             }
         });
-        assert_eq!(opened.await.expect("in time").expect("it answers"), Some(address(3)));
+        let opened = opened.await;
+        assert!(!opened.is_silent);
+        let answer = opened.last.expect("in time");
+        assert_eq!(answer.expect("it answers"), Some(address(3)));
         assert_eq!(began.elapsed(), ADDRESS_LIMIT + 2 * PAUSE);
     }
 
@@ -98,7 +114,7 @@ mod tests {
         let began = Instant::now();
         let silent = |_| pending::<Result<(), Error>>();
         let attempts = each(vec![address(1)], LIMIT);
-        assert!(first_that_answers(&attempts, PAUSE, silent).await.is_err());
+        assert!(first_that_answers(&attempts, PAUSE, silent).await.last.is_err());
         assert_eq!(began.elapsed(), LIMIT);
 
         let attempts = each(vec![address(1), address(2)], LIMIT);
@@ -108,6 +124,33 @@ mod tests {
                 false => Ok(()),
             }
         };
-        assert!(first_that_answers(&attempts, PAUSE, refused).await.expect("in time").is_err());
+        let opened = first_that_answers(&attempts, PAUSE, refused).await;
+        assert!(opened.last.expect("in time").is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_refuses_is_not_silent() {
+        let attempts = each(vec![address(1), address(2)], LIMIT);
+        let io = |kind: ErrorKind| Error::Io(IoError::Io(kind.into()));
+        let refusal = || Error::Driver(DriverError::NoClientSslFlagFromServer);
+        let is_silent = async |first: Option<Error>, second: Option<Error>| {
+            let answers = [first, second].map(|error| std::cell::Cell::new(Some(error)));
+            let open = |at| {
+                let error = answers[usize::from(at == Some(address(2)))].take().flatten();
+                async move {
+                    match error {
+                        Some(error) => Err::<(), _>(error),
+                        None => pending().await,
+                    }
+                }
+            };
+            first_that_answers(&attempts, PAUSE, open).await.is_silent
+        };
+        let refused = || Some(io(ErrorKind::ConnectionRefused));
+        assert!(is_silent(None, None).await);
+        assert!(is_silent(None, refused()).await && is_silent(refused(), None).await);
+        assert!(is_silent(refused(), Some(io(ErrorKind::HostUnreachable))).await, "switched off");
+        assert!(!is_silent(refused(), refused()).await);
+        assert!(!is_silent(None, Some(refusal())).await && !is_silent(Some(refusal()), None).await);
     }
 }

@@ -64,7 +64,7 @@ async fn keep_connected(shared: &Shared, backend: BackendId, line: &mut Line) ->
         };
         match &mut role {
             Role::Primary(_) => shared.publish_lost(backend),
-            Role::Replica(replica) => replica.lost(),
+            Role::Replica(replica) => replica.lost(&trouble),
         }
         let text = trouble.to_string();
         let name = shared.name(backend);

@@ -5,7 +5,7 @@
 //!            good                 bad sample: NotAReplica, Writable, Broken, Lagging
 //! Untried ────────► In ──────────────────────────────┐
 //!    │               ▲ │ lost, or two failures       ▼
-//!    │ lost/failed   │ └──────────► Down ◄───── out of rotation
+//!    │ lost/failed   │ └──────────► Down ◄───── out of rotation      (lost: or silent)
 //!    └───────────────┼──────────►    │               │
 //!                    │               │ good          │ good
 //!        enough good └──────── Recovering ◄──────────┘
@@ -35,8 +35,10 @@ pub enum Outcome {
     Good(Sample),
     /// The server answered with an error; the connection lives.
     Failed,
-    /// The connection is gone, cannot be made, or does not answer.
+    /// The connection is gone or cannot be made, as the server or its machine says.
     Lost,
+    /// Nothing was answered in time, and nothing refused.
+    Silent,
 }
 
 /// What a replica says of itself.
@@ -83,6 +85,8 @@ pub struct Health {
     /// Last lag the replica reported while running, and when.
     reported: Option<(Duration, Instant)>,
     lag: Option<Duration>,
+    /// Since when nothing is heard of it.
+    silent: Option<Instant>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,13 +102,14 @@ enum State {
 impl Health {
     /// Nothing known yet: out of rotation.
     pub fn new(limits: Limits) -> Self {
-        Self { limits, state: State::Untried, failures: 0, reported: None, lag: None }
+        Self { limits, state: State::Untried, failures: 0, reported: None, lag: None, silent: None }
     }
 
     /// Takes in one probe's outcome; the only place where the state changes.
     pub fn observe(&mut self, outcome: Outcome, now: Instant) -> Rotation {
+        self.silent = (outcome == Outcome::Silent).then(|| self.silent.unwrap_or(now));
         match outcome {
-            Outcome::Lost => self.go_down(),
+            Outcome::Lost | Outcome::Silent => self.go_down(),
             Outcome::Failed => {
                 self.failures += 1;
                 if self.failures >= FAILURES_UNTIL_DOWN {
@@ -130,6 +135,17 @@ impl Health {
             State::Is(rotation) => rotation,
             State::Recovering { .. } => Rotation::Recovering,
         }
+    }
+
+    /// It has answered, whatever it was.
+    pub fn heard(&mut self) {
+        self.silent = None;
+    }
+
+    /// Since when it says nothing at all: it is frozen, or out of reach. A server that is there and refuses
+    /// its control connection goes on with what it runs.
+    pub fn silent(&self) -> Option<Instant> {
+        self.silent
     }
 
     /// Lag as reported, or as estimated while the replica cannot tell.
@@ -248,6 +264,28 @@ mod tests {
         assert_eq!(replica.lags(0), Rotation::Recovering);
         assert_eq!(replica.lags(0), Rotation::Recovering);
         assert_eq!(replica.lags(0), Rotation::In);
+    }
+
+    #[test]
+    fn only_who_says_nothing_is_silent() {
+        let mut replica = Replica::new(1);
+        for outcome in [Outcome::Lost, Outcome::Failed, Outcome::Failed] {
+            replica.see(outcome);
+            assert_eq!(replica.health.silent(), None);
+        }
+        assert_eq!(replica.see(Outcome::Silent), Rotation::Down);
+        let since = replica.health.silent();
+        assert_eq!(since, Some(replica.now));
+        replica.see(Outcome::Silent);
+        assert_eq!(replica.health.silent(), since, "since the first time");
+        assert_eq!(replica.see(Outcome::Lost), Rotation::Down);
+        assert_eq!(replica.health.silent(), None, "it refuses");
+        replica.see(Outcome::Silent);
+        replica.health.heard();
+        assert_eq!((replica.health.silent(), replica.health.rotation()), (None, Rotation::Down));
+        replica.see(Outcome::Silent);
+        assert_eq!(replica.health.silent(), Some(replica.now));
+        assert_eq!((replica.lags(0), replica.health.silent()), (Rotation::In, None));
     }
 
     #[test]

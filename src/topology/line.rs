@@ -53,6 +53,9 @@ pub(super) enum Trouble {
     /// The connection is gone or useless.
     #[error("{0}")]
     Lost(String),
+    /// Likewise, and nobody has said so: there was no answer in time.
+    #[error("{0}")]
+    Silent(String),
 }
 
 impl Trouble {
@@ -144,12 +147,14 @@ impl Line {
             opened = log_in(&attempts, &plain).await;
             self.opens_after = Instant::now() + SETTLE;
         }
-        match opened {
+        match opened.last {
             Ok(Ok(conn)) => {
                 self.conn = Some(conn);
                 Ok(())
             }
-            Ok(Err(error)) => Err(Trouble::Lost(format!("login failed: {}", told(&error)))),
+            Ok(Err(error)) => {
+                Err(lost(opened.is_silent, format!("login failed: {}", told(&error))))
+            }
             Err(_) => Err(self.too_late("login")),
         }
     }
@@ -187,8 +192,8 @@ impl Line {
             Ok(Err(mysql_async::Error::Server(error))) if !GOODBYES.contains(&error.code) => {
                 Err(Trouble::Refused { code: error.code, text: error.message })
             }
-            Ok(Err(error)) => Err(Trouble::Lost(told(&error))),
-            Err(_) => Err(Trouble::Lost(format!("no answer within {:?}", self.query_limit))),
+            Ok(Err(error)) => Err(lost(addresses::says_nothing(&error), told(&error))),
+            Err(_) => Err(Trouble::Silent(format!("no answer within {:?}", self.query_limit))),
         }
     }
 
@@ -210,8 +215,12 @@ impl Line {
     }
 
     fn too_late(&self, what: &str) -> Trouble {
-        Trouble::Lost(format!("no {what} within {:?}", self.connect_limit))
+        Trouble::Silent(format!("no {what} within {:?}", self.connect_limit))
     }
+}
+
+fn lost(is_silent: bool, text: String) -> Trouble {
+    if is_silent { Trouble::Silent(text) } else { Trouble::Lost(text) }
 }
 
 /// Logs in at the first address that answers.
@@ -226,7 +235,7 @@ async fn log_in(attempts: &[Attempt], opts: &OptsBuilder) -> Opened<Conn> {
 /// Whether a login failed because the server offers no TLS.
 fn is_without_tls(opened: &Opened<Conn>) -> bool {
     use mysql_async::{DriverError, Error};
-    matches!(opened, Ok(Err(Error::Driver(DriverError::NoClientSslFlagFromServer))))
+    matches!(opened.last, Ok(Err(Error::Driver(DriverError::NoClientSslFlagFromServer))))
 }
 
 /// The library forgives a wrong name where the error's text has this word in it. The text names the

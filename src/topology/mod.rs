@@ -35,7 +35,7 @@ pub use facts::{Family, GTID_MODE, ISOLATION, READ_ONLY, ServerFacts, TRACK_GTID
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{self, Duration};
 
 use arc_swap::{ArcSwap, Guard};
 use parking_lot::Mutex;
@@ -285,6 +285,7 @@ impl Shared {
             lag: None,
             applied: Position::default(),
             generation: 0,
+            silent: None,
         });
         let view = View { primary_up: false, replicas: replicas.collect() };
         let desk = || Desk {
@@ -333,7 +334,7 @@ impl Shared {
         &self,
         backend: BackendId,
         rotation: Rotation,
-        lag: Option<Duration>,
+        (lag, silent): (Option<Duration>, Option<time::Instant>),
         applied: &Position,
     ) {
         self.observer.backend_up(backend, rotation != Rotation::Down);
@@ -345,11 +346,12 @@ impl Shared {
         };
         let is_same = shown.rotation == rotation
             && shown.lag == lag
+            && shown.silent == silent
             && shown.applied == *applied
             && shown.generation == generation;
         if !is_same {
             let applied = applied.clone();
-            *shown = ReplicaView { backend, rotation, lag, applied, generation };
+            *shown = ReplicaView { backend, rotation, lag, applied, generation, silent };
             self.view.store(Arc::new(draft.clone()));
         }
         drop(draft);
@@ -368,7 +370,7 @@ impl Shared {
         self.desks[backend].whereabouts.leave();
         match backend {
             PRIMARY => self.publish_primary(false),
-            _ => self.publish_replica(backend, Rotation::Down, None, &Position::default()),
+            _ => self.publish_replica(backend, Rotation::Down, (None, None), &Position::default()),
         }
     }
 }

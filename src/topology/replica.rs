@@ -98,6 +98,10 @@ impl<'a> Replica<'a> {
     /// Also whether it is another server than before, of which nothing is known yet.
     async fn connect(&mut self, line: &mut Line) -> Result<(Family, bool), Trouble> {
         line.open().await?;
+        if self.health.silent().is_some() {
+            self.health.heard();
+            self.publish();
+        }
         probe::compression(line, &self.shared.settings.backends[self.backend]).await?;
         let family = probe::family(line).await?;
         let (is_other, _) = self.shared.arrive(self.backend, line, family).await?;
@@ -118,11 +122,12 @@ impl<'a> Replica<'a> {
 
     /// The connection is gone. What the replica had applied is forgotten: the server that
     /// answers next may have been set up anew from an older copy.
-    pub(super) fn lost(&mut self) {
+    pub(super) fn lost(&mut self, trouble: &Trouble) {
         self.shared.desks[self.backend].kills.close();
         self.shared.desks[self.backend].whereabouts.leave();
         (self.applied, self.history) = Default::default();
-        self.take_in(Outcome::Lost, None);
+        let is_silent = matches!(trouble, Trouble::Silent(_));
+        self.take_in(if is_silent { Outcome::Silent } else { Outcome::Lost }, None);
     }
 
     /// Whether the server answered well.
@@ -223,6 +228,7 @@ impl<'a> Replica<'a> {
 
     fn publish(&self) {
         let ((rotation, _), lag) = (self.rotation(), self.health.lag());
-        self.shared.publish_replica(self.backend, rotation, lag, &self.applied);
+        let silent = self.health.silent();
+        self.shared.publish_replica(self.backend, rotation, (lag, silent), &self.applied);
     }
 }

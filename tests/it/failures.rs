@@ -311,6 +311,39 @@ fn a_read_on_a_replica_that_freezes_is_answered_by_the_primary() {
     proxy.until_replica_answers(&mut client, read);
 }
 
+/// It is down, since the control connection is refused; whoever reads there is answered.
+#[test]
+fn a_replica_that_refuses_its_control_connection_ends_what_it_runs() {
+    let (servers, _orders) = keep(Options { max_connections: 100, ..product().options() });
+    let proxy = Proxy::start(&servers);
+    let mut client = proxy.app();
+    client.run("CREATE TABLE refused_a (id INT)");
+    client.run("INSERT INTO refused_a VALUES (1)");
+    let read = "SELECT id FROM refused_a";
+    proxy.until_replica_answers(&mut client, read);
+    let mut root = servers.replica_root();
+    root.run("LOCK TABLES shop.refused_a WRITE");
+    client.send(Command::Query, read.as_bytes());
+    let waiting = format!(
+        "SELECT COUNT(*) FROM information_schema.processlist WHERE info = '{read}' AND user = 'app'"
+    );
+    eventually("it waits on the replica", || servers.replica_root().text(&waiting) == "1");
+    let mut other = servers.replica_root();
+    other.run("SET sql_log_bin = 0");
+    for host in ["localhost", "127.0.0.1", "%"] {
+        other.run(&format!("ALTER USER fairlane@'{host}' ACCOUNT LOCK"));
+    }
+    let control = "SELECT id FROM information_schema.processlist WHERE user = 'fairlane'";
+    let control = other.text(control);
+    other.run(&format!("KILL {control}"));
+    eventually("it is down", || proxy.metric("fairlane_backend_up{backend=\"replica1\"}") == 0.0);
+    // As long as a frozen one would have.
+    pause(3000);
+    root.run("UNLOCK TABLES");
+    assert!(client.answer(Shape::Results).unwrap().error().is_none());
+    assert_eq!(proxy.metric("fairlane_replica_retries_total"), 0.0);
+}
+
 #[test]
 fn sigterm_lets_transactions_end() {
     let mut proxy = Proxy::with(servers(), 5, "");
