@@ -194,7 +194,14 @@ impl WriteTracker {
 
     /// A read is likely to follow: replicas are watched for its sake from now on.
     fn note(&self, position: &Position) {
-        self.written.lock().add(position, self.stamp());
+        let stamp = self.stamp();
+        let mut token = self.written.lock();
+        token.add(position, stamp);
+        if !self.topology.is_primary_met() {
+            // A replica may have other transactions of these numbers.
+            token.add_unknown(stamp);
+        }
+        drop(token);
         self.topology.fresh_wanted(position);
     }
 

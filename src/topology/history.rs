@@ -5,6 +5,7 @@
 //!   replica is given no reads until it has what the primary had when it was first asked.
 //! - A failover may lose transactions that another replica has. MariaDB gives their numbers to the next ones: a
 //!   replica that is ahead seems to have what is written from then on. (MySQL's numbers are the server's own.)
+//!   It gets no reads until it was compared, either.
 //!
 //! Pure: no socket, no clock.
 
@@ -86,6 +87,13 @@ impl History {
     pub(super) fn has(&self, first: Option<&Arc<Position>>) -> bool {
         let pair = self.met.as_ref().zip(first);
         pair.is_some_and(|(met, first)| Arc::ptr_eq(met, first))
+    }
+
+    /// Whether it was compared with the primary that had `first` when it was met, if that tells enough.
+    pub(super) fn is_compared(&self, last: &Reading, first: Option<&Arc<Position>>) -> bool {
+        let is_told = last.domain.is_some() && first.is_some_and(|first| !first.is_empty());
+        let mut agreed = self.agreed.iter().zip(first);
+        !is_told || self.ahead.is_some() || agreed.any(|(agreed, first)| Arc::ptr_eq(agreed, first))
     }
 
     /// What it has that the primary has not.
@@ -172,6 +180,26 @@ mod tests {
         // What comes by way of another server later.
         assert!(!look(&mut history, "0-3-202", &reading(11, "0-2-201"), 11));
         assert!(!look(&mut history, "0-3-202", &reading(12, "0-2-201"), 12));
+    }
+
+    #[test]
+    fn a_replica_waits_until_it_is_compared() {
+        let reading = |number| Reading { number, position: position("0-2-95"), domain: Some(0) };
+        let (mut history, met) = (History::default(), first("0-2-95"));
+        let applied = position("0-1-120");
+        history.look_back(&applied, Some(&met), LIMIT, now());
+        history.compare(&applied, (&reading(5), Some(&met)), 5);
+        assert!(history.has(Some(&met)) && !history.is_compared(&reading(5), Some(&met)));
+        history.compare(&applied, (&reading(6), Some(&met)), 6);
+        assert!(history.is_compared(&reading(6), Some(&met)) && history.ahead().is_some());
+        // With another primary it is compared anew.
+        let next = first("0-1-120");
+        history.look_back(&applied, Some(&next), LIMIT, now());
+        assert!(!history.is_compared(&reading(6), Some(&next)));
+        // MySQL's numbers, and a primary that tells none, tell nothing.
+        let mysql = Reading { domain: None, ..reading(6) };
+        assert!(history.is_compared(&mysql, Some(&next)));
+        assert!(history.is_compared(&reading(6), Some(&first(""))));
     }
 
     #[test]

@@ -102,6 +102,9 @@ struct Shared {
     ledger: Ledger,
     demand: Demand,
     readings: Readings,
+    /// The primary is the one that replicas are compared with: its control connection is there, and replicas
+    /// were held back if it has found another one.
+    is_primary_met: AtomicBool,
     locks: LockDesk,
     desks: Vec<Desk>,
 }
@@ -170,6 +173,13 @@ impl Topology {
         self.shared.readings.begun()
     }
 
+    /// Whether positions of writes say something of replicas. Not between the loss of the primary's control
+    /// connection and the next one: what is opened meanwhile may lead to a primary that has lost what a
+    /// replica has, and gives its numbers to other transactions.
+    pub fn is_primary_met(&self) -> bool {
+        self.shared.is_primary_met.load(Ordering::Acquire)
+    }
+
     /// The last reading of the primary's position.
     pub fn reading(&self) -> Arc<Reading> {
         self.shared.readings.last()
@@ -177,9 +187,7 @@ impl Topology {
 
     /// Something was written at an unknown position: read the primary's own soon.
     pub fn reading_wanted(&self) {
-        if self.shared.readings.want() {
-            self.shared.desks[PRIMARY].wake.notify_one();
-        }
+        self.shared.want_reading();
     }
 
     /// Whether a replica in rotation has applied `token`, waiting at most `limit`.
@@ -305,8 +313,15 @@ impl Shared {
             ledger: Ledger::new(),
             demand: Demand::new(),
             readings: Readings::default(),
+            is_primary_met: AtomicBool::new(false),
             locks: LockDesk::default(),
             desks: (0..count).map(|_| desk()).collect(),
+        }
+    }
+
+    fn want_reading(&self) {
+        if self.readings.want() {
+            self.desks[PRIMARY].wake.notify_one();
         }
     }
 
@@ -367,6 +382,10 @@ impl Shared {
 
     fn publish_lost(&self, backend: BackendId) {
         self.desks[backend].kills.close();
+        if backend == PRIMARY {
+            // No later than a connection to another one can be opened.
+            self.is_primary_met.store(false, Ordering::Release);
+        }
         self.desks[backend].whereabouts.leave();
         match backend {
             PRIMARY => self.publish_primary(false),

@@ -1,6 +1,7 @@
 //! The primary's control connection: greeting, facts, position, accounts, kills.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use tokio::time::Instant;
 
@@ -49,7 +50,6 @@ impl<'a> Primary<'a> {
         let desk = &self.shared.desks[PRIMARY];
         self.doubt.looked(desk, is_other);
         if is_other {
-            self.shared.forget_primary();
             tracing::warn!("the primary's address leads to another server, or it has restarted");
         }
         let routing = &self.shared.settings.routing;
@@ -71,7 +71,6 @@ impl<'a> Primary<'a> {
                         // What is queued was for the other one.
                         desk.kills.close();
                         desk.kills.open();
-                        self.shared.forget_primary();
                         tracing::warn!("the primary's address leads to another server");
                         // Its accounts may be others, too.
                         let ticket = self.shared.ledger.begin();
@@ -117,7 +116,7 @@ impl<'a> Primary<'a> {
         line.open().await?;
         let family = probe::family(line).await?;
         probe::compression(line, &self.shared.settings.backends[PRIMARY]).await?;
-        let (is_other, started) = self.shared.arrive(PRIMARY, line, family).await?;
+        let (is_other, started) = self.arrive(line, family).await?;
         if let Some((greeting, known)) = &self.greeting
             && !is_other
             && known.is_some()
@@ -127,9 +126,26 @@ impl<'a> Primary<'a> {
         }
         let greeting = line.greeting().await?;
         line.open().await?;
-        let (is_yet_another, started) = self.shared.arrive(PRIMARY, line, family).await?;
+        let (is_yet_another, started) = self.arrive(line, family).await?;
         self.greeting = Some((greeting.clone(), started));
         Ok((greeting, family, is_other || is_yet_another))
+    }
+
+    /// As [`Shared::arrive`]; of another one nothing is known yet.
+    async fn arrive(
+        &mut self,
+        line: &mut Line,
+        family: Family,
+    ) -> Result<(bool, Option<String>), Trouble> {
+        self.shared.is_primary_met.store(false, Ordering::Release);
+        let (is_other, started) = self.shared.arrive(PRIMARY, line, family).await?;
+        if is_other {
+            // Before whatever may fail: nobody says so a second time.
+            self.greeting = None;
+            self.shared.forget_primary();
+        }
+        self.shared.is_primary_met.store(true, Ordering::Release);
+        Ok((is_other, started))
     }
 
     /// Whether the server answered well.

@@ -88,7 +88,7 @@ impl<'a> Replica<'a> {
 
     /// Until its watermark is read again, if that is to be before the next probe.
     fn pause(&self) -> Option<Duration> {
-        if self.lacks_beginning() {
+        if self.lacks_beginning() || self.is_uncompared() {
             return self.shared.readings.first().map(|_| CATCH_UP_INTERVAL);
         }
         let is_in = self.rotation().0 == Rotation::In;
@@ -151,7 +151,9 @@ impl<'a> Replica<'a> {
     /// A watermark that cannot be read is left to the next probe to judge.
     async fn read_watermark(&mut self, line: &mut Line, family: Family) -> Result<(), Trouble> {
         match probe::applied(line, family).await {
-            Ok(applied) if applied != self.applied || self.lacks_beginning() => {
+            Ok(applied)
+                if applied != self.applied || self.lacks_beginning() || self.is_uncompared() =>
+            {
                 self.applied = applied;
                 self.look_at_history();
                 self.publish();
@@ -170,6 +172,9 @@ impl<'a> Replica<'a> {
         let now = Instant::now().into_std();
         let is_over = self.history.look_back(&self.applied, first.as_ref(), limit, now);
         self.history.compare(&self.applied, (&last, first.as_ref()), begun);
+        if !self.history.is_compared(&last, first.as_ref()) {
+            self.shared.want_reading();
+        }
         if is_over {
             let name = self.shared.name(self.backend);
             let first = first.as_deref().map(ToString::to_string).unwrap_or_default();
@@ -187,6 +192,13 @@ impl<'a> Replica<'a> {
     fn lacks_beginning(&self) -> bool {
         self.health.rotation() == Rotation::In
             && !self.history.has(self.shared.readings.first().as_ref())
+    }
+
+    /// It is well, but may have something that this primary has not.
+    fn is_uncompared(&self) -> bool {
+        let readings = &self.shared.readings;
+        let (first, last) = (readings.first(), readings.last());
+        self.health.rotation() == Rotation::In && !self.history.is_compared(&last, first.as_ref())
     }
 
     fn take_in(&mut self, outcome: Outcome, error: Option<String>) {
@@ -213,6 +225,10 @@ impl<'a> Replica<'a> {
             let what = "it has not applied yet what the primary had when Fairlane met it";
             return (Rotation::Lagging, Some(what.to_owned()));
         }
+        if self.is_uncompared() {
+            let what = "it is not known yet whether it has transactions that the primary has not";
+            return (Rotation::Lagging, Some(what.to_owned()));
+        }
         if let Some(ahead) = self.history.ahead() {
             let what = format!("it has transactions that the primary has not: up to {ahead}");
             return (Rotation::Differs, Some(what));
@@ -227,8 +243,14 @@ impl<'a> Replica<'a> {
     }
 
     fn publish(&self) {
-        let ((rotation, _), lag) = (self.rotation(), self.health.lag());
-        let silent = self.health.silent();
-        self.shared.publish_replica(self.backend, rotation, (lag, silent), &self.applied);
+        let (lag, silent) = (self.health.lag(), self.health.silent());
+        loop {
+            let (rotation, _) = self.rotation();
+            self.shared.publish_replica(self.backend, rotation, (lag, silent), &self.applied);
+            // It may have been held back meanwhile, for another primary.
+            if self.rotation().0 == rotation {
+                return;
+            }
+        }
     }
 }

@@ -191,6 +191,46 @@ fn what_a_replica_has_says_nothing_of_the_next_one_of_its_name() {
     assert_eq!(holder.text(count), "3", "of a user, and read committed");
 }
 
+/// The other replica has what the new primary never had, under the numbers of what that writes next.
+#[test]
+fn a_session_sees_what_it_writes_after_a_failover_that_has_lost_something() {
+    if product().is_mysql() {
+        // Its numbers are the server's own.
+        return;
+    }
+    let options = Options { max_connections: 100, replicas: 2, ..product().options() };
+    let (servers, orders) = keep(options);
+    let name = Name::of(servers.primary);
+    let proxy = Proxy::behind(name.port, &servers, 8, "");
+    let mut client = proxy.app();
+    client.run("CREATE TABLE lossy_a (id INT PRIMARY KEY)");
+    let mut next = Raw::connect(servers.others[0], "root", "root-secret", None).unwrap();
+    let position = servers.root().text("SELECT @@global.gtid_binlog_pos");
+    assert_eq!(next.text(&format!("SELECT MASTER_GTID_WAIT('{position}', 20)")), "0");
+    next.run("STOP SLAVE");
+    (0..100).for_each(|id| drop(client.run(&format!("INSERT INTO lossy_a VALUES ({id})"))));
+    servers.wait_replicated();
+    next.run("SET GLOBAL read_only = OFF");
+    proxy.until_replica_answers(&mut client, "SELECT COUNT(*) FROM lossy_a");
+    name.lead_to(servers.others[0]);
+    order(&orders, What::KillPrimary);
+    let (mut id, mut left) = (100, 30);
+    eventually("it is known", || {
+        id += 1;
+        match client.query(&format!("INSERT INTO lossy_a VALUES ({id})")) {
+            Ok(_) => {
+                let read = format!("SELECT COUNT(*) FROM lossy_a WHERE id = {id}");
+                assert_eq!(client.text(&read), "1", "its own write");
+            }
+            Err(_) => client = proxy.app(),
+        }
+        // And for a while after that.
+        left -= i32::from(proxy.log().contains("leads to another server"));
+        left == 0
+    });
+    assert_eq!(client.text("SELECT COUNT(*) FROM lossy_a WHERE id < 100"), "0");
+}
+
 #[test]
 fn connections_to_a_frozen_server_do_not_count_for_the_next_one_of_its_name() {
     let options = Options { max_connections: 100, replicas: 2, ..product().options() };
