@@ -31,6 +31,8 @@ struct Span {
     origin: Origin,
     first: u64,
     last: u64,
+    /// The server that has committed the last one (MariaDB; its number is told nowhere else).
+    server: u32,
 }
 
 /// A set of transactions.
@@ -55,11 +57,8 @@ impl Position {
     }
 
     fn add_domain(&mut self, gtid: &str) -> Option<()> {
-        let mut parts = gtid.splitn(3, '-');
-        let domain = parts.next()?.parse().ok()?;
-        let _server: u32 = parts.next()?.parse().ok()?;
-        let last = parts.next()?.parse().ok()?;
-        self.add(Span { origin: Origin::Domain(domain), first: 1, last });
+        let (domain, server, last) = parts_of(gtid)?;
+        self.add(Span { origin: Origin::Domain(domain), first: 1, last, server });
         Some(())
     }
 
@@ -82,7 +81,8 @@ impl Position {
             }
             let (first, last) = part.split_once('-').unwrap_or((part, part));
             let (first, last) = (first.parse().ok()?, last.parse().ok()?);
-            self.add(Span { origin: Origin::Server(name.as_str().into()), first, last });
+            let origin = Origin::Server(name.as_str().into());
+            self.add(Span { origin, first, last, server: 0 });
         }
         Some(())
     }
@@ -98,15 +98,16 @@ impl Position {
                 || span.last.saturating_add(1) < known.first
         };
         // Apart from parsing, a position nearly always has one span and the new one extends it.
-        let (mut first, mut last) = (span.first, span.last);
+        let (mut first, mut last, mut server) = (span.first, span.last, span.server);
         self.spans.retain(|known| {
             let stays = is_apart(known);
             if !stays {
-                (first, last) = (first.min(known.first), last.max(known.last));
+                first = first.min(known.first);
+                (last, server) = (last, server).max((known.last, known.server));
             }
             stays
         });
-        (span.first, span.last) = (first, last);
+        (span.first, span.last, span.server) = (first, last, server);
         let index = self.spans.partition_point(|known| *known < span);
         self.spans.insert(index, span);
     }
@@ -140,11 +141,12 @@ impl Position {
 
     /// Whether it has more of a replication domain than `other`, which has some of it (MariaDB).
     pub fn is_ahead(&self, other: &Self, domain: u32) -> bool {
-        let last = |position: &Self| {
-            let mut spans = position.spans.iter();
-            spans.find(|span| span.origin == Origin::Domain(domain)).map(|span| span.last)
-        };
+        let last = |position: &Self| position.of_domain(domain).map(|span| span.last);
         last(other).is_some_and(|theirs| last(self).is_some_and(|own| own > theirs))
+    }
+
+    fn of_domain(&self, domain: u32) -> Option<&Span> {
+        self.spans.iter().find(|span| span.origin == Origin::Domain(domain))
     }
 
     /// Nothing written yet.
@@ -159,10 +161,41 @@ impl Position {
     }
 }
 
+/// Domain, server and number of MariaDB's GTID.
+fn parts_of(gtid: &str) -> Option<(u32, u32, u64)> {
+    let mut parts = gtid.splitn(3, '-');
+    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+}
+
+/// Which transactions of which servers somebody has (MariaDB): where a failover has lost some, their numbers
+/// alone do not tell.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Origins {
+    /// Domain, server, and the last one's number.
+    known: Vec<(u32, u32, u64)>,
+}
+
+impl Origins {
+    /// Adds a list of GTIDs, such as `gtid_binlog_state`: who has one has all before it of that server. Those
+    /// of the server `own` that tells it are left out: it gives numbers anew when it has lost some.
+    pub fn add(&mut self, text: &str, own: u32) {
+        let gtids = text.split(',').filter_map(|gtid| parts_of(gtid.trim()));
+        self.known.extend(gtids.filter(|(_, server, _)| *server != own));
+    }
+
+    /// Whether the last transaction of `position` in this domain is among them; `None` when none of its
+    /// server is known.
+    pub fn have(&self, position: &Position, domain: u32) -> Option<bool> {
+        let Span { server, last, .. } = *position.of_domain(domain)?;
+        let known = self.known.iter().filter(|known| (known.0, known.1) == (domain, server));
+        known.map(|known| known.2).max().map(|known| known >= last)
+    }
+}
+
 impl fmt::Display for Position {
     /// `domain:sequence` or `uuid:first-last`, comma separated.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, Span { origin, first, last }) in self.spans.iter().enumerate() {
+        for (index, Span { origin, first, last, .. }) in self.spans.iter().enumerate() {
             let separator = if index == 0 { "" } else { "," };
             match origin {
                 Origin::Domain(domain) => write!(f, "{separator}{domain}:{last}")?,
@@ -232,6 +265,29 @@ mod tests {
         token.merge(&position(&format!("{A}:6")));
         token.merge(&position(&format!("{A}:10")));
         assert_eq!(token.to_string(), format!("{A}:5-8,{A}:10-10"));
+    }
+
+    #[test]
+    fn whose_the_last_one_is_tells_what_its_number_does_not() {
+        let mut primary = Origins::default();
+        primary.add("0-1-95, 0-2-200,5-3-7,0-4-210", 4);
+        primary.add("0-3-40,", 4);
+        for (own, has) in [
+            ("0-1-95", Some(true)),
+            ("0-1-120", Some(false)),
+            ("0-2-120", Some(true)),
+            ("0-3-41", Some(false)),
+            ("0-9-1", None),
+            ("0-4-210", None),
+            ("5-1-1", None),
+            ("", None),
+        ] {
+            assert_eq!(primary.have(&position(own), 0), has, "{own}");
+        }
+        let mut merged = position("0-1-95");
+        merged.merge(&position("0-2-96"));
+        merged.merge(&position("0-1-94"));
+        assert_eq!(merged, position("0-2-96"));
     }
 
     #[test]

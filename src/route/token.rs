@@ -11,7 +11,7 @@
 
 use parking_lot::{Mutex, MutexGuard};
 
-use super::freshness::Position;
+use super::freshness::{Origins, Position};
 
 /// The primary's own position, as it was asked for it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub struct Reading {
     pub position: Position,
     /// The replication domain in which it commits (MariaDB).
     pub domain: Option<u32>,
+    /// Whose transactions it had (MariaDB).
+    pub origins: Origins,
 }
 
 /// Who adds to a token, and when.
@@ -138,7 +140,7 @@ mod tests {
     }
 
     fn reading(number: u64, text: &str) -> Reading {
-        Reading { number, position: position(text), domain: None }
+        Reading { number, position: position(text), ..Reading::default() }
     }
 
     #[test]

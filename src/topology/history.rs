@@ -5,7 +5,8 @@
 //!   replica is given no reads until it has what the primary had when it was first asked.
 //! - A failover may lose transactions that another replica has. MariaDB gives their numbers to the next ones: a
 //!   replica that is ahead seems to have what is written from then on. (MySQL's numbers are the server's own.)
-//!   It gets no reads until it was compared, either.
+//!   It gets no reads until it was compared, either. A primary that was met while it still applied what others had
+//!   written has that later.
 //!
 //! Pure: no socket, no clock.
 
@@ -72,12 +73,17 @@ impl History {
         let agreed = self.agreed.as_ref().zip(first);
         let is_due = !agreed.is_some_and(|(agreed, first)| Arc::ptr_eq(agreed, first));
         let then = looked.filter(|(_, begun_then)| is_due && last.number > *begun_then);
-        match then.zip(last.domain) {
-            Some(((then, _), domain)) if then.is_ahead(&last.position, domain) => {
+        if let Some(((then, _), domain)) = then.zip(last.domain) {
+            let theirs = last.origins.have(&then, domain);
+            if theirs.map_or_else(|| then.is_ahead(&last.position, domain), |has| !has) {
                 self.ahead.get_or_insert(then);
+            } else {
+                // The primary was still applying that when it was met.
+                self.ahead.take_if(|_| theirs == Some(true));
+                if self.ahead.is_none() {
+                    self.agreed = first.cloned();
+                }
             }
-            Some(_) if self.ahead.is_none() => self.agreed = first.cloned(),
-            Some(_) | None => {}
         }
         // Somebody has set it back.
         self.ahead.take_if(|ahead| !applied.covers(ahead));
@@ -114,6 +120,10 @@ mod tests {
 
     fn first(text: &str) -> Arc<Position> {
         Arc::new(position(text))
+    }
+
+    fn reading(number: u64, text: &str) -> Reading {
+        Reading { number, position: position(text), domain: Some(0), ..Reading::default() }
     }
 
     fn now() -> Instant {
@@ -160,7 +170,6 @@ mod tests {
 
     #[test]
     fn a_replica_with_what_a_failover_has_lost_is_ahead_until_it_is_set_back() {
-        let reading = |number, text| Reading { number, position: position(text), domain: Some(0) };
         let (mut history, met) = (History::default(), first("0-2-95"));
         let look = |history: &mut History, applied: &str, last: &Reading, begun| {
             history.compare(&position(applied), (last, Some(&met)), begun);
@@ -183,8 +192,36 @@ mod tests {
     }
 
     #[test]
+    fn what_a_primary_has_applied_after_it_was_met_is_not_lost() {
+        let (mut history, met) = (History::default(), first("0-1-32"));
+        let mut look = |applied: &str, number: u64, state: &str| {
+            let mut last = reading(number, state.rsplit(',').next().expect("one"));
+            last.origins.add(state, 2);
+            history.compare(&position(applied), (&last, Some(&met)), number);
+            (history.ahead().is_some(), history.is_compared(&last, Some(&met)))
+        };
+        assert_eq!(look("0-1-52", 1, "0-1-32"), (false, false));
+        assert_eq!(look("0-1-52", 2, "0-1-32"), (true, true));
+        assert_eq!(look("0-1-52", 3, "0-1-50"), (true, true));
+        // It was promoted; first without the last two, then with all of them.
+        assert_eq!(look("0-1-52", 4, "0-1-50,0-2-60"), (true, true));
+        assert_eq!(look("0-2-62", 5, "0-1-52,0-2-60"), (false, true));
+    }
+
+    #[test]
+    fn what_was_lost_is_found_also_where_as_much_was_written_since() {
+        let (mut history, met) = (History::default(), first("0-2-200"));
+        for number in 1..=2 {
+            let mut last = reading(number, "0-2-200");
+            last.origins.add("0-1-95,0-2-200", 2);
+            history.compare(&position("0-1-120"), (&last, Some(&met)), number);
+        }
+        assert_eq!(history.ahead(), Some(&position("0-1-120")));
+    }
+
+    #[test]
     fn a_replica_waits_until_it_is_compared() {
-        let reading = |number| Reading { number, position: position("0-2-95"), domain: Some(0) };
+        let reading = |number| reading(number, "0-2-95");
         let (mut history, met) = (History::default(), first("0-2-95"));
         let applied = position("0-1-120");
         history.look_back(&applied, Some(&met), LIMIT, now());
@@ -206,7 +243,7 @@ mod tests {
     fn only_the_domain_of_the_primary_is_compared() {
         let (mut history, met) = (History::default(), first("0-2-95"));
         let position = position("0-2-90,4-9-40");
-        let mysql = Reading { number: 2, position, domain: None };
+        let mysql = Reading { number: 2, position, ..Reading::default() };
         let mariadb = Reading { domain: Some(0), ..mysql.clone() };
         for (applied, last) in [("0-2-300", &mysql), ("0-2-90,4-9-50", &mariadb)] {
             let applied = Position::parse(applied).expect("a position");
@@ -219,7 +256,6 @@ mod tests {
     #[test]
     fn another_primary_may_have_what_the_last_one_had_lost() {
         let (mut history, begun) = (History::default(), now());
-        let reading = |number, text| Reading { number, position: position(text), domain: Some(0) };
         let (met, next) = (first("0-2-95"), first("0-1-120"));
         let applied = position("0-1-120");
         history.look_back(&applied, Some(&met), LIMIT, begun);

@@ -10,7 +10,8 @@ use super::health::{Replication, Sample};
 use super::line::{Line, Record, Trouble};
 use crate::config::settings::{Backend, BackendCompression};
 use crate::protocol::server_identity;
-use crate::route::freshness::Position;
+use crate::route::freshness::{Origins, Position};
+use crate::route::token::Reading;
 
 /// A variable the server does not have.
 const ER_UNKNOWN_SYSTEM_VARIABLE: u16 = 1193;
@@ -180,35 +181,38 @@ fn applied_variable(family: Family) -> &'static str {
 /// test: `a_reading_covers_what_was_written_before_it`.
 /// FACT(mysql 9.7): so has `gtid_executed`; test:
 /// `a_reading_covers_what_was_written_before_it_on_mysql`.
-pub(super) async fn written(
-    line: &mut Line,
-    family: Family,
-) -> Result<(Position, Option<u32>), Trouble> {
+pub(super) async fn written(line: &mut Line, family: Family) -> Result<Reading, Trouble> {
     // With GTIDs permitted or off, MySQL has transactions that are in no set.
     let sql = match family {
         Family::MariaDb => {
             "SELECT @@global.gtid_binlog_pos AS written, @@global.gtid_slave_pos AS applied, \
-             @@global.gtid_domain_id AS domain"
+             @@global.gtid_domain_id AS domain, @@global.gtid_binlog_state AS state, \
+             @@global.server_id AS own"
         }
         Family::MySql => {
             "SELECT IF(@@global.gtid_mode LIKE 'ON%', @@global.gtid_executed, '') AS written"
         }
     };
     let rows = line.query(sql).await?;
+    let text = |column| rows.first().and_then(|row| row.text(&[column])).unwrap_or_default();
     let mut position = Position::default();
     for column in ["written", "applied"] {
-        let text = rows.first().and_then(|row| row.text(&[column])).unwrap_or_default();
+        let text = text(column);
         match Position::parse(&text) {
             Some(part) if position.is_empty() => position = part,
             // Merging may close gaps, which nobody ever covers.
             Some(part) if part.is_empty() => {}
             Some(part) => position.merge(&part),
             // Half of it would be worse than nothing.
-            None => return Ok((Position::default(), None)),
+            None => return Ok(Reading::default()),
         }
     }
-    let domain = rows.first().and_then(|row| row.text(&["domain"])?.parse().ok());
-    Ok((position, domain))
+    // What it has applied need not be in its own log.
+    let mut origins = Origins::default();
+    if let Ok(own) = text("own").parse() {
+        ["state", "applied"].into_iter().for_each(|column| origins.add(&text(column), own));
+    }
+    Ok(Reading { number: 0, position, domain: text("domain").parse().ok(), origins })
 }
 
 /// How far a replica has applied.

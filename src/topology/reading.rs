@@ -71,15 +71,15 @@ impl Readings {
     ) -> Result<(), Trouble> {
         self.is_wanted.store(false, Ordering::SeqCst);
         let number = self.begun.fetch_add(1, Ordering::SeqCst) + 1;
-        let answer = probe::written(line, family).await;
-        let (position, domain) = match answer {
-            Ok(told) => told,
-            Err(Trouble::Refused { .. }) => (Position::default(), None),
+        let reading = match probe::written(line, family).await {
+            Ok(told) => Reading { number, ..told },
+            Err(Trouble::Refused { .. }) => Reading::default(),
             Err(lost) => return Err(lost),
         };
+        let position = reading.position.clone();
         if !position.is_empty() {
             observer.written(&position);
-            self.last.store(Arc::new(Reading { number, position: position.clone(), domain }));
+            self.last.store(Arc::new(reading));
         }
         // Whoever finds this finds a reading of the same primary beside it.
         if self.first.load().is_none() {

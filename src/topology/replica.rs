@@ -23,6 +23,8 @@ pub(super) struct Replica<'a> {
     health: Health,
     applied: Position,
     history: History,
+    /// When the server that this is known of has started, if it tells.
+    started: Option<String>,
     /// Its values of [`super::facts::SHAPING`]; none before the first probe.
     shaping: Vec<String>,
     /// What keeps changes of some tables from it.
@@ -44,6 +46,7 @@ impl<'a> Replica<'a> {
             health,
             applied,
             history: History::default(),
+            started: None,
             shaping,
             filter: None,
             doubt: Doubt::default(),
@@ -104,7 +107,12 @@ impl<'a> Replica<'a> {
         }
         probe::compression(line, &self.shared.settings.backends[self.backend]).await?;
         let family = probe::family(line).await?;
-        let (is_other, _) = self.shared.arrive(self.backend, line, family).await?;
+        let (is_other, started) = self.shared.arrive(self.backend, line, family).await?;
+        if is_other || started.is_none() || started != self.started {
+            // It may have been set up anew.
+            self.history = History::default();
+        }
+        self.started = started;
         if is_other {
             let name = self.shared.name(self.backend);
             tracing::info!(
@@ -114,7 +122,6 @@ impl<'a> Replica<'a> {
             // All that is known is of the other one.
             self.health.observe(Outcome::Lost, Instant::now().into_std());
             (self.applied, self.shaping, self.filter) = Default::default();
-            self.history = History::default();
             self.publish();
         }
         Ok((family, is_other))
@@ -125,7 +132,7 @@ impl<'a> Replica<'a> {
     pub(super) fn lost(&mut self, trouble: &Trouble) {
         self.shared.desks[self.backend].kills.close();
         self.shared.desks[self.backend].whereabouts.leave();
-        (self.applied, self.history) = Default::default();
+        self.applied = Position::default();
         let is_silent = matches!(trouble, Trouble::Silent(_));
         self.take_in(if is_silent { Outcome::Silent } else { Outcome::Lost }, None);
     }

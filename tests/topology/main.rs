@@ -434,7 +434,7 @@ async fn a_replica_answers_once_it_has_what_the_primary_had_in_the_beginning() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_replica_that_has_what_the_primary_has_lost_takes_no_reads() {
     let pair = Pair::start(&[]).await;
-    let (promoted, _directory) = Pair::primary_only(&["--log-bin"]).await;
+    let (promoted, _directory) = Pair::primary_only(&["--log-bin", "--server-id=9"]).await;
     pair.primary.run(&["INSERT INTO shop.items VALUES (1), (2)"]).await;
     let written: String = pair.primary.first("SELECT @@gtid_binlog_pos").await;
     let last: u64 = written.rsplit('-').next().expect("a number").parse().expect("a number");
@@ -447,12 +447,29 @@ async fn a_replica_that_has_what_the_primary_has_lost_takes_no_reads() {
     topology.close().await;
 
     promoted.run(&["RESET MASTER", &state(last - 1)]).await;
-    let (topology, _) = start(&[&promoted, &pair.replica]);
+    let (topology, seen) = start(&[&promoted, &pair.replica]);
     until_rotation(&topology, Rotation::Differs).await;
     // What is written from now on has numbers that the replica seems to have.
     promoted.run(&["CREATE DATABASE later", "CREATE DATABASE later_still"]).await;
     sleep(INTERVAL * 5).await;
     assert_eq!(rotation(&topology), Rotation::Differs);
+    // It is the same with another control connection.
+    seen.since_last_asked();
+    let control = "SELECT ID FROM information_schema.processlist WHERE USER='fairlane'";
+    let control: u64 = pair.replica.first(control).await;
+    pair.replica.run(&[&format!("KILL {control}")]).await;
+    while !seen.since_last_asked().contains(&Rotation::Down) {
+        sleep(INTERVAL / 4).await;
+    }
+    until_rotation(&topology, Rotation::Differs).await;
+    sleep(INTERVAL * 5).await;
+    assert!(!seen.since_last_asked().contains(&Rotation::In));
+
+    // It had not applied them yet when it was met: they are there before what it writes itself.
+    let (domain_and_server, _) = written.rsplit_once('-').expect("a number");
+    let applied = format!("{domain_and_server}-{last},0-7-{}", last + 9);
+    promoted.run(&["RESET MASTER", &format!("SET GLOBAL gtid_binlog_state = '{applied}'")]).await;
+    until_rotation(&topology, Rotation::In).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
