@@ -262,7 +262,7 @@ impl Error {
             Self::AccessDenied { .. } | Self::UnsupportedPlugin { .. } | Self::NeedsTls { .. } => {
                 (code::ACCESS_DENIED, "28000")
             }
-            Self::TlsRequired => (code::SECURE_TRANSPORT_REQUIRED, "08004"),
+            Self::TlsRequired => (code::SECURE_TRANSPORT_REQUIRED, "HY000"),
             Self::AccountLocked { is_mariadb: true, .. } => (code::ACCOUNT_LOCKED_MARIADB, "HY000"),
             Self::AccountLocked { .. } => (code::ACCOUNT_LOCKED_MYSQL, "HY000"),
             Self::Malformed { .. } => (code::MALFORMED_PACKET, "HY000"),

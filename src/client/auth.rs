@@ -13,6 +13,7 @@ use super::password::{self, Compare, Known, Proved};
 use super::registry::{Entry, Order};
 use super::wire::Wire;
 use crate::backend::{ConnectionKey, Credential, DoubleHash};
+use crate::config::settings::TlsMode;
 use crate::error::Error;
 use crate::net::attributes::{self, Attributes};
 use crate::net::certificate::ClientTls;
@@ -226,6 +227,7 @@ async fn prove(
     let accounts = context.topology.accounts();
     let account = accounts.find(&claim.user, claim.address);
     let mut identity = prove_account(context, account, claim, wire).await?;
+    refuse_unusable(context, account, claim)?;
     identity.is_expired = account.is_some_and(|account| account.is_expired);
     Ok(identity)
 }
@@ -239,9 +241,6 @@ async fn prove_account(
     let configured = context.settings.users.iter().find(|user| user.name == claim.user);
     if let Some(user) = configured {
         let stored = prove_configured(context, account, claim, (wire, &user.password)).await?;
-        if let Some(account) = account {
-            refuse_unusable(context, account, claim)?;
-        }
         return Ok(identity(claim, stored, Credential::Password(user.password.clone())));
     }
     let Some(account) = account else {
@@ -257,25 +256,21 @@ async fn prove_account(
             let stored = hash.as_ref().map(|hash| *hash.as_bytes());
             claim.reply_with(NATIVE, wire).await?;
             let credential = prove_native(stored, claim)?;
-            refuse_unusable(context, account, claim)?;
             Ok(identity(claim, stored.map(DoubleHash::Sha1), credential))
         }
         Plugin::CachingSha2 { stored: texts } => {
             claim.reply_with(CACHING_SHA2, wire).await?;
             if texts.is_empty() && claim.reply.is_empty() {
-                refuse_unusable(context, account, claim)?;
                 return Ok(identity(claim, None, Credential::Empty));
             }
             if claim.reply.is_empty() {
                 return Err(claim.denied().into());
             }
             let proved = context.passwords.prove(claim, wire, texts).await?;
-            refuse_unusable(context, account, claim)?;
             Ok(proved_identity(claim, account, &proved))
         }
         Plugin::Sha256 { stored: texts } => {
             let proved = context.passwords.prove_sha256(claim, wire, texts).await?;
-            refuse_unusable(context, account, claim)?;
             Ok(match proved {
                 Some(proved) => proved_identity(claim, account, &proved),
                 None => identity(claim, None, Credential::Empty),
@@ -284,13 +279,11 @@ async fn prove_account(
         Plugin::Ed25519 { stored } => {
             let method = (ed25519::SERVER, &**stored, ed25519::is_password as Compare);
             let proved = context.passwords.prove_openly(claim, wire, method).await?;
-            refuse_unusable(context, account, claim)?;
             Ok(proved_identity(claim, account, &proved))
         }
         Plugin::Parsec { stored } => {
             let method = (parsec::PARSEC, &**stored, parsec::is_password as Compare);
             let proved = context.passwords.prove_openly(claim, wire, method).await?;
-            refuse_unusable(context, account, claim)?;
             Ok(proved_identity(claim, account, &proved))
         }
         Plugin::Unusable => {
@@ -348,20 +341,33 @@ fn prove_native(stored: Option<[u8; 20]>, claim: &Claim) -> Result<Credential, E
 }
 
 /// What a server refuses although the password is right.
-fn refuse_unusable(context: &Context, account: &Account, claim: &Claim) -> Result<(), Error> {
-    if account.is_locked {
-        let is_mariadb = context.topology.facts().is_none_or(|facts| facts.is_mariadb);
-        let (user, host) = (claim.user.clone(), host_name(claim.address));
-        return Err(Error::AccountLocked { user, host, is_mariadb });
+fn refuse_unusable(
+    context: &Context,
+    account: Option<&Account>,
+    claim: &Claim,
+) -> Result<(), Error> {
+    let lacks_tls = claim.tls.is_none() && wants_tls(context);
+    if lacks_tls && claim.is_mariadb {
+        return Err(claim.denied());
     }
     let tls = claim.tls.as_deref().map(|tls| {
         let names = tls.certificate.as_ref();
         (tls.cipher, names.map(|names| (names.issuer.as_str(), names.subject.as_str())))
     });
-    if !account.required_tls.is_met(tls) {
+    if account.is_some_and(|account| !account.required_tls.is_met(tls)) {
         return Err(claim.denied());
     }
-    Ok(())
+    if account.is_some_and(|account| account.is_locked) {
+        let (user, host) = (claim.user.clone(), host_name(claim.address));
+        return Err(Error::AccountLocked { user, host, is_mariadb: claim.is_mariadb });
+    }
+    if lacks_tls { Err(Error::TlsRequired) } else { Ok(()) }
+}
+
+/// Whether the primary lets nobody in without TLS, and the configuration does not want none.
+fn wants_tls(context: &Context) -> bool {
+    context.settings.tls.mode != TlsMode::Disabled
+        && context.topology.facts().is_some_and(|facts| facts.requires_tls())
 }
 
 fn proved_identity(claim: &Claim, account: &Account, proved: &Proved) -> Identity {

@@ -73,6 +73,7 @@ pub const VARIABLES: &[&str] = &[
     "net_write_timeout",
     OWN_VERSION,
     "read_only",
+    SECURE_TRANSPORT,
     "session_track_schema",
     "session_track_state_change",
     "session_track_system_variables",
@@ -126,6 +127,9 @@ const OWN_VERSION: &str = "own_version";
 /// other collations for the same number.
 pub(super) const LOGIN_NAMES: &str = "character_sets_of_logins";
 
+/// `ON`: no login without TLS. MariaDB before 10.5.2 has no such variable.
+const SECURE_TRANSPORT: &str = "require_secure_transport";
+
 /// How one of [`VARIABLES`] or of [`SHAPING`] is asked for.
 pub(super) fn asked(name: &str, family: Family) -> String {
     match name {
@@ -147,6 +151,9 @@ pub(super) fn asked(name: &str, family: Family) -> String {
             "IF(@@global.version LIKE '%MariaDB%', '', (SELECT PLUGIN_AUTH_VERSION \
              FROM information_schema.plugins WHERE PLUGIN_NAME = 'InnoDB')) AS {name}"
         ),
+        SECURE_TRANSPORT if family == Family::MariaDb => {
+            format!("COALESCE(/*M!100502 @@global.{name},*/ 0) AS {name}")
+        }
         ISOLATION => {
             let transaction = if family == Family::MariaDb { "tx" } else { "transaction" };
             format!("@@global.{transaction}_isolation AS {name}")
@@ -206,6 +213,11 @@ impl ServerFacts {
             seen_as,
             variables,
         }
+    }
+
+    /// `require_secure_transport`: it lets nobody log in without TLS.
+    pub fn requires_tls(&self) -> bool {
+        matches!(self.variable(SECURE_TRANSPORT), Some("1" | "ON"))
     }
 
     /// The first of [`SHAPING`] that is other than in `values`, which are in their order; there may be

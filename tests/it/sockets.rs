@@ -4,7 +4,7 @@ use fairlane::protocol::{Command, Shape};
 use fairlane::sandbox::Options;
 
 use crate::support::servers::{What, keep, order};
-use crate::support::{ONE_LANE, Proxy, eventually, pause, servers};
+use crate::support::{ONE_LANE, Proxy, Raw, eventually, pause, servers};
 
 #[test]
 fn large_packets_files_and_statements_pass() {
@@ -57,4 +57,18 @@ fn a_server_that_comes_back_is_found_again() {
         proxy.metric("fairlane_backend_up{backend=\"primary\"}") == 1.0
     });
     proxy.app().run("INSERT INTO sockets_b VALUES (3)");
+}
+
+#[test]
+fn a_primary_that_wants_tls_gets_no_client_without() {
+    let (servers, _orders) = keep(Options::default());
+    let proxy = Proxy::over_sockets(&servers, 4, "");
+    let open = Proxy::over_sockets(&servers, 4, "[tls]\nmode = \"disabled\"");
+    let mut root = Raw::connect(proxy.port, "root", "root-secret", None).unwrap();
+    root.run("SET GLOBAL require_secure_transport = ON");
+    let direct = Raw::connect(servers.primary, "app", "app-secret", None).unwrap_err();
+    assert_eq!(proxy.try_app().unwrap_err(), direct);
+    open.app().run("SELECT 1");
+    root.run("SET GLOBAL require_secure_transport = OFF");
+    proxy.app().run("SELECT 1");
 }

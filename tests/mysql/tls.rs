@@ -84,7 +84,7 @@ fn modes_are_kept() {
     let secure = [&APP[..], &["--ssl-mode=REQUIRED"]].concat();
     let required = Proxy::with(mysql(), 5, "[tls]\nmode = \"required\"");
     let refused = client(required.port, &open, "SELECT 1");
-    let expected = "ERROR 3159 (08004): Connections using insecure transport are prohibited while \
+    let expected = "ERROR 3159 (HY000): Connections using insecure transport are prohibited while \
                     --require_secure_transport=ON.\n";
     assert_eq!(refused.err, expected);
     assert_eq!(client(required.port, &secure, "SELECT 1").out, "1\n");
@@ -372,4 +372,28 @@ fn clients_that_break_off_a_handshake_leave_nothing_behind() {
     pause(50);
     let secure = [&APP[..], &["--ssl-mode=REQUIRED"]].concat();
     assert_eq!(client(proxy.port, &secure, "SELECT 1").out, "1\n");
+}
+
+#[test]
+fn a_primary_that_wants_tls_has_it_of_fairlanes_clients() {
+    let (mut servers, _orders) = crate::started(vec![]);
+    servers.keys = "tls = \"preferred\"".to_owned();
+    let proxy = Proxy::start(&servers);
+    let disabled = Proxy::with(&servers, 5, "[tls]\nmode = \"disabled\"");
+    let open = [&APP[..], &["--ssl-mode=DISABLED", "--get-server-public-key"]].concat();
+    let secure = [&APP[..], &["--ssl-mode=REQUIRED"]].concat();
+    assert_eq!(client(proxy.port, &open, "SELECT 1"), said("1\n"));
+    let root = ["-uroot", "-proot-secret", "--ssl-mode=REQUIRED"];
+    let set = |value| format!("SET GLOBAL require_secure_transport = {value}");
+    assert_eq!(client(proxy.port, &root, &set("ON")), said(""));
+    let refused = client(servers.primary, &open, "SELECT 1");
+    assert!(refused.err.contains("3159"), "{refused:?}");
+    assert_eq!(client(proxy.port, &open, "SELECT 1"), refused);
+    let wrong = [&open[..], &["-pwrong"]].concat();
+    let denied = client(servers.primary, &wrong, "SELECT 1");
+    assert_eq!(client(proxy.port, &wrong, "SELECT 1"), denied, "a wrong password is told first");
+    assert_eq!(client(proxy.port, &secure, "SELECT 1"), said("1\n"));
+    assert_eq!(client(disabled.port, &open, "SELECT 1"), said("1\n"), "as its operator wants");
+    assert_eq!(client(proxy.port, &root, &set("OFF")), said(""));
+    assert_eq!(client(proxy.port, &open, "SELECT 1"), said("1\n"));
 }
