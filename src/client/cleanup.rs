@@ -26,7 +26,7 @@ use crate::protocol::handshake::ChangeUser;
 use crate::protocol::response::Response;
 use crate::protocol::status::Status;
 use crate::protocol::{Capabilities, Command, Malformed};
-use crate::sql::{Class, Reason};
+use crate::sql::{Class, Effects, Reason};
 use crate::state::{Base, Characteristics, Holdings, Pin, Pins};
 
 /// How long a reset of a connection may take before it is given up.
@@ -364,6 +364,7 @@ impl Session {
         self.long_data.clear();
         self.spoilt_data.clear();
         self.begun_mode = None;
+        self.prepared_texts = Effects::empty();
         self.image.reset_variables();
         self.image_warns = false;
         self.owes_deadlock = false;

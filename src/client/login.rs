@@ -29,6 +29,7 @@ use crate::protocol::compress::{Algorithm, ZSTD_LEVELS};
 use crate::protocol::handshake::{Greeting, HandshakeResponse, asks_for_tls, is_old};
 use crate::protocol::status::Status;
 use crate::protocol::{Capabilities, auth, code, packet};
+use crate::sql::Effects;
 use crate::state::{Image, Pins};
 use crate::topology::ServerFacts;
 
@@ -211,6 +212,7 @@ fn new_session(
         begun: None,
         pins: Pins::default(),
         holdings: crate::state::Holdings::default(),
+        prepared_texts: Effects::empty(),
         characteristics: crate::state::Characteristics::default(),
         shown: super::binding::Shown::default(),
         status: Status::AUTOCOMMIT,

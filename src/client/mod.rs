@@ -74,7 +74,7 @@ use crate::protocol::status::Status;
 use crate::protocol::tracking::Teller;
 use crate::route::Decision;
 use crate::route::scopes::Scopes;
-use crate::sql::Mode;
+use crate::sql::{Effects, Mode};
 use crate::state::prepared::{StatementKey, Statements};
 use crate::state::{Characteristics, Holdings, Image, Pins, Trackers};
 use crate::topology::{ServerFacts, Topology};
@@ -222,6 +222,8 @@ struct Session {
     begun: Option<Box<begin::Begun>>,
     pins: Pins,
     holdings: Holdings,
+    /// What its texts that were prepared by PREPARE may change for sessions to come.
+    prepared_texts: Effects,
     characteristics: Characteristics,
     /// Pins as counted in the metrics.
     shown: binding::Shown,

@@ -184,10 +184,10 @@ impl WriteTracker {
         if changes.tables {
             self.epochs.note_table_change();
         }
-        if changes.logins {
+        if changes.logins || changes.hidden {
             self.epochs.note_login_change();
         }
-        if changes.schemas {
+        if changes.schemas || changes.hidden {
             self.epochs.note_schema_change();
         }
     }
@@ -219,6 +219,17 @@ pub(super) struct Changes {
     logins: bool,
     /// Schemas.
     schemas: bool,
+    /// Any of both, by a text that nobody has seen.
+    hidden: bool,
+}
+
+impl Changes {
+    /// What a statement that has ended so may have changed: rows, or a number of them, is no answer to
+    /// one that changes accounts, global variables or schemas, and whatever else it is stays cheap.
+    fn of(self, summary: &Summary) -> Self {
+        let may_be = !summary.has_result_set && summary.affected == Some(0);
+        Self { hidden: self.hidden && may_be, ..self }
+    }
 }
 
 /// What a session is like before a statement runs.
@@ -277,12 +288,34 @@ impl Session {
         let Verdict { class, reason, effects, statements, .. } = *work.verdict;
         let is_known = statements == 1 && reason != Reason::NotUnderstood;
         let leaves = || effects == Effects::TEMPORARY_TABLE || leaves_tables(work.sql, self.mode);
-        let prepares = work.command == Command::StmtPrepare;
+        let is_sql_prepared = effects.contains(Effects::SQL_PREPARE);
+        let prepares =
+            work.command == Command::StmtPrepare || is_sql_prepared && !may_execute(work.verdict);
+        let defaults = match prepares {
+            true => Effects::empty(),
+            false if is_sql_prepared => effects | self.prepared_texts,
+            false => effects,
+        };
         Changes {
             tables: class == Class::Write && !is_quiet(work.command) && !(is_known && leaves()),
-            logins: !prepares && effects.contains(Effects::SERVER_DEFAULTS),
-            schemas: !prepares && effects.contains(Effects::SCHEMA_DEFAULTS),
+            logins: defaults.contains(Effects::SERVER_DEFAULTS),
+            schemas: defaults.contains(Effects::SCHEMA_DEFAULTS),
+            hidden: defaults.contains(Effects::HIDDEN_TEXT | Effects::OPAQUE),
         }
+    }
+}
+
+/// Whether a text with a PREPARE or an EXECUTE has more than a PREPARE.
+fn may_execute(verdict: &Verdict) -> bool {
+    verdict.statements > 1 || verdict.effects.contains(Effects::OPAQUE)
+}
+
+/// What a text has prepared that later ones may run.
+pub(super) fn prepares_changes(verdict: &Verdict) -> Effects {
+    let is_execute = verdict.statements == 1 && verdict.effects.contains(Effects::OPAQUE);
+    match verdict.effects.contains(Effects::SQL_PREPARE) && !is_execute {
+        true => verdict.effects & Effects::DEFAULTS,
+        false => Effects::empty(),
     }
 }
 
@@ -322,7 +355,7 @@ impl WriteWatch<'_> {
         if self.verdict.class != Class::Read {
             self.note_unplaced(summary, has_position);
             // Sessions that begin from now on find other global variables, privileges or schemas.
-            self.writes.note_changes(self.before.changes);
+            self.writes.note_changes(self.before.changes.of(summary));
         }
     }
 

@@ -3,7 +3,8 @@
 //! A server gives a session its global variables and privileges at its login, and the defaults of
 //! a schema when it is chosen. A connection at rest has those of the time it was opened, so one that
 //! is older than a change is none for a session that began after it, and its schema is chosen anew.
-//! Changes made past this Fairlane, or inside of a routine, are not known.
+//! Changes made past this Fairlane, or inside of a routine, are not known; of a text that nobody has
+//! seen, run by EXECUTE, those that are answered like one may be.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

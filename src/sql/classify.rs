@@ -300,7 +300,9 @@ impl<'a> Classifier<'a> {
     pub(super) fn not_understood(&mut self) -> Outcome {
         self.found.note_not_understood();
         self.context = Context::Write;
-        self.step_to_end();
+        while !self.at_end() {
+            self.step_in_block();
+        }
         self.found.write(Reason::NotUnderstood)
     }
 

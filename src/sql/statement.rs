@@ -106,11 +106,18 @@ impl Classifier<'_> {
             }
             _ => {}
         }
+        let is_immediate = first == Word::Execute && self.is_called(&self.ahead, b"immediate");
         let holds_text = matches!(first, Word::Prepare | Word::Execute);
-        let mut is_bare = false;
+        let (mut is_bare, mut is_shown) = (false, false);
         while !self.at_end() {
+            let prev = self.prev;
             let token = self.step();
             if holds_text && token.kind == Kind::String {
+                let follows = prev.word == Word::From || self.is_called(&prev, b"immediate");
+                if follows && (self.at_end() || self.is_called(&self.ahead, b"using")) {
+                    is_shown = true;
+                    self.found.effects |= self.defaults_inside(&token);
+                }
                 let mut inside = inside(self.text, &token, self.mode);
                 let word = inside.next().word;
                 if word == Word::Kill {
@@ -119,10 +126,59 @@ impl Classifier<'_> {
                 is_bare = first == Word::Prepare && is_expression(word) && has_no_from(inside);
             }
         }
+        if (first == Word::Prepare || is_immediate) && !is_shown {
+            self.found.effects |= Effects::HIDDEN_TEXT;
+        }
         // The FROM of PREPARE itself names none.
         self.found.has_from &= !is_bare;
         self.found.is_from_table &= !is_bare;
         self.found.write(Reason::NotARead)
+    }
+
+    fn is_called(&self, token: &Token, word: &[u8]) -> bool {
+        token.kind == Kind::Word && self.bytes(token).eq_ignore_ascii_case(word)
+    }
+
+    /// What the statement in a string changes for sessions to come.
+    fn defaults_inside(&self, string: &Token) -> Effects {
+        let text = &self.text[string.start..string.end];
+        let text = text.get(1..text.len() - 1).unwrap_or_default();
+        let verdict = Classifier::new(text, self.mode).run();
+        let found = verdict.effects & Effects::DEFAULTS;
+        match verdict.reason {
+            Reason::NotUnderstood => found | Effects::HIDDEN_TEXT,
+            _ => found,
+        }
+    }
+
+    /// Steps over what may be any statement in the midst of a text.
+    pub(super) fn step_in_block(&mut self) -> Token {
+        let prev = self.prev.word;
+        let token = self.step();
+        let is_object = matches!(
+            prev,
+            Word::Create | Word::Replace | Word::Alter | Word::Drop | Word::Rename | Word::Default
+        );
+        self.found.effects |= match token.word {
+            Word::Grant | Word::Revoke | Word::Privileges => Effects::SERVER_DEFAULTS,
+            Word::Global | Word::Persist | Word::PersistOnly => Effects::SERVER_DEFAULTS,
+            Word::Password if prev == Word::Set => Effects::SERVER_DEFAULTS,
+            Word::Execute => Effects::HIDDEN_TEXT,
+            word if is_object => defaults(word),
+            _ if token.kind == Kind::SystemVariable && self.is_global(&token) => {
+                Effects::SERVER_DEFAULTS
+            }
+            _ => Effects::empty(),
+        };
+        token
+    }
+
+    /// Whether the name behind `@@` is that of a global variable.
+    fn is_global(&self, variable: &Token) -> bool {
+        let name = &self.text[variable.end..];
+        [&b"global"[..], b"persist"].iter().any(|scope| {
+            name.get(..scope.len()).is_some_and(|first| first.eq_ignore_ascii_case(scope))
+        })
     }
 
     /// KILL: a literal id may be that of a session, which no server knows.
@@ -267,7 +323,7 @@ impl Classifier<'_> {
         self.found.effects |= Effects::USER_VARIABLE;
         self.context = Context::Write;
         while self.ahead.kind != Kind::End {
-            let token = self.step();
+            let token = self.step_in_block();
             // A handler and a cursor (FOR) run later than they stand; a loop comes back to its condition.
             self.is_behind_others |= token.is_op(b';')
                 || matches!(

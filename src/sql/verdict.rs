@@ -125,7 +125,8 @@ bitflags! {
         /// SET NAMES: of what results are sent in it sets the collation too, which only shows in
         /// the metadata of columns.
         const NAMES = 1 << 25;
-        /// Changes what sessions to come begin with: global variables, privileges, roles.
+        /// Changes what sessions to come begin with: global variables, privileges, roles. Of PREPARE: its
+        /// text does; and so for [`Self::SCHEMA_DEFAULTS`].
         const SERVER_DEFAULTS = 1 << 26;
         /// Changes what a schema gives the sessions in it, or whether it is there: CREATE, ALTER and
         /// DROP DATABASE.
@@ -142,7 +143,15 @@ bitflags! {
         const SERVICE_LOCK = 1 << 32;
         /// Calls a routine of a package (MariaDB), whose variables are the session's until its end.
         const PACKAGE = 1 << 33;
+        /// Prepares or runs a text that is not in it: that of a variable, or of an expression.
+        const HIDDEN_TEXT = 1 << 34;
     }
+}
+
+impl Effects {
+    /// What sessions to come may find changed, or may not.
+    pub const DEFAULTS: Self =
+        Self::SERVER_DEFAULTS.union(Self::SCHEMA_DEFAULTS).union(Self::HIDDEN_TEXT);
 }
 
 bitflags! {

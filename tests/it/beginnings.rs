@@ -101,3 +101,38 @@ fn sessions_begin_with_the_privileges_there_are() {
     root.run("DROP USER begins@'%'");
     root.run("DROP DATABASE granted");
 }
+
+#[test]
+fn what_a_text_changes_for_logins_counts() {
+    let proxy = Proxy::with(servers(), 4, "");
+    let mut root = root(&proxy);
+    root.run("CREATE OR REPLACE USER begins_inside@localhost IDENTIFIED BY 'secret'");
+    let login = || Raw::connect(proxy.port, "begins_inside", "secret", None);
+    let mut texts = vec![
+        "SET @t = 'ALTER USER begins_inside@localhost ACCOUNT {}'; PREPARE s FROM @t; EXECUTE s",
+        "PREPARE s FROM 'ALTER USER begins_inside@localhost ACCOUNT {}'; EXECUTE s",
+    ];
+    if !product().is_mysql() {
+        texts.extend([
+            "EXECUTE IMMEDIATE 'ALTER USER begins_inside@localhost ACCOUNT {}'",
+            "EXECUTE IMMEDIATE CONCAT('ALTER USER begins_inside@localhost ACCOUNT ', '{}')",
+            "BEGIN NOT ATOMIC ALTER USER begins_inside@localhost ACCOUNT {}; END",
+            "IF 1 THEN ALTER USER begins_inside@localhost ACCOUNT {}; END IF",
+        ]);
+    }
+    for text in texts {
+        // The account's own connection stays, and lets in whoever is not asked about.
+        login().unwrap().run("SELECT 1");
+        let mut run = |what: &str| {
+            let text = text.replace("{}", what);
+            match text.starts_with("BEGIN") || text.starts_with("IF") {
+                true => drop(root.run(&text)),
+                false => text.split("; ").for_each(|part| drop(root.run(part))),
+            }
+        };
+        run("LOCK");
+        assert!(login().is_err(), "{text}");
+        run("UNLOCK");
+    }
+    root.run("DROP USER begins_inside@localhost");
+}
