@@ -9,10 +9,13 @@ use crate::backend::Exchange;
 use crate::error::Error;
 use crate::pool::{Checkout, Request};
 use crate::protocol::Command;
-use crate::sql::{Reason, Verdict, explained_connection};
+use crate::protocol::response::Summary;
+use crate::sql::{KilledUser, Reason, Verdict, explained_connection, killed_user};
 use crate::state::Image;
 
+use super::auth::host_name;
 use super::login::server_error;
+use super::statement::Work;
 
 /// The backend that is the primary.
 pub(super) const PRIMARY: usize = 0;
@@ -61,6 +64,46 @@ impl Session {
         let is_there = backend == PRIMARY && self.context.pools[PRIMARY].has(generation);
         let text = [&sql[..at.start], thread_id.to_string().as_bytes(), &sql[at.end..]].concat();
         is_there.then_some(text)
+    }
+
+    /// Ends the sessions of a KILL USER that a server has carried out: it knows those that have a connection.
+    /// Whether this user may end the others is told by its grants, since a server that finds nobody does
+    /// not say.
+    pub(super) async fn kill_sessions_of_user(&self, work: &Work<'_>, summary: &Summary) {
+        if summary.error.is_some() || work.command == Command::StmtPrepare {
+            return;
+        }
+        let (user, host) = match killed_user(work.sql, self.mode) {
+            None => return,
+            Some(KilledUser::Current) => (self.client.user.as_bytes(), None),
+            Some(KilledUser::Named(user, host)) => (user, host),
+        };
+        let is_meant = |target: &Entry| {
+            let address = target.client().ip().to_canonical();
+            let is_from = |host: &[u8]| {
+                host == host_name(address).as_bytes() || host == address.to_string().as_bytes()
+            };
+            target.labels.lock().user.as_bytes() == user && host.is_none_or(is_from)
+        };
+        let mut targets = self.context.registry.all();
+        targets.retain(|target| is_meant(target));
+        if targets.is_empty()
+            || user != self.client.user.as_bytes() && !self.may_kill_others().await
+        {
+            return;
+        }
+        for target in targets {
+            if target.id != self.entry.id {
+                self.kill_as_service(&target, false).await;
+            }
+            target.kill();
+        }
+    }
+
+    async fn may_kill_others(&self) -> bool {
+        let Ok(checkout) = self.elsewhere(PRIMARY).await else { return false };
+        let grants = ask(checkout, "SHOW GRANTS").await;
+        grants.is_ok_and(|grants| may_kill_others(&grants.rows(), self.facts.is_mariadb))
     }
 
     /// Whether it is done, or there was nothing to do.

@@ -229,7 +229,11 @@ impl Session {
             let was_held = decision.is_none();
             match self.execute(&mut checkout, work, was_held, may_retry).await {
                 Outcome::Done(mut summary) => {
-                    return self.conclude(checkout, work, &mut summary, was_held).await;
+                    let done = self.conclude(checkout, work, &mut summary, was_held).await;
+                    if work.verdict.reason == SqlReason::Kill {
+                        Box::pin(self.kill_sessions_of_user(work, &summary)).await;
+                    }
+                    return done;
                 }
                 outcome => {
                     let recovered =

@@ -227,6 +227,40 @@ fn idle_sessions_of_others_are_killed_by_those_who_may() {
     eventually("the session ends", || victim.query("SELECT 1").is_err());
 }
 
+/// Most of them have no connection that the server could end.
+#[test]
+fn kill_user_ends_all_sessions_of_a_user() {
+    if product().is_mysql() {
+        return;
+    }
+    let mut root = servers().root();
+    for user in ["kill_all", "kill_none"] {
+        root.run(&format!("CREATE OR REPLACE USER {user}@'%' IDENTIFIED BY 'secret'"));
+    }
+    let proxy = Proxy::with(servers(), 6, "");
+    let login = |user: &str| Raw::connect(proxy.port, user, "secret", None).unwrap();
+    let (mut stays, mut stranger) = (proxy.app(), login("kill_none"));
+    let mut root = Raw::connect(proxy.port, "root", "root-secret", None).unwrap();
+    let mut sessions = [login("kill_all"), login("kill_all")];
+    // Their names are told, by which a server that knows none of them can't refuse.
+    let _ = stranger.query("KILL USER kill_all");
+    root.run("KILL QUERY USER kill_all");
+    root.run("KILL USER kill_all@'10.1.2.3'");
+    sessions.iter_mut().for_each(|session| drop(session.run("SELECT 1")));
+    for kill in ["KILL USER kill_all", "KILL SOFT USER 'kill_all'@'localhost'"] {
+        root.run(kill);
+        for session in &mut sessions {
+            eventually("the session ends", || session.query("SELECT 1").is_err());
+        }
+        sessions = [login("kill_all"), login("kill_all")];
+    }
+    sessions[0].run("KILL USER CURRENT_USER");
+    eventually("its own sessions end", || sessions[1].query("SELECT 1").is_err());
+    stays.run("SELECT 1");
+    stranger.run("SELECT 1");
+    root.run("DROP USER kill_all@'%', kill_none@'%'");
+}
+
 /// A KILL names a connection of the server, which may be another session's by the time it arrives.
 #[test]
 fn kill_meets_nobody_but_the_session_it_names() {
