@@ -355,6 +355,7 @@ async fn authenticate(
     credential: &Credential,
     mut nonce: Vec<u8>,
 ) -> Result<(), LoginError> {
+    let mut unanswered = None;
     loop {
         let (sequence, payload) = login_packet(stream, inbox).await?;
         refuse_error(&payload)?;
@@ -367,20 +368,29 @@ async fn authenticate(
                     give_sha256(stream, inbox, credential, &nonce, sequence).await?;
                     continue;
                 }
-                let Some(reply) = credential.reply(&plugin, &nonce) else {
-                    return Err(LoginError::Plugin(plugin));
-                };
-                send(stream, sequence.wrapping_add(1), &reply).await?;
+                // Without an answer it may be one of several methods: the server goes on to the next
+                // when this one fails.
+                let reply = credential.reply(&plugin, &nonce);
+                unanswered = reply.is_none().then_some(plugin);
+                send(stream, sequence.wrapping_add(1), &reply.unwrap_or_default()).await?;
             }
             Some(&sha2::MORE_DATA) if payload.get(1) == Some(&sha2::FAST_OK) => {}
             Some(&sha2::MORE_DATA) if payload.get(1) == Some(&sha2::FULL) => {
                 give_password(stream, inbox, credential, &nonce, sequence).await?;
             }
+            Some(_) if unanswered.as_deref() == Some(parsec::PARSEC) => {
+                send(stream, sequence.wrapping_add(1), &[]).await?;
+            }
             Some(_) if let Some(recipe) = parsec::Recipe::parse(&payload) => {
                 let reply = sign(credential, &recipe, &nonce)?;
                 send(stream, sequence.wrapping_add(1), &reply).await?;
             }
-            _ => return Err(Malformed { what: "authentication packet", offset: 0 }.into()),
+            _ => {
+                return Err(match unanswered {
+                    Some(plugin) => LoginError::Plugin(plugin),
+                    None => Malformed { what: "authentication packet", offset: 0 }.into(),
+                });
+            }
         }
     }
 }

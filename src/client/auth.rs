@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use secrecy::{ExposeSecret, SecretString};
+use subtle::ConstantTimeEq as _;
 use tokio::time::{Instant, sleep};
 use zeroize::Zeroizing;
 
@@ -251,15 +252,49 @@ async fn prove_account(
         }
         return Err(claim.denied().into());
     };
-    match &account.plugin {
+    let mut refused = None;
+    for plugin in std::iter::once(&account.plugin).chain(&account.alternatives) {
+        match prove_by(context, (account, plugin), claim, wire).await {
+            Err(Unproved::Refused(
+                error @ (Error::AccessDenied { .. }
+                | Error::UnsupportedPlugin { .. }
+                | Error::OldClient { .. }
+                | Error::NeedsTls { .. }),
+            )) => {
+                // That a password is wrong outdoes that another way is closed.
+                if refused.is_none() || matches!(error, Error::AccessDenied { .. }) {
+                    refused = Some(error);
+                }
+            }
+            settled => return settled,
+        }
+    }
+    Err(refused.unwrap_or_else(|| claim.denied()).into())
+}
+
+/// Proves a claim by one of the account's methods.
+async fn prove_by(
+    context: &Context,
+    (account, plugin): (&Account, &Plugin),
+    claim: &mut Claim,
+    wire: &mut Wire,
+) -> Result<Identity, Unproved> {
+    match plugin {
         Plugin::NativePassword { hash } => {
             let stored = hash.as_ref().map(|hash| *hash.as_bytes());
-            claim.reply_with(NATIVE, wire).await?;
-            let credential = prove_native(stored, claim)?;
+            let credential = match &claim.given {
+                Some(given) => prove_given(stored, given, claim)?,
+                None => {
+                    claim.reply_with(NATIVE, wire).await?;
+                    prove_native(stored, claim)?
+                }
+            };
             Ok(identity(claim, stored.map(DoubleHash::Sha1), credential))
         }
         Plugin::CachingSha2 { stored: texts } => {
-            claim.reply_with(CACHING_SHA2, wire).await?;
+            if claim.given.is_none() {
+                claim.reply_with(CACHING_SHA2, wire).await?;
+            }
             if texts.is_empty() && claim.reply.is_empty() {
                 return Ok(identity(claim, None, Credential::Empty));
             }
@@ -338,6 +373,22 @@ fn prove_native(stored: Option<[u8; 20]>, claim: &Claim) -> Result<Credential, E
         }
     };
     credential.ok_or_else(|| claim.denied())
+}
+
+/// Likewise of a client that was asked for the password itself before.
+fn prove_given(
+    stored: Option<[u8; 20]>,
+    given: &Known,
+    claim: &Claim,
+) -> Result<Credential, Error> {
+    let proof = Proof::of_password(given.password.expose_secret());
+    match (proof, stored) {
+        (None, None) => Ok(Credential::Empty),
+        (Some(proof), Some(stored)) if bool::from(proof.stored().ct_eq(&stored)) => {
+            Ok(Credential::Proof(proof))
+        }
+        _ => Err(claim.denied()),
+    }
 }
 
 /// What a server refuses although the password is right.

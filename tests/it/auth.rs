@@ -193,3 +193,40 @@ fn change_user_asks_for_a_reply_to_the_greetings_nonce() {
         assert!(client.text("SELECT CURRENT_USER()").starts_with("app@"));
     }
 }
+
+#[test]
+fn an_account_of_several_methods_logs_in_by_each() {
+    for mut root in [servers().root(), servers().replica_root()] {
+        root.run("SET sql_log_bin = 0");
+        let _ = root.query("INSTALL SONAME 'auth_ed25519'");
+    }
+    let mut root = servers().root();
+    let native = |password: &str| format!("mysql_native_password USING PASSWORD('{password}')");
+    let ed25519 = "ed25519 USING PASSWORD('ed')".to_owned();
+    for (user, methods) in [
+        ("either_a", [ed25519.clone(), native("one")]),
+        ("either_b", [native("one"), ed25519]),
+        ("either_c", [native("one"), native("two")]),
+    ] {
+        let methods = methods.join(" OR ");
+        root.run(&format!("CREATE OR REPLACE USER {user}@localhost IDENTIFIED VIA {methods}"));
+    }
+    let proxy = Proxy::with(servers(), 8, "[tls]\nmode = \"preferred\"");
+    for (user, passwords) in
+        [("either_a", ["one", "ed"]), ("either_b", ["one", "ed"]), ("either_c", ["one", "two"])]
+    {
+        let who = Ok(format!("{user}@localhost"));
+        for password in passwords {
+            assert_eq!(over_tls(servers().primary, user, password, &["--skip-ssl"]), who);
+            assert_eq!(over_tls(proxy.port, user, password, &[]), who, "{password}");
+            if password != "ed" {
+                assert_eq!(over_tls(proxy.port, user, password, &["--skip-ssl"]), who);
+            }
+        }
+        let direct = over_tls(servers().primary, user, "wrong", &["--skip-ssl"]);
+        for more in [&["--skip-ssl"][..], &[]] {
+            assert_eq!(over_tls(proxy.port, user, "wrong", more), direct, "{user}");
+        }
+        root.run(&format!("DROP USER {user}@localhost"));
+    }
+}

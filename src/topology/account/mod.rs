@@ -153,7 +153,7 @@ pub struct Account {
     pub host_pattern: HostPattern,
     /// How it logs in: `mysql_native_password` if any of its methods is that, else the first.
     pub plugin: Plugin,
-    /// Its other methods (`IDENTIFIED VIA ... OR ...`), in the server's order.
+    /// Its other methods (`IDENTIFIED VIA ... OR ...`), in the server's order: one is enough.
     pub alternatives: Vec<Plugin>,
     /// `ACCOUNT LOCK`: the server refuses it after a correct password.
     pub is_locked: bool,
