@@ -405,13 +405,19 @@ fn leave_old(context: &Context, unproved: Option<Unproved>) -> Leave {
     }
 }
 
-/// A user name as the servers take it: cut at 128 characters (MariaDB), or at the bytes that 32 may
-/// have (MySQL).
+/// A user name as the servers take it at a login (COM_CHANGE_USER leaves it as it is): without single
+/// quotes around it and then cut at 128 characters (MariaDB), or cut at the bytes that 32 may have and
+/// then without them (MySQL).
 fn user_name(given: &str, is_mariadb: bool) -> &str {
     if !is_mariadb {
-        return cut(given, 96);
+        return unquoted(cut(given, 96));
     }
+    let given = unquoted(given);
     given.char_indices().nth(128).map_or(given, |(end, _)| &given[..end])
+}
+
+fn unquoted(name: &str) -> &str {
+    name.strip_prefix('\'').and_then(|name| name.strip_suffix('\'')).unwrap_or(name)
 }
 
 /// The error an answer consists of.
@@ -425,4 +431,25 @@ pub(super) fn server_error(bytes: &[u8], code: Option<u16>) -> Option<Error> {
         sqlstate: String::from_utf8_lossy(error.sqlstate).into_owned(),
         message: error.message.to_vec(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::user_name;
+
+    #[test]
+    fn user_names_are_taken_as_the_servers_take_them() {
+        for name in ["'app'", "app"] {
+            assert_eq!(user_name(name, true), "app");
+            assert_eq!(user_name(name, false), "app");
+        }
+        for name in ["'app", "app'", "\"app\"", "'"] {
+            assert_eq!(user_name(name, true), name);
+            assert_eq!(user_name(name, false), name);
+        }
+        assert_eq!(user_name("''", true), "");
+        let long = format!("'{}'", "a".repeat(130));
+        assert_eq!(user_name(&long, true), "a".repeat(128));
+        assert_eq!(user_name(&long, false), &long[..96]);
+    }
 }

@@ -28,10 +28,21 @@ fn refusals_are_the_servers_own() {
         ("nobody", "x", None),
         ("app", "app-secret", Some("nowhere")),
         ("app", "app-secret", Some("mysql")),
+        ("'app", "app-secret", None),
+        ("'app'", "wrong", None),
+        ("\"app\"", "app-secret", None),
     ] {
         let (through, direct) = both(&proxy, user, password, schema);
         assert_eq!(through.unwrap_err(), direct.unwrap_err(), "{user} {password:?} {schema:?}");
     }
+}
+
+#[test]
+fn quotes_around_a_user_name_are_none_of_it() {
+    let proxy = Proxy::start(servers());
+    let (through, direct) = both(&proxy, "'app'", "app-secret", None);
+    assert_eq!(through.unwrap().text("SELECT USER()"), "app@localhost");
+    assert_eq!(direct.unwrap().text("SELECT USER()"), "app@localhost");
 }
 
 #[test]
