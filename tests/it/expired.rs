@@ -131,3 +131,37 @@ fn an_expired_password_is_good_for_a_new_one_only() {
         proxy.metric("fairlane_sessions_pinned{reason=\"expired_password\"}") == 0.0
     });
 }
+
+#[test]
+fn passwords_expire_by_age_while_connections_are_idle() {
+    let proxy = Proxy::start(servers());
+    let mut root = servers().root();
+    let user = "aged_a@localhost";
+    root.replace(&format!(
+        "CREATE OR REPLACE USER {user} IDENTIFIED BY 'old-secret' PASSWORD EXPIRE INTERVAL 5 DAY"
+    ));
+    root.run(&format!("GRANT ALL ON shop.* TO {user}"));
+    let mut before = login(proxy.port, "aged_a", "old-secret", true).unwrap();
+    before.run("SELECT 1");
+    drop(before);
+    root.run(match product().is_mysql() {
+        true => {
+            "UPDATE mysql.user SET password_last_changed = NOW() - INTERVAL 6 DAY \
+             WHERE user = 'aged_a'"
+        }
+        false => {
+            "UPDATE mysql.global_priv SET priv = JSON_SET(priv, '$.password_last_changed', \
+             UNIX_TIMESTAMP() - 6 * 86400) WHERE user = 'aged_a'"
+        }
+    });
+    root.run("FLUSH PRIVILEGES");
+    look_again(&proxy);
+    let ask = |port: u16| {
+        let mut client = login(port, "aged_a", "old-secret", true).unwrap();
+        said(&mut client, Command::Query, "SELECT 1")
+    };
+    let direct = ask(servers().primary);
+    assert!(direct.contains("1820"), "{direct}");
+    assert_eq!(ask(proxy.port), direct);
+    root.run(&format!("DROP USER {user}"));
+}

@@ -22,26 +22,58 @@ const MAX_ACCOUNTS: usize = 100_000;
 /// Time for all of them.
 const LOAD_LIMIT: Duration = Duration::from_secs(10);
 
+const SECONDS_A_DAY: i64 = 24 * 60 * 60;
+
 /// `mysql.global_priv` does not exist.
 const ER_NO_SUCH_TABLE: u16 = 1146;
 
 /// Loads all accounts over the primary's control connection.
 pub(in super::super) async fn load(line: &mut Line, family: Family) -> Result<Accounts, Trouble> {
     let limit = MAX_ACCOUNTS + 1;
-    let rows = line.query("SELECT @@global.skip_name_resolve AS skipped").await?;
-    let skipped = rows.first().and_then(|row| row.text(&["skipped"]));
+    // MariaDB before 10.4.3 has none; the other comment is one of MySQL's.
+    let rows = line
+        .query(
+            "SELECT @@global.skip_name_resolve AS skipped, UNIX_TIMESTAMP() AS now, \
+             COALESCE(/*M!100403 @@global.default_password_lifetime,*/ \
+             /*!80000 @@global.default_password_lifetime,*/ 0) AS lifetime",
+        )
+        .await?;
+    let told = |name: &str| rows.first().and_then(|row| row.text(&[name]));
+    let number = |name: &str| told(name).and_then(|text| text.parse().ok()).unwrap_or(0);
+    let aging = Aging { now: number("now"), lifetime_days: number("lifetime") };
+    let skipped = told("skipped");
     let names = if skipped.as_deref() == Some("1") { Names::Skipped } else { Names::Resolved };
     if family == Family::MariaDb {
         let sql = format!("SELECT Host, User, Priv FROM mysql.global_priv LIMIT {limit}");
         match line.query_within(&sql, LOAD_LIMIT).await {
-            Ok(rows) => return Ok(collect(&rows, names, from_global_priv)),
+            Ok(rows) => return Ok(collect(&rows, names, |row| from_global_priv(row, aging))),
             Err(Trouble::Refused { code: ER_NO_SUCH_TABLE, .. }) => {}
             Err(trouble) => return Err(trouble),
         }
     }
-    let sql = format!("SELECT * FROM mysql.user LIMIT {limit}");
+    let changed = match family {
+        Family::MariaDb => "",
+        Family::MySql => ", UNIX_TIMESTAMP(password_last_changed) AS changed",
+    };
+    let sql = format!("SELECT *{changed} FROM mysql.user LIMIT {limit}");
     let rows = line.query_within(&sql, LOAD_LIMIT).await?;
-    Ok(collect(&rows, names, |row| from_user(row, family)))
+    Ok(collect(&rows, names, |row| from_user(row, family, aging)))
+}
+
+/// The server's time, and for how many days passwords are good (`default_password_lifetime`; 0: for
+/// good) where their accounts do not say.
+#[derive(Debug, Clone, Copy, Default)]
+struct Aging {
+    now: i64,
+    lifetime_days: i64,
+}
+
+impl Aging {
+    /// Whether a password of this second has expired by age.
+    fn is_over(self, changed: i64, own_days: Option<i64>) -> bool {
+        let days = own_days.unwrap_or(self.lifetime_days);
+        days > 0 && self.now.saturating_sub(changed) / SECONDS_A_DAY >= days
+    }
 }
 
 fn collect(rows: &[Record], names: Names, parse: impl Fn(&Record) -> Option<Account>) -> Accounts {
@@ -51,20 +83,26 @@ fn collect(rows: &[Record], names: Names, parse: impl Fn(&Record) -> Option<Acco
     Accounts::new(rows.iter().take(MAX_ACCOUNTS).filter_map(parse), names)
 }
 
-fn from_global_priv(row: &Record) -> Option<Account> {
+fn from_global_priv(row: &Record, aging: Aging) -> Option<Account> {
     let (user, host) = (row.text(&["User"])?, row.text(&["Host"])?);
-    parse_global_priv(&user, &host, row.bytes(&["Priv"])?)
+    let privileges: Value = serde_json::from_slice(row.bytes(&["Priv"])?).ok()?;
+    global_priv_account(&user, &host, &privileges, aging)
 }
 
-/// The account of a row of MariaDB's `mysql.global_priv`; `None` for a role, and for what is no
-/// JSON.
+/// The account of a row of MariaDB's `mysql.global_priv`, whatever the time is; `None` for a role, and
+/// for what is no JSON.
 pub fn parse_global_priv(user: &str, host: &str, privileges: &[u8]) -> Option<Account> {
     let privileges: Value = serde_json::from_slice(privileges).ok()?;
-    global_priv_account(user, host, &privileges)
+    global_priv_account(user, host, &privileges, Aging::default())
 }
 
 /// `None` for a role.
-fn global_priv_account(user: &str, host: &str, privileges: &Value) -> Option<Account> {
+fn global_priv_account(
+    user: &str,
+    host: &str,
+    privileges: &Value,
+    aging: Aging,
+) -> Option<Account> {
     let is_set = |key: &str| privileges.get(key).and_then(Value::as_bool).unwrap_or(false);
     if is_set("is_role") {
         return None;
@@ -79,6 +117,9 @@ fn global_priv_account(user: &str, host: &str, privileges: &Value) -> Option<Acc
     };
     let text =
         |key: &str| privileges.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let number = |key: &str| privileges.get(key).and_then(Value::as_i64);
+    let changed = number("password_last_changed");
+    let own_days = number("password_lifetime").filter(|days| *days >= 0);
     let required_tls = match privileges.get("ssl_type").and_then(Value::as_u64) {
         None | Some(0) => RequiredTls::Nothing,
         Some(1) => RequiredTls::Any,
@@ -96,7 +137,7 @@ fn global_priv_account(user: &str, host: &str, privileges: &Value) -> Option<Acc
         Requirements {
             is_locked: is_set("account_locked"),
             required_tls,
-            is_expired: privileges.get("password_last_changed").and_then(Value::as_i64) == Some(0),
+            is_expired: changed == Some(0) || aging.is_over(changed.unwrap_or(0), own_days),
         },
     ))
 }
@@ -106,7 +147,7 @@ fn method(object: &Value) -> Plugin {
     plugin(text("plugin"), text("authentication_string").as_bytes())
 }
 
-fn from_user(row: &Record, family: Family) -> Option<Account> {
+fn from_user(row: &Record, family: Family, aging: Aging) -> Option<Account> {
     let (user, host) = (row.text(&["User"])?, row.text(&["Host"])?);
     let says = |name: &str| row.text(&[name]).unwrap_or_default();
     if says("is_role") == "Y" {
@@ -120,6 +161,8 @@ fn from_user(row: &Record, family: Family) -> Option<Account> {
         stored.extend(retained(&says("User_attributes")));
     }
     let methods = vec![method];
+    let own_days = says("password_lifetime").parse().ok();
+    let is_old = says("changed").parse().is_ok_and(|changed| aging.is_over(changed, own_days));
     let required_tls = match says("ssl_type").as_str() {
         "" => RequiredTls::Nothing,
         "ANY" => RequiredTls::Any,
@@ -137,7 +180,7 @@ fn from_user(row: &Record, family: Family) -> Option<Account> {
         Requirements {
             is_locked: says("account_locked") == "Y",
             required_tls,
-            is_expired: says("password_expired") == "Y",
+            is_expired: says("password_expired") == "Y" || is_old,
         },
     ))
 }
@@ -204,7 +247,12 @@ mod tests {
 
     fn parsed(json: &str) -> Option<Account> {
         let value = serde_json::from_str(json).expect("JSON");
-        global_priv_account("app", "%", &value)
+        global_priv_account(
+            "app",
+            "%",
+            &value,
+            Aging { now: 20 * SECONDS_A_DAY, lifetime_days: 10 },
+        )
     }
 
     fn native(stored: &str) -> Plugin {
@@ -240,5 +288,24 @@ mod tests {
         assert_eq!(parsed(invalid).expect("an account").plugin, Plugin::Unusable);
         assert!(parsed(r#"{"is_role":true}"#).is_none());
         assert_eq!(parsed(r#"{"auth_or":[]}"#).expect("an account").plugin, Plugin::Unusable);
+    }
+
+    #[test]
+    fn passwords_expire_by_age() {
+        for (changed, own_days, is_expired) in [
+            (11, None, false),
+            (10, None, true),
+            (10, Some(-1), true),
+            (10, Some(11), false),
+            (10, Some(0), false),
+            (19, Some(1), true),
+        ] {
+            let seconds = changed * SECONDS_A_DAY;
+            let own = own_days.map(|days: i64| format!(r#","password_lifetime":{days}"#));
+            let own = own.unwrap_or_default();
+            let account = parsed(&format!(r#"{{"password_last_changed":{seconds}{own}}}"#));
+            let account = account.expect("an account");
+            assert_eq!(account.is_expired, is_expired, "{changed} {own_days:?}");
+        }
     }
 }

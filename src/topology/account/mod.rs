@@ -159,7 +159,7 @@ pub struct Account {
     pub is_locked: bool,
     /// `REQUIRE`: what the server wants of a client's TLS.
     pub required_tls: RequiredTls,
-    /// `PASSWORD EXPIRE`: the server lets it do nothing but change the password.
+    /// `PASSWORD EXPIRE`, or the password is too old: the server lets it do nothing but change the password.
     pub is_expired: bool,
 }
 
