@@ -210,6 +210,11 @@ impl Guard {
         limit
     }
 
+    /// Whether it holds batch at the floor for a moment, to see what the server does without it.
+    pub fn is_looking(&self) -> bool {
+        self.looking.is_some()
+    }
+
     /// What interactive statements may take on average now, in seconds; `None` while it is not known
     /// or the guard is off.
     pub fn target_seconds(&self) -> Option<f64> {

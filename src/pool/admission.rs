@@ -15,6 +15,10 @@ use crate::lanes::{
 
 /// A slot held for longer counts for the batch lane: what a session known to be light may use.
 const HELD_LONG: Duration = Duration::from_secs(1);
+/// Slots for each of batch's own that is held for longer and takes nothing of what batch has for sure; and most of
+/// those: each is work beside which the guard wants next to none.
+const SLOTS_A_LASTING: usize = 4;
+const LASTING_MAX: usize = 2;
 /// Most waiters dismissed at a time: the lock is held meanwhile.
 const DISMISSED_MAX: usize = 200;
 
@@ -340,7 +344,7 @@ impl Pool {
         let Auto { interactive, batch } = auto;
         let mut shared = self.shared.lock();
         let shared = &mut *shared;
-        let (mut moved, mut idle, mut running) = (0, 0, 0);
+        let (mut moved, mut idle, mut running, mut lasting) = (0, 0, 0, 0);
         for (_, Held { turn, granted, session, since }) in &mut shared.held {
             let service = now.saturating_duration_since(*since);
             let is_moved_now = turn.lane() == interactive && service > HELD_LONG;
@@ -359,12 +363,20 @@ impl Pool {
             running += usize::from(!is_idle);
             moved += usize::from(*granted != batch);
             idle += usize::from(*granted != batch && is_idle);
+            lasting += usize::from(*granted == batch && service > HELD_LONG);
         }
         let LaneNow { in_use, waiting, .. } = shared.scheduler.lane(batch);
         let limit = shared.guard.tick(BatchNow { in_use: in_use - idle, running, waiting });
-        // What others hold takes nothing of what batch has for sure.
-        let sure = shared.lanes[batch].reserved.reserved_of(self.slots).max(1);
-        let limit = (limit + idle).max(moved + sure).min(self.slots);
+        // What others hold takes nothing of what batch has for sure, nor do a few of its own that last: a slot
+        // turns over beside them. But the guard sees nothing beside more than the floor.
+        let settings = &shared.lanes[batch];
+        let beside = match shared.guard.is_looking() {
+            true => 0,
+            false => lasting.min((self.slots / SLOTS_A_LASTING).clamp(1, LASTING_MAX)),
+        };
+        let sure = settings.reserved.reserved_of(self.slots).max(1);
+        let own = (sure + beside).min(settings.max.of(self.slots).max(1));
+        let limit = (limit + idle).max(moved + own).min(self.slots);
         shared.scheduler.set_max(batch, limit);
         shared.scheduler.wake_next();
         self.lane_metrics(batch).limit.set(i64::try_from(limit).unwrap_or(i64::MAX));

@@ -45,12 +45,13 @@ impl Control for NoControl {
     fn doubt(&self, _: BackendId) {}
 }
 
-fn pool() -> Arc<Pool> {
-    let settings = crate::config::parse(CONFIG, "test").expect("a configuration");
+fn pool(config: &str) -> Arc<Pool> {
+    let settings = crate::config::parse(config, "test").expect("a configuration");
+    let lanes: Vec<String> = settings.lanes.iter().map(|lane| lane.name.clone()).collect();
     let labels = Labels {
         version: "0",
         backends: &["primary".to_owned()],
-        lanes: &["all".to_owned()],
+        lanes: &lanes,
         pin_reasons: &[],
         route_reasons: &[],
         commands: &[],
@@ -185,16 +186,16 @@ fn explore(
     orders
 }
 
-#[test]
-fn whatever_comes_in_whatever_order_each_slot_comes_back() {
-    let runtime = tokio::runtime::Builder::new_current_thread()
+fn paused_runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
         .build()
-        .expect("a runtime");
-    let _entered = runtime.enter();
-    let pool = pool();
-    let key = Arc::new(ConnectionKey {
+        .expect("a runtime")
+}
+
+fn key() -> Arc<ConnectionKey> {
+    Arc::new(ConnectionKey {
         user: "app".into(),
         stored: None,
         capabilities: Capabilities::empty(),
@@ -202,21 +203,104 @@ fn whatever_comes_in_whatever_order_each_slot_comes_back() {
         client: None,
         attributes: None,
         expired: None,
-    });
-    let image = Image::default();
-    let request = Request {
-        key: &key,
+    })
+}
+
+fn request<'a>(key: &'a Arc<ConnectionKey>, image: &'a Image) -> Request<'a> {
+    Request {
+        key,
         credential: &Credential::Empty,
-        image: &image,
+        image,
         insert_id: 0,
         epoch: 0,
         session: 1,
         unread: None,
         asks: false,
-    };
+    }
+}
+
+#[test]
+fn whatever_comes_in_whatever_order_each_slot_comes_back() {
+    let runtime = paused_runtime();
+    let _entered = runtime.enter();
+    let pool = pool(CONFIG);
+    let (key, image) = (key(), Image::default());
+    let request = request(&key, &image);
     let orders = explore(&pool, &request, &runtime, &mut Vec::new());
     assert!(orders > 10_000, "{orders} orders");
     let metrics = pool.lane_metrics(0);
     assert!(metrics.rejected_timeout.get() > 0 && metrics.rejected_full.get() > 0);
     assert!(metrics.rejected_overload.get() > 0 && metrics.abandoned.get() > 0);
+}
+
+/// Pages that take far more than they may, beside the lanes that are there by default.
+struct Pressed<'a> {
+    pool: &'a Arc<Pool>,
+    request: &'a Request<'a>,
+    runtime: &'a tokio::runtime::Runtime,
+}
+
+impl Pressed<'_> {
+    /// A batch slot, if one is to be had.
+    fn batch(&self) -> Option<Slot> {
+        let demand = Demand { lane: 1, client: 1, kind: 1, begun: None };
+        match self.pool.ask(demand, self.request, Instant::now()) {
+            Asked::Granted(slot, _) => Some(slot),
+            Asked::Wait(_) | Asked::Full => None,
+        }
+    }
+
+    fn pass(&self, seconds: usize) {
+        for _ in 0..seconds * 10 {
+            self.runtime.block_on(tokio::time::advance(Duration::from_millis(100)));
+            (0..20).for_each(|_| self.pool.shared.lock().guard.served(0.08));
+            self.pool.steer(|_| false);
+        }
+    }
+}
+
+/// Eight slots.
+const PRESSED: &str = "[service]\nuser = \"fairlane\"\npassword = \"x\"\n\
+    [primary]\naddress = \"127.0.0.1:3306\"\nmax_connections = 9\n\
+    [lanes]\ntarget = \"1ms\"\n";
+
+#[test]
+fn batch_that_never_ends_leaves_a_slot_for_the_rest_of_batch_and_takes_no_more_than_a_few() {
+    let runtime = paused_runtime();
+    let _entered = runtime.enter();
+    let (key, image) = (key(), Image::default());
+    let request = request(&key, &image);
+    let pool = pool(PRESSED);
+    let pressed = Pressed { pool: &pool, request: &request, runtime: &runtime };
+    pressed.pass(5);
+    let mut reports = vec![pressed.batch().expect("one slot is batch's at the floor")];
+    assert!(pressed.batch().is_none(), "the floor is one slot");
+    pressed.pass(2);
+    for _ in 0..10 {
+        drop(pressed.batch().expect("the rest of batch goes on beside it"));
+        pressed.pass(2);
+    }
+    for _ in 0..10 {
+        reports.extend(pressed.batch());
+        pressed.pass(2);
+    }
+    assert_eq!(reports.len(), 1 + LASTING_MAX, "ten reports");
+    drop(reports);
+    pressed.pass(1);
+    let _one = pressed.batch().expect("one is left");
+    assert!(pressed.batch().is_none(), "the floor is one slot again");
+}
+
+#[test]
+fn batch_that_never_ends_gets_no_more_than_its_lane_may_have() {
+    let runtime = paused_runtime();
+    let _entered = runtime.enter();
+    let (key, image) = (key(), Image::default());
+    let request = request(&key, &image);
+    let lanes = "[[lane]]\nname = \"interactive\"\n[[lane]]\nname = \"batch\"\nmax = 1\n";
+    let pool = pool(&format!("{PRESSED}{lanes}"));
+    let pressed = Pressed { pool: &pool, request: &request, runtime: &runtime };
+    let _report = pressed.batch().expect("a free slot");
+    pressed.pass(5);
+    assert!(pressed.batch().is_none(), "lane.max");
 }
