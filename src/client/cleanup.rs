@@ -56,7 +56,7 @@ impl Session {
         let held = self.held.take();
         // A client that went away in the middle has used its slot up to now.
         let now = self.context.now();
-        self.account.rest(now, false, &self.context.evidence);
+        self.has_used_up_to(now, false);
         self.account.close(&self.context.evidence);
         self.pins = Pins::default();
         self.show_binding();
@@ -141,7 +141,7 @@ impl Session {
             return Ok(());
         }
         self.recall_insert_id().await;
-        self.account.rest(self.context.now(), false, &self.context.evidence);
+        self.has_used_up_to(self.context.now(), false);
         let obtained = self.context.pools[0]
             .check_out(self.demand_to_go_on(), self.request(), Instant::now())
             .await;

@@ -290,7 +290,7 @@ impl Session {
             );
             let at = self.context.now();
             self.entry.set_idle(self.held.is_some(), at);
-            self.account.rest(at, self.held.is_some(), &self.context.evidence);
+            self.has_used_up_to(at, self.held.is_some());
             let limit = usize::try_from(self.facts.max_allowed_packet).unwrap_or(usize::MAX);
             if !std::mem::take(&mut is_waiting_still) {
                 self.wire.begin_command();

@@ -63,6 +63,8 @@ pub struct Entry {
     expired_ms: AtomicU64,
     /// The `since_ms` of the statement whose replica is down.
     adrift_ms: AtomicU64,
+    /// Milliseconds for which the command under way has waited for locks of less urgent work.
+    lock_waited_ms: AtomicU64,
     /// An [`Order`], as far as there is one.
     order: AtomicU8,
     /// The lock guard wants its transaction rolled back.
@@ -157,6 +159,7 @@ impl Entry {
             idle_limit_ms: AtomicU64::new(u64::MAX),
             expired_ms: AtomicU64::new(u64::MAX),
             adrift_ms: AtomicU64::new(u64::MAX),
+            lock_waited_ms: AtomicU64::new(0),
             order: AtomicU8::new(0),
             must_give_way: AtomicBool::new(false),
             statement: Mutex::default(),
@@ -305,6 +308,27 @@ impl Entry {
             true => String::new(),
             false => crate::sql::digest_text(&last.sql, last.mode),
         }
+    }
+
+    /// Its statement, which has begun `since`, has waited for so much longer for locks of less urgent work.
+    pub fn add_lock_wait(&self, since: Duration, time: Duration) {
+        if self.activity() == (Activity::Running, since) {
+            self.lock_waited_ms.fetch_add(millis(time), Ordering::Relaxed);
+        }
+    }
+
+    /// For how long the command that is done has waited so. Only for the session's own task.
+    pub(super) fn take_lock_wait(&self) -> Duration {
+        match self.lock_waited_ms.load(Ordering::Relaxed) {
+            0 => Duration::ZERO,
+            _ => Duration::from_millis(self.lock_waited_ms.swap(0, Ordering::Relaxed)),
+        }
+    }
+
+    /// Whether behaviour has chosen its lane, which is that of batch then.
+    pub fn is_in_batch_by_behaviour(&self) -> bool {
+        let by = self.chosen_by.load(Ordering::Relaxed);
+        by == ChosenBy::AttainedService as u8 || by == ChosenBy::Company as u8
     }
 
     /// Has the session's transaction rolled back as soon as that can be done without harm.

@@ -397,6 +397,12 @@ impl Session {
         }
     }
 
+    /// A command is done, at `now`; the session still `holds` its slot or gave it back.
+    pub(super) fn has_used_up_to(&mut self, now: Duration, holds: bool) {
+        self.account.waited(self.entry.take_lock_wait());
+        self.account.rest(now, holds, &self.context.evidence);
+    }
+
     /// The lane that a hint or a rule has for a statement.
     pub(super) fn assigned_lane(&mut self, work: &Work<'_>) -> Option<(usize, ChosenBy)> {
         let hint = work.verdict.hint.lane.as_deref();

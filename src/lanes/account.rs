@@ -7,7 +7,7 @@
 //! ```
 //!
 //! While a session waits for a slot nothing changes: a batch that is kept waiting does not become
-//! interactive by that. Holding a slot counts whether or not a statement runs: a transaction that
+//! interactive by that. Nor while it waits for a lock of less urgent work, as far as the lock guard sees it. Holding a slot counts whether or not a statement runs: a transaction that
 //! waits for a web page uses the server's locks all the same.
 //!
 //! How much a session may use before it counts as batch hangs on its company (see
@@ -272,6 +272,14 @@ impl Account {
     /// The client it is the session of.
     pub fn client(&self) -> u64 {
         self.client
+    }
+
+    /// Of the command under way it has waited for so long for locks of less urgent work: that is others' use. To be
+    /// told before [`Self::rest`].
+    pub fn waited(&mut self, time: Duration) {
+        if self.is_holding {
+            self.at = self.at.saturating_add(time);
+        }
     }
 
     /// A command is done, at `now`; the session still `holds` its slot or gave it back.

@@ -91,6 +91,32 @@ fn a_transaction_that_waits_for_a_web_page_uses_its_slot_all_the_while() {
 }
 
 #[test]
+fn who_waits_for_the_locks_of_batch_has_used_nothing_and_has_not_rested() {
+    let mut world = World::new();
+    let mut click = world.session();
+    let waits = |world: &mut World, session: &mut Account, told| {
+        let standing = session.judge(world.now, UPSERT, &world.evidence);
+        session.granted(world.now);
+        world.pass(4_000);
+        session.waited(Duration::from_millis(told));
+        session.rest(world.now, false, &world.evidence);
+        standing
+    };
+    for _ in 0..5 {
+        assert_eq!(waits(&mut world, &mut click, 3_990), Standing::Light);
+    }
+    click.close(&world.evidence);
+    assert!(!world.click(10), "nobody has learned that its statements are heavy");
+    // Not seen by anybody.
+    let mut other = world.session();
+    waits(&mut world, &mut other, 0);
+    assert_eq!(waits(&mut world, &mut other, 3_990), Standing::Attained);
+    assert_eq!(waits(&mut world, &mut other, 3_990), Standing::Attained, "it has not rested");
+    // Told of more than there was, which can be a moment.
+    waits(&mut world, &mut other, 5_000);
+}
+
+#[test]
 fn a_new_connection_of_the_batch_is_known_by_its_company() {
     let mut world = World::new();
     let mut late = Vec::new();

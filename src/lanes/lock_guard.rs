@@ -6,6 +6,10 @@
 //!                                                    └─► abort: the holder is rolled back
 //! ```
 //!
+//! Whoever waits for batch is its victim, and is not to be taken for batch because it held its slot meanwhile: that time
+//! is told ([`LockGuard::waited`]), and not counted as use. So such waits are also looked for where behaviour has put
+//! the waiter into the batch lane itself; but nobody is told anything for its sake there.
+//!
 //! Slots do not help against locks: a scraper's transaction that holds a row makes a click wait
 //! however many connections are free. This is priority inversion (Lampson and Redell, 1980). `pace` is
 //! the nearest thing to priority inheritance (Sha, Rajkumar and Lehoczky, 1990) that a proxy can do:
@@ -21,6 +25,9 @@ use std::time::Duration;
 
 use crate::config::settings::LockPolicy;
 
+/// How long a statement runs at least before the server is asked about it only since behaviour has put it into a
+/// later lane than it would be in: batch work runs long, and mostly waits for nothing.
+const PATIENCE_IN_BATCH: Duration = Duration::from_millis(100);
 /// Least time between two questions. MariaDB gives answers of up to 100 ms ago to whoever asks more
 /// often than that.
 pub const PROBE_SPACING: Duration = Duration::from_millis(200);
@@ -42,6 +49,8 @@ pub struct Holder {
     pub session: u32,
     /// Its lane, as chosen when it got the slot: the smaller the more urgent.
     pub lane: usize,
+    /// The lane it would be in if behaviour decided nothing.
+    pub native: usize,
     /// The server's id of its connection.
     pub thread: u64,
     /// A statement runs; otherwise it waits for its client.
@@ -114,6 +123,8 @@ pub struct Wait {
     chain: BTreeSet<u32>,
     /// Blockers that were told to roll back.
     told: BTreeSet<u32>,
+    /// Up to when its session has been told of it.
+    counted: Duration,
 }
 
 impl Wait {
@@ -125,6 +136,12 @@ impl Wait {
     /// Blockers that were told to roll back for it.
     pub fn told(&self) -> impl Iterator<Item = u32> {
         self.told.iter().copied()
+    }
+
+    /// Whether somebody makes it wait whose work would be less urgent, whatever behaviour says of the waiter.
+    fn is_for_later(&self) -> bool {
+        let mut sessions = self.blockers.iter().filter_map(|blocker| blocker.session);
+        sessions.any(|(_, lane)| lane > self.waiter.native)
     }
 
     /// Blockers whose work is less urgent.
@@ -259,13 +276,21 @@ impl LockGuard {
                 turn.at = acts_at;
             }
             match before {
-                Some(before) => wait.told = before.told,
+                Some(before) => (wait.told, wait.counted) = (before.told, before.counted),
                 None => new.push(wait.clone()),
             }
             self.waits.push(wait);
         }
         self.over.append(&mut known);
         new
+    }
+
+    /// Statements that wait for less urgent work, and for how long they have since this was asked last.
+    pub fn waited(&mut self, now: Duration) -> impl Iterator<Item = (Holder, Duration)> {
+        self.waits.iter_mut().filter(|wait| wait.is_for_later()).map(move |wait| {
+            let from = std::mem::replace(&mut wait.counted, now).max(wait.since);
+            (wait.waiter, now.saturating_sub(from))
+        })
     }
 
     /// Those told to roll back for a wait that is over who need not any more: nobody else waits for them.
@@ -352,9 +377,14 @@ fn is_same(seen: &Holder, waiter: &Holder) -> bool {
 
 /// Whether a statement runs for long, and somebody of a later lane may have what it waits for.
 fn may_wait(holder: &Holder, now: Duration, patience: Duration, held: &[Holder]) -> bool {
-    let is_culprit =
-        |other: &Holder| other.lane > holder.lane && (other.is_running || other.in_transaction);
-    holder.is_running && now.saturating_sub(holder.since) >= patience && held.iter().any(is_culprit)
+    let runs_for = now.saturating_sub(holder.since);
+    let than =
+        if runs_for >= PATIENCE_IN_BATCH { holder.native.min(holder.lane) } else { holder.lane };
+    let is_culprit = |other: &Holder| {
+        let may_hold = other.is_running || other.in_transaction;
+        other.lane > than && may_hold && other.session != holder.session
+    };
+    holder.is_running && runs_for >= patience && held.iter().any(is_culprit)
 }
 
 /// The wait of a session according to the server.
@@ -391,6 +421,7 @@ fn wait_of(holder: &Holder, held: &[Holder], answer: &[LockWait]) -> Option<Wait
         blockers,
         chain: chain.collect(),
         told: BTreeSet::new(),
+        counted: Duration::ZERO,
     })
 }
 

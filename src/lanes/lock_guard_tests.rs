@@ -13,6 +13,7 @@ fn held(since: u64) -> Vec<Holder> {
     let holder = |session: u32, lane, since| Holder {
         session,
         lane,
+        native: lane,
         thread: 100 + u64::from(session),
         is_running: true,
         since: ms(since),
@@ -202,4 +203,37 @@ fn a_wait_begins_when_it_was_last_not_found() {
     guard.learn(ms(600), &held(0), &[]);
     assert_eq!(guard.look(ms(601), PATIENCE, &held(0)).ended.len(), 1);
     assert!(guard.waits().is_empty());
+}
+
+#[test]
+fn who_is_in_batch_by_behaviour_is_excused_for_waiting_for_it_and_nobody_gives_way() {
+    let mut all = held(0);
+    (all[0].lane, all[0].native) = (1, 0);
+    let answer = [row(1, 7)];
+    let mut guard = LockGuard::new(LockPolicy::Abort, ms(50));
+    assert!(guard.look(ms(60), PATIENCE, &all).ask.is_empty(), "batch runs long");
+    assert_eq!(guard.look(ms(100), PATIENCE, &all).ask, [101]);
+    assert_eq!(guard.learn(ms(100), &all, &answer).len(), 1);
+    assert!(guard.aborts(ms(100), &answer).is_empty() && guard.pace(ms(100), &all).is_none());
+    let told = |guard: &mut LockGuard, at| -> Vec<(u32, Duration)> {
+        guard.waited(ms(at)).map(|(waiter, time)| (waiter.session, time)).collect()
+    };
+    assert_eq!(told(&mut guard, 110), [(1, ms(110))], "since its beginning");
+    guard.learn(ms(300), &all, &answer);
+    assert_eq!(told(&mut guard, 310), [(1, ms(200))], "each moment once");
+    guard.learn(ms(500), &all, &[]);
+    assert!(told(&mut guard, 510).is_empty(), "it has the lock");
+    // A session of batch for good is no victim of its like.
+    all[0].native = 1;
+    assert!(guard.look(ms(10_000), PATIENCE, &all).ask.is_empty());
+}
+
+#[test]
+fn waiting_for_work_of_ones_own_lane_is_no_excuse() {
+    let mut all = held(0);
+    (all[1].lane, all[1].native) = (0, 0);
+    let mut guard = LockGuard::new(LockPolicy::Observe, ms(50));
+    guard.look(ms(60), PATIENCE, &all);
+    assert_eq!(guard.learn(ms(60), &all, &[row(1, 7)]).len(), 1);
+    assert_eq!(guard.waited(ms(60)).count(), 0);
 }

@@ -89,6 +89,11 @@ impl Driver<'_> {
         if !look.ask.is_empty() && Instant::now() >= self.resumes_at {
             self.ask(look.ask).await;
         }
+        for (waiter, time) in self.guard.waited(self.now()) {
+            if let Some(entry) = self.context.registry.get(waiter.session.into()) {
+                entry.add_lock_wait(waiter.since, time);
+            }
+        }
         // While nobody waits it does not matter who holds what now.
         let held = if self.guard.waits().is_empty() { held } else { held_now(self.context) };
         let pace = self.guard.pace(self.now(), &held);
@@ -200,16 +205,18 @@ impl Driver<'_> {
 /// Who holds a slot of the primary now.
 fn held_now(context: &Context) -> Vec<Holder> {
     let primary = &context.pools[0];
-    context.registry.all_of(&primary.holders(), |entry| holder(entry, primary))
+    let default = context.policy.get().rules.default_lane();
+    context.registry.all_of(&primary.holders(), |entry| holder(entry, primary, default))
 }
 
 /// `None` when it has no connection to the primary that is there now.
-fn holder(entry: &Entry, primary: &Pool) -> Option<Holder> {
+fn holder(entry: &Entry, primary: &Pool, default: usize) -> Option<Holder> {
     let Place { backend, thread_id: thread, generation } = entry.place()?;
     let (activity, since) = entry.activity();
     (backend == 0 && primary.has(generation)).then(|| Holder {
         session: entry.id,
         lane: entry.lane(),
+        native: if entry.is_in_batch_by_behaviour() { default } else { entry.lane() },
         thread,
         is_running: activity == Activity::Running,
         since,

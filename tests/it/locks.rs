@@ -105,6 +105,29 @@ fn a_wait_is_reported_with_both_sides() {
 }
 
 #[test]
+fn who_has_waited_for_the_lock_of_batch_is_not_taken_for_batch() {
+    table(servers(), "lock_victim");
+    let proxy = proxy(servers(), "");
+    let (mut scraper, mut user) = (scraper(&proxy), proxy.app());
+    scraper.run("BEGIN");
+    scraper.run("UPDATE lock_victim SET n = 1 WHERE id = 1");
+    let click = thread::spawn(move || {
+        user.run("UPDATE lock_victim SET n = 2 WHERE id = 1");
+        user
+    });
+    eventually("the wait is found", || waits(&proxy, "row") == 1.0);
+    pause(4_000);
+    scraper.run("COMMIT");
+    let mut user = click.join().unwrap();
+    // What a busy machine adds to its work has worn off by then; four seconds would not have.
+    pause(1_000);
+    user.run("SELECT n FROM lock_victim WHERE id = 1");
+    let batch =
+        |reason: &str| proxy.metric(&format!("fairlane_lane_choices_total{{reason=\"{reason}\"}}"));
+    assert_eq!(batch("attained_service") + batch("company"), 0.0);
+}
+
+#[test]
 fn a_gap_and_a_queue_in_front_are_found() {
     table(servers(), "lock_gap");
     let proxy = proxy(servers(), "");
