@@ -69,6 +69,20 @@ pub enum Error {
         /// The bound.
         limit: Duration,
     },
+    /// No slot to log in with within the time that a login may take.
+    #[error(
+        "Fairlane: no free connection in lane '{lane}' of backend '{backend}' within {} ms \
+         (login_timeout)",
+        limit.as_millis()
+    )]
+    LoginQueued {
+        /// Lane name.
+        lane: String,
+        /// Backend name.
+        backend: String,
+        /// The bound.
+        limit: Duration,
+    },
     /// The connection to the server broke while a statement was on it.
     #[error("Lost connection to MySQL server during query (Fairlane, backend '{backend}')")]
     LostBackend {
@@ -249,6 +263,17 @@ fn locked(user: &str, host: &str, is_mariadb: bool) -> String {
 }
 
 impl Error {
+    /// Whether all there is to say is that others have the connections.
+    pub fn is_busy(&self) -> bool {
+        matches!(
+            self,
+            Self::QueueFull { .. }
+                | Self::QueueTimeout { .. }
+                | Self::Overloaded { .. }
+                | Self::LoginQueued { .. }
+        )
+    }
+
     /// Error code and SQLSTATE.
     pub fn code(&self) -> (u16, &str) {
         match self {
@@ -257,6 +282,7 @@ impl Error {
             Self::QueueFull { .. }
             | Self::QueueTimeout { .. }
             | Self::Overloaded { .. }
+            | Self::LoginQueued { .. }
             | Self::TooManyClients => (code::CON_COUNT_ERROR, "08004"),
             Self::LostBackend { .. } => (code::NET_READ_ERROR, "08S01"),
             Self::AccessDenied { .. } | Self::UnsupportedPlugin { .. } | Self::NeedsTls { .. } => {

@@ -8,6 +8,7 @@ use quick_cache::sync::Cache;
 use tokio::time::Instant;
 
 use crate::backend::{ConnectionKey, Credential, DoubleHash};
+use crate::error::Error;
 
 /// A client's user as the backends see it.
 #[derive(Debug, Clone)]
@@ -26,9 +27,19 @@ const VERIFIED_MAX: usize = 10_000;
 type VerifiedKey = (Box<str>, Option<DoubleHash>, Box<str>, u8, Option<IpAddr>, (u64, u64));
 
 /// Logins (user, password, schema, collation, address if it is told: not all are allowed) that the primary has agreed to
-/// lately. A storm of equal logins asks once: the others wait for the answer.
+/// lately. A storm of equal logins asks once: the others wait for the answer, also where it is that no connection was
+/// free to ask on, or they would wait for one in turn.
 pub struct Verified {
-    cache: Cache<VerifiedKey, Instant>,
+    cache: Cache<VerifiedKey, Answer>,
+}
+
+/// What came of asking.
+#[derive(Debug, Clone)]
+enum Answer {
+    /// The primary agreed then.
+    Agreed(Instant),
+    /// It was not asked. Only for those who wait for the answer.
+    Busy(Box<Error>),
 }
 
 impl std::fmt::Debug for Verified {
@@ -46,27 +57,38 @@ impl Default for Verified {
 impl Verified {
     /// Asks with `ask` unless the answer is known since the last of `changes`: of accounts and of
     /// schemas.
-    pub(super) async fn verify<E>(
+    pub(super) async fn verify(
         &self,
         key: &ConnectionKey,
         schema: Option<&str>,
         changes: (u64, u64),
-        ask: impl AsyncFnOnce() -> Result<(), E>,
-    ) -> Result<(), E> {
+        ask: impl AsyncFnOnce() -> Result<(), Error>,
+    ) -> Result<(), Error> {
         let schema = schema.unwrap_or_default().into();
         let key = (key.user.clone(), key.stored, schema, key.collation, key.client, changes);
-        if let Some(since) = self.cache.get(&key) {
+        if let Some(Answer::Agreed(since)) = self.cache.get(&key) {
             if since.elapsed() < VERIFIED_FOR {
                 return Ok(());
             }
             self.cache.remove(&key);
         }
-        match self.cache.get_value_or_guard_async(&key).await {
-            Ok(_) => Ok(()),
-            Err(guard) => {
-                ask().await?;
-                let _ = guard.insert(Instant::now());
+        let guard = match self.cache.get_value_or_guard_async(&key).await {
+            Ok(Answer::Agreed(_)) => return Ok(()),
+            Ok(Answer::Busy(error)) => return Err(*error),
+            Err(guard) => guard,
+        };
+        match ask().await {
+            Ok(()) => {
+                let _ = guard.insert(Answer::Agreed(Instant::now()));
                 Ok(())
+            }
+            Err(error) => {
+                if error.is_busy() {
+                    let _ = guard.insert(Answer::Busy(Box::new(error.clone())));
+                    // Whoever comes later asks anew.
+                    self.cache.remove(&key);
+                }
+                Err(error)
             }
         }
     }
@@ -83,5 +105,52 @@ pub(super) fn charset_of_collation(id: u8) -> &'static str {
         95 | 96 => "cp932",
         248..=250 => "gb18030",
         _ => "utf8mb4",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use tokio::task::yield_now;
+
+    use super::*;
+    use crate::protocol::Capabilities;
+
+    #[tokio::test]
+    async fn who_waits_for_an_answer_is_refused_with_whoever_finds_no_connection_to_ask_on() {
+        let verified = Verified::default();
+        let key = ConnectionKey {
+            user: "app".into(),
+            stored: None,
+            capabilities: Capabilities::empty(),
+            collation: 45,
+            client: None,
+            attributes: None,
+            expired: None,
+        };
+        let asked = Cell::new(0);
+        let ask = |answer: Result<(), Error>| {
+            let (verified, key, asked) = (&verified, &key, &asked);
+            async move {
+                let ask = async || {
+                    asked.set(asked.get() + 1);
+                    yield_now().await;
+                    answer
+                };
+                verified.verify(key, None, (0, 0), ask).await
+            }
+        };
+        let (lane, backend) = ("interactive".to_owned(), "primary".to_owned());
+        let busy = Error::QueueTimeout { lane, backend, limit: Duration::from_secs(5) };
+        let refused = || ask(Err(busy.clone()));
+        let all = tokio::join!(refused(), refused(), refused());
+        assert_eq!(all, (Err(busy.clone()), Err(busy.clone()), Err(busy.clone())));
+        assert_eq!(asked.take(), 1);
+        // Any other failure may be that of one connection.
+        let lost = Error::LostBackend { backend: "primary".to_owned() };
+        let all = tokio::join!(ask(Err(lost.clone())), ask(Ok(())), ask(Ok(())));
+        assert_eq!(all, (Err(lost), Ok(()), Ok(())));
+        assert_eq!(asked.take(), 2);
     }
 }

@@ -122,14 +122,12 @@ pub(super) async fn greet(
     let mut session = Box::new(session);
     session.image_changed();
     let verified = timeout_at(deadline, session.verify_schema(schema.as_deref())).await;
-    let verified = verified.unwrap_or_else(|_| {
-        let detail = "it did not answer within login_timeout".to_owned();
-        Err(Error::BackendUnavailable { backend: context.pools[0].name().to_owned(), detail })
-    });
+    let verified = verified.unwrap_or_else(|_| Err(not_asked(&context)));
     if let Err(error) = verified {
         login_failed(match error {
             Error::Server { code: code::ACCESS_DENIED, .. } => LoginFailure::Denied,
             Error::Server { .. } => LoginFailure::Schema,
+            _ if error.is_busy() => LoginFailure::Busy,
             _ => LoginFailure::Backend,
         });
         let _ = session.send_error(&error).await;
@@ -146,6 +144,22 @@ pub(super) async fn greet(
         session.wire = session.wire.start_compression(algorithm);
     }
     Some(session)
+}
+
+/// Why the primary has not agreed to a login within its time.
+fn not_asked(context: &Context) -> Error {
+    let (rules, primary) = (&context.policy.get().rules, &context.pools[0]);
+    let (lane, backend) = (rules.default_lane(), primary.name().to_owned());
+    match primary.has_free(lane) {
+        true => {
+            let detail = "it did not answer within login_timeout".to_owned();
+            Error::BackendUnavailable { backend, detail }
+        }
+        false => {
+            let (lane, limit) = (rules.lane_name(lane).to_owned(), context.settings.login_timeout);
+            Error::LoginQueued { lane, backend, limit }
+        }
+    }
 }
 
 /// Bytes of a program's name that are kept: it is shown, and matched with rules.

@@ -133,7 +133,7 @@ impl<W> Scheduler<W> {
     pub fn admit(&mut self, demand: Demand, waiter: impl FnOnce() -> W) -> Admission<W> {
         let Demand { lane, client, kind, begun } = demand;
         let party = Party { client, kind };
-        if self.lanes[lane].waiting.is_empty() && self.may_take(lane) {
+        if self.has_free(lane) {
             self.take(lane, begun.is_some());
             return Admission::Granted(Turn { lane, party, charged: 0, is_moved: false });
         }
@@ -236,6 +236,11 @@ impl<W> Scheduler<W> {
         let lane = &self.lanes[lane];
         let (in_use, waiting) = (lane.in_use(), lane.waiting.len());
         LaneNow { in_use, waiting, granted: lane.granted, begun: lane.begun }
+    }
+
+    /// Whether the lane would get a slot at once.
+    pub fn has_free(&self, lane: usize) -> bool {
+        self.lanes[lane].waiting.is_empty() && self.may_take(lane)
     }
 
     /// The waiter of a lane that waits longest.

@@ -47,18 +47,21 @@ pub enum LoginFailure {
     Protocol,
     /// The primary could not be asked.
     Backend,
+    /// No connection was free to ask the primary.
+    Busy,
     /// A PROXY protocol header that is malformed, or not from a trusted network.
     ProxyHeader,
 }
 
 impl LoginFailure {
     /// All reasons, by their number.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Denied,
         Self::Schema,
         Self::Timeout,
         Self::Protocol,
         Self::Backend,
+        Self::Busy,
         Self::ProxyHeader,
     ];
 
@@ -70,6 +73,7 @@ impl LoginFailure {
             Self::Timeout => "timeout",
             Self::Protocol => "protocol",
             Self::Backend => "backend",
+            Self::Busy => "busy",
             Self::ProxyHeader => "proxy_header",
         }
     }

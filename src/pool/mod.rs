@@ -283,6 +283,11 @@ impl Pool {
         self.shared.lock().scheduler.in_use()
     }
 
+    /// Whether work of a lane would get a slot at once.
+    pub fn has_free(&self, lane: usize) -> bool {
+        self.shared.lock().scheduler.has_free(lane)
+    }
+
     /// Sessions that hold a slot now.
     pub fn holders(&self) -> Vec<u32> {
         self.shared.lock().held.iter().map(|(_, held)| held.session).collect()

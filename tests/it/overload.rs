@@ -1,8 +1,9 @@
 //! More work than the server can do: who is answered, who is refused, and how soon it is over.
 
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use crate::support::{Proxy, eventually, servers};
+use crate::support::{Failed, Login, Proxy, Raw, eventually, servers};
 
 #[path = "../../benches/scenarios/overload/load.rs"]
 mod load;
@@ -70,7 +71,7 @@ fn who_is_refused_is_told_why_and_may_go_on() {
     let clients: Vec<_> = (0..60)
         .map(|number| {
             let proxy = proxy.clone();
-            std::thread::spawn(move || {
+            thread::spawn(move || {
                 let mut client = proxy.app();
                 crate::support::pause(number * 20);
                 let answer = client.query("SELECT SLEEP(0.2)").map(|_| ());
@@ -89,4 +90,60 @@ fn who_is_refused_is_told_why_and_may_go_on() {
         assert!(refused.iter().any(|error| error.contains(fragment)), "{fragment}: {refused:?}");
     }
     assert!(ends.iter().all(|(_, again)| *again), "a session goes on after it was refused");
+}
+
+/// All slots are held, and many log in at once as nobody has of late: what they are told, and how long the slowest took.
+fn logins_beside_no_slot(proxy: &Proxy) -> (Vec<String>, Duration) {
+    let holders: Vec<Raw> = (0..2)
+        .map(|_| {
+            let mut holder = proxy.app();
+            holder.run("BEGIN");
+            holder.run("SELECT 1");
+            holder
+        })
+        .collect();
+    let port = proxy.port;
+    let log_in = move || {
+        let began = Instant::now();
+        let failed = Raw::login(&Login::new(port, "app", "app-secret")).expect_err("no slot");
+        let Failed::Server { code: 1040, message, .. } = failed else { panic!("{failed:?}") };
+        (message, began.elapsed())
+    };
+    let logins: Vec<_> = (0..20).map(|_| thread::spawn(log_in)).collect();
+    let told = logins.into_iter().map(|login| login.join().unwrap());
+    let (messages, took): (Vec<String>, Vec<Duration>) = told.unzip();
+    drop(holders);
+    (messages, took.into_iter().max().unwrap())
+}
+
+fn failed_logins(proxy: &Proxy, reason: &str) -> f64 {
+    proxy.metric(&format!("fairlane_logins_failed_total{{reason=\"{reason}\"}}"))
+}
+
+#[test]
+fn logins_for_which_no_connection_is_free_are_refused_together() {
+    let lanes = "[[lane]]\nname = \"interactive\"\nqueue_timeout = \"1s\"\noverload_timeout = \"off\"\n\
+        [routing]\nreplica_reads = false\n";
+    let proxy = Proxy::with(servers(), 3, lanes);
+    let (messages, longest) = logins_beside_no_slot(&proxy);
+    let words = "no free connection in lane 'interactive' of backend 'primary' within 1000 ms \
+        (lane.queue_timeout)";
+    assert!(messages.iter().all(|message| message.contains(words)), "{messages:?}");
+    assert!(longest < Duration::from_secs(8), "one after another: {longest:?}");
+    assert_eq!((failed_logins(&proxy, "busy"), failed_logins(&proxy, "backend")), (20.0, 0.0));
+    eventually("who logs in later is asked for again", || {
+        Raw::login(&Login::new(proxy.port, "app", "app-secret")).is_ok()
+    });
+}
+
+#[test]
+fn a_login_whose_time_ends_before_a_connection_is_free_is_told_so() {
+    let lanes = "login_timeout = \"2s\"\n[[lane]]\nname = \"interactive\"\nqueue_timeout = \"60s\"\n\
+        overload_timeout = \"off\"\n[routing]\nreplica_reads = false\n";
+    let proxy = Proxy::with(servers(), 3, lanes);
+    let (messages, _) = logins_beside_no_slot(&proxy);
+    let words = "no free connection in lane 'interactive' of backend 'primary' within 2000 ms \
+        (login_timeout)";
+    assert!(messages.iter().all(|message| message.contains(words)), "{messages:?}");
+    assert_eq!((failed_logins(&proxy, "busy"), failed_logins(&proxy, "backend")), (20.0, 0.0));
 }
