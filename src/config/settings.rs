@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
 pub use crate::units::Share;
 
@@ -67,6 +67,61 @@ impl Settings {
     pub fn tells_addresses(&self) -> bool {
         self.backends.iter().any(|backend| backend.proxy_protocol != ProxyProtocol::Off)
     }
+
+    /// Keys and tables in which `other` says something else that takes a restart: all but lanes and rules. Whatever
+    /// they say, secrets included, is not told.
+    pub fn differs_in(&self, other: &Self) -> Vec<&'static str> {
+        // By all their names, so that no new one is forgotten.
+        let Self {
+            listen,
+            proxy_networks,
+            workers,
+            max_clients,
+            login_timeout,
+            login_failures,
+            login_delay,
+            rsa_private_key,
+            admin,
+            tls,
+            service,
+            backends,
+            pool,
+            lanes: _,
+            rules: _,
+            default_lane: _,
+            batch_lane: _,
+            latency_target: _,
+            lock_guard: _,
+            deadlock_retries: _,
+            users,
+            routing,
+            log,
+        } = self;
+        let all = [
+            ("listen", *listen == other.listen),
+            ("proxy_protocol_networks", *proxy_networks == other.proxy_networks),
+            ("workers", *workers == other.workers),
+            ("max_clients", *max_clients == other.max_clients),
+            ("login_timeout", *login_timeout == other.login_timeout),
+            ("login_failures", *login_failures == other.login_failures),
+            ("login_delay", *login_delay == other.login_delay),
+            ("rsa_private_key", *rsa_private_key == other.rsa_private_key),
+            ("[admin]", *admin == other.admin),
+            ("[tls]", *tls == other.tls),
+            ("[service]", service.is_as(&other.service)),
+            ("[primary]", backends.first() == other.backends.first()),
+            ("[[replica]]", backends.iter().skip(1).eq(other.backends.iter().skip(1))),
+            ("[pool]", *pool == other.pool),
+            (
+                "[[user]]",
+                users.len() == other.users.len()
+                    && users.iter().zip(&other.users).all(|(user, other)| user.is_as(other)),
+            ),
+            ("[routing]", *routing == other.routing),
+            ("[log]", *log == other.log),
+        ];
+        all.into_iter().filter(|(_, is_same)| !is_same).map(|(name, _)| name).collect()
+    }
 }
 
 /// Service account.
@@ -78,8 +133,14 @@ pub struct Service {
     pub password: SecretString,
 }
 
+impl Service {
+    fn is_as(&self, other: &Self) -> bool {
+        self.user == other.user && self.password.expose_secret() == other.password.expose_secret()
+    }
+}
+
 /// One server.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Backend {
     /// Unique; the metric label. Default: `primary`, `replica1`, ...
     pub name: String,
@@ -120,7 +181,7 @@ pub enum ProxyProtocol {
 }
 
 /// TLS towards clients.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tls {
     /// Who gets it.
     pub mode: TlsMode,
@@ -212,7 +273,7 @@ impl fmt::Display for Address {
 }
 
 /// Ages and paces of backend connections.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pool {
     /// Limit for TCP connect and login of one backend connection.
     pub connect_timeout: Duration,
@@ -374,8 +435,14 @@ pub struct User {
     pub password: SecretString,
 }
 
+impl User {
+    fn is_as(&self, other: &Self) -> bool {
+        self.name == other.name && self.password.expose_secret() == other.password.expose_secret()
+    }
+}
+
 /// Reads and freshness.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Routing {
     /// Whether reads may leave the primary at all.
     pub replica_reads: bool,
@@ -419,7 +486,7 @@ pub enum Scope {
 }
 
 /// Log lines.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Log {
     /// A tracing filter, such as `info` or `fairlane=debug`.
     pub filter: String,

@@ -340,3 +340,26 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_takes_a_restart_is_named_without_what_it_says() {
+    let base = "max_clients = 5\n[service]\nuser = \"f\"\npassword = \"secret\"\n[primary]\naddress = \"db:1\"\n\
+        [[replica]]\naddress = \"db:2\"\n[routing]\nmax_lag = \"2s\"\n\
+        [[user]]\nname = \"u\"\npassword = \"other\"\n";
+    let settings = |text: &str| parse(text, "f.toml").expect("valid");
+    let first = settings(base);
+    let differs = |from: &str, to: &str| {
+        assert!(base.contains(from), "{from}");
+        first.differs_in(&settings(&base.replacen(from, to, 1)))
+    };
+    assert!(first.differs_in(&settings(base)).is_empty());
+    assert_eq!(differs("max_clients = 5", "max_clients = 6"), ["max_clients"]);
+    assert_eq!(differs("secret", "changed"), ["[service]"]);
+    assert_eq!(differs("other", "changed"), ["[[user]]"]);
+    assert_eq!(differs("db:1", "db:9"), ["[primary]"]);
+    assert_eq!(differs("db:2", "db:9"), ["[[replica]]"]);
+    assert_eq!(differs("\"2s\"", "\"1s\"\n[log]\nfilter = \"debug\""), ["[routing]", "[log]"]);
+    let lanes = "[lanes]\nauto = \"off\"\n[[rule]]\nlane = \"batch\"\nuser = \"u\"\n[routing]\n\
+        default_lane = \"batch\"";
+    assert!(differs("[routing]", lanes).is_empty(), "lanes and rules take none");
+}

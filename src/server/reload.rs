@@ -36,6 +36,10 @@ fn lanes(context: &Context, reread: &Reread) {
             return tracing::error!("SIGHUP: lanes and rules stay as they are: {problem}");
         }
     };
+    let changed = context.settings.differs_in(&settings).join(", ");
+    if !changed.is_empty() {
+        tracing::warn!(changed, "SIGHUP: what has changed there takes a restart");
+    }
     // What lanes may have was checked against the sizes in the file.
     let sizes = settings.backends.iter().map(|backend| backend.max_connections);
     let sizes_now = context.pools.iter().map(|pool| pool.slots() + CONTROL_CONNECTIONS);

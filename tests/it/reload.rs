@@ -93,3 +93,13 @@ fn what_is_wrong_changes_nothing() {
     assert_eq!(client.text("SELECT /* fairlane: lane=batch */ 1"), "1");
     eventually("the lane is there", || admitted(&proxy, "batch") == 1.0);
 }
+
+#[test]
+fn what_takes_a_restart_is_said_to() {
+    let proxy = Proxy::with(servers(), 6, LANES);
+    let log = format!("{LANES}max_lag = \"1s\"\n[log]\nfilter = \"debug\"\n");
+    reload(&proxy, &log, "lanes and rules are what they were");
+    let told = proxy.log();
+    let line = told.lines().find(|line| line.contains("takes a restart")).expect("it is said");
+    assert!(line.contains("WARN") && line.contains("[routing], [log]"), "{line}");
+}
