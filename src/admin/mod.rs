@@ -5,6 +5,7 @@
 //! are bounded in number, age and patience, a snapshot is made away from the workers and serves
 //! everybody who asks within [`STATE_AGE_MAX`].
 
+pub mod accepting;
 mod answer;
 pub mod snapshot;
 #[cfg(test)]
@@ -21,8 +22,10 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use accepting::Failures;
 use answer::Server;
 use snapshot::Snapshot;
 
@@ -78,6 +81,7 @@ pub async fn serve(listener: TcpListener, sources: Arc<Sources>, shutdown: impl 
     let mut connections = JoinSet::new();
     let mut oldest_first: VecDeque<AbortHandle> = VecDeque::new();
     let mut shutdown = pin!(shutdown);
+    let mut failures = Failures::default();
     loop {
         tokio::select! {
             _ = &mut shutdown => break,
@@ -96,7 +100,9 @@ pub async fn serve(listener: TcpListener, sources: Arc<Sources>, shutdown: impl 
                     oldest_first.push_back(connections.spawn(talk));
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "cannot accept an admin connection");
+                    if let Some(untold) = failures.note(Instant::now()) {
+                        tracing::warn!(%error, untold, "cannot accept an admin connection");
+                    }
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }

@@ -216,7 +216,7 @@ fn the_page_writes_no_markup_and_loads_nothing() {
 async fn live_page() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback");
     println!("http://{}/", listener.local_addr().expect("bound"));
-    let started = tokio::time::Instant::now();
+    let started = Instant::now();
     let sources = Sources {
         metrics: Box::new(|| metrics().encode()),
         ready: Box::new(|| Readiness { ready: true, detail: "made up".to_owned() }),

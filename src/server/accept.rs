@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tokio_util::task::TaskTracker;
 
 use super::workers::{Place, Worker};
+use crate::admin::accepting::Failures;
 use crate::client::{self, Context};
 use crate::net::socket::{Watch, watch};
 use crate::net::worker;
@@ -49,6 +50,7 @@ pub(super) async fn accept(
             return;
         }
     };
+    let mut failures = Failures::default();
     loop {
         let accepted = tokio::select! {
             () = context.shutdown.cancelled() => return,
@@ -62,7 +64,13 @@ pub(super) async fn accept(
             }
             Err(error) => {
                 // Out of file descriptors, most likely: wait until some are free.
-                tracing::error!(%error, "can't accept a client; is the file limit too low?");
+                if let Some(untold) = failures.note(Instant::now()) {
+                    tracing::error!(
+                        %error,
+                        untold,
+                        "can't accept a client; is the file limit too low?"
+                    );
+                }
                 sleep(Duration::from_millis(100)).await;
             }
         }
