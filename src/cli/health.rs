@@ -15,19 +15,25 @@ pub(super) struct HealthArgs {
     /// The operators' address of a running Fairlane (admin.listen), or its URL.
     #[arg(long, default_value = "127.0.0.1:9306")]
     admin: String,
+    /// Whether it runs at all, and not whether it should get new clients: for whoever restarts what does not.
+    /// While the primary is down sessions still read.
+    #[arg(long)]
+    live: bool,
 }
 
-/// Asks /readyz.
+/// Asks /readyz, or /healthz.
 pub(super) fn run(args: &HealthArgs) -> anyhow::Result<()> {
     let admin = args.admin.trim_start_matches("http://").trim_end_matches('/');
     let mut stream = connect(admin).with_context(|| format!("connecting to {admin}"))?;
     stream.set_read_timeout(Some(WAIT))?;
-    stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+    let (path, not) = if args.live { ("/healthz", "not alive") } else { ("/readyz", "not ready") };
+    let question = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    stream.write_all(question.as_bytes())?;
     let mut answer = String::new();
     stream.take(16 * 1024).read_to_string(&mut answer)?;
     let body = answer.split("\r\n\r\n").nth(1).unwrap_or_default().trim();
     if !answer.starts_with("HTTP/1.1 200") {
-        bail!("not ready: {body}");
+        bail!("{not}: {body}");
     }
     println!("{body}");
     Ok(())

@@ -2,6 +2,8 @@
 
 use std::process::Command;
 
+use crate::support::{Proxy, eventually, servers};
+
 fn fairlane(args: &[&str]) -> (bool, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_fairlane")).args(args).output().unwrap();
     let text = [output.stdout, output.stderr].concat();
@@ -51,6 +53,15 @@ fn a_check_tells_how_servers_are_reached() {
         "{said}"
     );
     assert!(said.contains("replica replica1 at db:2: 14 slots and 1 "), "{said}");
+}
+
+#[test]
+fn without_its_primary_it_is_alive_and_not_ready() {
+    let proxy = Proxy::unreachable(servers());
+    let admin = format!("127.0.0.1:{}", proxy.admin);
+    eventually("it is alive", || fairlane(&["health", "--live", "--admin", &admin]).0);
+    let (ok, said) = fairlane(&["health", "--admin", &admin]);
+    assert!(!ok && said.contains("not ready"), "{said}");
 }
 
 #[test]

@@ -13,7 +13,7 @@ use super::{Servers, eventually};
 /// A running Fairlane; killed on drop.
 pub struct Proxy {
     pub port: u16,
-    admin: u16,
+    pub admin: u16,
     child: Child,
     directory: tempfile::TempDir,
     /// The configuration it began with.
@@ -81,6 +81,11 @@ impl Proxy {
     pub fn start_without_waiting(servers: &Servers, max_connections: usize, more: &str) -> Self {
         let primary = format!("127.0.0.1:{}", servers.primary);
         Self::before(&primary, servers, max_connections, more)
+    }
+
+    /// Before a primary that is not there.
+    pub fn unreachable(servers: &Servers) -> Self {
+        Self::before(&format!("127.0.0.1:{}", free_port()), servers, 8, "")
     }
 
     /// With another service account.
