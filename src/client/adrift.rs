@@ -4,6 +4,7 @@
 //!   server closes nothing.
 //! - What waits for a server that the address has left long ago, or for a replica that has been silent for so
 //!   long, is lost: a slot must not stay with it, and in a transaction nobody else can be asked.
+//! - A connection that a session holds while its client is idle is looked at, too: the server may have closed it.
 //!
 //! A replica is silent while its control connection gets no answer at all. One that refuses that, or closes
 //! it, is down and goes on with what it runs.
@@ -12,11 +13,15 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::Context;
-use super::registry::Place;
+use super::registry::{Activity, Entry, Place};
+use super::{Context, Session};
+use crate::metrics::Closed;
+use crate::pool::Retire;
 
 /// How long a replica has to be silent, and a statement to have run.
 const SILENT_LIMIT: Duration = Duration::from_secs(1);
+/// Idle time in which nobody asks whether a connection that is held is still there.
+const REST: Duration = Duration::from_secs(1);
 /// How long servers that the address has left may take for what they run.
 const LEFT_LIMIT: Duration = Duration::from_secs(30);
 
@@ -82,17 +87,49 @@ impl Adrift {
                 place.give_up();
             }
         }
-        context.registry.look_at_running(|entry, since, place| {
-            let Place { backend, generation, .. } = place;
-            let (pool, ran) =
-                (&context.pools[backend], context.since_start(now).saturating_sub(since));
-            if backend != 0 && self.0[backend].is_adrift(now, ran, pool.has(generation)) {
-                entry.set_adrift(since);
-            }
-            if topology.whereabouts(backend).is_forsaken(generation) {
-                entry.rouse();
+        let at = context.since_start(now);
+        context.registry.look_at_all(|entry| {
+            let (activity, since) = entry.activity();
+            let lasts = at.saturating_sub(since);
+            match (activity, entry.place()) {
+                (Activity::Holding, _) if lasts >= REST => entry.set_to_look(since),
+                (Activity::Running, Some(place)) => {
+                    self.look_at_running(context, entry, (now, since, lasts), place);
+                }
+                _ => {}
             }
         });
+    }
+
+    fn look_at_running(
+        &self,
+        context: &Context,
+        entry: &Entry,
+        (now, since, ran): (Instant, Duration, Duration),
+        Place { backend, generation, .. }: Place,
+    ) {
+        let is_there = context.pools[backend].has(generation);
+        if backend != 0 && self.0[backend].is_adrift(now, ran, is_there) {
+            entry.set_adrift(since);
+        }
+        if context.topology.whereabouts(backend).is_forsaken(generation) {
+            entry.rouse();
+        }
+    }
+}
+
+impl Session {
+    /// The connection that the session holds between commands is lost, and with it what was carried by that:
+    /// its client finds its own closed, as it would at the server.
+    pub(super) async fn lose_held(&mut self) {
+        // The server may have found the client idle for too long a moment before Fairlane.
+        self.entry.expire(Instant::now() + REST);
+        self.say_expired().await;
+        let Some(mut held) = self.held.take() else { return };
+        let backend_thread = held.connection().thread_id;
+        tracing::warn!(backend_thread, "lost a backend connection that a session held");
+        held.discard(Retire::Quit(Closed::Broken));
+        self.forget_binding();
     }
 }
 

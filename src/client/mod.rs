@@ -301,6 +301,10 @@ impl Session {
             }
             let is_free = self.held.is_none() && self.begun.is_none();
             let least = if is_free { Order::Drain } else { Order::Kill };
+            let is_lost = || {
+                let is_lost = |held: &Checkout| held.is_lost(Instant::now());
+                (self.entry.has_to_look() && self.held.as_ref().is_some_and(is_lost)).then_some(())
+            };
             let read = tokio::select! {
                 biased;
                 read = self.wire.read_command(limit) => read,
@@ -315,6 +319,10 @@ impl Session {
                     }
                     is_waiting_still = true;
                     continue;
+                }
+                () = self.entry.when(is_lost), if self.held.is_some() => {
+                    Box::pin(self.lose_held()).await;
+                    return Stop::Fatal;
                 }
             };
             let packet = match read {

@@ -65,6 +65,8 @@ pub struct Entry {
     adrift_ms: AtomicU64,
     /// Milliseconds for which the command under way has waited for locks of less urgent work.
     lock_waited_ms: AtomicU64,
+    /// The `since_ms` of the idle time in which the connection that the session holds is to be looked at.
+    look_ms: AtomicU64,
     /// An [`Order`], as far as there is one.
     order: AtomicU8,
     /// The lock guard wants its transaction rolled back.
@@ -160,6 +162,7 @@ impl Entry {
             expired_ms: AtomicU64::new(u64::MAX),
             adrift_ms: AtomicU64::new(u64::MAX),
             lock_waited_ms: AtomicU64::new(0),
+            look_ms: AtomicU64::new(u64::MAX),
             order: AtomicU8::new(0),
             must_give_way: AtomicBool::new(false),
             statement: Mutex::default(),
@@ -195,7 +198,7 @@ impl Entry {
 
     /// Ends the client's idle time if it lasts for too long. If a command comes in between, that
     /// idle time is over, and another one has begun when the session looks next.
-    fn expire(&self, now: Instant) {
+    pub(super) fn expire(&self, now: Instant) {
         let is_idle = self.activity.load(Ordering::Relaxed) <= Activity::Holding as u8;
         let since = self.since_ms.load(Ordering::Relaxed);
         let idle = millis(now.duration_since(self.started)).saturating_sub(since);
@@ -364,6 +367,18 @@ impl Entry {
     /// Whether that is so of the statement under way. Only for the session's own task.
     pub(super) fn is_adrift(&self) -> bool {
         self.adrift_ms.load(Ordering::Acquire) == self.since_ms.load(Ordering::Relaxed)
+    }
+
+    /// The session has been idle since `since`: whether the connection it holds is still there is worth a
+    /// system call.
+    pub(super) fn set_to_look(&self, since: Duration) {
+        self.look_ms.store(millis(since), Ordering::Release);
+        self.task.wake();
+    }
+
+    /// Whether that is so of the idle time under way. Only for the session's own task.
+    pub(super) fn has_to_look(&self) -> bool {
+        self.look_ms.load(Ordering::Acquire) == self.since_ms.load(Ordering::Relaxed)
     }
 
     /// Has the session look at what it waits for.
@@ -535,14 +550,9 @@ impl Registry {
         self.inner.lock().by_id.values().for_each(|entry| entry.expire(now));
     }
 
-    /// Looks at each session that runs a statement: since when, and where.
-    pub(super) fn look_at_running(&self, look: impl Fn(&Entry, Duration, Place)) {
-        for entry in self.inner.lock().by_id.values() {
-            let ((activity, since), place) = (entry.activity(), entry.place());
-            if let (Activity::Running, Some(place)) = (activity, place) {
-                look(entry, since, place);
-            }
-        }
+    /// Looks at each session.
+    pub(super) fn look_at_all(&self, look: impl Fn(&Entry)) {
+        self.inner.lock().by_id.values().for_each(|entry| look(entry));
     }
 
     /// A session is over.

@@ -322,6 +322,14 @@ impl Checkout {
         !slot.pool.has(connection.generation)
     }
 
+    /// Whether its connection, on which nothing is awaited, is of no more use: the server has closed it,
+    /// or the address has left that long ago.
+    pub fn is_lost(&self, now: Instant) -> bool {
+        self.connection.as_ref().is_some_and(|connection| {
+            connection.place.is_forsaken(connection.generation) || !connection.is_alive(now)
+        })
+    }
+
     /// Gets rid of the connection.
     pub fn discard(mut self, how: Retire) {
         self.retire(how);

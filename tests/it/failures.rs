@@ -1,5 +1,7 @@
 //! Servers and clients that go away.
 
+use std::io::Read as _;
+
 use fairlane::protocol::{Command, Shape};
 use fairlane::sandbox::Options;
 
@@ -395,4 +397,34 @@ fn a_replica_that_is_frozen_for_long_keeps_nobody() {
     assert_eq!(client.text(count), "2");
     order(&orders, What::ResumeReplica);
     proxy.until_replica_answers(&mut client, count);
+}
+
+/// As at the server, its client finds the connection closed; and its slot is somebody else's.
+#[test]
+fn what_a_session_holds_and_its_server_has_closed_keeps_no_slot() {
+    let proxy = Proxy::with(servers(), 3, ONE_LANE);
+    servers().root().replace("CREATE OR REPLACE USER held_b@localhost IDENTIFIED BY 'x'");
+    servers().root().run("GRANT ALL ON shop.* TO held_b@localhost");
+    let in_use = || proxy.sum("fairlane_lane_slots_in_use{backend=\"primary\"");
+    for port in [servers().primary, proxy.port] {
+        let connect = || Raw::connect(port, "held_b", "x", Some("shop")).unwrap();
+        let (mut open, mut pinned) = (connect(), connect());
+        open.hold();
+        pinned.run("CREATE TEMPORARY TABLE held_b (id INT)");
+        if port == proxy.port {
+            eventually("they hold their connections", || in_use() == 2.0);
+        }
+        let mut root = servers().root();
+        for row in root.rows("SELECT id FROM information_schema.processlist WHERE user = 'held_b'")
+        {
+            root.run(&format!("KILL {}", row[0].as_deref().unwrap()));
+        }
+        for mut client in [open, pinned] {
+            let mut said = Vec::new();
+            let end = client.stream.read_to_end(&mut said);
+            assert!(said.is_empty() && end.is_ok(), "port {port}: {end:?}, {said:?}");
+        }
+        eventually("their slots are free", || in_use() == 0.0);
+    }
+    assert_eq!(proxy.app().text("SELECT 1"), "1");
 }

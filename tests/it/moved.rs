@@ -238,14 +238,15 @@ fn connections_to_a_frozen_server_do_not_count_for_the_next_one_of_its_name() {
     let name = Name::of(servers.replica);
     servers.replica_address = format!("127.0.0.1:{}", name.port);
     let more = format!("[pool]\nconnect_timeout = \"1s\"\n{ONE_LANE_AND_REPLICA}");
-    let proxy = Proxy::with(&servers, 4, &more);
+    let proxy = Proxy::with(&servers, 5, &more);
     let mut client = proxy.app();
     client.run("CREATE TABLE frozen_a (id INT PRIMARY KEY)");
     let rows: Vec<String> = (0..300).map(|id| format!("({id})")).collect();
     client.run(&format!("INSERT INTO frozen_a VALUES {}", rows.join(",")));
     proxy.until_replica_answers(&mut client, "SELECT 1 FROM frozen_a");
     let in_use = "fairlane_lane_slots_in_use{backend=\"replica1\"";
-    let mut holder = proxy.holder_on_replica("SELECT 1 FROM frozen_a");
+    let [mut holder, mut idle] =
+        [(); 2].map(|()| proxy.holder_on_replica("SELECT 1 FROM frozen_a"));
     let mut readers: Vec<Raw> = (0..2).map(|_| proxy.app()).collect();
     let long = "SELECT COUNT(*) FROM frozen_a a, frozen_a b, frozen_a c, frozen_a d \
                 WHERE a.id + b.id + c.id + d.id < 0";
@@ -253,16 +254,17 @@ fn connections_to_a_frozen_server_do_not_count_for_the_next_one_of_its_name() {
     let running = "SELECT COUNT(*) FROM information_schema.processlist \
                    WHERE info LIKE '%frozen_a d%' AND id <> CONNECTION_ID()";
     eventually("both run on the replica", || servers.replica_root().text(running) == "2");
-    assert_eq!(proxy.sum(in_use), 3.0);
+    assert_eq!(proxy.sum(in_use), 4.0);
     order(&orders, What::PauseReplica);
     holder.send(Command::Query, b"SELECT 2 FROM frozen_a");
     readers.into_iter().for_each(Raw::hang_up);
-    eventually("their slots are free", || proxy.sum(in_use) == 1.0);
+    eventually("their slots are free", || proxy.sum(in_use) == 2.0);
     name.lead_to(servers.others[0]);
     proxy.until_replica_answers(&mut client, "SELECT 1 FROM frozen_a");
-    // What it holds there is lost after half a minute.
+    // What they hold there is lost after half a minute.
     assert!(holder.answer(Shape::Results).is_err());
-    eventually("its slot is free", || proxy.sum(in_use) == 0.0);
+    assert_eq!(idle.stream.read(&mut [0]).unwrap(), 0);
+    eventually("their slots are free", || proxy.sum(in_use) == 0.0);
     order(&orders, What::ResumeReplica);
 }
 

@@ -189,10 +189,11 @@ impl Proxy {
     pub fn holder_on_replica(&self, read: &str) -> Raw {
         let mut holder = self.app();
         let in_use = "fairlane_lane_slots_in_use{backend=\"replica1\"";
+        let before = self.sum(in_use);
         eventually("the transaction is on the replica", || {
             holder.run("START TRANSACTION READ ONLY");
             holder.run(read);
-            let is_there = self.sum(in_use) == 1.0;
+            let is_there = self.sum(in_use) == before + 1.0;
             if !is_there {
                 holder.run("ROLLBACK");
             }
