@@ -103,12 +103,17 @@ impl Session {
     }
 
     /// Has the session's LAST_INSERT_ID() read where it was left.
+    ///
+    /// # Cancel safety
+    /// It is as if nobody had asked.
     pub(super) async fn recall_insert_id(&mut self) {
-        let Some(unread) = self.diagnostics.unread.take() else { return };
-        self.context.pools[0].read_unread(&unread);
+        let Some(unread) = &self.diagnostics.unread else { return };
+        self.context.pools[0].read_unread(unread);
+        let told = unread.wait().await;
+        self.diagnostics.unread = None;
         // Of a lost connection there is only what it has said itself.
         let reported = self.diagnostics.reported_id.take();
-        if let Some(id) = unread.wait().await.or(reported) {
+        if let Some(id) = told.or(reported) {
             self.diagnostics.insert_id = id;
         }
     }

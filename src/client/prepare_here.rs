@@ -16,6 +16,7 @@ use crate::state::kinds::{Execution, Kinds};
 use crate::state::prepared::{
     BadExecute, ExecuteForm, Statement, circumstances, execute, execute_bulk, image_to_prepare,
 };
+use crate::state::{Image, Pin};
 
 /// What a binary protocol command is on one connection.
 #[derive(Debug, Default)]
@@ -185,11 +186,11 @@ impl Session {
         }
         // What can't be as it was then may change its meaning.
         let is_own = !work.key.is_of(&circumstances(&then, typed_variables));
-        let now = std::mem::replace(&mut self.image, then);
-        let diff = diff(&connection.image, &self.image, &connection.base, None);
-        let applied = self.apply(connection, &diff).await;
-        self.image = now;
-        if let Err(error) = applied? {
+        let diff = diff(&connection.image, &then, &connection.base, None);
+        let as_then = AsThen::new(self, then);
+        let applied = as_then.session.apply(connection, &diff).await?;
+        drop(as_then);
+        if let Err(error) = applied {
             return Ok(Err(error));
         }
         self.guard_statements(connection);
@@ -212,6 +213,26 @@ impl Session {
                     .unwrap_or_else(|| unknown_statement(work, command, self.facts.is_mariadb)))
             }
         })
+    }
+}
+
+/// A session that has another image for as long as this is there: nobody may wait to the end of it.
+struct AsThen<'a> {
+    session: &'a mut Session,
+    /// The image of now.
+    now: Image,
+}
+
+impl<'a> AsThen<'a> {
+    fn new(session: &'a mut Session, then: Image) -> Self {
+        let now = std::mem::replace(&mut session.image, then);
+        Self { session, now }
+    }
+}
+
+impl Drop for AsThen<'_> {
+    fn drop(&mut self) {
+        std::mem::swap(&mut self.session.image, &mut self.now);
     }
 }
 

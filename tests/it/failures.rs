@@ -346,6 +346,46 @@ fn a_replica_that_refuses_its_control_connection_ends_what_it_runs() {
     assert_eq!(proxy.metric("fairlane_replica_retries_total"), 0.0);
 }
 
+/// The replica freezes while a connection is brought to the state of when the statement was prepared.
+#[test]
+fn a_session_stays_in_its_schema_when_a_replica_freezes() {
+    let (servers, orders) = keep(Options { max_connections: 100, ..product().options() });
+    let proxy = Proxy::start(&servers);
+    let mut root = servers.root();
+    root.run("CREATE DATABASE freezes_other");
+    for schema in ["shop", "freezes_other"] {
+        root.run(&format!("CREATE TABLE {schema}.freezes_b (v INT)"));
+        root.run(&format!("INSERT INTO {schema}.freezes_b VALUES (1)"));
+    }
+    for host in ["localhost", "127.0.0.1", "%"] {
+        root.run(&format!("GRANT ALL ON freezes_other.* TO app@'{host}'"));
+    }
+    servers.wait_replicated();
+    let mut client = proxy.app();
+    let read = "SELECT v FROM freezes_b";
+    let prepared = client.command(Command::StmtPrepare, read.as_bytes());
+    let id = prepared.unwrap().summary.prepared.expect("it is prepared").0;
+    // What it may have been prepared on is gone; the next connection is in the other schema.
+    let mut replica = servers.replica_root();
+    let ids = "SELECT id FROM information_schema.processlist WHERE user = 'app'";
+    for row in replica.rows(ids) {
+        replica.run(&format!("KILL {}", row[0].as_deref().unwrap()));
+    }
+    client.run("USE freezes_other");
+    proxy.until_replica_answers(&mut client, read);
+    let retries = || proxy.metric("fairlane_replica_retries_total");
+    let before = retries();
+    order(&orders, What::PauseReplica);
+    client.send(Command::StmtExecute, &[&id.to_le_bytes()[..], &[0, 1, 0, 0, 0]].concat());
+    assert!(client.answer(Shape::Results).unwrap().error().is_none());
+    assert_eq!(retries(), before + 1.0);
+    assert_eq!(client.text("SELECT DATABASE()"), "freezes_other");
+    client.run("UPDATE freezes_b SET v = 2");
+    let both = "SELECT CONCAT(a.v, b.v) FROM shop.freezes_b a, freezes_other.freezes_b b";
+    assert_eq!(root.text(both), "12");
+    order(&orders, What::ResumeReplica);
+}
+
 #[test]
 fn sigterm_lets_transactions_end() {
     let mut proxy = Proxy::with(servers(), 5, "");
