@@ -342,7 +342,14 @@ impl Session {
             self.begin();
         }
         self.image_changed();
-        match self.verify_schema(change.schema.as_deref()).await {
+        let limit = self.context.settings.login_timeout;
+        let verified = timeout(limit, self.verify_schema(change.schema.as_deref())).await;
+        let verified = verified.unwrap_or_else(|_| {
+            let backend = self.context.pools[0].name().to_owned();
+            let detail = "it did not answer within login_timeout".to_owned();
+            Err(Error::BackendUnavailable { backend, detail })
+        });
+        match verified {
             Ok(()) => {
                 self.begin_tracking();
                 self.tell_schema();

@@ -297,3 +297,22 @@ fn a_file_for_a_frozen_server_is_given_up_when_the_address_has_left_it() {
     sending.join().unwrap();
     assert_eq!(client.text("SELECT @@port"), servers.replica.to_string());
 }
+
+/// It is a login, and has its time; others of its user wait for what it is told.
+#[test]
+fn a_change_of_user_on_a_frozen_server_keeps_nobody_out() {
+    let (servers, _orders) = keep(Options { max_connections: 100, ..product().options() });
+    let more = "login_timeout = \"2s\"\n[routing]\nreplica_reads = false\n";
+    let name = Name::of(servers.primary);
+    let proxy = Proxy::behind(name.port, &servers, 8, more);
+    let mut client = proxy.app();
+    client.run("SELECT 1");
+    name.freeze();
+    let schema = "information_schema";
+    let body = format!("app\0\0{schema}\0\x2d\0mysql_native_password\0\0");
+    client.send(Command::ChangeUser, body.as_bytes());
+    assert_eq!(client.prove("app-secret").unwrap_err().code(), 1040);
+    name.lead_to(servers.replica);
+    let login = || Raw::connect(proxy.port, "app", "app-secret", Some(schema));
+    eventually("others are let in", || login().is_ok());
+}
