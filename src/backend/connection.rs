@@ -314,7 +314,7 @@ impl Connection {
     }
 
     /// Appends what comes to the inbox; 0 is the end. Whoever waits has to be woken to notice that the
-    /// address has left the server long ago.
+    /// address has left the server long ago: sessions are, when it is given up.
     async fn read_more(&mut self) -> io::Result<usize> {
         let Self { stream, inbox, place, generation, .. } = self;
         fill_unless(stream, inbox, || place.is_forsaken(*generation)).await

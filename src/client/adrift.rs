@@ -76,21 +76,27 @@ impl Adrift {
     pub fn look(&mut self, context: &Context) {
         let now = Instant::now();
         let (topology, view) = (&context.topology, context.topology.view());
+        let mut are_given_up = false;
         self.0.resize_with(context.pools.len(), Seen::default);
         for (backend, seen) in self.0.iter_mut().enumerate() {
             let silent = view.replica(backend).and_then(|replica| replica.silent);
             let place = topology.whereabouts(backend);
             if let Some(first) = seen.look(now, place.first(), silent.map(Instant::from_std)) {
-                place.forsake_before(first);
+                are_given_up |= place.forsake_before(first);
             }
             if seen.gives_up(now) {
                 place.give_up();
+                are_given_up = true;
             }
         }
         let at = context.since_start(now);
         context.registry.look_at_all(|entry| {
             let (activity, since) = entry.activity();
             let lasts = at.saturating_sub(since);
+            if are_given_up {
+                // It may wait there, whatever is shown of it: also what is Fairlane's own has to be answered.
+                entry.rouse();
+            }
             match (activity, entry.place()) {
                 (Activity::Holding, _) if lasts >= REST => entry.set_to_look(since),
                 (Activity::Running, Some(place)) => {

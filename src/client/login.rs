@@ -73,7 +73,7 @@ pub(super) async fn greet(
         refuse(&mut wire, &context, &Error::NotReady).await;
         return None;
     };
-    let entry = Registration::join(&context, peer);
+    let entry = Registration::join(&context, peer).await;
     let deadline = Instant::now() + context.settings.login_timeout;
     let greeted = timeout_at(deadline, exchange(&context, &facts, wire, &entry)).await;
     let Ok(Some((mut wire, greeted))) = greeted else {

@@ -10,7 +10,6 @@ use crate::error::Error;
 use crate::protocol::metadata::Expected;
 use crate::protocol::{Command, packet};
 use crate::sql::names_variable;
-use crate::state::Pin;
 use crate::state::diff::diff;
 use crate::state::kinds::{Execution, Kinds};
 use crate::state::prepared::{

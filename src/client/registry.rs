@@ -5,10 +5,9 @@ use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::task::Poll;
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use atomic_waker::AtomicWaker;
 use foldhash::HashMap;
 use parking_lot::Mutex;
 use tokio::time::Instant;
@@ -74,8 +73,8 @@ pub struct Entry {
     /// Its current or last statement, if it is in a lane behind the first: whoever waits for its
     /// locks is told.
     statement: Mutex<LastStatement>,
-    /// The session's task.
-    task: AtomicWaker,
+    /// The session's task, which polls all that the session waits for.
+    task: Waker,
 }
 
 /// What a session is told from outside.
@@ -144,7 +143,7 @@ pub struct EntryNow {
 }
 
 impl Entry {
-    fn new(id: u32, peer: SocketAddr, started: Instant) -> Self {
+    fn new(id: u32, peer: SocketAddr, task: Waker, started: Instant) -> Self {
         Self {
             id,
             peer,
@@ -166,7 +165,7 @@ impl Entry {
             order: AtomicU8::new(0),
             must_give_way: AtomicBool::new(false),
             statement: Mutex::default(),
-            task: AtomicWaker::new(),
+            task,
         }
     }
 
@@ -204,7 +203,7 @@ impl Entry {
         let idle = millis(now.duration_since(self.started)).saturating_sub(since);
         if is_idle && idle >= self.idle_limit_ms.load(Ordering::Relaxed) {
             self.expired_ms.store(since, Ordering::Release);
-            self.task.wake();
+            self.task.wake_by_ref();
         }
     }
 
@@ -337,7 +336,7 @@ impl Entry {
     /// Has the session's transaction rolled back as soon as that can be done without harm.
     pub fn give_way(&self) {
         self.must_give_way.store(true, Ordering::Release);
-        self.task.wake();
+        self.task.wake_by_ref();
     }
 
     /// Nobody waits for the session's locks any more, or it has done what it can.
@@ -361,7 +360,7 @@ impl Entry {
     /// The replica that runs its statement, which has begun `since`, is down: it may ask another.
     pub(super) fn set_adrift(&self, since: Duration) {
         self.adrift_ms.store(millis(since), Ordering::Release);
-        self.task.wake();
+        self.task.wake_by_ref();
     }
 
     /// Whether that is so of the statement under way. Only for the session's own task.
@@ -373,7 +372,7 @@ impl Entry {
     /// system call.
     pub(super) fn set_to_look(&self, since: Duration) {
         self.look_ms.store(millis(since), Ordering::Release);
-        self.task.wake();
+        self.task.wake_by_ref();
     }
 
     /// Whether that is so of the idle time under way. Only for the session's own task.
@@ -381,9 +380,9 @@ impl Entry {
         self.look_ms.load(Ordering::Acquire) == self.since_ms.load(Ordering::Relaxed)
     }
 
-    /// Has the session look at what it waits for.
+    /// Has the session look at what it waits for, whatever that is.
     pub(super) fn rouse(&self) {
-        self.task.wake();
+        self.task.wake_by_ref();
     }
 
     /// Ready when `look` finds something. Only for the session's own task, and for what it is woken for.
@@ -391,15 +390,7 @@ impl Entry {
     /// # Cancel safety
     /// Nothing is lost.
     pub(super) async fn when<T>(&self, look: impl Fn() -> Option<T>) -> T {
-        poll_fn(|cx| {
-            if let Some(found) = look() {
-                return Poll::Ready(found);
-            }
-            self.task.register(cx.waker());
-            // It may have been told meanwhile.
-            look().map_or(Poll::Pending, Poll::Ready)
-        })
-        .await
+        poll_fn(|_| look().map_or(Poll::Pending, Poll::Ready)).await
     }
 
     /// Ends the session as soon as it is between commands.
@@ -409,7 +400,7 @@ impl Entry {
 
     fn tell(&self, order: Order) {
         self.order.fetch_max(order as u8, Ordering::AcqRel);
-        self.task.wake();
+        self.task.wake_by_ref();
     }
 
     fn was_told(&self, least: Order) -> bool {
@@ -447,6 +438,11 @@ fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
+/// What wakes the task that waits for this.
+async fn own_task() -> Waker {
+    poll_fn(|cx| Poll::Ready(cx.waker().clone())).await
+}
+
 /// A session's place in the registry; given up on drop, also when the session panics.
 #[derive(Debug)]
 pub(super) struct Registration {
@@ -455,9 +451,10 @@ pub(super) struct Registration {
 }
 
 impl Registration {
-    /// A new session with an id nobody has.
-    pub(super) fn join(context: &Arc<super::Context>, peer: SocketAddr) -> Self {
-        Self { entry: context.registry.join(peer), context: context.clone() }
+    /// A new session with an id nobody has, which is the task that waits for this.
+    pub(super) async fn join(context: &Arc<super::Context>, peer: SocketAddr) -> Self {
+        let task = own_task().await;
+        Self { entry: context.registry.join(peer, task), context: context.clone() }
     }
 }
 
@@ -519,14 +516,14 @@ impl Registry {
         Self { started, inner: Mutex::default() }
     }
 
-    /// A new session with an id nobody has.
-    pub fn join(&self, peer: SocketAddr) -> Arc<Entry> {
+    /// A new session, which is this task, with an id nobody has.
+    pub fn join(&self, peer: SocketAddr, task: Waker) -> Arc<Entry> {
         let mut inner = self.inner.lock();
         loop {
             let id = if inner.last_id == *IDS.end() { *IDS.start() } else { inner.last_id + 1 };
             inner.last_id = id;
             if !inner.by_id.contains_key(&id) {
-                let entry = Arc::new(Entry::new(id, peer, self.started));
+                let entry = Arc::new(Entry::new(id, peer, task, self.started));
                 if inner.is_draining {
                     entry.tell(Order::Drain);
                 }
@@ -589,6 +586,8 @@ impl Registry {
 
 #[cfg(test)]
 mod tests {
+    use tokio::sync::oneshot;
+
     use super::*;
 
     #[test]
@@ -596,10 +595,30 @@ mod tests {
         let registry = Registry::new(Instant::now());
         let peer = SocketAddr::from(([127, 0, 0, 1], 5));
         registry.inner.lock().last_id = *IDS.end() - 1;
-        let ids: Vec<u32> = (0..3).map(|_| registry.join(peer).id).collect();
+        let ids: Vec<u32> = (0..3).map(|_| registry.join(peer, Waker::noop().clone()).id).collect();
         assert_eq!(ids, [*IDS.end(), *IDS.start(), *IDS.start() + 1]);
         registry.inner.lock().last_id = *IDS.end() - 1;
-        assert_eq!(registry.join(peer).id, *IDS.start() + 2);
+        assert_eq!(registry.join(peer, Waker::noop().clone()).id, *IDS.start() + 2);
         assert!(!is_sessions(5) && !is_sessions(1 << 31) && is_sessions(1 << 30));
+    }
+    #[tokio::test]
+    async fn a_session_is_roused_whatever_it_waits_for() {
+        let registry = Registry::new(Instant::now());
+        let (tell, told) = oneshot::channel();
+        let session = async move {
+            let _ = tell.send(registry.join(([127, 0, 0, 1], 5).into(), own_task().await));
+            let mut looks = 0;
+            poll_fn(|_| {
+                looks += 1;
+                if looks > 3 { Poll::Ready(()) } else { Poll::Pending }
+            })
+            .await;
+        };
+        let session = tokio::spawn(session);
+        let entry = told.await.expect("it has joined");
+        while !session.is_finished() {
+            entry.rouse();
+            tokio::task::yield_now().await;
+        }
     }
 }

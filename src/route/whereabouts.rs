@@ -54,9 +54,9 @@ impl Whereabouts {
     }
 
     /// Connections of generations before this one are to servers that were left long ago: what is awaited
-    /// there is awaited no longer.
-    pub fn forsake_before(&self, generation: u16) {
-        self.kept.store(generation, Ordering::Release);
+    /// there is awaited no longer. Whether that is news.
+    pub fn forsake_before(&self, generation: u16) -> bool {
+        self.kept.swap(generation, Ordering::AcqRel) != generation
     }
 
     /// The server that is there is not to be had: all connections that have been opened are given up.

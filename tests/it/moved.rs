@@ -268,22 +268,28 @@ fn connections_to_a_frozen_server_do_not_count_for_the_next_one_of_its_name() {
     order(&orders, What::ResumeReplica);
 }
 
+/// Files, and a statement behind the question for another session's LAST_INSERT_ID().
 #[test]
-fn a_file_for_a_frozen_server_is_given_up_when_the_address_has_left_it() {
+fn what_waits_for_a_frozen_server_is_given_up_when_the_address_has_left_it() {
     let (servers, _orders) = keep(Options { max_connections: 100, ..product().options() });
     let more = "[routing]\nreplica_reads = false\n";
     let name = Name::of(servers.primary);
     let proxy = Proxy::behind(name.port, &servers, 8, more);
     let mut client = proxy.app();
     client.run("CREATE TABLE file_a (id INT)");
+    client.run("CREATE TABLE file_b (id INT AUTO_INCREMENT PRIMARY KEY)");
     servers.wait_replicated();
+    let (mut owner, mut asker) = (proxy.app(), proxy.app());
     let load = b"LOAD DATA LOCAL INFILE 'x' INTO TABLE file_a";
     let mut senders = [proxy.app(), proxy.app()];
     for sender in &mut senders {
         sender.send(Command::Query, load);
         sender.packet().unwrap();
     }
+    // Its id stays unread on the one connection that is idle.
+    owner.run("INSERT INTO file_b VALUES ()");
     name.freeze();
+    asker.send(Command::Query, b"UPDATE file_b SET id = 2");
     let [mut ended, mut in_midst] = senders;
     // The one waits for the answer, the other for its file to be taken.
     ended.put(2, b"1\n");
@@ -292,9 +298,10 @@ fn a_file_for_a_frozen_server_is_given_up_when_the_address_has_left_it() {
         std::thread::spawn(move || (2..12).for_each(|at| in_midst.put(at, &[b'1'; 4_000_000])));
     name.lead_to(servers.replica);
     let in_use = "fairlane_lane_slots_in_use{backend=\"primary\"";
-    assert_eq!(proxy.sum(in_use), 2.0);
+    eventually("all three wait", || proxy.sum(in_use) == 3.0);
     within(100, "their slots are free", || proxy.sum(in_use) == 0.0);
     sending.join().unwrap();
+    assert!(asker.answer(Shape::Results).unwrap().error().is_some());
     assert_eq!(client.text("SELECT @@port"), servers.replica.to_string());
 }
 
