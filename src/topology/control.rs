@@ -51,7 +51,7 @@ async fn keep_connected(shared: &Shared, backend: BackendId, line: &mut Line) ->
     let mut told = None;
     let mut role = match backend {
         0 => Role::Primary(Primary::new(shared)),
-        _ => Role::Replica(Replica::new(shared, backend)),
+        _ => Role::Replica(Box::new(Replica::new(shared, backend))),
     };
     loop {
         let served = match &mut role {
@@ -81,7 +81,7 @@ async fn keep_connected(shared: &Shared, backend: BackendId, line: &mut Line) ->
 
 enum Role<'a> {
     Primary(Primary<'a>),
-    Replica(Replica<'a>),
+    Replica(Box<Replica<'a>>),
 }
 
 /// Least time between two looks where an address leads to; longer after it has led to other servers twice
