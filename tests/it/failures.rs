@@ -323,15 +323,14 @@ fn a_replica_that_refuses_its_control_connection_ends_what_it_runs() {
     client.run("INSERT INTO refused_a VALUES (1)");
     let read = "SELECT id FROM refused_a";
     proxy.until_replica_answers(&mut client, read);
-    let mut root = servers.replica_root();
+    let mut root = servers.replica_root_who_writes();
     root.run("LOCK TABLES shop.refused_a WRITE");
     client.send(Command::Query, read.as_bytes());
     let waiting = format!(
         "SELECT COUNT(*) FROM information_schema.processlist WHERE info = '{read}' AND user = 'app'"
     );
     eventually("it waits on the replica", || servers.replica_root().text(&waiting) == "1");
-    let mut other = servers.replica_root();
-    other.run("SET sql_log_bin = 0");
+    let mut other = servers.replica_root_who_writes();
     for host in ["localhost", "127.0.0.1", "%"] {
         other.run(&format!("ALTER USER fairlane@'{host}' ACCOUNT LOCK"));
     }

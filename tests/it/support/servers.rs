@@ -136,6 +136,16 @@ impl Servers {
         Raw::connect(self.replica, "root", "root-secret", None).expect("root logs in")
     }
 
+    /// root on the replica, who changes it without its primary.
+    pub fn replica_root_who_writes(&self) -> Raw {
+        let mut root = self.replica_root();
+        if product().is_mysql() {
+            root.run("SET GLOBAL super_read_only = OFF");
+        }
+        root.run("SET sql_log_bin = 0");
+        root
+    }
+
     /// Waits until the replica has all that the primary has.
     pub fn wait_replicated(&self) {
         let (position, wait) = match product().is_mysql() {
