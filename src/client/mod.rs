@@ -299,7 +299,7 @@ impl Session {
                 // Whatever transaction was meant, it is over.
                 self.entry.need_not_give_way();
             }
-            let is_free = self.held.is_none() && self.begun.is_none();
+            let is_free = self.held.is_none() && self.begun.is_none() && !self.wire.has_begun();
             let least = if is_free { Order::Drain } else { Order::Kill };
             let is_lost = || {
                 let is_lost = |held: &Checkout| held.is_lost(Instant::now());
@@ -310,6 +310,10 @@ impl Session {
                 read = self.wire.read_command(limit) => read,
                 // As the servers do it: an idle client finds its connection closed.
                 () = self.entry.told_or_expired(least) => {
+                    if self.is_sending() {
+                        is_waiting_still = true;
+                        continue;
+                    }
                     self.say_expired().await;
                     return Stop::Client;
                 }
@@ -353,6 +357,16 @@ impl Session {
                 return Stop::Client;
             }
         }
+    }
+
+    /// Whether the client, of which nobody but a KILL wants an end, is in the middle of a command: it is idle
+    /// for too long when nothing more of that has come for so long.
+    fn is_sending(&mut self) -> bool {
+        let goes_on = match self.entry.is_expired() {
+            true => self.wire.goes_on(),
+            false => self.wire.has_begun(),
+        };
+        goes_on && !self.entry.is_killed()
     }
 
     /// MySQL tells a client that was idle for too long. MariaDB resets the connection without a

@@ -32,6 +32,8 @@ pub(super) struct Wire {
     more_packets: u8,
     /// How long the client may read nothing of what it is sent.
     stall_limit: Duration,
+    /// Bytes of the command that is due when it was last asked whether more has come.
+    seen: usize,
 }
 
 /// One command as it came.
@@ -59,10 +61,15 @@ impl CommandPacket {
 
 impl Wire {
     pub(super) fn new(stream: Socket) -> Self {
-        let stall_limit = STALL_LIMIT;
-        let (sequence, more_packets) = (0, 0);
-        let (inbox, outbox) = (Vec::new(), Outbox::default());
-        Self { stream, inbox, outbox, sequence, more_packets, stall_limit }
+        Self {
+            stream,
+            inbox: Vec::new(),
+            outbox: Outbox::default(),
+            sequence: 0,
+            more_packets: 0,
+            stall_limit: STALL_LIMIT,
+            seen: 0,
+        }
     }
 
     /// The client may read nothing of what it is sent for so long.
@@ -80,6 +87,23 @@ impl Wire {
             compression.expect_command();
         }
         self.sequence = 0;
+        self.seen = 0;
+    }
+
+    /// Bytes of the command that is due which have come.
+    fn begun(&self) -> usize {
+        self.inbox.len() + self.stream.unread()
+    }
+
+    /// Whether a part of the command that is due has come.
+    pub(super) fn has_begun(&self) -> bool {
+        self.begun() > 0
+    }
+
+    /// Whether more of it has come since this was asked last.
+    pub(super) fn goes_on(&mut self) -> bool {
+        let begun = self.begun();
+        std::mem::replace(&mut self.seen, begun) != begun
     }
 
     /// Reads the command that is due; sets the sequence id of the answer.

@@ -117,6 +117,11 @@ impl Compressed {
         [&self.received, &self.plain, &self.pending].iter().all(|bytes| bytes.rest().is_empty())
     }
 
+    /// Bytes that were read and not handed out.
+    pub(super) fn unread(&self) -> usize {
+        self.received.rest().len() + self.plain.rest().len()
+    }
+
     /// Sequence id of the next frame from or to a client.
     pub fn sequence(&self) -> u8 {
         match self.peer {

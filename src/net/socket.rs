@@ -172,6 +172,14 @@ impl Socket {
         }
     }
 
+    /// Bytes that it has read and not handed out, as far as compression goes.
+    pub fn unread(&self) -> usize {
+        match self {
+            Self::Tcp(_) | Self::Unix(_) | Self::Tls(_) => 0,
+            Self::Compressed(stream) => stream.unread(),
+        }
+    }
+
     /// The numbers of the frames exchanged with a server, where these are compressed.
     pub fn numbering(&mut self) -> Option<&mut Numbering> {
         self.compression()?.numbering()

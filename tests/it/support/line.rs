@@ -49,6 +49,13 @@ impl Line {
         }
     }
 
+    /// A frame was written to the socket itself.
+    pub fn note_frame(&mut self) {
+        if let Some(frames) = &mut self.frames {
+            frames.sequence = frames.sequence.wrapping_add(1);
+        }
+    }
+
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
         self.socket.shutdown(how)
     }
