@@ -8,11 +8,11 @@ use subtle::ConstantTimeEq as _;
 use tokio::time::{Instant, sleep};
 use zeroize::Zeroizing;
 
-use super::Context;
 use super::identity::Identity;
 use super::password::{self, Compare, Known, Proved};
 use super::registry::{Entry, Order};
 use super::wire::Wire;
+use super::{Context, lockout};
 use crate::backend::{ConnectionKey, Credential, DoubleHash};
 use crate::config::settings::TlsMode;
 use crate::error::Error;
@@ -61,6 +61,8 @@ pub(super) struct Claim {
     pub(super) was_asked: bool,
     /// The password, if that brought one.
     pub(super) given: Option<Arc<Known>>,
+    /// The password is right, whatever else may be wrong.
+    pub(super) is_proved: bool,
 }
 
 /// Why a claim is not proved.
@@ -186,6 +188,13 @@ pub(super) async fn verify(
     let _turn = context.throttle.turn(claim.address).await;
     let verified = look_twice(context, claim, wire).await;
     if let Err(Unproved::Refused(Error::AccessDenied { .. })) = verified {
+        let accounts = context.topology.accounts();
+        let account = accounts.find(&claim.user, claim.address);
+        let counts = account.is_some_and(|account| account.counts_failures);
+        let blocked = match counts && !claim.is_proved {
+            true => Box::pin(lockout::tell(context, claim, entry.id)).await,
+            false => None,
+        };
         let delay = context.throttle.failed(claim.address, Instant::now());
         if !delay.is_zero() {
             context.metrics.sessions.logins_delayed_total.inc();
@@ -193,6 +202,9 @@ pub(super) async fn verify(
                 () = sleep(delay) => {}
                 () = entry.told(Order::Drain) => {}
             }
+        }
+        if let Some(blocked) = blocked {
+            return Err(blocked.into());
         }
     }
     verified
@@ -227,9 +239,14 @@ async fn prove(
 ) -> Result<Identity, Unproved> {
     let accounts = context.topology.accounts();
     let account = accounts.find(&claim.user, claim.address);
+    claim.is_proved = false;
     let mut identity = prove_account(context, account, claim, wire).await?;
+    claim.is_proved = true;
     refuse_unusable(context, account, claim)?;
     identity.is_expired = account.is_some_and(|account| account.is_expired);
+    if account.is_some_and(|account| account.counts_failures) {
+        identity = context.lockouts.renewed(identity);
+    }
     Ok(identity)
 }
 
@@ -429,7 +446,12 @@ fn proved_identity(claim: &Claim, account: &Account, proved: &Proved) -> Identit
     identity(claim, Some(hash), Credential::Password(proved.known.password.clone()))
 }
 
-fn identity(claim: &Claim, stored: Option<DoubleHash>, credential: Credential) -> Identity {
+/// What a claim makes its client, with this credential.
+pub(super) fn identity(
+    claim: &Claim,
+    stored: Option<DoubleHash>,
+    credential: Credential,
+) -> Identity {
     let key = ConnectionKey {
         user: claim.user.as_str().into(),
         stored,

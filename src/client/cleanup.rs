@@ -306,6 +306,7 @@ impl Session {
             tls: self.tls.clone(),
             was_asked: false,
             given: None,
+            is_proved: false,
         };
         self.begin_anew().await;
         let verified = verify(&self.context, &mut claim, &mut self.wire, &self.entry);

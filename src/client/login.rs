@@ -404,6 +404,7 @@ impl Greeted {
             tls: self.tls,
             was_asked: false,
             given: None,
+            is_proved: false,
         };
         Ok((hello, claim))
     }

@@ -29,6 +29,7 @@ mod give_way;
 mod identity;
 mod insert_id;
 mod kill;
+mod lockout;
 mod locks;
 mod login;
 mod password;
@@ -83,6 +84,7 @@ pub use adrift::Adrift;
 pub use answers::Answers;
 use diagnostics::Diagnostics;
 use identity::{Identity, Verified};
+pub use lockout::Lockouts;
 pub use locks::Locks;
 pub use password::Passwords;
 use registry::{Order, Registration, Registry};
@@ -125,6 +127,8 @@ pub struct Context {
     pub passwords: Passwords,
     /// Addresses whose logins fail.
     pub throttle: Throttle,
+    /// Wrong passwords that the primary counts.
+    pub lockouts: Lockouts,
     /// TLS towards clients, if they may have it.
     pub tls: Option<Acceptor>,
     /// Cancelled when Fairlane goes down.

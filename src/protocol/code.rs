@@ -14,6 +14,8 @@ pub const HANDSHAKE_ERROR: u16 = 1043;
 pub const ACCESS_DENIED: u16 = 1045;
 /// ER_ACCOUNT_HAS_BEEN_LOCKED (MySQL).
 pub const ACCOUNT_LOCKED_MYSQL: u16 = 3118;
+/// An account is blocked after wrong passwords: MySQL's error, and MariaDB's.
+pub const BLOCKED: [u16; 2] = [3955, 4150];
 /// Unknown command.
 pub const UNKNOWN_COM: u16 = 1047;
 /// Unknown schema.

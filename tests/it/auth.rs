@@ -4,7 +4,10 @@ use fairlane::protocol::Command;
 use fairlane::protocol::auth::{NATIVE, Proof};
 use fairlane::protocol::handshake::parse_auth_switch;
 
+use fairlane::sandbox::Options;
+
 use crate::support::raw::{Failed, Login, reply};
+use crate::support::servers::keep;
 use crate::support::{Proxy, Raw, servers};
 
 fn both(
@@ -43,6 +46,21 @@ fn quotes_around_a_user_name_are_none_of_it() {
     let (through, direct) = both(&proxy, "'app'", "app-secret", None);
     assert_eq!(through.unwrap().text("SELECT USER()"), "app@localhost");
     assert_eq!(direct.unwrap().text("SELECT USER()"), "app@localhost");
+}
+
+#[test]
+fn the_server_counts_wrong_passwords() {
+    let extra = vec!["max_password_errors=2".into()];
+    let (servers, _orders) = keep(Options { extra, ..Options::default() });
+    let proxy = Proxy::start(&servers);
+    let login = |password: &str| Raw::connect(proxy.port, "app", password, None);
+    login("app-secret").unwrap().run("SELECT 1");
+    let codes: Vec<u16> = (0..3).map(|_| login("wrong").unwrap_err().code()).collect();
+    assert_eq!(codes, [1045, 1045, 4150]);
+    let blocked = Raw::connect(servers.primary, "app", "app-secret", None).unwrap_err();
+    assert_eq!(login("app-secret").unwrap_err(), blocked);
+    servers.root().run("FLUSH PRIVILEGES");
+    login("app-secret").unwrap().run("SELECT 1");
 }
 
 #[test]

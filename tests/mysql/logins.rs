@@ -171,3 +171,27 @@ fn a_header_the_server_does_not_take_is_told_as_such() {
         assert!(said.err.contains("proxy_protocol") && said.err.contains("1040"), "{said:?}");
     }
 }
+
+#[test]
+fn the_server_counts_wrong_passwords() {
+    let servers = mysql();
+    as_root(
+        servers,
+        "CREATE USER counted_a@'%' IDENTIFIED BY 'x' FAILED_LOGIN_ATTEMPTS 2 \
+         PASSWORD_LOCK_TIME UNBOUNDED",
+    );
+    let proxy = Proxy::start(servers);
+    let login = |password: &str| client(proxy.port, &["-ucounted_a", password, TLS], "SELECT 1");
+    // Its connection stays, and is none for a login after a wrong password.
+    assert_eq!(login("-px").out, "1\n");
+    assert!(login("-pwrong").err.contains("1045"));
+    assert_eq!(login("-px").out, "1\n", "counting begins anew");
+    assert!(login("-pwrong").err.contains("1045"));
+    let blocked = login("-pwrong");
+    assert!(blocked.err.contains("3955"), "{blocked:?}");
+    assert_eq!(client(servers.primary, &["-ucounted_a", "-px"], "SELECT 1"), blocked);
+    assert_eq!(login("-px"), blocked);
+    as_root(servers, "ALTER USER counted_a@'%' ACCOUNT UNLOCK");
+    assert_eq!(login("-px").out, "1\n");
+    as_root(servers, "DROP USER counted_a@'%'");
+}

@@ -22,6 +22,9 @@ const MAX_ACCOUNTS: usize = 100_000;
 /// Time for all of them.
 const LOAD_LIMIT: Duration = Duration::from_secs(10);
 
+/// `max_password_errors` of MariaDB that bounds nothing.
+const UNLIMITED_ERRORS: i64 = u32::MAX as i64;
+
 const SECONDS_A_DAY: i64 = 24 * 60 * 60;
 
 /// `mysql.global_priv` does not exist.
@@ -35,18 +38,23 @@ pub(in super::super) async fn load(line: &mut Line, family: Family) -> Result<Ac
         .query(
             "SELECT @@global.skip_name_resolve AS skipped, UNIX_TIMESTAMP() AS now, \
              COALESCE(/*M!100403 @@global.default_password_lifetime,*/ \
-             /*!80000 @@global.default_password_lifetime,*/ 0) AS lifetime",
+             /*!80000 @@global.default_password_lifetime,*/ 0) AS lifetime, \
+             COALESCE(/*M!100403 @@global.max_password_errors,*/ 0) AS errors",
         )
         .await?;
     let told = |name: &str| rows.first().and_then(|row| row.text(&[name]));
     let number = |name: &str| told(name).and_then(|text| text.parse().ok()).unwrap_or(0);
-    let aging = Aging { now: number("now"), lifetime_days: number("lifetime") };
+    let terms = Terms {
+        now: number("now"),
+        lifetime_days: number("lifetime"),
+        counts_failures: (1..UNLIMITED_ERRORS).contains(&number("errors")),
+    };
     let skipped = told("skipped");
     let names = if skipped.as_deref() == Some("1") { Names::Skipped } else { Names::Resolved };
     if family == Family::MariaDb {
         let sql = format!("SELECT Host, User, Priv FROM mysql.global_priv LIMIT {limit}");
         match line.query_within(&sql, LOAD_LIMIT).await {
-            Ok(rows) => return Ok(collect(&rows, names, |row| from_global_priv(row, aging))),
+            Ok(rows) => return Ok(collect(&rows, names, |row| from_global_priv(row, terms))),
             Err(Trouble::Refused { code: ER_NO_SUCH_TABLE, .. }) => {}
             Err(trouble) => return Err(trouble),
         }
@@ -57,18 +65,21 @@ pub(in super::super) async fn load(line: &mut Line, family: Family) -> Result<Ac
     };
     let sql = format!("SELECT *{changed} FROM mysql.user LIMIT {limit}");
     let rows = line.query_within(&sql, LOAD_LIMIT).await?;
-    Ok(collect(&rows, names, |row| from_user(row, family, aging)))
+    Ok(collect(&rows, names, |row| from_user(row, family, terms)))
 }
 
-/// The server's time, and for how many days passwords are good (`default_password_lifetime`; 0: for
-/// good) where their accounts do not say.
+/// What holds for all accounts that do not say otherwise.
 #[derive(Debug, Clone, Copy, Default)]
-struct Aging {
+struct Terms {
+    /// The server's time.
     now: i64,
+    /// `default_password_lifetime`; 0: passwords do not expire by age.
     lifetime_days: i64,
+    /// MariaDB's `max_password_errors` is set.
+    counts_failures: bool,
 }
 
-impl Aging {
+impl Terms {
     /// Whether a password of this second has expired by age.
     fn is_over(self, changed: i64, own_days: Option<i64>) -> bool {
         let days = own_days.unwrap_or(self.lifetime_days);
@@ -83,17 +94,17 @@ fn collect(rows: &[Record], names: Names, parse: impl Fn(&Record) -> Option<Acco
     Accounts::new(rows.iter().take(MAX_ACCOUNTS).filter_map(parse), names)
 }
 
-fn from_global_priv(row: &Record, aging: Aging) -> Option<Account> {
+fn from_global_priv(row: &Record, terms: Terms) -> Option<Account> {
     let (user, host) = (row.text(&["User"])?, row.text(&["Host"])?);
     let privileges: Value = serde_json::from_slice(row.bytes(&["Priv"])?).ok()?;
-    global_priv_account(&user, &host, &privileges, aging)
+    global_priv_account(&user, &host, &privileges, terms)
 }
 
 /// The account of a row of MariaDB's `mysql.global_priv`, whatever the time is; `None` for a role, and
 /// for what is no JSON.
 pub fn parse_global_priv(user: &str, host: &str, privileges: &[u8]) -> Option<Account> {
     let privileges: Value = serde_json::from_slice(privileges).ok()?;
-    global_priv_account(user, host, &privileges, Aging::default())
+    global_priv_account(user, host, &privileges, Terms::default())
 }
 
 /// `None` for a role.
@@ -101,7 +112,7 @@ fn global_priv_account(
     user: &str,
     host: &str,
     privileges: &Value,
-    aging: Aging,
+    terms: Terms,
 ) -> Option<Account> {
     let is_set = |key: &str| privileges.get(key).and_then(Value::as_bool).unwrap_or(false);
     if is_set("is_role") {
@@ -137,7 +148,8 @@ fn global_priv_account(
         Requirements {
             is_locked: is_set("account_locked"),
             required_tls,
-            is_expired: changed == Some(0) || aging.is_over(changed.unwrap_or(0), own_days),
+            is_expired: changed == Some(0) || terms.is_over(changed.unwrap_or(0), own_days),
+            counts_failures: terms.counts_failures,
         },
     ))
 }
@@ -147,7 +159,7 @@ fn method(object: &Value) -> Plugin {
     plugin(text("plugin"), text("authentication_string").as_bytes())
 }
 
-fn from_user(row: &Record, family: Family, aging: Aging) -> Option<Account> {
+fn from_user(row: &Record, family: Family, terms: Terms) -> Option<Account> {
     let (user, host) = (row.text(&["User"])?, row.text(&["Host"])?);
     let says = |name: &str| row.text(&[name]).unwrap_or_default();
     if says("is_role") == "Y" {
@@ -162,7 +174,7 @@ fn from_user(row: &Record, family: Family, aging: Aging) -> Option<Account> {
     }
     let methods = vec![method];
     let own_days = says("password_lifetime").parse().ok();
-    let is_old = says("changed").parse().is_ok_and(|changed| aging.is_over(changed, own_days));
+    let is_old = says("changed").parse().is_ok_and(|changed| terms.is_over(changed, own_days));
     let required_tls = match says("ssl_type").as_str() {
         "" => RequiredTls::Nothing,
         "ANY" => RequiredTls::Any,
@@ -181,6 +193,7 @@ fn from_user(row: &Record, family: Family, aging: Aging) -> Option<Account> {
             is_locked: says("account_locked") == "Y",
             required_tls,
             is_expired: says("password_expired") == "Y" || is_old,
+            counts_failures: counts_failures(&says("User_attributes")),
         },
     ))
 }
@@ -189,6 +202,14 @@ fn from_user(row: &Record, family: Family, aging: Aging) -> Option<Account> {
 fn retained(attributes: &str) -> Option<Box<[u8]>> {
     let attributes: Value = serde_json::from_str(attributes).ok()?;
     Some(attributes.get("additional_password")?.as_str()?.as_bytes().into())
+}
+
+/// Whether wrong passwords block an account: MySQL wants a number of them and a time.
+fn counts_failures(attributes: &str) -> bool {
+    let Ok(attributes) = serde_json::from_str::<Value>(attributes) else { return false };
+    let number = |key: &str| attributes.get("Password_locking")?.get(key)?.as_i64();
+    let is_set = |key: &str| number(key).is_some_and(|number| number != 0);
+    is_set("failed_login_attempts") && is_set("password_lock_time_days")
 }
 
 fn plugin(name: &str, stored: &[u8]) -> Plugin {
@@ -214,6 +235,7 @@ struct Requirements {
     is_locked: bool,
     required_tls: RequiredTls,
     is_expired: bool,
+    counts_failures: bool,
 }
 
 fn account(
@@ -236,6 +258,7 @@ fn account(
         is_locked: requirements.is_locked,
         required_tls: requirements.required_tls,
         is_expired: requirements.is_expired,
+        counts_failures: requirements.counts_failures,
     }
 }
 
@@ -251,7 +274,7 @@ mod tests {
             "app",
             "%",
             &value,
-            Aging { now: 20 * SECONDS_A_DAY, lifetime_days: 10 },
+            Terms { now: 20 * SECONDS_A_DAY, lifetime_days: 10, ..Terms::default() },
         )
     }
 

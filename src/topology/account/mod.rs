@@ -161,6 +161,8 @@ pub struct Account {
     pub required_tls: RequiredTls,
     /// `PASSWORD EXPIRE`, or the password is too old: the server lets it do nothing but change the password.
     pub is_expired: bool,
+    /// The server counts wrong passwords, and blocks the account after too many.
+    pub counts_failures: bool,
 }
 
 /// All accounts of the primary, as last loaded.
@@ -236,6 +238,7 @@ mod tests {
             is_locked: false,
             required_tls: RequiredTls::Nothing,
             is_expired: false,
+            counts_failures: false,
         }
     }
 
