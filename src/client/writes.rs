@@ -19,6 +19,7 @@ use crate::route::freshness::Position;
 use crate::route::token::{SharedToken, Stamp, Token};
 use crate::sql::{
     Class, Effects, Mode, Reason, Verdict, called, changes_rows, leaves_tables, own_calls,
+    replaces_rows,
 };
 use crate::state::Pin;
 use crate::topology::{ServerFacts, Topology};
@@ -111,6 +112,8 @@ pub(super) struct WriteTracker {
     session: u32,
     /// The primary numbers its transactions, so that a reading of its position helps.
     has_gtids: bool,
+    /// It leaves no schema out of its binary log.
+    logs_all: bool,
     /// The session has written something that no replica will ever have.
     is_unlogged: AtomicBool,
 }
@@ -124,6 +127,7 @@ impl WriteTracker {
             epochs: Arc::clone(&context.epochs),
             session,
             has_gtids: facts.has_gtids,
+            logs_all: facts.logs_all,
             is_unlogged: AtomicBool::new(false),
         }
     }
@@ -136,6 +140,7 @@ impl WriteTracker {
             epochs: Arc::clone(&self.epochs),
             session: self.session,
             has_gtids: self.has_gtids,
+            logs_all: self.logs_all,
             is_unlogged: AtomicBool::new(self.is_unlogged()),
         }
     }
@@ -257,6 +262,8 @@ pub(super) struct WriteWatch<'a> {
     writes: Arc<WriteTracker>,
     verdict: &'a Verdict,
     command: Command,
+    /// The text, and how to read it.
+    sql: (&'a [u8], Mode),
     before: Before,
     /// Entries of session tracking looked at.
     seen: usize,
@@ -280,7 +287,8 @@ impl Session {
             is_untracked: self.pins.has(Pin::Trackers),
         };
         let writes = Arc::clone(&self.writes);
-        WriteWatch { writes, verdict: work.verdict, command: work.command, before, seen: 0 }
+        let (verdict, command, sql) = (work.verdict, work.command, (work.sql, self.mode));
+        WriteWatch { writes, verdict, command, sql, before, seen: 0 }
     }
 
     /// What `work` may change.
@@ -386,7 +394,7 @@ impl WriteWatch<'_> {
         // Rows that were found and left as they are have no position either, nor have those of a
         // temporary table, or what a routine counts; and a text may turn the telling off.
         let is_plain = self.verdict.statements <= 1
-            && !self.verdict.effects.contains(Effects::OPAQUE)
+            && !self.verdict.effects.intersects(Effects::OPAQUE | Effects::TEMPORARY_TABLE)
             && !self.before.counts_found_rows
             && !self.before.has_temporary_table;
         // What has no rows, or does not count them, may have changed something all the same.
@@ -395,7 +403,9 @@ impl WriteWatch<'_> {
             && may_write(self.verdict)
             && !is_quiet(self.command)
             && may_have;
-        if has_gtids && (is_unplaced && is_plain || is_left_out) {
+        // Where all is logged, a REPLACE without a position has found the row as it is to be.
+        let was_so = || self.writes.logs_all && replaces_rows(self.sql.0, self.sql.1);
+        if has_gtids && (is_unplaced && is_plain && !was_so() || is_left_out) {
             self.writes.is_unlogged.store(true, Ordering::Relaxed);
         }
     }

@@ -26,6 +26,11 @@ pub fn changes_rows(sql: &[u8], mode: Mode) -> bool {
     matches!(first, Word::Insert | Word::Replace | Word::Update | Word::Delete)
 }
 
+/// Whether a text begins with a REPLACE. It counts rows that are there already as they are.
+pub fn replaces_rows(sql: &[u8], mode: Mode) -> bool {
+    Lexer::new(sql, mode).next().word == Word::Replace
+}
+
 /// Whether a text of one statement, which is understood, changes no table's definition, nor a routine's.
 /// What is not known may do so.
 pub fn leaves_tables(sql: &[u8], mode: Mode) -> bool {

@@ -33,6 +33,8 @@ pub struct ServerFacts {
     pub is_mariadb: bool,
     /// Every write gets a GTID, so that a commit without one wrote nothing.
     pub has_gtids: bool,
+    /// No schema is left out of the binary log, as far as the server tells.
+    pub logs_all: bool,
     /// `@@global.sql_mode`.
     pub sql_mode: String,
     /// `@@global.wait_timeout`.
@@ -189,7 +191,7 @@ impl ServerFacts {
     pub(super) fn new(
         greeting: &Greeting,
         family: Family,
-        seen_as: String,
+        (seen_as, logs_all): (String, bool),
         variables: BTreeMap<&'static str, String>,
     ) -> Self {
         let text = |name: &str| variables.get(name).map_or("", String::as_str);
@@ -205,6 +207,7 @@ impl ServerFacts {
             is_mariadb: family == Family::MariaDb,
             // Also ON_PERMISSIVE, which permits others' transactions to have none.
             has_gtids: text(GTID_MODE).starts_with("ON"),
+            logs_all,
             sql_mode: text("sql_mode").to_owned(),
             wait_timeout: seconds("wait_timeout"),
             interactive_timeout: seconds("interactive_timeout"),

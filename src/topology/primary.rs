@@ -20,6 +20,8 @@ pub(super) struct Primary<'a> {
     /// The greeting and the start of the server that sent it; asked for anew when that is another one, has
     /// restarted since, or does not tell.
     greeting: Option<(Greeting, Option<String>)>,
+    /// See [`ServerFacts::logs_all`].
+    logs_all: bool,
     doubt: Doubt,
     /// Failed probes in a row.
     failures: u32,
@@ -36,6 +38,7 @@ impl<'a> Primary<'a> {
         Self {
             shared,
             greeting: None,
+            logs_all: false,
             doubt: Doubt::default(),
             failures: 0,
             account_error: None,
@@ -145,6 +148,7 @@ impl<'a> Primary<'a> {
             self.shared.forget_primary();
         }
         self.shared.is_primary_met.store(true, Ordering::Release);
+        self.logs_all = probe::logs_all(line, family).await?;
         Ok((is_other, started))
     }
 
@@ -168,7 +172,8 @@ impl<'a> Primary<'a> {
             Err(lost) => return Err(lost),
         };
         self.failures = 0;
-        let facts = ServerFacts::new(greeting, family, answer.seen_as, answer.variables);
+        let told = (answer.seen_as, self.logs_all);
+        let facts = ServerFacts::new(greeting, family, told, answer.variables);
         self.tell_read_only(&facts);
         self.tell_gtids(&facts);
         // Whoever waits for the facts finds the primary up.

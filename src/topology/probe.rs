@@ -19,6 +19,9 @@ const ER_UNKNOWN_SYSTEM_VARIABLE: u16 = 1193;
 /// MySQL's first version with `SHOW REPLICA STATUS`.
 const REPLICA_STATUS_SINCE: (u16, u16, u16) = (8, 0, 22);
 
+/// MySQL's first version with `SHOW BINARY LOG STATUS`.
+const LOG_STATUS_SINCE: (u16, u16, u16) = (8, 2, 0);
+
 /// Tells the families apart by what they know, not by a version text anybody can configure.
 pub(super) async fn family(line: &mut Line) -> Result<Family, Trouble> {
     match line.query("SELECT @@global.gtid_slave_pos").await {
@@ -94,6 +97,19 @@ pub(super) async fn identity(line: &mut Line, family: Family) -> Result<String, 
         Err(Trouble::Refused { .. }) => Ok(String::new()),
         Err(lost) => Err(lost),
     }
+}
+
+/// Whether changes in all schemas are in the binary log, which is so or not for the whole of a server's run.
+/// `false` when it does not tell.
+pub(super) async fn logs_all(line: &mut Line, family: Family) -> Result<bool, Trouble> {
+    let status = match family {
+        Family::MySql if line.version() >= LOG_STATUS_SINCE => "SHOW BINARY LOG STATUS",
+        Family::MySql | Family::MariaDb => "SHOW MASTER STATUS",
+    };
+    let rows = line.query_if_allowed(status).await?;
+    let filter = |row: &Record, name| row.text(&[name]).is_some_and(|value| !value.is_empty());
+    let has_filter = |row| filter(row, "Binlog_Do_DB") || filter(row, "Binlog_Ignore_DB");
+    Ok(rows.first().is_some_and(|row| !has_filter(row)))
 }
 
 /// What the primary says of itself.

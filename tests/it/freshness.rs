@@ -229,6 +229,43 @@ fn rows_found_and_left_as_they_are_do_not_keep_reads_on_the_primary() {
     proxy.until_replica_answers(&mut client, "SELECT a FROM found_a");
 }
 
+/// Where changes of rows are logged as rows, these are not.
+#[test]
+fn what_replicas_do_not_need_does_not_keep_reads_on_the_primary() {
+    let proxy = scope("user");
+    let mut client = log_in(&proxy, 8);
+    client.run("CREATE TABLE needless_a (a INT PRIMARY KEY)");
+    client.run("INSERT INTO needless_a VALUES (1), (2)");
+    let read = "SELECT a FROM needless_a";
+    let made = client.run("CREATE TEMPORARY TABLE needless_b AS SELECT a FROM needless_a");
+    assert_eq!(made.summary.affected, Some(2));
+    client.run("DROP TEMPORARY TABLE needless_b");
+    proxy.until_replica_answers(&mut client, read);
+    let same = client.run("REPLACE INTO needless_a VALUES (1)");
+    assert_eq!(same.summary.affected, Some(1));
+    proxy.until_replica_answers(&mut client, read);
+}
+
+/// Where a schema is left out, nobody can tell a REPLACE of a row that is there from one that others lack.
+#[test]
+fn a_schema_that_is_not_in_the_binary_log_is_read_where_it_was_written() {
+    let extra = vec!["binlog_ignore_db=test_left".to_owned()];
+    let (servers, _orders) = keep(Options { max_connections: 100, extra, ..product().options() });
+    let proxy = Proxy::start(&servers);
+    let mut primary = servers.root();
+    primary.run("SET sql_log_bin = 0");
+    for root in [&mut primary, &mut servers.replica_root_who_writes()] {
+        root.run("CREATE DATABASE test_left");
+        root.run("CREATE TABLE test_left.replaced_a (a INT PRIMARY KEY)");
+    }
+    let mut client = proxy.app();
+    client.run("REPLACE INTO test_left.replaced_a VALUES (1)");
+    for _ in 0..20 {
+        assert_eq!(client.text("SELECT COUNT(*) FROM test_left.replaced_a"), "1");
+        pause(20);
+    }
+}
+
 #[test]
 fn what_is_not_in_the_binary_log_is_read_where_it_was_written() {
     let proxy = scope("user");
