@@ -8,7 +8,7 @@ use tokio::time::{Instant, timeout};
 use super::along::is_just_query;
 use super::auth::{Claim, Unproved, told_address, told_attributes, verify};
 use super::diagnostics::Diagnostics;
-use super::login::program_name;
+use super::login::{not_asked, program_name};
 use super::registry::EntryLabels;
 use super::statement::Work;
 use super::wire::CommandPacket;
@@ -345,11 +345,7 @@ impl Session {
         self.image_changed();
         let limit = self.context.settings.login_timeout;
         let verified = timeout(limit, self.verify_schema(change.schema.as_deref())).await;
-        let verified = verified.unwrap_or_else(|_| {
-            let backend = self.context.pools[0].name().to_owned();
-            let detail = "it did not answer within login_timeout".to_owned();
-            Err(Error::BackendUnavailable { backend, detail })
-        });
+        let verified = verified.unwrap_or_else(|_| Err(not_asked(&self.context)));
         match verified {
             Ok(()) => {
                 self.begin_tracking();

@@ -147,7 +147,7 @@ pub(super) async fn greet(
 }
 
 /// Why the primary has not agreed to a login within its time.
-fn not_asked(context: &Context) -> Error {
+pub(super) fn not_asked(context: &Context) -> Error {
     let (rules, primary) = (&context.policy.get().rules, &context.pools[0]);
     let (lane, backend) = (rules.default_lane(), primary.name().to_owned());
     match primary.has_free(lane) {
