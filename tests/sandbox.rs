@@ -82,7 +82,7 @@ async fn kill_and_catch_up(options: Options) {
     sandbox.wait_replicated().await.unwrap();
     assert_eq!(value::<u8>(replica, "SELECT n FROM later").await, 7);
 
-    replica.pause().unwrap();
+    replica.pause().await.unwrap();
     let paused = replica.connect(APP_USER, APP_PASSWORD, APP_SCHEMA);
     assert!(tokio::time::timeout(Duration::from_millis(200), paused).await.is_err());
     replica.resume().unwrap();

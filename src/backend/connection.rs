@@ -29,6 +29,7 @@ use crate::protocol::tracking::Reported;
 use crate::protocol::{Capabilities, Command, Malformed, Shape};
 use crate::route::whereabouts::Whereabouts;
 use crate::state::diff::Diff;
+use crate::state::transaction_names::READ_ONLY;
 use crate::state::{Base, Image};
 
 /// An idle connection this long without use is asked by a system call whether it still lives;
@@ -327,6 +328,14 @@ impl Connection {
         let exchange = self.answer(Shape::Results).await?;
         self.note_astray(&exchange.summary);
         Ok(exchange)
+    }
+
+    /// It has been given all that `image` has, but for what it keeps.
+    pub fn was_given(&mut self, image: &Image) {
+        self.image.turn_into(image);
+        if self.base.only_reads {
+            READ_ONLY.into_iter().for_each(|name| self.image.unset(name));
+        }
     }
 
     /// What was told in answer to a statement of Fairlane's own, which has set none of these variables.

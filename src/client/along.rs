@@ -176,7 +176,7 @@ impl Session {
     /// The connection is in the session's state.
     fn is_ready_now(&self, connection: &mut Connection, work: &Work<'_>, ready: &Ready) {
         let schema = connection.image.schema.clone();
-        connection.image.turn_into(&self.image);
+        connection.was_given(&self.image);
         if chooses_schema(work) {
             connection.image.schema = schema;
         }

@@ -310,7 +310,7 @@ impl Session {
         }
         if refused.is_none() {
             let schema = connection.image.schema.clone();
-            connection.image.turn_into(&self.image);
+            connection.was_given(&self.image);
             if diff.schema.is_none() {
                 // It was not chosen, or the one that was told.
                 connection.image.schema = schema;

@@ -51,6 +51,9 @@ pub enum SandboxError {
         /// The last lines of its error log.
         log: String,
     },
+    /// A server goes on although it was told to pause.
+    #[error("the {0} did not pause")]
+    NotPaused(String),
     /// A server had to be killed because it did not stop in time.
     #[error("the {server} did not stop within {waited:?} and was killed")]
     NotStopped {

@@ -258,9 +258,18 @@ impl Server {
         Err(SandboxError::NotStopped { server: self.to_string(), waited: STOP_TIMEOUT })
     }
 
-    /// Lets it hang (SIGSTOP): its connections stay open and nothing answers.
-    pub fn pause(&self) -> Result<(), SandboxError> {
-        self.signal("STOP")
+    /// Lets it hang (SIGSTOP): its connections stay open and nothing answers once this returns.
+    pub async fn pause(&self) -> Result<(), SandboxError> {
+        self.signal("STOP")?;
+        // On a busy machine some of its threads go on for a while.
+        let deadline = Instant::now() + STOP_TIMEOUT;
+        while !self.pid().is_none_or(has_stopped) {
+            if Instant::now() >= deadline {
+                return Err(SandboxError::NotPaused(self.to_string()));
+            }
+            tokio::time::sleep(POLL_INTERVAL).await;
+        }
+        Ok(())
     }
 
     /// Ends a [`pause`](Self::pause) (SIGCONT).
@@ -380,6 +389,17 @@ fn encode(part: &str) -> String {
         }
     }
     encoded
+}
+
+/// Whether no thread of a process runs any more, as far as the system tells.
+fn has_stopped(pid: u32) -> bool {
+    let Ok(threads) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return true };
+    threads.flatten().all(|thread| {
+        let status = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        // Behind the name, which may be anything.
+        let state = status.rsplit(')').next().map_or("", str::trim_start);
+        !state.starts_with(['R', 'S', 'D', 'I'])
+    })
 }
 
 #[cfg(test)]

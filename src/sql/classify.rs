@@ -42,8 +42,8 @@ pub(super) struct Classifier<'a> {
     /// The last one of this statement, and the word of the one before.
     pub(super) prev: Token,
     pub(super) before: Word,
-    /// The name before this dot has one before itself, too.
-    pub(super) has_two_names: bool,
+    /// Where the last dot is that comes behind a name with another one before it.
+    pub(super) second_dot: usize,
     pub(super) found: Found,
     pub(super) context: Context,
     /// Open parentheses.
@@ -81,7 +81,7 @@ impl<'a> Classifier<'a> {
             ahead,
             prev: Token::END,
             before: Word::None,
-            has_two_names: false,
+            second_dot: usize::MAX,
             found: Found::default(),
             context: Context::Read,
             depth: 0,

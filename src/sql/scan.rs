@@ -27,9 +27,9 @@ impl Classifier<'_> {
         let before = self.before;
         let token = self.skip();
         match token.kind {
-            Kind::Word if prev.is_op(b'.') => self.dotted(&token),
+            Kind::Word if prev.is_op(b'.') => self.dotted(&token, prev.start),
             Kind::Word => self.word(&token, &prev, before),
-            Kind::Quoted if prev.is_op(b'.') => self.dotted(&token),
+            Kind::Quoted if prev.is_op(b'.') => self.dotted(&token, prev.start),
             Kind::Quoted => self.name(&token, &prev),
             Kind::UserVariable => self.user_variable(&prev),
             Kind::SystemVariable => self.system_variable(token.start),
@@ -170,10 +170,12 @@ impl Classifier<'_> {
     }
 
     /// `table.column`, `schema.table`, `sequence.NEXTVAL`, `schema.function(`, or `package.function(`.
-    fn dotted(&mut self, token: &Token) {
-        let has_two_names = std::mem::replace(&mut self.has_two_names, self.ahead.is_op(b'.'));
-        if self.ahead.is_op(b'(') {
-            self.note_routine(if has_two_names { 3 } else { 2 });
+    /// The dot before it is at `dot`.
+    fn dotted(&mut self, token: &Token, dot: usize) {
+        if self.ahead.is_op(b'.') {
+            self.second_dot = self.ahead.start;
+        } else if self.ahead.is_op(b'(') {
+            self.note_routine(if self.second_dot == dot { 3 } else { 2 });
             self.unknown_function();
         } else if matches!(token.name, Word::Nextval | Word::Currval) {
             self.sequence(token.name == Word::Nextval);

@@ -83,6 +83,7 @@ mod tests {
             ("BEGIN NOT ATOMIC SELECT 1; CALL s.p.f(); END", true, true),
             ("SELECT f(), COUNT(*), a.b, s.t.c FROM s.t WHERE (1)", false, false),
             ("SELECT s.t.c IN (1), s.t.c AND (1)", false, false),
+            ("SELECT s.t.*, p.f(1) FROM s.t", true, false),
             ("CALL f()", false, false),
         ] {
             assert_eq!(calls_package(sql.as_bytes(), oracle), is_in_oracle, "{sql}");

@@ -107,7 +107,12 @@ impl Health {
 
     /// Takes in one probe's outcome; the only place where the state changes.
     pub fn observe(&mut self, outcome: Outcome, now: Instant) -> Rotation {
-        self.silent = (outcome == Outcome::Silent).then(|| self.silent.unwrap_or(now));
+        self.silent = match outcome {
+            Outcome::Silent => Some(self.silent.unwrap_or(now)),
+            // Who refuses, or has no address any more, need not be the one that is frozen.
+            Outcome::Lost => self.silent,
+            Outcome::Failed | Outcome::Good(_) => None,
+        };
         match outcome {
             Outcome::Lost | Outcome::Silent => self.go_down(),
             Outcome::Failed => {
@@ -279,8 +284,7 @@ mod tests {
         replica.see(Outcome::Silent);
         assert_eq!(replica.health.silent(), since, "since the first time");
         assert_eq!(replica.see(Outcome::Lost), Rotation::Down);
-        assert_eq!(replica.health.silent(), None, "it refuses");
-        replica.see(Outcome::Silent);
+        assert_eq!(replica.health.silent(), since, "something in front of it refuses");
         replica.health.heard();
         assert_eq!((replica.health.silent(), replica.health.rotation()), (None, Rotation::Down));
         replica.see(Outcome::Silent);

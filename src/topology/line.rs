@@ -53,7 +53,10 @@ pub(super) enum Trouble {
     /// The connection is gone or useless.
     #[error("{0}")]
     Lost(String),
-    /// Likewise, and nobody has said so: there was no answer in time.
+    /// There is none: the server has said that it takes none.
+    #[error("{0}")]
+    TurnedAway(String),
+    /// The connection is gone, and nobody has said so: there was no answer in time.
     #[error("{0}")]
     Silent(String),
 }
@@ -153,7 +156,11 @@ impl Line {
                 Ok(())
             }
             Ok(Err(error)) => {
-                Err(lost(opened.is_silent, format!("login failed: {}", told(&error))))
+                let text = format!("login failed: {}", told(&error));
+                Err(match error {
+                    mysql_async::Error::Server(_) => Trouble::TurnedAway(text),
+                    _ => lost(opened.is_silent, text),
+                })
             }
             Err(_) => Err(self.too_late("login")),
         }

@@ -133,6 +133,9 @@ impl<'a> Replica<'a> {
         self.shared.desks[self.backend].kills.close();
         self.shared.desks[self.backend].whereabouts.leave();
         self.applied = Position::default();
+        if matches!(trouble, Trouble::TurnedAway(_)) {
+            self.health.heard();
+        }
         let is_silent = matches!(trouble, Trouble::Silent(_));
         self.take_in(if is_silent { Outcome::Silent } else { Outcome::Lost }, None);
     }

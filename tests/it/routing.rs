@@ -118,6 +118,24 @@ fn what_was_taken_for_a_read_writes_on_no_replica() {
 }
 
 #[test]
+fn who_has_once_set_read_write_reads_on_replicas_as_others_do() {
+    let (servers, proxy) = (servers(), Proxy::start(servers()));
+    let mut client = proxy.app();
+    client.run("CREATE TABLE read_write_a (id INT)");
+    client.run("SET SESSION TRANSACTION READ ONLY");
+    client.run("SET SESSION TRANSACTION READ WRITE");
+    client.run("SET sql_mode = 'ANSI_QUOTES,NO_UNSIGNED_SUBTRACTION'");
+    for _ in 0..8 {
+        proxy.until_replica_answers(&mut client, "SELECT id FROM read_write_a");
+    }
+    // Only for the first reads on each connection.
+    let seen = servers.replica_saw();
+    let sets = seen.lines().filter(|line| line.contains("SET") && line.contains("UNSIGNED_SUB"));
+    let sets = sets.count();
+    assert!((1..5).contains(&sets), "{sets}");
+}
+
+#[test]
 fn statements_that_ask_about_the_session_are_answered_by_the_primary() {
     let (servers, proxy) = (servers(), Proxy::start(servers()));
     let mut client = proxy.app();

@@ -94,7 +94,7 @@ pub fn keep(options: Options) -> (Servers, tokio::sync::mpsc::Sender<Order>) {
                 match order {
                     What::KillPrimary | What::KillReplica => server.kill().await.unwrap(),
                     What::StartPrimary | What::StartReplica => server.start().await.unwrap(),
-                    What::PauseReplica => server.pause().unwrap(),
+                    What::PauseReplica => server.pause().await.unwrap(),
                     What::ResumeReplica => server.resume().unwrap(),
                 }
                 let _ = done.send(());
