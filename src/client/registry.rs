@@ -601,6 +601,7 @@ mod tests {
         assert_eq!(registry.join(peer, Waker::noop().clone()).id, *IDS.start() + 2);
         assert!(!is_sessions(5) && !is_sessions(1 << 31) && is_sessions(1 << 30));
     }
+
     #[tokio::test]
     async fn a_session_is_roused_whatever_it_waits_for() {
         let registry = Registry::new(Instant::now());
