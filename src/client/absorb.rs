@@ -4,7 +4,7 @@ use super::diagnostics::{counts_rows, rows_skipped};
 use super::execute::opens_cursor;
 use super::settle::{has_set_var, is_select, names, set_var_hints};
 use super::statement::Work;
-use super::writes::{PARSE_ERROR, may_be_half_way, prepares_changes};
+use super::writes::{PARSE_ERROR, may_be_half_way};
 use super::{Session, Stop};
 use crate::backend::Connection;
 use crate::metrics::Origin;
@@ -122,7 +122,7 @@ impl Session {
         summary: &Summary,
     ) {
         let effects = work.verdict.effects;
-        self.prepared_texts |= prepares_changes(work.verdict);
+        self.prepared_texts |= self.prepares_changes(work);
         let was_open = self.status.contains(Status::IN_TRANS);
         if matches!(work.verdict.class, Class::Commit | Class::Rollback) && summary.error.is_none()
         {

@@ -6,8 +6,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use parking_lot::MutexGuard;
+use tokio::time::{Instant, sleep};
 
 use super::statement::Work;
 use super::{Context, Session};
@@ -18,8 +20,8 @@ use crate::protocol::{Capabilities, Command};
 use crate::route::freshness::Position;
 use crate::route::token::{SharedToken, Stamp, Token};
 use crate::sql::{
-    Class, Effects, Mode, Reason, Verdict, called, changes_rows, leaves_tables, own_calls,
-    replaces_rows,
+    Class, Effects, Mode, Reason, Verdict, called, changes_rows, defaults_of, leaves_tables,
+    own_calls, replaces_rows, variable_prepared,
 };
 use crate::state::Pin;
 use crate::topology::{ServerFacts, Topology};
@@ -189,11 +191,30 @@ impl WriteTracker {
         if changes.tables {
             self.epochs.note_table_change();
         }
-        if changes.logins || changes.hidden {
+        if changes.logins {
             self.epochs.note_login_change();
+        } else if changes.hidden_logins {
+            self.note_hidden(Epochs::login_change_due, Epochs::note_login_change);
         }
-        if changes.schemas || changes.hidden {
+        if changes.schemas {
             self.epochs.note_schema_change();
+        } else if changes.hidden_schemas {
+            self.note_hidden(Epochs::schema_change_due, Epochs::note_schema_change);
+        }
+    }
+
+    /// Has what a text that nobody has seen may have changed counted when it is due.
+    fn note_hidden(&self, due: fn(&Epochs, Instant) -> Option<Duration>, note: fn(&Epochs)) {
+        match due(&self.epochs, Instant::now()) {
+            None => {}
+            Some(Duration::ZERO) => note(&self.epochs),
+            Some(wait) => {
+                let epochs = Arc::clone(&self.epochs);
+                tokio::spawn(async move {
+                    sleep(wait).await;
+                    note(&epochs);
+                });
+            }
         }
     }
 
@@ -224,16 +245,21 @@ pub(super) struct Changes {
     logins: bool,
     /// Schemas.
     schemas: bool,
-    /// Any of both, by a text that nobody has seen.
-    hidden: bool,
+    /// Likewise by a text that nobody has seen.
+    hidden_logins: bool,
+    hidden_schemas: bool,
 }
 
 impl Changes {
     /// What a statement that has ended so may have changed: rows, or a number of them, is no answer to
     /// one that changes accounts, global variables or schemas, and whatever else it is stays cheap.
     fn of(self, summary: &Summary) -> Self {
-        let may_be = !summary.has_result_set && summary.affected == Some(0);
-        Self { hidden: self.hidden && may_be, ..self }
+        let affected = summary.affected.filter(|_| !summary.has_result_set);
+        Self {
+            hidden_logins: self.hidden_logins && affected == Some(0),
+            hidden_schemas: self.hidden_schemas && affected == Some(0),
+            ..self
+        }
     }
 }
 
@@ -301,14 +327,46 @@ impl Session {
             work.command == Command::StmtPrepare || is_sql_prepared && !may_execute(work.verdict);
         let defaults = match prepares {
             true => Effects::empty(),
-            false if is_sql_prepared => effects | self.prepared_texts,
+            false if is_sql_prepared => {
+                effects & Effects::OPAQUE | self.defaults(work) | self.prepared_texts
+            }
             false => effects,
         };
+        let is_hidden = defaults.contains(Effects::HIDDEN_TEXT | Effects::OPAQUE);
         Changes {
             tables: class == Class::Write && !is_quiet(work.command) && !(is_known && leaves()),
             logins: defaults.contains(Effects::SERVER_DEFAULTS),
             schemas: defaults.contains(Effects::SCHEMA_DEFAULTS),
-            hidden: defaults.contains(Effects::HIDDEN_TEXT | Effects::OPAQUE),
+            hidden_logins: is_hidden,
+            hidden_schemas: is_hidden,
+        }
+    }
+
+    /// What a text with a PREPARE or an EXECUTE changes for sessions to come, that of a variable too where its
+    /// value is known.
+    fn defaults(&self, work: &Work<'_>) -> Effects {
+        let found = work.verdict.effects & Effects::DEFAULTS;
+        // What the variables are of a session with this pin is known to its connection only.
+        let may_know = found.contains(Effects::HIDDEN_TEXT)
+            && work.verdict.statements == 1
+            && !self.pins.has(Pin::UserVariable);
+        if !may_know {
+            return found;
+        }
+        let variable = variable_prepared(work.sql, self.mode_of(work));
+        match variable.and_then(|variable| self.image.text_of(&variable)) {
+            Some(text) => defaults_of(text.as_bytes(), self.mode),
+            None => found,
+        }
+    }
+
+    /// What `work` has prepared by PREPARE that later texts may run.
+    pub(super) fn prepares_changes(&self, work: &Work<'_>) -> Effects {
+        let Verdict { effects, statements, .. } = *work.verdict;
+        let is_execute = statements == 1 && effects.contains(Effects::OPAQUE);
+        match effects.contains(Effects::SQL_PREPARE) && !is_execute {
+            true => self.defaults(work),
+            false => Effects::empty(),
         }
     }
 }
@@ -316,15 +374,6 @@ impl Session {
 /// Whether a text with a PREPARE or an EXECUTE has more than a PREPARE.
 fn may_execute(verdict: &Verdict) -> bool {
     verdict.statements > 1 || verdict.effects.contains(Effects::OPAQUE)
-}
-
-/// What a text has prepared that later ones may run.
-pub(super) fn prepares_changes(verdict: &Verdict) -> Effects {
-    let is_execute = verdict.statements == 1 && verdict.effects.contains(Effects::OPAQUE);
-    match verdict.effects.contains(Effects::SQL_PREPARE) && !is_execute {
-        true => verdict.effects & Effects::DEFAULTS,
-        false => Effects::empty(),
-    }
 }
 
 /// Whether a command runs no statement.

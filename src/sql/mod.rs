@@ -50,9 +50,10 @@ pub use killed::{KilledUser, killed_user};
 pub use mode::{Charset, Mode};
 pub use set::bare_variables;
 pub use show::{Shown, explained_connection, list_limit, shown, variable_written};
+pub use statement::defaults_of;
 pub use substitute::{Insertion, Substitution, insertions, substitute};
 pub use tables::{changes_rows, leaves_tables, replaces_rows};
-pub use user_variables::{calls_package, names_other_variable, names_variable};
+pub use user_variables::{calls_package, names_other_variable, names_variable, variable_prepared};
 pub use verdict::{Class, Effects, Hint, Needs, Reason, RouteHint, Verdict};
 
 #[cfg(test)]

@@ -9,6 +9,16 @@ use super::token::{Kind, Token};
 use super::verdict::{Class, Effects, Reason};
 use super::word::{Call, SessionCall, Word};
 
+/// What a text that is run by PREPARE or EXECUTE changes for sessions to come.
+pub fn defaults_of(text: &[u8], mode: Mode) -> Effects {
+    let verdict = Classifier::new(text, mode).run();
+    let found = verdict.effects & Effects::DEFAULTS;
+    match verdict.reason {
+        Reason::NotUnderstood => found | Effects::HIDDEN_TEXT,
+        _ => found,
+    }
+}
+
 impl Classifier<'_> {
     /// INSERT and REPLACE: the name of the table may stand before a list of columns.
     pub(super) fn insert(&mut self) -> Outcome {
@@ -142,13 +152,7 @@ impl Classifier<'_> {
     /// What the statement in a string changes for sessions to come.
     fn defaults_inside(&self, string: &Token) -> Effects {
         let text = &self.text[string.start..string.end];
-        let text = text.get(1..text.len() - 1).unwrap_or_default();
-        let verdict = Classifier::new(text, self.mode).run();
-        let found = verdict.effects & Effects::DEFAULTS;
-        match verdict.reason {
-            Reason::NotUnderstood => found | Effects::HIDDEN_TEXT,
-            _ => found,
-        }
+        defaults_of(text.get(1..text.len() - 1).unwrap_or_default(), self.mode)
     }
 
     /// Steps over what may be any statement in the midst of a text.

@@ -41,6 +41,32 @@ pub fn names_other_variable(sql: &[u8], mode: Mode, known: impl Fn(&str) -> bool
     }
 }
 
+/// The user variable whose text the only statement of `sql` prepares, or runs at once: with the @, in lower case.
+pub fn variable_prepared(sql: &[u8], mode: Mode) -> Option<String> {
+    let mut lexer = Lexer::new(sql, mode);
+    let mut next = || {
+        let token = lexer.next();
+        (token.kind, sql[token.start..token.end].to_ascii_lowercase())
+    };
+    let is_at_once = match &*next().1 {
+        b"prepare" => false,
+        b"execute" => true,
+        _ => return None,
+    };
+    let (_, name) = next();
+    if is_at_once && name != b"immediate" || !is_at_once && next().1 != b"from" {
+        return None;
+    }
+    let (Kind::UserVariable, variable) = next() else { return None };
+    let is_whole = match next() {
+        (Kind::End, _) => true,
+        (Kind::Op, text) if text == b";" => next().0 == Kind::End,
+        (Kind::Word, word) => is_at_once && word == b"using",
+        _ => false,
+    };
+    String::from_utf8(variable).ok().filter(|_| is_whole)
+}
+
 /// Whether a text calls a routine of a package, as far as its own names tell (MariaDB).
 pub fn calls_package(sql: &[u8], mode: Mode) -> bool {
     let may_call = mode.mariadb && sql.contains(&b'.');
@@ -67,6 +93,25 @@ mod tests {
             "SELECT 1 /*! , @u */",
         ] {
             assert!(names(sql), "{sql}");
+        }
+    }
+
+    #[test]
+    fn the_text_of_one_variable_alone_is_prepared() {
+        let prepared = |sql: &str| variable_prepared(sql.as_bytes(), Mode::default());
+        for sql in ["PREPARE s FROM @Q", "prepare `s` from /* a */ @q;", "EXECUTE IMMEDIATE @q"] {
+            assert_eq!(prepared(sql).as_deref(), Some("@q"), "{sql}");
+        }
+        assert_eq!(prepared("EXECUTE IMMEDIATE @q USING 1").as_deref(), Some("@q"));
+        for sql in [
+            "",
+            "PREPARE s FROM 'SELECT @q'",
+            "PREPARE s FROM @q; EXECUTE s",
+            "EXECUTE IMMEDIATE @q || 'a'",
+            "EXECUTE s USING @q",
+            "EXECUTE IMMEDIATE CONCAT(@q)",
+        ] {
+            assert_eq!(prepared(sql), None, "{sql}");
         }
     }
 

@@ -137,6 +137,12 @@ impl Image {
         self.variables().take_while(|(name, _)| is_user_variable(name))
     }
 
+    /// The text that a user variable has.
+    pub fn text_of(&self, name: &str) -> Option<&str> {
+        // A string has no quotes in it.
+        self.get(name).filter(|_| is_user_variable(name))?.split('\'').nth(1)
+    }
+
     /// It is no longer known what those user variables are that `other` has.
     pub fn forget_user_variables(&mut self, other: &Self) {
         other.user_variables().for_each(|(name, _)| self.unset(name));

@@ -1,6 +1,8 @@
 //! What a session begins with: global variables, privileges and the defaults of its schema as they
 //! are now, also on a connection that was opened before they changed.
 
+use std::time::Instant;
+
 use crate::support::{Proxy, Raw, pause, product, servers};
 
 const TIMEOUT: &str = "SELECT @@net_write_timeout";
@@ -106,7 +108,8 @@ fn sessions_begin_with_the_privileges_there_are() {
 fn what_a_text_changes_for_logins_counts() {
     let proxy = Proxy::with(servers(), 4, "");
     let mut root = root(&proxy);
-    root.run("CREATE OR REPLACE USER begins_inside@localhost IDENTIFIED BY 'secret'");
+    root.run("DROP USER IF EXISTS begins_inside@localhost");
+    root.run("CREATE USER begins_inside@localhost IDENTIFIED BY 'secret'");
     let login = || Raw::connect(proxy.port, "begins_inside", "secret", None);
     let mut texts = vec![
         "SET @t = 'ALTER USER begins_inside@localhost ACCOUNT {}'; PREPARE s FROM @t; EXECUTE s",
@@ -135,4 +138,25 @@ fn what_a_text_changes_for_logins_counts() {
         run("UNLOCK");
     }
     root.run("DROP USER begins_inside@localhost");
+}
+
+#[test]
+fn texts_in_a_loop_take_no_connections_from_logins() {
+    let proxy = Proxy::with(servers(), 4, "");
+    let mut looping = proxy.app();
+    let opened = || proxy.metric("fairlane_backend_connections_opened_total{backend=\"primary\"}");
+    let mut opened_by = |set: &str| {
+        let (before, start) = (opened(), Instant::now());
+        for _ in 0..10 {
+            for part in [set, "PREPARE s FROM @t", "EXECUTE s"] {
+                looping.run(part);
+            }
+            proxy.app().run("SELECT 1 FOR UPDATE");
+        }
+        (opened() - before, start.elapsed().as_secs_f64())
+    };
+    let (known, _) = opened_by("SET @t = 'DO 1'");
+    assert!(known <= 1.0, "the first login's: {known}");
+    let (unknown, seconds) = opened_by("SET @t = CONCAT('DO ', 1)");
+    assert!(unknown <= 2.0 + seconds / 5.0, "now and then: {unknown} in {seconds} s");
 }
