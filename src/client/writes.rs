@@ -251,13 +251,13 @@ pub(super) struct Changes {
 }
 
 impl Changes {
-    /// What a statement that has ended so may have changed: rows, or a number of them, is no answer to
-    /// one that changes accounts, global variables or schemas, and whatever else it is stays cheap.
+    /// What a statement that has ended so may have changed: rows are no answer to one that changes accounts,
+    /// global variables or schemas, nor is a number of them where it is not schemas.
     fn of(self, summary: &Summary) -> Self {
         let affected = summary.affected.filter(|_| !summary.has_result_set);
         Self {
             hidden_logins: self.hidden_logins && affected == Some(0),
-            hidden_schemas: self.hidden_schemas && affected == Some(0),
+            hidden_schemas: self.hidden_schemas && affected.is_some(),
             ..self
         }
     }

@@ -141,6 +141,21 @@ fn what_a_text_changes_for_logins_counts() {
 }
 
 #[test]
+fn what_a_text_that_nobody_sees_changes_of_a_schema_counts() {
+    let proxy = Proxy::with(servers(), 4, "");
+    let mut root = root(&proxy);
+    let login = || Raw::connect(proxy.port, "root", "root-secret", Some("unseen"));
+    root.run("CREATE DATABASE unseen");
+    root.run("CREATE TABLE unseen.t (a INT)");
+    drop(login().unwrap());
+    // The answer counts the tables.
+    root.run("SET @t = CONCAT('DROP DATABASE ', 'unseen')");
+    root.run("PREPARE s FROM @t");
+    root.run("EXECUTE s");
+    assert_eq!(login().expect_err("there is none").code(), 1049);
+}
+
+#[test]
 fn texts_in_a_loop_take_no_connections_from_logins() {
     let proxy = Proxy::with(servers(), 4, "");
     let mut looping = proxy.app();
