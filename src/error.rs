@@ -274,6 +274,16 @@ impl Error {
         )
     }
 
+    /// For how long whoever is told this has waited for a slot at least, if it has.
+    pub fn waited(&self) -> Option<Duration> {
+        match self {
+            Self::QueueTimeout { limit, .. }
+            | Self::Overloaded { limit, .. }
+            | Self::LoginQueued { limit, .. } => Some(*limit),
+            _ => None,
+        }
+    }
+
     /// Error code and SQLSTATE.
     pub fn code(&self) -> (u16, &str) {
         match self {

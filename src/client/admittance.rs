@@ -82,6 +82,7 @@ impl Session {
         let changes = (epoch, context.epochs.schemas());
         // Who logs in waits for it: not behind the work of his lane, which has all the time.
         let demand = self.demand(self.policy.rules.default_lane());
+        let client = demand.client;
         let ask = async || {
             let request = Request {
                 key: &identity.key,
@@ -108,6 +109,6 @@ impl Session {
             checkout.check_in();
             Ok(())
         };
-        self.context.verified.verify(&self.identity.key, schema, changes, ask).await
+        self.context.verified.verify(&self.identity.key, schema, changes, client, ask).await
     }
 }

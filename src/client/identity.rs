@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quick_cache::sync::Cache;
+use tokio::task::yield_now;
 use tokio::time::Instant;
 
 use crate::backend::{ConnectionKey, Credential, DoubleHash};
@@ -27,8 +28,9 @@ const VERIFIED_MAX: usize = 10_000;
 type VerifiedKey = (Box<str>, Option<DoubleHash>, Box<str>, u8, Option<IpAddr>, (u64, u64));
 
 /// Logins (user, password, schema, collation, address if it is told: not all are allowed) that the primary has agreed to
-/// lately. A storm of equal logins asks once: the others wait for the answer, also where it is that no connection was
-/// free to ask on, or they would wait for one in turn.
+/// lately. A storm of equal logins asks once: the others wait for the answer. That no connection was free to ask on is
+/// one for those of the same client, whose turn it was, and for those who have waited for so long: each would wait for
+/// one in turn.
 pub struct Verified {
     cache: Cache<VerifiedKey, Answer>,
 }
@@ -39,7 +41,22 @@ enum Answer {
     /// The primary agreed then.
     Agreed(Instant),
     /// It was not asked. Only for those who wait for the answer.
-    Busy(Box<Error>),
+    Busy(Box<Refusal>),
+}
+
+/// What the lane has said to whoever was to ask.
+#[derive(Debug, Clone)]
+struct Refusal {
+    error: Error,
+    /// Whose turn it was, see [`crate::lanes::Demand`].
+    client: u64,
+}
+
+impl Refusal {
+    /// Whether it is true as well of a login of `client` that waits since then.
+    fn holds_for(&self, client: u64, since: Instant) -> bool {
+        self.client == client || self.error.waited().is_some_and(|limit| since.elapsed() >= limit)
+    }
 }
 
 impl std::fmt::Debug for Verified {
@@ -56,12 +73,13 @@ impl Default for Verified {
 
 impl Verified {
     /// Asks with `ask` unless the answer is known since the last of `changes`: of accounts and of
-    /// schemas.
+    /// schemas. `client` is the one of the demand with which is asked.
     pub(super) async fn verify(
         &self,
         key: &ConnectionKey,
         schema: Option<&str>,
         changes: (u64, u64),
+        client: u64,
         ask: impl AsyncFnOnce() -> Result<(), Error>,
     ) -> Result<(), Error> {
         let schema = schema.unwrap_or_default().into();
@@ -72,10 +90,17 @@ impl Verified {
             }
             self.cache.remove(&key);
         }
-        let guard = match self.cache.get_value_or_guard_async(&key).await {
-            Ok(Answer::Agreed(_)) => return Ok(()),
-            Ok(Answer::Busy(error)) => return Err(*error),
-            Err(guard) => guard,
+        let since = Instant::now();
+        let guard = loop {
+            match self.cache.get_value_or_guard_async(&key).await {
+                Ok(Answer::Agreed(_)) => return Ok(()),
+                Ok(Answer::Busy(refusal)) if refusal.holds_for(client, since) => {
+                    return Err(refusal.error);
+                }
+                // It is about to be removed.
+                Ok(Answer::Busy(_)) => yield_now().await,
+                Err(guard) => break guard,
+            }
         };
         match ask().await {
             Ok(()) => {
@@ -84,7 +109,8 @@ impl Verified {
             }
             Err(error) => {
                 if error.is_busy() {
-                    let _ = guard.insert(Answer::Busy(Box::new(error.clone())));
+                    let refusal = Refusal { error: error.clone(), client };
+                    let _ = guard.insert(Answer::Busy(Box::new(refusal)));
                     // Whoever comes later asks anew.
                     self.cache.remove(&key);
                 }
@@ -112,13 +138,13 @@ pub(super) fn charset_of_collation(id: u8) -> &'static str {
 mod tests {
     use std::cell::Cell;
 
-    use tokio::task::yield_now;
+    use tokio::time::advance;
 
     use super::*;
     use crate::protocol::Capabilities;
 
-    #[tokio::test]
-    async fn who_waits_for_an_answer_is_refused_with_whoever_finds_no_connection_to_ask_on() {
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_for_an_answer_is_refused_with_its_like_that_find_no_connection_to_ask_on() {
         let verified = Verified::default();
         let key = ConnectionKey {
             user: "app".into(),
@@ -130,22 +156,41 @@ mod tests {
             expired: None,
         };
         let asked = Cell::new(0);
-        let ask = |answer: Result<(), Error>| {
+        let ask_as = |client: u64, takes: Duration, answer: Result<(), Error>| {
             let (verified, key, asked) = (&verified, &key, &asked);
             async move {
                 let ask = async || {
                     asked.set(asked.get() + 1);
                     yield_now().await;
+                    advance(takes).await;
                     answer
                 };
-                verified.verify(key, None, (0, 0), ask).await
+                verified.verify(key, None, (0, 0), client, ask).await
             }
         };
+        let ask = |answer| ask_as(1, Duration::ZERO, answer);
         let (lane, backend) = ("interactive".to_owned(), "primary".to_owned());
         let busy = Error::QueueTimeout { lane, backend, limit: Duration::from_secs(5) };
         let refused = || ask(Err(busy.clone()));
         let all = tokio::join!(refused(), refused(), refused());
         assert_eq!(all, (Err(busy.clone()), Err(busy.clone()), Err(busy.clone())));
+        assert_eq!(asked.take(), 1);
+        // That another client had no turn is nothing to those who have just come, nor whatever has no limit.
+        let soon = Duration::from_secs(1);
+        let other = |takes, error: &Error| {
+            let error = error.clone();
+            async move { tokio::join!(ask_as(1, takes, Err(error)), ask_as(2, soon, Ok(()))) }
+        };
+        assert_eq!(other(soon, &busy).await, (Err(busy.clone()), Ok(())));
+        assert_eq!(asked.take(), 2);
+        verified.cache.clear();
+        let (lane, backend) = ("interactive".to_owned(), "primary".to_owned());
+        let full = Error::QueueFull { lane, backend, limit: 1 };
+        assert_eq!(other(soon, &full).await, (Err(full), Ok(())));
+        assert_eq!(asked.take(), 2);
+        verified.cache.clear();
+        let late = other(Duration::from_secs(5), &busy).await;
+        assert_eq!(late, (Err(busy.clone()), Err(busy)), "it has waited for as long");
         assert_eq!(asked.take(), 1);
         // Any other failure may be that of one connection.
         let lost = Error::LostBackend { backend: "primary".to_owned() };
