@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::Session;
-use super::login::server_error;
+use super::login::{refused, server_error};
 use crate::backend::ExpiredLogin;
 use crate::error::Error;
 use crate::pool::Request;
@@ -94,7 +94,8 @@ impl Session {
                 unread: None,
                 asks: false,
             };
-            let mut checkout = context.pools[0].check_out(demand, request, Instant::now()).await?;
+            let checkout = context.pools[0].check_out(demand, request, Instant::now()).await;
+            let mut checkout = checkout.map_err(|error| refused(&context, error))?;
             let lost = || Error::LostBackend { backend: context.pools[0].name().to_owned() };
             if let Some(schema) = schema {
                 let used = checkout.connection().command(Command::InitDb, schema.as_bytes()).await;

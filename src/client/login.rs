@@ -146,11 +146,24 @@ pub(super) async fn greet(
     Some(session)
 }
 
+/// What is to be said of a login that was refused with `error`. That no connection was free does not say why
+/// while the primary does not answer.
+pub(super) fn refused(context: &Context, error: Error) -> Error {
+    match error.is_busy() && !context.topology.view().primary_up {
+        true => {
+            let backend = context.pools[0].name().to_owned();
+            let detail = "it does not answer, and has all connections".to_owned();
+            Error::BackendUnavailable { backend, detail }
+        }
+        false => error,
+    }
+}
+
 /// Why the primary has not agreed to a login within its time.
 pub(super) fn not_asked(context: &Context) -> Error {
     let (rules, primary) = (&context.policy.get().rules, &context.pools[0]);
     let (lane, backend) = (rules.default_lane(), primary.name().to_owned());
-    match primary.has_free(lane) {
+    match primary.has_free(lane) || !context.topology.view().primary_up {
         true => {
             let detail = "it did not answer within login_timeout".to_owned();
             Error::BackendUnavailable { backend, detail }

@@ -3,7 +3,10 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::support::{Failed, Login, Proxy, Raw, eventually, servers};
+use fairlane::sandbox::Options;
+
+use crate::support::servers::{What, keep, order};
+use crate::support::{Failed, Login, Proxy, Raw, eventually, product, servers, within};
 
 #[path = "../../benches/scenarios/overload/load.rs"]
 mod load;
@@ -92,16 +95,20 @@ fn who_is_refused_is_told_why_and_may_go_on() {
     assert!(ends.iter().all(|(_, again)| *again), "a session goes on after it was refused");
 }
 
+/// Two sessions that hold a slot each.
+fn holders(proxy: &Proxy) -> Vec<Raw> {
+    let hold = |_| {
+        let mut holder = proxy.app();
+        holder.run("BEGIN");
+        holder.run("SELECT 1");
+        holder
+    };
+    (0..2).map(hold).collect()
+}
+
 /// All slots are held, and many log in at once as nobody has of late: what they are told, and how long the slowest took.
 fn logins_beside_no_slot(proxy: &Proxy) -> (Vec<String>, Duration) {
-    let holders: Vec<Raw> = (0..2)
-        .map(|_| {
-            let mut holder = proxy.app();
-            holder.run("BEGIN");
-            holder.run("SELECT 1");
-            holder
-        })
-        .collect();
+    let holders = holders(proxy);
     let port = proxy.port;
     let log_in = move || {
         let began = Instant::now();
@@ -146,4 +153,23 @@ fn a_login_whose_time_ends_before_a_connection_is_free_is_told_so() {
         (login_timeout)";
     assert!(messages.iter().all(|message| message.contains(words)), "{messages:?}");
     assert_eq!((failed_logins(&proxy, "busy"), failed_logins(&proxy, "backend")), (20.0, 0.0));
+}
+
+/// Somebody has to look at it: that others have the connections is not why.
+#[test]
+fn logins_beside_a_frozen_primary_are_told_that_it_does_not_answer() {
+    let (servers, orders) = keep(Options { max_connections: 100, ..product().options() });
+    let lanes = "[[lane]]\nname = \"interactive\"\nqueue_timeout = \"1s\"\noverload_timeout = \"off\"\n\
+        [routing]\nreplica_reads = false\n";
+    let proxy = Proxy::with(&servers, 3, lanes);
+    let holders = holders(&proxy);
+    order(&orders, What::PausePrimary);
+    let up = "fairlane_backend_up{backend=\"primary\"}";
+    within(60, "the primary is down", || proxy.metric(up) == 0.0);
+    let failed = Raw::login(&Login::new(proxy.port, "app", "app-secret")).expect_err("no slot");
+    order(&orders, What::ResumePrimary);
+    let Failed::Server { code: 1040, message, .. } = failed else { panic!("{failed:?}") };
+    assert!(message.contains("backend 'primary' is not available"), "{message}");
+    assert_eq!((failed_logins(&proxy, "busy"), failed_logins(&proxy, "backend")), (0.0, 1.0));
+    drop(holders);
 }

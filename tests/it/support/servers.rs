@@ -88,14 +88,17 @@ pub fn keep(options: Options) -> (Servers, tokio::sync::mpsc::Sender<Order>) {
             tell.send(servers).unwrap();
             while let Some((order, done)) = inbox.recv().await {
                 let server = match order {
-                    What::KillPrimary | What::StartPrimary => &sandbox.primary,
+                    What::KillPrimary
+                    | What::StartPrimary
+                    | What::PausePrimary
+                    | What::ResumePrimary => &sandbox.primary,
                     _ => &sandbox.replicas[0],
                 };
                 match order {
                     What::KillPrimary | What::KillReplica => server.kill().await.unwrap(),
                     What::StartPrimary | What::StartReplica => server.start().await.unwrap(),
-                    What::PauseReplica => server.pause().await.unwrap(),
-                    What::ResumeReplica => server.resume().unwrap(),
+                    What::PausePrimary | What::PauseReplica => server.pause().await.unwrap(),
+                    What::ResumePrimary | What::ResumeReplica => server.resume().unwrap(),
                 }
                 let _ = done.send(());
             }
@@ -112,6 +115,8 @@ pub type Order = (What, std::sync::mpsc::Sender<()>);
 pub enum What {
     KillPrimary,
     StartPrimary,
+    PausePrimary,
+    ResumePrimary,
     KillReplica,
     StartReplica,
     PauseReplica,
