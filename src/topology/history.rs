@@ -23,7 +23,8 @@ pub(super) struct History {
     met: Option<Arc<Position>>,
     /// What it was found to lack something of, and since when.
     lacking: Option<(Arc<Position>, Instant)>,
-    /// What it had applied at the last look, and how many readings of the primary had begun by then.
+    /// What it had applied at a look, and how many readings of the primary had begun by then; kept until one
+    /// that began later has ended, however many looks that takes.
     looked: Option<(Position, u64)>,
     /// What the primary had when it was met, once the replica was found not to be ahead of it.
     agreed: Option<Arc<Position>>,
@@ -48,7 +49,11 @@ impl History {
         self.ahead = None;
         let since = match self.lacking.take() {
             Some((of, since)) if Arc::ptr_eq(&of, first) => since,
-            _ => now,
+            _ => {
+                // More of the last one's may have come after that look.
+                self.looked = None;
+                now
+            }
         };
         let has_it = applied.covers(first);
         let is_over = !has_it && now.saturating_duration_since(since) >= limit;
@@ -59,7 +64,7 @@ impl History {
         is_over
     }
 
-    /// Compares what it had applied at the last look with a reading of the primary that began later, and
+    /// Compares what it had applied at a look with a reading of the primary that began later, and then
     /// remembers `applied` for the next: `begun` readings have begun by now. Once is enough for a primary
     /// that had `first` when it was met: what comes by another way later, such as an ANALYZE TABLE of a
     /// server in between, has the primary lost nothing for.
@@ -69,10 +74,11 @@ impl History {
         (last, first): (&Reading, Option<&Arc<Position>>),
         begun: u64,
     ) {
-        let looked = self.looked.replace((applied.clone(), begun));
+        let looked = self.looked.take_if(|(_, begun_then)| last.number > *begun_then);
+        self.looked.get_or_insert_with(|| (applied.clone(), begun));
         let agreed = self.agreed.as_ref().zip(first);
         let is_due = !agreed.is_some_and(|(agreed, first)| Arc::ptr_eq(agreed, first));
-        let then = looked.filter(|(_, begun_then)| is_due && last.number > *begun_then);
+        let then = looked.filter(|_| is_due);
         if let Some(((then, _), domain)) = then.zip(last.domain) {
             let theirs = last.origins.have(&then, domain);
             if theirs.map_or_else(|| then.is_ahead(&last.position, domain), |has| !has) {
@@ -237,6 +243,36 @@ mod tests {
         let mysql = Reading { domain: None, ..reading(6) };
         assert!(history.is_compared(&mysql, Some(&next)));
         assert!(history.is_compared(&reading(6), Some(&first(""))));
+    }
+
+    #[test]
+    fn a_reading_that_takes_longer_than_the_pause_between_looks_is_waited_for() {
+        for (state, is_ahead) in [("0-1-120", false), ("0-2-95", true)] {
+            let (mut history, met) = (History::default(), first("0-1-95"));
+            let applied = position("0-1-120");
+            history.look_back(&applied, Some(&met), LIMIT, now());
+            // The second begins right after the first look, and another one when it has ended.
+            for (ended, begun) in [(1, 1), (1, 2), (1, 2), (2, 3)] {
+                let last = reading(ended, state);
+                assert!(!history.is_compared(&last, Some(&met)), "{ended}");
+                history.compare(&applied, (&last, Some(&met)), begun);
+            }
+            assert!(history.is_compared(&reading(2, state), Some(&met)));
+            assert_eq!(history.ahead().is_some(), is_ahead);
+        }
+    }
+
+    #[test]
+    fn what_it_had_before_the_primary_was_met_is_not_compared() {
+        let (mut history, met, next) = (History::default(), first("0-1-90"), first("0-2-95"));
+        let applied = position("0-1-120");
+        history.look_back(&position("0-1-90"), Some(&met), LIMIT, now());
+        history.compare(&position("0-1-90"), (&reading(1, "0-1-90"), Some(&met)), 1);
+        history.look_back(&applied, Some(&next), LIMIT, now());
+        history.compare(&applied, (&reading(2, "0-2-95"), Some(&next)), 2);
+        assert!(!history.is_compared(&reading(2, "0-2-95"), Some(&next)));
+        history.compare(&applied, (&reading(3, "0-2-95"), Some(&next)), 3);
+        assert!(history.ahead().is_some());
     }
 
     #[test]

@@ -14,8 +14,10 @@ use super::probe;
 use crate::route::freshness::Position;
 use crate::route::view::{BackendId, Rotation};
 
-/// Pause between two looks whether it has what the primary had when Fairlane met it.
+/// Least pause between two looks whether it has what the primary had when Fairlane met it.
 const CATCH_UP_INTERVAL: Duration = Duration::from_millis(20);
+/// The pause is this part of the time that it takes already.
+const CATCH_UP_PART: u32 = 5;
 
 pub(super) struct Replica<'a> {
     shared: &'a Shared,
@@ -23,6 +25,8 @@ pub(super) struct Replica<'a> {
     health: Health,
     applied: Position,
     history: History,
+    /// Since when it is looked at more often than it is probed, as that is not known to be the primary's.
+    catching_up: Option<Instant>,
     /// When the server that this is known of has started, if it tells.
     started: Option<String>,
     /// Its values of [`super::facts::SHAPING`]; none before the first probe.
@@ -46,6 +50,7 @@ impl<'a> Replica<'a> {
             health,
             applied,
             history: History::default(),
+            catching_up: None,
             started: None,
             shaping,
             filter: None,
@@ -91,8 +96,9 @@ impl<'a> Replica<'a> {
 
     /// Until its watermark is read again, if that is to be before the next probe.
     fn pause(&self) -> Option<Duration> {
-        if self.lacks_beginning() || self.is_uncompared() {
-            return self.shared.readings.first().map(|_| CATCH_UP_INTERVAL);
+        if self.is_catching_up() {
+            let since = self.catching_up.map_or(Duration::ZERO, |since| since.elapsed());
+            return Some((since / CATCH_UP_PART).max(CATCH_UP_INTERVAL));
         }
         let is_in = self.rotation().0 == Rotation::In;
         is_in.then(|| self.shared.demand.pause(&self.applied)).flatten()
@@ -185,6 +191,8 @@ impl<'a> Replica<'a> {
         if !self.history.is_compared(&last, first.as_ref()) {
             self.shared.want_reading();
         }
+        let since = self.catching_up.unwrap_or_else(Instant::now);
+        self.catching_up = self.is_catching_up().then_some(since);
         if is_over {
             let name = self.shared.name(self.backend);
             let first = first.as_deref().map(ToString::to_string).unwrap_or_default();
@@ -196,6 +204,11 @@ impl<'a> Replica<'a> {
                  the same, as max_lag is over"
             );
         }
+    }
+
+    /// A primary is met, and it is not known yet that it has what that has, and nothing else.
+    fn is_catching_up(&self) -> bool {
+        self.shared.readings.first().is_some() && (self.lacks_beginning() || self.is_uncompared())
     }
 
     /// It is well, but lacks something that may have been written before Fairlane met this primary.
