@@ -10,7 +10,8 @@
 //! The target of `auto` is [`TOLERANCE`] times the baseline plus [`SLACK`], where the baseline is
 //! what such statements took while no more batch work ran than the floor. A batch that never
 //! ends shows none: each half minute the guard holds it at the floor for one window, and looks. While nothing
-//! is known for sure it waits for long until what runs has ended, once; later not.
+//! is known for sure it waits for long until what runs has ended, once; later only while the limit is the floor anyhow, now
+//! and then.
 //!
 //! Interactive statements can overload a server by themselves. What they take then is no baseline:
 //! when more of them come and each takes longer, the baseline follows by half in six minutes; and it is
@@ -43,6 +44,10 @@ const LOOK_AGAIN: u32 = 100;
 /// Ticks that a look takes at most: three seconds, and half a minute for the first one.
 const LOOK_MAX: u32 = 30;
 const FIRST_LOOK_MAX: u32 = 300;
+/// Ticks from the beginning of a look that saw nothing for which batch is to have no more than the limit says: half
+/// a minute; and after which that may happen again, when it did not help: five minutes.
+const HOLD_MAX: u32 = 300;
+const HOLD_AGAIN: u32 = 3000;
 /// How much of a new measurement goes into a baseline that is known; and of a faster one into the first,
 /// which may have been of batch nobody knew yet.
 const BASE_WEIGHT: f64 = 0.3;
@@ -90,6 +95,8 @@ pub struct Guard {
     looking: Option<u32>,
     /// Ticks that a look may take now.
     patience: u32,
+    /// Ticks since a look at the floor began that saw nothing, as nothing was seen there since.
+    holding: Option<u32>,
     /// Ticks since an interactive statement came, and how many had in this window by the last one.
     quiet: u32,
     came: u32,
@@ -155,6 +162,7 @@ impl Guard {
             base_age: BASE_AGE,
             looking: None,
             patience: FIRST_LOOK_MAX,
+            holding: None,
             quiet: 0,
             came: 0,
             window: Window::default(),
@@ -182,6 +190,7 @@ impl Guard {
         window.is_wanted |= batch.waiting > 0;
         self.base_age = self.base_age.saturating_add(1);
         self.looking = self.looking.map(|ticks| ticks + 1);
+        self.holding = self.holding.map(|ticks| ticks + 1).filter(|&ticks| ticks < HOLD_AGAIN);
         let came = window.statements + window.waited;
         self.quiet = match came == self.came {
             true => self.quiet.saturating_add(1),
@@ -210,9 +219,10 @@ impl Guard {
         limit
     }
 
-    /// Whether it holds batch at the floor for a moment, to see what the server does without it.
-    pub fn is_looking(&self) -> bool {
-        self.looking.is_some()
+    /// Whether batch is to have no more than the limit, to see what the server does without it: for the moment of
+    /// a look, and where the limit is the floor for longer, when what runs did not end within that moment.
+    pub fn is_strict(&self) -> bool {
+        self.looking.is_some() || self.holding.is_some_and(|ticks| ticks < HOLD_MAX)
     }
 
     /// What interactive statements may take on average now, in seconds; `None` while it is not known
@@ -247,6 +257,7 @@ impl Guard {
             is_at_floor && (is_telling && is_whole || ends_look && window.statements > 0);
         if has_seen {
             self.measured(log_mean, &window);
+            self.holding = None;
         }
         self.looking = match self.looking {
             Some(_) if has_seen || ends_look || !is_telling => self.end_look(has_seen, ends_look),
@@ -293,6 +304,9 @@ impl Guard {
     fn end_look(&mut self, has_seen: bool, was_long: bool) -> Option<u32> {
         if has_seen || was_long {
             self.patience = LOOK_MAX;
+        }
+        if was_long && !has_seen && self.limit < self.floor + 1.0 {
+            self.holding = self.holding.or(self.looking);
         }
         if !has_seen {
             self.base_age = if was_long { 0 } else { BASE_AGE - LOOK_AGAIN };

@@ -115,6 +115,26 @@ fn a_look_does_not_wait_for_those_who_hold_slots_for_long() {
 }
 
 #[test]
+fn at_the_floor_it_waits_for_those_now_and_then() {
+    let mut guard = guard();
+    run(&mut guard, &Server { cores: 4.0, service: 0.02 }, 50, 4, 0);
+    // Ten minutes of statements that never end.
+    let tick = |_| {
+        (0..4).for_each(|_| guard.served(0.07));
+        guard.tick(BatchNow { in_use: 3, running: 3, waiting: 5 });
+        guard.is_strict()
+    };
+    let strict: Vec<bool> = (0..6000).map(tick).collect();
+    assert_eq!(guard.limit(), FLOOR);
+    // What comes after the first look, and that is patient.
+    let longest =
+        strict[400..].chunk_by(|a, b| a == b).filter(|all| all[0]).map(<[bool]>::len).max();
+    assert!(longest.is_some_and(|longest| (300..310).contains(&longest)), "{longest:?}");
+    let all = strict.iter().filter(|is_strict| **is_strict).count();
+    assert!(all < strict.len() / 4, "{all}");
+}
+
+#[test]
 fn transactions_that_are_idle_in_the_slots_of_batch_are_no_contention() {
     let mut guard = guard();
     for _ in 0..1200 {

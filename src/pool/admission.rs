@@ -370,7 +370,7 @@ impl Pool {
         // What others hold takes nothing of what batch has for sure, nor do a few of its own that last: a slot
         // turns over beside them. But the guard sees nothing beside more than the floor.
         let settings = &shared.lanes[batch];
-        let beside = match shared.guard.is_looking() {
+        let beside = match shared.guard.is_strict() {
             true => 0,
             false => lasting.min((self.slots / SLOTS_A_LASTING).clamp(1, LASTING_MAX)),
         };

@@ -251,9 +251,14 @@ impl Pressed<'_> {
     }
 
     fn pass(&self, seconds: usize) {
+        self.serve(seconds, 0.08);
+    }
+
+    /// Pages that take `service` seconds each.
+    fn serve(&self, seconds: usize, service: f64) {
         for _ in 0..seconds * 10 {
             self.runtime.block_on(tokio::time::advance(Duration::from_millis(100)));
-            (0..20).for_each(|_| self.pool.shared.lock().guard.served(0.08));
+            (0..20).for_each(|_| self.pool.shared.lock().guard.served(service));
             self.pool.steer(|_| false);
         }
     }
@@ -303,4 +308,30 @@ fn batch_that_never_ends_gets_no_more_than_its_lane_may_have() {
     let _report = pressed.batch().expect("a free slot");
     pressed.pass(5);
     assert!(pressed.batch().is_none(), "lane.max");
+}
+
+#[test]
+fn pages_that_are_slow_by_themselves_are_found_so_beside_batch_that_lasts() {
+    let runtime = paused_runtime();
+    let _entered = runtime.enter();
+    let (key, image) = (key(), Image::default());
+    let request = request(&key, &image);
+    let pool = pool(&PRESSED.replace("target = \"1ms\"\n", ""));
+    let pressed = Pressed { pool: &pool, request: &request, runtime: &runtime };
+    pressed.serve(5, 0.03);
+    // The first look, which may take long, sees something.
+    let two = [pressed.batch().expect("a free slot"), pressed.batch().expect("a free slot")];
+    pressed.serve(35, 0.03);
+    drop(two);
+    pressed.serve(1, 0.03);
+    // Statements of twelve seconds each, of which no more end during a look than one.
+    let mut batch: Vec<(usize, Slot)> =
+        [4, 8, 12].map(|end| (end, pressed.batch().expect("a free slot"))).into();
+    for second in (4..150).step_by(4) {
+        pressed.serve(4, 0.08);
+        batch.retain(|(end, _)| *end > second);
+        batch.extend(pressed.batch().map(|slot| (second + 12, slot)));
+    }
+    let target = pool.target().expect("a baseline");
+    assert!(target > Duration::from_millis(80), "{target:?}");
 }
