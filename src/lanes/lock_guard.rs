@@ -35,6 +35,9 @@ pub const PROBE_SPACING: Duration = Duration::from_millis(200);
 const LOOK_MAX: Duration = Duration::from_secs(5);
 /// A statement that waits is looked at at least this often.
 const WATCH_MAX: Duration = Duration::from_secs(1);
+/// How long before the first answer that tells of it a wait may have begun, at most, for its time not to be counted as use:
+/// one that is there from a statement's beginning is found by the first question or the second.
+const FOUND_AFTER: Duration = Duration::from_millis(300);
 /// Longest time for which statements are held back, and least time before it happens again.
 pub const PACE_MAX: Duration = Duration::from_millis(200);
 /// The same for who is inside of a transaction: others may wait for its locks.
@@ -198,6 +201,8 @@ pub struct LockGuard {
     /// Statements that run for long: by session and the time they began.
     turns: BTreeMap<(u32, Duration), Turn>,
     next_probe: Duration,
+    /// The server has not answered what it was asked last.
+    is_unanswered: bool,
     waits: Vec<Wait>,
     /// Waits that were over when the server was asked last.
     over: Vec<Wait>,
@@ -214,6 +219,7 @@ impl LockGuard {
             abort_after,
             turns: BTreeMap::new(),
             next_probe: Duration::ZERO,
+            is_unanswered: false,
             waits: Vec::new(),
             over: Vec::new(),
             paced_since: None,
@@ -244,6 +250,7 @@ impl LockGuard {
         let is_due = self.turns.values().any(|turn| turn.at <= now);
         if is_due && now >= self.next_probe {
             self.next_probe = now + PROBE_SPACING;
+            self.is_unanswered = true;
             look.ask = slow.iter().map(|holder| holder.thread).collect();
         }
         look
@@ -252,6 +259,7 @@ impl LockGuard {
     /// Takes in what the server has answered about the slots held at `now`, which is after it was
     /// asked. The waits that are new.
     pub fn learn(&mut self, now: Duration, held: &[Holder], answer: &[LockWait]) -> Vec<Wait> {
+        self.is_unanswered = false;
         let mut known = std::mem::take(&mut self.waits);
         let mut new = Vec::new();
         for holder in held.iter().filter(|holder| holder.is_running) {
@@ -277,7 +285,10 @@ impl LockGuard {
             }
             match before {
                 Some(before) => (wait.told, wait.counted) = (before.told, before.counted),
-                None => new.push(wait.clone()),
+                None => {
+                    wait.counted = wait.since.max(now.saturating_sub(FOUND_AFTER));
+                    new.push(wait.clone());
+                }
             }
             self.waits.push(wait);
         }
@@ -285,11 +296,16 @@ impl LockGuard {
         new
     }
 
-    /// Statements that wait for less urgent work, and for how long they have since this was asked last.
+    /// Statements that wait for less urgent work, and for how long they have since this was asked last, as far as the
+    /// server's answers tell: while it gives none, nothing is known to go on.
     pub fn waited(&mut self, now: Duration) -> impl Iterator<Item = (Holder, Duration)> {
-        self.waits.iter_mut().filter(|wait| wait.is_for_later()).map(move |wait| {
-            let from = std::mem::replace(&mut wait.counted, now).max(wait.since);
-            (wait.waiter, now.saturating_sub(from))
+        let (turns, is_known) = (&self.turns, !self.is_unanswered);
+        let waits = self.waits.iter_mut().filter(move |_| is_known);
+        waits.filter(|wait| wait.is_for_later()).filter_map(move |wait| {
+            let from = std::mem::replace(&mut wait.counted, now);
+            // Without a turn nobody of a later lane has a lock any more, and the server is not asked.
+            let is_watched = turns.contains_key(&key_of(&wait.waiter));
+            is_watched.then(|| (wait.waiter, now.saturating_sub(from)))
         })
     }
 

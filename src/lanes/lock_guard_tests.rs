@@ -229,6 +229,40 @@ fn who_is_in_batch_by_behaviour_is_excused_for_waiting_for_it_and_nobody_gives_w
 }
 
 #[test]
+fn what_a_statement_did_before_it_waited_and_after_that_is_no_excuse() {
+    let (mut all, answer) = (held(0), [row(1, 7)]);
+    let mut guard = LockGuard::new(LockPolicy::Observe, ms(50));
+    let told = |guard: &mut LockGuard, at| -> Duration {
+        guard.waited(ms(at)).map(|(_, time)| time).sum()
+    };
+    // It works for five seconds, in which it is looked at less and less often.
+    let mut found_at = 0;
+    for at in (60..9_000).step_by(20) {
+        if guard.look(ms(at), PATIENCE, &all).ask.is_empty() {
+            continue;
+        }
+        guard.learn(ms(at), &all, if at < 5_000 { &[] } else { &answer });
+        found_at = at;
+        if at >= 5_000 {
+            break;
+        }
+    }
+    assert!(guard.waits()[0].since < ms(found_at - 1_000), "the one before is long ago");
+    assert_eq!(told(&mut guard, found_at), FOUND_AFTER);
+    assert_eq!(told(&mut guard, found_at + 10), ms(10));
+    // The next question gets no answer.
+    assert!(!guard.look(ms(found_at + 200), PATIENCE, &all).ask.is_empty());
+    assert_eq!(told(&mut guard, found_at + 2_000), Duration::ZERO);
+    // It has waited all the while.
+    guard.learn(ms(found_at + 2_100), &all, &answer);
+    assert_eq!(told(&mut guard, found_at + 2_110), ms(2_100));
+    // Whoever may have had the lock is gone, and nobody is asked.
+    all.truncate(1);
+    assert!(guard.look(ms(found_at + 2_120), PATIENCE, &all).ask.is_empty());
+    assert_eq!(told(&mut guard, found_at + 9_000), Duration::ZERO);
+}
+
+#[test]
 fn waiting_for_work_of_ones_own_lane_is_no_excuse() {
     let mut all = held(0);
     (all[1].lane, all[1].native) = (0, 0);
