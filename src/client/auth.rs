@@ -63,6 +63,8 @@ pub(super) struct Claim {
     pub(super) given: Option<Arc<Known>>,
     /// The password is right, whatever else may be wrong.
     pub(super) is_proved: bool,
+    /// It was found wrong by one way, and the client may know so by what it was asked next.
+    pub(super) is_refused: bool,
 }
 
 /// Why a claim is not proved.
@@ -72,6 +74,8 @@ pub(super) enum Unproved {
     Refused(Error),
     /// There is nobody left to tell.
     Gone,
+    /// Likewise, once the password was found wrong by one way.
+    GaveUp,
 }
 
 impl From<Error> for Unproved {
@@ -177,8 +181,23 @@ pub(super) fn told_attributes(context: &Context, given: &Attributes) -> Option<A
     context.settings.pool.tells_attributes.then(|| attributes::shared(given))
 }
 
+/// A claim that is being verified. When it is dropped half-way, the client has let its time run out.
+struct Attempt<'a> {
+    context: &'a Context,
+    claim: &'a mut Claim,
+    is_over: bool,
+}
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        if !self.is_over && self.claim.is_refused {
+            self.context.throttle.failed(self.claim.address, Instant::now());
+        }
+    }
+}
+
 /// Verifies a claim when it is its address's turn. The answer to a failed one is late if others
-/// have failed before it.
+/// have failed before it; a client that is gone at a further question has its answer, too.
 pub(super) async fn verify(
     context: &Context,
     claim: &mut Claim,
@@ -186,8 +205,14 @@ pub(super) async fn verify(
     entry: &Entry,
 ) -> Result<Identity, Unproved> {
     let _turn = context.throttle.turn(claim.address).await;
-    let verified = look_twice(context, claim, wire).await;
-    if let Err(Unproved::Refused(Error::AccessDenied { .. })) = verified {
+    let mut attempt = Attempt { context, claim, is_over: false };
+    let verified = match look_twice(context, attempt.claim, wire).await {
+        Err(Unproved::Gone) if attempt.claim.is_refused => Err(Unproved::GaveUp),
+        verified => verified,
+    };
+    attempt.is_over = true;
+    let claim = &*attempt.claim;
+    if let Err(Unproved::Refused(Error::AccessDenied { .. }) | Unproved::GaveUp) = verified {
         let accounts = context.topology.accounts();
         let account = accounts.find(&claim.user, claim.address);
         let counts = account.is_some_and(|account| account.counts_failures);
@@ -278,6 +303,7 @@ async fn prove_account(
                 | Error::OldClient { .. }
                 | Error::NeedsTls { .. }),
             )) => {
+                claim.is_refused |= matches!(error, Error::AccessDenied { .. });
                 // That a password is wrong outdoes that another way is closed.
                 if refused.is_none() || matches!(error, Error::AccessDenied { .. }) {
                     refused = Some(error);

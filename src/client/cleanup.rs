@@ -307,6 +307,7 @@ impl Session {
             was_asked: false,
             given: None,
             is_proved: false,
+            is_refused: false,
         };
         self.begin_anew().await;
         let verified = verify(&self.context, &mut claim, &mut self.wire, &self.entry);
@@ -316,7 +317,7 @@ impl Session {
         self.nonce = claim.nonce;
         self.identity = match verified {
             Ok(identity) => identity,
-            Err(Unproved::Gone) => return Err(Stop::Client),
+            Err(Unproved::Gone | Unproved::GaveUp) => return Err(Stop::Client),
             Err(Unproved::Refused(error)) => {
                 self.send_error(&error).await?;
                 return Err(Stop::Fatal);

@@ -54,6 +54,7 @@ impl Leave {
             }
             Unproved::Refused(error) => Self::Told(LoginFailure::Denied, error),
             Unproved::Gone => Self::Silent(LoginFailure::Protocol),
+            Unproved::GaveUp => Self::Silent(LoginFailure::Denied),
         }
     }
 }
@@ -418,6 +419,7 @@ impl Greeted {
             was_asked: false,
             given: None,
             is_proved: false,
+            is_refused: false,
         };
         Ok((hello, claim))
     }
@@ -428,6 +430,7 @@ impl Greeted {
 fn leave_old(context: &Context, unproved: Option<Unproved>) -> Leave {
     match unproved {
         Some(Unproved::Gone) => Leave::Silent(LoginFailure::Protocol),
+        Some(Unproved::GaveUp) => Leave::Silent(LoginFailure::Denied),
         Some(Unproved::Refused(error)) => Leave::ToldOld(LoginFailure::Denied, error),
         None => Leave::ToldOld(LoginFailure::Protocol, old_client(context)),
     }

@@ -204,15 +204,16 @@ impl Passwords {
     /// Gets the password; `None` when what the client sent is none.
     async fn exchange(
         &self,
-        claim: &Claim,
+        claim: &mut Claim,
         wire: &mut Wire,
         texts: &[Box<[u8]>],
     ) -> Result<Option<Arc<Known>>, Unproved> {
-        let mut remembered = texts.iter().filter_map(|stored| self.find(&claim.user, stored));
-        let fits = |known: &Arc<Known>| sha2::is_right(&claim.reply, &claim.nonce, &known.double);
-        if let Some(known) = remembered.find(fits) {
-            wire.push(&[sha2::MORE_DATA, sha2::FAST_OK]);
-            return Ok(Some(known));
+        for known in texts.iter().filter_map(|stored| self.find(&claim.user, stored)) {
+            if sha2::is_right(&claim.reply, &claim.nonce, &known.double) {
+                wire.push(&[sha2::MORE_DATA, sha2::FAST_OK]);
+                return Ok(Some(known));
+            }
+            claim.is_refused = true;
         }
         wire.push(&[sha2::MORE_DATA, sha2::FULL]);
         let answer = Zeroizing::new(wire.ask().await?);

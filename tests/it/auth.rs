@@ -1,14 +1,15 @@
 //! Logins: as the server would take them, and refused as the server would.
 
-use fairlane::protocol::Command;
-use fairlane::protocol::auth::{NATIVE, Proof};
-use fairlane::protocol::handshake::parse_auth_switch;
+use std::io::{Read as _, Write as _};
 
+use fairlane::protocol::auth::{NATIVE, Proof};
+use fairlane::protocol::handshake::{HandshakeResponse, parse_auth_switch};
+use fairlane::protocol::{Capabilities, Command, packet};
 use fairlane::sandbox::Options;
 
 use crate::support::raw::{Failed, Login, reply};
 use crate::support::servers::keep;
-use crate::support::{Proxy, Raw, servers};
+use crate::support::{Proxy, Raw, eventually, servers};
 
 fn both(
     proxy: &Proxy,
@@ -74,9 +75,9 @@ fn accounts_made_later_log_in_and_changed_passwords_count() {
     late("second").unwrap().run("SELECT 1");
     assert_eq!(late("first").unwrap_err().code(), 1045);
     root.run("ALTER USER late@localhost ACCOUNT LOCK");
-    crate::support::eventually("the lock is seen", || late("second").is_err());
+    eventually("the lock is seen", || late("second").is_err());
     root.run("DROP USER late@localhost");
-    crate::support::eventually("the user is gone", || late("second").is_err());
+    eventually("the user is gone", || late("second").is_err());
 }
 
 #[test]
@@ -198,10 +199,10 @@ fn ed25519_accounts_log_in_over_tls() {
     assert!(plain.contains("over TLS") && plain.contains("[[user]]"), "{plain}");
     root.run("ALTER USER ed2@localhost IDENTIFIED VIA ed25519 USING PASSWORD('another')");
     // At once, unless loading the accounts takes longer than a login waits for it.
-    crate::support::eventually("the new password is right", || through("another").is_ok());
+    eventually("the new password is right", || through("another").is_ok());
     assert!(through("secret").is_err(), "the old one");
     root.run("ALTER USER ed2@localhost ACCOUNT LOCK");
-    crate::support::eventually("the lock is seen", || through("another").is_err());
+    eventually("the lock is seen", || through("another").is_err());
 }
 
 #[test]
@@ -258,4 +259,65 @@ fn an_account_of_several_methods_logs_in_by_each() {
         }
         root.run(&format!("DROP USER {user}@localhost"));
     }
+}
+
+/// A wrong reply over TLS, and nothing to what follows from it.
+fn hang_up_when_asked(port: u16, user: &str) {
+    let mut client = std::process::Command::new("openssl")
+        .args(["s_client", "-quiet", "-starttls", "mysql"])
+        .args(["-connect", &format!("127.0.0.1:{port}")])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .expect("openssl runs");
+    let response = HandshakeResponse {
+        capabilities: Capabilities::PROTOCOL_41
+            | Capabilities::SSL
+            | Capabilities::SECURE_CONNECTION
+            | Capabilities::PLUGIN_AUTH,
+        compresses_unasked: false,
+        max_packet: 1 << 24,
+        collation: 45,
+        user: user.to_owned(),
+        auth: vec![7; 20],
+        schema: None,
+        plugin: "mysql_native_password".to_owned(),
+        attributes: Vec::new(),
+        zstd_level: 3,
+    };
+    let mut packet = Vec::new();
+    packet::put(&mut packet, 2, &response.encode());
+    client.stdin.as_mut().unwrap().write_all(&packet).unwrap();
+    let mut asked = [0; 25];
+    client.stdout.as_mut().unwrap().read_exact(&mut asked).unwrap();
+    assert_eq!(&asked[4..], b"\xfemysql_clear_password");
+    client.kill().unwrap();
+    client.wait().unwrap();
+}
+
+#[test]
+fn a_client_that_is_gone_at_the_next_question_has_failed() {
+    for mut root in [servers().root(), servers().replica_root()] {
+        root.run("SET sql_log_bin = 0");
+        let _ = root.query("INSTALL SONAME 'auth_ed25519'");
+    }
+    let mut root = servers().root();
+    root.run(
+        "CREATE OR REPLACE USER asked_on@localhost IDENTIFIED VIA mysql_native_password \
+         USING PASSWORD('one') OR ed25519 USING PASSWORD('ed')",
+    );
+    let more = "login_failures = 0\nlogin_delay = \"1s\"\n[tls]\nmode = \"preferred\"";
+    let proxy = Proxy::with(servers(), 5, more);
+    for failed in 1..=2 {
+        hang_up_when_asked(proxy.port, "asked_on");
+        eventually("it is late", || {
+            proxy.metric("fairlane_logins_delayed_total") == f64::from(failed)
+        });
+    }
+    eventually("it is denied", || {
+        proxy.metric("fairlane_logins_failed_total{reason=\"denied\"}") == 2.0
+    });
+    assert!(over_tls(proxy.port, "asked_on", "one", &[]).is_ok());
+    root.run("DROP USER asked_on@localhost");
 }
