@@ -26,6 +26,8 @@ use crate::sql::{
 use crate::state::Pin;
 use crate::topology::{ServerFacts, Topology};
 
+/// ER_SPECIFIC_ACCESS_DENIED_ERROR: a global privilege is missing.
+const SPECIFIC_ACCESS_DENIED: u16 = 1227;
 /// ER_PARSE_ERROR: the statement did nothing at all.
 pub(super) const PARSE_ERROR: u16 = 1064;
 
@@ -248,6 +250,8 @@ pub(super) struct Changes {
     /// Likewise by a text that nobody has seen.
     hidden_logins: bool,
     hidden_schemas: bool,
+    /// It does nothing when the right to do it is missing.
+    is_all_or_nothing: bool,
 }
 
 impl Changes {
@@ -255,6 +259,17 @@ impl Changes {
     /// global variables or schemas, nor is a number of them where it is not schemas.
     fn of(self, summary: &Summary) -> Self {
         let affected = summary.affected.filter(|_| !summary.has_result_set);
+        let is_denied =
+            |code| self.is_all_or_nothing && (comes_first(code) || code == SPECIFIC_ACCESS_DENIED);
+        if summary.error.is_some_and(is_denied) {
+            return Self {
+                logins: false,
+                schemas: false,
+                hidden_logins: false,
+                hidden_schemas: false,
+                ..self
+            };
+        }
         Self {
             hidden_logins: self.hidden_logins && affected == Some(0),
             hidden_schemas: self.hidden_schemas && affected.is_some(),
@@ -339,6 +354,7 @@ impl Session {
             schemas: defaults.contains(Effects::SCHEMA_DEFAULTS),
             hidden_logins: is_hidden,
             hidden_schemas: is_hidden,
+            is_all_or_nothing: is_known && !effects.contains(Effects::OPAQUE),
         }
     }
 

@@ -160,18 +160,22 @@ fn texts_in_a_loop_take_no_connections_from_logins() {
     let proxy = Proxy::with(servers(), 4, "");
     let mut looping = proxy.app();
     let opened = || proxy.metric("fairlane_backend_connections_opened_total{backend=\"primary\"}");
-    let mut opened_by = |set: &str| {
+    let mut opened_by = |texts: &[&str], are_refused: bool| {
         let (before, start) = (opened(), Instant::now());
         for _ in 0..10 {
-            for part in [set, "PREPARE s FROM @t", "EXECUTE s"] {
-                looping.run(part);
+            for text in texts {
+                assert_eq!(looping.query(text).is_err(), are_refused, "{text}");
             }
             proxy.app().run("SELECT 1 FOR UPDATE");
         }
         (opened() - before, start.elapsed().as_secs_f64())
     };
-    let (known, _) = opened_by("SET @t = 'DO 1'");
+    let [prepare, execute] = ["PREPARE s FROM @t", "EXECUTE s"];
+    let (known, _) = opened_by(&["SET @t = 'DO 1'", prepare, execute], false);
     assert!(known <= 1.0, "the first login's: {known}");
-    let (unknown, seconds) = opened_by("SET @t = CONCAT('DO ', 1)");
+    let (unknown, seconds) = opened_by(&["SET @t = CONCAT('DO ', 1)", prepare, execute], false);
     assert!(unknown <= 2.0 + seconds / 5.0, "now and then: {unknown} in {seconds} s");
+    let (refused, _) =
+        opened_by(&["SET GLOBAL max_connections = 5", "DROP USER root@localhost"], true);
+    assert!(refused <= 2.0, "nothing has changed: {refused}");
 }
