@@ -58,6 +58,22 @@ pub struct ConnectionKey {
     pub expired: Option<ExpiredLogin>,
 }
 
+#[cfg(test)]
+impl ConnectionKey {
+    /// That of a user without a password.
+    pub fn of_user(user: &str) -> Self {
+        Self {
+            user: user.into(),
+            stored: None,
+            capabilities: Capabilities::empty(),
+            collation: 45,
+            client: None,
+            attributes: None,
+            expired: None,
+        }
+    }
+}
+
 /// The login of an account whose password has expired: until the password is changed the server
 /// takes no command that would choose a schema later.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -167,21 +167,12 @@ fn is_primarys(key: &Key) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::Capabilities;
 
     const AGE: Duration = Duration::from_secs(1);
     const LAG: Duration = Duration::from_secs(5);
 
     fn key(backend: BackendId, sql: &str) -> Key {
-        let login = ConnectionKey {
-            user: "app".into(),
-            stored: None,
-            capabilities: Capabilities::empty(),
-            collation: 45,
-            client: None,
-            attributes: None,
-            expired: None,
-        };
+        let login = ConnectionKey::of_user("app");
         let statement = StatementKey::new(sql.as_bytes().into(), "".into(), 0);
         (backend, Arc::new(login), Arc::new(statement))
     }

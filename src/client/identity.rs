@@ -141,20 +141,11 @@ mod tests {
     use tokio::time::advance;
 
     use super::*;
-    use crate::protocol::Capabilities;
 
     #[tokio::test(start_paused = true)]
     async fn who_waits_for_an_answer_is_refused_with_its_like_that_find_no_connection_to_ask_on() {
         let verified = Verified::default();
-        let key = ConnectionKey {
-            user: "app".into(),
-            stored: None,
-            capabilities: Capabilities::empty(),
-            collation: 45,
-            client: None,
-            attributes: None,
-            expired: None,
-        };
+        let key = ConnectionKey::of_user("app");
         let asked = Cell::new(0);
         let ask_as = |client: u64, takes: Duration, answer: Result<(), Error>| {
             let (verified, key, asked) = (&verified, &key, &asked);

@@ -12,7 +12,6 @@ use super::*;
 use crate::backend::{ConnectionKey, Credential};
 use crate::metrics::Labels;
 use crate::pool::Control;
-use crate::protocol::Capabilities;
 use crate::route::view::BackendId;
 use crate::route::whereabouts::Whereabouts;
 use crate::state::Image;
@@ -195,15 +194,7 @@ fn paused_runtime() -> tokio::runtime::Runtime {
 }
 
 fn key() -> Arc<ConnectionKey> {
-    Arc::new(ConnectionKey {
-        user: "app".into(),
-        stored: None,
-        capabilities: Capabilities::empty(),
-        collation: 45,
-        client: None,
-        attributes: None,
-        expired: None,
-    })
+    Arc::new(ConnectionKey::of_user("app"))
 }
 
 fn request<'a>(key: &'a Arc<ConnectionKey>, image: &'a Image) -> Request<'a> {
