@@ -186,7 +186,6 @@ const STATE: Kind = Kind {
         "SET column_compression_threshold = 50",
         "SET sql_if_exists = 1",
         "SET sql_if_exists = 0",
-        "SET sql_mode = 'ORACLE'",
         "SET sql_mode = 'EMPTY_STRING_IS_NULL'",
         "SET alter_algorithm = 'INPLACE'",
         "SET alter_algorithm = DEFAULT",
@@ -438,6 +437,8 @@ const HOLDING: Kind = Kind {
         "CREATE OR REPLACE TEMPORARY TABLE shop.lt_X (a INT, b INT)",
         "BEGIN NOT ATOMIC DECLARE x INT DEFAULT {n}; INSERT INTO shop.lk_X (v) VALUES (x); END",
         "SET @@pseudo_thread_id = @@pseudo_thread_id",
+        // A routine called by schema and name may be a package's then, whose variables are the session's.
+        "SET sql_mode = 'ORACLE'",
     ],
     mysql: &[
         // One above the table's counter moves that by the increment that MySQL's handler of the table has
