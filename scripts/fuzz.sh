@@ -44,7 +44,7 @@ fuzz() {
     local name=$1 dictionary=() log=$work/$1.log
     [ ! -f "tests/fuzz/$name.dict" ] || dictionary=(-dict="tests/fuzz/$name.dict")
     case $name in
-        cache | classify | diagnostics | digest | substitute) dictionary=(-dict=tests/fuzz/sql.dict) ;;
+        cache | classify | digest | substitute) dictionary=(-dict=tests/fuzz/sql.dict) ;;
     esac
     mkdir -p "$work/$name" "$corpus/$name"
     if ! run "$name" -runs="$executions" "${dictionary[@]}" "$work/$name" "$corpus/$name" >"$log" 2>&1; then

@@ -19,8 +19,7 @@
 //! | 6 | [`admin`], [`server`], [`sandbox`] | what operators see; building everything; private servers |
 //! | 7 | [`cli`] | the command line |
 //!
-//! Reading order for a newcomer: [`sql::Verdict`], `route`, `lanes::scheduler`, `pool`,
-//! `protocol::response`, `net::relay`, `client::statement`.
+//! CONTRIBUTING.md has the reading order for a newcomer, docs/glossary.md the words.
 
 pub mod admin;
 pub mod backend;

@@ -7,8 +7,9 @@
 //! - a session holds at most one backend connection at a time;
 //! - a connection that carries anything but an image (transaction, pins) never goes back to its
 //!   pool before it was rolled back or reset;
-//! - nothing of one session's diagnostics (warnings, row counts, insert ids) can be read by
-//!   another: they are answered from the session's own record.
+//! - a session's diagnostics (warnings, row counts, insert ids) are answered from its own record, not
+//!   from a connection that others use, but where nothing tells that they are asked for, as inside of a
+//!   view (docs/compatibility.md).
 
 mod absorb;
 mod admittance;

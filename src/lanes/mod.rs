@@ -1,9 +1,9 @@
 //! Who may run now. Pure: no socket, no clock, no task.
 //!
 //! ```text
-//!  slots of one backend (14)         lane          reserved  max   queue
-//!  ┌──────────────┬──────────────┐   interactive     3        14   ▒▒▒
-//!  │ in use       │ free         │   batch           1         7   ▒▒▒▒▒▒▒▒▒▒
+//!  slots of one backend (14)         lane          reserved  limit  queue
+//!  ┌──────────────┬──────────────┐   interactive     3        14    ▒▒▒
+//!  │ in use       │ free         │   batch           1         1-14  ▒▒▒▒▒▒▒▒▒▒   moved by the guard
 //!  └──────────────┴──────────────┘
 //! ```
 //!
