@@ -177,20 +177,21 @@ impl Session {
         Ok((ready, front))
     }
 
-    /// Passes a file on, which the client has `limit` for to begin and to go on with each time, as at the
-    /// server.
+    /// Passes a file on, whose packets the server expects to be numbered from `first`. The client has as
+    /// long to begin and to go on with it each time as at the server.
     async fn pass_file(
         &mut self,
         connection: &mut Connection,
-        limit: Duration,
+        first: u8,
     ) -> Result<u64, RelayError> {
+        let limit = self.seconds("net_read_timeout", 30);
         let wire = &mut self.wire;
         let (place, generation) = (connection.place.clone(), connection.generation);
         let passing = async {
             wire.flush().await.map_err(RelayError::Client)?;
             let (client, inbox) = wire.reading_side();
             connection.be_patient();
-            pass_file(client, inbox, &mut connection.stream, limit).await
+            pass_file(client, inbox, &mut connection.stream, (first, limit)).await
         };
         let told = || match self.entry.is_killed() {
             true => Some(RelayError::Client(std::io::ErrorKind::ConnectionAborted.into())),
@@ -342,8 +343,8 @@ impl Session {
                     return Passed::Whole;
                 }
                 Ok(End::Infile) => {
-                    let limit = self.seconds("net_read_timeout", 30);
-                    let passed = Box::pin(self.pass_file(connection, limit));
+                    let first = response.file_sequence();
+                    let passed = Box::pin(self.pass_file(connection, first));
                     match passed.await {
                         Ok(passed) => connection.bytes_sent += passed,
                         Err(RelayError::Client(_)) => return Passed::ClientGone { in_time: false },

@@ -78,13 +78,19 @@ pub fn unpack(
 }
 
 fn deflate(plain: &[u8], target: &mut [u8]) -> Option<usize> {
-    DEFLATE.with_borrow_mut(|context| {
-        let context =
-            context.get_or_insert_with(|| Compress::new(Compression::new(ZLIB_LEVEL), true));
-        context.reset();
+    DEFLATE.with_borrow_mut(|kept| {
+        // zlib-rs 0.6 keeps an open block over a reset in the midst of a stream, and the next stream has
+        // no block header then: what was given up is not used again.
+        let mut context =
+            kept.take().unwrap_or_else(|| Compress::new(Compression::new(ZLIB_LEVEL), true));
         let status = context.compress(plain, target, FlushCompress::Finish).ok()?;
         let length = usize::try_from(context.total_out()).ok()?;
-        (status == Status::StreamEnd).then_some(length)
+        if status != Status::StreamEnd {
+            return None;
+        }
+        context.reset();
+        *kept = Some(context);
+        Some(length)
     })
 }
 
@@ -185,6 +191,18 @@ mod tests {
                 assert!(frame.length < length / 2, "{frame:?}");
             }
             assert_eq!(round_trip(algorithm, &noise).plain_length, 0);
+        }
+    }
+
+    #[test]
+    fn what_is_given_up_leaves_nothing_to_the_next_frame() {
+        // Lengths at which the space ends in the midst of a block.
+        for length in [62_000, 64_000, 65_000, 128_000, 195_000] {
+            let noise: Vec<u8> = std::iter::repeat_with(|| fastrand::u8(..)).take(length).collect();
+            for algorithm in ALL {
+                assert_eq!(round_trip(algorithm, &noise).plain_length, 0);
+                assert!(round_trip(algorithm, &b"word ".repeat(99)).plain_length > 0);
+            }
         }
     }
 

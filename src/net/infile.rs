@@ -11,8 +11,10 @@ use super::relay::RelayError;
 use super::socket::Socket;
 use crate::protocol::packet::{FULL, HEADER, Header};
 
-/// Passes the file, from a client's socket, to the server; the client may pause for `limit`. Packets in compressed frames are
-/// numbered anew: nobody looks at the numbers they have there, but the server would.
+/// Passes the file, from a client's socket, to the server; the client may pause for `limit`.
+///
+/// Packets in compressed frames are numbered anew, on from `first`, which the server expects: nobody looks
+/// at the numbers they have there, and clients begin with 0 or count their frames.
 ///
 /// # Errors
 /// When either side is gone.
@@ -23,16 +25,16 @@ pub async fn pass_file(
     client: &mut Socket,
     inbox: &mut Vec<u8>,
     server: &mut Socket,
-    limit: Duration,
+    (first, limit): (u8, Duration),
 ) -> Result<u64, RelayError> {
     if let Some(numbering) = server.numbering() {
         numbering.begin_file();
     }
-    let is_compressed = client.is_compressed();
+    let renumbered = client.is_compressed().then_some(first);
     if let Some(compression) = client.compression() {
         compression.expect_more();
     }
-    let passed = pass_packets(client, inbox, server, (is_compressed, limit)).await;
+    let passed = pass_packets(client, inbox, server, (renumbered, limit)).await;
     if let Some(compression) = client.compression() {
         compression.begin_answer();
     }
@@ -53,7 +55,7 @@ async fn pass_packets<C, B>(
     client: &mut C,
     inbox: &mut Vec<u8>,
     server: &mut B,
-    (renumbers, limit): (bool, Duration),
+    (mut sequence, limit): (Option<u8>, Duration),
 ) -> Result<u64, RelayError>
 where
     C: AsyncRead + Unpin,
@@ -61,9 +63,8 @@ where
 {
     let mut passed = 0;
     let mut place = Place::default();
-    let mut sequence = None;
     loop {
-        let (ready, is_end) = scan(inbox, &mut place, renumbers.then_some(&mut sequence));
+        let (ready, is_end) = scan(inbox, &mut place, sequence.as_mut());
         server.write_all(&inbox[..ready]).await.map_err(RelayError::Server)?;
         passed += ready as u64;
         inbox.drain(..ready);
@@ -88,20 +89,15 @@ pub struct Place {
 }
 
 /// How many leading bytes belong to the file, and whether they end it; on from `place`. With a
-/// `sequence` the packets are numbered anew, on from the first one.
-pub fn scan(
-    bytes: &mut [u8],
-    place: &mut Place,
-    mut sequence: Option<&mut Option<u8>>,
-) -> (usize, bool) {
+/// `sequence` the packets are numbered anew, on from that.
+pub fn scan(bytes: &mut [u8], place: &mut Place, mut sequence: Option<&mut u8>) -> (usize, bool) {
     let mut at = place.skip.min(bytes.len());
     place.skip -= at;
     while place.skip == 0 {
         let Some(header) = Header::parse(&bytes[at..]) else { break };
         if let Some(sequence) = &mut sequence {
-            let number = *sequence.get_or_insert(header.sequence);
-            bytes[at + HEADER - 1] = number;
-            **sequence = Some(number.wrapping_add(1));
+            bytes[at + HEADER - 1] = **sequence;
+            **sequence = sequence.wrapping_add(1);
         }
         if header.length == 0 && !place.continues {
             return (at + HEADER, true);
@@ -129,7 +125,7 @@ mod tests {
             let rest = [&file[cut..], b"next"].concat();
             let mut server = Vec::new();
             let mut client = &rest[..];
-            let passed = pass_packets(&mut client, &mut inbox, &mut server, (false, LIMIT)).await;
+            let passed = pass_packets(&mut client, &mut inbox, &mut server, (None, LIMIT)).await;
             let passed = passed.expect("whole");
             assert_eq!(passed, file.len() as u64);
             assert_eq!(server, file);
@@ -144,7 +140,7 @@ mod tests {
             let file = [&long, rest].concat();
             let (mut server, mut inbox) = (Vec::new(), Vec::new());
             let mut client = &[&file, &b"next"[..]].concat()[..];
-            let passed = pass_packets(&mut client, &mut inbox, &mut server, (false, LIMIT)).await;
+            let passed = pass_packets(&mut client, &mut inbox, &mut server, (None, LIMIT)).await;
             assert_eq!(passed.expect("whole"), file.len() as u64);
             let left = [&inbox, client].concat();
             assert!(server == file && left == b"next", "{} bytes are left", left.len());
@@ -153,12 +149,13 @@ mod tests {
 
     #[tokio::test]
     async fn packets_of_frames_are_numbered_anew() {
-        let file = b"\x03\x00\x00\xffabc\x01\x00\x00\x77d\x00\x00\x00\x77";
+        let file = b"\x03\x00\x00\x00abc\x01\x00\x00\x77d\x00\x00\x00\x77";
         for cut in 0..file.len() {
             let mut inbox = file[..cut].to_vec();
             let mut server = Vec::new();
             let mut client = &file[cut..];
-            let passed = pass_packets(&mut client, &mut inbox, &mut server, (true, LIMIT)).await;
+            let passed =
+                pass_packets(&mut client, &mut inbox, &mut server, (Some(0xff), LIMIT)).await;
             passed.expect("whole");
             assert_eq!(server, b"\x03\x00\x00\xffabc\x01\x00\x00\x00d\x00\x00\x00\x01");
         }

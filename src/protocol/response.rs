@@ -198,6 +198,8 @@ pub struct Response {
     expected: Expected,
     /// What is added to sequence ids: what they lack from the beginning, and the number of packets put in.
     shift: u8,
+    /// Sequence id the server expects of the file's first packet.
+    file_sequence: u8,
     /// Result sets so far.
     results: u16,
     /// A statement has ended since [`Response::take_ended`] was asked last.
@@ -235,6 +237,7 @@ impl Response {
             keeps_parameters: false,
             expected: Expected::default(),
             shift: 0,
+            file_sequence: 0,
             results: 0,
             has_ended: false,
             summary: Summary::default(),
@@ -327,6 +330,12 @@ impl Response {
     /// Whether the response is complete.
     pub fn is_done(&self) -> bool {
         self.state == State::Done && self.skip == 0 && !self.continues
+    }
+
+    /// The sequence id that the server expects of the first packet of the file it asks for, after
+    /// [`Next::Infile`]. The client has another one where packets were put in.
+    pub fn file_sequence(&self) -> u8 {
+        self.file_sequence
     }
 
     /// The client has sent its file, with the empty packet that ends it.
@@ -525,7 +534,10 @@ impl Response {
         match self.state {
             State::First => match payload[0] {
                 0x00 => return self.ok(packet, true),
-                0xfb => self.state = State::Infile,
+                0xfb => {
+                    self.file_sequence = packet[3].wrapping_sub(self.shift).wrapping_add(1);
+                    self.state = State::Infile;
+                }
                 // With DEPRECATE_EOF it is an OK packet, of at least 7 bytes.
                 0xfe if length < 9 && !(self.deprecates_eof && length >= 7) => {
                     self.eof(&mut packet[HEADER..])?;

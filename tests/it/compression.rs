@@ -62,6 +62,13 @@ fn everything_a_connection_carries_goes_through_frames() {
         let answer = client.answer_with_file(Shape::Results, Some(file.as_bytes())).unwrap();
         assert_eq!(answer.summary.affected, Some(49_999));
 
+        // A file in the midst of a text: the server's request for it is not the answer's first packet.
+        let text = format!("SELECT 4; {load}; SELECT 5");
+        client.send(Command::Query, text.as_bytes());
+        let answer = client.answer_with_file(Shape::Results, Some(b"60000\tlate\n")).unwrap();
+        assert_eq!(answer.summary.error, None, "{:?}", answer.error());
+        assert_eq!(client.text(&format!("SELECT data FROM {table} WHERE id = 60000")), "late");
+
         // State that goes in front of statements, short ones and such of several frames.
         client.run("SET time_zone = '+05:00'");
         other.run("SET time_zone = '+02:00'");

@@ -290,7 +290,7 @@ pub(crate) fn file(data: &[u8]) {
 /// What is passed on, and whether the file has ended.
 fn scanned(bytes: &[u8], step: usize, renumbers: bool) -> (Vec<u8>, bool) {
     let (mut inbox, mut passed) = (Vec::new(), Vec::new());
-    let (mut place, mut sequence) = (infile::Place::default(), None);
+    let (mut place, mut sequence) = (infile::Place::default(), 0);
     for piece in bytes.chunks(step) {
         inbox.extend_from_slice(piece);
         let (ready, is_end) =

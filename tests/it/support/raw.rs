@@ -265,7 +265,12 @@ impl Raw {
             held.truncate(advance.length);
             bytes.extend(held.drain(..advance.ready));
             if advance.next == Next::Infile {
-                let mut sequence = 2;
+                // In frames nobody looks at it, and clients have it from their frames.
+                let in_frames = Capabilities::COMPRESS | Capabilities::ZSTD;
+                let mut sequence = match self.capabilities.intersects(in_frames) {
+                    true => 2,
+                    false => response.file_sequence(),
+                };
                 if let Some(file) = file.filter(|file| !file.is_empty()) {
                     for piece in file.chunks(100_000) {
                         self.put(sequence, piece);
