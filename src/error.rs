@@ -5,7 +5,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::protocol::{code, status};
+use crate::protocol::{Family, code, status};
 
 /// A failure that Fairlane has to tell a client.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -103,14 +103,14 @@ pub enum Error {
         used_password: bool,
     },
     /// The account is locked.
-    #[error("{}", locked(user, host, *is_mariadb))]
+    #[error("{}", locked(user, host, *family))]
     AccountLocked {
         /// User name.
         user: String,
         /// Client host.
         host: String,
         /// Which server's words are used.
-        is_mariadb: bool,
+        family: Family,
     },
     /// The account's plugin is not one Fairlane can pass through.
     #[error(
@@ -146,21 +146,21 @@ pub enum Error {
     /// The account's password has expired since the session's login.
     #[error(
         "You must {} before executing this statement{}",
-        if *is_mariadb { "SET PASSWORD" } else { "reset your password using ALTER USER statement" },
-        if *is_mariadb { "" } else { "." },
+        if family.is_mariadb() { "SET PASSWORD" } else { "reset your password using ALTER USER statement" },
+        if family.is_mariadb() { "" } else { "." },
     )]
     MustChangePassword {
         /// Whose words.
-        is_mariadb: bool,
+        family: Family,
     },
     /// A bulk execution by a client that has not asked to be allowed any (MariaDB).
     #[error("This command is not supported in the prepared statement protocol yet")]
     UnsupportedPrepared,
     /// The client's packet can't be understood.
-    #[error("Malformed communication packet{}", if *is_mariadb { "" } else { "." })]
+    #[error("Malformed communication packet{}", if family.is_mariadb() { "" } else { "." })]
     Malformed {
         /// Whose words.
-        is_mariadb: bool,
+        family: Family,
     },
     /// A command that runs a prepared statement, without its parameters.
     #[error("Incorrect arguments to {command}")]
@@ -169,12 +169,12 @@ pub enum Error {
         command: &'static str,
     },
     /// COM_STMT_FETCH of a statement that has no open cursor.
-    #[error("The statement ({id}) has no open cursor{}", if *is_mariadb { "" } else { "." })]
+    #[error("The statement ({id}) has no open cursor{}", if family.is_mariadb() { "" } else { "." })]
     NoCursor {
         /// The statement's id.
         id: u32,
         /// Whose words.
-        is_mariadb: bool,
+        family: Family,
     },
     /// A PROXY protocol header that can't be understood; MariaDB's words.
     #[error("Failed to parse proxy header")]
@@ -189,11 +189,11 @@ pub enum Error {
     #[error(
         "Client does not support authentication protocol requested by server; consider upgrading \
          {} client",
-        if *is_mariadb { "MariaDB" } else { "MySQL" }
+        if family.is_mariadb() { "MariaDB" } else { "MySQL" }
     )]
     OldClient {
         /// Which server's words are used.
-        is_mariadb: bool,
+        family: Family,
     },
     /// No login without TLS.
     #[error(
@@ -255,10 +255,10 @@ pub enum Error {
     UnknownThread(u64),
 }
 
-fn locked(user: &str, host: &str, is_mariadb: bool) -> String {
-    match is_mariadb {
-        true => "Access denied, this account is locked".to_owned(),
-        false => format!("Access denied for user '{user}'@'{host}'. Account is locked."),
+fn locked(user: &str, host: &str, family: Family) -> String {
+    match family {
+        Family::MariaDb => "Access denied, this account is locked".to_owned(),
+        Family::MySql => format!("Access denied for user '{user}'@'{host}'. Account is locked."),
     }
 }
 
@@ -299,8 +299,12 @@ impl Error {
                 (code::ACCESS_DENIED, "28000")
             }
             Self::TlsRequired => (code::SECURE_TRANSPORT_REQUIRED, "HY000"),
-            Self::AccountLocked { is_mariadb: true, .. } => (code::ACCOUNT_LOCKED_MARIADB, "HY000"),
-            Self::AccountLocked { .. } => (code::ACCOUNT_LOCKED_MYSQL, "HY000"),
+            Self::AccountLocked { family: Family::MariaDb, .. } => {
+                (code::ACCOUNT_LOCKED_MARIADB, "HY000")
+            }
+            Self::AccountLocked { family: Family::MySql, .. } => {
+                (code::ACCOUNT_LOCKED_MYSQL, "HY000")
+            }
             Self::Malformed { .. } => (code::MALFORMED_PACKET, "HY000"),
             Self::MustChangePassword { .. } => (code::MUST_CHANGE_PASSWORD, "HY000"),
             Self::UnsupportedPrepared => (code::UNSUPPORTED_PS, "HY000"),

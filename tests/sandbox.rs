@@ -4,9 +4,9 @@
 
 use std::time::Duration;
 
+use fairlane::protocol::Family;
 use fairlane::sandbox::{
-    APP_PASSWORD, APP_SCHEMA, APP_USER, Family, Options, SERVICE_PASSWORD, SERVICE_USER, Sandbox,
-    Server,
+    APP_PASSWORD, APP_SCHEMA, APP_USER, Options, SERVICE_PASSWORD, SERVICE_USER, Sandbox, Server,
 };
 use mysql_async::prelude::{FromValue, Queryable as _};
 

@@ -29,7 +29,7 @@ use crate::protocol::compress::Algorithm;
 use crate::protocol::handshake::{Greeting, HandshakeResponse, parse_auth_switch, tls_request};
 use crate::protocol::sha2::{self, CACHING_SHA2, SHA256};
 use crate::protocol::status::ErrPacket;
-use crate::protocol::{Capabilities, Malformed, code, ed25519, packet, parsec};
+use crate::protocol::{Capabilities, Family, Malformed, code, ed25519, packet, parsec};
 use crate::state::{Base, Image, TransactionNames};
 
 /// Largest packet Fairlane takes, as the servers want to be told.
@@ -267,7 +267,10 @@ async fn log_in(
         stream = stream.compressed_to_server(algorithm, std::mem::take(&mut inbox));
     }
     let now = Instant::now();
-    let is_mariadb = !greeting.capabilities.contains(Capabilities::LONG_PASSWORD);
+    let family = match greeting.capabilities.contains(Capabilities::LONG_PASSWORD) {
+        true => Family::MySql,
+        false => Family::MariaDb,
+    };
     let mut connection = Connection {
         stream,
         home: WorkerId::current(),
@@ -280,7 +283,7 @@ async fn log_in(
         has_untold: false,
         strays: Strays::None,
         base: Base {
-            transaction: TransactionNames::of(is_mariadb, &greeting.version),
+            transaction: TransactionNames::of(family, &greeting.version),
             only_reads: route.only_reads,
             ..Base::default()
         },
@@ -307,9 +310,9 @@ async fn log_in(
         permit: None,
     };
     connection.image.schema = schema;
-    connection.is_restricted = !connection.set_up(is_mariadb).await?;
+    connection.is_restricted = !connection.set_up(family).await?;
     if connection.is_restricted && connection.key.expired.is_none() {
-        return Err(LoginError::Refused(Error::MustChangePassword { is_mariadb }));
+        return Err(LoginError::Refused(Error::MustChangePassword { family }));
     }
     Ok(connection)
 }

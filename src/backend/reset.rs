@@ -5,7 +5,7 @@ use super::life::Strays;
 use super::names::NamesMemory;
 use crate::protocol::status::{Status, Tracked};
 use crate::protocol::tracking::Reported;
-use crate::protocol::{Command, Malformed, code, packet, server_identity};
+use crate::protocol::{Command, Family, Malformed, code, packet};
 use crate::state::diff::diff;
 use crate::state::{Base, own_trackers};
 
@@ -30,10 +30,10 @@ pub enum Reset {
 impl Connection {
     /// Turns the trackers on and learns what a session begins with; `false` when the server takes nothing
     /// but a new password.
-    pub(super) async fn set_up(&mut self, is_mariadb: bool) -> Result<bool, Failure> {
+    pub(super) async fn set_up(&mut self, family: Family) -> Result<bool, Failure> {
         self.image.reset_variables();
         let read_only = self.base.transaction.read_only();
-        let mut own = own_trackers(is_mariadb);
+        let mut own = own_trackers(family);
         if self.base.only_reads {
             own.push_str(&format!(",{read_only}=1"));
         }
@@ -43,7 +43,7 @@ impl Connection {
         }
         demand(&answer)?;
         self.reported = Reported::default();
-        let identity = server_identity(is_mariadb);
+        let identity = family.server_identity();
         let question = format!("{BEGINNINGS}@@{read_only},{identity} LIMIT 1");
         let answer = self.query(&question).await?;
         // MariaDB lets SET pass.
@@ -66,8 +66,8 @@ impl Connection {
     }
 
     /// Sets a restricted connection up if the password has been changed by now.
-    pub async fn lift_restriction(&mut self, is_mariadb: bool) -> Result<(), Failure> {
-        self.is_restricted = !self.set_up(is_mariadb).await?;
+    pub async fn lift_restriction(&mut self, family: Family) -> Result<(), Failure> {
+        self.is_restricted = !self.set_up(family).await?;
         Ok(())
     }
 
@@ -81,7 +81,7 @@ impl Connection {
 
     /// Rolls back, drops temporary tables, locks, variables and prepared statements, and sets up
     /// anew. The schema stays.
-    pub async fn reset(&mut self, is_mariadb: bool) -> Result<Reset, Failure> {
+    pub async fn reset(&mut self, family: Family) -> Result<Reset, Failure> {
         let (base, role) = (self.base.clone(), self.role.clone());
         if self.command(Command::ResetConnection, &[]).await?.summary.error.is_some() {
             return Ok(Reset::Refused);
@@ -94,7 +94,7 @@ impl Connection {
         (self.is_dirty, self.is_astray, self.has_to_tell) = (false, false, None);
         self.image.reset_variables();
         self.image_warns = false;
-        if !self.set_up(is_mariadb).await? {
+        if !self.set_up(family).await? {
             return Ok(Reset::Refused);
         }
         // A reset gives the server's global character sets, not those asked for at login.
@@ -111,7 +111,7 @@ impl Connection {
         if now != self.role {
             return Ok(Reset::KeepsRole);
         }
-        if is_mariadb && self.image.schema.is_some() {
+        if family.is_mariadb() && self.image.schema.is_some() {
             // It also gives the server's own collation in the place of the schema's: as if a
             // session had set it, so that the schema is chosen anew.
             self.image.set(RESET_BY_SERVER, "");

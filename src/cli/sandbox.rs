@@ -4,12 +4,14 @@ use std::io::Write as _;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use clap::Args;
+use clap::builder::PossibleValue;
+use clap::{Args, ValueEnum};
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::protocol::Family;
 use crate::sandbox::{
-    APP_PASSWORD, APP_SCHEMA, APP_USER, Family, Options, ROOT_PASSWORD, SERVICE_PASSWORD,
-    SERVICE_USER, Sandbox, Server,
+    APP_PASSWORD, APP_SCHEMA, APP_USER, Options, ROOT_PASSWORD, SERVICE_PASSWORD, SERVICE_USER,
+    Sandbox, Server,
 };
 
 /// What the sandbox is to look like.
@@ -30,6 +32,19 @@ pub(super) struct SandboxArgs {
     /// Option for all servers, such as general_log=ON. May be given several times.
     #[arg(long, value_name = "OPTION")]
     server_option: Vec<String>,
+}
+
+impl ValueEnum for Family {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[Self::MariaDb, Self::MySql]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(match self {
+            Self::MariaDb => PossibleValue::new("mariadb").help("MariaDB 10.6 or later"),
+            Self::MySql => PossibleValue::new("mysql").help("MySQL 8.4 or later"),
+        })
+    }
 }
 
 /// Starts the servers and keeps them until Ctrl-C or SIGTERM.

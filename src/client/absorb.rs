@@ -11,7 +11,7 @@ use crate::metrics::Origin;
 use crate::pool::Checkout;
 use crate::protocol::response::Summary;
 use crate::protocol::status::{Status, Tracked};
-use crate::protocol::{Command, code};
+use crate::protocol::{Command, Family, code};
 use crate::sql::{self, Class, Effects};
 use crate::state::image::{BIG_SELECTS, SCHEMA_VARIABLES, set_with};
 use crate::state::transaction_names::{self, READ_ONLY};
@@ -230,7 +230,7 @@ impl Session {
         summary: &Summary,
     ) {
         // MariaDB has something to tell of a statement with rows, and nowhere to put it.
-        let has_to_tell = self.facts.is_mariadb
+        let has_to_tell = self.facts.is_mariadb()
             && summary.is_tracking_due
             && summary.has_result_set
             && work.verdict.class == Class::Write;
@@ -249,7 +249,7 @@ impl Session {
     ) -> bool {
         let effects = work.verdict.effects;
         // On MySQL what fails among its rows leaves the count as it was.
-        let leaves = summary.error.is_some() && !self.facts.is_mariadb;
+        let leaves = summary.error.is_some() && !self.facts.is_mariadb();
         let leaves = leaves && work.verdict.statements == 1;
         let counts_rows = summary.has_result_set && !leaves && self.counts_rows(work, summary);
         let row_count = self.diagnostics.row_count;
@@ -266,7 +266,7 @@ impl Session {
             self.diagnostics.is_row_count_held |= summary.has_status || summary.error.is_some();
             self.diagnostics.is_row_count_held &= !has_moved;
         }
-        if !self.facts.is_mariadb && summary.error.is_none() && is_do(work) {
+        if !self.facts.is_mariadb() && summary.error.is_none() && is_do(work) {
             // MySQL finds the row that it sends nobody.
             self.diagnostics.found_rows = 1;
             self.diagnostics.is_found_rows_stale = false;
@@ -278,7 +278,7 @@ impl Session {
             || work.verdict.statements > 1 && !counts_rows
             || has_cursor && summary.error.is_none();
         self.diagnostics.is_found_rows_stale |= summary.has_result_set && hides_count;
-        let counts_too = self.facts.is_mariadb
+        let counts_too = self.facts.is_mariadb()
             && summary.error.is_none()
             && effects.contains(Effects::COUNTS_ROWS);
         // What a routine does to a count of which only another session's is on the connection can't be
@@ -371,12 +371,13 @@ impl Session {
             summary.error,
             Some(code::UNKNOWN_DATABASE | code::UNKNOWN_TABLE | code::NO_SUCH_TABLE)
         );
-        if !is_missing || !self.facts.is_mariadb || work.verdict.statements != 1 {
+        if !is_missing || !self.facts.is_mariadb() || work.verdict.statements != 1 {
             return false;
         }
         let text = sql::digest_text(work.sql, self.mode).to_ascii_lowercase();
         let first = text.split(' ').next().unwrap_or_default();
-        matches!(first, "show" | "describe" | "desc" | "explain") && counts_rows(&text, true)
+        matches!(first, "show" | "describe" | "desc" | "explain")
+            && counts_rows(&text, Family::MariaDb)
     }
 
     /// Whether FOUND_ROWS() tells the rows that `work` has sent.
@@ -388,7 +389,7 @@ impl Session {
         let text = sql::digest_text(work.sql, self.mode).to_ascii_lowercase();
         let is_whole = text.len() + 4 < sql::DIGEST_TEXT_BYTES_MAX;
         let is_last = summary.affected.is_none() && summary.error.is_none() && is_whole;
-        (!is_several || is_last) && counts_rows(last_statement(&text), self.facts.is_mariadb)
+        (!is_several || is_last) && counts_rows(last_statement(&text), self.facts.family)
     }
 
     /// The rows of a query, the last of its text, that are counted and not sent.
@@ -410,7 +411,7 @@ impl Session {
     /// such a setting, reports it, and does not report that it takes it back.
     fn sets_wait(&self, work: &Work<'_>) -> bool {
         let is_set = work.sql.trim_ascii_start().get(..3);
-        !self.facts.is_mariadb
+        !self.facts.is_mariadb()
             || work.verdict.class == Class::Session
             || is_set.is_some_and(|first| first.eq_ignore_ascii_case(b"set"))
             || hides_wait(work)
@@ -501,7 +502,8 @@ impl Session {
             pins.drop(Pin::NextTransaction);
         }
         let is_run = work.command != Command::StmtPrepare;
-        if !self.facts.is_mariadb && is_run && sets_by_hint(work.sql, &["timestamp", "insert_id"]) {
+        if !self.facts.is_mariadb() && is_run && sets_by_hint(work.sql, &["timestamp", "insert_id"])
+        {
             // MySQL gives them back the value they had, which is not none.
             self.pins.add(Pin::UnreplayableVariable);
         }
@@ -538,12 +540,12 @@ impl Session {
         let may_call = work.verdict.reason != sql::Reason::DictionaryRead && !self.moves(work);
         let is_read = work.verdict.class == Class::Read && may_call && !in_transaction;
         let may_have = is_read || work.verdict.effects.contains(Effects::OPAQUE);
-        self.facts.is_mariadb && summary.is_tracking_due && may_have
+        self.facts.is_mariadb() && summary.is_tracking_due && may_have
     }
 
     /// Whether what comes next may tell of what `work` has set.
     fn note_untold(&self, connection: &mut Connection, work: &Work<'_>, summary: &Summary) {
-        let is_mariadb = self.facts.is_mariadb;
+        let is_mariadb = self.facts.is_mariadb();
         let had_untold = connection.has_untold;
         let is_silent = match summary.has_result_set {
             // MariaDB says that there is something to tell, MySQL does not.
@@ -576,14 +578,14 @@ impl Session {
         sets_none
             && work.verdict.statements <= 1
             && !self.moves(work)
-            && (self.facts.is_mariadb || !has_set_var(work))
+            && (self.facts.is_mariadb() || !has_set_var(work))
     }
 
     /// Whether an answer may have left untold that a SET TRANSACTION has had its transaction; on MySQL
     /// also that the schema was another one for a moment, which what comes next must not be taken for.
     fn leaves_untold(&self, connection: &Connection, work: &Work<'_>, summary: &Summary) -> bool {
         let may_have_begun = self.pins.has(Pin::NextTransaction) && !self.characteristics.outlive();
-        if self.facts.is_mariadb {
+        if self.facts.is_mariadb() {
             return may_have_begun && summary.is_tracking_due;
         }
         let is_untold = summary.has_result_set && !connection.deprecates_eof();

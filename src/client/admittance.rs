@@ -30,7 +30,7 @@ impl Session {
     }
 
     fn must_change(&self) -> Error {
-        Error::MustChangePassword { is_mariadb: self.facts.is_mariadb }
+        Error::MustChangePassword { family: self.facts.family }
     }
 
     /// Whether the primary may let the session in to change its password, after it has refused a

@@ -61,7 +61,7 @@ impl Session {
     ) -> Along {
         let is_small = work.packets.len() <= COPIED_MAX;
         // MySQL clears the list of warnings for the statement itself.
-        let clears = !self.facts.is_mariadb
+        let clears = !self.facts.is_mariadb()
             && work.verdict.class != Class::Diagnostics
             && matches!(work.command, Command::Query | Command::StmtExecute);
         let may_warn = (self.image_warns || connection.image_warns) && !clears;

@@ -22,7 +22,7 @@ use crate::net::read::ReadError;
 use crate::protocol::auth::{NATIVE, NONCE, Proof, nonce};
 use crate::protocol::handshake::auth_switch;
 use crate::protocol::sha2::{self, CACHING_SHA2, SHA256};
-use crate::protocol::{Capabilities, ed25519, parsec};
+use crate::protocol::{Capabilities, Family, ed25519, parsec};
 use crate::topology::{Account, Plugin};
 
 /// The client's plugin that sends the password as it is.
@@ -54,7 +54,7 @@ pub(super) struct Claim {
     pub(super) capabilities: Capabilities,
     pub(super) collation: u8,
     /// Which server's words it is told.
-    pub(super) is_mariadb: bool,
+    pub(super) family: Family,
     /// `None` without TLS.
     pub(super) tls: Option<Arc<ClientTls>>,
     /// Whether it was asked for the password itself, which can be done once.
@@ -97,7 +97,7 @@ impl From<ReadError> for Unproved {
 impl Claim {
     /// The server's error for a wrong password.
     pub(super) fn denied(&self) -> Error {
-        let user = match self.is_mariadb {
+        let user = match self.family.is_mariadb() {
             true => &self.user,
             false => cut(&self.user, NAME_SHOWN),
         };
@@ -159,7 +159,7 @@ impl Claim {
 
     async fn switch_to(&mut self, plugin: &str, wire: &mut Wire) -> Result<(), Unproved> {
         if !self.capabilities.contains(Capabilities::PLUGIN_AUTH) {
-            return Err(Error::OldClient { is_mariadb: self.is_mariadb }.into());
+            return Err(Error::OldClient { family: self.family }.into());
         }
         if !(self.keeps_nonce && plugin == NATIVE) {
             self.nonce = nonce().map_err(|_| Error::NotReady)?;
@@ -441,7 +441,7 @@ fn refuse_unusable(
     claim: &Claim,
 ) -> Result<(), Error> {
     let lacks_tls = claim.tls.is_none() && wants_tls(context);
-    if lacks_tls && claim.is_mariadb {
+    if lacks_tls && claim.family.is_mariadb() {
         return Err(claim.denied());
     }
     let tls = claim.tls.as_deref().map(|tls| {
@@ -453,7 +453,7 @@ fn refuse_unusable(
     }
     if account.is_some_and(|account| account.is_locked) {
         let (user, host) = (claim.user.clone(), host_name(claim.address));
-        return Err(Error::AccountLocked { user, host, is_mariadb: claim.is_mariadb });
+        return Err(Error::AccountLocked { user, host, family: claim.family });
     }
     if lacks_tls { Err(Error::TlsRequired) } else { Ok(()) }
 }
@@ -492,8 +492,7 @@ pub(super) fn identity(
 
 /// The error for a client that knows none of the plugins its account could have.
 pub(super) fn old_client(context: &Context) -> Error {
-    let is_mariadb = context.topology.facts().is_none_or(|facts| facts.is_mariadb);
-    Error::OldClient { is_mariadb }
+    Error::OldClient { family: context.family() }
 }
 
 /// At most so many bytes of a text, and whole characters.

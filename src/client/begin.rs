@@ -67,7 +67,7 @@ impl Session {
         }
         self.characteristics.start();
         self.turn(was_open, self.begun.is_none());
-        if !self.facts.is_mariadb {
+        if !self.facts.is_mariadb() {
             // It empties its list for any statement.
             self.diagnostics.warnings = None;
             self.diagnostics.own_error = None;

@@ -84,7 +84,7 @@ impl Session {
     fn tells_bits_by_one(&self) -> bool {
         let version = self.facts.own_version.trim_start_matches("5.5.5-");
         let major = version.split('.').next().and_then(|major| major.parse::<u32>().ok());
-        self.facts.is_mariadb && major.is_none_or(|major| major >= 11)
+        self.facts.is_mariadb() && major.is_none_or(|major| major >= 11)
     }
 }
 

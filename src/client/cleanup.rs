@@ -25,7 +25,7 @@ use crate::protocol::auth::NATIVE;
 use crate::protocol::handshake::ChangeUser;
 use crate::protocol::response::Response;
 use crate::protocol::status::Status;
-use crate::protocol::{Capabilities, Command, Malformed};
+use crate::protocol::{Capabilities, Command, Family, Malformed};
 use crate::sql::{Class, Effects, Reason};
 use crate::state::{Base, Characteristics, Holdings, Pin, Pins};
 
@@ -52,7 +52,7 @@ impl Session {
     /// The session is over: undoes what it left, gives back what it holds.
     pub(super) async fn clean_up(mut self: Box<Self>) {
         let leftovers = self.leftovers();
-        let is_mariadb = self.facts.is_mariadb;
+        let family = self.facts.family;
         let held = self.held.take();
         // A client that went away in the middle has used its slot up to now.
         let now = self.context.now();
@@ -64,7 +64,7 @@ impl Session {
         self.entry.set_released();
         drop((self.wire, self.entry));
         if let Some(held) = held {
-            undo(held, leftovers, is_mariadb).await;
+            undo(held, leftovers, family).await;
         }
     }
 
@@ -93,10 +93,10 @@ impl Session {
     /// Gives up what is held, undone.
     async fn undo_held(&mut self) {
         let leftovers = self.leftovers();
-        let is_mariadb = self.facts.is_mariadb;
+        let family = self.facts.family;
         if let Some(held) = self.held.take() {
             self.entry.set_released();
-            undo(held, leftovers, is_mariadb).await;
+            undo(held, leftovers, family).await;
         }
         self.forget_binding();
     }
@@ -106,7 +106,7 @@ impl Session {
     async fn reset_held(&mut self) {
         let leftovers = self.leftovers();
         let Some(mut held) = self.held.take() else { return self.forget_binding() };
-        let undone = undone(held.connection(), leftovers, self.facts.is_mariadb).await;
+        let undone = undone(held.connection(), leftovers, self.facts.family).await;
         if undone == Ok(Reset::KeepsRole) {
             self.held = Some(held);
             return self.keep_only(Pin::Role);
@@ -190,7 +190,7 @@ impl Session {
     ) {
         let leftovers = self.leftovers();
         let changes = self.changes(work);
-        let is_mariadb = self.facts.is_mariadb;
+        let family = self.facts.family;
         self.forget_binding();
         let is_read = work.verdict.class == Class::Read || reads_system_schema(work);
         let is_killed = match self.context.settings.pool.abandoned {
@@ -218,7 +218,7 @@ impl Session {
             let pins = all_pins(leftovers.pins);
             let leftovers = Leftovers { in_transaction: true, pins, ..leftovers };
             match finished {
-                Ok(()) => undo(checkout, leftovers, is_mariadb).await,
+                Ok(()) => undo(checkout, leftovers, family).await,
                 Err(_) => checkout.discard(Retire::Quit(Closed::Broken)),
             }
         });
@@ -238,7 +238,7 @@ impl Session {
         if self.pins.has(Pin::ExpiredPassword) {
             let Some(mut held) = self.held.take() else { return Err(Stop::Fatal) };
             let was_restricted = held.connection().is_restricted;
-            let is_reset = held.connection().reset(self.facts.is_mariadb).await;
+            let is_reset = held.connection().reset(self.facts.family).await;
             self.held = Some(held);
             match is_reset {
                 Err(_) => return Err(Stop::Fatal),
@@ -254,7 +254,7 @@ impl Session {
         }
         self.forget_session();
         self.begin_anew().await;
-        if !self.facts.is_mariadb {
+        if !self.facts.is_mariadb() {
             // MySQL goes back to its global character sets, not to those of the handshake.
             let global = |name| self.facts.variable(name).unwrap_or_default().to_owned();
             self.image.set_base(&Base {
@@ -281,7 +281,7 @@ impl Session {
             Err(malformed) => {
                 tracing::debug!(%malformed, "COM_CHANGE_USER that can't be understood");
                 self.send_error(&Error::UnknownCommand).await?;
-                return if self.facts.is_mariadb { Ok(()) } else { Err(Stop::Fatal) };
+                return if self.facts.is_mariadb() { Ok(()) } else { Err(Stop::Fatal) };
             }
         };
         self.image.schema = None;
@@ -299,10 +299,10 @@ impl Session {
             plugin,
             reply: change.auth,
             nonce: self.nonce,
-            keeps_nonce: self.facts.is_mariadb,
+            keeps_nonce: self.facts.is_mariadb(),
             capabilities: self.capabilities,
             collation: collation.unwrap_or(self.identity.key.collation),
-            is_mariadb: self.facts.is_mariadb,
+            family: self.facts.family,
             tls: self.tls.clone(),
             was_asked: false,
             given: None,
@@ -340,7 +340,7 @@ impl Session {
             schema: change.schema.clone(),
             program: self.client.program_name.clone(),
         };
-        if !self.facts.is_mariadb {
+        if !self.facts.is_mariadb() {
             self.begin();
         }
         self.image_changed();
@@ -424,8 +424,8 @@ fn all_pins(mut pins: Pins) -> Pins {
 }
 
 /// Makes a connection clean, and gives it back; or gets rid of it.
-async fn undo(mut checkout: Checkout, leftovers: Leftovers, is_mariadb: bool) {
-    let undone = undone(checkout.connection(), leftovers, is_mariadb).await;
+async fn undo(mut checkout: Checkout, leftovers: Leftovers, family: Family) {
+    let undone = undone(checkout.connection(), leftovers, family).await;
     give_back(checkout, undone);
 }
 
@@ -433,7 +433,7 @@ async fn undo(mut checkout: Checkout, leftovers: Leftovers, is_mariadb: bool) {
 async fn undone(
     connection: &mut Connection,
     leftovers: Leftovers,
-    is_mariadb: bool,
+    family: Family,
 ) -> Result<Reset, Retire> {
     let undoing = async {
         if !leftovers.pins.is_empty() {
@@ -441,7 +441,7 @@ async fn undone(
                 // A reset does not say what was committed before.
                 leftovers.writes.note_unknown();
             }
-            return connection.reset(is_mariadb).await;
+            return connection.reset(family).await;
         }
         if leftovers.in_transaction {
             leftovers.writes.note_told(&connection.roll_back().await?);

@@ -7,7 +7,7 @@ use super::wire::CommandPacket;
 use super::{Session, Stop};
 use crate::error::Error;
 use crate::protocol::status::{self, Status, Tracked};
-use crate::protocol::{Capabilities, Command};
+use crate::protocol::{Capabilities, Command, Family};
 use crate::sql::{Class, Effects, Hint, Needs, Reason, Verdict};
 
 impl Session {
@@ -22,8 +22,8 @@ impl Session {
         };
         self.context.metrics.command(command.index()).inc();
         let body = &payload[1..];
-        if !self.facts.is_mariadb && body.len() < least(command) {
-            let error = Error::Malformed { is_mariadb: false };
+        if !self.facts.is_mariadb() && body.len() < least(command) {
+            let error = Error::Malformed { family: Family::MySql };
             return self.send_error(&error).await;
         }
         match command {
@@ -47,7 +47,7 @@ impl Session {
             Command::ProcessKill => {
                 let id = body.iter().take(4).rev().fold(0, |id, &byte| id << 8 | u64::from(byte));
                 // MySQL has no such command since 8.3.
-                let is_known = self.facts.is_mariadb || self.mode.server_version < 80_300;
+                let is_known = self.facts.is_mariadb() || self.mode.server_version < 80_300;
                 if is_known && is_sessions(id) {
                     return Box::pin(self.kill_session(false, id)).await;
                 }
@@ -128,7 +128,7 @@ impl Session {
         self.characteristics.start();
         for told in &tracked {
             match told {
-                Tracked::Variable { name, .. } if self.facts.is_mariadb && is_wait(name) => {}
+                Tracked::Variable { name, .. } if self.facts.is_mariadb() && is_wait(name) => {}
                 Tracked::Variable { name, value } => {
                     self.absorb_variable(held.connection(), name, value);
                 }

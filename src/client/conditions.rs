@@ -42,7 +42,7 @@ impl Session {
         }
         let (code, message) = saved.only_error()?;
         // What a SIGNAL takes of a message.
-        let longest = if self.facts.is_mariadb { 512 } else { 128 };
+        let longest = if self.facts.is_mariadb() { 512 } else { 128 };
         let sqlstate = std::str::from_utf8(&self.diagnostics.sqlstate).ok()?;
         if std::str::from_utf8(message).ok()?.chars().count() > longest || sqlstate < "02" {
             return None;

@@ -18,7 +18,7 @@ impl Session {
         work: &Work<'_>,
     ) -> Result<(), Failure> {
         let effects = Effects::TEMPORARY_TABLE | Effects::OPAQUE;
-        let may_come = work.verdict.effects.intersects(effects) && !self.facts.is_mariadb;
+        let may_come = work.verdict.effects.intersects(effects) && !self.facts.is_mariadb();
         if !may_come || self.has_temporary_tables() {
             return Ok(());
         }
@@ -40,7 +40,7 @@ impl Session {
     /// A statement has been prepared: if it describes a temporary table, it does for good, and here
     /// alone.
     pub(super) fn pin_description(&mut self, work: &Work<'_>) {
-        if describes(work.verdict) && !self.facts.is_mariadb && self.has_temporary_tables() {
+        if describes(work.verdict) && !self.facts.is_mariadb() && self.has_temporary_tables() {
             self.pins.add(Pin::StateChanged);
         }
     }

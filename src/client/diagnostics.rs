@@ -10,7 +10,7 @@ use crate::backend::UnreadId;
 use crate::error::Error;
 use crate::protocol::response::Summary;
 use crate::protocol::wire::{Cursor, put_lenenc_bytes};
-use crate::protocol::{Capabilities, packet, status};
+use crate::protocol::{Capabilities, Family, packet, status};
 use crate::sql::Substitution;
 
 /// The record of one session.
@@ -80,14 +80,14 @@ pub(super) fn is_list(text: &str) -> bool {
 
 /// Whether the rows that a statement sends are those that FOUND_ROWS() tells, by its normalised text.
 /// What neither selects nor reads the dictionary as if it did leaves FOUND_ROWS() as it was.
-pub(super) fn counts_rows(text: &str, is_mariadb: bool) -> bool {
+pub(super) fn counts_rows(text: &str, family: Family) -> bool {
     let mut words = text.split([' ', '(', ';']).filter(|word| !word.is_empty());
     let (first, second) = (words.next().unwrap_or(""), words.next().unwrap_or(""));
     let is_left = match first {
         "insert" | "replace" | "delete" | "check" | "checksum" | "optimize" | "repair"
         | "handler" | "xa" | "help" => true,
         "analyze" => matches!(second, "table" | "tables" | "local" | "no_write_to_binlog"),
-        "values" => is_mariadb,
+        "values" => family.is_mariadb(),
         "explain" | "describe" | "desc" => matches!(
             second,
             "select"
@@ -382,7 +382,7 @@ impl Session {
         self.settle_status().await?;
         self.send_number(name, number, form);
         self.diagnostics.conditions = 0;
-        if !self.facts.is_mariadb && text.starts_with("select") {
+        if !self.facts.is_mariadb() && text.starts_with("select") {
             // MySQL empties its list for a SELECT that tells how long it was.
             self.diagnostics.warnings = None;
         }

@@ -221,7 +221,7 @@ impl Session {
             if connection.caches_metadata() {
                 response.keep_definitions(expected);
             }
-            let is_new = work.command == Command::StmtPrepare && !self.facts.is_mariadb;
+            let is_new = work.command == Command::StmtPrepare && !self.facts.is_mariadb();
             response.keep_parameters(is_new);
             let is_asked = work.command == Command::StmtPrepare;
             response.keep_answer(is_asked && self.context.answers.is_on());
@@ -231,7 +231,9 @@ impl Session {
         }
         match work.command {
             // A reset of a statement that is elsewhere has ended what the connection tells of.
-            Command::Ping if !self.facts.is_mariadb && !self.diagnostics.has_last_list_there() => {
+            Command::Ping
+                if !self.facts.is_mariadb() && !self.diagnostics.has_last_list_there() =>
+            {
                 response.tell_just_warnings(self.diagnostics.conditions);
             }
             Command::InitDb | Command::Ping | Command::SetOption => {
@@ -325,8 +327,8 @@ impl Session {
                     if error == code::STMT_HAS_NO_OPEN_CURSOR
                         && let Some(prepared) = &work.prepared
                     {
-                        let is_mariadb = self.facts.is_mariadb;
-                        let error = Error::NoCursor { id: prepared.id, is_mariadb };
+                        let family = self.facts.family;
+                        let error = Error::NoCursor { id: prepared.id, family };
                         self.wire.push(&error.to_err_packet());
                         return Passed::Whole;
                     }

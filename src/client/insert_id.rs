@@ -165,7 +165,7 @@ impl Session {
         for told in &tracked {
             match told {
                 // A function's own, with NOWAIT.
-                Tracked::Variable { name, .. } if self.facts.is_mariadb && is_wait(name) => {}
+                Tracked::Variable { name, .. } if self.facts.is_mariadb() && is_wait(name) => {}
                 Tracked::Variable { name, value } => {
                     self.absorb_variable(connection, name, value);
                 }

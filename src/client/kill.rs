@@ -8,8 +8,8 @@ use super::{Session, Stop};
 use crate::backend::Exchange;
 use crate::error::Error;
 use crate::pool::{Checkout, Request};
-use crate::protocol::Command;
 use crate::protocol::response::Summary;
+use crate::protocol::{Command, Family};
 use crate::sql::{KilledUser, Reason, Verdict, explained_connection, killed_user};
 use crate::state::Image;
 
@@ -41,7 +41,7 @@ impl Session {
         }
         mark(&target, query);
         if target.id == self.entry.id {
-            let error = match self.facts.is_mariadb && !query {
+            let error = match self.facts.is_mariadb() && !query {
                 true => Error::ConnectionKilled,
                 false => Error::Interrupted,
             };
@@ -103,7 +103,7 @@ impl Session {
     async fn may_kill_others(&self) -> bool {
         let Ok(checkout) = self.elsewhere(PRIMARY).await else { return false };
         let grants = ask(checkout, "SHOW GRANTS").await;
-        grants.is_ok_and(|grants| may_kill_others(&grants.rows(), self.facts.is_mariadb))
+        grants.is_ok_and(|grants| may_kill_others(&grants.rows(), self.facts.family))
     }
 
     /// Whether it is done, or there was nothing to do.
@@ -152,7 +152,7 @@ impl Session {
             return Ok(());
         }
         let grants = ask(self.elsewhere(PRIMARY).await?, "SHOW GRANTS").await?;
-        match may_kill_others(&grants.rows(), self.facts.is_mariadb) {
+        match may_kill_others(&grants.rows(), self.facts.family) {
             true => Ok(()),
             false => Err(Error::NotOwner(u64::from(target.id))),
         }
@@ -192,15 +192,15 @@ async fn ask(mut checkout: Checkout, sql: &str) -> Result<Exchange, Error> {
 
 /// Whether rows of SHOW GRANTS have what KILL wants for the sessions of others. MySQL protects those
 /// of users with SYSTEM_USER, which another session may be: without it nobody is ended here.
-fn may_kill_others(grants: &[Vec<String>], is_mariadb: bool) -> bool {
+fn may_kill_others(grants: &[Vec<String>], family: Family) -> bool {
     let has = |wanted: &str| {
         grants.iter().filter_map(|row| global_privileges(row.first()?)).any(|privileges| {
             privileges.split(',').map(str::trim).any(|it| it == wanted || it == "ALL PRIVILEGES")
         })
     };
-    match is_mariadb {
-        true => has("SUPER") || has("CONNECTION ADMIN"),
-        false => (has("SUPER") || has("CONNECTION_ADMIN")) && has("SYSTEM_USER"),
+    match family {
+        Family::MariaDb => has("SUPER") || has("CONNECTION ADMIN"),
+        Family::MySql => (has("SUPER") || has("CONNECTION_ADMIN")) && has("SYSTEM_USER"),
     }
 }
 
@@ -213,6 +213,7 @@ fn global_privileges(grant: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::may_kill_others;
+    use crate::protocol::Family;
 
     #[test]
     fn a_grant_for_everything_and_no_name_that_looks_like_one_lets_kill_others() {
@@ -229,8 +230,8 @@ mod tests {
         ];
         for (grants, mariadb, mysql) in cases {
             let rows: Vec<_> = grants.iter().map(|grant| vec![(*grant).to_owned()]).collect();
-            assert_eq!(may_kill_others(&rows, true), *mariadb, "{grants:?}");
-            assert_eq!(may_kill_others(&rows, false), *mysql, "{grants:?}");
+            assert_eq!(may_kill_others(&rows, Family::MariaDb), *mariadb, "{grants:?}");
+            assert_eq!(may_kill_others(&rows, Family::MySql), *mysql, "{grants:?}");
         }
     }
 }

@@ -28,7 +28,7 @@ use crate::protocol::auth::NATIVE;
 use crate::protocol::compress::{Algorithm, ZSTD_LEVELS};
 use crate::protocol::handshake::{Greeting, HandshakeResponse, asks_for_tls, is_old};
 use crate::protocol::status::Status;
-use crate::protocol::{Capabilities, auth, code, packet};
+use crate::protocol::{Capabilities, Family, auth, code, packet};
 use crate::sql::Effects;
 use crate::state::{Image, Pins};
 use crate::topology::ServerFacts;
@@ -377,8 +377,8 @@ impl Greeted {
                 .map_err(|_| told(Error::BadHandshake))?,
         };
         let is_scrambled_newly = hello.capabilities.contains(Capabilities::SECURE_CONNECTION);
-        let is_mariadb = context.topology.facts().is_none_or(|facts| facts.is_mariadb);
-        if is_old(&self.payload) && !is_mariadb {
+        let family = context.family();
+        if is_old(&self.payload) && !family.is_mariadb() {
             return Err(told_old(match is_scrambled_newly {
                 true => old_client(context),
                 false => Error::BadHandshake,
@@ -404,7 +404,7 @@ impl Greeted {
             false => NATIVE.to_owned(),
         };
         let claim = Claim {
-            user: user_name(&hello.user, is_mariadb).to_owned(),
+            user: user_name(&hello.user, family).to_owned(),
             address: client.ip(),
             told: told_address(context, client.ip()),
             attributes: told_attributes(context, &hello.attributes),
@@ -414,7 +414,7 @@ impl Greeted {
             keeps_nonce: false,
             capabilities: hello.capabilities,
             collation: hello.collation,
-            is_mariadb,
+            family,
             tls: self.tls,
             was_asked: false,
             given: None,
@@ -439,8 +439,8 @@ fn leave_old(context: &Context, unproved: Option<Unproved>) -> Leave {
 /// A user name as the servers take it at a login (COM_CHANGE_USER leaves it as it is): without single
 /// quotes around it and then cut at 128 characters (MariaDB), or cut at the bytes that 32 may have and
 /// then without them (MySQL).
-fn user_name(given: &str, is_mariadb: bool) -> &str {
-    if !is_mariadb {
+fn user_name(given: &str, family: Family) -> &str {
+    if !family.is_mariadb() {
         return unquoted(cut(given, 96));
     }
     let given = unquoted(given);
@@ -467,20 +467,21 @@ pub(super) fn server_error(bytes: &[u8], code: Option<u16>) -> Option<Error> {
 #[cfg(test)]
 mod tests {
     use super::user_name;
+    use crate::protocol::Family;
 
     #[test]
     fn user_names_are_taken_as_the_servers_take_them() {
         for name in ["'app'", "app"] {
-            assert_eq!(user_name(name, true), "app");
-            assert_eq!(user_name(name, false), "app");
+            assert_eq!(user_name(name, Family::MariaDb), "app");
+            assert_eq!(user_name(name, Family::MySql), "app");
         }
         for name in ["'app", "app'", "\"app\"", "'"] {
-            assert_eq!(user_name(name, true), name);
-            assert_eq!(user_name(name, false), name);
+            assert_eq!(user_name(name, Family::MariaDb), name);
+            assert_eq!(user_name(name, Family::MySql), name);
         }
-        assert_eq!(user_name("''", true), "");
+        assert_eq!(user_name("''", Family::MariaDb), "");
         let long = format!("'{}'", "a".repeat(130));
-        assert_eq!(user_name(&long, true), "a".repeat(128));
-        assert_eq!(user_name(&long, false), &long[..96]);
+        assert_eq!(user_name(&long, Family::MariaDb), "a".repeat(128));
+        assert_eq!(user_name(&long, Family::MySql), &long[..96]);
     }
 }

@@ -70,10 +70,10 @@ use crate::net::compressed::violation;
 use crate::net::read::ReadError;
 use crate::net::tls::Acceptor;
 use crate::pool::{Checkout, Epochs, Pool};
-use crate::protocol::Capabilities;
 use crate::protocol::compress::Violation;
 use crate::protocol::status::Status;
 use crate::protocol::tracking::Teller;
+use crate::protocol::{Capabilities, Family};
 use crate::route::Decision;
 use crate::route::scopes::Scopes;
 use crate::sql::{Effects, Mode};
@@ -142,9 +142,12 @@ impl Context {
         let shown = &self.metrics.sessions.freshness_forgotten;
         shown.inc_by(self.scopes.forgotten_total().saturating_sub(shown.get()));
     }
-}
 
-impl Context {
+    /// Which servers are behind it; MariaDB as long as none has been reached.
+    fn family(&self) -> Family {
+        self.topology.facts().map_or(Family::MariaDb, |facts| facts.family)
+    }
+
     /// Has the primary's variables and accounts read anew if statements that went through here
     /// have changed them, for a session that begins now. Returns what it comes after.
     async fn catch_up(&self) -> u64 {
@@ -161,7 +164,7 @@ impl Context {
         now.saturating_duration_since(self.started)
     }
 
-    /// The same of this moment.
+    /// The time of the accounts at this moment.
     fn now(&self) -> Duration {
         self.since_start(Instant::now())
     }
@@ -380,7 +383,7 @@ impl Session {
         if !self.entry.is_expired() {
             return;
         }
-        if self.facts.is_mariadb {
+        if self.facts.is_mariadb() {
             let _ = self.wire.stream.raw().set_linger(Some(Duration::ZERO));
         } else {
             let error = Error::Inactive;
@@ -432,7 +435,7 @@ impl Session {
         self.context.metrics.error_sent(origin, code);
         self.wire.push(&error.to_err_packet());
         self.diagnostics.note_own(error);
-        self.diagnostics.conditions = u16::from(!self.facts.is_mariadb);
+        self.diagnostics.conditions = u16::from(!self.facts.is_mariadb());
         Ok(())
     }
 
@@ -462,7 +465,7 @@ impl Session {
         };
         self.mode = Mode::new(sql_mode, charset, &self.facts.own_version);
         self.status.set(Status::NO_BACKSLASH_ESCAPES, self.mode.no_backslash_escapes);
-        self.status.set(Status::ANSI_QUOTES, self.mode.ansi_quotes && self.facts.is_mariadb);
+        self.status.set(Status::ANSI_QUOTES, self.mode.ansi_quotes && self.facts.is_mariadb());
         let is_interactive = self.capabilities.contains(Capabilities::INTERACTIVE);
         let own = self.image.get("wait_timeout").and_then(|seconds| seconds.parse().ok());
         self.entry.set_idle_limit(match own.map(Duration::from_secs) {

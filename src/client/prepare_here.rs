@@ -8,7 +8,7 @@ use super::statement::PreparedWork;
 use crate::backend::{Connection, Failure};
 use crate::error::Error;
 use crate::protocol::metadata::Expected;
-use crate::protocol::{Command, packet};
+use crate::protocol::{Command, Family, packet};
 use crate::sql::names_variable;
 use crate::state::diff::diff;
 use crate::state::kinds::{Execution, Kinds};
@@ -64,7 +64,7 @@ impl Session {
             true => self.expected_definitions(connection, work),
             false => Expected::default(),
         };
-        if self.facts.is_mariadb {
+        if self.facts.is_mariadb() {
             self.note_numbers(connection, work, command);
         } else if command == Command::StmtExecute {
             connection.statements.note_execution(&work.key, has_cursor(work), &kinds.after);
@@ -74,13 +74,13 @@ impl Session {
 
     /// The payload of a binary protocol command, but for the server's id of the statement.
     fn payload_of(&mut self, work: &PreparedWork<'_>, command: Command) -> Result<Vec<u8>, Error> {
-        let is_mariadb = self.facts.is_mariadb;
+        let family = self.facts.family;
         let form = self.execute_form();
         let Some(statement) = self.statements.get_mut(work.id) else {
-            return Err(unknown_statement(work, command, is_mariadb));
+            return Err(unknown_statement(work, command, family));
         };
         let payload = match command {
-            Command::StmtExecute => execute(work.payload, 0, statement, form, is_mariadb),
+            Command::StmtExecute => execute(work.payload, 0, statement, form, family),
             Command::StmtBulkExecute => execute_bulk(work.payload, 0, statement),
             _ if work.payload.len() >= 5 => Ok(work.payload.to_vec()),
             _ => Err(BadExecute::Packet),
@@ -91,7 +91,7 @@ impl Session {
                 Error::WrongArguments { command: "mysqld_stmt_bulk_execute" }
             }
             (BadExecute::Types, _) => Error::WrongArguments { command: "mysqld_stmt_execute" },
-            (BadExecute::Packet, _) => Error::Malformed { is_mariadb },
+            (BadExecute::Packet, _) => Error::Malformed { family },
         })
     }
 
@@ -112,8 +112,9 @@ impl Session {
         let has_long_data = self.long_data.contains(&work.id);
         let has_kinds = |statement: &&mut Statement| statement.parameters > 0;
         let statement = self.statements.get_mut(work.id).filter(has_kinds);
-        let Some(statement) = statement.filter(|_| !self.facts.is_mariadb) else {
-            let serves = !self.facts.is_mariadb || self.takes_long_data(connection, work, command);
+        let Some(statement) = statement.filter(|_| !self.facts.is_mariadb()) else {
+            let serves =
+                !self.facts.is_mariadb() || self.takes_long_data(connection, work, command);
             return KindsHere { after: Kinds::default(), serves };
         };
         if command != Command::StmtExecute {
@@ -152,7 +153,7 @@ impl Session {
         let is_spoilt = command == Command::StmtExecute
             && !has_cursor(work)
             && !self.long_data.contains(&work.id)
-            && !self.facts.is_mariadb
+            && !self.facts.is_mariadb()
             && connection.statements.began_with_cursor(&work.key);
         if !serves || is_spoilt || command.executes() && self.needs_definitions(connection, work) {
             // They are known after the statement was prepared anew.
@@ -174,7 +175,7 @@ impl Session {
         command: Command,
     ) -> Result<Result<u32, Error>, Failure> {
         let Some(statement) = self.statements.get(work.id) else {
-            return Ok(Err(unknown_statement(work, command, self.facts.is_mariadb)));
+            return Ok(Err(unknown_statement(work, command, self.facts.family)));
         };
         // What a session has computed is on its connection only, which must not get older values.
         let is_computed = self.pins.has(Pin::UserVariable) || self.pins.has(Pin::StateChanged);
@@ -208,8 +209,7 @@ impl Session {
             Some((server_id, ..)) => Ok(server_id),
             None => {
                 let error = server_error(&exchange.bytes, exchange.summary.error);
-                Err(error
-                    .unwrap_or_else(|| unknown_statement(work, command, self.facts.is_mariadb)))
+                Err(error.unwrap_or_else(|| unknown_statement(work, command, self.facts.family)))
             }
         })
     }
@@ -240,6 +240,6 @@ pub(super) fn has_cursor(work: &PreparedWork<'_>) -> bool {
     work.payload.get(5).is_some_and(|flags| flags & CURSOR != 0)
 }
 
-fn unknown_statement(work: &PreparedWork<'_>, command: Command, is_mariadb: bool) -> Error {
-    Error::UnknownStatement { id: work.id, command: command.statement_name(is_mariadb) }
+fn unknown_statement(work: &PreparedWork<'_>, command: Command, family: Family) -> Error {
+    Error::UnknownStatement { id: work.id, command: command.statement_name(family) }
 }

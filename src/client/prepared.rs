@@ -25,7 +25,7 @@ impl Session {
     /// Whether user variables that a text may name have for all executions the types they have when
     /// it is prepared, as on MySQL.
     pub(super) fn has_typed_variables(&self, sql: &[u8]) -> bool {
-        !self.facts.is_mariadb && sql.contains(&b'@')
+        !self.facts.is_mariadb() && sql.contains(&b'@')
     }
 
     /// COM_STMT_EXECUTE, COM_STMT_BULK_EXECUTE, COM_STMT_FETCH, COM_STMT_RESET,
@@ -41,14 +41,14 @@ impl Session {
         }
         let sent = payload.get(1..5);
         let sent = sent.map_or(0, |id| u32::from_le_bytes([id[0], id[1], id[2], id[3]]));
-        let is_mariadb = self.facts.is_mariadb;
+        let is_mariadb = self.facts.is_mariadb();
         let id = if is_mariadb { self.statements.resolve(sent) } else { sent };
         let mut payload = Cow::Borrowed(payload);
         let Some(statement) = self.statements.get(id) else {
             if is_silent {
                 return Ok(());
             }
-            let command = command.statement_name(self.facts.is_mariadb);
+            let command = command.statement_name(self.facts.family);
             return self.send_error(&Error::UnknownStatement { id: sent, command }).await;
         };
         let mut key = statement.key.clone();
@@ -87,12 +87,12 @@ impl Session {
         }
         if command == Command::StmtFetch && self.cursor_of(id).is_none() {
             // The server would say so with an id the client does not know.
-            let is_mariadb = self.facts.is_mariadb;
-            return self.send_error(&Error::NoCursor { id, is_mariadb }).await;
+            let family = self.facts.family;
+            return self.send_error(&Error::NoCursor { id, family }).await;
         }
         if command == Command::StmtReset && self.held.is_none() {
             // Neither cursor nor long data can be anywhere.
-            if !self.facts.is_mariadb {
+            if !self.facts.is_mariadb() {
                 // It does not say here how long its list of warnings is.
                 self.diagnostics.conditions = 0;
             }
@@ -145,14 +145,14 @@ impl Session {
     fn unlike_an_execute(&self, command: Command, payload: &[u8]) -> Option<Error> {
         let header = match command {
             Command::StmtExecute => EXECUTE_HEADER,
-            Command::StmtBulkExecute if !self.facts.is_mariadb => {
+            Command::StmtBulkExecute if !self.facts.is_mariadb() => {
                 return Some(Error::UnknownCommand);
             }
             Command::StmtBulkExecute => BULK_HEADER,
             _ => return None,
         };
         if payload.len() < header {
-            return Some(Error::Malformed { is_mariadb: self.facts.is_mariadb });
+            return Some(Error::Malformed { family: self.facts.family });
         }
         let is_refused = command == Command::StmtBulkExecute
             && !self.capabilities.contains(Capabilities::MARIADB_BULK);
@@ -276,7 +276,7 @@ impl Session {
     /// COM_STMT_CLOSE. The statement stays prepared on the connections, for others.
     pub(super) async fn close_statement(&mut self, payload: &[u8]) {
         let id = payload.get(1..5).map_or(0, |id| u32::from_le_bytes([id[0], id[1], id[2], id[3]]));
-        let id = if self.facts.is_mariadb { self.statements.resolve(id) } else { id };
+        let id = if self.facts.is_mariadb() { self.statements.resolve(id) } else { id };
         let Some(statement) = self.statements.remove(id) else { return };
         self.spoilt_data.retain(|(spoilt, _)| *spoilt != id);
         self.drop_open(id, &statement.key).await;
@@ -331,7 +331,7 @@ impl Session {
         let Some(prepared) = &work.prepared else { return };
         let id = prepared.id;
         if summary.error == Some(code::MALFORMED_PACKET)
-            && !self.facts.is_mariadb
+            && !self.facts.is_mariadb()
             && let Some(statement) = self.statements.get_mut(id)
         {
             statement.forget_types();

@@ -66,7 +66,7 @@ impl Session {
     ) -> Result<Result<Ready, Error>, Failure> {
         self.diagnostics.is_insert_id_owed = false;
         if connection.is_restricted {
-            Box::pin(connection.lift_restriction(self.facts.is_mariadb)).await?;
+            Box::pin(connection.lift_restriction(self.facts.family)).await?;
             if !connection.is_restricted {
                 // There is a new password.
                 Box::pin(self.context.topology.refresh()).await;
@@ -227,7 +227,7 @@ impl Session {
         }
         let reset = async {
             connection.read_unread().await?;
-            match connection.reset(self.facts.is_mariadb).await? {
+            match connection.reset(self.facts.family).await? {
                 Reset::Clean => Ok(()),
                 Reset::KeepsRole | Reset::Refused => {
                     Err(std::io::Error::other("a connection could not be reset").into())
@@ -255,7 +255,7 @@ impl Session {
             SCHEMA_VARIABLES.into_iter().for_each(|name| connection.image.unset(name));
         }
         let Some(schema) = connection.image.schema.clone() else { return Ok(()) };
-        let other = self.facts.is_mariadb.then_some("information_schema");
+        let other = self.facts.is_mariadb().then_some("information_schema");
         for schema in other.into_iter().chain([&*schema]) {
             let chosen = connection.command(Command::InitDb, schema.as_bytes());
             let chosen = Box::pin(chosen).await?;

@@ -31,7 +31,7 @@ impl Session {
             return Ok(());
         }
         // MySQL warns of COM_FIELD_LIST, which is to go, and does not say so in its answer.
-        let warns_untold = !self.facts.is_mariadb && work.command == Command::FieldList;
+        let warns_untold = !self.facts.is_mariadb() && work.command == Command::FieldList;
         let has_new = summary.had_warnings || summary.error.is_some() || warns_untold;
         connection.is_dirty |= warns_untold;
         self.settle_list(connection, work, has_new).await?;
@@ -41,14 +41,14 @@ impl Session {
             || changes_charset(&summary.tracked))
             && !self.knows_names(connection, work);
         self.note_conditions(work, summary, has_new);
-        let asks_bare = self.facts.is_mariadb
+        let asks_bare = self.facts.is_mariadb()
             && effects.contains(Effects::BARE_VARIABLE)
             && summary.error != Some(PARSE_ERROR);
         let asks_bits = self.asks_bits(work, summary);
         let may_have_changed_unseen =
             effects.contains(Effects::OPAQUE) && !connection.deprecates_eof();
         let is_passing = effects.contains(Effects::SET_STATEMENT)
-            || !self.facts.is_mariadb && leaves_untold(connection, work, summary);
+            || !self.facts.is_mariadb() && leaves_untold(connection, work, summary);
         let is_beside = is_passing && effects.contains(Effects::OPAQUE);
         let asks_wait = self.asks_wait(work, summary);
         // After a USE that fails it has yet to choose the session's schema, which ends its list.
@@ -61,19 +61,19 @@ impl Session {
             || asks_bare
             || asks_bits
             || is_beside
-            || (is_passing || may_have_changed_unseen) && !self.facts.is_mariadb;
+            || (is_passing || may_have_changed_unseen) && !self.facts.is_mariadb();
         if leaves_list && work.command == Command::StmtBulkExecute && summary.has_result_set {
             Box::pin(self.learn_row_count(connection)).await?;
         }
         let asks_count = leaves_list && self.diagnostics.is_found_rows_stale;
-        if asks_count && self.facts.is_mariadb {
+        if asks_count && self.facts.is_mariadb() {
             Box::pin(self.learn_found_rows(connection)).await?;
         }
         if leaves_list && self.diagnostics.are_on_connection {
             let counted = Some(summary).filter(|_| has_new && !warns_untold);
             Box::pin(self.take_warnings(connection, (counted, is_passing))).await?;
         }
-        if asks_count && !self.facts.is_mariadb {
+        if asks_count && !self.facts.is_mariadb() {
             Box::pin(self.learn_found_rows(connection)).await?;
         }
         self.settle_trackers(connection, work, summary).await?;
@@ -189,14 +189,15 @@ impl Session {
         summary: &Summary,
     ) -> Result<(), Failure> {
         let image = connection.image.clone();
-        let mut tracked = match self.facts.is_mariadb {
+        let mut tracked = match self.facts.is_mariadb() {
             true => connection.query(TELL).await?.summary.tracked,
             // No statement: the list of warnings stays.
             false => connection.command(Command::Ping, b"").await?.summary.tracked,
         };
         self.diagnostics.is_row_count_held = false;
         let is_changed = tracked.contains(&Tracked::StateChanged);
-        if !self.facts.is_mariadb && work.verdict.effects.contains(Effects::OPAQUE) && is_changed {
+        if !self.facts.is_mariadb() && work.verdict.effects.contains(Effects::OPAQUE) && is_changed
+        {
             // Nothing is left for `learn_untold`.
             self.pins.add(Pin::StateChanged);
             self.image = connection.image.clone();
@@ -204,7 +205,7 @@ impl Session {
             connection.image = image;
             tracked.retain(|tracked| !matches!(tracked, Tracked::Variable { .. }));
         }
-        if !self.facts.is_mariadb && summary.error.is_none() {
+        if !self.facts.is_mariadb() && summary.error.is_none() {
             // See `owe_schema`.
             tracked.retain(|tracked| !matches!(tracked, Tracked::Schema(_)));
         }
@@ -223,7 +224,7 @@ impl Session {
     fn asks_wait(&self, work: &Work<'_>, summary: &Summary) -> bool {
         let is_told =
             |tracked: &Tracked| matches!(tracked, Tracked::Variable { name, .. } if is_wait(name));
-        self.facts.is_mariadb && hides_wait(work) && summary.tracked.iter().any(is_told)
+        self.facts.is_mariadb() && hides_wait(work) && summary.tracked.iter().any(is_told)
     }
 
     /// How long locks are waited for now.
@@ -354,13 +355,13 @@ impl Session {
         counted: Option<&Summary>,
     ) -> Result<(), Failure> {
         let is_stale = self.diagnostics.is_found_rows_stale;
-        if is_stale && self.facts.is_mariadb {
+        if is_stale && self.facts.is_mariadb() {
             self.learn_found_rows(connection).await?;
         }
         if self.diagnostics.are_on_connection {
             self.take_warnings(connection, (counted, false)).await?;
         }
-        if is_stale && !self.facts.is_mariadb {
+        if is_stale && !self.facts.is_mariadb() {
             self.learn_found_rows(connection).await?;
         }
         if self.diagnostics.is_insert_id_stale {
@@ -390,7 +391,7 @@ impl Session {
         self.diagnostics.is_found_rows_stale = false;
         self.diagnostics.is_found_rows_held = false;
         self.diagnostics.is_row_count_held = false;
-        if !self.facts.is_mariadb {
+        if !self.facts.is_mariadb() {
             // Its list of warnings has one of the question now.
             connection.clear_warnings().await?;
         }

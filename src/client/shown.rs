@@ -38,7 +38,7 @@ impl Session {
             }
         }
         idle.sort_by_key(|session| session.id);
-        RowEditor::Processes { lent, idle, has_progress: self.facts.is_mariadb }
+        RowEditor::Processes { lent, idle, has_progress: self.facts.is_mariadb() }
     }
 
     fn idle_session(&self, entry: &Entry, now: &EntryNow) -> Option<IdleSession> {
@@ -68,7 +68,7 @@ impl Session {
             ("Ssl_cipher", cipher.to_owned()),
             ("Compression", compression.to_owned()),
         ];
-        if !self.facts.is_mariadb
+        if !self.facts.is_mariadb()
             && let Ok(key) = self.context.passwords.public_key().await
         {
             known.extend(

@@ -63,7 +63,7 @@ impl Session {
             false => Ok(0),
         };
         let Ok(front) = front else {
-            let error = Error::Malformed { is_mariadb: self.facts.is_mariadb };
+            let error = Error::Malformed { family: self.facts.family };
             return self.send_error(&error).await;
         };
         let (attributes, sql) = body.split_at(front);
@@ -162,7 +162,7 @@ impl Session {
         let mut wanted = verdict.needs & counts;
         // A connection knows of no list that is saved; MariaDB empties its own for a statement that
         // uses a table before that asks how long it was.
-        let empties = self.facts.is_mariadb && verdict.uses_table;
+        let empties = self.facts.is_mariadb() && verdict.uses_table;
         if verdict.needs.contains(Needs::DIAGNOSTICS) && self.diagnostics.are_saved() && !empties {
             wanted |= Needs::DIAGNOSTICS;
         }

@@ -120,13 +120,13 @@ impl Session {
     /// left again.
     pub(super) fn owe_schema(&mut self, work: &Work<'_>, summary: &Summary) {
         // MySQL does not say that there is something to tell.
-        let has_changed = match self.facts.is_mariadb {
+        let has_changed = match self.facts.is_mariadb() {
             true => summary.is_tracking_due,
             false => summary.has_result_set && summary.error.is_none(),
         };
         let is_due = has_changed && self.tells_schema_late() && self.is_elsewhere(work);
         let Some(teller) = self.teller.as_mut().filter(|_| is_due) else { return };
-        match (self.facts.is_mariadb, self.image.schema.as_deref()) {
+        match (self.facts.is_mariadb(), self.image.schema.as_deref()) {
             (false, Some(schema)) => teller.keep(&[Tracked::Schema(schema.to_owned())]),
             _ => teller.owe_schema(),
         }

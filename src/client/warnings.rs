@@ -32,7 +32,7 @@ impl Session {
         // MySQL clears the list for each statement but SHOW and GET DIAGNOSTICS, MariaDB only for
         // one that uses a table.
         let shows = work.verdict.class == Class::Diagnostics && !is_select(work.sql);
-        let clears_always = !self.facts.is_mariadb && !shows && !keeps_conditions(work.command);
+        let clears_always = !self.facts.is_mariadb() && !shows && !keeps_conditions(work.command);
         let is_kept = self.has_kept_mark(connection, has_new).await?;
         if has_new || (work.verdict.uses_table || clears_always) && !is_kept {
             self.diagnostics.warnings = None;
@@ -58,7 +58,7 @@ impl Session {
                 && !changes_rows(work.sql, self.mode)
         };
         let is_unsure = work.verdict.uses_table && has_list && (is_opaque || is_call());
-        if !is_unsure || !self.facts.is_mariadb || connection.is_restricted {
+        if !is_unsure || !self.facts.is_mariadb() || connection.is_restricted {
             return Ok(());
         }
         Box::pin(connection.query(MARK)).await?;
@@ -84,7 +84,7 @@ impl Session {
 
     /// How many warnings what does nothing has to tell of (MySQL).
     pub(super) fn note_conditions(&mut self, work: &Work<'_>, summary: &Summary, has_new: bool) {
-        if !self.facts.is_mariadb && (has_new || !keeps_conditions(work.command)) {
+        if !self.facts.is_mariadb() && (has_new || !keeps_conditions(work.command)) {
             self.diagnostics.conditions = match summary.error {
                 Some(_) => summary.warnings.max(1),
                 None => summary.warnings,
@@ -104,7 +104,7 @@ impl Session {
         let Some((saved, summary)) = self.diagnostics.warnings.as_mut().zip(counted) else {
             return Ok(());
         };
-        match self.facts.is_mariadb {
+        match self.facts.is_mariadb() {
             // Those beyond max_error_count are counted, and not kept.
             true => saved.count = saved.count.max(summary.warnings.into()),
             // An error does not tell how many there are; the last answer of a text tells of the last
@@ -125,7 +125,7 @@ impl Session {
     ) -> Result<(), Failure> {
         let mut packets = connection.packet(Command::Query, b"SHOW WARNINGS");
         // With a list that short an error may have been preceded by more than it has.
-        let asks_counts = self.facts.is_mariadb && self.image.get("max_error_count").is_some();
+        let asks_counts = self.facts.is_mariadb() && self.image.get("max_error_count").is_some();
         if asks_counts {
             let counts = b"SELECT @@warning_count,@@error_count LIMIT 1";
             packets.extend(connection.packet(Command::Query, counts));

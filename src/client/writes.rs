@@ -16,7 +16,7 @@ use super::{Context, Session};
 use crate::pool::Epochs;
 use crate::protocol::response::Summary;
 use crate::protocol::status::{Status, Tracked};
-use crate::protocol::{Capabilities, Command};
+use crate::protocol::{Capabilities, Command, Family};
 use crate::route::freshness::Position;
 use crate::route::token::{SharedToken, Stamp, Token};
 use crate::sql::{
@@ -281,7 +281,7 @@ impl Changes {
 /// What a session is like before a statement runs.
 #[derive(Debug, Clone, Copy)]
 struct Before {
-    is_mariadb: bool,
+    family: Family,
     /// The end of a result set has room for a position.
     deprecates_eof: bool,
     /// An UPDATE's affected rows are those it found.
@@ -317,7 +317,7 @@ impl Session {
         let is_log_off =
             work.verdict.class != Class::Read && self.image.get("sql_log_bin").is_some_and(is_off);
         let before = Before {
-            is_mariadb: self.facts.is_mariadb,
+            family: self.facts.family,
             deprecates_eof: self.capabilities.contains(Capabilities::DEPRECATE_EOF),
             counts_found_rows: self.capabilities.contains(Capabilities::FOUND_ROWS),
             in_transaction: self.status.contains(Status::IN_TRANS),
@@ -487,7 +487,7 @@ impl WriteWatch<'_> {
         // end in EOF packets it may be long until there is one.
         let is_told_later = is_open
             && self.before.deprecates_eof
-            && (self.before.is_mariadb || !effects.contains(Effects::IMPLICIT_COMMIT))
+            && (self.before.family.is_mariadb() || !effects.contains(Effects::IMPLICIT_COMMIT))
             && !effects.contains(Effects::OPAQUE);
         // MySQL commits before it looks whether it can do what it is to do.
         let commits_first =

@@ -3,6 +3,7 @@
 //! Source: <https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_command_phase.html>,
 //! <https://mariadb.com/kb/en/3-binary-protocol-prepared-statements/>.
 
+use super::family::Family;
 use super::response::Shape;
 
 macro_rules! commands {
@@ -88,9 +89,9 @@ commands! {
 
 impl Command {
     /// How servers name a prepared statement's command in their errors.
-    pub fn statement_name(self, is_mariadb: bool) -> &'static str {
+    pub fn statement_name(self, family: Family) -> &'static str {
         match self {
-            _ if !is_mariadb => "mysql_stmt_precheck",
+            _ if !family.is_mariadb() => "mysql_stmt_precheck",
             Self::StmtReset => "mysqld_stmt_reset",
             Self::StmtFetch => "mysqld_stmt_fetch",
             _ => "mysqld_stmt_execute",

@@ -24,8 +24,8 @@ pub mod compress;
 pub mod crypt;
 pub mod ed25519;
 pub mod edit;
+mod family;
 pub mod handshake;
-mod identity;
 pub mod metadata;
 pub mod numbering;
 pub mod packet;
@@ -38,6 +38,6 @@ pub mod wire;
 
 pub use capability::Capabilities;
 pub use command::Command;
-pub use identity::server_identity;
+pub use family::Family;
 pub use response::{Advance, Response, Shape};
 pub use wire::Malformed;

@@ -20,7 +20,7 @@
 //! | `PROCESS` | the same, `SELECT` on `performance_schema` | see other users' statements and InnoDB transactions, to name who blocks whom |
 //! | `CONNECTION ADMIN` | `CONNECTION_ADMIN` | `KILL` for a client that asked for it, and one connection when all are taken |
 
-use super::family::Dialect;
+use super::dialect::Dialect;
 
 /// Password of `root`.
 pub const ROOT_PASSWORD: &str = "root-secret";

@@ -1,6 +1,6 @@
 //! MariaDB's [`Dialect`].
 
-use super::family::Dialect;
+use super::dialect::Dialect;
 
 pub(super) const DIALECT: Dialect = Dialect {
     server: "mariadbd",

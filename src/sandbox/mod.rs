@@ -16,9 +16,9 @@
 //! ```
 
 mod accounts;
+mod dialect;
 mod directory;
 mod error;
-mod family;
 mod mariadb;
 mod mysql;
 mod options;
@@ -35,12 +35,11 @@ pub use accounts::{
     APP_PASSWORD, APP_SCHEMA, APP_USER, ROOT_PASSWORD, SERVICE_PASSWORD, SERVICE_USER,
 };
 pub use error::SandboxError;
-pub use family::Family;
 pub use options::Options;
 pub use server::Server;
 
+use dialect::Dialect;
 use directory::Directory;
-use family::Dialect;
 use programs::{Identity, Programs};
 
 /// How long a replica may take to apply what the primary has written.

@@ -1,6 +1,6 @@
 //! MySQL's [`Dialect`].
 
-use super::family::Dialect;
+use super::dialect::Dialect;
 
 pub(super) const DIALECT: Dialect = Dialect {
     server: "mysqld",

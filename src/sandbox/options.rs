@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::family::Family;
+use crate::protocol::Family;
 
 /// Settings of a sandbox; the default is one primary with one replica in a temporary directory.
 #[derive(Debug, Clone)]

@@ -4,8 +4,8 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
+use super::dialect::Dialect;
 use super::error::SandboxError;
-use super::family::Dialect;
 use super::options::{Options, as_argument};
 
 /// Directories searched after `PATH`: distributions keep server programs out of a user's `PATH`.
@@ -162,8 +162,8 @@ fn is_owned_by_root(path: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::family::Family;
     use super::*;
+    use crate::protocol::Family;
 
     #[test]
     fn a_missing_program_is_named_with_its_place_and_the_cure() {

@@ -3,6 +3,8 @@
 //! The same bytes are a different statement under another mode, so a [`Mode`] is part of the key
 //! of everything that is remembered about a text.
 
+use crate::protocol::Family;
+
 /// How the server reads the bytes of a statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Mode {
@@ -56,7 +58,7 @@ impl Mode {
             ignore_space: false,
             oracle: false,
             charset: Charset::named(charset),
-            mariadb: server_version.to_ascii_lowercase().contains("mariadb"),
+            mariadb: Family::of_version(server_version).is_mariadb(),
             server_version: version_number(server_version),
         };
         for flag in sql_mode.split(',').map(str::trim) {

@@ -11,9 +11,9 @@ use foldhash::{HashMap, HashSet};
 
 use super::image::{Image, NAMES, is_user_variable};
 use super::kinds::Kinds;
-use crate::protocol::attribute;
 use crate::protocol::metadata::MetadataDigest;
 use crate::protocol::wire::{Cursor, put_lenenc};
+use crate::protocol::{Family, attribute};
 use crate::sql::{Mode, Verdict};
 
 /// Most prepared statements of one session; servers allow 16,382 for all sessions together
@@ -343,9 +343,10 @@ pub fn execute(
     server_id: u32,
     statement: &mut Statement,
     form: ExecuteForm,
-    is_mariadb: bool,
+    family: Family,
 ) -> Result<Vec<u8>, BadExecute> {
     use BadExecute::{Arguments, Packet, Types};
+    let is_mariadb = family.is_mariadb();
     // A client that names the statement prepared last has not seen how many parameters it has: MariaDB
     // wants the types with each such execution.
     let names_last = is_mariadb && payload.get(1..5) == Some(&u32::MAX.to_le_bytes()[..]);
@@ -550,11 +551,15 @@ mod tests {
         let mut statement = statement(1);
         let first = [&[0x17, 5, 0, 0, 0, 0, 1, 0, 0, 0][..], &[0, 1, 8, 0, 42]].concat();
         let again = [&[0x17, 5, 0, 0, 0, 0, 1, 0, 0, 0][..], &[0, 0, 43]].concat();
-        let sent = execute(&first, 9, &mut statement, ExecuteForm::Plain, true).expect("whole");
+        let sent =
+            execute(&first, 9, &mut statement, ExecuteForm::Plain, Family::MariaDb).expect("whole");
         assert_eq!(sent[1..5], [9, 0, 0, 0]);
-        let sent = execute(&again, 7, &mut statement, ExecuteForm::Plain, true).expect("whole");
+        let sent =
+            execute(&again, 7, &mut statement, ExecuteForm::Plain, Family::MariaDb).expect("whole");
         assert_eq!(sent, [&[0x17, 7, 0, 0, 0, 0, 1, 0, 0, 0][..], &[0, 1, 8, 0, 43]].concat());
-        assert!(execute(&again[..10], 7, &mut statement, ExecuteForm::Plain, true).is_err());
+        assert!(
+            execute(&again[..10], 7, &mut statement, ExecuteForm::Plain, Family::MariaDb).is_err()
+        );
     }
 
     #[test]
@@ -564,7 +569,7 @@ mod tests {
             [&[0x17][..], &id.to_le_bytes(), &[0, 1, 0, 0, 0], rest].concat()
         };
         let mut told = |payload: &[u8]| {
-            execute(payload, 9, &mut statement, ExecuteForm::Plain, true).map(drop)
+            execute(payload, 9, &mut statement, ExecuteForm::Plain, Family::MariaDb).map(drop)
         };
         assert_eq!(told(&whole(u32::MAX, b"\0\x01\xfd\0\x01x")), Ok(()));
         for rest in [&b""[..], b"\x01", b"\0\0\x01x"] {
@@ -580,18 +585,25 @@ mod tests {
         let mut statement = statement(1);
         let header = [0x17, 5, 0, 0, 0, 8, 1, 0, 0, 0];
         let with = [&header[..], b"\x02\0\x01\x08\0\0\xfe\0\x02n1", b"*\x02v1"].concat();
-        let sent = execute(&with, 5, &mut statement, Attributes, false).expect("whole");
+        let sent = execute(&with, 5, &mut statement, Attributes, Family::MySql).expect("whole");
         assert_eq!(sent, with);
         let again = [&header[..], b"\x01\0\0+"].concat();
-        let sent = execute(&again, 5, &mut statement, Attributes, false).expect("whole");
+        let sent = execute(&again, 5, &mut statement, Attributes, Family::MySql).expect("whole");
         assert_eq!(sent, [&header[..], b"\x01\0\x01\x08\0\0+"].concat());
         let bad = [&header[..], b"\x02\0\0+"].concat();
-        assert_eq!(execute(&bad, 5, &mut statement, Attributes, false), Err(BadExecute::Packet));
+        assert_eq!(
+            execute(&bad, 5, &mut statement, Attributes, Family::MySql),
+            Err(BadExecute::Packet)
+        );
         let unflagged = [&[0x17, 5, 0, 0, 0, 0, 1, 0, 0, 0][..], b"\x01\0\x01\x08\0\0+"].concat();
-        let sent = execute(&unflagged, 5, &mut statement, Attributes, false).expect("whole");
+        let sent =
+            execute(&unflagged, 5, &mut statement, Attributes, Family::MySql).expect("whole");
         assert_eq!(sent, unflagged);
         let few = [&header[..], b"\0"].concat();
-        assert_eq!(execute(&few, 5, &mut statement, Attributes, false), Err(BadExecute::Arguments));
+        assert_eq!(
+            execute(&few, 5, &mut statement, Attributes, Family::MySql),
+            Err(BadExecute::Arguments)
+        );
     }
 
     #[test]
@@ -604,7 +616,8 @@ mod tests {
         let sent = execute_bulk(&again, 7, &mut statement).expect("whole");
         assert_eq!(sent, [0xfa, 7, 0, 0, 0, 0xc0, 0, 3, 0, 1]);
         let execution = [0x17, 5, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 42];
-        let sent = execute(&execution, 9, &mut statement, ExecuteForm::Plain, true).expect("whole");
+        let sent = execute(&execution, 9, &mut statement, ExecuteForm::Plain, Family::MariaDb)
+            .expect("whole");
         assert_eq!(sent[11..], [1, 3, 0, 42], "the types are the statement's");
         statement.types = None;
         let unknown = execute_bulk(&again, 7, &mut statement);

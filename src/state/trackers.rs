@@ -5,6 +5,7 @@
 //! for session tracking is told.
 
 use super::diff::quoted;
+use crate::protocol::Family;
 use crate::protocol::tracking::Wanted;
 
 /// The variables, and the values with which a server reports all changes; the last one is
@@ -70,10 +71,10 @@ impl Trackers {
 
     /// The statement that gives a connection Fairlane's own values instead.
     pub fn to_undo(&self, all_gtids: bool, in_transaction: bool) -> Option<String> {
-        let is_mariadb = self.values[4].is_none();
+        let family = if self.values[4].is_none() { Family::MariaDb } else { Family::MySql };
         let own = |(name, _, own)| match name {
             GTIDS if all_gtids => (name, "ALL_GTIDS"),
-            _ => (name, as_set(name, own, is_mariadb)),
+            _ => (name, as_set(name, own, family)),
         };
         set(self.other(in_transaction).map(own))
     }
@@ -104,13 +105,13 @@ impl Trackers {
 }
 
 /// The statement that gives a new connection Fairlane's own trackers.
-pub fn own_trackers(is_mariadb: bool) -> String {
-    let known = NAMES.into_iter().filter(|&(name, _)| !is_mariadb || name != GTIDS);
-    set(known.map(|(name, own)| (name, as_set(name, own, is_mariadb)))).unwrap_or_default()
+pub fn own_trackers(family: Family) -> String {
+    let known = NAMES.into_iter().filter(|&(name, _)| !family.is_mariadb() || name != GTIDS);
+    set(known.map(|(name, own)| (name, as_set(name, own, family)))).unwrap_or_default()
 }
 
-fn as_set(name: &str, own: &'static str, is_mariadb: bool) -> &'static str {
-    if is_mariadb && name == NAMES[0].0 { VARIABLES_OF_MARIADB } else { own }
+fn as_set(name: &str, own: &'static str, family: Family) -> &'static str {
+    if family.is_mariadb() && name == NAMES[0].0 { VARIABLES_OF_MARIADB } else { own }
 }
 
 fn set<'a>(values: impl Iterator<Item = (&'static str, &'a str)>) -> Option<String> {

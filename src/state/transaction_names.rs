@@ -1,5 +1,7 @@
 //! What a server calls the variables of a session's transactions.
 
+use crate::protocol::Family;
+
 /// Either pair of names. MariaDB has known the second since 11.1, and warns of the first since then; 10.11
 /// knows the first alone, MySQL the second.
 ///
@@ -23,9 +25,9 @@ pub const READ_ONLY: [&str; 2] = ["tx_read_only", "transaction_read_only"];
 impl TransactionNames {
     /// Those of a server whose greeting has this version, which an operator may have chosen: then the names
     /// that all of MariaDB know.
-    pub fn of(is_mariadb: bool, version: &str) -> Self {
+    pub fn of(family: Family, version: &str) -> Self {
         if !version.contains("MariaDB") {
-            return if is_mariadb { Self::Short } else { Self::Long };
+            return if family.is_mariadb() { Self::Short } else { Self::Long };
         }
         let own = version.strip_prefix("5.5.5-").unwrap_or(version);
         let mut numbers = own.split('.').map(|number| number.parse().unwrap_or(0));
@@ -60,7 +62,7 @@ mod tests {
     #[test]
     fn names_hang_on_the_version() {
         let (long, short) = (TransactionNames::Long, TransactionNames::Short);
-        assert_eq!(TransactionNames::of(true, "8.0.35-ours"), short);
+        assert_eq!(TransactionNames::of(Family::MariaDb, "8.0.35-ours"), short);
         for (version, names) in [
             ("9.7.0", long),
             ("8.4.3-3", long),
@@ -73,7 +75,7 @@ mod tests {
             ("12.0.1-MariaDB", long),
         ] {
             assert_eq!(
-                TransactionNames::of(version.contains("Maria"), version),
+                TransactionNames::of(Family::of_version(version), version),
                 names,
                 "{version}"
             );

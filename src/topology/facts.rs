@@ -4,15 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::greeting::Greeting;
-
-/// Which servers behave alike.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Family {
-    /// MariaDB.
-    MariaDb,
-    /// MySQL and what is built from it.
-    MySql,
-}
+use crate::protocol::Family;
 
 /// The primary, as last probed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,8 +21,8 @@ pub struct ServerFacts {
     pub status: u16,
     /// The greeting's authentication plugin.
     pub auth_plugin: String,
-    /// MariaDB, whatever the version text says.
-    pub is_mariadb: bool,
+    /// Which servers it is like, whatever the version text says.
+    pub family: Family,
     /// Every write gets a GTID, so that a commit without one wrote nothing.
     pub has_gtids: bool,
     /// No schema is left out of the binary log, as far as the server tells.
@@ -153,11 +145,11 @@ pub(super) fn asked(name: &str, family: Family) -> String {
             "IF(@@global.version LIKE '%MariaDB%', '', (SELECT PLUGIN_AUTH_VERSION \
              FROM information_schema.plugins WHERE PLUGIN_NAME = 'InnoDB')) AS {name}"
         ),
-        SECURE_TRANSPORT if family == Family::MariaDb => {
+        SECURE_TRANSPORT if family.is_mariadb() => {
             format!("COALESCE(/*M!100502 @@global.{name},*/ 0) AS {name}")
         }
         ISOLATION => {
-            let transaction = if family == Family::MariaDb { "tx" } else { "transaction" };
+            let transaction = if family.is_mariadb() { "tx" } else { "transaction" };
             format!("@@global.{transaction}_isolation AS {name}")
         }
         _ => format!("@@global.{name} AS {name}"),
@@ -179,7 +171,7 @@ pub const GTID_MODE: &str = "gtid_mode";
 /// The version of the greeting, unless it is another one's.
 fn own_version(told: &str, family: Family, of_innodb: &str) -> String {
     match family {
-        Family::MariaDb if !told.to_ascii_lowercase().contains("mariadb") => {
+        Family::MariaDb if !Family::of_version(told).is_mariadb() => {
             format!("{of_innodb}-MariaDB")
         }
         Family::MariaDb | Family::MySql => told.to_owned(),
@@ -204,7 +196,7 @@ impl ServerFacts {
             capabilities: greeting.capabilities,
             status: greeting.status,
             auth_plugin: greeting.auth_plugin.clone(),
-            is_mariadb: family == Family::MariaDb,
+            family,
             // Also ON_PERMISSIVE, which permits others' transactions to have none.
             has_gtids: text(GTID_MODE).starts_with("ON"),
             logs_all,
@@ -216,6 +208,11 @@ impl ServerFacts {
             seen_as,
             variables,
         }
+    }
+
+    /// True for MariaDB, whatever the version text says.
+    pub fn is_mariadb(&self) -> bool {
+        self.family.is_mariadb()
     }
 
     /// `require_secure_transport`: it lets nobody log in without TLS.

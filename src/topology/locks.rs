@@ -15,9 +15,9 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::timeout;
 
-use super::facts::Family;
 use super::line::{Line, Record, Trouble};
 use crate::lanes::lock_guard::{LockKind, LockWait};
+use crate::protocol::Family;
 
 /// Longest wait for an answer.
 const ANSWER_LIMIT: Duration = Duration::from_secs(2);

@@ -31,7 +31,7 @@ mod watermark;
 pub use account::{Account, Accounts, PasswordHash, Plugin, RequiredTls};
 pub use locks::Untold;
 
-pub use facts::{Family, GTID_MODE, ISOLATION, READ_ONLY, ServerFacts, TRACK_GTIDS, VARIABLES};
+pub use facts::{GTID_MODE, ISOLATION, READ_ONLY, ServerFacts, TRACK_GTIDS, VARIABLES};
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

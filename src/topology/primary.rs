@@ -7,12 +7,13 @@ use tokio::time::Instant;
 
 use super::account::{self, RELOAD_SPACING};
 use super::control::{Backoff, Doubt, Served, wait};
-use super::facts::{Family, SHAPING, ServerFacts};
+use super::facts::{SHAPING, ServerFacts};
 use super::greeting::Greeting;
 use super::health::FAILURES_UNTIL_DOWN;
 use super::line::{Line, Trouble};
 use super::probe;
 use super::{PRIMARY, Shared};
+use crate::protocol::Family;
 use crate::route::view::{BackendId, Rotation};
 
 pub(super) struct Primary<'a> {

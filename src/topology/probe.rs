@@ -3,13 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::facts::{
-    Family, GTID_MODE, ISOLATION, READ_ONLY, SHAPING, TRACK_GTIDS, VARIABLES, asked,
-};
+use super::facts::{GTID_MODE, ISOLATION, READ_ONLY, SHAPING, TRACK_GTIDS, VARIABLES, asked};
 use super::health::{Replication, Sample};
 use super::line::{Line, Record, Trouble};
 use crate::config::settings::{Backend, BackendCompression};
-use crate::protocol::server_identity;
+use crate::protocol::Family;
 use crate::route::freshness::{Origins, Position};
 use crate::route::token::Reading;
 
@@ -91,7 +89,7 @@ pub(super) async fn started(line: &mut Line, family: Family) -> Result<Option<St
 
 /// What a server says it is; empty when it does not.
 pub(super) async fn identity(line: &mut Line, family: Family) -> Result<String, Trouble> {
-    let identity = server_identity(family == Family::MariaDb);
+    let identity = family.server_identity();
     match line.query(&format!("SELECT {identity} AS identity")).await {
         Ok(rows) => Ok(rows.first().and_then(|row| row.text(&["identity"])).unwrap_or_default()),
         Err(Trouble::Refused { .. }) => Ok(String::new()),

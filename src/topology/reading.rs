@@ -12,9 +12,9 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::time::Instant;
 
 use super::Observer;
-use super::facts::Family;
 use super::line::{Line, Trouble};
 use super::probe;
+use crate::protocol::Family;
 use crate::route::freshness::Position;
 use crate::route::token::Reading;
 

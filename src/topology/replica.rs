@@ -6,11 +6,11 @@ use tokio::time::Instant;
 
 use super::Shared;
 use super::control::{Backoff, Doubt, Served, wait};
-use super::facts::Family;
 use super::health::{Health, Limits, Outcome};
 use super::history::History;
 use super::line::{Line, Trouble};
 use super::probe;
+use crate::protocol::Family;
 use crate::route::freshness::Position;
 use crate::route::view::{BackendId, Rotation};
 

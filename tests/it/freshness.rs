@@ -188,7 +188,7 @@ fn a_write_is_told_after_an_insert_id_was_put_back() {
         connection.send(Command::Query, sql.as_bytes());
         connection.packet().unwrap().1
     };
-    answer(&fairlane::state::own_trackers(!product().is_mysql()));
+    answer(&fairlane::state::own_trackers(product().family()));
     answer("SET last_insert_id = 5");
     for a in 1..=3 {
         answer("BEGIN");

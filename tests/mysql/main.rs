@@ -18,7 +18,8 @@ mod tls;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
-use fairlane::sandbox::{Family, Options};
+use fairlane::protocol::Family;
+use fairlane::sandbox::Options;
 use support::Servers;
 use support::servers::{Order, keep};
 use tokio::sync::mpsc::Sender;

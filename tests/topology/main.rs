@@ -175,7 +175,7 @@ async fn facts_and_accounts_are_the_primarys() {
     let version: String = primary.first("SELECT VERSION()").await;
     assert_eq!(facts.version, format!("5.5.5-{version}"));
     assert_eq!(facts.own_version, facts.version);
-    assert!(facts.is_mariadb);
+    assert!(facts.is_mariadb());
     assert_eq!(facts.sql_mode, "ANSI_QUOTES");
     assert_eq!(facts.wait_timeout, Duration::from_secs(77));
     assert_eq!(facts.max_allowed_packet, 2 << 20);
@@ -234,7 +234,7 @@ async fn facts_and_accounts_are_the_primarys() {
     until("the new collation", || topology.facts().is_some_and(|facts| facts.collation == 45))
         .await;
     let facts = topology.facts().expect("facts");
-    assert!(facts.is_mariadb && facts.version.ends_with("8.0.35-ours"), "{facts:?}");
+    assert!(facts.is_mariadb() && facts.version.ends_with("8.0.35-ours"), "{facts:?}");
     let own = version.split("-MariaDB").next().expect("a version");
     assert_eq!(facts.own_version, format!("{own}-MariaDB"), "whatever it is told to say");
     assert!(topology.view().primary_up);

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use fairlane::protocol::Family;
 use fairlane::route::freshness::Position;
 use fairlane::route::view::Rotation;
-use fairlane::sandbox::{Family, Options, Sandbox};
+use fairlane::sandbox::{Options, Sandbox};
 use mysql_async::prelude::Queryable as _;
 
 use super::{LOCAL, REPLICA, start_at, until, until_rotation};
@@ -71,7 +72,7 @@ async fn mysql_is_known_and_its_replica_leaves_rotation_and_comes_back() {
     let replica = &sandbox.replicas[0];
     let (topology, _) = start_at(&[sandbox.primary.port, replica.port]);
     let facts = topology.wait_for_facts(Duration::from_secs(5)).await.expect("facts");
-    assert!(!facts.is_mariadb && facts.has_gtids);
+    assert!(!facts.is_mariadb() && facts.has_gtids);
     assert_eq!(facts.variable("tx_isolation"), Some("REPEATABLE-READ"));
     assert!(facts.version.starts_with(|first: char| first.is_ascii_digit()));
     until_rotation(&topology, Rotation::In).await;

@@ -18,7 +18,7 @@
 use std::cmp::Reverse;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::super::facts::Family;
+use crate::protocol::Family;
 
 /// Longest host name the servers store; part of their measure of how general a pattern is.
 const MAX_HOST_LENGTH: usize = 255;

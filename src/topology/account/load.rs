@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::super::facts::Family;
 use super::super::line::{Line, Record, Trouble};
 use super::host::{HostPattern, Names};
 use super::{Account, Accounts, PasswordHash, Plugin, RequiredTls};
+use crate::protocol::Family;
 use crate::protocol::sha2::{CACHING_SHA2, SHA256};
 use crate::protocol::{ed25519, parsec};
 
@@ -51,7 +51,7 @@ pub(in super::super) async fn load(line: &mut Line, family: Family) -> Result<Ac
     };
     let skipped = told("skipped");
     let names = if skipped.as_deref() == Some("1") { Names::Skipped } else { Names::Resolved };
-    if family == Family::MariaDb {
+    if family.is_mariadb() {
         let sql = format!("SELECT Host, User, Priv FROM mysql.global_priv LIMIT {limit}");
         match line.query_within(&sql, LOAD_LIMIT).await {
             Ok(rows) => return Ok(collect(&rows, names, |row| from_global_priv(row, terms))),

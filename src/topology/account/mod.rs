@@ -226,8 +226,8 @@ impl Accounts {
 
 #[cfg(test)]
 mod tests {
-    use super::super::facts::Family;
     use super::*;
+    use crate::protocol::Family;
 
     fn account(user: &str, host: &str) -> Account {
         Account {

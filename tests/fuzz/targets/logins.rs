@@ -1,9 +1,9 @@
 //! Authentication: packets of the plugins, and the texts that accounts store.
 
+use fairlane::protocol::Family;
 use fairlane::protocol::auth::{NONCE, Proof};
 use fairlane::protocol::handshake::{auth_switch, parse_auth_switch};
 use fairlane::protocol::{crypt, ed25519, parsec, sha2};
-use fairlane::topology::Family;
 use fairlane::topology::account::PasswordHash;
 use fairlane::topology::account::host::{HostPattern, Names, Peer};
 

@@ -10,7 +10,7 @@ use fairlane::protocol::handshake::{
 };
 use fairlane::protocol::numbering::Numbering;
 use fairlane::protocol::wire::put_lenenc_bytes;
-use fairlane::protocol::{Capabilities, attribute, packet};
+use fairlane::protocol::{Capabilities, Family, attribute, packet};
 use fairlane::sql::{Mode, classify};
 use fairlane::state::Image;
 use fairlane::state::kinds::Kinds;
@@ -134,14 +134,14 @@ pub(crate) fn attributes(data: &[u8]) {
 pub(crate) fn execute_parameters(data: &[u8]) {
     let mut input = Input::new(data);
     let kind = input.byte();
-    let is_mariadb = kind < 128;
+    let family = if kind < 128 { Family::MariaDb } else { Family::MySql };
     let form = match kind % 3 {
         0 => Some(ExecuteForm::Plain),
         1 => Some(ExecuteForm::Attributes),
         _ => None,
     };
     let execute = |payload: &[u8], id, statement: &mut Statement| match form {
-        Some(form) => execute(payload, id, statement, form, is_mariadb),
+        Some(form) => execute(payload, id, statement, form, family),
         None => execute_bulk(payload, id, statement),
     };
     let parameters = u16::from(input.byte()) * (1 + 63 * u16::from(input.byte() & 1));

@@ -2,7 +2,8 @@
 
 use std::sync::OnceLock;
 
-use fairlane::sandbox::{Family, Options};
+use fairlane::protocol::Family;
+use fairlane::sandbox::Options;
 
 /// A server the tests know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +40,10 @@ impl Product {
             Self::MySql => (Family::MySql, unpacked("mysql")),
         };
         Options { family, programs, ..Options::default() }
+    }
+
+    pub fn family(self) -> Family {
+        if self.is_mysql() { Family::MySql } else { Family::MariaDb }
     }
 
     pub fn is_mysql(self) -> bool {

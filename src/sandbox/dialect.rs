@@ -1,22 +1,10 @@
-//! Server families: the programs, options and statements in which they differ.
+//! Dialects of the server families: the programs, options and statements in which they differ.
 //!
 //! Each family is one [`Dialect`], a table of constants in a file of its own; the rest of the
 //! sandbox knows no family by name.
 
 use super::{mariadb, mysql};
-
-/// Which server software a sandbox runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
-#[non_exhaustive]
-pub enum Family {
-    /// MariaDB 10.6 or later.
-    #[default]
-    #[value(name = "mariadb")]
-    MariaDb,
-    /// MySQL 8.4 or later.
-    #[value(name = "mysql")]
-    MySql,
-}
+use crate::protocol::Family;
 
 /// What a family calls things.
 #[derive(Debug)]
