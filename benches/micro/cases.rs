@@ -10,7 +10,7 @@ use fairlane::protocol::response::Response;
 use fairlane::protocol::{Shape, packet};
 use fairlane::route::freshness::Position;
 use fairlane::route::token::{SharedToken, Stamp};
-use fairlane::route::view::{ReplicaView, Rotation, View};
+use fairlane::route::view::{BackendId, ReplicaView, Rotation, View};
 use fairlane::route::{SessionView, decide};
 use fairlane::sql::{self, Mode, VerdictCache};
 use fairlane::state::diff::diff;
@@ -206,7 +206,10 @@ fn route() -> Operation {
         generation: 0,
         silent: None,
     };
-    let view = View { primary_up: true, replicas: vec![replica(1), replica(2)] };
+    let view = View {
+        primary_up: true,
+        replicas: vec![replica(BackendId::new(1)), replica(BackendId::new(2))],
+    };
     let written = SharedToken::default();
     written.lock().add(&position(45), Stamp { session: 1, readings: 0 });
     Box::new(move || {

@@ -12,7 +12,7 @@ use crate::config::{self, Overrides, Settings, settings::Consistency};
 use crate::lanes::{ClientFacts, LaneChoice, Rules};
 use crate::route::freshness::Position;
 use crate::route::token::Token;
-use crate::route::view::{ReplicaView, Rotation, View};
+use crate::route::view::{BackendId, ReplicaView, Rotation, View};
 use crate::route::{self, Reason, SessionView, Target};
 use crate::sql::{self, Class, Effects, Mode, Needs, Verdict};
 use crate::state::{Pin, Pins};
@@ -123,8 +123,8 @@ fn class_words(verdict: &Verdict) -> String {
 
 /// Decides as for a session that has written nothing and holds nothing, with all replicas well.
 fn target_words(verdict: &Verdict, settings: &Settings) -> String {
-    let replica = |backend| ReplicaView {
-        backend,
+    let replica = |index| ReplicaView {
+        backend: BackendId::new(index),
         rotation: Rotation::In,
         lag: None,
         applied: Position::default(),

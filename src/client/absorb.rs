@@ -54,8 +54,8 @@ impl Session {
         self.absorb(checkout.connection(), work, summary);
         self.absorb_prepared(work, summary);
         let backend = checkout.pool().backend();
-        self.context.metrics.backend(backend).bytes_received.inc_by(summary.received);
-        let on_primary = backend == 0;
+        self.context.metrics.backend(backend.index()).bytes_received.inc_by(summary.received);
+        let on_primary = backend.is_primary();
         if let Some(prepared) = &work.prepared {
             self.note_prepared(checkout.connection(), prepared, summary, backend).await;
         }

@@ -64,7 +64,7 @@ impl Session {
             unread: None,
             asks: false,
         };
-        let pool = self.context.pools[0].clone();
+        let pool = self.context.primary_pool().clone();
         let mut checkout = pool.check_out(self.demand(lane), request, Instant::now()).await?;
         self.entry.set_running(pool.backend(), checkout.connection(), self.context.now());
         self.pins.add(Pin::ExpiredPassword);
@@ -94,9 +94,9 @@ impl Session {
                 unread: None,
                 asks: false,
             };
-            let checkout = context.pools[0].check_out(demand, request, Instant::now()).await;
+            let checkout = context.primary_pool().check_out(demand, request, Instant::now()).await;
             let mut checkout = checkout.map_err(|error| refused(&context, error))?;
-            let lost = || Error::LostBackend { backend: context.pools[0].name().to_owned() };
+            let lost = || Error::LostBackend { backend: context.primary_pool().name().to_owned() };
             if let Some(schema) = schema {
                 let used = checkout.connection().command(Command::InitDb, schema.as_bytes()).await;
                 let used = used.map_err(|_| lost())?;

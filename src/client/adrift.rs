@@ -17,6 +17,7 @@ use super::registry::{Activity, Entry, Place};
 use super::{Context, Session};
 use crate::metrics::Closed;
 use crate::pool::Retire;
+use crate::route::view::BackendId;
 
 /// How long a replica has to be silent, and a statement to have run.
 const SILENT_LIMIT: Duration = Duration::from_secs(1);
@@ -78,7 +79,8 @@ impl Adrift {
         let (topology, view) = (&context.topology, context.topology.view());
         let mut are_given_up = false;
         self.0.resize_with(context.pools.len(), Seen::default);
-        for (backend, seen) in self.0.iter_mut().enumerate() {
+        for (index, seen) in self.0.iter_mut().enumerate() {
+            let backend = BackendId::new(index);
             let silent = view.replica(backend).and_then(|replica| replica.silent);
             let place = topology.whereabouts(backend);
             if let Some(first) = seen.look(now, place.first(), silent.map(Instant::from_std)) {
@@ -114,8 +116,8 @@ impl Adrift {
         (now, since, ran): (Instant, Duration, Duration),
         Place { backend, generation, .. }: Place,
     ) {
-        let is_there = context.pools[backend].has(generation);
-        if backend != 0 && self.0[backend].is_adrift(now, ran, is_there) {
+        let is_there = context.pool(backend).has(generation);
+        if !backend.is_primary() && self.0[backend.index()].is_adrift(now, ran, is_there) {
             entry.set_adrift(since);
         }
         if context.topology.whereabouts(backend).is_forsaken(generation) {

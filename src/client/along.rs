@@ -8,7 +8,6 @@
 
 use super::Session;
 use super::execute::{Outcome, chooses_schema, has_cursor_of};
-use super::kill::PRIMARY;
 use super::login::server_error;
 use super::ready::Ready;
 use super::settle::is_select;
@@ -18,6 +17,7 @@ use crate::error::Error;
 use crate::protocol::response::Summary;
 use crate::protocol::status::Tracked;
 use crate::protocol::{Command, Shape, code};
+use crate::route::view::BackendId;
 use crate::sql::{Class, Effects, Needs, Reason, changes_rows};
 use crate::state::transaction_names::READ_ONLY;
 
@@ -123,7 +123,7 @@ impl Session {
         let (mut refused, mut answers) = (None, ready.answers);
         if ready.asks {
             connection.take_unread().await.map_err(|_| LOST)?;
-            self.entry.set_connection(PRIMARY, connection);
+            self.entry.set_connection(BackendId::PRIMARY, connection);
             answers -= 1;
             if answers == 0 {
                 return Ok(Front::Through);

@@ -161,7 +161,7 @@ impl Answers {
 }
 
 fn is_primarys(key: &Key) -> bool {
-    key.0 == 0
+    key.0.is_primary()
 }
 
 #[cfg(test)]
@@ -171,10 +171,10 @@ mod tests {
     const AGE: Duration = Duration::from_secs(1);
     const LAG: Duration = Duration::from_secs(5);
 
-    fn key(backend: BackendId, sql: &str) -> Key {
+    fn key(backend: usize, sql: &str) -> Key {
         let login = ConnectionKey::of_user("app");
         let statement = StatementKey::new(sql.as_bytes().into(), "".into(), 0);
-        (backend, Arc::new(login), Arc::new(statement))
+        (BackendId::new(backend), Arc::new(login), Arc::new(statement))
     }
 
     fn answer(terms: Terms, asked_at: Duration) -> Answer {

@@ -20,6 +20,7 @@ use crate::metrics::Closed;
 use crate::pool::{Checkout, Retire};
 use crate::protocol::status::{Status, Tracked};
 use crate::protocol::{Command, Shape};
+use crate::route::view::BackendId;
 use crate::route::{Decision, Reason};
 use crate::sql::{Class, Hint, Verdict};
 use crate::topology::READ_ONLY;
@@ -115,7 +116,7 @@ impl Session {
                 Err(Outcome::Lost { .. })
                     if may_retry && !checkout.is_aimed_at() && !self.entry.is_killed() =>
                 {
-                    self.context.metrics.backend(0).retries.inc();
+                    self.context.metrics.backend(BackendId::PRIMARY.index()).retries.inc();
                     checkout.discard(Retire::Quit(Closed::Broken));
                     self.entry.set_released();
                     may_retry = false;

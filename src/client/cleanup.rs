@@ -142,7 +142,9 @@ impl Session {
         }
         self.recall_insert_id().await;
         self.has_used_up_to(self.context.now(), false);
-        let obtained = self.context.pools[0]
+        let obtained = self
+            .context
+            .primary_pool()
             .check_out(self.demand_to_go_on(), self.request(), Instant::now())
             .await;
         self.account.granted(self.context.now());
@@ -155,7 +157,9 @@ impl Session {
                     self.show_binding();
                     return Ok(());
                 }
-                Err(_) => Error::LostBackend { backend: self.context.pools[0].name().to_owned() },
+                Err(_) => {
+                    Error::LostBackend { backend: self.context.primary_pool().name().to_owned() }
+                }
             },
             Err(error) => error,
         };

@@ -53,7 +53,7 @@ impl Session {
     /// Holds a connection of the primary on which `statement` has run last. What goes wrong is
     /// found by the statement that comes next.
     async fn hold_with(&mut self, statement: &str) {
-        let pool = self.context.pools[0].clone();
+        let pool = self.context.primary_pool().clone();
         let demand = self.demand_to_go_on();
         let Ok(mut checkout) = pool.check_out(demand, self.request(), Instant::now()).await else {
             return;

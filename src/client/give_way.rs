@@ -22,6 +22,7 @@ use crate::metrics::Closed;
 use crate::pool::{Checkout, Retire};
 use crate::protocol::Command;
 use crate::protocol::status::Status;
+use crate::route::view::BackendId;
 use crate::sql::{Class, Effects};
 use crate::state::{Pin, Pins};
 
@@ -56,10 +57,10 @@ impl Session {
 
     /// Has the primary stop what runs on a connection.
     pub(super) fn stop_statement(&self, thread_id: u64, generation: u16) -> JoinHandle<bool> {
-        let (topology, pool) = (self.context.topology.clone(), self.context.pools[0].clone());
+        let (topology, pool) = (self.context.topology.clone(), self.context.primary_pool().clone());
         tokio::spawn(async move {
             let aim = pool.aim(thread_id);
-            let is_done = topology.kill(0, thread_id, true, generation).await;
+            let is_done = topology.kill(BackendId::PRIMARY, thread_id, true, generation).await;
             if !is_done {
                 aim.stay();
             }
@@ -98,7 +99,7 @@ impl Session {
         self.entry.need_not_give_way();
         let is_open = self.status.contains(Status::IN_TRANS) || !self.autocommit;
         let Some(mut held) = self.held.take() else { return Ok(()) };
-        if !is_open || keeps(self.pins) || held.pool().backend() != 0 {
+        if !is_open || keeps(self.pins) || !held.pool().backend().is_primary() {
             self.context.metrics.locks.spared.inc();
             self.held = Some(held);
             return Ok(());

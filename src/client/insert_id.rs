@@ -108,7 +108,7 @@ impl Session {
     /// It is as if nobody had asked.
     pub(super) async fn recall_insert_id(&mut self) {
         let Some(unread) = &self.diagnostics.unread else { return };
-        self.context.pools[0].read_unread(unread);
+        self.context.primary_pool().read_unread(unread);
         let told = unread.wait().await;
         self.diagnostics.unread = None;
         // Of a lost connection there is only what it has said itself.

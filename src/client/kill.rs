@@ -10,15 +10,13 @@ use crate::error::Error;
 use crate::pool::{Checkout, Request};
 use crate::protocol::response::Summary;
 use crate::protocol::{Command, Family};
+use crate::route::view::BackendId;
 use crate::sql::{KilledUser, Reason, Verdict, explained_connection, killed_user};
 use crate::state::Image;
 
 use super::auth::host_name;
 use super::login::server_error;
 use super::statement::Work;
-
-/// The backend that is the primary.
-pub(super) const PRIMARY: usize = 0;
 
 impl Session {
     /// Ends another session or its statement. The server that runs the statement decides whether
@@ -61,7 +59,7 @@ impl Session {
         let (at, id) = explained_connection(sql, self.mode)?;
         let Place { backend, thread_id, generation } = self.context.registry.get(id)?.place()?;
         // On another server the number may be anybody's.
-        let is_there = backend == PRIMARY && self.context.pools[PRIMARY].has(generation);
+        let is_there = backend.is_primary() && self.context.primary_pool().has(generation);
         let text = [&sql[..at.start], thread_id.to_string().as_bytes(), &sql[at.end..]].concat();
         is_there.then_some(text)
     }
@@ -101,7 +99,7 @@ impl Session {
     }
 
     async fn may_kill_others(&self) -> bool {
-        let Ok(checkout) = self.elsewhere(PRIMARY).await else { return false };
+        let Ok(checkout) = self.elsewhere(BackendId::PRIMARY).await else { return false };
         let grants = ask(checkout, "SHOW GRANTS").await;
         grants.is_ok_and(|grants| may_kill_others(&grants.rows(), self.facts.family))
     }
@@ -110,7 +108,7 @@ impl Session {
     async fn kill_as_service(&self, target: &Entry, query: bool) -> bool {
         let Some(place) = target.place() else { return true };
         let Place { backend, thread_id, generation } = place;
-        let aim = self.context.pools[backend].aim(thread_id);
+        let aim = self.context.pool(backend).aim(thread_id);
         if target.place() != Some(place) {
             return true;
         }
@@ -151,7 +149,7 @@ impl Session {
         if self.kill_there(target, query).await? {
             return Ok(());
         }
-        let grants = ask(self.elsewhere(PRIMARY).await?, "SHOW GRANTS").await?;
+        let grants = ask(self.elsewhere(BackendId::PRIMARY).await?, "SHOW GRANTS").await?;
         match may_kill_others(&grants.rows(), self.facts.family) {
             true => Ok(()),
             false => Err(Error::NotOwner(u64::from(target.id))),
@@ -159,11 +157,11 @@ impl Session {
     }
 
     /// A connection of this user beside the session's own.
-    async fn elsewhere(&self, backend: usize) -> Result<Checkout, Error> {
+    async fn elsewhere(&self, backend: BackendId) -> Result<Checkout, Error> {
         let image = Image::default();
         let request = Request { image: &image, insert_id: 0, ..self.request() };
         let lane = self.plain_lane();
-        self.context.pools[backend].check_out(self.demand(lane), request, Instant::now()).await
+        self.context.pool(backend).check_out(self.demand(lane), request, Instant::now()).await
     }
 }
 

@@ -88,7 +88,7 @@ pub(super) async fn tell(context: &Context, claim: &Claim, session: u32) -> Opti
     let client = ClientFacts { user, address, program_name: String::new() }.feature();
     let lane = context.policy.get().rules.default_lane();
     let demand = Demand { lane, client, kind: 0, begun: None };
-    match context.pools[0].check_out(demand, request, Instant::now()).await {
+    match context.primary_pool().check_out(demand, request, Instant::now()).await {
         Ok(checkout) => {
             checkout.discard(Retire::Quit(Closed::Evicted));
             None

@@ -152,7 +152,7 @@ pub(super) async fn greet(
 pub(super) fn refused(context: &Context, error: Error) -> Error {
     match error.is_busy() && !context.topology.view().primary_up {
         true => {
-            let backend = context.pools[0].name().to_owned();
+            let backend = context.primary_pool().name().to_owned();
             let detail = "it does not answer, and has all connections".to_owned();
             Error::BackendUnavailable { backend, detail }
         }
@@ -162,7 +162,7 @@ pub(super) fn refused(context: &Context, error: Error) -> Error {
 
 /// Why the primary has not agreed to a login within its time.
 pub(super) fn not_asked(context: &Context) -> Error {
-    let (rules, primary) = (&context.policy.get().rules, &context.pools[0]);
+    let (rules, primary) = (&context.policy.get().rules, context.primary_pool());
     let (lane, backend) = (rules.default_lane(), primary.name().to_owned());
     match primary.has_free(lane) || !context.topology.view().primary_up {
         true => {

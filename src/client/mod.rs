@@ -76,6 +76,7 @@ use crate::protocol::tracking::Teller;
 use crate::protocol::{Capabilities, Family};
 use crate::route::Decision;
 use crate::route::scopes::Scopes;
+use crate::route::view::BackendId;
 use crate::sql::{Effects, Mode};
 use crate::state::prepared::{StatementKey, Statements};
 use crate::state::{Characteristics, Holdings, Image, Pins, Trackers};
@@ -141,6 +142,16 @@ impl Context {
     pub fn show_forgotten(&self) {
         let shown = &self.metrics.sessions.freshness_forgotten;
         shown.inc_by(self.scopes.forgotten_total().saturating_sub(shown.get()));
+    }
+
+    /// The pool of a backend.
+    pub fn pool(&self, backend: BackendId) -> &Arc<Pool> {
+        &self.pools[backend.index()]
+    }
+
+    /// The primary's pool.
+    pub fn primary_pool(&self) -> &Arc<Pool> {
+        self.pool(BackendId::PRIMARY)
     }
 
     /// Which servers are behind it; MariaDB as long as none has been reached.

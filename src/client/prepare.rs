@@ -77,7 +77,7 @@ impl Session {
         let asked_at = self.context.now();
         if is_shared {
             let decided = self.would_go(&verdict).await;
-            let backend = decided.map_or(0, |decided| backend_of(decided.target));
+            let backend = decided.map_or(BackendId::PRIMARY, |decided| backend_of(decided.target));
             let shared = (backend, self.identity.key.clone(), key.clone());
             if let Some(answer) = self.context.answers.get(&shared, terms, asked_at) {
                 self.count_local();

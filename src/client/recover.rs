@@ -38,7 +38,7 @@ impl Session {
                 if retries {
                     let metrics = &self.context.metrics;
                     metrics.sessions.replica_retries.inc();
-                    metrics.backend(checkout.pool().backend()).retries.inc();
+                    metrics.backend(checkout.pool().backend().index()).retries.inc();
                 }
                 // A server that is there, and was only given up, goes on with a statement that nobody ends.
                 checkout.discard(match self.entry.is_adrift() {

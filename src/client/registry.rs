@@ -227,7 +227,8 @@ impl Entry {
 
     /// What a KILL of the session's statement is for.
     pub(super) fn set_connection(&self, backend: BackendId, connection: &Connection) {
-        let place = (backend as u64 + 1) << 56 | u64::from(connection.generation) << THREAD_BITS;
+        let place =
+            (backend.index() as u64 + 1) << 56 | u64::from(connection.generation) << THREAD_BITS;
         self.connection.store(place | connection.thread_id & THREAD_MASK, Ordering::Relaxed);
     }
 
@@ -287,7 +288,7 @@ impl Entry {
     /// Where the session's connection is.
     pub fn place(&self) -> Option<Place> {
         let packed = self.connection.load(Ordering::SeqCst);
-        let backend = usize::try_from(packed >> 56).ok()?.checked_sub(1)?;
+        let backend = BackendId::new(usize::try_from(packed >> 56).ok()?.checked_sub(1)?);
         let generation = u16::try_from(packed >> THREAD_BITS & u64::from(u16::MAX)).ok()?;
         Some(Place { backend, thread_id: packed & THREAD_MASK, generation })
     }

@@ -32,10 +32,10 @@ impl Session {
         let serializable =
             isolation.is_some_and(|level| level.eq_ignore_ascii_case("serializable"));
         let topology = &self.context.topology;
-        let pools = &self.context.pools;
-        let in_use = |backend: BackendId| match pools[backend].is_avoided() {
+        let context = &self.context;
+        let in_use = |backend: BackendId| match context.pool(backend).is_avoided() {
             true => usize::MAX,
-            false => pools[backend].in_use(),
+            false => context.pool(backend).in_use(),
         };
         let decide = || {
             let token = self.writes.token();
@@ -54,12 +54,12 @@ impl Session {
             decision = decide();
         }
         if let Target::Replica(backend) = decision.target
-            && !pools[backend].may_try()
+            && !context.pool(backend).may_try()
         {
             return Decision::primary(Reason::NoReplica);
         }
         let Some(awaited) = decision.awaited else { return decision };
-        if pools[awaited].is_out_of_reach() {
+        if context.pool(awaited).is_out_of_reach() {
             return Decision { awaited: None, ..decision };
         }
         let limit = routing.freshness_wait;

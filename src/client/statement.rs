@@ -300,13 +300,13 @@ impl Session {
         let backend = backend_of(decision.target);
         self.context.metrics.sessions.lane_choices_total(by).inc();
         self.entry.set_waiting(lane, by, at);
-        if backend == 0 && self.make_room(lane, work).await.map_err(|_| Refusal::Gone)? {
+        if backend.is_primary() && self.make_room(lane, work).await.map_err(|_| Refusal::Gone)? {
             now = Instant::now();
             at = self.context.since_start(now);
         }
         let begun = self.account.continues(at, &self.context.evidence);
         let demand = Demand { kind: work.verdict.digest, begun, ..self.demand(lane) };
-        let pool = &self.context.pools[backend];
+        let pool = self.context.pool(backend);
         let request = Request {
             key: &self.identity.key,
             credential: &self.identity.credential,
@@ -336,7 +336,8 @@ impl Session {
         if granted_at != now {
             at = self.context.since_start(granted_at);
         }
-        if backend != 0 && !is_as_of(decision.generation, checkout.connection().generation) {
+        if !backend.is_primary() && !is_as_of(decision.generation, checkout.connection().generation)
+        {
             // What was decided by is known of another server.
             checkout.check_in();
             self.account.refused(self.context.now());
@@ -459,7 +460,7 @@ impl Session {
     }
 
     pub(super) fn held_on_replica(&self) -> bool {
-        self.held.as_ref().is_some_and(|held| held.pool().backend() != 0)
+        self.held.as_ref().is_some_and(|held| !held.pool().backend().is_primary())
     }
 
     fn count_route(&self, decision: Option<Decision>) {
@@ -498,7 +499,7 @@ pub(super) enum Refusal {
 
 pub(super) fn backend_of(target: Target) -> BackendId {
     match target {
-        Target::Primary => 0,
+        Target::Primary => BackendId::PRIMARY,
         Target::Replica(backend) => backend,
     }
 }

@@ -191,7 +191,7 @@ impl Session {
             self.held = Some(held);
             return;
         }
-        let pool = self.context.pools[0].clone();
+        let pool = self.context.primary_pool().clone();
         let demand = self.demand_to_go_on();
         let Ok(mut checkout) = pool.check_out(demand, self.request(), Instant::now()).await else {
             return;

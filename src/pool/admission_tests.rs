@@ -56,7 +56,7 @@ fn pool(config: &str) -> Arc<Pool> {
         commands: &[],
     };
     let metrics = Arc::new(crate::metrics::Metrics::new(&labels).expect("metrics"));
-    Pool::new(&settings, 0, Arc::new(NoControl), Arc::default(), metrics)
+    Pool::new(&settings, BackendId::PRIMARY, Arc::new(NoControl), Arc::default(), metrics)
         .expect("a pool without TLS")
 }
 

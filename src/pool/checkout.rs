@@ -119,7 +119,9 @@ impl Pool {
         let mut tries = 0_u32;
         loop {
             let refused = match self.open(request).await {
-                Err(error) if self.backend == 0 && is_full(&error) && self.has_others() => error,
+                Err(error) if self.backend.is_primary() && is_full(&error) && self.has_others() => {
+                    error
+                }
                 opened => return opened,
             };
             tries += 1;

@@ -116,9 +116,9 @@ impl Tuning {
         let limits: Vec<Limits> = settings.lanes.iter().map(limits).collect();
         for (lane, limits) in limits.iter().enumerate() {
             let max = i64::try_from(limits.max).unwrap_or(i64::MAX);
-            metrics.lane(backend, lane).limit.set(max);
+            metrics.lane(backend.index(), lane).limit.set(max);
             let reserved = i64::try_from(limits.reserved).unwrap_or(i64::MAX);
-            metrics.lane(backend, lane).reserved.set(reserved);
+            metrics.lane(backend.index(), lane).reserved.set(reserved);
         }
         let auto =
             settings.batch_lane.map(|batch| Auto { interactive: settings.default_lane, batch });
@@ -155,13 +155,13 @@ impl Pool {
         epochs: Arc<Epochs>,
         metrics: Arc<Metrics>,
     ) -> Result<Arc<Self>, TlsError> {
-        let backend_settings = settings.backends[backend].clone();
+        let backend_settings = settings.backends[backend.index()].clone();
         let slots = backend_settings.max_connections - CONTROL_CONNECTIONS;
         let Tuning { limits, auto, guard, overload } =
             Tuning::new(settings, slots, backend, &metrics);
-        metrics.backend(backend).limit.set(i64::try_from(slots).unwrap_or(i64::MAX));
+        metrics.backend(backend.index()).limit.set(i64::try_from(slots).unwrap_or(i64::MAX));
         let mut route = Route::new(&backend_settings)?;
-        if backend != 0 {
+        if !backend.is_primary() {
             route = route.of_reads();
         }
         Ok(Arc::new(Self {
@@ -353,11 +353,11 @@ impl Pool {
     }
 
     fn metrics(&self) -> &BackendMetrics {
-        self.metrics.backend(self.backend)
+        self.metrics.backend(self.backend.index())
     }
 
     fn lane_metrics(&self, lane: usize) -> &LaneMetrics {
-        self.metrics.lane(self.backend, lane)
+        self.metrics.lane(self.backend.index(), lane)
     }
 
     /// Puts a clean connection back and hands the slot to the next waiter, in one step.

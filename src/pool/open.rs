@@ -156,7 +156,7 @@ impl Pool {
 
     /// It could not be reached, or said nothing. Of the primary there is no other.
     fn note_unreachable(&self, why: &dyn std::fmt::Display) {
-        if self.backend != 0 && self.reach.failed() {
+        if !self.backend.is_primary() && self.reach.failed() {
             tracing::warn!(backend = self.name(), error = %why, "no connections can be opened");
         }
     }

@@ -23,7 +23,7 @@ fn view(rotation: Rotation, applied: &str) -> View {
     View {
         primary_up: true,
         replicas: vec![ReplicaView {
-            backend: 1,
+            backend: REPLICA,
             rotation,
             lag: None,
             applied,
@@ -32,6 +32,8 @@ fn view(rotation: Rotation, applied: &str) -> View {
         }],
     }
 }
+
+const REPLICA: BackendId = BackendId::new(1);
 
 /// The id of the session that decides.
 const OWN: u32 = 7;
@@ -58,14 +60,14 @@ fn a_read_leaves_the_primary_only_when_a_replica_has_what_the_session_wrote() {
     let (wrote_9, wrote_10) = (written_by(OWN, "0-1-9"), written_by(OWN, "0-1-10"));
     let applied_9 = view(Rotation::In, "0-1-9");
     let decision = decide(&read, session(&wrote_9), Consistency::Session, &applied_9, |_| 0);
-    assert_eq!((decision.target, decision.generation), (Target::Replica(1), 5));
+    assert_eq!((decision.target, decision.generation), (Target::Replica(REPLICA), 5));
     let decision = decide(&read, session(&wrote_10), Consistency::Session, &applied_9, |_| 0);
     assert_eq!(decision.reason, Reason::NotFresh);
-    assert_eq!((decision.target, decision.awaited), (Target::Primary, Some(1)));
+    assert_eq!((decision.target, decision.awaited), (Target::Primary, Some(REPLICA)));
     let eventual = decide(&read, session(&wrote_10), Consistency::Eventual, &applied_9, |_| 0);
-    assert_eq!(eventual.target, Target::Replica(1));
+    assert_eq!(eventual.target, Target::Replica(REPLICA));
     let hinted = verdict(Class::Read, Some(RouteHint::Replica));
-    assert_eq!(route(&hinted, session(&wrote_10), &applied_9).0, Target::Replica(1));
+    assert_eq!(route(&hinted, session(&wrote_10), &applied_9).0, Target::Replica(REPLICA));
     let mut unknown = written_by(OWN, "0-1-1");
     unknown.add_unknown(Stamp { session: OWN, readings: 0 });
     assert_eq!(route(&read, session(&unknown), &applied_9).1, Reason::UnknownPosition);
@@ -114,7 +116,7 @@ fn every_doubt_means_primary() {
     let strong = decide(&read, session(&fresh), Consistency::Strong, &good, |_| 0);
     assert_eq!(strong.target, Target::Primary);
     let begin = verdict(Class::Begin { read_only: true }, None);
-    assert_eq!(route(&begin, session(&fresh), &good).0, Target::Replica(1));
+    assert_eq!(route(&begin, session(&fresh), &good).0, Target::Replica(REPLICA));
 }
 
 #[test]

@@ -4,8 +4,29 @@ use std::time::{Duration, Instant};
 
 use super::freshness::Position;
 
-/// Index of a backend in `config::Settings::backends`; 0 is always the primary.
-pub type BackendId = usize;
+/// A backend: its place in `config::Settings::backends`, where the primary is the first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct BackendId(usize);
+
+impl BackendId {
+    /// The primary.
+    pub const PRIMARY: Self = Self(0);
+
+    /// The backend at a place in the settings.
+    pub const fn new(index: usize) -> Self {
+        Self(index)
+    }
+
+    /// Its place in the settings, and in whatever is kept of each backend.
+    pub const fn index(self) -> usize {
+        self.0
+    }
+
+    /// True for the primary.
+    pub const fn is_primary(self) -> bool {
+        self.0 == 0
+    }
+}
 
 /// Snapshot of all servers, replaced as a whole.
 #[derive(Debug, Clone, Default)]

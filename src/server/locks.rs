@@ -45,7 +45,7 @@ pub(super) async fn guard(context: std::sync::Arc<Context>) {
         };
         let mut is_idle = false;
         while context.policy.is_current(&policy) {
-            let patience = patience(settings.wait, &context.pools[0]);
+            let patience = patience(settings.wait, context.primary_pool());
             let look = (patience / 4).clamp(LOOKS.0, LOOKS.1);
             sleep(match (guards, is_idle) {
                 (false, _) => IDLE_LOOKS,
@@ -204,7 +204,7 @@ impl Driver<'_> {
 
 /// Who holds a slot of the primary now.
 fn held_now(context: &Context) -> Vec<Holder> {
-    let primary = &context.pools[0];
+    let primary = context.primary_pool();
     let default = context.policy.get().rules.default_lane();
     context.registry.all_of(&primary.holders(), |entry| holder(entry, primary, default))
 }
@@ -213,7 +213,7 @@ fn held_now(context: &Context) -> Vec<Holder> {
 fn holder(entry: &Entry, primary: &Pool, default: usize) -> Option<Holder> {
     let Place { backend, thread_id: thread, generation } = entry.place()?;
     let (activity, since) = entry.activity();
-    (backend == 0 && primary.has(generation)).then(|| Holder {
+    (backend.is_primary() && primary.has(generation)).then(|| Holder {
         session: entry.id,
         lane: entry.lane(),
         native: if entry.is_in_batch_by_behaviour() { default } else { entry.lane() },

@@ -35,6 +35,7 @@ use crate::pool::{Epochs, Pool};
 use crate::protocol::Command;
 use crate::route;
 use crate::route::scopes::Scopes;
+use crate::route::view::BackendId;
 use crate::state::Pin;
 use crate::topology::Topology;
 
@@ -175,7 +176,8 @@ impl Fairlane {
         let pool = |backend| {
             Pool::new(&settings, backend, control.clone(), epochs.clone(), metrics.clone())
         };
-        let pools: Result<Vec<_>, _> = (0..settings.backends.len()).map(pool).collect();
+        let pools: Result<Vec<_>, _> =
+            (0..settings.backends.len()).map(BackendId::new).map(pool).collect();
         let started = Instant::now();
         let context = Arc::new(Context {
             policy: PolicyNow::new(&settings),

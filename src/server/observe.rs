@@ -23,15 +23,15 @@ pub(super) struct MetricsObserver(pub(super) Arc<Metrics>);
 
 impl Observer for MetricsObserver {
     fn backend_up(&self, backend: BackendId, up: bool) {
-        self.0.backend(backend).up.set(i64::from(up));
-        if backend == 0 {
-            self.0.backend(backend).in_rotation.set(i64::from(up));
+        self.0.backend(backend.index()).up.set(i64::from(up));
+        if backend.is_primary() {
+            self.0.backend(backend.index()).in_rotation.set(i64::from(up));
         }
     }
 
     fn written(&self, position: &Position) {
         let sequence = i64::try_from(position.sequence_sum()).unwrap_or(i64::MAX);
-        self.0.backend(0).watermark.set(sequence);
+        self.0.backend(BackendId::PRIMARY.index()).watermark.set(sequence);
     }
 
     fn replica(
@@ -41,7 +41,7 @@ impl Observer for MetricsObserver {
         lag: Option<Duration>,
         applied: &Position,
     ) {
-        let metrics = self.0.backend(backend);
+        let metrics = self.0.backend(backend.index());
         metrics.in_rotation.set(i64::from(rotation == Rotation::In));
         metrics.replication_lag_seconds.set(lag.map_or(f64::NAN, |lag| lag.as_secs_f64()));
         metrics.watermark.set(i64::try_from(applied.sequence_sum()).unwrap_or(i64::MAX));
@@ -103,14 +103,14 @@ pub(super) async fn steer_lanes(context: Arc<Context>) {
         };
         context.pools.iter().for_each(|pool| pool.steer(is_idle));
         for replica in &context.topology.view().replicas {
-            let pool = &context.pools[replica.backend];
+            let pool = context.pool(replica.backend);
             if replica.rotation == Rotation::Down || pool.is_out_of_reach() {
                 pool.dismiss_all();
             }
         }
         let policy = context.policy.get();
         if let Some(batch) = policy.batch_lane {
-            looks.look(&context.pools[0].lanes_now(), policy.rules.default_lane(), batch);
+            looks.look(&context.primary_pool().lanes_now(), policy.rules.default_lane(), batch);
         }
         if turn % STEERS_A_SECOND == 0 {
             // Without a batch lane nobody looks, and what was learned is forgotten.

@@ -9,7 +9,7 @@ use crate::admin::snapshot::{
 use crate::client::Context;
 use crate::client::registry::{Activity, Entry};
 use crate::pool::Pool;
-use crate::route::view::{Rotation, View};
+use crate::route::view::{BackendId, Rotation, View};
 
 /// Takes a snapshot of everything.
 pub(super) fn take(context: &Context, started: Instant) -> Snapshot {
@@ -31,7 +31,7 @@ pub(super) fn take(context: &Context, started: Instant) -> Snapshot {
 
 fn backend(context: &Context, view: &View, pool: &Pool) -> Backend {
     let id = pool.backend();
-    let settings = &context.settings.backends[id];
+    let settings = &context.settings.backends[id.index()];
     let replica = view.replicas.iter().find(|replica| replica.backend == id);
     let rotation = match replica.map(|replica| replica.rotation) {
         None if view.primary_up => "takes writes",
@@ -45,12 +45,12 @@ fn backend(context: &Context, view: &View, pool: &Pool) -> Backend {
         Some(Rotation::Writable) => "is not read-only (SET GLOBAL read_only = ON)",
         Some(Rotation::Differs) => "is set up in another way than the primary (see the log)",
     };
-    let metrics = context.metrics.backend(id);
+    let metrics = context.metrics.backend(id.index());
     let (open, idle) = pool.connections_now();
     let lanes = pool.lanes_now();
     Backend {
         name: settings.name.clone(),
-        role: if id == 0 { Role::Primary } else { Role::Replica },
+        role: if id.is_primary() { Role::Primary } else { Role::Replica },
         address: settings.address.to_string(),
         up: metrics.up.get() == 1,
         in_rotation: metrics.in_rotation.get() == 1,
@@ -70,9 +70,9 @@ fn backend(context: &Context, view: &View, pool: &Pool) -> Backend {
     }
 }
 
-fn lane(context: &Context, backend: usize, lane: usize, now: (usize, usize, u64)) -> Lane {
+fn lane(context: &Context, backend: BackendId, lane: usize, now: (usize, usize, u64)) -> Lane {
     let (in_use, waiting, oldest) = now;
-    let metrics = context.metrics.lane(backend, lane);
+    let metrics = context.metrics.lane(backend.index(), lane);
     Lane {
         name: context.policy.get().rules.lane_name(lane).to_owned(),
         in_use,
@@ -100,7 +100,7 @@ fn session(context: &Context, entry: &Entry) -> Session {
         State::Waiting => format!("a connection in lane {lane}"),
         _ => String::new(),
     };
-    let backend = now.connection.map(|(backend, _)| context.pools[backend].name().to_owned());
+    let backend = now.connection.map(|(backend, _)| context.pool(backend).name().to_owned());
     Session {
         id: u64::from(entry.id),
         user: labels.user,

@@ -42,7 +42,7 @@ async fn run(shared: Arc<Shared>, backend: BackendId) {
         () = shared.stop.cancelled() => {}
         never = keep_connected(&shared, backend, &mut line) => match never {},
     }
-    shared.desks[backend].kills.close();
+    shared.desk(backend).kills.close();
     line.close().await;
 }
 
@@ -50,7 +50,7 @@ async fn keep_connected(shared: &Shared, backend: BackendId, line: &mut Line) ->
     let mut backoff = Backoff::default();
     let mut told = None;
     let mut role = match backend {
-        0 => Role::Primary(Primary::new(shared)),
+        BackendId::PRIMARY => Role::Primary(Primary::new(shared)),
         _ => Role::Replica(Box::new(Replica::new(shared, backend))),
     };
     loop {

@@ -84,7 +84,7 @@ pub(super) struct Line {
 impl Line {
     /// A closed line.
     pub(super) fn new(settings: &Settings, backend: BackendId) -> Self {
-        let (server, service) = (&settings.backends[backend], &settings.service);
+        let (server, service) = (&settings.backends[backend.index()], &settings.service);
         let password = service.password.expose_secret();
         let (least, most) = QUERY_LIMIT;
         let opts = match &server.address {

@@ -56,9 +56,6 @@ use crate::route::token::Reading;
 use crate::route::view::{BackendId, ReplicaView, Rotation, View};
 use crate::route::whereabouts::Whereabouts;
 
-/// The primary's index.
-const PRIMARY: BackendId = 0;
-
 /// Longest wait for the control connections to close.
 const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 
@@ -124,7 +121,7 @@ impl Topology {
     pub fn start(settings: Arc<Settings>, observer: Arc<dyn Observer>) -> Arc<Self> {
         let shared = Arc::new(Shared::new(settings, observer));
         let tasks = TaskTracker::new();
-        for backend in 0..shared.desks.len() {
+        for backend in (0..shared.desks.len()).map(BackendId::new) {
             tasks.spawn(control::supervise(Arc::clone(&shared), backend));
         }
         tasks.close();
@@ -157,7 +154,7 @@ impl Topology {
     /// Has the primary's variables and accounts read anew; returns when a reading that began after
     /// this call has ended, or after two seconds. Calls within 300 ms share one.
     pub async fn refresh(&self) {
-        self.shared.ledger.refresh(&self.shared.desks[PRIMARY].wake).await;
+        self.shared.ledger.refresh(&self.shared.desk(BackendId::PRIMARY).wake).await;
     }
 
     /// A session was turned away from a replica that lacks `position`, or is likely to be: read
@@ -198,7 +195,7 @@ impl Topology {
         limit: Duration,
     ) -> bool {
         let deadline = Instant::now() + limit;
-        let Some(desk) = self.shared.desks.get(backend) else { return false };
+        let Some(desk) = self.shared.desks.get(backend.index()) else { return false };
         let mut applied = desk.applied.subscribe();
         let (_waiting, must_wake) = self.shared.demand.wait(token);
         if must_wake {
@@ -230,7 +227,7 @@ impl Topology {
         query_only: bool,
         generation: u16,
     ) -> bool {
-        match self.shared.desks.get(backend) {
+        match self.shared.desks.get(backend.index()) {
             Some(desk) if !desk.whereabouts.has(generation) => true,
             Some(desk) => desk.kills.kill(thread_id, query_only, &desk.wake).await,
             None => false,
@@ -239,13 +236,13 @@ impl Topology {
 
     /// Which server a backend's control connection is on.
     pub fn whereabouts(&self, backend: BackendId) -> Arc<Whereabouts> {
-        self.shared.desks[backend].whereabouts.clone()
+        self.shared.desk(backend).whereabouts.clone()
     }
 
     /// A connection to a backend has led to another server: its control connection is to look where its
     /// address leads to by now.
     pub fn doubt(&self, backend: BackendId) {
-        let desk = &self.shared.desks[backend];
+        let desk = self.shared.desk(backend);
         desk.is_doubted.store(true, Ordering::Release);
         desk.wake.notify_one();
     }
@@ -256,7 +253,7 @@ impl Topology {
     /// # Errors
     /// When the primary refuses to tell, or does not answer within two seconds.
     pub async fn lock_waits(&self, threads: Vec<u64>) -> Result<Vec<LockWait>, Untold> {
-        self.shared.locks.ask(threads, &self.shared.desks[PRIMARY].wake).await
+        self.shared.locks.ask(threads, &self.shared.desk(BackendId::PRIMARY).wake).await
     }
 
     /// Closes the control connections, waiting for that at most two seconds.
@@ -287,8 +284,8 @@ impl Drop for Topology {
 impl Shared {
     fn new(settings: Arc<Settings>, observer: Arc<dyn Observer>) -> Self {
         let count = settings.backends.len();
-        let replicas = (PRIMARY + 1..count).map(|backend| ReplicaView {
-            backend,
+        let replicas = (1..count).map(|index| ReplicaView {
+            backend: BackendId::new(index),
             rotation: Rotation::Down,
             lag: None,
             applied: Position::default(),
@@ -321,25 +318,29 @@ impl Shared {
 
     fn want_reading(&self) {
         if self.readings.want() {
-            self.desks[PRIMARY].wake.notify_one();
+            self.desk(BackendId::PRIMARY).wake.notify_one();
         }
     }
 
     fn wake_replicas(&self) {
-        for desk in &self.desks[PRIMARY + 1..] {
+        for desk in self.desks.iter().skip(1) {
             desk.wake.notify_one();
         }
     }
 
     fn name(&self, backend: BackendId) -> &str {
-        &self.settings.backends[backend].name
+        &self.settings.backends[backend.index()].name
+    }
+
+    fn desk(&self, backend: BackendId) -> &Desk {
+        &self.desks[backend.index()]
     }
 
     fn publish_primary(&self, up: bool) {
-        self.observer.backend_up(PRIMARY, up);
+        self.observer.backend_up(BackendId::PRIMARY, up);
         let mut draft = self.draft.lock();
         if draft.primary_up != up {
-            tracing::info!(backend = self.name(PRIMARY), up, "primary");
+            tracing::info!(backend = self.name(BackendId::PRIMARY), up, "primary");
             draft.primary_up = up;
             self.view.store(Arc::new(draft.clone()));
         }
@@ -354,7 +355,7 @@ impl Shared {
     ) {
         self.observer.backend_up(backend, rotation != Rotation::Down);
         self.observer.replica(backend, rotation, lag, applied);
-        let generation = self.desks[backend].whereabouts.generation();
+        let generation = self.desk(backend).whereabouts.generation();
         let mut draft = self.draft.lock();
         let Some(shown) = draft.replicas.iter_mut().find(|shown| shown.backend == backend) else {
             return;
@@ -372,7 +373,7 @@ impl Shared {
         drop(draft);
         // After the view, so that a woken waiter finds its position there too. Waiters also look
         // at the rotation, so a change of that wakes them as well.
-        self.desks[backend].applied.send_if_modified(|known| {
+        self.desk(backend).applied.send_if_modified(|known| {
             if !is_same {
                 known.clone_from(applied);
             }
@@ -381,14 +382,14 @@ impl Shared {
     }
 
     fn publish_lost(&self, backend: BackendId) {
-        self.desks[backend].kills.close();
-        if backend == PRIMARY {
+        self.desk(backend).kills.close();
+        if backend.is_primary() {
             // No later than a connection to another one can be opened.
             self.is_primary_met.store(false, Ordering::Release);
         }
-        self.desks[backend].whereabouts.leave();
+        self.desk(backend).whereabouts.leave();
         match backend {
-            PRIMARY => self.publish_primary(false),
+            BackendId::PRIMARY => self.publish_primary(false),
             _ => self.publish_replica(backend, Rotation::Down, (None, None), &Position::default()),
         }
     }

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use tokio::time::Instant;
 
+use super::Shared;
 use super::account::{self, RELOAD_SPACING};
 use super::control::{Backoff, Doubt, Served, wait};
 use super::facts::{SHAPING, ServerFacts};
@@ -12,7 +13,6 @@ use super::greeting::Greeting;
 use super::health::FAILURES_UNTIL_DOWN;
 use super::line::{Line, Trouble};
 use super::probe;
-use super::{PRIMARY, Shared};
 use crate::protocol::Family;
 use crate::route::view::{BackendId, Rotation};
 
@@ -51,7 +51,7 @@ impl<'a> Primary<'a> {
     /// Connects and serves until the connection is lost.
     pub(super) async fn serve(&mut self, line: &mut Line, backoff: &mut Backoff) -> Served {
         let (mut greeting, mut family, is_other) = self.connect(line).await?;
-        let desk = &self.shared.desks[PRIMARY];
+        let desk = self.shared.desk(BackendId::PRIMARY);
         self.doubt.looked(desk, is_other);
         if is_other {
             tracing::warn!("the primary's address leads to another server, or it has restarted");
@@ -119,7 +119,8 @@ impl<'a> Primary<'a> {
     async fn connect(&mut self, line: &mut Line) -> Result<(Greeting, Family, bool), Trouble> {
         line.open().await?;
         let family = probe::family(line).await?;
-        probe::compression(line, &self.shared.settings.backends[PRIMARY]).await?;
+        probe::compression(line, &self.shared.settings.backends[BackendId::PRIMARY.index()])
+            .await?;
         let (is_other, started) = self.arrive(line, family).await?;
         if let Some((greeting, known)) = &self.greeting
             && !is_other
@@ -142,7 +143,7 @@ impl<'a> Primary<'a> {
         family: Family,
     ) -> Result<(bool, Option<String>), Trouble> {
         self.shared.is_primary_met.store(false, Ordering::Release);
-        let (is_other, started) = self.shared.arrive(PRIMARY, line, family).await?;
+        let (is_other, started) = self.shared.arrive(BackendId::PRIMARY, line, family).await?;
         if is_other {
             // Before whatever may fail: nobody says so a second time.
             self.greeting = None;
@@ -245,7 +246,7 @@ impl Shared {
     ) -> Result<(bool, Option<String>), Trouble> {
         let server = probe::identity(line, family).await?;
         let started = probe::started(line, family).await?;
-        let is_other = self.desks[backend].whereabouts.arrive(&server, started.as_deref());
+        let is_other = self.desk(backend).whereabouts.arrive(&server, started.as_deref());
         Ok((is_other, started))
     }
 

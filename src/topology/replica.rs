@@ -62,7 +62,7 @@ impl<'a> Replica<'a> {
     /// Connects and serves until the connection is lost.
     pub(super) async fn serve(&mut self, line: &mut Line, backoff: &mut Backoff) -> Served {
         let (mut family, is_other) = self.connect(line).await?;
-        let desk = &self.shared.desks[self.backend];
+        let desk = self.shared.desk(self.backend);
         self.doubt.looked(desk, is_other);
         desk.kills.open();
         let mut next_probe = Instant::now();
@@ -111,7 +111,7 @@ impl<'a> Replica<'a> {
             self.health.heard();
             self.publish();
         }
-        probe::compression(line, &self.shared.settings.backends[self.backend]).await?;
+        probe::compression(line, &self.shared.settings.backends[self.backend.index()]).await?;
         let family = probe::family(line).await?;
         let (is_other, started) = self.shared.arrive(self.backend, line, family).await?;
         if is_other || started.is_none() || started != self.started {
@@ -136,8 +136,8 @@ impl<'a> Replica<'a> {
     /// The connection is gone. What the replica had applied is forgotten: the server that
     /// answers next may have been set up anew from an older copy.
     pub(super) fn lost(&mut self, trouble: &Trouble) {
-        self.shared.desks[self.backend].kills.close();
-        self.shared.desks[self.backend].whereabouts.leave();
+        self.shared.desk(self.backend).kills.close();
+        self.shared.desk(self.backend).whereabouts.leave();
         self.applied = Position::default();
         if matches!(trouble, Trouble::TurnedAway(_)) {
             self.health.heard();

@@ -25,7 +25,7 @@ use sha1::{Digest as _, Sha1};
 use tokio::time::{Instant, sleep};
 
 const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
-const REPLICA: BackendId = 1;
+const REPLICA: BackendId = BackendId::new(1);
 pub(crate) const INTERVAL: Duration = Duration::from_millis(100);
 const RECOVERY_PROBES: u32 = 3;
 const MAX_LAG: Duration = Duration::from_secs(3);
@@ -282,18 +282,24 @@ async fn kills_end_statements_and_connections() {
         (victim, slept)
     });
     sleep(Duration::from_millis(200)).await;
-    assert!(topology.kill(0, id, true, 0).await);
+    assert!(topology.kill(BackendId::PRIMARY, id, true, 0).await);
     let (mut victim, slept) = asleep.await.expect("woken");
     assert_ne!(slept, Some(0), "interrupted");
     victim.ping().await.expect("the connection lives on after KILL QUERY");
 
-    assert!(topology.kill(0, id, false, 0).await);
+    assert!(topology.kill(BackendId::PRIMARY, id, false, 0).await);
     sleep(Duration::from_millis(100)).await;
     victim.ping().await.expect_err("the connection is dead after KILL");
-    assert!(topology.kill(0, id, false, 0).await, "one that is gone is as good as killed");
-    assert!(!topology.kill(7, id, false, 0).await, "no such backend");
+    assert!(
+        topology.kill(BackendId::PRIMARY, id, false, 0).await,
+        "one that is gone is as good as killed"
+    );
+    assert!(!topology.kill(BackendId::new(7), id, false, 0).await, "no such backend");
     topology.close().await;
-    assert!(!topology.kill(0, id, false, 0).await, "no control connection any more");
+    assert!(
+        !topology.kill(BackendId::PRIMARY, id, false, 0).await,
+        "no control connection any more"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -310,14 +316,17 @@ async fn a_privilege_granted_late_counts() {
     assert_eq!(rotation(&topology), Rotation::Down);
     assert_eq!(topology.accounts().len(), 0);
     let mut victim = pair.primary.root().await;
-    assert!(!topology.kill(0, u64::from(victim.id()), false, 0).await, "not allowed");
+    assert!(
+        !topology.kill(BackendId::PRIMARY, u64::from(victim.id()), false, 0).await,
+        "not allowed"
+    );
 
     pair.primary.run(&servers::SERVICE_GRANTS).await;
     until_rotation(&topology, Rotation::In).await;
     topology.refresh().await;
     assert_ne!(topology.accounts().len(), 0);
     sleep(INTERVAL * 2).await;
-    assert!(topology.kill(0, u64::from(victim.id()), false, 0).await);
+    assert!(topology.kill(BackendId::PRIMARY, u64::from(victim.id()), false, 0).await);
     victim.ping().await.expect_err("killed");
     assert!(topology.view().primary_up);
     assert_eq!(service_connections(&pair.primary).await, 1);
@@ -515,7 +524,10 @@ async fn a_covered_position_is_visible() {
     let began = Instant::now();
     assert!(!topology.wait_applied(REPLICA, &future, Duration::from_millis(1200)).await);
     assert!(began.elapsed() >= Duration::from_millis(1200));
-    assert!(!topology.wait_applied(9, &future, Duration::from_secs(1)).await, "no such backend");
+    assert!(
+        !topology.wait_applied(BackendId::new(9), &future, Duration::from_secs(1)).await,
+        "no such backend"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
