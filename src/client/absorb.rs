@@ -4,7 +4,7 @@ use super::diagnostics::{counts_rows, rows_skipped};
 use super::execute::opens_cursor;
 use super::settle::{has_set_var, is_select, names, set_var_hints};
 use super::statement::Work;
-use super::writes::{PARSE_ERROR, may_be_half_way};
+use super::writes::may_be_half_way;
 use super::{Session, Stop};
 use crate::backend::Connection;
 use crate::metrics::Origin;
@@ -480,7 +480,7 @@ impl Session {
     ) {
         let effects = work.verdict.effects;
         let is_one = work.verdict.statements <= 1 && !effects.contains(Effects::OPAQUE);
-        if summary.error == Some(PARSE_ERROR) && is_one {
+        if summary.error == Some(code::PARSE_ERROR) && is_one {
             return;
         }
         let schema = self.image.schema.as_deref();
@@ -493,7 +493,9 @@ impl Session {
         // An error does not mean that nothing happened: a lock may be taken before it.
         let mut pins = Pins::of_effects(effects);
         let is_single = work.verdict.statements <= 1;
-        if effects.contains(Effects::UNREADABLE) && summary.error == Some(PARSE_ERROR) && is_single
+        if effects.contains(Effects::UNREADABLE)
+            && summary.error == Some(code::PARSE_ERROR)
+            && is_single
         {
             // The server could not read it either.
             pins.drop(Pin::StateChanged);

@@ -8,11 +8,10 @@ use super::absorb::{hides_wait, is_wait};
 use super::statement::Work;
 use super::tracking::needs_own_trackers;
 use super::warnings::TELL;
-use super::writes::PARSE_ERROR;
 use crate::backend::{Connection, Failure, means_the_same};
-use crate::protocol::Command;
 use crate::protocol::response::Summary;
 use crate::protocol::status::Tracked;
+use crate::protocol::{Command, code};
 use crate::sql::{self, Effects};
 use crate::state::Pin;
 
@@ -43,7 +42,7 @@ impl Session {
         self.note_conditions(work, summary, has_new);
         let asks_bare = self.facts.is_mariadb()
             && effects.contains(Effects::BARE_VARIABLE)
-            && summary.error != Some(PARSE_ERROR);
+            && summary.error != Some(code::PARSE_ERROR);
         let asks_bits = self.asks_bits(work, summary);
         let may_have_changed_unseen =
             effects.contains(Effects::OPAQUE) && !connection.deprecates_eof();

@@ -16,7 +16,7 @@ use super::{Context, Session};
 use crate::pool::Epochs;
 use crate::protocol::response::Summary;
 use crate::protocol::status::{Status, Tracked};
-use crate::protocol::{Capabilities, Command, Family};
+use crate::protocol::{Capabilities, Command, Family, code};
 use crate::route::freshness::Position;
 use crate::route::token::{SharedToken, Stamp, Token};
 use crate::sql::{
@@ -26,11 +26,6 @@ use crate::sql::{
 use crate::state::Pin;
 use crate::topology::{ServerFacts, Topology};
 
-/// ER_SPECIFIC_ACCESS_DENIED_ERROR: a global privilege is missing.
-const SPECIFIC_ACCESS_DENIED: u16 = 1227;
-/// ER_PARSE_ERROR: the statement did nothing at all.
-pub(super) const PARSE_ERROR: u16 = 1064;
-
 /// Errors that come before anything of a statement has run: syntax, no schema, unknown routine,
 /// no privilege. What runs statements of its own (a routine, EXECUTE) may have them in its midst.
 fn did_nothing(code: u16, effects: Effects) -> bool {
@@ -38,7 +33,15 @@ fn did_nothing(code: u16, effects: Effects) -> bool {
 }
 
 fn comes_first(code: u16) -> bool {
-    matches!(code, PARSE_ERROR | 1044 | 1046 | 1142 | 1305 | 1370)
+    matches!(
+        code,
+        code::PARSE_ERROR
+            | code::DBACCESS_DENIED
+            | code::NO_DB
+            | code::TABLEACCESS_DENIED
+            | code::SP_DOES_NOT_EXIST
+            | code::PROCACCESS_DENIED
+    )
 }
 
 /// Whether something that `work` calls may have run before its error, in a session with this schema.
@@ -56,7 +59,7 @@ pub(super) fn may_be_half_way(
     if !comes_first(code) {
         return true;
     }
-    if code == PARSE_ERROR {
+    if code == code::PARSE_ERROR {
         // In the midst only of what prepares texts.
         return ["call", "execute", "atomic"].iter().any(|word| has_word(work.sql, word));
     }
@@ -259,8 +262,9 @@ impl Changes {
     /// global variables or schemas, nor is a number of them where it is not schemas.
     fn of(self, summary: &Summary) -> Self {
         let affected = summary.affected.filter(|_| !summary.has_result_set);
-        let is_denied =
-            |code| self.is_all_or_nothing && (comes_first(code) || code == SPECIFIC_ACCESS_DENIED);
+        let is_denied = |code| {
+            self.is_all_or_nothing && (comes_first(code) || code == code::SPECIFIC_ACCESS_DENIED)
+        };
         if summary.error.is_some_and(is_denied) {
             return Self {
                 logins: false,

@@ -12,18 +12,36 @@ pub const USER_LIMIT_REACHED: u16 = 1226;
 pub const HANDSHAKE_ERROR: u16 = 1043;
 /// Access denied for user.
 pub const ACCESS_DENIED: u16 = 1045;
+/// ER_DBACCESS_DENIED_ERROR: no privilege for a schema.
+pub const DBACCESS_DENIED: u16 = 1044;
+/// ER_TABLEACCESS_DENIED_ERROR.
+pub const TABLEACCESS_DENIED: u16 = 1142;
+/// ER_COLUMNACCESS_DENIED_ERROR.
+pub const COLUMNACCESS_DENIED: u16 = 1143;
+/// ER_SPECIFIC_ACCESS_DENIED_ERROR: a global privilege is missing.
+pub const SPECIFIC_ACCESS_DENIED: u16 = 1227;
+/// ER_PROCACCESS_DENIED_ERROR: a routine may not be called.
+pub const PROCACCESS_DENIED: u16 = 1370;
 /// ER_ACCOUNT_HAS_BEEN_LOCKED (MySQL).
 pub const ACCOUNT_LOCKED_MYSQL: u16 = 3118;
 /// An account is blocked after wrong passwords: MySQL's error, and MariaDB's.
 pub const BLOCKED: [u16; 2] = [3955, 4150];
 /// Unknown command.
 pub const UNKNOWN_COM: u16 = 1047;
+/// No schema is chosen.
+pub const NO_DB: u16 = 1046;
 /// Unknown schema.
 pub const UNKNOWN_DATABASE: u16 = 1049;
 /// Unknown table in a schema of the server's own.
 pub const UNKNOWN_TABLE: u16 = 1109;
 /// The table does not exist.
 pub const NO_SUCH_TABLE: u16 = 1146;
+/// ER_SP_DOES_NOT_EXIST: there is no such routine.
+pub const SP_DOES_NOT_EXIST: u16 = 1305;
+/// ER_PARSE_ERROR: the statement did nothing at all.
+pub const PARSE_ERROR: u16 = 1064;
+/// Unknown system variable.
+pub const UNKNOWN_SYSTEM_VARIABLE: u16 = 1193;
 /// Unknown thread id.
 pub const NO_SUCH_THREAD: u16 = 1094;
 /// ER_HOST_NOT_PRIVILEGED.
@@ -64,6 +82,10 @@ pub const MALFORMED_PACKET: u16 = 1835;
 pub const QUERY_INTERRUPTED: u16 = 1317;
 /// MariaDB: the session was ended.
 pub const CONNECTION_KILLED: u16 = 1927;
+/// The server shuts down.
+pub const SERVER_SHUTDOWN: u16 = 1053;
+/// CR_SERVER_GONE_ERROR.
+pub const SERVER_GONE: u16 = 2006;
 /// MariaDB: `max_statement_time` exceeded.
 pub const STATEMENT_TIMEOUT: u16 = 1969;
 /// MySQL: `max_execution_time` exceeded.

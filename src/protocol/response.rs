@@ -24,6 +24,7 @@
 mod definitions;
 
 use super::capability::Capabilities;
+use super::code;
 use super::edit::RowEditor;
 use super::metadata::Expected;
 use super::packet::{FULL, HEADER, Header};
@@ -37,7 +38,7 @@ use definitions::LeftOut;
 const PROGRESS: u16 = 0xffff;
 
 /// Errors about a routine, whose message tells which: it does not exist, or may not be called.
-pub const NAMING: [u16; 2] = [1305, 1370];
+const NAMING: [u16; 2] = [code::SP_DOES_NOT_EXIST, code::PROCACCESS_DENIED];
 
 /// What kind of answer a command has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -13,15 +13,13 @@ use tokio::sync::{Notify, oneshot};
 use tokio::time::timeout;
 
 use super::line::{Line, Trouble};
+use crate::protocol::code;
 
 /// Most jobs that wait for one backend; one more is refused at once.
 const MAX_JOBS: usize = 128;
 
 /// Longest wait of a caller.
 const KILL_LIMIT: Duration = Duration::from_secs(2);
-
-/// The connection or statement is gone already, which is what was wanted.
-const ER_NO_SUCH_THREAD: u16 = 1094;
 
 pub(super) struct KillQueue {
     state: Mutex<State>,
@@ -78,7 +76,8 @@ impl KillQueue {
                 continue;
             }
             let is_killed = match line.query(&job.statement).await {
-                Ok(_) | Err(Trouble::Refused { code: ER_NO_SUCH_THREAD, .. }) => true,
+                // The connection or statement is gone already, which is what was wanted.
+                Ok(_) | Err(Trouble::Refused { code: code::NO_SUCH_THREAD, .. }) => true,
                 Err(refused @ Trouble::Refused { .. }) => {
                     tracing::warn!(statement = job.statement, error = %refused, "refused");
                     false

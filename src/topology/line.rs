@@ -21,6 +21,7 @@ use crate::config::Settings;
 use crate::config::settings::{Address, BackendTls, BackendTlsMode};
 use crate::net::attributes::{self, Role};
 use crate::net::socket::Socket;
+use crate::protocol::code;
 use crate::route::view::BackendId;
 
 /// Time for a closed connection to disappear at the server.
@@ -39,10 +40,23 @@ const MAX_PACKET: usize = 16 << 20;
 const SESSION_WAIT_TIMEOUT: usize = 28_800;
 
 /// Errors a server sends when it ends the connection: shutdown, killed, idle for too long.
-const GOODBYES: &[u16] = &[1053, 1927, 2006, 4031];
+const GOODBYES: &[u16] = &[
+    code::SERVER_SHUTDOWN,
+    code::CONNECTION_KILLED,
+    code::SERVER_GONE,
+    code::CLIENT_INTERACTION_TIMEOUT,
+];
 
 /// Errors of a missing privilege.
-const DENIALS: &[u16] = &[1044, 1045, 1095, 1142, 1143, 1227, 1370];
+const DENIALS: &[u16] = &[
+    code::DBACCESS_DENIED,
+    code::ACCESS_DENIED,
+    code::KILL_DENIED,
+    code::TABLEACCESS_DENIED,
+    code::COLUMNACCESS_DENIED,
+    code::SPECIFIC_ACCESS_DENIED,
+    code::PROCACCESS_DENIED,
+];
 
 /// Why a query has no rows.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

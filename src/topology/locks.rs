@@ -17,16 +17,13 @@ use tokio::time::timeout;
 
 use super::line::{Line, Record, Trouble};
 use crate::lanes::lock_guard::{LockKind, LockWait};
-use crate::protocol::Family;
+use crate::protocol::{Family, code};
 
 /// Longest wait for an answer.
 const ANSWER_LIMIT: Duration = Duration::from_secs(2);
 
 /// Most rows of an answer: where hundreds wait for one row the first ones tell enough.
 const ROWS_MAX: usize = 1000;
-
-/// An unknown table of `information_schema`: the plugin is not there.
-const ER_UNKNOWN_TABLE: u16 = 1109;
 
 /// Why nobody knows who waits.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -129,7 +126,7 @@ impl LockDesk {
         let holders = match line.query_within(MARIADB_METADATA, LOOK_LIMIT).await {
             Ok(rows) => rows,
             Err(Trouble::Refused { code, text }) => {
-                if code == ER_UNKNOWN_TABLE {
+                if code == code::UNKNOWN_TABLE {
                     tracing::info!(
                         "the primary does not tell who holds metadata locks: its plugin \
                          metadata_lock_info is not installed"

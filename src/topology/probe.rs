@@ -7,12 +7,9 @@ use super::facts::{GTID_MODE, ISOLATION, READ_ONLY, SHAPING, TRACK_GTIDS, VARIAB
 use super::health::{Replication, Sample};
 use super::line::{Line, Record, Trouble};
 use crate::config::settings::{Backend, BackendCompression};
-use crate::protocol::Family;
+use crate::protocol::{Family, code};
 use crate::route::freshness::{Origins, Position};
 use crate::route::token::Reading;
-
-/// A variable the server does not have.
-const ER_UNKNOWN_SYSTEM_VARIABLE: u16 = 1193;
 
 /// MySQL's first version with `SHOW REPLICA STATUS`.
 const REPLICA_STATUS_SINCE: (u16, u16, u16) = (8, 0, 22);
@@ -24,7 +21,7 @@ const LOG_STATUS_SINCE: (u16, u16, u16) = (8, 2, 0);
 pub(super) async fn family(line: &mut Line) -> Result<Family, Trouble> {
     match line.query("SELECT @@global.gtid_slave_pos").await {
         Ok(_) => Ok(Family::MariaDb),
-        Err(Trouble::Refused { code: ER_UNKNOWN_SYSTEM_VARIABLE, .. }) => Ok(Family::MySql),
+        Err(Trouble::Refused { code: code::UNKNOWN_SYSTEM_VARIABLE, .. }) => Ok(Family::MySql),
         Err(trouble) => Err(trouble),
     }
 }

@@ -10,9 +10,8 @@ use serde_json::Value;
 use super::super::line::{Line, Record, Trouble};
 use super::host::{HostPattern, Names};
 use super::{Account, Accounts, PasswordHash, Plugin, RequiredTls};
-use crate::protocol::Family;
 use crate::protocol::sha2::{CACHING_SHA2, SHA256};
-use crate::protocol::{ed25519, parsec};
+use crate::protocol::{Family, code, ed25519, parsec};
 
 const NATIVE: &str = "mysql_native_password";
 
@@ -26,9 +25,6 @@ const LOAD_LIMIT: Duration = Duration::from_secs(10);
 const UNLIMITED_ERRORS: i64 = u32::MAX as i64;
 
 const SECONDS_A_DAY: i64 = 24 * 60 * 60;
-
-/// `mysql.global_priv` does not exist.
-const ER_NO_SUCH_TABLE: u16 = 1146;
 
 /// Loads all accounts over the primary's control connection.
 pub(in super::super) async fn load(line: &mut Line, family: Family) -> Result<Accounts, Trouble> {
@@ -55,7 +51,8 @@ pub(in super::super) async fn load(line: &mut Line, family: Family) -> Result<Ac
         let sql = format!("SELECT Host, User, Priv FROM mysql.global_priv LIMIT {limit}");
         match line.query_within(&sql, LOAD_LIMIT).await {
             Ok(rows) => return Ok(collect(&rows, names, |row| from_global_priv(row, terms))),
-            Err(Trouble::Refused { code: ER_NO_SUCH_TABLE, .. }) => {}
+            // There is no mysql.global_priv.
+            Err(Trouble::Refused { code: code::NO_SUCH_TABLE, .. }) => {}
             Err(trouble) => return Err(trouble),
         }
     }
