@@ -7,10 +7,35 @@ export CARGO_TERM_COLOR=never RUST_BACKTRACE=1
 # Most tests wait for servers: with as many as cores half of the machine idles.
 export RUST_TEST_THREADS=${RUST_TEST_THREADS:-4}
 
+# Whether a command's log shows tests that ran, for each name it picks them by. Cargo is content with
+# none: a stage whose tests are renamed would be empty and pass.
+has_run() {
+    local log=$1
+    shift
+    [[ " $* " == *' cargo test '* ]] || return 0
+    if grep -q '^test result: ok\. 0 passed' "$log"; then
+        echo 'no test has run' >>"$log"
+        return 1
+    fi
+    while [ $# -gt 0 ]; do
+        case $1 in
+            --test | --skip) shift ;;
+            env | cargo | test | -* | *=*) ;;
+            *)
+                if ! grep -q "^test .*$1.* \.\.\. ok" "$log"; then
+                    echo "no test of this name has run: $1" >>"$log"
+                    return 1
+                fi
+                ;;
+        esac
+        shift
+    done
+}
+
 stage() {
     local name=$1 log=target/logs/$1.log started=$SECONDS
     shift
-    if "$@" >"$log" 2>&1; then
+    if "$@" >"$log" 2>&1 && has_run "$log" "$@"; then
         printf '%-18s ok      %4d s\n' "$name" $((SECONDS - started))
         grep -hE '^test result:|^ +Summary' "$log" || true
     else
