@@ -10,10 +10,10 @@ use std::time::Duration;
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 
 /// What a valid time looks like; part of every message about a wrong one.
-pub const PERIOD_FORMS: &str = r#"a time with its unit, such as "250ms", "5s", "2m" or "1h""#;
+const PERIOD_FORMS: &str = r#"a time with its unit, such as "250ms", "5s", "2m" or "1h""#;
 
 /// What a valid share looks like; part of every message about a wrong one.
-pub const SHARE_FORMS: &str = r#"a number of slots such as 4, or a percentage such as "25%""#;
+const SHARE_FORMS: &str = r#"a number of slots such as 4, or a percentage such as "25%""#;
 
 /// Longest time a setting can have; keeps `Instant + Period` far from any overflow.
 const PERIOD_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);

@@ -33,16 +33,16 @@ use snapshot::Snapshot;
 pub const CONNECTIONS_MAX: usize = 64;
 
 /// Longest wait for the header of a request, the first or the next.
-pub const HEADER_TIMEOUT: Duration = Duration::from_secs(20);
+const HEADER_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Age at which a connection is ended after its current answer, so that none is held for good.
-pub const CONNECTION_AGE_MAX: Duration = Duration::from_secs(600);
+const CONNECTION_AGE_MAX: Duration = Duration::from_secs(600);
 
 /// Time an answer has to be finished once its connection must end.
 pub const END_GRACE: Duration = Duration::from_secs(2);
 
 /// Bytes of a request's header.
-pub const HEADER_BYTES_MAX: usize = 16 * 1024;
+const HEADER_BYTES_MAX: usize = 16 * 1024;
 
 /// Age up to which a snapshot serves the next one who asks.
 pub const STATE_AGE_MAX: Duration = Duration::from_millis(500);

@@ -346,7 +346,7 @@ impl Entry {
     }
 
     /// Whether its transaction has to be rolled back.
-    pub(super) fn has_to_give_way(&self) -> bool {
+    fn has_to_give_way(&self) -> bool {
         self.must_give_way.load(Ordering::Acquire)
     }
 

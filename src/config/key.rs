@@ -33,7 +33,7 @@ impl Section {
 }
 
 /// Every table, in the order of the documented file.
-pub const SECTIONS: [Section; 12] = [
+const SECTIONS: [Section; 12] = [
     Section { name: "tls", many: false },
     Section { name: "admin", many: false },
     Section { name: "service", many: false },

@@ -11,7 +11,7 @@ use super::catalogue::{Family, Kind};
 
 /// Upper bounds from 100 µs (a cached point select on the same host) to 120 s (the longest
 /// queue timeout anybody should want), about two and a half to a step.
-pub(super) const BUCKETS: &[f64] = &[
+const BUCKETS: &[f64] = &[
     0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
     5.0, 10.0, 30.0, 60.0, 120.0,
 ];

@@ -25,7 +25,7 @@ const CHARACTERISTICS: u8 = 4;
 const TRANSACTION_STATE: u8 = 5;
 
 /// The state outside of any transaction.
-pub const NO_TRANSACTION: [u8; 8] = *b"________";
+const NO_TRANSACTION: [u8; 8] = *b"________";
 
 /// What a client's `session_track_*` variables ask for.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -109,7 +109,7 @@ impl Server {
     }
 
     /// The file its error log goes to.
-    pub fn error_log_path(&self) -> PathBuf {
+    fn error_log_path(&self) -> PathBuf {
         self.directory.join("error.log")
     }
 

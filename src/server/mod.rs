@@ -81,8 +81,8 @@ async fn run(settings: Settings, reread: Option<Reread>) -> anyhow::Result<()> {
     descriptors::raise(&settings);
     let mut listeners = Vec::new();
     for address in &settings.listen {
-        let others = settings.listen.iter().filter(|other| other.is_ipv4());
-        let is_shared = others.into_iter().any(|other| other.port() == address.port());
+        let mut others = settings.listen.iter().filter(|other| other.is_ipv4());
+        let is_shared = others.any(|other| other.port() == address.port());
         let listener = accept::listen(*address, address.is_ipv6() && is_shared)
             .with_context(|| format!("listening for clients on {address} (key listen)"))?;
         listeners.push(listener);
@@ -145,7 +145,6 @@ async fn run(settings: Settings, reread: Option<Reread>) -> anyhow::Result<()> {
 /// Everything that runs.
 struct Fairlane {
     context: Arc<Context>,
-    started: Instant,
     admin_stop: CancellationToken,
 }
 
@@ -200,12 +199,12 @@ impl Fairlane {
             shutdown: CancellationToken::new(),
             settings,
         });
-        Ok(Self { context, started, admin_stop: CancellationToken::new() })
+        Ok(Self { context, admin_stop: CancellationToken::new() })
     }
 
     fn sources(&self) -> Arc<Sources> {
         let (for_metrics, for_ready) = (self.context.clone(), self.context.clone());
-        let (for_snapshot, started) = (self.context.clone(), self.started);
+        let for_snapshot = self.context.clone();
         Arc::new(Sources {
             metrics: Box::new(move || {
                 for_metrics.pools.iter().for_each(|pool| pool.show());
@@ -213,7 +212,7 @@ impl Fairlane {
                 for_metrics.metrics.encode()
             }),
             ready: Box::new(move || readiness(&for_ready)),
-            snapshot: Box::new(move || snapshot::take(&for_snapshot, started)),
+            snapshot: Box::new(move || snapshot::take(&for_snapshot)),
         })
     }
 

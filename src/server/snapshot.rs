@@ -1,7 +1,4 @@
 //! What operators see of a moment.
-
-use tokio::time::Instant;
-
 use super::locks;
 use crate::admin::snapshot::{
     Backend, Lane, Process, Role, Session, Sessions, Snapshot, State, Totals, shorten,
@@ -12,12 +9,12 @@ use crate::pool::Pool;
 use crate::route::view::{BackendId, Rotation, View};
 
 /// Takes a snapshot of everything.
-pub(super) fn take(context: &Context, started: Instant) -> Snapshot {
+pub(super) fn take(context: &Context) -> Snapshot {
     let view = context.topology.view();
     Snapshot {
         process: Process {
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            uptime_seconds: started.elapsed().as_secs_f64(),
+            uptime_seconds: context.started.elapsed().as_secs_f64(),
             listen: context.settings.listen.iter().map(ToString::to_string).collect(),
         },
         totals: Totals::of(&context.metrics),

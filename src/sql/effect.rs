@@ -58,7 +58,7 @@ impl Found {
         self.effects.contains(Effects::OPAQUE)
     }
 
-    pub(super) fn is_not_understood(&self) -> bool {
+    fn is_not_understood(&self) -> bool {
         self.reason == Some(Reason::NotUnderstood)
     }
 

@@ -97,7 +97,7 @@ pub(super) const SHAPING: &[&str] = &[
 
 /// No variable, but what a time zone comes to: that of the system is the default, and two of them may
 /// have the same offset for half of a year.
-pub(super) const UTC_OFFSETS: &str = "utc_offsets";
+const UTC_OFFSETS: &str = "utc_offsets";
 
 /// Moments at which time zones differ that are alike at others: by summer time, its first and last weeks,
 /// and changes of law.
@@ -119,7 +119,7 @@ const OWN_VERSION: &str = "own_version";
 
 /// No variable, but the character sets that a login like Fairlane's comes to: versions of a server have
 /// other collations for the same number.
-pub(super) const LOGIN_NAMES: &str = "character_sets_of_logins";
+const LOGIN_NAMES: &str = "character_sets_of_logins";
 
 /// `ON`: no login without TLS. MariaDB before 10.5.2 has no such variable.
 const SECURE_TRANSPORT: &str = "require_secure_transport";
