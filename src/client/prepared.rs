@@ -17,9 +17,19 @@ use crate::protocol::response::Summary;
 use crate::protocol::status::Status;
 use crate::protocol::{Capabilities, Command, code};
 use crate::route::view::BackendId;
-use crate::sql::{Class, Effects, Hint, Needs, Reason, Verdict, changes_rows};
+use crate::sql::{Class, Effects, Hint, Mode, Needs, Reason, Verdict, changes_rows};
 use crate::state::Pin;
 use crate::state::prepared::{BULK_HEADER, EXECUTE_HEADER, Statement, StatementKey, number_bit};
+
+/// A statement that a command of the binary protocol is about.
+struct Found {
+    /// The client's id.
+    id: u32,
+    key: Arc<StatementKey>,
+    verdict: Verdict,
+    /// How its text is read.
+    mode: Mode,
+}
 
 impl Session {
     /// Whether user variables that a text may name have for all executions the types they have when
@@ -35,80 +45,64 @@ impl Session {
         command: Command,
         payload: &[u8],
     ) -> Result<(), Stop> {
-        let is_silent = command == Command::StmtSendLongData;
         if let Some(error) = self.unlike_an_execute(command, payload) {
             return self.send_error(&error).await;
         }
+        let found = match self.find_statement(command, payload) {
+            Ok(found) => found,
+            Err(Some(error)) => return self.send_error(&error).await,
+            Err(None) => return Ok(()),
+        };
+        match command {
+            Command::StmtFetch => self.fetch(found, payload).await,
+            Command::StmtReset => self.reset_statement(found, payload).await,
+            Command::StmtSendLongData => self.send_long_data(found, payload).await,
+            _ => self.execute_prepared(command, found, payload).await,
+        }
+    }
+
+    /// The statement a command is about, or what it is answered instead: an error, or nothing.
+    fn find_statement(&mut self, command: Command, payload: &[u8]) -> Result<Found, Option<Error>> {
         let sent = payload.get(1..5);
         let sent = sent.map_or(0, |id| u32::from_le_bytes([id[0], id[1], id[2], id[3]]));
-        let is_mariadb = self.facts.is_mariadb();
-        let id = if is_mariadb { self.statements.resolve(sent) } else { sent };
-        let mut payload = Cow::Borrowed(payload);
-        let Some(statement) = self.statements.get(id) else {
-            if is_silent {
-                return Ok(());
-            }
+        let id = if self.facts.is_mariadb() { self.statements.resolve(sent) } else { sent };
+        let Some(statement) = self.statements.get_mut(id) else {
+            let is_silent = command == Command::StmtSendLongData;
             let command = command.statement_name(self.facts.family);
-            return self.send_error(&Error::UnknownStatement { id: sent, command }).await;
+            return Err((!is_silent).then_some(Error::UnknownStatement { id: sent, command }));
         };
-        let mut key = statement.key.clone();
-        let mut verdict = statement.verdict.clone();
-        let mode = statement.mode;
-        if let Some(statement) = self.statements.get_mut(id) {
-            statement.older_types = None;
-        }
+        statement.older_types = None;
+        let (key, verdict, mode) =
+            (statement.key.clone(), statement.verdict.clone(), statement.mode);
         match self.told_of_spoilt_data(id, command) {
-            None => {}
-            Some(None) => return Ok(()),
-            Some(Some(error)) => return self.send_error(&error).await,
+            Some(told) => Err(told),
+            None => Ok(Found { id, key, verdict, mode }),
         }
-        match command {
-            Command::StmtExecute | Command::StmtBulkExecute => {
-                let is_shown = verdict.class == Class::Diagnostics && !is_select(&key.sql);
-                if command == Command::StmtExecute && is_shown {
-                    // Servers open none for it, and it may run on another connection than the last one.
-                    payload.to_mut()[5] &= !CURSOR;
-                }
-                let has_cursor = payload.get(5).is_some_and(|flags| flags & CURSOR != 0);
-                if command == Command::StmtBulkExecute || has_cursor {
-                    // A cursor lives on its connection, which must be one it can stay on.
-                    verdict.class = Class::Write;
-                }
-                if !self.long_data.contains(&id)
-                    && let Some(sql) = self.substitute_in_prepared(&verdict, &key, mode)
-                {
-                    key = Arc::new(key.with_text(sql.into()));
-                }
-            }
-            _ => {
-                verdict = quiet(&verdict);
-                key = self.cursor_of(id).unwrap_or(key);
-            }
+    }
+
+    /// COM_STMT_EXECUTE, COM_STMT_BULK_EXECUTE.
+    async fn execute_prepared(
+        &mut self,
+        command: Command,
+        found: Found,
+        payload: &[u8],
+    ) -> Result<(), Stop> {
+        let Found { id, mut key, mut verdict, mode } = found;
+        let mut payload = Cow::Borrowed(payload);
+        let is_shown = verdict.class == Class::Diagnostics && !is_select(&key.sql);
+        if command == Command::StmtExecute && is_shown {
+            // Servers open none for it, and it may run on another connection than the last one.
+            payload.to_mut()[5] &= !CURSOR;
         }
-        if command == Command::StmtFetch && self.cursor_of(id).is_none() {
-            // The server would say so with an id the client does not know.
-            let family = self.facts.family;
-            return self.send_error(&Error::NoCursor { id, family }).await;
+        let has_cursor = payload.get(5).is_some_and(|flags| flags & CURSOR != 0);
+        if command == Command::StmtBulkExecute || has_cursor {
+            // A cursor lives on its connection, which must be one it can stay on.
+            verdict.class = Class::Write;
         }
-        if command == Command::StmtReset && self.held.is_none() {
-            // Neither cursor nor long data can be anywhere.
-            if !self.facts.is_mariadb() {
-                // It does not say here how long its list of warnings is.
-                self.diagnostics.conditions = 0;
-            }
-            self.send_ok();
-            return Ok(());
-        }
-        let has_state = self.cursor_of(id).is_some() || self.long_data.contains(&id);
-        if command == Command::StmtReset && !has_state && is_mariadb {
-            // It may not even be prepared on what the session holds, where a transaction that only
-            // reads would not let it be.
-            return self.answer_ok().await;
-        }
-        let is_here = |held: &mut Checkout| held.connection().statements.has(&key);
-        if command == Command::StmtReset && !has_state && !self.held.as_mut().is_some_and(is_here) {
-            // Nor may MySQL let it be.
-            return self.answer_reset().await;
+        if !self.long_data.contains(&id)
+            && let Some(sql) = self.substitute_in_prepared(&verdict, &key, mode)
+        {
+            key = Arc::new(key.with_text(sql.into()));
         }
         if command == Command::StmtExecute && verdict.class == Class::Diagnostics {
             if let Some(error) = self.diagnostics.own_error.take() {
@@ -118,17 +112,57 @@ impl Session {
                 return answered;
             }
         }
-        let prepared = PreparedWork { id, key: key.clone(), payload: &payload, told_id: None };
-        let sql = &key.sql;
-        let work = Work {
-            command,
-            packets: Cow::Borrowed(&[]),
-            shape: command.shape(),
-            verdict: &verdict,
-            prepared: Some(prepared),
-            sql,
+        self.run_work(&work_of(command, id, &key, &verdict, &payload)).await
+    }
+
+    /// COM_STMT_FETCH.
+    async fn fetch(
+        &mut self,
+        Found { id, verdict, .. }: Found,
+        payload: &[u8],
+    ) -> Result<(), Stop> {
+        let Some(key) = self.cursor_of(id) else {
+            // The server would say so with an id the client does not know.
+            let family = self.facts.family;
+            return self.send_error(&Error::NoCursor { id, family }).await;
         };
-        self.run_work(&work).await
+        self.run_work(&work_of(Command::StmtFetch, id, &key, &quiet(&verdict), payload)).await
+    }
+
+    /// COM_STMT_RESET.
+    async fn reset_statement(&mut self, found: Found, payload: &[u8]) -> Result<(), Stop> {
+        let Found { id, key, verdict, .. } = found;
+        if self.held.is_none() {
+            // Neither cursor nor long data can be anywhere.
+            if !self.facts.is_mariadb() {
+                // It does not say here how long its list of warnings is.
+                self.diagnostics.conditions = 0;
+            }
+            self.send_ok();
+            return Ok(());
+        }
+        let cursor = self.cursor_of(id);
+        let has_state = cursor.is_some() || self.long_data.contains(&id);
+        if !has_state && self.facts.is_mariadb() {
+            // It may not even be prepared on what the session holds, where a transaction that only
+            // reads would not let it be.
+            return self.answer_ok().await;
+        }
+        let key = cursor.unwrap_or(key);
+        let is_here = |held: &mut Checkout| held.connection().statements.has(&key);
+        if !has_state && !self.held.as_mut().is_some_and(is_here) {
+            // Nor may MySQL let it be.
+            return self.answer_reset().await;
+        }
+        self.run_work(&work_of(Command::StmtReset, id, &key, &quiet(&verdict), payload)).await
+    }
+
+    /// COM_STMT_SEND_LONG_DATA.
+    async fn send_long_data(&mut self, found: Found, payload: &[u8]) -> Result<(), Stop> {
+        let Found { id, key, verdict, .. } = found;
+        let key = self.cursor_of(id).unwrap_or(key);
+        let command = Command::StmtSendLongData;
+        self.run_work(&work_of(command, id, &key, &quiet(&verdict), payload)).await
     }
 
     /// Answers COM_STMT_RESET on MySQL with the status of the connection that is held, and without a
@@ -399,6 +433,23 @@ fn is_call_of(statement: &Statement) -> bool {
 
 /// CURSOR_TYPE_READ_ONLY, the one flag of COM_STMT_EXECUTE that opens a cursor.
 pub(super) const CURSOR: u8 = 0x01;
+
+fn work_of<'a>(
+    command: Command,
+    id: u32,
+    key: &'a Arc<StatementKey>,
+    verdict: &'a Verdict,
+    payload: &'a [u8],
+) -> Work<'a> {
+    Work {
+        command,
+        packets: Cow::Borrowed(&[]),
+        shape: command.shape(),
+        verdict,
+        prepared: Some(PreparedWork { id, key: key.clone(), payload, told_id: None }),
+        sql: &key.sql,
+    }
+}
 
 /// A verdict for a command about a statement that does not run it: on the primary, no effects.
 fn quiet(verdict: &Verdict) -> Verdict {
