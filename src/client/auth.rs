@@ -57,6 +57,12 @@ pub(super) struct Claim {
     pub(super) family: Family,
     /// `None` without TLS.
     pub(super) tls: Option<Arc<ClientTls>>,
+    pub(super) progress: Progress,
+}
+
+/// How far the proof of a claim has come.
+#[derive(Default)]
+pub(super) struct Progress {
     /// Whether it was asked for the password itself, which can be done once.
     pub(super) was_asked: bool,
     /// The password, if that brought one.
@@ -190,7 +196,7 @@ struct Attempt<'a> {
 
 impl Drop for Attempt<'_> {
     fn drop(&mut self) {
-        if !self.is_over && self.claim.is_refused {
+        if !self.is_over && self.claim.progress.is_refused {
             self.context.throttle.failed(self.claim.address, Instant::now());
         }
     }
@@ -207,7 +213,7 @@ pub(super) async fn verify(
     let _turn = context.throttle.turn(claim.address).await;
     let mut attempt = Attempt { context, claim, is_over: false };
     let verified = match look_twice(context, attempt.claim, wire).await {
-        Err(Unproved::Gone) if attempt.claim.is_refused => Err(Unproved::GaveUp),
+        Err(Unproved::Gone) if attempt.claim.progress.is_refused => Err(Unproved::GaveUp),
         verified => verified,
     };
     attempt.is_over = true;
@@ -216,7 +222,7 @@ pub(super) async fn verify(
         let accounts = context.topology.accounts();
         let account = accounts.find(&claim.user, claim.address);
         let counts = account.is_some_and(|account| account.counts_failures);
-        let blocked = match counts && !claim.is_proved {
+        let blocked = match counts && !claim.progress.is_proved {
             true => Box::pin(lockout::tell(context, claim, entry.id)).await,
             false => None,
         };
@@ -264,9 +270,9 @@ async fn prove(
 ) -> Result<Identity, Unproved> {
     let accounts = context.topology.accounts();
     let account = accounts.find(&claim.user, claim.address);
-    claim.is_proved = false;
+    claim.progress.is_proved = false;
     let mut identity = prove_account(context, account, claim, wire).await?;
-    claim.is_proved = true;
+    claim.progress.is_proved = true;
     refuse_unusable(context, account, claim)?;
     identity.is_expired = account.is_some_and(|account| account.is_expired);
     if account.is_some_and(|account| account.counts_failures) {
@@ -303,7 +309,7 @@ async fn prove_account(
                 | Error::OldClient { .. }
                 | Error::NeedsTls { .. }),
             )) => {
-                claim.is_refused |= matches!(error, Error::AccessDenied { .. });
+                claim.progress.is_refused |= matches!(error, Error::AccessDenied { .. });
                 // That a password is wrong outdoes that another way is closed.
                 if refused.is_none() || matches!(error, Error::AccessDenied { .. }) {
                     refused = Some(error);
@@ -325,7 +331,7 @@ async fn prove_by(
     match plugin {
         Plugin::NativePassword { hash } => {
             let stored = hash.as_ref().map(|hash| *hash.as_bytes());
-            let credential = match &claim.given {
+            let credential = match &claim.progress.given {
                 Some(given) => prove_given(stored, given, claim)?,
                 None => {
                     claim.reply_with(NATIVE, wire).await?;
@@ -335,7 +341,7 @@ async fn prove_by(
             Ok(identity(claim, stored.map(DoubleHash::Sha1), credential))
         }
         Plugin::CachingSha2 { stored: texts } => {
-            if claim.given.is_none() {
+            if claim.progress.given.is_none() {
                 claim.reply_with(CACHING_SHA2, wire).await?;
             }
             if texts.is_empty() && claim.reply.is_empty() {

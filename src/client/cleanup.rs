@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
 use super::along::is_just_query;
-use super::auth::{Claim, Unproved, told_address, told_attributes, verify};
+use super::auth::{Claim, Progress, Unproved, told_address, told_attributes, verify};
 use super::diagnostics::Diagnostics;
 use super::login::{not_asked, program_name};
 use super::registry::EntryLabels;
@@ -308,10 +308,7 @@ impl Session {
             collation: collation.unwrap_or(self.identity.key.collation),
             family: self.facts.family,
             tls: self.tls.clone(),
-            was_asked: false,
-            given: None,
-            is_proved: false,
-            is_refused: false,
+            progress: Progress::default(),
         };
         self.begin_anew().await;
         let verified = verify(&self.context, &mut claim, &mut self.wire, &self.entry);

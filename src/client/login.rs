@@ -8,7 +8,8 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
 use super::auth::{
-    Claim, Unproved, cut, default_plugin, old_client, told_address, told_attributes, verify,
+    Claim, Progress, Unproved, cut, default_plugin, old_client, told_address, told_attributes,
+    verify,
 };
 use super::diagnostics::Diagnostics;
 use super::identity::Identity;
@@ -416,10 +417,7 @@ impl Greeted {
             collation: hello.collation,
             family,
             tls: self.tls,
-            was_asked: false,
-            given: None,
-            is_proved: false,
-            is_refused: false,
+            progress: Progress::default(),
         };
         Ok((hello, claim))
     }

@@ -116,11 +116,11 @@ impl Passwords {
         wire: &mut Wire,
         texts: &[Box<[u8]>],
     ) -> Result<Proved, Unproved> {
-        if !claim.was_asked {
-            claim.was_asked = true;
-            claim.given = self.exchange(claim, wire, texts).await?;
+        if !claim.progress.was_asked {
+            claim.progress.was_asked = true;
+            claim.progress.given = self.exchange(claim, wire, texts).await?;
         }
-        let Some(given) = claim.given.clone() else { return Err(claim.denied().into()) };
+        let Some(given) = claim.progress.given.clone() else { return Err(claim.denied().into()) };
         self.prove_crypt(claim, given, texts).await
     }
 
@@ -146,11 +146,11 @@ impl Passwords {
         wire: &mut Wire,
         texts: &[Box<[u8]>],
     ) -> Result<Option<Proved>, Unproved> {
-        if !claim.was_asked {
-            claim.was_asked = true;
-            claim.given = self.exchange_sha256(claim, wire).await?;
+        if !claim.progress.was_asked {
+            claim.progress.was_asked = true;
+            claim.progress.given = self.exchange_sha256(claim, wire).await?;
         }
-        match claim.given.clone() {
+        match claim.progress.given.clone() {
             Some(given) => self.prove_crypt(claim, given, texts).await.map(Some),
             None if texts.is_empty() && claim.reply.is_empty() => Ok(None),
             None => Err(claim.denied().into()),
@@ -171,11 +171,11 @@ impl Passwords {
             let (user, plugin) = (claim.user.clone(), plugin.to_owned());
             return Err(Error::NeedsTls { user, plugin }.into());
         }
-        if !claim.was_asked {
-            claim.was_asked = true;
-            claim.given = claim.ask_openly(wire).await?;
+        if !claim.progress.was_asked {
+            claim.progress.was_asked = true;
+            claim.progress.given = claim.ask_openly(wire).await?;
         }
-        let Some(given) = claim.given.clone() else { return Err(claim.denied().into()) };
+        let Some(given) = claim.progress.given.clone() else { return Err(claim.denied().into()) };
         if self.is_right(&claim.user, &given, stored, compare).await {
             return Ok(Proved { known: given, stored: stored.into() });
         }
@@ -213,7 +213,7 @@ impl Passwords {
                 wire.push(&[sha2::MORE_DATA, sha2::FAST_OK]);
                 return Ok(Some(known));
             }
-            claim.is_refused = true;
+            claim.progress.is_refused = true;
         }
         wire.push(&[sha2::MORE_DATA, sha2::FULL]);
         let answer = Zeroizing::new(wire.ask().await?);
@@ -264,12 +264,12 @@ impl Passwords {
         wire: &mut Wire,
         password: &SecretString,
     ) -> Result<Double, Unproved> {
-        if !claim.was_asked {
-            claim.was_asked = true;
-            claim.given = self.exchange_sha256(claim, wire).await?;
+        if !claim.progress.was_asked {
+            claim.progress.was_asked = true;
+            claim.progress.given = self.exchange_sha256(claim, wire).await?;
         }
         let double = sha2::double(password.expose_secret().as_bytes());
-        match &claim.given {
+        match &claim.progress.given {
             Some(given) if bool::from(given.double.ct_eq(&double)) => Ok(double),
             _ => Err(claim.denied().into()),
         }
