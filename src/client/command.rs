@@ -8,7 +8,7 @@ use super::{Session, Stop};
 use crate::error::Error;
 use crate::protocol::status::{self, Status, Tracked};
 use crate::protocol::{Capabilities, Command};
-use crate::sql::{Class, Effects, Hint, Needs, Reason, Verdict};
+use crate::sql::{Class, Effects, Hint, Leading, Needs, Reason, Verdict};
 
 impl Session {
     /// Answers one command.
@@ -219,6 +219,7 @@ pub(super) fn plain(class: Class, reason: Reason) -> Verdict {
     Verdict {
         class,
         reason,
+        leading: Leading::Other,
         effects: Effects::empty(),
         needs: Needs::empty(),
         hint: Hint::default(),

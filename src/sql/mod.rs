@@ -54,7 +54,7 @@ pub use statement::defaults_of;
 pub use substitute::{Insertion, Substitution, insertions, substitute};
 pub use tables::{changes_rows, leaves_tables, replaces_rows};
 pub use user_variables::{calls_package, names_other_variable, names_variable, variable_prepared};
-pub use verdict::{Class, Effects, Hint, Needs, Reason, RouteHint, Verdict};
+pub use verdict::{Class, Effects, Hint, Leading, Needs, Reason, RouteHint, Verdict};
 
 #[cfg(test)]
 mod properties;
