@@ -2,7 +2,7 @@
 
 use super::diagnostics::{counts_rows, rows_skipped};
 use super::execute::opens_cursor;
-use super::settle::{has_set_var, is_select, names, set_var_hints};
+use super::settle::{has_set_var, names, set_var_hints};
 use super::statement::Work;
 use super::writes::{PARSE_ERROR, may_be_half_way};
 use super::{Session, Stop};
@@ -12,7 +12,7 @@ use crate::pool::Checkout;
 use crate::protocol::response::Summary;
 use crate::protocol::status::{Status, Tracked};
 use crate::protocol::{Command, code};
-use crate::sql::{self, Class, Effects};
+use crate::sql::{self, Class, Effects, Leading, Verdict};
 use crate::state::image::{BIG_SELECTS, SCHEMA_VARIABLES, set_with};
 use crate::state::transaction_names::{self, READ_ONLY};
 use crate::state::{Pin, Pins, Turn};
@@ -285,11 +285,12 @@ impl Session {
         // seen: most do nothing.
         let is_doubtful = effects.contains(Effects::OPAQUE)
             && !(summary.has_result_set
-                || is_select(work.sql)
+                || work.verdict.leading == Leading::Select
                 || self.diagnostics.is_found_rows_held);
         // SELECT ... INTO counts rows that nobody is sent.
         let is_run = matches!(work.command, Command::Query | Command::StmtExecute);
-        let is_into = is_run && is_select(work.sql) && summary.affected.is_some();
+        let is_into =
+            is_run && work.verdict.leading == Leading::Select && summary.affected.is_some();
         let hides = Effects::OPAQUE | Effects::FOUND_ROWS | Effects::USER_VARIABLE;
         let may_count = work.verdict.class == Class::Write && summary.error.is_none();
         let counts_unseen =
@@ -382,7 +383,7 @@ impl Session {
     /// Whether FOUND_ROWS() tells the rows that `work` has sent.
     fn counts_rows(&self, work: &Work<'_>, summary: &Summary) -> bool {
         let is_several = work.verdict.statements > 1;
-        if is_select(work.sql) && !is_several {
+        if work.verdict.leading == Leading::Select && !is_several {
             return true;
         }
         let text = sql::digest_text(work.sql, self.mode).to_ascii_lowercase();
@@ -394,7 +395,8 @@ impl Session {
     /// The rows of a query, the last of its text, that are counted and not sent.
     fn rows_skipped(&self, work: &Work<'_>) -> u64 {
         let skipped = rows_skipped(work.sql);
-        if skipped == 0 || is_select(work.sql) && work.verdict.statements == 1 {
+        let Verdict { leading, statements, .. } = *work.verdict;
+        if skipped == 0 || leading == Leading::Select && statements == 1 {
             return skipped;
         }
         let text = sql::digest_text(work.sql, self.mode).to_ascii_lowercase();
@@ -409,10 +411,9 @@ impl Session {
     /// Whether `work` may set how long a lock is waited for. MariaDB carries out NOWAIT and WAIT as
     /// such a setting, reports it, and does not report that it takes it back.
     fn sets_wait(&self, work: &Work<'_>) -> bool {
-        let is_set = work.sql.trim_ascii_start().get(..3);
         !self.facts.is_mariadb
             || work.verdict.class == Class::Session
-            || is_set.is_some_and(|first| first.eq_ignore_ascii_case(b"set"))
+            || work.verdict.leading == Leading::Set
             || hides_wait(work)
     }
 
@@ -689,10 +690,6 @@ fn tells(summary: &Summary, is_it: impl Fn(&str) -> bool) -> bool {
 
 /// Whether `work` is a DO, alone.
 fn is_do(work: &Work<'_>) -> bool {
-    let sql = work.sql.trim_ascii_start();
     let is_run = matches!(work.command, Command::Query | Command::StmtExecute);
-    is_run
-        && work.verdict.statements == 1
-        && sql.get(..2).is_some_and(|first| first.eq_ignore_ascii_case(b"do"))
-        && sql.get(2).is_some_and(|next| !next.is_ascii_alphanumeric() && *next != b'_')
+    is_run && work.verdict.statements == 1 && work.verdict.leading == Leading::Do
 }

@@ -11,14 +11,13 @@ use super::execute::{Outcome, chooses_schema, has_cursor_of};
 use super::kill::PRIMARY;
 use super::login::server_error;
 use super::ready::Ready;
-use super::settle::is_select;
 use super::statement::Work;
 use crate::backend::Connection;
 use crate::error::Error;
 use crate::protocol::response::Summary;
 use crate::protocol::status::Tracked;
 use crate::protocol::{Command, Shape, code};
-use crate::sql::{Class, Effects, Needs, Reason, changes_rows};
+use crate::sql::{Class, Effects, Leading, Needs, Reason, changes_rows};
 use crate::state::transaction_names::READ_ONLY;
 
 /// Longest statement that is copied to be sent together with what precedes it.
@@ -267,6 +266,6 @@ fn is_passing_query(work: &Work<'_>) -> bool {
 pub(super) fn is_just_query(work: &Work<'_>) -> bool {
     work.verdict.statements == 1
         && work.verdict.effects.is_empty()
-        && is_select(work.sql)
+        && work.verdict.leading == Leading::Select
         && !work.sql.windows(4).any(|word| word.eq_ignore_ascii_case(b"into"))
 }

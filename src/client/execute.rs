@@ -10,7 +10,6 @@ use super::along::{COPIED_MAX, Front, tells_read_only};
 use super::prepare_here::has_cursor;
 use super::ready::Ready;
 use super::statement::Work;
-use super::tracking::needs_own_trackers;
 use crate::backend::{Connection, Failure};
 use crate::config::settings::LockPolicy;
 use crate::error::Error;
@@ -20,7 +19,7 @@ use crate::pool::Checkout;
 use crate::protocol::metadata::Expected;
 use crate::protocol::response::{Response, Summary};
 use crate::protocol::{Command, Shape, code, packet};
-use crate::sql::{Class, Effects, Reason, Verdict, names_variable};
+use crate::sql::{Class, Effects, Leading, Reason, Verdict, names_variable};
 
 /// Errors that are kept from the client.
 #[derive(Debug, Clone, Copy)]
@@ -153,7 +152,7 @@ impl Session {
             self.entry.set_connection(backend, connection);
         }
         self.leaves_gtids = false;
-        if needs_own_trackers(work) && !connection.is_restricted {
+        if self.needs_own_trackers(work) && !connection.is_restricted {
             self.leaves_gtids = self.may_be_open_with(work, was_held);
             let set = self.trackers().to_set(self.leaves_gtids);
             Box::pin(connection.track(set)).await.map_err(|_| LOST)?;
@@ -431,11 +430,8 @@ enum Passed {
 
 /// Whether a command is nothing but the choice of a schema, by whatever name.
 pub(super) fn chooses_schema(work: &Work<'_>) -> bool {
-    let is_use = || {
-        let first = work.sql.trim_ascii_start().get(..3);
-        let is_first = first.is_some_and(|first| first.eq_ignore_ascii_case(b"use"));
-        is_first && work.verdict.class == Class::Session && work.verdict.statements == 1
-    };
+    let Verdict { class, leading, statements, .. } = *work.verdict;
+    let is_use = leading == Leading::Use && class == Class::Session && statements == 1;
     let is_small = work.packets.len() <= COPIED_MAX;
-    is_small && (work.command == Command::InitDb || work.command == Command::Query && is_use())
+    is_small && (work.command == Command::InitDb || work.command == Command::Query && is_use)
 }

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use super::diagnostics::Form;
 use super::execute::{is_call, opens_cursor};
 use super::prepare::JustPrepared;
-use super::settle::is_select;
 use super::statement::{PreparedWork, Work};
 use super::{Session, Stop};
 use crate::backend::Connection;
@@ -17,7 +16,7 @@ use crate::protocol::response::Summary;
 use crate::protocol::status::Status;
 use crate::protocol::{Capabilities, Command, code};
 use crate::route::view::BackendId;
-use crate::sql::{Class, Effects, Hint, Needs, Reason, Verdict, changes_rows};
+use crate::sql::{Class, Effects, Hint, Leading, Needs, Reason, Verdict, changes_rows};
 use crate::state::Pin;
 use crate::state::prepared::{BULK_HEADER, EXECUTE_HEADER, Statement, StatementKey, number_bit};
 
@@ -64,7 +63,8 @@ impl Session {
         }
         match command {
             Command::StmtExecute | Command::StmtBulkExecute => {
-                let is_shown = verdict.class == Class::Diagnostics && !is_select(&key.sql);
+                let is_shown =
+                    verdict.class == Class::Diagnostics && verdict.leading != Leading::Select;
                 if command == Command::StmtExecute && is_shown {
                     // Servers open none for it, and it may run on another connection than the last one.
                     payload.to_mut()[5] &= !CURSOR;

@@ -6,7 +6,6 @@ use std::collections::BTreeSet;
 use super::Session;
 use super::absorb::{hides_wait, is_wait};
 use super::statement::Work;
-use super::tracking::needs_own_trackers;
 use super::warnings::TELL;
 use super::writes::PARSE_ERROR;
 use crate::backend::{Connection, Failure, means_the_same};
@@ -56,7 +55,7 @@ impl Session {
         let leaves_list = !keeps
             || has_moved
             || asks_wait
-            || needs_own_trackers(work)
+            || self.needs_own_trackers(work)
             || asks_collation
             || asks_bare
             || asks_bits
@@ -396,12 +395,6 @@ impl Session {
         }
         Ok(())
     }
-}
-
-/// Whether a text begins with SELECT, and not with blanks of another kind or a comment.
-pub(super) fn is_select(sql: &[u8]) -> bool {
-    let first = sql.trim_ascii_start().get(..6);
-    first.is_some_and(|first| first.eq_ignore_ascii_case(b"select"))
 }
 
 /// Whether a variable can be set to the value it has, and is no different for it.

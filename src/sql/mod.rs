@@ -49,7 +49,7 @@ pub use holding::{Held, Holding, Literal, holding};
 pub use killed::{KilledUser, killed_user};
 pub use mode::{Charset, Mode};
 pub use set::bare_variables;
-pub use show::{Shown, explained_connection, list_limit, shown, variable_written};
+pub use show::{Shown, explained_connection, list_limit, shown, variable_written, variables_like};
 pub use statement::defaults_of;
 pub use substitute::{Insertion, Substitution, insertions, substitute};
 pub use tables::{changes_rows, leaves_tables, replaces_rows};
