@@ -2,7 +2,6 @@
 
 use super::diagnostics::{counts_rows, rows_skipped};
 use super::execute::opens_cursor;
-use super::settle::{has_set_var, names, set_var_hints};
 use super::statement::Work;
 use super::writes::{PARSE_ERROR, may_be_half_way};
 use super::{Session, Stop};
@@ -502,7 +501,10 @@ impl Session {
             pins.drop(Pin::NextTransaction);
         }
         let is_run = work.command != Command::StmtPrepare;
-        if !self.facts.is_mariadb && is_run && sets_by_hint(work.sql, &["timestamp", "insert_id"]) {
+        if !self.facts.is_mariadb
+            && is_run
+            && sql::sets_by_hint(work.sql, &["timestamp", "insert_id"])
+        {
             // MySQL gives them back the value they had, which is not none.
             self.pins.add(Pin::UnreplayableVariable);
         }
@@ -557,8 +559,8 @@ impl Session {
         // Preparing sets them for a moment.
         let prepares_passing = work.command == Command::StmtPrepare
             && match is_mariadb {
-                true => names(work, b"STATEMENT"),
-                false => has_set_var(work),
+                true => sql::mentions(work.sql, b"statement"),
+                false => sql::has_set_var(work.sql),
             };
         connection.has_untold = had_untold && !is_told
             || is_silent && !self.sets_none(work)
@@ -577,7 +579,7 @@ impl Session {
         sets_none
             && work.verdict.statements <= 1
             && !self.moves(work)
-            && (self.facts.is_mariadb || !has_set_var(work))
+            && (self.facts.is_mariadb || !sql::has_set_var(work.sql))
     }
 
     /// Whether an answer may have left untold that a SET TRANSACTION has had its transaction; on MySQL
@@ -660,18 +662,6 @@ fn may_have_set_id(work: &Work<'_>, summary: &Summary) -> bool {
         && (work.verdict.effects.intersects(may_set)
             || work.verdict.reason == sql::Reason::NotARead && summary.affected.is_none()
             || work.verdict.class == Class::Write && summary.error.is_some())
-}
-
-/// Whether a hint sets one of these variables for its statement (MySQL).
-fn sets_by_hint(sql: &[u8], names: &[&str]) -> bool {
-    set_var_hints(sql).any(|rest| {
-        // Blanks, a parenthesis and a quote, of whatever kind.
-        let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
-        let Some(begin) = rest.iter().position(is_name) else { return false };
-        let name = &rest[begin..];
-        let end = name.iter().position(|byte| !is_name(byte)).unwrap_or(name.len());
-        names.iter().any(|known| name[..end].eq_ignore_ascii_case(known.as_bytes()))
-    })
 }
 
 /// Whether the answer to a SET tells what LAST_INSERT_ID() is now.

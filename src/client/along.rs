@@ -17,7 +17,7 @@ use crate::error::Error;
 use crate::protocol::response::Summary;
 use crate::protocol::status::Tracked;
 use crate::protocol::{Command, Shape, code};
-use crate::sql::{Class, Effects, Leading, Needs, Reason, changes_rows};
+use crate::sql::{Class, Effects, Leading, Needs, Reason, changes_rows, mentions};
 use crate::state::transaction_names::READ_ONLY;
 
 /// Longest statement that is copied to be sent together with what precedes it.
@@ -267,5 +267,5 @@ pub(super) fn is_just_query(work: &Work<'_>) -> bool {
     work.verdict.statements == 1
         && work.verdict.effects.is_empty()
         && work.verdict.leading == Leading::Select
-        && !work.sql.windows(4).any(|word| word.eq_ignore_ascii_case(b"into"))
+        && !mentions(work.sql, b"into")
 }

@@ -414,25 +414,5 @@ pub(super) fn changes_charset(tracked: &[Tracked]) -> bool {
 /// a hint has set for this statement alone: errors tell nothing, nor do EOF packets.
 fn leaves_untold(connection: &Connection, work: &Work<'_>, summary: &Summary) -> bool {
     let is_silent = summary.error.is_some() || !connection.deprecates_eof();
-    is_silent && has_set_var(work)
-}
-
-/// Whether a hint may set variables for a statement alone (MySQL).
-pub(super) fn has_set_var(work: &Work<'_>) -> bool {
-    set_var_hints(work.sql).next().is_some()
-}
-
-/// What follows each SET_VAR of a text.
-pub(super) fn set_var_hints(sql: &[u8]) -> impl Iterator<Item = &[u8]> {
-    const HINT: &[u8] = b"SET_VAR";
-    memchr::memchr_iter(b'_', sql).filter_map(|at| {
-        let begin = at.checked_sub(3)?;
-        let (hint, rest) = sql.get(begin..)?.split_at_checked(HINT.len())?;
-        hint.eq_ignore_ascii_case(HINT).then_some(rest)
-    })
-}
-
-/// Whether a word is somewhere in a text.
-pub(super) fn names(work: &Work<'_>, word: &[u8]) -> bool {
-    work.sql.windows(word.len()).any(|text| text.eq_ignore_ascii_case(word))
+    is_silent && sql::has_set_var(work.sql)
 }
