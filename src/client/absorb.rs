@@ -1,6 +1,5 @@
 //! After a response: what it changed in the session, and whether the connection stays.
 
-use super::diagnostics::{counts_rows, rows_skipped};
 use super::execute::opens_cursor;
 use super::statement::Work;
 use super::writes::{PARSE_ERROR, may_be_half_way};
@@ -11,7 +10,7 @@ use crate::pool::Checkout;
 use crate::protocol::response::Summary;
 use crate::protocol::status::{Status, Tracked};
 use crate::protocol::{Command, code};
-use crate::sql::{self, Class, Effects, Leading, Verdict};
+use crate::sql::{self, Class, Effects, Leading};
 use crate::state::image::{BIG_SELECTS, SCHEMA_VARIABLES, set_with};
 use crate::state::transaction_names::{self, READ_ONLY};
 use crate::state::{Pin, Pins, Turn};
@@ -254,7 +253,8 @@ impl Session {
         let row_count = self.diagnostics.row_count;
         self.diagnostics.note(summary, counts_rows);
         if counts_rows && summary.error.is_none() {
-            self.diagnostics.note_skipped(self.rows_skipped(work));
+            let skipped = sql::rows_skipped(work.sql, self.mode, work.verdict);
+            self.diagnostics.note_skipped(skipped);
         }
         let is_prepared = work.command == Command::StmtPrepare && summary.error.is_none();
         if is_prepared || self.fails_in_dictionary(work, summary) {
@@ -374,37 +374,14 @@ impl Session {
         if !is_missing || !self.facts.is_mariadb || work.verdict.statements != 1 {
             return false;
         }
-        let text = sql::digest_text(work.sql, self.mode).to_ascii_lowercase();
-        let first = text.split(' ').next().unwrap_or_default();
-        matches!(first, "show" | "describe" | "desc" | "explain") && counts_rows(&text, true)
+        sql::lists_rows(work.sql, self.mode)
     }
 
     /// Whether FOUND_ROWS() tells the rows that `work` has sent.
     fn counts_rows(&self, work: &Work<'_>, summary: &Summary) -> bool {
-        let is_several = work.verdict.statements > 1;
-        if work.verdict.leading == Leading::Select && !is_several {
-            return true;
-        }
-        let text = sql::digest_text(work.sql, self.mode).to_ascii_lowercase();
-        let is_whole = text.len() + 4 < sql::DIGEST_TEXT_BYTES_MAX;
-        let is_last = summary.affected.is_none() && summary.error.is_none() && is_whole;
-        (!is_several || is_last) && counts_rows(last_statement(&text), self.facts.is_mariadb)
-    }
-
-    /// The rows of a query, the last of its text, that are counted and not sent.
-    fn rows_skipped(&self, work: &Work<'_>) -> u64 {
-        let skipped = rows_skipped(work.sql);
-        let Verdict { leading, statements, .. } = *work.verdict;
-        if skipped == 0 || leading == Leading::Select && statements == 1 {
-            return skipped;
-        }
-        let text = sql::digest_text(work.sql, self.mode).to_ascii_lowercase();
-        let last = last_statement(&text).trim_start_matches(['(', ' ']);
-        let first = last.split([' ', '(']).next().unwrap_or_default();
-        match first {
-            "select" | "with" | "values" | "table" | "set" => skipped,
-            _ => 0,
-        }
+        let is_last = summary.affected.is_none() && summary.error.is_none();
+        (work.verdict.statements <= 1 || is_last)
+            && sql::counts_rows(work.sql, self.mode, work.verdict)
     }
 
     /// Whether `work` may set how long a lock is waited for. MariaDB carries out NOWAIT and WAIT as
@@ -638,11 +615,6 @@ impl Session {
             checkout.check_in();
         }
     }
-}
-
-/// The last statement of a normalised text.
-fn last_statement(text: &str) -> &str {
-    text.trim_end_matches([';', ' ']).rsplit(';').next().unwrap_or(text)
 }
 
 /// Whether `work` has set LAST_INSERT_ID() and nothing else that flags a change: MariaDB 11.8 tells

@@ -78,54 +78,6 @@ pub(super) fn is_list(text: &str) -> bool {
     text.starts_with("show warnings") || text.starts_with("show errors")
 }
 
-/// Whether the rows that a statement sends are those that FOUND_ROWS() tells, by its normalised text.
-/// What neither selects nor reads the dictionary as if it did leaves FOUND_ROWS() as it was.
-pub(super) fn counts_rows(text: &str, is_mariadb: bool) -> bool {
-    let mut words = text.split([' ', '(', ';']).filter(|word| !word.is_empty());
-    let (first, second) = (words.next().unwrap_or(""), words.next().unwrap_or(""));
-    let is_left = match first {
-        "insert" | "replace" | "delete" | "check" | "checksum" | "optimize" | "repair"
-        | "handler" | "xa" | "help" => true,
-        "analyze" => matches!(second, "table" | "tables" | "local" | "no_write_to_binlog"),
-        "values" => is_mariadb,
-        "explain" | "describe" | "desc" => matches!(
-            second,
-            "select"
-                | "with"
-                | "insert"
-                | "update"
-                | "delete"
-                | "replace"
-                | "format"
-                | "extended"
-                | "partitions"
-                | "for"
-                | "analyze"
-                | "values"
-        ),
-        "show" => {
-            matches!(
-                second,
-                "warnings"
-                    | "errors"
-                    | "create"
-                    | "processlist"
-                    | "full"
-                    | "grants"
-                    | "privileges"
-                    | "profile"
-                    | "profiles"
-                    | "engine"
-                    | "binary"
-                    | "binlog"
-                    | "explain"
-            ) && !(second == "full" && words.next() != Some("processlist"))
-        }
-        _ => false,
-    };
-    !is_left
-}
-
 impl Saved {
     /// The answer to SHOW WARNINGS or SHOW ERRORS: of its rows `most`, after so many that are left out.
     /// `end` is the packet that ends columns and rows now; `rows` their form.
@@ -193,46 +145,6 @@ fn has_no_metadata(packets: &[u8]) -> bool {
 const COLUMNS: usize = 3;
 /// How a row of an error begins.
 pub(super) const ERROR: &[u8] = b"\x05Error";
-
-/// Rows that a LIMIT at the end of a text passes over, which FOUND_ROWS() counts; `u64::MAX` where a
-/// parameter tells.
-pub(super) fn rows_skipped(sql: &[u8]) -> u64 {
-    let is_blank = |byte: &u8| byte.is_ascii_whitespace() || *byte == b';';
-    let trimmed = |text: &mut &[u8]| {
-        let length = text.iter().rposition(|byte| !is_blank(byte)).map_or(0, |last| last + 1);
-        *text = &text[..length];
-    };
-    // The last word of one kind, taken off.
-    fn taken<'a>(text: &mut &'a [u8], is_of_it: impl Fn(u8) -> bool) -> &'a [u8] {
-        let from = text.iter().rposition(|byte| !is_of_it(*byte)).map_or(0, |last| last + 1);
-        let (rest, word) = text.split_at(from);
-        *text = rest;
-        word
-    }
-    let is_number = |byte: u8| byte.is_ascii_digit() || byte == b'?';
-    let is_letter = |byte: u8| byte.is_ascii_alphabetic() || byte == b'_';
-    let mut rest = sql;
-    trimmed(&mut rest);
-    let mut skipped = taken(&mut rest, is_number);
-    if skipped.is_empty() {
-        return 0;
-    }
-    trimmed(&mut rest);
-    let (before, word): (_, &[u8]) = match rest.strip_suffix(b",") {
-        Some(before) => (before, b"limit"),
-        None => (rest, b"offset"),
-    };
-    rest = before;
-    trimmed(&mut rest);
-    if word == b"limit" {
-        skipped = taken(&mut rest, is_number);
-        trimmed(&mut rest);
-    }
-    match taken(&mut rest, is_letter).eq_ignore_ascii_case(word) {
-        false => 0,
-        true => std::str::from_utf8(skipped).ok().and_then(|n| n.parse().ok()).unwrap_or(u64::MAX),
-    }
-}
 
 impl Diagnostics {
     /// The result set whose rows were counted has passed over so many.
@@ -460,24 +372,5 @@ mod tests {
         let row = binary_row(b"\x07Warning\x041265\x02ab");
         assert_eq!(row.as_deref(), Some(&b"\0\0\x07Warning\xf1\x04\0\0\x02ab"[..]));
         assert_eq!(binary_row(b"\x07Warning\x01x\x02ab"), None);
-    }
-
-    #[test]
-    fn rows_that_a_limit_passes_over_are_read_in_every_form() {
-        for (sql, skipped) in [
-            ("SELECT a FROM t LIMIT 2 OFFSET 3", 3),
-            ("select a from t limit 3 , 2 ;", 3),
-            ("SELECT a FROM t LIMIT 3,2", 3),
-            ("SELECT a FROM t LIMIT ? OFFSET ?", u64::MAX),
-            ("SELECT a FROM t LIMIT ?, ?", u64::MAX),
-            ("SELECT a FROM t LIMIT 5", 0),
-            ("SELECT a FROM t ORDER BY 1, 2", 0),
-            ("SELECT a FROM t WHERE a = 7", 0),
-            ("SELECT 1, 2", 0),
-            ("SELECT", 0),
-            ("", 0),
-        ] {
-            assert_eq!(rows_skipped(sql.as_bytes()), skipped, "{sql}");
-        }
     }
 }
