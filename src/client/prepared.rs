@@ -16,7 +16,7 @@ use crate::protocol::response::Summary;
 use crate::protocol::status::Status;
 use crate::protocol::{Capabilities, Command, code};
 use crate::route::view::BackendId;
-use crate::sql::{Class, Effects, Hint, Leading, Needs, Reason, Verdict, changes_rows};
+use crate::sql::{Class, Effects, Hint, Needs, Reason, Verdict, changes_rows};
 use crate::state::Pin;
 use crate::state::prepared::{BULK_HEADER, EXECUTE_HEADER, Statement, StatementKey, number_bit};
 
@@ -63,9 +63,7 @@ impl Session {
         }
         match command {
             Command::StmtExecute | Command::StmtBulkExecute => {
-                let is_shown =
-                    verdict.class == Class::Diagnostics && verdict.leading != Leading::Select;
-                if command == Command::StmtExecute && is_shown {
+                if command == Command::StmtExecute && verdict.shows_diagnostics() {
                     // Servers open none for it, and it may run on another connection than the last one.
                     payload.to_mut()[5] &= !CURSOR;
                 }

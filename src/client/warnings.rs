@@ -14,7 +14,7 @@ use crate::pool::Retire;
 use crate::protocol::response::Summary;
 use crate::protocol::status::Tracked;
 use crate::protocol::{Command, Shape, packet};
-use crate::sql::{Class, Effects, Leading, Reason, changes_rows};
+use crate::sql::{Effects, Reason, changes_rows};
 use crate::state::diff::diff;
 
 /// The error that marks a list of warnings: it leaves ROW_COUNT() and FOUND_ROWS() as most errors do.
@@ -30,8 +30,7 @@ impl Session {
     ) -> Result<(), Failure> {
         // MySQL clears the list for each statement but SHOW and GET DIAGNOSTICS, MariaDB only for
         // one that uses a table.
-        let shows =
-            work.verdict.class == Class::Diagnostics && work.verdict.leading != Leading::Select;
+        let shows = work.verdict.shows_diagnostics();
         let clears_always = !self.facts.is_mariadb && !shows && !keeps_conditions(work.command);
         let is_kept = self.has_kept_mark(connection, has_new).await?;
         if has_new || (work.verdict.uses_table || clears_always) && !is_kept {

@@ -31,6 +31,13 @@ pub struct Verdict {
     pub digest: u64,
 }
 
+impl Verdict {
+    /// Whether it is SHOW WARNINGS or the like, and not a SELECT of what such a list comes to.
+    pub fn shows_diagnostics(&self) -> bool {
+        self.class == Class::Diagnostics && self.leading != Leading::Select
+    }
+}
+
 /// The first word of a statement, where something hangs on it that its class does not tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Leading {
