@@ -1,5 +1,6 @@
 //! After a response: what it changed in the session, and whether the connection stays.
 
+use super::diagnostics::Disturbs;
 use super::execute::opens_cursor;
 use super::statement::Work;
 use super::writes::{PARSE_ERROR, may_be_half_way};
@@ -250,33 +251,32 @@ impl Session {
         let leaves = summary.error.is_some() && !self.facts.is_mariadb;
         let leaves = leaves && work.verdict.statements == 1;
         let counts_rows = summary.has_result_set && !leaves && self.counts_rows(work, summary);
-        let row_count = self.diagnostics.row_count;
         self.diagnostics.note(summary, counts_rows);
         if counts_rows && summary.error.is_none() {
             let skipped = sql::rows_skipped(work.sql, self.mode, work.verdict);
             self.diagnostics.note_skipped(skipped);
         }
         let is_prepared = work.command == Command::StmtPrepare && summary.error.is_none();
-        if is_prepared || self.fails_in_dictionary(work, summary) {
-            self.diagnostics.row_count = row_count;
-        } else {
-            // After a USE that fails the connection has yet to choose the session's schema.
-            let has_moved = summary.error.is_some() && connection.image.schema != self.image.schema;
-            self.diagnostics.is_row_count_held |= summary.has_status || summary.error.is_some();
-            self.diagnostics.is_row_count_held &= !has_moved;
+        if !is_prepared && !self.fails_in_dictionary(work, summary) {
+            self.diagnostics.note_counted(summary);
+            if summary.error.is_some() && connection.image.schema != self.image.schema {
+                // After a USE that fails the connection has yet to choose the session's schema.
+                self.diagnostics.disturb(Disturbs::RowCount);
+            }
         }
         if !self.facts.is_mariadb && summary.error.is_none() && is_do(work) {
             // MySQL finds the row that it sends nobody.
-            self.diagnostics.found_rows = 1;
-            self.diagnostics.is_found_rows_stale = false;
-            self.diagnostics.is_found_rows_held = true;
+            self.diagnostics.note_found_rows(1);
+            self.diagnostics.note_found_there();
         }
         // Without its LIMIT; one of several may have counted; and a cursor sends its rows later.
         let has_cursor = opens_cursor(work) && summary.status.contains(Status::CURSOR_EXISTS);
         let hides_count = effects.contains(Effects::FOUND_ROWS)
             || work.verdict.statements > 1 && !counts_rows
             || has_cursor && summary.error.is_none();
-        self.diagnostics.is_found_rows_stale |= summary.has_result_set && hides_count;
+        if summary.has_result_set && hides_count {
+            self.diagnostics.note_found_unseen();
+        }
         let counts_too = self.facts.is_mariadb
             && summary.error.is_none()
             && effects.contains(Effects::COUNTS_ROWS);
@@ -285,7 +285,7 @@ impl Session {
         let is_doubtful = effects.contains(Effects::OPAQUE)
             && !(summary.has_result_set
                 || work.verdict.leading == Leading::Select
-                || self.diagnostics.is_found_rows_held);
+                || self.diagnostics.is_found_rows_held());
         // SELECT ... INTO counts rows that nobody is sent.
         let is_run = matches!(work.command, Command::Query | Command::StmtExecute);
         let is_into =
@@ -294,9 +294,11 @@ impl Session {
         let may_count = work.verdict.class == Class::Write && summary.error.is_none();
         let counts_unseen =
             counts_too || may_count && !is_doubtful && (is_into || effects.intersects(hides));
-        self.diagnostics.is_found_rows_stale |= counts_too || counts_unseen && !counts_rows;
-        self.diagnostics.is_found_rows_held |=
-            counts_unseen || counts_rows || self.diagnostics.is_found_rows_stale;
+        if counts_too || counts_unseen && !counts_rows {
+            self.diagnostics.note_found_unseen();
+        } else if counts_rows {
+            self.diagnostics.note_found_there();
+        }
         counts_rows
     }
 

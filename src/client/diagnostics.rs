@@ -6,11 +6,11 @@
 use std::sync::Arc;
 
 use super::{Session, Stop};
-use crate::backend::UnreadId;
+use crate::backend::{Connection, Exchange, Failure, UnreadId};
 use crate::error::Error;
 use crate::protocol::response::Summary;
 use crate::protocol::wire::{Cursor, put_lenenc_bytes};
-use crate::protocol::{Capabilities, packet, status};
+use crate::protocol::{Capabilities, Command, packet, status};
 use crate::sql::Substitution;
 
 /// The record of one session.
@@ -32,15 +32,17 @@ pub(super) struct Diagnostics {
     /// The held connection knows that better: nobody has told it.
     pub(super) is_gtid_held: bool,
     /// What ROW_COUNT() returns.
-    pub(super) row_count: i64,
+    row_count: i64,
     /// What FOUND_ROWS() returns.
-    pub(super) found_rows: u64,
-    /// The held connection knows FOUND_ROWS() better: a statement on it has set it.
-    pub(super) is_found_rows_held: bool,
+    found_rows: u64,
+    /// The held connection knows FOUND_ROWS(): a statement on it has set it, and nothing of Fairlane's own
+    /// has run there since that would set it to something else.
+    is_found_rows_held: bool,
     /// A statement on the held connection has set FOUND_ROWS() to what no packet told.
-    pub(super) is_found_rows_stale: bool,
-    /// Likewise ROW_COUNT(): the last statement was not answered from here.
-    pub(super) is_row_count_held: bool,
+    is_found_rows_stale: bool,
+    /// The held connection knows ROW_COUNT(): the last statement has run there, and nothing of Fairlane's
+    /// own since.
+    is_row_count_held: bool,
     /// The held connection may have warnings.
     pub(super) are_on_connection: bool,
     /// The connection has a mark in the place of the list that was saved.
@@ -54,6 +56,15 @@ pub(super) struct Diagnostics {
     pub(super) conditions: u16,
     /// The last error, when it was not the answer of a connection: newer than `warnings`.
     pub(super) own_error: Option<Error>,
+}
+
+/// What a question of Fairlane's own makes a connection forget of the session's last statement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Disturbs {
+    /// ROW_COUNT(), as everything does.
+    RowCount,
+    /// FOUND_ROWS() as well, as what has rows does.
+    Both,
 }
 
 /// Appends a text of under 251 bytes with its length.
@@ -164,18 +175,23 @@ impl Diagnostics {
         }
         if summary.error.is_some() {
             self.sqlstate = summary.sqlstate;
-            self.row_count = -1;
             return;
-        }
-        match summary.affected {
-            Some(affected) => self.row_count = i64::try_from(affected).unwrap_or(i64::MAX),
-            None if summary.has_status => self.row_count = -1,
-            None => {}
         }
         self.is_insert_id_stale |= summary.insert_id != 0;
         if summary.insert_id != 0 {
             self.reported_id = Some(summary.insert_id);
         }
+    }
+
+    /// Takes over ROW_COUNT() of a statement that sets it, from its response.
+    pub(super) fn note_counted(&mut self, summary: &Summary) {
+        let is_told = summary.has_status || summary.error.is_some();
+        match summary.affected.filter(|_| summary.error.is_none()) {
+            Some(affected) => self.row_count = i64::try_from(affected).unwrap_or(i64::MAX),
+            None if is_told => self.row_count = -1,
+            None => {}
+        }
+        self.is_row_count_held |= is_told;
     }
 
     /// Takes over an error that no connection has answered.
@@ -199,6 +215,50 @@ impl Diagnostics {
     pub(super) fn note_row_count(&mut self, row_count: i64) {
         self.row_count = row_count;
         self.is_row_count_held = false;
+    }
+
+    /// What FOUND_ROWS() returns, told by no statement of the client's on the held connection.
+    pub(super) fn note_found_rows(&mut self, found_rows: u64) {
+        self.found_rows = found_rows;
+        self.is_found_rows_stale = false;
+        self.is_found_rows_held = false;
+    }
+
+    /// A statement has set FOUND_ROWS() on the held connection, too.
+    pub(super) fn note_found_there(&mut self) {
+        self.is_found_rows_held = true;
+    }
+
+    /// A statement has set FOUND_ROWS() on the held connection, and no packet told to what.
+    pub(super) fn note_found_unseen(&mut self) {
+        self.is_found_rows_stale = true;
+        self.is_found_rows_held = true;
+    }
+
+    /// The held connection is asked something by Fairlane.
+    pub(super) fn disturb(&mut self, disturbs: Disturbs) {
+        self.is_row_count_held = false;
+        self.is_found_rows_held &= disturbs == Disturbs::RowCount;
+    }
+
+    /// What FOUND_ROWS() returns, unless it is stale.
+    pub(super) fn found_rows(&self) -> u64 {
+        self.found_rows
+    }
+
+    /// Whether only the held connection knows FOUND_ROWS().
+    pub(super) fn is_found_rows_stale(&self) -> bool {
+        self.is_found_rows_stale
+    }
+
+    /// Whether the held connection answers FOUND_ROWS() as it should.
+    pub(super) fn is_found_rows_held(&self) -> bool {
+        self.is_found_rows_held
+    }
+
+    /// Whether the held connection answers ROW_COUNT() as it should.
+    pub(super) fn is_row_count_held(&self) -> bool {
+        self.is_row_count_held
     }
 
     /// Whether the last statement has left nothing to show.
@@ -230,6 +290,11 @@ impl Diagnostics {
         self.are_on_connection = false;
     }
 
+    /// What both kinds of reset leave: FOUND_ROWS().
+    pub(super) fn after_reset(&self) -> Self {
+        Self { found_rows: self.found_rows, ..Self::default() }
+    }
+
     /// The values that stand for function calls in a statement text.
     pub(super) fn substitution(&self, connection_id: u32) -> Substitution {
         let (warning_count, error_count) =
@@ -246,6 +311,24 @@ impl Diagnostics {
 }
 
 impl Session {
+    /// Asks the session's connection something of Fairlane's own: the one way to do so once a statement of
+    /// the client's has run there.
+    pub(super) async fn ask(
+        &mut self,
+        connection: &mut Connection,
+        question: &str,
+        disturbs: Disturbs,
+    ) -> Result<Exchange, Failure> {
+        self.diagnostics.disturb(disturbs);
+        connection.query(question).await
+    }
+
+    /// Asks the session's connection for nothing but its status flags, and what it has to tell.
+    pub(super) async fn ping(&mut self, connection: &mut Connection) -> Result<Exchange, Failure> {
+        self.diagnostics.disturb(Disturbs::RowCount);
+        connection.command(Command::Ping, b"").await
+    }
+
     /// Answers a statement about the diagnostics of the previous one, when no connection is held
     /// that knows them. `None` when a connection has to answer.
     pub(super) async fn answer_diagnostics(
@@ -337,8 +420,7 @@ impl Session {
         self.wire.push(&row);
         self.wire.push(&end);
         self.diagnostics.note_row_count(-1);
-        self.diagnostics.found_rows = 1;
-        self.diagnostics.is_found_rows_held = false;
+        self.diagnostics.note_found_rows(1);
     }
 
     /// Whether result sets begin with their metadata (`resultset_metadata`, MySQL).

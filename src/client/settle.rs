@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use super::Session;
 use super::absorb::{hides_wait, is_wait};
+use super::diagnostics::Disturbs;
 use super::statement::Work;
 use super::warnings::TELL;
 use super::writes::PARSE_ERROR;
@@ -64,7 +65,7 @@ impl Session {
         if leaves_list && work.command == Command::StmtBulkExecute && summary.has_result_set {
             Box::pin(self.learn_row_count(connection)).await?;
         }
-        let asks_count = leaves_list && self.diagnostics.is_found_rows_stale;
+        let asks_count = leaves_list && self.diagnostics.is_found_rows_stale();
         if asks_count && self.facts.is_mariadb {
             Box::pin(self.learn_found_rows(connection)).await?;
         }
@@ -171,8 +172,7 @@ impl Session {
 
     /// Has the server tell what its trackers still have to tell: it comes with the next OK packet.
     async fn prompt(&mut self, connection: &mut Connection) -> Result<Summary, Failure> {
-        let summary = connection.query("DO 0").await?.summary;
-        self.diagnostics.is_row_count_held = false;
+        let summary = self.ask(connection, "DO 0", Disturbs::RowCount).await?.summary;
         if let Some(teller) = &mut self.teller {
             teller.keep(&summary.tracked);
         }
@@ -189,11 +189,10 @@ impl Session {
     ) -> Result<(), Failure> {
         let image = connection.image.clone();
         let mut tracked = match self.facts.is_mariadb {
-            true => connection.query(TELL).await?.summary.tracked,
+            true => self.ask(connection, TELL, Disturbs::RowCount).await?.summary.tracked,
             // No statement: the list of warnings stays.
-            false => connection.command(Command::Ping, b"").await?.summary.tracked,
+            false => self.ping(connection).await?.summary.tracked,
         };
-        self.diagnostics.is_row_count_held = false;
         let is_changed = tracked.contains(&Tracked::StateChanged);
         if !self.facts.is_mariadb && work.verdict.effects.contains(Effects::OPAQUE) && is_changed {
             // Nothing is left for `learn_untold`.
@@ -228,9 +227,7 @@ impl Session {
     /// How long locks are waited for now.
     async fn learn_wait(&mut self, connection: &mut Connection) -> Result<(), Failure> {
         let question = "SELECT @@lock_wait_timeout,@@innodb_lock_wait_timeout LIMIT 1";
-        let answer = connection.query(question).await?;
-        self.diagnostics.is_row_count_held = false;
-        self.diagnostics.is_found_rows_held = false;
+        let answer = self.ask(connection, question, Disturbs::Both).await?;
         if let [tables, rows] = answer.first_row().as_slice() {
             for image in [&mut self.image, &mut connection.image] {
                 image.set("lock_wait_timeout", tables);
@@ -281,9 +278,7 @@ impl Session {
         if set.is_empty() {
             return Ok(());
         }
-        let exchange = connection.query(&set).await?;
-        self.diagnostics.is_row_count_held = false;
-        self.diagnostics.is_found_rows_held = false;
+        let exchange = self.ask(connection, &set, Disturbs::Both).await?;
         if exchange.summary.error.is_some() {
             // Not one the session has for itself, or one that can't be set twice.
             connection.is_dirty = true;
@@ -316,9 +311,7 @@ impl Session {
     ) -> Result<(), Failure> {
         let question = "SELECT @@collation_connection,@@character_set_connection,\
                         @@character_set_client,@@character_set_results LIMIT 1";
-        let answer = connection.query(question).await?;
-        self.diagnostics.is_row_count_held = false;
-        self.diagnostics.is_found_rows_held = false;
+        let answer = self.ask(connection, question, Disturbs::Both).await?;
         let row = answer.first_row();
         let [collation, charset, client, results] = row.as_slice() else { return Ok(()) };
         for image in [&mut self.image, &mut connection.image] {
@@ -352,7 +345,7 @@ impl Session {
         connection: &mut Connection,
         counted: Option<&Summary>,
     ) -> Result<(), Failure> {
-        let is_stale = self.diagnostics.is_found_rows_stale;
+        let is_stale = self.diagnostics.is_found_rows_stale();
         if is_stale && self.facts.is_mariadb {
             self.learn_found_rows(connection).await?;
         }
@@ -370,7 +363,7 @@ impl Session {
 
     /// What ROW_COUNT() is after results of single rows, which MariaDB does not count as one.
     async fn learn_row_count(&mut self, connection: &mut Connection) -> Result<(), Failure> {
-        let answer = connection.query("SELECT ROW_COUNT() LIMIT 1").await?;
+        let answer = self.ask(connection, "SELECT ROW_COUNT() LIMIT 1", Disturbs::Both).await?;
         if let [count] = answer.first_row().as_slice() {
             self.diagnostics.note_row_count(count.parse().unwrap_or(-1));
         }
@@ -382,13 +375,12 @@ impl Session {
         &mut self,
         connection: &mut Connection,
     ) -> Result<(), Failure> {
-        let answer = connection.query("SELECT FOUND_ROWS() LIMIT 1").await?;
-        if let [count] = answer.first_row().as_slice() {
-            self.diagnostics.found_rows = count.parse().unwrap_or(0);
-        }
-        self.diagnostics.is_found_rows_stale = false;
-        self.diagnostics.is_found_rows_held = false;
-        self.diagnostics.is_row_count_held = false;
+        let answer = self.ask(connection, "SELECT FOUND_ROWS() LIMIT 1", Disturbs::Both).await?;
+        let found_rows = match answer.first_row().as_slice() {
+            [count] => count.parse().unwrap_or(0),
+            _ => self.diagnostics.found_rows(),
+        };
+        self.diagnostics.note_found_rows(found_rows);
         if !self.facts.is_mariadb {
             // Its list of warnings has one of the question now.
             connection.clear_warnings().await?;

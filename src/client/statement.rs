@@ -171,8 +171,8 @@ impl Session {
             // What the session holds knows better, as soon as anything has run on it.
             let held = &self.diagnostics;
             let known = [
-                (Needs::ROW_COUNT, held.is_row_count_held),
-                (Needs::FOUND_ROWS, held.is_found_rows_held),
+                (Needs::ROW_COUNT, held.is_row_count_held()),
+                (Needs::FOUND_ROWS, held.is_found_rows_held()),
                 (Needs::LAST_GTID, held.is_gtid_held),
             ];
             known.iter().filter(|(_, is_held)| *is_held).for_each(|&(need, _)| wanted -= need);

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use super::Session;
+use super::diagnostics::Disturbs;
 use super::statement::Work;
 use crate::backend::{Connection, Failure};
 use crate::protocol::response::Summary;
@@ -171,8 +172,7 @@ impl Session {
             Box::pin(self.learn_trackers(connection, !sets)).await?;
         }
         // The connection has answered for Fairlane since.
-        self.diagnostics.is_row_count_held = false;
-        self.diagnostics.is_found_rows_held = false;
+        self.diagnostics.disturb(Disturbs::Both);
         let all_gtids = connection.image.get("session_track_gtids").is_some();
         // A text may have begun one after the client's own were set: GTIDs are then told no more.
         if in_transaction && sets && work.verdict.statements > 1 {
@@ -193,7 +193,7 @@ impl Session {
         let question = trackers.question();
         let sql =
             format!("SELECT @@sql_mode,@@character_set_client,@@autocommit,{question} LIMIT 1");
-        let row = connection.query(&sql).await?.first_row();
+        let row = self.ask(connection, &sql, Disturbs::Both).await?.first_row();
         let [sql_mode, charset, autocommit, values @ ..] = row.as_slice() else {
             return Ok(());
         };

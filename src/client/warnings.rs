@@ -5,7 +5,7 @@ use tokio::time::Instant;
 
 use super::Session;
 use super::conditions::signal;
-use super::diagnostics::{ERROR, Saved};
+use super::diagnostics::{Disturbs, ERROR, Saved};
 use super::statement::Work;
 use crate::backend::{Connection, Failure};
 use crate::error::Error;
@@ -76,8 +76,7 @@ impl Session {
             return Ok(false);
         }
         // It leaves FOUND_ROWS().
-        let answer = Box::pin(connection.query("SHOW WARNINGS")).await?;
-        self.diagnostics.is_row_count_held = false;
+        let answer = Box::pin(self.ask(connection, "SHOW WARNINGS", Disturbs::RowCount)).await?;
         Ok(answer.summary.rows > 0)
     }
 
@@ -150,8 +149,7 @@ impl Session {
             self.keep_untold(&last.summary.tracked);
         }
         self.diagnostics.are_on_connection = false;
-        self.diagnostics.is_found_rows_held = false;
-        self.diagnostics.is_row_count_held = false;
+        self.diagnostics.disturb(Disturbs::Both);
         if answer.summary.error.is_some() || answer.summary.rows == 0 {
             return Ok(());
         }
@@ -203,7 +201,7 @@ impl Session {
 
     /// Has a connection raise an error, and takes over what it shows of it.
     async fn raise(&mut self, connection: &mut Connection, signal: &str) -> Result<(), Failure> {
-        if self.diagnostics.is_found_rows_stale {
+        if self.diagnostics.is_found_rows_stale() {
             self.learn_found_rows(connection).await?;
         }
         // One that is held is in other circumstances where a statement could not be prepared.
