@@ -172,7 +172,12 @@ impl Session {
 
     /// Has the server tell what its trackers still have to tell: it comes with the next OK packet.
     async fn prompt(&mut self, connection: &mut Connection) -> Result<Summary, Failure> {
-        let summary = self.ask(connection, "DO 0", Disturbs::RowCount).await?.summary;
+        // MySQL finds a row, which it sends nobody.
+        let disturbs = match self.facts.is_mariadb {
+            true => Disturbs::RowCount,
+            false => Disturbs::Both,
+        };
+        let summary = self.ask(connection, "DO 0", disturbs).await?.summary;
         if let Some(teller) = &mut self.teller {
             teller.keep(&summary.tracked);
         }
