@@ -8,7 +8,6 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::diagnostics::Form;
-use super::execute::Outcome;
 use super::registry::is_sessions;
 use super::route::begins_with_snapshot;
 use super::route::is_system;
@@ -228,16 +227,16 @@ impl Session {
             self.count_route(decision);
             let was_held = decision.is_none();
             match self.execute(&mut checkout, work, was_held, may_retry).await {
-                Outcome::Done(mut summary) => {
+                Ok(mut summary) => {
                     let done = self.conclude(checkout, work, &mut summary, was_held).await;
                     if work.verdict.reason == SqlReason::Kill {
                         Box::pin(self.kill_sessions_of_user(work, &summary)).await;
                     }
                     return done;
                 }
-                outcome => {
-                    let recovered =
-                        Box::pin(self.recover(checkout, work, outcome, (was_held, may_retry)));
+                Err(unfinished) => {
+                    let flags = (was_held, may_retry);
+                    let recovered = Box::pin(self.recover(checkout, work, unfinished, flags));
                     match recovered.await {
                         Some(done) => return done,
                         None => may_use_replica = false,
