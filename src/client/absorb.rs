@@ -1,8 +1,7 @@
 //! After a response: what it changed in the session, and whether the connection stays.
 
-use super::diagnostics::{counts_rows, rows_skipped};
+use super::diagnostics::Disturbs;
 use super::execute::opens_cursor;
-use super::settle::{has_set_var, is_select, names, set_var_hints};
 use super::statement::Work;
 use super::writes::may_be_half_way;
 use super::{Session, Stop};
@@ -11,8 +10,8 @@ use crate::metrics::Origin;
 use crate::pool::Checkout;
 use crate::protocol::response::Summary;
 use crate::protocol::status::{Status, Tracked};
-use crate::protocol::{Command, Family, code};
-use crate::sql::{self, Class, Effects};
+use crate::protocol::{Command, code};
+use crate::sql::{self, Class, Effects, Leading};
 use crate::state::image::{BIG_SELECTS, SCHEMA_VARIABLES, set_with};
 use crate::state::transaction_names::{self, READ_ONLY};
 use crate::state::{Pin, Pins, Turn};
@@ -252,32 +251,32 @@ impl Session {
         let leaves = summary.error.is_some() && !self.facts.is_mariadb();
         let leaves = leaves && work.verdict.statements == 1;
         let counts_rows = summary.has_result_set && !leaves && self.counts_rows(work, summary);
-        let row_count = self.diagnostics.row_count;
         self.diagnostics.note(summary, counts_rows);
         if counts_rows && summary.error.is_none() {
-            self.diagnostics.note_skipped(self.rows_skipped(work));
+            let skipped = sql::rows_skipped(work.sql, self.mode, work.verdict);
+            self.diagnostics.note_skipped(skipped);
         }
         let is_prepared = work.command == Command::StmtPrepare && summary.error.is_none();
-        if is_prepared || self.fails_in_dictionary(work, summary) {
-            self.diagnostics.row_count = row_count;
-        } else {
-            // After a USE that fails the connection has yet to choose the session's schema.
-            let has_moved = summary.error.is_some() && connection.image.schema != self.image.schema;
-            self.diagnostics.is_row_count_held |= summary.has_status || summary.error.is_some();
-            self.diagnostics.is_row_count_held &= !has_moved;
+        if !is_prepared && !self.fails_in_dictionary(work, summary) {
+            self.diagnostics.note_counted(summary);
+            if summary.error.is_some() && connection.image.schema != self.image.schema {
+                // After a USE that fails the connection has yet to choose the session's schema.
+                self.diagnostics.disturb(Disturbs::RowCount);
+            }
         }
         if !self.facts.is_mariadb() && summary.error.is_none() && is_do(work) {
             // MySQL finds the row that it sends nobody.
-            self.diagnostics.found_rows = 1;
-            self.diagnostics.is_found_rows_stale = false;
-            self.diagnostics.is_found_rows_held = true;
+            self.diagnostics.note_found_rows(1);
+            self.diagnostics.note_found_there();
         }
         // Without its LIMIT; one of several may have counted; and a cursor sends its rows later.
         let has_cursor = opens_cursor(work) && summary.status.contains(Status::CURSOR_EXISTS);
         let hides_count = effects.contains(Effects::FOUND_ROWS)
             || work.verdict.statements > 1 && !counts_rows
             || has_cursor && summary.error.is_none();
-        self.diagnostics.is_found_rows_stale |= summary.has_result_set && hides_count;
+        if summary.has_result_set && hides_count {
+            self.diagnostics.note_found_unseen();
+        }
         let counts_too = self.facts.is_mariadb()
             && summary.error.is_none()
             && effects.contains(Effects::COUNTS_ROWS);
@@ -285,18 +284,21 @@ impl Session {
         // seen: most do nothing.
         let is_doubtful = effects.contains(Effects::OPAQUE)
             && !(summary.has_result_set
-                || is_select(work.sql)
-                || self.diagnostics.is_found_rows_held);
+                || work.verdict.leading == Leading::Select
+                || self.diagnostics.is_found_rows_held());
         // SELECT ... INTO counts rows that nobody is sent.
         let is_run = matches!(work.command, Command::Query | Command::StmtExecute);
-        let is_into = is_run && is_select(work.sql) && summary.affected.is_some();
+        let is_into =
+            is_run && work.verdict.leading == Leading::Select && summary.affected.is_some();
         let hides = Effects::OPAQUE | Effects::FOUND_ROWS | Effects::USER_VARIABLE;
         let may_count = work.verdict.class == Class::Write && summary.error.is_none();
         let counts_unseen =
             counts_too || may_count && !is_doubtful && (is_into || effects.intersects(hides));
-        self.diagnostics.is_found_rows_stale |= counts_too || counts_unseen && !counts_rows;
-        self.diagnostics.is_found_rows_held |=
-            counts_unseen || counts_rows || self.diagnostics.is_found_rows_stale;
+        if counts_too || counts_unseen && !counts_rows {
+            self.diagnostics.note_found_unseen();
+        } else if counts_rows {
+            self.diagnostics.note_found_there();
+        }
         counts_rows
     }
 
@@ -374,46 +376,22 @@ impl Session {
         if !is_missing || !self.facts.is_mariadb() || work.verdict.statements != 1 {
             return false;
         }
-        let text = sql::digest_text(work.sql, self.mode).to_ascii_lowercase();
-        let first = text.split(' ').next().unwrap_or_default();
-        matches!(first, "show" | "describe" | "desc" | "explain")
-            && counts_rows(&text, Family::MariaDb)
+        sql::lists_rows(work.sql, self.mode)
     }
 
     /// Whether FOUND_ROWS() tells the rows that `work` has sent.
     fn counts_rows(&self, work: &Work<'_>, summary: &Summary) -> bool {
-        let is_several = work.verdict.statements > 1;
-        if is_select(work.sql) && !is_several {
-            return true;
-        }
-        let text = sql::digest_text(work.sql, self.mode).to_ascii_lowercase();
-        let is_whole = text.len() + 4 < sql::DIGEST_TEXT_BYTES_MAX;
-        let is_last = summary.affected.is_none() && summary.error.is_none() && is_whole;
-        (!is_several || is_last) && counts_rows(last_statement(&text), self.facts.family)
-    }
-
-    /// The rows of a query, the last of its text, that are counted and not sent.
-    fn rows_skipped(&self, work: &Work<'_>) -> u64 {
-        let skipped = rows_skipped(work.sql);
-        if skipped == 0 || is_select(work.sql) && work.verdict.statements == 1 {
-            return skipped;
-        }
-        let text = sql::digest_text(work.sql, self.mode).to_ascii_lowercase();
-        let last = last_statement(&text).trim_start_matches(['(', ' ']);
-        let first = last.split([' ', '(']).next().unwrap_or_default();
-        match first {
-            "select" | "with" | "values" | "table" | "set" => skipped,
-            _ => 0,
-        }
+        let is_last = summary.affected.is_none() && summary.error.is_none();
+        (work.verdict.statements <= 1 || is_last)
+            && sql::counts_rows(work.sql, self.mode, work.verdict)
     }
 
     /// Whether `work` may set how long a lock is waited for. MariaDB carries out NOWAIT and WAIT as
     /// such a setting, reports it, and does not report that it takes it back.
     fn sets_wait(&self, work: &Work<'_>) -> bool {
-        let is_set = work.sql.trim_ascii_start().get(..3);
         !self.facts.is_mariadb()
             || work.verdict.class == Class::Session
-            || is_set.is_some_and(|first| first.eq_ignore_ascii_case(b"set"))
+            || work.verdict.leading == Leading::Set
             || hides_wait(work)
     }
 
@@ -504,7 +482,9 @@ impl Session {
             pins.drop(Pin::NextTransaction);
         }
         let is_run = work.command != Command::StmtPrepare;
-        if !self.facts.is_mariadb() && is_run && sets_by_hint(work.sql, &["timestamp", "insert_id"])
+        if !self.facts.is_mariadb()
+            && is_run
+            && sql::sets_by_hint(work.sql, &["timestamp", "insert_id"])
         {
             // MySQL gives them back the value they had, which is not none.
             self.pins.add(Pin::UnreplayableVariable);
@@ -560,8 +540,8 @@ impl Session {
         // Preparing sets them for a moment.
         let prepares_passing = work.command == Command::StmtPrepare
             && match is_mariadb {
-                true => names(work, b"STATEMENT"),
-                false => has_set_var(work),
+                true => sql::mentions(work.sql, b"statement"),
+                false => sql::has_set_var(work.sql),
             };
         connection.has_untold = had_untold && !is_told
             || is_silent && !self.sets_none(work)
@@ -580,7 +560,7 @@ impl Session {
         sets_none
             && work.verdict.statements <= 1
             && !self.moves(work)
-            && (self.facts.is_mariadb() || !has_set_var(work))
+            && (self.facts.is_mariadb() || !sql::has_set_var(work.sql))
     }
 
     /// Whether an answer may have left untold that a SET TRANSACTION has had its transaction; on MySQL
@@ -641,11 +621,6 @@ impl Session {
     }
 }
 
-/// The last statement of a normalised text.
-fn last_statement(text: &str) -> &str {
-    text.trim_end_matches([';', ' ']).rsplit(';').next().unwrap_or(text)
-}
-
 /// Whether `work` has set LAST_INSERT_ID() and nothing else that flags a change: MariaDB 11.8 tells
 /// another variable in its place, see `state::trackers`.
 fn is_insert_id_set(work: &Work<'_>, summary: &Summary) -> bool {
@@ -665,18 +640,6 @@ fn may_have_set_id(work: &Work<'_>, summary: &Summary) -> bool {
             || work.verdict.class == Class::Write && summary.error.is_some())
 }
 
-/// Whether a hint sets one of these variables for its statement (MySQL).
-fn sets_by_hint(sql: &[u8], names: &[&str]) -> bool {
-    set_var_hints(sql).any(|rest| {
-        // Blanks, a parenthesis and a quote, of whatever kind.
-        let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
-        let Some(begin) = rest.iter().position(is_name) else { return false };
-        let name = &rest[begin..];
-        let end = name.iter().position(|byte| !is_name(byte)).unwrap_or(name.len());
-        names.iter().any(|known| name[..end].eq_ignore_ascii_case(known.as_bytes()))
-    })
-}
-
 /// Whether the answer to a SET tells what LAST_INSERT_ID() is now.
 fn is_insert_id_told(work: &Work<'_>, summary: &Summary) -> bool {
     work.verdict.class == Class::Session
@@ -693,10 +656,6 @@ fn tells(summary: &Summary, is_it: impl Fn(&str) -> bool) -> bool {
 
 /// Whether `work` is a DO, alone.
 fn is_do(work: &Work<'_>) -> bool {
-    let sql = work.sql.trim_ascii_start();
     let is_run = matches!(work.command, Command::Query | Command::StmtExecute);
-    is_run
-        && work.verdict.statements == 1
-        && sql.get(..2).is_some_and(|first| first.eq_ignore_ascii_case(b"do"))
-        && sql.get(2).is_some_and(|next| !next.is_ascii_alphanumeric() && *next != b'_')
+    is_run && work.verdict.statements == 1 && work.verdict.leading == Leading::Do
 }

@@ -7,10 +7,9 @@
 //! until the commands are answered: CALL and DDL do things no fuse stops.
 
 use super::Session;
-use super::execute::{Outcome, chooses_schema, has_cursor_of};
+use super::execute::{Unfinished, chooses_schema, has_cursor_of};
 use super::login::server_error;
 use super::ready::Ready;
-use super::settle::is_select;
 use super::statement::Work;
 use crate::backend::Connection;
 use crate::error::Error;
@@ -18,7 +17,7 @@ use crate::protocol::response::Summary;
 use crate::protocol::status::Tracked;
 use crate::protocol::{Command, Shape, code};
 use crate::route::view::BackendId;
-use crate::sql::{Class, Effects, Needs, Reason, changes_rows};
+use crate::sql::{Class, Effects, Leading, Needs, Reason, changes_rows, mentions};
 use crate::state::transaction_names::READ_ONLY;
 
 /// Longest statement that is copied to be sent together with what precedes it.
@@ -118,8 +117,8 @@ impl Session {
         connection: &mut Connection,
         work: &Work<'_>,
         ready: &Ready,
-    ) -> Result<Front, Outcome> {
-        const LOST: Outcome = Outcome::Lost { untouched: true };
+    ) -> Result<Front, Unfinished> {
+        const LOST: Unfinished = Unfinished::Lost { untouched: true };
         let (mut refused, mut answers) = (None, ready.answers);
         if ready.asks {
             connection.take_unread().await.map_err(|_| LOST)?;
@@ -164,11 +163,11 @@ impl Session {
         };
         if !ends_with_connection(work) {
             // It may wait for a lock.
-            return Err(Outcome::Spoilt(error));
+            return Err(Unfinished::Spoilt(error));
         }
         match connection.answer(work.shape).await {
-            Ok(_) if work.verdict.class == Class::Read => Err(Outcome::Unprepared(error)),
-            Ok(_) => Err(Outcome::Spoilt(error)),
+            Ok(_) if work.verdict.class == Class::Read => Err(Unfinished::Unprepared(error)),
+            Ok(_) => Err(Unfinished::Spoilt(error)),
             Err(_) => Err(LOST),
         }
     }
@@ -192,8 +191,8 @@ impl Session {
         work: &Work<'_>,
         ready: &Ready,
         (is_fuse_in, refused): (bool, Option<Error>),
-    ) -> Result<Front, Outcome> {
-        const LOST: Outcome = Outcome::Lost { untouched: true };
+    ) -> Result<Front, Unfinished> {
+        const LOST: Unfinished = Unfinished::Lost { untouched: true };
         let answer = connection.answer(work.shape).await.map_err(|_| LOST)?;
         let Some(error) = answer.summary.error else {
             if !is_fuse_in {
@@ -205,7 +204,7 @@ impl Session {
             self.is_ready_now(connection, work, ready);
             return Ok(Front::Through);
         };
-        let spoilt = |refused: Option<Error>| refused.map_or(LOST, Outcome::Spoilt);
+        let spoilt = |refused: Option<Error>| refused.map_or(LOST, Unfinished::Spoilt);
         let is_stopped = error == code::CANT_EXECUTE_IN_READ_ONLY_TRANSACTION;
         if !is_stopped && !is_fuse_in {
             return Err(spoilt(refused));
@@ -229,7 +228,7 @@ impl Session {
         match refused {
             // A KILL QUERY was for the statement.
             Some(Error::Server { code: code::QUERY_INTERRUPTED, .. }) => {
-                Err(refused.map_or(LOST, Outcome::Unprepared))
+                Err(refused.map_or(LOST, Unfinished::Unprepared))
             }
             _ => Ok(Front::Stopped),
         }
@@ -267,6 +266,6 @@ fn is_passing_query(work: &Work<'_>) -> bool {
 pub(super) fn is_just_query(work: &Work<'_>) -> bool {
     work.verdict.statements == 1
         && work.verdict.effects.is_empty()
-        && is_select(work.sql)
-        && !work.sql.windows(4).any(|word| word.eq_ignore_ascii_case(b"into"))
+        && work.verdict.leading == Leading::Select
+        && !mentions(work.sql, b"into")
 }

@@ -12,7 +12,7 @@
 //! snapshot of a transaction with its first read. Where BEGIN would do more than that (it ends what a
 //! session holds), or its answer would say more, it goes to the server as it comes.
 
-use super::execute::{Outcome, chooses_schema};
+use super::execute::{Unfinished, chooses_schema};
 use super::statement::{Refusal, Work};
 use super::{Session, Stop};
 use crate::backend::{Connection, Exchange};
@@ -113,7 +113,7 @@ impl Session {
                     return None;
                 }
                 // In this order: whoever aims says that the session is killed before the aim is over.
-                Err(Outcome::Lost { .. })
+                Err(Unfinished::Lost { .. })
                     if may_retry && !checkout.is_aimed_at() && !self.entry.is_killed() =>
                 {
                     self.context.metrics.backend(BackendId::PRIMARY.index()).retries.inc();
@@ -121,8 +121,8 @@ impl Session {
                     self.entry.set_released();
                     may_retry = false;
                 }
-                Err(outcome) => {
-                    let told = self.recover(checkout, work, outcome, (false, false)).await;
+                Err(unfinished) => {
+                    let told = self.recover(checkout, work, unfinished, (false, false)).await;
                     return Some(self.begin_again(begun, told.unwrap_or(Ok(()))));
                 }
             }
@@ -145,8 +145,8 @@ impl Session {
         checkout: &mut Checkout,
         begun: &Begun,
         first: &Work<'_>,
-    ) -> Result<(), Outcome> {
-        const LOST: Outcome = Outcome::Lost { untouched: true };
+    ) -> Result<(), Unfinished> {
+        const LOST: Unfinished = Unfinished::Lost { untouched: true };
         let work = begun.work();
         let own = self.image.schema.clone();
         if checkout.connection().has_untold {
@@ -169,7 +169,7 @@ impl Session {
             connection.answer(work.shape).await.map_err(|_| LOST)?;
         if let Some(error) = super::login::server_error(&bytes, summary.error) {
             // It may have begun all the same.
-            return Err(Outcome::Spoilt(error));
+            return Err(Unfinished::Spoilt(error));
         }
         // What an earlier session has left untold is put right by the statement that comes now.
         summary.tracked.iter().for_each(|tracked| connection.image.apply(tracked));

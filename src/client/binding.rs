@@ -3,6 +3,7 @@
 use tokio::time::Instant;
 
 use super::Session;
+use super::diagnostics::Disturbs;
 use super::statement::Work;
 use crate::backend::{Connection, Failure};
 use crate::metrics::BoundBy;
@@ -148,9 +149,7 @@ impl Session {
     ) -> Result<(), Failure> {
         let name_text = String::from_utf8_lossy(name);
         let question = format!("SELECT IS_USED_LOCK('{name_text}')<=>CONNECTION_ID() LIMIT 1");
-        let answer = connection.query(&question).await?;
-        self.diagnostics.is_row_count_held = false;
-        self.diagnostics.is_found_rows_held = false;
+        let answer = self.ask(connection, &question, Disturbs::Both).await?;
         let is_free = answer.first_row().first().is_some_and(|holds| holds == "0");
         if is_free && self.holdings.forget(Held::Lock, name) {
             self.pins.drop(Pin::UserLock);

@@ -2,6 +2,7 @@
 //! first on a connection, and that one also in the place of the others.
 
 use super::Session;
+use super::diagnostics::Disturbs;
 use super::statement::Work;
 use crate::backend::{Connection, Failure};
 use crate::protocol::response::Summary;
@@ -65,9 +66,7 @@ impl Session {
             return Ok(());
         }
         let question = format!("SELECT @@SESSION.{} LIMIT 1", named.join(",@@SESSION."));
-        let answer = connection.query(&question).await?;
-        self.diagnostics.is_row_count_held = false;
-        self.diagnostics.is_found_rows_held = false;
+        let answer = self.ask(connection, &question, Disturbs::Both).await?;
         for (name, value) in named.iter().zip(answer.first_row()) {
             let value = if value == "1" { "ON" } else { "OFF" };
             self.absorb_variable(connection, name, value);

@@ -7,7 +7,6 @@ use tokio::time::{Instant, timeout};
 
 use super::along::is_just_query;
 use super::auth::{Claim, Progress, Unproved, told_address, told_attributes, verify};
-use super::diagnostics::Diagnostics;
 use super::login::{not_asked, program_name};
 use super::registry::EntryLabels;
 use super::statement::Work;
@@ -83,7 +82,7 @@ impl Session {
     /// FOUND_ROWS() outlives both kinds of reset, and may be known on the held connection only.
     async fn save_found_rows(&mut self) {
         let Some(mut held) = self.held.take() else { return };
-        if self.diagnostics.is_found_rows_stale {
+        if self.diagnostics.is_found_rows_stale() {
             // When it can't be had, the connection is gone, and with it all else.
             let _ = self.learn_found_rows(held.connection()).await;
         }
@@ -378,8 +377,7 @@ impl Session {
         self.asks_conditions = false;
         self.keeps_conditions = false;
         // FOUND_ROWS() outlives both kinds of reset.
-        let found_rows = self.diagnostics.found_rows;
-        self.diagnostics = Diagnostics { found_rows, ..Diagnostics::default() };
+        self.diagnostics = self.diagnostics.after_reset();
         self.autocommit = self.facts.status & Status::AUTOCOMMIT.bits() != 0;
         self.status = Status::AUTOCOMMIT;
         self.is_status_told = true;

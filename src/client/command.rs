@@ -8,7 +8,7 @@ use super::{Session, Stop};
 use crate::error::Error;
 use crate::protocol::status::{self, Status, Tracked};
 use crate::protocol::{Capabilities, Command, Family};
-use crate::sql::{Class, Effects, Hint, Needs, Reason, Verdict};
+use crate::sql::{Class, Effects, Hint, Leading, Needs, Reason, Verdict};
 
 impl Session {
     /// Answers one command.
@@ -102,7 +102,7 @@ impl Session {
     /// Asks the held connection for its status flags.
     pub(super) async fn learn_status(&mut self) -> Result<(), Stop> {
         let Some(mut held) = self.held.take() else { return Err(Stop::Fatal) };
-        let told = held.connection().command(Command::Ping, b"").await;
+        let told = self.ping(held.connection()).await;
         let Ok(told) = told else {
             self.held = Some(held);
             return Err(Stop::Fatal);
@@ -118,7 +118,6 @@ impl Session {
         let kept = if has_own_mode { Status::empty() } else { Status::SQL_MODES };
         self.status = (told.summary.status - kept) | (self.status & kept);
         self.is_status_told = true;
-        self.diagnostics.is_row_count_held = false;
         let tracked = told.summary.tracked;
         if let Some(teller) = &mut self.teller {
             teller.keep(&tracked);
@@ -219,6 +218,7 @@ pub(super) fn plain(class: Class, reason: Reason) -> Verdict {
     Verdict {
         class,
         reason,
+        leading: Leading::Other,
         effects: Effects::empty(),
         needs: Needs::empty(),
         hint: Hint::default(),

@@ -6,11 +6,11 @@
 use std::sync::Arc;
 
 use super::{Session, Stop};
-use crate::backend::UnreadId;
+use crate::backend::{Connection, Exchange, Failure, UnreadId};
 use crate::error::Error;
 use crate::protocol::response::Summary;
 use crate::protocol::wire::{Cursor, put_lenenc_bytes};
-use crate::protocol::{Capabilities, Family, packet, status};
+use crate::protocol::{Capabilities, Command, packet, status};
 use crate::sql::Substitution;
 
 /// The record of one session.
@@ -32,15 +32,17 @@ pub(super) struct Diagnostics {
     /// The held connection knows that better: nobody has told it.
     pub(super) is_gtid_held: bool,
     /// What ROW_COUNT() returns.
-    pub(super) row_count: i64,
+    row_count: i64,
     /// What FOUND_ROWS() returns.
-    pub(super) found_rows: u64,
-    /// The held connection knows FOUND_ROWS() better: a statement on it has set it.
-    pub(super) is_found_rows_held: bool,
+    found_rows: u64,
+    /// The held connection knows FOUND_ROWS(): a statement on it has set it, and nothing of Fairlane's own
+    /// has run there since that would set it to something else.
+    is_found_rows_held: bool,
     /// A statement on the held connection has set FOUND_ROWS() to what no packet told.
-    pub(super) is_found_rows_stale: bool,
-    /// Likewise ROW_COUNT(): the last statement was not answered from here.
-    pub(super) is_row_count_held: bool,
+    is_found_rows_stale: bool,
+    /// The held connection knows ROW_COUNT(): the last statement has run there, and nothing of Fairlane's
+    /// own since.
+    is_row_count_held: bool,
     /// The held connection may have warnings.
     pub(super) are_on_connection: bool,
     /// The connection has a mark in the place of the list that was saved.
@@ -54,6 +56,15 @@ pub(super) struct Diagnostics {
     pub(super) conditions: u16,
     /// The last error, when it was not the answer of a connection: newer than `warnings`.
     pub(super) own_error: Option<Error>,
+}
+
+/// What a question of Fairlane's own makes a connection forget of the session's last statement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Disturbs {
+    /// ROW_COUNT(), as everything does.
+    RowCount,
+    /// FOUND_ROWS() as well, as what has rows does.
+    Both,
 }
 
 /// Appends a text of under 251 bytes with its length.
@@ -76,54 +87,6 @@ pub(super) struct Saved {
 /// Whether a normalised text is SHOW WARNINGS or SHOW ERRORS in any form but SHOW COUNT(*).
 pub(super) fn is_list(text: &str) -> bool {
     text.starts_with("show warnings") || text.starts_with("show errors")
-}
-
-/// Whether the rows that a statement sends are those that FOUND_ROWS() tells, by its normalised text.
-/// What neither selects nor reads the dictionary as if it did leaves FOUND_ROWS() as it was.
-pub(super) fn counts_rows(text: &str, family: Family) -> bool {
-    let mut words = text.split([' ', '(', ';']).filter(|word| !word.is_empty());
-    let (first, second) = (words.next().unwrap_or(""), words.next().unwrap_or(""));
-    let is_left = match first {
-        "insert" | "replace" | "delete" | "check" | "checksum" | "optimize" | "repair"
-        | "handler" | "xa" | "help" => true,
-        "analyze" => matches!(second, "table" | "tables" | "local" | "no_write_to_binlog"),
-        "values" => family.is_mariadb(),
-        "explain" | "describe" | "desc" => matches!(
-            second,
-            "select"
-                | "with"
-                | "insert"
-                | "update"
-                | "delete"
-                | "replace"
-                | "format"
-                | "extended"
-                | "partitions"
-                | "for"
-                | "analyze"
-                | "values"
-        ),
-        "show" => {
-            matches!(
-                second,
-                "warnings"
-                    | "errors"
-                    | "create"
-                    | "processlist"
-                    | "full"
-                    | "grants"
-                    | "privileges"
-                    | "profile"
-                    | "profiles"
-                    | "engine"
-                    | "binary"
-                    | "binlog"
-                    | "explain"
-            ) && !(second == "full" && words.next() != Some("processlist"))
-        }
-        _ => false,
-    };
-    !is_left
 }
 
 impl Saved {
@@ -194,46 +157,6 @@ const COLUMNS: usize = 3;
 /// How a row of an error begins.
 pub(super) const ERROR: &[u8] = b"\x05Error";
 
-/// Rows that a LIMIT at the end of a text passes over, which FOUND_ROWS() counts; `u64::MAX` where a
-/// parameter tells.
-pub(super) fn rows_skipped(sql: &[u8]) -> u64 {
-    let is_blank = |byte: &u8| byte.is_ascii_whitespace() || *byte == b';';
-    let trimmed = |text: &mut &[u8]| {
-        let length = text.iter().rposition(|byte| !is_blank(byte)).map_or(0, |last| last + 1);
-        *text = &text[..length];
-    };
-    // The last word of one kind, taken off.
-    fn taken<'a>(text: &mut &'a [u8], is_of_it: impl Fn(u8) -> bool) -> &'a [u8] {
-        let from = text.iter().rposition(|byte| !is_of_it(*byte)).map_or(0, |last| last + 1);
-        let (rest, word) = text.split_at(from);
-        *text = rest;
-        word
-    }
-    let is_number = |byte: u8| byte.is_ascii_digit() || byte == b'?';
-    let is_letter = |byte: u8| byte.is_ascii_alphabetic() || byte == b'_';
-    let mut rest = sql;
-    trimmed(&mut rest);
-    let mut skipped = taken(&mut rest, is_number);
-    if skipped.is_empty() {
-        return 0;
-    }
-    trimmed(&mut rest);
-    let (before, word): (_, &[u8]) = match rest.strip_suffix(b",") {
-        Some(before) => (before, b"limit"),
-        None => (rest, b"offset"),
-    };
-    rest = before;
-    trimmed(&mut rest);
-    if word == b"limit" {
-        skipped = taken(&mut rest, is_number);
-        trimmed(&mut rest);
-    }
-    match taken(&mut rest, is_letter).eq_ignore_ascii_case(word) {
-        false => 0,
-        true => std::str::from_utf8(skipped).ok().and_then(|n| n.parse().ok()).unwrap_or(u64::MAX),
-    }
-}
-
 impl Diagnostics {
     /// The result set whose rows were counted has passed over so many.
     pub(super) fn note_skipped(&mut self, skipped: u64) {
@@ -252,18 +175,23 @@ impl Diagnostics {
         }
         if summary.error.is_some() {
             self.sqlstate = summary.sqlstate;
-            self.row_count = -1;
             return;
-        }
-        match summary.affected {
-            Some(affected) => self.row_count = i64::try_from(affected).unwrap_or(i64::MAX),
-            None if summary.has_status => self.row_count = -1,
-            None => {}
         }
         self.is_insert_id_stale |= summary.insert_id != 0;
         if summary.insert_id != 0 {
             self.reported_id = Some(summary.insert_id);
         }
+    }
+
+    /// Takes over ROW_COUNT() of a statement that sets it, from its response.
+    pub(super) fn note_counted(&mut self, summary: &Summary) {
+        let is_told = summary.has_status || summary.error.is_some();
+        match summary.affected.filter(|_| summary.error.is_none()) {
+            Some(affected) => self.row_count = i64::try_from(affected).unwrap_or(i64::MAX),
+            None if is_told => self.row_count = -1,
+            None => {}
+        }
+        self.is_row_count_held |= is_told;
     }
 
     /// Takes over an error that no connection has answered.
@@ -287,6 +215,50 @@ impl Diagnostics {
     pub(super) fn note_row_count(&mut self, row_count: i64) {
         self.row_count = row_count;
         self.is_row_count_held = false;
+    }
+
+    /// What FOUND_ROWS() returns, told by no statement of the client's on the held connection.
+    pub(super) fn note_found_rows(&mut self, found_rows: u64) {
+        self.found_rows = found_rows;
+        self.is_found_rows_stale = false;
+        self.is_found_rows_held = false;
+    }
+
+    /// A statement has set FOUND_ROWS() on the held connection, too.
+    pub(super) fn note_found_there(&mut self) {
+        self.is_found_rows_held = true;
+    }
+
+    /// A statement has set FOUND_ROWS() on the held connection, and no packet told to what.
+    pub(super) fn note_found_unseen(&mut self) {
+        self.is_found_rows_stale = true;
+        self.is_found_rows_held = true;
+    }
+
+    /// The held connection is asked something by Fairlane.
+    pub(super) fn disturb(&mut self, disturbs: Disturbs) {
+        self.is_row_count_held = false;
+        self.is_found_rows_held &= disturbs == Disturbs::RowCount;
+    }
+
+    /// What FOUND_ROWS() returns, unless it is stale.
+    pub(super) fn found_rows(&self) -> u64 {
+        self.found_rows
+    }
+
+    /// Whether only the held connection knows FOUND_ROWS().
+    pub(super) fn is_found_rows_stale(&self) -> bool {
+        self.is_found_rows_stale
+    }
+
+    /// Whether the held connection answers FOUND_ROWS() as it should.
+    pub(super) fn is_found_rows_held(&self) -> bool {
+        self.is_found_rows_held
+    }
+
+    /// Whether the held connection answers ROW_COUNT() as it should.
+    pub(super) fn is_row_count_held(&self) -> bool {
+        self.is_row_count_held
     }
 
     /// Whether the last statement has left nothing to show.
@@ -318,6 +290,11 @@ impl Diagnostics {
         self.are_on_connection = false;
     }
 
+    /// What both kinds of reset leave: FOUND_ROWS().
+    pub(super) fn after_reset(&self) -> Self {
+        Self { found_rows: self.found_rows, ..Self::default() }
+    }
+
     /// The values that stand for function calls in a statement text.
     pub(super) fn substitution(&self, connection_id: u32) -> Substitution {
         let (warning_count, error_count) =
@@ -334,6 +311,24 @@ impl Diagnostics {
 }
 
 impl Session {
+    /// Asks the session's connection something of Fairlane's own: the one way to do so once a statement of
+    /// the client's has run there.
+    pub(super) async fn ask(
+        &mut self,
+        connection: &mut Connection,
+        question: &str,
+        disturbs: Disturbs,
+    ) -> Result<Exchange, Failure> {
+        self.diagnostics.disturb(disturbs);
+        connection.query(question).await
+    }
+
+    /// Asks the session's connection for nothing but its status flags, and what it has to tell.
+    pub(super) async fn ping(&mut self, connection: &mut Connection) -> Result<Exchange, Failure> {
+        self.diagnostics.disturb(Disturbs::RowCount);
+        connection.command(Command::Ping, b"").await
+    }
+
     /// Answers a statement about the diagnostics of the previous one, when no connection is held
     /// that knows them. `None` when a connection has to answer.
     pub(super) async fn answer_diagnostics(
@@ -425,8 +420,7 @@ impl Session {
         self.wire.push(&row);
         self.wire.push(&end);
         self.diagnostics.note_row_count(-1);
-        self.diagnostics.found_rows = 1;
-        self.diagnostics.is_found_rows_held = false;
+        self.diagnostics.note_found_rows(1);
     }
 
     /// Whether result sets begin with their metadata (`resultset_metadata`, MySQL).
@@ -460,24 +454,5 @@ mod tests {
         let row = binary_row(b"\x07Warning\x041265\x02ab");
         assert_eq!(row.as_deref(), Some(&b"\0\0\x07Warning\xf1\x04\0\0\x02ab"[..]));
         assert_eq!(binary_row(b"\x07Warning\x01x\x02ab"), None);
-    }
-
-    #[test]
-    fn rows_that_a_limit_passes_over_are_read_in_every_form() {
-        for (sql, skipped) in [
-            ("SELECT a FROM t LIMIT 2 OFFSET 3", 3),
-            ("select a from t limit 3 , 2 ;", 3),
-            ("SELECT a FROM t LIMIT 3,2", 3),
-            ("SELECT a FROM t LIMIT ? OFFSET ?", u64::MAX),
-            ("SELECT a FROM t LIMIT ?, ?", u64::MAX),
-            ("SELECT a FROM t LIMIT 5", 0),
-            ("SELECT a FROM t ORDER BY 1, 2", 0),
-            ("SELECT a FROM t WHERE a = 7", 0),
-            ("SELECT 1, 2", 0),
-            ("SELECT", 0),
-            ("", 0),
-        ] {
-            assert_eq!(rows_skipped(sql.as_bytes()), skipped, "{sql}");
-        }
     }
 }

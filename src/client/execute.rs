@@ -10,7 +10,6 @@ use super::along::{COPIED_MAX, Front, tells_read_only};
 use super::prepare_here::has_cursor;
 use super::ready::Ready;
 use super::statement::Work;
-use super::tracking::needs_own_trackers;
 use crate::backend::{Connection, Failure};
 use crate::config::settings::LockPolicy;
 use crate::error::Error;
@@ -20,7 +19,7 @@ use crate::pool::Checkout;
 use crate::protocol::metadata::Expected;
 use crate::protocol::response::{Response, Summary};
 use crate::protocol::{Command, Shape, code, packet};
-use crate::sql::{Class, Effects, Reason, Verdict, names_variable};
+use crate::sql::{Class, Effects, Leading, Reason, Verdict, names_variable};
 
 /// Errors that are kept from the client.
 #[derive(Debug, Clone, Copy)]
@@ -31,11 +30,9 @@ struct Keeps {
     deadlock: bool,
 }
 
-/// How a command ended.
+/// Why a command has not run to its end.
 #[derive(Debug)]
-pub(super) enum Outcome {
-    /// The response was passed on.
-    Done(Summary),
+pub(super) enum Unfinished {
     /// A replica answered nothing but an error, which was not passed on.
     ReplicaRefused,
     /// The server is gone. `untouched`: the client has got nothing yet.
@@ -45,11 +42,8 @@ pub(super) enum Outcome {
     },
     /// The connection could not be made ready; it is as it was, or nearly.
     Unprepared(Error),
-    /// The same, but what was sent along has changed the connection.
+    /// The connection could not be made ready, and what was sent along has changed it.
     Spoilt(Error),
-    /// The server has rolled it back whole, and the client has got nothing: it can be repeated.
-    /// Never the end of [`Session::execute`].
-    Deadlocked,
     /// It was stopped so that its transaction can be rolled back for others; the client has got
     /// nothing yet.
     GaveWay,
@@ -58,14 +52,14 @@ pub(super) enum Outcome {
 }
 
 impl Session {
-    /// Runs `work`. With `may_retry` an error alone is kept from the client.
+    /// Runs `work` and passes the response on. With `may_retry` an error alone is kept from the client.
     pub(super) async fn execute(
         &mut self,
         checkout: &mut Checkout,
         work: &Work<'_>,
         was_held: bool,
         may_retry: bool,
-    ) -> Outcome {
+    ) -> Result<Summary, Unfinished> {
         if self.policy.lock_guard.policy != LockPolicy::Off {
             self.entry.note_statement(work.sql, self.mode);
         }
@@ -73,36 +67,29 @@ impl Session {
         if matches!(sent, Ok((_, Front::Stopped))) {
             sent = Box::pin(self.send(checkout, work, was_held, true)).await;
         }
-        let ready = match sent {
-            Ok((ready, _)) => ready,
-            Err(outcome) => return outcome,
-        };
+        let (ready, _) = sent?;
         let bytes = ready.packets.as_deref().unwrap_or(&work.packets);
         let repeats = if was_held { 0 } else { self.repeats(work) };
-        let mut keeps = Keeps { refusal: may_retry, deadlock: repeats > 0 };
         let lacks_ids = self.wire.lacks_ids(&bytes[ready.front..]);
         let connection = checkout.connection();
-        let expected = (ready.expected.clone(), lacks_ids);
-        let mut outcome = self.relay(connection, work, expected, keeps).await;
-        for turn in 1..=repeats {
-            if !matches!(outcome, Outcome::Deadlocked) {
-                break;
+        let mut turn = 0;
+        let mut summary = loop {
+            let keeps = Keeps { refusal: may_retry, deadlock: turn < repeats };
+            let expected = (ready.expected.clone(), lacks_ids);
+            if let Some(summary) = self.relay(connection, work, expected, keeps).await? {
+                break summary;
             }
+            turn += 1;
             Box::pin(self.pause_before_repeat(turn)).await;
             if connection.send(&bytes[ready.front..]).await.is_err() {
-                return Outcome::Lost { untouched: true };
+                return Err(Unfinished::Lost { untouched: true });
             }
-            keeps.deadlock = turn < repeats;
-            let expected = (ready.expected.clone(), lacks_ids);
-            outcome = self.relay(connection, work, expected, keeps).await;
-        }
-        if ready.is_fused
-            && let Outcome::Done(summary) = &mut outcome
-        {
+        };
+        if ready.is_fused {
             // A killed SET may have left it to the statement to tell that the fuse is out.
             summary.tracked.retain(|tracked| !tells_read_only(tracked));
         }
-        outcome
+        Ok(summary)
     }
 
     /// The same as [`Self::send`], unless the server is not there to answer what precedes the statement, or
@@ -112,7 +99,7 @@ impl Session {
         checkout: &mut Checkout,
         work: &Work<'_>,
         (was_held, may_retry): (bool, bool),
-    ) -> Result<(Ready, Front), Outcome> {
+    ) -> Result<(Ready, Front), Unfinished> {
         let entry = self.entry.shared();
         let connection = checkout.connection();
         let (place, generation) = (connection.place.clone(), connection.generation);
@@ -123,7 +110,7 @@ impl Session {
         tokio::select! {
             biased;
             sent = self.send(checkout, work, was_held, false) => sent,
-            () = entry.when(is_lost) => Err(Outcome::Lost { untouched: true }),
+            () = entry.when(is_lost) => Err(Unfinished::Lost { untouched: true }),
         }
     }
 
@@ -135,8 +122,8 @@ impl Session {
         work: &Work<'_>,
         was_held: bool,
         waits: bool,
-    ) -> Result<(Ready, Front), Outcome> {
-        const LOST: Outcome = Outcome::Lost { untouched: true };
+    ) -> Result<(Ready, Front), Unfinished> {
+        const LOST: Unfinished = Unfinished::Lost { untouched: true };
         let backend = checkout.pool().backend();
         let connection = checkout.connection();
         let ready = match self.make_ready(connection, work, was_held, waits).await {
@@ -144,16 +131,16 @@ impl Session {
             Ok(Err(error)) => {
                 // Nobody must wait for what is asked when somebody else takes the connection.
                 self.read_others_id(connection).await.map_err(|_| LOST)?;
-                return Err(Outcome::Unprepared(error));
+                return Err(Unfinished::Unprepared(error));
             }
-            Err(Failure::Abandoned) => return Err(Outcome::ClientGone(None)),
+            Err(Failure::Abandoned) => return Err(Unfinished::ClientGone(None)),
             Err(_) => return Err(LOST),
         };
         if !ready.asks {
             self.entry.set_connection(backend, connection);
         }
         self.leaves_gtids = false;
-        if needs_own_trackers(work) && !connection.is_restricted {
+        if self.needs_own_trackers(work) && !connection.is_restricted {
             self.leaves_gtids = self.may_be_open_with(work, was_held);
             let set = self.trackers().to_set(self.leaves_gtids);
             Box::pin(connection.track(set)).await.map_err(|_| LOST)?;
@@ -206,13 +193,15 @@ impl Session {
         }
     }
 
+    /// Passes the response to `work` on. `None` where the error of a deadlock was kept back: the server has
+    /// rolled `work` back whole, and the client has got nothing, so that it can be repeated.
     async fn relay(
         &mut self,
         connection: &mut Connection,
         work: &Work<'_>,
         (expected, lacks_ids): (Expected, u8),
         keeps: Keeps,
-    ) -> Outcome {
+    ) -> Result<Option<Summary>, Unfinished> {
         let mut response = Response::on(work.shape, connection.key.capabilities);
         response.shift_ids(lacks_ids);
         if let Some(prepared) = &work.prepared {
@@ -227,7 +216,7 @@ impl Session {
             response.keep_answer(is_asked && self.context.answers.is_on());
         }
         if work.shape == Shape::Nothing {
-            return Outcome::Done(response.into_summary());
+            return Ok(Some(response.into_summary()));
         }
         match work.command {
             // A reset of a statement that is elsewhere has ended what the connection tells of.
@@ -247,15 +236,17 @@ impl Session {
         let mut note = |summary: &Summary| watch.note(summary);
         let passed = self.pass(connection, work, (&mut response, &mut note), keeps).await;
         self.teller = response.take_teller();
-        match passed {
-            Passed::Whole => Outcome::Done(response.into_summary()),
-            Passed::Refused => Outcome::ReplicaRefused,
-            Passed::GaveWay => Outcome::GaveWay,
-            Passed::Deadlocked => Outcome::Deadlocked,
-            Passed::ClientGone { in_time: true } => Outcome::ClientGone(Some(Box::new(response))),
-            Passed::ClientGone { in_time: false } => Outcome::ClientGone(None),
-            Passed::Lost => Outcome::Lost { untouched: response.is_untouched() },
-        }
+        Err(match passed {
+            Passed::Whole => return Ok(Some(response.into_summary())),
+            Passed::Deadlocked => return Ok(None),
+            Passed::Refused => Unfinished::ReplicaRefused,
+            Passed::GaveWay => Unfinished::GaveWay,
+            Passed::ClientGone { in_time: true } => {
+                Unfinished::ClientGone(Some(Box::new(response)))
+            }
+            Passed::ClientGone { in_time: false } => Unfinished::ClientGone(None),
+            Passed::Lost => Unfinished::Lost { untouched: response.is_untouched() },
+        })
     }
 
     /// Passes a response on. A KILL that was sent meanwhile has come to its end by then: it must
@@ -434,11 +425,8 @@ enum Passed {
 
 /// Whether a command is nothing but the choice of a schema, by whatever name.
 pub(super) fn chooses_schema(work: &Work<'_>) -> bool {
-    let is_use = || {
-        let first = work.sql.trim_ascii_start().get(..3);
-        let is_first = first.is_some_and(|first| first.eq_ignore_ascii_case(b"use"));
-        is_first && work.verdict.class == Class::Session && work.verdict.statements == 1
-    };
+    let Verdict { class, leading, statements, .. } = *work.verdict;
+    let is_use = leading == Leading::Use && class == Class::Session && statements == 1;
     let is_small = work.packets.len() <= COPIED_MAX;
-    is_small && (work.command == Command::InitDb || work.command == Command::Query && is_use())
+    is_small && (work.command == Command::InitDb || work.command == Command::Query && is_use)
 }

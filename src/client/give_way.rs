@@ -13,6 +13,7 @@
 
 use tokio::task::JoinHandle;
 
+use super::diagnostics::Disturbs;
 use super::statement::Work;
 use super::{Session, Stop};
 use crate::backend::{Connection, Failure};
@@ -130,8 +131,7 @@ impl Session {
         }
         // The list of what was stopped is nobody's.
         connection.clear_warnings().await?;
-        self.diagnostics.is_row_count_held = false;
-        self.diagnostics.is_found_rows_held = false;
+        self.diagnostics.disturb(Disturbs::Both);
         self.status -= Status::IN_TRANS | Status::IN_TRANS_READONLY;
         Ok(())
     }

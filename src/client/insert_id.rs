@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::Session;
 use super::absorb::is_wait;
+use super::diagnostics::Disturbs;
 use super::execute::has_cursor_of;
 use super::settle::changes_charset;
 use super::statement::Work;
@@ -134,15 +135,14 @@ impl Session {
         let has_new = summary.had_warnings || summary.error.is_some();
         self.learn_all(connection, Some(summary).filter(|_| has_new)).await?;
         let set = format!("SET last_insert_id={own}");
-        let mut set_it = connection.query(&set).await?.summary;
+        let mut set_it = self.ask(connection, &set, Disturbs::RowCount).await?.summary;
         if set_it.error == Some(code::QUERY_INTERRUPTED) {
             // A KILL QUERY that came late: the session's own statement was over.
-            set_it = connection.query(&set).await?.summary;
+            set_it = self.ask(connection, &set, Disturbs::RowCount).await?.summary;
         }
         if set_it.error.is_some() {
             return Err(std::io::Error::other("an insert id could not be set").into());
         }
-        self.diagnostics.is_row_count_held = false;
         connection.insert_id = Some(own);
         match connection.deprecates_eof() {
             true => Ok(()),

@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use super::answers::{Answer, TEXT_MAX, Terms};
 use super::route::is_system;
-use super::settle::is_select;
 use super::statement::{PreparedWork, Work, backend_of, classify};
 use super::{Session, Stop};
 use crate::error::Error;
@@ -15,7 +14,7 @@ use crate::protocol::status::{self, Status};
 use crate::protocol::{Command, Shape};
 use crate::route::Decision;
 use crate::route::view::BackendId;
-use crate::sql::{Class, Effects, Needs, Reason, Verdict, changes_rows};
+use crate::sql::{Class, Effects, Leading, Needs, Reason, Verdict, changes_rows};
 use crate::state::Pin;
 use crate::state::kinds::Kinds;
 use crate::state::prepared::{STATEMENTS_MAX, Statement, StatementKey, circumstances};
@@ -159,7 +158,7 @@ impl Session {
     /// list of warnings is empty and stays so.
     fn may_share_answer(&self, sql: &[u8], verdict: &Verdict) -> bool {
         let is_plain = match verdict.class {
-            Class::Read => is_select(sql),
+            Class::Read => verdict.leading == Leading::Select,
             Class::Write => changes_rows(sql, self.mode),
             _ => false,
         };

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use super::diagnostics::Form;
 use super::execute::{is_call, opens_cursor};
 use super::prepare::JustPrepared;
-use super::settle::is_select;
 use super::statement::{PreparedWork, Work};
 use super::{Session, Stop};
 use crate::backend::Connection;
@@ -89,8 +88,7 @@ impl Session {
     ) -> Result<(), Stop> {
         let Found { id, mut key, mut verdict, mode } = found;
         let mut payload = Cow::Borrowed(payload);
-        let is_shown = verdict.class == Class::Diagnostics && !is_select(&key.sql);
-        if command == Command::StmtExecute && is_shown {
+        if command == Command::StmtExecute && verdict.shows_diagnostics() {
             // Servers open none for it, and it may run on another connection than the last one.
             payload.to_mut()[5] &= !CURSOR;
         }

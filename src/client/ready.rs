@@ -2,6 +2,7 @@
 
 use super::Session;
 use super::along::{Along, COPIED_MAX};
+use super::diagnostics::Disturbs;
 use super::execute::chooses_schema;
 use super::login::server_error;
 use super::prepare_here::Own;
@@ -299,7 +300,9 @@ impl Session {
         let mut packets = Vec::new();
         let answers = connection.put_diff(diff, &mut packets);
         connection.send(&packets).await?;
-        self.diagnostics.is_row_count_held &= answers == 0;
+        if answers > 0 {
+            self.diagnostics.disturb(Disturbs::RowCount);
+        }
         let (mut refused, mut has_warned) = (None, false);
         for _ in 0..answers {
             let exchange = connection.answer(Shape::Results).await?;
@@ -320,10 +323,10 @@ impl Session {
         if has_warned {
             // These are nobody's warnings, but on the session's own connection what they are cleared
             // by has a row found.
-            if self.diagnostics.is_found_rows_stale {
+            if self.diagnostics.is_found_rows_stale() {
                 self.learn_found_rows(connection).await?;
             }
-            self.diagnostics.is_found_rows_held = false;
+            self.diagnostics.disturb(Disturbs::Both);
             connection.clear_warnings().await?;
         }
         Ok(refused.map_or(Ok(()), Err))

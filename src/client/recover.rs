@@ -1,6 +1,6 @@
 //! A command that has not run to its end: it is tried elsewhere, or its client is told.
 
-use super::execute::Outcome;
+use super::execute::Unfinished;
 use super::statement::Work;
 use super::{Session, Stop};
 use crate::error::Error;
@@ -15,22 +15,19 @@ impl Session {
         &mut self,
         mut checkout: Checkout,
         work: &Work<'_>,
-        outcome: Outcome,
+        unfinished: Unfinished,
         (was_held, may_retry): (bool, bool),
     ) -> Option<Result<(), Stop>> {
-        Some(match outcome {
-            Outcome::Done(mut summary) => {
-                self.conclude(checkout, work, &mut summary, was_held).await
-            }
-            Outcome::ReplicaRefused => {
+        Some(match unfinished {
+            Unfinished::ReplicaRefused => {
                 self.give_back_refused(checkout);
                 return None;
             }
-            Outcome::Unprepared(_) if may_retry => {
+            Unfinished::Unprepared(_) if may_retry => {
                 self.give_back_refused(checkout);
                 return None;
             }
-            Outcome::Lost { untouched } => {
+            Unfinished::Lost { untouched } => {
                 let name = checkout.pool().name().to_owned();
                 // In this order: whoever aims says that the session is killed before the aim is over.
                 let is_killed = checkout.is_aimed_at() || self.entry.is_killed();
@@ -55,7 +52,7 @@ impl Session {
                 }
                 self.lost(work, name, was_held || is_killed, untouched).await
             }
-            Outcome::Unprepared(error) => {
+            Unfinished::Unprepared(error) => {
                 checkout.connection().is_dirty = true;
                 if was_held {
                     self.keep_or_release(checkout).await;
@@ -66,9 +63,8 @@ impl Session {
                 }
                 self.refuse(work, &error).await
             }
-            Outcome::Deadlocked => unreachable!("it was repeated, or its error passed on"),
-            Outcome::GaveWay => self.concede(checkout, work).await,
-            Outcome::Spoilt(error) => {
+            Unfinished::GaveWay => self.concede(checkout, work).await,
+            Unfinished::Spoilt(error) => {
                 checkout.discard(Retire::Kill);
                 if was_held {
                     // With its transaction, and all that binds it.
@@ -78,7 +74,7 @@ impl Session {
                 self.entry.set_released();
                 self.refuse(work, &error).await
             }
-            Outcome::ClientGone(response) => {
+            Unfinished::ClientGone(response) => {
                 self.abandon(checkout, work, response);
                 Err(Stop::Client)
             }

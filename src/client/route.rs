@@ -5,12 +5,12 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Session;
-use super::statement::{Work, contains};
+use super::statement::Work;
 use crate::config::settings::Consistency;
 use crate::protocol::status::Status;
 use crate::route::view::{BackendId, ReplicaView};
 use crate::route::{self, Decision, Reason, SessionView, Target};
-use crate::sql::{Class, RouteHint, Verdict};
+use crate::sql::{Class, RouteHint, Verdict, mentions};
 use crate::state::transaction_names;
 use crate::topology::ISOLATION;
 
@@ -132,7 +132,7 @@ impl Session {
 /// Whether a statement opens a transaction that sees what there is now: WITH CONSISTENT SNAPSHOT.
 pub(super) fn begins_with_snapshot(work: &Work<'_>) -> bool {
     const SNAPSHOT: &[u8] = b"snapshot";
-    matches!(work.verdict.class, Class::Begin { .. }) && contains(work.sql, SNAPSHOT)
+    matches!(work.verdict.class, Class::Begin { .. }) && mentions(work.sql, SNAPSHOT)
 }
 
 /// Whether a schema is one that each server fills on its own.

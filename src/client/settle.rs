@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 
 use super::Session;
 use super::absorb::{hides_wait, is_wait};
+use super::diagnostics::Disturbs;
 use super::statement::Work;
-use super::tracking::needs_own_trackers;
 use super::warnings::TELL;
 use crate::backend::{Connection, Failure, means_the_same};
 use crate::protocol::response::Summary;
@@ -55,7 +55,7 @@ impl Session {
         let leaves_list = !keeps
             || has_moved
             || asks_wait
-            || needs_own_trackers(work)
+            || self.needs_own_trackers(work)
             || asks_collation
             || asks_bare
             || asks_bits
@@ -64,7 +64,7 @@ impl Session {
         if leaves_list && work.command == Command::StmtBulkExecute && summary.has_result_set {
             Box::pin(self.learn_row_count(connection)).await?;
         }
-        let asks_count = leaves_list && self.diagnostics.is_found_rows_stale;
+        let asks_count = leaves_list && self.diagnostics.is_found_rows_stale();
         if asks_count && self.facts.is_mariadb() {
             Box::pin(self.learn_found_rows(connection)).await?;
         }
@@ -171,8 +171,12 @@ impl Session {
 
     /// Has the server tell what its trackers still have to tell: it comes with the next OK packet.
     async fn prompt(&mut self, connection: &mut Connection) -> Result<Summary, Failure> {
-        let summary = connection.query("DO 0").await?.summary;
-        self.diagnostics.is_row_count_held = false;
+        // MySQL finds a row, which it sends nobody.
+        let disturbs = match self.facts.is_mariadb() {
+            true => Disturbs::RowCount,
+            false => Disturbs::Both,
+        };
+        let summary = self.ask(connection, "DO 0", disturbs).await?.summary;
         if let Some(teller) = &mut self.teller {
             teller.keep(&summary.tracked);
         }
@@ -189,11 +193,10 @@ impl Session {
     ) -> Result<(), Failure> {
         let image = connection.image.clone();
         let mut tracked = match self.facts.is_mariadb() {
-            true => connection.query(TELL).await?.summary.tracked,
+            true => self.ask(connection, TELL, Disturbs::RowCount).await?.summary.tracked,
             // No statement: the list of warnings stays.
-            false => connection.command(Command::Ping, b"").await?.summary.tracked,
+            false => self.ping(connection).await?.summary.tracked,
         };
-        self.diagnostics.is_row_count_held = false;
         let is_changed = tracked.contains(&Tracked::StateChanged);
         if !self.facts.is_mariadb() && work.verdict.effects.contains(Effects::OPAQUE) && is_changed
         {
@@ -229,9 +232,7 @@ impl Session {
     /// How long locks are waited for now.
     async fn learn_wait(&mut self, connection: &mut Connection) -> Result<(), Failure> {
         let question = "SELECT @@lock_wait_timeout,@@innodb_lock_wait_timeout LIMIT 1";
-        let answer = connection.query(question).await?;
-        self.diagnostics.is_row_count_held = false;
-        self.diagnostics.is_found_rows_held = false;
+        let answer = self.ask(connection, question, Disturbs::Both).await?;
         if let [tables, rows] = answer.first_row().as_slice() {
             for image in [&mut self.image, &mut connection.image] {
                 image.set("lock_wait_timeout", tables);
@@ -282,9 +283,7 @@ impl Session {
         if set.is_empty() {
             return Ok(());
         }
-        let exchange = connection.query(&set).await?;
-        self.diagnostics.is_row_count_held = false;
-        self.diagnostics.is_found_rows_held = false;
+        let exchange = self.ask(connection, &set, Disturbs::Both).await?;
         if exchange.summary.error.is_some() {
             // Not one the session has for itself, or one that can't be set twice.
             connection.is_dirty = true;
@@ -317,9 +316,7 @@ impl Session {
     ) -> Result<(), Failure> {
         let question = "SELECT @@collation_connection,@@character_set_connection,\
                         @@character_set_client,@@character_set_results LIMIT 1";
-        let answer = connection.query(question).await?;
-        self.diagnostics.is_row_count_held = false;
-        self.diagnostics.is_found_rows_held = false;
+        let answer = self.ask(connection, question, Disturbs::Both).await?;
         let row = answer.first_row();
         let [collation, charset, client, results] = row.as_slice() else { return Ok(()) };
         for image in [&mut self.image, &mut connection.image] {
@@ -353,7 +350,7 @@ impl Session {
         connection: &mut Connection,
         counted: Option<&Summary>,
     ) -> Result<(), Failure> {
-        let is_stale = self.diagnostics.is_found_rows_stale;
+        let is_stale = self.diagnostics.is_found_rows_stale();
         if is_stale && self.facts.is_mariadb() {
             self.learn_found_rows(connection).await?;
         }
@@ -371,7 +368,7 @@ impl Session {
 
     /// What ROW_COUNT() is after results of single rows, which MariaDB does not count as one.
     async fn learn_row_count(&mut self, connection: &mut Connection) -> Result<(), Failure> {
-        let answer = connection.query("SELECT ROW_COUNT() LIMIT 1").await?;
+        let answer = self.ask(connection, "SELECT ROW_COUNT() LIMIT 1", Disturbs::Both).await?;
         if let [count] = answer.first_row().as_slice() {
             self.diagnostics.note_row_count(count.parse().unwrap_or(-1));
         }
@@ -383,25 +380,18 @@ impl Session {
         &mut self,
         connection: &mut Connection,
     ) -> Result<(), Failure> {
-        let answer = connection.query("SELECT FOUND_ROWS() LIMIT 1").await?;
-        if let [count] = answer.first_row().as_slice() {
-            self.diagnostics.found_rows = count.parse().unwrap_or(0);
-        }
-        self.diagnostics.is_found_rows_stale = false;
-        self.diagnostics.is_found_rows_held = false;
-        self.diagnostics.is_row_count_held = false;
+        let answer = self.ask(connection, "SELECT FOUND_ROWS() LIMIT 1", Disturbs::Both).await?;
+        let found_rows = match answer.first_row().as_slice() {
+            [count] => count.parse().unwrap_or(0),
+            _ => self.diagnostics.found_rows(),
+        };
+        self.diagnostics.note_found_rows(found_rows);
         if !self.facts.is_mariadb() {
             // Its list of warnings has one of the question now.
             connection.clear_warnings().await?;
         }
         Ok(())
     }
-}
-
-/// Whether a text begins with SELECT, and not with blanks of another kind or a comment.
-pub(super) fn is_select(sql: &[u8]) -> bool {
-    let first = sql.trim_ascii_start().get(..6);
-    first.is_some_and(|first| first.eq_ignore_ascii_case(b"select"))
 }
 
 /// Whether a variable can be set to the value it has, and is no different for it.
@@ -421,25 +411,5 @@ pub(super) fn changes_charset(tracked: &[Tracked]) -> bool {
 /// a hint has set for this statement alone: errors tell nothing, nor do EOF packets.
 fn leaves_untold(connection: &Connection, work: &Work<'_>, summary: &Summary) -> bool {
     let is_silent = summary.error.is_some() || !connection.deprecates_eof();
-    is_silent && has_set_var(work)
-}
-
-/// Whether a hint may set variables for a statement alone (MySQL).
-pub(super) fn has_set_var(work: &Work<'_>) -> bool {
-    set_var_hints(work.sql).next().is_some()
-}
-
-/// What follows each SET_VAR of a text.
-pub(super) fn set_var_hints(sql: &[u8]) -> impl Iterator<Item = &[u8]> {
-    const HINT: &[u8] = b"SET_VAR";
-    memchr::memchr_iter(b'_', sql).filter_map(|at| {
-        let begin = at.checked_sub(3)?;
-        let (hint, rest) = sql.get(begin..)?.split_at_checked(HINT.len())?;
-        hint.eq_ignore_ascii_case(HINT).then_some(rest)
-    })
-}
-
-/// Whether a word is somewhere in a text.
-pub(super) fn names(work: &Work<'_>, word: &[u8]) -> bool {
-    work.sql.windows(word.len()).any(|text| text.eq_ignore_ascii_case(word))
+    is_silent && sql::has_set_var(work.sql)
 }

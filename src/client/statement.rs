@@ -8,7 +8,6 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::diagnostics::Form;
-use super::execute::Outcome;
 use super::registry::is_sessions;
 use super::route::begins_with_snapshot;
 use super::route::is_system;
@@ -26,7 +25,7 @@ use crate::route::view::BackendId;
 use crate::route::whereabouts::is_as_of;
 use crate::route::{Decision, Reason, Target};
 use crate::sql::Reason as SqlReason;
-use crate::sql::{Class, Effects, Mode, Needs, Verdict, VerdictCache, changes_rows};
+use crate::sql::{Class, Effects, Mode, Needs, Verdict, VerdictCache, changes_rows, mentions};
 use crate::state::prepared::StatementKey;
 
 /// A command on its way to a backend.
@@ -171,8 +170,8 @@ impl Session {
             // What the session holds knows better, as soon as anything has run on it.
             let held = &self.diagnostics;
             let known = [
-                (Needs::ROW_COUNT, held.is_row_count_held),
-                (Needs::FOUND_ROWS, held.is_found_rows_held),
+                (Needs::ROW_COUNT, held.is_row_count_held()),
+                (Needs::FOUND_ROWS, held.is_found_rows_held()),
                 (Needs::LAST_GTID, held.is_gtid_held),
             ];
             known.iter().filter(|(_, is_held)| *is_held).for_each(|&(need, _)| wanted -= need);
@@ -228,16 +227,16 @@ impl Session {
             self.count_route(decision);
             let was_held = decision.is_none();
             match self.execute(&mut checkout, work, was_held, may_retry).await {
-                Outcome::Done(mut summary) => {
+                Ok(mut summary) => {
                     let done = self.conclude(checkout, work, &mut summary, was_held).await;
                     if work.verdict.reason == SqlReason::Kill {
                         Box::pin(self.kill_sessions_of_user(work, &summary)).await;
                     }
                     return done;
                 }
-                outcome => {
-                    let recovered =
-                        Box::pin(self.recover(checkout, work, outcome, (was_held, may_retry)));
+                Err(unfinished) => {
+                    let flags = (was_held, may_retry);
+                    let recovered = Box::pin(self.recover(checkout, work, unfinished, flags));
                     match recovered.await {
                         Some(done) => return done,
                         None => may_use_replica = false,
@@ -277,7 +276,7 @@ impl Session {
             && self.keeps_snapshot()
             && work.verdict.effects.is_empty()
             && work.verdict.statements == 1
-            && !OTHERS.iter().any(|word| contains(work.sql, word))
+            && !OTHERS.iter().any(|word| mentions(work.sql, word))
             && (matches!(work.verdict.reason, SqlReason::SystemVariable | SqlReason::SystemSchema)
                 || self.reads_system_tables(work))
     }
@@ -532,14 +531,9 @@ fn may_stay_on_replica(verdict: &Verdict) -> bool {
 
 /// Whether `work` may set what later transactions are: the open one has to be begun elsewhere before.
 fn sets_transactions(work: &Work<'_>) -> bool {
-    let has = |word: &[u8]| contains(work.sql, word);
+    let has = |word: &[u8]| mentions(work.sql, word);
     let names = [&b"transaction"[..], b"tx_", b"autocommit"];
     work.verdict.class == Class::Session && names.into_iter().any(has)
-}
-
-/// Whether a text has these letters anywhere, in whatever case.
-pub(super) fn contains(sql: &[u8], letters: &[u8]) -> bool {
-    sql.windows(letters.len()).any(|here| here.eq_ignore_ascii_case(letters))
 }
 
 impl Session {
@@ -548,7 +542,7 @@ impl Session {
     pub(super) fn is_final(&self, error: u16, work: &Work<'_>) -> bool {
         const LIMITS: [&str; 2] = ["max_statement_time", "max_execution_time"];
         let is_own =
-            |name: &str| self.image.get(name).is_some() || contains(work.sql, name.as_bytes());
+            |name: &str| self.image.get(name).is_some() || mentions(work.sql, name.as_bytes());
         match error {
             code::QUERY_INTERRUPTED => true,
             code::STATEMENT_TIMEOUT | code::QUERY_TIMEOUT => LIMITS.into_iter().any(is_own),

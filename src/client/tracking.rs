@@ -6,51 +6,28 @@
 use std::sync::Arc;
 
 use super::Session;
+use super::diagnostics::Disturbs;
 use super::statement::Work;
 use crate::backend::{Connection, Failure};
 use crate::protocol::response::Summary;
 use crate::protocol::status::{OkPacket, Status, Tracked};
 use crate::protocol::tracking::{Reported, Teller};
 use crate::protocol::{Capabilities, Command};
-use crate::sql::{Effects, Needs};
+use crate::sql::{Effects, Leading, Mode, Needs, Verdict, variables_like};
 use crate::state::{Pin, Trackers};
-
-/// Whether a statement has to find the client's own trackers on its connection. Of several
-/// statements in a text only setting them is worth that Fairlane hears of less.
-pub(super) fn needs_own_trackers(work: &Work<'_>) -> bool {
-    let verdict = work.verdict;
-    verdict.effects.contains(Effects::TRACKERS)
-        || verdict.needs.contains(Needs::TRACKERS)
-            && verdict.statements <= 1
-            && !verdict.effects.contains(Effects::OPAQUE)
-            && !shows_others(work.sql)
-}
-
-/// `SHOW VARIABLES LIKE` with a pattern that begins unlike the names of the trackers: clients ask
-/// so for single variables, often with every connection.
-fn shows_others(sql: &[u8]) -> bool {
-    const LIKE: &[u8] = b"like '";
-    let like = sql.windows(LIKE.len()).position(|found| found.eq_ignore_ascii_case(LIKE));
-    let first = like.and_then(|at| sql.get(at + LIKE.len()));
-    is_show(sql) && first.is_some_and(|first| first.is_ascii_alphabetic() && !b"sS".contains(first))
-}
-
-fn is_show(sql: &[u8]) -> bool {
-    sql.trim_ascii_start().get(..4).is_some_and(|first| first.eq_ignore_ascii_case(b"show"))
-}
 
 /// Whether `work` may begin a transaction with autocommit off.
 fn may_begin(work: &Work<'_>) -> bool {
-    work.verdict.uses_table && !is_show(work.sql) || work.verdict.effects.contains(Effects::OPAQUE)
+    let Verdict { uses_table, leading, effects, .. } = *work.verdict;
+    uses_table && leading != Leading::Show || effects.contains(Effects::OPAQUE)
 }
 
 /// Whether `work` may choose a schema, perhaps the one that is chosen already.
 fn may_choose_schema(work: &Work<'_>) -> bool {
-    let first = work.sql.trim_ascii_start().get(..3);
     work.command == Command::InitDb
         || work.verdict.statements > 1
         || work.verdict.effects.intersects(Effects::OPAQUE | Effects::SCHEMA_DEFAULTS)
-        || first.is_some_and(|first| first.eq_ignore_ascii_case(b"use"))
+        || work.verdict.leading == Leading::Use
 }
 
 impl Session {
@@ -87,6 +64,25 @@ impl Session {
         }
     }
 
+    /// Whether a statement has to find the client's own trackers on its connection. Of several
+    /// statements in a text only setting them is worth that Fairlane hears of less.
+    pub(super) fn needs_own_trackers(&self, work: &Work<'_>) -> bool {
+        let verdict = work.verdict;
+        verdict.effects.contains(Effects::TRACKERS)
+            || verdict.needs.contains(Needs::TRACKERS)
+                && verdict.statements <= 1
+                && !verdict.effects.contains(Effects::OPAQUE)
+                && !self.shows_others(work)
+    }
+
+    /// `SHOW VARIABLES LIKE` with a pattern that begins unlike the names of the trackers: clients ask
+    /// so for single variables, often with every connection.
+    fn shows_others(&self, work: &Work<'_>) -> bool {
+        let is_others = |first: u8| first.is_ascii_alphabetic() && !b"sS".contains(&first);
+        work.verdict.leading == Leading::Show
+            && variables_like(work.sql, self.mode_of(work)).is_some_and(is_others)
+    }
+
     /// The teller, for the answer to `work` on a connection.
     pub(super) fn lend_teller(
         &mut self,
@@ -94,7 +90,7 @@ impl Session {
         work: &Work<'_>,
     ) -> Option<Box<Teller>> {
         let mut teller = self.teller.take()?;
-        teller.listen(connection.reported.clone(), needs_own_trackers(work));
+        teller.listen(connection.reported.clone(), self.needs_own_trackers(work));
         if let Some(schema) = self.image.schema.as_deref()
             && self.tells_schema_late()
             && !may_choose_schema(work)
@@ -163,7 +159,7 @@ impl Session {
         summary: &Summary,
     ) -> Result<(), Failure> {
         let sets = work.verdict.effects.contains(Effects::TRACKERS);
-        if !needs_own_trackers(work) && !tells_trackers(summary) {
+        if !self.needs_own_trackers(work) && !tells_trackers(summary) {
             return Ok(());
         }
         let in_transaction = self.status.contains(Status::IN_TRANS);
@@ -176,8 +172,7 @@ impl Session {
             Box::pin(self.learn_trackers(connection, !sets)).await?;
         }
         // The connection has answered for Fairlane since.
-        self.diagnostics.is_row_count_held = false;
-        self.diagnostics.is_found_rows_held = false;
+        self.diagnostics.disturb(Disturbs::Both);
         let all_gtids = connection.image.get("session_track_gtids").is_some();
         // A text may have begun one after the client's own were set: GTIDs are then told no more.
         if in_transaction && sets && work.verdict.statements > 1 {
@@ -198,7 +193,7 @@ impl Session {
         let question = trackers.question();
         let sql =
             format!("SELECT @@sql_mode,@@character_set_client,@@autocommit,{question} LIMIT 1");
-        let row = connection.query(&sql).await?.first_row();
+        let row = self.ask(connection, &sql, Disturbs::Both).await?.first_row();
         let [sql_mode, charset, autocommit, values @ ..] = row.as_slice() else {
             return Ok(());
         };
@@ -219,7 +214,7 @@ impl Session {
                 connection.image.set(name, value);
             }
         }
-        self.mode = crate::sql::Mode::new(sql_mode, charset, &self.facts.own_version);
+        self.mode = Mode::new(sql_mode, charset, &self.facts.own_version);
         Ok(())
     }
 }

@@ -5,8 +5,7 @@ use tokio::time::Instant;
 
 use super::Session;
 use super::conditions::signal;
-use super::diagnostics::{ERROR, Saved};
-use super::settle::is_select;
+use super::diagnostics::{Disturbs, ERROR, Saved};
 use super::statement::Work;
 use crate::backend::{Connection, Failure};
 use crate::error::Error;
@@ -15,7 +14,7 @@ use crate::pool::Retire;
 use crate::protocol::response::Summary;
 use crate::protocol::status::Tracked;
 use crate::protocol::{Command, Shape, packet};
-use crate::sql::{Class, Effects, Reason, changes_rows};
+use crate::sql::{Effects, Reason, changes_rows};
 use crate::state::diff::diff;
 
 /// The error that marks a list of warnings: it leaves ROW_COUNT() and FOUND_ROWS() as most errors do.
@@ -31,7 +30,7 @@ impl Session {
     ) -> Result<(), Failure> {
         // MySQL clears the list for each statement but SHOW and GET DIAGNOSTICS, MariaDB only for
         // one that uses a table.
-        let shows = work.verdict.class == Class::Diagnostics && !is_select(work.sql);
+        let shows = work.verdict.shows_diagnostics();
         let clears_always = !self.facts.is_mariadb() && !shows && !keeps_conditions(work.command);
         let is_kept = self.has_kept_mark(connection, has_new).await?;
         if has_new || (work.verdict.uses_table || clears_always) && !is_kept {
@@ -77,8 +76,7 @@ impl Session {
             return Ok(false);
         }
         // It leaves FOUND_ROWS().
-        let answer = Box::pin(connection.query("SHOW WARNINGS")).await?;
-        self.diagnostics.is_row_count_held = false;
+        let answer = Box::pin(self.ask(connection, "SHOW WARNINGS", Disturbs::RowCount)).await?;
         Ok(answer.summary.rows > 0)
     }
 
@@ -151,8 +149,7 @@ impl Session {
             self.keep_untold(&last.summary.tracked);
         }
         self.diagnostics.are_on_connection = false;
-        self.diagnostics.is_found_rows_held = false;
-        self.diagnostics.is_row_count_held = false;
+        self.diagnostics.disturb(Disturbs::Both);
         if answer.summary.error.is_some() || answer.summary.rows == 0 {
             return Ok(());
         }
@@ -204,7 +201,7 @@ impl Session {
 
     /// Has a connection raise an error, and takes over what it shows of it.
     async fn raise(&mut self, connection: &mut Connection, signal: &str) -> Result<(), Failure> {
-        if self.diagnostics.is_found_rows_stale {
+        if self.diagnostics.is_found_rows_stale() {
             self.learn_found_rows(connection).await?;
         }
         // One that is held is in other circumstances where a statement could not be prepared.

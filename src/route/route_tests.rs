@@ -3,12 +3,13 @@
 use super::token::Stamp;
 use super::view::ReplicaView;
 use super::*;
-use crate::sql::{Effects, Hint, Needs};
+use crate::sql::{Effects, Hint, Leading, Needs};
 
 fn verdict(class: Class, route: Option<RouteHint>) -> Verdict {
     Verdict {
         class,
         reason: sql::Reason::PlainRead,
+        leading: Leading::Select,
         effects: Effects::empty(),
         needs: Needs::empty(),
         hint: Hint { lane: None, route },

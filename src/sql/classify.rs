@@ -11,7 +11,7 @@ use super::lexer::Lexer;
 use super::mode::{Charset, FOREIGN, Mode};
 use super::substitute::{Asked, CallSite};
 use super::token::{Kind, Token};
-use super::verdict::{Class, Effects, Hint, Needs, Reason, Verdict};
+use super::verdict::{Class, Effects, Hint, Leading, Needs, Reason, Verdict};
 use super::word::Word;
 
 /// What `sql` means for routing and for the session, read as the server would under `mode`.
@@ -103,6 +103,7 @@ impl<'a> Classifier<'a> {
         let mut verdict = Verdict {
             class: Class::Write,
             reason: Reason::Empty,
+            leading: Leading::Other,
             effects: Effects::empty(),
             needs: Needs::empty(),
             hint: Hint::default(),
@@ -119,6 +120,9 @@ impl<'a> Classifier<'a> {
             }
             self.reset();
             (self.first, self.start) = (self.ahead.word, self.ahead.start);
+            if self.index == 0 {
+                verdict.leading = leading(self.first);
+            }
             let known = self.calls.as_ref().map_or(0, Vec::len);
             let outcome = self.statement();
             debug_assert!(self.at_end(), "a handler must consume its statement");
@@ -383,6 +387,17 @@ impl<'a> Classifier<'a> {
     pub(super) fn bytes(&self, token: &Token) -> &'a [u8] {
         let quote = usize::from(token.kind == Kind::Quoted);
         &self.text[token.start + quote..token.end - quote]
+    }
+}
+
+fn leading(first: Word) -> Leading {
+    match first {
+        Word::Select => Leading::Select,
+        Word::Show => Leading::Show,
+        Word::Set => Leading::Set,
+        Word::Use => Leading::Use,
+        Word::Do => Leading::Do,
+        _ => Leading::Other,
     }
 }
 

@@ -263,6 +263,33 @@ fn tables_may_be_used_by_all_but_bare_expressions_and_control() {
 }
 
 #[test]
+fn the_first_word_is_that_of_the_first_statement_behind_comments() {
+    let mut cache = VerdictCache::default();
+    for (sql, leading) in [
+        ("SELECT a FROM t", Leading::Select),
+        ("/* c */ select 1", Leading::Select),
+        ("-- c\n#d\n ; SELECT 1; SET @a = 1", Leading::Select),
+        ("/*!50000 SELECT */ 1", Leading::Select),
+        ("(SELECT 1)", Leading::Other),
+        ("WITH a AS (SELECT 1) SELECT * FROM a", Leading::Other),
+        ("\tSHOW TABLES", Leading::Show),
+        ("#c\nSET NAMES utf8mb4", Leading::Set),
+        ("SET STATEMENT max_statement_time = 1 FOR SELECT 1", Leading::Set),
+        ("/* c */USE`shop`", Leading::Use),
+        ("DO(1)", Leading::Do),
+        ("do_something", Leading::Other),
+        ("`select` 1", Leading::Other),
+        ("INSERT INTO t SELECT 1", Leading::Other),
+        ("", Leading::Other),
+    ] {
+        for _ in 0..2 {
+            let verdict = cache.classify(sql.as_bytes(), Mode::default());
+            assert_eq!(verdict.leading, leading, "{sql}");
+        }
+    }
+}
+
+#[test]
 fn only_wanted_calls_are_substituted() {
     let values = Substitution {
         row_count: 1,

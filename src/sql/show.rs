@@ -90,6 +90,22 @@ pub fn list_limit(sql: &[u8], mode: Mode) -> (u64, u64) {
     }
 }
 
+/// The first byte of the pattern of `SHOW [SESSION] VARIABLES LIKE`, if that is in single quotes.
+pub fn variables_like(sql: &[u8], mode: Mode) -> Option<u8> {
+    let mut lexer = Lexer::new(sql, mode);
+    let is_show = lexer.next().word == Word::Show;
+    let mut what = lexer.next();
+    if matches!(what.word, Word::Session | Word::Local) {
+        what = lexer.next();
+    }
+    let is_variables = sql[what.start..what.end].eq_ignore_ascii_case(b"variables");
+    if !is_show || !is_variables || lexer.next().word != Word::Like {
+        return None;
+    }
+    let pattern = lexer.next();
+    sql[pattern.start..pattern.end].strip_prefix(b"'")?.first().copied()
+}
+
 /// The text from the first `@@` to the end of the statement: the name of the column, if it is all that
 /// is selected.
 pub fn variable_written(sql: &[u8], mode: Mode) -> &[u8] {
@@ -319,6 +335,20 @@ mod tests {
             ("/* limit 0 */ show warnings limit 1 # trace", (0, 1)),
         ] {
             assert_eq!(list_limit(sql.as_bytes(), Mode::default()), expected, "{sql}");
+        }
+    }
+
+    #[test]
+    fn patterns_of_variables_are_not_those_of_comments() {
+        for (sql, first) in [
+            ("SHOW VARIABLES LIKE 'sql_mode'", Some(b's')),
+            ("/* like 'x' */ show session variables like 'version%'", Some(b'v')),
+            ("/* like 'x' */ SHOW VARIABLES LIKE \"session%\"", None),
+            ("SHOW VARIABLES WHERE Variable_name LIKE 'v%'", None),
+            ("SHOW VARIABLES -- LIKE 'v%'", None),
+            ("SHOW STATUS LIKE 'v%'", None),
+        ] {
+            assert_eq!(variables_like(sql.as_bytes(), Mode::default()), first, "{sql}");
         }
     }
 

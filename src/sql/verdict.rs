@@ -13,6 +13,8 @@ pub struct Verdict {
     pub class: Class,
     /// Why it has this class; the label of the route metric and the text of `explain`.
     pub reason: Reason,
+    /// The word with which its first statement begins, behind blanks and comments.
+    pub leading: Leading,
     /// What it leaves behind in the session.
     pub effects: Effects,
     /// What it reads from the session that is not on every connection.
@@ -27,6 +29,31 @@ pub struct Verdict {
     /// What kind of statement it is, whatever its literals: the digest of its first tokens (see
     /// [`super::front_digest`]); 0 for what is no text.
     pub digest: u64,
+}
+
+impl Verdict {
+    /// Whether it is SHOW WARNINGS or the like, and not a SELECT of what such a list comes to.
+    pub fn shows_diagnostics(&self) -> bool {
+        self.class == Class::Diagnostics && self.leading != Leading::Select
+    }
+}
+
+/// The first word of a statement, where something hangs on it that its class does not tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Leading {
+    /// SELECT, and not in parentheses.
+    Select,
+    /// SHOW.
+    Show,
+    /// SET, also SET STATEMENT.
+    Set,
+    /// USE.
+    Use,
+    /// DO.
+    Do,
+    /// Another word, or none.
+    #[default]
+    Other,
 }
 
 /// Where a text may run.

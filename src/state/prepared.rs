@@ -522,6 +522,7 @@ mod tests {
         let verdict = Verdict {
             class: crate::sql::Class::Read,
             reason: crate::sql::Reason::PlainRead,
+            leading: crate::sql::Leading::Select,
             effects: crate::sql::Effects::empty(),
             needs: crate::sql::Needs::empty(),
             hint: crate::sql::Hint::default(),

@@ -154,6 +154,23 @@ fn hints_of_another_session_bind_nobody() {
     }
 }
 
+/// A client without CLIENT_DEPRECATE_EOF is told that a hint is over by an answer to Fairlane, which on MySQL
+/// finds a row.
+#[test]
+fn hints_leave_the_rows_that_were_found() {
+    let proxy = one_connection();
+    let mut three = Three::log_in(&proxy, CLASSIC);
+    for sql in [
+        "BEGIN",
+        "SELECT /*+ SET_VAR(sort_buffer_size = 70000) */ 1 UNION SELECT 2 UNION SELECT 3",
+        "SELECT FOUND_ROWS()",
+        "COMMIT",
+    ] {
+        three.compare(&query(sql));
+    }
+    assert!(three.differences.is_empty(), "{}", three.differences.join("\n"));
+}
+
 /// On MySQL a statement that writes can't even be prepared in a transaction that only reads.
 #[test]
 fn a_statement_is_reset_where_it_could_not_be_prepared() {

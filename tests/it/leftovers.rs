@@ -1,6 +1,8 @@
 //! What a statement leaves on its connection, or seems to: triggers that fail, locks that were not
 //! granted, changes of global variables.
 
+use std::time::SystemTime;
+
 use fairlane::protocol::auth::NATIVE;
 use fairlane::protocol::{Capabilities, Command};
 
@@ -147,6 +149,23 @@ fn a_routine_of_another_schema_that_fails_leaves_the_session_in_its_own() {
     assert_eq!(root.text("SELECT COUNT(*) FROM lo_other.lo_rows"), "1");
     assert_eq!(root.text("SELECT COUNT(*) FROM shop.lo_rows"), "0");
     root.run("DROP DATABASE lo_other");
+}
+
+#[test]
+fn rows_that_go_into_a_file_are_found_whatever_stands_in_front() {
+    let mut root = root();
+    root.run("DROP TABLE IF EXISTS lo_found");
+    root.run("CREATE TABLE lo_found (id INT PRIMARY KEY)");
+    root.run("INSERT INTO lo_found VALUES (1), (2), (3)");
+    let proxy = Proxy::with(servers(), 4, ONE_LANE);
+    let mut client = Raw::connect(proxy.port, "root", "root-secret", Some("shop")).unwrap();
+    let nanos = || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_nanos();
+    for front in ["", "/* c */ ", "-- x\n", "#c\n"] {
+        client.run("SELECT id FROM lo_found");
+        let file = format!("lo_found_{}", nanos());
+        client.run(&format!("{front}SELECT id FROM lo_found WHERE id < 3 INTO OUTFILE '{file}'"));
+        assert_eq!(client.text("SELECT FOUND_ROWS()"), "2", "{front}");
+    }
 }
 
 #[test]

@@ -326,6 +326,19 @@ fn a_schema_that_vanished_is_an_error_of_one_session_only() {
 }
 
 #[test]
+fn a_schema_that_vanished_is_left_by_a_use_behind_a_comment() {
+    let proxy = Proxy::with(servers(), 4, ONE_LANE);
+    let (mut one, mut other) = (proxy.app(), proxy.app());
+    for comment in ["/* c */ ", "-- c\n", "#c\n"] {
+        one.run("CREATE DATABASE test_commented");
+        one.run("USE test_commented");
+        other.run("DROP DATABASE test_commented");
+        one.run(&format!("{comment}USE shop"));
+        assert_eq!(one.text("SELECT DATABASE()"), "shop", "{comment}");
+    }
+}
+
+#[test]
 fn warnings_of_carried_variables_are_nobodys() {
     let proxy = crowded();
     let (mut client, mut other) = (proxy.app(), proxy.app());

@@ -81,6 +81,7 @@ pub(crate) fn of_source(source: &Source) -> Vec<String> {
     [
         layers(source),
         purity(source),
+        second_readings(source),
         file_length(source),
         function_lengths(source),
         module_doc(source),
@@ -198,6 +199,20 @@ pub(crate) fn purity(source: &Source) -> Vec<String> {
         }
     }
     findings
+}
+
+/// A session asks the verdict what a text is: who looks at its letters again misses a comment.
+pub(crate) fn second_readings(source: &Source) -> Vec<String> {
+    const COMPARES: &str = "eq_ignore_ascii_case(";
+    if module(&source.path).is_none_or(|(own, _)| own != "client") {
+        return Vec::new();
+    }
+    let code = &source.shipped;
+    let compares = code.match_indices(COMPARES).map(|(at, _)| at);
+    let compares = compares.filter(|at| source.text[at + COMPARES.len()..].starts_with("b\""));
+    let cuts = words(code).filter(|(_, word)| ["windows", "trim_ascii_start"].contains(word));
+    let found = compares.chain(cuts.map(|(at, _)| at));
+    found.map(|at| finding(&source.path, code, at, "reads SQL again: ask the verdict")).collect()
 }
 
 /// No file that takes more than one sitting.

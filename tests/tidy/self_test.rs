@@ -68,6 +68,20 @@ fn pure_folders_do_not_do_io() {
 }
 
 #[test]
+fn sessions_read_no_sql() {
+    for bad in [
+        "fn a() { first.eq_ignore_ascii_case(b\"use\") }",
+        "fn a() { sql.trim_ascii_start() }",
+        "fn a() { sql.windows(4) }",
+    ] {
+        assert_eq!(second_readings(&at("src/client/a.rs", bad)).len(), 1, "{bad}");
+        assert!(second_readings(&at("src/sql/a.rs", bad)).is_empty());
+    }
+    let other = "fn a() { value.eq_ignore_ascii_case(\"off\"); name.eq_ignore_ascii_case(b) }";
+    assert!(second_readings(&at("src/client/a.rs", other)).is_empty());
+}
+
+#[test]
 fn sizes_are_bounded() {
     assert!(file_length(&at("src/a.rs", &"\n".repeat(800))).is_empty());
     assert_eq!(file_length(&at("src/a.rs", &"\n".repeat(801))).len(), 1);
