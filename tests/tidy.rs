@@ -47,6 +47,13 @@ fn the_tree_is_tidy() {
     for (path, text) in &texts {
         findings.extend(rules::of_prose(path, text));
     }
+    let read = |path: &str| {
+        let path = root.join(path);
+        path.exists().then(|| fs::read_to_string(path).unwrap_or_default())
+    };
+    for (path, text) in texts.iter().filter(|(path, _)| path.ends_with(".md")) {
+        findings.extend(rules::links(path, text, &read));
+    }
     findings.extend(rules::facts(&sources));
     let documented = fs::read_to_string(root.join("docs/metrics.md")).unwrap_or_default();
     findings.extend(rules::metrics(FAMILIES.iter().map(|family| family.name), &documented));

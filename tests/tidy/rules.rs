@@ -101,6 +101,52 @@ pub(crate) fn of_prose(path: &str, text: &str) -> Vec<String> {
     [unfinished(path, text), banned_prose(path, text), machine_paths(path, text)].concat()
 }
 
+/// Links of a Markdown file to files and headings that are not there. `read` is the text of a file, by its
+/// path from the root; of folders and pictures it is empty.
+pub(crate) fn links(path: &str, text: &str, read: &dyn Fn(&str) -> Option<String>) -> Vec<String> {
+    let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+    let mut found = Vec::new();
+    for (at, _) in text.match_indices("](") {
+        let link = text[at + 2..].split([')', ' ', '\n']).next().unwrap_or_default();
+        if link.contains("://") || link.starts_with("mailto:") {
+            continue;
+        }
+        let (file, heading) = link.split_once('#').unwrap_or((link, ""));
+        let target = if file.is_empty() { path.to_owned() } else { joined(folder, file) };
+        let what = match read(&target) {
+            None => format!("{link}: no such file"),
+            Some(there) if !heading.is_empty() && !headings(&there).any(|name| name == heading) => {
+                format!("{link}: no such heading")
+            }
+            Some(_) => continue,
+        };
+        found.push(finding(path, text, at, &what));
+    }
+    found
+}
+
+/// A relative path, from the root.
+fn joined(folder: &str, file: &str) -> String {
+    let mut parts: Vec<&str> = folder.split('/').filter(|part| !part.is_empty()).collect();
+    for part in file.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => _ = parts.pop(),
+            part => parts.push(part),
+        }
+    }
+    parts.join("/")
+}
+
+/// Headings as links name them.
+fn headings(text: &str) -> impl Iterator<Item = String> {
+    text.lines().filter(|line| line.starts_with('#')).map(|line| {
+        let title = line.trim_start_matches('#').trim().to_lowercase();
+        let kept = title.chars().filter(|&c| c.is_alphanumeric() || "-_ ".contains(c));
+        kept.collect::<String>().replace(' ', "-")
+    })
+}
+
 fn finding(path: &str, text: &str, at: usize, what: &str) -> String {
     format!("{path}:{}: {what}", line_of(text, at))
 }

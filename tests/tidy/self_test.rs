@@ -153,3 +153,22 @@ fn metrics_are_documented() {
     let findings = metrics(names.into_iter(), "| `fairlane_a_total` | counter |");
     assert_eq!(findings, ["docs/metrics.md:1: fairlane_b is missing"]);
 }
+
+#[test]
+fn links_lead_somewhere() {
+    let read = |path: &str| match path {
+        "docs/a.md" => Some("# One\n## Who waits, and for what?\n".to_owned()),
+        "docs" | "README.md" => Some(String::new()),
+        _ => None,
+    };
+    let of = |text: &str| links("docs/a.md", text, &read);
+    for good in [
+        "[a](a.md) [b](../README.md) [c](#one) [d](a.md#who-waits-and-for-what) [e](../docs/)",
+        "[a](https://b.example/c.md#d)",
+    ] {
+        assert_eq!(of(good), [""; 0], "{good}");
+    }
+    assert_eq!(of("\n[a](b.md)"), ["docs/a.md:2: b.md: no such file"]);
+    assert_eq!(of("![a](README.md)").len(), 1);
+    assert_eq!(of("[a](#two)"), ["docs/a.md:1: #two: no such heading"]);
+}
