@@ -199,6 +199,11 @@ impl Model {
             || !self.status.contains(Status::AUTOCOMMIT)
     }
 
+    /// Whether it may be on a replica, in a read-only transaction.
+    fn reads_only(&self) -> bool {
+        self.status.contains(Status::IN_TRANS_READONLY)
+    }
+
     /// Takes over what a deed has come to.
     pub fn note(&mut self, deed: &Deed, told: &Told) {
         let Told::Same { error, status } = told else {
@@ -291,7 +296,7 @@ impl Model {
             }
             80..=97 if may_hold && !self.is_held_forever => self.passing(random),
             80..=97 if may_hold => self.text_with(random, &texts().holding, Effect::Forever),
-            98 => plain(query(ALL_VARIABLES)),
+            98 if !self.reads_only() => plain(query(ALL_VARIABLES)),
             _ => self.text(random, &texts().reads),
         }
     }
@@ -351,6 +356,10 @@ impl Model {
         let mut text = pick(random, all);
         if self.has_completion && text.starts_with("BEGIN;") {
             text = "SELECT 1; DO 0";
+        }
+        if self.reads_only() && text.starts_with("SELECT @@t") {
+            // Its `transaction_read_only` is 1 on a replica, see docs/compatibility.md.
+            text = "SELECT 2";
         }
         let text = self.fill(random, text);
         // MySQL answers CALL with the rows that what ran before it has changed, see
