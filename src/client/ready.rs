@@ -299,6 +299,10 @@ impl Session {
     ) -> Result<Result<(), Error>, Failure> {
         let mut packets = Vec::new();
         let answers = connection.put_diff(diff, &mut packets);
+        if answers > 0 && self.diagnostics.are_on_connection {
+            // What warns is cleared below, and with it the session's own list.
+            Box::pin(self.learn_all(connection, None)).await?;
+        }
         connection.send(&packets).await?;
         if answers > 0 {
             self.diagnostics.disturb(Disturbs::RowCount);

@@ -7,7 +7,7 @@ use crate::params::*;
 use crate::side::Side;
 use crate::step::*;
 use crate::support::raw::Login;
-use crate::support::{ONE_LANE, Proxy, eventually, servers};
+use crate::support::{ONE_LANE, Proxy, eventually, product, servers};
 
 /// A text, what another session gives its parameter, and what this one gives it after that.
 fn cases() -> Vec<(&'static str, Param, Param)> {
@@ -104,6 +104,33 @@ fn long_data_finds_a_statement_that_others_have_executed() {
     three.compare(&long_data(0, 0, b"some"));
     three.compare(&long_data(0, 0, b" and more"));
     three.compare(&execute(0, &[given, text("abc")]));
+    assert!(three.differences.is_empty(), "{}", three.differences.join("\n"));
+}
+
+/// MariaDB 11.8 warns of each `old_mode`, also where Fairlane sets it to prepare a statement as it was, and
+/// after that again.
+#[test]
+fn a_statement_of_other_circumstances_leaves_the_list_of_warnings() {
+    arrange();
+    // So that the transaction is on another connection than the statement was prepared on.
+    let proxy = Proxy::with(servers(), 3, ONE_LANE);
+    let mut three = Three::log_in(&proxy, MODERN);
+    three.compare(&prepare(0, "DO 1/0"));
+    three.meanwhile(&[query("BEGIN"), query("SELECT n FROM df_kinds FOR UPDATE")]);
+    for sql in [
+        match product().is_mysql() {
+            true => "SET sql_mode = 'NO_ZERO_DATE'",
+            false => "SET old_mode = 'NO_DUP_KEY_WARNINGS_WITH_IGNORE'",
+        },
+        "SET sql_mode = 'STRICT_ALL_TABLES'",
+        "BEGIN",
+        "SELECT CAST('12abc' AS SIGNED) FROM df_kinds",
+    ] {
+        three.compare(&query(sql));
+    }
+    three.compare(&execute(0, &[]));
+    three.compare(&query("SELECT @@warning_count, @@error_count"));
+    three.compare(&query("SHOW WARNINGS"));
     assert!(three.differences.is_empty(), "{}", three.differences.join("\n"));
 }
 
