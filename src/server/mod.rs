@@ -36,7 +36,7 @@ use crate::protocol::Command;
 use crate::route;
 use crate::route::scopes::Scopes;
 use crate::state::Pin;
-use crate::topology::Topology;
+use crate::topology::{ACCOUNTS_GRANT, Topology};
 
 /// How long sessions may take to end when Fairlane goes down.
 const DRAIN_WAIT: Duration = Duration::from_secs(30);
@@ -236,15 +236,17 @@ impl Fairlane {
 
 fn readiness(context: &Context) -> Readiness {
     let detail = if context.shutdown.is_cancelled() {
-        "going down"
+        "going down".to_owned()
     } else if context.topology.facts().is_none() {
-        "the primary has not been reached yet"
+        "the primary has not been reached yet".to_owned()
     } else if !context.topology.view().primary_up {
-        "the primary is down"
+        "the primary is down".to_owned()
+    } else if !context.topology.knows_accounts() {
+        format!("the accounts cannot be read: the service account needs {ACCOUNTS_GRANT}")
     } else {
         return Readiness { ready: true, detail: "ready".to_owned() };
     };
-    Readiness { ready: false, detail: detail.to_owned() }
+    Readiness { ready: false, detail }
 }
 
 async fn sweep(context: Arc<Context>) {

@@ -28,7 +28,7 @@ mod reading;
 mod replica;
 mod watermark;
 
-pub use account::{Account, Accounts, PasswordHash, Plugin, RequiredTls};
+pub use account::{ACCOUNTS_GRANT, Account, Accounts, PasswordHash, Plugin, RequiredTls};
 pub use locks::Untold;
 
 pub use facts::{Family, GTID_MODE, ISOLATION, READ_ONLY, ServerFacts, TRACK_GTIDS, VARIABLES};
@@ -152,6 +152,11 @@ impl Topology {
     /// The primary's accounts as last loaded; empty before.
     pub fn accounts(&self) -> Arc<Accounts> {
         self.shared.ledger.current()
+    }
+
+    /// Whether the primary's accounts were loaded once.
+    pub fn knows_accounts(&self) -> bool {
+        self.shared.ledger.is_loaded()
     }
 
     /// Has the primary's variables and accounts read anew; returns when a reading that began after

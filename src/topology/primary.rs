@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use tokio::time::Instant;
 
-use super::account::{self, RELOAD_SPACING};
+use super::account::{self, ACCOUNTS_GRANT, RELOAD_SPACING};
 use super::control::{Backoff, Doubt, Served, wait};
 use super::facts::{Family, SHAPING, ServerFacts};
 use super::greeting::Greeting;
@@ -222,7 +222,14 @@ impl<'a> Primary<'a> {
             Err(refused @ Trouble::Refused { .. }) => {
                 let error = Some(refused.to_string());
                 if self.account_error != error {
-                    tracing::warn!(error = %refused, "cannot load the accounts, the old ones stay");
+                    let left = match ledger.is_loaded() {
+                        true => "the old ones stay",
+                        false => "clients cannot log in",
+                    };
+                    tracing::warn!(
+                        error = %refused,
+                        "cannot read the accounts, {left}: the service account needs {ACCOUNTS_GRANT}"
+                    );
                 }
                 self.account_error = error;
                 ledger.settle(ticket, None);
