@@ -332,7 +332,6 @@ impl Session {
         };
         self.writes = Arc::new(self.writes.change(&self.context, &change.user));
         self.candidates = self.policy.rules.candidates(&self.client);
-        self.kept_lane = None;
         self.account.close(&self.context.evidence);
         self.account = Account::new(self.client.feature(), self.context.now());
         *self.entry.labels.lock() = EntryLabels {
@@ -362,8 +361,9 @@ impl Session {
     }
 
     /// Everything a reset forgets; the schema stays, and so does what the client has written: it
-    /// would see that on the server itself.
+    /// would see that on the server itself. So does what it has used, or a batch would shed that.
     fn forget_session(&mut self) {
+        self.kept_lane = None;
         self.statements.clear();
         self.open_cursors.clear();
         self.long_data.clear();

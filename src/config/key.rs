@@ -420,7 +420,7 @@ pub const KEYS: &[Key] = &[
         path: "rule.scope",
         default: Some(r#""statement""#),
         meaning: "How long the assignment holds.",
-        valid: r#""statement" (this statement or transaction) or "session" (until the client leaves)"#,
+        valid: r#""statement" (this statement or transaction) or "session" (until the client leaves, or resets it)"#,
     },
     Key {
         path: "user.name",
