@@ -363,7 +363,7 @@ impl Session {
     /// Everything a reset forgets; the schema stays, and so does what the client has written: it
     /// would see that on the server itself. So does what it has used, or a batch would shed that.
     fn forget_session(&mut self) {
-        self.kept_lane = None;
+        self.kept_rule = None;
         self.statements.clear();
         self.open_cursors.clear();
         self.long_data.clear();

@@ -224,7 +224,7 @@ fn new_session(
         kept_epoch: epoch,
         account: Account::new(client.feature(), context.now()),
         client,
-        kept_lane: None,
+        kept_rule: None,
         image: Image::default(),
         trackers: None,
         teller: None,

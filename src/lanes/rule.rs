@@ -72,6 +72,16 @@ impl Rules {
         self.rules == other.rules && self.default_lane == other.default_lane
     }
 
+    /// The rule that says what the rule with this index of `other` does.
+    pub fn find(&self, other: &Self, rule: usize) -> Option<usize> {
+        self.rules.iter().position(|it| *it == other.rules[rule])
+    }
+
+    /// The lane of the rule with this index.
+    pub fn lane_of(&self, rule: usize) -> usize {
+        self.rules[rule].lane
+    }
+
     /// The rules this client may fall under.
     pub fn candidates(&self, client: &ClientFacts) -> Candidates {
         let address = client.address.to_canonical();
@@ -207,6 +217,15 @@ mod tests {
         assert_eq!((chosen.lane, chosen.rule), (1, Some(1)));
         assert!(chosen.is_for_session && !chosen.is_default);
         assert_eq!(lane(&rules, None, "SELECT ?").rule, None);
+    }
+
+    #[test]
+    fn a_rule_is_found_again_wherever_it_stands() {
+        let etl = Rule { user: Some("etl".into()), scope: RuleScope::Session, ..rule(1) };
+        let before = rules(vec![rule(0), etl.clone()]);
+        assert_eq!(rules(vec![etl.clone(), rule(0)]).find(&before, 1), Some(0));
+        let statement = Rule { scope: RuleScope::Statement, ..etl };
+        assert_eq!(rules(vec![rule(0), statement]).find(&before, 1), None);
     }
 
     #[test]
