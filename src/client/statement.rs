@@ -406,7 +406,7 @@ impl Session {
 
     /// The lane that a hint or a rule has for a statement.
     pub(super) fn assigned_lane(&mut self, work: &Work<'_>) -> Option<(usize, ChosenBy)> {
-        let hint = work.verdict.hint.lane.as_deref();
+        let hint = work.verdict.hint.lane.as_deref().and_then(|name| self.hinted_lane(name));
         if hint.is_none()
             && let Some(kept) = self.kept_rule
         {
@@ -425,6 +425,19 @@ impl Session {
         }
         let by = if choice.rule.is_some() { ChosenBy::Rule } else { ChosenBy::Hint };
         (!choice.is_default).then_some((choice.lane, by))
+    }
+
+    fn hinted_lane(&self, name: &str) -> Option<usize> {
+        let rules = &self.policy.rules;
+        let lane = rules.lane(name);
+        if lane.is_none() && rules.is_new_to_hints(name) {
+            tracing::warn!(
+                lane = name,
+                user = self.client.user,
+                "a hint names a lane that is not there"
+            );
+        }
+        lane
     }
 
     /// A connection for the session, whichever suits it best.
