@@ -67,7 +67,7 @@ impl Session {
         may_retry: bool,
     ) -> Outcome {
         if self.policy.lock_guard.policy != LockPolicy::Off {
-            self.entry.note_statement(work.sql, self.mode);
+            self.entry.note_statement(work.sql, || self.mode_of(work));
         }
         let mut sent = self.send_there(checkout, work, (was_held, may_retry)).await;
         if matches!(sent, Ok((_, Front::Stopped))) {

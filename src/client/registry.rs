@@ -293,14 +293,14 @@ impl Entry {
     }
 
     /// Remembers a statement for those who wait for its locks.
-    pub(super) fn note_statement(&self, sql: &[u8], mode: Mode) {
+    pub(super) fn note_statement(&self, sql: &[u8], mode: impl FnOnce() -> Mode) {
         if self.lane.load(Ordering::Relaxed) == 0 {
             return;
         }
         let mut last = self.statement.lock();
         last.sql.clear();
         last.sql.extend_from_slice(&sql[..sql.len().min(STATEMENT_MAX)]);
-        last.mode = mode;
+        last.mode = mode();
     }
 
     /// The beginning of its current or last statement, normalised; empty in the first lane.

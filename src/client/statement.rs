@@ -412,13 +412,12 @@ impl Session {
         {
             return Some((self.policy.rules.lane_of(kept), ChosenBy::Rule));
         }
-        let mode = self.mode;
         let choice = self.policy.rules.choose(
             &self.candidates,
             hint,
             self.image.schema.as_deref(),
-            || crate::sql::digest(work.sql, mode),
-            || crate::sql::digest_text(work.sql, mode),
+            || crate::sql::digest(work.sql, self.mode_of(work)),
+            || crate::sql::digest_text(work.sql, self.mode_of(work)),
         );
         if choice.is_for_session {
             self.kept_rule = choice.rule;
