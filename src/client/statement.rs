@@ -299,7 +299,7 @@ impl Session {
         let (lane, by) = self.lane(work, at);
         let backend = backend_of(decision.target);
         self.context.metrics.sessions.lane_choices_total(by).inc();
-        self.entry.set_waiting(lane, by, at);
+        self.entry.set_waiting(backend, (lane, by), at);
         if backend == 0 && self.make_room(lane, work).await.map_err(|_| Refusal::Gone)? {
             now = Instant::now();
             at = self.context.since_start(now);

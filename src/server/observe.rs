@@ -101,7 +101,14 @@ pub(super) async fn steer_lanes(context: Arc<Context>) {
                 activity != Activity::Running && now.saturating_sub(since) >= STEER_EVERY
             })
         };
-        context.pools.iter().for_each(|pool| pool.steer(is_idle));
+        for pool in &context.pools {
+            pool.steer(is_idle);
+            for (session, _) in pool.long_holders() {
+                if let Some(entry) = context.registry.get(session.into()) {
+                    entry.want_statement();
+                }
+            }
+        }
         for replica in &context.topology.view().replicas {
             let pool = &context.pools[replica.backend];
             if replica.rotation == Rotation::Down || pool.is_out_of_reach() {

@@ -1,5 +1,7 @@
 //! What operators see of a moment.
 
+use std::collections::HashMap;
+
 use tokio::time::Instant;
 
 use super::locks;
@@ -14,6 +16,12 @@ use crate::route::view::{Rotation, View};
 /// Takes a snapshot of everything.
 pub(super) fn take(context: &Context, started: Instant) -> Snapshot {
     let view = context.topology.view();
+    let moved: HashMap<u32, usize> = context
+        .pools
+        .iter()
+        .flat_map(|pool| pool.long_holders())
+        .filter_map(|(session, lane)| Some((session, lane?)))
+        .collect();
     Snapshot {
         process: Process {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -24,7 +32,7 @@ pub(super) fn take(context: &Context, started: Instant) -> Snapshot {
         backends: context.pools.iter().map(|pool| backend(context, &view, pool)).collect(),
         lock_waits: locks::shown(context),
         sessions: Sessions::pick(
-            context.registry.all().iter().map(|entry| session(context, entry)),
+            context.registry.all().iter().map(|entry| session(context, entry, &moved)),
         ),
     }
 }
@@ -85,7 +93,8 @@ fn lane(context: &Context, backend: usize, lane: usize, now: (usize, usize, u64)
     }
 }
 
-fn session(context: &Context, entry: &Entry) -> Session {
+/// `moved`: sessions whose slots count for another lane since they have been held for long.
+fn session(context: &Context, entry: &Entry, moved: &HashMap<u32, usize>) -> Session {
     let now = entry.now();
     let labels = entry.labels.lock().clone();
     let state = match now.activity {
@@ -95,12 +104,18 @@ fn session(context: &Context, entry: &Entry) -> Session {
         Activity::Holding => State::Pinned,
         Activity::Idle => State::Idle,
     };
-    let lane = context.policy.get().rules.lane_name(now.lane).to_owned();
+    let policy = context.policy.get();
+    let lane = policy.rules.lane_name(now.lane).to_owned();
+    let counts_for = moved.get(&entry.id).map(|lane| policy.rules.lane_name(*lane).to_owned());
     let waiting_for = match state {
         State::Waiting => format!("a connection in lane {lane}"),
         _ => String::new(),
     };
-    let backend = now.connection.map(|(backend, _)| context.pools[backend].name().to_owned());
+    let backend = match now.connection {
+        Some((backend, _)) => Some(backend),
+        None => (state == State::Waiting).then_some(now.asked),
+    };
+    let backend = backend.map(|backend| context.pools[backend].name().to_owned());
     Session {
         id: u64::from(entry.id),
         user: labels.user,
@@ -111,6 +126,7 @@ fn session(context: &Context, entry: &Entry) -> Session {
         state_seconds: std::time::Duration::from_millis(now.for_ms).as_secs_f64(),
         lane,
         lane_chosen_by: now.chosen_by.label(),
+        counts_for: counts_for.unwrap_or_default(),
         backend: backend.unwrap_or_default(),
         pins: now.pins,
         statement: shorten(&entry.statement()),

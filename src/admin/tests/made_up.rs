@@ -14,6 +14,7 @@ pub(super) fn session(id: u64, user: &str, state: State, state_seconds: f64) -> 
         state_seconds,
         lane: "interactive".to_owned(),
         lane_chosen_by: "light",
+        counts_for: String::new(),
         backend: String::new(),
         pins: Vec::new(),
         statement: String::new(),
