@@ -206,6 +206,10 @@ pub struct Session {
     pub counts_for: String,
     /// Backend whose slot it holds or waits for, or empty.
     pub backend: String,
+    /// The id that its connection has there, if it has one.
+    pub thread: Option<u64>,
+    /// Its client has gone, and its statement goes on.
+    pub is_orphan: bool,
     /// What pins it.
     pub pins: Vec<&'static str>,
     /// Current or last statement, in lanes behind the first and where a slot is held for long: normalised, at

@@ -191,6 +191,8 @@ impl Session {
         let leftovers = self.leftovers();
         let changes = self.changes(work);
         let is_mariadb = self.facts.is_mariadb;
+        self.entry.keep_statement(work.sql, || self.mode_of(work));
+        let orphan = self.entry.orphan();
         self.forget_binding();
         let is_read = work.verdict.class == Class::Read || reads_system_schema(work);
         let is_killed = match self.context.settings.pool.abandoned {
@@ -208,6 +210,7 @@ impl Session {
         };
         let mut checkout = checkout;
         tokio::spawn(async move {
+            let _shown = orphan;
             let (pool, generation) = (checkout.pool().clone(), checkout.connection().generation);
             let finished = tokio::select! {
                 finished = drain(&mut checkout, &mut response) => finished,

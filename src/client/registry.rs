@@ -508,6 +508,13 @@ impl Registration {
 }
 
 impl Registration {
+    /// What the session runs now goes on without it: shown until the answer is dropped.
+    pub(super) fn orphan(&self) -> Orphan {
+        let orphan = (self.entry.clone(), self.entry.place());
+        self.context.registry.inner.lock().orphans.insert(self.entry.id, orphan);
+        Orphan { id: self.entry.id, context: self.context.clone() }
+    }
+
     /// The entry, for what borrows the session meanwhile.
     pub(super) fn shared(&self) -> Arc<Entry> {
         self.entry.clone()
@@ -528,6 +535,19 @@ impl Drop for Registration {
     }
 }
 
+/// A statement that goes on although its client has gone.
+#[derive(Debug)]
+pub(super) struct Orphan {
+    id: u32,
+    context: Arc<super::Context>,
+}
+
+impl Drop for Orphan {
+    fn drop(&mut self) {
+        self.context.registry.inner.lock().orphans.remove(&self.id);
+    }
+}
+
 /// All sessions by id.
 #[derive(Debug)]
 pub struct Registry {
@@ -538,6 +558,8 @@ pub struct Registry {
 #[derive(Debug)]
 struct Inner {
     by_id: HashMap<u32, Arc<Entry>>,
+    /// Sessions that are over, and where what they ran goes on.
+    orphans: HashMap<u32, (Arc<Entry>, Option<Place>)>,
     last_id: u32,
     is_draining: bool,
 }
@@ -555,7 +577,12 @@ impl Default for Inner {
     /// The first id is any: the sessions of several Fairlanes in front of the same servers should
     /// not have the same ones, or KILL could meet somebody else.
     fn default() -> Self {
-        Self { by_id: HashMap::default(), last_id: fastrand::u32(IDS), is_draining: false }
+        Self {
+            by_id: HashMap::default(),
+            orphans: HashMap::default(),
+            last_id: fastrand::u32(IDS),
+            is_draining: false,
+        }
     }
 }
 
@@ -630,6 +657,11 @@ impl Registry {
     /// All of them.
     pub fn all(&self) -> Vec<Arc<Entry>> {
         self.inner.lock().by_id.values().cloned().collect()
+    }
+
+    /// Sessions that are over whose last statement goes on, and where.
+    pub fn orphans(&self) -> Vec<(Arc<Entry>, Option<Place>)> {
+        self.inner.lock().orphans.values().cloned().collect()
     }
 }
 

@@ -1,6 +1,7 @@
 //! What operators see of a moment.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use tokio::time::Instant;
 
@@ -9,7 +10,7 @@ use crate::admin::snapshot::{
     Backend, Lane, Process, Role, Session, Sessions, Snapshot, State, Totals, shorten,
 };
 use crate::client::Context;
-use crate::client::registry::{Activity, Entry};
+use crate::client::registry::{Activity, Entry, Place};
 use crate::pool::Pool;
 use crate::route::view::{Rotation, View};
 
@@ -32,7 +33,12 @@ pub(super) fn take(context: &Context, started: Instant) -> Snapshot {
         backends: context.pools.iter().map(|pool| backend(context, &view, pool)).collect(),
         lock_waits: locks::shown(context),
         sessions: Sessions::pick(
-            context.registry.all().iter().map(|entry| session(context, entry, &moved)),
+            context
+                .registry
+                .all()
+                .iter()
+                .map(|entry| session(context, entry, &moved))
+                .chain(context.registry.orphans().iter().map(|it| orphan(context, it, &moved))),
         ),
     }
 }
@@ -128,8 +134,25 @@ fn session(context: &Context, entry: &Entry, moved: &HashMap<u32, usize>) -> Ses
         lane_chosen_by: now.chosen_by.label(),
         counts_for: counts_for.unwrap_or_default(),
         backend: backend.unwrap_or_default(),
+        thread: now.connection.map(|(_, thread)| thread),
+        is_orphan: false,
         pins: now.pins,
         statement: shorten(&entry.statement()),
         waiting_for,
+    }
+}
+
+/// What goes on without its session.
+fn orphan(
+    context: &Context,
+    (entry, place): &(Arc<Entry>, Option<Place>),
+    moved: &HashMap<u32, usize>,
+) -> Session {
+    let backend = place.map(|place| context.pools[place.backend].name().to_owned());
+    Session {
+        backend: backend.unwrap_or_default(),
+        thread: place.map(|place| place.thread_id),
+        is_orphan: true,
+        ..session(context, entry, moved)
     }
 }

@@ -76,3 +76,27 @@ fn batch_shows_its_statements_whatever_the_lock_guard_does() {
     client.run("SELECT 1, 2 /* fairlane: lane=batch */");
     assert_eq!(shown(&proxy, client.greeting.thread_id)["statement"], "SELECT ? , ?");
 }
+
+#[test]
+fn a_statement_whose_client_has_gone_is_shown_until_it_ends() {
+    let mut root = servers().root();
+    root.replace("CREATE OR REPLACE TABLE shop.shown_orphan (n INT)");
+    let proxy = Proxy::with(servers(), 6, "");
+    let mut client = proxy.app();
+    let id = client.greeting.thread_id;
+    client.send(Command::Query, b"INSERT INTO shown_orphan SELECT SLEEP(60)");
+    let running =
+        "SELECT id FROM information_schema.processlist WHERE info LIKE 'INSERT INTO shown_orphan%'";
+    eventually("it runs", || !root.rows(running).is_empty());
+    let thread: u64 = root.text(running).parse().unwrap();
+    client.hang_up();
+    eventually("it is shown as what it is", || {
+        let orphan = shown(&proxy, id);
+        orphan["is_orphan"] == true
+            && orphan["thread"] == thread
+            && orphan["backend"] == "primary"
+            && orphan["statement"] == "INSERT INTO shown_orphan SELECT SLEEP ( ? )"
+    });
+    root.run(&format!("KILL QUERY {thread}"));
+    eventually("it has ended", || shown(&proxy, id).is_null());
+}

@@ -16,6 +16,8 @@ pub(super) fn session(id: u64, user: &str, state: State, state_seconds: f64) -> 
         lane_chosen_by: "light",
         counts_for: String::new(),
         backend: String::new(),
+        thread: None,
+        is_orphan: false,
         pins: Vec::new(),
         statement: String::new(),
         waiting_for: String::new(),
