@@ -312,7 +312,7 @@ pub const KEYS: &[Key] = &[
         path: "lanes.batch_lane",
         default: Some(r#""batch""#),
         meaning: "The lane of what has used much.",
-        valid: "the name of a lane; the last one when not given",
+        valid: "the name of a lane behind routing.default_lane; the last one when not given",
     },
     Key {
         path: "lanes.target",

@@ -471,7 +471,7 @@ impl Resolver<'_> {
         retries
     }
 
-    /// The lane for what behaves like a batch; `None` when there is no such thing.
+    /// The lane for what behaves like a batch, behind the default lane; `None` when there is no such thing.
     fn batch_lane(&mut self, model: &Model, lanes: &[Lane], default_lane: usize) -> Option<usize> {
         let lane = match &model.lanes.batch_lane {
             None => lanes.len().checked_sub(1)?,
@@ -485,7 +485,24 @@ impl Resolver<'_> {
                 found?
             }
         };
-        (model.lanes.auto == model::Switch::On && lane != default_lane).then_some(lane)
+        if model.lanes.auto == model::Switch::Off || lanes.len() < 2 {
+            return None;
+        }
+        if lane <= default_lane {
+            let wrong = match lane == default_lane {
+                true => "is the default lane: nothing would be taken for batch",
+                false => {
+                    "comes before the default lane: what is taken for batch would be served first"
+                }
+            };
+            let key = match model.lanes.batch_lane {
+                Some(_) => "lanes.batch_lane",
+                None => "routing.default_lane",
+            };
+            let cure = "name a lane behind routing.default_lane, or write lanes.auto = \"off\"";
+            self.find(key, format!("\"{}\" {wrong}", lanes[lane].name), cure);
+        }
+        Some(lane)
     }
 
     fn default_lane(&mut self, model: &Model, lanes: &[Lane]) -> usize {

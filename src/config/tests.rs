@@ -105,6 +105,18 @@ const MISTAKES: &[(&str, &[&str])] = &[
         "[routing]\ndefault_lane = \"x\"\n",
         &["f.toml:2", "routing.default_lane", "interactive, batch"],
     ),
+    (
+        "[routing]\ndefault_lane = \"batch\"\n",
+        &["f.toml:2", "routing.default_lane", "is the default lane", "lanes.auto"],
+    ),
+    (
+        "[lanes]\nbatch_lane = \"interactive\"\n",
+        &["f.toml:2", "lanes.batch_lane", "is the default lane"],
+    ),
+    (
+        "[lanes]\nbatch_lane = \"interactive\"\n[routing]\ndefault_lane = \"batch\"\n",
+        &["f.toml:2", "lanes.batch_lane", "comes before the default lane"],
+    ),
     ("[log]\nformat = \"xml\"\n", &["f.toml:2", "log.format"]),
     ("[log]\nfilter = \"warning\"\n", &["f.toml:2", "log.filter", "\"warning\""]),
     ("[log]\nfilter = \"info;fairlane=debug\"\n", &["f.toml:2", "log.filter"]),
