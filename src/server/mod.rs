@@ -208,6 +208,7 @@ impl Fairlane {
             metrics: Box::new(move || {
                 for_metrics.pools.iter().for_each(|pool| pool.show());
                 for_metrics.show_forgotten();
+                observe::show_written(&for_metrics);
                 for_metrics.metrics.encode()
             }),
             ready: Box::new(move || readiness(&for_ready)),

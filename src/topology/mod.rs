@@ -66,8 +66,6 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 pub trait Observer: Send + Sync {
     /// A backend answers or does not.
     fn backend_up(&self, backend: BackendId, up: bool);
-    /// The primary's own position.
-    fn written(&self, position: &Position);
     /// A replica as last probed.
     fn replica(
         &self,
@@ -171,6 +169,17 @@ impl Topology {
         if self.shared.demand.want(position) {
             self.shared.wake_replicas();
         }
+    }
+
+    /// Something was written at `position`, and a read is likely to follow: as [`Self::fresh_wanted`].
+    pub fn written(&self, position: &Position) {
+        self.shared.readings.note(position);
+        self.fresh_wanted(position);
+    }
+
+    /// What the primary is known to have.
+    pub fn newest_position(&self) -> Position {
+        self.shared.readings.newest()
     }
 
     /// Readings of the primary's position that have begun by now: for the stamp of a write.

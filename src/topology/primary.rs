@@ -83,7 +83,7 @@ impl<'a> Primary<'a> {
                 reading_began = Instant::now();
                 let is_first = readings.first().is_none();
                 // Before the facts, with which clients are let in.
-                readings.read(line, family, &*self.shared.observer).await?;
+                readings.read(line, family).await?;
                 if is_first {
                     self.shared.wake_replicas();
                 }
@@ -93,7 +93,7 @@ impl<'a> Primary<'a> {
                 next_probe = Instant::now() + routing.probe_interval;
             } else if readings.due(reading_began).is_some_and(|due| Instant::now() >= due) {
                 reading_began = Instant::now();
-                readings.read(line, family, &*self.shared.observer).await?;
+                readings.read(line, family).await?;
             }
             let mut accounts_due = accounts_loaded + routing.accounts_refresh;
             if self.shared.ledger.is_wanted() {

@@ -112,8 +112,6 @@ impl Seen {
 }
 
 impl Observer for Seen {
-    fn written(&self, _: &Position) {}
-
     fn backend_up(&self, _: BackendId, _: bool) {}
 
     fn replica(&self, _: BackendId, rotation: Rotation, _: Option<Duration>, _: &Position) {
