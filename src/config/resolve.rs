@@ -382,6 +382,15 @@ impl Resolver<'_> {
             if rule.network.as_ref().is_some_and(|texts| texts.0.is_empty()) {
                 self.find_invalid(&path("network"), "is empty: no client is in no network");
             }
+            if let Some(user) = &rule.user
+                && user.contains(['*', '?'])
+            {
+                self.find(
+                    &path("user"),
+                    format!("\"{user}\" is taken as it is: only that very user would match"),
+                    "write a whole name; patterns are for program_name, schema and digest",
+                );
+            }
             let globs = [&rule.program_name, &rule.schema, &rule.digest];
             if rule.user.is_none()
                 && rule.network.is_none()

@@ -71,6 +71,10 @@ const MISTAKES: &[(&str, &[&str])] = &[
     ),
     ("[[rule]]\nlane = \"batch\"\n", &["f.toml:2", "rule.lane", "no condition"]),
     ("[[rule]]\nlane = \"batch\"\nnetwork = \"10.0.0.0/99\"\n", &["f.toml:3", "rule.network"]),
+    (
+        "[[rule]]\nlane = \"batch\"\nuser = \"report*\"\n",
+        &["f.toml:3", "rule.user", "report*", "a whole name"],
+    ),
     ("[[rule]]\nlane = \"batch\"\nuser = \"x\"\nscope = \"ever\"\n", &["f.toml:4", "rule.scope"]),
     ("[[user]]\nname = \"a\"\n", &["f.toml:1", "user.password", "missing"]),
     (

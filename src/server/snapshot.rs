@@ -57,7 +57,15 @@ fn backend(context: &Context, view: &View, pool: &Pool) -> Backend {
         Some(Rotation::Recovering) => "good again, watched for a while",
         Some(Rotation::NotAReplica) => "follows nobody",
         Some(Rotation::Writable) => "is not read-only (SET GLOBAL read_only = ON)",
-        Some(Rotation::Differs) => "is set up in another way than the primary (see the log)",
+        Some(Rotation::Differs) => "is set up in another way than the primary",
+    };
+    let why = match replica {
+        Some(replica) if replica.rotation != Rotation::In => context.topology.why(id),
+        _ => String::new(),
+    };
+    let rotation = match why.is_empty() {
+        true => rotation.to_owned(),
+        false => format!("{rotation}: {why}"),
     };
     let metrics = context.metrics.backend(id);
     let (open, idle) = pool.connections_now();
@@ -68,7 +76,7 @@ fn backend(context: &Context, view: &View, pool: &Pool) -> Backend {
         address: settings.address.to_string(),
         up: metrics.up.get() == 1,
         in_rotation: metrics.in_rotation.get() == 1,
-        rotation: rotation.to_owned(),
+        rotation,
         lag_seconds: replica.and_then(|replica| replica.lag).map(|lag| lag.as_secs_f64()),
         watermark: replica.map(|replica| replica.applied.to_string()).unwrap_or_default(),
         slots: pool.slots(),

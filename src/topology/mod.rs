@@ -115,6 +115,8 @@ struct Desk {
     whereabouts: Arc<Whereabouts>,
     /// Somebody has found another server at its address.
     is_doubted: AtomicBool,
+    /// What keeps reads from it, if it is a replica; empty when nothing does.
+    why: Mutex<String>,
 }
 
 impl Topology {
@@ -132,6 +134,12 @@ impl Topology {
     /// All servers as last probed. Before the first probes: everything down.
     pub fn view(&self) -> Guard<Arc<View>> {
         self.shared.view.load()
+    }
+
+    /// What keeps reads from a replica, in the server's words or ours; empty when nothing does, or nothing more
+    /// is known than its [`Rotation`].
+    pub fn why(&self, replica: BackendId) -> String {
+        self.shared.desks[replica].why.lock().clone()
     }
 
     /// The primary's facts, once it was reached; kept while it is down.
@@ -316,6 +324,7 @@ impl Shared {
             applied: watch::Sender::new(Position::default()),
             whereabouts: Arc::default(),
             is_doubted: AtomicBool::new(false),
+            why: Mutex::default(),
         };
         Self {
             settings,
