@@ -202,12 +202,18 @@ pub struct Session {
     pub lane: String,
     /// What chose it: hint, rule, light, attained_service or company (see docs/lanes.md).
     pub lane_chosen_by: &'static str,
+    /// Lane its slot counts for since it has been held for long, or empty.
+    pub counts_for: String,
     /// Backend whose slot it holds or waits for, or empty.
     pub backend: String,
+    /// The id that its connection has there, if it has one.
+    pub thread: Option<u64>,
+    /// Its client has gone, and its statement goes on.
+    pub is_orphan: bool,
     /// What pins it.
     pub pins: Vec<&'static str>,
-    /// Current or last statement, normalised, at most [`STATEMENT_CHARS_MAX`] characters
-    /// (see [`shorten`]); or empty.
+    /// Current or last statement, in lanes behind the first and where a slot is held for long: normalised, at
+    /// most [`STATEMENT_CHARS_MAX`] characters (see [`shorten`]); or empty.
     pub statement: String,
     /// What it waits for, in words; or empty.
     pub waiting_for: String,

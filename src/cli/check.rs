@@ -8,8 +8,8 @@ use clap::Args;
 
 use crate::backend::Route;
 use crate::config::settings::{
-    Address, Backend, BackendCompression, BackendTlsMode, Consistency, ProxyProtocol, Routing,
-    RuleScope, Scope, Settings, TlsMode,
+    Address, Backend, BackendCompression, BackendTlsMode, Consistency, LatencyTarget, LockGuard,
+    LockPolicy, ProxyProtocol, Routing, RuleScope, Scope, Settings, TlsMode,
 };
 use crate::config::{self, settings::Rule};
 use crate::net::rsa::KeyPair;
@@ -92,7 +92,11 @@ fn describe(settings: &Settings) -> String {
     for rule in &settings.rules {
         lines.push(format!("rule: {}", describe_rule(rule, settings)));
     }
+    lines.push(describe_behaviour(settings));
     lines.push(format!("everything else: lane {}", settings.lanes[settings.default_lane].name));
+    if settings.lanes.len() > 1 {
+        lines.push(format!("lock guard: {}", lock_guard_words(settings.lock_guard)));
+    }
     let reads = settings.routing.replica_reads && settings.backends.len() > 1;
     lines.push(match (reads, settings.routing.consistency) {
         (false, _) | (_, Consistency::Strong) => "all reads go to the primary".to_owned(),
@@ -112,6 +116,33 @@ fn describe(settings: &Settings) -> String {
     });
     lines.push(String::new());
     lines.join("\n")
+}
+
+fn describe_behaviour(settings: &Settings) -> String {
+    let Some(lane) = settings.batch_lane else {
+        let why = if settings.lanes.len() < 2 { "there is one lane" } else { "lanes.auto is off" };
+        return format!("what behaves like a batch: as everything else ({why})");
+    };
+    let interactive = &settings.lanes[settings.default_lane].name;
+    let target = match settings.latency_target {
+        LatencyTarget::Auto => format!("slots as lane {interactive} can spare them"),
+        LatencyTarget::Fixed(target) => {
+            format!("slots as statements of lane {interactive} stay under {target:?}")
+        }
+        LatencyTarget::Off => "all slots it may have (lanes.target is off)".to_owned(),
+    };
+    format!("what behaves like a batch: lane {}, with {target}", settings.lanes[lane].name)
+}
+
+fn lock_guard_words(guard: LockGuard) -> String {
+    match guard.policy {
+        LockPolicy::Off => "off".to_owned(),
+        LockPolicy::Observe => "waits for work of later lanes are reported".to_owned(),
+        LockPolicy::Pace => "work of later lanes is held back for who waits for it".to_owned(),
+        LockPolicy::Abort => {
+            format!("work of later lanes is rolled back for who has waited {:?}", guard.abort_after)
+        }
+    }
 }
 
 /// How the wire to a server is protected, and what is told on it.

@@ -71,7 +71,7 @@ fn explain(args: &ExplainArgs, settings: &Settings) -> String {
     };
     let choice = rules.choose(
         &rules.candidates(&client),
-        verdict.hint.lane.as_deref(),
+        verdict.hint.lane.as_deref().and_then(|name| rules.lane(name)),
         Some(&args.schema),
         || digest_hash,
         || digest.clone(),

@@ -53,7 +53,7 @@ impl Session {
         key.capabilities |= self.capabilities & Capabilities::CAN_HANDLE_EXPIRED_PASSWORDS;
         self.identity.key = Arc::new(key);
         self.image.schema = schema.map(Into::into);
-        let lane = self.kept_lane.unwrap_or_else(|| self.plain_lane());
+        let lane = self.plain_lane();
         let request = Request {
             key: &self.identity.key,
             credential: &self.identity.credential,

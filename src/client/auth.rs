@@ -254,7 +254,8 @@ async fn look_twice(
             | Error::AccountLocked { .. }
             | Error::UnsupportedPlugin { .. }
             | Error::OldClient { .. }
-            | Error::NeedsTls { .. },
+            | Error::NeedsTls { .. }
+            | Error::BackendUnavailable { .. },
         )) => {
             context.topology.refresh().await;
             prove(context, claim, wire).await
@@ -293,6 +294,9 @@ async fn prove_account(
         return Ok(identity(claim, stored, Credential::Password(user.password.clone())));
     }
     let Some(account) = account else {
+        if !context.topology.knows_accounts() {
+            return Err(unknown_accounts(context).into());
+        }
         // As the servers do it: who is not known learns it after the exchange.
         claim.reply_with(default_plugin(context), wire).await?;
         if claim.plugin == CACHING_SHA2 && !claim.reply.is_empty() {
@@ -494,6 +498,13 @@ pub(super) fn identity(
         attributes: claim.attributes.clone(),
     };
     Identity { key: Arc::new(key), credential, is_expired: false }
+}
+
+/// Whether there is such an account, nobody can say.
+fn unknown_accounts(context: &Context) -> Error {
+    let backend = context.pools[0].name().to_owned();
+    let detail = "its accounts cannot be read, as Fairlane's log says".to_owned();
+    Error::BackendUnavailable { backend, detail }
 }
 
 /// The error for a client that knows none of the plugins its account could have.

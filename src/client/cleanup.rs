@@ -194,6 +194,8 @@ impl Session {
         let leftovers = self.leftovers();
         let changes = self.changes(work);
         let family = self.facts.family;
+        self.entry.keep_statement(work.sql, || self.mode_of(work));
+        let orphan = self.entry.orphan();
         self.forget_binding();
         let is_read = work.verdict.class == Class::Read || reads_system_schema(work);
         let is_killed = match self.context.settings.pool.abandoned {
@@ -211,6 +213,7 @@ impl Session {
         };
         let mut checkout = checkout;
         tokio::spawn(async move {
+            let _shown = orphan;
             let (pool, generation) = (checkout.pool().clone(), checkout.connection().generation);
             let finished = tokio::select! {
                 finished = drain(&mut checkout, &mut response) => finished,
@@ -332,7 +335,6 @@ impl Session {
         };
         self.writes = Arc::new(self.writes.change(&self.context, &change.user));
         self.candidates = self.policy.rules.candidates(&self.client);
-        self.kept_lane = None;
         self.account.close(&self.context.evidence);
         self.account = Account::new(self.client.feature(), self.context.now());
         *self.entry.labels.lock() = EntryLabels {
@@ -362,8 +364,9 @@ impl Session {
     }
 
     /// Everything a reset forgets; the schema stays, and so does what the client has written: it
-    /// would see that on the server itself.
+    /// would see that on the server itself. So does what it has used, or a batch would shed that.
     fn forget_session(&mut self) {
+        self.kept_rule = None;
         self.statements.clear();
         self.open_cursors.clear();
         self.long_data.clear();

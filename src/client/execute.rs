@@ -11,7 +11,6 @@ use super::prepare_here::has_cursor;
 use super::ready::Ready;
 use super::statement::Work;
 use crate::backend::{Connection, Failure};
-use crate::config::settings::LockPolicy;
 use crate::error::Error;
 use crate::net::infile::pass_file;
 use crate::net::relay::{End, RelayError, ServerSide, relay};
@@ -60,9 +59,7 @@ impl Session {
         was_held: bool,
         may_retry: bool,
     ) -> Result<Summary, Unfinished> {
-        if self.policy.lock_guard.policy != LockPolicy::Off {
-            self.entry.note_statement(work.sql, self.mode);
-        }
+        self.entry.note_statement(work.sql, || self.mode_of(work));
         let mut sent = self.send_there(checkout, work, (was_held, may_retry)).await;
         if matches!(sent, Ok((_, Front::Stopped))) {
             sent = Box::pin(self.send(checkout, work, was_held, true)).await;
@@ -285,6 +282,7 @@ impl Session {
             };
             let told = || match self.entry.is_killed() {
                 true => Some(Told::Killed),
+                false if self.entry.wants_statement() => Some(Told::ToShow),
                 false => is_lost().then_some(Told::Lost),
             };
             let server = ServerSide { stream, inbox };
@@ -301,6 +299,10 @@ impl Session {
                     Told::Lost if response.is_untouched() => return Passed::Lost,
                     Told::Lost if begun.is_stuck(self.wire.passed()) => return Passed::Lost,
                     Told::Lost => continue,
+                    Told::ToShow => {
+                        self.entry.note_statement(work.sql, || self.mode_of(work));
+                        continue;
+                    }
                 },
                 () = self.entry.told_to_give_way(), if may_stop => {
                     may_stop = false;
@@ -378,6 +380,8 @@ enum Told {
     Killed,
     /// The server is not there, or can be done without.
     Lost,
+    /// To show what it runs.
+    ToShow,
 }
 
 /// An answer that has begun when its server is lost: it may go on, but not stand still.

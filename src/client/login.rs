@@ -53,6 +53,9 @@ impl Leave {
             Unproved::Refused(error @ (Error::OutOfOrder | Error::BadHandshake)) => {
                 Self::Told(LoginFailure::Protocol, error)
             }
+            Unproved::Refused(error @ (Error::BackendUnavailable { .. } | Error::NotReady)) => {
+                Self::Told(LoginFailure::Backend, error)
+            }
             Unproved::Refused(error) => Self::Told(LoginFailure::Denied, error),
             Unproved::Gone => Self::Silent(LoginFailure::Protocol),
             Unproved::GaveUp => Self::Silent(LoginFailure::Denied),
@@ -222,7 +225,7 @@ fn new_session(
         kept_epoch: epoch,
         account: Account::new(client.feature(), context.now()),
         client,
-        kept_lane: None,
+        kept_rule: None,
         image: Image::default(),
         trackers: None,
         teller: None,
@@ -427,9 +430,10 @@ impl Greeted {
 /// help it.
 fn leave_old(context: &Context, unproved: Option<Unproved>) -> Leave {
     match unproved {
-        Some(Unproved::Gone) => Leave::Silent(LoginFailure::Protocol),
-        Some(Unproved::GaveUp) => Leave::Silent(LoginFailure::Denied),
-        Some(Unproved::Refused(error)) => Leave::ToldOld(LoginFailure::Denied, error),
+        Some(unproved) => match Leave::from_unproved(unproved) {
+            Leave::Told(reason, error) => Leave::ToldOld(reason, error),
+            leave => leave,
+        },
         None => Leave::ToldOld(LoginFailure::Protocol, old_client(context)),
     }
 }

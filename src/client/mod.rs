@@ -211,8 +211,8 @@ struct Session {
     policy: Arc<Policy>,
     /// Rules of `policy` that the client may fall under.
     candidates: Candidates,
-    /// Lane the session keeps, once a rule said so.
-    kept_lane: Option<usize>,
+    /// The rule of `policy` whose lane the session keeps, once it has met it.
+    kept_rule: Option<usize>,
     account: Account,
     image: Image,
     /// The session's own trackers, once it has set any.

@@ -49,6 +49,8 @@ pub struct Entry {
     /// Milliseconds after `started`.
     since_ms: AtomicU64,
     lane: AtomicU8,
+    /// The backend whose slot it has asked for.
+    asked: AtomicU8,
     /// A [`ChosenBy`].
     chosen_by: AtomicU8,
     pins: AtomicU32,
@@ -70,11 +72,25 @@ pub struct Entry {
     order: AtomicU8,
     /// The lock guard wants its transaction rolled back.
     must_give_way: AtomicBool,
-    /// Its current or last statement, if it is in a lane behind the first: whoever waits for its
-    /// locks is told.
+    /// Its current or last statement, if it is in a lane behind the first, or [`Kept`]: whoever waits for
+    /// its slot or its locks is told.
     statement: Mutex<LastStatement>,
+    /// A [`Kept`].
+    kept: AtomicU8,
     /// The session's task, which polls all that the session waits for.
     task: Waker,
+}
+
+/// Whether the first lane's statements are kept too. Its slots come and go: most need not be.
+#[derive(Debug, Clone, Copy)]
+#[repr(u8)]
+enum Kept {
+    /// They are not.
+    No,
+    /// The slot is held for long: the one under way is to be.
+    Wanted,
+    /// They are, as long as the slot is held.
+    Yes,
 }
 
 /// What a session is told from outside.
@@ -140,6 +156,8 @@ pub struct EntryNow {
     pub in_transaction: bool,
     /// Backend and thread id of its connection.
     pub connection: Option<(BackendId, u64)>,
+    /// The backend whose slot it waits for or has asked for last.
+    pub asked: BackendId,
 }
 
 impl Entry {
@@ -153,6 +171,7 @@ impl Entry {
             activity: AtomicU8::new(Activity::Idle as u8),
             since_ms: AtomicU64::new(millis(started.elapsed())),
             lane: AtomicU8::new(0),
+            asked: AtomicU8::new(0),
             chosen_by: AtomicU8::new(ChosenBy::Light as u8),
             pins: AtomicU32::new(0),
             in_transaction: AtomicBool::new(false),
@@ -165,6 +184,7 @@ impl Entry {
             order: AtomicU8::new(0),
             must_give_way: AtomicBool::new(false),
             statement: Mutex::default(),
+            kept: AtomicU8::new(Kept::No as u8),
             task,
         }
     }
@@ -212,8 +232,15 @@ impl Entry {
         self.expired_ms.load(Ordering::Acquire) == self.since_ms.load(Ordering::Relaxed)
     }
 
-    /// The session waits for a slot from `at` on.
-    pub(super) fn set_waiting(&self, lane: usize, by: ChosenBy, at: Duration) {
+    /// The session waits for a slot of a backend from `at` on.
+    pub(super) fn set_waiting(
+        &self,
+        backend: BackendId,
+        (lane, by): (usize, ChosenBy),
+        at: Duration,
+    ) {
+        self.kept.store(Kept::No as u8, Ordering::Relaxed);
+        self.asked.store(u8::try_from(backend.index()).unwrap_or(u8::MAX), Ordering::Relaxed);
         self.chosen_by.store(by as u8, Ordering::Relaxed);
         self.lane.store(u8::try_from(lane).unwrap_or(u8::MAX), Ordering::Relaxed);
         self.set(Activity::Waiting, at);
@@ -256,6 +283,7 @@ impl Entry {
             pins: pins.reasons().map(Pin::label).collect(),
             in_transaction: self.is_in_transaction(),
             connection: self.connection(),
+            asked: BackendId::new(self.asked.load(Ordering::Relaxed).into()),
         }
     }
 
@@ -293,21 +321,42 @@ impl Entry {
         Some(Place { backend, thread_id: packed & THREAD_MASK, generation })
     }
 
-    /// Remembers a statement for those who wait for its locks.
-    pub(super) fn note_statement(&self, sql: &[u8], mode: Mode) {
-        if self.lane.load(Ordering::Relaxed) == 0 {
-            return;
+    /// Remembers a statement for those who wait for its slot or its locks.
+    pub(super) fn note_statement(&self, sql: &[u8], mode: impl FnOnce() -> Mode) {
+        if self.lane() != 0 || self.kept.load(Ordering::Relaxed) != Kept::No as u8 {
+            self.keep_statement(sql, mode);
         }
+    }
+
+    /// The same, whatever its lane.
+    pub(super) fn keep_statement(&self, sql: &[u8], mode: impl FnOnce() -> Mode) {
+        self.kept.store(Kept::Yes as u8, Ordering::Relaxed);
         let mut last = self.statement.lock();
         last.sql.clear();
         last.sql.extend_from_slice(&sql[..sql.len().min(STATEMENT_MAX)]);
-        last.mode = mode;
+        last.mode = mode();
     }
 
-    /// The beginning of its current or last statement, normalised; empty in the first lane.
+    /// Its slot is held for long: operators want to know by what.
+    pub fn want_statement(&self) {
+        let (no, wanted) = (Kept::No as u8, Kept::Wanted as u8);
+        let kept = self.kept.compare_exchange(no, wanted, Ordering::Relaxed, Ordering::Relaxed);
+        if kept.is_ok() {
+            self.task.wake_by_ref();
+        }
+    }
+
+    /// Whether the statement under way is to be remembered, and is not yet. Only for the session's own task.
+    pub(super) fn wants_statement(&self) -> bool {
+        self.kept.load(Ordering::Relaxed) == Kept::Wanted as u8
+    }
+
+    /// The beginning of its current or last statement, normalised; empty in the first lane, unless its slot
+    /// is held for long.
     pub fn statement(&self) -> String {
         let last = self.statement.lock();
-        match last.sql.is_empty() || self.lane() == 0 {
+        let is_kept = self.lane() != 0 || self.kept.load(Ordering::Relaxed) == Kept::Yes as u8;
+        match last.sql.is_empty() || !is_kept {
             true => String::new(),
             false => crate::sql::digest_text(&last.sql, last.mode),
         }
@@ -460,6 +509,13 @@ impl Registration {
 }
 
 impl Registration {
+    /// What the session runs now goes on without it: shown until the answer is dropped.
+    pub(super) fn orphan(&self) -> Orphan {
+        let orphan = (self.entry.clone(), self.entry.place());
+        self.context.registry.inner.lock().orphans.insert(self.entry.id, orphan);
+        Orphan { id: self.entry.id, context: self.context.clone() }
+    }
+
     /// The entry, for what borrows the session meanwhile.
     pub(super) fn shared(&self) -> Arc<Entry> {
         self.entry.clone()
@@ -480,6 +536,19 @@ impl Drop for Registration {
     }
 }
 
+/// A statement that goes on although its client has gone.
+#[derive(Debug)]
+pub(super) struct Orphan {
+    id: u32,
+    context: Arc<super::Context>,
+}
+
+impl Drop for Orphan {
+    fn drop(&mut self) {
+        self.context.registry.inner.lock().orphans.remove(&self.id);
+    }
+}
+
 /// All sessions by id.
 #[derive(Debug)]
 pub struct Registry {
@@ -490,6 +559,8 @@ pub struct Registry {
 #[derive(Debug)]
 struct Inner {
     by_id: HashMap<u32, Arc<Entry>>,
+    /// Sessions that are over, and where what they ran goes on.
+    orphans: HashMap<u32, (Arc<Entry>, Option<Place>)>,
     last_id: u32,
     is_draining: bool,
 }
@@ -507,7 +578,12 @@ impl Default for Inner {
     /// The first id is any: the sessions of several Fairlanes in front of the same servers should
     /// not have the same ones, or KILL could meet somebody else.
     fn default() -> Self {
-        Self { by_id: HashMap::default(), last_id: fastrand::u32(IDS), is_draining: false }
+        Self {
+            by_id: HashMap::default(),
+            orphans: HashMap::default(),
+            last_id: fastrand::u32(IDS),
+            is_draining: false,
+        }
     }
 }
 
@@ -582,6 +658,11 @@ impl Registry {
     /// All of them.
     pub fn all(&self) -> Vec<Arc<Entry>> {
         self.inner.lock().by_id.values().cloned().collect()
+    }
+
+    /// Sessions that are over whose last statement goes on, and where.
+    pub fn orphans(&self) -> Vec<(Arc<Entry>, Option<Place>)> {
+        self.inner.lock().orphans.values().cloned().collect()
     }
 }
 

@@ -298,7 +298,7 @@ impl Session {
         let (lane, by) = self.lane(work, at);
         let backend = backend_of(decision.target);
         self.context.metrics.sessions.lane_choices_total(by).inc();
-        self.entry.set_waiting(lane, by, at);
+        self.entry.set_waiting(backend, (lane, by), at);
         if backend.is_primary() && self.make_room(lane, work).await.map_err(|_| Refusal::Gone)? {
             now = Instant::now();
             at = self.context.since_start(now);
@@ -354,11 +354,12 @@ impl Session {
         Ok(checkout)
     }
 
-    /// Lanes have been configured anew.
+    /// Lanes have been configured anew. A rule that is still there keeps its sessions.
     fn follow_policy(&mut self) {
-        self.policy = self.context.policy.get();
+        let before = std::mem::replace(&mut self.policy, self.context.policy.get());
         self.candidates = self.policy.rules.candidates(&self.client);
-        self.kept_lane = None;
+        let kept = self.kept_rule.take();
+        self.kept_rule = kept.and_then(|rule| self.policy.rules.find(&before.rules, rule));
     }
 
     /// The lane of a statement that asks for a slot `at` this time, and what chose it.
@@ -405,25 +406,37 @@ impl Session {
 
     /// The lane that a hint or a rule has for a statement.
     pub(super) fn assigned_lane(&mut self, work: &Work<'_>) -> Option<(usize, ChosenBy)> {
-        let hint = work.verdict.hint.lane.as_deref();
+        let hint = work.verdict.hint.lane.as_deref().and_then(|name| self.hinted_lane(name));
         if hint.is_none()
-            && let Some(kept) = self.kept_lane
+            && let Some(kept) = self.kept_rule
         {
-            return Some((kept, ChosenBy::Rule));
+            return Some((self.policy.rules.lane_of(kept), ChosenBy::Rule));
         }
-        let mode = self.mode;
         let choice = self.policy.rules.choose(
             &self.candidates,
             hint,
             self.image.schema.as_deref(),
-            || crate::sql::digest(work.sql, mode),
-            || crate::sql::digest_text(work.sql, mode),
+            || crate::sql::digest(work.sql, self.mode_of(work)),
+            || crate::sql::digest_text(work.sql, self.mode_of(work)),
         );
         if choice.is_for_session {
-            self.kept_lane = Some(choice.lane);
+            self.kept_rule = choice.rule;
         }
         let by = if choice.rule.is_some() { ChosenBy::Rule } else { ChosenBy::Hint };
         (!choice.is_default).then_some((choice.lane, by))
+    }
+
+    fn hinted_lane(&self, name: &str) -> Option<usize> {
+        let rules = &self.policy.rules;
+        let lane = rules.lane(name);
+        if lane.is_none() && rules.is_new_to_hints(name) {
+            tracing::warn!(
+                lane = name,
+                user = self.client.user,
+                "a hint names a lane that is not there"
+            );
+        }
+        lane
     }
 
     /// A connection for the session, whichever suits it best.
@@ -452,10 +465,14 @@ impl Session {
 
     /// The lane of work that is no statement.
     pub(super) fn plain_lane(&self) -> usize {
-        self.kept_lane.unwrap_or_else(|| {
-            let schema = self.image.schema.as_deref();
-            self.policy.rules.choose(&self.candidates, None, schema, || 0, String::new).lane
-        })
+        let rules = &self.policy.rules;
+        match self.kept_rule {
+            Some(kept) => rules.lane_of(kept),
+            None => {
+                let schema = self.image.schema.as_deref();
+                rules.choose(&self.candidates, None, schema, || 0, String::new).lane
+            }
+        }
     }
 
     pub(super) fn held_on_replica(&self) -> bool {

@@ -220,7 +220,7 @@ impl WriteTracker {
             token.add_unknown(stamp);
         }
         drop(token);
-        self.topology.fresh_wanted(position);
+        self.topology.written(position);
     }
 
     fn stamp(&self) -> Stamp {

@@ -312,7 +312,7 @@ pub const KEYS: &[Key] = &[
         path: "lanes.batch_lane",
         default: Some(r#""batch""#),
         meaning: "The lane of what has used much.",
-        valid: "the name of a lane; the last one when not given",
+        valid: "the name of a lane behind routing.default_lane; the last one when not given",
     },
     Key {
         path: "lanes.target",
@@ -420,7 +420,7 @@ pub const KEYS: &[Key] = &[
         path: "rule.scope",
         default: Some(r#""statement""#),
         meaning: "How long the assignment holds.",
-        valid: r#""statement" (this statement or transaction) or "session" (until the client leaves)"#,
+        valid: r#""statement" (this statement or transaction) or "session" (until the client leaves, or resets it)"#,
     },
     Key {
         path: "user.name",

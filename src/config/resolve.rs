@@ -382,6 +382,15 @@ impl Resolver<'_> {
             if rule.network.as_ref().is_some_and(|texts| texts.0.is_empty()) {
                 self.find_invalid(&path("network"), "is empty: no client is in no network");
             }
+            if let Some(user) = &rule.user
+                && user.contains(['*', '?'])
+            {
+                self.find(
+                    &path("user"),
+                    format!("\"{user}\" is taken as it is: only that very user would match"),
+                    "write a whole name; patterns are for program_name, schema and digest",
+                );
+            }
             let globs = [&rule.program_name, &rule.schema, &rule.digest];
             if rule.user.is_none()
                 && rule.network.is_none()
@@ -471,7 +480,7 @@ impl Resolver<'_> {
         retries
     }
 
-    /// The lane for what behaves like a batch; `None` when there is no such thing.
+    /// The lane for what behaves like a batch, behind the default lane; `None` when there is no such thing.
     fn batch_lane(&mut self, model: &Model, lanes: &[Lane], default_lane: usize) -> Option<usize> {
         let lane = match &model.lanes.batch_lane {
             None => lanes.len().checked_sub(1)?,
@@ -485,7 +494,24 @@ impl Resolver<'_> {
                 found?
             }
         };
-        (model.lanes.auto == model::Switch::On && lane != default_lane).then_some(lane)
+        if model.lanes.auto == model::Switch::Off || lanes.len() < 2 {
+            return None;
+        }
+        if lane <= default_lane {
+            let wrong = match lane == default_lane {
+                true => "is the default lane: nothing would be taken for batch",
+                false => {
+                    "comes before the default lane: what is taken for batch would be served first"
+                }
+            };
+            let key = match model.lanes.batch_lane {
+                Some(_) => "lanes.batch_lane",
+                None => "routing.default_lane",
+            };
+            let cure = "name a lane behind routing.default_lane, or write lanes.auto = \"off\"";
+            self.find(key, format!("\"{}\" {wrong}", lanes[lane].name), cure);
+        }
+        Some(lane)
     }
 
     fn default_lane(&mut self, model: &Model, lanes: &[Lane]) -> usize {

@@ -380,7 +380,7 @@ pub struct Rule {
 pub enum RuleScope {
     /// For the matched statement or transaction.
     Statement,
-    /// From the matched statement to the session's end.
+    /// From the matched statement to the session's end, or its reset.
     Session,
 }
 

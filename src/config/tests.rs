@@ -71,6 +71,10 @@ const MISTAKES: &[(&str, &[&str])] = &[
     ),
     ("[[rule]]\nlane = \"batch\"\n", &["f.toml:2", "rule.lane", "no condition"]),
     ("[[rule]]\nlane = \"batch\"\nnetwork = \"10.0.0.0/99\"\n", &["f.toml:3", "rule.network"]),
+    (
+        "[[rule]]\nlane = \"batch\"\nuser = \"report*\"\n",
+        &["f.toml:3", "rule.user", "report*", "a whole name"],
+    ),
     ("[[rule]]\nlane = \"batch\"\nuser = \"x\"\nscope = \"ever\"\n", &["f.toml:4", "rule.scope"]),
     ("[[user]]\nname = \"a\"\n", &["f.toml:1", "user.password", "missing"]),
     (
@@ -104,6 +108,18 @@ const MISTAKES: &[(&str, &[&str])] = &[
     (
         "[routing]\ndefault_lane = \"x\"\n",
         &["f.toml:2", "routing.default_lane", "interactive, batch"],
+    ),
+    (
+        "[routing]\ndefault_lane = \"batch\"\n",
+        &["f.toml:2", "routing.default_lane", "is the default lane", "lanes.auto"],
+    ),
+    (
+        "[lanes]\nbatch_lane = \"interactive\"\n",
+        &["f.toml:2", "lanes.batch_lane", "is the default lane"],
+    ),
+    (
+        "[lanes]\nbatch_lane = \"interactive\"\n[routing]\ndefault_lane = \"batch\"\n",
+        &["f.toml:2", "lanes.batch_lane", "comes before the default lane"],
     ),
     ("[log]\nformat = \"xml\"\n", &["f.toml:2", "log.format"]),
     ("[log]\nfilter = \"warning\"\n", &["f.toml:2", "log.filter", "\"warning\""]),

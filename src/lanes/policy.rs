@@ -80,8 +80,7 @@ impl PolicyNow {
         self.serial.load(Ordering::Acquire) == policy.serial
     }
 
-    /// Another state from now on; whether it differs. One that does not leaves sessions in the lanes that
-    /// rules have chosen for them.
+    /// Another state from now on; whether it differs.
     ///
     /// # Errors
     /// With the names of the lanes of now, when those of `settings` are others: sessions and metrics

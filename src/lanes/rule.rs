@@ -4,12 +4,16 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use quick_cache::sync::Cache;
 
 use crate::config::settings::{Rule, RuleScope, Settings};
 
 /// Digests whose rules are remembered.
 const DIGESTS_MAX: usize = 10_000;
+
+/// Names in hints that are no lane's, and are remembered.
+const UNKNOWN_MAX: usize = 16;
 
 /// What rules may ask of a client.
 #[derive(Debug, Clone)]
@@ -50,6 +54,8 @@ pub struct Rules {
     default_lane: usize,
     /// Which rules' digest patterns a statement matches, by its digest.
     by_digest: Cache<u64, Arc<[bool]>>,
+    /// Names in hints that are no lane's.
+    unknown: Mutex<Vec<Box<str>>>,
 }
 
 /// The rules whose conditions on the client hold: found once per login.
@@ -64,12 +70,23 @@ impl Rules {
             lane_names: settings.lanes.iter().map(|lane| lane.name.clone()).collect(),
             default_lane: settings.default_lane,
             by_digest: Cache::new(DIGESTS_MAX),
+            unknown: Mutex::default(),
         }
     }
 
     /// Whether both choose the same lanes.
     pub fn are_as(&self, other: &Self) -> bool {
         self.rules == other.rules && self.default_lane == other.default_lane
+    }
+
+    /// The rule that says what the rule with this index of `other` does.
+    pub fn find(&self, other: &Self, rule: usize) -> Option<usize> {
+        self.rules.iter().position(|it| *it == other.rules[rule])
+    }
+
+    /// The lane of the rule with this index.
+    pub fn lane_of(&self, rule: usize) -> usize {
+        self.rules[rule].lane
     }
 
     /// The rules this client may fall under.
@@ -85,17 +102,17 @@ impl Rules {
         Candidates(rules.filter(|(_, rule)| holds(rule)).map(|(index, _)| index).collect())
     }
 
-    /// The lane of a statement. Only rules with a digest pattern ask for the digest, once; its
+    /// The lane of a statement, whose `hint` may name one. Only rules with a digest pattern ask for the digest, once; its
     /// text is asked for once per new digest.
     pub fn choose(
         &self,
         candidates: &Candidates,
-        hint: Option<&str>,
+        hint: Option<usize>,
         schema: Option<&str>,
         digest: impl FnOnce() -> u64,
         digest_text: impl FnOnce() -> String,
     ) -> LaneChoice {
-        if let Some(lane) = hint.and_then(|name| self.lane(name)) {
+        if let Some(lane) = hint {
             return LaneChoice { lane, rule: None, is_for_session: false, is_default: false };
         }
         let mut unasked = Some((digest, digest_text));
@@ -129,6 +146,16 @@ impl Rules {
     /// Index of a lane by name.
     pub fn lane(&self, name: &str) -> Option<usize> {
         self.lane_names.iter().position(|known| known == name)
+    }
+
+    /// Whether a name in a hint, which is no lane's, is one to tell the operator of: once, and of so many names.
+    pub fn is_new_to_hints(&self, name: &str) -> bool {
+        let mut unknown = self.unknown.lock();
+        let is_new = unknown.len() < UNKNOWN_MAX && unknown.iter().all(|known| **known != *name);
+        if is_new {
+            unknown.push(name.into());
+        }
+        is_new
     }
 
     /// Name of a lane.
@@ -177,6 +204,7 @@ mod tests {
             lane_names: vec!["interactive".into(), "batch".into()],
             default_lane: 0,
             by_digest: Cache::new(100),
+            unknown: Mutex::default(),
         }
     }
 
@@ -190,6 +218,7 @@ mod tests {
 
     fn lane(rules: &Rules, hint: Option<&str>, text: &str) -> LaneChoice {
         let candidates = rules.candidates(&client());
+        let hint = hint.and_then(|name| rules.lane(name));
         rules.choose(&candidates, hint, Some("shop"), || text.len() as u64, || text.to_owned())
     }
 
@@ -210,9 +239,19 @@ mod tests {
     }
 
     #[test]
+    fn a_rule_is_found_again_wherever_it_stands() {
+        let etl = Rule { user: Some("etl".into()), scope: RuleScope::Session, ..rule(1) };
+        let before = rules(vec![rule(0), etl.clone()]);
+        assert_eq!(rules(vec![etl.clone(), rule(0)]).find(&before, 1), Some(0));
+        let statement = Rule { scope: RuleScope::Statement, ..etl };
+        assert_eq!(rules(vec![rule(0), statement]).find(&before, 1), None);
+    }
+
+    #[test]
     fn a_hint_comes_before_rules_and_an_unknown_one_is_ignored() {
         let rules = rules(vec![Rule { schema: Some(Glob::new("sh*")), ..rule(1) }]);
         assert_eq!(lane(&rules, Some("interactive"), "SELECT ?").lane, 0);
         assert_eq!(lane(&rules, Some("nonsense"), "SELECT ?").lane, 1);
+        assert!(rules.is_new_to_hints("nonsense") && !rules.is_new_to_hints("nonsense"));
     }
 }

@@ -147,7 +147,7 @@ families! {
     SESSIONS_TOTAL = "fairlane_sessions_total", Counter, Count, [],
         "Clients that have connected, whether they logged in or not.";
     LOGINS_FAILED = "fairlane_logins_failed_total", Counter, Count, ["reason"],
-        "Logins that failed: denied (user or password), schema (unknown or forbidden schema), timeout (login_timeout), protocol (not a MySQL client, or it hung up), backend (the primary could not be asked), busy (it could not, since no connection of the default lane was free for that), proxy_header (a PROXY protocol header that is malformed, or not from proxy_protocol_networks).";
+        "Logins that failed: denied (user or password), schema (unknown or forbidden schema), timeout (login_timeout), protocol (not a MySQL client, or it hung up), backend (the primary could not be asked, or its accounts could not be read), busy (it could not, since no connection of the default lane was free for that), proxy_header (a PROXY protocol header that is malformed, or not from proxy_protocol_networks).";
     LOGINS_DELAYED = "fairlane_logins_delayed_total", Counter, Count, [],
         "Failed logins whose answer was delayed because others of the same address had failed (login_delay).";
     CLIENTS_REFUSED = "fairlane_clients_refused_total", Counter, Count, [],

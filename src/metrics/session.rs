@@ -45,7 +45,7 @@ pub enum LoginFailure {
     Timeout,
     /// Not a MySQL client, or it hung up.
     Protocol,
-    /// The primary could not be asked.
+    /// The primary could not be asked, or its accounts could not be read.
     Backend,
     /// No connection was free to ask the primary.
     Busy,

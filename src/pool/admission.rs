@@ -14,7 +14,7 @@ use crate::lanes::{
 };
 
 /// A slot held for longer counts for the batch lane: what a session known to be light may use.
-const HELD_LONG: Duration = Duration::from_secs(1);
+pub(super) const HELD_LONG: Duration = Duration::from_secs(1);
 /// Slots for each of batch's own that is held for longer and takes nothing of what batch has for sure; and most of
 /// those: each is work beside which the guard wants next to none.
 const SLOTS_A_LASTING: usize = 4;

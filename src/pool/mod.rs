@@ -43,7 +43,7 @@ pub use epoch::Epochs;
 pub use open::Request;
 pub use retire::{Control, Retire};
 
-use admission::{Held, Steered, Waiter};
+use admission::{HELD_LONG, Held, Steered, Waiter};
 use idle::Idle;
 use reach::Reach;
 
@@ -291,6 +291,16 @@ impl Pool {
     /// Sessions that hold a slot now.
     pub fn holders(&self) -> Vec<u32> {
         self.shared.lock().held.iter().map(|(_, held)| held.session).collect()
+    }
+
+    /// Sessions that have held a slot for long, and the lane it counts for since, if that is another.
+    pub fn long_holders(&self) -> Vec<(u32, Option<usize>)> {
+        let now = Instant::now();
+        let shared = self.shared.lock();
+        let is_long = |held: &Held| now.saturating_duration_since(held.since) > HELD_LONG;
+        let long = shared.held.iter().filter(|(_, held)| is_long(held));
+        let lane = |held: &Held| Some(held.turn.lane()).filter(|lane| *lane != held.granted);
+        long.map(|(_, held)| (held.session, lane(held))).collect()
     }
 
     /// What interactive statements may take on average; `None` while that is not known.

@@ -37,7 +37,7 @@ use crate::route;
 use crate::route::scopes::Scopes;
 use crate::route::view::BackendId;
 use crate::state::Pin;
-use crate::topology::Topology;
+use crate::topology::{ACCOUNTS_GRANT, Topology};
 
 /// How long sessions may take to end when Fairlane goes down.
 const DRAIN_WAIT: Duration = Duration::from_secs(30);
@@ -209,6 +209,7 @@ impl Fairlane {
             metrics: Box::new(move || {
                 for_metrics.pools.iter().for_each(|pool| pool.show());
                 for_metrics.show_forgotten();
+                observe::show_written(&for_metrics);
                 for_metrics.metrics.encode()
             }),
             ready: Box::new(move || readiness(&for_ready)),
@@ -237,15 +238,17 @@ impl Fairlane {
 
 fn readiness(context: &Context) -> Readiness {
     let detail = if context.shutdown.is_cancelled() {
-        "going down"
+        "going down".to_owned()
     } else if context.topology.facts().is_none() {
-        "the primary has not been reached yet"
+        "the primary has not been reached yet".to_owned()
     } else if !context.topology.view().primary_up {
-        "the primary is down"
+        "the primary is down".to_owned()
+    } else if !context.topology.knows_accounts() {
+        format!("the accounts cannot be read: the service account needs {ACCOUNTS_GRANT}")
     } else {
         return Readiness { ready: true, detail: "ready".to_owned() };
     };
-    Readiness { ready: false, detail: detail.to_owned() }
+    Readiness { ready: false, detail }
 }
 
 async fn sweep(context: Arc<Context>) {

@@ -29,11 +29,6 @@ impl Observer for MetricsObserver {
         }
     }
 
-    fn written(&self, position: &Position) {
-        let sequence = i64::try_from(position.sequence_sum()).unwrap_or(i64::MAX);
-        self.0.backend(BackendId::PRIMARY.index()).watermark.set(sequence);
-    }
-
     fn replica(
         &self,
         backend: BackendId,
@@ -44,8 +39,17 @@ impl Observer for MetricsObserver {
         let metrics = self.0.backend(backend.index());
         metrics.in_rotation.set(i64::from(rotation == Rotation::In));
         metrics.replication_lag_seconds.set(lag.map_or(f64::NAN, |lag| lag.as_secs_f64()));
-        metrics.watermark.set(i64::try_from(applied.sequence_sum()).unwrap_or(i64::MAX));
+        metrics.watermark.set(sequence(applied));
     }
+}
+
+/// Brings the primary's position up to date: each write moves it.
+pub(super) fn show_written(context: &Context) {
+    context.metrics.backend(0).watermark.set(sequence(&context.topology.newest_position()));
+}
+
+fn sequence(position: &Position) -> i64 {
+    i64::try_from(position.sequence_sum()).unwrap_or(i64::MAX)
 }
 
 /// Time between looks at what holds slots for long.
@@ -101,7 +105,14 @@ pub(super) async fn steer_lanes(context: Arc<Context>) {
                 activity != Activity::Running && now.saturating_sub(since) >= STEER_EVERY
             })
         };
-        context.pools.iter().for_each(|pool| pool.steer(is_idle));
+        for pool in &context.pools {
+            pool.steer(is_idle);
+            for (session, _) in pool.long_holders() {
+                if let Some(entry) = context.registry.get(session.into()) {
+                    entry.want_statement();
+                }
+            }
+        }
         for replica in &context.topology.view().replicas {
             let pool = context.pool(replica.backend);
             if replica.rotation == Rotation::Down || pool.is_out_of_reach() {

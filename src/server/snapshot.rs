@@ -1,16 +1,26 @@
 //! What operators see of a moment.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use super::locks;
 use crate::admin::snapshot::{
     Backend, Lane, Process, Role, Session, Sessions, Snapshot, State, Totals, shorten,
 };
 use crate::client::Context;
-use crate::client::registry::{Activity, Entry};
+use crate::client::registry::{Activity, Entry, Place};
 use crate::pool::Pool;
 use crate::route::view::{BackendId, Rotation, View};
 
 /// Takes a snapshot of everything.
 pub(super) fn take(context: &Context) -> Snapshot {
     let view = context.topology.view();
+    let moved: HashMap<u32, usize> = context
+        .pools
+        .iter()
+        .flat_map(|pool| pool.long_holders())
+        .filter_map(|(session, lane)| Some((session, lane?)))
+        .collect();
     Snapshot {
         process: Process {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -21,7 +31,12 @@ pub(super) fn take(context: &Context) -> Snapshot {
         backends: context.pools.iter().map(|pool| backend(context, &view, pool)).collect(),
         lock_waits: locks::shown(context),
         sessions: Sessions::pick(
-            context.registry.all().iter().map(|entry| session(context, entry)),
+            context
+                .registry
+                .all()
+                .iter()
+                .map(|entry| session(context, entry, &moved))
+                .chain(context.registry.orphans().iter().map(|it| orphan(context, it, &moved))),
         ),
     }
 }
@@ -40,7 +55,15 @@ fn backend(context: &Context, view: &View, pool: &Pool) -> Backend {
         Some(Rotation::Recovering) => "good again, watched for a while",
         Some(Rotation::NotAReplica) => "follows nobody",
         Some(Rotation::Writable) => "is not read-only (SET GLOBAL read_only = ON)",
-        Some(Rotation::Differs) => "is set up in another way than the primary (see the log)",
+        Some(Rotation::Differs) => "is set up in another way than the primary",
+    };
+    let why = match replica {
+        Some(replica) if replica.rotation != Rotation::In => context.topology.why(id),
+        _ => String::new(),
+    };
+    let rotation = match why.is_empty() {
+        true => rotation.to_owned(),
+        false => format!("{rotation}: {why}"),
     };
     let metrics = context.metrics.backend(id.index());
     let (open, idle) = pool.connections_now();
@@ -51,7 +74,7 @@ fn backend(context: &Context, view: &View, pool: &Pool) -> Backend {
         address: settings.address.to_string(),
         up: metrics.up.get() == 1,
         in_rotation: metrics.in_rotation.get() == 1,
-        rotation: rotation.to_owned(),
+        rotation,
         lag_seconds: replica.and_then(|replica| replica.lag).map(|lag| lag.as_secs_f64()),
         watermark: replica.map(|replica| replica.applied.to_string()).unwrap_or_default(),
         slots: pool.slots(),
@@ -82,7 +105,8 @@ fn lane(context: &Context, backend: BackendId, lane: usize, now: (usize, usize, 
     }
 }
 
-fn session(context: &Context, entry: &Entry) -> Session {
+/// `moved`: sessions whose slots count for another lane since they have been held for long.
+fn session(context: &Context, entry: &Entry, moved: &HashMap<u32, usize>) -> Session {
     let now = entry.now();
     let labels = entry.labels.lock().clone();
     let state = match now.activity {
@@ -92,12 +116,18 @@ fn session(context: &Context, entry: &Entry) -> Session {
         Activity::Holding => State::Pinned,
         Activity::Idle => State::Idle,
     };
-    let lane = context.policy.get().rules.lane_name(now.lane).to_owned();
+    let policy = context.policy.get();
+    let lane = policy.rules.lane_name(now.lane).to_owned();
+    let counts_for = moved.get(&entry.id).map(|lane| policy.rules.lane_name(*lane).to_owned());
     let waiting_for = match state {
         State::Waiting => format!("a connection in lane {lane}"),
         _ => String::new(),
     };
-    let backend = now.connection.map(|(backend, _)| context.pool(backend).name().to_owned());
+    let backend = match now.connection {
+        Some((backend, _)) => Some(backend),
+        None => (state == State::Waiting).then_some(now.asked),
+    };
+    let backend = backend.map(|backend| context.pool(backend).name().to_owned());
     Session {
         id: u64::from(entry.id),
         user: labels.user,
@@ -108,9 +138,27 @@ fn session(context: &Context, entry: &Entry) -> Session {
         state_seconds: std::time::Duration::from_millis(now.for_ms).as_secs_f64(),
         lane,
         lane_chosen_by: now.chosen_by.label(),
+        counts_for: counts_for.unwrap_or_default(),
         backend: backend.unwrap_or_default(),
+        thread: now.connection.map(|(_, thread)| thread),
+        is_orphan: false,
         pins: now.pins,
         statement: shorten(&entry.statement()),
         waiting_for,
+    }
+}
+
+/// What goes on without its session.
+fn orphan(
+    context: &Context,
+    (entry, place): &(Arc<Entry>, Option<Place>),
+    moved: &HashMap<u32, usize>,
+) -> Session {
+    let backend = place.map(|place| context.pool(place.backend).name().to_owned());
+    Session {
+        backend: backend.unwrap_or_default(),
+        thread: place.map(|place| place.thread_id),
+        is_orphan: true,
+        ..session(context, entry, moved)
     }
 }

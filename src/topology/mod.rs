@@ -28,7 +28,7 @@ mod reading;
 mod replica;
 mod watermark;
 
-pub use account::{Account, Accounts, PasswordHash, Plugin, RequiredTls};
+pub use account::{ACCOUNTS_GRANT, Account, Accounts, PasswordHash, Plugin, RequiredTls};
 pub use locks::Untold;
 
 pub use facts::{GTID_MODE, ISOLATION, READ_ONLY, ServerFacts, TRACK_GTIDS, VARIABLES};
@@ -63,8 +63,6 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 pub trait Observer: Send + Sync {
     /// A backend answers or does not.
     fn backend_up(&self, backend: BackendId, up: bool);
-    /// The primary's own position.
-    fn written(&self, position: &Position);
     /// A replica as last probed.
     fn replica(
         &self,
@@ -114,6 +112,8 @@ struct Desk {
     whereabouts: Arc<Whereabouts>,
     /// Somebody has found another server at its address.
     is_doubted: AtomicBool,
+    /// What keeps reads from it, if it is a replica; empty when nothing does.
+    why: Mutex<String>,
 }
 
 impl Topology {
@@ -131,6 +131,12 @@ impl Topology {
     /// All servers as last probed. Before the first probes: everything down.
     pub fn view(&self) -> Guard<Arc<View>> {
         self.shared.view.load()
+    }
+
+    /// What keeps reads from a replica, in the server's words or ours; empty when nothing does, or nothing more
+    /// is known than its [`Rotation`].
+    pub fn why(&self, replica: BackendId) -> String {
+        self.shared.desk(replica).why.lock().clone()
     }
 
     /// The primary's facts, once it was reached; kept while it is down.
@@ -151,6 +157,11 @@ impl Topology {
         self.shared.ledger.current()
     }
 
+    /// Whether the primary's accounts were loaded once.
+    pub fn knows_accounts(&self) -> bool {
+        self.shared.ledger.is_loaded()
+    }
+
     /// Has the primary's variables and accounts read anew; returns when a reading that began after
     /// this call has ended, or after two seconds. Calls within 300 ms share one.
     pub async fn refresh(&self) {
@@ -163,6 +174,17 @@ impl Topology {
         if self.shared.demand.want(position) {
             self.shared.wake_replicas();
         }
+    }
+
+    /// Something was written at `position`, and a read is likely to follow: as [`Self::fresh_wanted`].
+    pub fn written(&self, position: &Position) {
+        self.shared.readings.note(position);
+        self.fresh_wanted(position);
+    }
+
+    /// What the primary is known to have.
+    pub fn newest_position(&self) -> Position {
+        self.shared.readings.newest()
     }
 
     /// Readings of the primary's position that have begun by now: for the stamp of a write.
@@ -299,6 +321,7 @@ impl Shared {
             applied: watch::Sender::new(Position::default()),
             whereabouts: Arc::default(),
             is_doubted: AtomicBool::new(false),
+            why: Mutex::default(),
         };
         Self {
             settings,

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use tokio::time::Instant;
 
 use super::Shared;
-use super::account::{self, RELOAD_SPACING};
+use super::account::{self, ACCOUNTS_GRANT, RELOAD_SPACING};
 use super::control::{Backoff, Doubt, Served, wait};
 use super::facts::{SHAPING, ServerFacts};
 use super::greeting::Greeting;
@@ -84,7 +84,7 @@ impl<'a> Primary<'a> {
                 reading_began = Instant::now();
                 let is_first = readings.first().is_none();
                 // Before the facts, with which clients are let in.
-                readings.read(line, family, &*self.shared.observer).await?;
+                readings.read(line, family).await?;
                 if is_first {
                     self.shared.wake_replicas();
                 }
@@ -94,7 +94,7 @@ impl<'a> Primary<'a> {
                 next_probe = Instant::now() + routing.probe_interval;
             } else if readings.due(reading_began).is_some_and(|due| Instant::now() >= due) {
                 reading_began = Instant::now();
-                readings.read(line, family, &*self.shared.observer).await?;
+                readings.read(line, family).await?;
             }
             let mut accounts_due = accounts_loaded + routing.accounts_refresh;
             if self.shared.ledger.is_wanted() {
@@ -224,7 +224,14 @@ impl<'a> Primary<'a> {
             Err(refused @ Trouble::Refused { .. }) => {
                 let error = Some(refused.to_string());
                 if self.account_error != error {
-                    tracing::warn!(error = %refused, "cannot load the accounts, the old ones stay");
+                    let left = match ledger.is_loaded() {
+                        true => "the old ones stay",
+                        false => "clients cannot log in",
+                    };
+                    tracing::warn!(
+                        error = %refused,
+                        "cannot read the accounts, {left}: the service account needs {ACCOUNTS_GRANT}"
+                    );
                 }
                 self.account_error = error;
                 ledger.settle(ticket, None);

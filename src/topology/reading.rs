@@ -3,15 +3,18 @@
 //! Readings are numbered as they begin. A session that knows of a write's end takes the number of
 //! that moment ([`Readings::begun`]); a reading with a higher number was asked for later, so that
 //! the server answers it with a position that covers the write.
+//!
+//! Writes tell positions, too. Those that are newer than the last reading count for what is shown of the
+//! primary, or replicas would seem to be ahead of it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::Observer;
 use super::line::{Line, Trouble};
 use super::probe;
 use crate::protocol::Family;
@@ -27,6 +30,15 @@ pub(super) struct Readings {
     first: ArcSwapOption<Position>,
     last: ArcSwap<Reading>,
     is_wanted: AtomicBool,
+    told: Mutex<Told>,
+}
+
+/// What writes have told, as far as the last reading does not cover it.
+#[derive(Debug, Default)]
+struct Told {
+    /// Before the reading began that is under way.
+    before: Position,
+    since: Position,
 }
 
 impl Readings {
@@ -61,16 +73,37 @@ impl Readings {
         self.is_wanted.load(Ordering::SeqCst).then(|| began + SPACING)
     }
 
+    /// A write has told its position.
+    pub(super) fn note(&self, position: &Position) {
+        self.told.lock().since.merge(position);
+    }
+
+    /// What the primary is known to have.
+    pub(super) fn newest(&self) -> Position {
+        let told = self.told.lock();
+        let mut newest = self.last.load().position.clone();
+        newest.merge(&told.before);
+        newest.merge(&told.since);
+        newest
+    }
+
+    fn begin(&self) -> u64 {
+        self.is_wanted.store(false, Ordering::SeqCst);
+        let told = &mut *self.told.lock();
+        told.before.merge(&std::mem::take(&mut told.since));
+        self.begun.fetch_add(1, Ordering::SeqCst) + 1
+    }
+
+    fn end(&self, reading: Reading) {
+        let told = &mut *self.told.lock();
+        told.before = Position::default();
+        self.last.store(Arc::new(reading));
+    }
+
     /// Asks the primary. A position that it does not tell is none: what nobody can know is not
     /// found out by asking again.
-    pub(super) async fn read(
-        &self,
-        line: &mut Line,
-        family: Family,
-        observer: &dyn Observer,
-    ) -> Result<(), Trouble> {
-        self.is_wanted.store(false, Ordering::SeqCst);
-        let number = self.begun.fetch_add(1, Ordering::SeqCst) + 1;
+    pub(super) async fn read(&self, line: &mut Line, family: Family) -> Result<(), Trouble> {
+        let number = self.begin();
         let reading = match probe::written(line, family).await {
             Ok(told) => Reading { number, ..told },
             Err(Trouble::Refused { .. }) => Reading::default(),
@@ -78,13 +111,40 @@ impl Readings {
         };
         let position = reading.position.clone();
         if !position.is_empty() {
-            observer.written(&position);
-            self.last.store(Arc::new(reading));
+            self.end(reading);
         }
         // Whoever finds this finds a reading of the same primary beside it.
         if self.first.load().is_none() {
             self.first.store(Some(Arc::new(position)));
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reading(number: u64, position: &str) -> Reading {
+        let position = Position::parse(position).expect("a position");
+        Reading { number, position, ..Reading::default() }
+    }
+
+    #[test]
+    fn what_writes_have_told_counts_until_a_later_reading_has_it_or_has_lost_it() {
+        let readings = Readings::default();
+        let write = |position| readings.note(&Position::parse(position).expect("a position"));
+        let number = readings.begin();
+        readings.end(reading(number, "0-1-5"));
+        write("0-1-7");
+        assert_eq!(readings.newest().sequence_sum(), 7);
+        let number = readings.begin();
+        assert_eq!(readings.newest().sequence_sum(), 7, "there is no answer yet");
+        write("0-1-9");
+        readings.end(reading(number, "0-1-8"));
+        assert_eq!(readings.newest().sequence_sum(), 9);
+        let number = readings.begin();
+        readings.end(reading(number, "0-2-6"));
+        assert_eq!(readings.newest().sequence_sum(), 6, "a failover has lost some");
     }
 }

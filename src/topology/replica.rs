@@ -144,6 +144,7 @@ impl<'a> Replica<'a> {
         }
         let is_silent = matches!(trouble, Trouble::Silent(_));
         self.take_in(if is_silent { Outcome::Silent } else { Outcome::Lost }, None);
+        *self.shared.desk(self.backend).why.lock() = trouble.to_string();
     }
 
     /// Whether the server answered well.
@@ -232,7 +233,13 @@ impl<'a> Replica<'a> {
         if told != self.told {
             let error = told.as_ref().and_then(|(_, error)| error.as_deref()).unwrap_or_default();
             let name = self.shared.name(self.backend);
-            tracing::info!(backend = name, ?rotation, error, "replica");
+            match outcome {
+                Outcome::Failed => {
+                    tracing::warn!(backend = name, ?rotation, error, "the replica refuses probes");
+                }
+                _ => tracing::info!(backend = name, ?rotation, error, "replica"),
+            }
+            error.clone_into(&mut self.shared.desk(self.backend).why.lock());
             self.told = told;
         }
         self.publish();

@@ -9,7 +9,7 @@ use fairlane::sandbox::Options;
 
 use crate::support::raw::{Failed, Login, reply};
 use crate::support::servers::keep;
-use crate::support::{Proxy, Raw, eventually, servers};
+use crate::support::{Proxy, Raw, eventually, product, servers};
 
 fn both(
     proxy: &Proxy,
@@ -78,6 +78,33 @@ fn accounts_made_later_log_in_and_changed_passwords_count() {
     eventually("the lock is seen", || late("second").is_err());
     root.run("DROP USER late@localhost");
     eventually("the user is gone", || late("second").is_err());
+}
+
+#[test]
+fn while_the_accounts_cannot_be_read_it_is_not_ready_and_nobody_is_denied() {
+    let mut root = servers().root();
+    let (table, extra) = match product().is_mysql() {
+        true => ("mysql.user", "REPLICATION CLIENT"),
+        false => ("mysql.global_priv", "BINLOG MONITOR, SLAVE MONITOR"),
+    };
+    let hosts = ["localhost", "127.0.0.1", "%"];
+    for host in hosts {
+        root.replace(&format!("CREATE OR REPLACE USER auth_poor@'{host}' IDENTIFIED BY 'poor'"));
+        root.run(&format!("GRANT {extra} ON *.* TO auth_poor@'{host}'"));
+    }
+    let proxy = Proxy::as_service_without_waiting(servers(), ("auth_poor", "poor"), "");
+    eventually("the log says what is missing", || proxy.log().contains("GRANT SELECT ON"));
+    let refused = proxy.try_app().unwrap_err();
+    assert_eq!(refused.code(), 1040, "{refused:?}");
+    let ready = proxy.get("/readyz");
+    assert!(ready.starts_with("HTTP/1.1 503") && ready.contains("GRANT SELECT ON"), "{ready}");
+    let failed = "fairlane_logins_failed_total{reason=\"backend\"}";
+    assert_eq!((proxy.metric(failed), proxy.sum("fairlane_logins_failed_total")), (1.0, 1.0));
+    for host in hosts {
+        root.run(&format!("GRANT SELECT ON {table} TO auth_poor@'{host}'"));
+    }
+    proxy.app().run("SELECT 1");
+    assert!(proxy.get("/readyz").starts_with("HTTP/1.1 200"));
 }
 
 #[test]

@@ -56,6 +56,32 @@ fn a_check_tells_how_servers_are_reached() {
 }
 
 #[test]
+fn a_check_tells_what_behaviour_does() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("fairlane.toml");
+    let said = |more: &str| {
+        let service = "[service]\nuser = \"fairlane\"\npassword = \"x\"\n";
+        let text = format!("{service}[primary]\naddress = \"db:1\"\n{more}");
+        std::fs::write(&path, text).unwrap();
+        fairlane(&["check", "--config", path.to_str().unwrap()]).1
+    };
+    for (more, expected) in [
+        (
+            "",
+            "what behaves like a batch: lane batch, with slots as lane interactive can spare them",
+        ),
+        ("[lanes]\ntarget = \"50ms\"\n", "slots as statements of lane interactive stay under 50ms"),
+        ("[lanes]\nauto = \"off\"\n", "as everything else (lanes.auto is off)"),
+        ("[[lane]]\nname = \"all\"\n", "as everything else (there is one lane)"),
+        ("[lanes]\nlock_guard = \"pace\"\n", "lock guard: work of later lanes is held back"),
+        ("[routing]\ndefault_lane = \"batch\"\n", "nothing would be taken for batch"),
+    ] {
+        let said = said(more);
+        assert!(said.contains(expected), "{more}: {said}");
+    }
+}
+
+#[test]
 fn without_its_primary_it_is_alive_and_not_ready() {
     let proxy = Proxy::unreachable(servers());
     let admin = format!("127.0.0.1:{}", proxy.admin);

@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use fairlane::protocol::Command;
+
 use crate::support::raw::Login;
 use crate::support::{Proxy, Raw, eventually, servers};
 
@@ -267,6 +269,15 @@ fn lanes_are_chosen_by_hint_user_network_program_schema_and_statement() {
     is_batch("digest", true);
     plain.run("SELECT 1");
     is_batch("for the rest of the session", true);
+    for _ in 0..2 {
+        plain.run("SELECT 1 /* fairlane: lane=nowhere */");
+    }
+    is_batch("a hint of no lane is none", true);
+    let told = proxy.log().matches("a hint names a lane that is not there").count();
+    assert_eq!(told, 1, "{}", proxy.log());
+    plain.command(Command::ResetConnection, b"").unwrap();
+    plain.run("SELECT 1");
+    is_batch("a session that is reset begins anew", false);
 }
 
 #[test]

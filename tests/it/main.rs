@@ -39,6 +39,7 @@ mod proxy_header;
 mod reload;
 mod routines;
 mod routing;
+mod shown;
 mod shutdown;
 mod sockets;
 mod state;

@@ -28,6 +28,23 @@ fn execute(client: &mut Raw, id: u32, value: i64, with_types: bool) -> crate::su
     answer
 }
 
+/// A text that is quoted is a name in another sql_mode: nobody is to be shown it.
+#[test]
+fn a_prepared_text_is_read_as_it_was_when_it_was_prepared() {
+    let rule = "[[rule]]\nlane = \"batch\"\ndigest = \"select ? , ? + ?\"\n";
+    let proxy = Proxy::with(servers(), 6, rule);
+    let mut client = proxy.app();
+    // MySQL prepares the text anew, in the mode of now, for a parameter of another type than it took.
+    let id = prepare(&mut client, "SELECT \"a secret\", 1 + ?");
+    client.run("SET sql_mode = 'ANSI_QUOTES'");
+    let chosen = "fairlane_lane_choices_total{reason=\"rule\"}";
+    let before = proxy.metric(chosen);
+    execute(&mut client, id, 1, true);
+    assert_eq!(proxy.metric(chosen), before + 1.0, "the rule is met");
+    let state = proxy.get("/state");
+    assert!(state.contains("SELECT ? , ? + ?") && !state.contains("a secret"), "{state}");
+}
+
 /// The BIGINT in a binary row of one column.
 fn number(answer: &crate::support::Answer, deprecates_eof: bool) -> i64 {
     let packets = answer.packets();

@@ -53,6 +53,24 @@ fn rules_and_lanes_change_under_running_sessions() {
 }
 
 #[test]
+fn a_session_keeps_its_lane_while_the_rule_that_chose_it_is_there() {
+    let proxy = Proxy::with(servers(), 6, LANES);
+    let rule = "[[rule]]\nlane = \"batch\"\ndigest = \"select sleep*\"\nscope = \"session\"\n";
+    reload(&proxy, &format!("{LANES}{rule}"), DONE);
+    let mut client = proxy.app();
+    client.run("SELECT SLEEP(0)");
+    client.run("SELECT 1");
+    assert_eq!(admitted(&proxy, "batch"), 2.0);
+    let other = "[[rule]]\nlane = \"batch\"\nuser = \"nobody\"\n";
+    reload(&proxy, &format!("{LANES}{other}{rule}"), DONE);
+    client.run("SELECT 1");
+    assert_eq!(admitted(&proxy, "batch"), 3.0);
+    reload(&proxy, &format!("{LANES}{other}"), DONE);
+    client.run("SELECT 1");
+    assert_eq!(admitted(&proxy, "batch"), 3.0, "the rule is gone");
+}
+
+#[test]
 fn behaviour_is_switched_on_and_off() {
     let proxy = Proxy::with(servers(), 6, LANES);
     let mut client = proxy.app();

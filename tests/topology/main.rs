@@ -112,8 +112,6 @@ impl Seen {
 }
 
 impl Observer for Seen {
-    fn written(&self, _: &Position) {}
-
     fn backend_up(&self, _: BackendId, _: bool) {}
 
     fn replica(&self, _: BackendId, rotation: Rotation, _: Option<Duration>, _: &Position) {
@@ -314,7 +312,8 @@ async fn a_privilege_granted_late_counts() {
     topology.wait_for_facts(PATIENCE).await.expect("facts");
     sleep(INTERVAL * 5).await;
     assert_eq!(rotation(&topology), Rotation::Down);
-    assert_eq!(topology.accounts().len(), 0);
+    assert!(topology.why(REPLICA).contains("Access denied"), "{}", topology.why(REPLICA));
+    assert!(topology.accounts().is_empty() && !topology.knows_accounts());
     let mut victim = pair.primary.root().await;
     assert!(
         !topology.kill(BackendId::PRIMARY, u64::from(victim.id()), false, 0).await,
@@ -324,7 +323,8 @@ async fn a_privilege_granted_late_counts() {
     pair.primary.run(&servers::SERVICE_GRANTS).await;
     until_rotation(&topology, Rotation::In).await;
     topology.refresh().await;
-    assert_ne!(topology.accounts().len(), 0);
+    assert!(!topology.accounts().is_empty() && topology.knows_accounts());
+    assert_eq!(topology.why(REPLICA), "");
     sleep(INTERVAL * 2).await;
     assert!(topology.kill(BackendId::PRIMARY, u64::from(victim.id()), false, 0).await);
     victim.ping().await.expect_err("killed");

@@ -5,7 +5,7 @@
 //! accounts older than the call.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -22,6 +22,8 @@ const REFRESH_LIMIT: Duration = Duration::from_secs(2);
 
 pub(in super::super) struct Ledger {
     current: ArcSwap<Accounts>,
+    /// Accounts were loaded once.
+    is_loaded: AtomicBool,
     /// Tickets drawn.
     wanted: AtomicU64,
     /// All tickets up to this one are settled.
@@ -31,11 +33,21 @@ pub(in super::super) struct Ledger {
 impl Ledger {
     pub(in super::super) fn new() -> Self {
         let current = ArcSwap::from_pointee(Accounts::default());
-        Self { current, wanted: AtomicU64::new(0), settled: watch::Sender::new(0) }
+        Self {
+            current,
+            is_loaded: AtomicBool::new(false),
+            wanted: AtomicU64::new(0),
+            settled: watch::Sender::new(0),
+        }
     }
 
     pub(in super::super) fn current(&self) -> Arc<Accounts> {
         self.current.load_full()
+    }
+
+    /// Whether accounts were loaded once.
+    pub(in super::super) fn is_loaded(&self) -> bool {
+        self.is_loaded.load(Ordering::Acquire)
     }
 
     /// Returns when a reload that began after this call has ended, or after two seconds.
@@ -64,6 +76,7 @@ impl Ledger {
     pub(in super::super) fn settle(&self, ticket: u64, loaded: Option<Accounts>) {
         if let Some(accounts) = loaded {
             self.current.store(Arc::new(accounts));
+            self.is_loaded.store(true, Ordering::Release);
         }
         self.settled.send_replace(ticket);
     }

@@ -20,6 +20,9 @@ use zeroize::{Zeroize as _, ZeroizeOnDrop};
 
 use self::host::{HostPattern, Names, Peer};
 
+/// What the service account needs to read the accounts.
+pub const ACCOUNTS_GRANT: &str = "GRANT SELECT ON mysql.global_priv (MySQL: mysql.user)";
+
 /// SHA1(SHA1(password)), what `mysql_native_password` stores.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PasswordHash([u8; 20]);

@@ -90,10 +90,19 @@ impl Proxy {
 
     /// With another service account.
     pub fn as_service(servers: &Servers, service: (&str, &str), more: &str) -> Self {
-        let primary = format!("127.0.0.1:{}", servers.primary);
-        let proxy = Self::started(&primary, servers, (8, service), more);
+        let proxy = Self::as_service_without_waiting(servers, service, more);
         proxy.wait_until_ready();
         proxy
+    }
+
+    /// Likewise, with one that may lack what it needs.
+    pub fn as_service_without_waiting(
+        servers: &Servers,
+        service: (&str, &str),
+        more: &str,
+    ) -> Self {
+        let primary = format!("127.0.0.1:{}", servers.primary);
+        Self::started(&primary, servers, (8, service), more)
     }
 
     fn before(primary: &str, servers: &Servers, max_connections: usize, more: &str) -> Self {
