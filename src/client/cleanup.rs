@@ -183,6 +183,14 @@ impl Session {
         }
     }
 
+    /// Whether a command that has yet to be sent is given up when its client is gone: nobody has anything of
+    /// what only reads, be it with locks, or prepares. A server that has read a write runs it.
+    pub(super) fn is_given_up_without_client(&self, work: &Work<'_>) -> bool {
+        let prepares = matches!(work.command, Command::StmtPrepare | Command::StmtSendLongData);
+        let reads = work.verdict.class == Class::Read || is_just_query(work);
+        prepares || reads || self.context.settings.pool.abandoned == Abandoned::Kill
+    }
+
     /// The client is gone in the middle of a response. What is not killed runs to its end, as it
     /// would on the server itself, and is then undone as far as it is open.
     pub(super) fn abandon(
@@ -197,7 +205,7 @@ impl Session {
         self.entry.keep_statement(work.sql, || self.mode_of(work));
         let orphan = self.entry.orphan();
         self.forget_binding();
-        let is_read = work.verdict.class == Class::Read || reads_system_schema(work);
+        let is_read = is_read(work);
         let is_killed = match self.context.settings.pool.abandoned {
             Abandoned::KillReads => is_read,
             Abandoned::Kill => true,
@@ -387,9 +395,10 @@ impl Session {
     }
 }
 
-/// Whether a statement reads a schema that each server fills on its own, and does nothing else.
-fn reads_system_schema(work: &Work<'_>) -> bool {
-    work.verdict.reason == Reason::SystemSchema && is_just_query(work)
+/// Whether a statement reads, be it a schema that each server fills on its own, and does nothing else.
+fn is_read(work: &Work<'_>) -> bool {
+    let reads_system_schema = work.verdict.reason == Reason::SystemSchema && is_just_query(work);
+    work.verdict.class == Class::Read || reads_system_schema
 }
 
 /// Reads the rest of a response.

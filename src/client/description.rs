@@ -5,7 +5,6 @@
 use super::Session;
 use super::statement::{PreparedWork, Work};
 use crate::backend::{Connection, Failure};
-use crate::protocol::Command;
 use crate::sql::{Effects, Reason, Verdict};
 use crate::state::Pin;
 
@@ -29,9 +28,9 @@ impl Session {
             }
         }
         for (id, key) in missing {
-            let work = PreparedWork { id, key, payload: &[], told_id: None };
+            let described = PreparedWork { id, key, payload: &[], told_id: None };
             // What can't be prepared now says so when it is executed.
-            let prepared = self.prepare_here(connection, &work, Command::StmtExecute);
+            let prepared = self.prepare_here(connection, &described, work);
             let _refused = Box::pin(prepared).await?;
         }
         Ok(())

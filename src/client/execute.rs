@@ -273,6 +273,7 @@ impl Session {
     ) -> Passed {
         let mut may_stop = self.can_be_stopped(work);
         let mut begun = Begun::default();
+        let mut has_sent_file = false;
         connection.begin_answer();
         loop {
             let Connection { stream, inbox, place, generation, .. } = &mut *connection;
@@ -313,7 +314,7 @@ impl Session {
                 }
             };
             match relayed {
-                Ok(End::Done) => return Passed::Whole,
+                Ok(End::Done) => return Passed::after(has_sent_file, response.summary().error),
                 Ok(End::ErrorHeld) => {
                     let error = response.summary().error.unwrap_or_default();
                     let answer = std::mem::take(&mut connection.inbox);
@@ -335,7 +336,7 @@ impl Session {
                         return Passed::Refused;
                     }
                     self.wire.push_raw(&answer);
-                    return Passed::Whole;
+                    return Passed::after(has_sent_file, Some(error));
                 }
                 Ok(End::Infile) => {
                     let first = response.file_sequence();
@@ -346,6 +347,7 @@ impl Session {
                         Err(_) => return Passed::Lost,
                     }
                     response.infile_sent();
+                    has_sent_file = true;
                 }
                 Err(RelayError::Client(_)) => return Passed::ClientGone { in_time: true },
                 Err(error) => {
@@ -425,6 +427,17 @@ enum Passed {
     },
     /// The server is gone.
     Lost,
+}
+
+impl Passed {
+    /// After a whole answer. One of packets out of order, to a file, ends the session: the server is somewhere in that,
+    /// and takes what comes next for a part of a command.
+    fn after(has_sent_file: bool, error: Option<u16>) -> Self {
+        match has_sent_file && error == Some(code::NET_PACKETS_OUT_OF_ORDER) {
+            true => Self::ClientGone { in_time: false },
+            false => Self::Whole,
+        }
+    }
 }
 
 /// Whether a command is nothing but the choice of a schema, by whatever name.

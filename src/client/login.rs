@@ -18,7 +18,7 @@ use super::wire::Wire;
 use super::writes::WriteTracker;
 use super::{Context, Session};
 use crate::backend::Life;
-use crate::config::settings::TlsMode;
+use crate::config::settings::{Abandoned, TlsMode};
 use crate::error::Error;
 use crate::lanes::{Account, ClientFacts};
 use crate::metrics::{LoginFailure, Origin};
@@ -126,6 +126,9 @@ pub(super) async fn greet(
         new_session(context.clone(), facts, entry, wire, (hello, claim), (identity, epoch));
     let mut session = Box::new(session);
     session.image_changed();
+    if context.settings.pool.abandoned == Abandoned::Kill {
+        session.wire.end_with_client();
+    }
     let verified = timeout_at(deadline, session.verify_schema(schema.as_deref())).await;
     let verified = verified.unwrap_or_else(|_| Err(not_asked(&context)));
     if let Err(error) = verified {

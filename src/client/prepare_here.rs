@@ -4,7 +4,7 @@
 use super::Session;
 use super::login::server_error;
 use super::prepared::CURSOR;
-use super::statement::PreparedWork;
+use super::statement::{PreparedWork, Work};
 use crate::backend::{Connection, Failure};
 use crate::error::Error;
 use crate::protocol::metadata::Expected;
@@ -43,8 +43,9 @@ impl Session {
         &mut self,
         connection: &mut Connection,
         work: &PreparedWork<'_>,
-        command: Command,
+        whole: &Work<'_>,
     ) -> Result<Result<Own, Error>, Failure> {
+        let command = whole.command;
         let mut payload = match self.payload_of(work, command) {
             Ok(payload) => payload,
             Err(error) => return Ok(Err(error)),
@@ -55,7 +56,7 @@ impl Session {
             Box::pin(connection.close_statement(server_id)).await?;
         }
         let kinds = self.note_kinds(connection, work, command, &payload);
-        let server_id = match self.statement_here(connection, work, command, kinds.serves).await? {
+        let server_id = match self.statement_here(connection, work, whole, kinds.serves).await? {
             Ok(server_id) => server_id,
             Err(error) => return Ok(Err(error)),
         };
@@ -146,9 +147,10 @@ impl Session {
         &mut self,
         connection: &mut Connection,
         work: &PreparedWork<'_>,
-        command: Command,
+        whole: &Work<'_>,
         serves: bool,
     ) -> Result<Result<u32, Error>, Failure> {
+        let command = whole.command;
         // Long data for a parameter that there is not makes the server refuse to execute it.
         let is_spoilt = command == Command::StmtExecute
             && !has_cursor(work)
@@ -163,17 +165,19 @@ impl Session {
         }
         match connection.statements.get(&work.key) {
             Some(server_id) => Ok(Ok(server_id)),
-            None => Box::pin(self.prepare_here(connection, work, command)).await,
+            None => Box::pin(self.prepare_here(connection, work, whole)).await,
         }
     }
 
-    /// Prepares a statement on this connection, under the circumstances of when its client did.
+    /// Prepares a statement on this connection, under the circumstances of when its client did, for the
+    /// command `whole`.
     pub(super) async fn prepare_here(
         &mut self,
         connection: &mut Connection,
         work: &PreparedWork<'_>,
-        command: Command,
+        whole: &Work<'_>,
     ) -> Result<Result<u32, Error>, Failure> {
+        let command = whole.command;
         let Some(statement) = self.statements.get(work.id) else {
             return Ok(Err(unknown_statement(work, command, self.facts.family)));
         };
@@ -196,10 +200,11 @@ impl Session {
         self.guard_statements(connection);
         // It may have to wait for a lock.
         self.read_others_id(connection).await?;
+        let is_given_up = self.is_given_up_without_client(whole);
         let exchange = tokio::select! {
             biased;
             exchange = connection.prepare(&work.key) => exchange?,
-            () = self.wire.gone() => return Err(Failure::Abandoned),
+            () = self.wire.gone(), if is_given_up => return Err(Failure::Abandoned),
             () = self.entry.killed() => return Err(Failure::Abandoned),
         };
         if is_own {

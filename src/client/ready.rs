@@ -83,7 +83,7 @@ impl Session {
         self.prepare_descriptions(connection, work).await?;
         let Own { packets: own, expected } = match &work.prepared {
             Some(prepared) if prepared.told_id.is_none() => {
-                match self.prepared_here(connection, prepared, work.command).await? {
+                match self.prepared_here(connection, prepared, work).await? {
                     Ok(own) => own,
                     Err(error) => return Ok(Err(error)),
                 }

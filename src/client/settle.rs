@@ -12,7 +12,7 @@ use crate::backend::{Connection, Failure, means_the_same};
 use crate::protocol::response::Summary;
 use crate::protocol::status::Tracked;
 use crate::protocol::{Command, code};
-use crate::sql::{self, Effects};
+use crate::sql::{self, Effects, Leading};
 use crate::state::Pin;
 
 impl Session {
@@ -61,7 +61,7 @@ impl Session {
             || asks_bits
             || is_beside
             || (is_passing || may_have_changed_unseen) && !self.facts.is_mariadb();
-        if leaves_list && work.command == Command::StmtBulkExecute && summary.has_result_set {
+        if leaves_list && hides_row_count(work, summary) {
             Box::pin(self.learn_row_count(connection)).await?;
         }
         let asks_count = leaves_list && self.diagnostics.is_found_rows_stale();
@@ -366,7 +366,7 @@ impl Session {
         Ok(())
     }
 
-    /// What ROW_COUNT() is after results of single rows, which MariaDB does not count as one.
+    /// What ROW_COUNT() is where a bulk execution has not told it.
     async fn learn_row_count(&mut self, connection: &mut Connection) -> Result<(), Failure> {
         let answer = self.ask(connection, "SELECT ROW_COUNT() LIMIT 1", Disturbs::Both).await?;
         if let [count] = answer.first_row().as_slice() {
@@ -392,6 +392,14 @@ impl Session {
         }
         Ok(())
     }
+}
+
+/// Whether the answer to a bulk execution does not tell ROW_COUNT(): results of single rows are not counted as one,
+/// and an UPDATE or DELETE is run for each set of values by itself. The answer has the sum, ROW_COUNT() the last one.
+fn hides_row_count(work: &Work<'_>, summary: &Summary) -> bool {
+    let is_by_set = matches!(work.verdict.leading, Leading::Update | Leading::Delete);
+    work.command == Command::StmtBulkExecute
+        && (summary.has_result_set || is_by_set && summary.error.is_none())
 }
 
 /// Whether a variable can be set to the value it has, and is no different for it.

@@ -318,18 +318,21 @@ impl Session {
         };
         let mut checkout = match pool.check_out_at_once(demand, &request, now) {
             Ok(checkout) => checkout,
-            Err(waiting) => tokio::select! {
-                biased;
-                checkout = Box::pin(pool.check_out_later(waiting, &request)) => match checkout {
-                    Ok(checkout) => checkout,
-                    Err(error) => {
-                        self.account.refused(self.context.now());
-                        return Err(Refusal::Error(error));
-                    }
-                },
-                () = self.wire.gone() => return Err(Refusal::Gone),
-                () = self.entry.killed() => return Err(Refusal::Gone),
-            },
+            Err(waiting) => {
+                let is_given_up = self.is_given_up_without_client(work);
+                tokio::select! {
+                    biased;
+                    checkout = Box::pin(pool.check_out_later(waiting, &request)) => match checkout {
+                        Ok(checkout) => checkout,
+                        Err(error) => {
+                            self.account.refused(self.context.now());
+                            return Err(Refusal::Error(error));
+                        }
+                    },
+                    () = self.wire.gone(), if is_given_up => return Err(Refusal::Gone),
+                    () = self.entry.killed() => return Err(Refusal::Gone),
+                }
+            }
         };
         let granted_at = checkout.granted_at();
         if granted_at != now {

@@ -11,6 +11,7 @@ use crate::net::read::{self, ReadError};
 use crate::net::relay::{ClientSide, Outbox, PENDING_MAX, Stall};
 use crate::net::socket::Socket;
 use crate::net::tls::Acceptor;
+use crate::protocol::command::are_left_to_run;
 use crate::protocol::compress::Algorithm;
 use crate::protocol::packet::{self, Framed};
 
@@ -34,6 +35,8 @@ pub(super) struct Wire {
     stall_limit: Duration,
     /// Bytes of the command that is due when it was last asked whether more has come.
     seen: usize,
+    /// Commands sent ahead are run also when the client has closed its end behind them.
+    runs_ahead: bool,
 }
 
 /// One command as it came.
@@ -69,7 +72,13 @@ impl Wire {
             more_packets: 0,
             stall_limit: STALL_LIMIT,
             seen: 0,
+            runs_ahead: true,
         }
+    }
+
+    /// Nothing of what was sent ahead is run for a client that has closed its end.
+    pub(super) fn end_with_client(&mut self) {
+        self.runs_ahead = false;
     }
 
     /// The client may read nothing of what it is sent for so long.
@@ -240,6 +249,7 @@ impl Wire {
             inbox: &mut self.inbox,
             outbox: &mut self.outbox,
             stall,
+            runs_ahead: self.runs_ahead,
         }
     }
 
@@ -248,7 +258,8 @@ impl Wire {
         (&mut self.stream, &mut self.inbox)
     }
 
-    /// Ready when the client has closed its end. What it sends ahead goes to the inbox.
+    /// Ready when the client has closed its end, and no command that it sent ahead is left to run. What it sends
+    /// ahead goes to the inbox.
     ///
     /// # Cancel safety
     /// Nothing is lost.
@@ -256,6 +267,7 @@ impl Wire {
         const AHEAD_MAX: usize = 64 * 1024;
         while self.inbox.len() < AHEAD_MAX {
             match read::fill(&mut self.stream, &mut self.inbox).await {
+                Ok(0) | Err(_) if self.runs_ahead && are_left_to_run(&self.inbox) => break,
                 Ok(0) | Err(_) => return,
                 Ok(_) => {}
             }

@@ -16,6 +16,7 @@ use tokio::time::{Instant, Sleep, sleep};
 use super::read::poll_fill;
 use super::scratch::with_scratch;
 use crate::protocol::Malformed;
+use crate::protocol::command::are_left_to_run;
 use crate::protocol::response::{Next, Response, Summary};
 
 /// Bytes that may wait for a slow client before the server is no longer read.
@@ -34,6 +35,8 @@ pub struct ClientSide<'a, C> {
     pub outbox: &'a mut Outbox,
     /// How long it may keep others waiting.
     pub stall: Stall,
+    /// It is taken to be there, when it has closed its end, as long as commands that it sent ahead are left to run.
+    pub runs_ahead: bool,
 }
 
 /// A client that reads nothing: nobody waits for it longer than a server would (`net_write_timeout`). The
@@ -365,15 +368,17 @@ fn watch<C: AsyncRead + Unpin>(
     cx: &mut Context<'_>,
 ) -> Poll<Result<End, RelayError>> {
     while client.inbox.len() < AHEAD_MAX {
-        match poll_fill(client.stream, client.inbox, cx) {
-            Poll::Ready(Ok(0)) => {
-                let gone = io::ErrorKind::UnexpectedEof.into();
-                return Poll::Ready(Err(RelayError::Client(gone)));
-            }
-            Poll::Ready(Ok(_)) => {}
-            Poll::Ready(Err(error)) => return Poll::Ready(Err(RelayError::Client(error))),
+        let gone = match poll_fill(client.stream, client.inbox, cx) {
+            Poll::Ready(Ok(0)) => io::ErrorKind::UnexpectedEof.into(),
+            Poll::Ready(Ok(_)) => continue,
+            Poll::Ready(Err(error)) => error,
             Poll::Pending => break,
+        };
+        if client.runs_ahead && are_left_to_run(client.inbox) {
+            // As at a server, which finds out when it can't write an answer.
+            break;
         }
+        return Poll::Ready(Err(RelayError::Client(gone)));
     }
     Poll::Pending
 }
@@ -431,8 +436,8 @@ mod tests {
             drop(client);
             let (mut ahead, mut outbox) = (Vec::new(), Outbox::default());
             let stall = Stall::new(Duration::from_secs(1));
-            let client =
-                ClientSide { stream: &mut stream, inbox: &mut ahead, outbox: &mut outbox, stall };
+            let (stream, inbox, outbox) = (&mut stream, &mut ahead, &mut outbox);
+            let client = ClientSide { stream, inbox, outbox, stall, runs_ahead: true };
             let (mut inbox, mut rest) = match is_there_already {
                 true => (bytes, &b""[..]),
                 false => (Vec::new(), &bytes[..]),

@@ -4,6 +4,7 @@
 //! <https://mariadb.com/kb/en/3-binary-protocol-prepared-statements/>.
 
 use super::family::Family;
+use super::packet::{self, HEADER};
 use super::response::Shape;
 
 macro_rules! commands {
@@ -136,6 +137,49 @@ impl Command {
             | Self::BinlogDumpGtid
             | Self::ResetConnection
             | Self::StmtBulkExecute => Shape::Results,
+        }
+    }
+}
+
+/// Whether there is a whole command in `bytes`, which begin with one, that does more than to tidy up and to leave:
+/// a server runs it also when its client has closed its end behind it.
+pub fn are_left_to_run(mut bytes: &[u8]) -> bool {
+    while let Ok(framed) = packet::frame(bytes) {
+        let (whole, rest) = bytes.split_at(framed.wire_length);
+        match whole.get(HEADER).and_then(|&byte| Command::from_byte(byte)) {
+            Some(Command::Quit) => return false,
+            Some(Command::StmtClose | Command::StmtReset | Command::Ping) => bytes = rest,
+            _ => return true,
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_to_run_is_whole_and_more_than_a_farewell() {
+        let (close, quit) = (&b"\x05\0\0\0\x19\x01\0\0\0"[..], &b"\x01\0\0\0\x01"[..]);
+        let (query, begun) = (&b"\x03\0\0\0\x03DO"[..], &b"\x04\0\0\0\x03DO"[..]);
+        for (commands, are_left) in [
+            (&[][..], false),
+            (&[quit], false),
+            (&[close, quit], false),
+            (&[close, close], false),
+            (&[begun], false),
+            (&[close, begun], false),
+            (&[&b"\0\0"[..]], false),
+            (&[query], true),
+            (&[query, begun], true),
+            (&[close, query, quit], true),
+            // What comes behind a farewell is read by nobody.
+            (&[quit, query], false),
+            // An empty one is answered, with an error.
+            (&[&b"\0\0\0\0"[..], quit], true),
+        ] {
+            assert_eq!(are_left_to_run(&commands.concat()), are_left, "{commands:?}");
         }
     }
 }

@@ -397,6 +397,8 @@ fn leading(first: Word) -> Leading {
         Word::Set => Leading::Set,
         Word::Use => Leading::Use,
         Word::Do => Leading::Do,
+        Word::Update => Leading::Update,
+        Word::Delete => Leading::Delete,
         _ => Leading::Other,
     }
 }

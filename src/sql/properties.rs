@@ -278,6 +278,8 @@ fn the_first_word_is_that_of_the_first_statement_behind_comments() {
         ("/* c */USE`shop`", Leading::Use),
         ("DO(1)", Leading::Do),
         ("do_something", Leading::Other),
+        ("/* c */ update t SET a = 1", Leading::Update),
+        ("DELETE FROM t", Leading::Delete),
         ("`select` 1", Leading::Other),
         ("INSERT INTO t SELECT 1", Leading::Other),
         ("", Leading::Other),

@@ -51,6 +51,10 @@ pub enum Leading {
     Use,
     /// DO.
     Do,
+    /// UPDATE.
+    Update,
+    /// DELETE.
+    Delete,
     /// Another word, or none.
     #[default]
     Other,

@@ -1,8 +1,9 @@
 //! Servers and clients that go away.
 
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
+use std::net::Shutdown;
 
-use fairlane::protocol::{Command, Shape};
+use fairlane::protocol::{Command, Shape, packet};
 use fairlane::sandbox::Options;
 
 use crate::support::servers::{What, keep, order};
@@ -32,7 +33,6 @@ fn clients_that_vanish_at_any_moment_leave_the_pool_whole() {
             3 => client.send(Command::Query, b"INSERT INTO vanish (data) SELECT SLEEP(0.05)"),
             4 => client.send(Command::Query, b"SELECT SLEEP(30)"),
             _ => {
-                use std::io::Write;
                 client.stream.write_all(&[50, 0, 0, 0, 3, b'S', b'E']).unwrap();
             }
         }
@@ -116,6 +116,105 @@ fn queries_of_system_schemas_end_with_their_clients() {
     }
 }
 
+/// A server that has read a write runs it, whatever its client does next.
+#[test]
+fn a_write_that_waits_for_a_slot_is_run_without_its_client() {
+    for abandoned in ["kill_reads", "kill"] {
+        let more = format!("{ONE_LANE}[pool]\nabandoned = \"{abandoned}\"");
+        let proxy = Proxy::with(servers(), 3, &more);
+        let mut client = proxy.app();
+        client.replace("CREATE OR REPLACE TABLE waits_a (id INT)");
+        let mut holders = [proxy.app(), proxy.app()];
+        holders.iter_mut().for_each(Raw::hold);
+        let waiters = || proxy.sum("fairlane_lane_waiters{backend=\"primary\"");
+        let vanish = |sql: &str| {
+            let mut gone = proxy.app();
+            let id = gone.greeting.thread_id;
+            gone.send(Command::Query, sql.as_bytes());
+            eventually("it waits", || waiters() == 1.0);
+            gone.hang_up();
+            id
+        };
+        vanish("SELECT id FROM waits_a");
+        eventually("the read waits no longer", || waiters() == 0.0);
+        if abandoned == "kill_reads" {
+            let id = vanish("INSERT INTO waits_a VALUES (1)");
+            holders[0].run(&format!("KILL {id}"));
+            eventually("who is killed waits no longer", || waiters() == 0.0);
+        }
+        vanish("INSERT INTO waits_a VALUES (2)");
+        // To be noticed.
+        pause(200);
+        holders.iter_mut().for_each(|holder| drop(holder.run("ROLLBACK")));
+        eventually("nobody waits, all slots are free", || {
+            waiters() == 0.0 && proxy.sum("fairlane_lane_slots_in_use{") == 0.0
+        });
+        let run = client.text("SELECT GROUP_CONCAT(id) FROM waits_a");
+        assert_eq!(run, if abandoned == "kill" { "NULL" } else { "2" }, "{abandoned}");
+    }
+}
+
+/// As packets that are commands of their own.
+fn commands(bodies: &[&[u8]]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for body in bodies {
+        packet::put(&mut bytes, 0, body);
+    }
+    bytes
+}
+
+/// A server finds out that a client has closed its end when it has run what that has sent ahead.
+#[test]
+fn commands_sent_ahead_are_run_also_where_the_client_has_closed_behind_them() {
+    let proxy = Proxy::with(servers(), 4, ONE_LANE);
+    let kills = Proxy::with(servers(), 4, &format!("{ONE_LANE}[pool]\nabandoned = \"kill\""));
+    let mut root = servers().root();
+    let insert = b"\x03INSERT INTO ahead_a VALUES (1)";
+    let waiting = "SELECT COUNT(*) FROM information_schema.processlist \
+                   WHERE info LIKE 'INSERT INTO ahead_a %' AND state LIKE 'Waiting for table%'";
+    for (port, rows) in [(servers().primary, "3"), (proxy.port, "3"), (kills.port, "0")] {
+        for how in ["texts", "transaction", "prepared"] {
+            root.replace("CREATE OR REPLACE TABLE shop.ahead_a (id INT) ENGINE=InnoDB");
+            let mut client = Raw::connect(port, "app", "app-secret", Some("shop")).unwrap();
+            let prepared = client.command(Command::StmtPrepare, &insert[1..]).unwrap();
+            let id = prepared.summary.prepared.expect("it is prepared").0.to_le_bytes();
+            let execute = [&b"\x17"[..], &id, &[0, 1, 0, 0, 0]].concat();
+            let close = [&b"\x19"[..], &id].concat();
+            let bytes = match how {
+                "texts" => commands(&[insert, insert, insert, b"\x01"]),
+                "prepared" => commands(&[&execute, &execute, &execute, &close, b"\x01"]),
+                _ => commands(&[b"\x03BEGIN", insert, insert, insert, b"\x03COMMIT", b"\x01"]),
+            };
+            let mut blocker = servers().root();
+            blocker.run("LOCK TABLES shop.ahead_a WRITE");
+            client.stream.write_all(&bytes).unwrap();
+            eventually("the first one waits", || root.text(waiting) == "1");
+            client.stream.shutdown(Shutdown::Write).unwrap();
+            if port == kills.port {
+                eventually("it is killed", || root.text(waiting) == "0");
+            } else {
+                // To be noticed.
+                pause(100);
+            }
+            blocker.run("UNLOCK TABLES");
+            let count = "SELECT COUNT(*) FROM shop.ahead_a";
+            eventually("all have run", || root.text(count) == rows);
+        }
+    }
+    let are_gone =
+        || proxy.metric("fairlane_sessions_open") + kills.metric("fairlane_sessions_open") == 0.0;
+    eventually("all sessions are over", are_gone);
+    // A farewell alone keeps no read.
+    let mut client = proxy.app();
+    let read =
+        b"\x03SELECT COUNT(*) FROM seq_1_to_100000 a, seq_1_to_100000 b WHERE a.seq + b.seq < 0";
+    let bytes = commands(&[read, b"\x19\x01\0\0\0", b"\x01"]);
+    client.stream.write_all(&bytes).unwrap();
+    client.hang_up();
+    eventually("all are gone", || proxy.metric("fairlane_sessions_open") == 0.0);
+    eventually("all slots are free", || proxy.sum("fairlane_lane_slots_in_use{") == 0.0);
+}
+
 /// A statement is prepared anew on the connection it gets, which may have to wait for a lock.
 #[test]
 fn who_leaves_or_is_killed_while_a_statement_is_prepared_keeps_no_slot() {
@@ -129,9 +228,11 @@ fn who_leaves_or_is_killed_while_a_statement_is_prepared_keeps_no_slot() {
     let mut root = servers().root();
     root.replace("CREATE OR REPLACE TABLE shop.left_a (id INT)");
     let mut killer = Raw::connect(proxy.port, "root", "root-secret", None).unwrap();
-    for is_killed in [false, true] {
+    let read = "SELECT id FROM left_a WHERE id = 1";
+    let write = "INSERT INTO left_a VALUES (1)";
+    for (sql, is_killed, rows) in [(read, false, "0"), (write, true, "0"), (write, false, "1")] {
         let mut client = proxy.app();
-        let prepared = client.command(Command::StmtPrepare, b"INSERT INTO left_a VALUES (1)");
+        let prepared = client.command(Command::StmtPrepare, sql.as_bytes());
         let id = prepared.unwrap().summary.prepared.expect("it is prepared").0;
         // Where it is prepared is taken.
         let mut other = proxy.app();
@@ -142,19 +243,25 @@ fn who_leaves_or_is_killed_while_a_statement_is_prepared_keeps_no_slot() {
         waiter.send(Command::Query, b"ALTER TABLE shop.left_a COMMENT = 'changed'");
         eventually("it waits", || root.text(&waiting("Query", "ALTER")) == "1");
         client.send(Command::StmtExecute, &[&id.to_le_bytes()[..], &[0, 1, 0, 0, 0]].concat());
-        eventually("it waits", || root.text(&waiting("Prepare", "INSERT")) == "1");
+        let waits = waiting("Prepare", &sql[..6]);
+        eventually("it waits", || root.text(&waits) == "1");
         if is_killed {
             killer.run(&format!("KILL {}", client.greeting.thread_id));
             assert!(client.answer(Shape::Results).is_err(), "it is closed");
         } else {
             client.hang_up();
         }
-        eventually("it waits no longer", || root.text(&waiting("Prepare", "INSERT")) == "0");
+        if rows == "0" {
+            eventually("it waits no longer", || root.text(&waits) == "0");
+        } else {
+            // To be noticed.
+            pause(200);
+        }
         blocker.run("COMMIT");
         assert!(waiter.answer(Shape::Results).unwrap().error().is_none());
         drop(other);
         eventually("all slots are free", || proxy.sum("fairlane_lane_slots_in_use{") == 0.0);
-        assert_eq!(root.text("SELECT COUNT(*) FROM shop.left_a"), "0");
+        assert_eq!(root.text("SELECT COUNT(*) FROM shop.left_a"), rows, "{sql}");
     }
 }
 

@@ -1,6 +1,6 @@
 //! Packets over 16 MiB both ways, LOCAL INFILE, slow readers.
 
-use std::io::Write;
+use std::io::{Read as _, Write as _};
 
 use fairlane::protocol::packet::{self, FULL};
 use fairlane::protocol::{Command, Shape};
@@ -85,6 +85,33 @@ fn a_local_file_is_passed_on() {
         1146
     );
     client.run("SELECT 1");
+}
+
+/// The server is somewhere in the file then: it takes what comes next for a command, or for a part of one.
+#[test]
+fn a_file_whose_packets_are_out_of_order_ends_its_session() {
+    let proxy = Proxy::with(servers(), 3, ONE_LANE);
+    let mut root = servers().root();
+    root.replace("CREATE OR REPLACE TABLE shop.infile_d (id INT, note VARCHAR(9))");
+    for (file, is_held) in
+        [(&b"1\n"[..], false), (b"1\n", true), (b"1\tab\n", false), (b"1\tab\n", true)]
+    {
+        let mut client = proxy.app();
+        if is_held {
+            client.run("SET @own = RAND()");
+        }
+        client.send(Command::Query, b"LOAD DATA LOCAL INFILE 'x' INTO TABLE infile_d");
+        let (sequence, _) = client.packet().unwrap();
+        client.put(sequence + 3, file);
+        client.put(sequence + 4, b"");
+        let (_, error) = client.packet().unwrap();
+        assert_eq!(error[..3], [255, 132, 4], "{error:?}");
+        let mut more = Vec::new();
+        client.stream.read_to_end(&mut more).expect("it is closed");
+        assert_eq!(more, b"");
+        eventually("all slots are free", || proxy.sum("fairlane_lane_slots_in_use{") == 0.0);
+    }
+    assert_eq!(root.text("SELECT COUNT(*) FROM shop.infile_d"), "0");
 }
 
 #[test]

@@ -208,6 +208,53 @@ fn unit_results() -> Script {
     Script::new("bulk, results of units", steps)
 }
 
+/// ROW_COUNT() after sets that each have to do with several rows.
+fn bulk_counts() -> Vec<Script> {
+    const TEXTS: [(&str, &str); 9] = [
+        ("an update", "UPDATE df_bulk_count SET n = n + 1 WHERE a = ?"),
+        ("an update of one", "UPDATE df_bulk_count SET n = n + 1 WHERE a = ? LIMIT 1"),
+        ("a delete", "DELETE FROM df_bulk_count WHERE a = ?"),
+        (
+            "a delete of two tables",
+            "DELETE x FROM df_bulk_count x JOIN df_bulk_count y ON x.id = y.id WHERE x.a = ?",
+        ),
+        ("a replace", "REPLACE INTO df_bulk_count (id, a) VALUES (?, 9)"),
+        ("an insert", "INSERT INTO df_bulk_count (a) VALUES (?), (8)"),
+        (
+            "an insert of a query",
+            "INSERT INTO df_bulk_count (a) SELECT n FROM df_bulk_count WHERE a = ?",
+        ),
+        (
+            "an insert that updates",
+            "INSERT INTO df_bulk_count (id, a) VALUES (?, 4) ON DUPLICATE KEY UPDATE a = a + 1",
+        ),
+        ("an insert that ignores", "INSERT IGNORE INTO df_bulk_count (id, a) VALUES (?, 4)"),
+    ];
+    let sets = body(TYPES, &[LONG], &[&[number(1)], &[number(2)], &[number(3)], &[number(7)]]);
+    let script = |&(what, text): &(&str, &str)| {
+        let mut steps = queries(&[
+            "CREATE OR REPLACE TABLE df_bulk_count (id INT PRIMARY KEY AUTO_INCREMENT, a INT, n INT DEFAULT 0)",
+            "INSERT INTO df_bulk_count (a) VALUES (1), (1), (1), (2), (2), (3)",
+        ]);
+        steps.extend([
+            prepare(0, text),
+            bulk(0, what, sets.clone()),
+            query("SELECT ROW_COUNT(), LAST_INSERT_ID()"),
+            query("SELECT ROW_COUNT()"),
+            query("BEGIN"),
+            bulk(0, "in a transaction", sets.clone()),
+            query("SELECT ROW_COUNT()"),
+            query("COMMIT"),
+            query("SELECT id FROM df_bulk_count LIMIT 2"),
+            bulk(0, "no types", body(0, &[LONG], &[&[number(3)], &[number(3)]])),
+            query("SELECT FOUND_ROWS()"),
+            query("SHOW WARNINGS"),
+        ]);
+        Script::new(format!("bulk, counts after {what}"), steps)
+    };
+    TEXTS.iter().map(script).collect()
+}
+
 /// Statements that run often, whose columns change now and then.
 fn metadata() -> Vec<Script> {
     let again = |slot| [execute(slot, &[]), execute(slot, &[])];
@@ -305,6 +352,7 @@ fn bulk_executions_have_the_same_answers() {
         with(bulk.union(unit)),
     ];
     check(&proxy, &[bulk_inserts(), bulk_others(), bulk_wrong(), unit_results()], &asked);
+    check(&proxy, &bulk_counts(), &asked[1..]);
 }
 
 #[test]
