@@ -7,8 +7,13 @@
 //! ```
 //!
 //! While a session waits for a slot nothing changes: a batch that is kept waiting does not become
-//! interactive by that. Nor while it waits for a lock of less urgent work, as far as the lock guard sees it. Holding a slot counts whether or not a statement runs: a transaction that
+//! interactive by that. Nor while it waits for a lock of less urgent work or another program, as far as the
+//! lock guard sees it. Holding a slot counts whether or not a statement runs: a transaction that
 //! waits for a web page uses the server's locks all the same.
+//!
+//! A light session's first long statement in a minute may have stood still for reasons that nobody sees here. It
+//! makes the session batch, but counts for little more than the credit, and wears off in waits as well: its
+//! session is back in a few seconds if it does nothing else of that kind.
 //!
 //! How much a session may use before it counts as batch hangs on its company (see
 //! [`super::evidence`]): nothing when its statements are those of heavy visits, a second when they
@@ -63,8 +68,13 @@ const UNKNOWN_CREDIT: f64 = 0.25;
 /// this many times that of others, and at least a second.
 const LIGHT_CREDIT: f64 = 3.0;
 const LIGHT_CREDIT_MIN: f64 = 1.0;
-/// Part of its credit below which a session is no longer batch.
+/// Part of its credit below which a session is no longer batch. A statement that takes more is a long one.
 const FORGIVEN: f64 = 0.5;
+/// How many times its credit a light session's long statement counts for at most, if it is the first one in
+/// this time; and how many seconds another one does.
+const ONCE_MAX: f64 = 2.0;
+const ONCE_IN: Duration = Duration::from_secs(60);
+const LONG_MAX: f64 = 4.0;
 
 /// What behaviour says of a session's next statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -91,6 +101,11 @@ pub struct Account {
     /// Service of late, in seconds; and pauses in which it has not worn off yet.
     level: f64,
     rested: f64,
+    /// That of a single long statement, as part of the credit; and when the last long one was.
+    once: f64,
+    long_at: Option<Duration>,
+    /// What it might use when it was judged, in seconds.
+    credit: f64,
     /// Service of this visit, in seconds; that of which others have been told; and its pauses.
     visit: f64,
     told: f64,
@@ -133,6 +148,9 @@ impl Account {
         Self {
             level: 0.0,
             rested: 0.0,
+            once: 0.0,
+            long_at: None,
+            credit: UNKNOWN_CREDIT,
             visit: 0.0,
             told: 0.0,
             pauses: 0.0,
@@ -180,10 +198,9 @@ impl Account {
             }
             _ => heavy_from.max(UNKNOWN_CREDIT),
         };
-        let is_over = match self.standing {
-            Standing::Attained => self.level > FORGIVEN * credit,
-            Standing::Light | Standing::Company => self.level > credit,
-        };
+        let part = if self.standing == Standing::Attained { FORGIVEN } else { 1.0 };
+        let is_over = self.level + self.once * credit > part * credit;
+        self.credit = credit;
         self.standing = match (credit == 0.0, is_over) {
             (true, _) => Standing::Company,
             (false, true) => Standing::Attained,
@@ -221,7 +238,8 @@ impl Account {
         }
         // Most pauses are shorter, and change little each.
         if self.rested >= REST_MIN {
-            self.level *= (-self.rested / HALF_LIFE).exp2();
+            self.level *= left_after(self.rested);
+            self.once *= left_after(self.rested);
             self.rested = 0.0;
         }
         self.at = now;
@@ -251,6 +269,9 @@ impl Account {
 
     /// A slot was granted at `now`.
     pub fn granted(&mut self, now: Duration) {
+        if self.once > 0.0 {
+            self.once *= left_after(now.saturating_sub(self.at).as_secs_f64());
+        }
         self.at = now;
         self.is_holding = true;
         (self.turn, self.changes) = (0.0, 0);
@@ -274,8 +295,8 @@ impl Account {
         self.client
     }
 
-    /// Of the command under way it has waited for so long for locks of less urgent work: that is others' use. To be
-    /// told before [`Self::rest`].
+    /// Of the command under way it has waited for so long for others, or for a server that did nothing: that is
+    /// not its use. To be told before [`Self::rest`].
     pub fn waited(&mut self, time: Duration) {
         if self.is_holding {
             self.at = self.at.saturating_add(time);
@@ -292,7 +313,7 @@ impl Account {
             if self.is_assigned {
                 return;
             }
-            self.level += held;
+            self.charge(now, held);
             self.visit += held;
             self.turn += held;
             if !holds {
@@ -301,6 +322,21 @@ impl Account {
             if !holds || !self.is_short(evidence) {
                 self.count_heavy(now, evidence);
             }
+        }
+    }
+
+    /// A command has held a slot for so many seconds.
+    fn charge(&mut self, now: Duration, held: f64) {
+        if held <= FORGIVEN * self.credit {
+            self.level += held;
+            return;
+        }
+        let is_recent = |at: Duration| now.saturating_sub(at) < ONCE_IN;
+        let is_first = !self.long_at.replace(now).is_some_and(is_recent);
+        if is_first && self.standing == Standing::Light {
+            self.once = (held / self.credit).min(ONCE_MAX);
+        } else {
+            self.level += held.min(LONG_MAX);
         }
     }
 
@@ -381,6 +417,11 @@ impl Account {
             evidence.used(&self.features[..self.known], seconds(used));
         }
     }
+}
+
+/// What is left of a level after so many seconds.
+fn left_after(seconds: f64) -> f64 {
+    (-seconds / HALF_LIFE).exp2()
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "seven digits of a time are plenty")]

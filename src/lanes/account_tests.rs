@@ -116,6 +116,41 @@ fn who_waits_for_the_locks_of_batch_has_used_nothing_and_has_not_rested() {
     waits(&mut world, &mut other, 5_000);
 }
 
+/// Statements of 3 ms each 150 ms after one that took so long; how long they are batch, which waits for its slots.
+fn batch_after(world: &mut World, session: &mut Account, service: u64) -> Duration {
+    world.run(session, CLICK, 0, service);
+    let began = world.now;
+    assert_eq!(session.judge(world.now, CLICK, &world.evidence), Standing::Attained);
+    while world.run(session, CLICK, 350, 3).is_batch() {
+        world.pass(150);
+        assert!(world.now - began < Duration::from_secs(120));
+    }
+    world.now - began
+}
+
+#[test]
+fn one_long_statement_is_forgiven_in_seconds_and_the_next_is_not() {
+    for is_known in [true, false] {
+        let mut world = World::new();
+        if is_known {
+            (0..100).for_each(|_| assert!(!world.click(5)));
+        }
+        let mut session = world.session();
+        for _ in 0..20 {
+            assert!(!world.run(&mut session, CLICK, 0, 3).is_batch());
+            world.pass(150);
+        }
+        let once = batch_after(&mut world, &mut session, 30_000);
+        assert!(once < Duration::from_millis(5_500), "{is_known}: {once:?}");
+        let again = batch_after(&mut world, &mut session, 30_000);
+        assert!(again > Duration::from_secs(10), "{is_known}: {again:?}");
+        // That is long ago.
+        world.pass(60_000);
+        let once = batch_after(&mut world, &mut session, 30_000);
+        assert!(once < Duration::from_millis(5_500), "{is_known}: {once:?}");
+    }
+}
+
 #[test]
 fn a_new_connection_of_the_batch_is_known_by_its_company() {
     let mut world = World::new();

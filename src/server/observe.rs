@@ -102,6 +102,9 @@ pub(super) async fn steer_lanes(context: Arc<Context>) {
             })
         };
         context.pools.iter().for_each(|pool| pool.steer(is_idle));
+        if !context.topology.view().primary_up {
+            excuse_running(&context);
+        }
         for replica in &context.topology.view().replicas {
             let pool = &context.pools[replica.backend];
             if replica.rotation == Rotation::Down || pool.is_out_of_reach() {
@@ -120,6 +123,16 @@ pub(super) async fn steer_lanes(context: Arc<Context>) {
             sessions.features.set(i64::try_from(context.evidence.len()).unwrap_or(i64::MAX));
             sessions.heavy_from_seconds.set(f64::from(context.evidence.heavy_from()));
             sessions.bulk_is_heavy.set(i64::from(context.evidence.is_bulk_heavy()));
+        }
+    }
+}
+
+/// What runs on a primary that does nothing, as far as anybody can see, uses nothing.
+fn excuse_running(context: &Context) {
+    let holders = context.pools[0].holders();
+    for entry in holders.iter().filter_map(|&session| context.registry.get(session.into())) {
+        if let (Activity::Running, since) = entry.activity() {
+            entry.add_standstill(since, STEER_EVERY);
         }
     }
 }
