@@ -31,7 +31,7 @@
 use std::time::Duration;
 
 use super::bulk;
-use super::evidence::{Evidence, Visit};
+use super::evidence::{Evidence, PAGE, Visit};
 
 /// A pause longer than this ends a visit.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -51,9 +51,11 @@ const COUNTED_AGAIN: Duration = Duration::from_secs(15);
 const WEIGHED_AGAIN: Duration = Duration::from_millis(300);
 /// Time for which a session that was granted a slot goes on with what it has begun: a page's worth.
 const GOES_ON: Duration = Duration::from_secs(1);
-/// How many times what makes a visit heavy it may have used and still be a short one: what is much
+/// How many times what makes a visit middling it may have used and still be a short one: what is much
 /// heavier needs no other signs.
 const SHORT: f64 = 5.0;
+/// How many times what makes a visit heavy it may have used and still be a middling one.
+const MIDDLING: f64 = 2.0;
 /// Features of a visit that are looked at.
 const FEATURES: usize = 8;
 
@@ -62,8 +64,8 @@ const SURE_OF_BATCH: f32 = 1.5;
 /// The same up to which it counts as known to be light, if its own features say so too.
 const SURE_OF_LIGHT: f32 = -2.0;
 const LIGHT_FEATURES: f32 = -0.7;
-/// Least credit of a session of which nothing is known: a page's worth, a rare one included.
-const UNKNOWN_CREDIT: f64 = 0.25;
+/// Credit of a session of which nothing is known, and that has sent nothing yet.
+const UNKNOWN_CREDIT: f64 = PAGE as f64;
 /// Credit of a session that is known to be light, and whose statements do not use a slot and more all together:
 /// this many times that of others, and at least a second.
 const LIGHT_CREDIT: f64 = 3.0;
@@ -194,9 +196,9 @@ impl Account {
         let credit = match odds {
             odds if odds >= SURE_OF_BATCH => 0.0,
             _ if self.much == 0 && (is_light || self.doubtful == 0) => {
-                (LIGHT_CREDIT * heavy_from).max(LIGHT_CREDIT_MIN)
+                (LIGHT_CREDIT * f64::from(evidence.middling_from())).max(LIGHT_CREDIT_MIN)
             }
-            _ => heavy_from.max(UNKNOWN_CREDIT),
+            _ => heavy_from,
         };
         let part = if self.standing == Standing::Attained { FORGIVEN } else { 1.0 };
         let is_over = self.level + self.once * credit > part * credit;
@@ -283,7 +285,7 @@ impl Account {
     /// When that was begun with which a statement at `now` goes on: a moment ago a page of which a part
     /// is done already. Who never stops, or uses more than small visits do, has to be admitted anew.
     pub fn continues(&mut self, now: Duration, evidence: &Evidence) -> Option<Duration> {
-        let is_small = self.begun < f64::from(evidence.heavy_from()).max(UNKNOWN_CREDIT);
+        let is_small = self.begun < f64::from(evidence.heavy_from());
         let is_recent = |at: &Duration| now.saturating_sub(*at) < GOES_ON;
         let begun = self.admitted.filter(is_recent).filter(|_| is_small);
         self.is_going_on = begun.is_some();
@@ -386,7 +388,7 @@ impl Account {
     }
 
     fn is_short(&self, evidence: &Evidence) -> bool {
-        self.visit < SHORT * f64::from(evidence.heavy_from())
+        self.visit < SHORT * f64::from(evidence.middling_from())
     }
 
     fn end_visit(&mut self, evidence: &Evidence) {
@@ -404,7 +406,10 @@ impl Account {
 
     fn count(&mut self, evidence: &Evidence, is_heavy: bool) {
         let is_in_bulk = self.is_in_bulk && self.is_short(evidence);
-        let visit = Visit { service: seconds(self.visit), is_heavy, is_in_bulk };
+        let middling =
+            f64::from(evidence.middling_from())..MIDDLING * f64::from(evidence.heavy_from());
+        let is_middling = middling.contains(&self.visit);
+        let visit = Visit { service: seconds(self.visit), is_heavy, is_middling, is_in_bulk };
         evidence.count(&self.features[..self.known], visit);
         self.tell_service(evidence);
     }

@@ -16,6 +16,8 @@ struct World {
     evidence: Evidence,
     ticked: Duration,
     slots: Slots,
+    /// Slots in use at a time.
+    used: f32,
 }
 
 impl World {
@@ -25,6 +27,7 @@ impl World {
             evidence: Evidence::default(),
             ticked: Duration::ZERO,
             slots: Slots::Enough,
+            used: 1.0,
         }
     }
 
@@ -36,8 +39,7 @@ impl World {
         self.now += Duration::from_millis(milliseconds);
         while self.now - self.ticked >= Duration::from_secs(1) {
             self.ticked += Duration::from_secs(1);
-            // All that time one slot is in use.
-            self.evidence.tick(self.slots, 1.0);
+            self.evidence.tick(self.slots, self.used);
         }
     }
 
@@ -154,6 +156,7 @@ fn one_long_statement_is_forgiven_in_seconds_and_the_next_is_not() {
 #[test]
 fn a_new_connection_of_the_batch_is_known_by_its_company() {
     let mut world = World::new();
+    world.slots = Slots::Scarce;
     let mut late = Vec::new();
     for round in 0..400 {
         let mut scraper = world.session();
@@ -263,6 +266,7 @@ fn connections_that_many_users_share_are_light_up_to_a_fifth_of_the_time() {
 #[test]
 fn many_scrapers_that_rest_for_long_are_batch_when_they_use_slots_together() {
     let mut world = World::new();
+    (world.slots, world.used) = (Slots::Scarce, 7.0);
     let mut scrapers: Vec<Account> = (0..50).map(|_| world.session()).collect();
     let (mut batch, mut is_click_found) = (0, false);
     for round in 0..200 {
@@ -293,7 +297,7 @@ fn short_rests_wear_off_what_short_statements_have_used() {
 
 #[test]
 fn a_scraper_that_thinks_for_longer_than_it_writes_is_batch_all_the_same() {
-    for (service, pause, limit) in [(2, 1, 2), (1, 2, 6), (3, 5, 6), (60, 200, 2)] {
+    for (service, pause, limit) in [(2, 1, 2), (1, 2, 6), (3, 5, 6), (260, 800, 6)] {
         let mut world = World::new();
         let mut round = 0;
         let mut scraper = world.session();
@@ -304,7 +308,7 @@ fn a_scraper_that_thinks_for_longer_than_it_writes_is_batch_all_the_same() {
             found = if is_batch { found.or(Some(world.now - began)) } else { None };
             world.pass(pause);
             round += 1;
-            if round % (60 / service) == 0 {
+            if round % (60 / service).max(1) == 0 {
                 world.click(1);
             }
         }
@@ -331,6 +335,52 @@ fn a_page_that_takes_long_and_is_seldom_opened_is_light() {
         dashboard.close(&world.evidence);
         assert!(!is_batch, "round {round}");
     }
+}
+
+/// Pages of 25 small statements by turns with clicks of 2 ms: those that were taken for batch of the last hundred, and
+/// whether a click ever was.
+fn open_pages(world: &mut World) -> (u32, bool) {
+    let (mut found, mut is_click_found) = (0, false);
+    for round in 0..400 {
+        let mut page = world.session();
+        let mut is_batch = world.run(&mut page, CONNECT, 0, 0).is_batch();
+        for statement in 0..25 {
+            is_batch |= world.run(&mut page, REPORT + statement % 5, 0, 5).is_batch();
+        }
+        page.close(&world.evidence);
+        found += u32::from(round >= 300 && is_batch);
+        is_click_found |= world.click(2);
+    }
+    (found, is_click_found)
+}
+
+#[test]
+fn pages_of_many_statements_are_light_unless_they_have_the_slots_for_which_others_wait() {
+    for (slots, used, pages) in [
+        (Slots::Enough, 1.0, 0),
+        (Slots::BatchWaits, 1.0, 0),
+        // Most of them are others'.
+        (Slots::Scarce, 7.0, 0),
+        (Slots::Scarce, 1.0, 100),
+        (Slots::Busy, 1.0, 100),
+    ] {
+        let mut world = World::new();
+        (world.slots, world.used) = (slots, used);
+        assert_eq!(open_pages(&mut world), (pages, false), "{slots:?} {used}");
+    }
+}
+
+#[test]
+fn visits_longer_than_any_page_are_heavy_also_while_nobody_waits() {
+    let mut world = World::new();
+    let mut found = 0;
+    for round in 0..100 {
+        let mut scraper = world.session();
+        found += u32::from(world.run(&mut scraper, UPSERT, 0, 280).is_batch() && round >= 50);
+        scraper.close(&world.evidence);
+        (0..10).for_each(|_| assert!(!world.click(2)));
+    }
+    assert_eq!(found, 50);
 }
 
 #[test]
