@@ -32,6 +32,7 @@ use std::time::Duration;
 
 use super::bulk;
 use super::evidence::{Evidence, PAGE, Visit};
+use super::features::Features;
 
 /// A pause longer than this ends a visit.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -56,8 +57,6 @@ const GOES_ON: Duration = Duration::from_secs(1);
 const SHORT: f64 = 5.0;
 /// How many times what makes a visit heavy it may have used and still be a middling one.
 const MIDDLING: f64 = 2.0;
-/// Features of a visit that are looked at.
-const FEATURES: usize = 8;
 
 /// Logarithm of the odds from which a session counts as batch at once.
 const SURE_OF_BATCH: f32 = 1.5;
@@ -122,14 +121,9 @@ pub struct Account {
     is_holding: bool,
     /// A rule or a hint has chosen the lane of its turn: that says nothing of the rest of the session.
     is_assigned: bool,
-    features: [u64; FEATURES],
-    known: usize,
-    /// Sum of the features' weights, and when they were weighed.
-    weight: f32,
+    /// Those of this visit, and when they were weighed.
+    features: Features,
     weighed: Duration,
-    /// Digests that are not known to be those of light visits; and those that use a slot and more.
-    doubtful: usize,
-    much: usize,
     standing: Standing,
     /// When this visit was counted as a heavy one.
     counted: Option<Duration>,
@@ -162,12 +156,8 @@ impl Account {
             at: now,
             is_holding: false,
             is_assigned: false,
-            features: [0; FEATURES],
-            known: 0,
-            weight: 0.0,
+            features: Features::default(),
             weighed: now,
-            doubtful: 0,
-            much: 0,
             standing: Standing::Light,
             counted: None,
             client,
@@ -185,17 +175,17 @@ impl Account {
         if now.saturating_sub(self.weighed) > WEIGHED_AGAIN {
             self.weighed = now;
             self.tell_service(evidence);
-            let known = std::mem::take(&mut self.known);
-            (self.weight, self.doubtful, self.much) = (0.0, 0, 0);
-            (0..known).for_each(|index| self.add(self.features[index], evidence));
+            self.features.weigh(evidence);
         }
         self.note(digest, evidence);
         let heavy_from = f64::from(evidence.heavy_from());
-        let odds = self.weight + evidence.prior();
-        let is_light = odds <= SURE_OF_LIGHT && self.weight <= LIGHT_FEATURES;
+        let weight = self.features.weight();
+        let odds = weight + evidence.prior();
+        let is_light = odds <= SURE_OF_LIGHT && weight <= LIGHT_FEATURES;
+        let is_light = is_light || self.features.are_light();
         let credit = match odds {
             odds if odds >= SURE_OF_BATCH => 0.0,
-            _ if self.much == 0 && (is_light || self.doubtful == 0) => {
+            _ if is_light && !self.features.use_much() => {
                 (LIGHT_CREDIT * f64::from(evidence.middling_from())).max(LIGHT_CREDIT_MIN)
             }
             _ => heavy_from,
@@ -252,12 +242,7 @@ impl Account {
         if self.is_assigned {
             return;
         }
-        if self.known == 0 {
-            self.add(self.client, evidence);
-        }
-        if self.known < FEATURES && !self.features[..self.known].contains(&digest) {
-            self.add(digest, evidence);
-        }
+        self.features.note(self.client, digest, evidence);
     }
 
     /// It runs in a transaction that `is_open`, or not, and `changes` rows.
@@ -357,16 +342,6 @@ impl Account {
         self.verdicts
     }
 
-    fn add(&mut self, feature: u64, evidence: &Evidence) {
-        let (weight, is_light, is_much) = evidence.weigh(feature);
-        self.weight += weight;
-        // What a client does may be either.
-        self.doubtful += usize::from(!is_light && self.known > 0);
-        self.much += usize::from(is_much && self.known > 0);
-        self.features[self.known] = feature;
-        self.known += 1;
-    }
-
     /// Others shall learn of a heavy visit while it lasts.
     fn count_heavy(&mut self, now: Duration, evidence: &Evidence) {
         if self.visit < f64::from(evidence.heavy_from()) {
@@ -393,25 +368,30 @@ impl Account {
 
     fn end_visit(&mut self, evidence: &Evidence) {
         // Who has used nothing says nothing of what small work is.
-        if self.known > 0 && self.visit > 0.0 {
+        if !self.features.all().is_empty() && self.visit > 0.0 {
             if self.counted.is_none() {
                 self.count(evidence, false);
+            } else {
+                self.features.count_late(self.as_visit(evidence, true), evidence);
             }
             self.tell_service(evidence);
         }
-        (self.known, self.weight, self.doubtful, self.much) = (0, 0.0, 0, 0);
+        self.features = Features::default();
         (self.visit, self.told, self.pauses) = (0.0, 0.0, 0.0);
         (self.is_in_bulk, self.counted) = (false, None);
     }
 
     fn count(&mut self, evidence: &Evidence, is_heavy: bool) {
+        self.features.count(self.as_visit(evidence, is_heavy), evidence);
+        self.tell_service(evidence);
+    }
+
+    fn as_visit(&self, evidence: &Evidence, is_heavy: bool) -> Visit {
         let is_in_bulk = self.is_in_bulk && self.is_short(evidence);
         let middling =
             f64::from(evidence.middling_from())..MIDDLING * f64::from(evidence.heavy_from());
         let is_middling = middling.contains(&self.visit);
-        let visit = Visit { service: seconds(self.visit), is_heavy, is_middling, is_in_bulk };
-        evidence.count(&self.features[..self.known], visit);
-        self.tell_service(evidence);
+        Visit { service: seconds(self.visit), is_heavy, is_middling, is_in_bulk }
     }
 
     /// Others learn how much these features use together.
@@ -419,7 +399,7 @@ impl Account {
         let used = self.visit - self.told;
         if used > 0.0 {
             self.told = self.visit;
-            evidence.used(&self.features[..self.known], seconds(used));
+            evidence.used(self.features.all(), seconds(used));
         }
     }
 }

@@ -31,7 +31,7 @@ use parking_lot::Mutex;
 
 use super::bulk::{Bulk, Slots};
 
-/// Most features kept, about 32 bytes each.
+/// Most features kept, about 64 bytes each.
 pub const FEATURES_MAX: usize = SHARDS * SHARD_MAX;
 const SHARDS: usize = 16;
 const SHARD_MAX: usize = 512;
@@ -44,7 +44,9 @@ const RECENT_AFTER_A_SECOND: f32 = 0.870_55;
 const VISITS_MIN: f32 = 0.02;
 /// Least part of the last visit in what visits take.
 const LAST_VISITS: f32 = 0.1;
-/// Recent visits a feature needs to say what small work is.
+/// Recent visits of a digest that comes more than now and then, with this one; and such visits of its own that a
+/// feature needs to say what small work is.
+const VISITS_RECENT: f32 = 1.5;
 const VISITS_TOLD: f32 = 1.0;
 
 /// Bounds of the share of heavy visits: all and those with one feature. That the first is narrower
@@ -94,6 +96,19 @@ pub struct Evidence {
     middling_least: AtomicU32,
 }
 
+/// What is known of a feature.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Weighed {
+    /// See [`Evidence::weight`].
+    pub(super) weight: f32,
+    /// Its visits are many enough to be known.
+    pub(super) is_known: bool,
+    /// So they are, and are light.
+    pub(super) is_light: bool,
+    /// They use a slot and more all together.
+    pub(super) is_much: bool,
+}
+
 /// A visit that is counted.
 #[derive(Debug, Clone, Copy)]
 pub struct Visit {
@@ -109,7 +124,7 @@ pub struct Visit {
 
 /// Visits, with their age taken into account.
 #[derive(Debug, Clone, Copy, Default)]
-struct Tally {
+pub(super) struct Tally {
     visits: f32,
     heavy: f32,
     /// Visits in bulk, and those of them that are not heavy by themselves.
@@ -122,15 +137,16 @@ struct Tally {
     service: f32,
     /// The most of late that it came to, see [`Tally::load_now`].
     load: f32,
-    /// Visits of the last seconds.
+    /// Visits of the last seconds, and those of them that are its own (see [`Evidence::count`]).
     recent: f32,
+    own: f32,
     /// Mean of the logarithm of their service in seconds.
     log_service: f32,
 }
 
 impl Tally {
     fn count(&mut self, visit: Visit) {
-        let Visit { service, is_heavy, is_middling, is_in_bulk } = visit;
+        let Visit { is_heavy, is_middling, is_in_bulk, .. } = visit;
         self.visits += 1.0;
         self.heavy += f32::from(u8::from(is_heavy));
         self.in_bulk += f32::from(u8::from(is_in_bulk));
@@ -138,8 +154,13 @@ impl Tally {
         self.middling += f32::from(u8::from(is_middling));
         self.light_middling += f32::from(u8::from(is_middling && !is_heavy));
         self.recent += 1.0;
+    }
+
+    /// A visit was its own.
+    fn own(&mut self, service: f32) {
+        self.own += 1.0;
         // The last ten say most: a server can become slow from one moment to the next.
-        let part = self.recent.recip().max(LAST_VISITS);
+        let part = self.own.recip().max(LAST_VISITS);
         self.log_service += (service.max(1e-5).ln() - self.log_service) * part;
     }
 
@@ -151,6 +172,7 @@ impl Tally {
         self.middling *= LEFT_AFTER_A_SECOND;
         self.light_middling *= LEFT_AFTER_A_SECOND;
         self.recent *= RECENT_AFTER_A_SECOND;
+        self.own *= RECENT_AFTER_A_SECOND;
         // What is held back uses less; it is what it was all the same.
         self.load = self.load_now().max(self.load * LEFT_AFTER_A_SECOND);
         self.service *= RECENT_AFTER_A_SECOND;
@@ -203,12 +225,11 @@ impl Evidence {
     /// How much more likely a heavy visit is for this feature: a logarithm, 0 when nothing is known,
     /// within [-5, 5]. While few light visits are known, nothing tells heavy ones from them.
     pub fn weight(&self, feature: u64) -> f32 {
-        self.weigh(feature).0
+        self.weigh(feature).weight
     }
 
-    /// The weight of a feature, whether it is known to be one of light visits, and whether these use a slot
-    /// and more all together.
-    pub(super) fn weigh(&self, feature: u64) -> (f32, bool, bool) {
+    /// What is known of a feature.
+    pub(super) fn weigh(&self, feature: u64) -> Weighed {
         let share = self.share();
         let light = f32::from_bits(self.light.load(Ordering::Relaxed));
         let tally = self.shard(feature).lock().get(&feature).copied().unwrap_or_default();
@@ -216,13 +237,18 @@ impl Evidence {
         let heavy = tally.heavy(self.least());
         let own = ((heavy + share) / (tally.visits + 1.0)).clamp(least, most);
         let weight = (log_odds(own) - log_odds(share)).clamp(-WEIGHT_MAX, WEIGHT_MAX);
-        let is_light = tally.visits >= VISITS_KNOWN && heavy <= LIGHT_SHARE * tally.visits;
+        let is_known = tally.visits >= VISITS_KNOWN;
         let part = if weight > 0.0 {
             tally.load_now().max(tally.load) * light / (light + LIGHT_TOLD)
         } else {
             1.0
         };
-        (weight * part, is_light, tally.used_now() >= LOAD_MUCH)
+        Weighed {
+            weight: weight * part,
+            is_known,
+            is_light: is_known && heavy <= LIGHT_SHARE * tally.visits,
+            is_much: tally.used_now() >= LOAD_MUCH,
+        }
     }
 
     /// Logarithm of the odds that any visit is heavy; never in favour of it.
@@ -260,7 +286,10 @@ impl Evidence {
         }
     }
 
-    /// Counts a visit for each of its features.
+    /// Counts a visit for each of its features, of which the first is its client's.
+    ///
+    /// What small work takes is counted for the rarest digest, the last one of several: others may be those of all
+    /// work, with which pages begin. Visits that have only digests which hardly ever come are their client's.
     pub fn count(&self, features: &[u64], visit: Visit) {
         if visit.is_in_bulk {
             self.bulk.lock().visited(visit.service);
@@ -276,12 +305,31 @@ impl Evidence {
             *all
         };
         self.set_share(all);
-        for &feature in features {
-            let mut shard = self.shard(feature).lock();
-            if shard.len() < SHARD_MAX || shard.contains_key(&feature) {
-                shard.entry(feature).or_default().count(visit);
+        let mut rarest: Option<(u64, f32)> = None;
+        for (at, &feature) in features.iter().enumerate() {
+            let Some(tally) = self.count_late(feature, visit).filter(|_| at > 0) else { continue };
+            let is_rarest = rarest.is_none_or(|(_, visits)| tally.visits <= visits);
+            if tally.recent >= VISITS_RECENT && is_rarest {
+                rarest = Some((feature, tally.visits));
             }
         }
+        let own = rarest.map(|(feature, _)| feature).or_else(|| features.first().copied());
+        if let Some(feature) = own
+            && let Some(tally) = self.shard(feature).lock().get_mut(&feature)
+        {
+            tally.own(visit.service);
+        }
+    }
+
+    /// Counts a visit for one more of its features; what is known of that now.
+    pub(super) fn count_late(&self, feature: u64, visit: Visit) -> Option<Tally> {
+        let mut shard = self.shard(feature).lock();
+        if shard.len() >= SHARD_MAX && !shard.contains_key(&feature) {
+            return None;
+        }
+        let tally = shard.entry(feature).or_default();
+        tally.count(visit);
+        Some(*tally)
     }
 
     /// Takes a second's ageing into account and sums up anew: one in which slots of the primary were
@@ -294,7 +342,7 @@ impl Evidence {
             shard.values_mut().for_each(Tally::fade);
             let least = if is_full { least_kept(&shard) } else { VISITS_MIN };
             shard.retain(|_, tally| tally.visits >= least);
-            let told = shard.values().filter(|tally| tally.recent >= VISITS_TOLD);
+            let told = shard.values().filter(|tally| tally.own >= VISITS_TOLD);
             small.extend(told.map(|tally| tally.log_service));
         }
         let all = {
@@ -449,7 +497,7 @@ mod tests {
         assert!(evidence.weight(UPSERT) > 1.5);
         let slow = Evidence::default();
         (0..30).for_each(|_| {
-            (0..10).for_each(|_| slow.count(&[CLICK], light(0.2)));
+            (0..10).for_each(|_| slow.count(&[SHARED, CLICK], light(0.2)));
             slow.tick(Slots::Enough, 0.0);
         });
         assert!((slow.heavy_from() - 0.6).abs() < 0.01, "{}", slow.heavy_from());
