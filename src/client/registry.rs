@@ -64,8 +64,8 @@ pub struct Entry {
     expired_ms: AtomicU64,
     /// The `since_ms` of the statement whose replica is down.
     adrift_ms: AtomicU64,
-    /// Milliseconds for which the command under way has waited for locks of less urgent work.
-    lock_waited_ms: AtomicU64,
+    /// Milliseconds for which the command under way has stood still for others' sake: they are not its use.
+    stood_still_ms: AtomicU64,
     /// The `since_ms` of the idle time in which the connection that the session holds is to be looked at.
     look_ms: AtomicU64,
     /// An [`Order`], as far as there is one.
@@ -179,7 +179,7 @@ impl Entry {
             idle_limit_ms: AtomicU64::new(u64::MAX),
             expired_ms: AtomicU64::new(u64::MAX),
             adrift_ms: AtomicU64::new(u64::MAX),
-            lock_waited_ms: AtomicU64::new(0),
+            stood_still_ms: AtomicU64::new(0),
             look_ms: AtomicU64::new(u64::MAX),
             order: AtomicU8::new(0),
             must_give_way: AtomicBool::new(false),
@@ -362,18 +362,19 @@ impl Entry {
         }
     }
 
-    /// Its statement, which has begun `since`, has waited for so much longer for locks of less urgent work.
-    pub fn add_lock_wait(&self, since: Duration, time: Duration) {
+    /// Its statement, which has begun `since`, has stood still for so much longer: others have locks that it waits for,
+    /// or the server does nothing.
+    pub fn add_standstill(&self, since: Duration, time: Duration) {
         if self.activity() == (Activity::Running, since) {
-            self.lock_waited_ms.fetch_add(millis(time), Ordering::Relaxed);
+            self.stood_still_ms.fetch_add(millis(time), Ordering::Relaxed);
         }
     }
 
-    /// For how long the command that is done has waited so. Only for the session's own task.
-    pub(super) fn take_lock_wait(&self) -> Duration {
-        match self.lock_waited_ms.load(Ordering::Relaxed) {
+    /// For how long the command that is done has stood still. Only for the session's own task.
+    pub(super) fn take_standstill(&self) -> Duration {
+        match self.stood_still_ms.load(Ordering::Relaxed) {
             0 => Duration::ZERO,
-            _ => Duration::from_millis(self.lock_waited_ms.swap(0, Ordering::Relaxed)),
+            _ => Duration::from_millis(self.stood_still_ms.swap(0, Ordering::Relaxed)),
         }
     }
 
@@ -381,6 +382,12 @@ impl Entry {
     pub fn is_in_batch_by_behaviour(&self) -> bool {
         let by = self.chosen_by.load(Ordering::Relaxed);
         by == ChosenBy::AttainedService as u8 || by == ChosenBy::Company as u8
+    }
+
+    /// Whether behaviour has chosen its lane, whichever that is.
+    pub fn is_judged(&self) -> bool {
+        let by = self.chosen_by.load(Ordering::Relaxed);
+        by == ChosenBy::Light as u8 || self.is_in_batch_by_behaviour()
     }
 
     /// Has the session's transaction rolled back as soon as that can be done without harm.

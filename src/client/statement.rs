@@ -403,7 +403,7 @@ impl Session {
 
     /// A command is done, at `now`; the session still `holds` its slot or gave it back.
     pub(super) fn has_used_up_to(&mut self, now: Duration, holds: bool) {
-        self.account.waited(self.entry.take_lock_wait());
+        self.account.waited(self.entry.take_standstill());
         self.account.rest(now, holds, &self.context.evidence);
     }
 

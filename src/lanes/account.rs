@@ -7,8 +7,13 @@
 //! ```
 //!
 //! While a session waits for a slot nothing changes: a batch that is kept waiting does not become
-//! interactive by that. Nor while it waits for a lock of less urgent work, as far as the lock guard sees it. Holding a slot counts whether or not a statement runs: a transaction that
+//! interactive by that. Nor while it waits for a lock of less urgent work or another program, as far as the
+//! lock guard sees it. Holding a slot counts whether or not a statement runs: a transaction that
 //! waits for a web page uses the server's locks all the same.
+//!
+//! A light session's first long statement in a minute may have stood still for reasons that nobody sees here. It
+//! makes the session batch, but counts for little more than the credit, and wears off in waits as well: its
+//! session is back in a few seconds if it does nothing else of that kind.
 //!
 //! How much a session may use before it counts as batch hangs on its company (see
 //! [`super::evidence`]): nothing when its statements are those of heavy visits, a second when they
@@ -26,7 +31,8 @@
 use std::time::Duration;
 
 use super::bulk;
-use super::evidence::{Evidence, Visit};
+use super::evidence::{Evidence, PAGE, Visit};
+use super::features::Features;
 
 /// A pause longer than this ends a visit.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -46,25 +52,30 @@ const COUNTED_AGAIN: Duration = Duration::from_secs(15);
 const WEIGHED_AGAIN: Duration = Duration::from_millis(300);
 /// Time for which a session that was granted a slot goes on with what it has begun: a page's worth.
 const GOES_ON: Duration = Duration::from_secs(1);
-/// How many times what makes a visit heavy it may have used and still be a short one: what is much
+/// How many times what makes a visit middling it may have used and still be a short one: what is much
 /// heavier needs no other signs.
 const SHORT: f64 = 5.0;
-/// Features of a visit that are looked at.
-const FEATURES: usize = 8;
+/// How many times what makes a visit heavy it may have used and still be a middling one.
+const MIDDLING: f64 = 2.0;
 
 /// Logarithm of the odds from which a session counts as batch at once.
 const SURE_OF_BATCH: f32 = 1.5;
 /// The same up to which it counts as known to be light, if its own features say so too.
 const SURE_OF_LIGHT: f32 = -2.0;
 const LIGHT_FEATURES: f32 = -0.7;
-/// Least credit of a session of which nothing is known: a page's worth, a rare one included.
-const UNKNOWN_CREDIT: f64 = 0.25;
+/// Credit of a session of which nothing is known, and that has sent nothing yet.
+const UNKNOWN_CREDIT: f64 = PAGE as f64;
 /// Credit of a session that is known to be light, and whose statements do not use a slot and more all together:
 /// this many times that of others, and at least a second.
 const LIGHT_CREDIT: f64 = 3.0;
 const LIGHT_CREDIT_MIN: f64 = 1.0;
-/// Part of its credit below which a session is no longer batch.
+/// Part of its credit below which a session is no longer batch. A statement that takes more is a long one.
 const FORGIVEN: f64 = 0.5;
+/// How many times its credit a light session's long statement counts for at most, if it is the first one in
+/// this time; and how many seconds another one does.
+const ONCE_MAX: f64 = 2.0;
+const ONCE_IN: Duration = Duration::from_secs(60);
+const LONG_MAX: f64 = 4.0;
 
 /// What behaviour says of a session's next statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -91,6 +102,11 @@ pub struct Account {
     /// Service of late, in seconds; and pauses in which it has not worn off yet.
     level: f64,
     rested: f64,
+    /// That of a single long statement, as part of the credit; and when the last long one was.
+    once: f64,
+    long_at: Option<Duration>,
+    /// What it might use when it was judged, in seconds.
+    credit: f64,
     /// Service of this visit, in seconds; that of which others have been told; and its pauses.
     visit: f64,
     told: f64,
@@ -105,14 +121,9 @@ pub struct Account {
     is_holding: bool,
     /// A rule or a hint has chosen the lane of its turn: that says nothing of the rest of the session.
     is_assigned: bool,
-    features: [u64; FEATURES],
-    known: usize,
-    /// Sum of the features' weights, and when they were weighed.
-    weight: f32,
+    /// Those of this visit, and when they were weighed.
+    features: Features,
     weighed: Duration,
-    /// Digests that are not known to be those of light visits; and those that use a slot and more.
-    doubtful: usize,
-    much: usize,
     standing: Standing,
     /// When this visit was counted as a heavy one.
     counted: Option<Duration>,
@@ -133,6 +144,9 @@ impl Account {
         Self {
             level: 0.0,
             rested: 0.0,
+            once: 0.0,
+            long_at: None,
+            credit: UNKNOWN_CREDIT,
             visit: 0.0,
             told: 0.0,
             pauses: 0.0,
@@ -142,12 +156,8 @@ impl Account {
             at: now,
             is_holding: false,
             is_assigned: false,
-            features: [0; FEATURES],
-            known: 0,
-            weight: 0.0,
+            features: Features::default(),
             weighed: now,
-            doubtful: 0,
-            much: 0,
             standing: Standing::Light,
             counted: None,
             client,
@@ -165,25 +175,24 @@ impl Account {
         if now.saturating_sub(self.weighed) > WEIGHED_AGAIN {
             self.weighed = now;
             self.tell_service(evidence);
-            let known = std::mem::take(&mut self.known);
-            (self.weight, self.doubtful, self.much) = (0.0, 0, 0);
-            (0..known).for_each(|index| self.add(self.features[index], evidence));
+            self.features.weigh(evidence);
         }
         self.note(digest, evidence);
         let heavy_from = f64::from(evidence.heavy_from());
-        let odds = self.weight + evidence.prior();
-        let is_light = odds <= SURE_OF_LIGHT && self.weight <= LIGHT_FEATURES;
+        let weight = self.features.weight();
+        let odds = weight + evidence.prior();
+        let is_light = odds <= SURE_OF_LIGHT && weight <= LIGHT_FEATURES;
+        let is_light = is_light || self.features.are_light();
         let credit = match odds {
             odds if odds >= SURE_OF_BATCH => 0.0,
-            _ if self.much == 0 && (is_light || self.doubtful == 0) => {
-                (LIGHT_CREDIT * heavy_from).max(LIGHT_CREDIT_MIN)
+            _ if is_light && !self.features.use_much() => {
+                (LIGHT_CREDIT * f64::from(evidence.middling_from())).max(LIGHT_CREDIT_MIN)
             }
-            _ => heavy_from.max(UNKNOWN_CREDIT),
+            _ => heavy_from,
         };
-        let is_over = match self.standing {
-            Standing::Attained => self.level > FORGIVEN * credit,
-            Standing::Light | Standing::Company => self.level > credit,
-        };
+        let part = if self.standing == Standing::Attained { FORGIVEN } else { 1.0 };
+        let is_over = self.level + self.once * credit > part * credit;
+        self.credit = credit;
         self.standing = match (credit == 0.0, is_over) {
             (true, _) => Standing::Company,
             (false, true) => Standing::Attained,
@@ -221,7 +230,8 @@ impl Account {
         }
         // Most pauses are shorter, and change little each.
         if self.rested >= REST_MIN {
-            self.level *= (-self.rested / HALF_LIFE).exp2();
+            self.level *= left_after(self.rested);
+            self.once *= left_after(self.rested);
             self.rested = 0.0;
         }
         self.at = now;
@@ -232,12 +242,7 @@ impl Account {
         if self.is_assigned {
             return;
         }
-        if self.known == 0 {
-            self.add(self.client, evidence);
-        }
-        if self.known < FEATURES && !self.features[..self.known].contains(&digest) {
-            self.add(digest, evidence);
-        }
+        self.features.note(self.client, digest, evidence);
     }
 
     /// It runs in a transaction that `is_open`, or not, and `changes` rows.
@@ -251,6 +256,9 @@ impl Account {
 
     /// A slot was granted at `now`.
     pub fn granted(&mut self, now: Duration) {
+        if self.once > 0.0 {
+            self.once *= left_after(now.saturating_sub(self.at).as_secs_f64());
+        }
         self.at = now;
         self.is_holding = true;
         (self.turn, self.changes) = (0.0, 0);
@@ -262,7 +270,7 @@ impl Account {
     /// When that was begun with which a statement at `now` goes on: a moment ago a page of which a part
     /// is done already. Who never stops, or uses more than small visits do, has to be admitted anew.
     pub fn continues(&mut self, now: Duration, evidence: &Evidence) -> Option<Duration> {
-        let is_small = self.begun < f64::from(evidence.heavy_from()).max(UNKNOWN_CREDIT);
+        let is_small = self.begun < f64::from(evidence.heavy_from());
         let is_recent = |at: &Duration| now.saturating_sub(*at) < GOES_ON;
         let begun = self.admitted.filter(is_recent).filter(|_| is_small);
         self.is_going_on = begun.is_some();
@@ -274,8 +282,8 @@ impl Account {
         self.client
     }
 
-    /// Of the command under way it has waited for so long for locks of less urgent work: that is others' use. To be
-    /// told before [`Self::rest`].
+    /// Of the command under way it has waited for so long for others, or for a server that did nothing: that is
+    /// not its use. To be told before [`Self::rest`].
     pub fn waited(&mut self, time: Duration) {
         if self.is_holding {
             self.at = self.at.saturating_add(time);
@@ -292,7 +300,7 @@ impl Account {
             if self.is_assigned {
                 return;
             }
-            self.level += held;
+            self.charge(now, held);
             self.visit += held;
             self.turn += held;
             if !holds {
@@ -301,6 +309,21 @@ impl Account {
             if !holds || !self.is_short(evidence) {
                 self.count_heavy(now, evidence);
             }
+        }
+    }
+
+    /// A command has held a slot for so many seconds.
+    fn charge(&mut self, now: Duration, held: f64) {
+        if held <= FORGIVEN * self.credit {
+            self.level += held;
+            return;
+        }
+        let is_recent = |at: Duration| now.saturating_sub(at) < ONCE_IN;
+        let is_first = !self.long_at.replace(now).is_some_and(is_recent);
+        if is_first && self.standing == Standing::Light {
+            self.once = (held / self.credit).min(ONCE_MAX);
+        } else {
+            self.level += held.min(LONG_MAX);
         }
     }
 
@@ -317,16 +340,6 @@ impl Account {
     /// Verdicts so far: for light work, and for batch.
     pub fn verdicts(&self) -> (u32, u32) {
         self.verdicts
-    }
-
-    fn add(&mut self, feature: u64, evidence: &Evidence) {
-        let (weight, is_light, is_much) = evidence.weigh(feature);
-        self.weight += weight;
-        // What a client does may be either.
-        self.doubtful += usize::from(!is_light && self.known > 0);
-        self.much += usize::from(is_much && self.known > 0);
-        self.features[self.known] = feature;
-        self.known += 1;
     }
 
     /// Others shall learn of a heavy visit while it lasts.
@@ -350,27 +363,35 @@ impl Account {
     }
 
     fn is_short(&self, evidence: &Evidence) -> bool {
-        self.visit < SHORT * f64::from(evidence.heavy_from())
+        self.visit < SHORT * f64::from(evidence.middling_from())
     }
 
     fn end_visit(&mut self, evidence: &Evidence) {
         // Who has used nothing says nothing of what small work is.
-        if self.known > 0 && self.visit > 0.0 {
+        if !self.features.all().is_empty() && self.visit > 0.0 {
             if self.counted.is_none() {
                 self.count(evidence, false);
+            } else {
+                self.features.count_late(self.as_visit(evidence, true), evidence);
             }
             self.tell_service(evidence);
         }
-        (self.known, self.weight, self.doubtful, self.much) = (0, 0.0, 0, 0);
+        self.features = Features::default();
         (self.visit, self.told, self.pauses) = (0.0, 0.0, 0.0);
         (self.is_in_bulk, self.counted) = (false, None);
     }
 
     fn count(&mut self, evidence: &Evidence, is_heavy: bool) {
-        let is_in_bulk = self.is_in_bulk && self.is_short(evidence);
-        let visit = Visit { service: seconds(self.visit), is_heavy, is_in_bulk };
-        evidence.count(&self.features[..self.known], visit);
+        self.features.count(self.as_visit(evidence, is_heavy), evidence);
         self.tell_service(evidence);
+    }
+
+    fn as_visit(&self, evidence: &Evidence, is_heavy: bool) -> Visit {
+        let is_in_bulk = self.is_in_bulk && self.is_short(evidence);
+        let middling =
+            f64::from(evidence.middling_from())..MIDDLING * f64::from(evidence.heavy_from());
+        let is_middling = middling.contains(&self.visit);
+        Visit { service: seconds(self.visit), is_heavy, is_middling, is_in_bulk }
     }
 
     /// Others learn how much these features use together.
@@ -378,9 +399,14 @@ impl Account {
         let used = self.visit - self.told;
         if used > 0.0 {
             self.told = self.visit;
-            evidence.used(&self.features[..self.known], seconds(used));
+            evidence.used(self.features.all(), seconds(used));
         }
     }
+}
+
+/// What is left of a level after so many seconds.
+fn left_after(seconds: f64) -> f64 {
+    (-seconds / HALF_LIFE).exp2()
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "seven digits of a time are plenty")]

@@ -16,6 +16,8 @@ struct World {
     evidence: Evidence,
     ticked: Duration,
     slots: Slots,
+    /// Slots in use at a time.
+    used: f32,
 }
 
 impl World {
@@ -25,6 +27,7 @@ impl World {
             evidence: Evidence::default(),
             ticked: Duration::ZERO,
             slots: Slots::Enough,
+            used: 1.0,
         }
     }
 
@@ -36,8 +39,7 @@ impl World {
         self.now += Duration::from_millis(milliseconds);
         while self.now - self.ticked >= Duration::from_secs(1) {
             self.ticked += Duration::from_secs(1);
-            // All that time one slot is in use.
-            self.evidence.tick(self.slots, 1.0);
+            self.evidence.tick(self.slots, self.used);
         }
     }
 
@@ -116,9 +118,45 @@ fn who_waits_for_the_locks_of_batch_has_used_nothing_and_has_not_rested() {
     waits(&mut world, &mut other, 5_000);
 }
 
+/// Statements of 3 ms each 150 ms after one that took so long; how long they are batch, which waits for its slots.
+fn batch_after(world: &mut World, session: &mut Account, service: u64) -> Duration {
+    world.run(session, CLICK, 0, service);
+    let began = world.now;
+    assert_eq!(session.judge(world.now, CLICK, &world.evidence), Standing::Attained);
+    while world.run(session, CLICK, 350, 3).is_batch() {
+        world.pass(150);
+        assert!(world.now - began < Duration::from_secs(120));
+    }
+    world.now - began
+}
+
+#[test]
+fn one_long_statement_is_forgiven_in_seconds_and_the_next_is_not() {
+    for is_known in [true, false] {
+        let mut world = World::new();
+        if is_known {
+            (0..100).for_each(|_| assert!(!world.click(5)));
+        }
+        let mut session = world.session();
+        for _ in 0..20 {
+            assert!(!world.run(&mut session, CLICK, 0, 3).is_batch());
+            world.pass(150);
+        }
+        let once = batch_after(&mut world, &mut session, 30_000);
+        assert!(once < Duration::from_secs(7), "{is_known}: {once:?}");
+        let again = batch_after(&mut world, &mut session, 30_000);
+        assert!(again > Duration::from_secs(10), "{is_known}: {again:?}");
+        // That is long ago.
+        world.pass(60_000);
+        let once = batch_after(&mut world, &mut session, 30_000);
+        assert!(once < Duration::from_secs(7), "{is_known}: {once:?}");
+    }
+}
+
 #[test]
 fn a_new_connection_of_the_batch_is_known_by_its_company() {
     let mut world = World::new();
+    world.slots = Slots::Scarce;
     let mut late = Vec::new();
     for round in 0..400 {
         let mut scraper = world.session();
@@ -228,6 +266,7 @@ fn connections_that_many_users_share_are_light_up_to_a_fifth_of_the_time() {
 #[test]
 fn many_scrapers_that_rest_for_long_are_batch_when_they_use_slots_together() {
     let mut world = World::new();
+    (world.slots, world.used) = (Slots::Scarce, 7.0);
     let mut scrapers: Vec<Account> = (0..50).map(|_| world.session()).collect();
     let (mut batch, mut is_click_found) = (0, false);
     for round in 0..200 {
@@ -258,7 +297,7 @@ fn short_rests_wear_off_what_short_statements_have_used() {
 
 #[test]
 fn a_scraper_that_thinks_for_longer_than_it_writes_is_batch_all_the_same() {
-    for (service, pause, limit) in [(2, 1, 2), (1, 2, 6), (3, 5, 6), (60, 200, 2)] {
+    for (service, pause, limit) in [(2, 1, 2), (1, 2, 6), (3, 5, 6), (260, 800, 6)] {
         let mut world = World::new();
         let mut round = 0;
         let mut scraper = world.session();
@@ -269,7 +308,7 @@ fn a_scraper_that_thinks_for_longer_than_it_writes_is_batch_all_the_same() {
             found = if is_batch { found.or(Some(world.now - began)) } else { None };
             world.pass(pause);
             round += 1;
-            if round % (60 / service) == 0 {
+            if round % (60 / service).max(1) == 0 {
                 world.click(1);
             }
         }
@@ -296,6 +335,52 @@ fn a_page_that_takes_long_and_is_seldom_opened_is_light() {
         dashboard.close(&world.evidence);
         assert!(!is_batch, "round {round}");
     }
+}
+
+/// Pages of 25 small statements by turns with clicks of 2 ms: those that were taken for batch of the last hundred, and
+/// whether a click ever was.
+fn open_pages(world: &mut World) -> (u32, bool) {
+    let (mut found, mut is_click_found) = (0, false);
+    for round in 0..400 {
+        let mut page = world.session();
+        let mut is_batch = world.run(&mut page, CONNECT, 0, 0).is_batch();
+        for statement in 0..25 {
+            is_batch |= world.run(&mut page, REPORT + statement % 5, 0, 5).is_batch();
+        }
+        page.close(&world.evidence);
+        found += u32::from(round >= 300 && is_batch);
+        is_click_found |= world.click(2);
+    }
+    (found, is_click_found)
+}
+
+#[test]
+fn pages_of_many_statements_are_light_unless_they_have_the_slots_for_which_others_wait() {
+    for (slots, used, pages) in [
+        (Slots::Enough, 1.0, 0),
+        (Slots::BatchWaits, 1.0, 0),
+        // Most of them are others'.
+        (Slots::Scarce, 7.0, 0),
+        (Slots::Scarce, 1.0, 100),
+        (Slots::Busy, 1.0, 100),
+    ] {
+        let mut world = World::new();
+        (world.slots, world.used) = (slots, used);
+        assert_eq!(open_pages(&mut world), (pages, false), "{slots:?} {used}");
+    }
+}
+
+#[test]
+fn visits_longer_than_any_page_are_heavy_also_while_nobody_waits() {
+    let mut world = World::new();
+    let mut found = 0;
+    for round in 0..100 {
+        let mut scraper = world.session();
+        found += u32::from(world.run(&mut scraper, UPSERT, 0, 280).is_batch() && round >= 50);
+        scraper.close(&world.evidence);
+        (0..10).for_each(|_| assert!(!world.click(2)));
+    }
+    assert_eq!(found, 50);
 }
 
 #[test]
@@ -357,4 +442,47 @@ fn many_short_visits_in_bulk_are_batch_while_others_wait_for_slots() {
     world.slots = Slots::Scarce;
     let (found, is_click_found) = scrape_in_bulk(&mut world);
     assert!(found == 100 && !is_click_found, "{found} of 100; a click: {is_click_found}");
+}
+
+/// Visits that begin with `boots` statements which all have in common: those of eight scrapers at a time, and of twelve
+/// kinds of pages. Which part of the scrapers' last statements, and of the pages', was taken for batch in the end.
+fn boot(world: &mut World, boots: u64, service: u64) -> (f64, f64) {
+    let (mut scraped, mut paged) = ((0, 0), (0, 0));
+    let visit = |world: &World, at: Duration, own: &[u64], service: u64| {
+        let (mut session, mut now, mut batch) = (world.session(), at, 0);
+        let boots = (0..boots).map(|boot| (BEGIN + boot, 2));
+        for (digest, service) in boots.chain(own.iter().map(|&digest| (digest, service))) {
+            batch = u32::from(session.judge(now, digest, &world.evidence).is_batch());
+            session.granted(now);
+            now += Duration::from_millis(service);
+            session.rest(now, false, &world.evidence);
+        }
+        session.close(&world.evidence);
+        batch
+    };
+    for round in 0..200 {
+        let began = world.now;
+        for _ in 0..8 {
+            let batch = visit(world, began, &[UPSERT; 4], service);
+            scraped = (scraped.0 + batch, scraped.1 + 1);
+        }
+        let page: Vec<u64> = (0..3).map(|part| CLICK + 3 * (round % 12) + part).collect();
+        let batch = visit(world, began, &page, 2);
+        paged = (paged.0 + batch, paged.1 + 1);
+        if round < 100 {
+            (scraped, paged) = ((0, 0), (0, 0));
+        }
+        world.pass(4 * service + 2 * boots);
+    }
+    let share = |(batch, all): (u32, u32)| f64::from(batch) / f64::from(all);
+    (share(scraped), share(paged))
+}
+
+#[test]
+fn what_all_visits_begin_with_does_not_hide_what_tells_them_apart() {
+    for (boots, service) in [(0, 80), (4, 80), (5, 60), (8, 80), (12, 60), (20, 80)] {
+        let mut world = World::new();
+        (world.slots, world.used) = (Slots::Busy, 7.0);
+        assert_eq!(boot(&mut world, boots, service), (1.0, 0.0), "{boots} {service}");
+    }
 }

@@ -1,4 +1,4 @@
-//! Programs that write much in many short visits: each is hardly longer than a user's page, all of
+//! Programs that do much in many short visits: each is hardly longer than a user's page, all of
 //! them together are most of what a server has to do.
 //!
 //! ```text
@@ -12,6 +12,9 @@
 //! true, it is these for whom others wait. Then such visits count as heavy, those of before as well,
 //! of the kinds that are a good part of them. When few of them may run at a time, each takes less,
 //! they are less of all service, and only they wait: that is no reason to let them go at once.
+//!
+//! The same holds for middling visits (see [`super::evidence`]), each of which may be a page: a second [`Bulk`]
+//! has those. For them slots are scarce already when the default lane has nearly all.
 
 /// Statements that change rows, in one transaction.
 pub(super) const CHANGES: u32 = 8;
@@ -38,13 +41,15 @@ const SCARCE_MOST: u32 = 300;
 pub enum Slots {
     /// Nobody waits, or not for long.
     Enough,
+    /// Likewise, but the default lane has nearly all that it may have.
+    Busy,
     /// Batch work waits for long, most of the time.
     BatchWaits,
     /// Others do.
     Scarce,
 }
 
-/// Visits of the last seconds.
+/// Visits of one of the two sorts, of the last seconds.
 #[derive(Debug, Default)]
 pub(super) struct Bulk {
     /// Time for which slots of the primary were in use, and that of transactions in bulk, in seconds.
@@ -82,7 +87,7 @@ impl Bulk {
         self.scarce = match slots {
             Slots::Scarce => SCARCE_FOR,
             Slots::BatchWaits if self.is_heavy && self.since < SCARCE_MOST => SCARCE_FOR,
-            Slots::BatchWaits | Slots::Enough => self.scarce.saturating_sub(1),
+            Slots::BatchWaits | Slots::Busy | Slots::Enough => self.scarce.saturating_sub(1),
         };
         self.since = if slots == Slots::Scarce { 0 } else { self.since.saturating_add(1) };
         let (most, longer) = match self.is_heavy {

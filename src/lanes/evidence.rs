@@ -8,6 +8,10 @@
 //! added as in a naive Bayes classifier (Duda and Hart, 1973): the logarithm of how much more likely
 //! a feature is among heavy visits than among all.
 //!
+//! A visit is heavy when it takes much longer than small ones, and more than a page may. One which is only the first
+//! may be a page with many statements. It counts as heavy only while *middling* visits, up to twice a page, have most of
+//! the slots for which others wait (see [`super::bulk`]).
+//!
 //! What speaks for a heavy visit counts in full only for features that use a good part of a slot all
 //! together: a page that is opened once a second keeps nobody waiting, however much longer than
 //! others it takes.
@@ -27,7 +31,7 @@ use parking_lot::Mutex;
 
 use super::bulk::{Bulk, Slots};
 
-/// Most features kept, about 32 bytes each.
+/// Most features kept, about 64 bytes each.
 pub const FEATURES_MAX: usize = SHARDS * SHARD_MAX;
 const SHARDS: usize = 16;
 const SHARD_MAX: usize = 512;
@@ -40,7 +44,9 @@ const RECENT_AFTER_A_SECOND: f32 = 0.870_55;
 const VISITS_MIN: f32 = 0.02;
 /// Least part of the last visit in what visits take.
 const LAST_VISITS: f32 = 0.1;
-/// Recent visits a feature needs to say what small work is.
+/// Recent visits of a digest that comes more than now and then, with this one; and such visits of its own that a
+/// feature needs to say what small work is.
+const VISITS_RECENT: f32 = 1.5;
 const VISITS_TOLD: f32 = 1.0;
 
 /// Bounds of the share of heavy visits: all and those with one feature. That the first is narrower
@@ -63,10 +69,12 @@ const WEIGHT_MAX: f32 = 5.0;
 
 /// A small visit's service, in seconds, while nothing is known.
 const SMALL_AT_FIRST: f32 = 0.05;
-/// Bounds of the service that makes a visit heavy, in seconds.
-const HEAVY_FROM: (f32, f32) = (0.03, 1.0);
-/// How many times the service of small visits makes a visit heavy.
-const HEAVY_FACTOR: f32 = 3.0;
+/// Bounds of the service that makes a visit middling, in seconds.
+const MIDDLING_FROM: (f32, f32) = (0.03, 1.0);
+/// How many times the service of small visits makes a visit middling.
+const MIDDLING_FACTOR: f32 = 3.0;
+/// Least service that makes a visit heavy, in seconds: a page's worth, one with many statements included.
+pub(super) const PAGE: f32 = 0.25;
 
 /// What all sessions have learned.
 #[derive(Debug)]
@@ -79,11 +87,26 @@ pub struct Evidence {
     prior: AtomicU32,
     /// Light visits, likewise.
     light: AtomicU32,
-    /// Service that makes a visit heavy, in seconds, as the bits of an `f32`.
-    heavy_from: AtomicU32,
+    /// Service that makes a visit middling, in seconds, as the bits of an `f32`.
+    middling_from: AtomicU32,
     bulk: Mutex<Bulk>,
-    /// Visits in bulk that a feature must have for them to be heavy, likewise.
-    bulk_from: AtomicU32,
+    middling: Mutex<Bulk>,
+    /// Visits in bulk, and middling ones, that a feature must have for them to be heavy, likewise.
+    bulk_least: AtomicU32,
+    middling_least: AtomicU32,
+}
+
+/// What is known of a feature.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Weighed {
+    /// See [`Evidence::weight`].
+    pub(super) weight: f32,
+    /// Its visits are many enough to be known.
+    pub(super) is_known: bool,
+    /// So they are, and are light.
+    pub(super) is_light: bool,
+    /// They use a slot and more all together.
+    pub(super) is_much: bool,
 }
 
 /// A visit that is counted.
@@ -93,38 +116,51 @@ pub struct Visit {
     pub service: f32,
     /// That was so much that it is a heavy one.
     pub is_heavy: bool,
+    /// It was more than small visits use, and hardly more than what makes it heavy.
+    pub is_middling: bool,
     /// A transaction of it has many statements that change rows (see [`super::bulk`]).
     pub is_in_bulk: bool,
 }
 
 /// Visits, with their age taken into account.
 #[derive(Debug, Clone, Copy, Default)]
-struct Tally {
+pub(super) struct Tally {
     visits: f32,
     heavy: f32,
     /// Visits in bulk, and those of them that are not heavy by themselves.
     in_bulk: f32,
     light_in_bulk: f32,
+    /// Likewise middling ones.
+    middling: f32,
+    light_middling: f32,
     /// Service of the last seconds, also of visits that are not over.
     service: f32,
     /// The most of late that it came to, see [`Tally::load_now`].
     load: f32,
-    /// Visits of the last seconds.
+    /// Visits of the last seconds, and those of them that are its own (see [`Evidence::count`]).
     recent: f32,
+    own: f32,
     /// Mean of the logarithm of their service in seconds.
     log_service: f32,
 }
 
 impl Tally {
     fn count(&mut self, visit: Visit) {
-        let Visit { service, is_heavy, is_in_bulk } = visit;
+        let Visit { is_heavy, is_middling, is_in_bulk, .. } = visit;
         self.visits += 1.0;
         self.heavy += f32::from(u8::from(is_heavy));
         self.in_bulk += f32::from(u8::from(is_in_bulk));
         self.light_in_bulk += f32::from(u8::from(is_in_bulk && !is_heavy));
+        self.middling += f32::from(u8::from(is_middling));
+        self.light_middling += f32::from(u8::from(is_middling && !is_heavy));
         self.recent += 1.0;
+    }
+
+    /// A visit was its own.
+    fn own(&mut self, service: f32) {
+        self.own += 1.0;
         // The last ten say most: a server can become slow from one moment to the next.
-        let part = self.recent.recip().max(LAST_VISITS);
+        let part = self.own.recip().max(LAST_VISITS);
         self.log_service += (service.max(1e-5).ln() - self.log_service) * part;
     }
 
@@ -133,7 +169,10 @@ impl Tally {
         self.heavy *= LEFT_AFTER_A_SECOND;
         self.in_bulk *= LEFT_AFTER_A_SECOND;
         self.light_in_bulk *= LEFT_AFTER_A_SECOND;
+        self.middling *= LEFT_AFTER_A_SECOND;
+        self.light_middling *= LEFT_AFTER_A_SECOND;
         self.recent *= RECENT_AFTER_A_SECOND;
+        self.own *= RECENT_AFTER_A_SECOND;
         // What is held back uses less; it is what it was all the same.
         self.load = self.load_now().max(self.load * LEFT_AFTER_A_SECOND);
         self.service *= RECENT_AFTER_A_SECOND;
@@ -151,9 +190,12 @@ impl Tally {
         self.service * (1.0 - RECENT_AFTER_A_SECOND)
     }
 
-    /// Heavy visits, with those in bulk when they are at least so many.
-    fn heavy(&self, bulk_from: f32) -> f32 {
-        if self.in_bulk >= bulk_from { self.heavy + self.light_in_bulk } else { self.heavy }
+    /// Heavy visits, with those in bulk and the middling ones when they are at least so many. Most are both, or
+    /// only one of the two.
+    fn heavy(&self, (bulk_least, middling_least): (f32, f32)) -> f32 {
+        let in_bulk = if self.in_bulk >= bulk_least { self.light_in_bulk } else { 0.0 };
+        let middling = if self.middling >= middling_least { self.light_middling } else { 0.0 };
+        self.heavy + in_bulk.max(middling)
     }
 }
 
@@ -165,9 +207,11 @@ impl Default for Evidence {
             share: AtomicU32::new(SHARE_AT_FIRST.to_bits()),
             prior: AtomicU32::new(prior(SHARE_AT_FIRST).to_bits()),
             light: AtomicU32::new(0),
-            heavy_from: AtomicU32::new((HEAVY_FACTOR * SMALL_AT_FIRST).to_bits()),
+            middling_from: AtomicU32::new((MIDDLING_FACTOR * SMALL_AT_FIRST).to_bits()),
             bulk: Mutex::default(),
-            bulk_from: AtomicU32::new(f32::INFINITY.to_bits()),
+            middling: Mutex::default(),
+            bulk_least: AtomicU32::new(f32::INFINITY.to_bits()),
+            middling_least: AtomicU32::new(f32::INFINITY.to_bits()),
         }
     }
 }
@@ -181,26 +225,30 @@ impl Evidence {
     /// How much more likely a heavy visit is for this feature: a logarithm, 0 when nothing is known,
     /// within [-5, 5]. While few light visits are known, nothing tells heavy ones from them.
     pub fn weight(&self, feature: u64) -> f32 {
-        self.weigh(feature).0
+        self.weigh(feature).weight
     }
 
-    /// The weight of a feature, whether it is known to be one of light visits, and whether these use a slot
-    /// and more all together.
-    pub(super) fn weigh(&self, feature: u64) -> (f32, bool, bool) {
+    /// What is known of a feature.
+    pub(super) fn weigh(&self, feature: u64) -> Weighed {
         let share = self.share();
         let light = f32::from_bits(self.light.load(Ordering::Relaxed));
         let tally = self.shard(feature).lock().get(&feature).copied().unwrap_or_default();
         let (least, most) = SHARE_OF_ONE;
-        let heavy = tally.heavy(self.bulk_from());
+        let heavy = tally.heavy(self.least());
         let own = ((heavy + share) / (tally.visits + 1.0)).clamp(least, most);
         let weight = (log_odds(own) - log_odds(share)).clamp(-WEIGHT_MAX, WEIGHT_MAX);
-        let is_light = tally.visits >= VISITS_KNOWN && heavy <= LIGHT_SHARE * tally.visits;
+        let is_known = tally.visits >= VISITS_KNOWN;
         let part = if weight > 0.0 {
             tally.load_now().max(tally.load) * light / (light + LIGHT_TOLD)
         } else {
             1.0
         };
-        (weight * part, is_light, tally.used_now() >= LOAD_MUCH)
+        Weighed {
+            weight: weight * part,
+            is_known,
+            is_light: is_known && heavy <= LIGHT_SHARE * tally.visits,
+            is_much: tally.used_now() >= LOAD_MUCH,
+        }
     }
 
     /// Logarithm of the odds that any visit is heavy; never in favour of it.
@@ -208,14 +256,20 @@ impl Evidence {
         f32::from_bits(self.prior.load(Ordering::Relaxed))
     }
 
-    /// Service that makes a visit heavy, in seconds: three times that of small ones, from 0.03 to 1.
-    pub fn heavy_from(&self) -> f32 {
-        f32::from_bits(self.heavy_from.load(Ordering::Relaxed))
+    /// Service that makes a visit middling, in seconds: three times that of small ones, from 0.03 to 1.
+    pub fn middling_from(&self) -> f32 {
+        f32::from_bits(self.middling_from.load(Ordering::Relaxed))
     }
 
-    /// Whether visits in bulk are heavy now, however little each uses (see [`super::bulk`]).
-    pub fn is_bulk_heavy(&self) -> bool {
-        self.bulk_from() < f32::INFINITY
+    /// Service that makes a visit heavy, in seconds: likewise, and a page's worth at least.
+    pub fn heavy_from(&self) -> f32 {
+        self.middling_from().max(PAGE)
+    }
+
+    /// Whether visits in bulk, or middling ones, are heavy now (see [`super::bulk`]).
+    pub fn are_short_heavy(&self) -> bool {
+        let (bulk, middling) = self.least();
+        bulk.min(middling) < f32::INFINITY
     }
 
     /// A transaction in bulk has used a slot for so many seconds.
@@ -232,10 +286,18 @@ impl Evidence {
         }
     }
 
-    /// Counts a visit for each of its features.
+    /// Counts a visit for each of its features, of which the first is its client's.
+    ///
+    /// What small work takes is counted for the rarest digest, the last one of several: others may be those of all
+    /// work, with which pages begin. Visits that have only digests which hardly ever come are their client's.
     pub fn count(&self, features: &[u64], visit: Visit) {
         if visit.is_in_bulk {
             self.bulk.lock().visited(visit.service);
+        }
+        if visit.is_middling {
+            let mut middling = self.middling.lock();
+            middling.visited(visit.service);
+            middling.used(visit.service);
         }
         let all = {
             let mut all = self.all.lock();
@@ -243,12 +305,31 @@ impl Evidence {
             *all
         };
         self.set_share(all);
-        for &feature in features {
-            let mut shard = self.shard(feature).lock();
-            if shard.len() < SHARD_MAX || shard.contains_key(&feature) {
-                shard.entry(feature).or_default().count(visit);
+        let mut rarest: Option<(u64, f32)> = None;
+        for (at, &feature) in features.iter().enumerate() {
+            let Some(tally) = self.count_late(feature, visit).filter(|_| at > 0) else { continue };
+            let is_rarest = rarest.is_none_or(|(_, visits)| tally.visits <= visits);
+            if tally.recent >= VISITS_RECENT && is_rarest {
+                rarest = Some((feature, tally.visits));
             }
         }
+        let own = rarest.map(|(feature, _)| feature).or_else(|| features.first().copied());
+        if let Some(feature) = own
+            && let Some(tally) = self.shard(feature).lock().get_mut(&feature)
+        {
+            tally.own(visit.service);
+        }
+    }
+
+    /// Counts a visit for one more of its features; what is known of that now.
+    pub(super) fn count_late(&self, feature: u64, visit: Visit) -> Option<Tally> {
+        let mut shard = self.shard(feature).lock();
+        if shard.len() >= SHARD_MAX && !shard.contains_key(&feature) {
+            return None;
+        }
+        let tally = shard.entry(feature).or_default();
+        tally.count(visit);
+        Some(*tally)
     }
 
     /// Takes a second's ageing into account and sums up anew: one in which slots of the primary were
@@ -261,7 +342,7 @@ impl Evidence {
             shard.values_mut().for_each(Tally::fade);
             let least = if is_full { least_kept(&shard) } else { VISITS_MIN };
             shard.retain(|_, tally| tally.visits >= least);
-            let told = shard.values().filter(|tally| tally.recent >= VISITS_TOLD);
+            let told = shard.values().filter(|tally| tally.own >= VISITS_TOLD);
             small.extend(told.map(|tally| tally.log_service));
         }
         let all = {
@@ -273,12 +354,15 @@ impl Evidence {
         small.sort_by(f32::total_cmp);
         let small = small.get(small.len().saturating_sub(1) / 4).map(|log| log.exp());
         if let Some(small) = small {
-            let heavy_from = (HEAVY_FACTOR * small).clamp(HEAVY_FROM.0, HEAVY_FROM.1);
-            self.heavy_from.store(heavy_from.to_bits(), Ordering::Relaxed);
+            let from = (MIDDLING_FACTOR * small).clamp(MIDDLING_FROM.0, MIDDLING_FROM.1);
+            self.middling_from.store(from.to_bits(), Ordering::Relaxed);
         }
         let small = small.unwrap_or(f32::INFINITY);
-        let bulk_from = self.bulk.lock().tick(slots, used, small, all.in_bulk);
-        self.bulk_from.store(bulk_from.to_bits(), Ordering::Relaxed);
+        let bulk_least = self.bulk.lock().tick(slots, used, small, all.in_bulk);
+        self.bulk_least.store(bulk_least.to_bits(), Ordering::Relaxed);
+        let slots = if slots == Slots::Busy { Slots::Scarce } else { slots };
+        let middling_least = self.middling.lock().tick(slots, used, small, all.middling);
+        self.middling_least.store(middling_least.to_bits(), Ordering::Relaxed);
         self.set_share(all);
     }
 
@@ -292,8 +376,9 @@ impl Evidence {
         self.len() == 0
     }
 
-    fn bulk_from(&self) -> f32 {
-        f32::from_bits(self.bulk_from.load(Ordering::Relaxed))
+    fn least(&self) -> (f32, f32) {
+        let load = |least: &AtomicU32| f32::from_bits(least.load(Ordering::Relaxed));
+        (load(&self.bulk_least), load(&self.middling_least))
     }
 
     fn share(&self) -> f32 {
@@ -302,7 +387,7 @@ impl Evidence {
 
     fn set_share(&self, all: Tally) {
         let (least, most) = SHARE_OF_ALL;
-        let heavy = all.heavy(self.bulk_from());
+        let heavy = all.heavy(self.least());
         let share = ((heavy + SHARE_AT_FIRST) / (all.visits + 1.0)).clamp(least, most);
         self.share.store(share.to_bits(), Ordering::Relaxed);
         self.prior.store(prior(share).to_bits(), Ordering::Relaxed);
@@ -340,7 +425,7 @@ mod tests {
     const UPSERT: u64 = 3 << 60;
 
     fn light(service: f32) -> Visit {
-        Visit { service, is_heavy: false, is_in_bulk: false }
+        Visit { service, is_heavy: false, is_middling: false, is_in_bulk: false }
     }
 
     fn visit(evidence: &Evidence, features: &[u64], visit: Visit) {
@@ -353,7 +438,7 @@ mod tests {
         for _ in 0..seconds {
             (0..clicks).for_each(|_| visit(evidence, &[SHARED, CLICK], light(0.01)));
             for _ in 0..scrapes {
-                let is_heavy = scrape > evidence.heavy_from();
+                let is_heavy = scrape > evidence.middling_from();
                 visit(evidence, &[SHARED, UPSERT], Visit { is_heavy, ..light(scrape) });
             }
             evidence.tick(Slots::Enough, 0.0);
@@ -407,11 +492,12 @@ mod tests {
     fn heavy_is_measured_by_the_small() {
         let evidence = Evidence::default();
         learn(&evidence, 30, 10, 10, 0.06);
-        assert!(evidence.heavy_from() < 0.05, "{}", evidence.heavy_from());
+        assert!(evidence.middling_from() < 0.05, "{}", evidence.middling_from());
+        assert_eq!(evidence.heavy_from(), PAGE);
         assert!(evidence.weight(UPSERT) > 1.5);
         let slow = Evidence::default();
         (0..30).for_each(|_| {
-            (0..10).for_each(|_| slow.count(&[CLICK], light(0.2)));
+            (0..10).for_each(|_| slow.count(&[SHARED, CLICK], light(0.2)));
             slow.tick(Slots::Enough, 0.0);
         });
         assert!((slow.heavy_from() - 0.6).abs() < 0.01, "{}", slow.heavy_from());

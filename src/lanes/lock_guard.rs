@@ -6,8 +6,8 @@
 //!                                                    └─► abort: the holder is rolled back
 //! ```
 //!
-//! Whoever waits for batch is its victim, and is not to be taken for batch because it held its slot meanwhile: that time
-//! is told ([`LockGuard::waited`]), and not counted as use. So such waits are also looked for where behaviour has put
+//! Whoever waits for batch, or for a program that does not go through Fairlane, is not to be taken for batch because it
+//! held its slot meanwhile: that time is told ([`LockGuard::waited`]), and not counted as use. So such waits are also looked for where behaviour has put
 //! the waiter into the batch lane itself; but nobody is told anything for its sake there.
 //!
 //! Slots do not help against locks: a scraper's transaction that holds a row makes a click wait
@@ -16,8 +16,8 @@
 //! it can't make the holder faster but by making others of its lane wait.
 //!
 //! Invariants: the server is asked only while an urgent statement runs for longer than the patience
-//! and a session of a later lane could hold what it waits for; not more often than each
-//! [`PROBE_SPACING`]; of later lanes nobody is held back for more than [`PACE_MAX`] in a row or half of
+//! and a session of a later lane could hold what it waits for, or while one runs for so long that it could be taken for
+//! batch because of that; not more often than each [`PROBE_SPACING`]; of later lanes nobody is held back for more than [`PACE_MAX`] in a row or half of
 //! the time; a session of the waiter's own or an earlier lane is never told anything.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,6 +28,8 @@ use crate::config::settings::LockPolicy;
 /// How long a statement runs at least before the server is asked about it only since behaviour has put it into a
 /// later lane than it would be in: batch work runs long, and mostly waits for nothing.
 const PATIENCE_IN_BATCH: Duration = Duration::from_millis(100);
+/// The same where no session of a later lane could have what it waits for: another program may.
+const PATIENCE_ALONE: Duration = FOUND_AFTER;
 /// Least time between two questions. MariaDB gives answers of up to 100 ms ago to whoever asks more
 /// often than that.
 pub const PROBE_SPACING: Duration = Duration::from_millis(200);
@@ -54,6 +56,8 @@ pub struct Holder {
     pub lane: usize,
     /// The lane it would be in if behaviour decided nothing.
     pub native: usize,
+    /// Behaviour chooses its lane: what it uses counts.
+    pub is_judged: bool,
     /// The server's id of its connection.
     pub thread: u64,
     /// A statement runs; otherwise it waits for its client.
@@ -141,10 +145,12 @@ impl Wait {
         self.told.iter().copied()
     }
 
-    /// Whether somebody makes it wait whose work would be less urgent, whatever behaviour says of the waiter.
-    fn is_for_later(&self) -> bool {
-        let mut sessions = self.blockers.iter().filter_map(|blocker| blocker.session);
-        sessions.any(|(_, lane)| lane > self.waiter.native)
+    /// Whether somebody makes it wait whose work would be less urgent, whatever behaviour says of the waiter, or who
+    /// is no session here. While nobody knows who it is, it is another program's connection.
+    fn is_for_others(&self) -> bool {
+        let is_later = |(_, lane)| lane > self.waiter.native;
+        let is_other = |blocker: &Blocker| blocker.session.is_none_or(is_later);
+        self.blockers.is_empty() || self.blockers.iter().any(is_other)
     }
 
     /// Blockers whose work is less urgent.
@@ -296,14 +302,14 @@ impl LockGuard {
         new
     }
 
-    /// Statements that wait for less urgent work, and for how long they have since this was asked last, as far as the
+    /// Statements that wait for less urgent work or another program, and for how long they have since this was asked last, as far as the
     /// server's answers tell: while it gives none, nothing is known to go on.
     pub fn waited(&mut self, now: Duration) -> impl Iterator<Item = (Holder, Duration)> {
         let (turns, is_known) = (&self.turns, !self.is_unanswered);
         let waits = self.waits.iter_mut().filter(move |_| is_known);
-        waits.filter(|wait| wait.is_for_later()).filter_map(move |wait| {
+        waits.filter(|wait| wait.is_for_others()).filter_map(move |wait| {
             let from = std::mem::replace(&mut wait.counted, now);
-            // Without a turn nobody of a later lane has a lock any more, and the server is not asked.
+            // Without a turn nobody else's lock is to be thought of any more, and the server is not asked.
             let is_watched = turns.contains_key(&key_of(&wait.waiter));
             is_watched.then(|| (wait.waiter, now.saturating_sub(from)))
         })
@@ -391,7 +397,8 @@ fn is_same(seen: &Holder, waiter: &Holder) -> bool {
     seen.is_running && key_of(seen) == key_of(waiter)
 }
 
-/// Whether a statement runs for long, and somebody of a later lane may have what it waits for.
+/// Whether a statement runs for long, and somebody of a later lane may have what it waits for; or, when it has run for
+/// so long that a wait would count as its use, anybody.
 fn may_wait(holder: &Holder, now: Duration, patience: Duration, held: &[Holder]) -> bool {
     let runs_for = now.saturating_sub(holder.since);
     let than =
@@ -400,7 +407,8 @@ fn may_wait(holder: &Holder, now: Duration, patience: Duration, held: &[Holder])
         let may_hold = other.is_running || other.in_transaction;
         other.lane > than && may_hold && other.session != holder.session
     };
-    holder.is_running && runs_for >= patience && held.iter().any(is_culprit)
+    let is_alone = holder.is_judged && runs_for >= PATIENCE_ALONE.max(patience);
+    holder.is_running && runs_for >= patience && (is_alone || held.iter().any(is_culprit))
 }
 
 /// The wait of a session according to the server.

@@ -14,6 +14,7 @@ fn held(since: u64) -> Vec<Holder> {
         session,
         lane,
         native: lane,
+        is_judged: false,
         thread: 100 + u64::from(session),
         is_running: true,
         since: ms(since),
@@ -57,6 +58,10 @@ fn the_server_is_asked_only_about_long_statements_beside_later_lanes() {
     }
     assert!(asks(&mut guard, 90, &idle).is_empty(), "nobody can hold a lock");
     assert_eq!(asks(&mut guard, 100, &held(0)), [101]);
+    // Another program may, for whose sake nobody is to be taken for batch.
+    idle[0].is_judged = true;
+    assert!(asks(&mut guard, 299, &idle).is_empty());
+    assert_eq!(asks(&mut guard, 300, &idle), [101]);
 }
 
 #[test]
@@ -260,6 +265,16 @@ fn what_a_statement_did_before_it_waited_and_after_that_is_no_excuse() {
     all.truncate(1);
     assert!(guard.look(ms(found_at + 2_120), PATIENCE, &all).ask.is_empty());
     assert_eq!(told(&mut guard, found_at + 9_000), Duration::ZERO);
+}
+
+#[test]
+fn waiting_for_another_programs_locks_is_an_excuse() {
+    let unknown = LockWait { blocking: None, kind: LockKind::Metadata, ..row(1, 50) };
+    for answer in [row(1, 50), unknown] {
+        let (mut guard, _) = learned(LockPolicy::Observe, 60, &[answer]);
+        let told: Vec<_> = guard.waited(ms(400)).collect();
+        assert_eq!(told, [(held(0)[0], ms(400))]);
+    }
 }
 
 #[test]

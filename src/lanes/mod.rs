@@ -18,6 +18,7 @@ pub mod account;
 pub mod bulk;
 pub mod evidence;
 mod fair;
+mod features;
 mod flows;
 pub mod guard;
 pub mod lock_guard;

@@ -92,9 +92,9 @@ families! {
     LANE_CHOICES = "fairlane_lane_choices_total", Counter, Count, ["reason"],
         "Statements that asked for a slot, by what chose their lane: hint, rule, light (the default lane: nothing speaks against it), attained_service (the session has used much of late) or company (its statements or client are those of heavy sessions).";
     LANE_HEAVY_FROM = "fairlane_lane_heavy_from_seconds", Gauge, Seconds, [],
-        "Service from which a visit of a session counts as heavy now: three times that of small visits.";
+        "Service from which a visit of a session counts as heavy now: three times that of small visits, and 0.25 s at least.";
     LANE_BULK_IS_HEAVY = "fairlane_lane_bulk_is_heavy", Gauge, Count, [],
-        "1 while visits with eight statements that change rows in one transaction count as heavy however short they are: they have most of the primary's slot time, and others wait for slots.";
+        "1 while visits with eight statements that change rows in one transaction, or those of 0.03 s and three times small ones, count as heavy however short they are: they have most of the primary's slot time, and others wait for slots.";
     LANE_FEATURES = "fairlane_lane_features", Gauge, Count, [],
         "Kinds of statements and clients whose behaviour is known now.";
     LANE_WAIT = "fairlane_lane_wait_seconds", Histogram, Seconds, ["backend", "lane"],

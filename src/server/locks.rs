@@ -91,7 +91,7 @@ impl Driver<'_> {
         }
         for (waiter, time) in self.guard.waited(self.now()) {
             if let Some(entry) = self.context.registry.get(waiter.session.into()) {
-                entry.add_lock_wait(waiter.since, time);
+                entry.add_standstill(waiter.since, time);
             }
         }
         // While nobody waits it does not matter who holds what now.
@@ -205,8 +205,13 @@ impl Driver<'_> {
 /// Who holds a slot of the primary now.
 fn held_now(context: &Context) -> Vec<Holder> {
     let primary = context.primary_pool();
-    let default = context.policy.get().rules.default_lane();
-    context.registry.all_of(&primary.holders(), |entry| holder(entry, primary, default))
+    let policy = context.policy.get();
+    let (default, judges) = (policy.rules.default_lane(), policy.batch_lane.is_some());
+    let seen = |entry: &Entry| {
+        let holder = holder(entry, primary, default)?;
+        Some(Holder { is_judged: judges && holder.is_judged, ..holder })
+    };
+    context.registry.all_of(&primary.holders(), seen)
 }
 
 /// `None` when it has no connection to the primary that is there now.
@@ -217,6 +222,7 @@ fn holder(entry: &Entry, primary: &Pool, default: usize) -> Option<Holder> {
         session: entry.id,
         lane: entry.lane(),
         native: if entry.is_in_batch_by_behaviour() { default } else { entry.lane() },
+        is_judged: entry.is_judged(),
         thread,
         is_running: activity == Activity::Running,
         since,

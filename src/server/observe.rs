@@ -9,9 +9,9 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::client::Context;
 use crate::client::registry::Activity;
-use crate::lanes::Slots;
+use crate::lanes::{Policy, Slots};
 use crate::metrics::Metrics;
-use crate::pool::Control;
+use crate::pool::{Control, Pool};
 use crate::route::freshness::Position;
 use crate::route::view::{BackendId, Rotation};
 use crate::route::whereabouts::Whereabouts;
@@ -66,24 +66,38 @@ struct Looks {
     /// In the default lane.
     default: u32,
     batch: u32,
-    /// Slots in use, of all looks.
+    /// Slots in use, and those of them that the default lane has, of all looks.
     in_use: usize,
+    in_default: usize,
+    /// Slots that the default lane could have, likewise.
+    slots: usize,
 }
 
+/// Part of the slots that is most of them.
+const MOST: f32 = 0.875;
+
 impl Looks {
-    fn look(&mut self, lanes: &[(usize, usize, u64)], default: usize, batch: usize) {
+    fn look(&mut self, pool: &Pool, policy: &Policy, batch: usize) {
+        let (lanes, default) = (pool.lanes_now(), policy.rules.default_lane());
         let is_long = |lane: usize| lanes.get(lane).is_some_and(|&(_, _, ms)| ms >= LONG_WAIT_MS);
         self.default += u32::from(is_long(default));
         self.batch += u32::from(is_long(batch));
         self.in_use += lanes.iter().map(|&(in_use, ..)| in_use).sum::<usize>();
+        self.in_default += lanes.get(default).map_or(0, |&(in_use, ..)| in_use);
+        let others = policy.lanes.iter().enumerate().filter(|&(lane, _)| lane != default);
+        let reserved =
+            others.map(|(_, lane)| lane.reserved.reserved_of(pool.slots())).sum::<usize>();
+        self.slots += pool.slots().saturating_sub(reserved);
     }
 
     /// What they have found, and seconds for which slots were used.
     fn take(&mut self) -> (Slots, f32) {
-        let Self { default, batch, in_use } = std::mem::take(self);
+        let Self { default, batch, in_use, in_default, slots } = std::mem::take(self);
+        let is_busy = slots > 0 && in_default as f32 >= MOST * slots as f32;
         let is_most = |looks: u32| 2 * looks > STEERS_A_SECOND;
         let slots = match (is_most(default), is_most(batch)) {
             (true, _) => Slots::Scarce,
+            _ if is_busy => Slots::Busy,
             (false, true) => Slots::BatchWaits,
             (false, false) => Slots::Enough,
         };
@@ -113,6 +127,9 @@ pub(super) async fn steer_lanes(context: Arc<Context>) {
                 }
             }
         }
+        if !context.topology.view().primary_up {
+            excuse_running(&context);
+        }
         for replica in &context.topology.view().replicas {
             let pool = context.pool(replica.backend);
             if replica.rotation == Rotation::Down || pool.is_out_of_reach() {
@@ -121,7 +138,7 @@ pub(super) async fn steer_lanes(context: Arc<Context>) {
         }
         let policy = context.policy.get();
         if let Some(batch) = policy.batch_lane {
-            looks.look(&context.primary_pool().lanes_now(), policy.rules.default_lane(), batch);
+            looks.look(context.primary_pool(), &policy, batch);
         }
         if turn % STEERS_A_SECOND == 0 {
             // Without a batch lane nobody looks, and what was learned is forgotten.
@@ -130,7 +147,17 @@ pub(super) async fn steer_lanes(context: Arc<Context>) {
             let sessions = &context.metrics.sessions;
             sessions.features.set(i64::try_from(context.evidence.len()).unwrap_or(i64::MAX));
             sessions.heavy_from_seconds.set(f64::from(context.evidence.heavy_from()));
-            sessions.bulk_is_heavy.set(i64::from(context.evidence.is_bulk_heavy()));
+            sessions.bulk_is_heavy.set(i64::from(context.evidence.are_short_heavy()));
+        }
+    }
+}
+
+/// What runs on a primary that does nothing, as far as anybody can see, uses nothing.
+fn excuse_running(context: &Context) {
+    let holders = context.pools[0].holders();
+    for entry in holders.iter().filter_map(|&session| context.registry.get(session.into())) {
+        if let (Activity::Running, since) = entry.activity() {
+            entry.add_standstill(since, STEER_EVERY);
         }
     }
 }

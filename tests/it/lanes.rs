@@ -31,21 +31,21 @@ fn who_uses_much_is_batch_and_so_is_who_does_the_same_with_nothing_configured() 
     let mut scraper = proxy.app();
     let began = Instant::now();
     while choices(&proxy, "attained_service") == 0.0 {
-        scraper.run("DO SLEEP(0.02)");
+        scraper.run("DO SLEEP(0.03)");
         assert!(began.elapsed() < Duration::from_secs(2), "not seen to be batch");
     }
     println!("a session is known after {:?}", began.elapsed());
     // Now with a new connection for each page, and clicks in between.
     let (began, mut first) = (Instant::now(), None);
     while choices(&proxy, "company") < 20.0 {
-        visit(&proxy, "DO SLEEP(0.02)");
+        visit(&proxy, "DO SLEEP(0.03)");
         visit(&proxy, "SELECT 'click'");
         if first.is_none() && choices(&proxy, "company") > 0.0 {
             first = Some(began.elapsed());
         }
         assert!(began.elapsed() < Duration::from_secs(30), "not known by its company");
     }
-    println!("its kind is known after {first:?} of visits of 0.2 s by turns with clicks");
+    println!("its kind is known after {first:?} of visits of 0.3 s by turns with clicks");
     let batch = || choices(&proxy, "company") + choices(&proxy, "attained_service");
     let before = batch();
     (0..50).for_each(|_| visit(&proxy, "SELECT 'click'"));

@@ -128,6 +128,29 @@ fn who_has_waited_for_the_lock_of_batch_is_not_taken_for_batch() {
 }
 
 #[test]
+fn who_has_waited_for_another_program_is_not_taken_for_batch_though_nobody_is_batch() {
+    table(servers(), "lock_outside");
+    let proxy = proxy(servers(), "");
+    let (mut outside, mut user) = (servers().root(), proxy.app());
+    outside.run("BEGIN");
+    outside.run("UPDATE shop.lock_outside SET n = 1 WHERE id = 1");
+    let click = thread::spawn(move || {
+        user.run("UPDATE lock_outside SET n = 2 WHERE id = 1");
+        user
+    });
+    eventually("the wait is found", || proxy.sum("fairlane_lock_waits_total{") == 1.0);
+    pause(4_000);
+    outside.run("COMMIT");
+    let mut user = click.join().unwrap();
+    // As above.
+    pause(1_000);
+    user.run("SELECT n FROM lock_outside WHERE id = 1");
+    let batch =
+        |reason: &str| proxy.metric(&format!("fairlane_lane_choices_total{{reason=\"{reason}\"}}"));
+    assert_eq!(batch("attained_service") + batch("company"), 0.0);
+}
+
+#[test]
 fn a_gap_and_a_queue_in_front_are_found() {
     table(servers(), "lock_gap");
     let proxy = proxy(servers(), "");
