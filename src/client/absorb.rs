@@ -251,7 +251,11 @@ impl Session {
         // On MySQL what fails among its rows leaves the count as it was.
         let leaves = summary.error.is_some() && !self.facts.is_mariadb;
         let leaves = leaves && work.verdict.statements == 1;
-        let counts_rows = summary.has_result_set && !leaves && self.counts_rows(work, summary);
+        let is_plain = is_select(work.sql) && work.verdict.statements == 1;
+        // A routine may count others than it sends.
+        let is_hidden = effects.contains(Effects::OPAQUE) && !is_plain;
+        let counts_rows =
+            summary.has_result_set && !leaves && !is_hidden && self.counts_rows(work, summary);
         let row_count = self.diagnostics.row_count;
         self.diagnostics.note(summary, counts_rows);
         if counts_rows && summary.error.is_none() {
@@ -276,6 +280,7 @@ impl Session {
         let has_cursor = opens_cursor(work) && summary.status.contains(Status::CURSOR_EXISTS);
         let hides_count = effects.contains(Effects::FOUND_ROWS)
             || work.verdict.statements > 1 && !counts_rows
+            || is_hidden
             || has_cursor && summary.error.is_none();
         self.diagnostics.is_found_rows_stale |= summary.has_result_set && hides_count;
         let counts_too = self.facts.is_mariadb
