@@ -151,6 +151,9 @@ pub struct Connection {
     pub has_to_tell: Option<Life>,
     /// A variable has been set that no image has: a trigger of a statement that failed told nothing.
     pub is_astray: bool,
+    /// The server has kept texts of statements to show them (SHOW PROFILES, OPTIMIZER_TRACE), which nothing but
+    /// a new login takes off.
+    pub keeps_texts: bool,
     /// What the server says it is; empty when it does not.
     pub server: String,
     /// Its generation, see `route::whereabouts`.

@@ -297,6 +297,7 @@ async fn log_in(
         is_dirty: false,
         has_to_tell: None,
         is_astray: false,
+        keeps_texts: false,
         server: String::new(),
         generation: 0,
         place: Arc::default(),

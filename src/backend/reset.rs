@@ -23,6 +23,8 @@ pub enum Reset {
     /// But for the role: MariaDB (10.11) and MySQL (9.7) leave a session the one it has set, which
     /// nothing but a new login takes off for sure.
     KeepsRole,
+    /// But for texts of statements, see [`Connection::keeps_texts`].
+    KeepsTexts,
     /// The server did not do it.
     Refused,
 }
@@ -110,6 +112,9 @@ impl Connection {
         let now = std::mem::replace(&mut self.role, role);
         if now != self.role {
             return Ok(Reset::KeepsRole);
+        }
+        if self.keeps_texts {
+            return Ok(Reset::KeepsTexts);
         }
         if is_mariadb && self.image.schema.is_some() {
             // It also gives the server's own collation in the place of the schema's: as if a

@@ -32,6 +32,9 @@ pub(super) fn hides_wait(work: &Work<'_>) -> bool {
 const HEEDED_AT_ONCE: [&str; 4] =
     ["sql_mode", "character_set_client", "wait_timeout", "net_write_timeout"];
 
+/// Variables that have the server keep texts of statements, to show them.
+const KEEP_TEXTS: [&str; 2] = ["profiling", "optimizer_trace"];
+
 /// What is tracked with those variables last that other ones set, too.
 fn in_order(tracked: &[Tracked]) -> impl Iterator<Item = &Tracked> {
     let is_last = |tracked: &&Tracked| matches!(tracked, Tracked::Variable { name, .. } if name == BIG_SELECTS || name.starts_with("collation_"));
@@ -454,6 +457,7 @@ impl Session {
             "autocommit" => self.set_autocommit(is_on),
             // `WHERE id IS NULL` finds the row inserted last, once.
             "sql_auto_is_null" if is_on => self.pins.add(Pin::UnreplayableVariable),
+            _ if KEEP_TEXTS.contains(&name) => connection.keeps_texts = true,
             _ => {}
         }
         let warns = self.is_told_for_another(name);
@@ -502,6 +506,9 @@ impl Session {
             // The server could not read it either.
             pins.drop(Pin::StateChanged);
         }
+        // MariaDB does not tell of `SET @@profiling`.
+        connection.keeps_texts |= pins.has(Pin::UnreplayableVariable)
+            && KEEP_TEXTS.iter().any(|name| names(work, name.as_bytes()));
         if pins.has(Pin::NextTransaction) && self.status.contains(Status::IN_TRANS) {
             pins.drop(Pin::NextTransaction);
         }

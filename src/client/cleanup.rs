@@ -246,7 +246,9 @@ impl Session {
                     return self.pass_on(Command::ResetConnection, packet, Class::Write).await;
                 }
                 Ok(Reset::Refused) => return Err(Stop::Fatal),
-                Ok(Reset::Clean | Reset::KeepsRole) => self.keep_only(Pin::ExpiredPassword),
+                Ok(Reset::Clean | Reset::KeepsRole | Reset::KeepsTexts) => {
+                    self.keep_only(Pin::ExpiredPassword)
+                }
             }
         } else {
             self.save_found_rows().await;
@@ -458,7 +460,7 @@ async fn undone(
 fn give_back(checkout: Checkout, undone: Result<Reset, Retire>) {
     match undone {
         Ok(Reset::Clean) => checkout.check_in(),
-        Ok(Reset::KeepsRole | Reset::Refused) => {
+        Ok(Reset::KeepsRole | Reset::KeepsTexts | Reset::Refused) => {
             checkout.discard(Retire::Quit(Closed::ResetFailed));
         }
         Err(how) => checkout.discard(how),

@@ -229,7 +229,7 @@ impl Session {
             connection.read_unread().await?;
             match connection.reset(self.facts.is_mariadb).await? {
                 Reset::Clean => Ok(()),
-                Reset::KeepsRole | Reset::Refused => {
+                Reset::KeepsRole | Reset::KeepsTexts | Reset::Refused => {
                     Err(std::io::Error::other("a connection could not be reset").into())
                 }
             }
