@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::farewell::LINGER;
 use super::life::{Life, Strays};
 use super::names::NamesMemory;
+use super::routine::Ran;
 use super::statement::StatementCache;
 use super::unread::UnreadHere;
 use crate::net::attributes::Attributes;
@@ -122,6 +123,10 @@ pub struct Connection {
     pub has_untold: bool,
     /// Whose statements may have set user variables without a word, as in a routine.
     pub strays: Strays,
+    /// What its session has run on it.
+    pub ran: Ran,
+    /// Whether its account has roles to set, once that was asked (MySQL).
+    pub has_roles: Option<bool>,
     /// Character sets after login.
     pub base: Base,
     /// The role after login; empty is none.

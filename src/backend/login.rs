@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 use super::connection::{Connection, ConnectionKey, Failure};
 use super::life::Strays;
 use super::names::NamesMemory;
+use super::routine::Ran;
 use super::statement::StatementCache;
 use crate::config::settings::{Address, Backend, BackendCompression, ProxyProtocol};
 use crate::error::Error;
@@ -279,6 +280,8 @@ async fn log_in(
         tells_late: false,
         has_untold: false,
         strays: Strays::None,
+        ran: Ran::Plain,
+        has_roles: None,
         base: Base {
             transaction: TransactionNames::of(is_mariadb, &greeting.version),
             only_reads: route.only_reads,

@@ -3,6 +3,7 @@
 use super::connection::{Connection, Exchange, Failure};
 use super::life::Strays;
 use super::names::NamesMemory;
+use super::routine::Ran;
 use crate::protocol::status::{Status, Tracked};
 use crate::protocol::tracking::Reported;
 use crate::protocol::{Command, Malformed, code, packet, server_identity};
@@ -89,7 +90,7 @@ impl Connection {
             return Ok(Reset::Refused);
         }
         self.unread = None;
-        self.strays = Strays::None;
+        (self.strays, self.ran) = (Strays::None, Ran::Plain);
         self.statements.clear();
         self.names = NamesMemory::default();
         self.insert_id = Some(0);

@@ -14,7 +14,7 @@ use super::statement::Work;
 use super::wire::CommandPacket;
 use super::writes::WriteTracker;
 use super::{Session, Stop};
-use crate::backend::{Connection, Failure, Reset};
+use crate::backend::{Connection, Failure, Ran, Reset};
 use crate::config::settings::Abandoned;
 use crate::error::Error;
 use crate::lanes::{Account, ClientFacts};
@@ -72,12 +72,21 @@ impl Session {
     pub(super) async fn release_if_free(&mut self) {
         let Some(mut held) = self.held.take() else { return };
         let stays = !self.pins.is_empty() || self.status.contains(Status::IN_TRANS);
-        if !stays && self.learn_all(held.connection(), None).await.is_err() {
+        if !stays && self.learn_to_leave(held.connection()).await.is_err() {
             held.discard(Retire::Quit(Closed::Broken));
             return self.forget_binding();
         }
         self.keep_or_release(held).await;
         self.show_binding();
+    }
+
+    /// All that is to be known before the held connection goes to another session.
+    async fn learn_to_leave(&mut self, connection: &mut Connection) -> Result<(), Failure> {
+        self.learn_all(connection, None).await?;
+        match connection.ran {
+            Ran::Plain => Ok(()),
+            Ran::Function | Ran::Procedure => self.settle_routine(connection).await,
+        }
     }
 
     /// FOUND_ROWS() outlives both kinds of reset, and may be known on the held connection only.
@@ -438,7 +447,7 @@ async fn undone(
     is_mariadb: bool,
 ) -> Result<Reset, Retire> {
     let undoing = async {
-        if !leftovers.pins.is_empty() {
+        if !leftovers.pins.is_empty() || connection.ran != Ran::Plain {
             if leftovers.in_transaction {
                 // A reset does not say what was committed before.
                 leftovers.writes.note_unknown();

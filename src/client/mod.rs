@@ -42,6 +42,7 @@ mod recover;
 pub mod registry;
 mod repeat;
 mod route;
+mod routine;
 mod settle;
 mod shown;
 mod statement;

@@ -9,7 +9,7 @@ use super::statement::Work;
 use super::tracking::needs_own_trackers;
 use super::warnings::TELL;
 use super::writes::PARSE_ERROR;
-use crate::backend::{Connection, Failure, means_the_same};
+use crate::backend::{Connection, Failure, Ran, means_the_same};
 use crate::protocol::Command;
 use crate::protocol::response::Summary;
 use crate::protocol::status::Tracked;
@@ -99,6 +99,10 @@ impl Session {
         if !keeps && connection.has_to_tell == Some(self.life) {
             Box::pin(self.learn_position(connection)).await?;
         }
+        if !keeps && connection.ran != Ran::Plain {
+            Box::pin(self.settle_routine(connection)).await?;
+        }
+        let keeps = keeps || !self.pins.is_empty();
         connection.is_dirty &= keeps;
         if self.diagnostics.is_insert_id_stale && !keeps {
             // One that is unread elsewhere is not to be forgotten for this one.

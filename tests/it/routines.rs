@@ -388,3 +388,55 @@ fn found_rows_after_a_procedure_are_what_it_has_found() {
         }
     }
 }
+
+/// MySQL tells nobody of it.
+#[test]
+fn a_role_that_a_routine_sets_is_its_sessions() {
+    if !product().is_mysql() {
+        return;
+    }
+    let mut root = servers().root();
+    for sql in [
+        "USE shop",
+        "DROP PROCEDURE IF EXISTS rt_elevate",
+        "DROP FUNCTION IF EXISTS rt_elevated",
+        "CREATE PROCEDURE rt_elevate() SQL SECURITY INVOKER SET ROLE rt_role",
+        "CREATE FUNCTION rt_elevated() RETURNS INT DETERMINISTIC SQL SECURITY INVOKER \
+         BEGIN SET ROLE rt_role; RETURN 1; END",
+        "CREATE ROLE IF NOT EXISTS rt_role",
+        "CREATE USER IF NOT EXISTS 'rt_invoker'@'%' IDENTIFIED BY 'rt-secret'",
+        "GRANT ALL PRIVILEGES ON shop.* TO 'rt_invoker'@'%'",
+        "GRANT rt_role TO 'rt_invoker'@'%'",
+    ] {
+        root.run(sql);
+    }
+    let proxy = Proxy::with(servers(), 3, ONE_LANE);
+    let login = || Raw::connect(proxy.port, "rt_invoker", "rt-secret", Some("shop")).unwrap();
+    let role = |client: &mut Raw| {
+        client.hold();
+        client.run("SELECT 1 FROM (SELECT 1) t FOR UPDATE");
+        let role = client.text("SELECT CURRENT_ROLE()");
+        client.run("COMMIT");
+        role
+    };
+    for ways in [
+        &["CALL rt_elevate()"][..],
+        &["SELECT rt_elevated()"],
+        &["BEGIN", "DO rt_elevated()", "COMMIT"],
+    ] {
+        let (mut one, mut two) = (login(), login());
+        ways.iter().for_each(|sql| drop(one.run(sql)));
+        assert_eq!([role(&mut two), role(&mut one)], ["NONE", "`rt_role`@`%`"], "{ways:?}");
+        drop(one);
+        eventually("its connection is gone", || proxy.sum("fairlane_sessions_pinned{") == 0.0);
+        assert_eq!(role(&mut login()), "NONE", "{ways:?}, after it has gone");
+    }
+    // In a transaction that is not ended.
+    let mut one = login();
+    one.run("BEGIN");
+    one.run("CALL rt_elevate()");
+    drop(one);
+    let (mut two, mut three) = (login(), login());
+    two.hold();
+    assert_eq!([role(&mut two), role(&mut three)], ["NONE", "NONE"]);
+}
