@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::farewell::LINGER;
 use super::life::{Life, Strays};
 use super::names::NamesMemory;
-use super::routine::Ran;
+use super::routine::{LockCounts, Ran};
 use super::statement::StatementCache;
 use super::unread::UnreadHere;
 use crate::net::attributes::Attributes;
@@ -125,6 +125,8 @@ pub struct Connection {
     pub strays: Strays,
     /// What its session has run on it.
     pub ran: Ran,
+    /// What was counted of locks when that was asked last.
+    pub lock_counts: LockCounts,
     /// Whether its account has roles to set, once that was asked (MySQL).
     pub has_roles: Option<bool>,
     /// Character sets after login.

@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 use super::connection::{Connection, ConnectionKey, Failure};
 use super::life::Strays;
 use super::names::NamesMemory;
-use super::routine::Ran;
+use super::routine::{LockCounts, Ran};
 use super::statement::StatementCache;
 use crate::config::settings::{Address, Backend, BackendCompression, ProxyProtocol};
 use crate::error::Error;
@@ -281,6 +281,7 @@ async fn log_in(
         has_untold: false,
         strays: Strays::None,
         ran: Ran::Plain,
+        lock_counts: LockCounts::default(),
         has_roles: None,
         base: Base {
             transaction: TransactionNames::of(is_mariadb, &greeting.version),

@@ -3,7 +3,7 @@
 use super::connection::{Connection, Exchange, Failure};
 use super::life::Strays;
 use super::names::NamesMemory;
-use super::routine::Ran;
+use super::routine::{LockCounts, Ran};
 use crate::protocol::status::{Status, Tracked};
 use crate::protocol::tracking::Reported;
 use crate::protocol::{Command, Malformed, code, packet, server_identity};
@@ -91,6 +91,7 @@ impl Connection {
         }
         self.unread = None;
         (self.strays, self.ran) = (Strays::None, Ran::Plain);
+        self.lock_counts = LockCounts::default();
         self.statements.clear();
         self.names = NamesMemory::default();
         self.insert_id = Some(0);
