@@ -52,6 +52,15 @@ impl Connection {
         Ok(is_told.then_some(counts))
     }
 
+    /// The text of a procedure with a plain name; empty where the account may not read it.
+    pub async fn text_of_procedure(&mut self, schema: &str, name: &str) -> Result<String, Failure> {
+        let question = format!(
+            "SELECT ROUTINE_DEFINITION FROM information_schema.routines WHERE ROUTINE_TYPE='PROCEDURE' \
+             AND ROUTINE_SCHEMA='{schema}' AND ROUTINE_NAME='{name}' LIMIT 1"
+        );
+        Ok(self.query(&question).await?.first_row().pop().unwrap_or_default())
+    }
+
     /// Whether its role is another than after its login, or may be. Asks no more than once where the account has
     /// none to set.
     pub async fn has_other_role(&mut self) -> Result<bool, Failure> {

@@ -85,7 +85,7 @@ impl Session {
         self.learn_all(connection, None).await?;
         match connection.ran {
             Ran::Plain => Ok(()),
-            Ran::Function | Ran::Procedure => self.settle_routine(connection).await,
+            Ran::Function | Ran::Procedure => self.settle_routine(connection, None).await,
         }
     }
 

@@ -90,6 +90,7 @@ pub use lockout::Lockouts;
 pub use locks::Locks;
 pub use password::Passwords;
 use registry::{Order, Registration, Registry};
+pub use routine::Procedures;
 pub use throttle::Throttle;
 use wire::Wire;
 use writes::WriteTracker;
@@ -109,6 +110,8 @@ pub struct Context {
     pub pools: Vec<Arc<Pool>>,
     /// Answers to COM_STMT_PREPARE that can be given again.
     pub answers: Answers,
+    /// Procedures of which is known that they take no lock.
+    pub procedures: Procedures,
     /// Changes of what sessions begin with.
     pub epochs: Arc<Epochs>,
     /// What the servers are.

@@ -100,7 +100,7 @@ impl Session {
             Box::pin(self.learn_position(connection)).await?;
         }
         if !keeps && connection.ran != Ran::Plain {
-            Box::pin(self.settle_routine(connection)).await?;
+            Box::pin(self.settle_routine(connection, Some(work))).await?;
         }
         let keeps = keeps || !self.pins.is_empty();
         connection.is_dirty &= keeps;

@@ -96,7 +96,7 @@ fn routine_in(message: &str) -> Option<(Option<&str>, &str)> {
 }
 
 /// Whether a text has a word, in whatever case.
-fn has_word(text: &[u8], word: &str) -> bool {
+pub(super) fn has_word(text: &[u8], word: &str) -> bool {
     let is_part = |byte: Option<&u8>| {
         byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'_' || !byte.is_ascii())
     };
