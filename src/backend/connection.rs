@@ -123,6 +123,8 @@ pub struct Connection {
     pub has_untold: bool,
     /// Whose statements may have set user variables without a word, as in a routine.
     pub strays: Strays,
+    /// The session that was on it last, and how often it had set user variables of its image by then.
+    pub given: Option<(Life, u32)>,
     /// What its session has run on it.
     pub ran: Ran,
     /// What was counted of locks when that was asked last.

@@ -280,6 +280,7 @@ async fn log_in(
         tells_late: false,
         has_untold: false,
         strays: Strays::None,
+        given: None,
         ran: Ran::Plain,
         lock_counts: LockCounts::default(),
         has_roles: None,

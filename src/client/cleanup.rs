@@ -142,6 +142,9 @@ impl Session {
         if let Some(mut held) = self.held.take() {
             // It would be left behind; when it can't be had, the connection is gone anyway.
             let _ = self.learn_all(held.connection(), None).await;
+            if self.pins.has(Pin::StateChanged) {
+                let _ = self.learn_left(held.connection()).await;
+            }
             self.held = Some(held);
         }
         self.undo_held().await;

@@ -188,6 +188,8 @@ struct Session {
     entry: Registration,
     /// Whose it is what it leaves on connections.
     life: Life,
+    /// How often it has set user variables that its image has.
+    variable_sets: u32,
     client: ClientFacts,
     peer: SocketAddr,
     nonce: [u8; crate::protocol::auth::NONCE],

@@ -156,6 +156,27 @@ impl Session {
         Ok(())
     }
 
+    /// What a function in a view has set on a connection that is about to be left, if it was not told yet.
+    pub(super) async fn learn_left(&mut self, connection: &mut Connection) -> Result<(), Failure> {
+        let mut tracked = connection.query(TELL).await?.summary.tracked;
+        self.diagnostics.is_row_count_held = false;
+        // The question's own.
+        tracked.retain(|tracked| !matches!(tracked, Tracked::Variable { name, .. } if name == "sql_select_limit"));
+        if let Some(teller) = &mut self.teller {
+            teller.keep(&tracked);
+        }
+        for tracked in &tracked {
+            if let Tracked::Variable { name, value } = tracked {
+                self.absorb_variable(connection, name, value);
+            }
+        }
+        self.notice_changes(&tracked);
+        if changes_charset(&tracked) {
+            self.learn_collation(connection, None).await?;
+        }
+        Ok(())
+    }
+
     /// What a write with rows has had no room to tell. Nobody else finds out whose it is.
     async fn learn_position(&mut self, connection: &mut Connection) -> Result<(), Failure> {
         let told = connection.set_aside(TELL).await?.summary;

@@ -1,9 +1,11 @@
-//! What a procedure takes for its session, and servers tell nobody.
+//! What a procedure or a view takes or sets for its session.
 
+use fairlane::protocol::Capabilities;
 use fairlane::sandbox::Options;
 
+use crate::support::raw::Login;
 use crate::support::servers::keep;
-use crate::support::{ONE_LANE, Proxy, Raw, eventually, product};
+use crate::support::{ONE_LANE, ONE_LANE_AND_REPLICA, Proxy, Raw, eventually, product, servers};
 
 /// Procedures that hold everybody up, and what gives it back before the session ends.
 fn locks() -> [(&'static str, Option<&'static str>); 4] {
@@ -56,5 +58,63 @@ fn a_lock_that_a_procedure_takes_is_its_sessions() {
             eventually("nobody is bound", || pinned() == 0.0);
             eventually("the server goes on", || !is_frozen(&mut root));
         }
+    }
+}
+
+/// The answer tells it, or what comes next; to MySQL's older clients nothing does.
+#[test]
+fn what_a_view_has_set_on_a_replica_is_there_on_the_primary() {
+    let mut root = servers().root();
+    for sql in [
+        "USE shop",
+        "DROP VIEW IF EXISTS pr_zoned",
+        "DROP FUNCTION IF EXISTS pr_zone",
+        "CREATE FUNCTION pr_zone() RETURNS INT DETERMINISTIC NO SQL \
+         BEGIN SET time_zone = '+02:00'; RETURN @@port; END",
+        "CREATE VIEW pr_zoned AS SELECT pr_zone()",
+    ] {
+        root.run(sql);
+    }
+    servers().wait_replicated();
+    let proxy = Proxy::with(servers(), 4, ONE_LANE_AND_REPLICA);
+    for more in [Capabilities::DEPRECATE_EOF, Capabilities::MULTI_RESULTS] {
+        if product().is_mysql() && !more.contains(Capabilities::DEPRECATE_EOF) {
+            continue;
+        }
+        let login =
+            Login { schema: Some("shop"), more, ..Login::new(proxy.port, "app", "app-secret") };
+        let mut one = Raw::login(&login).unwrap();
+        let port = one.text("/* fairlane: route=replica */ SELECT * FROM pr_zoned");
+        assert_eq!(port, servers().replica.to_string());
+        let now = |one: &mut Raw| one.text("SELECT FROM_UNIXTIME(0)");
+        assert_eq!(now(&mut one), "1970-01-01 02:00:00");
+        one.run("DO 0");
+        assert_eq!(now(&mut one), "1970-01-01 02:00:00", "{more:?}, on the primary");
+    }
+}
+
+/// Rows numbered by a variable, as old texts do it.
+#[test]
+fn a_variable_that_is_set_once_more_begins_anew_in_a_view() {
+    let mut root = servers().root();
+    for sql in [
+        "USE shop",
+        "DROP VIEW IF EXISTS pr_numbered",
+        "DROP FUNCTION IF EXISTS pr_number",
+        "CREATE FUNCTION pr_number() RETURNS INT DETERMINISTIC NO SQL \
+         BEGIN SET @pr = @pr + 1; RETURN @pr; END",
+        "CREATE VIEW pr_numbered AS SELECT pr_number() AS n",
+    ] {
+        root.run(sql);
+    }
+    servers().wait_replicated();
+    let proxy = Proxy::with(servers(), 2, ONE_LANE_AND_REPLICA);
+    let more = Capabilities::MULTI_RESULTS;
+    let login = Login { schema: Some("shop"), more, ..Login::new(proxy.port, "app", "app-secret") };
+    let mut one = Raw::login(&login).unwrap();
+    for _ in 0..3 {
+        one.run("SET @pr = 0");
+        let number = one.text("/* fairlane: route=replica */ SELECT n FROM pr_numbered");
+        assert_eq!(number, "1");
     }
 }
