@@ -194,6 +194,9 @@ impl Session {
             }
         }
         self.diagnostics.is_insert_id_stale &= !is_insert_id_told(work, summary);
+        if self.diagnostics.is_insert_id_stale {
+            self.pin_for_null();
+        }
         connection.is_dirty |=
             summary.had_warnings || summary.error.is_some() || self.diagnostics.is_insert_id_stale;
         self.note_untold(connection, work, summary);
