@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::farewell::LINGER;
 use super::life::{Life, Strays};
 use super::names::NamesMemory;
+use super::routine::{LockCounts, Ran};
 use super::statement::StatementCache;
 use super::unread::UnreadHere;
 use crate::net::attributes::Attributes;
@@ -122,6 +123,14 @@ pub struct Connection {
     pub has_untold: bool,
     /// Whose statements may have set user variables without a word, as in a routine.
     pub strays: Strays,
+    /// The session that was on it last, and how often it had set user variables of its image by then.
+    pub given: Option<(Life, u32)>,
+    /// What its session has run on it.
+    pub ran: Ran,
+    /// What was counted of locks when that was asked last.
+    pub lock_counts: LockCounts,
+    /// Whether its account has roles to set, once that was asked (MySQL).
+    pub has_roles: Option<bool>,
     /// Character sets after login.
     pub base: Base,
     /// The role after login; empty is none.
@@ -151,6 +160,9 @@ pub struct Connection {
     pub has_to_tell: Option<Life>,
     /// A variable has been set that no image has: a trigger of a statement that failed told nothing.
     pub is_astray: bool,
+    /// The server has kept texts of statements to show them (SHOW PROFILES, OPTIMIZER_TRACE), which nothing but
+    /// a new login takes off.
+    pub keeps_texts: bool,
     /// What the server says it is; empty when it does not.
     pub server: String,
     /// Its generation, see `route::whereabouts`.

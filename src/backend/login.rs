@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 use super::connection::{Connection, ConnectionKey, Failure};
 use super::life::Strays;
 use super::names::NamesMemory;
+use super::routine::{LockCounts, Ran};
 use super::statement::StatementCache;
 use crate::config::settings::{Address, Backend, BackendCompression, ProxyProtocol};
 use crate::error::Error;
@@ -282,6 +283,10 @@ async fn log_in(
         tells_late: false,
         has_untold: false,
         strays: Strays::None,
+        given: None,
+        ran: Ran::Plain,
+        lock_counts: LockCounts::default(),
+        has_roles: None,
         base: Base {
             transaction: TransactionNames::of(family, &greeting.version),
             only_reads: route.only_reads,
@@ -300,6 +305,7 @@ async fn log_in(
         is_dirty: false,
         has_to_tell: None,
         is_astray: false,
+        keeps_texts: false,
         server: String::new(),
         generation: 0,
         place: Arc::default(),

@@ -6,6 +6,7 @@ mod life;
 mod login;
 mod names;
 mod reset;
+mod routine;
 mod statement;
 mod unread;
 
@@ -17,6 +18,7 @@ pub use life::{Life, Strays};
 pub use login::{Credential, LoginError, Route, open};
 pub use names::{NamesMemory, means_the_same};
 pub use reset::Reset;
+pub use routine::{LockCounts, Ran};
 pub use statement::StatementCache;
 pub use unread::{UnreadHere, UnreadId};
 

@@ -3,6 +3,7 @@
 use super::connection::{Connection, Exchange, Failure};
 use super::life::Strays;
 use super::names::NamesMemory;
+use super::routine::{LockCounts, Ran};
 use crate::protocol::status::{Status, Tracked};
 use crate::protocol::tracking::Reported;
 use crate::protocol::{Command, Family, Malformed, code, packet};
@@ -23,6 +24,8 @@ pub enum Reset {
     /// But for the role: MariaDB (10.11) and MySQL (9.7) leave a session the one it has set, which
     /// nothing but a new login takes off for sure.
     KeepsRole,
+    /// But for texts of statements, see [`Connection::keeps_texts`].
+    KeepsTexts,
     /// The server did not do it.
     Refused,
 }
@@ -87,7 +90,8 @@ impl Connection {
             return Ok(Reset::Refused);
         }
         self.unread = None;
-        self.strays = Strays::None;
+        (self.strays, self.ran) = (Strays::None, Ran::Plain);
+        self.lock_counts = LockCounts::default();
         self.statements.clear();
         self.names = NamesMemory::default();
         self.insert_id = Some(0);
@@ -110,6 +114,9 @@ impl Connection {
         let now = std::mem::replace(&mut self.role, role);
         if now != self.role {
             return Ok(Reset::KeepsRole);
+        }
+        if self.keeps_texts {
+            return Ok(Reset::KeepsTexts);
         }
         if family.is_mariadb() && self.image.schema.is_some() {
             // It also gives the server's own collation in the place of the schema's: as if a

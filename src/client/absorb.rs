@@ -31,6 +31,9 @@ pub(super) fn hides_wait(work: &Work<'_>) -> bool {
 const HEEDED_AT_ONCE: [&str; 4] =
     ["sql_mode", "character_set_client", "wait_timeout", "net_write_timeout"];
 
+/// Variables that have the server keep texts of statements, to show them.
+const KEEP_TEXTS: [&str; 2] = ["profiling", "optimizer_trace"];
+
 /// What is tracked with those variables last that other ones set, too.
 fn in_order(tracked: &[Tracked]) -> impl Iterator<Item = &Tracked> {
     let is_last = |tracked: &&Tracked| matches!(tracked, Tracked::Variable { name, .. } if name == BIG_SELECTS || name.starts_with("collation_"));
@@ -190,6 +193,9 @@ impl Session {
             }
         }
         self.diagnostics.is_insert_id_stale &= !is_insert_id_told(work, summary);
+        if self.diagnostics.is_insert_id_stale {
+            self.pin_for_null();
+        }
         connection.is_dirty |=
             summary.had_warnings || summary.error.is_some() || self.diagnostics.is_insert_id_stale;
         self.note_untold(connection, work, summary);
@@ -250,7 +256,11 @@ impl Session {
         // On MySQL what fails among its rows leaves the count as it was.
         let leaves = summary.error.is_some() && !self.facts.is_mariadb();
         let leaves = leaves && work.verdict.statements == 1;
-        let counts_rows = summary.has_result_set && !leaves && self.counts_rows(work, summary);
+        let is_plain = work.verdict.leading == Leading::Select && work.verdict.statements == 1;
+        // A routine may count others than it sends.
+        let is_hidden = effects.contains(Effects::OPAQUE) && !is_plain;
+        let counts_rows =
+            summary.has_result_set && !leaves && !is_hidden && self.counts_rows(work, summary);
         self.diagnostics.note(summary, counts_rows);
         if counts_rows && summary.error.is_none() {
             let skipped = sql::rows_skipped(work.sql, self.mode, work.verdict);
@@ -273,6 +283,7 @@ impl Session {
         let has_cursor = opens_cursor(work) && summary.status.contains(Status::CURSOR_EXISTS);
         let hides_count = effects.contains(Effects::FOUND_ROWS)
             || work.verdict.statements > 1 && !counts_rows
+            || is_hidden
             || has_cursor && summary.error.is_none();
         if summary.has_result_set && hides_count {
             self.diagnostics.note_found_unseen();
@@ -428,6 +439,7 @@ impl Session {
             "autocommit" => self.set_autocommit(is_on),
             // `WHERE id IS NULL` finds the row inserted last, once.
             "sql_auto_is_null" if is_on => self.pins.add(Pin::UnreplayableVariable),
+            _ if KEEP_TEXTS.contains(&name) => connection.keeps_texts = true,
             _ => {}
         }
         let warns = self.is_told_for_another(name);
@@ -478,6 +490,9 @@ impl Session {
             // The server could not read it either.
             pins.drop(Pin::StateChanged);
         }
+        // MariaDB does not tell of `SET @@profiling`.
+        connection.keeps_texts |= pins.has(Pin::UnreplayableVariable)
+            && KEEP_TEXTS.iter().any(|name| sql::mentions(work.sql, name.as_bytes()));
         if pins.has(Pin::NextTransaction) && self.status.contains(Status::IN_TRANS) {
             pins.drop(Pin::NextTransaction);
         }

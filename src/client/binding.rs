@@ -99,6 +99,7 @@ impl Session {
         if !self.image.has_room_for(values.len()) {
             return false;
         }
+        self.variable_sets = self.variable_sets.wrapping_add(1);
         for (name, text) in values {
             self.image.set(name, &text);
             connection.image.set(name, &text);

@@ -13,7 +13,7 @@ use super::statement::Work;
 use super::wire::CommandPacket;
 use super::writes::WriteTracker;
 use super::{Session, Stop};
-use crate::backend::{Connection, Failure, Reset};
+use crate::backend::{Connection, Failure, Ran, Reset};
 use crate::config::settings::Abandoned;
 use crate::error::Error;
 use crate::lanes::{Account, ClientFacts};
@@ -71,12 +71,21 @@ impl Session {
     pub(super) async fn release_if_free(&mut self) {
         let Some(mut held) = self.held.take() else { return };
         let stays = !self.pins.is_empty() || self.status.contains(Status::IN_TRANS);
-        if !stays && self.learn_all(held.connection(), None).await.is_err() {
+        if !stays && self.learn_to_leave(held.connection()).await.is_err() {
             held.discard(Retire::Quit(Closed::Broken));
             return self.forget_binding();
         }
         self.keep_or_release(held).await;
         self.show_binding();
+    }
+
+    /// All that is to be known before the held connection goes to another session.
+    async fn learn_to_leave(&mut self, connection: &mut Connection) -> Result<(), Failure> {
+        self.learn_all(connection, None).await?;
+        match connection.ran {
+            Ran::Plain => Ok(()),
+            Ran::Function | Ran::Procedure => self.settle_routine(connection, None).await,
+        }
     }
 
     /// FOUND_ROWS() outlives both kinds of reset, and may be known on the held connection only.
@@ -132,6 +141,9 @@ impl Session {
         if let Some(mut held) = self.held.take() {
             // It would be left behind; when it can't be had, the connection is gone anyway.
             let _ = self.learn_all(held.connection(), None).await;
+            if self.pins.has(Pin::StateChanged) {
+                let _ = self.learn_left(held.connection()).await;
+            }
             self.held = Some(held);
         }
         self.undo_held().await;
@@ -260,7 +272,9 @@ impl Session {
                     return self.pass_on(Command::ResetConnection, packet, Class::Write).await;
                 }
                 Ok(Reset::Refused) => return Err(Stop::Fatal),
-                Ok(Reset::Clean | Reset::KeepsRole) => self.keep_only(Pin::ExpiredPassword),
+                Ok(Reset::Clean | Reset::KeepsRole | Reset::KeepsTexts) => {
+                    self.keep_only(Pin::ExpiredPassword)
+                }
             }
         } else {
             self.save_found_rows().await;
@@ -447,7 +461,7 @@ async fn undone(
     family: Family,
 ) -> Result<Reset, Retire> {
     let undoing = async {
-        if !leftovers.pins.is_empty() {
+        if !leftovers.pins.is_empty() || connection.ran != Ran::Plain {
             if leftovers.in_transaction {
                 // A reset does not say what was committed before.
                 leftovers.writes.note_unknown();
@@ -469,7 +483,7 @@ async fn undone(
 fn give_back(checkout: Checkout, undone: Result<Reset, Retire>) {
     match undone {
         Ok(Reset::Clean) => checkout.check_in(),
-        Ok(Reset::KeepsRole | Reset::Refused) => {
+        Ok(Reset::KeepsRole | Reset::KeepsTexts | Reset::Refused) => {
             checkout.discard(Retire::Quit(Closed::ResetFailed));
         }
         Err(how) => checkout.discard(how),

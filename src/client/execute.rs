@@ -147,6 +147,7 @@ impl Session {
         let may_call = uses_table || effects.contains(Effects::OPAQUE);
         let makes_variables =
             || work.command == Command::StmtPrepare && names_variable(work.sql, self.mode);
+        self.note_ran(connection, work);
         if may_call || reason == Reason::UnknownFunction || makes_variables() {
             connection.strays.note(self.life);
         }

@@ -14,9 +14,18 @@ use crate::protocol::response::Summary;
 use crate::protocol::status::Tracked;
 use crate::protocol::{Command, code};
 use crate::sql::{Class, Needs};
-use crate::state::Pins;
+use crate::state::{Pin, Pins};
 
 impl Session {
+    /// Keeps the session where it may have inserted a row, if `WHERE id IS NULL` finds that: globally on, as
+    /// the session's own setting binds it anyway.
+    pub(super) fn pin_for_null(&mut self) {
+        let is_global = self.facts.variable("sql_auto_is_null").is_some_and(|value| value == "1");
+        if is_global && self.image.get("sql_auto_is_null").is_none() {
+            self.pins.add(Pin::UnreplayableVariable);
+        }
+    }
+
     /// Whether another session has left its LAST_INSERT_ID() on a connection.
     pub(super) fn has_others_id(&self, connection: &Connection) -> bool {
         let own = self.diagnostics.unread.as_ref();

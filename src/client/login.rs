@@ -216,6 +216,7 @@ fn new_session(
     let writes = WriteTracker::new(&context, entry.id, &client.user, &facts);
     Session {
         life: Life::first(entry.id),
+        variable_sets: 0,
         candidates: policy.rules.candidates(&client),
         policy,
         wire,

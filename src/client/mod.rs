@@ -42,6 +42,7 @@ mod recover;
 pub mod registry;
 mod repeat;
 mod route;
+mod routine;
 mod settle;
 mod shown;
 mod statement;
@@ -90,6 +91,7 @@ pub use lockout::Lockouts;
 pub use locks::Locks;
 pub use password::Passwords;
 use registry::{Order, Registration, Registry};
+pub use routine::Procedures;
 pub use throttle::Throttle;
 use wire::Wire;
 use writes::WriteTracker;
@@ -109,6 +111,8 @@ pub struct Context {
     pub pools: Vec<Arc<Pool>>,
     /// Answers to COM_STMT_PREPARE that can be given again.
     pub answers: Answers,
+    /// Procedures of which is known that they take no lock.
+    pub procedures: Procedures,
     /// Changes of what sessions begin with.
     pub epochs: Arc<Epochs>,
     /// What the servers are.
@@ -198,6 +202,8 @@ struct Session {
     entry: Registration,
     /// Whose it is what it leaves on connections.
     life: Life,
+    /// How often it has set user variables that its image has.
+    variable_sets: u32,
     client: ClientFacts,
     peer: SocketAddr,
     nonce: [u8; crate::protocol::auth::NONCE],

@@ -8,7 +8,7 @@ use super::login::server_error;
 use super::prepare_here::Own;
 use super::statement::Work;
 use super::warnings::TELL;
-use crate::backend::{Connection, Exchange, Failure, Reset};
+use crate::backend::{Connection, Exchange, Failure, Reset, Strays};
 use crate::error::Error;
 use crate::protocol::metadata::Expected;
 use crate::protocol::status::Tracked;
@@ -213,10 +213,12 @@ impl Session {
     ) -> Result<(), Failure> {
         let is_own = |name: &str| self.image.get(name).is_some();
         let has_strays = connection.strays.are_of_other(self.life);
-        if has_strays {
+        let own = Some((self.life, self.variable_sets));
+        if has_strays || connection.strays != Strays::None && connection.given != own {
             // The session's own may have other values there by now: they are set anew, also for a trigger.
             connection.image.forget_user_variables(&self.image);
         }
+        connection.given = own;
         let may_find = || {
             has_strays
                 && (names_other_variable(sql, self.mode, is_own) || calls_package(sql, self.mode))
@@ -230,7 +232,7 @@ impl Session {
             connection.read_unread().await?;
             match connection.reset(self.facts.family).await? {
                 Reset::Clean => Ok(()),
-                Reset::KeepsRole | Reset::Refused => {
+                Reset::KeepsRole | Reset::KeepsTexts | Reset::Refused => {
                     Err(std::io::Error::other("a connection could not be reset").into())
                 }
             }

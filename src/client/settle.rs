@@ -8,7 +8,7 @@ use super::absorb::{hides_wait, is_wait};
 use super::diagnostics::Disturbs;
 use super::statement::Work;
 use super::warnings::TELL;
-use crate::backend::{Connection, Failure, means_the_same};
+use crate::backend::{Connection, Failure, Ran, means_the_same};
 use crate::protocol::response::Summary;
 use crate::protocol::status::Tracked;
 use crate::protocol::{Command, code};
@@ -98,6 +98,10 @@ impl Session {
         if !keeps && connection.has_to_tell == Some(self.life) {
             Box::pin(self.learn_position(connection)).await?;
         }
+        if !keeps && connection.ran != Ran::Plain {
+            Box::pin(self.settle_routine(connection, Some(work))).await?;
+        }
+        let keeps = keeps || !self.pins.is_empty();
         connection.is_dirty &= keeps;
         if self.diagnostics.is_insert_id_stale && !keeps {
             // One that is unread elsewhere is not to be forgotten for this one.
@@ -147,6 +151,26 @@ impl Session {
             if changes_charset(&tracked) {
                 self.learn_collation(connection, None).await?;
             }
+        }
+        Ok(())
+    }
+
+    /// What a function in a view has set on a connection that is about to be left, if it was not told yet.
+    pub(super) async fn learn_left(&mut self, connection: &mut Connection) -> Result<(), Failure> {
+        let mut tracked = self.ask(connection, TELL, Disturbs::RowCount).await?.summary.tracked;
+        // The question's own.
+        tracked.retain(|tracked| !matches!(tracked, Tracked::Variable { name, .. } if name == "sql_select_limit"));
+        if let Some(teller) = &mut self.teller {
+            teller.keep(&tracked);
+        }
+        for tracked in &tracked {
+            if let Tracked::Variable { name, value } = tracked {
+                self.absorb_variable(connection, name, value);
+            }
+        }
+        self.notice_changes(&tracked);
+        if changes_charset(&tracked) {
+            self.learn_collation(connection, None).await?;
         }
         Ok(())
     }

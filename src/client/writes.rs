@@ -21,7 +21,7 @@ use crate::route::freshness::Position;
 use crate::route::token::{SharedToken, Stamp, Token};
 use crate::sql::{
     Class, Effects, Mode, Reason, Verdict, called, changes_rows, defaults_of, has_word,
-    leaves_tables, own_calls, replaces_rows, variable_prepared,
+    leaves_tables, mentions, own_calls, replaces_rows, variable_prepared,
 };
 use crate::state::Pin;
 use crate::topology::{ServerFacts, Topology};
@@ -278,7 +278,7 @@ struct Before {
     /// An UPDATE's affected rows are those it found.
     counts_found_rows: bool,
     in_transaction: bool,
-    /// Writes are left out of the binary log.
+    /// Writes are left out of the binary log, or may be by the text itself.
     is_log_off: bool,
     /// It is a change of rows; known only while writes are left out.
     changes_rows: bool,
@@ -305,15 +305,17 @@ impl Session {
     /// For the response to `work`.
     pub(super) fn watch_writes<'a>(&self, work: &Work<'a>) -> WriteWatch<'a> {
         let is_off = |value: &str| value == "0" || value.eq_ignore_ascii_case("off");
-        let is_log_off =
-            work.verdict.class != Class::Read && self.image.get("sql_log_bin").is_some_and(is_off);
+        let is_several = work.verdict.statements > 1;
+        let is_log_off = work.verdict.class != Class::Read
+            && (self.image.get("sql_log_bin").is_some_and(is_off)
+                || is_several && mentions(work.sql, b"sql_log_bin"));
         let before = Before {
             family: self.facts.family,
             deprecates_eof: self.capabilities.contains(Capabilities::DEPRECATE_EOF),
             counts_found_rows: self.capabilities.contains(Capabilities::FOUND_ROWS),
             in_transaction: self.status.contains(Status::IN_TRANS),
             is_log_off,
-            changes_rows: is_log_off && changes_rows(work.sql, self.mode),
+            changes_rows: is_log_off && !is_several && changes_rows(work.sql, self.mode),
             changes: self.changes(work),
             has_temporary_table: self.pins.has(Pin::TemporaryTable),
             is_untracked: self.pins.has(Pin::Trackers),

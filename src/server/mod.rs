@@ -192,6 +192,7 @@ impl Fairlane {
             locks: Locks::default(),
             scopes: Scopes::new(settings.routing.scope),
             verified: Default::default(),
+            procedures: Default::default(),
             throttle: Throttle::new(settings.login_failures, settings.login_delay),
             lockouts: Default::default(),
             passwords: Passwords::new(pair),

@@ -73,6 +73,7 @@ pub const VARIABLES: &[&str] = &[
     "session_track_system_variables",
     "session_track_transaction_info",
     "skip_name_resolve",
+    "sql_auto_is_null",
     "sql_mode",
     "sql_select_limit",
     "time_zone",

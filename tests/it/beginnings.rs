@@ -3,7 +3,10 @@
 
 use std::time::Instant;
 
-use crate::support::{Proxy, Raw, pause, product, servers};
+use fairlane::sandbox::Options;
+
+use crate::support::servers::keep;
+use crate::support::{ONE_LANE_AND_REPLICA, Proxy, Raw, eventually, pause, product, servers};
 
 const TIMEOUT: &str = "SELECT @@net_write_timeout";
 const COLLATION: &str = "SELECT @@collation_database";
@@ -11,6 +14,31 @@ const COLLATION: &str = "SELECT @@collation_database";
 /// root through Fairlane.
 fn root(proxy: &Proxy) -> Raw {
     Raw::connect(proxy.port, "root", "root-secret", None).unwrap()
+}
+
+/// As old programs with ODBC want it.
+#[test]
+fn the_row_inserted_last_is_found_where_that_is_on_globally() {
+    let (servers, _orders) = keep(Options { max_connections: 50, ..product().options() });
+    let mut root = servers.root();
+    for sql in [
+        "CREATE TABLE shop.be_null (id INT AUTO_INCREMENT PRIMARY KEY, a INT)",
+        "SET GLOBAL sql_auto_is_null = 1",
+    ] {
+        root.run(sql);
+    }
+    let proxy = Proxy::with(&servers, 4, ONE_LANE_AND_REPLICA);
+    let (mut one, mut other) = (proxy.app(), proxy.app());
+    for client in [&mut one, &mut other] {
+        client.run("INSERT INTO be_null (a) VALUES (5)");
+    }
+    let found = "SELECT GROUP_CONCAT(a) FROM be_null WHERE id IS NULL";
+    assert_eq!(one.text(found), "5");
+    let mut third = proxy.app();
+    third.run("SET sql_auto_is_null = 0");
+    third.run("INSERT INTO be_null (a) VALUES (6)");
+    assert_eq!(third.text(found), "NULL");
+    eventually("it is not bound", || proxy.sum("fairlane_sessions_pinned{") == 2.0);
 }
 
 #[test]

@@ -110,6 +110,32 @@ fn two_sessions_in_turn_cost_no_more_round_trips() {
 }
 
 #[test]
+fn a_call_costs_one_question_until_its_text_is_known_to_take_no_lock() {
+    let hop = Hop::before(servers().primary, "app");
+    let proxy = one_slot(&hop);
+    let mut client = proxy.app();
+    table(&mut client, "co_e");
+    for (name, body, questions) in [
+        ("co_plain", "BEGIN UPDATE co_e SET v = 1; END", 0),
+        ("co_doubtful", "BEGIN UPDATE co_e SET v = 1; /* no lock */ END", TIMES),
+    ] {
+        client.run(&format!("DROP PROCEDURE IF EXISTS {name}"));
+        client.run(&format!("CREATE PROCEDURE {name}() {body}"));
+        let call = format!("CALL {name}()");
+        for sql in [&*call, "SELECT 1"] {
+            client.run(sql);
+        }
+        let (trips, _) = count(&hop, || {
+            (0..TIMES).for_each(|_| drop(client.run(&call)));
+            client.run("SELECT 1");
+        });
+        // A text that was seen ten seconds ago is asked for once more.
+        let least = TIMES + 1 + questions;
+        assert!((least..=least + 2).contains(&trips), "{body}: {trips}");
+    }
+}
+
+#[test]
 fn a_php_request_costs_what_it_says() {
     let hop = Hop::before(servers().primary, "app");
     let proxy = one_slot(&hop);

@@ -279,6 +279,14 @@ fn what_is_not_in_the_binary_log_is_read_where_it_was_written() {
     for _ in 0..5 {
         assert_eq!(root.text("SELECT COUNT(*) FROM unlogged_a"), "1");
     }
+    // The same in one text, which turns it on again.
+    let mut root = Raw::connect(proxy.port, "root", "root-secret", Some("shop")).unwrap();
+    root.run("SET sql_log_bin = 0; INSERT INTO unlogged_a VALUES (2); SET sql_log_bin = 1");
+    delayed().wait_replicated();
+    pause(3 * 200);
+    for _ in 0..5 {
+        assert_eq!(root.text("SELECT COUNT(*) FROM unlogged_a"), "2");
+    }
 }
 
 #[test]

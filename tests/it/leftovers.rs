@@ -224,6 +224,35 @@ fn the_last_position_is_that_of_a_write_with_rows() {
     assert_eq!(number(&mut a), held);
 }
 
+/// A reset leaves them with the server.
+#[test]
+fn texts_that_a_server_keeps_for_a_session_are_shown_to_no_other() {
+    let proxy = crowded();
+    let kept = [
+        ("SET @@profiling = 1", "SHOW PROFILES"),
+        ("SET SESSION profiling = 1", "SHOW PROFILES"),
+        (
+            "SET SESSION optimizer_trace = 'enabled=on'",
+            "SELECT query FROM information_schema.optimizer_trace",
+        ),
+    ];
+    for (set, show) in kept {
+        let mut one = proxy.app();
+        one.run(set);
+        one.run("SELECT 'lo_own' FROM (SELECT 1) t");
+        let has_own = |client: &mut Raw| {
+            let shown = client.rows(show);
+            shown.iter().flatten().flatten().any(|text| text.contains("lo_own"))
+        };
+        assert!(has_own(&mut one), "{set}");
+        drop(one);
+        let mut two = proxy.app();
+        two.run("BEGIN");
+        two.run("SELECT 1 FROM (SELECT 1) t FOR UPDATE");
+        assert!(!has_own(&mut two), "{set}: another session is shown them");
+    }
+}
+
 #[test]
 fn no_question_of_fairlanes_own_is_cut_by_a_limit() {
     let proxy = crowded();

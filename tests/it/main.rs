@@ -35,6 +35,7 @@ mod overload;
 mod pool_bound;
 mod prepare;
 mod prepared;
+mod procedures;
 mod proxy_header;
 mod reload;
 mod routines;

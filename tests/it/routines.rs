@@ -1,7 +1,7 @@
 //! What routines and triggers do behind a statement's back.
 
-use fairlane::protocol::Command;
 use fairlane::protocol::auth::NATIVE;
+use fairlane::protocol::{Command, Shape};
 
 use crate::support::{ONE_LANE, Proxy, Raw, eventually, product, servers};
 
@@ -342,4 +342,101 @@ fn variables_of_a_package_are_its_sessions() {
         drop(one);
         assert_eq!(inc(&mut session()), "1", "{mode}");
     }
+}
+
+/// A procedure may find more rows than it sends, or others.
+#[test]
+fn found_rows_after_a_procedure_are_what_it_has_found() {
+    let mut root = servers().root();
+    for sql in [
+        "USE shop",
+        "DROP TABLE IF EXISTS rt_found",
+        "CREATE TABLE rt_found (id INT PRIMARY KEY)",
+        "INSERT INTO rt_found VALUES (1), (2), (3), (4)",
+    ] {
+        root.run(sql);
+    }
+    let proxy = Proxy::with(servers(), 3, ONE_LANE);
+    let mut other = proxy.app();
+    for (body, fails) in [
+        ("SELECT SQL_CALC_FOUND_ROWS id FROM rt_found LIMIT 2", false),
+        ("SELECT id FROM rt_found LIMIT 1, 2", false),
+        (
+            "BEGIN DECLARE n INT; SELECT id FROM rt_found; SELECT COUNT(*) INTO n FROM rt_found; END",
+            false,
+        ),
+        ("BEGIN SELECT id FROM rt_found; SELECT 1; END", false),
+        (
+            "BEGIN SELECT SQL_CALC_FOUND_ROWS id FROM rt_found LIMIT 2; SIGNAL SQLSTATE '45000'; END",
+            true,
+        ),
+    ] {
+        root.run("DROP PROCEDURE IF EXISTS rt_page");
+        root.run(&format!("CREATE PROCEDURE rt_page() {body}"));
+        for text in ["CALL rt_page()", "SELECT 7; CALL rt_page()"] {
+            let mut direct =
+                Raw::connect(servers().primary, "app", "app-secret", Some("shop")).unwrap();
+            let mut through = proxy.app();
+            let found = [&mut direct, &mut through].map(|client| {
+                client.send(Command::Query, text.as_bytes());
+                let answer = client.answer(Shape::Results).unwrap();
+                assert_eq!(answer.error().is_some(), fails, "{text}: {body}");
+                other.run("SELECT 1");
+                client.text("SELECT FOUND_ROWS()")
+            });
+            assert_eq!(found[0], found[1], "{text}: {body}");
+        }
+    }
+}
+
+/// MySQL tells nobody of it.
+#[test]
+fn a_role_that_a_routine_sets_is_its_sessions() {
+    if !product().is_mysql() {
+        return;
+    }
+    let mut root = servers().root();
+    for sql in [
+        "USE shop",
+        "DROP PROCEDURE IF EXISTS rt_elevate",
+        "DROP FUNCTION IF EXISTS rt_elevated",
+        "CREATE PROCEDURE rt_elevate() SQL SECURITY INVOKER SET ROLE rt_role",
+        "CREATE FUNCTION rt_elevated() RETURNS INT DETERMINISTIC SQL SECURITY INVOKER \
+         BEGIN SET ROLE rt_role; RETURN 1; END",
+        "CREATE ROLE IF NOT EXISTS rt_role",
+        "CREATE USER IF NOT EXISTS 'rt_invoker'@'%' IDENTIFIED BY 'rt-secret'",
+        "GRANT ALL PRIVILEGES ON shop.* TO 'rt_invoker'@'%'",
+        "GRANT rt_role TO 'rt_invoker'@'%'",
+    ] {
+        root.run(sql);
+    }
+    let proxy = Proxy::with(servers(), 3, ONE_LANE);
+    let login = || Raw::connect(proxy.port, "rt_invoker", "rt-secret", Some("shop")).unwrap();
+    let role = |client: &mut Raw| {
+        client.hold();
+        client.run("SELECT 1 FROM (SELECT 1) t FOR UPDATE");
+        let role = client.text("SELECT CURRENT_ROLE()");
+        client.run("COMMIT");
+        role
+    };
+    for ways in [
+        &["CALL rt_elevate()"][..],
+        &["SELECT rt_elevated()"],
+        &["BEGIN", "DO rt_elevated()", "COMMIT"],
+    ] {
+        let (mut one, mut two) = (login(), login());
+        ways.iter().for_each(|sql| drop(one.run(sql)));
+        assert_eq!([role(&mut two), role(&mut one)], ["NONE", "`rt_role`@`%`"], "{ways:?}");
+        drop(one);
+        eventually("its connection is gone", || proxy.sum("fairlane_sessions_pinned{") == 0.0);
+        assert_eq!(role(&mut login()), "NONE", "{ways:?}, after it has gone");
+    }
+    // In a transaction that is not ended.
+    let mut one = login();
+    one.run("BEGIN");
+    one.run("CALL rt_elevate()");
+    drop(one);
+    let (mut two, mut three) = (login(), login());
+    two.hold();
+    assert_eq!([role(&mut two), role(&mut three)], ["NONE", "NONE"]);
 }

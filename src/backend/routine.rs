@@ -1,0 +1,78 @@
+//! What routines leave on a connection, and servers don't tell.
+
+use super::connection::{Connection, Failure};
+use crate::protocol::Family;
+
+/// What has run on a connection since it was at rest that may have left there what nothing tells of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Ran {
+    /// Nothing of the kind.
+    #[default]
+    Plain,
+    /// A function, which may have set the role.
+    Function,
+    /// A procedure, or a block of statements.
+    Procedure,
+}
+
+/// How many statements of these kinds have run on a connection since it was reset; those of routines count.
+///
+/// FACT(mariadb 10.11, mysql 9.7): a reset sets the counters of a session to zero; test:
+/// `a_lock_that_a_procedure_takes_is_its_sessions`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LockCounts {
+    /// FLUSH, with or without a lock.
+    pub flushes: u64,
+    /// LOCK INSTANCE, BACKUP STAGE, BACKUP LOCK.
+    pub backup_locks: u64,
+}
+
+/// The counters' names. A limit of the session's own cuts SHOW, too.
+const COUNTERS: &str = "WHERE VARIABLE_NAME IN \
+                        ('Com_flush','Com_lock_instance','Com_backup','Com_backup_lock')";
+
+const ROLES: &str = "SELECT COUNT(*) FROM information_schema.applicable_roles LIMIT 1";
+
+impl Connection {
+    /// What has been counted by now; `None` where the server does not say.
+    pub async fn count_locks(&mut self, family: Family) -> Result<Option<LockCounts>, Failure> {
+        let question = match family.is_mariadb() {
+            true => format!("SELECT * FROM information_schema.session_status {COUNTERS} LIMIT 9"),
+            false => format!("SHOW SESSION STATUS {COUNTERS}"),
+        };
+        let answer = self.query(&question).await?;
+        let (mut counts, mut is_told) = (LockCounts::default(), false);
+        for row in answer.rows() {
+            let [name, value] = row.as_slice() else { continue };
+            let value: u64 = value.parse().unwrap_or(0);
+            match name.eq_ignore_ascii_case("Com_flush") {
+                true => (counts.flushes, is_told) = (value, true),
+                false => counts.backup_locks += value,
+            }
+        }
+        Ok(is_told.then_some(counts))
+    }
+
+    /// The text of a procedure with a plain name; empty where the account may not read it.
+    pub async fn text_of_procedure(&mut self, schema: &str, name: &str) -> Result<String, Failure> {
+        let question = format!(
+            "SELECT ROUTINE_DEFINITION FROM information_schema.routines WHERE ROUTINE_TYPE='PROCEDURE' \
+             AND ROUTINE_SCHEMA='{schema}' AND ROUTINE_NAME='{name}' LIMIT 1"
+        );
+        Ok(self.query(&question).await?.first_row().pop().unwrap_or_default())
+    }
+
+    /// Whether its role is another than after its login, or may be. Asks no more than once where the account has
+    /// none to set.
+    pub async fn has_other_role(&mut self) -> Result<bool, Failure> {
+        if self.has_roles.is_none() {
+            let answer = self.query(ROLES).await?;
+            self.has_roles = Some(answer.first_row().first().is_none_or(|count| count != "0"));
+        }
+        if self.has_roles == Some(false) {
+            return Ok(false);
+        }
+        let answer = self.query("SELECT CURRENT_ROLE() LIMIT 1").await?;
+        Ok(answer.first_row().first() != Some(&self.role))
+    }
+}

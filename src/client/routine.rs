@@ -1,0 +1,161 @@
+//! What a routine has left on a connection, and nobody told.
+
+use std::time::Duration;
+
+use quick_cache::sync::Cache;
+use tokio::time::Instant;
+
+use super::Session;
+use super::diagnostics::Disturbs;
+use super::statement::Work;
+use crate::backend::{Connection, Failure, Ran};
+use crate::protocol::Command;
+use crate::sql::{Effects, Leading, called, changes_rows, has_word};
+use crate::state::Pin;
+
+/// For how long the text of a procedure is known: another one may take its place.
+const KNOWN_FOR: Duration = Duration::from_secs(10);
+/// Most procedures remembered.
+const KNOWN_MAX: usize = 1000;
+
+/// Schema and name of a procedure.
+type Name = (Box<str>, Box<str>);
+
+/// Procedures, whether their texts take no lock, and when that was seen.
+pub struct Procedures(Cache<Name, (bool, Instant)>);
+
+impl Default for Procedures {
+    fn default() -> Self {
+        Self(Cache::new(KNOWN_MAX))
+    }
+}
+
+impl std::fmt::Debug for Procedures {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Procedures").field("len", &self.0.len()).finish()
+    }
+}
+
+impl Procedures {
+    /// Whether this one takes no lock, if that is known.
+    fn takes_no_lock(&self, name: &Name) -> Option<bool> {
+        let (takes_none, seen) = self.0.get(name)?;
+        (seen.elapsed() < KNOWN_FOR).then_some(takes_none)
+    }
+}
+
+/// Whether a procedure with this text takes no lock that servers don't tell of, whatever else it calls.
+fn takes_no_lock(text: &str) -> bool {
+    const WORDS: [&str; 6] = ["flush", "lock", "backup", "prepare", "execute", "call"];
+    !text.is_empty() && !WORDS.iter().any(|word| has_word(text.as_bytes(), word.as_bytes()))
+}
+
+impl Session {
+    /// What `work` is about to run on its connection.
+    pub(super) fn note_ran(&self, connection: &mut Connection, work: &Work<'_>) {
+        if !work.verdict.effects.contains(Effects::OPAQUE) || work.command == Command::StmtPrepare {
+            return;
+        }
+        let takes_none = || {
+            let name = self.procedure_of(work);
+            name.and_then(|name| self.context.procedures.takes_no_lock(&name)) == Some(true)
+        };
+        let ran = match self.calls_just_functions(work) || takes_none() {
+            false => Ran::Procedure,
+            // MariaDB flags a SET ROLE as a change of state.
+            true if self.facts.is_mariadb() => Ran::Plain,
+            true => Ran::Function,
+        };
+        connection.ran = connection.ran.max(ran);
+    }
+
+    /// The procedure that `work` is a CALL of, and nothing else.
+    fn procedure_of(&self, work: &Work<'_>) -> Option<Name> {
+        if work.verdict.statements != 1 {
+            return None;
+        }
+        let (within, name) = called(work.sql, self.mode_of(work))?;
+        let schema = match within {
+            Some(schema) => std::str::from_utf8(schema).ok()?,
+            // Not that of the session where it was prepared in another one.
+            None if self.moves(work) => return None,
+            None => self.image.schema.as_deref()?,
+        };
+        let is_plain =
+            |name: &str| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+        let name = std::str::from_utf8(name).ok()?;
+        (is_plain(schema) && is_plain(name)).then(|| (schema.into(), name.into()))
+    }
+
+    /// Whether `work` calls no procedure: functions can't take locks for the session.
+    fn calls_just_functions(&self, work: &Work<'_>) -> bool {
+        let is_expression =
+            matches!(work.verdict.leading, Leading::Select | Leading::Do | Leading::Set);
+        work.verdict.statements == 1
+            && !work.verdict.effects.contains(Effects::SET_STATEMENT)
+            && (is_expression || changes_rows(work.sql, self.mode))
+    }
+
+    /// Asks what a routine has left, before its connection goes to another session; the warnings and counts of
+    /// its statement have been read.
+    pub(super) async fn settle_routine(
+        &mut self,
+        connection: &mut Connection,
+        work: Option<&Work<'_>>,
+    ) -> Result<(), Failure> {
+        self.diagnostics.disturb(Disturbs::Both);
+        if !self.facts.is_mariadb() && connection.has_other_role().await? {
+            self.pins.add(Pin::Role);
+        }
+        if connection.ran == Ran::Procedure {
+            self.learn_locks(connection).await?;
+            if let Some(name) = work.and_then(|work| self.procedure_of(work))
+                && self.context.procedures.takes_no_lock(&name).is_none()
+            {
+                let text = connection.text_of_procedure(&name.0, &name.1).await?;
+                self.context.procedures.0.insert(name, (takes_no_lock(&text), Instant::now()));
+            }
+        }
+        connection.ran = Ran::Plain;
+        Ok(())
+    }
+
+    /// Whether a procedure has taken a lock that holds everybody up to its session's end.
+    async fn learn_locks(&mut self, connection: &mut Connection) -> Result<(), Failure> {
+        match connection.count_locks(self.facts.family).await? {
+            None => self.pins.add(Pin::StateChanged),
+            Some(now) => {
+                let before = std::mem::replace(&mut connection.lock_counts, now);
+                if now.flushes != before.flushes {
+                    self.pins.add(Pin::TableLock);
+                }
+                if now.backup_locks != before.backup_locks {
+                    self.pins.add(Pin::BackupLock);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::takes_no_lock;
+
+    #[test]
+    fn a_text_that_may_take_a_lock_is_not_taken_for_another() {
+        for (text, takes_none) in [
+            ("BEGIN INSERT INTO t VALUES (1); SELECT flushed, clock FROM t; END", true),
+            ("SELECT 1", true),
+            ("flush TABLES WITH READ LOCK", false),
+            ("BEGIN IF a THEN/**/FLUSH TABLES WITH READ LOCK; END IF; END", false),
+            ("CALL other()", false),
+            ("EXECUTE IMMEDIATE a", false),
+            ("LOCK INSTANCE FOR BACKUP", false),
+            // Who may not read it sees none.
+            ("", false),
+        ] {
+            assert_eq!(takes_no_lock(text), takes_none, "{text}");
+        }
+    }
+}

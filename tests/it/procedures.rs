@@ -1,0 +1,120 @@
+//! What a procedure or a view takes or sets for its session.
+
+use fairlane::protocol::Capabilities;
+use fairlane::sandbox::Options;
+
+use crate::support::raw::Login;
+use crate::support::servers::keep;
+use crate::support::{ONE_LANE, ONE_LANE_AND_REPLICA, Proxy, Raw, eventually, product, servers};
+
+/// Procedures that hold everybody up, and what gives it back before the session ends.
+fn locks() -> [(&'static str, Option<&'static str>); 4] {
+    [
+        ("FLUSH TABLES WITH READ LOCK", Some("UNLOCK TABLES")),
+        ("BEGIN CALL pr_none(); CALL pr_freezes(); END", Some("UNLOCK TABLES")),
+        // It is told that something has changed.
+        ("BEGIN PREPARE s FROM 'FLUSH TABLES WITH READ LOCK'; EXECUTE s; END", None),
+        match product().is_mysql() {
+            true => ("LOCK INSTANCE FOR BACKUP", None),
+            false => ("EXECUTE IMMEDIATE 'BACKUP LOCK shop.pr_rows'", None),
+        },
+    ]
+}
+
+#[test]
+fn a_lock_that_a_procedure_takes_is_its_sessions() {
+    let (servers, _orders) = keep(Options { max_connections: 50, ..product().options() });
+    let mut root = servers.root();
+    for sql in [
+        "USE shop",
+        "CREATE TABLE pr_rows (id INT AUTO_INCREMENT PRIMARY KEY)",
+        "CREATE PROCEDURE pr_none() INSERT INTO pr_rows VALUES (NULL)",
+        "CREATE PROCEDURE pr_freezes() FLUSH TABLES WITH READ LOCK",
+        "SET lock_wait_timeout = 1",
+    ] {
+        root.run(sql);
+    }
+    let proxy = Proxy::with(&servers, 4, ONE_LANE);
+    let pinned = || proxy.sum("fairlane_sessions_pinned{");
+    let (mut other, mut first) = (proxy.app(), proxy.app());
+    first.run("CALL pr_none()");
+    for (body, gives_back) in locks() {
+        root.run("DROP PROCEDURE IF EXISTS pr_takes");
+        root.run(&format!("CREATE PROCEDURE pr_takes() {body}"));
+        let is_frozen = |root: &mut Raw| root.query("ALTER TABLE pr_rows COMMENT 'x'").is_err();
+        for ends in [gives_back, None].into_iter().take(1 + usize::from(gives_back.is_some())) {
+            let mut one = proxy.app();
+            // Whatever has run on its connection before.
+            one.run("CALL pr_none()");
+            assert_eq!(pinned(), 0.0, "a procedure that takes nothing binds nobody");
+            one.run("CALL pr_takes()");
+            eventually("it is bound", || pinned() == 1.0);
+            other.run("SELECT 1 FROM pr_rows");
+            assert!(is_frozen(&mut root), "{body}: it is given back while its session goes on");
+            match ends {
+                Some(sql) => drop(one.run(sql)),
+                None => one.hang_up(),
+            }
+            eventually("nobody is bound", || pinned() == 0.0);
+            eventually("the server goes on", || !is_frozen(&mut root));
+        }
+    }
+}
+
+/// The answer tells it, or what comes next; to MySQL's older clients nothing does.
+#[test]
+fn what_a_view_has_set_on_a_replica_is_there_on_the_primary() {
+    let mut root = servers().root();
+    for sql in [
+        "USE shop",
+        "DROP VIEW IF EXISTS pr_zoned",
+        "DROP FUNCTION IF EXISTS pr_zone",
+        "CREATE FUNCTION pr_zone() RETURNS INT DETERMINISTIC NO SQL \
+         BEGIN SET time_zone = '+02:00'; RETURN @@port; END",
+        "CREATE VIEW pr_zoned AS SELECT pr_zone()",
+    ] {
+        root.run(sql);
+    }
+    servers().wait_replicated();
+    let proxy = Proxy::with(servers(), 4, ONE_LANE_AND_REPLICA);
+    for more in [Capabilities::DEPRECATE_EOF, Capabilities::MULTI_RESULTS] {
+        if product().is_mysql() && !more.contains(Capabilities::DEPRECATE_EOF) {
+            continue;
+        }
+        let login =
+            Login { schema: Some("shop"), more, ..Login::new(proxy.port, "app", "app-secret") };
+        let mut one = Raw::login(&login).unwrap();
+        let port = one.text("/* fairlane: route=replica */ SELECT * FROM pr_zoned");
+        assert_eq!(port, servers().replica.to_string());
+        let now = |one: &mut Raw| one.text("SELECT FROM_UNIXTIME(0)");
+        assert_eq!(now(&mut one), "1970-01-01 02:00:00");
+        one.run("DO 0");
+        assert_eq!(now(&mut one), "1970-01-01 02:00:00", "{more:?}, on the primary");
+    }
+}
+
+/// Rows numbered by a variable, as old texts do it.
+#[test]
+fn a_variable_that_is_set_once_more_begins_anew_in_a_view() {
+    let mut root = servers().root();
+    for sql in [
+        "USE shop",
+        "DROP VIEW IF EXISTS pr_numbered",
+        "DROP FUNCTION IF EXISTS pr_number",
+        "CREATE FUNCTION pr_number() RETURNS INT DETERMINISTIC NO SQL \
+         BEGIN SET @pr = @pr + 1; RETURN @pr; END",
+        "CREATE VIEW pr_numbered AS SELECT pr_number() AS n",
+    ] {
+        root.run(sql);
+    }
+    servers().wait_replicated();
+    let proxy = Proxy::with(servers(), 2, ONE_LANE_AND_REPLICA);
+    let more = Capabilities::MULTI_RESULTS;
+    let login = Login { schema: Some("shop"), more, ..Login::new(proxy.port, "app", "app-secret") };
+    let mut one = Raw::login(&login).unwrap();
+    for _ in 0..3 {
+        one.run("SET @pr = 0");
+        let number = one.text("/* fairlane: route=replica */ SELECT n FROM pr_numbered");
+        assert_eq!(number, "1");
+    }
+}
