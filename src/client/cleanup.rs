@@ -441,6 +441,15 @@ async fn undone(
                 // A reset does not say what was committed before.
                 leftovers.writes.note_unknown();
             }
+            // FACT(mariadb 10.11): a reset of a connection with a prepared XA branch, in which ROLLBACK is
+            // refused, loses the branch and spoils the connection, whose end keeps it; test:
+            // `a_prepared_branch_outlives_its_session`.
+            if leftovers.in_transaction && is_mariadb {
+                match connection.roll_back().await {
+                    Err(Failure::Malformed(_)) => return Ok(Reset::Refused),
+                    told => leftovers.writes.note_told(&told?),
+                }
+            }
             return connection.reset(is_mariadb).await;
         }
         if leftovers.in_transaction {
