@@ -186,7 +186,7 @@ impl WriteTracker {
 
     /// What an answer to Fairlane itself has told.
     pub(super) fn note_told(&self, tracked: &[Tracked]) {
-        tracked.iter().filter_map(position_in).for_each(|position| self.note(&position));
+        tracked.iter().filter_map(position_in).for_each(|position| self.note(&position, None));
     }
 
     fn note_changes(&self, changes: Changes) {
@@ -220,16 +220,21 @@ impl WriteTracker {
         }
     }
 
-    /// A read is likely to follow: replicas are watched for its sake from now on.
-    fn note(&self, position: &Position) {
+    /// A read is likely to follow: replicas are watched for its sake from now on. What was written may tell
+    /// the number of the last reading before.
+    fn note(&self, position: &Position, before: Option<u64>) {
         let stamp = self.stamp();
+        let is_again = before.is_some_and(|it| self.topology.is_numbered_again(it, position));
         let mut token = self.written.lock();
         token.add(position, stamp);
-        if !self.topology.is_primary_met() {
+        if is_again || !self.topology.is_primary_met() {
             // A replica may have other transactions of these numbers.
             token.add_unknown(stamp);
         }
         drop(token);
+        if is_again {
+            self.topology.reading_wanted();
+        }
         self.topology.fresh_wanted(position);
     }
 
@@ -292,6 +297,8 @@ struct Before {
     /// It is a change of rows; known only while writes are left out.
     changes_rows: bool,
     has_temporary_table: bool,
+    /// The last reading of the primary's position; not for a read.
+    reading: Option<u64>,
     changes: Changes,
     /// Its connection may have trackers of the client's, which leave positions out.
     is_untracked: bool,
@@ -325,6 +332,8 @@ impl Session {
             changes_rows: is_log_off && changes_rows(work.sql, self.mode),
             changes: self.changes(work),
             has_temporary_table: self.pins.has(Pin::TemporaryTable),
+            reading: (work.verdict.class != Class::Read)
+                .then(|| self.context.topology.reading_number()),
             is_untracked: self.pins.has(Pin::Trackers),
         };
         let writes = Arc::clone(&self.writes);
@@ -420,7 +429,7 @@ impl WriteWatch<'_> {
         let mut has_position = false;
         for tracked in &summary.tracked[self.seen..] {
             if let Some(position) = position_in(tracked) {
-                self.writes.note(&position);
+                self.writes.note(&position, self.before.reading);
                 has_position = true;
             }
         }

@@ -7,6 +7,7 @@
 //!   replica that is ahead seems to have what is written from then on. (MySQL's numbers are the server's own.)
 //!   It gets no reads until it was compared, either. A primary that was met while it still applied what others had
 //!   written has that later.
+//! - A primary whose own position goes back (RESET MASTER) is met anew.
 //!
 //! Pure: no socket, no clock.
 
@@ -103,7 +104,7 @@ impl History {
 
     /// Whether it was compared with the primary that had `first` when it was met, if that tells enough.
     pub(super) fn is_compared(&self, last: &Reading, first: Option<&Arc<Position>>) -> bool {
-        let is_told = last.domain.is_some() && first.is_some_and(|first| !first.is_empty());
+        let is_told = last.domain.is_some() && first.is_some();
         let mut agreed = self.agreed.iter().zip(first);
         !is_told || self.ahead.is_some() || agreed.any(|(agreed, first)| Arc::ptr_eq(agreed, first))
     }
@@ -242,7 +243,23 @@ mod tests {
         // MySQL's numbers, and a primary that tells none, tell nothing.
         let mysql = Reading { domain: None, ..reading(6) };
         assert!(history.is_compared(&mysql, Some(&next)));
-        assert!(history.is_compared(&reading(6), Some(&first(""))));
+        assert!(history.is_compared(&Reading::default(), Some(&first(""))));
+    }
+
+    #[test]
+    fn a_replica_is_ahead_of_a_primary_that_numbers_anew() {
+        let (mut history, met) = (History::default(), first(""));
+        let mut look = |applied: &str, number| {
+            let applied = position(applied);
+            history.look_back(&applied, Some(&met), LIMIT, now());
+            history.compare(&applied, (&reading(number, ""), Some(&met)), number);
+            (history.is_compared(&reading(number, ""), Some(&met)), history.ahead().is_some())
+        };
+        assert_eq!(look("0-1-154", 1), (false, false));
+        assert_eq!(look("0-1-154", 2), (true, true));
+        // It was set up anew.
+        assert_eq!(look("", 3), (false, false));
+        assert_eq!(look("", 4), (true, false));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::facts::{Family, SHAPING, ServerFacts};
 use super::greeting::Greeting;
 use super::health::FAILURES_UNTIL_DOWN;
 use super::line::{Line, Trouble};
-use super::probe;
+use super::probe::{self, LogEnd};
 use super::{PRIMARY, Shared};
 use crate::route::view::{BackendId, Rotation};
 
@@ -22,6 +22,8 @@ pub(super) struct Primary<'a> {
     greeting: Option<(Greeting, Option<String>)>,
     /// See [`ServerFacts::logs_all`].
     logs_all: bool,
+    /// Where its binary log ended at the last probe, if it tells.
+    log_end: Option<LogEnd>,
     doubt: Doubt,
     /// Failed probes in a row.
     failures: u32,
@@ -39,6 +41,7 @@ impl<'a> Primary<'a> {
             shared,
             greeting: None,
             logs_all: false,
+            log_end: None,
             doubt: Doubt::default(),
             failures: 0,
             account_error: None,
@@ -81,19 +84,16 @@ impl<'a> Primary<'a> {
                     }
                 }
                 reading_began = Instant::now();
-                let is_first = readings.first().is_none();
                 // Before the facts, with which clients are let in.
-                readings.read(line, family, &*self.shared.observer).await?;
-                if is_first {
-                    self.shared.wake_replicas();
-                }
+                self.read_position(line, family).await?;
+                self.log_end = probe::log_end(line, family).await?;
                 if self.probe(line, &greeting, family).await? {
                     backoff.reset();
                 }
                 next_probe = Instant::now() + routing.probe_interval;
             } else if readings.due(reading_began).is_some_and(|due| Instant::now() >= due) {
                 reading_began = Instant::now();
-                readings.read(line, family, &*self.shared.observer).await?;
+                self.read_position(line, family).await?;
             }
             let mut accounts_due = accounts_loaded + routing.accounts_refresh;
             if self.shared.ledger.is_wanted() {
@@ -144,12 +144,35 @@ impl<'a> Primary<'a> {
         let (is_other, started) = self.shared.arrive(PRIMARY, line, family).await?;
         if is_other {
             // Before whatever may fail: nobody says so a second time.
-            self.greeting = None;
+            (self.greeting, self.log_end) = (None, None);
             self.shared.forget_primary();
         }
         self.shared.is_primary_met.store(true, Ordering::Release);
         self.logs_all = probe::logs_all(line, family).await?;
         Ok((is_other, started))
+    }
+
+    async fn read_position(&self, line: &mut Line, family: Family) -> Result<(), Trouble> {
+        let readings = &self.shared.readings;
+        let mut reading = readings.ask(line, family).await?;
+        if readings.goes_back(&reading) {
+            let end = probe::log_end(line, family).await?;
+            if self.log_end.is_some() && end >= self.log_end {
+                reading.go_on(&readings.last());
+            } else {
+                if readings.first().is_some() {
+                    tracing::warn!(
+                        "the primary has not all transactions that it had, as after RESET MASTER: replicas take \
+                         no reads until they are compared with it"
+                    );
+                }
+                self.shared.forget_primary();
+            }
+        }
+        if readings.take(reading, &*self.shared.observer) {
+            self.shared.wake_replicas();
+        }
+        Ok(())
     }
 
     /// Whether the server answered well.
@@ -268,7 +291,7 @@ impl Shared {
         }
     }
 
-    /// The primary is another server, or has restarted: it may have lost what replicas have.
+    /// The primary is another server, has restarted or was reset: it may have lost what replicas have.
     fn forget_primary(&self) {
         self.readings.forget_first();
         self.hold_replicas(Rotation::Lagging);

@@ -266,6 +266,53 @@ fn a_schema_that_is_not_in_the_binary_log_is_read_where_it_was_written() {
     }
 }
 
+/// MariaDB's numbers come again: without `gtid_strict_mode` as somebody likes, and after RESET MASTER all of them.
+#[test]
+fn a_number_that_was_there_before_does_not_say_that_a_replica_has_it() {
+    if product().is_mysql() {
+        return;
+    }
+    let (servers, _orders) = keep(Options { max_connections: 100, ..product().options() });
+    let (mut root, mut replica) = (servers.root(), servers.replica_root());
+    root.run("SET GLOBAL gtid_strict_mode = 0");
+    replica.run("SET GLOBAL gtid_strict_mode = 0");
+    let proxy = Proxy::start(&servers);
+    let mut client = proxy.app();
+    client.run("CREATE TABLE again_a (a INT)");
+    let count = "SELECT COUNT(*) FROM shop.again_a";
+    let stays = |reader: &mut Raw, rows: &str| {
+        for _ in 0..25 {
+            assert_eq!(reader.text(count), rows);
+            pause(100);
+        }
+    };
+    proxy.until_replica_answers(&mut client, count);
+    replica.run("FLUSH TABLES WITH READ LOCK");
+    client.run("INSERT INTO again_a VALUES (1)");
+    root.run("SET gtid_seq_no = 5");
+    root.run("CREATE TABLE shop.again_b (b INT)");
+    stays(&mut client, "1");
+    let log_in = || Raw::connect(proxy.port, "root", "root-secret", Some("shop")).unwrap();
+    let (mut writer, mut reader) = (log_in(), log_in());
+    writer.run("SET SESSION gtid_seq_no = 6");
+    writer.run("INSERT INTO again_a VALUES (2)");
+    stays(&mut reader, "2");
+    replica.run("UNLOCK TABLES");
+    client.run("INSERT INTO again_a VALUES (3)");
+    proxy.until_replica_answers(&mut client, count);
+    proxy.until_replica_answers(&mut reader, count);
+
+    // Not so many writes that the log is as long again as it was: there the replica would go on reading.
+    root.run("RESET MASTER");
+    for rows in 4..12 {
+        client.run("INSERT INTO again_a VALUES (4)");
+        assert_eq!(client.text(count), rows.to_string());
+    }
+    let is_in = "fairlane_backend_in_rotation{backend=\"replica1\"}";
+    eventually("the replica is out", || proxy.metric(is_in) == 0.0);
+    stays(&mut client, "11");
+}
+
 #[test]
 fn what_is_not_in_the_binary_log_is_read_where_it_was_written() {
     let proxy = scope("user");
