@@ -252,6 +252,7 @@ fn new_session(
         keeps_conditions: false,
         is_released: false,
         owes_deadlock: false,
+        was_refused: false,
         has_snapshot: false,
         entry,
         facts,

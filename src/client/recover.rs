@@ -23,6 +23,7 @@ impl Session {
                 self.conclude(checkout, work, &mut summary, was_held).await
             }
             Outcome::ReplicaRefused => {
+                self.was_refused = true;
                 self.give_back_refused(checkout);
                 return None;
             }

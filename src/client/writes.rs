@@ -302,6 +302,8 @@ struct Before {
     changes: Changes,
     /// Its connection may have trackers of the client's, which leave positions out.
     is_untracked: bool,
+    /// A replica has refused the statement.
+    was_refused: bool,
 }
 
 /// Tracks the writes of one response.
@@ -335,6 +337,7 @@ impl Session {
             reading: (work.verdict.class != Class::Read)
                 .then(|| self.context.topology.reading_number()),
             is_untracked: self.pins.has(Pin::Trackers),
+            was_refused: self.was_refused,
         };
         let writes = Arc::clone(&self.writes);
         let (verdict, command, sql) = (work.verdict, work.command, (work.sql, self.mode));
@@ -438,6 +441,8 @@ impl WriteWatch<'_> {
             self.note_unplaced(summary, has_position);
             // Sessions that begin from now on find other global variables, privileges or schemas.
             self.writes.note_changes(self.before.changes.of(summary));
+        } else if self.has_no_room(summary) {
+            self.writes.note_unknown();
         }
     }
 
@@ -449,12 +454,6 @@ impl WriteWatch<'_> {
         let affects = summary.affected.is_some_and(|affected| affected > 0);
         let ends_well = may_write(self.verdict) && summary.error.is_none() && !in_transaction;
         let is_unplaced = ends_well && affects && !has_position;
-        // Without DEPRECATE_EOF the end of a result set can't carry a position.
-        let commits_first = self.before.in_transaction
-            && self.verdict.effects.contains(Effects::IMPLICIT_COMMIT)
-            && summary.error.is_none();
-        let has_no_room =
-            (ends_well || commits_first) && summary.has_result_set && !self.before.deprecates_eof;
         let has_gtids = self.writes.has_gtids;
         let ends = self.before.in_transaction && !summary.status.contains(Status::IN_TRANS);
         let may_commit = self.verdict.class == Class::Commit
@@ -462,7 +461,7 @@ impl WriteWatch<'_> {
             || self.verdict.class == Class::Session && ends;
         // Where transactions have no numbers, nothing of what was written is told.
         let is_untold = may_commit && !has_gtids || self.before.is_untracked;
-        if is_unplaced || has_no_room || is_untold || self.may_have_failed(summary) {
+        if is_unplaced || self.has_no_room(summary) || is_untold || self.may_have_failed(summary) {
             self.writes.note_unknown();
         }
         // Rows that were found and left as they are have no position either, nor have those of a
@@ -482,6 +481,24 @@ impl WriteWatch<'_> {
         if has_gtids && (is_unplaced && is_plain && !was_so() || is_left_out) {
             self.writes.is_unlogged.store(true, Ordering::Relaxed);
         }
+    }
+
+    /// Without DEPRECATE_EOF the end of a result set can't carry a position, nor can that of a cursor's columns.
+    fn has_no_room(&self, summary: &Summary) -> bool {
+        if self.before.deprecates_eof || !summary.has_result_set || summary.error.is_some() {
+            return false;
+        }
+        let is_open = summary.status.contains(Status::IN_TRANS);
+        if self.before.in_transaction {
+            // An EXECUTE commits as its text does.
+            return !is_open || self.verdict.effects.contains(Effects::IMPLICIT_COMMIT);
+        }
+        // A view may call a function that writes. A replica refuses that, and MariaDB says that it has something
+        // to tell.
+        let may_call = self.before.was_refused
+            || self.before.is_mariadb && summary.is_tracking_due
+            || matches!(self.verdict.reason, Reason::LockingClause | Reason::Sequence);
+        !is_open && (may_call || may_write(self.verdict))
     }
 
     /// An ERR packet has no position, and a failed statement may have had its effect: DROP of two

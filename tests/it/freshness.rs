@@ -266,6 +266,61 @@ fn a_schema_that_is_not_in_the_binary_log_is_read_where_it_was_written() {
     }
 }
 
+/// Clients without CLIENT_DEPRECATE_EOF are told no position at the end of rows.
+#[test]
+fn what_was_written_beside_rows_counts_without_a_position() {
+    let (servers, _orders) = keep(Options { max_connections: 100, ..product().options() });
+    let (mut root, mut replica) = (servers.root(), servers.replica_root());
+    root.run("SET GLOBAL log_bin_trust_function_creators = 1");
+    root.run("CREATE TABLE shop.beside_a (a INT)");
+    root.run("CREATE TABLE shop.beside_b (b INT)");
+    root.run(
+        "CREATE FUNCTION shop.beside_f() RETURNS INT MODIFIES SQL DATA \
+         BEGIN INSERT INTO shop.beside_a VALUES (1); RETURN 5; END",
+    );
+    root.run("CREATE VIEW shop.beside_v AS SELECT shop.beside_f() AS x");
+    let proxy = Proxy::start(&servers);
+    let login = Login::new(proxy.port, "app", "app-secret");
+    let more = login.more - Capabilities::DEPRECATE_EOF;
+    let log_in = || Raw::login(&Login { schema: Some("shop"), more, ..login.clone() }).unwrap();
+    let mut reader = log_in();
+    let insert = "INSERT INTO beside_a VALUES (1)";
+    let cursor = "";
+    let mut cases = vec![
+        vec!["SELECT x FROM beside_v"],
+        vec!["SELECT x FROM beside_v FOR UPDATE"],
+        vec!["PREPARE st FROM 'ANALYZE TABLE beside_b'", "BEGIN", insert, "EXECUTE st"],
+        vec![cursor],
+    ];
+    let mut count = "SELECT COUNT(*) FROM beside_a".to_owned();
+    if !product().is_mysql() {
+        root.run("CREATE SEQUENCE shop.beside_s");
+        cases.push(vec!["SELECT NEXTVAL(beside_s)"]);
+        count = "SELECT COUNT(*) + (SELECT next_not_cached_value FROM beside_s) FROM beside_a"
+            .to_owned();
+    }
+    root.run("USE shop");
+    for case in cases {
+        servers.wait_replicated();
+        proxy.until_replica_answers(&mut reader, &count);
+        let mut writer = log_in();
+        replica.run("FLUSH TABLES WITH READ LOCK");
+        for sql in &case {
+            if *sql == cursor {
+                let prepared = writer.command(Command::StmtPrepare, b"SELECT beside_f()").unwrap();
+                let id = prepared.summary.prepared.unwrap().0.to_le_bytes();
+                let body = [&id[..], &[1, 1, 0, 0, 0]].concat();
+                writer.command(Command::StmtExecute, &body).unwrap();
+            } else {
+                writer.run(sql);
+            }
+        }
+        let there = root.text(&count);
+        assert_eq!((reader.text(&count), writer.text(&count)), (there.clone(), there), "{case:?}");
+        replica.run("UNLOCK TABLES");
+    }
+}
+
 /// MariaDB's numbers come again: without `gtid_strict_mode` as somebody likes, and after RESET MASTER all of them.
 #[test]
 fn a_number_that_was_there_before_does_not_say_that_a_replica_has_it() {
