@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::account::{self, RELOAD_SPACING};
 use super::control::{Backoff, Doubt, Served, wait};
-use super::facts::{Family, SHAPING, ServerFacts};
+use super::facts::{Family, LogFilter, SHAPING, ServerFacts};
 use super::greeting::Greeting;
 use super::health::FAILURES_UNTIL_DOWN;
 use super::line::{Line, Trouble};
@@ -20,8 +20,8 @@ pub(super) struct Primary<'a> {
     /// The greeting and the start of the server that sent it; asked for anew when that is another one, has
     /// restarted since, or does not tell.
     greeting: Option<(Greeting, Option<String>)>,
-    /// See [`ServerFacts::logs_all`].
-    logs_all: bool,
+    /// See [`ServerFacts::log_filter`].
+    log_filter: Option<LogFilter>,
     /// Where its binary log ended at the last probe, if it tells.
     log_end: Option<LogEnd>,
     doubt: Doubt,
@@ -40,7 +40,7 @@ impl<'a> Primary<'a> {
         Self {
             shared,
             greeting: None,
-            logs_all: false,
+            log_filter: None,
             log_end: None,
             doubt: Doubt::default(),
             failures: 0,
@@ -148,7 +148,7 @@ impl<'a> Primary<'a> {
             self.shared.forget_primary();
         }
         self.shared.is_primary_met.store(true, Ordering::Release);
-        self.logs_all = probe::logs_all(line, family).await?;
+        self.log_filter = probe::log_filter(line, family).await?;
         Ok((is_other, started))
     }
 
@@ -195,7 +195,7 @@ impl<'a> Primary<'a> {
             Err(lost) => return Err(lost),
         };
         self.failures = 0;
-        let told = (answer.seen_as, self.logs_all);
+        let told = (answer.seen_as, self.log_filter.clone());
         let facts = ServerFacts::new(greeting, family, told, answer.variables);
         self.tell_read_only(&facts);
         self.tell_gtids(&facts);
@@ -275,9 +275,7 @@ impl Shared {
         self.facts.send_if_modified(|known| {
             let is_new = known.as_deref() != Some(&facts);
             if is_new {
-                if let Some(before) = known.as_deref() {
-                    self.doubt_replicas(before, &facts);
-                }
+                self.doubt_replicas(known.as_deref(), &facts);
                 *known = Some(Arc::new(facts));
             }
             is_new
@@ -285,8 +283,11 @@ impl Shared {
     }
 
     /// Replicas may differ from the primary as it is now, until they are asked: with their next probe.
-    fn doubt_replicas(&self, before: &ServerFacts, now: &ServerFacts) {
-        if SHAPING.iter().any(|name| before.variable(name) != now.variable(name)) {
+    fn doubt_replicas(&self, before: Option<&ServerFacts>, now: &ServerFacts) {
+        let is_other = |before: &ServerFacts| {
+            SHAPING.iter().any(|name| before.variable(name) != now.variable(name))
+        };
+        if before.is_some_and(is_other) || now.log_filter.is_some() {
             self.hold_replicas(Rotation::Differs);
         }
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::facts::{
-    Family, GTID_MODE, ISOLATION, READ_ONLY, SHAPING, TRACK_GTIDS, VARIABLES, asked,
+    Family, GTID_MODE, ISOLATION, LogFilter, READ_ONLY, SHAPING, TRACK_GTIDS, VARIABLES, asked,
 };
 use super::health::{Replication, Sample};
 use super::line::{Line, Record, Trouble};
@@ -99,17 +99,19 @@ pub(super) async fn identity(line: &mut Line, family: Family) -> Result<String, 
     }
 }
 
-/// Whether changes in all schemas are in the binary log, which is so or not for the whole of a server's run.
-/// `false` when it does not tell.
-pub(super) async fn logs_all(line: &mut Line, family: Family) -> Result<bool, Trouble> {
+/// What keeps changes in some schemas out of the binary log, which is so or not for the whole of a server's run.
+/// `None` when it does not tell.
+pub(super) async fn log_filter(
+    line: &mut Line,
+    family: Family,
+) -> Result<Option<LogFilter>, Trouble> {
     let status = match family {
         Family::MySql if line.version() >= LOG_STATUS_SINCE => "SHOW BINARY LOG STATUS",
         Family::MySql | Family::MariaDb => "SHOW MASTER STATUS",
     };
     let rows = line.query_if_allowed(status).await?;
-    let filter = |row: &Record, name| row.text(&[name]).is_some_and(|value| !value.is_empty());
-    let has_filter = |row| filter(row, "Binlog_Do_DB") || filter(row, "Binlog_Ignore_DB");
-    Ok(rows.first().is_some_and(|row| !has_filter(row)))
+    let filter = |row| filter_of(row, "Binlog", &["Do_DB", "Ignore_DB"]);
+    Ok(rows.first().map(|row| filter(row).map(|filter| format!("{filter} at the primary"))))
 }
 
 /// Where a binary log ends: the length of its last file's name, the name, and the position in it.
@@ -329,9 +331,13 @@ const FILTERS: [&str; 9] = [
 /// A filter that keeps changes of tables from a replica, whose watermark goes past them all the same.
 /// What is left out of the servers' own schemas is not read there.
 fn replication_filter(source: &Record) -> Option<String> {
-    FILTERS.iter().find_map(|filter| {
-        let name = format!("Replicate_{filter}");
-        let value = source.text(&[&name]).filter(|value| leaves_out(filter, value))?;
+    filter_of(source, "Replicate", &FILTERS)
+}
+
+fn filter_of(row: &Record, of: &str, filters: &[&str]) -> Option<String> {
+    filters.iter().find_map(|filter| {
+        let name = format!("{of}_{filter}");
+        let value = row.text(&[&name]).filter(|value| leaves_out(filter, value))?;
         Some(format!("{name} is {value}"))
     })
 }

@@ -259,7 +259,8 @@ impl<'a> Replica<'a> {
         let facts = self.shared.facts.borrow();
         let other = facts.as_ref().and_then(|facts| facts.first_other(&self.shaping));
         let other = other.map(|name| format!("{name} is not as at the primary"));
-        match other.or_else(|| self.filter.clone()) {
+        let log_filter = || facts.as_ref().and_then(|facts| facts.log_filter.clone());
+        match other.or_else(|| self.filter.clone()).or_else(log_filter) {
             Some(other) => (Rotation::Differs, Some(other)),
             None => (Rotation::In, None),
         }

@@ -246,22 +246,28 @@ fn what_replicas_do_not_need_does_not_keep_reads_on_the_primary() {
     proxy.until_replica_answers(&mut client, read);
 }
 
-/// Where a schema is left out, nobody can tell a REPLACE of a row that is there from one that others lack.
 #[test]
 fn a_schema_that_is_not_in_the_binary_log_is_read_where_it_was_written() {
     let extra = vec!["binlog_ignore_db=test_left".to_owned()];
     let (servers, _orders) = keep(Options { max_connections: 100, extra, ..product().options() });
-    let proxy = Proxy::start(&servers);
+    let proxy = Proxy::start_without_waiting(&servers, 15, "");
     let mut primary = servers.root();
     primary.run("SET sql_log_bin = 0");
     for root in [&mut primary, &mut servers.replica_root_who_writes()] {
         root.run("CREATE DATABASE test_left");
         root.run("CREATE TABLE test_left.replaced_a (a INT PRIMARY KEY)");
     }
+    eventually("the replica was looked at", || proxy.log().contains("is test_left at the primary"));
+    eventually("Fairlane is ready", || proxy.get("/readyz").starts_with("HTTP/1.1 200"));
     let mut client = proxy.app();
+    client.run("BEGIN");
     client.run("REPLACE INTO test_left.replaced_a VALUES (1)");
+    client.run("COMMIT");
+    let mut other = proxy.app();
     for _ in 0..20 {
-        assert_eq!(client.text("SELECT COUNT(*) FROM test_left.replaced_a"), "1");
+        for session in [&mut client, &mut other] {
+            assert_eq!(session.text("SELECT COUNT(*) FROM test_left.replaced_a"), "1");
+        }
         pause(20);
     }
 }
