@@ -206,7 +206,7 @@ fn new_session(
     *entry.labels.lock() = EntryLabels { user: claim.user.clone(), schema: hello.schema, program };
     let autocommit = facts.status & Status::AUTOCOMMIT.bits() != 0;
     let policy = context.policy.get();
-    let writes = WriteTracker::new(&context, entry.id, &client.user, &facts);
+    let writes = WriteTracker::new(&context, entry.id, &client.user);
     Session {
         life: Life::first(entry.id),
         candidates: policy.rules.candidates(&client),

@@ -24,7 +24,7 @@ use crate::sql::{
     own_calls, replaces_rows, variable_prepared,
 };
 use crate::state::Pin;
-use crate::topology::{ServerFacts, Topology};
+use crate::topology::Topology;
 
 /// ER_SPECIFIC_ACCESS_DENIED_ERROR: a global privilege is missing.
 const SPECIFIC_ACCESS_DENIED: u16 = 1227;
@@ -114,24 +114,18 @@ pub(super) struct WriteTracker {
     topology: Arc<Topology>,
     epochs: Arc<Epochs>,
     session: u32,
-    /// The primary numbers its transactions, so that a reading of its position helps.
-    has_gtids: bool,
-    /// It leaves no schema out of its binary log.
-    logs_all: bool,
     /// The session has written something that no replica will ever have.
     is_unlogged: AtomicBool,
 }
 
 impl WriteTracker {
     /// For the session with this id and user.
-    pub(super) fn new(context: &Context, session: u32, user: &str, facts: &ServerFacts) -> Self {
+    pub(super) fn new(context: &Context, session: u32, user: &str) -> Self {
         Self {
             written: context.scopes.join(user),
             topology: Arc::clone(&context.topology),
             epochs: Arc::clone(&context.epochs),
             session,
-            has_gtids: facts.has_gtids,
-            logs_all: facts.logs_all,
             is_unlogged: AtomicBool::new(false),
         }
     }
@@ -143,10 +137,13 @@ impl WriteTracker {
             topology: Arc::clone(&self.topology),
             epochs: Arc::clone(&self.epochs),
             session: self.session,
-            has_gtids: self.has_gtids,
-            logs_all: self.logs_all,
             is_unlogged: AtomicBool::new(self.is_unlogged()),
         }
+    }
+
+    /// The primary leaves no schema out of its binary log.
+    fn logs_all(&self) -> bool {
+        self.topology.facts().is_some_and(|facts| facts.logs_all)
     }
 
     /// What replicas must have before the session reads there.
@@ -164,7 +161,7 @@ impl WriteTracker {
         let reading = self.topology.reading();
         let mut token = self.written.lock();
         let is_settled = token.settle(&reading);
-        if token.is_unknown() && self.has_gtids {
+        if token.is_unknown() && self.topology.has_gtids() {
             self.topology.reading_wanted();
         }
         is_settled
@@ -173,7 +170,7 @@ impl WriteTracker {
     /// Something was, or may have been, written at a position that nobody tells.
     pub(super) fn note_unknown(&self) {
         self.written.lock().add_unknown(self.stamp());
-        if self.has_gtids {
+        if self.topology.has_gtids() {
             self.topology.reading_wanted();
         }
     }
@@ -454,7 +451,7 @@ impl WriteWatch<'_> {
         let affects = summary.affected.is_some_and(|affected| affected > 0);
         let ends_well = may_write(self.verdict) && summary.error.is_none() && !in_transaction;
         let is_unplaced = ends_well && affects && !has_position;
-        let has_gtids = self.writes.has_gtids;
+        let has_gtids = self.writes.topology.has_gtids();
         let ends = self.before.in_transaction && !summary.status.contains(Status::IN_TRANS);
         let may_commit = self.verdict.class == Class::Commit
             || may_write(self.verdict) && !is_quiet(self.command)
@@ -477,7 +474,7 @@ impl WriteWatch<'_> {
             && !is_quiet(self.command)
             && may_have;
         // Where all is logged, a REPLACE without a position has found the row as it is to be.
-        let was_so = || self.writes.logs_all && replaces_rows(self.sql.0, self.sql.1);
+        let was_so = || self.writes.logs_all() && replaces_rows(self.sql.0, self.sql.1);
         if has_gtids && (is_unplaced && is_plain && !was_so() || is_left_out) {
             self.writes.is_unlogged.store(true, Ordering::Relaxed);
         }

@@ -105,6 +105,8 @@ struct Shared {
     /// The primary is the one that replicas are compared with: its control connection is there, and replicas
     /// were held back if it has found another one.
     is_primary_met: AtomicBool,
+    /// See [`ServerFacts::has_gtids`]: asked for with each write.
+    has_gtids: AtomicBool,
     locks: LockDesk,
     desks: Vec<Desk>,
 }
@@ -178,6 +180,11 @@ impl Topology {
     /// replica has, and gives its numbers to other transactions.
     pub fn is_primary_met(&self) -> bool {
         self.shared.is_primary_met.load(Ordering::Acquire)
+    }
+
+    /// The primary numbers its transactions, so that a reading of its position helps.
+    pub fn has_gtids(&self) -> bool {
+        self.shared.has_gtids.load(Ordering::Acquire)
     }
 
     /// The last reading of the primary's position.
@@ -325,6 +332,7 @@ impl Shared {
             demand: Demand::new(),
             readings: Readings::default(),
             is_primary_met: AtomicBool::new(false),
+            has_gtids: AtomicBool::new(false),
             locks: LockDesk::default(),
             desks: (0..count).map(|_| desk()).collect(),
         }

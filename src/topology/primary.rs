@@ -272,6 +272,7 @@ impl Shared {
     }
 
     fn publish_facts(&self, facts: ServerFacts) {
+        self.has_gtids.store(facts.has_gtids, Ordering::Release);
         self.facts.send_if_modified(|known| {
             let is_new = known.as_deref() != Some(&facts);
             if is_new {

@@ -327,6 +327,39 @@ fn what_was_written_beside_rows_counts_without_a_position() {
     }
 }
 
+#[test]
+fn writes_of_sessions_that_began_with_gtids_count_without_them() {
+    if !product().is_mysql() {
+        return;
+    }
+    let (servers, _orders) = keep(Options { max_connections: 100, ..product().options() });
+    let (mut root, mut replica) = (servers.root(), servers.replica_root());
+    let proxy = Proxy::start(&servers);
+    let (mut writer, mut reader) = (proxy.app(), proxy.app());
+    writer.run("CREATE TABLE numberless_a (a INT)");
+    servers.wait_replicated();
+    let end = root.rows("SHOW BINARY LOG STATUS").swap_remove(0);
+    let [file, position] = [0, 1].map(|at| end[at].clone().unwrap());
+    replica.run("STOP REPLICA");
+    replica.run(&format!(
+        "CHANGE REPLICATION SOURCE TO SOURCE_AUTO_POSITION = 0, SOURCE_LOG_FILE = '{file}', \
+         SOURCE_LOG_POS = {position}"
+    ));
+    replica.run("START REPLICA");
+    for mode in ["ON_PERMISSIVE", "OFF_PERMISSIVE"] {
+        root.run(&format!("SET GLOBAL gtid_mode = {mode}"));
+        replica.run(&format!("SET GLOBAL gtid_mode = {mode}"));
+    }
+    eventually("that is seen", || proxy.log().contains("gtid_mode off"));
+    let count = "SELECT COUNT(*) FROM numberless_a";
+    proxy.until_replica_answers(&mut reader, count);
+    replica.run("FLUSH TABLES WITH READ LOCK");
+    writer.run("BEGIN");
+    writer.run("INSERT INTO numberless_a VALUES (1)");
+    writer.run("COMMIT");
+    assert_eq!((reader.text(count), writer.text(count)), ("1".to_owned(), "1".to_owned()));
+}
+
 /// MariaDB's numbers come again: without `gtid_strict_mode` as somebody likes, and after RESET MASTER all of them.
 #[test]
 fn a_number_that_was_there_before_does_not_say_that_a_replica_has_it() {
