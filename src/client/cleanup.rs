@@ -435,12 +435,13 @@ async fn undone(
     leftovers: Leftovers,
     is_mariadb: bool,
 ) -> Result<Reset, Retire> {
+    let is_untold = !leftovers.pins.is_empty() && leftovers.in_transaction;
+    if is_untold {
+        // A reset does not say what was committed before.
+        leftovers.writes.note_unknown();
+    }
     let undoing = async {
         if !leftovers.pins.is_empty() {
-            if leftovers.in_transaction {
-                // A reset does not say what was committed before.
-                leftovers.writes.note_unknown();
-            }
             // FACT(mariadb 10.11): a reset of a connection with a prepared XA branch, in which ROLLBACK is
             // refused, loses the branch and spoils the connection, whose end keeps it; test:
             // `a_prepared_branch_outlives_its_session`.
@@ -457,11 +458,16 @@ async fn undone(
         }
         Ok::<Reset, Failure>(Reset::Clean)
     };
-    match timeout(RESET_WAIT, undoing).await {
+    let undone = match timeout(RESET_WAIT, undoing).await {
         Ok(Ok(reset)) => Ok(reset),
         Ok(Err(_)) => Err(Retire::Quit(Closed::Broken)),
         Err(_) => Err(Retire::Kill),
+    };
+    if is_untold {
+        // Nor which rows its rollback has not taken back, which a reading meanwhile need not have.
+        leftovers.writes.note_unknown();
     }
+    undone
 }
 
 fn give_back(checkout: Checkout, undone: Result<Reset, Retire>) {
