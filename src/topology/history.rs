@@ -8,6 +8,8 @@
 //!   It gets no reads until it was compared, either. A primary that was met while it still applied what others had
 //!   written has that later.
 //! - A primary whose own position goes back (RESET MASTER) is met anew.
+//! - A replica whose link to its source was cut without its noticing says that it is not behind. It gets no reads
+//!   once it has lacked what the primary had for too long.
 //!
 //! Pure: no socket, no clock.
 
@@ -31,6 +33,12 @@ pub(super) struct History {
     agreed: Option<Arc<Position>>,
     /// What it had applied when it was found ahead of the primary.
     ahead: Option<Position>,
+    /// What the primary had at a later reading, and since when the replica is known to lack some of it.
+    owed: Option<(Position, Instant)>,
+    /// It has lacked that for too long, and has not caught up since.
+    is_late: bool,
+    /// It was not waited for: it will never have all that the primary has.
+    is_partial: bool,
 }
 
 impl History {
@@ -53,11 +61,13 @@ impl History {
             _ => {
                 // More of the last one's may have come after that look.
                 self.looked = None;
+                (self.owed, self.is_late, self.is_partial) = (None, false, false);
                 now
             }
         };
         let has_it = applied.covers(first);
         let is_over = !has_it && now.saturating_duration_since(since) >= limit;
+        self.is_partial |= is_over;
         match has_it || is_over {
             true => self.met = Some(first.clone()),
             false => self.lacking = Some((first.clone(), since)),
@@ -94,6 +104,40 @@ impl History {
         }
         // Somebody has set it back.
         self.ahead.take_if(|ahead| !applied.covers(ahead));
+    }
+
+    /// Finds out whether it keeps up with the primary: it may lack for up to `limit` what that had at a reading.
+    /// Of MariaDB only the domain counts in which the primary commits: others it may leave out.
+    pub(super) fn keep_up(
+        &mut self,
+        applied: &Position,
+        last: &Reading,
+        limit: Duration,
+        now: Instant,
+    ) {
+        if last.is_out_of_order {
+            // The number of what it has applied last tells nothing.
+            self.owed = None;
+            return;
+        }
+        let is_partial = self.is_partial;
+        let has = |position: &Position| match last.domain {
+            Some(domain) => !position.is_ahead(applied, domain),
+            None => is_partial || applied.covers(position),
+        };
+        if has(&last.position) {
+            (self.owed, self.is_late) = (None, false);
+            return;
+        }
+        let owed = self.owed.take().filter(|(position, _)| !has(position));
+        let owed = owed.unwrap_or_else(|| (last.position.clone(), now));
+        self.is_late |= now.saturating_duration_since(owed.1) >= limit;
+        self.owed = Some(owed);
+    }
+
+    /// Whether it does not keep up with the primary.
+    pub(super) fn is_late(&self) -> bool {
+        self.is_late
     }
 
     /// Whether it has what the primary had when it was met.
@@ -244,6 +288,30 @@ mod tests {
         let mysql = Reading { domain: None, ..reading(6) };
         assert!(history.is_compared(&mysql, Some(&next)));
         assert!(history.is_compared(&Reading::default(), Some(&first(""))));
+    }
+
+    #[test]
+    fn a_replica_that_gets_nothing_is_late_until_it_has_caught_up() {
+        let (mut history, start) = (History::default(), now());
+        let mut is_late = |applied: &str, last: &Reading, percent: u32| {
+            history.keep_up(&position(applied), last, LIMIT, start + LIMIT * percent / 100);
+            history.is_late()
+        };
+        // It is always a little behind, but not for long.
+        for (applied, last, percent) in [(10, 12, 0), (11, 40, 40), (13, 70, 80), (50, 90, 150)] {
+            let last = reading(1, &format!("0-1-{last}"));
+            assert!(!is_late(&format!("0-1-{applied},7-1-3"), &last, percent));
+        }
+        // What it may leave out does not count.
+        let cut = "0-1-80";
+        assert!(!is_late(cut, &reading(2, "0-1-80,7-1-9"), 200));
+        assert!(!is_late(cut, &reading(3, "0-1-81"), 300));
+        assert!(!is_late(cut, &reading(4, "0-1-90"), 399));
+        assert!(is_late(cut, &reading(5, "0-1-90"), 400));
+        assert!(is_late("0-1-85", &reading(6, "0-1-99"), 410), "it has not caught up yet");
+        let early = Reading { is_out_of_order: true, ..reading(7, "0-1-99") };
+        assert!(is_late("0-1-5", &early, 900));
+        assert!(!is_late("0-1-100", &reading(8, "0-1-100"), 910));
     }
 
     #[test]

@@ -188,6 +188,9 @@ impl<'a> Replica<'a> {
         let now = Instant::now().into_std();
         let is_over = self.history.look_back(&self.applied, first.as_ref(), limit, now);
         self.history.compare(&self.applied, (&last, first.as_ref()), begun);
+        // It may take a probe more to see that it has what it lacked.
+        let limit = limit + self.shared.settings.routing.probe_interval;
+        self.history.keep_up(&self.applied, &last, limit, now);
         if !self.history.is_compared(&last, first.as_ref()) {
             self.shared.want_reading();
         }
@@ -250,6 +253,11 @@ impl<'a> Replica<'a> {
         }
         if self.is_uncompared() {
             let what = "it is not known yet whether it has transactions that the primary has not";
+            return (Rotation::Lagging, Some(what.to_owned()));
+        }
+        if self.history.is_late() {
+            let what =
+                "it has lacked for max_lag what the primary had: is it cut off from its source?";
             return (Rotation::Lagging, Some(what.to_owned()));
         }
         if let Some(ahead) = self.history.ahead() {

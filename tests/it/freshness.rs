@@ -1,6 +1,7 @@
 //! Reads see what was written, in the scope that is configured, while the replica lags.
 
 use std::sync::OnceLock;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use fairlane::protocol::auth::NATIVE;
@@ -325,6 +326,28 @@ fn what_was_written_beside_rows_counts_without_a_position() {
         assert_eq!((reader.text(&count), writer.text(&count)), (there.clone(), there), "{case:?}");
         replica.run("UNLOCK TABLES");
     }
+}
+
+/// It says all the while that it is connected and not behind.
+#[test]
+fn a_replica_that_is_cut_off_from_its_primary_takes_no_reads() {
+    let (mut servers, _orders) = keep(Options { max_connections: 100, ..product().options() });
+    if product().is_mysql() {
+        servers.replica_address = format!("127.0.0.1:{}", servers.replica);
+    }
+    let delay = delay_replication(&servers, Duration::ZERO);
+    let mut root = servers.root();
+    root.run("CREATE TABLE shop.cut_a (a INT)");
+    let proxy = Proxy::with(&servers, 15, "[routing]\nmax_lag = \"1s\"");
+    let mut reader = proxy.app();
+    let count = "SELECT COUNT(*) FROM cut_a";
+    proxy.until_replica_answers(&mut reader, count);
+    delay.store(3_600_000, Ordering::Relaxed);
+    root.run("INSERT INTO shop.cut_a VALUES (1)");
+    let is_in = "fairlane_backend_in_rotation{backend=\"replica1\"}";
+    eventually("the replica is out", || proxy.metric(is_in) == 0.0);
+    assert_eq!(reader.text(count), "1");
+    eventually("it is told why", || proxy.log().contains("is it cut off from its source?"));
 }
 
 #[test]
