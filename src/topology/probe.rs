@@ -168,6 +168,8 @@ pub(super) struct ReplicaAnswer {
     pub(super) shaping: Vec<String>,
     /// What keeps changes of some tables from it.
     pub(super) filter: Option<String>,
+    /// It lets only administrators in (MySQL's `offline_mode`).
+    pub(super) is_offline: bool,
 }
 
 pub(super) async fn replica(line: &mut Line, family: Family) -> Result<ReplicaAnswer, Trouble> {
@@ -178,7 +180,13 @@ pub(super) async fn replica(line: &mut Line, family: Family) -> Result<ReplicaAn
     };
     let sources = line.query(status).await?;
     let applied = applied_variable(family);
-    let mut sql = format!("SELECT @@global.read_only AS read_only, @@global.{applied} AS applied");
+    let offline = match family {
+        Family::MariaDb => "0",
+        Family::MySql => "@@global.offline_mode",
+    };
+    let mut sql = format!(
+        "SELECT @@global.read_only AS read_only, @@global.{applied} AS applied, {offline} AS offline"
+    );
     for name in SHAPING {
         sql.push_str(&format!(", {}", asked(name, family)));
     }
@@ -195,6 +203,7 @@ pub(super) async fn replica(line: &mut Line, family: Family) -> Result<ReplicaAn
         error: sources.iter().find_map(replication_error),
         shaping: SHAPING.iter().map(|name| text(name)).collect(),
         filter: sources.iter().find_map(replication_filter),
+        is_offline: text("offline") == "1",
     })
 }
 

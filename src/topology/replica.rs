@@ -149,6 +149,10 @@ impl<'a> Replica<'a> {
     /// Whether the server answered well.
     async fn probe(&mut self, line: &mut Line, family: Family) -> Result<bool, Trouble> {
         match probe::replica(line, family).await {
+            Ok(answer) if answer.is_offline => {
+                self.take_in(Outcome::Failed, Some("offline_mode is ON".to_owned()));
+                Ok(true)
+            }
             Ok(answer) => {
                 (self.applied, self.shaping) = (answer.applied, answer.shaping);
                 self.filter = answer.filter;
