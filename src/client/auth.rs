@@ -502,7 +502,7 @@ pub(super) fn identity(
 
 /// Whether there is such an account, nobody can say.
 fn unknown_accounts(context: &Context) -> Error {
-    let backend = context.pools[0].name().to_owned();
+    let backend = context.primary_pool().name().to_owned();
     let detail = "its accounts cannot be read, as Fairlane's log says".to_owned();
     Error::BackendUnavailable { backend, detail }
 }

@@ -460,11 +460,22 @@ async fn undone(
     leftovers: Leftovers,
     family: Family,
 ) -> Result<Reset, Retire> {
+    let resets = !leftovers.pins.is_empty() || connection.ran != Ran::Plain;
+    let is_untold = resets && leftovers.in_transaction;
+    if is_untold {
+        // A reset does not say what was committed before.
+        leftovers.writes.note_unknown();
+    }
     let undoing = async {
-        if !leftovers.pins.is_empty() || connection.ran != Ran::Plain {
-            if leftovers.in_transaction {
-                // A reset does not say what was committed before.
-                leftovers.writes.note_unknown();
+        if resets {
+            // FACT(mariadb 10.11): a reset of a connection with a prepared XA branch, in which ROLLBACK is
+            // refused, loses the branch and spoils the connection, whose end keeps it; test:
+            // `a_prepared_branch_outlives_its_session`.
+            if leftovers.in_transaction && family.is_mariadb() {
+                match connection.roll_back().await {
+                    Err(Failure::Malformed(_)) => return Ok(Reset::Refused),
+                    told => leftovers.writes.note_told(&told?),
+                }
             }
             return connection.reset(family).await;
         }
@@ -473,11 +484,16 @@ async fn undone(
         }
         Ok::<Reset, Failure>(Reset::Clean)
     };
-    match timeout(RESET_WAIT, undoing).await {
+    let undone = match timeout(RESET_WAIT, undoing).await {
         Ok(Ok(reset)) => Ok(reset),
         Ok(Err(_)) => Err(Retire::Quit(Closed::Broken)),
         Err(_) => Err(Retire::Kill),
+    };
+    if is_untold {
+        // Nor which rows its rollback has not taken back, which a reading meanwhile need not have.
+        leftovers.writes.note_unknown();
     }
+    undone
 }
 
 fn give_back(checkout: Checkout, undone: Result<Reset, Retire>) {

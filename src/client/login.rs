@@ -213,7 +213,7 @@ fn new_session(
     *entry.labels.lock() = EntryLabels { user: claim.user.clone(), schema: hello.schema, program };
     let autocommit = facts.status & Status::AUTOCOMMIT.bits() != 0;
     let policy = context.policy.get();
-    let writes = WriteTracker::new(&context, entry.id, &client.user, &facts);
+    let writes = WriteTracker::new(&context, entry.id, &client.user);
     Session {
         life: Life::first(entry.id),
         variable_sets: 0,
@@ -260,6 +260,7 @@ fn new_session(
         keeps_conditions: false,
         is_released: false,
         owes_deadlock: false,
+        was_refused: false,
         has_snapshot: false,
         entry,
         facts,

@@ -270,6 +270,8 @@ struct Session {
     /// Its transaction was rolled back for others while its client was idle; it is told so in
     /// answer to its next statement.
     owes_deadlock: bool,
+    /// A replica has refused the statement that runs.
+    was_refused: bool,
     /// The transaction held on a replica sees what that had when it read first.
     has_snapshot: bool,
 }

@@ -20,6 +20,7 @@ impl Session {
     ) -> Option<Result<(), Stop>> {
         Some(match unfinished {
             Unfinished::ReplicaRefused => {
+                self.was_refused = true;
                 self.give_back_refused(checkout);
                 return None;
             }

@@ -196,6 +196,7 @@ impl Session {
             self.before_held(work).await?;
         }
         let mut may_use_replica = true;
+        self.was_refused = false;
         loop {
             let (mut checkout, decision) = match self.held.take() {
                 Some(mut held) => {

@@ -24,7 +24,7 @@ use crate::sql::{
     leaves_tables, mentions, own_calls, replaces_rows, variable_prepared,
 };
 use crate::state::Pin;
-use crate::topology::{ServerFacts, Topology};
+use crate::topology::Topology;
 
 /// Errors that come before anything of a statement has run: syntax, no schema, unknown routine,
 /// no privilege. What runs statements of its own (a routine, EXECUTE) may have them in its midst.
@@ -104,24 +104,18 @@ pub(super) struct WriteTracker {
     topology: Arc<Topology>,
     epochs: Arc<Epochs>,
     session: u32,
-    /// The primary numbers its transactions, so that a reading of its position helps.
-    has_gtids: bool,
-    /// It leaves no schema out of its binary log.
-    logs_all: bool,
     /// The session has written something that no replica will ever have.
     is_unlogged: AtomicBool,
 }
 
 impl WriteTracker {
     /// For the session with this id and user.
-    pub(super) fn new(context: &Context, session: u32, user: &str, facts: &ServerFacts) -> Self {
+    pub(super) fn new(context: &Context, session: u32, user: &str) -> Self {
         Self {
             written: context.scopes.join(user),
             topology: Arc::clone(&context.topology),
             epochs: Arc::clone(&context.epochs),
             session,
-            has_gtids: facts.has_gtids,
-            logs_all: facts.logs_all,
             is_unlogged: AtomicBool::new(false),
         }
     }
@@ -133,10 +127,13 @@ impl WriteTracker {
             topology: Arc::clone(&self.topology),
             epochs: Arc::clone(&self.epochs),
             session: self.session,
-            has_gtids: self.has_gtids,
-            logs_all: self.logs_all,
             is_unlogged: AtomicBool::new(self.is_unlogged()),
         }
+    }
+
+    /// The primary leaves no schema out of its binary log.
+    fn logs_all(&self) -> bool {
+        self.topology.facts().is_some_and(|facts| facts.logs_all)
     }
 
     /// What replicas must have before the session reads there.
@@ -154,7 +151,7 @@ impl WriteTracker {
         let reading = self.topology.reading();
         let mut token = self.written.lock();
         let is_settled = token.settle(&reading);
-        if token.is_unknown() && self.has_gtids {
+        if token.is_unknown() && self.topology.has_gtids() {
             self.topology.reading_wanted();
         }
         is_settled
@@ -163,7 +160,7 @@ impl WriteTracker {
     /// Something was, or may have been, written at a position that nobody tells.
     pub(super) fn note_unknown(&self) {
         self.written.lock().add_unknown(self.stamp());
-        if self.has_gtids {
+        if self.topology.has_gtids() {
             self.topology.reading_wanted();
         }
     }
@@ -176,7 +173,7 @@ impl WriteTracker {
 
     /// What an answer to Fairlane itself has told.
     pub(super) fn note_told(&self, tracked: &[Tracked]) {
-        tracked.iter().filter_map(position_in).for_each(|position| self.note(&position));
+        tracked.iter().filter_map(position_in).for_each(|position| self.note(&position, None));
     }
 
     fn note_changes(&self, changes: Changes) {
@@ -210,16 +207,21 @@ impl WriteTracker {
         }
     }
 
-    /// A read is likely to follow: replicas are watched for its sake from now on.
-    fn note(&self, position: &Position) {
+    /// A read is likely to follow: replicas are watched for its sake from now on. What was written may tell
+    /// the number of the last reading before.
+    fn note(&self, position: &Position, before: Option<u64>) {
         let stamp = self.stamp();
+        let is_again = before.is_some_and(|it| self.topology.is_numbered_again(it, position));
         let mut token = self.written.lock();
         token.add(position, stamp);
-        if !self.topology.is_primary_met() {
+        if is_again || !self.topology.is_primary_met() {
             // A replica may have other transactions of these numbers.
             token.add_unknown(stamp);
         }
         drop(token);
+        if is_again {
+            self.topology.reading_wanted();
+        }
         self.topology.written(position);
     }
 
@@ -283,9 +285,13 @@ struct Before {
     /// It is a change of rows; known only while writes are left out.
     changes_rows: bool,
     has_temporary_table: bool,
+    /// The last reading of the primary's position; not for a read.
+    reading: Option<u64>,
     changes: Changes,
     /// Its connection may have trackers of the client's, which leave positions out.
     is_untracked: bool,
+    /// A replica has refused the statement.
+    was_refused: bool,
 }
 
 /// Tracks the writes of one response.
@@ -318,7 +324,10 @@ impl Session {
             changes_rows: is_log_off && !is_several && changes_rows(work.sql, self.mode),
             changes: self.changes(work),
             has_temporary_table: self.pins.has(Pin::TemporaryTable),
+            reading: (work.verdict.class != Class::Read)
+                .then(|| self.context.topology.reading_number()),
             is_untracked: self.pins.has(Pin::Trackers),
+            was_refused: self.was_refused,
         };
         let writes = Arc::clone(&self.writes);
         let (verdict, command, sql) = (work.verdict, work.command, (work.sql, self.mode));
@@ -413,7 +422,7 @@ impl WriteWatch<'_> {
         let mut has_position = false;
         for tracked in &summary.tracked[self.seen..] {
             if let Some(position) = position_in(tracked) {
-                self.writes.note(&position);
+                self.writes.note(&position, self.before.reading);
                 has_position = true;
             }
         }
@@ -422,6 +431,8 @@ impl WriteWatch<'_> {
             self.note_unplaced(summary, has_position);
             // Sessions that begin from now on find other global variables, privileges or schemas.
             self.writes.note_changes(self.before.changes.of(summary));
+        } else if self.has_no_room(summary) {
+            self.writes.note_unknown();
         }
     }
 
@@ -433,20 +444,14 @@ impl WriteWatch<'_> {
         let affects = summary.affected.is_some_and(|affected| affected > 0);
         let ends_well = may_write(self.verdict) && summary.error.is_none() && !in_transaction;
         let is_unplaced = ends_well && affects && !has_position;
-        // Without DEPRECATE_EOF the end of a result set can't carry a position.
-        let commits_first = self.before.in_transaction
-            && self.verdict.effects.contains(Effects::IMPLICIT_COMMIT)
-            && summary.error.is_none();
-        let has_no_room =
-            (ends_well || commits_first) && summary.has_result_set && !self.before.deprecates_eof;
-        let has_gtids = self.writes.has_gtids;
+        let has_gtids = self.writes.topology.has_gtids();
         let ends = self.before.in_transaction && !summary.status.contains(Status::IN_TRANS);
         let may_commit = self.verdict.class == Class::Commit
             || may_write(self.verdict) && !is_quiet(self.command)
             || self.verdict.class == Class::Session && ends;
         // Where transactions have no numbers, nothing of what was written is told.
         let is_untold = may_commit && !has_gtids || self.before.is_untracked;
-        if is_unplaced || has_no_room || is_untold || self.may_have_failed(summary) {
+        if is_unplaced || self.has_no_room(summary) || is_untold || self.may_have_failed(summary) {
             self.writes.note_unknown();
         }
         // Rows that were found and left as they are have no position either, nor have those of a
@@ -462,10 +467,28 @@ impl WriteWatch<'_> {
             && !is_quiet(self.command)
             && may_have;
         // Where all is logged, a REPLACE without a position has found the row as it is to be.
-        let was_so = || self.writes.logs_all && replaces_rows(self.sql.0, self.sql.1);
+        let was_so = || self.writes.logs_all() && replaces_rows(self.sql.0, self.sql.1);
         if has_gtids && (is_unplaced && is_plain && !was_so() || is_left_out) {
             self.writes.is_unlogged.store(true, Ordering::Relaxed);
         }
+    }
+
+    /// Without DEPRECATE_EOF the end of a result set can't carry a position, nor can that of a cursor's columns.
+    fn has_no_room(&self, summary: &Summary) -> bool {
+        if self.before.deprecates_eof || !summary.has_result_set || summary.error.is_some() {
+            return false;
+        }
+        let is_open = summary.status.contains(Status::IN_TRANS);
+        if self.before.in_transaction {
+            // An EXECUTE commits as its text does.
+            return !is_open || self.verdict.effects.contains(Effects::IMPLICIT_COMMIT);
+        }
+        // A view may call a function that writes. A replica refuses that, and MariaDB says that it has something
+        // to tell.
+        let may_call = self.before.was_refused
+            || self.before.family.is_mariadb() && summary.is_tracking_due
+            || matches!(self.verdict.reason, Reason::LockingClause | Reason::Sequence);
+        !is_open && (may_call || may_write(self.verdict))
     }
 
     /// An ERR packet has no position, and a failed statement may have had its effect: DROP of two

@@ -16,6 +16,7 @@ use super::{Pool, Retire};
 use crate::backend::{self, Connection, ConnectionKey, Credential, LINGER, LoginError, UnreadId};
 use crate::error::Error;
 use crate::metrics::Closed;
+use crate::protocol::code;
 use crate::state::Image;
 
 /// Openings that may be made at once after a pause, as time ahead of the pace.
@@ -53,6 +54,14 @@ pub struct Request<'a> {
     pub unread: Option<&'a Arc<UnreadId>>,
     /// Takes a connection also with another session's: it asks for it on its way.
     pub asks: bool,
+}
+
+/// Whether others may be let in all the same.
+fn is_of_account(error: &LoginError) -> bool {
+    match error {
+        LoginError::Refused(Error::Server { code, .. }) => *code != code::SERVER_OFFLINE,
+        error => matches!(error, LoginError::Refused(_) | LoginError::Plugin(_)),
+    }
 }
 
 /// A bound on openings per second (a virtual schedule: each opening has its moment).
@@ -133,7 +142,7 @@ impl Pool {
                 Ok(Box::new(connection))
             }
             Ok(Err(error)) => {
-                if !matches!(error, LoginError::Refused(_) | LoginError::Plugin(_)) {
+                if !is_of_account(&error) {
                     self.note_unreachable(&error);
                 }
                 sleep(LINGER).await;

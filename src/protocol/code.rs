@@ -44,6 +44,8 @@ pub const PARSE_ERROR: u16 = 1064;
 pub const UNKNOWN_SYSTEM_VARIABLE: u16 = 1193;
 /// Unknown thread id.
 pub const NO_SUCH_THREAD: u16 = 1094;
+/// ER_SERVER_OFFLINE_MODE (MySQL).
+pub const SERVER_OFFLINE: u16 = 3032;
 /// ER_HOST_NOT_PRIVILEGED.
 pub const HOST_NOT_PRIVILEGED: u16 = 1130;
 /// KILL of somebody else's session.

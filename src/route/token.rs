@@ -8,6 +8,9 @@
 //!
 //! A reading also mends a position that the primary itself does not have any more (RESET MASTER,
 //! a failover that lost something): no replica would ever cover it.
+//!
+//! MariaDB without `gtid_strict_mode` takes a transaction with an earlier number than others of its domain,
+//! and no position tells who has that. A reading until the next transaction tells nothing.
 
 use parking_lot::{Mutex, MutexGuard};
 
@@ -20,10 +23,20 @@ pub struct Reading {
     pub number: u64,
     /// What the primary had committed, at least, when the reading began.
     pub position: Position,
+    /// Its last transaction has an earlier number than another of the domain in which it commits (MariaDB).
+    pub is_out_of_order: bool,
     /// The replication domain in which it commits (MariaDB).
     pub domain: Option<u32>,
     /// Whose transactions it had (MariaDB).
     pub origins: Origins,
+}
+
+impl Reading {
+    /// Has what `before` had as well, although it tells less: the last transaction has an earlier number.
+    pub fn go_on(&mut self, before: &Self) {
+        self.position.merge(&before.position);
+        self.is_out_of_order = true;
+    }
 }
 
 /// Who adds to a token, and when.
@@ -72,6 +85,9 @@ impl Token {
 
     /// Uses what a reading tells; whether it told anything.
     pub fn settle(&mut self, reading: &Reading) -> bool {
+        if reading.is_out_of_order {
+            return false;
+        }
         let places = self.unknown.is_some_and(|begun| reading.number > begun);
         let has_all = reading.position.covers(&self.position);
         let is_lost = !has_all && reading.number > self.readings;
@@ -177,6 +193,18 @@ mod tests {
         assert!(token.is_covered_by(&position("0-1-3")));
         assert!(!token.settle(&reading(9, "0-1-4")), "nothing to mend");
         assert!(token.is_covered_by(&position("0-1-3")));
+    }
+
+    #[test]
+    fn a_write_with_an_earlier_number_is_placed_by_the_next_one() {
+        let mut token = Token::default();
+        token.add(&position("0-1-95"), stamp(1, 1));
+        token.add_unknown(stamp(1, 1));
+        let early = Reading { is_out_of_order: true, ..reading(2, "0-1-94") };
+        assert!(!token.settle(&early) && token.is_unknown());
+        assert!(token.settle(&reading(3, "0-1-96")));
+        assert!(!token.is_covered_by(&position("0-1-95")));
+        assert!(token.is_covered_by(&position("0-1-96")));
     }
 
     #[test]

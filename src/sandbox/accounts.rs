@@ -15,7 +15,7 @@
 //! | MariaDB | MySQL | why |
 //! |---|---|---|
 //! | `SELECT` on `mysql.global_priv`, `mysql.user` | on `mysql.user` | how clients log in, and password hashes to verify them with |
-//! | `BINLOG MONITOR` | `REPLICATION CLIENT` | the primary's position |
+//! | `BINLOG MONITOR` | `REPLICATION CLIENT` | what the primary leaves out of its binary log |
 //! | `SLAVE MONITOR` | the same | `SHOW REPLICA STATUS`: lag, and whether replication is broken |
 //! | `PROCESS` | the same, `SELECT` on `performance_schema` | see other users' statements and InnoDB transactions, to name who blocks whom |
 //! | `CONNECTION ADMIN` | `CONNECTION_ADMIN` | `KILL` for a client that asked for it, and one connection when all are taken |

@@ -154,7 +154,7 @@ pub(super) async fn steer_lanes(context: Arc<Context>) {
 
 /// What runs on a primary that does nothing, as far as anybody can see, uses nothing.
 fn excuse_running(context: &Context) {
-    let holders = context.pools[0].holders();
+    let holders = context.primary_pool().holders();
     for entry in holders.iter().filter_map(|&session| context.registry.get(session.into())) {
         if let (Activity::Running, since) = entry.activity() {
             entry.add_standstill(since, STEER_EVERY);

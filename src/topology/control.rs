@@ -50,7 +50,7 @@ async fn keep_connected(shared: &Shared, backend: BackendId, line: &mut Line) ->
     let mut backoff = Backoff::default();
     let mut told = None;
     let mut role = match backend {
-        BackendId::PRIMARY => Role::Primary(Primary::new(shared)),
+        BackendId::PRIMARY => Role::Primary(Box::new(Primary::new(shared))),
         _ => Role::Replica(Box::new(Replica::new(shared, backend))),
     };
     loop {
@@ -80,7 +80,7 @@ async fn keep_connected(shared: &Shared, backend: BackendId, line: &mut Line) ->
 }
 
 enum Role<'a> {
-    Primary(Primary<'a>),
+    Primary(Box<Primary<'a>>),
     Replica(Box<Replica<'a>>),
 }
 

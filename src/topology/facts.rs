@@ -25,8 +25,10 @@ pub struct ServerFacts {
     pub family: Family,
     /// Every write gets a GTID, so that a commit without one wrote nothing.
     pub has_gtids: bool,
-    /// No schema is left out of the binary log, as far as the server tells.
+    /// No schema but the server's own is left out of the binary log, as the server tells.
     pub logs_all: bool,
+    /// What leaves others out.
+    pub log_filter: Option<String>,
     /// `@@global.sql_mode`.
     pub sql_mode: String,
     /// `@@global.wait_timeout`.
@@ -179,12 +181,15 @@ fn own_version(told: &str, family: Family, of_innodb: &str) -> String {
     }
 }
 
+/// What keeps changes in some schemas out of a binary log, if anything does.
+pub(super) type LogFilter = Option<String>;
+
 impl ServerFacts {
     /// Puts together what the greeting and a probe said.
     pub(super) fn new(
         greeting: &Greeting,
         family: Family,
-        (seen_as, logs_all): (String, bool),
+        (seen_as, log_filter): (String, Option<LogFilter>),
         variables: BTreeMap<&'static str, String>,
     ) -> Self {
         let text = |name: &str| variables.get(name).map_or("", String::as_str);
@@ -200,7 +205,8 @@ impl ServerFacts {
             family,
             // Also ON_PERMISSIVE, which permits others' transactions to have none.
             has_gtids: text(GTID_MODE).starts_with("ON"),
-            logs_all,
+            logs_all: log_filter.as_ref().is_some_and(Option::is_none),
+            log_filter: log_filter.flatten(),
             sql_mode: text("sql_mode").to_owned(),
             wait_timeout: seconds("wait_timeout"),
             interactive_timeout: seconds("interactive_timeout"),

@@ -13,7 +13,7 @@
 //!
 //! `Seconds_Behind_Master` is taken for what it is: whole seconds, measured between the newest
 //! event *received* and the one being applied. While the receiving thread is stuck without having
-//! noticed, it says 0. A receiving thread that *knows* it has no connection is handled here: the
+//! noticed, it says 0: that is found out by the primary's own position (`history`). A receiving thread that *knows* it has no connection is handled here: the
 //! lag is then estimated to grow with the clock, so that the replica leaves rotation once it may
 //! be more than `max_lag` behind, and not earlier.
 

@@ -7,6 +7,9 @@
 //!   replica that is ahead seems to have what is written from then on. (MySQL's numbers are the server's own.)
 //!   It gets no reads until it was compared, either. A primary that was met while it still applied what others had
 //!   written has that later.
+//! - A primary whose own position goes back (RESET MASTER) is met anew.
+//! - A replica whose link to its source was cut without its noticing says that it is not behind. It gets no reads
+//!   once it has lacked what the primary had for too long.
 //!
 //! Pure: no socket, no clock.
 
@@ -30,6 +33,12 @@ pub(super) struct History {
     agreed: Option<Arc<Position>>,
     /// What it had applied when it was found ahead of the primary.
     ahead: Option<Position>,
+    /// What the primary had at a later reading, and since when the replica is known to lack some of it.
+    owed: Option<(Position, Instant)>,
+    /// It has lacked that for too long, and has not caught up since.
+    is_late: bool,
+    /// It was not waited for: it will never have all that the primary has.
+    is_partial: bool,
 }
 
 impl History {
@@ -52,11 +61,13 @@ impl History {
             _ => {
                 // More of the last one's may have come after that look.
                 self.looked = None;
+                (self.owed, self.is_late, self.is_partial) = (None, false, false);
                 now
             }
         };
         let has_it = applied.covers(first);
         let is_over = !has_it && now.saturating_duration_since(since) >= limit;
+        self.is_partial |= is_over;
         match has_it || is_over {
             true => self.met = Some(first.clone()),
             false => self.lacking = Some((first.clone(), since)),
@@ -95,6 +106,40 @@ impl History {
         self.ahead.take_if(|ahead| !applied.covers(ahead));
     }
 
+    /// Finds out whether it keeps up with the primary: it may lack for up to `limit` what that had at a reading.
+    /// Of MariaDB only the domain counts in which the primary commits: others it may leave out.
+    pub(super) fn keep_up(
+        &mut self,
+        applied: &Position,
+        last: &Reading,
+        limit: Duration,
+        now: Instant,
+    ) {
+        if last.is_out_of_order {
+            // The number of what it has applied last tells nothing.
+            self.owed = None;
+            return;
+        }
+        let is_partial = self.is_partial;
+        let has = |position: &Position| match last.domain {
+            Some(domain) => !position.is_ahead(applied, domain),
+            None => is_partial || applied.covers(position),
+        };
+        if has(&last.position) {
+            (self.owed, self.is_late) = (None, false);
+            return;
+        }
+        let owed = self.owed.take().filter(|(position, _)| !has(position));
+        let owed = owed.unwrap_or_else(|| (last.position.clone(), now));
+        self.is_late |= now.saturating_duration_since(owed.1) >= limit;
+        self.owed = Some(owed);
+    }
+
+    /// Whether it does not keep up with the primary.
+    pub(super) fn is_late(&self) -> bool {
+        self.is_late
+    }
+
     /// Whether it has what the primary had when it was met.
     pub(super) fn has(&self, first: Option<&Arc<Position>>) -> bool {
         let pair = self.met.as_ref().zip(first);
@@ -103,7 +148,7 @@ impl History {
 
     /// Whether it was compared with the primary that had `first` when it was met, if that tells enough.
     pub(super) fn is_compared(&self, last: &Reading, first: Option<&Arc<Position>>) -> bool {
-        let is_told = last.domain.is_some() && first.is_some_and(|first| !first.is_empty());
+        let is_told = last.domain.is_some() && first.is_some();
         let mut agreed = self.agreed.iter().zip(first);
         !is_told || self.ahead.is_some() || agreed.any(|(agreed, first)| Arc::ptr_eq(agreed, first))
     }
@@ -242,7 +287,47 @@ mod tests {
         // MySQL's numbers, and a primary that tells none, tell nothing.
         let mysql = Reading { domain: None, ..reading(6) };
         assert!(history.is_compared(&mysql, Some(&next)));
-        assert!(history.is_compared(&reading(6), Some(&first(""))));
+        assert!(history.is_compared(&Reading::default(), Some(&first(""))));
+    }
+
+    #[test]
+    fn a_replica_that_gets_nothing_is_late_until_it_has_caught_up() {
+        let (mut history, start) = (History::default(), now());
+        let mut is_late = |applied: &str, last: &Reading, percent: u32| {
+            history.keep_up(&position(applied), last, LIMIT, start + LIMIT * percent / 100);
+            history.is_late()
+        };
+        // It is always a little behind, but not for long.
+        for (applied, last, percent) in [(10, 12, 0), (11, 40, 40), (13, 70, 80), (50, 90, 150)] {
+            let last = reading(1, &format!("0-1-{last}"));
+            assert!(!is_late(&format!("0-1-{applied},7-1-3"), &last, percent));
+        }
+        // What it may leave out does not count.
+        let cut = "0-1-80";
+        assert!(!is_late(cut, &reading(2, "0-1-80,7-1-9"), 200));
+        assert!(!is_late(cut, &reading(3, "0-1-81"), 300));
+        assert!(!is_late(cut, &reading(4, "0-1-90"), 399));
+        assert!(is_late(cut, &reading(5, "0-1-90"), 400));
+        assert!(is_late("0-1-85", &reading(6, "0-1-99"), 410), "it has not caught up yet");
+        let early = Reading { is_out_of_order: true, ..reading(7, "0-1-99") };
+        assert!(is_late("0-1-5", &early, 900));
+        assert!(!is_late("0-1-100", &reading(8, "0-1-100"), 910));
+    }
+
+    #[test]
+    fn a_replica_is_ahead_of_a_primary_that_numbers_anew() {
+        let (mut history, met) = (History::default(), first(""));
+        let mut look = |applied: &str, number| {
+            let applied = position(applied);
+            history.look_back(&applied, Some(&met), LIMIT, now());
+            history.compare(&applied, (&reading(number, ""), Some(&met)), number);
+            (history.is_compared(&reading(number, ""), Some(&met)), history.ahead().is_some())
+        };
+        assert_eq!(look("0-1-154", 1), (false, false));
+        assert_eq!(look("0-1-154", 2), (true, true));
+        // It was set up anew.
+        assert_eq!(look("", 3), (false, false));
+        assert_eq!(look("", 4), (true, false));
     }
 
     #[test]

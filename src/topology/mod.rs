@@ -100,6 +100,8 @@ struct Shared {
     /// The primary is the one that replicas are compared with: its control connection is there, and replicas
     /// were held back if it has found another one.
     is_primary_met: AtomicBool,
+    /// See [`ServerFacts::has_gtids`]: asked for with each write.
+    has_gtids: AtomicBool,
     locks: LockDesk,
     desks: Vec<Desk>,
 }
@@ -199,9 +201,25 @@ impl Topology {
         self.shared.is_primary_met.load(Ordering::Acquire)
     }
 
+    /// The primary numbers its transactions, so that a reading of its position helps.
+    pub fn has_gtids(&self) -> bool {
+        self.shared.has_gtids.load(Ordering::Acquire)
+    }
+
     /// The last reading of the primary's position.
     pub fn reading(&self) -> Arc<Reading> {
         self.shared.readings.last()
+    }
+
+    /// The number of that reading.
+    pub fn reading_number(&self) -> u64 {
+        self.shared.readings.last_number()
+    }
+
+    /// Whether `position`, which was written after the last reading had this `number`, says nothing: the primary
+    /// had a transaction of that number before (RESET MASTER, or a client that numbers its own).
+    pub fn is_numbered_again(&self, number: u64, position: &Position) -> bool {
+        self.shared.readings.has_before(number, position)
     }
 
     /// Something was written at an unknown position: read the primary's own soon.
@@ -334,6 +352,7 @@ impl Shared {
             demand: Demand::new(),
             readings: Readings::default(),
             is_primary_met: AtomicBool::new(false),
+            has_gtids: AtomicBool::new(false),
             locks: LockDesk::default(),
             desks: (0..count).map(|_| desk()).collect(),
         }

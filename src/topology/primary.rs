@@ -8,11 +8,11 @@ use tokio::time::Instant;
 use super::Shared;
 use super::account::{self, ACCOUNTS_GRANT, RELOAD_SPACING};
 use super::control::{Backoff, Doubt, Served, wait};
-use super::facts::{SHAPING, ServerFacts};
+use super::facts::{LogFilter, SHAPING, ServerFacts};
 use super::greeting::Greeting;
 use super::health::FAILURES_UNTIL_DOWN;
 use super::line::{Line, Trouble};
-use super::probe;
+use super::probe::{self, LogEnd};
 use crate::protocol::Family;
 use crate::route::view::{BackendId, Rotation};
 
@@ -21,8 +21,10 @@ pub(super) struct Primary<'a> {
     /// The greeting and the start of the server that sent it; asked for anew when that is another one, has
     /// restarted since, or does not tell.
     greeting: Option<(Greeting, Option<String>)>,
-    /// See [`ServerFacts::logs_all`].
-    logs_all: bool,
+    /// See [`ServerFacts::log_filter`].
+    log_filter: Option<LogFilter>,
+    /// Where its binary log ended at the last probe, if it tells.
+    log_end: Option<LogEnd>,
     doubt: Doubt,
     /// Failed probes in a row.
     failures: u32,
@@ -39,7 +41,8 @@ impl<'a> Primary<'a> {
         Self {
             shared,
             greeting: None,
-            logs_all: false,
+            log_filter: None,
+            log_end: None,
             doubt: Doubt::default(),
             failures: 0,
             account_error: None,
@@ -82,19 +85,16 @@ impl<'a> Primary<'a> {
                     }
                 }
                 reading_began = Instant::now();
-                let is_first = readings.first().is_none();
                 // Before the facts, with which clients are let in.
-                readings.read(line, family).await?;
-                if is_first {
-                    self.shared.wake_replicas();
-                }
+                self.read_position(line, family).await?;
+                self.log_end = probe::log_end(line, family).await?;
                 if self.probe(line, &greeting, family).await? {
                     backoff.reset();
                 }
                 next_probe = Instant::now() + routing.probe_interval;
             } else if readings.due(reading_began).is_some_and(|due| Instant::now() >= due) {
                 reading_began = Instant::now();
-                readings.read(line, family).await?;
+                self.read_position(line, family).await?;
             }
             let mut accounts_due = accounts_loaded + routing.accounts_refresh;
             if self.shared.ledger.is_wanted() {
@@ -146,12 +146,35 @@ impl<'a> Primary<'a> {
         let (is_other, started) = self.shared.arrive(BackendId::PRIMARY, line, family).await?;
         if is_other {
             // Before whatever may fail: nobody says so a second time.
-            self.greeting = None;
+            (self.greeting, self.log_end) = (None, None);
             self.shared.forget_primary();
         }
         self.shared.is_primary_met.store(true, Ordering::Release);
-        self.logs_all = probe::logs_all(line, family).await?;
+        self.log_filter = probe::log_filter(line, family).await?;
         Ok((is_other, started))
+    }
+
+    async fn read_position(&self, line: &mut Line, family: Family) -> Result<(), Trouble> {
+        let readings = &self.shared.readings;
+        let mut reading = readings.ask(line, family).await?;
+        if readings.goes_back(&reading) {
+            let end = probe::log_end(line, family).await?;
+            if self.log_end.is_some() && end >= self.log_end {
+                reading.go_on(&readings.last());
+            } else {
+                if readings.first().is_some() {
+                    tracing::warn!(
+                        "the primary has not all transactions that it had, as after RESET MASTER: replicas take \
+                         no reads until they are compared with it"
+                    );
+                }
+                self.shared.forget_primary();
+            }
+        }
+        if readings.take(reading) {
+            self.shared.wake_replicas();
+        }
+        Ok(())
     }
 
     /// Whether the server answered well.
@@ -174,7 +197,7 @@ impl<'a> Primary<'a> {
             Err(lost) => return Err(lost),
         };
         self.failures = 0;
-        let told = (answer.seen_as, self.logs_all);
+        let told = (answer.seen_as, self.log_filter.clone());
         let facts = ServerFacts::new(greeting, family, told, answer.variables);
         self.tell_read_only(&facts);
         self.tell_gtids(&facts);
@@ -258,12 +281,11 @@ impl Shared {
     }
 
     fn publish_facts(&self, facts: ServerFacts) {
+        self.has_gtids.store(facts.has_gtids, Ordering::Release);
         self.facts.send_if_modified(|known| {
             let is_new = known.as_deref() != Some(&facts);
             if is_new {
-                if let Some(before) = known.as_deref() {
-                    self.doubt_replicas(before, &facts);
-                }
+                self.doubt_replicas(known.as_deref(), &facts);
                 *known = Some(Arc::new(facts));
             }
             is_new
@@ -271,13 +293,16 @@ impl Shared {
     }
 
     /// Replicas may differ from the primary as it is now, until they are asked: with their next probe.
-    fn doubt_replicas(&self, before: &ServerFacts, now: &ServerFacts) {
-        if SHAPING.iter().any(|name| before.variable(name) != now.variable(name)) {
+    fn doubt_replicas(&self, before: Option<&ServerFacts>, now: &ServerFacts) {
+        let is_other = |before: &ServerFacts| {
+            SHAPING.iter().any(|name| before.variable(name) != now.variable(name))
+        };
+        if before.is_some_and(is_other) || now.log_filter.is_some() {
             self.hold_replicas(Rotation::Differs);
         }
     }
 
-    /// The primary is another server, or has restarted: it may have lost what replicas have.
+    /// The primary is another server, has restarted or was reset: it may have lost what replicas have.
     fn forget_primary(&self) {
         self.readings.forget_first();
         self.hold_replicas(Rotation::Lagging);

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::facts::{GTID_MODE, ISOLATION, READ_ONLY, SHAPING, TRACK_GTIDS, VARIABLES, asked};
+use super::facts::{
+    GTID_MODE, ISOLATION, LogFilter, READ_ONLY, SHAPING, TRACK_GTIDS, VARIABLES, asked,
+};
 use super::health::{Replication, Sample};
 use super::line::{Line, Record, Trouble};
 use crate::config::settings::{Backend, BackendCompression};
@@ -94,17 +96,37 @@ pub(super) async fn identity(line: &mut Line, family: Family) -> Result<String, 
     }
 }
 
-/// Whether changes in all schemas are in the binary log, which is so or not for the whole of a server's run.
-/// `false` when it does not tell.
-pub(super) async fn logs_all(line: &mut Line, family: Family) -> Result<bool, Trouble> {
+/// What keeps changes in some schemas out of the binary log, which is so or not for the whole of a server's run.
+/// `None` when it does not tell.
+pub(super) async fn log_filter(
+    line: &mut Line,
+    family: Family,
+) -> Result<Option<LogFilter>, Trouble> {
     let status = match family {
         Family::MySql if line.version() >= LOG_STATUS_SINCE => "SHOW BINARY LOG STATUS",
         Family::MySql | Family::MariaDb => "SHOW MASTER STATUS",
     };
     let rows = line.query_if_allowed(status).await?;
-    let filter = |row: &Record, name| row.text(&[name]).is_some_and(|value| !value.is_empty());
-    let has_filter = |row| filter(row, "Binlog_Do_DB") || filter(row, "Binlog_Ignore_DB");
-    Ok(rows.first().is_some_and(|row| !has_filter(row)))
+    let filter = |row| filter_of(row, "Binlog", &["Do_DB", "Ignore_DB"]);
+    Ok(rows.first().map(|row| filter(row).map(|filter| format!("{filter} at the primary"))))
+}
+
+/// Where a binary log ends: the length of its last file's name, the name, and the position in it.
+pub(super) type LogEnd = (usize, String, u64);
+
+/// Where the binary log ends, which only a reset takes back (MariaDB, and of those who may read no log as well).
+pub(super) async fn log_end(line: &mut Line, family: Family) -> Result<Option<LogEnd>, Trouble> {
+    if family == Family::MySql {
+        return Ok(None);
+    }
+    let rows = line.query_if_allowed("SHOW GLOBAL STATUS LIKE 'Binlog\\_snapshot\\_%'").await?;
+    let value = |name: &str| {
+        let row = rows.iter().find(|row| row.text(&["Variable_name"]).as_deref() == Some(name));
+        row.and_then(|row| row.text(&["Value"]))
+    };
+    let position = value("Binlog_snapshot_position").and_then(|position| position.parse().ok());
+    let end = value("Binlog_snapshot_file").zip(position);
+    Ok(end.map(|(file, position)| (file.len(), file, position)))
 }
 
 /// What the primary says of itself.
@@ -143,6 +165,8 @@ pub(super) struct ReplicaAnswer {
     pub(super) shaping: Vec<String>,
     /// What keeps changes of some tables from it.
     pub(super) filter: Option<String>,
+    /// It lets only administrators in (MySQL's `offline_mode`).
+    pub(super) is_offline: bool,
 }
 
 pub(super) async fn replica(line: &mut Line, family: Family) -> Result<ReplicaAnswer, Trouble> {
@@ -153,7 +177,13 @@ pub(super) async fn replica(line: &mut Line, family: Family) -> Result<ReplicaAn
     };
     let sources = line.query(status).await?;
     let applied = applied_variable(family);
-    let mut sql = format!("SELECT @@global.read_only AS read_only, @@global.{applied} AS applied");
+    let offline = match family {
+        Family::MariaDb => "0",
+        Family::MySql => "@@global.offline_mode",
+    };
+    let mut sql = format!(
+        "SELECT @@global.read_only AS read_only, @@global.{applied} AS applied, {offline} AS offline"
+    );
     for name in SHAPING {
         sql.push_str(&format!(", {}", asked(name, family)));
     }
@@ -170,6 +200,7 @@ pub(super) async fn replica(line: &mut Line, family: Family) -> Result<ReplicaAn
         error: sources.iter().find_map(replication_error),
         shaping: SHAPING.iter().map(|name| text(name)).collect(),
         filter: sources.iter().find_map(replication_filter),
+        is_offline: text("offline") == "1",
     })
 }
 
@@ -186,26 +217,34 @@ fn applied_variable(family: Family) -> &'static str {
 }
 
 /// The primary's own position: everything it has committed, also as a replica before it became
-/// the primary (which MariaDB need not have in its binary log). Empty when it numbers nothing.
+/// the primary (which MariaDB need not have in its binary log). `None` when it does not tell.
 ///
-/// FACT(mariadb 10.11): `gtid_binlog_pos` has a transaction before its client has the OK packet;
+/// `gtid_binlog_pos` has the last transaction of a domain, which may have an earlier number than another server's
+/// in `gtid_binlog_state`; or than one before of the same server, which is told nowhere any more.
+///
+/// FACT(mariadb 10.11): `gtid_binlog_state` has a transaction before its client has the OK packet;
 /// test: `a_reading_covers_what_was_written_before_it`.
 /// FACT(mysql 9.7): so has `gtid_executed`; test:
 /// `a_reading_covers_what_was_written_before_it_on_mysql`.
-pub(super) async fn written(line: &mut Line, family: Family) -> Result<Reading, Trouble> {
-    // With GTIDs permitted or off, MySQL has transactions that are in no set.
+pub(super) async fn written(line: &mut Line, family: Family) -> Result<Option<Reading>, Trouble> {
+    // With GTIDs permitted or off, MySQL has transactions that are in no set. MariaDB's last one is asked for
+    // last, so that it is not found earlier than those that come meanwhile.
     let sql = match family {
         Family::MariaDb => {
-            "SELECT @@global.gtid_binlog_pos AS written, @@global.gtid_slave_pos AS applied, \
-             @@global.gtid_domain_id AS domain, @@global.gtid_binlog_state AS state, \
-             @@global.server_id AS own"
+            "SELECT @@global.gtid_binlog_state AS written, @@global.gtid_slave_pos AS applied, \
+             @@global.gtid_domain_id AS domain, @@global.server_id AS own, \
+             @@global.gtid_binlog_pos AS last"
         }
         Family::MySql => {
-            "SELECT IF(@@global.gtid_mode LIKE 'ON%', @@global.gtid_executed, '') AS written"
+            "SELECT IF(@@global.gtid_mode LIKE 'ON%', @@global.gtid_executed, NULL) AS written"
         }
     };
     let rows = line.query(sql).await?;
-    let text = |column| rows.first().and_then(|row| row.text(&[column])).unwrap_or_default();
+    let told = |column| rows.first().and_then(|row| row.text(&[column]));
+    if told("written").is_none() {
+        return Ok(None);
+    }
+    let text = |column| told(column).unwrap_or_default();
     let mut position = Position::default();
     for column in ["written", "applied"] {
         let text = text(column);
@@ -215,15 +254,21 @@ pub(super) async fn written(line: &mut Line, family: Family) -> Result<Reading, 
             Some(part) if part.is_empty() => {}
             Some(part) => position.merge(&part),
             // Half of it would be worse than nothing.
-            None => return Ok(Reading::default()),
+            None => return Ok(None),
         }
     }
     // What it has applied need not be in its own log.
     let mut origins = Origins::default();
     if let Ok(own) = text("own").parse() {
-        ["state", "applied"].into_iter().for_each(|column| origins.add(&text(column), own));
+        ["written", "applied"].into_iter().for_each(|column| origins.add(&text(column), own));
     }
-    Ok(Reading { number: 0, position, domain: text("domain").parse().ok(), origins })
+    let domain = text("domain").parse().ok();
+    let own = (Position::parse(&text("written")), Position::parse(&text("last")));
+    let is_out_of_order = match (own, domain) {
+        ((Some(highest), Some(last)), Some(domain)) => highest.is_ahead(&last, domain),
+        _ => false,
+    };
+    Ok(Some(Reading { number: 0, position, is_out_of_order, domain, origins }))
 }
 
 /// How far a replica has applied.
@@ -292,9 +337,13 @@ const FILTERS: [&str; 9] = [
 /// A filter that keeps changes of tables from a replica, whose watermark goes past them all the same.
 /// What is left out of the servers' own schemas is not read there.
 fn replication_filter(source: &Record) -> Option<String> {
-    FILTERS.iter().find_map(|filter| {
-        let name = format!("Replicate_{filter}");
-        let value = source.text(&[&name]).filter(|value| leaves_out(filter, value))?;
+    filter_of(source, "Replicate", &FILTERS)
+}
+
+fn filter_of(row: &Record, of: &str, filters: &[&str]) -> Option<String> {
+    filters.iter().find_map(|filter| {
+        let name = format!("{of}_{filter}");
+        let value = row.text(&[&name]).filter(|value| leaves_out(filter, value))?;
         Some(format!("{name} is {value}"))
     })
 }

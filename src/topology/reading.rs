@@ -52,13 +52,24 @@ impl Readings {
         self.last.load_full()
     }
 
+    /// Its number.
+    pub(super) fn last_number(&self) -> u64 {
+        self.last.load().number
+    }
+
+    /// Whether the one of this number is still the last one, and has `position`.
+    pub(super) fn has_before(&self, number: u64, position: &Position) -> bool {
+        let last = self.last.load();
+        last.number == number && number > 0 && last.position.covers(position)
+    }
+
     /// What this primary had when it was asked for the first time, which is before anybody could log in at
     /// Fairlane's start; empty when it did not tell.
     pub(super) fn first(&self) -> Option<Arc<Position>> {
         self.first.load_full()
     }
 
-    /// The primary is another server, or has restarted, and may not have all of that.
+    /// The primary is another server, has restarted or was reset, and may not have all of that.
     pub(super) fn forget_first(&self) {
         self.first.store(None);
     }
@@ -102,22 +113,30 @@ impl Readings {
 
     /// Asks the primary. A position that it does not tell is none: what nobody can know is not
     /// found out by asking again.
-    pub(super) async fn read(&self, line: &mut Line, family: Family) -> Result<(), Trouble> {
+    pub(super) async fn ask(&self, line: &mut Line, family: Family) -> Result<Reading, Trouble> {
         let number = self.begin();
-        let reading = match probe::written(line, family).await {
-            Ok(told) => Reading { number, ..told },
-            Err(Trouble::Refused { .. }) => Reading::default(),
-            Err(lost) => return Err(lost),
-        };
-        let position = reading.position.clone();
-        if !position.is_empty() {
-            self.end(reading);
+        match probe::written(line, family).await {
+            Ok(Some(told)) => Ok(Reading { number, ..told }),
+            Ok(None) | Err(Trouble::Refused { .. }) => Ok(Reading::default()),
+            Err(lost) => Err(lost),
         }
+    }
+
+    /// Whether the primary has not all that it had at the last one.
+    pub(super) fn goes_back(&self, reading: &Reading) -> bool {
+        reading.number > 0 && !reading.position.covers(&self.last.load().position)
+    }
+
+    /// Has others know it. Whether it is the first one of this primary.
+    pub(super) fn take(&self, reading: Reading) -> bool {
+        let position = reading.position.clone();
+        self.end(reading);
         // Whoever finds this finds a reading of the same primary beside it.
-        if self.first.load().is_none() {
+        let is_first = self.first.load().is_none();
+        if is_first {
             self.first.store(Some(Arc::new(position)));
         }
-        Ok(())
+        is_first
     }
 }
 

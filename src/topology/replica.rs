@@ -150,6 +150,10 @@ impl<'a> Replica<'a> {
     /// Whether the server answered well.
     async fn probe(&mut self, line: &mut Line, family: Family) -> Result<bool, Trouble> {
         match probe::replica(line, family).await {
+            Ok(answer) if answer.is_offline => {
+                self.take_in(Outcome::Failed, Some("offline_mode is ON".to_owned()));
+                Ok(true)
+            }
             Ok(answer) => {
                 (self.applied, self.shaping) = (answer.applied, answer.shaping);
                 self.filter = answer.filter;
@@ -189,6 +193,9 @@ impl<'a> Replica<'a> {
         let now = Instant::now().into_std();
         let is_over = self.history.look_back(&self.applied, first.as_ref(), limit, now);
         self.history.compare(&self.applied, (&last, first.as_ref()), begun);
+        // It may take a probe more to see that it has what it lacked.
+        let limit = limit + self.shared.settings.routing.probe_interval;
+        self.history.keep_up(&self.applied, &last, limit, now);
         if !self.history.is_compared(&last, first.as_ref()) {
             self.shared.want_reading();
         }
@@ -259,6 +266,11 @@ impl<'a> Replica<'a> {
             let what = "it is not known yet whether it has transactions that the primary has not";
             return (Rotation::Lagging, Some(what.to_owned()));
         }
+        if self.history.is_late() {
+            let what =
+                "it has lacked for max_lag what the primary had: is it cut off from its source?";
+            return (Rotation::Lagging, Some(what.to_owned()));
+        }
         if let Some(ahead) = self.history.ahead() {
             let what = format!("it has transactions that the primary has not: up to {ahead}");
             return (Rotation::Differs, Some(what));
@@ -266,7 +278,8 @@ impl<'a> Replica<'a> {
         let facts = self.shared.facts.borrow();
         let other = facts.as_ref().and_then(|facts| facts.first_other(&self.shaping));
         let other = other.map(|name| format!("{name} is not as at the primary"));
-        match other.or_else(|| self.filter.clone()) {
+        let log_filter = || facts.as_ref().and_then(|facts| facts.log_filter.clone());
+        match other.or_else(|| self.filter.clone()).or_else(log_filter) {
             Some(other) => (Rotation::Differs, Some(other)),
             None => (Rotation::In, None),
         }

@@ -1,6 +1,7 @@
 //! Reads see what was written, in the scope that is configured, while the replica lags.
 
 use std::sync::OnceLock;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use fairlane::protocol::auth::NATIVE;
@@ -246,24 +247,187 @@ fn what_replicas_do_not_need_does_not_keep_reads_on_the_primary() {
     proxy.until_replica_answers(&mut client, read);
 }
 
-/// Where a schema is left out, nobody can tell a REPLACE of a row that is there from one that others lack.
 #[test]
 fn a_schema_that_is_not_in_the_binary_log_is_read_where_it_was_written() {
     let extra = vec!["binlog_ignore_db=test_left".to_owned()];
     let (servers, _orders) = keep(Options { max_connections: 100, extra, ..product().options() });
-    let proxy = Proxy::start(&servers);
+    let proxy = Proxy::start_without_waiting(&servers, 15, "");
     let mut primary = servers.root();
     primary.run("SET sql_log_bin = 0");
     for root in [&mut primary, &mut servers.replica_root_who_writes()] {
         root.run("CREATE DATABASE test_left");
         root.run("CREATE TABLE test_left.replaced_a (a INT PRIMARY KEY)");
     }
+    eventually("the replica was looked at", || proxy.log().contains("is test_left at the primary"));
+    eventually("Fairlane is ready", || proxy.get("/readyz").starts_with("HTTP/1.1 200"));
     let mut client = proxy.app();
+    client.run("BEGIN");
     client.run("REPLACE INTO test_left.replaced_a VALUES (1)");
+    client.run("COMMIT");
+    let mut other = proxy.app();
     for _ in 0..20 {
-        assert_eq!(client.text("SELECT COUNT(*) FROM test_left.replaced_a"), "1");
+        for session in [&mut client, &mut other] {
+            assert_eq!(session.text("SELECT COUNT(*) FROM test_left.replaced_a"), "1");
+        }
         pause(20);
     }
+}
+
+/// Clients without CLIENT_DEPRECATE_EOF are told no position at the end of rows.
+#[test]
+fn what_was_written_beside_rows_counts_without_a_position() {
+    let (servers, _orders) = keep(Options { max_connections: 100, ..product().options() });
+    let (mut root, mut replica) = (servers.root(), servers.replica_root());
+    root.run("SET GLOBAL log_bin_trust_function_creators = 1");
+    root.run("CREATE TABLE shop.beside_a (a INT)");
+    root.run("CREATE TABLE shop.beside_b (b INT)");
+    root.run(
+        "CREATE FUNCTION shop.beside_f() RETURNS INT MODIFIES SQL DATA \
+         BEGIN INSERT INTO shop.beside_a VALUES (1); RETURN 5; END",
+    );
+    root.run("CREATE VIEW shop.beside_v AS SELECT shop.beside_f() AS x");
+    let proxy = Proxy::start(&servers);
+    let login = Login::new(proxy.port, "app", "app-secret");
+    let more = login.more - Capabilities::DEPRECATE_EOF;
+    let log_in = || Raw::login(&Login { schema: Some("shop"), more, ..login.clone() }).unwrap();
+    let mut reader = log_in();
+    let insert = "INSERT INTO beside_a VALUES (1)";
+    let cursor = "";
+    let mut cases = vec![
+        vec!["SELECT x FROM beside_v"],
+        vec!["SELECT x FROM beside_v FOR UPDATE"],
+        vec!["PREPARE st FROM 'ANALYZE TABLE beside_b'", "BEGIN", insert, "EXECUTE st"],
+        vec![cursor],
+    ];
+    let mut count = "SELECT COUNT(*) FROM beside_a".to_owned();
+    if !product().is_mysql() {
+        root.run("CREATE SEQUENCE shop.beside_s");
+        cases.push(vec!["SELECT NEXTVAL(beside_s)"]);
+        count = "SELECT COUNT(*) + (SELECT next_not_cached_value FROM beside_s) FROM beside_a"
+            .to_owned();
+    }
+    root.run("USE shop");
+    for case in cases {
+        servers.wait_replicated();
+        proxy.until_replica_answers(&mut reader, &count);
+        let mut writer = log_in();
+        replica.run("FLUSH TABLES WITH READ LOCK");
+        for sql in &case {
+            if *sql == cursor {
+                let prepared = writer.command(Command::StmtPrepare, b"SELECT beside_f()").unwrap();
+                let id = prepared.summary.prepared.unwrap().0.to_le_bytes();
+                let body = [&id[..], &[1, 1, 0, 0, 0]].concat();
+                writer.command(Command::StmtExecute, &body).unwrap();
+            } else {
+                writer.run(sql);
+            }
+        }
+        let there = root.text(&count);
+        assert_eq!((reader.text(&count), writer.text(&count)), (there.clone(), there), "{case:?}");
+        replica.run("UNLOCK TABLES");
+    }
+}
+
+/// It says all the while that it is connected and not behind.
+#[test]
+fn a_replica_that_is_cut_off_from_its_primary_takes_no_reads() {
+    let (mut servers, _orders) = keep(Options { max_connections: 100, ..product().options() });
+    if product().is_mysql() {
+        servers.replica_address = format!("127.0.0.1:{}", servers.replica);
+    }
+    let delay = delay_replication(&servers, Duration::ZERO);
+    let mut root = servers.root();
+    root.run("CREATE TABLE shop.cut_a (a INT)");
+    let proxy = Proxy::with(&servers, 15, "[routing]\nmax_lag = \"1s\"");
+    let mut reader = proxy.app();
+    let count = "SELECT COUNT(*) FROM cut_a";
+    proxy.until_replica_answers(&mut reader, count);
+    delay.store(3_600_000, Ordering::Relaxed);
+    root.run("INSERT INTO shop.cut_a VALUES (1)");
+    let is_in = "fairlane_backend_in_rotation{backend=\"replica1\"}";
+    eventually("the replica is out", || proxy.metric(is_in) == 0.0);
+    assert_eq!(reader.text(count), "1");
+    eventually("it is told why", || proxy.log().contains("is it cut off from its source?"));
+}
+
+#[test]
+fn writes_of_sessions_that_began_with_gtids_count_without_them() {
+    if !product().is_mysql() {
+        return;
+    }
+    let (servers, _orders) = keep(Options { max_connections: 100, ..product().options() });
+    let (mut root, mut replica) = (servers.root(), servers.replica_root());
+    let proxy = Proxy::start(&servers);
+    let (mut writer, mut reader) = (proxy.app(), proxy.app());
+    writer.run("CREATE TABLE numberless_a (a INT)");
+    servers.wait_replicated();
+    let end = root.rows("SHOW BINARY LOG STATUS").swap_remove(0);
+    let [file, position] = [0, 1].map(|at| end[at].clone().unwrap());
+    replica.run("STOP REPLICA");
+    replica.run(&format!(
+        "CHANGE REPLICATION SOURCE TO SOURCE_AUTO_POSITION = 0, SOURCE_LOG_FILE = '{file}', \
+         SOURCE_LOG_POS = {position}"
+    ));
+    replica.run("START REPLICA");
+    for mode in ["ON_PERMISSIVE", "OFF_PERMISSIVE"] {
+        root.run(&format!("SET GLOBAL gtid_mode = {mode}"));
+        replica.run(&format!("SET GLOBAL gtid_mode = {mode}"));
+    }
+    eventually("that is seen", || proxy.log().contains("gtid_mode off"));
+    let count = "SELECT COUNT(*) FROM numberless_a";
+    proxy.until_replica_answers(&mut reader, count);
+    replica.run("FLUSH TABLES WITH READ LOCK");
+    writer.run("BEGIN");
+    writer.run("INSERT INTO numberless_a VALUES (1)");
+    writer.run("COMMIT");
+    assert_eq!((reader.text(count), writer.text(count)), ("1".to_owned(), "1".to_owned()));
+}
+
+/// MariaDB's numbers come again: without `gtid_strict_mode` as somebody likes, and after RESET MASTER all of them.
+#[test]
+fn a_number_that_was_there_before_does_not_say_that_a_replica_has_it() {
+    if product().is_mysql() {
+        return;
+    }
+    let (servers, _orders) = keep(Options { max_connections: 100, ..product().options() });
+    let (mut root, mut replica) = (servers.root(), servers.replica_root());
+    root.run("SET GLOBAL gtid_strict_mode = 0");
+    replica.run("SET GLOBAL gtid_strict_mode = 0");
+    let proxy = Proxy::start(&servers);
+    let mut client = proxy.app();
+    client.run("CREATE TABLE again_a (a INT)");
+    let count = "SELECT COUNT(*) FROM shop.again_a";
+    let stays = |reader: &mut Raw, rows: &str| {
+        for _ in 0..25 {
+            assert_eq!(reader.text(count), rows);
+            pause(100);
+        }
+    };
+    proxy.until_replica_answers(&mut client, count);
+    replica.run("FLUSH TABLES WITH READ LOCK");
+    client.run("INSERT INTO again_a VALUES (1)");
+    root.run("SET gtid_seq_no = 5");
+    root.run("CREATE TABLE shop.again_b (b INT)");
+    stays(&mut client, "1");
+    let log_in = || Raw::connect(proxy.port, "root", "root-secret", Some("shop")).unwrap();
+    let (mut writer, mut reader) = (log_in(), log_in());
+    writer.run("SET SESSION gtid_seq_no = 6");
+    writer.run("INSERT INTO again_a VALUES (2)");
+    stays(&mut reader, "2");
+    replica.run("UNLOCK TABLES");
+    client.run("INSERT INTO again_a VALUES (3)");
+    proxy.until_replica_answers(&mut client, count);
+    proxy.until_replica_answers(&mut reader, count);
+
+    // Not so many writes that the log is as long again as it was: there the replica would go on reading.
+    root.run("RESET MASTER");
+    for rows in 4..12 {
+        client.run("INSERT INTO again_a VALUES (4)");
+        assert_eq!(client.text(count), rows.to_string());
+    }
+    let is_in = "fairlane_backend_in_rotation{backend=\"replica1\"}";
+    eventually("the replica is out", || proxy.metric(is_in) == 0.0);
+    stays(&mut client, "11");
 }
 
 #[test]

@@ -280,6 +280,34 @@ fn xa_branches_keep_their_connection() {
 }
 
 #[test]
+fn a_prepared_branch_outlives_its_session() {
+    let proxy = Proxy::with(servers(), 2, ONE_LANE);
+    let mut client = proxy.app();
+    client.run("CREATE TABLE branches (id INT PRIMARY KEY) ENGINE=InnoDB");
+    // In a text that nobody has seen as well, where the server takes it there.
+    let hidden = "EXECUTE IMMEDIATE 'XA PREPARE ''outlives3'''";
+    let ways =
+        [("XA PREPARE 'outlives1'", false), ("XA PREPARE 'outlives2'", true), (hidden, false)];
+    let known = if product().is_mysql() { 2 } else { 3 };
+    for (id, (prepare, resets)) in (1..).zip(&ways[..known]) {
+        let mut session = proxy.app();
+        session.run(&format!("XA START 'outlives{id}'"));
+        session.run(&format!("INSERT INTO branches VALUES ({id})"));
+        session.run(&format!("XA END 'outlives{id}'"));
+        session.run(prepare);
+        match resets {
+            true => drop(session.command(Command::ResetConnection, b"").unwrap()),
+            false => session.hang_up(),
+        }
+        // The server has to see first that it has no connection any more.
+        let commit = format!("XA COMMIT 'outlives{id}'");
+        eventually("the branch is committed", || proxy.app().query(&commit).is_ok());
+        let found = proxy.app().text(&format!("SELECT COUNT(*) FROM branches WHERE id = {id}"));
+        assert_eq!(found, "1", "{prepare}");
+    }
+}
+
+#[test]
 fn a_transaction_that_chains_ends_with_its_client() {
     let proxy = Proxy::with(servers(), 2, ONE_LANE);
     let mut client = proxy.app();

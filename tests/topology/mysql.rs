@@ -81,6 +81,10 @@ async fn mysql_is_known_and_its_replica_leaves_rotation_and_comes_back() {
     until_rotation(&topology, Rotation::Broken).await;
     root.query_drop("START REPLICA").await.expect("started");
     until_rotation(&topology, Rotation::In).await;
+    root.query_drop("SET GLOBAL offline_mode = ON").await.expect("set");
+    until_rotation(&topology, Rotation::Down).await;
+    root.query_drop("SET GLOBAL offline_mode = OFF").await.expect("set");
+    until_rotation(&topology, Rotation::In).await;
     replica.kill().await.expect("killed");
     until_rotation(&topology, Rotation::Down).await;
     replica.start().await.expect("started");

@@ -4,6 +4,8 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
@@ -14,15 +16,18 @@ use super::{Servers, pause};
 /// Chunks on their way at once.
 const ON_THE_WAY_MAX: usize = 10_000;
 
-/// Makes the replica of `servers` follow its primary through a hop, until the process ends.
-pub fn delay_replication(servers: &Servers, by: Duration) {
+/// Makes the replica of `servers` follow its primary through a hop, until the process ends. The milliseconds
+/// may be changed for what the primary sends from then on.
+pub fn delay_replication(servers: &Servers, by: Duration) -> Arc<AtomicU64> {
+    let by = Arc::new(AtomicU64::new(u64::try_from(by.as_millis()).unwrap()));
+    let delay = Arc::clone(&by);
     servers.wait_replicated();
     let listener = TcpListener::bind(("127.0.0.1", free_port())).unwrap();
     let port = listener.local_addr().unwrap().port();
     let primary = servers.primary;
     std::thread::spawn(move || {
         while let Ok((replica, _)) = listener.accept() {
-            hop(replica, primary, by);
+            hop(replica, primary, Arc::clone(&delay));
         }
     });
     let mut root = servers.replica_root();
@@ -39,16 +44,17 @@ pub fn delay_replication(servers: &Servers, by: Duration) {
         ],
     };
     statements.iter().for_each(|sql| drop(root.run(sql)));
+    by
 }
 
-fn hop(replica: TcpStream, primary: u16, by: Duration) {
+fn hop(replica: TcpStream, primary: u16, by: Arc<AtomicU64>) {
     let Ok(primary) = TcpStream::connect(("127.0.0.1", primary)) else { return };
     primary.set_nodelay(true).unwrap();
     replica.set_nodelay(true).unwrap();
     let (from, to) = (replica.try_clone().unwrap(), primary.try_clone().unwrap());
     std::thread::spawn(move || pass_on(from, to));
     let (put, take) = sync_channel(ON_THE_WAY_MAX);
-    std::thread::spawn(move || receive(primary, &put, by));
+    std::thread::spawn(move || receive(primary, &put, &by));
     std::thread::spawn(move || deliver(replica, &take));
 }
 
@@ -57,9 +63,10 @@ fn pass_on(mut from: TcpStream, mut to: TcpStream) {
     let _ = to.shutdown(Shutdown::Both);
 }
 
-fn receive(mut primary: TcpStream, put: &SyncSender<(Instant, Vec<u8>)>, by: Duration) {
+fn receive(mut primary: TcpStream, put: &SyncSender<(Instant, Vec<u8>)>, by: &AtomicU64) {
     let mut chunk = vec![0; 64 * 1024];
     while let Ok(length @ 1..) = primary.read(&mut chunk) {
+        let by = Duration::from_millis(by.load(Ordering::Relaxed));
         if put.send((Instant::now() + by, chunk[..length].to_vec())).is_err() {
             return;
         }
