@@ -267,16 +267,37 @@ async fn log_in(
     if let Some(algorithm) = route.compression {
         stream = stream.compressed_to_server(algorithm, std::mem::take(&mut inbox));
     }
-    let now = Instant::now();
     let family = match greeting.capabilities.contains(Capabilities::LONG_PASSWORD) {
         true => Family::MySql,
         false => Family::MariaDb,
     };
-    let mut connection = Connection {
+    let base = Base {
+        transaction: TransactionNames::of(family, &greeting.version),
+        only_reads: route.only_reads,
+        ..Base::default()
+    };
+    let mut connection = fresh((stream, inbox), key, u64::from(greeting.thread_id), base);
+    connection.image.schema = schema;
+    connection.is_restricted = !connection.set_up(family).await?;
+    if connection.is_restricted && connection.key.expired.is_none() {
+        return Err(LoginError::Refused(Error::MustChangePassword { family }));
+    }
+    Ok(connection)
+}
+
+/// A connection on which nothing has run since its login.
+fn fresh(
+    (stream, inbox): (Socket, Vec<u8>),
+    key: Arc<ConnectionKey>,
+    thread_id: u64,
+    base: Base,
+) -> Connection {
+    let now = Instant::now();
+    Connection {
         stream,
         home: WorkerId::current(),
         inbox,
-        thread_id: u64::from(greeting.thread_id),
+        thread_id,
         key,
         image: Image::default(),
         image_warns: false,
@@ -287,11 +308,7 @@ async fn log_in(
         ran: Ran::Plain,
         lock_counts: LockCounts::default(),
         has_roles: None,
-        base: Base {
-            transaction: TransactionNames::of(family, &greeting.version),
-            only_reads: route.only_reads,
-            ..Base::default()
-        },
+        base,
         role: String::new(),
         is_read_only: false,
         names: NamesMemory::default(),
@@ -314,13 +331,7 @@ async fn log_in(
         is_restricted: false,
         is_patient: false,
         permit: None,
-    };
-    connection.image.schema = schema;
-    connection.is_restricted = !connection.set_up(family).await?;
-    if connection.is_restricted && connection.key.expired.is_none() {
-        return Err(LoginError::Refused(Error::MustChangePassword { family }));
     }
-    Ok(connection)
 }
 
 /// What is asked of a server that has `offered`.

@@ -1,9 +1,15 @@
 //! After a response: what it changed in the session, and whether the connection stays.
 
+pub(super) mod binding;
+pub(super) mod bits;
+pub(super) mod routine;
+pub(super) mod settle;
+pub(super) mod tracking;
+pub(super) mod writes;
+
 use super::diagnostics::Disturbs;
-use super::execute::opens_cursor;
 use super::statement::Work;
-use super::writes::may_be_half_way;
+use super::statement::execute::opens_cursor;
 use super::{Session, Stop};
 use crate::backend::Connection;
 use crate::metrics::Origin;
@@ -16,6 +22,7 @@ use crate::state::image::{BIG_SELECTS, SCHEMA_VARIABLES, set_with};
 use crate::state::transaction_names::{self, READ_ONLY};
 use crate::state::{Pin, Pins, Turn};
 use crate::topology::ISOLATION;
+use writes::may_be_half_way;
 
 /// Variables that say how long a lock is waited for.
 pub(super) fn is_wait(name: &str) -> bool {

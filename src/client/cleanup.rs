@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
-use super::along::is_just_query;
-use super::auth::{Claim, Progress, Unproved, told_address, told_attributes, verify};
+use super::absorb::writes::WriteTracker;
+use super::login::auth::{Claim, Progress, Unproved, told_address, told_attributes, verify};
 use super::login::{not_asked, program_name};
 use super::registry::EntryLabels;
 use super::statement::Work;
+use super::statement::along::is_just_query;
 use super::wire::CommandPacket;
-use super::writes::WriteTracker;
 use super::{Session, Stop};
 use crate::backend::{Connection, Failure, Ran, Reset};
 use crate::config::settings::Abandoned;

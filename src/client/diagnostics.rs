@@ -3,6 +3,10 @@
 //! On a shared connection these would be those of whoever used it last, so the session keeps its
 //! own record and answers from it.
 
+pub(super) mod conditions;
+pub(super) mod insert_id;
+pub(super) mod warnings;
+
 use std::sync::Arc;
 
 use super::{Session, Stop};

@@ -14,7 +14,7 @@ use crate::route::view::BackendId;
 use crate::sql::{KilledUser, Reason, Verdict, explained_connection, killed_user};
 use crate::state::Image;
 
-use super::auth::host_name;
+use super::login::auth::host_name;
 use super::login::server_error;
 use super::statement::Work;
 

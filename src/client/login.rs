@@ -1,5 +1,12 @@
 //! From a client's connect to its first command.
 
+pub(super) mod admittance;
+pub(super) mod auth;
+pub(super) mod identity;
+pub(super) mod lockout;
+pub(super) mod password;
+pub(super) mod throttle;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,15 +14,10 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
-use super::auth::{
-    Claim, Progress, Unproved, cut, default_plugin, old_client, told_address, told_attributes,
-    verify,
-};
+use super::absorb::writes::WriteTracker;
 use super::diagnostics::Diagnostics;
-use super::identity::Identity;
 use super::registry::{Entry, EntryLabels, Registration};
 use super::wire::Wire;
-use super::writes::WriteTracker;
 use super::{Context, Session};
 use crate::backend::Life;
 use crate::config::settings::{Abandoned, TlsMode};
@@ -25,14 +27,19 @@ use crate::metrics::{LoginFailure, Origin};
 use crate::net::certificate::ClientTls;
 use crate::net::proxy_header::Start;
 use crate::net::socket::Socket;
-use crate::protocol::auth::NATIVE;
+use crate::protocol::auth::{NATIVE, NONCE, nonce};
 use crate::protocol::compress::{Algorithm, ZSTD_LEVELS};
 use crate::protocol::handshake::{Greeting, HandshakeResponse, asks_for_tls, is_old};
 use crate::protocol::status::Status;
-use crate::protocol::{Capabilities, Family, auth, code, packet};
+use crate::protocol::{Capabilities, Family, code, packet};
 use crate::sql::Effects;
 use crate::state::{Image, Pins};
 use crate::topology::ServerFacts;
+use auth::{
+    Claim, Progress, Unproved, cut, default_plugin, old_client, told_address, told_attributes,
+    verify,
+};
+use identity::Identity;
 
 /// How long a client waits for Fairlane's first contact with its primary.
 const FACTS_WAIT: Duration = Duration::from_secs(5);
@@ -250,7 +257,7 @@ fn new_session(
         holdings: crate::state::Holdings::default(),
         prepared_texts: Effects::empty(),
         characteristics: crate::state::Characteristics::default(),
-        shown: super::binding::Shown::default(),
+        shown: super::absorb::binding::Shown::default(),
         status: Status::AUTOCOMMIT,
         autocommit,
         is_status_told: true,
@@ -289,7 +296,7 @@ async fn refuse(wire: &mut Wire, context: &Context, error: &Error) {
 struct Greeted {
     payload: Vec<u8>,
     offered: Capabilities,
-    nonce: [u8; auth::NONCE],
+    nonce: [u8; NONCE],
     tls: Option<Arc<ClientTls>>,
 }
 
@@ -301,7 +308,7 @@ async fn exchange(
     mut wire: Wire,
     entry: &Entry,
 ) -> Option<(Wire, Result<Greeted, Leave>)> {
-    let Ok(nonce) = auth::nonce() else {
+    let Ok(nonce) = nonce() else {
         return Some((wire, Err(Leave::Told(LoginFailure::Backend, Error::NotReady))));
     };
     let acceptor = context.tls.as_ref().filter(|_| offers_tls(context, facts));

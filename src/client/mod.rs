@@ -12,45 +12,19 @@
 //!   view (docs/compatibility.md).
 
 mod absorb;
-mod admittance;
 mod adrift;
-mod along;
-mod answers;
-mod auth;
-mod begin;
-mod binding;
-mod bits;
 mod cleanup;
 mod command;
-mod conditions;
-mod description;
 mod diagnostics;
-mod execute;
 mod give_way;
-mod identity;
-mod insert_id;
 mod kill;
-mod lockout;
 mod locks;
 mod login;
-mod password;
-mod prepare;
-mod prepare_here;
 mod prepared;
-mod ready;
-mod recover;
 pub mod registry;
-mod repeat;
-mod route;
-mod routine;
-mod settle;
 mod shown;
 mod statement;
-mod throttle;
-mod tracking;
-mod warnings;
 mod wire;
-mod writes;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -83,18 +57,18 @@ use crate::state::prepared::{StatementKey, Statements};
 use crate::state::{Characteristics, Holdings, Image, Pins, Trackers};
 use crate::topology::{ServerFacts, Topology};
 
+pub use absorb::routine::Procedures;
+use absorb::writes::WriteTracker;
 pub use adrift::Adrift;
-pub use answers::Answers;
 use diagnostics::Diagnostics;
-use identity::{Identity, Verified};
-pub use lockout::Lockouts;
 pub use locks::Locks;
-pub use password::Passwords;
+use login::identity::{Identity, Verified};
+pub use login::lockout::Lockouts;
+pub use login::password::Passwords;
+pub use login::throttle::Throttle;
+pub use prepared::answers::Answers;
 use registry::{Order, Registration, Registry};
-pub use routine::Procedures;
-pub use throttle::Throttle;
 use wire::Wire;
-use writes::WriteTracker;
 
 /// What all sessions share.
 #[derive(Debug)]
@@ -237,21 +211,21 @@ struct Session {
     /// Prepared statements of whose long data a piece was lost, and why.
     spoilt_data: Vec<(u32, Error)>,
     /// The statement that was prepared just now.
-    just_prepared: Option<prepare::JustPrepared>,
+    just_prepared: Option<prepared::prepare::JustPrepared>,
     /// Where the statement under way goes, where that was asked before it was known to go anywhere.
     decided: Option<Decision>,
     /// A lock that the statement just run may have taken, or not: nobody says.
     lock_to_ask_for: Option<Box<[u8]>>,
     held: Option<Checkout>,
     /// A BEGIN that was answered and not sent; nothing is held then.
-    begun: Option<Box<begin::Begun>>,
+    begun: Option<Box<statement::begin::Begun>>,
     pins: Pins,
     holdings: Holdings,
     /// What its texts that were prepared by PREPARE may change for sessions to come.
     prepared_texts: Effects,
     characteristics: Characteristics,
     /// Pins as counted in the metrics.
-    shown: binding::Shown,
+    shown: absorb::binding::Shown,
     status: Status,
     /// Whether `status` is that of now: an error tells none.
     is_status_told: bool,
@@ -480,7 +454,7 @@ impl Session {
         let sql_mode = self.image.get("sql_mode").unwrap_or(begun);
         let charset = match self.image.client_charset() {
             Some(charset) => charset,
-            None => identity::charset_of_collation(self.identity.key.collation),
+            None => login::identity::charset_of_collation(self.identity.key.collation),
         };
         self.mode = Mode::new(sql_mode, charset, &self.facts.own_version);
         self.status.set(Status::NO_BACKSLASH_ESCAPES, self.mode.no_backslash_escapes);

@@ -1,11 +1,15 @@
 //! The binary protocol: statements prepared by the client, run on whatever connection there is.
 
+pub(super) mod answers;
+pub(super) mod description;
+pub(super) mod prepare;
+pub(super) mod prepare_here;
+
 use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::diagnostics::Form;
-use super::execute::{is_call, opens_cursor};
-use super::prepare::JustPrepared;
+use super::statement::execute::{is_call, opens_cursor};
 use super::statement::{PreparedWork, Work};
 use super::{Session, Stop};
 use crate::backend::Connection;
@@ -19,6 +23,7 @@ use crate::route::view::BackendId;
 use crate::sql::{Class, Effects, Hint, Mode, Needs, Reason, Verdict, changes_rows};
 use crate::state::Pin;
 use crate::state::prepared::{BULK_HEADER, EXECUTE_HEADER, Statement, StatementKey, number_bit};
+use prepare::JustPrepared;
 
 /// A statement that a command of the binary protocol is about.
 struct Found {

@@ -1,5 +1,13 @@
 //! One statement's way: verdict, target, lane, slot, connection, relay, release.
 
+pub(super) mod along;
+pub(super) mod begin;
+pub(super) mod execute;
+pub(super) mod ready;
+pub(super) mod recover;
+pub(super) mod repeat;
+pub(super) mod route;
+
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -9,8 +17,6 @@ use tokio::time::Instant;
 
 use super::diagnostics::Form;
 use super::registry::is_sessions;
-use super::route::begins_with_snapshot;
-use super::route::is_system;
 use super::{Session, Stop};
 use crate::error::Error;
 use crate::lanes::{Demand, Standing};
@@ -27,6 +33,8 @@ use crate::route::{Decision, Reason, Target};
 use crate::sql::Reason as SqlReason;
 use crate::sql::{Class, Effects, Mode, Needs, Verdict, VerdictCache, changes_rows, mentions};
 use crate::state::prepared::StatementKey;
+use route::begins_with_snapshot;
+use route::is_system;
 
 /// A command on its way to a backend.
 #[derive(Debug)]

@@ -13,7 +13,7 @@
 //! of the kinds that are a good part of them. When few of them may run at a time, each takes less,
 //! they are less of all service, and only they wait: that is no reason to let them go at once.
 //!
-//! The same holds for middling visits (see [`super::evidence`]), each of which may be a page: a second [`Bulk`]
+//! The same holds for middling visits (see [`super::evidence`]), each of which may be a page: a second `Bulk`
 //! has those. For them slots are scarce already when the default lane has nearly all.
 
 /// Statements that change rows, in one transaction.

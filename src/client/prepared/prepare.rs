@@ -5,9 +5,9 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::answers::{Answer, TEXT_MAX, Terms};
-use super::route::is_system;
-use super::statement::{PreparedWork, Work, backend_of, classify};
-use super::{Session, Stop};
+use crate::client::statement::route::is_system;
+use crate::client::statement::{PreparedWork, Work, backend_of, classify};
+use crate::client::{Session, Stop};
 use crate::error::Error;
 use crate::protocol::metadata::MetadataDigest;
 use crate::protocol::status::{self, Status};
@@ -22,22 +22,26 @@ use crate::state::transaction_names::READ_ONLY;
 
 /// What the answer to COM_STMT_PREPARE told of a statement.
 #[derive(Debug)]
-pub(super) struct JustPrepared {
+pub(in crate::client) struct JustPrepared {
     /// Number of its parameters.
-    pub(super) parameters: u16,
+    pub(in crate::client) parameters: u16,
     /// The column definitions its client has got.
-    pub(super) metadata: Option<MetadataDigest>,
+    pub(in crate::client) metadata: Option<MetadataDigest>,
     /// Types of its parameters (MySQL).
-    pub(super) wanted: Box<[u8]>,
+    pub(in crate::client) wanted: Box<[u8]>,
     /// All of the answer, where it can be given again.
-    pub(super) answer: Option<Vec<u8>>,
+    pub(in crate::client) answer: Option<Vec<u8>>,
     /// Whose it is.
-    pub(super) backend: BackendId,
+    pub(in crate::client) backend: BackendId,
 }
 
 impl Session {
     /// COM_STMT_PREPARE.
-    pub(super) async fn prepare(&mut self, wire: &[u8], payload: &[u8]) -> Result<(), Stop> {
+    pub(in crate::client) async fn prepare(
+        &mut self,
+        wire: &[u8],
+        payload: &[u8],
+    ) -> Result<(), Stop> {
         let sql = &payload[1..];
         self.statements.forget_last();
         if self.statements.len() >= STATEMENTS_MAX {

@@ -5,10 +5,10 @@ use std::time::Duration;
 use quick_cache::sync::Cache;
 use tokio::time::Instant;
 
-use super::Session;
-use super::diagnostics::Disturbs;
-use super::statement::Work;
 use crate::backend::{Connection, Failure, Ran};
+use crate::client::Session;
+use crate::client::diagnostics::Disturbs;
+use crate::client::statement::Work;
 use crate::protocol::Command;
 use crate::sql::{Effects, Leading, called, changes_rows, has_word};
 use crate::state::Pin;
@@ -52,7 +52,7 @@ fn takes_no_lock(text: &str) -> bool {
 
 impl Session {
     /// What `work` is about to run on its connection.
-    pub(super) fn note_ran(&self, connection: &mut Connection, work: &Work<'_>) {
+    pub(in crate::client) fn note_ran(&self, connection: &mut Connection, work: &Work<'_>) {
         if !work.verdict.effects.contains(Effects::OPAQUE) || work.command == Command::StmtPrepare {
             return;
         }
@@ -98,7 +98,7 @@ impl Session {
 
     /// Asks what a routine has left, before its connection goes to another session; the warnings and counts of
     /// its statement have been read.
-    pub(super) async fn settle_routine(
+    pub(in crate::client) async fn settle_routine(
         &mut self,
         connection: &mut Connection,
         work: Option<&Work<'_>>,

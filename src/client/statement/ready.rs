@@ -1,14 +1,14 @@
 //! A connection is brought to the session's state, for a statement or to stay.
 
-use super::Session;
+use super::Work;
 use super::along::{Along, COPIED_MAX};
-use super::diagnostics::Disturbs;
 use super::execute::chooses_schema;
-use super::login::server_error;
-use super::prepare_here::Own;
-use super::statement::Work;
-use super::warnings::TELL;
 use crate::backend::{Connection, Exchange, Failure, Reset, Strays};
+use crate::client::Session;
+use crate::client::diagnostics::Disturbs;
+use crate::client::diagnostics::warnings::TELL;
+use crate::client::login::server_error;
+use crate::client::prepared::prepare_here::Own;
 use crate::error::Error;
 use crate::protocol::metadata::Expected;
 use crate::protocol::status::Tracked;
@@ -20,21 +20,21 @@ use crate::topology::ISOLATION;
 
 /// What to send.
 #[derive(Debug)]
-pub(super) struct Ready {
+pub(in crate::client) struct Ready {
     /// Packets instead of the work's own.
-    pub(super) packets: Option<Vec<u8>>,
+    pub(in crate::client) packets: Option<Vec<u8>>,
     /// What the client is to have of column definitions.
-    pub(super) expected: Expected,
+    pub(in crate::client) expected: Expected,
     /// Answers that come before that to the work ...
-    pub(super) answers: usize,
+    pub(in crate::client) answers: usize,
     /// ... to so many of the first bytes of `packets`.
-    pub(super) front: usize,
+    pub(in crate::client) front: usize,
     /// The first of them is to the question for another session's LAST_INSERT_ID().
-    pub(super) asks: bool,
+    pub(in crate::client) asks: bool,
     /// The next one is a fuse's.
-    pub(super) is_fused: bool,
+    pub(in crate::client) is_fused: bool,
     /// What LAST_INSERT_ID() is then.
-    pub(super) insert_id: Option<u64>,
+    pub(in crate::client) insert_id: Option<u64>,
 }
 
 impl Ready {
@@ -58,7 +58,7 @@ const BEGINNING: [&str; 7] = [
 impl Session {
     /// Makes the connection's state that of the session. With `waits` it is so when this returns,
     /// otherwise what does it may be part of what is to be sent.
-    pub(super) async fn make_ready(
+    pub(in crate::client) async fn make_ready(
         &mut self,
         connection: &mut Connection,
         work: &Work<'_>,
@@ -206,7 +206,7 @@ impl Session {
     /// Resets a connection at rest that has user variables of other sessions, or may have without
     /// anybody's knowing when `sql` names one that is not the session's, or calls a routine of a package,
     /// which has variables of its own.
-    pub(super) async fn take_off_variables(
+    pub(in crate::client) async fn take_off_variables(
         &self,
         connection: &mut Connection,
         sql: &[u8],
@@ -243,7 +243,7 @@ impl Session {
     /// A schema that has changed since a connection at rest has chosen it may have other defaults
     /// now, and its own are there again only after a choice where somebody has set others. MariaDB
     /// reads them only when it comes from another schema.
-    pub(super) async fn choose_schema_anew(
+    pub(in crate::client) async fn choose_schema_anew(
         &self,
         connection: &mut Connection,
     ) -> Result<(), Failure> {
@@ -271,7 +271,7 @@ impl Session {
     }
 
     /// Gives a connection at rest all that is the session's: it is to stay there.
-    pub(super) async fn move_in(
+    pub(in crate::client) async fn move_in(
         &mut self,
         connection: &mut Connection,
     ) -> Result<Result<(), Error>, Failure> {
@@ -294,7 +294,7 @@ impl Session {
 
     /// Gives the commands of `diff` and waits for their answers: before a statement that could do
     /// harm in another schema or mode.
-    pub(super) async fn apply(
+    pub(in crate::client) async fn apply(
         &mut self,
         connection: &mut Connection,
         diff: &Diff,
@@ -339,7 +339,7 @@ impl Session {
     }
 
     /// Takes over what the server tracked in its answer to one command of a diff; the error it is.
-    pub(super) fn take_over(
+    pub(in crate::client) fn take_over(
         &mut self,
         connection: &mut Connection,
         exchange: &Exchange,

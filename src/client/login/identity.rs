@@ -13,11 +13,11 @@ use crate::error::Error;
 
 /// A client's user as the backends see it.
 #[derive(Debug, Clone)]
-pub(super) struct Identity {
-    pub(super) key: Arc<ConnectionKey>,
-    pub(super) credential: Credential,
+pub(in crate::client) struct Identity {
+    pub(in crate::client) key: Arc<ConnectionKey>,
+    pub(in crate::client) credential: Credential,
     /// The account's password has expired.
-    pub(super) is_expired: bool,
+    pub(in crate::client) is_expired: bool,
 }
 
 /// For how long a login that the primary agreed to needs no asking again.
@@ -74,7 +74,7 @@ impl Default for Verified {
 impl Verified {
     /// Asks with `ask` unless the answer is known since the last of `changes`: of accounts and of
     /// schemas. `client` is the one of the demand with which is asked.
-    pub(super) async fn verify(
+    pub(in crate::client) async fn verify(
         &self,
         key: &ConnectionKey,
         schema: Option<&str>,
@@ -123,7 +123,7 @@ impl Verified {
 /// The character set of a collation id, as far as the lexer needs to know: those in which a byte
 /// of a character may look like a backslash or a quote.
 /// Source: `information_schema.collations` of MariaDB 10.11 and MySQL 9.
-pub(super) fn charset_of_collation(id: u8) -> &'static str {
+pub(in crate::client) fn charset_of_collation(id: u8) -> &'static str {
     match id {
         1 | 84 => "big5",
         13 | 88 => "sjis",

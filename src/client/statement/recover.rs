@@ -1,8 +1,8 @@
 //! A command that has not run to its end: it is tried elsewhere, or its client is told.
 
+use super::Work;
 use super::execute::Unfinished;
-use super::statement::Work;
-use super::{Session, Stop};
+use crate::client::{Session, Stop};
 use crate::error::Error;
 use crate::metrics::Closed;
 use crate::pool::{Checkout, Retire};
@@ -11,7 +11,7 @@ use crate::sql::Class;
 
 impl Session {
     /// A command has not run to its end on `checkout`; `None` when it is to be tried on the primary.
-    pub(super) async fn recover(
+    pub(in crate::client) async fn recover(
         &mut self,
         mut checkout: Checkout,
         work: &Work<'_>,
@@ -83,7 +83,11 @@ impl Session {
     }
 
     /// Answers a command that could not be run; one that has no answer gets none.
-    pub(super) async fn refuse(&mut self, work: &Work<'_>, error: &Error) -> Result<(), Stop> {
+    pub(in crate::client) async fn refuse(
+        &mut self,
+        work: &Work<'_>,
+        error: &Error,
+    ) -> Result<(), Stop> {
         if work.shape == Shape::Nothing {
             if let Some(prepared) = &work.prepared {
                 Box::pin(self.spoil_data(prepared.id, error)).await;

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::Session;
-use super::statement::Work;
+use super::Work;
+use crate::client::Session;
 use crate::config::settings::Consistency;
 use crate::protocol::status::Status;
 use crate::route::view::{BackendId, ReplicaView};
@@ -19,7 +19,11 @@ const PINNED_WAIT: Duration = Duration::from_secs(1);
 
 impl Session {
     /// Where a statement goes when the session holds nothing.
-    pub(super) async fn decide(&self, verdict: &Verdict, may_use_replica: bool) -> Decision {
+    pub(in crate::client) async fn decide(
+        &self,
+        verdict: &Verdict,
+        may_use_replica: bool,
+    ) -> Decision {
         if !may_use_replica {
             return Decision::primary(Reason::ReplicaFailed);
         }
@@ -86,7 +90,7 @@ impl Session {
 
     /// Whether the replica the session holds lacks something that a read there has to see: what
     /// other sessions of the scope have written since the session began to hold it.
-    pub(super) async fn is_held_stale(&self, verdict: &Verdict) -> bool {
+    pub(in crate::client) async fn is_held_stale(&self, verdict: &Verdict) -> bool {
         let routing = &self.context.settings.routing;
         let needs_fresh = verdict.class == Class::Read
             && verdict.hint.route != Some(RouteHint::Replica)
@@ -118,25 +122,25 @@ impl Session {
     }
 
     /// Whether all reads of an open transaction see what its first one saw.
-    pub(super) fn keeps_snapshot(&self) -> bool {
+    pub(in crate::client) fn keeps_snapshot(&self) -> bool {
         let level = self.isolation().or_else(|| self.facts.variable(ISOLATION)).unwrap_or_default();
         let is_open = self.status.contains(Status::IN_TRANS);
         is_open && !level.to_ascii_lowercase().starts_with("read-")
     }
 
-    pub(super) fn isolation(&self) -> Option<&str> {
+    pub(in crate::client) fn isolation(&self) -> Option<&str> {
         transaction_names::ISOLATION.into_iter().find_map(|name| self.image.get(name))
     }
 }
 
 /// Whether a statement opens a transaction that sees what there is now: WITH CONSISTENT SNAPSHOT.
-pub(super) fn begins_with_snapshot(work: &Work<'_>) -> bool {
+pub(in crate::client) fn begins_with_snapshot(work: &Work<'_>) -> bool {
     const SNAPSHOT: &[u8] = b"snapshot";
     matches!(work.verdict.class, Class::Begin { .. }) && mentions(work.sql, SNAPSHOT)
 }
 
 /// Whether a schema is one that each server fills on its own.
-pub(super) fn is_system(schema: &str) -> bool {
+pub(in crate::client) fn is_system(schema: &str) -> bool {
     ["information_schema", "performance_schema", "mysql", "sys"]
         .iter()
         .any(|system| schema.eq_ignore_ascii_case(system))

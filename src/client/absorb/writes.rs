@@ -11,8 +11,8 @@ use std::time::Duration;
 use parking_lot::MutexGuard;
 use tokio::time::{Instant, sleep};
 
-use super::statement::Work;
-use super::{Context, Session};
+use crate::client::statement::Work;
+use crate::client::{Context, Session};
 use crate::pool::Epochs;
 use crate::protocol::response::Summary;
 use crate::protocol::status::{Status, Tracked};
@@ -45,7 +45,7 @@ fn comes_first(code: u16) -> bool {
 }
 
 /// Whether something that `work` calls may have run before its error, in a session with this schema.
-pub(super) fn may_be_half_way(
+pub(in crate::client) fn may_be_half_way(
     work: &Work<'_>,
     summary: &Summary,
     schema: Option<&str>,
@@ -99,7 +99,7 @@ fn routine_in(message: &str) -> Option<(Option<&str>, &str)> {
 
 /// Where a session notes its writes. Outlives the session where its statement does.
 #[derive(Debug)]
-pub(super) struct WriteTracker {
+pub(in crate::client) struct WriteTracker {
     written: Arc<SharedToken>,
     topology: Arc<Topology>,
     epochs: Arc<Epochs>,
@@ -110,7 +110,7 @@ pub(super) struct WriteTracker {
 
 impl WriteTracker {
     /// For the session with this id and user.
-    pub(super) fn new(context: &Context, session: u32, user: &str) -> Self {
+    pub(in crate::client) fn new(context: &Context, session: u32, user: &str) -> Self {
         Self {
             written: context.scopes.join(user),
             topology: Arc::clone(&context.topology),
@@ -121,7 +121,7 @@ impl WriteTracker {
     }
 
     /// The same session as another user, who goes on seeing what it has written.
-    pub(super) fn change(&self, context: &Context, user: &str) -> Self {
+    pub(in crate::client) fn change(&self, context: &Context, user: &str) -> Self {
         Self {
             written: context.scopes.change(&self.written, user),
             topology: Arc::clone(&self.topology),
@@ -137,17 +137,17 @@ impl WriteTracker {
     }
 
     /// What replicas must have before the session reads there.
-    pub(super) fn token(&self) -> MutexGuard<'_, Token> {
+    pub(in crate::client) fn token(&self) -> MutexGuard<'_, Token> {
         self.written.lock()
     }
 
     /// Whether the session has written something that no replica will ever have.
-    pub(super) fn is_unlogged(&self) -> bool {
+    pub(in crate::client) fn is_unlogged(&self) -> bool {
         self.is_unlogged.load(Ordering::Relaxed)
     }
 
     /// Uses what is known of the primary's own position; whether that may help a read.
-    pub(super) fn settle(&self) -> bool {
+    pub(in crate::client) fn settle(&self) -> bool {
         let reading = self.topology.reading();
         let mut token = self.written.lock();
         let is_settled = token.settle(&reading);
@@ -158,7 +158,7 @@ impl WriteTracker {
     }
 
     /// Something was, or may have been, written at a position that nobody tells.
-    pub(super) fn note_unknown(&self) {
+    pub(in crate::client) fn note_unknown(&self) {
         self.written.lock().add_unknown(self.stamp());
         if self.topology.has_gtids() {
             self.topology.reading_wanted();
@@ -166,13 +166,13 @@ impl WriteTracker {
     }
 
     /// A statement that may have written has ended out of sight, and may have changed this as well.
-    pub(super) fn note_unseen(&self, changes: Changes) {
+    pub(in crate::client) fn note_unseen(&self, changes: Changes) {
         self.note_unknown();
         self.note_changes(changes);
     }
 
     /// What an answer to Fairlane itself has told.
-    pub(super) fn note_told(&self, tracked: &[Tracked]) {
+    pub(in crate::client) fn note_told(&self, tracked: &[Tracked]) {
         tracked.iter().filter_map(position_in).for_each(|position| self.note(&position, None));
     }
 
@@ -232,7 +232,7 @@ impl WriteTracker {
 
 /// What a statement may change that other sessions begin with or prepare.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Changes {
+pub(in crate::client) struct Changes {
     /// What tables and routines there are: whatever is neither a query nor a change of rows.
     tables: bool,
     /// Global variables, privileges or roles.
@@ -296,7 +296,7 @@ struct Before {
 
 /// Tracks the writes of one response.
 #[derive(Debug)]
-pub(super) struct WriteWatch<'a> {
+pub(in crate::client) struct WriteWatch<'a> {
     writes: Arc<WriteTracker>,
     verdict: &'a Verdict,
     command: Command,
@@ -309,7 +309,7 @@ pub(super) struct WriteWatch<'a> {
 
 impl Session {
     /// For the response to `work`.
-    pub(super) fn watch_writes<'a>(&self, work: &Work<'a>) -> WriteWatch<'a> {
+    pub(in crate::client) fn watch_writes<'a>(&self, work: &Work<'a>) -> WriteWatch<'a> {
         let is_off = |value: &str| value == "0" || value.eq_ignore_ascii_case("off");
         let is_several = work.verdict.statements > 1;
         let is_log_off = work.verdict.class != Class::Read
@@ -335,7 +335,7 @@ impl Session {
     }
 
     /// What `work` may change.
-    pub(super) fn changes(&self, work: &Work<'_>) -> Changes {
+    pub(in crate::client) fn changes(&self, work: &Work<'_>) -> Changes {
         let Verdict { class, reason, effects, statements, .. } = *work.verdict;
         let is_known = statements == 1 && reason != Reason::NotUnderstood;
         let leaves = || effects == Effects::TEMPORARY_TABLE || leaves_tables(work.sql, self.mode);
@@ -379,7 +379,7 @@ impl Session {
     }
 
     /// What `work` has prepared by PREPARE that later texts may run.
-    pub(super) fn prepares_changes(&self, work: &Work<'_>) -> Effects {
+    pub(in crate::client) fn prepares_changes(&self, work: &Work<'_>) -> Effects {
         let Verdict { effects, statements, .. } = *work.verdict;
         let is_execute = statements == 1 && effects.contains(Effects::OPAQUE);
         match effects.contains(Effects::SQL_PREPARE) && !is_execute {
@@ -418,7 +418,7 @@ fn is_quiet(command: Command) -> bool {
 
 impl WriteWatch<'_> {
     /// A statement of the response has ended, and what tells so has not been passed on.
-    pub(super) fn note(&mut self, summary: &Summary) {
+    pub(in crate::client) fn note(&mut self, summary: &Summary) {
         let mut has_position = false;
         for tracked in &summary.tracked[self.seen..] {
             if let Some(position) = position_in(tracked) {

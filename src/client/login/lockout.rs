@@ -11,10 +11,10 @@ use quick_cache::sync::Cache;
 use secrecy::SecretString;
 use tokio::time::Instant;
 
-use super::Context;
 use super::auth::{Claim, identity};
 use super::identity::Identity;
 use crate::backend::{Credential, DoubleHash};
+use crate::client::Context;
 use crate::error::Error;
 use crate::lanes::{ClientFacts, Demand};
 use crate::metrics::Closed;
@@ -45,7 +45,7 @@ impl Default for Lockouts {
 
 impl Lockouts {
     /// The identity with no connections and logins from before the last wrong password.
-    pub(super) fn renewed(&self, mut identity: Identity) -> Identity {
+    pub(in crate::client) fn renewed(&self, mut identity: Identity) -> Identity {
         if let Some(told) = self.told.get(&identity.key.user) {
             let before = match identity.key.stored {
                 Some(DoubleHash::Sha256(hash)) => hash,
@@ -61,7 +61,11 @@ impl Lockouts {
 }
 
 /// Tells the primary that `session` has given a wrong password; its answer, if it has blocked the account.
-pub(super) async fn tell(context: &Context, claim: &Claim, session: u32) -> Option<Error> {
+pub(in crate::client) async fn tell(
+    context: &Context,
+    claim: &Claim,
+    session: u32,
+) -> Option<Error> {
     let user = Box::<str>::from(claim.user.as_str());
     let told = context.lockouts.told.get(&user).unwrap_or(0);
     context.lockouts.told.insert(user, told.wrapping_add(1));

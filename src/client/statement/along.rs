@@ -6,12 +6,12 @@
 //! rows goes behind a fuse ([`crate::state::diff::Fused`]), which refuses it then. All else waits
 //! until the commands are answered: CALL and DDL do things no fuse stops.
 
-use super::Session;
+use super::Work;
 use super::execute::{Unfinished, chooses_schema, has_cursor_of};
-use super::login::server_error;
 use super::ready::Ready;
-use super::statement::Work;
 use crate::backend::Connection;
+use crate::client::Session;
+use crate::client::login::server_error;
 use crate::error::Error;
 use crate::protocol::response::Summary;
 use crate::protocol::status::Tracked;
@@ -21,7 +21,7 @@ use crate::sql::{Class, Effects, Leading, Needs, Reason, changes_rows, mentions}
 use crate::state::transaction_names::READ_ONLY;
 
 /// Longest statement that is copied to be sent together with what precedes it.
-pub(super) const COPIED_MAX: usize = 64 * 1024;
+pub(in crate::client) const COPIED_MAX: usize = 64 * 1024;
 
 /// Character sets in which the second byte of a character may be a quote or a backslash.
 const HAVE_ASCII_PAIRS: [&str; 5] = ["big5", "cp932", "gb18030", "gbk", "sjis"];
@@ -31,7 +31,7 @@ const TIMEOUT: &str = "max_statement_time";
 
 /// Whether a statement can be sent together with what precedes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Along {
+pub(in crate::client) enum Along {
     /// It waits for the answers.
     Waits,
     /// It can; should what precedes it fail, nothing is left of it.
@@ -42,7 +42,7 @@ pub(super) enum Along {
 
 /// What has come of a statement with what was sent in front of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Front {
+pub(in crate::client) enum Front {
     /// Its own answer comes next.
     Through,
     /// The fuse has stopped it: nothing of it has run.
@@ -51,7 +51,7 @@ pub(super) enum Front {
 
 impl Session {
     /// How `work` is sent to a connection that is not as it has to be.
-    pub(super) fn along(
+    pub(in crate::client) fn along(
         &self,
         connection: &Connection,
         work: &Work<'_>,
@@ -112,7 +112,7 @@ impl Session {
     }
 
     /// Reads the answers to what was sent in front of `work`.
-    pub(super) async fn pass_front(
+    pub(in crate::client) async fn pass_front(
         &mut self,
         connection: &mut Connection,
         work: &Work<'_>,
@@ -236,7 +236,7 @@ impl Session {
 }
 
 /// Whether it is the variable of the fuse.
-pub(super) fn tells_read_only(tracked: &Tracked) -> bool {
+pub(in crate::client) fn tells_read_only(tracked: &Tracked) -> bool {
     matches!(tracked, Tracked::Variable { name, .. } if READ_ONLY.contains(&&**name))
 }
 
@@ -263,7 +263,7 @@ fn is_passing_query(work: &Work<'_>) -> bool {
 }
 
 /// Whether a statement is one query and does nothing else.
-pub(super) fn is_just_query(work: &Work<'_>) -> bool {
+pub(in crate::client) fn is_just_query(work: &Work<'_>) -> bool {
     work.verdict.statements == 1
         && work.verdict.effects.is_empty()
         && work.verdict.leading == Leading::Select

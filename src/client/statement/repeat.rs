@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use super::Session;
-use super::statement::Work;
+use super::Work;
+use crate::client::Session;
 use crate::protocol::Command;
 use crate::protocol::status::Status;
 use crate::sql::{Class, Reason, changes_rows};
@@ -22,7 +22,7 @@ const PAUSE: Duration = Duration::from_millis(5);
 impl Session {
     /// How often a statement, at rest, may be repeated after a deadlock: only one that changes rows,
     /// leaves nothing in the session and reads nothing from it.
-    pub(super) fn repeats(&self, work: &Work<'_>) -> u32 {
+    pub(in crate::client) fn repeats(&self, work: &Work<'_>) -> u32 {
         let limit = self.policy.deadlock_retries;
         let verdict = work.verdict;
         let is_plain = verdict.class == Class::Write
@@ -41,7 +41,7 @@ impl Session {
     }
 
     /// Before the repetition with this number, the first being 1.
-    pub(super) async fn pause_before_repeat(&self, turn: u32) {
+    pub(in crate::client) async fn pause_before_repeat(&self, turn: u32) {
         self.context.metrics.locks.repeated.inc();
         let longest = PAUSE * 2_u32.pow(turn.saturating_sub(1).min(5));
         sleep(longest.mul_f64(0.5 + fastrand::f64() / 2.0)).await;

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::Session;
-use super::login::{refused, server_error};
+use super::{refused, server_error};
 use crate::backend::ExpiredLogin;
+use crate::client::Session;
 use crate::error::Error;
 use crate::pool::Request;
 use crate::protocol::{Capabilities, Command, code};
@@ -16,7 +16,10 @@ use crate::state::{Image, Pin};
 impl Session {
     /// Asks the primary whether this user may log in and use `schema`, unless it has agreed
     /// lately; the schema is then the session's.
-    pub(super) async fn verify_schema(&mut self, schema: Option<&str>) -> Result<(), Error> {
+    pub(in crate::client) async fn verify_schema(
+        &mut self,
+        schema: Option<&str>,
+    ) -> Result<(), Error> {
         let verified = match self.identity.is_expired {
             true => Err(self.must_change()),
             false => self.ask_primary(schema).await,

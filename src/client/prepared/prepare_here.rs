@@ -1,11 +1,11 @@
 //! A binary protocol command on a connection: its statement is prepared there if it was not before,
 //! and the command is written for that copy.
 
-use super::Session;
-use super::login::server_error;
-use super::prepared::CURSOR;
-use super::statement::{PreparedWork, Work};
+use super::CURSOR;
 use crate::backend::{Connection, Failure};
+use crate::client::Session;
+use crate::client::login::server_error;
+use crate::client::statement::{PreparedWork, Work};
 use crate::error::Error;
 use crate::protocol::metadata::Expected;
 use crate::protocol::{Command, Family, packet};
@@ -19,11 +19,11 @@ use crate::state::{Image, Pin};
 
 /// What a binary protocol command is on one connection.
 #[derive(Debug, Default)]
-pub(super) struct Own {
+pub(in crate::client) struct Own {
     /// Its packets; `None` when they are the client's.
-    pub(super) packets: Option<Vec<u8>>,
+    pub(in crate::client) packets: Option<Vec<u8>>,
     /// What the client is to have of column definitions.
-    pub(super) expected: Expected,
+    pub(in crate::client) expected: Expected,
 }
 
 /// The copy of a statement on one connection, before it is executed there.
@@ -39,7 +39,7 @@ impl Session {
     /// The packets of a binary protocol command, for a statement that is prepared here if it was
     /// not before; and the column definitions that the client lacks, should the server leave them
     /// out.
-    pub(super) async fn prepared_here(
+    pub(in crate::client) async fn prepared_here(
         &mut self,
         connection: &mut Connection,
         work: &PreparedWork<'_>,
@@ -171,7 +171,7 @@ impl Session {
 
     /// Prepares a statement on this connection, under the circumstances of when its client did, for the
     /// command `whole`.
-    pub(super) async fn prepare_here(
+    pub(in crate::client) async fn prepare_here(
         &mut self,
         connection: &mut Connection,
         work: &PreparedWork<'_>,
@@ -241,7 +241,7 @@ impl Drop for AsThen<'_> {
 }
 
 /// Whether a COM_STMT_EXECUTE asks for a cursor.
-pub(super) fn has_cursor(work: &PreparedWork<'_>) -> bool {
+pub(in crate::client) fn has_cursor(work: &PreparedWork<'_>) -> bool {
     work.payload.get(5).is_some_and(|flags| flags & CURSOR != 0)
 }
 

@@ -5,10 +5,10 @@
 
 use std::sync::Arc;
 
-use super::Session;
-use super::diagnostics::Disturbs;
-use super::statement::Work;
 use crate::backend::{Connection, Failure};
+use crate::client::Session;
+use crate::client::diagnostics::Disturbs;
+use crate::client::statement::Work;
 use crate::protocol::response::Summary;
 use crate::protocol::status::{OkPacket, Status, Tracked};
 use crate::protocol::tracking::{Reported, Teller};
@@ -32,7 +32,7 @@ fn may_choose_schema(work: &Work<'_>) -> bool {
 
 impl Session {
     /// The session has its server's trackers, and has told its client nothing.
-    pub(super) fn begin_tracking(&mut self) {
+    pub(in crate::client) fn begin_tracking(&mut self) {
         self.trackers = None;
         self.teller = self.capabilities.contains(Capabilities::SESSION_TRACK).then(|| {
             let wanted = self.trackers().wanted();
@@ -42,14 +42,14 @@ impl Session {
     }
 
     /// A login with a schema is told of it.
-    pub(super) fn tell_schema(&mut self) {
+    pub(in crate::client) fn tell_schema(&mut self) {
         if let (Some(teller), Some(schema)) = (&mut self.teller, &self.image.schema) {
             teller.keep(&[Tracked::Schema(schema.to_string())]);
         }
     }
 
     /// The session's own trackers.
-    pub(super) fn trackers(&self) -> Trackers {
+    pub(in crate::client) fn trackers(&self) -> Trackers {
         match &self.trackers {
             Some(trackers) => (**trackers).clone(),
             None => Trackers::of_server(|name| self.facts.variable(name)),
@@ -66,7 +66,7 @@ impl Session {
 
     /// Whether a statement has to find the client's own trackers on its connection. Of several
     /// statements in a text only setting them is worth that Fairlane hears of less.
-    pub(super) fn needs_own_trackers(&self, work: &Work<'_>) -> bool {
+    pub(in crate::client) fn needs_own_trackers(&self, work: &Work<'_>) -> bool {
         let verdict = work.verdict;
         verdict.effects.contains(Effects::TRACKERS)
             || verdict.needs.contains(Needs::TRACKERS)
@@ -84,7 +84,7 @@ impl Session {
     }
 
     /// The teller, for the answer to `work` on a connection.
-    pub(super) fn lend_teller(
+    pub(in crate::client) fn lend_teller(
         &mut self,
         connection: &Connection,
         work: &Work<'_>,
@@ -108,13 +108,13 @@ impl Session {
 
     /// Whether `work` was prepared in another schema than the session's, which the server chooses
     /// for as long as it runs.
-    pub(super) fn is_elsewhere(&self, work: &Work<'_>) -> bool {
+    pub(in crate::client) fn is_elsewhere(&self, work: &Work<'_>) -> bool {
         work.command == Command::StmtExecute && self.moves(work)
     }
 
     /// After `work` with a result: the client is yet to be told of a schema that the server has
     /// left again.
-    pub(super) fn owe_schema(&mut self, work: &Work<'_>, summary: &Summary) {
+    pub(in crate::client) fn owe_schema(&mut self, work: &Work<'_>, summary: &Summary) {
         // MySQL does not say that there is something to tell.
         let has_changed = match self.facts.is_mariadb() {
             true => summary.is_tracking_due,
@@ -129,7 +129,7 @@ impl Session {
     }
 
     /// An OK payload of Fairlane's own, with what its client has to be told.
-    pub(super) fn told(&mut self, payload: Vec<u8>) -> Vec<u8> {
+    pub(in crate::client) fn told(&mut self, payload: Vec<u8>) -> Vec<u8> {
         let Some(teller) = &mut self.teller else { return payload };
         let reported = match &mut self.held {
             Some(held) => held.connection().reported.clone(),
@@ -143,7 +143,7 @@ impl Session {
 
     /// Whether a transaction may be open before `work`, or once it has begun: trackers that can't be
     /// set then must not be changed for it.
-    pub(super) fn may_be_open_with(&self, work: &Work<'_>, was_held: bool) -> bool {
+    pub(in crate::client) fn may_be_open_with(&self, work: &Work<'_>, was_held: bool) -> bool {
         // What fails with autocommit off may have begun one all the same.
         let is_doubtful = was_held && !self.is_status_told;
         self.status.contains(Status::IN_TRANS)
@@ -152,7 +152,7 @@ impl Session {
 
     /// After a statement: learns what trackers the client has now, and gives the connection back
     /// Fairlane's own.
-    pub(super) async fn settle_trackers(
+    pub(in crate::client) async fn settle_trackers(
         &mut self,
         connection: &mut Connection,
         work: &Work<'_>,

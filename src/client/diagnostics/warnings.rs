@@ -3,11 +3,11 @@
 
 use tokio::time::Instant;
 
-use super::Session;
 use super::conditions::signal;
-use super::diagnostics::{Disturbs, ERROR, Saved};
-use super::statement::Work;
+use super::{Disturbs, ERROR, Saved};
 use crate::backend::{Connection, Failure};
+use crate::client::Session;
+use crate::client::statement::Work;
 use crate::error::Error;
 use crate::metrics::Closed;
 use crate::pool::Retire;
@@ -22,7 +22,7 @@ const MARK: &str = "SIGNAL SQLSTATE '45000'";
 
 impl Session {
     /// What of the list of warnings a statement has left that has nothing for a new one, or `has_new`.
-    pub(super) async fn settle_list(
+    pub(in crate::client) async fn settle_list(
         &mut self,
         connection: &mut Connection,
         work: &Work<'_>,
@@ -43,7 +43,7 @@ impl Session {
 
     /// Before a statement of which only MariaDB knows whether it uses a table: an error is raised in
     /// the place of the list that was saved, to be seen whether it is still there afterwards.
-    pub(super) async fn mark_list(
+    pub(in crate::client) async fn mark_list(
         &mut self,
         connection: &mut Connection,
         work: &Work<'_>,
@@ -81,7 +81,12 @@ impl Session {
     }
 
     /// How many warnings what does nothing has to tell of (MySQL).
-    pub(super) fn note_conditions(&mut self, work: &Work<'_>, summary: &Summary, has_new: bool) {
+    pub(in crate::client) fn note_conditions(
+        &mut self,
+        work: &Work<'_>,
+        summary: &Summary,
+        has_new: bool,
+    ) {
         if !self.facts.is_mariadb() && (has_new || !keeps_conditions(work.command)) {
             self.diagnostics.conditions = match summary.error {
                 Some(_) => summary.warnings.max(1),
@@ -92,7 +97,7 @@ impl Session {
 
     /// Saves the list of warnings; `counted` tells how many there are. What a statement sets for itself
     /// alone (`is_passing`) is told, and nobody's.
-    pub(super) async fn take_warnings(
+    pub(in crate::client) async fn take_warnings(
         &mut self,
         connection: &mut Connection,
         (counted, is_passing): (Option<&Summary>, bool),
@@ -161,7 +166,7 @@ impl Session {
     }
 
     /// What the server would have told with a later answer was told to a statement of Fairlane's own.
-    pub(super) fn keep_untold(&mut self, tracked: &[Tracked]) {
+    pub(in crate::client) fn keep_untold(&mut self, tracked: &[Tracked]) {
         self.note_last_gtid(tracked);
         if let Some(teller) = &mut self.teller {
             for told in tracked.iter().filter(|told| last_gtid(told).is_some()) {
@@ -171,7 +176,7 @@ impl Session {
     }
 
     /// What @@last_gtid is by what was told.
-    pub(super) fn note_last_gtid(&mut self, tracked: &[Tracked]) {
+    pub(in crate::client) fn note_last_gtid(&mut self, tracked: &[Tracked]) {
         if let Some(value) = tracked.iter().filter_map(last_gtid).next_back() {
             self.diagnostics.note_gtid(value);
         }
@@ -179,7 +184,7 @@ impl Session {
 
     /// Turns an error that no connection has answered into a list of warnings: one raises it, so
     /// that the list is the server's own. When none can, the list stays as it was.
-    pub(super) async fn show_own(&mut self, error: &Error) {
+    pub(in crate::client) async fn show_own(&mut self, error: &Error) {
         let (code, sqlstate) = error.code();
         let signal = signal(sqlstate, code.into(), error.to_string().as_bytes());
         if let Some(mut held) = self.held.take() {
@@ -215,7 +220,7 @@ impl Session {
 }
 
 /// A change that is told, and with it all that was not: none.
-pub(super) const TELL: &str = "SET SESSION sql_select_limit=@@SESSION.sql_select_limit";
+pub(in crate::client) const TELL: &str = "SET SESSION sql_select_limit=@@SESSION.sql_select_limit";
 
 /// The value of @@last_gtid that is told.
 fn last_gtid(told: &Tracked) -> Option<&str> {
@@ -226,7 +231,7 @@ fn last_gtid(told: &Tracked) -> Option<&str> {
 }
 
 /// Commands that are no statements for MySQL: it keeps the list of warnings.
-pub(super) fn keeps_conditions(command: Command) -> bool {
+pub(in crate::client) fn keeps_conditions(command: Command) -> bool {
     use Command::{Debug, InitDb, Ping, SetOption, StmtFetch, StmtSendLongData};
     matches!(command, Debug | InitDb | Ping | SetOption | StmtFetch | StmtSendLongData)
 }

@@ -2,10 +2,10 @@
 
 use tokio::time::Instant;
 
-use super::Session;
-use super::diagnostics::Disturbs;
-use super::statement::Work;
 use crate::backend::{Connection, Failure};
+use crate::client::Session;
+use crate::client::diagnostics::Disturbs;
+use crate::client::statement::Work;
 use crate::metrics::BoundBy;
 use crate::protocol::Command;
 use crate::protocol::response::Summary;
@@ -15,7 +15,7 @@ use crate::state::{Characteristics, Holdings, Pin, Pins};
 
 /// What has been shown of a session's binding.
 #[derive(Debug, Default)]
-pub(super) struct Shown {
+pub(in crate::client) struct Shown {
     pins: Pins,
     /// What keeps the connection, and the moment up to which that time is counted.
     bound: Option<(BoundBy, Instant)>,
@@ -23,7 +23,7 @@ pub(super) struct Shown {
 
 impl Session {
     /// Nothing binds the session to a connection any more.
-    pub(super) fn forget_binding(&mut self) {
+    pub(in crate::client) fn forget_binding(&mut self) {
         self.pins = Pins::default();
         self.holdings = Holdings::default();
         self.characteristics = Characteristics::default();
@@ -35,7 +35,11 @@ impl Session {
     }
 
     /// What a statement that brings `pins` does to what is held by name, if that may matter.
-    pub(super) fn change_of_holdings(&self, work: &Work<'_>, pins: Pins) -> Option<Holding> {
+    pub(in crate::client) fn change_of_holdings(
+        &self,
+        work: &Work<'_>,
+        pins: Pins,
+    ) -> Option<Holding> {
         if pins.is_empty() && self.pins.is_empty() {
             return None;
         }
@@ -64,13 +68,13 @@ impl Session {
     }
 
     /// How the text of a command is read: one that was prepared as it was then.
-    pub(super) fn mode_of(&self, work: &Work<'_>) -> Mode {
+    pub(in crate::client) fn mode_of(&self, work: &Work<'_>) -> Mode {
         let prepared = work.prepared.as_ref().and_then(|it| self.statements.get(it.id));
         prepared.map_or(self.mode, |statement| statement.mode)
     }
 
     /// Gives literal values of user variables to the image instead of pinning for them.
-    pub(super) fn carry_variables(
+    pub(in crate::client) fn carry_variables(
         &mut self,
         connection: &mut Connection,
         work: &Work<'_>,
@@ -109,7 +113,7 @@ impl Session {
 
     /// Takes over what a statement took or gave back by name; whether nothing of some kind is held
     /// any more, so that its pin is gone.
-    pub(super) fn absorb_holdings(
+    pub(in crate::client) fn absorb_holdings(
         &mut self,
         work: &Work<'_>,
         summary: &Summary,
@@ -143,7 +147,7 @@ impl Session {
 
     /// Asks whether the session holds a lock of this name, and forgets it if not: one that was not granted
     /// binds nobody.
-    pub(super) async fn learn_lock(
+    pub(in crate::client) async fn learn_lock(
         &mut self,
         connection: &mut Connection,
         name: &[u8],
@@ -159,7 +163,7 @@ impl Session {
     }
 
     /// Shows what binds the session in metrics and registry.
-    pub(super) fn show_binding(&mut self) {
+    pub(in crate::client) fn show_binding(&mut self) {
         let in_transaction = self.status.contains(Status::IN_TRANS);
         self.entry.set_bound(self.pins, in_transaction);
         self.count_bound_time(in_transaction);

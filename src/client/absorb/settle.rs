@@ -3,12 +3,12 @@
 
 use std::collections::BTreeSet;
 
-use super::Session;
-use super::absorb::{hides_wait, is_wait};
-use super::diagnostics::Disturbs;
-use super::statement::Work;
-use super::warnings::TELL;
+use super::{hides_wait, is_wait};
 use crate::backend::{Connection, Failure, Ran, means_the_same};
+use crate::client::Session;
+use crate::client::diagnostics::Disturbs;
+use crate::client::diagnostics::warnings::TELL;
+use crate::client::statement::Work;
 use crate::protocol::response::Summary;
 use crate::protocol::status::Tracked;
 use crate::protocol::{Command, code};
@@ -17,7 +17,7 @@ use crate::state::Pin;
 
 impl Session {
     /// Asks for what is missing. With `keeps` the connection stays, and can be asked later.
-    pub(super) async fn settle(
+    pub(in crate::client) async fn settle(
         &mut self,
         connection: &mut Connection,
         work: &Work<'_>,
@@ -156,7 +156,10 @@ impl Session {
     }
 
     /// What a function in a view has set on a connection that is about to be left, if it was not told yet.
-    pub(super) async fn learn_left(&mut self, connection: &mut Connection) -> Result<(), Failure> {
+    pub(in crate::client) async fn learn_left(
+        &mut self,
+        connection: &mut Connection,
+    ) -> Result<(), Failure> {
         let mut tracked = self.ask(connection, TELL, Disturbs::RowCount).await?.summary.tracked;
         // The question's own.
         tracked.retain(|tracked| !matches!(tracked, Tracked::Variable { name, .. } if name == "sql_select_limit"));
@@ -186,7 +189,7 @@ impl Session {
     }
 
     /// The status flags of an answer to Fairlane itself, which may be that to a KILL of it: that has none.
-    pub(super) fn take_status(&mut self, summary: &Summary) {
+    pub(in crate::client) fn take_status(&mut self, summary: &Summary) {
         match summary.has_status {
             true => self.status = summary.status,
             false => self.is_status_told = false,
@@ -209,7 +212,7 @@ impl Session {
 
     /// Whether a SET TRANSACTION has had its transaction, and on MySQL whatever else an answer has left
     /// untold: it comes with the next change that is tracked (MariaDB), or the next OK packet (MySQL).
-    pub(super) async fn learn_characteristics(
+    pub(in crate::client) async fn learn_characteristics(
         &mut self,
         connection: &mut Connection,
         work: &Work<'_>,
@@ -333,7 +336,7 @@ impl Session {
 
     /// What collation the connection has now, also for results if it is that of a SET NAMES,
     /// which is remembered then.
-    pub(super) async fn learn_collation(
+    pub(in crate::client) async fn learn_collation(
         &mut self,
         connection: &mut Connection,
         names: Option<&Work<'_>>,
@@ -369,7 +372,7 @@ impl Session {
     }
 
     /// All that only this connection knows; `counted` tells how many warnings there are.
-    pub(super) async fn learn_all(
+    pub(in crate::client) async fn learn_all(
         &mut self,
         connection: &mut Connection,
         counted: Option<&Summary>,
@@ -400,7 +403,7 @@ impl Session {
     }
 
     /// What FOUND_ROWS() is now; before anything else is asked but, of MySQL, the list of warnings.
-    pub(super) async fn learn_found_rows(
+    pub(in crate::client) async fn learn_found_rows(
         &mut self,
         connection: &mut Connection,
     ) -> Result<(), Failure> {
@@ -434,7 +437,7 @@ fn is_settled_by_value(name: &str) -> bool {
 
 /// Whether a statement has chosen a character set: by SET NAMES, by SET CHARACTER SET, which takes
 /// the schema's collation, or by a variable.
-pub(super) fn changes_charset(tracked: &[Tracked]) -> bool {
+pub(in crate::client) fn changes_charset(tracked: &[Tracked]) -> bool {
     let is_charset = |tracked: &Tracked| matches!(tracked, Tracked::Variable { name, .. } if name == "character_set_connection");
     tracked.iter().any(is_charset)
 }

@@ -3,13 +3,13 @@
 
 use std::sync::Arc;
 
-use super::Session;
-use super::absorb::is_wait;
-use super::diagnostics::Disturbs;
-use super::execute::has_cursor_of;
-use super::settle::changes_charset;
-use super::statement::Work;
+use super::Disturbs;
 use crate::backend::{Connection, Failure, UnreadHere, UnreadId};
+use crate::client::Session;
+use crate::client::absorb::is_wait;
+use crate::client::absorb::settle::changes_charset;
+use crate::client::statement::Work;
+use crate::client::statement::execute::has_cursor_of;
 use crate::protocol::response::Summary;
 use crate::protocol::status::Tracked;
 use crate::protocol::{Command, code};
@@ -19,7 +19,7 @@ use crate::state::{Pin, Pins};
 impl Session {
     /// Keeps the session where it may have inserted a row, if `WHERE id IS NULL` finds that: globally on, as
     /// the session's own setting binds it anyway.
-    pub(super) fn pin_for_null(&mut self) {
+    pub(in crate::client) fn pin_for_null(&mut self) {
         let is_global = self.facts.variable("sql_auto_is_null").is_some_and(|value| value == "1");
         if is_global && self.image.get("sql_auto_is_null").is_none() {
             self.pins.add(Pin::UnreplayableVariable);
@@ -27,13 +27,16 @@ impl Session {
     }
 
     /// Whether another session has left its LAST_INSERT_ID() on a connection.
-    pub(super) fn has_others_id(&self, connection: &Connection) -> bool {
+    pub(in crate::client) fn has_others_id(&self, connection: &Connection) -> bool {
         let own = self.diagnostics.unread.as_ref();
         connection.unread.as_ref().is_some_and(|here| !here.is_of(own))
     }
 
     /// Asks for that.
-    pub(super) async fn read_others_id(&self, connection: &mut Connection) -> Result<(), Failure> {
+    pub(in crate::client) async fn read_others_id(
+        &self,
+        connection: &mut Connection,
+    ) -> Result<(), Failure> {
         match self.has_others_id(connection) {
             true => Box::pin(connection.read_unread()).await,
             false => Ok(()),
@@ -43,7 +46,7 @@ impl Session {
     /// The LAST_INSERT_ID() a connection at rest has to be given before a statement: the
     /// session's own before whatever may read it, also unseen in a trigger, may set another, or
     /// may be the first of several here. Only a read that does not stay needs none.
-    pub(super) async fn insert_id_for(
+    pub(in crate::client) async fn insert_id_for(
         &mut self,
         connection: &mut Connection,
         work: &Work<'_>,
@@ -78,7 +81,7 @@ impl Session {
     ///
     /// Before the statement the connection had the session's own id or 0, see
     /// [`Self::insert_id_for`]: what it had is what nothing has changed.
-    pub(super) async fn learn_insert_id(
+    pub(in crate::client) async fn learn_insert_id(
         &mut self,
         connection: &mut Connection,
     ) -> Result<(), Failure> {
@@ -95,7 +98,7 @@ impl Session {
     }
 
     /// Leaves LAST_INSERT_ID() unread on the connection, which had the session's own before.
-    pub(super) fn leave_insert_id(&mut self, connection: &mut Connection) {
+    pub(in crate::client) fn leave_insert_id(&mut self, connection: &mut Connection) {
         let unread = Arc::new(UnreadId::default());
         connection.unread = Some(UnreadHere::new(&unread));
         self.diagnostics.unread = Some(unread);
@@ -103,7 +106,7 @@ impl Session {
     }
 
     /// The session is on the connection with its unread LAST_INSERT_ID(), which knows better.
-    pub(super) fn take_up_insert_id(&mut self, connection: &mut Connection) {
+    pub(in crate::client) fn take_up_insert_id(&mut self, connection: &mut Connection) {
         let unread = self.diagnostics.unread.as_ref();
         if connection.unread.as_ref().is_some_and(|here| here.is_of(unread)) {
             connection.unread = None;
@@ -116,7 +119,7 @@ impl Session {
     ///
     /// # Cancel safety
     /// It is as if nobody had asked.
-    pub(super) async fn recall_insert_id(&mut self) {
+    pub(in crate::client) async fn recall_insert_id(&mut self) {
         let Some(unread) = &self.diagnostics.unread else { return };
         self.context.primary_pool().read_unread(unread);
         let told = unread.wait().await;
@@ -130,7 +133,7 @@ impl Session {
 
     /// Gives the connection the session's LAST_INSERT_ID(): a plain read, which was sent without it, has
     /// bound the session to it. A view, for one, may call a function that sets a variable.
-    pub(super) async fn pay_insert_id(
+    pub(in crate::client) async fn pay_insert_id(
         &mut self,
         connection: &mut Connection,
         summary: &Summary,

@@ -26,17 +26,17 @@ const BYTES_MAX: u64 = 8 * 1024 * 1024;
 /// About how many that is.
 const ANSWERS: usize = 16 * 1024;
 /// Longest text whose answer is kept, in bytes.
-pub(super) const TEXT_MAX: usize = 16 * 1024;
+pub(in crate::client) const TEXT_MAX: usize = 16 * 1024;
 /// Least time after a change of tables in which no answer of a replica is given again: it may not
 /// have had the change yet.
 const QUIET: Duration = Duration::from_secs(60);
 
 /// Who has answered, for whom, what was prepared under which circumstances.
-pub(super) type Key = (BackendId, Arc<ConnectionKey>, Arc<StatementKey>);
+pub(in crate::client) type Key = (BackendId, Arc<ConnectionKey>, Arc<StatementKey>);
 
 /// What an answer hangs on beside that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Terms {
+pub(in crate::client) struct Terms {
     /// The global variables a session has begun with.
     begun_after: u64,
     /// Changes of privileges, schemas and tables.
@@ -45,7 +45,7 @@ pub(super) struct Terms {
 
 impl Terms {
     /// Of a session as it is now.
-    pub(super) fn new(begun_after: u64, epochs: &Epochs) -> Self {
+    pub(in crate::client) fn new(begun_after: u64, epochs: &Epochs) -> Self {
         let changes = [epochs.logins(), epochs.schemas(), epochs.tables()];
         Self { begun_after, changes }
     }
@@ -53,24 +53,24 @@ impl Terms {
 
 /// One answer.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(in crate::client) struct Answer {
     /// As it was when the server was asked.
-    pub(super) terms: Terms,
+    pub(in crate::client) terms: Terms,
     /// When that was, since the start of Fairlane.
-    pub(super) asked_at: Duration,
+    pub(in crate::client) asked_at: Duration,
     /// The packets.
-    pub(super) packets: Box<[u8]>,
+    pub(in crate::client) packets: Box<[u8]>,
     /// Number of parameters.
-    pub(super) parameters: u16,
+    pub(in crate::client) parameters: u16,
     /// The column definitions in it.
-    pub(super) metadata: Option<MetadataDigest>,
+    pub(in crate::client) metadata: Option<MetadataDigest>,
     /// Types of the parameters (MySQL).
-    pub(super) wanted: Box<[u8]>,
+    pub(in crate::client) wanted: Box<[u8]>,
 }
 
 impl Answer {
     /// The packets for a session in which the statement has this id and the status is this one.
-    pub(super) fn packets_for(&self, id: u32, status: Status) -> Vec<u8> {
+    pub(in crate::client) fn packets_for(&self, id: u32, status: Status) -> Vec<u8> {
         let mut packets = self.packets.to_vec();
         let mut at = 0;
         while let Ok(framed) = packet::frame(&packets[at..]) {
@@ -129,12 +129,17 @@ impl Answers {
     }
 
     /// Whether any are given.
-    pub(super) fn is_on(&self) -> bool {
+    pub(in crate::client) fn is_on(&self) -> bool {
         !self.max_age.is_zero()
     }
 
     /// The answer that a server would give `now`, if it is known.
-    pub(super) fn get(&self, key: &Key, terms: Terms, now: Duration) -> Option<Arc<Answer>> {
+    pub(in crate::client) fn get(
+        &self,
+        key: &Key,
+        terms: Terms,
+        now: Duration,
+    ) -> Option<Arc<Answer>> {
         let answer = self.kept.get(key)?;
         let is_new = now.saturating_sub(answer.asked_at) < self.max_age;
         let is_there = is_primarys(key) || self.is_quiet(terms, now);
@@ -142,7 +147,7 @@ impl Answers {
     }
 
     /// Keeps an answer, until there is a newer one.
-    pub(super) fn keep(&self, key: Key, answer: Answer) {
+    pub(in crate::client) fn keep(&self, key: Key, answer: Answer) {
         if is_primarys(&key) || self.is_quiet(answer.terms, answer.asked_at) {
             self.kept.insert(key, Arc::new(answer));
         }

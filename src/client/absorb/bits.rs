@@ -1,10 +1,10 @@
 //! Variables that MariaDB 11 keeps as bits of one number: it tells only the one of them that was set
 //! first on a connection, and that one also in the place of the others.
 
-use super::Session;
-use super::diagnostics::Disturbs;
-use super::statement::Work;
 use crate::backend::{Connection, Failure};
+use crate::client::Session;
+use crate::client::diagnostics::Disturbs;
+use crate::client::statement::Work;
 use crate::protocol::response::Summary;
 use crate::protocol::status::Tracked;
 use crate::sql::{Class, Effects};
@@ -40,7 +40,7 @@ const WARNING: &str = "sql_notes";
 impl Session {
     /// Whether `work` may have set some of them that were not told. What a routine has set can't be
     /// known, and stays on its connection.
-    pub(super) fn asks_bits(&mut self, work: &Work<'_>, summary: &Summary) -> bool {
+    pub(in crate::client) fn asks_bits(&mut self, work: &Work<'_>, summary: &Summary) -> bool {
         let effects = work.verdict.effects;
         let is_told = summary.tracked.iter().any(is_bit);
         let is_set = is_told || effects.contains(Effects::BARE_VARIABLE);
@@ -54,7 +54,7 @@ impl Session {
     }
 
     /// Asks for those that the text of `work` names.
-    pub(super) async fn learn_bits(
+    pub(in crate::client) async fn learn_bits(
         &mut self,
         connection: &mut Connection,
         work: &Work<'_>,
@@ -75,7 +75,7 @@ impl Session {
     }
 
     /// Whether a variable whose setting warns may have been told in the place of another, without a warning.
-    pub(super) fn is_told_for_another(&self, name: &str) -> bool {
+    pub(in crate::client) fn is_told_for_another(&self, name: &str) -> bool {
         name == WARNING && self.tells_bits_by_one()
     }
 

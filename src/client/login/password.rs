@@ -17,7 +17,7 @@ use tokio::task::spawn_blocking;
 use zeroize::Zeroizing;
 
 use super::auth::{Claim, Unproved};
-use super::wire::Wire;
+use crate::client::wire::Wire;
 use crate::error::Error;
 use crate::net::rsa::KeyPair;
 use crate::protocol::crypt;
@@ -28,9 +28,9 @@ const PASSWORDS_MAX: usize = 10_000;
 
 /// A password and what replies are checked against.
 #[derive(Clone)]
-pub(super) struct Known {
-    pub(super) password: SecretString,
-    pub(super) double: Double,
+pub(in crate::client) struct Known {
+    pub(in crate::client) password: SecretString,
+    pub(in crate::client) double: Double,
 }
 
 impl std::fmt::Debug for Known {
@@ -40,13 +40,13 @@ impl std::fmt::Debug for Known {
 }
 
 impl Known {
-    pub(super) fn new(password: SecretString) -> Self {
+    pub(in crate::client) fn new(password: SecretString) -> Self {
         let double = sha2::double(password.expose_secret().as_bytes());
         Self { password, double }
     }
 
     /// From a packet: the password with a NUL behind it.
-    pub(super) fn from_wire(packet: &[u8]) -> Option<Arc<Self>> {
+    pub(in crate::client) fn from_wire(packet: &[u8]) -> Option<Arc<Self>> {
         let (0, password) = packet.split_last().map(|(last, rest)| (*last, rest))? else {
             return None;
         };
@@ -59,7 +59,7 @@ impl Known {
 const PASSWORD_MAX: usize = 256;
 
 /// Whether a stored text is of a password.
-pub(super) type Compare = fn(password: &[u8], stored: &[u8]) -> bool;
+pub(in crate::client) type Compare = fn(password: &[u8], stored: &[u8]) -> bool;
 
 /// User name and the text the server stores, which changes with the password.
 type Account = (Box<str>, Box<[u8]>);
@@ -104,13 +104,13 @@ impl Passwords {
     ///
     /// # Errors
     /// [`Error::NotReady`] when the system has no randomness to make one.
-    pub(super) async fn public_key(&self) -> Result<&str, Error> {
+    pub(in crate::client) async fn public_key(&self) -> Result<&str, Error> {
         Ok(&self.pair().await?.public_pem)
     }
 
     /// The password of a client whose account the server stores as one of `texts`: from memory
     /// when its reply fits, else from the client.
-    pub(super) async fn prove(
+    pub(in crate::client) async fn prove(
         &self,
         claim: &mut Claim,
         wire: &mut Wire,
@@ -140,7 +140,7 @@ impl Passwords {
 
     /// Likewise with sha256_password, whose clients send the password each time; `None` where
     /// there is none, neither of the client nor of the account.
-    pub(super) async fn prove_sha256(
+    pub(in crate::client) async fn prove_sha256(
         &self,
         claim: &mut Claim,
         wire: &mut Wire,
@@ -161,7 +161,7 @@ impl Passwords {
     ///
     /// # Errors
     /// [`Error::NeedsTls`] without TLS.
-    pub(super) async fn prove_openly(
+    pub(in crate::client) async fn prove_openly(
         &self,
         claim: &mut Claim,
         wire: &mut Wire,
@@ -258,7 +258,7 @@ impl Passwords {
     }
 
     /// Checks the password of a client of sha256_password that stands in the configuration.
-    pub(super) async fn check_configured_sha256(
+    pub(in crate::client) async fn check_configured_sha256(
         &self,
         claim: &mut Claim,
         wire: &mut Wire,
@@ -286,14 +286,14 @@ impl Passwords {
 }
 
 /// A password that is the account's.
-pub(super) struct Proved {
-    pub(super) known: Arc<Known>,
+pub(in crate::client) struct Proved {
+    pub(in crate::client) known: Arc<Known>,
     /// The text it is of.
-    pub(super) stored: Box<[u8]>,
+    pub(in crate::client) stored: Box<[u8]>,
 }
 
 /// Checks the reply of a client whose password stands in the configuration.
-pub(super) async fn check_configured(
+pub(in crate::client) async fn check_configured(
     claim: &mut Claim,
     wire: &mut Wire,
     password: &SecretString,

@@ -7,8 +7,8 @@
 
 use tokio::time::Instant;
 
-use super::Session;
-use super::diagnostics::ERROR;
+use super::ERROR;
+use crate::client::Session;
 use crate::metrics::Closed;
 use crate::pool::{Checkout, Retire};
 use crate::protocol::packet;
@@ -18,7 +18,7 @@ use crate::sql;
 impl Session {
     /// Makes `sql`, if it is a GET DIAGNOSTICS, find what it asks for: returns the text to run in
     /// its place, or holds a connection that has the error.
-    pub(super) async fn find_conditions(&mut self, sql: &[u8]) -> Option<Vec<u8>> {
+    pub(in crate::client) async fn find_conditions(&mut self, sql: &[u8]) -> Option<Vec<u8>> {
         let asked = sql::diagnostics_asked(sql, self.mode)?;
         self.asks_conditions = true;
         if self.held.is_some() {
@@ -79,7 +79,7 @@ impl Session {
 }
 
 /// The SIGNAL that raises an error.
-pub(super) fn signal(sqlstate: &str, code: u32, message: &[u8]) -> String {
+pub(in crate::client) fn signal(sqlstate: &str, code: u32, message: &[u8]) -> String {
     let message: String = message.iter().map(|byte| format!("{byte:02X}")).collect();
     format!(
         "SIGNAL SQLSTATE '{sqlstate}' SET MYSQL_ERRNO = {code}, \
@@ -87,7 +87,7 @@ pub(super) fn signal(sqlstate: &str, code: u32, message: &[u8]) -> String {
     )
 }
 
-impl super::diagnostics::Saved {
+impl super::Saved {
     /// Code and message of the error that is the only row.
     fn only_error(&self) -> Option<(u32, &[u8])> {
         let mut rest = &self.packets[..];

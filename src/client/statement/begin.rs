@@ -13,9 +13,9 @@
 //! session holds), or its answer would say more, it goes to the server as it comes.
 
 use super::execute::{Unfinished, chooses_schema};
-use super::statement::{Refusal, Work};
-use super::{Session, Stop};
+use super::{Refusal, Work};
 use crate::backend::{Connection, Exchange};
+use crate::client::{Session, Stop};
 use crate::metrics::Closed;
 use crate::pool::{Checkout, Retire};
 use crate::protocol::status::{Status, Tracked};
@@ -27,7 +27,7 @@ use crate::topology::READ_ONLY;
 
 /// A BEGIN that no server has been sent.
 #[derive(Debug, Clone)]
-pub(super) struct Begun {
+pub(in crate::client) struct Begun {
     /// As it came, in packets.
     packets: Box<[u8]>,
     /// Its text.
@@ -51,7 +51,7 @@ impl Begun {
 impl Session {
     /// Answers a BEGIN that can wait for what comes after it, and a COMMIT or ROLLBACK when nothing
     /// has. Whether `work` was one.
-    pub(super) fn answer_begin(&mut self, work: &Work<'_>) -> bool {
+    pub(in crate::client) fn answer_begin(&mut self, work: &Work<'_>) -> bool {
         let tells = self.teller.as_ref().is_some_and(|teller| teller.tells_transactions());
         if self.held.is_some() || tells || !is_plain(work) {
             return false;
@@ -82,7 +82,7 @@ impl Session {
     }
 
     /// No transaction is waiting for its first statement any more.
-    pub(super) fn forget_begun(&mut self) {
+    pub(in crate::client) fn forget_begun(&mut self) {
         self.begun = None;
         self.status -= Status::IN_TRANS;
     }
@@ -90,7 +90,10 @@ impl Session {
     /// Begins, on a connection that is held from then on, what `work` is the first statement of. What
     /// goes wrong is the answer to `work`, and the transaction goes on waiting: `Some` of what became
     /// of that.
-    pub(super) async fn begin_for(&mut self, work: &Work<'_>) -> Option<Result<(), Stop>> {
+    pub(in crate::client) async fn begin_for(
+        &mut self,
+        work: &Work<'_>,
+    ) -> Option<Result<(), Stop>> {
         let begun = self.begun.take()?;
         self.status -= Status::IN_TRANS;
         // Nothing of it has been said: it may be tried again where a connection was gone already.
@@ -131,7 +134,7 @@ impl Session {
 
     /// The same on a connection at rest that the session is to hold for another reason, where it is over
     /// with waiting then; whether it is in the transaction.
-    pub(super) async fn begin_beside(&self, connection: &mut Connection) -> bool {
+    pub(in crate::client) async fn begin_beside(&self, connection: &mut Connection) -> bool {
         let Some(begun) = &self.begun else { return true };
         let is_sent = connection.send(&begun.packets).await.is_ok();
         let answer = if is_sent { connection.answer(Shape::Results).await.ok() } else { None };
@@ -167,7 +170,7 @@ impl Session {
         let connection = checkout.connection();
         let Exchange { mut summary, bytes, .. } =
             connection.answer(work.shape).await.map_err(|_| LOST)?;
-        if let Some(error) = super::login::server_error(&bytes, summary.error) {
+        if let Some(error) = crate::client::login::server_error(&bytes, summary.error) {
             // It may have begun all the same.
             return Err(Unfinished::Spoilt(error));
         }

@@ -78,7 +78,7 @@ impl Throttle {
     ///
     /// # Cancel safety
     /// Nothing is lost but the place in the queue.
-    pub(super) async fn turn(&self, client: IpAddr) -> Option<OwnedSemaphorePermit> {
+    pub(in crate::client) async fn turn(&self, client: IpAddr) -> Option<OwnedSemaphorePermit> {
         let address = self.addresses.get(&host(client))?;
         let count = address.failures.lock().decayed(Instant::now()).count;
         if count <= self.free {
@@ -88,7 +88,7 @@ impl Throttle {
     }
 
     /// Notes a failed login; how long its answer has to wait.
-    pub(super) fn failed(&self, client: IpAddr, now: Instant) -> Duration {
+    pub(in crate::client) fn failed(&self, client: IpAddr, now: Instant) -> Duration {
         if self.longest.is_zero() {
             return Duration::ZERO;
         }

@@ -5,12 +5,12 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::Session;
+use super::Work;
 use super::along::{COPIED_MAX, Front, tells_read_only};
-use super::prepare_here::has_cursor;
 use super::ready::Ready;
-use super::statement::Work;
 use crate::backend::{Connection, Failure};
+use crate::client::Session;
+use crate::client::prepared::prepare_here::has_cursor;
 use crate::error::Error;
 use crate::net::infile::pass_file;
 use crate::net::relay::{End, RelayError, ServerSide, relay};
@@ -31,7 +31,7 @@ struct Keeps {
 
 /// Why a command has not run to its end.
 #[derive(Debug)]
-pub(super) enum Unfinished {
+pub(in crate::client) enum Unfinished {
     /// A replica answered nothing but an error, which was not passed on.
     ReplicaRefused,
     /// The server is gone. `untouched`: the client has got nothing yet.
@@ -52,7 +52,7 @@ pub(super) enum Unfinished {
 
 impl Session {
     /// Runs `work` and passes the response on. With `may_retry` an error alone is kept from the client.
-    pub(super) async fn execute(
+    pub(in crate::client) async fn execute(
         &mut self,
         checkout: &mut Checkout,
         work: &Work<'_>,
@@ -113,7 +113,7 @@ impl Session {
 
     /// Sends `work` to a connection in the session's state; what precedes it is answered then, and
     /// was before with `waits`.
-    pub(super) async fn send(
+    pub(in crate::client) async fn send(
         &mut self,
         checkout: &mut Checkout,
         work: &Work<'_>,
@@ -362,18 +362,18 @@ impl Session {
 
 /// Whether a command may open a cursor: CALL never does, although its routine's own cursors show in
 /// the status flags.
-pub(super) fn opens_cursor(work: &Work<'_>) -> bool {
+pub(in crate::client) fn opens_cursor(work: &Work<'_>) -> bool {
     work.command == Command::StmtExecute
         && !is_call(work.verdict)
         && work.prepared.as_ref().is_some_and(has_cursor)
 }
 
 /// Whether a statement is a CALL, or a block of statements.
-pub(super) fn is_call(verdict: &Verdict) -> bool {
+pub(in crate::client) fn is_call(verdict: &Verdict) -> bool {
     verdict.reason == Reason::NotARead && verdict.effects.contains(Effects::OPAQUE)
 }
 
-pub(super) fn has_cursor_of(work: &Work<'_>) -> bool {
+pub(in crate::client) fn has_cursor_of(work: &Work<'_>) -> bool {
     work.command == Command::StmtExecute && work.prepared.as_ref().is_some_and(has_cursor)
 }
 
@@ -442,7 +442,7 @@ impl Passed {
 }
 
 /// Whether a command is nothing but the choice of a schema, by whatever name.
-pub(super) fn chooses_schema(work: &Work<'_>) -> bool {
+pub(in crate::client) fn chooses_schema(work: &Work<'_>) -> bool {
     let Verdict { class, leading, statements, .. } = *work.verdict;
     let is_use = leading == Leading::Use && class == Class::Session && statements == 1;
     let is_small = work.packets.len() <= COPIED_MAX;

@@ -2,16 +2,16 @@
 //! table they describe, a temporary one or the other of its name, was decided when they were
 //! prepared, and is not decided again. Other statements are prepared anew by the server itself.
 
-use super::Session;
-use super::statement::{PreparedWork, Work};
 use crate::backend::{Connection, Failure};
+use crate::client::Session;
+use crate::client::statement::{PreparedWork, Work};
 use crate::sql::{Effects, Reason, Verdict};
 use crate::state::Pin;
 
 impl Session {
     /// Before a temporary table may come: what describes the other table of its name from before has
     /// to be prepared on its connection while it still does.
-    pub(super) async fn prepare_descriptions(
+    pub(in crate::client) async fn prepare_descriptions(
         &mut self,
         connection: &mut Connection,
         work: &Work<'_>,
@@ -38,7 +38,7 @@ impl Session {
 
     /// A statement has been prepared: if it describes a temporary table, it does for good, and here
     /// alone.
-    pub(super) fn pin_description(&mut self, work: &Work<'_>) {
+    pub(in crate::client) fn pin_description(&mut self, work: &Work<'_>) {
         if describes(work.verdict) && !self.facts.is_mariadb() && self.has_temporary_tables() {
             self.pins.add(Pin::StateChanged);
         }

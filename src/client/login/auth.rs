@@ -9,11 +9,12 @@ use tokio::time::{Instant, sleep};
 use zeroize::Zeroizing;
 
 use super::identity::Identity;
+use super::lockout;
 use super::password::{self, Compare, Known, Proved};
-use super::registry::{Entry, Order};
-use super::wire::Wire;
-use super::{Context, lockout};
 use crate::backend::{ConnectionKey, Credential, DoubleHash};
+use crate::client::Context;
+use crate::client::registry::{Entry, Order};
+use crate::client::wire::Wire;
 use crate::config::settings::TlsMode;
 use crate::error::Error;
 use crate::net::attributes::{self, Attributes};
@@ -36,46 +37,46 @@ const SHA2_REPLY: usize = 32;
 const NAME_SHOWN: usize = 48;
 
 /// What a client presents.
-pub(super) struct Claim {
-    pub(super) user: String,
-    pub(super) address: IpAddr,
+pub(in crate::client) struct Claim {
+    pub(in crate::client) user: String,
+    pub(in crate::client) address: IpAddr,
     /// The address as servers are told it, where they are.
-    pub(super) told: Option<IpAddr>,
+    pub(in crate::client) told: Option<IpAddr>,
     /// Its connection attributes as servers are told them, where they are.
-    pub(super) attributes: Option<Arc<Attributes>>,
+    pub(in crate::client) attributes: Option<Arc<Attributes>>,
     /// The plugin its reply is made with.
-    pub(super) plugin: String,
-    pub(super) reply: Vec<u8>,
+    pub(in crate::client) plugin: String,
+    pub(in crate::client) reply: Vec<u8>,
     /// The nonce the reply is for.
-    pub(super) nonce: [u8; NONCE],
+    pub(in crate::client) nonce: [u8; NONCE],
     /// MariaDB asks for a reply to the same nonce again in COM_CHANGE_USER, and its C client
     /// does not look at another one.
-    pub(super) keeps_nonce: bool,
-    pub(super) capabilities: Capabilities,
-    pub(super) collation: u8,
+    pub(in crate::client) keeps_nonce: bool,
+    pub(in crate::client) capabilities: Capabilities,
+    pub(in crate::client) collation: u8,
     /// Which server's words it is told.
-    pub(super) family: Family,
+    pub(in crate::client) family: Family,
     /// `None` without TLS.
-    pub(super) tls: Option<Arc<ClientTls>>,
-    pub(super) progress: Progress,
+    pub(in crate::client) tls: Option<Arc<ClientTls>>,
+    pub(in crate::client) progress: Progress,
 }
 
 /// How far the proof of a claim has come.
 #[derive(Default)]
-pub(super) struct Progress {
+pub(in crate::client) struct Progress {
     /// Whether it was asked for the password itself, which can be done once.
-    pub(super) was_asked: bool,
+    pub(in crate::client) was_asked: bool,
     /// The password, if that brought one.
-    pub(super) given: Option<Arc<Known>>,
+    pub(in crate::client) given: Option<Arc<Known>>,
     /// The password is right, whatever else may be wrong.
-    pub(super) is_proved: bool,
+    pub(in crate::client) is_proved: bool,
     /// It was found wrong by one way, and the client may know so by what it was asked next.
-    pub(super) is_refused: bool,
+    pub(in crate::client) is_refused: bool,
 }
 
 /// Why a claim is not proved.
 #[derive(Debug)]
-pub(super) enum Unproved {
+pub(in crate::client) enum Unproved {
     /// The client is to be told.
     Refused(Error),
     /// There is nobody left to tell.
@@ -102,7 +103,7 @@ impl From<ReadError> for Unproved {
 
 impl Claim {
     /// The server's error for a wrong password.
-    pub(super) fn denied(&self) -> Error {
+    pub(in crate::client) fn denied(&self) -> Error {
         let user = match self.family.is_mariadb() {
             true => &self.user,
             false => cut(&self.user, NAME_SHOWN),
@@ -115,7 +116,7 @@ impl Claim {
     }
 
     /// Gets a reply made with `plugin`, unless the client has given that already.
-    pub(super) async fn reply_with(
+    pub(in crate::client) async fn reply_with(
         &mut self,
         plugin: &str,
         wire: &mut Wire,
@@ -137,7 +138,7 @@ impl Claim {
     }
 
     /// The password in clear text; only over TLS.
-    pub(super) async fn ask_openly(
+    pub(in crate::client) async fn ask_openly(
         &mut self,
         wire: &mut Wire,
     ) -> Result<Option<Arc<Known>>, Unproved> {
@@ -148,7 +149,7 @@ impl Claim {
 
     /// The first packet of sha256_password, which the server asks for whatever the client has said
     /// before it.
-    pub(super) async fn ask_sha256(
+    pub(in crate::client) async fn ask_sha256(
         &mut self,
         wire: &mut Wire,
     ) -> Result<Zeroizing<Vec<u8>>, Unproved> {
@@ -178,12 +179,15 @@ impl Claim {
 }
 
 /// The address servers are told, if there is one that is told any.
-pub(super) fn told_address(context: &Context, client: IpAddr) -> Option<IpAddr> {
+pub(in crate::client) fn told_address(context: &Context, client: IpAddr) -> Option<IpAddr> {
     context.settings.tells_addresses().then(|| client.to_canonical())
 }
 
 /// The attributes servers are told of a client, if they are told any.
-pub(super) fn told_attributes(context: &Context, given: &Attributes) -> Option<Arc<Attributes>> {
+pub(in crate::client) fn told_attributes(
+    context: &Context,
+    given: &Attributes,
+) -> Option<Arc<Attributes>> {
     context.settings.pool.tells_attributes.then(|| attributes::shared(given))
 }
 
@@ -204,7 +208,7 @@ impl Drop for Attempt<'_> {
 
 /// Verifies a claim when it is its address's turn. The answer to a failed one is late if others
 /// have failed before it; a client that is gone at a further question has its answer, too.
-pub(super) async fn verify(
+pub(in crate::client) async fn verify(
     context: &Context,
     claim: &mut Claim,
     wire: &mut Wire,
@@ -386,7 +390,7 @@ async fn prove_by(
 }
 
 /// The plugin of the greeting.
-pub(super) fn default_plugin(context: &Context) -> &'static str {
+pub(in crate::client) fn default_plugin(context: &Context) -> &'static str {
     match context.topology.facts() {
         Some(facts) if facts.auth_plugin == CACHING_SHA2 => CACHING_SHA2,
         _ => NATIVE,
@@ -483,7 +487,7 @@ fn proved_identity(claim: &Claim, account: &Account, proved: &Proved) -> Identit
 }
 
 /// What a claim makes its client, with this credential.
-pub(super) fn identity(
+pub(in crate::client) fn identity(
     claim: &Claim,
     stored: Option<DoubleHash>,
     credential: Credential,
@@ -508,19 +512,19 @@ fn unknown_accounts(context: &Context) -> Error {
 }
 
 /// The error for a client that knows none of the plugins its account could have.
-pub(super) fn old_client(context: &Context) -> Error {
+pub(in crate::client) fn old_client(context: &Context) -> Error {
     Error::OldClient { family: context.family() }
 }
 
 /// At most so many bytes of a text, and whole characters.
-pub(super) fn cut(text: &str, most: usize) -> &str {
+pub(in crate::client) fn cut(text: &str, most: usize) -> &str {
     let is_end = |&end: &usize| text.is_char_boundary(end);
     &text[..(0..=most.min(text.len())).rev().find(is_end).unwrap_or(0)]
 }
 
 /// A client's host as the servers write it in their errors: they resolve the address of
 /// the host itself.
-pub(super) fn host_name(address: IpAddr) -> String {
+pub(in crate::client) fn host_name(address: IpAddr) -> String {
     let address = address.to_canonical();
     if address == Ipv4Addr::LOCALHOST || address == Ipv6Addr::LOCALHOST {
         "localhost".to_owned()
