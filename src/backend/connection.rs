@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::farewell::LINGER;
 use super::life::{Life, Strays};
 use super::names::NamesMemory;
+use super::reset::KEEP_TEXTS;
 use super::routine::{LockCounts, Ran};
 use super::statement::StatementCache;
 use super::unread::UnreadHere;
@@ -130,7 +131,7 @@ pub struct Connection {
     /// What was counted of locks when that was asked last.
     pub lock_counts: LockCounts,
     /// Whether its account has roles to set, once that was asked (MySQL).
-    pub has_roles: Option<bool>,
+    pub roleless_since: Option<Instant>,
     /// Character sets after login.
     pub base: Base,
     /// The role after login; empty is none.
@@ -416,11 +417,20 @@ impl Connection {
         }
     }
 
+    /// What the server has told is in the image then.
+    fn take_in(&mut self, told: &[Tracked]) {
+        for tracked in told {
+            self.image.apply(tracked);
+            self.keeps_texts |=
+                matches!(tracked, Tracked::Variable { name, .. } if KEEP_TEXTS.contains(&&**name));
+        }
+    }
+
     /// Gives a command and reads the whole answer; what the server tracks goes into the image.
     pub async fn command(&mut self, command: Command, body: &[u8]) -> Result<Exchange, Failure> {
         self.send(&self.packet(command, body)).await?;
         let exchange = self.answer(command.shape()).await?;
-        exchange.summary.tracked.iter().for_each(|tracked| self.image.apply(tracked));
+        self.take_in(&exchange.summary.tracked);
         Ok(exchange)
     }
 
@@ -464,7 +474,7 @@ impl Connection {
         let unread = self.unread.take();
         self.insert_id = None;
         let answer = self.answer(Shape::Results).await?;
-        answer.summary.tracked.iter().for_each(|tracked| self.image.apply(tracked));
+        self.take_in(&answer.summary.tracked);
         self.insert_id = insert_id_of(&answer);
         if let Some(unread) = unread {
             unread.tell(self.insert_id);

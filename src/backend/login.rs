@@ -307,7 +307,7 @@ fn fresh(
         given: None,
         ran: Ran::Plain,
         lock_counts: LockCounts::default(),
-        has_roles: None,
+        roleless_since: None,
         base,
         role: String::new(),
         is_read_only: false,

@@ -17,7 +17,7 @@ pub use farewell::LINGER;
 pub use life::{Life, Strays};
 pub use login::{Credential, LoginError, Route, open};
 pub use names::{NamesMemory, means_the_same};
-pub use reset::Reset;
+pub use reset::{KEEP_TEXTS, Reset};
 pub use routine::{LockCounts, Ran};
 pub use statement::StatementCache;
 pub use unread::{UnreadHere, UnreadId};

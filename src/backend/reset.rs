@@ -13,6 +13,9 @@ use crate::state::{Base, own_trackers};
 const BEGINNINGS: &str = "SELECT @@character_set_client,@@character_set_results,\
                           @@collation_connection,CURRENT_ROLE(),@@sql_mode,";
 
+/// Variables that have the server keep texts of statements, to show them.
+pub const KEEP_TEXTS: [&str; 2] = ["profiling", "optimizer_trace"];
+
 /// What MariaDB's reset leaves other than it was when the schema was chosen.
 const RESET_BY_SERVER: &str = crate::state::image::SCHEMA_VARIABLES[1];
 

@@ -1,5 +1,9 @@
 //! What routines leave on a connection, and servers don't tell.
 
+use std::time::Duration;
+
+use tokio::time::Instant;
+
 use super::connection::{Connection, Failure};
 use crate::protocol::Family;
 
@@ -9,6 +13,8 @@ pub enum Ran {
     /// Nothing of the kind.
     #[default]
     Plain,
+    /// A FLUSH, or a lock for a backup, by a text of its session: counted like those of routines.
+    Flush,
     /// A function, which may have set the role.
     Function,
     /// A procedure, or a block of statements.
@@ -30,6 +36,9 @@ pub struct LockCounts {
 /// The counters' names. A limit of the session's own cuts SHOW, too.
 const COUNTERS: &str = "WHERE VARIABLE_NAME IN \
                         ('Com_flush','Com_lock_instance','Com_backup','Com_backup_lock')";
+
+/// For how long an account without roles is taken to have none: one may be granted past this Fairlane.
+const ROLELESS_FOR: Duration = Duration::from_secs(10);
 
 const ROLES: &str = "SELECT COUNT(*) FROM information_schema.applicable_roles LIMIT 1";
 
@@ -62,14 +71,15 @@ impl Connection {
         Ok(self.query(&question).await?.first_row().pop().unwrap_or_default())
     }
 
-    /// Whether its role is another than after its login, or may be. Asks no more than once where the account has
-    /// none to set.
+    /// Whether its role is another than after its login, or may be. Asks once in ten seconds where the account
+    /// has none to set.
     pub async fn has_other_role(&mut self) -> Result<bool, Failure> {
-        if self.has_roles.is_none() {
-            let answer = self.query(ROLES).await?;
-            self.has_roles = Some(answer.first_row().first().is_none_or(|count| count != "0"));
+        if self.roleless_since.is_some_and(|since| since.elapsed() < ROLELESS_FOR) {
+            return Ok(false);
         }
-        if self.has_roles == Some(false) {
+        let answer = self.query(ROLES).await?;
+        if answer.first_row().first().is_some_and(|count| count == "0") {
+            self.roleless_since = Some(Instant::now());
             return Ok(false);
         }
         let answer = self.query("SELECT CURRENT_ROLE() LIMIT 1").await?;

@@ -11,7 +11,7 @@ use super::diagnostics::Disturbs;
 use super::statement::Work;
 use super::statement::execute::opens_cursor;
 use super::{Session, Stop};
-use crate::backend::Connection;
+use crate::backend::{Connection, KEEP_TEXTS};
 use crate::metrics::Origin;
 use crate::pool::Checkout;
 use crate::protocol::response::Summary;
@@ -37,9 +37,6 @@ pub(super) fn hides_wait(work: &Work<'_>) -> bool {
 /// Variables that say how texts are read, and how long the client may take its time.
 const HEEDED_AT_ONCE: [&str; 4] =
     ["sql_mode", "character_set_client", "wait_timeout", "net_write_timeout"];
-
-/// Variables that have the server keep texts of statements, to show them.
-const KEEP_TEXTS: [&str; 2] = ["profiling", "optimizer_trace"];
 
 /// What is tracked with those variables last that other ones set, too.
 fn in_order(tracked: &[Tracked]) -> impl Iterator<Item = &Tracked> {

@@ -84,7 +84,9 @@ impl Session {
         self.learn_all(connection, None).await?;
         match connection.ran {
             Ran::Plain => Ok(()),
-            Ran::Function | Ran::Procedure => self.settle_routine(connection, None).await,
+            Ran::Flush | Ran::Function | Ran::Procedure => {
+                self.settle_routine(connection, None).await
+            }
         }
     }
 

@@ -178,7 +178,11 @@ impl Session {
             // What the session holds knows better, as soon as anything has run on it.
             let held = &self.diagnostics;
             let known = [
-                (Needs::ROW_COUNT, held.is_row_count_held()),
+                // Its own trackers are set in front of the statement.
+                (
+                    Needs::ROW_COUNT,
+                    held.is_row_count_held() && !verdict.needs.contains(Needs::TRACKERS),
+                ),
                 (Needs::FOUND_ROWS, held.is_found_rows_held()),
                 (Needs::LAST_GTID, held.is_gtid_held),
             ];
@@ -189,6 +193,7 @@ impl Session {
 
     /// Runs a command on the connection the session holds, or on one it gets for it.
     pub(super) async fn run_work(&mut self, work: &Work<'_>) -> Result<(), Stop> {
+        self.was_refused = false;
         if self.owes_deadlock && self.is_told_by(work) {
             return self.refuse(work, &Error::Deadlock).await;
         }
@@ -204,7 +209,6 @@ impl Session {
             self.before_held(work).await?;
         }
         let mut may_use_replica = true;
-        self.was_refused = false;
         loop {
             let (mut checkout, decision) = match self.held.take() {
                 Some(mut held) => {

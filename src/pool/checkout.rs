@@ -296,6 +296,9 @@ impl Checkout {
             // Its password is no longer good for a login.
             return self.retire(Retire::Quit(Closed::ResetFailed));
         }
+        if self.connection.as_ref().is_some_and(|connection| connection.keeps_texts) {
+            return self.retire(Retire::Quit(Closed::ResetFailed));
+        }
         if self.is_aimed_at() {
             return self.retire(Retire::Quit(Closed::Killed));
         }

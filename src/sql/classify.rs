@@ -399,6 +399,7 @@ fn leading(first: Word) -> Leading {
         Word::Do => Leading::Do,
         Word::Update => Leading::Update,
         Word::Delete => Leading::Delete,
+        Word::Flush => Leading::Flush,
         _ => Leading::Other,
     }
 }

@@ -280,6 +280,7 @@ fn the_first_word_is_that_of_the_first_statement_behind_comments() {
         ("do_something", Leading::Other),
         ("/* c */ update t SET a = 1", Leading::Update),
         ("DELETE FROM t", Leading::Delete),
+        ("FLUSH STATUS", Leading::Flush),
         ("`select` 1", Leading::Other),
         ("INSERT INTO t SELECT 1", Leading::Other),
         ("", Leading::Other),

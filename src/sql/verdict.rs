@@ -55,6 +55,8 @@ pub enum Leading {
     Update,
     /// DELETE.
     Delete,
+    /// FLUSH.
+    Flush,
     /// Another word, or none.
     #[default]
     Other,

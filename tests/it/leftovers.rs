@@ -224,6 +224,39 @@ fn the_last_position_is_that_of_a_write_with_rows() {
     assert_eq!(number(&mut a), held);
 }
 
+#[test]
+fn texts_that_a_server_keeps_by_a_function_are_shown_to_no_other() {
+    let mut root = servers().root();
+    root.run("USE shop");
+    root.run("DROP FUNCTION IF EXISTS lo_keeps");
+    let (set, show) = match product().is_mysql() {
+        true => (
+            "SET optimizer_trace = 'enabled=on'",
+            "SELECT query FROM information_schema.optimizer_trace",
+        ),
+        false => ("SET profiling = 1", "SHOW PROFILES"),
+    };
+    root.run(&format!(
+        "CREATE FUNCTION lo_keeps() RETURNS INT DETERMINISTIC NO SQL BEGIN {set}; RETURN 1; END"
+    ));
+    let proxy = crowded();
+    // Older clients are told nothing beside rows: the connection is asked.
+    for more in [Capabilities::MULTI_RESULTS, Capabilities::DEPRECATE_EOF] {
+        let login =
+            Login { schema: Some("shop"), more, ..Login::new(proxy.port, "app", "app-secret") };
+        let mut one = Raw::login(&login).unwrap();
+        one.run("SELECT lo_keeps()");
+        one.run("SELECT 'lo_own' FROM (SELECT 1) t");
+        drop(one);
+        let mut two = proxy.app();
+        two.run("BEGIN");
+        two.run("SELECT 1 FROM (SELECT 1) t FOR UPDATE");
+        let shown = two.rows(show);
+        let has_own = shown.iter().flatten().flatten().any(|text| text.contains("lo_own"));
+        assert!(!has_own, "{more:?}: another session is shown them");
+    }
+}
+
 /// A reset leaves them with the server.
 #[test]
 fn texts_that_a_server_keeps_for_a_session_are_shown_to_no_other() {
@@ -354,4 +387,17 @@ fn a_connection_that_does_not_say_how_it_begins_is_not_used() {
     assert!(hop.has_spoilt(), "it was asked");
     assert!(told.is_err(), "{told:?}");
     assert_eq!(proxy.app().text("SELECT 5"), "5", "another one is");
+}
+
+/// They are set in front of the statement that asks for them, which has a count of its own.
+#[test]
+fn a_count_beside_own_trackers_is_that_of_the_statement_before() {
+    root().run("CREATE TABLE IF NOT EXISTS lo_counted (a INT)");
+    let proxy = crowded();
+    let mut one = proxy.app();
+    one.run("SET session_track_schema = 0");
+    one.run("START TRANSACTION");
+    one.run("INSERT INTO lo_counted VALUES (1), (2), (3)");
+    let rows = one.rows("SELECT ROW_COUNT(), @@session_track_schema");
+    assert_eq!(rows, [[Some("3".to_owned()), Some("0".to_owned())]]);
 }

@@ -31,6 +31,7 @@ fn a_lock_that_a_procedure_takes_is_its_sessions() {
         "CREATE PROCEDURE pr_none() INSERT INTO pr_rows VALUES (NULL)",
         "CREATE PROCEDURE pr_freezes() FLUSH TABLES WITH READ LOCK",
         "SET lock_wait_timeout = 1",
+        "GRANT RELOAD ON *.* TO 'app'@'127.0.0.1', 'app'@'localhost', 'app'@'%'",
     ] {
         root.run(sql);
     }
@@ -45,7 +46,11 @@ fn a_lock_that_a_procedure_takes_is_its_sessions() {
         for ends in [gives_back, None].into_iter().take(1 + usize::from(gives_back.is_some())) {
             let mut one = proxy.app();
             // Whatever has run on its connection before.
-            one.run("CALL pr_none()");
+            for own in ["FLUSH TABLES pr_rows", "FLUSH TABLES pr_rows WITH READ LOCK"] {
+                one.run(own);
+                one.run("UNLOCK TABLES");
+                one.run("CALL pr_none()");
+            }
             assert_eq!(pinned(), 0.0, "a procedure that takes nothing binds nobody");
             one.run("CALL pr_takes()");
             eventually("it is bound", || pinned() == 1.0);
@@ -59,6 +64,25 @@ fn a_lock_that_a_procedure_takes_is_its_sessions() {
             eventually("the server goes on", || !is_frozen(&mut root));
         }
     }
+}
+
+#[test]
+fn a_procedure_that_takes_the_place_of_another_is_looked_at_anew() {
+    let (servers, _orders) = keep(Options { max_connections: 50, ..product().options() });
+    let proxy = Proxy::with(&servers, 3, ONE_LANE);
+    let pinned = || proxy.sum("fairlane_sessions_pinned{");
+    let mut one = Raw::connect(proxy.port, "root", "root-secret", Some("shop")).unwrap();
+    for (body, binds) in [("DO 1", 0.0), ("FLUSH TABLES WITH READ LOCK", 1.0)] {
+        one.run("DROP PROCEDURE IF EXISTS pr_other");
+        one.run(&format!("CREATE PROCEDURE pr_other() {body}"));
+        one.run("CALL pr_other()");
+        one.run("SELECT 1");
+        one.run("CALL pr_other()");
+        eventually("it is bound by what it runs now", || pinned() == binds);
+    }
+    one.hang_up();
+    eventually("nobody is bound", || pinned() == 0.0);
+    servers.root().run("CREATE TABLE shop.pr_thawed (a INT)");
 }
 
 /// The answer tells it, or what comes next; to MySQL's older clients nothing does.

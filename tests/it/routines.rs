@@ -361,6 +361,7 @@ fn found_rows_after_a_procedure_are_what_it_has_found() {
     for (body, fails) in [
         ("SELECT SQL_CALC_FOUND_ROWS id FROM rt_found LIMIT 2", false),
         ("SELECT id FROM rt_found LIMIT 1, 2", false),
+        ("SELECT SQL_CALC_FOUND_ROWS id, CAST('1x' AS SIGNED) FROM rt_found LIMIT 1", false),
         (
             "BEGIN DECLARE n INT; SELECT id FROM rt_found; SELECT COUNT(*) INTO n FROM rt_found; END",
             false,

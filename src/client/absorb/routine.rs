@@ -13,7 +13,7 @@ use crate::protocol::Command;
 use crate::sql::{Effects, Leading, called, changes_rows, has_word};
 use crate::state::Pin;
 
-/// For how long the text of a procedure is known: another one may take its place.
+/// For how long the text of a procedure is known: another one may take its place past this Fairlane.
 const KNOWN_FOR: Duration = Duration::from_secs(10);
 /// Most procedures remembered.
 const KNOWN_MAX: usize = 1000;
@@ -21,8 +21,17 @@ const KNOWN_MAX: usize = 1000;
 /// Schema and name of a procedure.
 type Name = (Box<str>, Box<str>);
 
-/// Procedures, whether their texts take no lock, and when that was seen.
-pub struct Procedures(Cache<Name, (bool, Instant)>);
+/// What was seen of a procedure's text.
+#[derive(Clone, Copy)]
+struct Seen {
+    takes_no_lock: bool,
+    at: Instant,
+    /// See [`Epochs::tables`].
+    tables: u64,
+}
+
+/// Procedures whose texts have been looked at.
+pub struct Procedures(Cache<Name, Seen>);
 
 impl Default for Procedures {
     fn default() -> Self {
@@ -38,9 +47,9 @@ impl std::fmt::Debug for Procedures {
 
 impl Procedures {
     /// Whether this one takes no lock, if that is known.
-    fn takes_no_lock(&self, name: &Name) -> Option<bool> {
-        let (takes_none, seen) = self.0.get(name)?;
-        (seen.elapsed() < KNOWN_FOR).then_some(takes_none)
+    fn takes_no_lock(&self, name: &Name, tables: u64) -> Option<bool> {
+        let seen = self.0.get(name)?;
+        (seen.at.elapsed() < KNOWN_FOR && seen.tables == tables).then_some(seen.takes_no_lock)
     }
 }
 
@@ -53,12 +62,18 @@ fn takes_no_lock(text: &str) -> bool {
 impl Session {
     /// What `work` is about to run on its connection.
     pub(in crate::client) fn note_ran(&self, connection: &mut Connection, work: &Work<'_>) {
+        let counts = work.verdict.leading == Leading::Flush
+            || work.verdict.effects.intersects(Effects::BACKUP_LOCK | Effects::TABLE_LOCK);
+        if counts || work.command == Command::Refresh {
+            connection.ran = connection.ran.max(Ran::Flush);
+        }
         if !work.verdict.effects.contains(Effects::OPAQUE) || work.command == Command::StmtPrepare {
             return;
         }
         let takes_none = || {
             let name = self.procedure_of(work);
-            name.and_then(|name| self.context.procedures.takes_no_lock(&name)) == Some(true)
+            let tables = self.context.epochs.tables();
+            name.and_then(|name| self.context.procedures.takes_no_lock(&name, tables)) == Some(true)
         };
         let ran = match self.calls_just_functions(work) || takes_none() {
             false => Ran::Procedure,
@@ -104,16 +119,22 @@ impl Session {
         work: Option<&Work<'_>>,
     ) -> Result<(), Failure> {
         self.diagnostics.disturb(Disturbs::Both);
-        if !self.facts.is_mariadb() && connection.has_other_role().await? {
+        if connection.ran == Ran::Flush {
+            let now = connection.count_locks(self.facts.family).await?;
+            connection.lock_counts = now.unwrap_or_default();
+        } else if !self.facts.is_mariadb() && connection.has_other_role().await? {
             self.pins.add(Pin::Role);
         }
         if connection.ran == Ran::Procedure {
             self.learn_locks(connection).await?;
             if let Some(name) = work.and_then(|work| self.procedure_of(work))
-                && self.context.procedures.takes_no_lock(&name).is_none()
+                && let tables = self.context.epochs.tables()
+                && self.context.procedures.takes_no_lock(&name, tables).is_none()
             {
                 let text = connection.text_of_procedure(&name.0, &name.1).await?;
-                self.context.procedures.0.insert(name, (takes_no_lock(&text), Instant::now()));
+                let takes_no_lock = takes_no_lock(&text);
+                let seen = Seen { takes_no_lock, at: Instant::now(), tables };
+                self.context.procedures.0.insert(name, seen);
             }
         }
         connection.ran = Ran::Plain;

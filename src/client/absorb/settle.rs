@@ -72,7 +72,7 @@ impl Session {
             let counted = Some(summary).filter(|_| has_new && !warns_untold);
             Box::pin(self.take_warnings(connection, (counted, is_passing))).await?;
         }
-        if asks_count && !self.facts.is_mariadb() {
+        if asks_count && self.diagnostics.is_found_rows_stale() {
             Box::pin(self.learn_found_rows(connection)).await?;
         }
         self.settle_trackers(connection, work, summary).await?;
@@ -377,14 +377,13 @@ impl Session {
         connection: &mut Connection,
         counted: Option<&Summary>,
     ) -> Result<(), Failure> {
-        let is_stale = self.diagnostics.is_found_rows_stale();
-        if is_stale && self.facts.is_mariadb() {
+        if self.diagnostics.is_found_rows_stale() && self.facts.is_mariadb() {
             self.learn_found_rows(connection).await?;
         }
         if self.diagnostics.are_on_connection {
             self.take_warnings(connection, (counted, false)).await?;
         }
-        if is_stale && !self.facts.is_mariadb() {
+        if self.diagnostics.is_found_rows_stale() {
             self.learn_found_rows(connection).await?;
         }
         if self.diagnostics.is_insert_id_stale {

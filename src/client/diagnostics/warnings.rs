@@ -127,6 +127,11 @@ impl Session {
         asks_untold: bool,
     ) -> Result<(), Failure> {
         let mut packets = connection.packet(Command::Query, b"SHOW WARNINGS");
+        // MySQL's SHOW WARNINGS leaves it, and what clears the list does not.
+        let asks_found_rows = !self.facts.is_mariadb() && self.diagnostics.is_found_rows_stale();
+        if asks_found_rows {
+            packets.extend(connection.packet(Command::Query, FOUND_ROWS));
+        }
         // With a list that short an error may have been preceded by more than it has.
         let asks_counts = self.facts.is_mariadb() && self.image.get("max_error_count").is_some();
         if asks_counts {
@@ -141,6 +146,11 @@ impl Session {
         let answer = connection.answer(Shape::Results).await?;
         if asks_untold {
             connection.note_astray(&answer.summary);
+        }
+        if asks_found_rows {
+            let found_rows = connection.answer(Shape::Results).await?.first_row();
+            let found_rows = found_rows.first().and_then(|count| count.parse().ok());
+            self.diagnostics.note_found_rows(found_rows.unwrap_or(self.diagnostics.found_rows()));
         }
         let counts = match asks_counts {
             true => connection.answer(Shape::Results).await?.first_row(),
@@ -218,6 +228,9 @@ impl Session {
         Ok(())
     }
 }
+
+/// The question for what FOUND_ROWS() is.
+pub(in crate::client) const FOUND_ROWS: &[u8] = b"SELECT FOUND_ROWS() LIMIT 1";
 
 /// A change that is told, and with it all that was not: none.
 pub(in crate::client) const TELL: &str = "SET SESSION sql_select_limit=@@SESSION.sql_select_limit";
