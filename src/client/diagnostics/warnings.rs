@@ -150,7 +150,8 @@ impl Session {
         if asks_found_rows {
             let found_rows = connection.answer(Shape::Results).await?.first_row();
             let found_rows = found_rows.first().and_then(|count| count.parse().ok());
-            self.diagnostics.note_found_rows(found_rows.unwrap_or(self.diagnostics.found_rows()));
+            self.diagnostics
+                .note_found_rows(found_rows.unwrap_or_else(|| self.diagnostics.found_rows()));
         }
         let counts = match asks_counts {
             true => connection.answer(Shape::Results).await?.first_row(),
