@@ -94,7 +94,7 @@ families! {
     LANE_HEAVY_FROM = "fairlane_lane_heavy_from_seconds", Gauge, Seconds, [],
         "Service from which a visit of a session counts as heavy now: three times that of small visits, and 0.25 s at least.";
     LANE_BULK_IS_HEAVY = "fairlane_lane_bulk_is_heavy", Gauge, Count, [],
-        "1 while visits with eight statements that change rows in one transaction, or those of 0.03 s and three times small ones, count as heavy however short they are: they have most of the primary's slot time, and others wait for slots.";
+        "1 while visits with eight statements that change rows in one transaction, or those of 0.03 s and three times small ones, count as heavy however short they are: they have most of the primary's slot time, and others wait for slots (of the latter it is enough that the default lane's slots are nearly all in use).";
     LANE_FEATURES = "fairlane_lane_features", Gauge, Count, [],
         "Kinds of statements and clients whose behaviour is known now.";
     LANE_WAIT = "fairlane_lane_wait_seconds", Histogram, Seconds, ["backend", "lane"],
