@@ -362,7 +362,7 @@ fn pages_of_many_statements_are_light_unless_they_have_the_slots_for_which_other
         // Most of them are others'.
         (Slots::Scarce, 7.0, 0),
         (Slots::Scarce, 1.0, 100),
-        (Slots::Busy, 1.0, 100),
+        (Slots::Busy { batch_waits: false }, 1.0, 100),
     ] {
         let mut world = World::new();
         (world.slots, world.used) = (slots, used);
@@ -482,7 +482,7 @@ fn boot(world: &mut World, boots: u64, service: u64) -> (f64, f64) {
 fn what_all_visits_begin_with_does_not_hide_what_tells_them_apart() {
     for (boots, service) in [(0, 80), (4, 80), (5, 60), (8, 80), (12, 60), (20, 80)] {
         let mut world = World::new();
-        (world.slots, world.used) = (Slots::Busy, 7.0);
+        (world.slots, world.used) = (Slots::Busy { batch_waits: false }, 7.0);
         assert_eq!(boot(&mut world, boots, service), (1.0, 0.0), "{boots} {service}");
     }
 }

@@ -41,8 +41,11 @@ const SCARCE_MOST: u32 = 300;
 pub enum Slots {
     /// Nobody waits, or not for long.
     Enough,
-    /// Likewise, but the default lane has nearly all that it may have.
-    Busy,
+    /// Likewise, or only batch work waits, but the default lane has nearly all that it may have.
+    Busy {
+        /// Batch work waits for long, most of the time.
+        batch_waits: bool,
+    },
     /// Batch work waits for long, most of the time.
     BatchWaits,
     /// Others do.
@@ -84,10 +87,11 @@ impl Bulk {
         for sum in [&mut self.all, &mut self.in_bulk, &mut self.visits, &mut self.log_sum] {
             *sum *= LEFT_AFTER_A_SECOND;
         }
+        let is_kept = self.is_heavy && self.since < SCARCE_MOST;
         self.scarce = match slots {
             Slots::Scarce => SCARCE_FOR,
-            Slots::BatchWaits if self.is_heavy && self.since < SCARCE_MOST => SCARCE_FOR,
-            Slots::BatchWaits | Slots::Busy | Slots::Enough => self.scarce.saturating_sub(1),
+            Slots::BatchWaits | Slots::Busy { batch_waits: true } if is_kept => SCARCE_FOR,
+            Slots::BatchWaits | Slots::Busy { .. } | Slots::Enough => self.scarce.saturating_sub(1),
         };
         self.since = if slots == Slots::Scarce { 0 } else { self.since.saturating_add(1) };
         let (most, longer) = match self.is_heavy {
@@ -128,7 +132,10 @@ mod tests {
     fn what_others_wait_for_is_heavy_also_when_few_of_it_run_at_a_time() {
         let mut bulk = heavy();
         // Half of all service, and only they wait.
-        assert!((0..4).all(|_| watch(&mut bulk, (50, 0.008), 100, Slots::BatchWaits)));
+        let busy = Slots::Busy { batch_waits: true };
+        for slots in [Slots::BatchWaits, busy] {
+            assert!((0..4).all(|_| watch(&mut bulk, (50, 0.008), 100, slots)), "{slots:?}");
+        }
         let is_heavy = (0..4).map(|_| watch(&mut bulk, (5, 0.008), 200, Slots::BatchWaits));
         assert_eq!(is_heavy.last(), Some(false), "it is hardly anything any more");
     }
@@ -154,9 +161,11 @@ mod tests {
 
     #[test]
     fn it_is_over_a_while_after_nobody_waits_and_when_nothing_is_known() {
-        let mut bulk = heavy();
-        assert!(watch(&mut bulk, (200, 0.036), 100, Slots::Enough));
-        assert!(!watch(&mut bulk, (200, 0.036), 100, Slots::Enough));
+        for slots in [Slots::Enough, Slots::Busy { batch_waits: false }] {
+            let mut bulk = heavy();
+            assert!(watch(&mut bulk, (200, 0.036), 100, slots), "{slots:?}");
+            assert!(!watch(&mut bulk, (200, 0.036), 100, slots), "{slots:?}");
+        }
         let mut bulk = heavy();
         let kept = (0..100).take_while(|_| watch(&mut bulk, (50, 0.036), 100, Slots::BatchWaits));
         assert_eq!(kept.count(), 61, "five minutes and ten seconds");

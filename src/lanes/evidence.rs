@@ -360,7 +360,7 @@ impl Evidence {
         let small = small.unwrap_or(f32::INFINITY);
         let bulk_least = self.bulk.lock().tick(slots, used, small, all.in_bulk);
         self.bulk_least.store(bulk_least.to_bits(), Ordering::Relaxed);
-        let slots = if slots == Slots::Busy { Slots::Scarce } else { slots };
+        let slots = if matches!(slots, Slots::Busy { .. }) { Slots::Scarce } else { slots };
         let middling_least = self.middling.lock().tick(slots, used, small, all.middling);
         self.middling_least.store(middling_least.to_bits(), Ordering::Relaxed);
         self.set_share(all);

@@ -41,6 +41,16 @@ impl Policy {
         }
     }
 
+    /// How many of a server's `slots` the default lane may have: those that no other lane has reserved, up to its
+    /// own limit.
+    pub fn default_slots(&self, slots: usize) -> usize {
+        let default = self.rules.default_lane();
+        let others = self.lanes.iter().enumerate().filter(|&(lane, _)| lane != default);
+        let reserved: usize = others.map(|(_, lane)| lane.reserved.reserved_of(slots)).sum();
+        let max = self.lanes.get(default).map_or(slots, |lane| lane.max.of(slots).max(1));
+        slots.saturating_sub(reserved).min(max)
+    }
+
     /// Whether both say the same.
     fn is_as(&self, other: &Self) -> bool {
         self.rules.are_as(&other.rules)
@@ -110,6 +120,20 @@ mod tests {
             "[service]\nuser = \"f\"\npassword = \"x\"\n[primary]\naddress = \"db:1\"\n{more}"
         );
         crate::config::parse(&text, "f.toml").expect("valid")
+    }
+
+    #[test]
+    fn the_default_lane_may_have_what_is_not_reserved_up_to_its_limit() {
+        for (interactive, reserved, expected) in
+            [("100%", "0%", 40), ("100%", "25%", 30), ("50%", "25%", 20)]
+        {
+            let lanes = format!(
+                "[[lane]]\nname = \"interactive\"\nmax = \"{interactive}\"\n\
+                 [[lane]]\nname = \"batch\"\nreserved = \"{reserved}\"\n"
+            );
+            let now = PolicyNow::new(&settings(&lanes));
+            assert_eq!(now.get().default_slots(40), expected, "{interactive} {reserved}");
+        }
     }
 
     #[test]

@@ -84,10 +84,7 @@ impl Looks {
         self.batch += u32::from(is_long(batch));
         self.in_use += lanes.iter().map(|&(in_use, ..)| in_use).sum::<usize>();
         self.in_default += lanes.get(default).map_or(0, |&(in_use, ..)| in_use);
-        let others = policy.lanes.iter().enumerate().filter(|&(lane, _)| lane != default);
-        let reserved =
-            others.map(|(_, lane)| lane.reserved.reserved_of(pool.slots())).sum::<usize>();
-        self.slots += pool.slots().saturating_sub(reserved);
+        self.slots += policy.default_slots(pool.slots());
     }
 
     /// What they have found, and seconds for which slots were used.
@@ -97,7 +94,7 @@ impl Looks {
         let is_most = |looks: u32| 2 * looks > STEERS_A_SECOND;
         let slots = match (is_most(default), is_most(batch)) {
             (true, _) => Slots::Scarce,
-            _ if is_busy => Slots::Busy,
+            (false, batch_waits) if is_busy => Slots::Busy { batch_waits },
             (false, true) => Slots::BatchWaits,
             (false, false) => Slots::Enough,
         };
