@@ -208,6 +208,7 @@ fn route() -> Operation {
     };
     let view = View {
         primary_up: true,
+        is_primary_silent: false,
         replicas: vec![replica(BackendId::new(1)), replica(BackendId::new(2))],
     };
     let written = SharedToken::default();

@@ -131,8 +131,11 @@ fn target_words(verdict: &Verdict, settings: &Settings) -> String {
         generation: 0,
         silent: None,
     };
-    let view =
-        View { primary_up: true, replicas: (1..settings.backends.len()).map(replica).collect() };
+    let view = View {
+        primary_up: true,
+        is_primary_silent: false,
+        replicas: (1..settings.backends.len()).map(replica).collect(),
+    };
     let policy = match settings.routing.replica_reads {
         true => settings.routing.consistency,
         false => Consistency::Strong,

@@ -23,6 +23,7 @@ fn view(rotation: Rotation, applied: &str) -> View {
     let applied = Position::parse(applied).expect("a position");
     View {
         primary_up: true,
+        is_primary_silent: false,
         replicas: vec![ReplicaView {
             backend: REPLICA,
             rotation,

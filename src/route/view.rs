@@ -33,6 +33,8 @@ impl BackendId {
 pub struct View {
     /// The last probe of the primary succeeded.
     pub primary_up: bool,
+    /// The primary says nothing at all: it is frozen, or out of reach.
+    pub is_primary_silent: bool,
     /// All configured replicas.
     pub replicas: Vec<ReplicaView>,
 }

@@ -124,7 +124,7 @@ pub(super) async fn steer_lanes(context: Arc<Context>) {
                 }
             }
         }
-        if !context.topology.view().primary_up {
+        if context.topology.view().is_primary_silent {
             excuse_running(&context);
         }
         for replica in &context.topology.view().replicas {

@@ -63,7 +63,7 @@ async fn keep_connected(shared: &Shared, backend: BackendId, line: &mut Line) ->
             Err(trouble) => trouble,
         };
         match &mut role {
-            Role::Primary(_) => shared.publish_lost(backend),
+            Role::Primary(primary) => primary.lost(&trouble),
             Role::Replica(replica) => replica.lost(&trouble),
         }
         let text = trouble.to_string();

@@ -332,7 +332,8 @@ impl Shared {
             generation: 0,
             silent: None,
         });
-        let view = View { primary_up: false, replicas: replicas.collect() };
+        let view =
+            View { primary_up: false, is_primary_silent: false, replicas: replicas.collect() };
         let desk = || Desk {
             wake: Notify::new(),
             kills: KillQueue::new(),
@@ -384,6 +385,14 @@ impl Shared {
         if draft.primary_up != up {
             tracing::info!(backend = self.name(BackendId::PRIMARY), up, "primary");
             draft.primary_up = up;
+            self.view.store(Arc::new(draft.clone()));
+        }
+    }
+
+    fn publish_primary_silent(&self, is_silent: bool) {
+        let mut draft = self.draft.lock();
+        if draft.is_primary_silent != is_silent {
+            draft.is_primary_silent = is_silent;
             self.view.store(Arc::new(draft.clone()));
         }
     }

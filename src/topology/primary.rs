@@ -113,11 +113,23 @@ impl<'a> Primary<'a> {
         }
     }
 
+    /// The connection is gone. Who refuses another one is there; who only breaks it off, or has no address any
+    /// more, need not be the one that was silent.
+    pub(super) fn lost(&self, trouble: &Trouble) {
+        self.shared.publish_lost(BackendId::PRIMARY);
+        match trouble {
+            Trouble::Silent(_) => self.shared.publish_primary_silent(true),
+            Trouble::TurnedAway(_) => self.shared.publish_primary_silent(false),
+            Trouble::Refused { .. } | Trouble::Lost(_) => {}
+        }
+    }
+
     /// Opens the control connection, and reads the greeting if that is not known or may be of the
     /// server's last run: between two logins, so that the server forgives it.
     /// Whether it is another server, or another run of it, than before, comes with them.
     async fn connect(&mut self, line: &mut Line) -> Result<(Greeting, Family, bool), Trouble> {
         line.open().await?;
+        self.shared.publish_primary_silent(false);
         let family = probe::family(line).await?;
         probe::compression(line, &self.shared.settings.backends[BackendId::PRIMARY.index()])
             .await?;

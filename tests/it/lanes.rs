@@ -6,9 +6,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use fairlane::protocol::Command;
+use fairlane::sandbox::Options;
 
 use crate::support::raw::Login;
-use crate::support::{Proxy, Raw, eventually, servers};
+use crate::support::servers::keep;
+use crate::support::{Proxy, Raw, eventually, product, servers};
 
 const LANES: &str = "[lanes]\nauto = \"off\"\n[[lane]]\nname = \"interactive\"\nreserved = 1\nqueue_timeout = \"20s\"\n\
     [[lane]]\nname = \"batch\"\nreserved = 1\nmax = 2\nqueue = 3\nqueue_timeout = \"1s\"\n\
@@ -54,6 +56,27 @@ fn who_uses_much_is_batch_and_so_is_who_does_the_same_with_nothing_configured() 
     let off = Proxy::with(servers(), 6, "[lanes]\nauto = \"off\"\n");
     (0..5).for_each(|_| visit(&off, "DO SLEEP(0.1)"));
     assert_eq!(choices(&off, "attained_service") + choices(&off, "company"), 0.0);
+}
+
+/// It works for everybody, and only Fairlane's own account is locked.
+#[test]
+fn who_uses_much_is_batch_also_while_the_primary_turns_the_control_connection_away() {
+    let (servers, _orders) = keep(Options { max_connections: 100, ..product().options() });
+    let proxy = Proxy::with(&servers, 6, "[routing]\nreplica_reads = false\n");
+    let mut scraper = proxy.app();
+    scraper.run("DO 1");
+    let mut root = servers.root();
+    for host in ["localhost", "127.0.0.1", "%"] {
+        root.run(&format!("ALTER USER fairlane@'{host}' ACCOUNT LOCK"));
+    }
+    let control =
+        root.text("SELECT MAX(id) FROM information_schema.processlist WHERE user = 'fairlane'");
+    root.run(&format!("KILL {control}"));
+    eventually("it is down", || proxy.metric("fairlane_backend_up{backend=\"primary\"}") == 0.0);
+    eventually("it is batch", || {
+        assert_eq!(scraper.run("DO SLEEP(0.2)").summary.error, None);
+        choices(&proxy, "attained_service") > 0.0
+    });
 }
 
 /// Stops scrapers also when a test fails.
