@@ -508,7 +508,12 @@ impl Resolver<'_> {
                 Some(_) => "lanes.batch_lane",
                 None => "routing.default_lane",
             };
-            let cure = "name a lane behind routing.default_lane, or write lanes.auto = \"off\"";
+            let cure = match default_lane + 1 == lanes.len() {
+                true => {
+                    "name an earlier lane in routing.default_lane, or write lanes.auto = \"off\""
+                }
+                false => "name a lane behind routing.default_lane, or write lanes.auto = \"off\"",
+            };
             self.find(key, format!("\"{}\" {wrong}", lanes[lane].name), cure);
         }
         Some(lane)

@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
+use arc_swap::ArcSwap;
 use quick_cache::sync::Cache;
 
 use crate::config::settings::{Rule, RuleScope, Settings};
@@ -55,7 +55,7 @@ pub struct Rules {
     /// Which rules' digest patterns a statement matches, by its digest.
     by_digest: Cache<u64, Arc<[bool]>>,
     /// Names in hints that are no lane's.
-    unknown: Mutex<Vec<Box<str>>>,
+    unknown: ArcSwap<Vec<Box<str>>>,
 }
 
 /// The rules whose conditions on the client hold: found once per login.
@@ -70,7 +70,7 @@ impl Rules {
             lane_names: settings.lanes.iter().map(|lane| lane.name.clone()).collect(),
             default_lane: settings.default_lane,
             by_digest: Cache::new(DIGESTS_MAX),
-            unknown: Mutex::default(),
+            unknown: ArcSwap::default(),
         }
     }
 
@@ -150,12 +150,17 @@ impl Rules {
 
     /// Whether a name in a hint, which is no lane's, is one to tell the operator of: once, and of so many names.
     pub fn is_new_to_hints(&self, name: &str) -> bool {
-        let mut unknown = self.unknown.lock();
-        let is_new = unknown.len() < UNKNOWN_MAX && unknown.iter().all(|known| **known != *name);
-        if is_new {
-            unknown.push(name.into());
+        let is_new = |unknown: &[Box<str>]| {
+            unknown.len() < UNKNOWN_MAX && unknown.iter().all(|known| **known != *name)
+        };
+        if !is_new(&self.unknown.load()) {
+            return false;
         }
-        is_new
+        let before = self.unknown.rcu(|unknown| {
+            let more = is_new(unknown).then(|| name.into());
+            unknown.iter().cloned().chain(more).collect::<Vec<_>>()
+        });
+        is_new(&before)
     }
 
     /// Name of a lane.
@@ -204,7 +209,7 @@ mod tests {
             lane_names: vec!["interactive".into(), "batch".into()],
             default_lane: 0,
             by_digest: Cache::new(100),
-            unknown: Mutex::default(),
+            unknown: ArcSwap::default(),
         }
     }
 
@@ -253,5 +258,7 @@ mod tests {
         assert_eq!(lane(&rules, Some("interactive"), "SELECT ?").lane, 0);
         assert_eq!(lane(&rules, Some("nonsense"), "SELECT ?").lane, 1);
         assert!(rules.is_new_to_hints("nonsense") && !rules.is_new_to_hints("nonsense"));
+        let told = (0..100).filter(|number| rules.is_new_to_hints(&format!("other{number}")));
+        assert_eq!(told.count(), UNKNOWN_MAX - 1);
     }
 }

@@ -69,7 +69,7 @@ pub struct ReplicaView {
 pub enum Rotation {
     /// Reads may go there.
     In,
-    /// The probe fails.
+    /// The probe fails, or it lets nobody in.
     Down,
     /// Replication is stopped or broken.
     Broken,

@@ -2,7 +2,7 @@
 //! no clock.
 //!
 //! ```text
-//!            good                 bad sample: NotAReplica, Writable, Broken, Lagging
+//!            good                 bad sample: NotAReplica, Writable, Broken, Lagging, Down (offline)
 //! Untried ────────► In ──────────────────────────────┐
 //!    │               ▲ │ lost, or two failures       ▼
 //!    │ lost/failed   │ └──────────► Down ◄───── out of rotation      (lost: or silent)
@@ -46,6 +46,8 @@ pub enum Outcome {
 pub struct Sample {
     /// `@@global.read_only`.
     pub is_read_only: bool,
+    /// It lets only administrators in (MySQL's `offline_mode`).
+    pub is_offline: bool,
     /// Its replication threads.
     pub replication: Replication,
 }
@@ -176,6 +178,9 @@ impl Health {
 
     /// Why reads must not go to a replica that says `sample`, if they must not.
     fn objection(&self, sample: Sample) -> Option<Rotation> {
+        if sample.is_offline {
+            return Some(Rotation::Down);
+        }
         if !sample.is_read_only {
             return Some(Rotation::Writable);
         }
@@ -235,7 +240,8 @@ mod tests {
         }
 
         fn says(&mut self, replication: Replication) -> Rotation {
-            self.see(Outcome::Good(Sample { is_read_only: true, replication }))
+            let sample = Sample { is_read_only: true, is_offline: false, replication };
+            self.see(Outcome::Good(sample))
         }
 
         fn lags(&mut self, seconds: u64) -> Rotation {
@@ -338,9 +344,21 @@ mod tests {
     fn a_writable_server_or_one_without_a_source_is_not_a_replica() {
         let mut replica = Replica::new(0);
         assert_eq!(replica.says(Replication::Nowhere), Rotation::NotAReplica);
-        let writable =
-            Sample { is_read_only: false, replication: Replication::Running { lag: MAX_LAG } };
+        let replication = Replication::Running { lag: MAX_LAG };
+        let writable = Sample { is_read_only: false, is_offline: false, replication };
         assert_eq!(replica.see(Outcome::Good(writable)), Rotation::Writable);
         assert_eq!(replica.lags(0), Rotation::In, "zero recovery probes count as one");
+    }
+
+    #[test]
+    fn a_server_that_lets_nobody_in_is_down_at_once_and_not_silent() {
+        let mut replica = Replica::new(2);
+        replica.lags(0);
+        let replication = Replication::Running { lag: Duration::ZERO };
+        let offline = Sample { is_read_only: true, is_offline: true, replication };
+        assert_eq!(replica.see(Outcome::Good(offline)), Rotation::Down);
+        assert_eq!(replica.health.silent(), None);
+        assert_eq!(replica.lags(0), Rotation::Recovering);
+        assert_eq!(replica.lags(0), Rotation::In);
     }
 }

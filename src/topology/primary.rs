@@ -310,21 +310,28 @@ impl Shared {
             SHAPING.iter().any(|name| before.variable(name) != now.variable(name))
         };
         if before.is_some_and(is_other) || now.log_filter.is_some() {
-            self.hold_replicas(Rotation::Differs);
+            self.hold_replicas(
+                Rotation::Differs,
+                "it is not compared yet with the settings of the primary as they are now",
+            );
         }
     }
 
     /// The primary is another server, has restarted or was reset: it may have lost what replicas have.
     fn forget_primary(&self) {
         self.readings.forget_first();
-        self.hold_replicas(Rotation::Lagging);
+        self.hold_replicas(
+            Rotation::Lagging,
+            "it is not compared yet with the primary that is there now",
+        );
     }
 
     /// Takes replicas out until they are looked at.
-    fn hold_replicas(&self, rotation: Rotation) {
+    fn hold_replicas(&self, rotation: Rotation, why: &str) {
         let mut draft = self.draft.lock();
         for replica in draft.replicas.iter_mut().filter(|it| it.rotation == Rotation::In) {
             replica.rotation = rotation;
+            why.clone_into(&mut self.desk(replica.backend).why.lock());
         }
         self.view.store(Arc::new(draft.clone()));
     }

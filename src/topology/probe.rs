@@ -165,8 +165,6 @@ pub(super) struct ReplicaAnswer {
     pub(super) shaping: Vec<String>,
     /// What keeps changes of some tables from it.
     pub(super) filter: Option<String>,
-    /// It lets only administrators in (MySQL's `offline_mode`).
-    pub(super) is_offline: bool,
 }
 
 pub(super) async fn replica(line: &mut Line, family: Family) -> Result<ReplicaAnswer, Trouble> {
@@ -192,6 +190,7 @@ pub(super) async fn replica(line: &mut Line, family: Family) -> Result<ReplicaAn
     let sample = Sample {
         // Newer MariaDB has more values than off and on; all but off mean read-only.
         is_read_only: !matches!(text("read_only").as_str(), "0" | "OFF" | ""),
+        is_offline: text("offline") == "1",
         replication: replication(&sources),
     };
     Ok(ReplicaAnswer {
@@ -200,7 +199,6 @@ pub(super) async fn replica(line: &mut Line, family: Family) -> Result<ReplicaAn
         error: sources.iter().find_map(replication_error),
         shaping: SHAPING.iter().map(|name| text(name)).collect(),
         filter: sources.iter().find_map(replication_filter),
-        is_offline: text("offline") == "1",
     })
 }
 

@@ -150,15 +150,12 @@ impl<'a> Replica<'a> {
     /// Whether the server answered well.
     async fn probe(&mut self, line: &mut Line, family: Family) -> Result<bool, Trouble> {
         match probe::replica(line, family).await {
-            Ok(answer) if answer.is_offline => {
-                self.take_in(Outcome::Failed, Some("offline_mode is ON".to_owned()));
-                Ok(true)
-            }
             Ok(answer) => {
                 (self.applied, self.shaping) = (answer.applied, answer.shaping);
                 self.filter = answer.filter;
                 self.look_at_history();
-                self.take_in(Outcome::Good(answer.sample), answer.error);
+                let offline = answer.sample.is_offline.then(|| "offline_mode is ON".to_owned());
+                self.take_in(Outcome::Good(answer.sample), offline.or(answer.error));
                 Ok(true)
             }
             Err(refused @ Trouble::Refused { .. }) => {
@@ -236,6 +233,8 @@ impl<'a> Replica<'a> {
         self.health.observe(outcome, Instant::now().into_std());
         let (rotation, other) = self.rotation();
         let error = error.or(other);
+        // Also while that is as it was: it may have been held back meanwhile.
+        *self.shared.desk(self.backend).why.lock() = error.clone().unwrap_or_default();
         let told = Some((rotation, error));
         if told != self.told {
             let error = told.as_ref().and_then(|(_, error)| error.as_deref()).unwrap_or_default();
@@ -246,7 +245,6 @@ impl<'a> Replica<'a> {
                 }
                 _ => tracing::info!(backend = name, ?rotation, error, "replica"),
             }
-            error.clone_into(&mut self.shared.desk(self.backend).why.lock());
             self.told = told;
         }
         self.publish();

@@ -75,6 +75,8 @@ fn a_check_tells_what_behaviour_does() {
         ("[[lane]]\nname = \"all\"\n", "as everything else (there is one lane)"),
         ("[lanes]\nlock_guard = \"pace\"\n", "lock guard: work of later lanes is held back"),
         ("[routing]\ndefault_lane = \"batch\"\n", "nothing would be taken for batch"),
+        ("[routing]\ndefault_lane = \"batch\"\n", "name an earlier lane in routing.default_lane"),
+        ("[lanes]\nbatch_lane = \"interactive\"\n", "name a lane behind routing.default_lane"),
     ] {
         let said = said(more);
         assert!(said.contains(expected), "{more}: {said}");
