@@ -168,7 +168,7 @@ impl<'a> Primary<'a> {
 
     async fn read_position(&self, line: &mut Line, family: Family) -> Result<(), Trouble> {
         let readings = &self.shared.readings;
-        let mut reading = readings.ask(line, family).await?;
+        let Some(mut reading) = readings.ask(line, family).await? else { return Ok(()) };
         if readings.goes_back(&reading) {
             let end = probe::log_end(line, family).await?;
             if self.log_end.is_some() && end >= self.log_end {

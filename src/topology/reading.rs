@@ -111,13 +111,27 @@ impl Readings {
         self.last.store(Arc::new(reading));
     }
 
-    /// Asks the primary. A position that it does not tell is none: what nobody can know is not
-    /// found out by asking again.
-    pub(super) async fn ask(&self, line: &mut Line, family: Family) -> Result<Reading, Trouble> {
+    /// Asks the primary; `None` when it refuses, so that the last one stays.
+    pub(super) async fn ask(
+        &self,
+        line: &mut Line,
+        family: Family,
+    ) -> Result<Option<Reading>, Trouble> {
         let number = self.begin();
-        match probe::written(line, family).await {
-            Ok(Some(told)) => Ok(Reading { number, ..told }),
-            Ok(None) | Err(Trouble::Refused { .. }) => Ok(Reading::default()),
+        self.answered(number, probe::written(line, family).await)
+    }
+
+    /// A position that the primary does not tell is none: what nobody can know is not found out by asking
+    /// again. Nor does one that refuses when it is met tell any.
+    fn answered(
+        &self,
+        number: u64,
+        answer: Result<Option<Reading>, Trouble>,
+    ) -> Result<Option<Reading>, Trouble> {
+        match answer {
+            Ok(Some(told)) => Ok(Some(Reading { number, ..told })),
+            Ok(None) => Ok(Some(Reading::default())),
+            Err(Trouble::Refused { .. }) => Ok(self.first.load().is_none().then(Reading::default)),
             Err(lost) => Err(lost),
         }
     }
@@ -165,5 +179,19 @@ mod tests {
         let number = readings.begin();
         readings.end(reading(number, "0-2-6"));
         assert_eq!(readings.newest().sequence_sum(), 6, "a failover has lost some");
+    }
+
+    #[test]
+    fn a_refusal_takes_nothing_back() {
+        let readings = Readings::default();
+        let answered = |answer| readings.answered(readings.begin(), answer).expect("an answer");
+        let refused =
+            || Err(Trouble::Refused { code: 1053, text: "Server shutdown in progress".into() });
+        assert_eq!(answered(refused()), Some(Reading::default()), "nobody waits for what it has");
+        assert!(readings.take(answered(Ok(Some(reading(0, "0-1-5")))).expect("a reading")));
+        assert_eq!(answered(refused()), None);
+        assert_eq!(answered(Ok(None)), Some(Reading::default()), "it tells no more");
+        readings.forget_first();
+        assert_eq!(answered(refused()), Some(Reading::default()), "what another one had");
     }
 }
