@@ -128,6 +128,14 @@ impl Position {
         pair.is_some()
     }
 
+    /// Takes out what is of origins that `other` has nothing of.
+    pub fn split_off(&mut self, other: &Self) -> Self {
+        let is_known = |span: &Span| other.spans.iter().any(|known| known.origin == span.origin);
+        let (known, strange) = std::mem::take(&mut self.spans).into_iter().partition(is_known);
+        self.spans = known;
+        Self { spans: strange }
+    }
+
     /// Whether everything in `token` is applied here.
     pub fn covers(&self, token: &Self) -> bool {
         token.spans.iter().all(|wanted| {

@@ -29,13 +29,38 @@ pub struct Reading {
     pub domain: Option<u32>,
     /// Whose transactions it had (MariaDB).
     pub origins: Origins,
+    /// What it had of domains that it does not know any more, as after `FLUSH BINARY LOGS DELETE_DOMAIN_ID`:
+    /// their numbers may come again (MariaDB).
+    pub gone: Position,
 }
 
 impl Reading {
-    /// Has what `before` had as well, although it tells less: the last transaction has an earlier number.
+    /// The primary has had what it had `before` as well. Where it tells less of a domain, its last transaction
+    /// has an earlier number.
     pub fn go_on(&mut self, before: &Self) {
-        self.position.merge(&before.position);
-        self.is_out_of_order = true;
+        if self.domain.is_none() {
+            return;
+        }
+        let mut known = before.position.clone();
+        known.merge(&before.gone);
+        self.gone = known.split_off(&self.position);
+        if !self.position.covers(&known) {
+            self.position.merge(&known);
+            self.is_out_of_order = true;
+        }
+    }
+
+    /// Whether it knows the domain no more in which it commits: the next number is 1, as after RESET MASTER.
+    pub fn begins_anew(&self, before: &Self) -> bool {
+        let has_it = |position: &Position, domain| position.is_ahead(&Position::default(), domain);
+        self.domain.is_some_and(|domain| {
+            has_it(&before.position, domain) && !has_it(&self.position, domain)
+        })
+    }
+
+    /// Whether the primary had all of `position`, or others of these numbers.
+    pub fn had(&self, position: &Position) -> bool {
+        self.position.covers(position) || self.gone.covers(position)
     }
 }
 
@@ -205,6 +230,34 @@ mod tests {
         assert!(token.settle(&reading(3, "0-1-96")));
         assert!(!token.is_covered_by(&position("0-1-95")));
         assert!(token.is_covered_by(&position("0-1-96")));
+    }
+
+    #[test]
+    fn a_domain_that_is_gone_is_not_waited_for_until_its_numbers_come_again() {
+        let next = |before: &Reading, text: &str| {
+            let number = before.number + 1;
+            let mut next = Reading { domain: Some(0), ..reading(number, text) };
+            assert!(!next.begins_anew(before));
+            next.go_on(before);
+            next
+        };
+        let before = next(&Reading::default(), "0-1-9,7-1-3");
+        let mut token = Token::default();
+        token.add(&position("7-1-3"), stamp(1, 1));
+        token.add_unknown(stamp(1, 1));
+        let gone = next(&before, "0-1-9");
+        assert!(token.settle(&gone) && token.is_covered_by(&position("0-1-9")));
+        let later = next(&next(&gone, "0-1-10"), "0-1-11");
+        assert!(!later.is_out_of_order && later.position == position("0-1-11"));
+        assert!(later.had(&position("7-1-3")) && !later.had(&position("7-1-4")));
+        // A replica may have others of these.
+        let again = next(&later, "0-1-11,7-1-1");
+        assert!(again.is_out_of_order && again.had(&position("7-1-3")));
+        let passed = next(&again, "0-1-11,7-1-4");
+        assert!(!passed.is_out_of_order && passed.position == position("0-1-11,7-1-4"));
+        // In the one in which it commits there may be others soon.
+        let anew = Reading { domain: Some(0), ..reading(9, "7-1-4") };
+        assert!(anew.begins_anew(&passed) && !anew.begins_anew(&anew));
     }
 
     #[test]

@@ -169,19 +169,23 @@ impl<'a> Primary<'a> {
     async fn read_position(&self, line: &mut Line, family: Family) -> Result<(), Trouble> {
         let readings = &self.shared.readings;
         let Some(mut reading) = readings.ask(line, family).await? else { return Ok(()) };
-        if readings.goes_back(&reading) {
+        let before = readings.last();
+        let goes_on = !readings.goes_back(&reading) || {
             let end = probe::log_end(line, family).await?;
-            if self.log_end.is_some() && end >= self.log_end {
-                reading.go_on(&readings.last());
-            } else {
-                if readings.first().is_some() {
-                    tracing::warn!(
-                        "the primary has not all transactions that it had, as after RESET MASTER: replicas take \
-                         no reads until they are compared with it"
-                    );
-                }
-                self.shared.forget_primary();
+            // RESET MASTER TO may make it longer.
+            self.log_end.is_some() && end >= self.log_end && !reading.begins_anew(&before)
+        };
+        let is_met = readings.first().is_some();
+        if !goes_on {
+            if is_met {
+                tracing::warn!(
+                    "the primary has not all transactions that it had, as after RESET MASTER: replicas take \
+                     no reads until they are compared with it"
+                );
             }
+            self.shared.forget_primary();
+        } else if is_met {
+            reading.go_on(&before);
         }
         if readings.take(reading) {
             self.shared.wake_replicas();

@@ -266,7 +266,7 @@ pub(super) async fn written(line: &mut Line, family: Family) -> Result<Option<Re
         ((Some(highest), Some(last)), Some(domain)) => highest.is_ahead(&last, domain),
         _ => false,
     };
-    Ok(Some(Reading { number: 0, position, is_out_of_order, domain, origins }))
+    Ok(Some(Reading { position, is_out_of_order, domain, origins, ..Reading::default() }))
 }
 
 /// How far a replica has applied.

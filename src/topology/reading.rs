@@ -60,7 +60,7 @@ impl Readings {
     /// Whether the one of this number is still the last one, and has `position`.
     pub(super) fn has_before(&self, number: u64, position: &Position) -> bool {
         let last = self.last.load();
-        last.number == number && number > 0 && last.position.covers(position)
+        last.number == number && number > 0 && last.had(position)
     }
 
     /// What this primary had when it was asked for the first time, which is before anybody could log in at

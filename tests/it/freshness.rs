@@ -431,6 +431,51 @@ fn a_number_that_was_there_before_does_not_say_that_a_replica_has_it() {
 }
 
 #[test]
+fn a_domain_that_the_primary_has_forgotten_is_not_waited_for() {
+    if product().is_mysql() {
+        return;
+    }
+    let (servers, _orders) = keep(Options { max_connections: 100, ..product().options() });
+    let (mut root, mut replica) = (servers.root(), servers.replica_root());
+    root.run("CREATE TABLE shop.forgotten_a (a INT PRIMARY KEY)");
+    root.run("SET gtid_domain_id = 7");
+    root.run("INSERT INTO shop.forgotten_a VALUES (1)");
+    root.run("SET gtid_domain_id = 0");
+    servers.wait_replicated();
+    let proxy = Proxy::start(&servers);
+    let mut client = proxy.app();
+    // An error has no room for a position: that of the primary counts.
+    let mut write_and_read = || {
+        let failed = client.query("INSERT INTO forgotten_a VALUES (1)");
+        assert_eq!(failed.unwrap_err().code(), 1062);
+        proxy.until_replica_answers(&mut client, "SELECT COUNT(*) FROM forgotten_a");
+    };
+    write_and_read();
+    // Only once no log is left that has it.
+    eventually("the domain is forgotten", || {
+        root.run("FLUSH BINARY LOGS");
+        let logs = root.rows("SHOW BINARY LOGS");
+        let last = logs.last().and_then(|row| row[0].clone()).unwrap();
+        root.run(&format!("PURGE BINARY LOGS TO '{last}'"));
+        root.query("FLUSH BINARY LOGS DELETE_DOMAIN_ID = (7)").is_ok()
+    });
+    replica.run("STOP SLAVE");
+    replica.run(
+        "SET GLOBAL gtid_slave_pos = REGEXP_REPLACE(@@global.gtid_slave_pos, ',?7-[^,]+', '')",
+    );
+    replica.run("START SLAVE");
+    write_and_read();
+    root.run("DELETE FROM shop.forgotten_a");
+    root.run("INSERT INTO shop.forgotten_a VALUES (1)");
+    write_and_read();
+    let is_reset = || proxy.log().contains("as after RESET MASTER");
+    assert!(!is_reset(), "{}", proxy.log());
+    // The log does not become shorter.
+    root.run("RESET MASTER TO 1000");
+    eventually("the primary is met anew", is_reset);
+}
+
+#[test]
 fn what_is_not_in_the_binary_log_is_read_where_it_was_written() {
     let proxy = scope("user");
     let mut root = Raw::connect(proxy.port, "root", "root-secret", Some("shop")).unwrap();
