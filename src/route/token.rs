@@ -60,7 +60,7 @@ impl Reading {
 
     /// Whether the primary had all of `position`, or others of these numbers.
     pub fn had(&self, position: &Position) -> bool {
-        self.position.covers(position) || self.gone.covers(position)
+        self.number > 0 && (self.position.covers(position) || self.gone.covers(position))
     }
 }
 

@@ -211,17 +211,6 @@ impl Topology {
         self.shared.readings.last()
     }
 
-    /// The number of that reading.
-    pub fn reading_number(&self) -> u64 {
-        self.shared.readings.last_number()
-    }
-
-    /// Whether `position`, which was written after the last reading had this `number`, says nothing: the primary
-    /// had a transaction of that number before (RESET MASTER, or a client that numbers its own).
-    pub fn is_numbered_again(&self, number: u64, position: &Position) -> bool {
-        self.shared.readings.has_before(number, position)
-    }
-
     /// Something was written at an unknown position: read the primary's own soon.
     pub fn reading_wanted(&self) {
         self.shared.want_reading();

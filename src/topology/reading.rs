@@ -52,17 +52,6 @@ impl Readings {
         self.last.load_full()
     }
 
-    /// Its number.
-    pub(super) fn last_number(&self) -> u64 {
-        self.last.load().number
-    }
-
-    /// Whether the one of this number is still the last one, and has `position`.
-    pub(super) fn has_before(&self, number: u64, position: &Position) -> bool {
-        let last = self.last.load();
-        last.number == number && number > 0 && last.had(position)
-    }
-
     /// What this primary had when it was asked for the first time, which is before anybody could log in at
     /// Fairlane's start; empty when it did not tell.
     pub(super) fn first(&self) -> Option<Arc<Position>> {

@@ -18,7 +18,7 @@ use crate::protocol::response::Summary;
 use crate::protocol::status::{Status, Tracked};
 use crate::protocol::{Capabilities, Command, Family, code};
 use crate::route::freshness::Position;
-use crate::route::token::{SharedToken, Stamp, Token};
+use crate::route::token::{Reading, SharedToken, Stamp, Token};
 use crate::sql::{
     Class, Effects, Mode, Reason, Verdict, called, changes_rows, defaults_of, has_word,
     leaves_tables, mentions, own_calls, replaces_rows, variable_prepared,
@@ -208,10 +208,11 @@ impl WriteTracker {
     }
 
     /// A read is likely to follow: replicas are watched for its sake from now on. What was written may tell
-    /// the number of the last reading before.
-    fn note(&self, position: &Position, before: Option<u64>) {
+    /// the last reading before: had the primary a transaction of that number then (RESET MASTER, or a client that
+    /// numbers its own), the position says nothing.
+    fn note(&self, position: &Position, before: Option<&Reading>) {
         let stamp = self.stamp();
-        let is_again = before.is_some_and(|it| self.topology.is_numbered_again(it, position));
+        let is_again = before.is_some_and(|it| it.had(position));
         let mut token = self.written.lock();
         token.add(position, stamp);
         if is_again || !self.topology.is_primary_met() {
@@ -272,7 +273,7 @@ impl Changes {
 }
 
 /// What a session is like before a statement runs.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 struct Before {
     family: Family,
     /// The end of a result set has room for a position.
@@ -286,7 +287,7 @@ struct Before {
     changes_rows: bool,
     has_temporary_table: bool,
     /// The last reading of the primary's position; not for a read.
-    reading: Option<u64>,
+    reading: Option<Arc<Reading>>,
     changes: Changes,
     /// Its connection may have trackers of the client's, which leave positions out.
     is_untracked: bool,
@@ -324,8 +325,7 @@ impl Session {
             changes_rows: is_log_off && !is_several && changes_rows(work.sql, self.mode),
             changes: self.changes(work),
             has_temporary_table: self.pins.has(Pin::TemporaryTable),
-            reading: (work.verdict.class != Class::Read)
-                .then(|| self.context.topology.reading_number()),
+            reading: (work.verdict.class != Class::Read).then(|| self.context.topology.reading()),
             is_untracked: self.pins.has(Pin::Trackers),
             was_refused: self.was_refused,
         };
@@ -422,7 +422,7 @@ impl WriteWatch<'_> {
         let mut has_position = false;
         for tracked in &summary.tracked[self.seen..] {
             if let Some(position) = position_in(tracked) {
-                self.writes.note(&position, self.before.reading);
+                self.writes.note(&position, self.before.reading.as_deref());
                 has_position = true;
             }
         }
