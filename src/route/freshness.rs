@@ -153,6 +153,11 @@ impl Position {
         last(self) > last(other)
     }
 
+    /// Whether it has something of a replication domain (MariaDB).
+    pub fn has_domain(&self, domain: u32) -> bool {
+        self.of_domain(domain).is_some()
+    }
+
     fn of_domain(&self, domain: u32) -> Option<&Span> {
         self.spans.iter().find(|span| span.origin == Origin::Domain(domain))
     }

@@ -25,6 +25,8 @@ pub struct Reading {
     pub position: Position,
     /// Its last transaction has an earlier number than another of the domain in which it commits (MariaDB).
     pub is_out_of_order: bool,
+    /// What its binary log has, if that has something of the domain in which it commits (MariaDB).
+    pub logged: Option<Position>,
     /// The replication domain in which it commits (MariaDB).
     pub domain: Option<u32>,
     /// Whose transactions it had (MariaDB).

@@ -106,12 +106,13 @@ impl History {
         self.ahead.take_if(|ahead| !applied.covers(ahead));
     }
 
-    /// Finds out whether it keeps up with the primary: it may lack for up to `limit` what that had at a reading.
-    /// Of MariaDB only the domain counts in which the primary commits: others it may leave out.
+    /// Finds out whether it keeps up with the primary, which had `first` when it was met: it may lack for up to
+    /// `limit` what that had at a reading. Of MariaDB only the domain counts in which the primary commits: others it
+    /// may leave out. What it had not at the beginning, and was not waited for, is not missed until the primary has more.
     pub(super) fn keep_up(
         &mut self,
         applied: &Position,
-        last: &Reading,
+        (last, first): (&Reading, Option<&Arc<Position>>),
         limit: Duration,
         now: Instant,
     ) {
@@ -120,17 +121,22 @@ impl History {
             self.owed = None;
             return;
         }
-        let is_partial = self.is_partial;
+        let excused = first.filter(|_| self.is_partial);
         let has = |position: &Position| match last.domain {
-            Some(domain) => !position.is_ahead(applied, domain),
-            None => is_partial || applied.covers(position),
+            Some(domain) => {
+                !position.is_ahead(applied, domain)
+                    || excused.is_some_and(|first| !position.is_ahead(first, domain))
+            }
+            None => excused.is_some() || applied.covers(position),
         };
-        if has(&last.position) {
+        // What the primary has applied as a replica may be of another numbering, which its log has left behind.
+        let written = last.logged.as_ref().unwrap_or(&last.position);
+        if has(written) {
             (self.owed, self.is_late) = (None, false);
             return;
         }
         let owed = self.owed.take().filter(|(position, _)| !has(position));
-        let owed = owed.unwrap_or_else(|| (last.position.clone(), now));
+        let owed = owed.unwrap_or_else(|| (written.clone(), now));
         self.is_late |= now.saturating_duration_since(owed.1) >= limit;
         self.owed = Some(owed);
     }
@@ -294,7 +300,7 @@ mod tests {
     fn a_replica_that_gets_nothing_is_late_until_it_has_caught_up() {
         let (mut history, start) = (History::default(), now());
         let mut is_late = |applied: &str, last: &Reading, percent: u32| {
-            history.keep_up(&position(applied), last, LIMIT, start + LIMIT * percent / 100);
+            history.keep_up(&position(applied), (last, None), LIMIT, start + LIMIT * percent / 100);
             history.is_late()
         };
         // It is always a little behind, but not for long.
@@ -312,6 +318,43 @@ mod tests {
         let early = Reading { is_out_of_order: true, ..reading(7, "0-1-99") };
         assert!(is_late("0-1-5", &early, 900));
         assert!(!is_late("0-1-100", &reading(8, "0-1-100"), 910));
+    }
+
+    #[test]
+    fn a_replica_that_was_not_waited_for_is_late_only_for_what_came_since() {
+        // One that was the primary itself rejoins, and another that lacks a leftover of the primary's.
+        for applied in ["7-1-3", "0-1-6,7-1-3"] {
+            let (mut history, met, start) = (History::default(), first("0-1-35,7-1-3"), now());
+            let mut is_late = |applied: &str, last: &str, percent: u32| {
+                let (applied, now) = (position(applied), start + LIMIT * percent / 100);
+                history.look_back(&applied, Some(&met), LIMIT, now);
+                history.keep_up(&applied, (&reading(1, last), Some(&met)), LIMIT * 11 / 10, now);
+                history.is_late()
+            };
+            for percent in [0, 50, 100, 110, 900] {
+                assert!(!is_late(applied, "0-1-35,7-1-3", percent), "{percent}");
+            }
+            assert!(!is_late(applied, "0-2-36,7-1-3", 910));
+            assert!(is_late(applied, "0-2-37,7-1-3", 1100));
+            assert!(!is_late("0-2-37,7-1-3", "0-2-37,7-1-3", 1150));
+        }
+    }
+
+    #[test]
+    fn what_the_log_of_the_primary_has_counts_and_not_what_it_applied_before() {
+        let (mut history, start) = (History::default(), now());
+        let last = Reading { logged: Some(position("0-2-9")), ..reading(1, "0-1-35") };
+        for (applied, percent, is_late) in [
+            ("0-2-9", 0, false),
+            ("0-2-9", 200, false),
+            ("0-2-8", 300, false),
+            ("0-2-8", 400, true),
+            ("0-2-9", 410, false),
+        ] {
+            let now = start + LIMIT * percent / 100;
+            history.keep_up(&position(applied), (&last, None), LIMIT, now);
+            assert_eq!(history.is_late(), is_late, "{percent}");
+        }
     }
 
     #[test]

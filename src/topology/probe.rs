@@ -261,12 +261,15 @@ pub(super) async fn written(line: &mut Line, family: Family) -> Result<Option<Re
         ["written", "applied"].into_iter().for_each(|column| origins.add(&text(column), own));
     }
     let domain = text("domain").parse().ok();
-    let own = (Position::parse(&text("written")), Position::parse(&text("last")));
-    let is_out_of_order = match (own, domain) {
-        ((Some(highest), Some(last)), Some(domain)) => highest.is_ahead(&last, domain),
-        _ => false,
-    };
-    Ok(Some(Reading { position, is_out_of_order, domain, origins, ..Reading::default() }))
+    let written = Position::parse(&text("written")).zip(domain);
+    let logged = written.filter(|(written, domain)| written.has_domain(*domain));
+    let last = Position::parse(&text("last"));
+    let is_out_of_order = logged
+        .as_ref()
+        .zip(last)
+        .is_some_and(|((highest, domain), last)| highest.is_ahead(&last, *domain));
+    let logged = logged.map(|(written, _)| written);
+    Ok(Some(Reading { position, is_out_of_order, logged, domain, origins, ..Reading::default() }))
 }
 
 /// How far a replica has applied.

@@ -192,7 +192,7 @@ impl<'a> Replica<'a> {
         self.history.compare(&self.applied, (&last, first.as_ref()), begun);
         // It may take a probe more to see that it has what it lacked.
         let limit = limit + self.shared.settings.routing.probe_interval;
-        self.history.keep_up(&self.applied, &last, limit, now);
+        self.history.keep_up(&self.applied, (&last, first.as_ref()), limit, now);
         if !self.history.is_compared(&last, first.as_ref()) {
             self.shared.want_reading();
         }
