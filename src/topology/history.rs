@@ -19,6 +19,9 @@ use std::time::{Duration, Instant};
 use crate::route::freshness::Position;
 use crate::route::token::Reading;
 
+/// How often in a row a replica that was late has what it is owed in time until it keeps up again.
+const IN_TIME_UNTIL_WELL: u32 = 2;
+
 /// What is known of one replica's.
 #[derive(Debug, Default)]
 pub(super) struct History {
@@ -37,6 +40,8 @@ pub(super) struct History {
     owed: Option<(Position, Instant)>,
     /// It has lacked that for too long, and has not caught up since.
     is_late: bool,
+    /// How often in a row it had that in time, since it was late.
+    times_in_time: u32,
     /// It was not waited for: it will never have all that the primary has.
     is_partial: bool,
 }
@@ -135,10 +140,19 @@ impl History {
             (self.owed, self.is_late) = (None, false);
             return;
         }
-        let owed = self.owed.take().filter(|(position, _)| !has(position));
-        let owed = owed.unwrap_or_else(|| (written.clone(), now));
-        self.is_late |= now.saturating_duration_since(owed.1) >= limit;
-        self.owed = Some(owed);
+        let (position, since) = self.owed.take().unwrap_or_else(|| (written.clone(), now));
+        let is_over = now.saturating_duration_since(since) >= limit;
+        if has(&position) {
+            // While the primary is read again and again it may never have all of the last reading.
+            self.times_in_time = if is_over { 0 } else { self.times_in_time.saturating_add(1) };
+            self.is_late &= self.times_in_time < IN_TIME_UNTIL_WELL;
+            self.owed = Some((written.clone(), now));
+            return;
+        }
+        if is_over {
+            (self.is_late, self.times_in_time) = (true, 0);
+        }
+        self.owed = Some((position, since));
     }
 
     /// Whether it does not keep up with the primary.
@@ -318,6 +332,30 @@ mod tests {
         let early = Reading { is_out_of_order: true, ..reading(7, "0-1-99") };
         assert!(is_late("0-1-5", &early, 900));
         assert!(!is_late("0-1-100", &reading(8, "0-1-100"), 910));
+    }
+
+    #[test]
+    fn a_replica_that_is_never_done_keeps_up_again_once_it_is_in_time_twice() {
+        let (mut history, start) = (History::default(), now());
+        for (applied, last, percent, is_late) in [
+            (10, 20, 0, false),
+            (10, 30, 100, true),
+            (25, 40, 110, true),
+            (39, 50, 150, true),
+            (40, 60, 190, true),
+            // Too late once more.
+            (60, 70, 300, true),
+            (70, 80, 310, true),
+            (80, 90, 320, false),
+            (89, 99, 419, false),
+            (89, 99, 420, true),
+        ] {
+            let (applied, now) =
+                (position(&format!("0-1-{applied}")), start + LIMIT * percent / 100);
+            let last = reading(1, &format!("0-1-{last}"));
+            history.keep_up(&applied, (&last, None), LIMIT, now);
+            assert_eq!(history.is_late(), is_late, "{percent}");
+        }
     }
 
     #[test]
