@@ -138,12 +138,14 @@ impl Position {
 
     /// Whether everything in `token` is applied here.
     pub fn covers(&self, token: &Self) -> bool {
-        token.spans.iter().all(|wanted| {
-            self.spans.iter().any(|known| {
-                known.origin == wanted.origin
-                    && known.first <= wanted.first
-                    && known.last >= wanted.last
-            })
+        token.spans.iter().all(|wanted| self.covers_span(wanted))
+    }
+
+    fn covers_span(&self, wanted: &Span) -> bool {
+        self.spans.iter().any(|known| {
+            known.origin == wanted.origin
+                && known.first <= wanted.first
+                && known.last >= wanted.last
         })
     }
 
@@ -151,6 +153,13 @@ impl Position {
     pub fn is_ahead(&self, other: &Self, domain: u32) -> bool {
         let last = |position: &Self| position.of_domain(domain).map(|span| span.last);
         last(self) > last(other)
+    }
+
+    /// Whether it has something under a server's own numbers that `other` has not (MySQL): `uuid` in lower case.
+    pub fn has_more_of(&self, uuid: &str, other: &Self) -> bool {
+        let is_own = |name: &str| name.split(':').next() == Some(uuid);
+        let own = |span: &&Span| matches!(&span.origin, Origin::Server(name) if is_own(name));
+        self.spans.iter().filter(own).any(|span| !other.covers_span(span))
     }
 
     /// Whether it has something of a replication domain (MariaDB).
@@ -256,6 +265,23 @@ mod tests {
             assert!(Position::parse(&format!("{A}{wrong}")).is_none(), "{wrong}");
         }
         assert!(Position::parse("3e11fa47:1").is_none());
+    }
+
+    #[test]
+    fn what_is_more_of_a_server_is_that_of_its_tags_as_well_and_of_no_other() {
+        let other = A.replace("3e11", "ffff");
+        let primary = position(&format!("{A}:1-5:deploy:1-3,{other}:1-4"));
+        for (applied, is_more) in [
+            (format!("{A}:2-4"), false),
+            (format!("{A}:1-5:deploy:1-3"), false),
+            (format!("{A}:1-6"), true),
+            (format!("{A}:1-5:deploy:4"), true),
+            (format!("{A}:1-5:test:1"), true),
+            (format!("{A}:1-5,{other}:1-99"), false),
+            (String::new(), false),
+        ] {
+            assert_eq!(position(&applied).has_more_of(A, &primary), is_more, "{applied}");
+        }
     }
 
     #[test]

@@ -34,9 +34,34 @@ pub struct Reading {
     /// What it had of domains that it does not know any more, as after `FLUSH BINARY LOGS DELETE_DOMAIN_ID`:
     /// their numbers may come again (MariaDB).
     pub gone: Position,
+    /// Its UUID, in lower case: it numbers what it commits under that (MySQL).
+    pub server: Option<Box<str>>,
+    /// What it was about to commit, which a replica may have before (MySQL).
+    pub under_way: Position,
 }
 
 impl Reading {
+    /// Whether it tells what else would have the numbers that the primary gives.
+    pub fn tells_numbers(&self) -> bool {
+        self.domain.is_some() || self.server.is_some()
+    }
+
+    /// Whether somebody who has `position` has numbers which the primary would give anew.
+    pub fn is_behind(&self, position: &Position) -> bool {
+        match (self.domain, &self.server) {
+            (Some(domain), _) => position.is_ahead(&self.position, domain),
+            (None, Some(uuid)) if self.under_way.is_empty() => {
+                position.has_more_of(uuid, &self.position)
+            }
+            (None, Some(uuid)) => {
+                let mut all = self.position.clone();
+                all.merge(&self.under_way);
+                position.has_more_of(uuid, &all)
+            }
+            (None, None) => false,
+        }
+    }
+
     /// The primary has had what it had `before` as well. Where it tells less of a domain, its last transaction
     /// has an earlier number.
     pub fn go_on(&mut self, before: &Self) {

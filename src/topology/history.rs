@@ -4,8 +4,9 @@
 //! - Whoever wrote through a Fairlane of before reads through this one, which knows nothing of those writes. A
 //!   replica is given no reads until it has what the primary had when it was first asked.
 //! - A failover may lose transactions that another replica has. MariaDB gives their numbers to the next ones: a
-//!   replica that is ahead seems to have what is written from then on. (MySQL's numbers are the server's own.)
-//!   It gets no reads until it was compared, either. A primary that was met while it still applied what others had
+//!   replica that is ahead seems to have what is written from then on. (MySQL's numbers are the server's own, and
+//!   come again only after RESET BINARY LOGS AND GTIDS, or of a server that was set back.) It gets no reads until it
+//!   was compared, either. A primary that was met while it still applied what others had
 //!   written has that later.
 //! - A primary whose own position goes back (RESET MASTER) is met anew.
 //! - A replica whose link to its source was cut without its noticing says that it is not behind. It gets no reads
@@ -95,9 +96,9 @@ impl History {
         let agreed = self.agreed.as_ref().zip(first);
         let is_due = !agreed.is_some_and(|(agreed, first)| Arc::ptr_eq(agreed, first));
         let then = looked.filter(|_| is_due);
-        if let Some(((then, _), domain)) = then.zip(last.domain) {
-            let theirs = last.origins.have(&then, domain);
-            if theirs.map_or_else(|| then.is_ahead(&last.position, domain), |has| !has) {
+        if let Some((then, _)) = then.filter(|_| last.tells_numbers()) {
+            let theirs = last.domain.and_then(|domain| last.origins.have(&then, domain));
+            if theirs.map_or_else(|| last.is_behind(&then), |has| !has) {
                 self.ahead.get_or_insert(then);
             } else {
                 // The primary was still applying that when it was met.
@@ -168,7 +169,7 @@ impl History {
 
     /// Whether it was compared with the primary that had `first` when it was met, if that tells enough.
     pub(super) fn is_compared(&self, last: &Reading, first: Option<&Arc<Position>>) -> bool {
-        let is_told = last.domain.is_some() && first.is_some();
+        let is_told = last.tells_numbers() && first.is_some();
         let mut agreed = self.agreed.iter().zip(first);
         !is_told || self.ahead.is_some() || agreed.any(|(agreed, first)| Arc::ptr_eq(agreed, first))
     }
@@ -304,9 +305,9 @@ mod tests {
         let next = first("0-1-120");
         history.look_back(&applied, Some(&next), LIMIT, now());
         assert!(!history.is_compared(&reading(6), Some(&next)));
-        // MySQL's numbers, and a primary that tells none, tell nothing.
-        let mysql = Reading { domain: None, ..reading(6) };
-        assert!(history.is_compared(&mysql, Some(&next)));
+        // A primary that tells no numbers.
+        let silent = Reading { domain: None, ..reading(6) };
+        assert!(history.is_compared(&silent, Some(&next)));
         assert!(history.is_compared(&Reading::default(), Some(&first(""))));
     }
 
@@ -409,6 +410,42 @@ mod tests {
         // It was set up anew.
         assert_eq!(look("", 3), (false, false));
         assert_eq!(look("", 4), (true, false));
+    }
+
+    #[test]
+    fn a_replica_is_ahead_of_a_mysql_primary_only_in_what_that_has_numbered_itself() {
+        const A: &str = "3e11fa47-71ca-11e1-9e33-c80aa9429562";
+        let other = A.replace("3e11", "ffff");
+        let reading = |number, text: &str, under_way: &str| Reading {
+            domain: None,
+            server: Some(A.into()),
+            under_way: position(under_way),
+            ..reading(number, text)
+        };
+        let more = format!("{A}:1-31");
+        for (had, under_way, is_ahead) in [
+            (format!("{A}:1-4"), String::new(), true),
+            (String::new(), String::new(), true),
+            (format!("{A}:1-30"), format!("{A}:31"), false),
+            (format!("{A}:1-29"), format!("{A}:31"), true),
+            (more.clone(), String::new(), false),
+        ] {
+            let (mut history, met) = (History::default(), first(&had));
+            let mut look = |applied: &str, last: &Reading| {
+                history.compare(&position(applied), (last, Some(&met)), last.number);
+                (history.is_compared(last, Some(&met)), history.ahead().is_some())
+            };
+            let applied = format!("{more},{other}:1-9");
+            assert_eq!(look(&applied, &reading(1, &had, &under_way)), (false, false));
+            assert_eq!(look(&applied, &reading(2, &had, &under_way)), (true, is_ahead), "{had}");
+            // Its numbers come again.
+            let later = format!("{A}:1-99");
+            assert_eq!(look(&applied, &reading(3, &later, "")), (true, is_ahead));
+            assert_eq!(look(&applied, &reading(4, &later, "")), (true, is_ahead));
+            // It was set back.
+            look("", &reading(5, &later, ""));
+            assert_eq!(look("", &reading(6, &later, "")), (true, false));
+        }
     }
 
     #[test]

@@ -226,7 +226,8 @@ fn applied_variable(family: Family) -> &'static str {
 /// `a_reading_covers_what_was_written_before_it_on_mysql`.
 pub(super) async fn written(line: &mut Line, family: Family) -> Result<Option<Reading>, Trouble> {
     // With GTIDs permitted or off, MySQL has transactions that are in no set. MariaDB's last one is asked for
-    // last, so that it is not found earlier than those that come meanwhile.
+    // last, so that it is not found earlier than those that come meanwhile; and MySQL for what it is about to
+    // commit first, which a replica has before `gtid_executed` where it waits for one (semisynchronous replication).
     let sql = match family {
         Family::MariaDb => {
             "SELECT @@global.gtid_binlog_state AS written, @@global.gtid_slave_pos AS applied, \
@@ -234,7 +235,8 @@ pub(super) async fn written(line: &mut Line, family: Family) -> Result<Option<Re
              @@global.gtid_binlog_pos AS last"
         }
         Family::MySql => {
-            "SELECT IF(@@global.gtid_mode LIKE 'ON%', @@global.gtid_executed, NULL) AS written"
+            "SELECT @@global.gtid_owned AS owned, @@global.server_uuid AS server, \
+             IF(@@global.gtid_mode LIKE 'ON%', @@global.gtid_executed, NULL) AS written"
         }
     };
     let rows = line.query(sql).await?;
@@ -269,7 +271,24 @@ pub(super) async fn written(line: &mut Line, family: Family) -> Result<Option<Re
         .zip(last)
         .is_some_and(|((highest, domain), last)| highest.is_ahead(&last, *domain));
     let logged = logged.map(|(written, _)| written);
-    Ok(Some(Reading { position, is_out_of_order, logged, domain, origins, ..Reading::default() }))
+    Ok(Some(Reading {
+        position,
+        is_out_of_order,
+        logged,
+        domain,
+        origins,
+        server: told("server").map(|uuid| uuid.to_ascii_lowercase().into()),
+        under_way: owned(&text("owned")),
+        ..Reading::default()
+    }))
+}
+
+/// The transactions of `gtid_owned`, which has `#` and the thread behind each.
+fn owned(text: &str) -> Position {
+    let mut parts = text.split('#');
+    let mut gtids = parts.next().unwrap_or_default().to_owned();
+    parts.for_each(|part| gtids.push_str(part.trim_start_matches(|c: char| c.is_ascii_digit())));
+    Position::parse(&gtids).unwrap_or_default()
 }
 
 /// How far a replica has applied.
@@ -384,6 +403,15 @@ mod tests {
         assert_eq!(state("Yes", "Connecting", None), Replication::Disconnected);
         assert_eq!(state("Yes", "No", None), Replication::Stopped);
         assert_eq!(state("No", "Yes", None), Replication::Stopped);
+    }
+
+    #[test]
+    fn what_is_owned_is_told_with_its_threads() {
+        let (a, b) =
+            ("3e11fa47-71ca-11e1-9e33-c80aa9429562", "3e11fa47-71ca-11e1-9e33-c80aa9429563");
+        let plain = Position::parse(&format!("{a}:5:6:9,{b}:7"));
+        assert_eq!(Some(owned(&format!("{a}:5#12:6#13:9#8,\n{b}:7#1234"))), plain);
+        assert!(owned("").is_empty());
     }
 
     #[test]

@@ -483,6 +483,46 @@ fn a_domain_that_the_primary_has_forgotten_is_not_waited_for() {
     eventually("the primary is met anew", is_reset);
 }
 
+/// A replica that has the old transactions takes the new ones of the same numbers for them.
+#[test]
+fn a_replica_takes_no_reads_after_mysql_has_given_its_numbers_anew() {
+    if !product().is_mysql() {
+        return;
+    }
+    let (servers, _orders) = keep(Options { max_connections: 100, ..product().options() });
+    let (mut root, mut replica) = (servers.root(), servers.replica_root());
+    let proxy = Proxy::start(&servers);
+    let mut client = proxy.app();
+    for table in ["anew_a", "anew_b", "anew_c", "anew_d", "anew_e", "anew_f", "anew_g"] {
+        client.run(&format!("CREATE TABLE {table} (a INT)"));
+    }
+    let count = "SELECT COUNT(*) FROM shop.anew_a";
+    proxy.until_replica_answers(&mut client, count);
+    root.run("RESET BINARY LOGS AND GTIDS");
+    let is_in = "fairlane_backend_in_rotation{backend=\"replica1\"}";
+    for rows in 1..4 {
+        client.run("INSERT INTO shop.anew_a VALUES (1)");
+        for _ in 0..6 {
+            assert_eq!(client.text(count), rows.to_string());
+            pause(50);
+        }
+        eventually("the replica is out", || proxy.metric(is_in) == 0.0);
+    }
+    // One that knows nothing of it.
+    let next = Proxy::start_without_waiting(&servers, 15, "");
+    let told = "it has transactions that the primary has not";
+    eventually("it is told why", || next.log().contains(told));
+    let mut client = next.app();
+    client.run("INSERT INTO shop.anew_a VALUES (1)");
+    assert_eq!((client.text(count), next.metric(is_in)), ("4".to_owned(), 0.0));
+
+    for sql in ["STOP REPLICA", "RESET REPLICA", "RESET BINARY LOGS AND GTIDS", "START REPLICA"] {
+        replica.run(sql);
+    }
+    next.until_replica_answers(&mut client, count);
+    assert_eq!(client.text(count), "4");
+}
+
 #[test]
 fn what_is_not_in_the_binary_log_is_read_where_it_was_written() {
     let proxy = scope("user");
