@@ -283,11 +283,20 @@ pub(super) async fn written(line: &mut Line, family: Family) -> Result<Option<Re
     }))
 }
 
-/// The transactions of `gtid_owned`, which has `#` and the thread behind each.
+/// The transactions of `gtid_owned`, which has `#` and the thread behind each, and need not have a comma before the
+/// next server.
 fn owned(text: &str) -> Position {
-    let mut parts = text.split('#');
-    let mut gtids = parts.next().unwrap_or_default().to_owned();
-    parts.for_each(|part| gtids.push_str(part.trim_start_matches(|c: char| c.is_ascii_digit())));
+    const UUID_LENGTH: usize = 36;
+    let mut gtids = String::new();
+    for (before, numbers) in text.split('#').filter_map(|part| part.split_once(':')) {
+        let uuid = before.len().checked_sub(UUID_LENGTH).and_then(|at| before.get(at..));
+        if let Some(uuid) = uuid {
+            gtids.push(',');
+            gtids.push_str(uuid);
+        }
+        gtids.push(':');
+        gtids.push_str(numbers);
+    }
     Position::parse(&gtids).unwrap_or_default()
 }
 
@@ -408,9 +417,11 @@ mod tests {
     #[test]
     fn what_is_owned_is_told_with_its_threads() {
         let (a, b) =
-            ("3e11fa47-71ca-11e1-9e33-c80aa9429562", "3e11fa47-71ca-11e1-9e33-c80aa9429563");
-        let plain = Position::parse(&format!("{a}:5:6:9,{b}:7"));
-        assert_eq!(Some(owned(&format!("{a}:5#12:6#13:9#8,\n{b}:7#1234"))), plain);
+            ("35a4d99a-ec58-11f1-8bf5-02fc00000001", "35a4d99a-ec58-11f1-8bf5-02fc00000002");
+        let plain = Position::parse(&format!("{a}:900-901:tagg:7,{b}:7"));
+        // As MySQL 9.7 writes it.
+        assert_eq!(Some(owned(&format!("{a}:901#13:900#12{a}:tagg:7#15{b}:7#1"))), plain);
+        assert_eq!(Some(owned(&format!("{a}:901#13:900#12,\n{a}:tagg:7#15,\n{b}:7#1"))), plain);
         assert!(owned("").is_empty());
     }
 
