@@ -26,7 +26,7 @@ type Name = (Box<str>, Box<str>);
 struct Seen {
     takes_no_lock: bool,
     at: Instant,
-    /// See [`Epochs::tables`].
+    /// See [`crate::pool::Epochs::tables`].
     tables: u64,
 }
 
