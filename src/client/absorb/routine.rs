@@ -26,8 +26,6 @@ type Name = (Box<str>, Box<str>);
 struct Seen {
     takes_no_lock: bool,
     at: Instant,
-    /// See [`crate::pool::Epochs::tables`].
-    tables: u64,
 }
 
 /// Procedures whose texts have been looked at.
@@ -47,9 +45,9 @@ impl std::fmt::Debug for Procedures {
 
 impl Procedures {
     /// Whether this one takes no lock, if that is known.
-    fn takes_no_lock(&self, name: &Name, tables: u64) -> Option<bool> {
+    fn takes_no_lock(&self, name: &Name) -> Option<bool> {
         let seen = self.0.get(name)?;
-        (seen.at.elapsed() < KNOWN_FOR && seen.tables == tables).then_some(seen.takes_no_lock)
+        (seen.at.elapsed() < KNOWN_FOR).then_some(seen.takes_no_lock)
     }
 }
 
@@ -68,12 +66,15 @@ impl Session {
             connection.ran = connection.ran.max(Ran::Flush);
         }
         if !work.verdict.effects.contains(Effects::OPAQUE) || work.command == Command::StmtPrepare {
+            if work.verdict.effects.contains(Effects::IMPLICIT_COMMIT) {
+                // It may put another procedure in the place of one.
+                self.context.procedures.0.clear();
+            }
             return;
         }
         let takes_none = || {
             let name = self.procedure_of(work);
-            let tables = self.context.epochs.tables();
-            name.and_then(|name| self.context.procedures.takes_no_lock(&name, tables)) == Some(true)
+            name.and_then(|name| self.context.procedures.takes_no_lock(&name)) == Some(true)
         };
         let ran = match self.calls_just_functions(work) || takes_none() {
             false => Ran::Procedure,
@@ -128,12 +129,11 @@ impl Session {
         if connection.ran == Ran::Procedure {
             self.learn_locks(connection).await?;
             if let Some(name) = work.and_then(|work| self.procedure_of(work))
-                && let tables = self.context.epochs.tables()
-                && self.context.procedures.takes_no_lock(&name, tables).is_none()
+                && self.context.procedures.takes_no_lock(&name).is_none()
             {
                 let text = connection.text_of_procedure(&name.0, &name.1).await?;
                 let takes_no_lock = takes_no_lock(&text);
-                let seen = Seen { takes_no_lock, at: Instant::now(), tables };
+                let seen = Seen { takes_no_lock, at: Instant::now() };
                 self.context.procedures.0.insert(name, seen);
             }
         }
