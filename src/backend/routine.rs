@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::connection::{Connection, Failure};
+use super::connection::{Connection, Exchange, Failure};
 use crate::protocol::Family;
 
 /// What has run on a connection since it was at rest that may have left there what nothing tells of.
@@ -49,7 +49,7 @@ impl Connection {
             true => format!("SELECT * FROM information_schema.session_status {COUNTERS} LIMIT 9"),
             false => format!("SHOW SESSION STATUS {COUNTERS}"),
         };
-        let answer = self.query(&question).await?;
+        let answer = self.ask_aside(&question).await?;
         let (mut counts, mut is_told) = (LockCounts::default(), false);
         for row in answer.rows() {
             let [name, value] = row.as_slice() else { continue };
@@ -62,13 +62,22 @@ impl Connection {
         Ok(is_told.then_some(counts))
     }
 
+    /// Asks the dictionary. It refuses to connections of clients with CLIENT_NO_SCHEMA, which is nobody's warning.
+    async fn ask_aside(&mut self, question: &str) -> Result<Exchange, Failure> {
+        let answer = self.query(question).await?;
+        if answer.summary.error.is_some() {
+            self.clear_warnings().await?;
+        }
+        Ok(answer)
+    }
+
     /// The text of a procedure with a plain name; empty where the account may not read it.
     pub async fn text_of_procedure(&mut self, schema: &str, name: &str) -> Result<String, Failure> {
         let question = format!(
             "SELECT ROUTINE_DEFINITION FROM information_schema.routines WHERE ROUTINE_TYPE='PROCEDURE' \
              AND ROUTINE_SCHEMA='{schema}' AND ROUTINE_NAME='{name}' LIMIT 1"
         );
-        Ok(self.query(&question).await?.first_row().pop().unwrap_or_default())
+        Ok(self.ask_aside(&question).await?.first_row().pop().unwrap_or_default())
     }
 
     /// Whether its role is another than after its login, or may be. Asks once in ten seconds where the account
