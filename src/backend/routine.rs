@@ -13,10 +13,11 @@ pub enum Ran {
     /// Nothing of the kind.
     #[default]
     Plain,
-    /// A FLUSH, or a lock for a backup, by a text of its session: counted like those of routines.
-    Flush,
     /// A function, which may have set the role.
     Function,
+    /// A FLUSH, or a lock for a backup, by a text of its session: counted like those of routines. Perhaps
+    /// a function, too.
+    Flush,
     /// A procedure, or a block of statements.
     Procedure,
 }

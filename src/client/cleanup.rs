@@ -84,7 +84,7 @@ impl Session {
         self.learn_all(connection, None).await?;
         match connection.ran {
             Ran::Plain => Ok(()),
-            Ran::Flush | Ran::Function | Ran::Procedure => {
+            Ran::Function | Ran::Flush | Ran::Procedure => {
                 self.settle_routine(connection, None).await
             }
         }

@@ -60,9 +60,10 @@ fn takes_no_lock(text: &str) -> bool {
 impl Session {
     /// What `work` is about to run on its connection.
     pub(in crate::client) fn note_ran(&self, connection: &mut Connection, work: &Work<'_>) {
-        let counts = work.verdict.leading == Leading::Flush
-            || work.verdict.effects.intersects(Effects::BACKUP_LOCK | Effects::TABLE_LOCK);
-        if counts || work.command == Command::Refresh {
+        let is_counted = work.verdict.leading == Leading::Flush
+            || work.verdict.effects.contains(Effects::BACKUP_LOCK)
+            || work.command == Command::Refresh;
+        if is_counted {
             connection.ran = connection.ran.max(Ran::Flush);
         }
         if !work.verdict.effects.contains(Effects::OPAQUE) || work.command == Command::StmtPrepare {
@@ -120,11 +121,12 @@ impl Session {
         work: Option<&Work<'_>>,
     ) -> Result<(), Failure> {
         self.diagnostics.disturb(Disturbs::Both);
+        if !self.facts.is_mariadb() && connection.has_other_role().await? {
+            self.pins.add(Pin::Role);
+        }
         if connection.ran == Ran::Flush {
             let now = connection.count_locks(self.facts.family).await?;
             connection.lock_counts = now.unwrap_or_default();
-        } else if !self.facts.is_mariadb() && connection.has_other_role().await? {
-            self.pins.add(Pin::Role);
         }
         if connection.ran == Ran::Procedure {
             self.learn_locks(connection).await?;
