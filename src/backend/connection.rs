@@ -11,9 +11,10 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use super::farewell::LINGER;
-use super::life::{Life, Strays};
+use super::life::Life;
 use super::names::NamesMemory;
 use super::reset::KEEP_TEXTS;
+use super::residue::Residue;
 use super::routine::{LockCounts, Ran};
 use super::statement::StatementCache;
 use super::unread::UnreadHere;
@@ -114,16 +115,8 @@ pub struct Connection {
     pub key: Arc<ConnectionKey>,
     /// Schema and variables now.
     pub image: Image,
-    /// Setting its variables may have raised warnings, and may do so again.
-    pub image_warns: bool,
-    /// A transaction may have ended, or locks of tables, without an OK packet: until there is one,
-    /// MariaDB says of each result set that something has changed.
-    pub tells_late: bool,
-    /// Since what was told last, a statement that may set variables has ended without an OK packet: what it
-    /// has changed is told with the next one that tells anything.
-    pub has_untold: bool,
-    /// Whose statements may have set user variables without a word, as in a routine.
-    pub strays: Strays,
+    /// What its sessions' statements have left on it.
+    pub residue: Residue,
     /// The session that was on it last, and how often it had set user variables of its image by then.
     pub given: Option<(Life, u32)>,
     /// What its session has run on it.
@@ -155,15 +148,6 @@ pub struct Connection {
     pub unread: Option<UnreadHere>,
     /// What its transaction trackers have reported last.
     pub reported: Reported,
-    /// An unknown insert id or warnings of its last session may be on it.
-    pub is_dirty: bool,
-    /// The session of a statement of which it has something to tell, and had no place for it.
-    pub has_to_tell: Option<Life>,
-    /// A variable has been set that no image has: a trigger of a statement that failed told nothing.
-    pub is_astray: bool,
-    /// The server has kept texts of statements to show them (SHOW PROFILES, OPTIMIZER_TRACE), which nothing but
-    /// a new login takes off.
-    pub keeps_texts: bool,
     /// What the server says it is; empty when it does not.
     pub server: String,
     /// Its generation, see `route::whereabouts`.
@@ -385,15 +369,15 @@ impl Connection {
             }
             _ => false,
         };
-        self.is_astray |= summary.tracked.iter().any(is_set);
+        self.residue.is_astray |= summary.tracked.iter().any(is_set);
     }
 
     /// Remembers what the transaction trackers said, and that an error has told nothing.
     pub fn note_told(&mut self, summary: &Summary) {
-        self.has_untold &= summary.tracked.is_empty();
-        self.has_untold |= summary.error.is_some();
+        self.residue.has_untold &= summary.tracked.is_empty();
+        self.residue.has_untold |= summary.error.is_some();
         if !summary.tracked.is_empty() {
-            self.has_to_tell = None;
+            self.residue.has_to_tell = None;
         }
         let is_state = |tracked: &Tracked| matches!(tracked, Tracked::TransactionState(_));
         let is_ok = summary.has_status && summary.error.is_none();
@@ -421,7 +405,7 @@ impl Connection {
     fn take_in(&mut self, told: &[Tracked]) {
         for tracked in told {
             self.image.apply(tracked);
-            self.keeps_texts |=
+            self.residue.keeps_texts |=
                 matches!(tracked, Tracked::Variable { name, .. } if KEEP_TEXTS.contains(&&**name));
         }
     }

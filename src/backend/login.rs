@@ -11,8 +11,8 @@ use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use super::connection::{Connection, ConnectionKey, Failure};
-use super::life::Strays;
 use super::names::NamesMemory;
+use super::residue::Residue;
 use super::routine::{LockCounts, Ran};
 use super::statement::StatementCache;
 use crate::config::settings::{Address, Backend, BackendCompression, ProxyProtocol};
@@ -300,10 +300,7 @@ fn fresh(
         thread_id,
         key,
         image: Image::default(),
-        image_warns: false,
-        tells_late: false,
-        has_untold: false,
-        strays: Strays::None,
+        residue: Residue::default(),
         given: None,
         ran: Ran::Plain,
         lock_counts: LockCounts::default(),
@@ -319,10 +316,6 @@ fn fresh(
         insert_id: Some(0),
         unread: None,
         reported: crate::protocol::tracking::Reported::default(),
-        is_dirty: false,
-        has_to_tell: None,
-        is_astray: false,
-        keeps_texts: false,
         server: String::new(),
         generation: 0,
         place: Arc::default(),

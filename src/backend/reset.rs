@@ -1,7 +1,6 @@
 //! Making a connection clean: after login, and after a session that left something behind.
 
 use super::connection::{Connection, Exchange, Failure};
-use super::life::Strays;
 use super::names::NamesMemory;
 use super::routine::{LockCounts, Ran};
 use crate::protocol::status::{Status, Tracked};
@@ -27,7 +26,7 @@ pub enum Reset {
     /// But for the role: MariaDB (10.11) and MySQL (9.7) leave a session the one it has set, which
     /// nothing but a new login takes off for sure.
     KeepsRole,
-    /// But for texts of statements, see [`Connection::keeps_texts`].
+    /// But for texts of statements, see [`Residue::keeps_texts`](super::Residue::keeps_texts).
     KeepsTexts,
     /// The server did not do it.
     Refused,
@@ -93,14 +92,13 @@ impl Connection {
             return Ok(Reset::Refused);
         }
         self.unread = None;
-        (self.strays, self.ran) = (Strays::None, Ran::Plain);
+        self.residue.note_reset();
+        self.ran = Ran::Plain;
         self.lock_counts = LockCounts::default();
         self.statements.clear();
         self.names = NamesMemory::default();
         self.insert_id = Some(0);
-        (self.is_dirty, self.is_astray, self.has_to_tell) = (false, false, None);
         self.image.reset_variables();
-        self.image_warns = false;
         if !self.set_up(family).await? {
             return Ok(Reset::Refused);
         }
@@ -118,7 +116,7 @@ impl Connection {
         if now != self.role {
             return Ok(Reset::KeepsRole);
         }
-        if self.keeps_texts {
+        if self.residue.keeps_texts {
             return Ok(Reset::KeepsTexts);
         }
         if family.is_mariadb() && self.image.schema.is_some() {
@@ -148,7 +146,7 @@ impl Connection {
         demand(&self.set_aside("SET last_insert_id=0").await?)?;
         self.clear_warnings().await?;
         self.insert_id = Some(0);
-        self.is_dirty = false;
+        self.residue.is_dirty = false;
         Ok(())
     }
 

@@ -80,7 +80,7 @@ impl Session {
                 Box::pin(self.learn_characteristics(checkout.connection(), work, summary)).await;
         }
         let is_told = self.is_status_told;
-        let asked = self.lock_to_ask_for.take();
+        let asked = self.under_way.lock_to_ask_for.take();
         if asked.is_some() {
             self.pins.drop(Pin::UserLock);
         }
@@ -137,8 +137,8 @@ impl Session {
         }
         self.characteristics.start();
         // What fails may have ended a transaction, or have let locks of tables go.
-        connection.tells_late |= was_open || self.pins.has(Pin::TableLock);
-        connection.tells_late &= summary.affected.is_none();
+        connection.residue.tells_late |= was_open || self.pins.has(Pin::TableLock);
+        connection.residue.tells_late &= summary.affected.is_none();
         if summary.has_status {
             self.status = summary.status;
         }
@@ -164,11 +164,11 @@ impl Session {
                     let is_new = self.image.get(name) != Some(&**value);
                     let is_carried = self.absorb_variable(connection, name, value);
                     let is_id = matches!(&**name, "last_insert_id" | "identity");
-                    let is_others = is_new && !is_id && !connection.has_untold;
+                    let is_others = is_new && !is_id && !connection.residue.has_untold;
                     is_explained |= is_carried;
                     is_vetoed |= is_carried && is_others && self.sets_none(work);
                     self.image_warns |= is_carried && summary.warnings > 0;
-                    connection.image_warns |= is_carried && summary.warnings > 0;
+                    connection.residue.image_warns |= is_carried && summary.warnings > 0;
                 }
                 Tracked::Variable { .. } => {}
                 // A routine's own: it has been left again, which nobody says when the routine fails.
@@ -200,14 +200,14 @@ impl Session {
         if self.diagnostics.is_insert_id_stale {
             self.pin_for_null();
         }
-        connection.is_dirty |=
+        connection.residue.is_dirty |=
             summary.had_warnings || summary.error.is_some() || self.diagnostics.is_insert_id_stale;
         self.note_untold(connection, work, summary);
         self.note_has_to_tell(connection, work, summary);
         self.owe_schema(work, summary);
         self.notice_changes(&summary.tracked);
         let is_state_changed = summary.tracked.contains(&Tracked::StateChanged)
-            || self.has_changed_untold(work, summary, connection.tells_late);
+            || self.has_changed_untold(work, summary, connection.residue.tells_late);
         if counts_rows && !effects.contains(Effects::FOUND_ROWS) {
             self.pins.drop(Pin::FoundRows);
         }
@@ -244,7 +244,7 @@ impl Session {
             && summary.has_result_set
             && work.verdict.class == Class::Write;
         if has_to_tell {
-            connection.has_to_tell = Some(self.life);
+            connection.residue.has_to_tell = Some(self.life);
             self.diagnostics.is_gtid_held = true;
         }
     }
@@ -443,12 +443,12 @@ impl Session {
             "autocommit" => self.set_autocommit(is_on),
             // `WHERE id IS NULL` finds the row inserted last, once.
             "sql_auto_is_null" if is_on => self.pins.add(Pin::UnreplayableVariable),
-            _ if KEEP_TEXTS.contains(&name) => connection.keeps_texts = true,
+            _ if KEEP_TEXTS.contains(&name) => connection.residue.keeps_texts = true,
             _ => {}
         }
         let warns = self.is_told_for_another(name);
         self.image_warns |= warns;
-        connection.image_warns |= warns;
+        connection.residue.image_warns |= warns;
         for image in [&mut self.image, &mut connection.image] {
             image.take_over(name, value);
             if let Some((name, value)) = set_with(name, value) {
@@ -495,7 +495,7 @@ impl Session {
             pins.drop(Pin::StateChanged);
         }
         // MariaDB does not tell of `SET @@profiling`.
-        connection.keeps_texts |= pins.has(Pin::UnreplayableVariable)
+        connection.residue.keeps_texts |= pins.has(Pin::UnreplayableVariable)
             && KEEP_TEXTS.iter().any(|name| sql::mentions(work.sql, name.as_bytes()));
         if pins.has(Pin::NextTransaction) && self.status.contains(Status::IN_TRANS) {
             pins.drop(Pin::NextTransaction);
@@ -547,7 +547,7 @@ impl Session {
     /// Whether what comes next may tell of what `work` has set.
     fn note_untold(&self, connection: &mut Connection, work: &Work<'_>, summary: &Summary) {
         let is_mariadb = self.facts.is_mariadb();
-        let had_untold = connection.has_untold;
+        let had_untold = connection.residue.has_untold;
         let is_silent = match summary.has_result_set {
             // MariaDB says that there is something to tell, MySQL does not.
             true => !connection.deprecates_eof() && (summary.is_tracking_due || !is_mariadb),
@@ -562,7 +562,7 @@ impl Session {
                 true => sql::mentions(work.sql, b"statement"),
                 false => sql::has_set_var(work.sql),
             };
-        connection.has_untold = had_untold && !is_told
+        connection.residue.has_untold = had_untold && !is_told
             || is_silent && !self.sets_none(work)
             || prepares_passing
             || work.verdict.effects.contains(Effects::SET_STATEMENT);

@@ -293,7 +293,7 @@ impl Session {
                 collation: global("collation_connection"),
                 ..Base::default()
             });
-            self.begin();
+            self.apply_login_flags();
         }
         self.image_changed();
         self.begin_tracking();
@@ -367,7 +367,7 @@ impl Session {
             program: self.client.program_name.clone(),
         };
         if !self.facts.is_mariadb() {
-            self.begin();
+            self.apply_login_flags();
         }
         self.image_changed();
         let limit = self.context.settings.login_timeout;

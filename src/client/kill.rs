@@ -132,7 +132,7 @@ impl Session {
         // On another server the number may be anybody's.
         let is_there = pool.has(generation) && pool.has(checkout.connection().generation);
         if !is_there || target.place() != Some(place) {
-            checkout.connection().is_dirty = true;
+            checkout.connection().residue.is_dirty = true;
             checkout.check_in();
             return Ok(false);
         }
@@ -177,7 +177,7 @@ fn mark(target: &Entry, query: bool) {
 async fn ask(mut checkout: Checkout, sql: &str) -> Result<Exchange, Error> {
     match checkout.connection().command(Command::Query, sql.as_bytes()).await {
         Ok(exchange) => {
-            checkout.connection().is_dirty = true;
+            checkout.connection().residue.is_dirty = true;
             checkout.check_in();
             match server_error(&exchange.bytes, exchange.summary.error) {
                 Some(error) => Err(error),

@@ -210,12 +210,7 @@ struct Session {
     long_data: Vec<u32>,
     /// Prepared statements of whose long data a piece was lost, and why.
     spoilt_data: Vec<(u32, Error)>,
-    /// The statement that was prepared just now.
-    just_prepared: Option<prepared::prepare::JustPrepared>,
-    /// Where the statement under way goes, where that was asked before it was known to go anywhere.
-    decided: Option<Decision>,
-    /// A lock that the statement just run may have taken, or not: nobody says.
-    lock_to_ask_for: Option<Box<[u8]>>,
+    under_way: UnderWay,
     held: Option<Checkout>,
     /// A BEGIN that was answered and not sent; nothing is held then.
     begun: Option<Box<statement::begin::Begun>>,
@@ -229,9 +224,6 @@ struct Session {
     status: Status,
     /// Whether `status` is that of now: an error tells none.
     is_status_told: bool,
-    /// The session's own GTID tracker was not set for the statement under way: a transaction may have
-    /// been open.
-    leaves_gtids: bool,
     autocommit: bool,
     /// Setting its variables may raise warnings, which are nobody's.
     image_warns: bool,
@@ -244,10 +236,23 @@ struct Session {
     /// Its transaction was rolled back for others while its client was idle; it is told so in
     /// answer to its next statement.
     owes_deadlock: bool,
-    /// A replica has refused the statement that runs.
-    was_refused: bool,
     /// The transaction held on a replica sees what that had when it read first.
     has_snapshot: bool,
+}
+
+/// What is known of the statement that runs, from one step of its way for a later one.
+#[derive(Debug, Default)]
+struct UnderWay {
+    /// What was prepared by it.
+    just_prepared: Option<prepared::prepare::JustPrepared>,
+    /// Where it goes, where that was asked before it was known to go anywhere.
+    decided: Option<Decision>,
+    /// A lock that it may have taken, or not: nobody says.
+    lock_to_ask_for: Option<Box<[u8]>>,
+    /// The session's own GTID tracker was not set for it: a transaction may have been open.
+    leaves_gtids: bool,
+    /// A replica has refused it.
+    was_refused: bool,
 }
 
 /// Serves one client from its greeting to its end.
@@ -281,7 +286,7 @@ impl Drop for OpenSession {
 impl Session {
     /// Command after command until the session ends.
     async fn run(&mut self) -> Stop {
-        self.begin();
+        self.apply_login_flags();
         let mut is_waiting_still = false;
         loop {
             debug_assert!(
@@ -387,7 +392,7 @@ impl Session {
     }
 
     /// What a flag of the login makes of the session's first sql_mode; MariaDB's resets undo it.
-    fn begin(&mut self) {
+    fn apply_login_flags(&mut self) {
         if self.capabilities.contains(Capabilities::IGNORE_SPACE) {
             let global = &self.facts.sql_mode;
             let separator = if global.is_empty() { "" } else { "," };

@@ -298,7 +298,7 @@ impl Session {
             Some((.., parameters)) => {
                 let wanted = std::mem::take(&mut summary.parameter_types).into();
                 let answer = summary.answer.take().filter(|_| !summary.had_warnings);
-                self.just_prepared =
+                self.under_way.just_prepared =
                     Some(JustPrepared { parameters, metadata, wanted, answer, backend });
             }
             None if metadata.is_some() => {

@@ -62,6 +62,15 @@ pub(super) struct PreparedWork<'a> {
     pub(super) told_id: Option<u32>,
 }
 
+/// One try to run a statement on a connection.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Attempt {
+    /// The session held the connection before: what it carries there is lost with it.
+    pub(super) was_held: bool,
+    /// It is a read on a replica: what it can't do, the primary is asked for.
+    pub(super) may_retry: bool,
+}
+
 impl Session {
     /// COM_QUERY.
     pub(super) async fn query(&mut self, wire: &[u8], body: &[u8]) -> Result<(), Stop> {
@@ -193,7 +202,7 @@ impl Session {
 
     /// Runs a command on the connection the session holds, or on one it gets for it.
     pub(super) async fn run_work(&mut self, work: &Work<'_>) -> Result<(), Stop> {
-        self.was_refused = false;
+        self.under_way.was_refused = false;
         if self.owes_deadlock && self.is_told_by(work) {
             return self.refuse(work, &Error::Deadlock).await;
         }
@@ -216,7 +225,7 @@ impl Session {
                     (held, None)
                 }
                 None => {
-                    let decision = match self.decided.take() {
+                    let decision = match self.under_way.decided.take() {
                         Some(decided) => decided,
                         None => self.decide(work.verdict, may_use_replica).await,
                     };
@@ -236,11 +245,12 @@ impl Session {
                 }
             };
             let on_replica = decision.is_some_and(is_replica);
-            let may_retry = on_replica && may_use_replica;
             self.count_route(decision);
-            let was_held = decision.is_none();
-            match self.execute(&mut checkout, work, was_held, may_retry).await {
+            let attempt =
+                Attempt { was_held: decision.is_none(), may_retry: on_replica && may_use_replica };
+            match self.execute(&mut checkout, work, attempt).await {
                 Ok(mut summary) => {
+                    let was_held = attempt.was_held;
                     let done = self.conclude(checkout, work, &mut summary, was_held).await;
                     if work.verdict.reason == SqlReason::Kill {
                         Box::pin(self.kill_sessions_of_user(work, &summary)).await;
@@ -248,8 +258,7 @@ impl Session {
                     return done;
                 }
                 Err(unfinished) => {
-                    let flags = (was_held, may_retry);
-                    let recovered = Box::pin(self.recover(checkout, work, unfinished, flags));
+                    let recovered = Box::pin(self.recover(checkout, work, unfinished, attempt));
                     match recovered.await {
                         Some(done) => return done,
                         None => may_use_replica = false,

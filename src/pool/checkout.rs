@@ -296,7 +296,7 @@ impl Checkout {
             // Its password is no longer good for a login.
             return self.retire(Retire::Quit(Closed::ResetFailed));
         }
-        if self.connection.as_ref().is_some_and(|connection| connection.keeps_texts) {
+        if self.connection.as_ref().is_some_and(|connection| connection.residue.keeps_texts) {
             return self.retire(Retire::Quit(Closed::ResetFailed));
         }
         if self.is_aimed_at() {
@@ -310,7 +310,7 @@ impl Checkout {
         };
         count_sent(&mut connection, &slot);
         // Its session has set that, in a transaction.
-        connection.is_astray |= connection.base.only_reads && connection.image.can_write();
+        connection.residue.is_astray |= connection.base.only_reads && connection.image.can_write();
         debug_assert!(connection.inbox.is_empty());
         slot.release_with(connection);
     }

@@ -123,7 +123,7 @@ impl Session {
         let effects = work.verdict.effects;
         let is_unsure = work.verdict.statements > 1 || effects.contains(Effects::OPAQUE);
         if let Some(Holding::Takes(Held::Lock, name)) = change {
-            self.lock_to_ask_for = Some(name.clone());
+            self.under_way.lock_to_ask_for = Some(name.clone());
         }
         for held in Held::ALL.into_iter().filter(|held| self.pins.has(held.pin())) {
             if pins.has(held.pin()) {

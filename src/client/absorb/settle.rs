@@ -32,7 +32,7 @@ impl Session {
         // MySQL warns of COM_FIELD_LIST, which is to go, and does not say so in its answer.
         let warns_untold = !self.facts.is_mariadb() && work.command == Command::FieldList;
         let has_new = summary.had_warnings || summary.error.is_some() || warns_untold;
-        connection.is_dirty |= warns_untold;
+        connection.residue.is_dirty |= warns_untold;
         self.settle_list(connection, work, has_new).await?;
         // Character sets are tracked without the collation that came with them.
         let asks_collation = (effects.intersects(Effects::COLLATION | Effects::NAMES)
@@ -95,14 +95,14 @@ impl Session {
         } else if may_have_changed_unseen {
             Box::pin(self.learn_untold(connection)).await?;
         }
-        if !keeps && connection.has_to_tell == Some(self.life) {
+        if !keeps && connection.residue.has_to_tell == Some(self.life) {
             Box::pin(self.learn_position(connection)).await?;
         }
         if !keeps && connection.ran != Ran::Plain {
             Box::pin(self.settle_routine(connection, Some(work))).await?;
         }
         let keeps = keeps || !self.pins.is_empty();
-        connection.is_dirty &= keeps;
+        connection.residue.is_dirty &= keeps;
         if self.diagnostics.is_insert_id_stale && !keeps {
             // One that is unread elsewhere is not to be forgotten for this one.
             let may_leave = on_primary && self.diagnostics.unread.is_none();
@@ -182,7 +182,7 @@ impl Session {
     async fn learn_position(&mut self, connection: &mut Connection) -> Result<(), Failure> {
         let told = connection.set_aside(TELL).await?.summary;
         if told.error.is_none() {
-            connection.has_to_tell = None;
+            connection.residue.has_to_tell = None;
             self.keep_untold(&told.tracked);
         }
         Ok(())
@@ -313,14 +313,14 @@ impl Session {
         let exchange = self.ask(connection, &set, Disturbs::Both).await?;
         if exchange.summary.error.is_some() {
             // Not one the session has for itself, or one that can't be set twice.
-            connection.is_dirty = true;
+            connection.residue.is_dirty = true;
             self.pins.add(Pin::StateChanged);
         }
         if exchange.summary.warnings > 0 {
             // Nobody's; and so it will be whenever the session's state is carried.
             Box::pin(connection.clear_warnings()).await?;
             self.image_warns = true;
-            connection.image_warns = true;
+            connection.residue.image_warns = true;
         }
         for tracked in &exchange.summary.tracked {
             if let Tracked::Variable { name, value } = tracked {

@@ -179,7 +179,7 @@ impl Session {
             self.writes.note_unknown();
         }
         // What was not set is not to be set back; what failed tells not whether one is open.
-        let was_left = self.leaves_gtids && (!sets || summary.error.is_some());
+        let was_left = self.under_way.leaves_gtids && (!sets || summary.error.is_some());
         let undo = self.trackers().to_undo(all_gtids, in_transaction || was_left);
         Box::pin(connection.track(undo)).await
     }

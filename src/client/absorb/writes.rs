@@ -327,7 +327,7 @@ impl Session {
             has_temporary_table: self.pins.has(Pin::TemporaryTable),
             reading: (work.verdict.class != Class::Read).then(|| self.context.topology.reading()),
             is_untracked: self.pins.has(Pin::Trackers),
-            was_refused: self.was_refused,
+            was_refused: self.under_way.was_refused,
         };
         let writes = Arc::clone(&self.writes);
         let (verdict, command, sql) = (work.verdict, work.command, (work.sql, self.mode));

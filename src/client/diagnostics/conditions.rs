@@ -73,7 +73,7 @@ impl Session {
         let connection = checkout.connection();
         let is_ready = matches!(self.move_in(connection).await, Ok(Ok(())))
             && self.begin_beside(connection).await;
-        connection.is_dirty = true;
+        connection.residue.is_dirty = true;
         is_ready && connection.query(statement).await.is_ok()
     }
 }

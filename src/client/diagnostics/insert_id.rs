@@ -90,7 +90,7 @@ impl Session {
         match connection.insert_id {
             Some(id) if before != Some(id) => self.diagnostics.insert_id = id,
             Some(_) => {}
-            None => connection.is_dirty = true,
+            None => connection.residue.is_dirty = true,
         }
         self.diagnostics.is_insert_id_stale = false;
         self.diagnostics.reported_id = None;

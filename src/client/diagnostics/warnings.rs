@@ -61,7 +61,7 @@ impl Session {
             return Ok(());
         }
         Box::pin(connection.query(MARK)).await?;
-        connection.is_dirty = true;
+        connection.residue.is_dirty = true;
         self.diagnostics.is_marked = true;
         Ok(())
     }

@@ -104,7 +104,7 @@ impl Session {
                 let used = checkout.connection().command(Command::InitDb, schema.as_bytes()).await;
                 let used = used.map_err(|_| lost())?;
                 if let Some(error) = server_error(&used.bytes, used.summary.error) {
-                    checkout.connection().is_dirty = true;
+                    checkout.connection().residue.is_dirty = true;
                     checkout.check_in();
                     return Err(error);
                 }

@@ -89,9 +89,9 @@ impl Session {
                 self.keep_statement(id, key, of_text, (parameters, metadata, wanted.clone()));
                 return Ok(());
             }
-            self.decided = decided;
+            self.under_way.decided = decided;
         }
-        self.just_prepared = None;
+        self.under_way.just_prepared = None;
         let prepared = PreparedWork { id, key: key.clone(), payload, told_id: Some(id) };
         let work = Work {
             command: Command::StmtPrepare,
@@ -102,7 +102,7 @@ impl Session {
             sql,
         };
         self.run_work(&work).await?;
-        let Some(just) = self.just_prepared.take() else { return Ok(()) };
+        let Some(just) = self.under_way.just_prepared.take() else { return Ok(()) };
         let JustPrepared { parameters, metadata, wanted, answer, backend } = just;
         if let Some(packets) = answer.filter(|_| is_shared) {
             let (packets, wanted) = (packets.into(), wanted.clone());

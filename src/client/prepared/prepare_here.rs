@@ -186,7 +186,7 @@ impl Session {
         let typed_variables = self.has_typed_variables(&work.key.sql) && !is_computed;
         let then = image_to_prepare(&self.image, &statement.image, typed_variables);
         if names_variable(&work.key.sql, statement.mode) {
-            connection.strays.note(self.life);
+            connection.residue.strays.note(self.life);
         }
         // What can't be as it was then may change its meaning.
         let is_own = !work.key.is_of(&circumstances(&then, typed_variables));

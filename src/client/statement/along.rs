@@ -63,7 +63,7 @@ impl Session {
         let clears = !self.facts.is_mariadb()
             && work.verdict.class != Class::Diagnostics
             && matches!(work.command, Command::Query | Command::StmtExecute);
-        let may_warn = (self.image_warns || connection.image_warns) && !clears;
+        let may_warn = (self.image_warns || connection.residue.image_warns) && !clears;
         // The answer with a cursor ends in another way than one without.
         let waits = work.command == Command::StmtPrepare || has_cursor_of(work);
         if !is_small || may_warn || waits || !self.is_read_alike(connection, work) {
@@ -179,7 +179,7 @@ impl Session {
         if chooses_schema(work) {
             connection.image.schema = schema;
         }
-        connection.image_warns = self.image_warns;
+        connection.residue.image_warns = self.image_warns;
         connection.insert_id = ready.insert_id.or(connection.insert_id);
     }
 
@@ -224,7 +224,7 @@ impl Session {
             return Err(spoilt(refused));
         }
         READ_ONLY.into_iter().for_each(|name| connection.image.unset(name));
-        connection.is_dirty = true;
+        connection.residue.is_dirty = true;
         match refused {
             // A KILL QUERY was for the statement.
             Some(Error::Server { code: code::QUERY_INTERRUPTED, .. }) => {

@@ -13,7 +13,7 @@
 //! session holds), or its answer would say more, it goes to the server as it comes.
 
 use super::execute::{Unfinished, chooses_schema};
-use super::{Refusal, Work};
+use super::{Attempt, Refusal, Work};
 use crate::backend::{Connection, Exchange};
 use crate::client::{Session, Stop};
 use crate::metrics::Closed;
@@ -125,7 +125,8 @@ impl Session {
                     may_retry = false;
                 }
                 Err(unfinished) => {
-                    let told = self.recover(checkout, work, unfinished, (false, false)).await;
+                    let attempt = Attempt { was_held: false, may_retry: false };
+                    let told = self.recover(checkout, work, unfinished, attempt).await;
                     return Some(self.begin_again(begun, told.unwrap_or(Ok(()))));
                 }
             }
@@ -152,7 +153,7 @@ impl Session {
         const LOST: Unfinished = Unfinished::Lost { untouched: true };
         let work = begun.work();
         let own = self.image.schema.clone();
-        if checkout.connection().has_untold {
+        if checkout.connection().residue.has_untold {
             // In the transaction it may be too late to put that right.
             checkout.connection().query("DO 0").await.map_err(|_| LOST)?;
         }

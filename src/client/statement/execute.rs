@@ -5,9 +5,9 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::Work;
 use super::along::{COPIED_MAX, Front, tells_read_only};
 use super::ready::Ready;
+use super::{Attempt, Work};
 use crate::backend::{Connection, Failure};
 use crate::client::Session;
 use crate::client::prepared::prepare_here::has_cursor;
@@ -51,16 +51,17 @@ pub(in crate::client) enum Unfinished {
 }
 
 impl Session {
-    /// Runs `work` and passes the response on. With `may_retry` an error alone is kept from the client.
+    /// Runs `work` and passes the response on. Where it may be tried again an error alone is kept from the
+    /// client.
     pub(in crate::client) async fn execute(
         &mut self,
         checkout: &mut Checkout,
         work: &Work<'_>,
-        was_held: bool,
-        may_retry: bool,
+        attempt: Attempt,
     ) -> Result<Summary, Unfinished> {
+        let Attempt { was_held, may_retry } = attempt;
         self.entry.note_statement(work.sql, || self.mode_of(work));
-        let mut sent = self.send_there(checkout, work, (was_held, may_retry)).await;
+        let mut sent = self.send_there(checkout, work, attempt).await;
         if matches!(sent, Ok((_, Front::Stopped))) {
             sent = Box::pin(self.send(checkout, work, was_held, true)).await;
         }
@@ -89,13 +90,13 @@ impl Session {
         Ok(summary)
     }
 
-    /// The same as [`Self::send`], unless the server is not there to answer what precedes the statement, or
-    /// with `may_retry` can be done without.
+    /// Sends `work` like [`Self::send`], unless the server is not there to answer what precedes the statement, or
+    /// can be done without.
     async fn send_there(
         &mut self,
         checkout: &mut Checkout,
         work: &Work<'_>,
-        (was_held, may_retry): (bool, bool),
+        Attempt { was_held, may_retry }: Attempt,
     ) -> Result<(Ready, Front), Unfinished> {
         let entry = self.entry.shared();
         let connection = checkout.connection();
@@ -136,10 +137,10 @@ impl Session {
         if !ready.asks {
             self.entry.set_connection(backend, connection);
         }
-        self.leaves_gtids = false;
+        self.under_way.leaves_gtids = false;
         if self.needs_own_trackers(work) && !connection.is_restricted {
-            self.leaves_gtids = self.may_be_open_with(work, was_held);
-            let set = self.trackers().to_set(self.leaves_gtids);
+            self.under_way.leaves_gtids = self.may_be_open_with(work, was_held);
+            let set = self.trackers().to_set(self.under_way.leaves_gtids);
             Box::pin(connection.track(set)).await.map_err(|_| LOST)?;
         }
         self.mark_list(connection, work).await.map_err(|_| LOST)?;
@@ -149,7 +150,7 @@ impl Session {
             || work.command == Command::StmtPrepare && names_variable(work.sql, self.mode);
         self.note_ran(connection, work);
         if may_call || reason == Reason::UnknownFunction || makes_variables() {
-            connection.strays.note(self.life);
+            connection.residue.strays.note(self.life);
         }
         let bytes = ready.packets.as_deref().unwrap_or(&work.packets);
         if connection.send(bytes).await.is_err() && bytes.len() < packet::FULL {

@@ -93,7 +93,7 @@ impl Session {
         if !was_held {
             self.choose_schema_anew(connection).await?;
         }
-        if !was_held && connection.is_dirty {
+        if !was_held && connection.residue.is_dirty {
             Box::pin(connection.clean()).await?;
         }
         let insert_id = match was_held {
@@ -146,13 +146,13 @@ impl Session {
     /// A connection at rest may have more of its last session than is known: after this it has not, or has
     /// been reset.
     async fn find_out(&mut self, connection: &mut Connection, sql: &[u8]) -> Result<(), Failure> {
-        if let Some(whose) = connection.has_to_tell.take() {
+        if let Some(whose) = connection.residue.has_to_tell.take() {
             let told = Box::pin(connection.set_aside(TELL)).await?;
             if whose == self.life {
                 self.keep_untold(&told.summary.tracked);
             }
         }
-        if connection.is_dirty {
+        if connection.residue.is_dirty {
             Box::pin(connection.clean()).await?;
         }
         self.take_off_variables(connection, sql).await?;
@@ -212,9 +212,9 @@ impl Session {
         sql: &[u8],
     ) -> Result<(), Failure> {
         let is_own = |name: &str| self.image.get(name).is_some();
-        let has_strays = connection.strays.are_of_other(self.life);
+        let has_strays = connection.residue.strays.are_of_other(self.life);
         let own = Some((self.life, self.variable_sets));
-        if has_strays || connection.strays != Strays::None && connection.given != own {
+        if has_strays || connection.residue.strays != Strays::None && connection.given != own {
             // The session's own may have other values there by now: they are set anew, also for a trigger.
             connection.image.forget_user_variables(&self.image);
         }
@@ -224,7 +224,7 @@ impl Session {
                 && (names_other_variable(sql, self.mode, is_own) || calls_package(sql, self.mode))
         };
         let is_of_others =
-            connection.is_astray || connection.image.has_user_variables_beside(&self.image);
+            connection.residue.is_astray || connection.image.has_user_variables_beside(&self.image);
         if !is_of_others && !may_find() {
             return Ok(());
         }
@@ -264,7 +264,7 @@ impl Session {
             let chosen = Box::pin(chosen).await?;
             match chosen.summary.error {
                 None => connection.image.schema = Some(schema.into()),
-                Some(_) => connection.is_dirty = true,
+                Some(_) => connection.residue.is_dirty = true,
             }
         }
         Ok(())
@@ -278,7 +278,7 @@ impl Session {
         self.read_others_id(connection).await?;
         self.find_out(connection, b"").await?;
         self.choose_schema_anew(connection).await?;
-        if connection.is_dirty {
+        if connection.residue.is_dirty {
             connection.clean().await?;
         }
         self.recall_insert_id().await;
@@ -324,7 +324,7 @@ impl Session {
                 // It was not chosen, or the one that was told.
                 connection.image.schema = schema;
             }
-            connection.image_warns = self.image_warns;
+            connection.residue.image_warns = self.image_warns;
         }
         if has_warned {
             // These are nobody's warnings, but on the session's own connection what they are cleared

@@ -1,7 +1,7 @@
 //! A command that has not run to its end: it is tried elsewhere, or its client is told.
 
-use super::Work;
 use super::execute::Unfinished;
+use super::{Attempt, Work};
 use crate::client::{Session, Stop};
 use crate::error::Error;
 use crate::metrics::Closed;
@@ -16,11 +16,11 @@ impl Session {
         mut checkout: Checkout,
         work: &Work<'_>,
         unfinished: Unfinished,
-        (was_held, may_retry): (bool, bool),
+        Attempt { was_held, may_retry }: Attempt,
     ) -> Option<Result<(), Stop>> {
         Some(match unfinished {
             Unfinished::ReplicaRefused => {
-                self.was_refused = true;
+                self.under_way.was_refused = true;
                 self.give_back_refused(checkout);
                 return None;
             }
@@ -54,7 +54,7 @@ impl Session {
                 self.lost(work, name, was_held || is_killed, untouched).await
             }
             Unfinished::Unprepared(error) => {
-                checkout.connection().is_dirty = true;
+                checkout.connection().residue.is_dirty = true;
                 if was_held {
                     self.keep_or_release(checkout).await;
                 } else {
@@ -100,7 +100,7 @@ impl Session {
     /// A replica could not answer: the connection goes back, with the error still on it.
     fn give_back_refused(&self, mut checkout: Checkout) {
         self.context.metrics.sessions.replica_retries.inc();
-        checkout.connection().is_dirty = true;
+        checkout.connection().residue.is_dirty = true;
         self.entry.set_released();
         checkout.check_in();
     }
