@@ -241,9 +241,13 @@ impl Wire {
         self.outbox.take_total()
     }
 
+    /// How long a client may keep others waiting that takes nothing of an answer.
+    pub(super) fn stall(&self) -> Stall {
+        Stall::new(self.stall_limit)
+    }
+
     /// The client's end of a relay.
-    pub(super) fn client_side(&mut self) -> ClientSide<'_, Socket> {
-        let stall = Stall::new(self.stall_limit);
+    pub(super) fn client_side<'a>(&'a mut self, stall: &'a mut Stall) -> ClientSide<'a, Socket> {
         ClientSide {
             stream: &mut self.stream,
             inbox: &mut self.inbox,

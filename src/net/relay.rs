@@ -34,7 +34,7 @@ pub struct ClientSide<'a, C> {
     /// Bytes waiting to be written to it.
     pub outbox: &'a mut Outbox,
     /// How long it may keep others waiting.
-    pub stall: Stall,
+    pub stall: &'a mut Stall,
     /// It is taken to be there, when it has closed its end, as long as commands that it sent ahead are left to run.
     pub runs_ahead: bool,
 }
@@ -87,6 +87,11 @@ pub struct Outbox {
 impl Outbox {
     /// Queues `bytes`.
     pub fn push(&mut self, bytes: &[u8]) {
+        // A client that takes less than comes, and always something, never empties it.
+        if self.sent > self.waiting() {
+            self.bytes.drain(..self.sent);
+            self.sent = 0;
+        }
         self.bytes.extend_from_slice(bytes);
         self.total += bytes.len() as u64;
     }
@@ -405,7 +410,7 @@ fn closed() -> Step {
 mod tests {
     use std::sync::Arc;
 
-    use tokio::io::duplex;
+    use tokio::io::{AsyncReadExt as _, duplex};
 
     use super::*;
     use crate::protocol::packet::put;
@@ -435,8 +440,9 @@ mod tests {
             let (mut stream, client) = duplex(1024);
             drop(client);
             let (mut ahead, mut outbox) = (Vec::new(), Outbox::default());
-            let stall = Stall::new(Duration::from_secs(1));
+            let mut stall = Stall::new(Duration::from_secs(1));
             let (stream, inbox, outbox) = (&mut stream, &mut ahead, &mut outbox);
+            let stall = &mut stall;
             let client = ClientSide { stream, inbox, outbox, stall, runs_ahead: true };
             let (mut inbox, mut rest) = match is_there_already {
                 true => (bytes, &b""[..]),
@@ -448,5 +454,28 @@ mod tests {
             let done = Advance { ready: 0, length: 0, next: Next::Done };
             assert_eq!(response.advance(&mut inbox).ok(), Some(done), "{is_there_already}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_client_that_always_takes_something_holds_no_more_than_waits() {
+        let (mut here, mut client) = duplex(64 * 1024);
+        let mut outbox = Outbox::default();
+        let (mut sent, mut taken) = (0, 0);
+        for round in 0..400_u32 {
+            let piece = vec![u8::try_from(round % 251).expect("a byte"); 48 * 1024];
+            while outbox.waiting() > PENDING_MAX {
+                poll_fn(|cx| {
+                    assert!(outbox.poll_flush(&mut here, cx).is_pending(), "it never has all");
+                    Poll::Ready(())
+                })
+                .await;
+                let mut part = vec![0; 40 * 1024];
+                taken += client.read(&mut part).await.expect("it reads");
+            }
+            outbox.push(&piece);
+            sent += piece.len();
+        }
+        assert!(sent > 16 * 1024 * 1024 && taken > sent / 2);
+        assert!(outbox.bytes.capacity() < 8 * PENDING_MAX, "{}", outbox.bytes.capacity());
     }
 }

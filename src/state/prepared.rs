@@ -199,7 +199,7 @@ impl Statement {
             return None;
         }
         let mut cursor = Cursor::new(payload.get(EXECUTE_HEADER..)?);
-        let (nulls, is_typed) = (cursor.u8("NULL bitmap").ok()?, cursor.u8("types").ok()? == 1);
+        let (nulls, is_typed) = (cursor.u8("NULL bitmap").ok()?, cursor.u8("types").ok()? != 0);
         if is_typed {
             cursor.take(2 * parameters, "types").ok()?;
         }
@@ -376,7 +376,12 @@ pub fn execute(
     let nulls = rest.take(count.div_ceil(8), "NULL bitmap").map_err(|_| cut_short())?;
     out.extend_from_slice(nulls);
     out.push(1);
-    if rest.u8("types").map_err(|_| cut_short())? != 1 {
+    let has_types = rest.u8("types").map_err(|_| cut_short())?;
+    // MySQL takes any other number for 1.
+    if is_mariadb && has_types > 1 {
+        return Err(Packet);
+    }
+    if has_types == 0 {
         // Attributes have no types of an earlier execution.
         if count > parameters || names_last {
             return Err(Packet);

@@ -47,26 +47,39 @@ pub struct ServerFacts {
     pub variables: BTreeMap<&'static str, String>,
 }
 
-/// Global variables read with each probe of the primary, and what stands among them without being one; both families have them.
+/// Global variables read with each probe of the primary, and what stands among them without being one. What a family or
+/// version does not have is empty there.
 pub const VARIABLES: &[&str] = &[
     "autocommit",
+    "block_encryption_mode",
     "character_set_client",
+    "character_set_collations",
     "character_set_connection",
     "character_set_results",
     "character_set_server",
     "collation_connection",
     "collation_server",
     "completion_type",
+    "cte_max_recursion_depth",
+    "default_collation_for_utf8mb4",
+    "default_regex_flags",
     "default_week_format",
     "div_precision_increment",
+    "ft_min_word_len",
     "group_concat_max_len",
+    "innodb_ft_min_token_size",
     "interactive_timeout",
+    "lc_messages",
     "lc_time_names",
     LOGIN_NAMES,
     "lower_case_table_names",
     "max_allowed_packet",
+    "max_error_count",
+    "max_recursive_iterations",
+    "max_sort_length",
     "net_read_timeout",
     "net_write_timeout",
+    "old_mode",
     OWN_VERSION,
     "read_only",
     SECURE_TRANSPORT,
@@ -77,7 +90,9 @@ pub const VARIABLES: &[&str] = &[
     "skip_name_resolve",
     "sql_auto_is_null",
     "sql_mode",
+    "sql_quote_show_create",
     "sql_select_limit",
+    "system_versioning_asof",
     "time_zone",
     UTC_OFFSETS,
     "wait_timeout",
@@ -86,13 +101,28 @@ pub const VARIABLES: &[&str] = &[
 /// Those of them, and [`ISOLATION`], that results hang on. A session begins with the primary's, and has a
 /// replica's when it reads there.
 pub(super) const SHAPING: &[&str] = &[
+    "block_encryption_mode",
+    "character_set_collations",
+    "cte_max_recursion_depth",
+    "default_collation_for_utf8mb4",
+    "default_regex_flags",
     "default_week_format",
     "div_precision_increment",
+    "ft_min_word_len",
     "group_concat_max_len",
+    "innodb_ft_min_token_size",
+    "lc_messages",
     "lc_time_names",
     LOGIN_NAMES,
+    "max_allowed_packet",
+    "max_error_count",
+    "max_recursive_iterations",
+    "max_sort_length",
+    "old_mode",
     "sql_mode",
+    "sql_quote_show_create",
     "sql_select_limit",
+    "system_versioning_asof",
     "time_zone",
     ISOLATION,
     UTC_OFFSETS,
@@ -116,6 +146,15 @@ const MOMENTS: [&str; 10] = [
     "2020-07-15",
     "2020-10-28",
 ];
+/// Zones that servers know by name once their tables were loaded, which is not replicated where the schema
+/// `mysql` is left out.
+const NAMED_ZONES: [&str; 3] = ["Europe/Berlin", "America/New_York", "Asia/Kolkata"];
+/// Variables that only one family has, and MariaDB's of 11.2 and later.
+const OF_MARIADB: [&str; 4] =
+    ["default_regex_flags", "max_recursive_iterations", "old_mode", "system_versioning_asof"];
+const OF_MYSQL: [&str; 2] = ["cte_max_recursion_depth", "default_collation_for_utf8mb4"];
+const OF_LATE_MARIADB: [(&str, &str); 2] =
+    [("block_encryption_mode", "110200"), ("character_set_collations", "110300")];
 
 /// No variable, but MariaDB's version as its InnoDB has it, which nobody can set; where it is needed.
 const OWN_VERSION: &str = "own_version";
@@ -136,7 +175,10 @@ pub(super) fn asked(name: &str, family: Family) -> String {
             let offset = |at: String| {
                 format!("TIMEDIFF(CONVERT_TZ({at}, '+00:00', @@global.time_zone), {at})")
             };
-            let offsets: Vec<String> = now.into_iter().chain(then).map(offset).collect();
+            let named =
+                |zone| format!("COALESCE(CONVERT_TZ('2020-07-15', '+00:00', '{zone}'), 'unknown')");
+            let offsets = now.into_iter().chain(then).map(offset);
+            let offsets: Vec<String> = offsets.chain(NAMED_ZONES.map(named)).collect();
             format!("CONCAT_WS(' ', {}) AS {name}", offsets.join(", "))
         }
         LOGIN_NAMES => format!(
@@ -154,6 +196,21 @@ pub(super) fn asked(name: &str, family: Family) -> String {
         ISOLATION => {
             let transaction = if family.is_mariadb() { "tx" } else { "transaction" };
             format!("@@global.{transaction}_isolation AS {name}")
+        }
+        _ => asked_of_some(name, family),
+    }
+}
+
+/// Likewise, of a variable that some servers may not have.
+fn asked_of_some(name: &str, family: Family) -> String {
+    let late = OF_LATE_MARIADB.iter().find(|(late, _)| *late == name);
+    match (family.is_mariadb(), late) {
+        (true, Some((_, since))) => {
+            format!("COALESCE(/*M!{since} @@global.{name},*/ '') AS {name}")
+        }
+        (true, None) if OF_MYSQL.contains(&name) => format!("'' AS {name}"),
+        (false, _) if OF_MARIADB.contains(&name) || name == "character_set_collations" => {
+            format!("'' AS {name}")
         }
         _ => format!("@@global.{name} AS {name}"),
     }

@@ -115,7 +115,10 @@ impl Line {
             .prefer_socket(false)
             .max_allowed_packet(Some(MAX_PACKET))
             .wait_timeout(Some(SESSION_WAIT_TIMEOUT))
-            .setup(vec![format!("SET SESSION wait_timeout = {SESSION_WAIT_TIMEOUT}")])
+            // With autocommit off globally the first read of an account's table would be the state of all later ones.
+            .setup(vec![format!(
+                "SET SESSION wait_timeout = {SESSION_WAIT_TIMEOUT}, autocommit = 1"
+            )])
             .stmt_cache_size(0)
             .connect_attributes(own_attributes());
         let plain = opts.clone().ssl_opts(None);

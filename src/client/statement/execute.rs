@@ -177,7 +177,9 @@ impl Session {
             wire.flush().await.map_err(RelayError::Client)?;
             let (client, inbox) = wire.reading_side();
             connection.be_patient();
-            pass_file(client, inbox, &mut connection.stream, (first, limit)).await
+            let server =
+                ServerSide { stream: &mut connection.stream, inbox: &mut connection.inbox };
+            pass_file((client, inbox), server, (first, limit)).await
         };
         let told = || match self.entry.is_killed() {
             true => Some(RelayError::Client(std::io::ErrorKind::ConnectionAborted.into())),
@@ -275,6 +277,7 @@ impl Session {
     ) -> Passed {
         let mut may_stop = self.can_be_stopped(work);
         let mut begun = Begun::default();
+        let mut stall = self.wire.stall();
         let mut has_sent_file = false;
         connection.begin_answer();
         loop {
@@ -296,7 +299,7 @@ impl Session {
                 || stopping.is_some();
             let relayed = tokio::select! {
                 biased;
-                relayed = relay(self.wire.client_side(), server, response, holds_error, note) => relayed,
+                relayed = relay(self.wire.client_side(&mut stall), server, response, holds_error, note) => relayed,
                 told = self.entry.when(told) => match told {
                     Told::Killed => return Passed::ClientGone { in_time: false },
                     Told::Lost if response.is_untouched() => return Passed::Lost,
