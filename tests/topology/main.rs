@@ -350,6 +350,7 @@ async fn a_replica_leaves_rotation_and_comes_back() {
     for (odd, even) in [
         ("SET GLOBAL tx_isolation = 'READ-COMMITTED'", "SET GLOBAL tx_isolation = DEFAULT"),
         ("SET GLOBAL time_zone = '+02:00'", "SET GLOBAL time_zone = DEFAULT"),
+        ("SET GLOBAL default_regex_flags = 'EXTENDED'", "SET GLOBAL default_regex_flags = ''"),
     ] {
         pair.replica.run(&[odd]).await;
         until_rotation(&topology, Rotation::Differs).await;

@@ -77,6 +77,10 @@ async fn mysql_is_known_and_its_replica_leaves_rotation_and_comes_back() {
     assert!(facts.version.starts_with(|first: char| first.is_ascii_digit()));
     until_rotation(&topology, Rotation::In).await;
     let mut root = replica.root().await.expect("a login");
+    root.query_drop("SET GLOBAL block_encryption_mode = 'aes-256-cbc'").await.expect("set");
+    until_rotation(&topology, Rotation::Differs).await;
+    root.query_drop("SET GLOBAL block_encryption_mode = DEFAULT").await.expect("set");
+    until_rotation(&topology, Rotation::In).await;
     root.query_drop("STOP REPLICA SQL_THREAD").await.expect("stopped");
     until_rotation(&topology, Rotation::Broken).await;
     root.query_drop("START REPLICA").await.expect("started");
@@ -113,4 +117,19 @@ async fn accounts_match_as_mysql_matches_them() {
         assert_eq!(found.host_pattern.as_str(), host);
         root.query_drop(format!("DROP USER many@'{host}'")).await.expect("dropped");
     }
+}
+
+/// What is read first in a transaction that does not end stays as it was.
+#[tokio::test]
+async fn accounts_are_those_of_now_with_autocommit_off() {
+    let sandbox = mysql().await;
+    let mut root = sandbox.primary.root().await.expect("a login");
+    root.query_drop("SET GLOBAL autocommit = 0").await.expect("set");
+    root.query_drop("CREATE USER gone@'%' IDENTIFIED BY ''").await.expect("created");
+    let (topology, _) = start_at(&[sandbox.primary.port]);
+    topology.wait_for_facts(Duration::from_secs(5)).await.expect("facts");
+    assert!(topology.accounts().find("gone", LOCAL).is_some());
+    root.query_drop("DROP USER gone").await.expect("dropped");
+    topology.refresh().await;
+    assert!(topology.accounts().find("gone", LOCAL).is_none());
 }
