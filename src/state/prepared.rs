@@ -569,6 +569,17 @@ mod tests {
     }
 
     #[test]
+    fn mysql_takes_any_number_but_0_for_types_that_follow() {
+        for flag in [1, 2, 255] {
+            let payload = [&[0x17, 5, 0, 0, 0, 0, 1, 0, 0, 0][..], &[0, flag, 8, 0, 42]].concat();
+            let run = |family| execute(&payload, 7, &mut statement(1), ExecuteForm::Plain, family);
+            let sent = run(Family::MySql).expect("it is whole");
+            assert_eq!(sent[EXECUTE_HEADER..], [0, 1, 8, 0, 42], "{flag}");
+            assert_eq!(run(Family::MariaDb).is_ok(), flag == 1, "{flag}");
+        }
+    }
+
+    #[test]
     fn whoever_names_the_statement_prepared_last_sends_types() {
         let mut statement = statement(1);
         let whole = |id: u32, rest: &[u8]| {
