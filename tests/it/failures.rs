@@ -223,6 +223,26 @@ fn who_kills_or_logs_in_or_asks_for_warnings_waits_no_longer_than_its_session() 
     assert_eq!(killer.text("SELECT 1"), "1");
 }
 
+/// Its connection is given what is its own, which the server does not answer.
+#[test]
+fn a_killed_session_whose_server_is_silent_gives_its_slot_back() {
+    let (servers, orders) = keep(product().options());
+    let proxy = Proxy::with(&servers, 2, ONE_LANE);
+    let (mut client, mut killer) = (proxy.app(), proxy.app());
+    client.run("CREATE TABLE silent_a (id INT)");
+    client.run("SET SESSION sql_select_limit = 5");
+    killer.run("SELECT 1");
+    order(&orders, What::PausePrimary);
+    let in_use = || proxy.sum("fairlane_lane_slots_in_use{backend=\"primary\"");
+    client.send(Command::Query, b"SELECT id FROM silent_a");
+    eventually("it waits for the server", || in_use() == 1.0);
+    killer.run(&format!("KILL {}", client.greeting.thread_id));
+    within(5, "its slot is free", || in_use() == 0.0);
+    assert!(client.answer(Shape::Results).is_err());
+    order(&orders, What::ResumePrimary);
+    eventually("the primary is back", || killer.query("SELECT 1").is_ok());
+}
+
 /// As packets that are commands of their own.
 fn commands(bodies: &[&[u8]]) -> Vec<u8> {
     let mut bytes = Vec::new();
