@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use super::absorb::writes::WriteTracker;
 use super::login::auth::{Claim, Progress, Unproved, told_address, told_attributes, verify};
 use super::login::{not_asked, program_name};
 use super::registry::EntryLabels;
-use super::statement::Work;
 use super::statement::along::is_just_query;
+use super::statement::{Refusal, Work};
 use super::wire::CommandPacket;
 use super::{Session, Stop};
 use crate::backend::{Connection, Failure, Ran, Reset};
@@ -25,6 +25,7 @@ use crate::protocol::handshake::ChangeUser;
 use crate::protocol::response::Response;
 use crate::protocol::status::Status;
 use crate::protocol::{Capabilities, Command, Family, Malformed};
+use crate::route::view::BackendId;
 use crate::sql::{Class, Effects, Reason};
 use crate::state::{Base, Characteristics, Holdings, Pin, Pins};
 
@@ -137,9 +138,48 @@ impl Session {
     }
 
     /// The session has to leave a replica: its transaction there, which changed nothing, starts
-    /// anew on the primary.
-    pub(super) async fn move_to_primary(&mut self) -> Result<(), Stop> {
-        let was_open = self.status.contains(Status::IN_TRANS);
+    /// anew on the primary. Where that has no slot for it, or can't be reached, it stays where it is.
+    /// A wait `is_given_up`, or is not, when the client has gone.
+    pub(super) async fn move_to_primary(
+        &mut self,
+        is_given_up: bool,
+    ) -> Result<Result<(), Error>, Stop> {
+        let mut obtained = None;
+        if self.status.contains(Status::IN_TRANS) {
+            match self.wait_to_move(is_given_up).await {
+                Ok(checkout) => obtained = Some(checkout),
+                Err(Refusal::Error(error)) => return Ok(Err(error)),
+                Err(Refusal::Gone) => return Err(Stop::Client),
+            }
+        }
+        self.leave_replica().await;
+        let Some(mut checkout) = obtained else { return Ok(Ok(())) };
+        let now = self.context.now();
+        self.has_used_up_to(now, false);
+        self.account.granted(now);
+        if self.begin_read_only(&mut checkout).await.is_err() {
+            let backend = self.context.primary_pool().name().to_owned();
+            self.send_error(&Error::LostBackend { backend }).await?;
+            return Err(Stop::Fatal);
+        }
+        self.status |= Status::IN_TRANS;
+        self.characteristics.note_own();
+        self.held = Some(checkout);
+        self.show_binding();
+        Ok(Ok(()))
+    }
+
+    /// A connection of the primary, while that of the replica is still held. The wait is no use of it.
+    async fn wait_to_move(&mut self, is_given_up: bool) -> Result<Checkout, Refusal> {
+        let since = self.context.now();
+        self.entry.set_waiting_to_go_on(BackendId::PRIMARY, since);
+        let obtained = self.check_out_to_go_on(is_given_up).await;
+        self.account.waited(self.context.now().saturating_sub(since));
+        obtained
+    }
+
+    /// Gives up the replica's connection, with nothing on it that is not known.
+    async fn leave_replica(&mut self) {
         if let Some(mut held) = self.held.take() {
             // It would be left behind; when it can't be had, the connection is gone anyway.
             let _ = self.learn_all(held.connection(), None).await;
@@ -150,34 +190,6 @@ impl Session {
         }
         self.undo_held().await;
         self.diagnostics.forget_held();
-        if !was_open {
-            return Ok(());
-        }
-        self.recall_insert_id().await;
-        self.has_used_up_to(self.context.now(), false);
-        let obtained = self
-            .context
-            .primary_pool()
-            .check_out(self.demand_to_go_on(), self.request(), Instant::now())
-            .await;
-        self.account.granted(self.context.now());
-        let began = match obtained {
-            Ok(mut checkout) => match self.begin_read_only(&mut checkout).await {
-                Ok(()) => {
-                    self.status |= Status::IN_TRANS;
-                    self.characteristics.note_own();
-                    self.held = Some(checkout);
-                    self.show_binding();
-                    return Ok(());
-                }
-                Err(_) => {
-                    Error::LostBackend { backend: self.context.primary_pool().name().to_owned() }
-                }
-            },
-            Err(error) => error,
-        };
-        self.send_error(&began).await?;
-        Err(Stop::Fatal)
     }
 
     async fn begin_read_only(&mut self, checkout: &mut Checkout) -> Result<(), Failure> {
@@ -198,11 +210,12 @@ impl Session {
     }
 
     /// Whether a command that has yet to be sent is given up when its client is gone: nobody has anything of
-    /// what only reads, be it with locks, or prepares. A server that has read a write runs it.
+    /// what only reads, be it with locks, or prepares, or of a savepoint. A server that has read a write runs it.
     pub(super) fn is_given_up_without_client(&self, work: &Work<'_>) -> bool {
         let prepares = matches!(work.command, Command::StmtPrepare | Command::StmtSendLongData);
         let reads = work.verdict.class == Class::Read || is_just_query(work);
-        prepares || reads || self.context.settings.pool.abandoned == Abandoned::Kill
+        let marks = work.verdict.effects == Effects::SAVEPOINT && work.verdict.statements == 1;
+        prepares || reads || marks || self.context.settings.pool.abandoned == Abandoned::Kill
     }
 
     /// The client is gone in the middle of a response. What is not killed runs to its end, as it
@@ -372,7 +385,7 @@ impl Session {
         self.image_changed();
         let limit = self.context.settings.login_timeout;
         let verified = timeout(limit, self.verify_schema(change.schema.as_deref())).await;
-        let verified = verified.unwrap_or_else(|_| Err(not_asked(&self.context)));
+        let verified = verified.unwrap_or_else(|_| Err(not_asked(&self.context).into()));
         match verified {
             Ok(()) => {
                 self.begin_tracking();
@@ -380,10 +393,11 @@ impl Session {
                 self.send_ok();
                 Ok(())
             }
-            Err(error) => {
+            Err(Refusal::Error(error)) => {
                 self.send_error(&error).await?;
                 Err(Stop::Fatal)
             }
+            Err(Refusal::Gone) => Err(Stop::Client),
         }
     }
 

@@ -176,14 +176,16 @@ impl Session {
             [1, 0, ..] => false,
             _ => return self.send_error(&Error::UnknownCommand).await,
         };
+        if self.held_on_replica()
+            && let Err(error) = self.move_to_primary(true).await?
+        {
+            return self.send_error(&error).await;
+        }
         let mut key = (*self.identity.key).clone();
         key.capabilities.set(Capabilities::MULTI_STATEMENTS, is_on);
         let key = std::sync::Arc::new(key);
         self.identity.key = key.clone();
         self.capabilities.set(Capabilities::MULTI_STATEMENTS, is_on);
-        if self.held_on_replica() {
-            self.move_to_primary().await?;
-        }
         if let Some(held) = &mut self.held {
             held.connection().key = key;
             return self.pass_on(Command::SetOption, packet, Class::Write).await;

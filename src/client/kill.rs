@@ -1,22 +1,20 @@
 //! KILL, and EXPLAIN FOR CONNECTION, with the ids clients see: those of Fairlane's sessions, which no server gives, and in the
 //! server's own list of processes those of its connections.
 
-use tokio::time::Instant;
-
 use super::registry::{Entry, Place};
 use super::{Session, Stop};
 use crate::backend::Exchange;
+use crate::config::settings::Abandoned;
 use crate::error::Error;
-use crate::pool::{Checkout, Request};
+use crate::pool::Checkout;
 use crate::protocol::response::Summary;
 use crate::protocol::{Command, Family};
 use crate::route::view::BackendId;
 use crate::sql::{KilledUser, Reason, Verdict, explained_connection, killed_user};
-use crate::state::Image;
 
 use super::login::auth::host_name;
 use super::login::server_error;
-use super::statement::Work;
+use super::statement::{Refusal, Work};
 
 impl Session {
     /// Ends another session or its statement. The server that runs the statement decides whether
@@ -34,8 +32,10 @@ impl Session {
             true => self.kill_there(&target, query).await.map(|_| ()),
             false => self.kill_as_user(&target, query).await,
         };
-        if let Err(error) = allowed {
-            return self.send_error(&error).await;
+        match allowed {
+            Ok(()) => {}
+            Err(Refusal::Error(error)) => return self.send_error(&error).await,
+            Err(Refusal::Gone) => return Err(Stop::Client),
         }
         mark(&target, query);
         if target.id == self.entry.id {
@@ -67,7 +67,7 @@ impl Session {
     /// Ends the sessions of a KILL USER that a server has carried out: it knows those that have a connection.
     /// Whether this user may end the others is told by its grants, since a server that finds nobody does
     /// not say.
-    pub(super) async fn kill_sessions_of_user(&self, work: &Work<'_>, summary: &Summary) {
+    pub(super) async fn kill_sessions_of_user(&mut self, work: &Work<'_>, summary: &Summary) {
         if summary.error.is_some() || work.command == Command::StmtPrepare {
             return;
         }
@@ -98,7 +98,7 @@ impl Session {
         }
     }
 
-    async fn may_kill_others(&self) -> bool {
+    async fn may_kill_others(&mut self) -> bool {
         let Ok(checkout) = self.elsewhere(BackendId::PRIMARY).await else { return false };
         let grants = ask(checkout, "SHOW GRANTS").await;
         grants.is_ok_and(|grants| may_kill_others(&grants.rows(), self.facts.family))
@@ -123,7 +123,7 @@ impl Session {
     }
 
     /// By a connection of this user to the server: whether it was still there to be killed.
-    async fn kill_there(&self, target: &Entry, query: bool) -> Result<bool, Error> {
+    async fn kill_there(&mut self, target: &Entry, query: bool) -> Result<bool, Refusal> {
         let Some(place) = target.place() else { return Ok(false) };
         let Place { backend, thread_id, generation } = place;
         let mut checkout = self.elsewhere(backend).await?;
@@ -145,23 +145,23 @@ impl Session {
         Ok(true)
     }
 
-    async fn kill_as_user(&self, target: &Entry, query: bool) -> Result<(), Error> {
+    async fn kill_as_user(&mut self, target: &Entry, query: bool) -> Result<(), Refusal> {
         if self.kill_there(target, query).await? {
             return Ok(());
         }
         let grants = ask(self.elsewhere(BackendId::PRIMARY).await?, "SHOW GRANTS").await?;
         match may_kill_others(&grants.rows(), self.facts.family) {
             true => Ok(()),
-            false => Err(Error::NotOwner(u64::from(target.id))),
+            false => Err(Error::NotOwner(u64::from(target.id)).into()),
         }
     }
 
     /// A connection of this user beside the session's own.
-    async fn elsewhere(&self, backend: BackendId) -> Result<Checkout, Error> {
-        let image = Image::default();
-        let request = Request { image: &image, insert_id: 0, ..self.request() };
-        let lane = self.plain_lane();
-        self.context.pool(backend).check_out(self.demand(lane), request, Instant::now()).await
+    async fn elsewhere(&mut self, backend: BackendId) -> Result<Checkout, Refusal> {
+        let demand = self.demand(self.plain_lane());
+        // A server that has read a KILL carries it out.
+        let is_given_up = self.context.settings.pool.abandoned == Abandoned::Kill;
+        self.check_out_beside(backend, demand, is_given_up).await
     }
 }
 

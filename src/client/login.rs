@@ -17,6 +17,7 @@ use tokio::time::{Instant, timeout_at};
 use super::absorb::writes::WriteTracker;
 use super::diagnostics::Diagnostics;
 use super::registry::{Entry, EntryLabels, Registration};
+use super::statement::Refusal;
 use super::wire::Wire;
 use super::{Context, Session};
 use crate::backend::Life;
@@ -137,8 +138,12 @@ pub(super) async fn greet(
         session.wire.end_with_client();
     }
     let verified = timeout_at(deadline, session.verify_schema(schema.as_deref())).await;
-    let verified = verified.unwrap_or_else(|_| Err(not_asked(&context)));
-    if let Err(error) = verified {
+    let verified = verified.unwrap_or_else(|_| Err(not_asked(&context).into()));
+    if let Err(refusal) = verified {
+        let Refusal::Error(error) = refusal else {
+            login_failed(LoginFailure::Protocol);
+            return None;
+        };
         login_failed(match error {
             Error::Server { code: code::ACCESS_DENIED, .. } => LoginFailure::Denied,
             Error::Server { .. } => LoginFailure::Schema,

@@ -4,7 +4,8 @@
 //! connection ([`crate::pool::Checkout`]). A statement's way, in order, is `statement.rs`.
 //!
 //! Invariants:
-//! - a session holds at most one backend connection at a time;
+//! - a session is on at most one backend connection at a time, and a transaction leaves one only for
+//!   another that is there;
 //! - a connection that carries anything but an image (transaction, pins) never goes back to its
 //!   pool before it was rolled back or reset;
 //! - a session's diagnostics (warnings, row counts, insert ids) are answered from its own record, not
@@ -20,6 +21,7 @@ mod give_way;
 mod kill;
 mod locks;
 mod login;
+mod patience;
 mod prepared;
 pub mod registry;
 mod shown;

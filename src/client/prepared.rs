@@ -109,7 +109,7 @@ impl Session {
         }
         if command == Command::StmtExecute && verdict.class == Class::Diagnostics {
             if let Some(error) = self.diagnostics.own_error.take() {
-                Box::pin(self.show_own(&error)).await;
+                Box::pin(self.show_own(&error, true)).await?;
             }
             if let Some(answered) = self.answer_diagnostics(&key.sql, Form::Binary).await? {
                 return answered;

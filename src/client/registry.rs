@@ -239,10 +239,15 @@ impl Entry {
         (lane, by): (usize, ChosenBy),
         at: Duration,
     ) {
-        self.kept.store(Kept::No as u8, Ordering::Relaxed);
-        self.asked.store(u8::try_from(backend.index()).unwrap_or(u8::MAX), Ordering::Relaxed);
         self.chosen_by.store(by as u8, Ordering::Relaxed);
         self.lane.store(u8::try_from(lane).unwrap_or(u8::MAX), Ordering::Relaxed);
+        self.set_waiting_to_go_on(backend, at);
+    }
+
+    /// The same in the middle of what it has begun, in the lane of that.
+    pub(super) fn set_waiting_to_go_on(&self, backend: BackendId, at: Duration) {
+        self.kept.store(Kept::No as u8, Ordering::Relaxed);
+        self.asked.store(u8::try_from(backend.index()).unwrap_or(u8::MAX), Ordering::Relaxed);
         self.set(Activity::Waiting, at);
     }
 

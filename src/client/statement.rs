@@ -16,7 +16,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::diagnostics::Form;
-use super::registry::is_sessions;
+use super::patience::unless_over;
+use super::registry::{Order, is_sessions};
 use super::{Session, Stop};
 use crate::error::Error;
 use crate::lanes::{Demand, Standing};
@@ -93,7 +94,8 @@ impl Session {
         if verdict.needs.contains(Needs::DIAGNOSTICS)
             && let Some(error) = self.diagnostics.own_error.take()
         {
-            Box::pin(self.show_own(&error)).await;
+            let only_reads = matches!(verdict.class, Class::Read | Class::Diagnostics);
+            Box::pin(self.show_own(&error, only_reads)).await?;
         }
         if verdict.class == Class::Diagnostics
             && let Some(answered) = self.answer_diagnostics(sql, Form::Text).await?
@@ -214,8 +216,10 @@ impl Session {
         {
             return done;
         }
-        if self.held.is_some() {
-            self.before_held(work).await?;
+        if self.held.is_some()
+            && let Err(error) = self.before_held(work).await?
+        {
+            return self.refuse(work, &error).await;
         }
         let mut may_use_replica = true;
         loop {
@@ -269,8 +273,8 @@ impl Session {
     }
 
     /// What comes before a statement on the connection the session holds: it may have to wait, or
-    /// to leave a replica.
-    async fn before_held(&mut self, work: &Work<'_>) -> Result<(), Stop> {
+    /// to leave a replica, which it still holds when it can't.
+    async fn before_held(&mut self, work: &Work<'_>) -> Result<Result<(), Error>, Stop> {
         if !self.held_on_replica() {
             self.make_room(self.entry.lane(), work).await?;
         } else if !(may_stay_on_replica(work.verdict) && !self.reads_system_tables(work)
@@ -278,9 +282,10 @@ impl Session {
             || sets_transactions(work)
             || Box::pin(self.is_held_stale(work.verdict)).await
         {
-            Box::pin(self.move_to_primary()).await?;
+            let is_given_up = self.is_given_up_without_client(work);
+            return Box::pin(self.move_to_primary(is_given_up)).await;
         }
-        Ok(())
+        Ok(Ok(()))
     }
 
     /// Whether a command on the replica that the session holds is better run there than on the primary,
@@ -342,17 +347,15 @@ impl Session {
             Ok(checkout) => checkout,
             Err(waiting) => {
                 let is_given_up = self.is_given_up_without_client(work);
-                tokio::select! {
-                    biased;
-                    checkout = Box::pin(pool.check_out_later(waiting, &request)) => match checkout {
-                        Ok(checkout) => checkout,
-                        Err(error) => {
-                            self.account.refused(self.context.now());
-                            return Err(Refusal::Error(error));
-                        }
-                    },
-                    () = self.wire.gone(), if is_given_up => return Err(Refusal::Gone),
-                    () = self.entry.killed() => return Err(Refusal::Gone),
+                let client = (&mut self.wire, is_given_up);
+                let session = (&*self.entry, Order::Kill);
+                let later = pool.check_out_later(waiting, &request);
+                match Box::pin(unless_over(client, session, later)).await {
+                    Ok(checkout) => checkout,
+                    Err(refusal) => {
+                        self.account.refused(self.context.now());
+                        return Err(refusal);
+                    }
                 }
             }
         };
@@ -464,20 +467,6 @@ impl Session {
         lane
     }
 
-    /// A connection for the session, whichever suits it best.
-    pub(super) fn request(&self) -> Request<'_> {
-        Request {
-            key: &self.identity.key,
-            credential: &self.identity.credential,
-            image: &self.image,
-            insert_id: self.diagnostics.insert_id,
-            epoch: self.epoch,
-            session: self.entry.id,
-            unread: None,
-            asks: false,
-        }
-    }
-
     /// What the session asks of a pool.
     pub(super) fn demand(&self, lane: usize) -> Demand {
         Demand { lane, client: self.account.client(), kind: 0, begun: None }
@@ -536,6 +525,12 @@ pub(super) enum Refusal {
     Error(Error),
     /// The client is gone, or the session was told to end.
     Gone,
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        Self::Error(error)
+    }
 }
 
 pub(super) fn backend_of(target: Target) -> BackendId {

@@ -120,6 +120,9 @@ fn session(context: &Context, entry: &Entry, moved: &HashMap<u32, usize>) -> Ses
     let lane = policy.rules.lane_name(now.lane).to_owned();
     let counts_for = moved.get(&entry.id).map(|lane| policy.rules.lane_name(*lane).to_owned());
     let waiting_for = match state {
+        State::Waiting if now.connection.is_some() => {
+            format!("a connection of {} in lane {lane}", context.pool(now.asked).name())
+        }
         State::Waiting => format!("a connection in lane {lane}"),
         _ => String::new(),
     };

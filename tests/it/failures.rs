@@ -154,6 +154,95 @@ fn a_write_that_waits_for_a_slot_is_run_without_its_client() {
     }
 }
 
+const PATIENT: &str =
+    "[lanes]\nauto = \"off\"\n[[lane]]\nname = \"interactive\"\nqueue_timeout = \"60s\"\n";
+
+/// It holds a slot of the replica meanwhile, which is somebody else's then.
+#[test]
+fn a_transaction_that_waits_to_leave_its_replica_ends_with_its_session() {
+    let proxy = Proxy::with(servers(), 3, PATIENT);
+    let mut client = proxy.app();
+    client.replace("CREATE OR REPLACE TABLE leaves_a (id INT)");
+    servers().wait_replicated();
+    let mut holders = [proxy.app(), proxy.app()];
+    let waiters = || proxy.sum("fairlane_lane_waiters{backend=\"primary\"");
+    let on_replica = || proxy.sum("fairlane_lane_slots_in_use{backend=\"replica1\"");
+    let read = "SELECT id FROM leaves_a";
+    let mut waiting = || {
+        let mut one = proxy.holder_on_replica(read);
+        holders.iter_mut().for_each(Raw::hold);
+        one.send(Command::Query, b"SAVEPOINT a");
+        eventually("it waits", || waiters() == 1.0);
+        one
+    };
+    let one = waiting();
+    assert!(proxy.get("/state").contains("a connection of primary in lane interactive"));
+    one.hang_up();
+    within(3, "nobody waits", || waiters() == 0.0 && on_replica() == 0.0);
+    let mut one = waiting();
+    client.run(&format!("KILL {}", one.greeting.thread_id));
+    assert!(one.answer(Shape::Results).is_err());
+    within(3, "nobody waits", || waiters() == 0.0 && on_replica() == 0.0);
+}
+
+/// A connection may be wanted for what is no statement of theirs.
+#[test]
+fn who_kills_or_logs_in_or_asks_for_warnings_waits_no_longer_than_its_session() {
+    let more = format!("login_timeout = \"60s\"\n{PATIENT}[routing]\nreplica_reads = false\n");
+    let proxy = Proxy::with(servers(), 2, &more);
+    let root = || Raw::connect(proxy.port, "root", "root-secret", None).unwrap();
+    let (mut root, mut other_root, mut asks) = (root(), root(), proxy.app());
+    let refused = asks.command(Command::BinlogDump, &[0; 10]).unwrap();
+    assert!(refused.error().is_some());
+    let (mut killer, mut holder) = (proxy.app(), proxy.app());
+    holder.hold();
+    let waiters = || proxy.sum("fairlane_lane_waiters{backend=\"primary\"");
+    let waits = || eventually("it waits", || waiters() == 1.0);
+    let ends = || within(3, "nobody waits", || waiters() == 0.0);
+    root.send(Command::Query, format!("KILL {}", holder.greeting.thread_id).as_bytes());
+    waits();
+    other_root.run(&format!("KILL {}", root.greeting.thread_id));
+    ends();
+    assert!(root.answer(Shape::Results).is_err());
+    asks.send(Command::Query, b"SHOW WARNINGS");
+    waits();
+    asks.hang_up();
+    ends();
+    // Another schema than that with which the user was let in; the ids of sessions follow each other.
+    let next = holder.greeting.thread_id + 1;
+    let login = std::thread::scope(|scope| {
+        let port = proxy.port;
+        let login = scope.spawn(move || Raw::connect(port, "app", "app-secret", None));
+        waits();
+        killer.run(&format!("KILL {next}"));
+        ends();
+        login.join().unwrap()
+    });
+    assert!(login.is_err());
+    holder.run("COMMIT");
+    assert_eq!(killer.text("SELECT 1"), "1");
+}
+
+/// Its connection is given what is its own, which the server does not answer.
+#[test]
+fn a_killed_session_whose_server_is_silent_gives_its_slot_back() {
+    let (servers, orders) = keep(product().options());
+    let proxy = Proxy::with(&servers, 2, ONE_LANE);
+    let (mut client, mut killer) = (proxy.app(), proxy.app());
+    client.run("CREATE TABLE silent_a (id INT)");
+    client.run("SET SESSION sql_select_limit = 5");
+    killer.run("SELECT 1");
+    order(&orders, What::PausePrimary);
+    let in_use = || proxy.sum("fairlane_lane_slots_in_use{backend=\"primary\"");
+    client.send(Command::Query, b"SELECT id FROM silent_a");
+    eventually("it waits for the server", || in_use() == 1.0);
+    killer.run(&format!("KILL {}", client.greeting.thread_id));
+    within(5, "its slot is free", || in_use() == 0.0);
+    assert!(client.answer(Shape::Results).is_err());
+    order(&orders, What::ResumePrimary);
+    eventually("the primary is back", || killer.query("SELECT 1").is_ok());
+}
+
 /// As packets that are commands of their own.
 fn commands(bodies: &[&[u8]]) -> Vec<u8> {
     let mut bytes = Vec::new();

@@ -111,6 +111,45 @@ fn a_transaction_that_reads_on_a_replica_keeps_its_snapshot() {
     assert_eq!(one.text("SELECT COUNT(*) FROM tr_kept"), "2");
 }
 
+/// It has a slot of the replica, and all of the primary's are held: it is open as before, and can go on there later.
+#[test]
+fn a_read_only_transaction_that_finds_no_slot_on_the_primary_stays_on_its_replica() {
+    let lanes =
+        "[lanes]\nauto = \"off\"\n[[lane]]\nname = \"interactive\"\nqueue_timeout = \"200ms\"\n";
+    let proxy = Proxy::with(servers(), 2, lanes);
+    let mut other = proxy.app();
+    other.replace("CREATE OR REPLACE TABLE tr_stays (id INT) ENGINE=InnoDB");
+    other.run("INSERT INTO tr_stays VALUES (1)");
+    servers().wait_replicated();
+    let count = "SELECT COUNT(*) FROM tr_stays";
+    let mut one = proxy.holder_on_replica(count);
+    other.hold();
+    other.run("INSERT INTO tr_stays VALUES (2)");
+    for _ in 0..2 {
+        let refused = one.query("SAVEPOINT a").unwrap_err();
+        assert_eq!(refused.code(), 1040, "{refused:?}");
+        assert_eq!(one.run("SHOW WARNINGS").summary.rows, 1);
+        assert_eq!(one.text(count), "1");
+        assert!(one.run(count).summary.status.contains(Status::IN_TRANS));
+    }
+    let refused = one.command(Command::SetOption, &[0, 0]).unwrap();
+    assert_eq!(refused.error().map(|error| error.code()), Some(1040));
+    assert!(one.query("SELECT 1; SELECT 2").is_err(), "it is as it was");
+    other.run("COMMIT");
+    // A snapshot of the primary now.
+    one.run("SAVEPOINT a");
+    assert_eq!(one.text(count), "2");
+    one.run("ROLLBACK TO a");
+    let in_use =
+        |backend: &str| proxy.sum(&format!("fairlane_lane_slots_in_use{{backend=\"{backend}\""));
+    eventually("only the primary's slot is held", || {
+        in_use("primary") == 1.0 && in_use("replica1") == 0.0
+    });
+    assert!(one.query("INSERT INTO tr_stays VALUES (3)").is_err(), "it is read-only");
+    one.run("COMMIT");
+    assert_eq!(other.text(count), "2");
+}
+
 #[test]
 fn a_transaction_may_begin_with_another_schema_than_one_that_is_gone() {
     let proxy = Proxy::with(servers(), 3, ONE_LANE);

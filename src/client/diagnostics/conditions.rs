@@ -5,8 +5,6 @@
 //! conditions it may ask for. The first time the connection is gone: numbers come from the session's
 //! record, and an error is raised once more.
 
-use tokio::time::Instant;
-
 use super::ERROR;
 use crate::client::Session;
 use crate::metrics::Closed;
@@ -53,11 +51,7 @@ impl Session {
     /// Holds a connection of the primary on which `statement` has run last. What goes wrong is
     /// found by the statement that comes next.
     async fn hold_with(&mut self, statement: &str) {
-        let pool = self.context.primary_pool().clone();
-        let demand = self.demand_to_go_on();
-        let Ok(mut checkout) = pool.check_out(demand, self.request(), Instant::now()).await else {
-            return;
-        };
+        let Ok(mut checkout) = self.check_out_to_go_on(true).await else { return };
         match self.raise_on(&mut checkout, statement).await {
             true => {
                 self.begun = None;

@@ -1,13 +1,11 @@
 //! The list of warnings over shared connections: it is taken off a connection before others get that, and
 //! answered from the session's record.
 
-use tokio::time::Instant;
-
 use super::conditions::signal;
 use super::{Disturbs, ERROR, Saved};
 use crate::backend::{Connection, Failure};
-use crate::client::Session;
-use crate::client::statement::Work;
+use crate::client::statement::{Refusal, Work};
+use crate::client::{Session, Stop};
 use crate::error::Error;
 use crate::metrics::Closed;
 use crate::pool::Retire;
@@ -194,25 +192,31 @@ impl Session {
     }
 
     /// Turns an error that no connection has answered into a list of warnings: one raises it, so
-    /// that the list is the server's own. When none can, the list stays as it was.
-    pub(in crate::client) async fn show_own(&mut self, error: &Error) {
+    /// that the list is the server's own. When none can, the list stays as it was. It is for a statement
+    /// that `only_reads`, or does more.
+    pub(in crate::client) async fn show_own(
+        &mut self,
+        error: &Error,
+        only_reads: bool,
+    ) -> Result<(), Stop> {
         let (code, sqlstate) = error.code();
         let signal = signal(sqlstate, code.into(), error.to_string().as_bytes());
         if let Some(mut held) = self.held.take() {
             // When it can't be had, the connection is gone, and with it all else.
             let _ = self.raise(held.connection(), &signal).await;
             self.held = Some(held);
-            return;
+            return Ok(());
         }
-        let pool = self.context.primary_pool().clone();
-        let demand = self.demand_to_go_on();
-        let Ok(mut checkout) = pool.check_out(demand, self.request(), Instant::now()).await else {
-            return;
+        let mut checkout = match self.check_out_to_go_on(only_reads).await {
+            Ok(checkout) => checkout,
+            Err(Refusal::Error(_)) => return Ok(()),
+            Err(Refusal::Gone) => return Err(Stop::Client),
         };
         match self.raise(checkout.connection(), &signal).await {
             Ok(()) => checkout.check_in(),
             Err(_) => checkout.discard(Retire::Quit(Closed::Broken)),
         }
+        Ok(())
     }
 
     /// Has a connection raise an error, and takes over what it shows of it.

@@ -8,6 +8,9 @@ use tokio::time::Instant;
 use super::{refused, server_error};
 use crate::backend::ExpiredLogin;
 use crate::client::Session;
+use crate::client::patience::unless_over;
+use crate::client::registry::Order;
+use crate::client::statement::Refusal;
 use crate::error::Error;
 use crate::pool::Request;
 use crate::protocol::{Capabilities, Command, code};
@@ -19,13 +22,15 @@ impl Session {
     pub(in crate::client) async fn verify_schema(
         &mut self,
         schema: Option<&str>,
-    ) -> Result<(), Error> {
+    ) -> Result<(), Refusal> {
         let verified = match self.identity.is_expired {
-            true => Err(self.must_change()),
+            true => Err(self.must_change().into()),
             false => self.ask_primary(schema).await,
         };
         match verified {
-            Err(error) if self.may_be_restricted(&error) => self.enter_restricted(schema).await?,
+            Err(Refusal::Error(error)) if self.may_be_restricted(&error) => {
+                self.enter_restricted(schema).await?;
+            }
             verified => verified?,
         }
         self.image.schema = schema.map(Into::into);
@@ -50,7 +55,7 @@ impl Session {
     /// A login with an expired password: the session gets a connection of its own, on which the
     /// primary itself refuses everything but a new password, and keeps it to its end, since no
     /// other could be opened with the old one.
-    async fn enter_restricted(&mut self, schema: Option<&str>) -> Result<(), Error> {
+    async fn enter_restricted(&mut self, schema: Option<&str>) -> Result<(), Refusal> {
         let mut key = (*self.identity.key).clone();
         key.expired = Some(ExpiredLogin { schema: schema.map(Into::into) });
         key.capabilities |= self.capabilities & Capabilities::CAN_HANDLE_EXPIRED_PASSWORDS;
@@ -68,7 +73,9 @@ impl Session {
             asks: false,
         };
         let pool = self.context.primary_pool().clone();
-        let mut checkout = pool.check_out(self.demand(lane), request, Instant::now()).await?;
+        let obtained = pool.check_out(self.demand(lane), request, Instant::now());
+        let session = (&*self.entry, Order::Drain);
+        let mut checkout = unless_over((&mut self.wire, true), session, obtained).await?;
         self.entry.set_running(pool.backend(), checkout.connection(), self.context.now());
         self.pins.add(Pin::ExpiredPassword);
         self.held = Some(checkout);
@@ -76,12 +83,12 @@ impl Session {
         Ok(())
     }
 
-    async fn ask_primary(&self, schema: Option<&str>) -> Result<(), Error> {
+    async fn ask_primary(&mut self, schema: Option<&str>) -> Result<(), Refusal> {
         let context = self.context.clone();
         let mut image = Image::default();
         image.schema = schema.map(Into::into);
         let identity = self.identity.clone();
-        let epoch = self.epoch;
+        let (epoch, session) = (self.epoch, self.entry.id);
         let changes = (epoch, context.epochs.schemas());
         // Who logs in waits for it: not behind the work of his lane, which has all the time.
         let demand = self.demand(self.policy.rules.default_lane());
@@ -93,7 +100,7 @@ impl Session {
                 image: &image,
                 insert_id: 0,
                 epoch,
-                session: self.entry.id,
+                session,
                 unread: None,
                 asks: false,
             };
@@ -113,6 +120,8 @@ impl Session {
             checkout.check_in();
             Ok(())
         };
-        self.context.verified.verify(&self.identity.key, schema, changes, client, ask).await
+        let answer = context.verified.verify(&identity.key, schema, changes, client, ask);
+        let session = (&*self.entry, Order::Drain);
+        Box::pin(unless_over((&mut self.wire, true), session, answer)).await
     }
 }

@@ -59,15 +59,15 @@ impl Session {
         work: &Work<'_>,
         attempt: Attempt,
     ) -> Result<Summary, Unfinished> {
-        let Attempt { was_held, may_retry } = attempt;
+        let may_retry = attempt.may_retry;
         self.entry.note_statement(work.sql, || self.mode_of(work));
-        let mut sent = self.send_there(checkout, work, attempt).await;
+        let mut sent = self.send_there(checkout, work, attempt, false).await;
         if matches!(sent, Ok((_, Front::Stopped))) {
-            sent = Box::pin(self.send(checkout, work, was_held, true)).await;
+            sent = Box::pin(self.send_there(checkout, work, attempt, true)).await;
         }
         let (ready, _) = sent?;
         let bytes = ready.packets.as_deref().unwrap_or(&work.packets);
-        let repeats = if was_held { 0 } else { self.repeats(work) };
+        let repeats = if attempt.was_held { 0 } else { self.repeats(work) };
         let lacks_ids = self.wire.lacks_ids(&bytes[ready.front..]);
         let connection = checkout.connection();
         let mut turn = 0;
@@ -91,24 +91,30 @@ impl Session {
     }
 
     /// Sends `work` like [`Self::send`], unless the server is not there to answer what precedes the statement, or
-    /// can be done without.
+    /// can be done without, or the session is killed meanwhile.
     async fn send_there(
         &mut self,
         checkout: &mut Checkout,
         work: &Work<'_>,
         Attempt { was_held, may_retry }: Attempt,
+        waits: bool,
     ) -> Result<(Ready, Front), Unfinished> {
         let entry = self.entry.shared();
         let connection = checkout.connection();
         let (place, generation) = (connection.place.clone(), connection.generation);
-        let is_lost = || {
+        let told = || {
+            // While it has none to be killed on, it asks for another session, which must not lose the answer.
+            if entry.is_killed() && entry.place().is_some() {
+                return Some(Unfinished::ClientGone(None));
+            }
             let may_ask_another = may_retry && entry.is_adrift();
-            (may_ask_another || place.is_forsaken(generation)).then_some(())
+            let is_lost = may_ask_another || place.is_forsaken(generation);
+            is_lost.then_some(Unfinished::Lost { untouched: true })
         };
         tokio::select! {
             biased;
-            sent = self.send(checkout, work, was_held, false) => sent,
-            () = entry.when(is_lost) => Err(Unfinished::Lost { untouched: true }),
+            sent = self.send(checkout, work, was_held, waits) => sent,
+            unfinished = entry.when(told) => Err(unfinished),
         }
     }
 
