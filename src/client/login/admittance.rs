@@ -66,6 +66,7 @@ impl Session {
             session: self.entry.id,
             unread: None,
             asks: false,
+            is_guess: false,
         };
         let pool = self.context.primary_pool().clone();
         let mut checkout = pool.check_out(self.demand(lane), request, Instant::now()).await?;
@@ -96,6 +97,7 @@ impl Session {
                 session: self.entry.id,
                 unread: None,
                 asks: false,
+                is_guess: false,
             };
             let checkout = context.primary_pool().check_out(demand, request, Instant::now()).await;
             let mut checkout = checkout.map_err(|error| refused(&context, error))?;
