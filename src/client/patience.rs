@@ -46,6 +46,7 @@ impl Session {
             session: self.entry.id,
             unread: None,
             asks: false,
+            is_guess: false,
         };
         let obtained = self.context.primary_pool().check_out(demand, request, Instant::now());
         let session = (&*self.entry, Order::Kill);
@@ -69,6 +70,7 @@ impl Session {
             session: self.entry.id,
             unread: None,
             asks: false,
+            is_guess: false,
         };
         let obtained = self.context.pool(backend).check_out(demand, request, Instant::now());
         let session = (&*self.entry, Order::Kill);

@@ -342,6 +342,7 @@ impl Session {
             session: self.entry.id,
             unread: self.diagnostics.unread.as_ref(),
             asks: true,
+            is_guess: false,
         };
         let mut checkout = match pool.check_out_at_once(demand, &request, now) {
             Ok(checkout) => checkout,

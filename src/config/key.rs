@@ -378,7 +378,7 @@ pub const KEYS: &[Key] = &[
         path: "lane.overload_timeout",
         default: Some(r#""auto""#),
         meaning: "Longest wait while more work comes to the lane than can be done.",
-        valid: r#""auto", "off", or a time longer than zero, such as "500ms""#,
+        valid: r#""auto", "off", or a time shorter than queue_timeout, such as "500ms""#,
     },
     Key {
         path: "rule.lane",

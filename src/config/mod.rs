@@ -4,6 +4,7 @@
 //! Each step reports everything it finds, with line, key and cure.
 
 pub mod key;
+mod listening;
 mod model;
 mod problem;
 mod resolve;
@@ -14,6 +15,7 @@ mod url;
 
 use std::path::Path;
 
+pub use listening::is_v6_only;
 pub use problem::{Finding, Problem};
 pub use settings::Settings;
 pub use url::Overrides;

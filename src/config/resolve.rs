@@ -1,7 +1,7 @@
 //! A model to settings: every value checked, every default filled in, all findings at once.
 
 use std::collections::HashSet;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
@@ -91,6 +91,9 @@ const PATIENCE: u32 = 10;
 /// More threads than this are a slip of the hand.
 const WORKERS_MAX: usize = 256;
 
+/// More lanes than this are a slip of the hand: each has a queue of its own at each server.
+const LANES_MAX: usize = 64;
+
 /// A statement that loses more often is better given back to its client.
 const DEADLOCK_RETRIES_MAX: u32 = 10;
 
@@ -133,32 +136,6 @@ pub(super) fn resolve(model: &Model, places: &Places<'_>) -> Result<Settings, Ve
 }
 
 impl Resolver<'_> {
-    fn listen(&mut self, model: &Model) -> Vec<SocketAddr> {
-        if model.listen.0.is_empty() {
-            self.find_invalid("listen", "is empty: clients could connect nowhere");
-        }
-        let operators: Option<SocketAddr> = model.admin.listen.parse().ok();
-        let mut addresses = Vec::new();
-        for text in &model.listen.0 {
-            let Ok(address) = text.parse::<SocketAddr>() else {
-                self.find_invalid("listen", format!("\"{text}\" is not an address with port"));
-                continue;
-            };
-            if address.port() > 0 && addresses.contains(&address) {
-                self.find("listen", format!("\"{text}\" stands there twice"), "remove one of them");
-            }
-            if address.port() > 0 && Some(address) == operators {
-                self.find(
-                    "listen",
-                    format!("\"{text}\" is also where operators look (admin.listen)"),
-                    "give one of the two another port",
-                );
-            }
-            addresses.push(address);
-        }
-        addresses
-    }
-
     fn proxy_networks(&mut self, model: &Model) -> Vec<IpNet> {
         let mut networks = Vec::new();
         for text in &model.proxy_protocol_networks.0 {
@@ -183,18 +160,6 @@ impl Resolver<'_> {
             );
         }
         Some(count)
-    }
-
-    fn admin(&mut self, model: &Model) -> Option<SocketAddr> {
-        let text = model.admin.listen.as_str();
-        if is_off(text) {
-            return None;
-        }
-        let address = text.parse();
-        if address.is_err() {
-            self.find_invalid("admin.listen", format!("\"{text}\" is not an address with port"));
-        }
-        address.ok()
     }
 
     fn service(&mut self, model: &Model) -> Service {
@@ -284,6 +249,15 @@ impl Resolver<'_> {
     fn lanes(&mut self, model: &Model, backends: &[Backend]) -> Vec<Lane> {
         if model.lane.is_empty() {
             self.find("lane", "there is no lane", "remove `lane = []`, or add a [[lane]]");
+        }
+        if model.lane.len() > LANES_MAX {
+            self.find(
+                &format!("lane.{LANES_MAX}"),
+                format!("{} lanes are too many", model.lane.len()),
+                format!(
+                    "write at most {LANES_MAX} [[lane]] entries: within a lane clients share fairly"
+                ),
+            );
         }
         let mut names = HashSet::new();
         let mut lanes = Vec::new();
@@ -442,13 +416,36 @@ impl Resolver<'_> {
                 "auto" => (index == default_lane).then_some(lane.queue_timeout / PATIENCE),
                 "off" => None,
                 text => match text.parse::<Period>() {
-                    Ok(period) => Some(self.positive(&path, period)),
+                    Ok(period) => {
+                        self.check_overload_timeout(&path, text, lane.queue_timeout, period);
+                        Some(self.positive(&path, period))
+                    }
                     Err(wrong) => {
                         self.find_invalid(&path, wrong);
                         None
                     }
                 },
             };
+        }
+    }
+
+    /// Nobody waits for longer than `queue_timeout`, whether the lane is overloaded or not.
+    fn check_overload_timeout(
+        &mut self,
+        path: &str,
+        text: &str,
+        queue_timeout: Duration,
+        overload_timeout: Period,
+    ) {
+        if overload_timeout.duration() >= queue_timeout && !queue_timeout.is_zero() {
+            self.find(
+                path,
+                format!(
+                    "\"{text}\" is not shorter than the lane's queue_timeout ({queue_timeout:?}): it \
+                     would never act"
+                ),
+                "write a shorter time, a longer queue_timeout, or \"off\"",
+            );
         }
     }
 

@@ -16,12 +16,22 @@ const NOWHERE: Address = Address::Tcp { host: String::new(), port: 0 };
 /// Most connections to one server: the largest `max_connections` that MariaDB and MySQL take.
 const CONNECTIONS_MAX: usize = 100_000;
 
+/// More replicas than this are a slip of the hand; sessions note in eight bits which one they use.
+const REPLICAS_MAX: usize = 64;
+
 impl Resolver<'_> {
     pub(super) fn backends(&mut self, model: &Model) -> Vec<Backend> {
         let primary = ("primary".to_owned(), "primary".to_owned(), &model.primary);
         let replicas = model.replica.iter().enumerate().map(|(index, replica)| {
             (format!("replica.{index}"), format!("replica{}", index + 1), replica)
         });
+        if model.replica.len() > REPLICAS_MAX {
+            self.find(
+                &format!("replica.{REPLICAS_MAX}"),
+                format!("{} replicas are too many", model.replica.len()),
+                format!("write at most {REPLICAS_MAX} [[replica]] entries"),
+            );
+        }
         let mut names = HashSet::new();
         let mut backends: Vec<Backend> = Vec::new();
         for (path, default_name, backend) in std::iter::once(primary).chain(replicas) {

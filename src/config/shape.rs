@@ -18,6 +18,9 @@ use super::problem::Finding;
 /// Findings after which the search ends; keeps the message readable and the work bounded.
 const FINDINGS_MAX: usize = 25;
 
+/// What is said of a key that stands twice in its table, or of a table that does.
+const DUPLICATE: &str = "duplicate key";
+
 /// A file whose every key is known and of the right type.
 pub(crate) struct Shape<'a> {
     pub(crate) model: Model,
@@ -99,10 +102,16 @@ fn line_of(text: &str, offset: usize) -> usize {
 
 fn syntax(text: &str, error: &toml::de::Error) -> Finding {
     let offset = error.span().map_or(0, |span| span.start);
+    let mut wrong = format!("not valid TOML: {}", error.message().trim().replace('\n', ", "));
+    // The span of this one is the key's name.
+    let name = error.span().filter(|_| error.message() == DUPLICATE).and_then(|at| text.get(at));
+    if let Some(name) = name {
+        wrong.push_str(&format!(" \"{}\"", name.trim_matches(['"', '\''])));
+    }
     Finding {
         line: Some(line_of(text, offset)),
         key: String::new(),
-        wrong: format!("not valid TOML: {}", error.message().trim().replace('\n', ", ")),
+        wrong,
         cure: "correct the line; texts and times stand in double quotes, tables begin with \
                [name] or [[name]], and each key is written once"
             .to_owned(),

@@ -148,6 +148,32 @@ const MISTAKES: &[(&str, &[&str])] = &[
     ("[[replica]]\naddress = \"db2,db3\"\n", &["f.toml:2", "replica.address", "not a host"]),
     ("listen = [\"127.0.0.1:1\", \"127.0.0.1:1\"]\n", &["f.toml:1", "listen", "twice"]),
     ("listen = \"127.0.0.1:9306\"\n", &["f.toml:1", "listen", "operators"]),
+    (
+        "listen = [\"0.0.0.0:1\", \"127.0.0.1:1\"]\n",
+        &["f.toml:1", "listen", "\"0.0.0.0:1\" and \"127.0.0.1:1\"", "in common", "remove"],
+    ),
+    (
+        "listen = \"0.0.0.0:9306\"\n",
+        &["f.toml:1", "listen", "admin.listen (\"127.0.0.1:9306\")", "another port"],
+    ),
+    ("listen = \"[::]:9306\"\n", &["f.toml:1", "listen", "admin.listen", "another port"]),
+    (
+        "listen = \"127.0.0.1:1\"\n[admin]\nlisten = \"[::]:1\"\n",
+        &["f.toml:1", "listen", "admin.listen (\"[::]:1\")"],
+    ),
+    (
+        "[[lane]]\nname = \"a\"\nqueue_timeout = \"5s\"\noverload_timeout = \"5s\"\n",
+        &["f.toml:4", "lane.overload_timeout", "\"5s\" is not shorter", "never act", "\"off\""],
+    ),
+    (
+        "[[lane]]\nname = \"a\"\noverload_timeout = \"6s\"\n",
+        &["f.toml:3", "lane.overload_timeout", "queue_timeout (5s)"],
+    ),
+    (
+        "[pool]\nidle_timeout = \"1s\"\nmax_age = \"1h\"\nidle_timeout = \"2s\"\n",
+        &["f.toml:4", "TOML", "duplicate key \"idle_timeout\""],
+    ),
+    ("[pool]\n[log]\n[pool]\n", &["f.toml:3", "duplicate key \"pool\""]),
 ];
 
 #[test]
@@ -159,6 +185,37 @@ fn every_mistake_is_named_with_line_key_and_cure() {
         }
         assert!(problem.contains("cure: "), "{problem}");
         assert!(!problem.contains("hush"), "{problem}");
+    }
+}
+
+#[test]
+fn lanes_and_replicas_are_bounded() {
+    let lanes = |count: usize| {
+        let lanes = (0..count).map(|lane| format!("[[lane]]\nname = \"lane{lane}\"\n"));
+        format!("{REQUIRED}max_connections = 100\n{}", lanes.collect::<String>())
+    };
+    assert_eq!(parse(&lanes(64), "f.toml").expect("valid").lanes.len(), 64);
+    let said = problem(&lanes(65));
+    assert!(said.contains("f.toml:135: lane: 65 lanes are too many\n    cure: write at most 64"));
+    let replicas = |count: usize| {
+        let replicas = (0..count).map(|host| format!("[[replica]]\naddress = \"r{host}\"\n"));
+        format!("{REQUIRED}{}", replicas.collect::<String>())
+    };
+    assert_eq!(parse(&replicas(64), "f.toml").expect("valid").backends.len(), 65);
+    let said = problem(&replicas(65));
+    assert!(
+        said.contains("f.toml:134: replica: 65 replicas are too many\n    cure: write at most")
+    );
+}
+
+#[test]
+fn addresses_that_can_be_listened_on_together_are_fine() {
+    for listen in [
+        "listen = [\"[::]:1\", \"0.0.0.0:1\", \"0.0.0.0:2\", \"[::1]:3\"]\n",
+        "listen = [\"[::]:1\", \"10.0.0.1:1\"]\nadmin = { listen = \"127.0.0.1:1\" }\n",
+        "listen = [\"127.0.0.1:0\", \"0.0.0.0:0\"]\n",
+    ] {
+        parse(&format!("{listen}{REQUIRED}"), "f.toml").expect("valid");
     }
 }
 

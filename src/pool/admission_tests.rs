@@ -207,6 +207,7 @@ fn request<'a>(key: &'a Arc<ConnectionKey>, image: &'a Image) -> Request<'a> {
         session: 1,
         unread: None,
         asks: false,
+        is_guess: false,
     }
 }
 

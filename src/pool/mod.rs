@@ -13,6 +13,7 @@
 mod admission;
 mod aim;
 mod checkout;
+mod complaints;
 mod epoch;
 mod idle;
 mod open;
@@ -44,6 +45,7 @@ pub use open::Request;
 pub use retire::{Control, Retire};
 
 use admission::{HELD_LONG, Held, Steered, Waiter};
+use complaints::Complaints;
 use idle::Idle;
 use reach::Reach;
 
@@ -73,6 +75,7 @@ pub struct Pool {
     control: Arc<dyn Control>,
     whereabouts: Arc<Whereabouts>,
     reach: Reach,
+    complaints: Complaints,
     aims: aim::Aims,
     epochs: Arc<Epochs>,
     metrics: Arc<Metrics>,
@@ -186,6 +189,7 @@ impl Pool {
             whereabouts: control.whereabouts(backend),
             control,
             reach: Reach::new(),
+            complaints: Complaints::default(),
             aims: aim::Aims::default(),
             epochs,
             metrics,

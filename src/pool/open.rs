@@ -54,6 +54,8 @@ pub struct Request<'a> {
     pub unread: Option<&'a Arc<UnreadId>>,
     /// Takes a connection also with another session's: it asks for it on its way.
     pub asks: bool,
+    /// A wrong password, for a server that counts them: it is expected to refuse it.
+    pub is_guess: bool,
 }
 
 /// Whether others may be let in all the same.
@@ -101,10 +103,11 @@ impl Pool {
         let (tell, told) = oneshot::channel();
         let pool = self.clone();
         let (key, credential) = (request.key.clone(), request.credential.clone());
+        let is_guess = request.is_guess;
         tokio::spawn(async move {
             pool.metrics().opening.inc();
             pool.openings.fetch_add(1, Ordering::Relaxed);
-            let opened = pool.open_now(key, &credential).await;
+            let opened = pool.open_now((key, is_guess), &credential).await;
             pool.openings.fetch_sub(1, Ordering::Relaxed);
             pool.metrics().opening.dec();
             match &opened {
@@ -125,16 +128,18 @@ impl Pool {
 
     async fn open_now(
         self: &Arc<Self>,
-        key: Arc<ConnectionKey>,
+        (key, is_guess): (Arc<ConnectionKey>, bool),
         credential: &Credential,
     ) -> Result<Box<Connection>, Error> {
         let limit = self.ages.connect_timeout;
         let Ok(permit) = timeout(limit, self.permit()).await else {
-            return Err(self.unavailable("old connections are not closed by the server"));
+            const WHY: &str = "old connections are not closed by the server";
+            self.complain_of_opening(WHY);
+            return Err(self.unavailable(WHY));
         };
         self.pace.wait().await;
         let (logins, schemas) = (self.epochs.logins(), self.epochs.schemas());
-        let login = Box::pin(self.log_in(key, credential));
+        let login = Box::pin(self.log_in(key.clone(), credential));
         match timeout(limit, login).await {
             Ok(Ok(mut connection)) => {
                 (connection.epoch, connection.schema_epoch) = (logins, schemas);
@@ -143,30 +148,33 @@ impl Pool {
             }
             Ok(Err(error)) => {
                 if !is_of_account(&error) {
-                    self.note_unreachable(&error);
+                    self.note_unreachable(&error.to_string());
+                } else if !is_guess {
+                    self.complain_of_refusal(&key.user, &error);
                 }
                 sleep(LINGER).await;
                 drop(permit);
                 Err(self.refused(error))
             }
-            Err(late) => {
-                self.note_unreachable(&late);
+            Err(_) => {
+                let why =
+                    format!("no login within {} ms (pool.connect_timeout)", limit.as_millis());
+                self.note_unreachable(&why);
                 tokio::spawn(async move {
                     sleep(TIMED_OUT_LINGER).await;
                     drop(permit);
                 });
-                Err(self.unavailable(&format!(
-                    "no login within {} ms (pool.connect_timeout)",
-                    limit.as_millis()
-                )))
+                Err(self.unavailable(&why))
             }
         }
     }
 
     /// It could not be reached, or said nothing. Of the primary there is no other.
-    fn note_unreachable(&self, why: &dyn std::fmt::Display) {
-        if !self.backend.is_primary() && self.reach.failed() {
-            tracing::warn!(backend = self.name(), error = %why, "no connections can be opened");
+    fn note_unreachable(&self, why: &str) {
+        if self.backend.is_primary() {
+            self.complain_of_opening(why);
+        } else if self.reach.failed() {
+            tracing::warn!(backend = self.name(), error = why, "no connections can be opened");
         }
     }
 

@@ -35,6 +35,24 @@ pub(super) fn listen(address: SocketAddr, is_v6_only: bool) -> io::Result<std::n
     Ok(socket.into())
 }
 
+/// Why nobody is listened for at a `place`, and what helps.
+pub(super) fn not_listening(place: &str, error: io::Error) -> anyhow::Error {
+    let cure = match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            "; stop what listens there (`ss -ltnp` names it; it may be another Fairlane), or write another \
+             port"
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            "; write an address that this machine has (`ip address` lists them), or 0.0.0.0 for all"
+        }
+        io::ErrorKind::PermissionDenied => {
+            "; write a port from 1024 on, or give Fairlane the capability CAP_NET_BIND_SERVICE"
+        }
+        _ => "",
+    };
+    anyhow::anyhow!("listening for {place}: {error}{cure}")
+}
+
 /// Accepts on worker `here` until Fairlane goes down.
 pub(super) async fn accept(
     listener: std::net::TcpListener,

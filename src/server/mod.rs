@@ -26,7 +26,7 @@ use crate::admin::{self, Readiness, Sources};
 use crate::client::registry::Registry;
 use crate::client::{Adrift, Answers, Context, Locks, Passwords, Throttle};
 use crate::config::settings::TlsMode;
-use crate::config::{Problem, Settings};
+use crate::config::{Problem, Settings, is_v6_only};
 use crate::lanes::{Evidence, PolicyNow};
 use crate::metrics::{Labels, Metrics};
 use crate::net::rsa::KeyPair;
@@ -81,18 +81,16 @@ async fn run(settings: Settings, reread: Option<Reread>) -> anyhow::Result<()> {
     descriptors::raise(&settings);
     let mut listeners = Vec::new();
     for address in &settings.listen {
-        let mut others = settings.listen.iter().filter(|other| other.is_ipv4());
-        let is_shared = others.any(|other| other.port() == address.port());
-        let listener = accept::listen(*address, address.is_ipv6() && is_shared)
-            .with_context(|| format!("listening for clients on {address} (key listen)"))?;
-        listeners.push(listener);
+        let listener = accept::listen(*address, is_v6_only(*address, &settings.listen));
+        let place = format!("clients on {address} (key listen)");
+        listeners.push(listener.map_err(|error| accept::not_listening(&place, error))?);
     }
     let admin_listener = match settings.admin {
-        Some(address) => Some(
-            TcpListener::bind(address)
-                .await
-                .with_context(|| format!("listening for operators on {address} (admin.listen)"))?,
-        ),
+        Some(address) => {
+            let place = format!("operators on {address} (admin.listen)");
+            let listener = TcpListener::bind(address).await;
+            Some(listener.map_err(|error| accept::not_listening(&place, error))?)
+        }
         None => None,
     };
     let mut interrupt = signal(SignalKind::interrupt()).context("watching for SIGINT")?;

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use tokio::time::Instant;
 
 use super::Shared;
-use super::account::{self, ACCOUNTS_GRANT, RELOAD_SPACING};
+use super::account::{self, ACCOUNTS_GRANT, Accounts, MAX_ACCOUNTS, RELOAD_SPACING};
 use super::control::{Backoff, Doubt, Served, wait};
 use super::facts::{LogFilter, SHAPING, ServerFacts};
 use super::greeting::Greeting;
@@ -34,6 +34,8 @@ pub(super) struct Primary<'a> {
     is_read_only: bool,
     /// What was last logged about GTIDs.
     lacks_gtids: bool,
+    /// What was last logged about accounts that are too many.
+    are_more_accounts: bool,
 }
 
 impl<'a> Primary<'a> {
@@ -48,6 +50,7 @@ impl<'a> Primary<'a> {
             account_error: None,
             is_read_only: false,
             lacks_gtids: false,
+            are_more_accounts: false,
         }
     }
 
@@ -245,6 +248,18 @@ impl<'a> Primary<'a> {
         self.lacks_gtids = !facts.has_gtids;
     }
 
+    fn tell_too_many(&mut self, accounts: &Accounts) {
+        if accounts.are_more() && !self.are_more_accounts {
+            tracing::warn!(
+                limit = MAX_ACCOUNTS,
+                "the primary has more accounts than Fairlane loads: users of the others are refused \
+                 (1045); drop accounts that nobody needs, or write a [[user]] entry for each user who \
+                 is refused"
+            );
+        }
+        self.are_more_accounts = accounts.are_more();
+    }
+
     /// Reloads the accounts for those with a ticket up to `ticket`; when the server refuses, the
     /// old ones stay. Returns when it began.
     async fn load_accounts(
@@ -258,6 +273,7 @@ impl<'a> Primary<'a> {
             Ok(accounts) => {
                 tracing::debug!(count = accounts.len(), "accounts loaded");
                 self.account_error = None;
+                self.tell_too_many(&accounts);
                 ledger.settle(ticket, Some(accounts));
             }
             Err(refused @ Trouble::Refused { .. }) => {

@@ -42,6 +42,30 @@ fn refusals_are_the_servers_own() {
 }
 
 #[test]
+fn a_user_who_may_not_come_from_here_is_told_of_in_the_log() {
+    let proxy = Proxy::start(servers());
+    let mut root = servers().root();
+    root.replace("CREATE OR REPLACE USER elsewhere@'127.0.0.7' IDENTIFIED BY 'hush'");
+    let from =
+        |from: [u8; 4]| Raw::login(&Login { from, ..Login::new(proxy.port, "elsewhere", "hush") });
+    // Not let in by Fairlane.
+    assert_eq!(from([127, 0, 0, 8]).unwrap_err().code(), 1045);
+    assert!(!proxy.log().contains("elsewhere"), "{}", proxy.log());
+    // By Fairlane, and not by the server, to which it comes from another address.
+    for _ in 0..3 {
+        assert_eq!(from([127, 0, 0, 7]).unwrap_err().code(), 1045);
+    }
+    let log = proxy.log();
+    let lines: Vec<&str> = log.lines().filter(|line| line.contains("elsewhere")).collect();
+    assert_eq!(lines.len(), 1, "{log}");
+    for fragment in ["WARN", "allow this machine's address?", "\"primary\"", "Access denied"] {
+        assert!(lines[0].contains(fragment), "{log}");
+    }
+    assert!(!log.contains("hush"), "{log}");
+    root.run("DROP USER elsewhere@'127.0.0.7'");
+}
+
+#[test]
 fn quotes_around_a_user_name_are_none_of_it() {
     let proxy = Proxy::start(servers());
     let (through, direct) = both(&proxy, "'app'", "app-secret", None);
@@ -58,6 +82,7 @@ fn the_server_counts_wrong_passwords() {
     login("app-secret").unwrap().run("SELECT 1");
     let codes: Vec<u16> = (0..3).map(|_| login("wrong").unwrap_err().code()).collect();
     assert_eq!(codes, [1045, 1045, 4150]);
+    assert!(!proxy.log().contains("let in"), "{}", proxy.log());
     let blocked = Raw::connect(servers.primary, "app", "app-secret", None).unwrap_err();
     assert_eq!(login("app-secret").unwrap_err(), blocked);
     servers.root().run("FLUSH PRIVILEGES");

@@ -6,6 +6,7 @@ use std::net::Shutdown;
 use fairlane::protocol::{Command, Shape, packet};
 use fairlane::sandbox::Options;
 
+use crate::support::hop::Hop;
 use crate::support::servers::{What, keep, order};
 use crate::support::{
     ONE_LANE, ONE_LANE_AND_REPLICA, Proxy, Raw, eventually, pause, product, servers, within,
@@ -662,4 +663,24 @@ fn what_a_session_holds_and_its_server_has_closed_keeps_no_slot() {
         eventually("their slots are free", || in_use() == 0.0);
     }
     assert_eq!(proxy.app().text("SELECT 1"), "1");
+}
+
+#[test]
+fn openings_that_fail_at_the_primary_are_told_of_in_the_log() {
+    let hop = Hop::before(servers().primary, "app");
+    let more = "[pool]\nconnect_timeout = \"300ms\"\n";
+    let proxy = Proxy::behind(hop.port, servers(), 8, more);
+    hop.hold_answers(true);
+    let errors = "fairlane_backend_open_errors_total{backend=\"primary\"}";
+    // Before its probes fail.
+    for _ in 0..2 {
+        proxy.try_app().unwrap_err();
+    }
+    assert!(proxy.metric(errors) > 0.0, "{}", proxy.log());
+    let log = proxy.log();
+    let lines = log.lines().filter(|line| line.contains("no connection can be opened"));
+    let lines: Vec<&str> = lines.collect();
+    assert_eq!(lines.len(), 1, "{log}");
+    assert!(lines[0].contains("no login within 300 ms") && lines[0].contains("primary"), "{log}");
+    hop.hold_answers(false);
 }

@@ -71,6 +71,7 @@ impl Session {
             session: self.entry.id,
             unread: None,
             asks: false,
+            is_guess: false,
         };
         let pool = self.context.primary_pool().clone();
         let obtained = pool.check_out(self.demand(lane), request, Instant::now());
@@ -103,6 +104,7 @@ impl Session {
                 session,
                 unread: None,
                 asks: false,
+                is_guess: false,
             };
             let checkout = context.primary_pool().check_out(demand, request, Instant::now()).await;
             let mut checkout = checkout.map_err(|error| refused(&context, error))?;

@@ -87,6 +87,7 @@ pub(in crate::client) async fn tell(
         session,
         unread: None,
         asks: false,
+        is_guess: true,
     };
     let (user, address) = (claim.user.clone(), claim.address);
     let client = ClientFacts { user, address, program_name: String::new() }.feature();

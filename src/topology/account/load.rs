@@ -16,7 +16,7 @@ use crate::protocol::{Family, code, ed25519, parsec};
 const NATIVE: &str = "mysql_native_password";
 
 /// Most accounts taken from a server.
-const MAX_ACCOUNTS: usize = 100_000;
+pub(in super::super) const MAX_ACCOUNTS: usize = 100_000;
 
 /// Time for all of them.
 const LOAD_LIMIT: Duration = Duration::from_secs(10);
@@ -85,10 +85,12 @@ impl Terms {
 }
 
 fn collect(rows: &[Record], names: Names, parse: impl Fn(&Record) -> Option<Account>) -> Accounts {
-    if rows.len() > MAX_ACCOUNTS {
-        tracing::warn!(MAX_ACCOUNTS, "the primary has more accounts than are loaded");
-    }
-    Accounts::new(rows.iter().take(MAX_ACCOUNTS).filter_map(parse), names)
+    bounded(rows.iter().map(parse), names)
+}
+
+fn bounded(rows: impl ExactSizeIterator<Item = Option<Account>>, names: Names) -> Accounts {
+    let are_more = rows.len() > MAX_ACCOUNTS;
+    Accounts { are_more, ..Accounts::new(rows.take(MAX_ACCOUNTS).flatten(), names) }
 }
 
 fn from_global_priv(row: &Record, terms: Terms) -> Option<Account> {
@@ -308,6 +310,18 @@ mod tests {
         assert_eq!(parsed(invalid).expect("an account").plugin, Plugin::Unusable);
         assert!(parsed(r#"{"is_role":true}"#).is_none());
         assert_eq!(parsed(r#"{"auth_or":[]}"#).expect("an account").plugin, Plugin::Unusable);
+    }
+
+    #[test]
+    fn accounts_beyond_the_bound_are_left_out_and_it_is_known() {
+        let rows = |count| {
+            let one = |number| parse_global_priv(&format!("user{number}"), "%", b"{}");
+            bounded((0..count).map(one), Names::Resolved)
+        };
+        let all = rows(MAX_ACCOUNTS);
+        assert!(all.len() == MAX_ACCOUNTS && !all.are_more());
+        let some = rows(MAX_ACCOUNTS + 1);
+        assert!(some.len() == MAX_ACCOUNTS && some.are_more());
     }
 
     #[test]

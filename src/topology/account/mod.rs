@@ -9,8 +9,8 @@ mod ledger;
 mod load;
 
 pub(super) use ledger::{Ledger, RELOAD_SPACING};
-pub(super) use load::load;
 pub use load::parse_global_priv;
+pub(super) use load::{MAX_ACCOUNTS, load};
 
 use std::collections::HashMap;
 use std::fmt;
@@ -175,6 +175,8 @@ pub struct Accounts {
     by_user: HashMap<String, Vec<Account>>,
     count: usize,
     names: Names,
+    /// The server has more of them than were loaded.
+    are_more: bool,
 }
 
 impl Accounts {
@@ -219,6 +221,11 @@ impl Accounts {
     /// How many accounts there are.
     pub fn len(&self) -> usize {
         self.count
+    }
+
+    /// Whether the server has more of them, which were not loaded.
+    pub fn are_more(&self) -> bool {
+        self.are_more
     }
 
     /// Nothing loaded, or nothing there.

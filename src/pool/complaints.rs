@@ -1,0 +1,130 @@
+//! Openings that fail, in the log: each client may cause many, for as long as the trouble lasts.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use super::Pool;
+use crate::backend::LoginError;
+use crate::error::Error;
+use crate::protocol::code;
+
+/// Least time between two lines about the same user, or about none.
+const SPACING: Duration = Duration::from_secs(60);
+/// Most users that are told of within that time.
+const USERS_MAX: usize = 32;
+
+/// Those of one pool.
+#[derive(Debug, Default)]
+pub(super) struct Complaints {
+    /// By user; `None`: about no user.
+    told: Mutex<HashMap<Option<Box<str>>, Told>>,
+}
+
+#[derive(Debug)]
+struct Told {
+    at: Instant,
+    untold: u64,
+}
+
+impl Complaints {
+    /// One more, at `now`. When it is time for a line, how many there were since the last one that had none.
+    fn note(&self, user: Option<&str>, now: Instant) -> Option<u64> {
+        let mut told = self.told.lock();
+        let user = user.map(Box::from);
+        let is_recent = |told: &Told| now.saturating_duration_since(told.at) < SPACING;
+        if let Some(told) = told.get_mut(&user) {
+            if is_recent(told) {
+                told.untold += 1;
+                return None;
+            }
+            told.at = now;
+            return Some(std::mem::take(&mut told.untold));
+        }
+        if told.len() > USERS_MAX {
+            told.retain(|_, told| is_recent(told));
+        }
+        if told.len() > USERS_MAX {
+            return None;
+        }
+        told.insert(user, Told { at: now, untold: 0 });
+        Some(0)
+    }
+}
+
+impl Pool {
+    /// The server has refused the login of a user whom Fairlane has let in.
+    pub(super) fn complain_of_refusal(&self, user: &str, error: &LoginError) {
+        if matches!(error, LoginError::Refused(Error::MustChangePassword { .. })) {
+            // The session is about to log in otherwise.
+            return;
+        }
+        let Some(untold) = self.complaints.note(Some(user), Instant::now()) else { return };
+        let (backend, text) = (self.name(), error.to_string());
+        if is_unknown(error) {
+            tracing::warn!(
+                user,
+                backend,
+                error = text,
+                untold,
+                "a server refuses a user whom Fairlane has let in: does the account there allow this \
+                 machine's address?"
+            );
+        } else {
+            tracing::warn!(
+                user,
+                backend,
+                error = text,
+                untold,
+                "a server refuses a user whom Fairlane has let in"
+            );
+        }
+    }
+
+    /// No connection could be opened, whoever it was for.
+    pub(super) fn complain_of_opening(&self, why: &str) {
+        let Some(untold) = self.complaints.note(None, Instant::now()) else { return };
+        tracing::warn!(backend = self.name(), error = why, untold, "no connection can be opened");
+    }
+}
+
+/// Whether a server knows no account of this name, address and password.
+fn is_unknown(error: &LoginError) -> bool {
+    const UNKNOWN: [u16; 2] = [code::ACCESS_DENIED, code::HOST_NOT_PRIVILEGED];
+    matches!(error, LoginError::Refused(Error::Server { code, .. }) if UNKNOWN.contains(code))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_user_is_told_of_once_a_minute_with_the_number_of_the_others() {
+        let (start, complaints) = (Instant::now(), Complaints::default());
+        let note = |user: Option<&str>, seconds: u64| {
+            complaints.note(user, start + Duration::from_secs(seconds))
+        };
+        assert_eq!(
+            [note(Some("a"), 0), note(Some("a"), 1), note(Some("a"), 59)],
+            [Some(0), None, None]
+        );
+        assert_eq!([note(Some("b"), 1), note(None, 1), note(None, 2)], [Some(0), Some(0), None]);
+        assert_eq!([note(Some("a"), 60), note(Some("a"), 61)], [Some(2), None]);
+    }
+
+    #[test]
+    fn the_users_told_of_are_bounded() {
+        let (start, complaints) = (Instant::now(), Complaints::default());
+        let told = |at: Instant| {
+            let users =
+                (0..1000).filter(|user| complaints.note(Some(&format!("{user}")), at).is_some());
+            users.count()
+        };
+        let first = told(start);
+        assert!((USERS_MAX..USERS_MAX + 2).contains(&first), "{first}");
+        assert_eq!(told(start + SPACING / 2), 0);
+        assert_eq!(told(start + SPACING), first);
+    }
+}
