@@ -4,7 +4,7 @@
 use tokio::time::Instant;
 
 use super::conditions::signal;
-use super::{Disturbs, ERROR, Saved};
+use super::{Disturbs, Saved, is_error};
 use crate::backend::{Connection, Failure};
 use crate::client::Session;
 use crate::client::statement::Work;
@@ -254,7 +254,7 @@ pub(in crate::client) fn keeps_conditions(command: Command) -> bool {
 fn rows_of_errors(mut bytes: &[u8]) -> u64 {
     let mut errors = 0;
     while let Ok(framed) = packet::frame(bytes) {
-        errors += u64::from(bytes[packet::HEADER..].starts_with(ERROR));
+        errors += u64::from(is_error(&bytes[packet::HEADER..framed.wire_length]));
         bytes = &bytes[framed.wire_length..];
     }
     errors
