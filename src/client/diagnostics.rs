@@ -76,9 +76,9 @@ pub(super) enum Disturbs {
 pub(super) struct Saved {
     /// Its packets.
     pub(super) packets: Box<[u8]>,
-    /// Its rows.
+    /// Its rows, and those that it had no room for (`max_error_count`).
     pub(super) count: u64,
-    /// Rows that are errors.
+    /// Errors among them.
     pub(super) errors: u64,
 }
 
@@ -371,6 +371,10 @@ impl Session {
             _ if text.starts_with("show count") && text.contains("errors") => errors,
             _ => return Ok(None),
         };
+        if self.image.get("sql_select_limit") == Some("0") {
+            // There is no row to tell it in.
+            return Ok(None);
+        }
         let name = match text {
             _ if text.starts_with("show count") && text.contains("warnings") => {
                 "@@session.warning_count"
