@@ -5,7 +5,7 @@ use super::names::NamesMemory;
 use super::routine::{LockCounts, Ran};
 use crate::protocol::status::{Status, Tracked};
 use crate::protocol::tracking::Reported;
-use crate::protocol::{Command, Family, Malformed, code, packet};
+use crate::protocol::{Command, Encoding, Family, Malformed, code, packet};
 use crate::state::diff::diff;
 use crate::state::{Base, own_trackers};
 
@@ -174,8 +174,8 @@ fn demand(exchange: &Exchange) -> Result<&Exchange, Malformed> {
 }
 
 impl Exchange {
-    /// The columns of the first row of a text result set; NULL and invalid UTF-8 as far as text
-    /// goes. Only for the few statements of Fairlane's own.
+    /// The columns of the first row of a text result set, whatever character set it is sent in; NULL and
+    /// invalid UTF-8 as far as text goes. Only for the few statements of Fairlane's own.
     pub fn first_row(&self) -> Vec<String> {
         self.read_rows(1).pop().unwrap_or_default()
     }
@@ -193,18 +193,23 @@ impl Exchange {
             Some([]) | None => return Vec::new(),
         };
         let is_end = |packet: &[u8]| packet.first() == Some(&0xfe) && packet.len() < 9;
+        let mut packets = packets.peekable();
+        // A definition begins with "def".
+        let begin = packets.peek().filter(|_| definitions > 0);
+        let encoding = begin.and_then(|begin| Some(Encoding::of(begin.get(1..)?)));
         let mut packets = packets.skip(usize::from(definitions)).peekable();
         packets.next_if(|packet| is_end(packet));
         packets
             .take_while(|packet| !is_end(packet))
-            .map_while(|packet| columns_of(packet, columns))
+            .map_while(|packet| columns_of(packet, columns, encoding))
             .take(most)
             .collect()
     }
 }
 
-/// The columns of a row, or `None` if it is none.
-fn columns_of(row: &[u8], columns: u8) -> Option<Vec<String>> {
+/// The columns of a row, or `None` if it is none. Without definitions (`resultset_metadata`) each column shows
+/// by itself how it is written.
+fn columns_of(row: &[u8], columns: u8, encoding: Option<Encoding>) -> Option<Vec<String>> {
     let mut cursor = crate::protocol::wire::Cursor::new(row);
     let mut values = Vec::new();
     for _ in 0..columns {
@@ -213,7 +218,8 @@ fn columns_of(row: &[u8], columns: u8) -> Option<Vec<String>> {
             values.push(String::new());
         } else {
             let value = cursor.lenenc_bytes("value").ok()?;
-            values.push(String::from_utf8_lossy(value).into_owned());
+            let encoding = encoding.unwrap_or_else(|| Encoding::of(value));
+            values.push(encoding.read(value).into_owned());
         }
     }
     Some(values)

@@ -14,7 +14,7 @@ use crate::backend::{Connection, Exchange, Failure, UnreadId};
 use crate::error::Error;
 use crate::protocol::response::Summary;
 use crate::protocol::wire::{Cursor, put_lenenc_bytes};
-use crate::protocol::{Capabilities, Command, packet, status};
+use crate::protocol::{Capabilities, Command, Encoding, packet, status};
 use crate::sql::Substitution;
 
 /// The record of one session.
@@ -71,20 +71,14 @@ pub(super) enum Disturbs {
     Both,
 }
 
-/// Appends a text of under 251 bytes with its length.
-fn put_text(out: &mut Vec<u8>, text: &str) {
-    out.push(u8::try_from(text.len()).unwrap_or(250));
-    out.extend_from_slice(&text.as_bytes()[..text.len().min(250)]);
-}
-
 /// A kept answer to SHOW WARNINGS.
 #[derive(Debug)]
 pub(super) struct Saved {
     /// Its packets.
     pub(super) packets: Box<[u8]>,
-    /// Its rows.
+    /// Its rows, and those that it had no room for (`max_error_count`).
     pub(super) count: u64,
-    /// Rows that are errors.
+    /// Errors among them.
     pub(super) errors: u64,
 }
 
@@ -113,7 +107,7 @@ impl Saved {
             let is_row = index > definitions && !is_end;
             index += 1;
             if is_row {
-                if only_errors && !payload.starts_with(ERROR) {
+                if only_errors && !is_error(payload) {
                     continue;
                 }
                 row += 1;
@@ -141,7 +135,7 @@ pub(super) enum Form {
 fn binary_row(text: &[u8]) -> Option<Vec<u8>> {
     let mut cursor = Cursor::new(text);
     let level = cursor.lenenc_bytes("level").ok()?;
-    let code: u32 = std::str::from_utf8(cursor.lenenc_bytes("code").ok()?).ok()?.parse().ok()?;
+    let code: u32 = Encoding::of(level).read(cursor.lenenc_bytes("code").ok()?).parse().ok()?;
     let message = cursor.lenenc_bytes("message").ok()?;
     // No column is NULL.
     let mut row = vec![0, 0];
@@ -158,8 +152,15 @@ fn has_no_metadata(packets: &[u8]) -> bool {
 
 /// Columns of SHOW WARNINGS: level, code, message.
 const COLUMNS: usize = 3;
-/// How a row of an error begins.
-pub(super) const ERROR: &[u8] = b"\x05Error";
+
+/// Whether a packet is the row of an error.
+pub(super) fn is_error(row: &[u8]) -> bool {
+    // The level, with its length before it.
+    row.get(1..).is_some_and(|level| {
+        let written = Encoding::of(level).write("Error");
+        usize::from(row[0]) == written.len() && level.starts_with(&written)
+    })
+}
 
 impl Diagnostics {
     /// The result set whose rows were counted has passed over so many.
@@ -370,6 +371,10 @@ impl Session {
             _ if text.starts_with("show count") && text.contains("errors") => errors,
             _ => return Ok(None),
         };
+        if self.image.get("sql_select_limit") == Some("0") {
+            // There is no row to tell it in.
+            return Ok(None);
+        }
         let name = match text {
             _ if text.starts_with("show count") && text.contains("warnings") => {
                 "@@session.warning_count"
@@ -391,8 +396,12 @@ impl Session {
 
     /// Answers with one row and column, as a server answers for a system variable that counts.
     fn send_number(&mut self, name: &str, value: u64, form: Form) {
-        let mut column = b"\x03def\0\0\0".to_vec();
-        put_text(&mut column, name);
+        let encoding = self.image.get("character_set_results").map(Encoding::named);
+        let encoding = encoding.unwrap_or_default();
+        let mut column = Vec::new();
+        put_lenenc_bytes(&mut column, &encoding.write("def"));
+        column.extend_from_slice(b"\0\0\0");
+        put_lenenc_bytes(&mut column, &encoding.write(name));
         // No original name; no extended type.
         column.push(0);
         // Length of the rest, binary character set, 21 characters, BIGINT, UNSIGNED BINARY.
@@ -402,7 +411,11 @@ impl Session {
         column.extend_from_slice(b"\x0c\x3f\0\x15\0\0\0\x08\xa0\0\0\0\0");
         let mut row = Vec::new();
         match form {
-            Form::Text => put_text(&mut row, &value.to_string()),
+            Form::Text => {
+                // MySQL writes all numbers alike.
+                let encoding = if self.facts.is_mariadb() { encoding } else { Encoding::Ascii };
+                put_lenenc_bytes(&mut row, &encoding.write(&value.to_string()));
+            }
             Form::Binary => {
                 row.extend_from_slice(&[0, 0]);
                 row.extend_from_slice(&value.to_le_bytes());

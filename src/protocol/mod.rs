@@ -24,6 +24,7 @@ pub mod compress;
 pub mod crypt;
 pub mod ed25519;
 pub mod edit;
+pub mod encoding;
 mod family;
 pub mod handshake;
 pub mod metadata;
@@ -38,6 +39,7 @@ pub mod wire;
 
 pub use capability::Capabilities;
 pub use command::Command;
+pub use encoding::Encoding;
 pub use family::Family;
 pub use response::{Advance, Response, Shape};
 pub use wire::Malformed;

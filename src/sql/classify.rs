@@ -266,7 +266,8 @@ impl<'a> Classifier<'a> {
             | Word::Reset
             | Word::Change
             | Word::Stop
-            | Word::Import => self.found.effects |= Effects::IMPLICIT_COMMIT,
+            | Word::Import
+            | Word::Clone => self.found.effects |= Effects::IMPLICIT_COMMIT,
             // A format description is for the events that come after it.
             Word::Binlog => self.found.effects |= Effects::UNREPLAYABLE_VARIABLE,
             Word::Checksum
@@ -275,8 +276,7 @@ impl<'a> Classifier<'a> {
             | Word::Shutdown
             | Word::Restart
             | Word::Signal
-            | Word::Resignal
-            | Word::Clone => {}
+            | Word::Resignal => {}
             Word::If | Word::Case | Word::Loop | Word::While | Word::Repeat | Word::For => {
                 return self.compound();
             }

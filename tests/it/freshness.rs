@@ -633,3 +633,36 @@ fn what_outlives_a_rollback_for_others_is_read_by_its_session() {
     assert_eq!(batch.text(count), "1");
     assert_ne!(batch.text("SELECT @@last_gtid"), before);
 }
+
+/// Neither the error nor what comes after it tells MySQL's position.
+#[test]
+fn what_a_failed_statement_leaves_in_a_transaction_is_read_by_its_user() {
+    let proxy = scope("user");
+    let mut client = log_in(&proxy, 10);
+    client.run("CREATE TABLE left_a (a INT PRIMARY KEY) ENGINE = MyISAM");
+    client.run("CREATE TABLE left_b (b INT PRIMARY KEY)");
+    let duplicate = ["INSERT INTO left_a VALUES (7), (7)", "INSERT INTO left_a VALUES (8), (7)"];
+    let mut cases = vec![
+        ("left_a", vec!["BEGIN", duplicate[0], "COMMIT"]),
+        ("left_a", vec!["BEGIN", duplicate[1], "ROLLBACK"]),
+        ("left_b", vec!["BEGIN", "INSERT INTO left_b VALUES (1)", "DROP TABLE left_nowhere"]),
+    ];
+    if product().is_mysql() {
+        // For which it has no right.
+        let clone = "CLONE LOCAL DATA DIRECTORY = '/nowhere'";
+        cases.push(("left_b", vec!["BEGIN", "INSERT INTO left_b VALUES (2)", clone]));
+    }
+    let mut other = log_in(&proxy, 10);
+    for (table, statements) in cases {
+        let count = format!("SELECT COUNT(*) FROM {table}");
+        delayed().wait_replicated();
+        proxy.until_replica_answers(&mut client, &count);
+        let before: u32 = client.text(&count).parse().unwrap();
+        for sql in &statements {
+            let _ = client.query(sql);
+        }
+        for (session, whose) in [(&mut other, "another session"), (&mut client, "its session")] {
+            assert_eq!(session.text(&count), (before + 1).to_string(), "{statements:?}, {whose}");
+        }
+    }
+}

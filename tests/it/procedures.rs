@@ -142,3 +142,22 @@ fn a_variable_that_is_set_once_more_begins_anew_in_a_view() {
         assert_eq!(number, "1");
     }
 }
+
+/// Its text is asked for on the connection of a session whose results may be written in any character set.
+#[test]
+fn a_procedure_whose_text_came_in_a_wide_character_set_is_read() {
+    let (servers, _orders) = keep(Options { max_connections: 50, ..product().options() });
+    servers.root().run("CREATE PROCEDURE shop.pr_wide() FLUSH TABLES WITH READ LOCK");
+    let proxy = Proxy::with(&servers, 3, ONE_LANE);
+    let root = || Raw::connect(proxy.port, "root", "root-secret", Some("shop")).unwrap();
+    let pinned = || proxy.sum("fairlane_sessions_pinned{");
+    for sets in ["SET character_set_results = utf16", "SET character_set_results = utf32", "DO 1"] {
+        let mut one = root();
+        one.run(sets);
+        one.run("CALL pr_wide()");
+        eventually("it is bound", || pinned() == 1.0);
+        one.run("UNLOCK TABLES");
+        eventually("nobody is bound", || pinned() == 0.0);
+    }
+    servers.root().run("CREATE TABLE shop.pr_thawed (a INT)");
+}

@@ -85,6 +85,33 @@ fn character_sets_follow_their_session() {
     }
 }
 
+/// Answers to Fairlane itself are then written with two or four bytes a character.
+#[test]
+fn a_session_with_a_wide_character_set_is_read_as_well() {
+    let proxy = crowded();
+    let collation =
+        "SELECT CONCAT_WS(' ', @@character_set_client, @@collation_connection, @@sql_mode)";
+    for wide in ["utf16", "ucs2", "utf16le", "utf32"] {
+        let results = format!("character_set_results = {wide}");
+        let sets = [
+            format!("SET {results}, collation_connection = utf8mb4_bin"),
+            format!("SET NAMES latin1 COLLATE latin1_bin, {results}"),
+        ];
+        for set in sets {
+            let (mut one, mut other) = (proxy.app(), proxy.app());
+            one.run(&set);
+            other.run("SET time_zone = '+01:00', collation_connection = utf8mb4_spanish_ci");
+            one.run("SELECT 1");
+            one.run("SET character_set_results = utf8mb4");
+            other.run("SELECT 1");
+            let mut direct = Raw::connect(servers().primary, "app", "app-secret", None).unwrap();
+            direct.run(&set);
+            direct.run("SET character_set_results = utf8mb4");
+            assert_eq!(one.text(collation), direct.text(collation), "{set}");
+        }
+    }
+}
+
 #[test]
 fn the_schema_follows_its_session() {
     let proxy = crowded();

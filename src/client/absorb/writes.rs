@@ -499,12 +499,13 @@ impl WriteWatch<'_> {
             true => summary.status.contains(Status::IN_TRANS),
             false => self.before.in_transaction,
         };
-        // The next OK packet has the position of the implicit commit, but for MySQL's; and where results
-        // end in EOF packets it may be long until there is one.
+        // The next OK packet has the position of rows no rollback takes back, but for MySQL's; and where
+        // results end in EOF packets it may be long until there is one. Others may read before that, and what
+        // has committed is theirs to read.
         let is_told_later = is_open
             && self.before.deprecates_eof
-            && (self.before.family.is_mariadb() || !effects.contains(Effects::IMPLICIT_COMMIT))
-            && !effects.contains(Effects::OPAQUE);
+            && self.before.family.is_mariadb()
+            && !effects.intersects(Effects::IMPLICIT_COMMIT | Effects::OPAQUE);
         // MySQL commits before it looks whether it can do what it is to do.
         let commits_first =
             self.before.in_transaction && effects.contains(Effects::IMPLICIT_COMMIT);

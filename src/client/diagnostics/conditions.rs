@@ -5,12 +5,14 @@
 //! conditions it may ask for. The first time the connection is gone: numbers come from the session's
 //! record, and an error is raised once more.
 
-use super::ERROR;
+use std::borrow::Cow;
+
+use super::is_error;
 use crate::client::Session;
 use crate::metrics::Closed;
 use crate::pool::{Checkout, Retire};
-use crate::protocol::packet;
 use crate::protocol::wire::Cursor;
+use crate::protocol::{Encoding, packet};
 use crate::sql;
 
 impl Session {
@@ -42,10 +44,10 @@ impl Session {
         // What a SIGNAL takes of a message.
         let longest = if self.facts.is_mariadb() { 512 } else { 128 };
         let sqlstate = std::str::from_utf8(&self.diagnostics.sqlstate).ok()?;
-        if std::str::from_utf8(message).ok()?.chars().count() > longest || sqlstate < "02" {
+        if message.chars().count() > longest || sqlstate < "02" {
             return None;
         }
-        Some(signal(sqlstate, code, message))
+        Some(signal(sqlstate, code, message.as_bytes()))
     }
 
     /// Holds a connection of the primary on which `statement` has run last. What goes wrong is
@@ -83,16 +85,21 @@ pub(in crate::client) fn signal(sqlstate: &str, code: u32, message: &[u8]) -> St
 
 impl super::Saved {
     /// Code and message of the error that is the only row.
-    fn only_error(&self) -> Option<(u32, &[u8])> {
+    fn only_error(&self) -> Option<(u32, Cow<'_, str>)> {
         let mut rest = &self.packets[..];
         while let Ok(framed) = packet::frame(rest) {
             let payload = &rest[packet::HEADER..framed.wire_length];
             rest = &rest[framed.wire_length..];
-            if payload.starts_with(ERROR) {
+            if is_error(payload) {
                 let mut cursor = Cursor::new(payload);
-                cursor.lenenc_bytes("level").ok()?;
-                let code = std::str::from_utf8(cursor.lenenc_bytes("code").ok()?).ok()?;
-                return Some((code.parse().ok()?, cursor.lenenc_bytes("message").ok()?));
+                let encoding = Encoding::of(cursor.lenenc_bytes("level").ok()?);
+                let code = encoding.read(cursor.lenenc_bytes("code").ok()?).parse().ok()?;
+                let message = cursor.lenenc_bytes("message").ok()?;
+                // Any other character set than UTF-8 is not to be guessed.
+                return match encoding {
+                    Encoding::Ascii => Some((code, std::str::from_utf8(message).ok()?.into())),
+                    _ => Some((code, encoding.read(message))),
+                };
             }
         }
         None

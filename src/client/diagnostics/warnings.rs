@@ -2,7 +2,7 @@
 //! answered from the session's record.
 
 use super::conditions::signal;
-use super::{Disturbs, ERROR, Saved};
+use super::{Disturbs, Saved, is_error};
 use crate::backend::{Connection, Failure};
 use crate::client::statement::{Refusal, Work};
 use crate::client::{Session, Stop};
@@ -105,13 +105,12 @@ impl Session {
         let Some((saved, summary)) = self.diagnostics.warnings.as_mut().zip(counted) else {
             return Ok(());
         };
-        match self.facts.is_mariadb() {
-            // Those beyond max_error_count are counted, and not kept.
-            true => saved.count = saved.count.max(summary.warnings.into()),
-            // An error does not tell how many there are; the last answer of a text tells of the last
-            // statement, as SHOW WARNINGS of none.
-            false if summary.error.is_none() => {}
-            false => self.diagnostics.conditions = u16::try_from(saved.count).unwrap_or(u16::MAX),
+        // Those beyond max_error_count are counted, and not kept. The last answer of a text tells of the last
+        // statement, as MySQL's SHOW WARNINGS of none.
+        saved.count = saved.count.max(summary.warnings.into());
+        // An error does not tell how many there are.
+        if !self.facts.is_mariadb() && summary.error.is_some() {
+            self.diagnostics.conditions = u16::try_from(saved.count).unwrap_or(u16::MAX);
         }
         Ok(())
     }
@@ -127,14 +126,13 @@ impl Session {
         let mut packets = connection.packet(Command::Query, b"SHOW WARNINGS");
         // MySQL's SHOW WARNINGS leaves it, and what clears the list does not.
         let asks_found_rows = !self.facts.is_mariadb() && self.diagnostics.is_found_rows_stale();
-        if asks_found_rows {
-            packets.extend(connection.packet(Command::Query, FOUND_ROWS));
-        }
-        // With a list that short an error may have been preceded by more than it has.
-        let asks_counts = self.facts.is_mariadb() && self.image.get("max_error_count").is_some();
-        if asks_counts {
-            let counts = b"SELECT @@warning_count,@@error_count LIMIT 1";
-            packets.extend(connection.packet(Command::Query, counts));
+        // A short list may have had more, or an error more before it.
+        let asks_counts = self.image.get("max_error_count").is_some();
+        // One question: each ends what the others ask for.
+        let question = if asks_counts { COUNTS } else { FOUND_ROWS };
+        let asks = asks_counts || asks_found_rows;
+        if asks {
+            packets.extend(connection.packet(Command::Query, question));
         }
         if asks_untold {
             packets.extend(connection.packet(Command::Query, TELL.as_bytes()));
@@ -145,16 +143,15 @@ impl Session {
         if asks_untold {
             connection.note_astray(&answer.summary);
         }
-        if asks_found_rows {
-            let found_rows = connection.answer(Shape::Results).await?.first_row();
-            let found_rows = found_rows.first().and_then(|count| count.parse().ok());
-            self.diagnostics
-                .note_found_rows(found_rows.unwrap_or_else(|| self.diagnostics.found_rows()));
-        }
-        let counts = match asks_counts {
+        let counts = match asks {
             true => connection.answer(Shape::Results).await?.first_row(),
             false => Vec::new(),
         };
+        let told = |index: usize| counts.get(index).and_then(|count| count.parse().ok());
+        if asks_found_rows {
+            let found_rows = told(0).unwrap_or_else(|| self.diagnostics.found_rows());
+            self.diagnostics.note_found_rows(found_rows);
+        }
         for _ in 0..1 + usize::from(asks_untold) {
             let last = connection.answer(Shape::Results).await?;
             if asks_untold {
@@ -164,12 +161,11 @@ impl Session {
         }
         self.diagnostics.are_on_connection = false;
         self.diagnostics.disturb(Disturbs::Both);
-        if answer.summary.error.is_some() || answer.summary.rows == 0 {
+        let count = told(1).unwrap_or(answer.summary.rows);
+        if answer.summary.error.is_some() || count == 0 {
             return Ok(());
         }
-        let told = |index: usize| counts.get(index).and_then(|count| count.parse().ok());
-        let count = told(0).unwrap_or(answer.summary.rows);
-        let errors = told(1).unwrap_or_else(|| rows_of_errors(&answer.bytes));
+        let errors = told(2).unwrap_or_else(|| rows_of_errors(&answer.bytes));
         self.diagnostics.warnings = Some(Saved { packets: answer.bytes.into(), count, errors });
         Ok(())
     }
@@ -237,6 +233,9 @@ impl Session {
 /// The question for what FOUND_ROWS() is.
 pub(in crate::client) const FOUND_ROWS: &[u8] = b"SELECT FOUND_ROWS() LIMIT 1";
 
+/// The same, and how many warnings and errors there were.
+const COUNTS: &[u8] = b"SELECT FOUND_ROWS(),@@warning_count,@@error_count LIMIT 1";
+
 /// A change that is told, and with it all that was not: none.
 pub(in crate::client) const TELL: &str = "SET SESSION sql_select_limit=@@SESSION.sql_select_limit";
 
@@ -258,7 +257,7 @@ pub(in crate::client) fn keeps_conditions(command: Command) -> bool {
 fn rows_of_errors(mut bytes: &[u8]) -> u64 {
     let mut errors = 0;
     while let Ok(framed) = packet::frame(bytes) {
-        errors += u64::from(bytes[packet::HEADER..].starts_with(ERROR));
+        errors += u64::from(is_error(&bytes[packet::HEADER..framed.wire_length]));
         bytes = &bytes[framed.wire_length..];
     }
     errors

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use crate::compare::{MODERN, Script, check};
+use crate::compare::{BOTH, MODERN, Script, check};
 use crate::params::text_as;
 use crate::step::{execute, prepare, queries, query};
+use crate::support::product::product;
 use crate::support::{Proxy, servers};
 
 fn names(sql: &str) -> Vec<String> {
@@ -66,4 +67,49 @@ fn every_collation_of_a_login_has_the_same_answers() {
         })
         .collect();
     check(&proxy, &scripts, &[MODERN]);
+}
+
+/// Those that results may be sent in, and statements may not, write ASCII with two or four bytes a character.
+#[test]
+fn counts_are_told_in_wide_character_sets() {
+    let proxy = Proxy::start(servers());
+    let first = ["SELECT nothing", "SELECT CAST('x' AS SIGNED)", "SELECT 1"];
+    let asking = [
+        "SHOW COUNT(*) ERRORS",
+        "SHOW COUNT(*) WARNINGS",
+        "SHOW ERRORS",
+        "SHOW WARNINGS",
+        "SELECT @@error_count",
+        "SELECT @@warning_count, 'a'",
+        "SELECT FOUND_ROWS(), ROW_COUNT()",
+        "SELECT LAST_INSERT_ID()",
+        "GET DIAGNOSTICS @df_wide = NUMBER",
+        "SELECT @df_wide",
+        "SET collation_connection = utf8mb4_bin",
+        "SELECT 'a', @@collation_connection, @@character_set_results",
+        "SET @@session.sql_mode = 'ANSI_QUOTES'",
+        "SELECT @@sql_mode",
+        "SET session_track_state_change = 1, sql_mode = ''",
+        "SELECT @@sql_mode, \"a\"",
+        "SET NAMES utf8mb4 COLLATE utf8mb4_bin, character_set_results = WIDE",
+        "SELECT 'a', @@collation_connection, @@character_set_client",
+    ];
+    let scripts: Vec<Script> = ["utf16", "ucs2", "utf16le", "utf32"]
+        .into_iter()
+        .flat_map(|wide| first.map(|first| (wide, first)))
+        .map(|(wide, first)| {
+            let mut steps = queries(&[&format!("SET character_set_results = {wide}")]);
+            for asking in asking {
+                let asking = asking.replace("WIDE", wide);
+                steps.extend([query(first), query(asking), query("SELECT 'a', 1, 1.5")]);
+            }
+            // MySQL prepares neither.
+            let lists = ["SHOW WARNINGS", "SHOW ERRORS"];
+            for list in lists.iter().filter(|_| !product().is_mysql()) {
+                steps.extend([query(first), prepare(0, list), execute(0, &[])]);
+            }
+            Script::new(format!("{wide} after {first}"), steps)
+        })
+        .collect();
+    check(&proxy, &scripts, BOTH);
 }

@@ -294,3 +294,53 @@ fn counts_of_warnings_have_the_same_answers() {
         check(&proxy, &counts()[..1], &ALL[8..]);
     }
 }
+
+/// What there was beyond the list's length is counted.
+fn short_lists() -> Vec<Script> {
+    let first = [
+        "SELECT CAST('x' AS SIGNED), CAST('y' AS SIGNED)",
+        "SELECT nonsense",
+        "INSERT INTO df_short VALUES ('x'), ('y'), ('z')",
+        "SELECT 1",
+    ];
+    let asking = [
+        "SELECT @@warning_count",
+        "SELECT @@error_count",
+        "SHOW COUNT(*) WARNINGS",
+        "SHOW COUNT(*) ERRORS",
+        "SHOW WARNINGS",
+        "SHOW ERRORS",
+        "SELECT @@warning_count + 1, 5",
+        "SELECT FOUND_ROWS(), ROW_COUNT()",
+    ];
+    let sets = [
+        "max_error_count = 0",
+        "max_error_count = 1",
+        "max_error_count = 2",
+        "sql_select_limit = 0",
+        "sql_select_limit = 1",
+    ];
+    let script = |set: &&str| {
+        let mut steps = queries(&[
+            "CREATE OR REPLACE TABLE df_short (a INT)",
+            "SET sql_mode = ''",
+            &format!("SET {set}"),
+        ]);
+        for begin in ["DO 1", "BEGIN"] {
+            steps.push(query(begin));
+            for first in first {
+                for asking in asking {
+                    steps.extend([query(first), query(asking), query(asking)]);
+                }
+            }
+        }
+        steps.push(query("COMMIT"));
+        Script::new(format!("short lists with {set}"), steps)
+    };
+    sets.iter().map(script).collect()
+}
+
+#[test]
+fn short_lists_are_counted_in_full() {
+    check(&Proxy::start(servers()), &short_lists(), BOTH);
+}
