@@ -156,13 +156,25 @@ impl<'a> Replica<'a> {
                 self.look_at_history();
                 let offline = answer.sample.is_offline.then(|| "offline_mode is ON".to_owned());
                 self.take_in(Outcome::Good(answer.sample), offline.or(answer.error));
+                self.doubt_where_it_leads();
                 Ok(true)
             }
             Err(refused @ Trouble::Refused { .. }) => {
                 self.take_in(Outcome::Failed, Some(refused.to_string()));
+                self.doubt_where_it_leads();
                 Ok(false)
             }
             Err(lost) => Err(lost),
+        }
+    }
+
+    /// No other connection is opened to a replica out of rotation, which could find another server there.
+    fn doubt_where_it_leads(&mut self) {
+        match self.rotation().0 {
+            Rotation::In | Rotation::Recovering => self.doubt.trust(),
+            // That is over soon.
+            _ if self.is_catching_up() => {}
+            _ => self.doubt.suspect(),
         }
     }
 

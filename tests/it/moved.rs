@@ -323,3 +323,86 @@ fn a_change_of_user_on_a_frozen_server_keeps_nobody_out() {
     let login = || Raw::connect(proxy.port, "app", "app-secret", Some(schema));
     eventually("others are let in", || login().is_ok());
 }
+
+const IN_ROTATION: &str = "fairlane_backend_in_rotation{backend=\"replica1\"}";
+
+/// No other connection is opened to it, which would find another server there.
+#[test]
+fn a_replica_out_of_rotation_follows_its_address() {
+    let options = Options { max_connections: 100, replicas: 2, ..product().options() };
+    let (mut servers, _orders) = keep(options);
+    let name = Name::of(servers.replica);
+    servers.replica_address = format!("127.0.0.1:{}", name.port);
+    let proxy = Proxy::start(&servers);
+    let is_in = || proxy.metric(IN_ROTATION) == 1.0;
+    servers.replica_root().run(match product().is_mysql() {
+        true => "STOP REPLICA SQL_THREAD",
+        false => "STOP SLAVE SQL_THREAD",
+    });
+    eventually("it is out of rotation", || !is_in());
+    pause(1500);
+    name.lead_to(servers.others[0]);
+    eventually("the healthy one at its address is in", is_in);
+}
+
+/// The primary and the replica change places, there and back; their connections stay.
+#[test]
+fn reads_go_to_the_old_primary_after_a_planned_switchover() {
+    if product().is_mysql() {
+        // The other family has no such position, and finds itself by what it has executed.
+        return;
+    }
+    let (mut servers, _orders) = keep(Options { max_connections: 100, ..product().options() });
+    let ports = [servers.primary, servers.replica];
+    let mut roots = [servers.root(), servers.replica_root()];
+    let follow = |root: &mut Raw, source: u16| {
+        root.run(&format!(
+            "CHANGE MASTER TO MASTER_HOST = '127.0.0.1', MASTER_PORT = {source}, \
+             MASTER_USER = 'replication', MASTER_PASSWORD = 'replication-secret', \
+             MASTER_CONNECT_RETRY = 1, MASTER_USE_GTID = current_pos"
+        ));
+        root.run("START SLAVE");
+    };
+    roots[1].run("STOP SLAVE");
+    follow(&mut roots[1], ports[0]);
+    let names = ports.map(Name::of);
+    servers.replica_address = format!("127.0.0.1:{}", names[1].port);
+    let proxy = Proxy::behind(names[0].port, &servers, 8, "");
+    let mut sessions = [proxy.app(), proxy.app()];
+    sessions[0].run("CREATE TABLE switched (id INT PRIMARY KEY)");
+    let (mut rows, read) = (0, "SELECT COUNT(*) FROM switched");
+    for (old, new) in [(0, 1), (1, 0)] {
+        roots[old].run("SET GLOBAL read_only = ON");
+        let position = roots[old].text("SELECT @@global.gtid_binlog_pos");
+        let waited = roots[new].text(&format!("SELECT MASTER_GTID_WAIT('{position}', 20)"));
+        assert_eq!(waited, "0");
+        for sql in ["STOP SLAVE", "RESET SLAVE ALL", "SET GLOBAL read_only = OFF"] {
+            roots[new].run(sql);
+        }
+        follow(&mut roots[old], ports[new]);
+        names[0].lead_to(ports[new]);
+        names[1].lead_to(ports[old]);
+        within(20, "writes succeed", || {
+            let wrote = sessions[0].query(&format!("INSERT INTO switched VALUES ({rows})"));
+            let is_refused = wrote.as_ref().is_err_and(|error| error.code() == 1290);
+            assert!(wrote.is_ok() || is_refused, "{wrote:?}");
+            wrote.is_ok()
+        });
+        rows += 1;
+        for _ in 0..5 {
+            sessions[0].run(&format!("INSERT INTO switched VALUES ({rows})"));
+            rows += 1;
+            let count = rows.to_string();
+            for _ in 0..3 {
+                for session in &mut sessions {
+                    assert_eq!(session.text(read), count);
+                }
+            }
+        }
+        within(20, "the old one takes reads", || proxy.metric(IN_ROTATION) == 1.0);
+        proxy.until_replica_answers(&mut sessions[1], read);
+        for session in &mut sessions {
+            assert_eq!(session.text(read), rows.to_string());
+        }
+    }
+}
