@@ -162,6 +162,22 @@ impl Position {
         self.spans.iter().filter(own).any(|span| !other.covers_span(span))
     }
 
+    /// Whether it has another last transaction of a replication domain, of a number that `other` has not passed
+    /// (MariaDB).
+    pub fn outnumbers(&self, other: &Self, domain: u32) -> bool {
+        let pair = self.of_domain(domain).zip(other.of_domain(domain));
+        pair.is_some_and(|(own, other)| {
+            own.last > other.last || own.last == other.last && own.server != other.server
+        })
+    }
+
+    /// Whether its last transaction of a replication domain is that of `other`, or a later one of the same server
+    /// (MariaDB).
+    pub fn has_reached(&self, other: &Self, domain: u32) -> bool {
+        let pair = self.of_domain(domain).zip(other.of_domain(domain));
+        pair.is_some_and(|(own, other)| own.server == other.server && own.last >= other.last)
+    }
+
     /// Whether it has something of a replication domain (MariaDB).
     pub fn has_domain(&self, domain: u32) -> bool {
         self.of_domain(domain).is_some()
@@ -281,6 +297,33 @@ mod tests {
             (String::new(), false),
         ] {
             assert_eq!(position(&applied).has_more_of(A, &primary), is_more, "{applied}");
+        }
+    }
+
+    #[test]
+    fn what_was_applied_outnumbers_a_log_that_begins_anew_until_that_has_passed_it() {
+        let applied = position("0-1-93,7-1-5");
+        for (log, is_before) in [
+            ("0-2-1", true),
+            ("0-1-40,0-2-92", true),
+            ("0-2-93", true),
+            // It was logged as well.
+            ("0-1-93", false),
+            ("0-2-94", false),
+            ("0-1-93,0-2-94,7-2-1", false),
+            ("7-2-1", false),
+            ("", false),
+        ] {
+            assert_eq!(applied.outnumbers(&position(log), 0), is_before, "{log}");
+        }
+        for (own, has_it) in [
+            ("0-1-93", false),
+            ("0-2-4", false),
+            ("0-2-5,7-1-5", true),
+            ("0-2-6", true),
+            ("", false),
+        ] {
+            assert_eq!(position(own).has_reached(&position("0-2-5"), 0), has_it, "{own}");
         }
     }
 

@@ -129,6 +129,8 @@ impl History {
         }
         let excused = first.filter(|_| self.is_partial);
         let has = |position: &Position| match last.domain {
+            // What it has applied may be of the numbering before.
+            Some(domain) if last.is_renumbered => applied.has_reached(position, domain),
             Some(domain) => {
                 !position.is_ahead(applied, domain)
                     || excused.is_some_and(|first| !position.is_ahead(first, domain))
@@ -394,6 +396,23 @@ mod tests {
             history.keep_up(&position(applied), (&last, None), LIMIT, now);
             assert_eq!(history.is_late(), is_late, "{percent}");
         }
+    }
+
+    #[test]
+    fn a_replica_that_gets_nothing_of_a_log_begun_anew_is_late_whatever_numbers_it_has() {
+        let (mut history, met, start) = (History::default(), first("0-1-93"), now());
+        history.look_back(&position("0-1-93"), Some(&met), LIMIT, start);
+        let mut is_late = |applied: &str, logged: &str, percent: u32| {
+            let logged = Some(position(logged));
+            let last = Reading { logged, is_renumbered: true, ..reading(1, "0-1-93") };
+            let now = start + LIMIT * percent / 100;
+            history.keep_up(&position(applied), (&last, Some(&met)), LIMIT, now);
+            history.is_late()
+        };
+        assert!(!is_late("0-1-93", "0-2-1", 0) && !is_late("0-1-93", "0-2-2", 99));
+        assert!(is_late("0-1-93", "0-2-3", 100));
+        assert!(!is_late("0-2-3", "0-2-3", 110));
+        assert!(!is_late("0-2-3", "0-2-9", 120) && is_late("0-2-3", "0-2-9", 220));
     }
 
     #[test]

@@ -406,3 +406,90 @@ fn reads_go_to_the_old_primary_after_a_planned_switchover() {
         }
     }
 }
+
+/// What the promoted server writes next has numbers which replicas have of others. Without `gtid_strict_mode`, as is
+/// the default.
+fn reset_a_promoted_server(is_met_before: bool) {
+    if product().is_mysql() {
+        // Its numbers are the server's own.
+        return;
+    }
+    let extra = vec!["gtid_strict_mode=OFF".into()];
+    let options = Options { max_connections: 100, replicas: 2, extra, ..product().options() };
+    let (mut servers, _orders) = keep(options);
+    let mut promoted = servers.replica_root();
+    let mut other = Raw::connect(servers.others[0], "root", "root-secret", None).unwrap();
+    servers.replica_address = format!("127.0.0.1:{}", servers.others[0]);
+    let name = Name::of(servers.primary);
+    let proxy = Proxy::behind(name.port, &servers, 8, "[routing]\nmax_lag = \"2s\"\n");
+    let mut sessions = [proxy.app(), proxy.app()];
+    sessions[0].run("CREATE TABLE renumbered (id INT PRIMARY KEY)");
+    let mut rows = 0;
+    let mut write = |session: &mut Raw| {
+        session.run(&format!("INSERT INTO renumbered VALUES ({rows})"));
+        rows += 1;
+        rows.to_string()
+    };
+    (0..60).for_each(|_| drop(write(&mut sessions[0])));
+    let read = "SELECT COUNT(*) FROM renumbered";
+    proxy.until_replica_answers(&mut sessions[1], read);
+    let position = servers.root().text("SELECT @@global.gtid_binlog_pos");
+    for replica in [&mut promoted, &mut other] {
+        assert_eq!(replica.text(&format!("SELECT MASTER_GTID_WAIT('{position}', 20)")), "0");
+    }
+    servers.root().run("SET GLOBAL read_only = ON");
+    ["STOP SLAVE", "RESET SLAVE ALL"].into_iter().for_each(|sql| drop(promoted.run(sql)));
+    if !is_met_before {
+        promoted.run("RESET MASTER");
+    }
+    promoted.run("SET GLOBAL read_only = OFF");
+    other.run("STOP SLAVE");
+    other.run(&format!(
+        "CHANGE MASTER TO MASTER_HOST = '127.0.0.1', MASTER_PORT = {}, MASTER_USE_GTID = slave_pos",
+        servers.replica
+    ));
+    other.run("START SLAVE");
+    name.lead_to(servers.replica);
+    let port = servers.replica.to_string();
+    for session in &mut sessions {
+        eventually("it is on the promoted one", || session.text("SELECT @@port") == port);
+    }
+    if is_met_before {
+        eventually("the replica is in", || proxy.metric(IN_ROTATION) == 1.0);
+        promoted.run("RESET MASTER");
+    }
+    let mut stays = |sessions: &mut [Raw; 2]| {
+        let rows = write(&mut sessions[0]);
+        for _ in 0..8 {
+            sessions.iter_mut().for_each(|session| assert_eq!(session.text(read), rows));
+            pause(30);
+        }
+    };
+    for _ in 0..2 {
+        other.run("FLUSH TABLES WITH READ LOCK");
+        (0..3).for_each(|_| stays(&mut sessions));
+        other.run("UNLOCK TABLES");
+        stays(&mut sessions);
+    }
+    if is_met_before {
+        // It gets nothing more, and does not know.
+        eventually("it is out of rotation", || proxy.metric(IN_ROTATION) == 0.0);
+        ["STOP SLAVE", "START SLAVE"].into_iter().for_each(|sql| drop(other.run(sql)));
+    }
+    // Until its log has passed what it had applied.
+    let applied = position.rsplit('-').next().unwrap().parse().unwrap();
+    (0..applied).for_each(|_: u32| drop(write(&mut sessions[0])));
+    proxy.until_replica_answers(&mut sessions[0], read);
+    let rows = write(&mut sessions[0]);
+    sessions.iter_mut().for_each(|session| assert_eq!(session.text(read), rows));
+}
+
+#[test]
+fn own_writes_are_found_after_a_reset_before_the_address_moved() {
+    reset_a_promoted_server(false);
+}
+
+#[test]
+fn own_writes_are_found_after_a_reset_of_the_primary_that_was_a_replica() {
+    reset_a_promoted_server(true);
+}
