@@ -225,8 +225,44 @@ impl Origins {
     /// server is known.
     pub fn have(&self, position: &Position, domain: u32) -> Option<bool> {
         let Span { server, last, .. } = *position.of_domain(domain)?;
+        self.last(domain, server).map(|known| known >= last)
+    }
+
+    fn last(&self, domain: u32, server: u32) -> Option<u64> {
         let known = self.known.iter().filter(|known| (known.0, known.1) == (domain, server));
-        known.map(|known| known.2).max().map(|known| known >= last)
+        known.map(|known| known.2).max()
+    }
+}
+
+/// What is known of the transactions that a replica has committed itself, as when it was the primary.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Own {
+    /// Its UUID, in lower case (MySQL).
+    server: Box<str>,
+    /// Domain, its own number as a server, and the last transaction's in its log (MariaDB).
+    logged: Vec<(u32, u32, u64)>,
+}
+
+impl Own {
+    /// `server` is a UUID (MySQL), or the number that is in its GTIDs (MariaDB), of which `logged` is a list.
+    pub fn new(server: &str, logged: &str) -> Self {
+        let gtids = logged.split(',').filter_map(|gtid| parts_of(gtid.trim()));
+        let own = server.parse().ok();
+        let logged = gtids.filter(|(_, server, _)| Some(*server) == own).collect();
+        Self { server: server.to_ascii_lowercase().into(), logged }
+    }
+
+    /// Whether a primary that has some of them, as `origins` tell, lacks others (MariaDB): in the domain in which
+    /// that commits.
+    pub fn is_lost_in_domain(&self, origins: &Origins, domain: u32) -> bool {
+        let mut logged = self.logged.iter().filter(|logged| logged.0 == domain);
+        logged.any(|(_, server, last)| origins.last(domain, *server).is_some_and(|had| had < *last))
+    }
+
+    /// Whether a primary that has some of them lacks others of those in `applied` (MySQL).
+    pub fn is_lost(&self, applied: &Position, primary: &Position) -> bool {
+        let has_some = primary.has_more_of(&self.server, &Position::default());
+        has_some && applied.has_more_of(&self.server, primary)
     }
 }
 
@@ -370,6 +406,39 @@ mod tests {
         merged.merge(&position("0-2-96"));
         merged.merge(&position("0-1-94"));
         assert_eq!(merged, position("0-2-96"));
+    }
+
+    #[test]
+    fn what_a_primary_has_lost_of_a_replicas_own_is_found_unless_it_never_had_any() {
+        let mut primary = Origins::default();
+        primary.add("0-1-95,0-2-200", 2);
+        for (server, logged, is_lost) in [
+            ("1", "0-1-95,0-2-200", false),
+            ("1", "0-1-96,0-2-200", true),
+            ("1", "0-3-99,5-1-120", false),
+            ("3", "0-3-120", false),
+            ("2", "0-2-300", false),
+            ("", "", false),
+        ] {
+            assert_eq!(
+                Own::new(server, logged).is_lost_in_domain(&primary, 0),
+                is_lost,
+                "{logged}"
+            );
+        }
+        let other = A.replace("3e11", "ffff");
+        let primary = position(&format!("{A}:1-20,{other}:1-4"));
+        for (server, applied, is_lost) in [
+            (A, format!("{A}:1-25"), true),
+            (A, format!("{A}:1-20,{other}:1-9"), false),
+            (&other, format!("{A}:1-25,{other}:1-4"), false),
+            // Nothing of its own was ever the primary's.
+            (&A.replace("3e11", "aaaa"), format!("{}:1", A.replace("3e11", "aaaa")), false),
+            ("", format!("{A}:1-25"), false),
+        ] {
+            let own = Own::new(&server.to_ascii_uppercase(), "");
+            assert_eq!(own.is_lost(&position(&applied), &primary), is_lost, "{applied}");
+        }
     }
 
     #[test]

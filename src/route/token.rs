@@ -15,7 +15,7 @@
 
 use parking_lot::{Mutex, MutexGuard};
 
-use super::freshness::{Origins, Position};
+use super::freshness::{Origins, Own, Position};
 
 /// The primary's own position, as it was asked for it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -62,6 +62,15 @@ impl Reading {
                 position.has_more_of(uuid, &all)
             }
             (None, None) => false,
+        }
+    }
+
+    /// Whether it lacks what a replica that has `applied` had committed itself, as when that was the primary. It may
+    /// have that later, where it still applies it.
+    pub fn has_lost(&self, own: &Own, applied: &Position) -> bool {
+        match self.domain {
+            Some(domain) => own.is_lost_in_domain(&self.origins, domain),
+            None => self.server.is_some() && own.is_lost(applied, &self.position),
         }
     }
 
