@@ -162,6 +162,22 @@ impl Position {
         self.spans.iter().filter(own).any(|span| !other.covers_span(span))
     }
 
+    /// Whether it has another last transaction of a replication domain, of a number that `other` has not passed
+    /// (MariaDB).
+    pub fn outnumbers(&self, other: &Self, domain: u32) -> bool {
+        let pair = self.of_domain(domain).zip(other.of_domain(domain));
+        pair.is_some_and(|(own, other)| {
+            own.last > other.last || own.last == other.last && own.server != other.server
+        })
+    }
+
+    /// Whether its last transaction of a replication domain is that of `other`, or a later one of the same server
+    /// (MariaDB).
+    pub fn has_reached(&self, other: &Self, domain: u32) -> bool {
+        let pair = self.of_domain(domain).zip(other.of_domain(domain));
+        pair.is_some_and(|(own, other)| own.server == other.server && own.last >= other.last)
+    }
+
     /// Whether it has something of a replication domain (MariaDB).
     pub fn has_domain(&self, domain: u32) -> bool {
         self.of_domain(domain).is_some()
@@ -209,8 +225,44 @@ impl Origins {
     /// server is known.
     pub fn have(&self, position: &Position, domain: u32) -> Option<bool> {
         let Span { server, last, .. } = *position.of_domain(domain)?;
+        self.last(domain, server).map(|known| known >= last)
+    }
+
+    fn last(&self, domain: u32, server: u32) -> Option<u64> {
         let known = self.known.iter().filter(|known| (known.0, known.1) == (domain, server));
-        known.map(|known| known.2).max().map(|known| known >= last)
+        known.map(|known| known.2).max()
+    }
+}
+
+/// What is known of the transactions that a replica has committed itself, as when it was the primary.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Own {
+    /// Its UUID, in lower case (MySQL).
+    server: Box<str>,
+    /// Domain, its own number as a server, and the last transaction's in its log (MariaDB).
+    logged: Vec<(u32, u32, u64)>,
+}
+
+impl Own {
+    /// `server` is a UUID (MySQL), or the number that is in its GTIDs (MariaDB), of which `logged` is a list.
+    pub fn new(server: &str, logged: &str) -> Self {
+        let gtids = logged.split(',').filter_map(|gtid| parts_of(gtid.trim()));
+        let own = server.parse().ok();
+        let logged = gtids.filter(|(_, server, _)| Some(*server) == own).collect();
+        Self { server: server.to_ascii_lowercase().into(), logged }
+    }
+
+    /// Whether a primary that has some of them, as `origins` tell, lacks others (MariaDB): in the domain in which
+    /// that commits.
+    pub fn is_lost_in_domain(&self, origins: &Origins, domain: u32) -> bool {
+        let mut logged = self.logged.iter().filter(|logged| logged.0 == domain);
+        logged.any(|(_, server, last)| origins.last(domain, *server).is_some_and(|had| had < *last))
+    }
+
+    /// Whether a primary that has some of them lacks others of those in `applied` (MySQL).
+    pub fn is_lost(&self, applied: &Position, primary: &Position) -> bool {
+        let has_some = primary.has_more_of(&self.server, &Position::default());
+        has_some && applied.has_more_of(&self.server, primary)
     }
 }
 
@@ -285,6 +337,33 @@ mod tests {
     }
 
     #[test]
+    fn what_was_applied_outnumbers_a_log_that_begins_anew_until_that_has_passed_it() {
+        let applied = position("0-1-93,7-1-5");
+        for (log, is_before) in [
+            ("0-2-1", true),
+            ("0-1-40,0-2-92", true),
+            ("0-2-93", true),
+            // It was logged as well.
+            ("0-1-93", false),
+            ("0-2-94", false),
+            ("0-1-93,0-2-94,7-2-1", false),
+            ("7-2-1", false),
+            ("", false),
+        ] {
+            assert_eq!(applied.outnumbers(&position(log), 0), is_before, "{log}");
+        }
+        for (own, has_it) in [
+            ("0-1-93", false),
+            ("0-2-4", false),
+            ("0-2-5,7-1-5", true),
+            ("0-2-6", true),
+            ("", false),
+        ] {
+            assert_eq!(position(own).has_reached(&position("0-2-5"), 0), has_it, "{own}");
+        }
+    }
+
+    #[test]
     fn numbers_at_their_limits_are_counted_without_overflow() {
         let whole = position(&format!("{A}:0-{max}, 3-1-{max}", max = u64::MAX));
         assert_eq!(whole.sequence_sum(), u64::MAX);
@@ -327,6 +406,39 @@ mod tests {
         merged.merge(&position("0-2-96"));
         merged.merge(&position("0-1-94"));
         assert_eq!(merged, position("0-2-96"));
+    }
+
+    #[test]
+    fn what_a_primary_has_lost_of_a_replicas_own_is_found_unless_it_never_had_any() {
+        let mut primary = Origins::default();
+        primary.add("0-1-95,0-2-200", 2);
+        for (server, logged, is_lost) in [
+            ("1", "0-1-95,0-2-200", false),
+            ("1", "0-1-96,0-2-200", true),
+            ("1", "0-3-99,5-1-120", false),
+            ("3", "0-3-120", false),
+            ("2", "0-2-300", false),
+            ("", "", false),
+        ] {
+            assert_eq!(
+                Own::new(server, logged).is_lost_in_domain(&primary, 0),
+                is_lost,
+                "{logged}"
+            );
+        }
+        let other = A.replace("3e11", "ffff");
+        let primary = position(&format!("{A}:1-20,{other}:1-4"));
+        for (server, applied, is_lost) in [
+            (A, format!("{A}:1-25"), true),
+            (A, format!("{A}:1-20,{other}:1-9"), false),
+            (&other, format!("{A}:1-25,{other}:1-4"), false),
+            // Nothing of its own was ever the primary's.
+            (&A.replace("3e11", "aaaa"), format!("{}:1", A.replace("3e11", "aaaa")), false),
+            ("", format!("{A}:1-25"), false),
+        ] {
+            let own = Own::new(&server.to_ascii_uppercase(), "");
+            assert_eq!(own.is_lost(&position(&applied), &primary), is_lost, "{applied}");
+        }
     }
 
     #[test]

@@ -10,11 +10,12 @@
 //! a failover that lost something): no replica would ever cover it.
 //!
 //! MariaDB without `gtid_strict_mode` takes a transaction with an earlier number than others of its domain,
-//! and no position tells who has that. A reading until the next transaction tells nothing.
+//! and no position tells who has that. A reading until the next transaction tells nothing. Nor does one of a server
+//! that was a replica and numbers from 1 again (RESET MASTER) until it has passed what it applied before.
 
 use parking_lot::{Mutex, MutexGuard};
 
-use super::freshness::{Origins, Position};
+use super::freshness::{Origins, Own, Position};
 
 /// The primary's own position, as it was asked for it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -25,6 +26,8 @@ pub struct Reading {
     pub position: Position,
     /// Its last transaction has an earlier number than another of the domain in which it commits (MariaDB).
     pub is_out_of_order: bool,
+    /// It has applied, as a replica, numbers that its own log has not passed: it gives them anew (MariaDB).
+    pub is_renumbered: bool,
     /// What its binary log has, if that has something of the domain in which it commits (MariaDB).
     pub logged: Option<Position>,
     /// The replication domain in which it commits (MariaDB).
@@ -62,6 +65,15 @@ impl Reading {
         }
     }
 
+    /// Whether it lacks what a replica that has `applied` had committed itself, as when that was the primary. It may
+    /// have that later, where it still applies it.
+    pub fn has_lost(&self, own: &Own, applied: &Position) -> bool {
+        match self.domain {
+            Some(domain) => own.is_lost_in_domain(&self.origins, domain),
+            None => self.server.is_some() && own.is_lost(applied, &self.position),
+        }
+    }
+
     /// The primary has had what it had `before` as well. Where it tells less of a domain, its last transaction
     /// has an earlier number.
     pub fn go_on(&mut self, before: &Self) {
@@ -77,12 +89,21 @@ impl Reading {
         }
     }
 
-    /// Whether it knows the domain no more in which it commits: the next number is 1, as after RESET MASTER.
+    /// Whether it knows the domain no more in which it commits, or its log has nothing of it any more: the next
+    /// number is 1, as after RESET MASTER.
     pub fn begins_anew(&self, before: &Self) -> bool {
+        if self.has_lost_log(before) {
+            return true;
+        }
         let has_it = |position: &Position, domain| position.is_ahead(&Position::default(), domain);
         self.domain.is_some_and(|domain| {
             has_it(&before.position, domain) && !has_it(&self.position, domain)
         })
+    }
+
+    /// Whether its log has nothing any more of the domain in which it commits.
+    pub fn has_lost_log(&self, before: &Self) -> bool {
+        self.logged.is_none() && before.logged.is_some() && self.domain == before.domain
     }
 
     /// Whether the primary had all of `position`, or others of these numbers.
@@ -137,7 +158,7 @@ impl Token {
 
     /// Uses what a reading tells; whether it told anything.
     pub fn settle(&mut self, reading: &Reading) -> bool {
-        if reading.is_out_of_order {
+        if reading.is_out_of_order || reading.is_renumbered {
             return false;
         }
         let places = self.unknown.is_some_and(|begun| reading.number > begun);
@@ -257,6 +278,30 @@ mod tests {
         assert!(token.settle(&reading(3, "0-1-96")));
         assert!(!token.is_covered_by(&position("0-1-95")));
         assert!(token.is_covered_by(&position("0-1-96")));
+    }
+
+    #[test]
+    fn a_write_of_a_number_that_was_applied_before_is_placed_once_the_log_has_passed_that() {
+        let mut token = Token::default();
+        token.add_unknown(stamp(1, 1));
+        let early = Reading { is_renumbered: true, ..reading(2, "0-1-93") };
+        assert!(!token.settle(&early) && token.is_unknown());
+        assert!(token.settle(&reading(3, "0-2-94")));
+        assert!(!token.is_covered_by(&position("0-1-93")));
+        assert!(token.is_covered_by(&position("0-2-94")));
+    }
+
+    #[test]
+    fn a_log_that_is_empty_again_begins_anew_whatever_was_applied_before() {
+        let logged = |text: &str| Some(position(text)).filter(|logged| !logged.is_empty());
+        let of = |domain, log| Reading {
+            domain: Some(domain),
+            logged: logged(log),
+            ..reading(1, "0-1-93,7-1-1")
+        };
+        assert!(of(0, "").begins_anew(&of(0, "0-1-93")));
+        assert!(!of(0, "").begins_anew(&of(0, "")) && !of(0, "0-2-1").begins_anew(&of(0, "")));
+        assert!(!of(7, "").begins_anew(&of(0, "0-1-93")), "it commits in another one now");
     }
 
     #[test]

@@ -89,7 +89,8 @@ enum Role<'a> {
 const LOOK_EVERY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
 const MOVES_WITHIN: Duration = Duration::from_secs(60);
 
-/// First and longest pause between looks of a primary that is read-only: it may have become a replica.
+/// First and longest pause between looks of a primary that is read-only, which may have become a replica, and of a
+/// replica that is out of rotation.
 const SUSPECT_EVERY: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(60));
 
 /// When the control connection has to be opened anew, to see where its address leads to.

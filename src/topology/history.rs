@@ -8,6 +8,9 @@
 //!   come again only after RESET BINARY LOGS AND GTIDS, or of a server that was set back.) It gets no reads until it
 //!   was compared, either. A primary that was met while it still applied what others had
 //!   written has that later.
+//! - A failover may lose transactions of the old primary, which comes back as a replica and still has them. It gets no
+//!   reads as long as the primary lacks some that it numbered itself, where that has others of these.
+//! - A replica that follows another server from now on, or may, is compared anew: that one may have something else.
 //! - A primary whose own position goes back (RESET MASTER) is met anew.
 //! - A replica whose link to its source was cut without its noticing says that it is not behind. It gets no reads
 //!   once it has lacked what the primary had for too long.
@@ -17,7 +20,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::route::freshness::Position;
+use crate::route::freshness::{Own, Position};
 use crate::route::token::Reading;
 
 /// How often in a row a replica that was late has what it is owed in time until it keeps up again.
@@ -37,6 +40,8 @@ pub(super) struct History {
     agreed: Option<Arc<Position>>,
     /// What it had applied when it was found ahead of the primary.
     ahead: Option<Position>,
+    /// What it had applied when the primary lacked some that the replica has numbered itself.
+    lost: Option<Position>,
     /// What the primary had at a later reading, and since when the replica is known to lack some of it.
     owed: Option<(Position, Instant)>,
     /// It has lacked that for too long, and has not caught up since.
@@ -61,7 +66,7 @@ impl History {
     ) -> bool {
         let Some(first) = first.filter(|_| !self.has(first)) else { return false };
         // Another primary may have what the last one had lost.
-        self.ahead = None;
+        (self.ahead, self.lost) = (None, None);
         let since = match self.lacking.take() {
             Some((of, since)) if Arc::ptr_eq(&of, first) => since,
             _ => {
@@ -81,13 +86,18 @@ impl History {
         is_over
     }
 
+    /// It follows another server, or may soon: what it has from now on is not compared.
+    pub(super) fn follows_another(&mut self) {
+        (self.agreed, self.looked) = (None, None);
+    }
+
     /// Compares what it had applied at a look with a reading of the primary that began later, and then
     /// remembers `applied` for the next: `begun` readings have begun by now. Once is enough for a primary
     /// that had `first` when it was met: what comes by another way later, such as an ANALYZE TABLE of a
-    /// server in between, has the primary lost nothing for.
+    /// server in between, has the primary lost nothing for. `own` is what the replica has committed itself.
     pub(super) fn compare(
         &mut self,
-        applied: &Position,
+        (applied, own): (&Position, &Own),
         (last, first): (&Reading, Option<&Arc<Position>>),
         begun: u64,
     ) {
@@ -98,18 +108,20 @@ impl History {
         let then = looked.filter(|_| is_due);
         if let Some((then, _)) = then.filter(|_| last.tells_numbers()) {
             let theirs = last.domain.and_then(|domain| last.origins.have(&then, domain));
+            self.lost = last.has_lost(own, &then).then(|| then.clone());
             if theirs.map_or_else(|| last.is_behind(&then), |has| !has) {
                 self.ahead.get_or_insert(then);
             } else {
                 // The primary was still applying that when it was met.
                 self.ahead.take_if(|_| theirs == Some(true));
-                if self.ahead.is_none() {
+                if self.ahead().is_none() {
                     self.agreed = first.cloned();
                 }
             }
         }
         // Somebody has set it back.
         self.ahead.take_if(|ahead| !applied.covers(ahead));
+        self.lost.take_if(|lost| !applied.covers(lost));
     }
 
     /// Finds out whether it keeps up with the primary, which had `first` when it was met: it may lack for up to
@@ -129,6 +141,8 @@ impl History {
         }
         let excused = first.filter(|_| self.is_partial);
         let has = |position: &Position| match last.domain {
+            // What it has applied may be of the numbering before.
+            Some(domain) if last.is_renumbered => applied.has_reached(position, domain),
             Some(domain) => {
                 !position.is_ahead(applied, domain)
                     || excused.is_some_and(|first| !position.is_ahead(first, domain))
@@ -171,12 +185,14 @@ impl History {
     pub(super) fn is_compared(&self, last: &Reading, first: Option<&Arc<Position>>) -> bool {
         let is_told = last.tells_numbers() && first.is_some();
         let mut agreed = self.agreed.iter().zip(first);
-        !is_told || self.ahead.is_some() || agreed.any(|(agreed, first)| Arc::ptr_eq(agreed, first))
+        !is_told
+            || self.ahead().is_some()
+            || agreed.any(|(agreed, first)| Arc::ptr_eq(agreed, first))
     }
 
     /// What it has that the primary has not.
     pub(super) fn ahead(&self) -> Option<&Position> {
-        self.ahead.as_ref()
+        self.ahead.as_ref().or(self.lost.as_ref())
     }
 }
 
@@ -244,7 +260,7 @@ mod tests {
     fn a_replica_with_what_a_failover_has_lost_is_ahead_until_it_is_set_back() {
         let (mut history, met) = (History::default(), first("0-2-95"));
         let look = |history: &mut History, applied: &str, last: &Reading, begun| {
-            history.compare(&position(applied), (last, Some(&met)), begun);
+            history.compare((&position(applied), &Own::default()), (last, Some(&met)), begun);
             history.ahead().is_some()
         };
         // It is ahead of a reading that began before.
@@ -269,7 +285,7 @@ mod tests {
         let mut look = |applied: &str, number: u64, state: &str| {
             let mut last = reading(number, state.rsplit(',').next().expect("one"));
             last.origins.add(state, 2);
-            history.compare(&position(applied), (&last, Some(&met)), number);
+            history.compare((&position(applied), &Own::default()), (&last, Some(&met)), number);
             (history.ahead().is_some(), history.is_compared(&last, Some(&met)))
         };
         assert_eq!(look("0-1-52", 1, "0-1-32"), (false, false));
@@ -286,7 +302,7 @@ mod tests {
         for number in 1..=2 {
             let mut last = reading(number, "0-2-200");
             last.origins.add("0-1-95,0-2-200", 2);
-            history.compare(&position("0-1-120"), (&last, Some(&met)), number);
+            history.compare((&position("0-1-120"), &Own::default()), (&last, Some(&met)), number);
         }
         assert_eq!(history.ahead(), Some(&position("0-1-120")));
     }
@@ -297,9 +313,9 @@ mod tests {
         let (mut history, met) = (History::default(), first("0-2-95"));
         let applied = position("0-1-120");
         history.look_back(&applied, Some(&met), LIMIT, now());
-        history.compare(&applied, (&reading(5), Some(&met)), 5);
+        history.compare((&applied, &Own::default()), (&reading(5), Some(&met)), 5);
         assert!(history.has(Some(&met)) && !history.is_compared(&reading(5), Some(&met)));
-        history.compare(&applied, (&reading(6), Some(&met)), 6);
+        history.compare((&applied, &Own::default()), (&reading(6), Some(&met)), 6);
         assert!(history.is_compared(&reading(6), Some(&met)) && history.ahead().is_some());
         // With another primary it is compared anew.
         let next = first("0-1-120");
@@ -397,12 +413,33 @@ mod tests {
     }
 
     #[test]
+    fn a_replica_that_gets_nothing_of_a_log_begun_anew_is_late_whatever_numbers_it_has() {
+        let (mut history, met, start) = (History::default(), first("0-1-93"), now());
+        history.look_back(&position("0-1-93"), Some(&met), LIMIT, start);
+        let mut is_late = |applied: &str, logged: &str, percent: u32| {
+            let logged = Some(position(logged));
+            let last = Reading { logged, is_renumbered: true, ..reading(1, "0-1-93") };
+            let now = start + LIMIT * percent / 100;
+            history.keep_up(&position(applied), (&last, Some(&met)), LIMIT, now);
+            history.is_late()
+        };
+        assert!(!is_late("0-1-93", "0-2-1", 0) && !is_late("0-1-93", "0-2-2", 99));
+        assert!(is_late("0-1-93", "0-2-3", 100));
+        assert!(!is_late("0-2-3", "0-2-3", 110));
+        assert!(!is_late("0-2-3", "0-2-9", 120) && is_late("0-2-3", "0-2-9", 220));
+    }
+
+    #[test]
     fn a_replica_is_ahead_of_a_primary_that_numbers_anew() {
         let (mut history, met) = (History::default(), first(""));
         let mut look = |applied: &str, number| {
             let applied = position(applied);
             history.look_back(&applied, Some(&met), LIMIT, now());
-            history.compare(&applied, (&reading(number, ""), Some(&met)), number);
+            history.compare(
+                (&applied, &Own::default()),
+                (&reading(number, ""), Some(&met)),
+                number,
+            );
             (history.is_compared(&reading(number, ""), Some(&met)), history.ahead().is_some())
         };
         assert_eq!(look("0-1-154", 1), (false, false));
@@ -410,6 +447,46 @@ mod tests {
         // It was set up anew.
         assert_eq!(look("", 3), (false, false));
         assert_eq!(look("", 4), (true, false));
+    }
+
+    #[test]
+    fn a_replica_that_was_the_primary_has_what_was_lost_until_the_primary_has_it_or_it_was_set_back()
+     {
+        let (mut history, met) = (History::default(), first("0-1-95"));
+        let mut look = |applied: &str, logged: &str, number: u64, state: &str| {
+            let mut last = reading(number, state.rsplit(',').next().expect("one"));
+            last.origins.add(state, 2);
+            let own = Own::new("1", logged);
+            history.compare((&position(applied), &own), (&last, Some(&met)), number);
+            (history.ahead().is_some(), history.is_compared(&last, Some(&met)))
+        };
+        assert_eq!(look("0-1-95", "0-1-97", 1, "0-1-95"), (false, false));
+        assert_eq!(look("0-1-95", "0-1-97", 2, "0-1-95"), (true, true));
+        assert_eq!(look("0-2-98", "0-1-97,0-2-98", 3, "0-1-95,0-2-98"), (true, true));
+        // It was still applying them.
+        assert_eq!(look("0-2-98", "0-1-97,0-2-98", 4, "0-1-97,0-2-98"), (false, true));
+        assert_eq!(look("0-2-98", "0-1-99,0-2-98", 5, "0-1-97,0-2-98"), (false, true), "for good");
+    }
+
+    #[test]
+    fn a_replica_that_follows_another_server_is_compared_anew() {
+        let (mut history, met) = (History::default(), first("0-1-9"));
+        let look = |history: &mut History, applied: &str, number| {
+            let applied = position(applied);
+            history.look_back(&applied, Some(&met), LIMIT, now());
+            let last = reading(number, "0-1-9");
+            history.compare((&applied, &Own::default()), (&last, Some(&met)), number);
+            (history.ahead().is_some(), history.is_compared(&last, Some(&met)))
+        };
+        assert_eq!(look(&mut history, "0-1-9", 1), (false, false));
+        assert_eq!(look(&mut history, "0-1-9", 2), (false, true));
+        assert_eq!(look(&mut history, "0-2-50", 3), (false, true));
+        history.follows_another();
+        assert_eq!(look(&mut history, "0-2-50", 3), (false, false));
+        assert_eq!(look(&mut history, "0-2-50", 4), (true, true));
+        // And what was found stays.
+        history.follows_another();
+        assert_eq!(look(&mut history, "0-2-50", 5), (true, true));
     }
 
     #[test]
@@ -432,7 +509,11 @@ mod tests {
         ] {
             let (mut history, met) = (History::default(), first(&had));
             let mut look = |applied: &str, last: &Reading| {
-                history.compare(&position(applied), (last, Some(&met)), last.number);
+                history.compare(
+                    (&position(applied), &Own::default()),
+                    (last, Some(&met)),
+                    last.number,
+                );
                 (history.is_compared(last, Some(&met)), history.ahead().is_some())
             };
             let applied = format!("{more},{other}:1-9");
@@ -458,7 +539,7 @@ mod tests {
             for (ended, begun) in [(1, 1), (1, 2), (1, 2), (2, 3)] {
                 let last = reading(ended, state);
                 assert!(!history.is_compared(&last, Some(&met)), "{ended}");
-                history.compare(&applied, (&last, Some(&met)), begun);
+                history.compare((&applied, &Own::default()), (&last, Some(&met)), begun);
             }
             assert!(history.is_compared(&reading(2, state), Some(&met)));
             assert_eq!(history.ahead().is_some(), is_ahead);
@@ -470,11 +551,15 @@ mod tests {
         let (mut history, met, next) = (History::default(), first("0-1-90"), first("0-2-95"));
         let applied = position("0-1-120");
         history.look_back(&position("0-1-90"), Some(&met), LIMIT, now());
-        history.compare(&position("0-1-90"), (&reading(1, "0-1-90"), Some(&met)), 1);
+        history.compare(
+            (&position("0-1-90"), &Own::default()),
+            (&reading(1, "0-1-90"), Some(&met)),
+            1,
+        );
         history.look_back(&applied, Some(&next), LIMIT, now());
-        history.compare(&applied, (&reading(2, "0-2-95"), Some(&next)), 2);
+        history.compare((&applied, &Own::default()), (&reading(2, "0-2-95"), Some(&next)), 2);
         assert!(!history.is_compared(&reading(2, "0-2-95"), Some(&next)));
-        history.compare(&applied, (&reading(3, "0-2-95"), Some(&next)), 3);
+        history.compare((&applied, &Own::default()), (&reading(3, "0-2-95"), Some(&next)), 3);
         assert!(history.ahead().is_some());
     }
 
@@ -486,8 +571,8 @@ mod tests {
         let mariadb = Reading { domain: Some(0), ..mysql.clone() };
         for (applied, last) in [("0-2-300", &mysql), ("0-2-90,4-9-50", &mariadb)] {
             let applied = Position::parse(applied).expect("a position");
-            history.compare(&applied, (last, Some(&met)), 1);
-            history.compare(&applied, (last, Some(&met)), 1);
+            history.compare((&applied, &Own::default()), (last, Some(&met)), 1);
+            history.compare((&applied, &Own::default()), (last, Some(&met)), 1);
             assert!(history.ahead().is_none());
         }
     }
@@ -498,11 +583,11 @@ mod tests {
         let (met, next) = (first("0-2-95"), first("0-1-120"));
         let applied = position("0-1-120");
         history.look_back(&applied, Some(&met), LIMIT, begun);
-        history.compare(&applied, (&Reading::default(), Some(&met)), 1);
-        history.compare(&applied, (&reading(2, "0-2-95"), Some(&met)), 2);
+        history.compare((&applied, &Own::default()), (&Reading::default(), Some(&met)), 1);
+        history.compare((&applied, &Own::default()), (&reading(2, "0-2-95"), Some(&met)), 2);
         assert!(history.ahead().is_some());
         history.look_back(&applied, Some(&next), LIMIT, begun);
-        history.compare(&applied, (&reading(3, "0-1-120"), Some(&next)), 3);
+        history.compare((&applied, &Own::default()), (&reading(3, "0-1-120"), Some(&next)), 3);
         assert!(history.ahead().is_none() && history.has(Some(&next)));
     }
 }

@@ -90,7 +90,10 @@ impl<'a> Primary<'a> {
                 reading_began = Instant::now();
                 // Before the facts, with which clients are let in.
                 self.read_position(line, family).await?;
-                self.log_end = probe::log_end(line, family).await?;
+                if self.has_shorter_log(line, family).await? {
+                    self.meet_anew();
+                    self.read_position(line, family).await?;
+                }
                 if self.probe(line, &greeting, family).await? {
                     backoff.reset();
                 }
@@ -169,24 +172,24 @@ impl<'a> Primary<'a> {
         Ok((is_other, started))
     }
 
-    async fn read_position(&self, line: &mut Line, family: Family) -> Result<(), Trouble> {
+    async fn read_position(&mut self, line: &mut Line, family: Family) -> Result<(), Trouble> {
         let readings = &self.shared.readings;
         let Some(mut reading) = readings.ask(line, family).await? else { return Ok(()) };
         let before = readings.last();
-        let goes_on = !readings.goes_back(&reading) || {
+        let mut goes_on = true;
+        if readings.goes_back(&reading) || reading.has_lost_log(&before) {
             let end = probe::log_end(line, family).await?;
             // RESET MASTER TO may make it longer.
-            self.log_end.is_some() && end >= self.log_end && !reading.begins_anew(&before)
-        };
+            goes_on =
+                self.log_end.is_some() && end >= self.log_end && !reading.begins_anew(&before);
+            if !goes_on {
+                // It is known now.
+                self.log_end = end;
+            }
+        }
         let is_met = readings.first().is_some();
         if !goes_on {
-            if is_met {
-                tracing::warn!(
-                    "the primary has not all transactions that it had, as after RESET MASTER: replicas take \
-                     no reads until they are compared with it"
-                );
-            }
-            self.shared.forget_primary();
+            self.meet_anew();
         } else if is_met {
             reading.go_on(&before);
         }
@@ -194,6 +197,26 @@ impl<'a> Primary<'a> {
             self.shared.wake_replicas();
         }
         Ok(())
+    }
+
+    /// Whether its binary log ends earlier than at the last probe. One that has been a replica need not tell by its
+    /// position that it was reset: that has what it applied before.
+    async fn has_shorter_log(&mut self, line: &mut Line, family: Family) -> Result<bool, Trouble> {
+        let end = probe::log_end(line, family).await?;
+        let is_shorter = end.is_some() && end < self.log_end;
+        self.log_end = end;
+        Ok(is_shorter)
+    }
+
+    /// It was reset: what replicas have in common with it is not known any more.
+    fn meet_anew(&self) {
+        if self.shared.readings.first().is_some() {
+            tracing::warn!(
+                "the primary has not all transactions that it had, as after RESET MASTER: replicas take \
+                 no reads until they are compared with it"
+            );
+        }
+        self.shared.forget_primary();
     }
 
     /// Whether the server answered well.

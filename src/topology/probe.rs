@@ -10,7 +10,7 @@ use super::health::{Replication, Sample};
 use super::line::{Line, Record, Trouble};
 use crate::config::settings::{Backend, BackendCompression};
 use crate::protocol::{Family, code};
-use crate::route::freshness::{Origins, Position};
+use crate::route::freshness::{Origins, Own, Position};
 use crate::route::token::Reading;
 
 /// MySQL's first version with `SHOW REPLICA STATUS`.
@@ -165,6 +165,10 @@ pub(super) struct ReplicaAnswer {
     pub(super) shaping: Vec<String>,
     /// What keeps changes of some tables from it.
     pub(super) filter: Option<String>,
+    /// Whom it follows; `None` when a thread of its replication does not run.
+    pub(super) follows: Option<String>,
+    /// What is known of its own transactions.
+    pub(super) own: Own,
 }
 
 pub(super) async fn replica(line: &mut Line, family: Family) -> Result<ReplicaAnswer, Trouble> {
@@ -179,8 +183,17 @@ pub(super) async fn replica(line: &mut Line, family: Family) -> Result<ReplicaAn
         Family::MariaDb => "0",
         Family::MySql => "@@global.offline_mode",
     };
+    let (skips, server, logged) = match family {
+        Family::MariaDb => (
+            "@@global.replicate_events_marked_for_skip",
+            "@@global.server_id",
+            "@@global.gtid_binlog_state",
+        ),
+        Family::MySql => ("''", "@@global.server_uuid", "''"),
+    };
     let mut sql = format!(
-        "SELECT @@global.read_only AS read_only, @@global.{applied} AS applied, {offline} AS offline"
+        "SELECT @@global.read_only AS read_only, @@global.{applied} AS applied, {offline} AS offline, \
+         {skips} AS skips, {server} AS server, {logged} AS logged"
     );
     for name in SHAPING {
         sql.push_str(&format!(", {}", asked(name, family)));
@@ -193,12 +206,19 @@ pub(super) async fn replica(line: &mut Line, family: Family) -> Result<ReplicaAn
         is_offline: text("offline") == "1",
         replication: replication(&sources),
     };
+    let follows = match sample.replication {
+        Replication::Nowhere | Replication::Stopped => None,
+        Replication::Disconnected | Replication::Running { .. } => Some(followed(&sources)),
+    };
+    let filter = sources.iter().find_map(replication_filter).or_else(|| skipping(&text("skips")));
     Ok(ReplicaAnswer {
         sample,
         applied: Position::parse(&text("applied")).unwrap_or_default(),
         error: sources.iter().find_map(replication_error),
         shaping: SHAPING.iter().map(|name| text(name)).collect(),
-        filter: sources.iter().find_map(replication_filter),
+        filter,
+        follows,
+        own: Own::new(&text("server"), &text("logged")),
     })
 }
 
@@ -270,10 +290,15 @@ pub(super) async fn written(line: &mut Line, family: Family) -> Result<Option<Re
         .as_ref()
         .zip(last)
         .is_some_and(|((highest, domain), last)| highest.is_ahead(&last, *domain));
+    let is_renumbered = logged.as_ref().is_some_and(|(written, domain)| {
+        let applied = Position::parse(&text("applied"));
+        applied.is_some_and(|applied| applied.outnumbers(written, *domain))
+    });
     let logged = logged.map(|(written, _)| written);
     Ok(Some(Reading {
         position,
         is_out_of_order,
+        is_renumbered,
         logged,
         domain,
         origins,
@@ -377,6 +402,28 @@ fn filter_of(row: &Record, of: &str, filters: &[&str]) -> Option<String> {
     })
 }
 
+/// Transactions of `skip_replication = 1` are kept from it.
+fn skipping(value: &str) -> Option<String> {
+    let is_harmless = value.is_empty() || value == "REPLICATE";
+    (!is_harmless).then(|| format!("replicate_events_marked_for_skip is {value}"))
+}
+
+/// Whom a replica follows, as far as it tells.
+fn followed(sources: &[Record]) -> String {
+    let mut followed: Vec<String> = sources
+        .iter()
+        .map(|source| {
+            let part = |name: &str| {
+                let names = [format!("Master_{name}"), format!("Source_{name}")];
+                source.text(&names.each_ref().map(String::as_str)).unwrap_or_default()
+            };
+            ["Host", "Port", "Server_Id"].map(part).join(" ")
+        })
+        .collect();
+    followed.sort_unstable();
+    followed.join(", ")
+}
+
 fn leaves_out(filter: &str, value: &str) -> bool {
     let is_own = |name: &str| {
         let schema = name.trim().split('.').next().unwrap_or_default().replace('\\', "");
@@ -440,6 +487,12 @@ mod tests {
         ] {
             assert_eq!(leaves_out(filter, value), counts, "{filter} {value}");
         }
+    }
+
+    #[test]
+    fn what_leaves_out_marked_transactions_is_a_filter() {
+        assert!(skipping("").is_none() && skipping("REPLICATE").is_none());
+        assert!(skipping("FILTER_ON_SLAVE").is_some() && skipping("FILTER_ON_MASTER").is_some());
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::history::History;
 use super::line::{Line, Trouble};
 use super::probe;
 use crate::protocol::Family;
-use crate::route::freshness::Position;
+use crate::route::freshness::{Own, Position};
 use crate::route::view::{BackendId, Rotation};
 
 /// Least pause between two looks whether it has what the primary had when Fairlane met it.
@@ -33,6 +33,9 @@ pub(super) struct Replica<'a> {
     shaping: Vec<String>,
     /// What keeps changes of some tables from it.
     filter: Option<String>,
+    /// Whom it follows, and what it has committed itself.
+    follows: Option<String>,
+    own: Own,
     doubt: Doubt,
     /// What was last logged.
     told: Option<(Rotation, Option<String>)>,
@@ -54,6 +57,8 @@ impl<'a> Replica<'a> {
             started: None,
             shaping,
             filter: None,
+            follows: None,
+            own: Own::default(),
             doubt: Doubt::default(),
             told: None,
         }
@@ -128,6 +133,7 @@ impl<'a> Replica<'a> {
             // All that is known is of the other one.
             self.health.observe(Outcome::Lost, Instant::now().into_std());
             (self.applied, self.shaping, self.filter) = Default::default();
+            (self.follows, self.own) = Default::default();
             self.publish();
         }
         Ok((family, is_other))
@@ -152,17 +158,33 @@ impl<'a> Replica<'a> {
         match probe::replica(line, family).await {
             Ok(answer) => {
                 (self.applied, self.shaping) = (answer.applied, answer.shaping);
-                self.filter = answer.filter;
+                (self.filter, self.own) = (answer.filter, answer.own);
+                if self.follows != answer.follows {
+                    self.history.follows_another();
+                    self.follows = answer.follows;
+                }
                 self.look_at_history();
                 let offline = answer.sample.is_offline.then(|| "offline_mode is ON".to_owned());
                 self.take_in(Outcome::Good(answer.sample), offline.or(answer.error));
+                self.doubt_where_it_leads();
                 Ok(true)
             }
             Err(refused @ Trouble::Refused { .. }) => {
                 self.take_in(Outcome::Failed, Some(refused.to_string()));
+                self.doubt_where_it_leads();
                 Ok(false)
             }
             Err(lost) => Err(lost),
+        }
+    }
+
+    /// No other connection is opened to a replica out of rotation, which could find another server there.
+    fn doubt_where_it_leads(&mut self) {
+        match self.rotation().0 {
+            Rotation::In | Rotation::Recovering => self.doubt.trust(),
+            // That is over soon.
+            _ if self.is_catching_up() => {}
+            _ => self.doubt.suspect(),
         }
     }
 
@@ -189,7 +211,7 @@ impl<'a> Replica<'a> {
         let (first, last, begun) = (readings.first(), readings.last(), readings.begun());
         let now = Instant::now().into_std();
         let is_over = self.history.look_back(&self.applied, first.as_ref(), limit, now);
-        self.history.compare(&self.applied, (&last, first.as_ref()), begun);
+        self.history.compare((&self.applied, &self.own), (&last, first.as_ref()), begun);
         // It may take a probe more to see that it has what it lacked.
         let limit = limit + self.shared.settings.routing.probe_interval;
         self.history.keep_up(&self.applied, (&last, first.as_ref()), limit, now);

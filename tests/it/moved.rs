@@ -323,3 +323,173 @@ fn a_change_of_user_on_a_frozen_server_keeps_nobody_out() {
     let login = || Raw::connect(proxy.port, "app", "app-secret", Some(schema));
     eventually("others are let in", || login().is_ok());
 }
+
+const IN_ROTATION: &str = "fairlane_backend_in_rotation{backend=\"replica1\"}";
+
+/// No other connection is opened to it, which would find another server there.
+#[test]
+fn a_replica_out_of_rotation_follows_its_address() {
+    let options = Options { max_connections: 100, replicas: 2, ..product().options() };
+    let (mut servers, _orders) = keep(options);
+    let name = Name::of(servers.replica);
+    servers.replica_address = format!("127.0.0.1:{}", name.port);
+    let proxy = Proxy::start(&servers);
+    let is_in = || proxy.metric(IN_ROTATION) == 1.0;
+    servers.replica_root().run(match product().is_mysql() {
+        true => "STOP REPLICA SQL_THREAD",
+        false => "STOP SLAVE SQL_THREAD",
+    });
+    eventually("it is out of rotation", || !is_in());
+    pause(1500);
+    name.lead_to(servers.others[0]);
+    eventually("the healthy one at its address is in", is_in);
+}
+
+/// The primary and the replica change places, there and back; their connections stay.
+#[test]
+fn reads_go_to_the_old_primary_after_a_planned_switchover() {
+    if product().is_mysql() {
+        // The other family has no such position, and finds itself by what it has executed.
+        return;
+    }
+    let (mut servers, _orders) = keep(Options { max_connections: 100, ..product().options() });
+    let ports = [servers.primary, servers.replica];
+    let mut roots = [servers.root(), servers.replica_root()];
+    let follow = |root: &mut Raw, source: u16| {
+        root.run(&format!(
+            "CHANGE MASTER TO MASTER_HOST = '127.0.0.1', MASTER_PORT = {source}, \
+             MASTER_USER = 'replication', MASTER_PASSWORD = 'replication-secret', \
+             MASTER_CONNECT_RETRY = 1, MASTER_USE_GTID = current_pos"
+        ));
+        root.run("START SLAVE");
+    };
+    roots[1].run("STOP SLAVE");
+    follow(&mut roots[1], ports[0]);
+    let names = ports.map(Name::of);
+    servers.replica_address = format!("127.0.0.1:{}", names[1].port);
+    let proxy = Proxy::behind(names[0].port, &servers, 8, "");
+    let mut sessions = [proxy.app(), proxy.app()];
+    sessions[0].run("CREATE TABLE switched (id INT PRIMARY KEY)");
+    let (mut rows, read) = (0, "SELECT COUNT(*) FROM switched");
+    for (old, new) in [(0, 1), (1, 0)] {
+        roots[old].run("SET GLOBAL read_only = ON");
+        let position = roots[old].text("SELECT @@global.gtid_binlog_pos");
+        let waited = roots[new].text(&format!("SELECT MASTER_GTID_WAIT('{position}', 20)"));
+        assert_eq!(waited, "0");
+        for sql in ["STOP SLAVE", "RESET SLAVE ALL", "SET GLOBAL read_only = OFF"] {
+            roots[new].run(sql);
+        }
+        follow(&mut roots[old], ports[new]);
+        names[0].lead_to(ports[new]);
+        names[1].lead_to(ports[old]);
+        within(20, "writes succeed", || {
+            let wrote = sessions[0].query(&format!("INSERT INTO switched VALUES ({rows})"));
+            let is_refused = wrote.as_ref().is_err_and(|error| error.code() == 1290);
+            assert!(wrote.is_ok() || is_refused, "{wrote:?}");
+            wrote.is_ok()
+        });
+        rows += 1;
+        for _ in 0..5 {
+            sessions[0].run(&format!("INSERT INTO switched VALUES ({rows})"));
+            rows += 1;
+            let count = rows.to_string();
+            for _ in 0..3 {
+                for session in &mut sessions {
+                    assert_eq!(session.text(read), count);
+                }
+            }
+        }
+        within(20, "the old one takes reads", || proxy.metric(IN_ROTATION) == 1.0);
+        proxy.until_replica_answers(&mut sessions[1], read);
+        for session in &mut sessions {
+            assert_eq!(session.text(read), rows.to_string());
+        }
+    }
+}
+
+/// What the promoted server writes next has numbers which replicas have of others. Without `gtid_strict_mode`, as is
+/// the default.
+fn reset_a_promoted_server(is_met_before: bool) {
+    if product().is_mysql() {
+        // Its numbers are the server's own.
+        return;
+    }
+    let extra = vec!["gtid_strict_mode=OFF".into()];
+    let options = Options { max_connections: 100, replicas: 2, extra, ..product().options() };
+    let (mut servers, _orders) = keep(options);
+    let mut promoted = servers.replica_root();
+    let mut other = Raw::connect(servers.others[0], "root", "root-secret", None).unwrap();
+    servers.replica_address = format!("127.0.0.1:{}", servers.others[0]);
+    let name = Name::of(servers.primary);
+    let proxy = Proxy::behind(name.port, &servers, 8, "[routing]\nmax_lag = \"2s\"\n");
+    let mut sessions = [proxy.app(), proxy.app()];
+    sessions[0].run("CREATE TABLE renumbered (id INT PRIMARY KEY)");
+    let mut rows = 0;
+    let mut write = |session: &mut Raw| {
+        session.run(&format!("INSERT INTO renumbered VALUES ({rows})"));
+        rows += 1;
+        rows.to_string()
+    };
+    (0..60).for_each(|_| drop(write(&mut sessions[0])));
+    let read = "SELECT COUNT(*) FROM renumbered";
+    proxy.until_replica_answers(&mut sessions[1], read);
+    let position = servers.root().text("SELECT @@global.gtid_binlog_pos");
+    for replica in [&mut promoted, &mut other] {
+        assert_eq!(replica.text(&format!("SELECT MASTER_GTID_WAIT('{position}', 20)")), "0");
+    }
+    servers.root().run("SET GLOBAL read_only = ON");
+    ["STOP SLAVE", "RESET SLAVE ALL"].into_iter().for_each(|sql| drop(promoted.run(sql)));
+    if !is_met_before {
+        promoted.run("RESET MASTER");
+    }
+    promoted.run("SET GLOBAL read_only = OFF");
+    other.run("STOP SLAVE");
+    other.run(&format!(
+        "CHANGE MASTER TO MASTER_HOST = '127.0.0.1', MASTER_PORT = {}, MASTER_USE_GTID = slave_pos",
+        servers.replica
+    ));
+    other.run("START SLAVE");
+    name.lead_to(servers.replica);
+    let port = servers.replica.to_string();
+    for session in &mut sessions {
+        eventually("it is on the promoted one", || session.text("SELECT @@port") == port);
+    }
+    if is_met_before {
+        eventually("the replica is in", || proxy.metric(IN_ROTATION) == 1.0);
+        promoted.run("RESET MASTER");
+    }
+    let mut stays = |sessions: &mut [Raw; 2]| {
+        let rows = write(&mut sessions[0]);
+        for _ in 0..8 {
+            sessions.iter_mut().for_each(|session| assert_eq!(session.text(read), rows));
+            pause(30);
+        }
+    };
+    for _ in 0..2 {
+        other.run("FLUSH TABLES WITH READ LOCK");
+        (0..3).for_each(|_| stays(&mut sessions));
+        other.run("UNLOCK TABLES");
+        stays(&mut sessions);
+    }
+    if is_met_before {
+        // It gets nothing more, and does not know.
+        eventually("it is out of rotation", || proxy.metric(IN_ROTATION) == 0.0);
+        ["STOP SLAVE", "START SLAVE"].into_iter().for_each(|sql| drop(other.run(sql)));
+    }
+    // Until its log has passed what it had applied.
+    let applied = position.rsplit('-').next().unwrap().parse().unwrap();
+    (0..applied).for_each(|_: u32| drop(write(&mut sessions[0])));
+    proxy.until_replica_answers(&mut sessions[0], read);
+    let rows = write(&mut sessions[0]);
+    sessions.iter_mut().for_each(|session| assert_eq!(session.text(read), rows));
+}
+
+#[test]
+fn own_writes_are_found_after_a_reset_before_the_address_moved() {
+    reset_a_promoted_server(false);
+}
+
+#[test]
+fn own_writes_are_found_after_a_reset_of_the_primary_that_was_a_replica() {
+    reset_a_promoted_server(true);
+}

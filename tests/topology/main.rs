@@ -482,6 +482,59 @@ async fn a_replica_that_has_what_the_primary_has_lost_takes_no_reads() {
     until_rotation(&topology, Rotation::In).await;
 }
 
+/// It was the primary itself, and has transactions that its successor never got.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_old_primary_that_has_what_the_next_one_lacks_takes_no_reads() {
+    let pair = Pair::start(&[]).await;
+    let (promoted, _directory) = Pair::primary_only(&["--log-bin", "--server-id=9"]).await;
+    let written: String = pair.primary.first("SELECT @@gtid_binlog_pos").await;
+    let state = |last| format!("SET GLOBAL gtid_binlog_state = '{written},0-2-{last}'");
+    pair.replica.run(&["STOP SLAVE", "RESET MASTER", &state(3), "START SLAVE"]).await;
+    promoted.run(&["RESET MASTER", &state(2)]).await;
+    let (topology, seen) = start(&[&promoted, &pair.replica]);
+    until_rotation(&topology, Rotation::Differs).await;
+    sleep(INTERVAL * 5).await;
+    assert!(!seen.since_last_asked().contains(&Rotation::In));
+    promoted.run(&["RESET MASTER", &state(3)]).await;
+    until_rotation(&topology, Rotation::In).await;
+}
+
+/// A failover tool does so before it moves the address.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_that_follows_another_server_is_compared_again() {
+    let pair = Pair::start(&[]).await;
+    let (promoted, _directory) = Pair::primary_only(&["--log-bin", "--server-id=9"]).await;
+    let (topology, _) = start(&[&pair.primary, &pair.replica]);
+    until_rotation(&topology, Rotation::In).await;
+    sleep(INTERVAL * 5).await;
+    let written: String = pair.primary.first("SELECT @@gtid_binlog_pos").await;
+    let last: u64 = written.rsplit('-').next().expect("a number").parse().expect("a number");
+    let set = |variable| format!("SET GLOBAL {variable} = '0-9-{}'", last + 50);
+    promoted.run(&["RESET MASTER", &set("gtid_binlog_state")]).await;
+    let source = format!("CHANGE MASTER TO MASTER_PORT = {}", promoted.port);
+    pair.replica.run(&["STOP SLAVE", &set("gtid_slave_pos"), &source, "START SLAVE"]).await;
+    until_rotation(&topology, Rotation::Differs).await;
+    // The primary's numbers come to that, and it differs all the same.
+    for id in 0..60 {
+        pair.primary.run(&[&format!("INSERT INTO shop.items VALUES ({id})")]).await;
+    }
+    sleep(INTERVAL * 5).await;
+    assert_eq!(rotation(&topology), Rotation::Differs);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_that_leaves_out_marked_transactions_takes_no_reads() {
+    let option = "--replicate-events-marked-for-skip=FILTER_ON_SLAVE";
+    let pair = Pair::start(&[option]).await;
+    let (topology, _) = start(&[&pair.primary, &pair.replica]);
+    until_rotation(&topology, Rotation::Differs).await;
+    for sql in ["STOP SLAVE", "SET GLOBAL replicate_events_marked_for_skip = REPLICATE"] {
+        pair.replica.run(&[sql]).await;
+    }
+    pair.replica.run(&["START SLAVE"]).await;
+    until_rotation(&topology, Rotation::In).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_delayed_replica_is_lagging() {
     let pair = Pair::start(&[]).await;
