@@ -153,6 +153,9 @@ impl Session {
         let mut is_explained =
             is_passing || effects.contains(Effects::TRACKERS) || is_insert_id_set(work, summary);
         self.note_variables(&summary.tracked, is_passing, was_open);
+        if was_open {
+            self.note_beside(work);
+        }
         let mut is_vetoed = false;
         for tracked in in_order(&summary.tracked) {
             match tracked {

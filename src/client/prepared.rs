@@ -22,7 +22,9 @@ use crate::protocol::{Capabilities, Command, code};
 use crate::route::view::BackendId;
 use crate::sql::{Class, Effects, Hint, Mode, Needs, Reason, Verdict, changes_rows};
 use crate::state::Pin;
-use crate::state::prepared::{BULK_HEADER, EXECUTE_HEADER, Statement, StatementKey, number_bit};
+use crate::state::prepared::{
+    BULK_HEADER, EXECUTE_HEADER, Statement, StatementKey, asks_units, number_bit,
+};
 use prepare::JustPrepared;
 
 /// A statement that a command of the binary protocol is about.
@@ -281,7 +283,10 @@ impl Session {
         summary: &mut Summary,
         backend: BackendId,
     ) {
-        let definitions = std::mem::take(&mut summary.definitions);
+        let mut definitions = std::mem::take(&mut summary.definitions);
+        if self.are_of_units(work, summary) {
+            definitions.clear();
+        }
         let mut metadata = None;
         self.guard_statements(connection);
         if let Some((server_id, ..)) = summary.prepared
@@ -308,6 +313,18 @@ impl Session {
             }
             None => {}
         }
+    }
+
+    /// Whether the definitions in an answer are those of the results of a bulk execution's sets.
+    ///
+    /// FACT(mariadb 11.8): they come each time, behind the statement's own result if it has one; test:
+    /// `results_of_a_bulk_execution_s_sets_come_with_their_definitions_on_every_connection`.
+    fn are_of_units(&self, work: &PreparedWork<'_>, summary: &Summary) -> bool {
+        work.payload.first() == Some(&(Command::StmtBulkExecute as u8))
+            && self.capabilities.contains(Capabilities::MARIADB_BULK_UNIT_RESULTS)
+            && asks_units(work.payload)
+            && summary.result_sets == 1
+            && summary.error.is_none()
     }
 
     /// COM_STMT_CLOSE. The statement stays prepared on the connections, for others.

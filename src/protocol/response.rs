@@ -129,6 +129,8 @@ pub struct Summary {
     pub received: u64,
     /// There was a result set.
     pub has_result_set: bool,
+    /// How many there were.
+    pub result_sets: u16,
     /// Code of the error that ended the response.
     pub error: Option<u16>,
     /// Its SQLSTATE.
@@ -201,8 +203,6 @@ pub struct Response {
     shift: u8,
     /// Sequence id the server expects of the file's first packet.
     file_sequence: u8,
-    /// Result sets so far.
-    results: u16,
     /// A statement has ended since [`Response::take_ended`] was asked last.
     has_ended: bool,
     summary: Summary,
@@ -239,7 +239,6 @@ impl Response {
             expected: Expected::default(),
             shift: 0,
             file_sequence: 0,
-            results: 0,
             has_ended: false,
             summary: Summary::default(),
         }
@@ -558,7 +557,7 @@ impl Response {
                         (false, true) => State::Rows,
                         (false, false) => State::ColumnsEnd,
                     };
-                    if !follow && self.results == 1 {
+                    if !follow && self.summary.result_sets == 1 {
                         self.put_lacking(packet);
                     }
                 }
@@ -594,7 +593,7 @@ impl Response {
             State::EmptyLists { left } => self.state = empty_lists(left - 1),
             State::Text => self.state = State::Done,
             State::Columns { left } => {
-                if self.results == 1 {
+                if self.summary.result_sets == 1 {
                     self.summary.definitions.extend_from_slice(packet);
                 }
                 self.state = self.after_column(left);
@@ -732,7 +731,7 @@ impl Response {
         self.summary.rows = 0;
         self.summary.has_result_set = true;
         self.summary.affected = None;
-        self.results = self.results.saturating_add(1);
+        self.summary.result_sets = self.summary.result_sets.saturating_add(1);
     }
 
     fn finish(&mut self) {

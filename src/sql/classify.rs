@@ -9,6 +9,7 @@ use super::digest::front_digest;
 use super::effect::{Found, Outcome};
 use super::lexer::Lexer;
 use super::mode::{Charset, FOREIGN, Mode};
+use super::set::Assigned;
 use super::substitute::{Asked, CallSite};
 use super::token::{Kind, Token};
 use super::verdict::{Class, Effects, Hint, Leading, Needs, Reason, Verdict};
@@ -66,8 +67,10 @@ pub(super) struct Classifier<'a> {
     reports_insert_id: bool,
     /// Where the calls stand that [`super::substitute()`] replaces, if it asks.
     pub(super) calls: Option<Vec<CallSite>>,
-    /// Names of variables set as `@@x`, which [`super::bare_variables()`] asks for.
+    /// Names of variables that are not told, which [`super::bare_variables()`] asks for.
     pub(super) bare: Vec<&'a [u8]>,
+    /// What this SET sets so far.
+    pub(super) assigned: Assigned<'a>,
 }
 
 impl<'a> Classifier<'a> {
@@ -95,6 +98,7 @@ impl<'a> Classifier<'a> {
             reports_insert_id: false,
             calls: None,
             bare: Vec::new(),
+            assigned: Assigned::default(),
         }
     }
 

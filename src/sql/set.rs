@@ -8,7 +8,8 @@ use super::verdict::{Class, Effects, Needs, Reason};
 use super::word::Word;
 
 /// Names of the variables that `sql` sets as `@@x`, without the word SESSION: MariaDB tracks all
-/// other forms. Those that bind the session to its connection anyway are left out.
+/// other forms; and of all that it sets beside trackers. Those that bind the session to its
+/// connection anyway are left out, and so is what SET NAMES sets.
 pub fn bare_variables(sql: &[u8], mode: Mode) -> Vec<&[u8]> {
     let mut walk = Classifier::new(sql, mode);
     walk.run();
@@ -26,7 +27,16 @@ enum Scope {
     Server,
 }
 
-impl Classifier<'_> {
+/// What a SET sets for the session.
+#[derive(Default)]
+pub(super) struct Assigned<'a> {
+    /// Variables whose values can be asked for, in their order.
+    names: Vec<&'a [u8]>,
+    /// There is something whose value can't be asked for.
+    is_hidden: bool,
+}
+
+impl<'a> Classifier<'a> {
     /// SET.
     pub(super) fn set(&mut self) -> Outcome {
         self.context = Context::Write;
@@ -60,6 +70,8 @@ impl Classifier<'_> {
         }
         let mut touches_server = false;
         let (mut trackers, mut others) = (0, 0);
+        self.assigned = Assigned::default();
+        let bare_before = self.bare.len();
         loop {
             let before = self.found.effects;
             self.found.effects -= Effects::TRACKERS;
@@ -79,15 +91,36 @@ impl Classifier<'_> {
         if touches_server {
             self.found.effects |= Effects::SERVER_DEFAULTS;
         }
-        if trackers > 0 && others > 0 {
-            // Whatever else it sets may be told to nobody.
-            self.found.effects |= Effects::UNREPLAYABLE_VARIABLE;
+        if trackers > 0 && (others > 0 || self.found.is_opaque()) {
+            self.note_beside(bare_before);
         }
         self.finish(if touches_server {
             (Class::Write, Reason::NotARead)
         } else {
             (Class::Session, Reason::SessionControl)
         })
+    }
+
+    /// What is set beside trackers has to be asked for.
+    ///
+    /// FACT(mariadb 10.11 and 11.8, mysql 9.7): a statement that sets what is tracked tells only of what it
+    /// sets behind that, if it is tracked then; nothing tells of the rest later; test:
+    /// `what_is_set_beside_trackers_is_the_sessions_on_every_connection`.
+    fn note_beside(&mut self, bare_before: usize) {
+        let assigned = std::mem::take(&mut self.assigned);
+        let is_plain =
+            |name: &&[u8]| name.iter().all(|&byte| byte.is_ascii_alphanumeric() || byte == b'_');
+        if assigned.is_hidden
+            || self.is_wrapped
+            || self.found.is_opaque()
+            || !assigned.names.iter().all(is_plain)
+        {
+            self.found.effects |= Effects::UNREPLAYABLE_VARIABLE;
+        } else if !assigned.names.is_empty() {
+            self.found.effects |= Effects::BARE_VARIABLE;
+            self.bare.truncate(bare_before);
+            self.bare.extend(assigned.names);
+        }
     }
 
     /// MariaDB: SET STATEMENT a = 1, b = 2 FOR statement.
@@ -128,6 +161,7 @@ impl Classifier<'_> {
             Word::Session | Word::Local => Scope::Session,
             Word::Transaction => {
                 self.found.effects |= Effects::NEXT_TRANSACTION;
+                self.assigned.is_hidden = true;
                 self.skip_to_end();
                 return Some(Scope::Session);
             }
@@ -138,11 +172,19 @@ impl Classifier<'_> {
         };
         self.skip();
         if self.ahead.word == Word::Transaction {
+            self.assigned.is_hidden = true;
             self.skip_to_end();
             return Some(scope);
         }
-        let name = self.skip_name()?;
+        let name = self.skip_variable(1)?;
         self.named_value(&name, scope)
+    }
+
+    /// A variable's name, of so many parts at most unless it is a component's.
+    fn skip_variable(&mut self, most: u32) -> Option<Token> {
+        let (name, parts) = self.skip_names();
+        self.assigned.is_hidden |= parts > most;
+        name
     }
 
     fn unscoped(&mut self) -> Option<Scope> {
@@ -155,7 +197,7 @@ impl Classifier<'_> {
             Kind::SystemVariable => {
                 self.skip();
                 let first = self.ahead;
-                let name = self.skip_name()?;
+                let name = self.skip_variable(1 + u32::from(is_scope(first.name)))?;
                 let scope = match first.name {
                     _ if first.start == name.start => Scope::Bare,
                     Word::Global | Word::Persist | Word::PersistOnly => Scope::Server,
@@ -164,7 +206,7 @@ impl Classifier<'_> {
                 self.named_value(&name, scope)
             }
             _ => {
-                let name = self.skip_name()?;
+                let name = self.skip_variable(1)?;
                 self.named_value(&name, Scope::Session)
             }
         }
@@ -189,8 +231,14 @@ impl Classifier<'_> {
                 | Word::TxReadOnly
                 | Word::TransactionReadOnly
         );
+        if scope != Scope::Server && (own - Effects::COLLATION).is_empty() {
+            self.assigned.names.push(self.bytes(name));
+        }
         match scope {
-            Scope::Bare if is_characteristic => self.found.effects |= Effects::NEXT_TRANSACTION,
+            Scope::Bare if is_characteristic => {
+                self.found.effects |= Effects::NEXT_TRANSACTION;
+                self.assigned.is_hidden = true;
+            }
             Scope::Bare if (own - Effects::COLLATION).is_empty() => {
                 self.found.effects |= Effects::BARE_VARIABLE;
                 self.bare.push(self.bytes(name));
@@ -204,7 +252,12 @@ impl Classifier<'_> {
     fn names(&mut self) -> bool {
         self.found.changes_mode = true;
         if self.ahead.word == Word::Names {
+            // All of it is asked for together.
             self.found.effects |= Effects::NAMES;
+        } else {
+            let names: [&[u8]; 3] =
+                [b"character_set_client", b"character_set_results", b"collation_connection"];
+            self.assigned.names.extend(names);
         }
         if self.skip().word == Word::Character && !self.skip_word(Word::Set) {
             return false;
@@ -240,6 +293,10 @@ impl Classifier<'_> {
     }
 }
 
+fn is_scope(word: Word) -> bool {
+    matches!(word, Word::Session | Word::Local | Word::Global | Word::Persist | Word::PersistOnly)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -253,5 +310,38 @@ mod tests {
         assert_eq!(bare("SET @@session.a = 1, @@global.b = 2, SESSION c = 3; SET @@d=4"), [b"d"]);
         assert_eq!(bare("SELECT @@a = 5"), <[&[u8]; 0]>::default());
         assert_eq!(bare("SET @@tx_isolation = 'SERIALIZABLE', @@rand_seed1 = 5"), [b""; 0]);
+    }
+
+    #[test]
+    fn all_that_is_set_beside_trackers_is_asked_for() {
+        let beside = |sql: &'static str| -> Option<Vec<&'static [u8]>> {
+            let mut walk = Classifier::new(sql.as_bytes(), Mode::default());
+            let effects = walk.run().effects;
+            let is_asked_for = effects.contains(Effects::BARE_VARIABLE);
+            assert_eq!(is_asked_for, !walk.bare.is_empty(), "{sql}");
+            (!effects.contains(Effects::UNREPLAYABLE_VARIABLE)).then_some(walk.bare)
+        };
+        let all = "SET a = 1, session_track_schema = 0, @@b = 2, SESSION c = 3, @@local.d = 4, \
+                   @@global.e = 5, `f` := (SELECT 1, 2), @g = 7, NAMES utf8mb4, collation_server = x";
+        let names: [&[u8]; 6] = [b"a", b"b", b"c", b"d", b"f", b"collation_server"];
+        assert_eq!(beside(all).unwrap(), names);
+        let charset = beside("SET CHARACTER SET latin1, session_track_schema = 0").unwrap();
+        assert_eq!(charset.len(), 3);
+        assert_eq!(beside("SET NAMES latin1, session_track_schema = 0").unwrap(), [b""; 0]);
+        assert_eq!(beside("SET session_track_schema = 0, GLOBAL a = 1").unwrap(), [b""; 0]);
+        assert_eq!(beside("SET session_track_schema = 0; SET a = 1").unwrap(), [b""; 0]);
+        for hidden in [
+            "SET session_track_schema = 0, timestamp = 5",
+            "SET session_track_schema = 0, a = f(1)",
+            "SET session_track_schema = f(1)",
+            "SET session_track_schema = 0, @@tx_isolation = 'SERIALIZABLE'",
+            "SET session_track_schema = 0, `a-b` = 1",
+            "SET session_track_schema = 0, a.b = 1",
+            "SET session_track_schema = 0, @@a.b = 1",
+            "SET session_track_schema = 0, @@session.a.b = 1",
+            "SET STATEMENT a = 1 FOR SET session_track_schema = 0, b = 1",
+        ] {
+            assert_eq!(beside(hidden), None, "{hidden}");
+        }
     }
 }

@@ -164,7 +164,8 @@ bitflags! {
         /// Changes what a schema gives the sessions in it, or whether it is there: CREATE, ALTER and
         /// DROP DATABASE.
         const SCHEMA_DEFAULTS = 1 << 27;
-        /// `SET @@x = ...`, which MariaDB does not track, see [`super::bare_variables`].
+        /// `SET @@x = ...`, which MariaDB does not track, or what neither server may tell since it is
+        /// set beside trackers, see [`super::bare_variables`].
         const BARE_VARIABLE = 1 << 28;
         /// LOCK INSTANCE, BACKUP STAGE, BACKUP LOCK: UNLOCK TABLES does not end it.
         const BACKUP_LOCK = 1 << 29;

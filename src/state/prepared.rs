@@ -439,6 +439,14 @@ pub const BULK_HEADER: usize = 7;
 
 /// The flag of COM_STMT_BULK_EXECUTE that types follow.
 const BULK_TYPES: u16 = 0x80;
+/// The flag that a result of each set of parameters is asked for.
+const BULK_UNITS: u16 = 0x40;
+
+/// Whether a COM_STMT_BULK_EXECUTE payload asks for a result of each set.
+pub fn asks_units(payload: &[u8]) -> bool {
+    bulk_flags(payload).is_some_and(|flags| flags & BULK_UNITS != 0)
+}
+
 /// The flags of a COM_STMT_BULK_EXECUTE payload.
 fn bulk_flags(payload: &[u8]) -> Option<u16> {
     let flags = payload.get(5..BULK_HEADER)?;

@@ -45,5 +45,6 @@ mod shutdown;
 mod sockets;
 mod state;
 mod throttle;
+mod trackers;
 mod transactions;
 mod twins;

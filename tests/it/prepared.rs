@@ -425,6 +425,53 @@ fn a_client_that_keeps_metadata_has_the_same_on_every_connection() {
     assert_eq!(run(&mut client, id, 0).packets()[0], [1, 0], "left out, as on the server itself");
 }
 
+/// Their definitions are not those of the statement, which a server sends once.
+#[test]
+fn results_of_a_bulk_execution_s_sets_come_with_their_definitions_on_every_connection() {
+    let unit = Capabilities::MARIADB_BULK | Capabilities::MARIADB_BULK_UNIT_RESULTS;
+    let more = unit
+        | Capabilities::DEPRECATE_EOF
+        | Capabilities::MULTI_RESULTS
+        | Capabilities::PS_MULTI_RESULTS
+        | Capabilities::MARIADB_CACHE_METADATA;
+    if !servers().root().greeting.capabilities.contains(unit) {
+        return;
+    }
+    let proxy = Proxy::with(servers(), 4, ONE_LANE);
+    let mut login = Login { schema: Some("shop"), more, ..Login::new(0, "app", "app-secret") };
+    servers().root().replace(
+        "CREATE OR REPLACE TABLE shop.ps_units (id INT PRIMARY KEY AUTO_INCREMENT, n INT)",
+    );
+    let insert = "INSERT INTO ps_units (n) VALUES (?)";
+    let returning = "INSERT INTO ps_units (n) VALUES (?) RETURNING n";
+    for sql in [insert, returning] {
+        let [direct, through] = [servers().primary, proxy.port].map(|port| {
+            login.port = port;
+            let [mut client, mut other] = [(); 2].map(|()| Raw::login(&login).unwrap());
+            let (id, others) = (prepare(&mut client, sql), prepare(&mut other, sql));
+            let bulk = |client: &mut Raw, id: u32| {
+                let set = [0, 7, 0, 0, 0];
+                let body = [&id.to_le_bytes()[..], &[128 | 64, 0, 3, 0], &set, &set].concat();
+                let answer = client.command(Command::StmtBulkExecute, &body).unwrap();
+                let packets = answer.packets();
+                assert_eq!(headers(&answer.bytes), (1..).take(packets.len()).collect::<Vec<u8>>());
+                let is_head =
+                    |packet: &&Vec<u8>| packet.len() == 2 || packet.starts_with(b"\x03def");
+                packets.iter().filter(is_head).cloned().collect::<Vec<_>>()
+            };
+            let mut told = vec![bulk(&mut client, id), bulk(&mut client, id)];
+            told.push(bulk(&mut other, others));
+            other.hold();
+            told.extend([bulk(&mut client, id), bulk(&mut client, id)]);
+            other.run("ROLLBACK");
+            told.extend([bulk(&mut client, id), bulk(&mut other, others)]);
+            told
+        });
+        assert_eq!(direct, through, "{sql}");
+        assert!(direct.iter().all(|told| told.len() > 2), "{sql}");
+    }
+}
+
 #[test]
 fn a_statement_that_can_t_be_prepared_again_leaves_its_session_its_character_sets() {
     let proxy = Proxy::with(servers(), 3, ONE_LANE);

@@ -1,9 +1,10 @@
 //! What Fairlane itself asks a connection after a statement, while the client already has its
 //! answer: things that only this connection knows and nothing reported.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use super::{hides_wait, is_wait};
+use super::{hides_wait, in_order, is_wait};
 use crate::backend::{Connection, Failure, Ran, means_the_same};
 use crate::client::Session;
 use crate::client::diagnostics::Disturbs;
@@ -12,7 +13,7 @@ use crate::client::statement::Work;
 use crate::protocol::response::Summary;
 use crate::protocol::status::Tracked;
 use crate::protocol::{Command, code};
-use crate::sql::{self, Effects, Leading};
+use crate::sql::{self, Effects, Leading, Mode};
 use crate::state::Pin;
 
 impl Session {
@@ -40,8 +41,10 @@ impl Session {
             || changes_charset(&summary.tracked))
             && !self.knows_names(connection, work);
         self.note_conditions(work, summary, has_new);
+        // What is set beside trackers is asked for with them.
         let asks_bare = self.facts.is_mariadb()
             && effects.contains(Effects::BARE_VARIABLE)
+            && !effects.contains(Effects::TRACKERS)
             && summary.error != Some(code::PARSE_ERROR);
         let asks_bits = self.asks_bits(work, summary);
         let may_have_changed_unseen =
@@ -136,7 +139,7 @@ impl Session {
             _ => None,
         });
         let names: BTreeSet<&str> = names.collect();
-        self.track_again(connection, names.into_iter()).await
+        self.track_again(connection, None, names.into_iter()).await
     }
 
     /// What a statement has changed and not told.
@@ -288,33 +291,46 @@ impl Session {
         connection: &mut Connection,
         work: &Work<'_>,
     ) -> Result<(), Failure> {
-        let sql = work.prepared.as_ref().map_or(work.sql, |prepared| &prepared.key.sql);
-        let names = sql::bare_variables(sql, self.mode_of(work)).into_iter();
-        let names: Vec<_> = names.map(String::from_utf8_lossy).collect();
-        self.track_again(connection, names.iter().map(|name| &**name)).await
+        let names = self.bare_names(work, self.mode_of(work));
+        self.track_again(connection, None, names.iter().map(|name| &**name)).await
     }
 
-    /// Gives variables their own values in a form that is tracked.
-    async fn track_again(
+    /// Names of the variables that `work`, read so, has set without their being told.
+    pub(in crate::client) fn bare_names<'a>(
+        &self,
+        work: &'a Work<'_>,
+        mode: Mode,
+    ) -> Vec<Cow<'a, str>> {
+        let sql = work.prepared.as_ref().map_or(work.sql, |prepared| &prepared.key.sql);
+        let names = sql::bare_variables(sql, mode).into_iter();
+        names.map(String::from_utf8_lossy).collect()
+    }
+
+    /// Gives variables their own values in a form that is tracked, behind a SET of what tracks them.
+    pub(in crate::client) async fn track_again(
         &mut self,
         connection: &mut Connection,
+        trackers: Option<String>,
         names: impl Iterator<Item = &str>,
     ) -> Result<(), Failure> {
         let is_plain =
             |name: &&str| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-        let mut set = String::new();
+        let mut set = trackers.clone().unwrap_or_default();
+        let length = set.len();
         for name in names.filter(is_plain) {
+            let name = keeping_collation(name);
             set.push_str(if set.is_empty() { "SET " } else { "," });
             set.push_str(&format!("SESSION `{name}`=@@SESSION.`{name}`"));
         }
-        if set.is_empty() {
-            return Ok(());
+        if set.len() == length {
+            return connection.track(trackers).await;
         }
         let exchange = self.ask(connection, &set, Disturbs::Both).await?;
         if exchange.summary.error.is_some() {
             // Not one the session has for itself, or one that can't be set twice.
             connection.residue.is_dirty = true;
             self.pins.add(Pin::StateChanged);
+            connection.track(trackers).await?;
         }
         if exchange.summary.warnings > 0 {
             // Nobody's; and so it will be whenever the session's state is carried.
@@ -322,7 +338,7 @@ impl Session {
             self.image_warns = true;
             connection.residue.image_warns = true;
         }
-        for tracked in &exchange.summary.tracked {
+        for tracked in in_order(&exchange.summary.tracked) {
             if let Tracked::Variable { name, value } = tracked {
                 self.absorb_variable(connection, name, value);
             }
@@ -426,6 +442,16 @@ fn hides_row_count(work: &Work<'_>, summary: &Summary) -> bool {
     let is_by_set = matches!(work.verdict.leading, Leading::Update | Leading::Delete);
     work.command == Command::StmtBulkExecute
         && (summary.has_result_set || is_by_set && summary.error.is_none())
+}
+
+/// The variable to set in the place of one of a character set, which would take the set's default
+/// collation: that sets both.
+fn keeping_collation(name: &str) -> Cow<'_, str> {
+    let lower = name.to_ascii_lowercase();
+    match lower.strip_prefix("character_set_") {
+        Some(of @ ("connection" | "database" | "server")) => format!("collation_{of}").into(),
+        _ => name.into(),
+    }
 }
 
 /// Whether a variable can be set to the value it has, and is no different for it.

@@ -3,6 +3,7 @@
 //! A connection has Fairlane's own trackers but while it runs a statement that sets or shows
 //! them: then it has the client's, and what it tells is passed on as it is.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::backend::{Connection, Failure};
@@ -12,7 +13,7 @@ use crate::client::statement::Work;
 use crate::protocol::response::Summary;
 use crate::protocol::status::{OkPacket, Status, Tracked};
 use crate::protocol::tracking::{Reported, Teller};
-use crate::protocol::{Capabilities, Command};
+use crate::protocol::{Capabilities, Command, code};
 use crate::sql::{Effects, Leading, Mode, Needs, Verdict, variables_like};
 use crate::state::{Pin, Trackers};
 
@@ -162,6 +163,7 @@ impl Session {
         if !self.needs_own_trackers(work) && !tells_trackers(summary) {
             return Ok(());
         }
+        let beside = self.set_beside(work, summary);
         let in_transaction = self.status.contains(Status::IN_TRANS);
         // Set by what has begun a transaction, they can't all be set back.
         let stays = in_transaction && !self.autocommit && may_begin(work);
@@ -181,7 +183,35 @@ impl Session {
         // What was not set is not to be set back; what failed tells not whether one is open.
         let was_left = self.under_way.leaves_gtids && (!sets || summary.error.is_some());
         let undo = self.trackers().to_undo(all_gtids, in_transaction || was_left);
-        Box::pin(connection.track(undo)).await
+        Box::pin(self.track_again(connection, undo, beside.iter().map(|name| &**name))).await
+    }
+
+    /// What a statement has set beside trackers, and may have told to nobody.
+    fn set_beside<'a>(&mut self, work: &'a Work<'_>, summary: &Summary) -> Vec<Cow<'a, str>> {
+        let effects = work.verdict.effects;
+        let is_run = work.command != Command::StmtPrepare;
+        let may_be_set = is_run && summary.error != Some(code::PARSE_ERROR);
+        if !may_be_set || !effects.contains(Effects::TRACKERS) {
+            return Vec::new();
+        }
+        if effects.contains(Effects::NAMES) && summary.error.is_some() {
+            // It may have been done before the error.
+            self.pins.add(Pin::StateChanged);
+        }
+        match effects.contains(Effects::BARE_VARIABLE) {
+            true => self.bare_names(work, self.mode_of(work)),
+            false => Vec::new(),
+        }
+    }
+
+    /// Before anything is known of what a statement has set in an open transaction beside trackers.
+    pub(in crate::client) fn note_beside(&mut self, work: &Work<'_>) {
+        let both = Effects::TRACKERS | Effects::BARE_VARIABLE;
+        if work.verdict.effects.contains(both) {
+            for name in self.bare_names(work, self.mode_of(work)) {
+                self.characteristics.note_variable(&name.to_ascii_lowercase(), true);
+            }
+        }
     }
 
     async fn learn_trackers(

@@ -44,7 +44,7 @@ impl Response {
 
     /// Whether the next packet may be the number of columns that a client has.
     pub(super) fn expects_known(&self) -> bool {
-        self.expected.known.is_some() && self.state == State::First && self.results == 0
+        self.expected.known.is_some() && self.state == State::First && self.summary.result_sets == 0
     }
 
     /// Leaves the definitions out of `bytes` that a client has. The first packet of them is

@@ -204,6 +204,10 @@ fn unit_results() -> Script {
         prepare(1, "UPDATE df_bulk_unit SET n = n + 1 WHERE id > ?"),
         bulk(1, "update", body(flags, &[LONG], &[&[number(0)], &[number(100)]])),
         query("SELECT * FROM df_bulk_unit"),
+        prepare(2, "INSERT INTO df_bulk_unit (n) VALUES (?) RETURNING n, id"),
+        bulk(2, "returning", body(flags, &[LONG], &[&[number(1)], &[number(2)]])),
+        bulk(2, "returning again", body(flags, &[LONG], &[&[number(3)]])),
+        bulk(2, "no units", body(TYPES, &[LONG], &[&[number(4)]])),
     ]);
     Script::new("bulk, results of units", steps)
 }
@@ -350,6 +354,7 @@ fn bulk_executions_have_the_same_answers() {
         with(bulk.union(Capabilities::SESSION_TRACK)),
         with(bulk.union(Capabilities::MARIADB_CACHE_METADATA)),
         with(bulk.union(unit)),
+        with(bulk.union(unit).union(Capabilities::MARIADB_CACHE_METADATA)),
     ];
     check(&proxy, &[bulk_inserts(), bulk_others(), bulk_wrong(), unit_results()], &asked);
     check(&proxy, &bulk_counts(), &asked[1..]);

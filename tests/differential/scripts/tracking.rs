@@ -3,6 +3,7 @@
 use super::texts::{ANSWERS, ERRORS, STATE, tables};
 use crate::compare::{BOTH, Script, TRACKING, check};
 use crate::step::{Step, change_user, command, execute, prepare, queries, query};
+use crate::support::product::product;
 use crate::support::{Proxy, servers};
 use fairlane::protocol::Command;
 
@@ -106,6 +107,54 @@ fn sessions_are_told_what_the_server_would_tell_them() {
     check(&proxy, &scripts, TRACKING);
     // A client that was told nothing sees its own trackers all the same.
     check(&proxy, &[Script::new("trackers", queries(TRACKERS))], BOTH);
+}
+
+/// What is set beside the trackers, and what is told of it then and later.
+fn beside() -> Vec<Script> {
+    let isolation = match product().is_mysql() {
+        true => "transaction_isolation",
+        false => "tx_isolation",
+    };
+    let login = format!(
+        "set sql_mode=CONCAT(@@sql_mode,',STRICT_TRANS_TABLES'),session_track_system_variables = \
+         CONCAT(@@global.session_track_system_variables,',{isolation}')"
+    );
+    let ask = format!(
+        "SELECT @@sql_mode, @@{isolation}, @@time_zone, @@unique_checks, @@foreign_key_checks, \
+         @@collation_connection, @@character_set_results, @@session_track_system_variables"
+    );
+    let texts = [
+        format!("{login},NAMES utf8mb4"),
+        format!("{login},NAMES utf8mb4 COLLATE utf8mb4_bin"),
+        format!("{login},@@session.{isolation}='READ-COMMITTED',NAMES latin1"),
+        "SET session_track_system_variables = 'time_zone', time_zone = '+01:00', sql_mode = ''"
+            .into(),
+        "SET sql_mode = '', time_zone = '+01:00', session_track_system_variables = 'time_zone'"
+            .into(),
+        "SET session_track_system_variables = '', unique_checks = 0, foreign_key_checks = 0".into(),
+        "SET unique_checks = 0, session_track_schema = 0, CHARACTER SET latin1".into(),
+        "SET session_track_schema = 0, time_zone = 'nowhere', sql_mode = ''".into(),
+    ];
+    let later = [
+        "DO 0",
+        "USE mysql",
+        "SET time_zone = '+02:00'",
+        "SET session_track_system_variables = 'sql_mode,time_zone'",
+        "SET sql_mode = 'ANSI', time_zone = '+03:00'",
+        "DO 0",
+    ];
+    let script = |sql: &String| {
+        let steps = [queries(&[sql, &ask]), queries(&later), queries(&[&ask])].concat();
+        Script::new(format!("beside: {sql}"), steps)
+    };
+    texts.iter().map(script).collect()
+}
+
+#[test]
+fn what_is_set_beside_trackers_is_told_as_the_server_tells_it() {
+    let proxy = Proxy::start(servers());
+    check(&proxy, &beside(), TRACKING);
+    check(&proxy, &beside(), BOTH);
 }
 
 /// What a result leaves untold, clients with other trackers than Fairlane's are told later.
