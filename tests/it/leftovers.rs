@@ -301,12 +301,11 @@ fn no_question_of_fairlanes_own_is_cut_by_a_limit() {
 #[test]
 fn what_can_not_be_read_stays_with_its_connection() {
     let proxy = Proxy::with(servers(), 4, ONE_LANE);
-    // Latin-1, in which 0xA0 is a blank for the server.
-    let login =
-        Login { schema: Some("shop"), collation: 8, ..Login::new(proxy.port, "app", "app-secret") };
-    let mut client = Raw::login(&login).unwrap();
-    let answer = client.command(Command::Query, b"SELECT\xa0GET_LOCK('lo_read', 0)").unwrap();
-    assert_eq!(answer.error(), None);
+    // In swe7 a bracket may be a letter.
+    let mut client = in_collation(&proxy, 10);
+    client.run("SELECT GET_LOCK('lo_read', 0)");
+    let pinned = || proxy.metric("fairlane_sessions_pinned{reason=\"state_changed\"}");
+    assert_eq!(pinned(), 1.0);
     let mut other = proxy.app();
     other.run("BEGIN");
     other.run("SELECT 1");
@@ -314,9 +313,43 @@ fn what_can_not_be_read_stays_with_its_connection() {
     // What the server can't read either has done nothing.
     let mut third = proxy.app();
     assert_eq!(third.query("SELECT 'open").unwrap_err().code(), 1064);
-    let pinned = || proxy.metric("fairlane_sessions_pinned{reason=\"state_changed\"}");
     drop(client);
     eventually("nobody is bound", || pinned() == 0.0);
+}
+
+/// A client that has logged in with the collation of this number.
+fn in_collation(proxy: &Proxy, collation: u8) -> Raw {
+    let login =
+        Login { schema: Some("shop"), collation, ..Login::new(proxy.port, "app", "app-secret") };
+    Raw::login(&login).unwrap()
+}
+
+/// In Latin-1 the byte A0 is a blank for the server, and in utf8mb4 a part of a name.
+#[test]
+fn the_first_text_is_read_in_the_character_set_of_the_login() {
+    let proxy = crowded();
+    let run = |client: &mut Raw, sql: &[u8]| {
+        let answer = client.command(Command::Query, sql).unwrap();
+        assert_eq!(answer.error(), None, "{}", String::from_utf8_lossy(sql));
+    };
+    let mut root = root();
+    for collation in [8, 47] {
+        let mut client = in_collation(&proxy, collation);
+        run(&mut client, b"SELECT 5 INTO\xa0@lo_blank");
+        drop(client);
+        let mut client = in_collation(&proxy, collation);
+        assert_eq!(client.text("SELECT @lo_blank"), "NULL");
+        run(&mut client, b"SELECT 1,\xa0GET_LOCK('lo_blank', 0)");
+        assert_eq!(root.text("SELECT IS_FREE_LOCK('lo_blank')"), "0");
+        drop(client);
+        eventually("it is free", || root.text("SELECT IS_FREE_LOCK('lo_blank')") == "1");
+    }
+    let reads = || proxy.sum("fairlane_statements_routed_total{reason=\"plain_read\"");
+    let before = reads();
+    let outfile = b"SELECT 1 INTO\xa0OUTFILE '/no/such/folder/at/all'";
+    let refused = in_collation(&proxy, 8).command(Command::Query, outfile).unwrap();
+    assert!(refused.error().is_some());
+    assert_eq!(reads(), before, "a file is the primary's");
 }
 
 /// A question of Fairlane's own may meet a KILL QUERY, and tells nothing of the transaction then.
