@@ -100,7 +100,10 @@ pub fn diff(from: &Image, to: &Image, base: &Base, insert_id: Option<u64>) -> Di
                 }
                 _ if is_user_variable(name) => {}
                 "sql_mode" => assign(&mut set, name, &quoted(&base.sql_mode)),
-                _ if is_other(name) => assign(&mut set, own_name(name), "DEFAULT"),
+                _ if is_other(name) => {
+                    let begun = base.of_login(name).map(|value| literal(name, value));
+                    assign(&mut set, own_name(name), begun.as_deref().unwrap_or("DEFAULT"));
+                }
                 _ => {}
             }
         }
@@ -272,6 +275,23 @@ mod tests {
         let set = diff(&from, &Image::default(), &base(), None).set;
         let text = "SET foreign_key_checks=@@global.foreign_key_checks,sql_safe_updates=DEFAULT";
         assert_eq!(set.as_deref(), Some(text));
+    }
+
+    #[test]
+    fn limits_go_back_to_those_of_the_login() {
+        let mut from = Image::default();
+        from.set("max_statement_time", "100");
+        from.set("wait_timeout", "100");
+        let of_login = ["5.000000".into(), "".into()];
+        let base = Base { of_login, ..base() };
+        let set = diff(&from, &Image::default(), &base, None).set;
+        assert_eq!(set.as_deref(), Some("SET max_statement_time=5.000000,wait_timeout=DEFAULT"));
+        let mut now = Image::default();
+        now.set_of_login(&base, &base);
+        assert!(diff(&now, &Image::default(), &base, None).is_empty());
+        now.set_of_login(&Base { of_login: ["0.000000".into(), "".into()], ..base.clone() }, &base);
+        let set = diff(&now, &Image::default(), &base, None).set;
+        assert_eq!(set.as_deref(), Some("SET max_statement_time=5.000000"));
     }
 
     #[test]
