@@ -434,3 +434,77 @@ fn a_count_beside_own_trackers_is_that_of_the_statement_before() {
     let rows = one.rows("SELECT ROW_COUNT(), @@session_track_schema");
     assert_eq!(rows, [[Some("3".to_owned()), Some("0".to_owned())]]);
 }
+
+/// A reset leaves the connection in it.
+#[test]
+fn a_resource_group_is_its_sessions() {
+    if !product().is_mysql() {
+        return;
+    }
+    let mut direct = root();
+    direct.run("CREATE RESOURCE GROUP lo_group TYPE = USER");
+    let proxy = crowded();
+    let connect = || Raw::connect(proxy.port, "root", "root-secret", Some("shop")).unwrap();
+    let group = "SELECT COUNT(*) FROM performance_schema.threads WHERE RESOURCE_GROUP = 'lo_group'";
+    for texts in [
+        &["SET RESOURCE GROUP lo_group"][..],
+        &["PREPARE s FROM 'SET RESOURCE GROUP lo_group'", "EXECUTE s"],
+    ] {
+        let mut one = connect();
+        texts.iter().for_each(|sql| drop(one.run(sql)));
+        assert_eq!(direct.text(group), "1");
+        drop(one);
+        connect().run("SELECT 1");
+        eventually("nobody is in it", || direct.text(group) == "0");
+    }
+    direct.run("DROP RESOURCE GROUP lo_group FORCE");
+}
+
+/// MariaDB has these names built in, and MySQL runs whatever is stored under them.
+#[test]
+fn names_of_mariadbs_functions_are_those_of_any_other_on_mysql() {
+    if !product().is_mysql() {
+        return;
+    }
+    let mut root = root();
+    for sql in [
+        "DROP FUNCTION IF EXISTS rownum",
+        "DROP FUNCTION IF EXISTS nextval",
+        "CREATE FUNCTION rownum() RETURNS INT DETERMINISTIC NO SQL BEGIN \
+         SET @lo_rows = IFNULL(@lo_rows, 0) + 1; RETURN @lo_rows; END",
+        "CREATE FUNCTION nextval(name TEXT) RETURNS INT DETERMINISTIC NO SQL RETURN 5",
+    ] {
+        root.run(sql);
+    }
+    let proxy = crowded();
+    for more in [Capabilities::MULTI_RESULTS, Capabilities::DEPRECATE_EOF] {
+        let login =
+            Login { schema: Some("shop"), more, ..Login::new(proxy.port, "app", "app-secret") };
+        let connect = || Raw::login(&login).unwrap();
+        let mut one = connect();
+        assert_eq!(one.text("SELECT nextval('o')"), "5");
+        assert_eq!(connect().text("SELECT 1"), "1", "the only slot is free");
+        assert_eq!(one.text("SELECT rownum()"), "1");
+        drop(one);
+        assert_eq!(connect().text("SELECT @lo_rows"), "NULL");
+    }
+    root.run("DROP FUNCTION rownum");
+    root.run("DROP FUNCTION nextval");
+}
+
+/// Which MariaDB refuses as a bare number.
+#[test]
+fn a_text_of_digits_is_carried_as_a_text() {
+    let (set, read) = match product().is_mysql() {
+        true => ("SET external_table_secondary_storage_engine = '5'", "SELECT 1"),
+        false => ("SET default_master_connection = '5'", "SELECT @@default_master_connection"),
+    };
+    let proxy = crowded();
+    let connect = || Raw::connect(proxy.port, "root", "root-secret", Some("shop")).unwrap();
+    let (mut one, mut other) = (connect(), connect());
+    let (before, _) = (one.text(read), one.run(set));
+    assert_eq!(other.text(read), before);
+    let expected = if product().is_mysql() { "1" } else { "5" };
+    assert_eq!(one.text(read), expected);
+    assert_eq!(other.text(read), before);
+}
