@@ -49,21 +49,27 @@ impl Connection {
         demand(&answer)?;
         self.reported = Reported::default();
         let identity = family.server_identity();
-        let question = format!("{BEGINNINGS}@@{read_only},{identity} LIMIT 1");
+        let limit = if family.is_mariadb() { "@@max_statement_time" } else { "''" };
+        let question =
+            format!("{BEGINNINGS}@@{read_only},{limit},@@wait_timeout,{identity} LIMIT 1");
         let answer = self.query(&question).await?;
         // MariaDB lets SET pass.
         if answer.summary.error == Some(code::MUST_CHANGE_PASSWORD) {
             return Ok(false);
         }
         self.image.reset_variables();
-        let row = <[String; 7]>::try_from(demand(&answer)?.first_row());
-        let Ok([client, results, collation, role, sql_mode, is_read_only, server]) = row else {
+        let row = <[String; 9]>::try_from(demand(&answer)?.first_row());
+        let Ok([client, results, collation, role, sql_mode, is_read_only, of_login @ .., server]) =
+            row
+        else {
             // It is the answer to something else.
             return Err(Malformed { what: "no row in answer to a question", offset: 0 }.into());
         };
         let Base { transaction, only_reads, .. } = self.base;
         let sql_mode = sql_mode.as_str().into();
-        self.base = Base { client, results, collation, sql_mode, transaction, only_reads };
+        let of_login = of_login.map(String::into_boxed_str);
+        self.base =
+            Base { client, results, collation, sql_mode, of_login, transaction, only_reads };
         self.role = role;
         self.is_read_only = is_read_only != "0";
         self.server = server;
@@ -102,9 +108,10 @@ impl Connection {
         if !self.set_up(family).await? {
             return Ok(Reset::Refused);
         }
-        // A reset gives the server's global character sets, not those asked for at login.
+        // A reset gives the server's global character sets, not those asked for at login; likewise limits.
         let mut now = self.image.clone();
         now.set_base(&self.base);
+        now.set_of_login(&self.base, &base);
         // The mode is that of now: nothing asks for it at the login.
         let sql_mode = self.base.sql_mode.clone();
         self.base = Base { sql_mode, ..base };

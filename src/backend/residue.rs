@@ -21,8 +21,8 @@ pub struct Residue {
     pub is_astray: bool,
     /// Whose statements may have set user variables without a word, as in a routine.
     pub strays: Strays,
-    /// The server has kept texts of statements to show them (SHOW PROFILES, OPTIMIZER_TRACE), which nothing but
-    /// a new login takes off.
+    /// The server has kept texts of statements to show them (SHOW PROFILES, OPTIMIZER_TRACE), or has put the
+    /// session in a resource group (MySQL): nothing but a new login takes that off.
     pub keeps_texts: bool,
 }
 

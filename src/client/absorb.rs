@@ -497,9 +497,13 @@ impl Session {
             // The server could not read it either.
             pins.drop(Pin::StateChanged);
         }
-        // MariaDB does not tell of `SET @@profiling`.
-        connection.residue.keeps_texts |= pins.has(Pin::UnreplayableVariable)
-            && KEEP_TEXTS.iter().any(|name| sql::mentions(work.sql, name.as_bytes()));
+        // MariaDB does not tell of `SET @@profiling`, nor MySQL of a resource group.
+        let is_untold = pins.has(Pin::UnreplayableVariable) || pins.has(Pin::SqlPrepare);
+        connection.residue.keeps_texts |= is_untold
+            && KEEP_TEXTS
+                .iter()
+                .chain(&["resource"])
+                .any(|name| sql::mentions(work.sql, name.as_bytes()));
         if pins.has(Pin::NextTransaction) && self.status.contains(Status::IN_TRANS) {
             pins.drop(Pin::NextTransaction);
         }

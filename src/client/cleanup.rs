@@ -410,6 +410,7 @@ impl Session {
         self.long_data.clear();
         self.spoilt_data.clear();
         self.begun_mode = None;
+        self.begun_charset = None;
         self.prepared_texts = Effects::empty();
         self.image.reset_variables();
         self.image_warns = false;

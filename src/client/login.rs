@@ -253,6 +253,7 @@ fn new_session(
         long_data: Vec::new(),
         spoilt_data: Vec::new(),
         begun_mode: None,
+        begun_charset: None,
         under_way: super::UnderWay::default(),
         held: None,
         begun: None,

@@ -54,7 +54,7 @@ use crate::protocol::{Capabilities, Family};
 use crate::route::Decision;
 use crate::route::scopes::Scopes;
 use crate::route::view::BackendId;
-use crate::sql::{Effects, Mode};
+use crate::sql::{Charset, Effects, Mode};
 use crate::state::prepared::{StatementKey, Statements};
 use crate::state::{Characteristics, Holdings, Image, Pins, Trackers};
 use crate::topology::{ServerFacts, Topology};
@@ -204,6 +204,8 @@ struct Session {
     mode: Mode,
     /// The `sql_mode` that its first connection had, while it has not set another.
     begun_mode: Option<Arc<str>>,
+    /// How its first connection reads texts as long as the session sets no character set.
+    begun_charset: Option<Charset>,
     writes: Arc<WriteTracker>,
     diagnostics: Diagnostics,
     statements: Statements,
@@ -459,11 +461,12 @@ impl Session {
     fn image_changed(&mut self) {
         let begun = self.begun_mode.as_deref().unwrap_or(&self.facts.sql_mode);
         let sql_mode = self.image.get("sql_mode").unwrap_or(begun);
-        let charset = match self.image.client_charset() {
-            Some(charset) => charset,
-            None => login::identity::charset_of_collation(self.identity.key.collation),
-        };
+        let own = self.image.client_charset();
+        let charset = own.unwrap_or_else(|| self.login_charset());
         self.mode = Mode::new(sql_mode, charset, &self.facts.own_version);
+        if let Some(begun) = self.begun_charset.filter(|_| own.is_none()) {
+            self.mode.charset = begun;
+        }
         self.status.set(Status::NO_BACKSLASH_ESCAPES, self.mode.no_backslash_escapes);
         self.status.set(Status::ANSI_QUOTES, self.mode.ansi_quotes && self.facts.is_mariadb());
         let is_interactive = self.capabilities.contains(Capabilities::INTERACTIVE);
@@ -474,6 +477,14 @@ impl Session {
             None => self.facts.wait_timeout,
         });
         self.wire.set_stall_limit(self.seconds("net_write_timeout", 60));
+    }
+
+    /// The character set that the login should come to.
+    fn login_charset(&self) -> &str {
+        let id = self.identity.key.collation;
+        let asked = login::identity::charset_of_collation(id, self.facts.family);
+        let global = || self.facts.variable("character_set_client").unwrap_or_default();
+        self.facts.imposed_charset().or(asked).unwrap_or_else(global)
     }
 
     /// A variable of the session that is a number of seconds.

@@ -155,32 +155,46 @@ const MYSQL: &[(u32, &str)] = &[
 ];
 
 /// Functions that must run on the session's own connection or on the primary.
-const SESSION: &[(SessionCall, &str)] = &[
-    (SessionCall::TakesLock, "GET_LOCK"),
+const SESSION: &[(SessionCall, Since, &str)] = &[
+    (SessionCall::TakesLock, Since::ALWAYS, "GET_LOCK"),
+    // They are loaded from files.
     (
         SessionCall::TakesServiceLock,
+        Since::mysql(0),
         "SERVICE_GET_READ_LOCKS SERVICE_GET_WRITE_LOCKS VERSION_TOKENS_LOCK_SHARED \
         VERSION_TOKENS_LOCK_EXCLUSIVE",
     ),
+    (SessionCall::AsksLock, Since::mysql(0), "SERVICE_RELEASE_LOCKS VERSION_TOKENS_UNLOCK"),
     (
         SessionCall::AsksLock,
-        "RELEASE_LOCK RELEASE_ALL_LOCKS IS_FREE_LOCK IS_USED_LOCK SERVICE_RELEASE_LOCKS \
-        VERSION_TOKENS_UNLOCK",
+        Since::ALWAYS,
+        "RELEASE_LOCK RELEASE_ALL_LOCKS IS_FREE_LOCK IS_USED_LOCK",
     ),
-    (SessionCall::LastInsertId, "LAST_INSERT_ID"),
-    (SessionCall::RowCount, "ROW_COUNT"),
-    (SessionCall::FoundRows, "FOUND_ROWS"),
-    (SessionCall::ConnectionId, "CONNECTION_ID"),
-    (SessionCall::TakesSequence, "NEXTVAL SETVAL"),
-    (SessionCall::AsksSequence, "LASTVAL"),
+    (SessionCall::LastInsertId, Since::ALWAYS, "LAST_INSERT_ID"),
+    (SessionCall::RowCount, Since::ALWAYS, "ROW_COUNT"),
+    (SessionCall::FoundRows, Since::ALWAYS, "FOUND_ROWS"),
+    (SessionCall::ConnectionId, Since::ALWAYS, "CONNECTION_ID"),
+    (SessionCall::TakesSequence, Since::mariadb(0), "NEXTVAL SETVAL"),
+    (SessionCall::AsksSequence, Since::mariadb(0), "LASTVAL"),
     (
         SessionCall::ServerBound,
-        "SLEEP BENCHMARK LOAD_FILE MASTER_GTID_WAIT MASTER_POS_WAIT SOURCE_POS_WAIT \
-        WAIT_FOR_EXECUTED_GTID_SET WAIT_UNTIL_SQL_THREAD_AFTER_GTIDS BINLOG_GTID_POS UUID_SHORT \
-        USER SESSION_USER SYSTEM_USER VERSION ICU_VERSION PS_THREAD_ID PS_CURRENT_THREAD_ID DES_ENCRYPT DES_DECRYPT \
-        VALIDATE_PASSWORD_STRENGTH WSREP_LAST_SEEN_GTID WSREP_LAST_WRITTEN_GTID \
-        WSREP_SYNC_WAIT_UPTO_GTID ROLES_GRAPHML ROWNUM",
+        Since::ALWAYS,
+        "SLEEP BENCHMARK LOAD_FILE MASTER_POS_WAIT UUID_SHORT USER SESSION_USER SYSTEM_USER VERSION",
     ),
+    (
+        SessionCall::ServerBound,
+        Since::mariadb(0),
+        "MASTER_GTID_WAIT BINLOG_GTID_POS DES_ENCRYPT DES_DECRYPT WSREP_LAST_SEEN_GTID \
+        WSREP_LAST_WRITTEN_GTID WSREP_SYNC_WAIT_UPTO_GTID ROWNUM",
+    ),
+    (
+        SessionCall::ServerBound,
+        Since::mysql(80_000),
+        "WAIT_FOR_EXECUTED_GTID_SET VALIDATE_PASSWORD_STRENGTH ROLES_GRAPHML",
+    ),
+    (SessionCall::ServerBound, Since::mysql(80_004), "ICU_VERSION"),
+    (SessionCall::ServerBound, Since::mysql(80_016), "PS_THREAD_ID PS_CURRENT_THREAD_ID"),
+    (SessionCall::ServerBound, Since::mysql(80_026), "SOURCE_POS_WAIT"),
 ];
 
 /// Hands every name with its meaning to `add`.
@@ -210,8 +224,8 @@ pub(super) fn for_each(mut add: impl FnMut(&'static str, Call, Since)) {
     for &(version, names) in LATER_SYNTAX {
         add_all(names, Call::Syntax, Since::of(0, version));
     }
-    for &(call, names) in SESSION {
-        add_all(names, Call::Session(call), Since::ALWAYS);
+    for &(call, since, names) in SESSION {
+        add_all(names, Call::Session(call), since);
     }
 }
 
@@ -233,7 +247,37 @@ const LATER_SYNTAX: &[(u32, &str)] =
 
 #[cfg(test)]
 mod tests {
-    use crate::sql::{Class, Mode, classify};
+    use crate::sql::{Class, Effects, Mode, Reason, classify};
+
+    #[test]
+    fn names_of_the_other_family_may_be_stored_functions() {
+        let (mariadb, mysql) = ("10.11.6-MariaDB", "9.7.4");
+        let reason = |sql: &str, version| {
+            let verdict = classify(sql.as_bytes(), Mode::new("", "utf8mb4", version));
+            (verdict.reason, verdict.effects.contains(Effects::OPAQUE))
+        };
+        let unknown = (Reason::UnknownFunction, true);
+        for name in ["NEXTVAL", "setval", "LASTVAL", "ROWNUM", "wsrep_last_seen_gtid"] {
+            let sql = format!("SELECT {name}(a)");
+            assert_eq!(reason(&sql, mysql), unknown, "{name}");
+            assert_ne!(reason(&sql, mariadb), unknown, "{name}");
+        }
+        for name in ["PS_THREAD_ID", "roles_graphml", "SOURCE_POS_WAIT", "VERSION_TOKENS_UNLOCK"] {
+            let sql = format!("SELECT {name}(a)");
+            assert_eq!(reason(&sql, mariadb), unknown, "{name}");
+            assert_ne!(reason(&sql, mysql), unknown, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_column_may_have_the_name_of_what_a_sequence_gives() {
+        for sql in ["SELECT s.nextval FROM s", "SELECT d.s.`currval`", "SELECT `s`.`nextval`"] {
+            for (sql_mode, reason) in [("", Reason::PlainRead), ("ORACLE", Reason::Sequence)] {
+                let mode = Mode::new(sql_mode, "utf8mb4", "10.11.6-MariaDB");
+                assert_eq!(classify(sql.as_bytes(), mode).reason, reason, "{sql} {sql_mode}");
+            }
+        }
+    }
 
     #[test]
     fn a_name_that_a_server_no_longer_has_may_be_a_stored_function() {

@@ -106,7 +106,8 @@ impl Default for Mode {
 }
 
 impl Charset {
-    fn named(name: &str) -> Self {
+    /// The one of this name, or of a collation.
+    pub fn named(name: &str) -> Self {
         let name = name.trim().to_ascii_lowercase();
         let base = name.split('_').next().unwrap_or_default();
         match base {

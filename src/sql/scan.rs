@@ -177,7 +177,9 @@ impl Classifier<'_> {
         } else if self.ahead.is_op(b'(') {
             self.note_routine(if self.second_dot == dot { 3 } else { 2 });
             self.unknown_function();
-        } else if matches!(token.name, Word::Nextval | Word::Currval) {
+        } else if self.mode.oracle && matches!(token.name, Word::Nextval | Word::Currval) {
+            // FACT(mariadb 10.11 and 11.8): in any other mode it is a column, and in this one it is not, also quoted;
+            // test: `a_column_may_have_the_name_of_what_a_sequence_gives`.
             self.sequence(token.name == Word::Nextval);
         } else if self.bytes(token).eq_ignore_ascii_case(b"session_variables") {
             self.found.needs |= Needs::TRACKERS;

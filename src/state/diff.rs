@@ -100,7 +100,10 @@ pub fn diff(from: &Image, to: &Image, base: &Base, insert_id: Option<u64>) -> Di
                 }
                 _ if is_user_variable(name) => {}
                 "sql_mode" => assign(&mut set, name, &quoted(&base.sql_mode)),
-                _ if is_other(name) => assign(&mut set, own_name(name), "DEFAULT"),
+                _ if is_other(name) => {
+                    let begun = base.of_login(name).map(|value| literal(name, value));
+                    assign(&mut set, own_name(name), begun.as_deref().unwrap_or("DEFAULT"));
+                }
                 _ => {}
             }
         }
@@ -161,6 +164,10 @@ const HAVE_WRONG_DEFAULT: &[&str] = &["foreign_key_checks", "unique_checks"];
 const MAY_BE_NULL: &[&str] =
     &["character_set_results", "default_tmp_storage_engine", "enforce_storage_engine"];
 
+/// Variables whose value may be a text of digits, for which a bare number is refused (1232).
+const ARE_TEXTS: &[&str] =
+    &["default_master_connection", "external_table_secondary_storage_engine"];
+
 /// A tracked value as SET takes it. Trackers write numbers, names and texts alike, and an empty
 /// text for NULL; a quoted number is refused for a numeric variable.
 fn literal(name: &str, value: &str) -> String {
@@ -172,7 +179,7 @@ fn literal(name: &str, value: &str) -> String {
         && digits.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
         && digits.bytes().filter(|&byte| byte == b'.').count() <= 1
         && digits != ".";
-    if is_number {
+    if is_number && !ARE_TEXTS.contains(&name) {
         return value.to_owned();
     }
     quoted(value)
@@ -201,6 +208,7 @@ mod tests {
             results: utf8mb4,
             collation: "utf8mb4_general_ci".to_owned(),
             sql_mode: "ANSI_QUOTES".into(),
+            of_login: Default::default(),
             transaction: TransactionNames::Short,
             only_reads: false,
         }
@@ -275,6 +283,23 @@ mod tests {
     }
 
     #[test]
+    fn limits_go_back_to_those_of_the_login() {
+        let mut from = Image::default();
+        from.set("max_statement_time", "100");
+        from.set("wait_timeout", "100");
+        let of_login = ["5.000000".into(), "".into()];
+        let base = Base { of_login, ..base() };
+        let set = diff(&from, &Image::default(), &base, None).set;
+        assert_eq!(set.as_deref(), Some("SET max_statement_time=5.000000,wait_timeout=DEFAULT"));
+        let mut now = Image::default();
+        now.set_of_login(&base, &base);
+        assert!(diff(&now, &Image::default(), &base, None).is_empty());
+        now.set_of_login(&Base { of_login: ["0.000000".into(), "".into()], ..base.clone() }, &base);
+        let set = diff(&now, &Image::default(), &base, None).set;
+        assert_eq!(set.as_deref(), Some("SET max_statement_time=5.000000"));
+    }
+
+    #[test]
     fn what_was_set_after_names_follows_them() {
         let (from, mut to) = (Image::default(), Image::default());
         to.set_names(("latin1", "latin1_bin"), &base());
@@ -296,6 +321,7 @@ mod tests {
         assert_eq!(literal("max_statement_time", "5.000000"), "5.000000");
         assert_eq!(literal("character_set_results", ""), "NULL");
         assert_eq!(literal("default_tmp_storage_engine", ""), "NULL");
+        assert_eq!(literal("default_master_connection", "5"), "'5'");
         assert_eq!(literal("sql_mode", ""), "''");
         assert_eq!(literal("time_zone", "+02:00"), "'+02:00'");
         assert_eq!(literal("x", "a\\b"), "CONVERT(x'615c62' USING utf8mb4)");

@@ -16,6 +16,8 @@ pub struct Base {
     pub collation: String,
     /// `sql_mode`: the global one may be another by now.
     pub sql_mode: Arc<str>,
+    /// Values of [`OF_LOGIN`]; empty where the server has none.
+    pub of_login: [Box<str>; OF_LOGIN.len()],
     /// How the server names the variables of transactions.
     pub transaction: TransactionNames,
     /// Sessions on it can only read, whatever they have set: nothing that was taken for a read and writes all
@@ -23,7 +25,20 @@ pub struct Base {
     pub only_reads: bool,
 }
 
+/// Variables that a login may give another value than the global one, which is their `DEFAULT`: an
+/// account may have a limit, and with `CLIENT_INTERACTIVE` another variable counts.
+///
+/// FACT(mariadb 10.11 and 11.8, mysql 9.7): there are no others, and MariaDB's reset gives the global
+/// values; test: `a_session_begins_with_the_limits_of_its_login`.
+pub const OF_LOGIN: [&str; 2] = ["max_statement_time", "wait_timeout"];
+
 impl Base {
+    /// The value that a variable has had after login, if that may be another than `DEFAULT`.
+    pub fn of_login(&self, name: &str) -> Option<&str> {
+        let known = OF_LOGIN.iter().zip(&self.of_login).find(|(known, _)| **known == name);
+        known.map(|(_, value)| &**value).filter(|value| !value.is_empty())
+    }
+
     /// Character set and collation of the `SET NAMES` that has the same effect, if there is one.
     pub fn names(&self) -> Option<(&str, &str)> {
         let Self { client, results, collation, .. } = self;
@@ -177,6 +192,17 @@ impl Image {
                 self.set("character_set_client", &base.client);
                 self.set("character_set_results", &base.results);
                 self.set("collation_connection", &base.collation);
+            }
+        }
+    }
+
+    /// Notes the values of [`OF_LOGIN`] that a connection has, where they are others than after login.
+    pub fn set_of_login(&mut self, now: &Base, begun: &Base) {
+        for name in OF_LOGIN {
+            if let Some(value) =
+                now.of_login(name).filter(|_| now.of_login(name) != begun.of_login(name))
+            {
+                self.set(name, value);
             }
         }
     }

@@ -291,6 +291,13 @@ impl ServerFacts {
         pairs.find(|(name, value)| self.variable(name) != Some(value)).map(|(name, _)| *name)
     }
 
+    /// The character set of texts where a login's own is not taken: Fairlane's asks for utf8mb4
+    /// (`character-set-client-handshake=OFF`).
+    pub fn imposed_charset(&self) -> Option<&str> {
+        let (client, _) = self.variable(LOGIN_NAMES)?.split_once(' ')?;
+        Some(client).filter(|client| *client != "utf8mb4")
+    }
+
     /// A global variable that is read with each probe; empty for NULL.
     pub fn variable(&self, name: &str) -> Option<&str> {
         self.variables.get(name).map(String::as_str)

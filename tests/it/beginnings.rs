@@ -41,6 +41,27 @@ fn the_row_inserted_last_is_found_where_that_is_on_globally() {
     eventually("it is not bound", || proxy.sum("fairlane_sessions_pinned{") == 2.0);
 }
 
+/// The server takes none from a login there: the second byte of `BF 5C` is no backslash in gbk.
+#[test]
+fn texts_are_read_in_the_character_set_that_the_server_imposes() {
+    if product().is_mysql() {
+        return;
+    }
+    let extra = ["character-set-client-handshake=OFF", "character-set-server=gbk"];
+    let extra = extra.map(str::to_owned).to_vec();
+    let (servers, _orders) = keep(Options { max_connections: 50, extra, ..product().options() });
+    servers.root().run("CREATE TABLE shop.be_gbk (a VARCHAR(9))");
+    let proxy = Proxy::with(&servers, 4, ONE_LANE_AND_REPLICA);
+    let mut client = proxy.app();
+    for _ in 0..2 {
+        let insert = b"INSERT INTO be_gbk VALUES ('\xbf\x5c')";
+        let answer = client.command(fairlane::protocol::Command::Query, insert).unwrap();
+        assert_eq!(answer.error(), None);
+        assert_eq!(proxy.sum("fairlane_sessions_pinned{"), 0.0);
+    }
+    assert_eq!(client.text("SELECT MAX(HEX(a)) FROM be_gbk"), "BF5C");
+}
+
 #[test]
 fn sessions_begin_with_the_global_variables_there_are() {
     let proxy = Proxy::with(servers(), 4, "");

@@ -301,12 +301,11 @@ fn no_question_of_fairlanes_own_is_cut_by_a_limit() {
 #[test]
 fn what_can_not_be_read_stays_with_its_connection() {
     let proxy = Proxy::with(servers(), 4, ONE_LANE);
-    // Latin-1, in which 0xA0 is a blank for the server.
-    let login =
-        Login { schema: Some("shop"), collation: 8, ..Login::new(proxy.port, "app", "app-secret") };
-    let mut client = Raw::login(&login).unwrap();
-    let answer = client.command(Command::Query, b"SELECT\xa0GET_LOCK('lo_read', 0)").unwrap();
-    assert_eq!(answer.error(), None);
+    // In swe7 a bracket may be a letter.
+    let mut client = in_collation(&proxy, 10);
+    client.run("SELECT GET_LOCK('lo_read', 0)");
+    let pinned = || proxy.metric("fairlane_sessions_pinned{reason=\"state_changed\"}");
+    assert_eq!(pinned(), 1.0);
     let mut other = proxy.app();
     other.run("BEGIN");
     other.run("SELECT 1");
@@ -314,9 +313,43 @@ fn what_can_not_be_read_stays_with_its_connection() {
     // What the server can't read either has done nothing.
     let mut third = proxy.app();
     assert_eq!(third.query("SELECT 'open").unwrap_err().code(), 1064);
-    let pinned = || proxy.metric("fairlane_sessions_pinned{reason=\"state_changed\"}");
     drop(client);
     eventually("nobody is bound", || pinned() == 0.0);
+}
+
+/// A client that has logged in with the collation of this number.
+fn in_collation(proxy: &Proxy, collation: u8) -> Raw {
+    let login =
+        Login { schema: Some("shop"), collation, ..Login::new(proxy.port, "app", "app-secret") };
+    Raw::login(&login).unwrap()
+}
+
+/// In Latin-1 the byte A0 is a blank for the server, and in utf8mb4 a part of a name.
+#[test]
+fn the_first_text_is_read_in_the_character_set_of_the_login() {
+    let proxy = crowded();
+    let run = |client: &mut Raw, sql: &[u8]| {
+        let answer = client.command(Command::Query, sql).unwrap();
+        assert_eq!(answer.error(), None, "{}", String::from_utf8_lossy(sql));
+    };
+    let mut root = root();
+    for collation in [8, 47] {
+        let mut client = in_collation(&proxy, collation);
+        run(&mut client, b"SELECT 5 INTO\xa0@lo_blank");
+        drop(client);
+        let mut client = in_collation(&proxy, collation);
+        assert_eq!(client.text("SELECT @lo_blank"), "NULL");
+        run(&mut client, b"SELECT 1,\xa0GET_LOCK('lo_blank', 0)");
+        assert_eq!(root.text("SELECT IS_FREE_LOCK('lo_blank')"), "0");
+        drop(client);
+        eventually("it is free", || root.text("SELECT IS_FREE_LOCK('lo_blank')") == "1");
+    }
+    let reads = || proxy.sum("fairlane_statements_routed_total{reason=\"plain_read\"");
+    let before = reads();
+    let outfile = b"SELECT 1 INTO\xa0OUTFILE '/no/such/folder/at/all'";
+    let refused = in_collation(&proxy, 8).command(Command::Query, outfile).unwrap();
+    assert!(refused.error().is_some());
+    assert_eq!(reads(), before, "a file is the primary's");
 }
 
 /// A question of Fairlane's own may meet a KILL QUERY, and tells nothing of the transaction then.
@@ -400,4 +433,78 @@ fn a_count_beside_own_trackers_is_that_of_the_statement_before() {
     one.run("INSERT INTO lo_counted VALUES (1), (2), (3)");
     let rows = one.rows("SELECT ROW_COUNT(), @@session_track_schema");
     assert_eq!(rows, [[Some("3".to_owned()), Some("0".to_owned())]]);
+}
+
+/// A reset leaves the connection in it.
+#[test]
+fn a_resource_group_is_its_sessions() {
+    if !product().is_mysql() {
+        return;
+    }
+    let mut direct = root();
+    direct.run("CREATE RESOURCE GROUP lo_group TYPE = USER");
+    let proxy = crowded();
+    let connect = || Raw::connect(proxy.port, "root", "root-secret", Some("shop")).unwrap();
+    let group = "SELECT COUNT(*) FROM performance_schema.threads WHERE RESOURCE_GROUP = 'lo_group'";
+    for texts in [
+        &["SET RESOURCE GROUP lo_group"][..],
+        &["PREPARE s FROM 'SET RESOURCE GROUP lo_group'", "EXECUTE s"],
+    ] {
+        let mut one = connect();
+        texts.iter().for_each(|sql| drop(one.run(sql)));
+        assert_eq!(direct.text(group), "1");
+        drop(one);
+        connect().run("SELECT 1");
+        eventually("nobody is in it", || direct.text(group) == "0");
+    }
+    direct.run("DROP RESOURCE GROUP lo_group FORCE");
+}
+
+/// MariaDB has these names built in, and MySQL runs whatever is stored under them.
+#[test]
+fn names_of_mariadbs_functions_are_those_of_any_other_on_mysql() {
+    if !product().is_mysql() {
+        return;
+    }
+    let mut root = root();
+    for sql in [
+        "DROP FUNCTION IF EXISTS rownum",
+        "DROP FUNCTION IF EXISTS nextval",
+        "CREATE FUNCTION rownum() RETURNS INT DETERMINISTIC NO SQL BEGIN \
+         SET @lo_rows = IFNULL(@lo_rows, 0) + 1; RETURN @lo_rows; END",
+        "CREATE FUNCTION nextval(name TEXT) RETURNS INT DETERMINISTIC NO SQL RETURN 5",
+    ] {
+        root.run(sql);
+    }
+    let proxy = crowded();
+    for more in [Capabilities::MULTI_RESULTS, Capabilities::DEPRECATE_EOF] {
+        let login =
+            Login { schema: Some("shop"), more, ..Login::new(proxy.port, "app", "app-secret") };
+        let connect = || Raw::login(&login).unwrap();
+        let mut one = connect();
+        assert_eq!(one.text("SELECT nextval('o')"), "5");
+        assert_eq!(connect().text("SELECT 1"), "1", "the only slot is free");
+        assert_eq!(one.text("SELECT rownum()"), "1");
+        drop(one);
+        assert_eq!(connect().text("SELECT @lo_rows"), "NULL");
+    }
+    root.run("DROP FUNCTION rownum");
+    root.run("DROP FUNCTION nextval");
+}
+
+/// Which MariaDB refuses as a bare number.
+#[test]
+fn a_text_of_digits_is_carried_as_a_text() {
+    let (set, read) = match product().is_mysql() {
+        true => ("SET external_table_secondary_storage_engine = '5'", "SELECT 1"),
+        false => ("SET default_master_connection = '5'", "SELECT @@default_master_connection"),
+    };
+    let proxy = crowded();
+    let connect = || Raw::connect(proxy.port, "root", "root-secret", Some("shop")).unwrap();
+    let (mut one, mut other) = (connect(), connect());
+    let (before, _) = (one.text(read), one.run(set));
+    assert_eq!(other.text(read), before);
+    let expected = if product().is_mysql() { "1" } else { "5" };
+    assert_eq!(one.text(read), expected);
+    assert_eq!(other.text(read), before);
 }

@@ -4,7 +4,7 @@ use fairlane::protocol::status::Status;
 use fairlane::protocol::{Capabilities, Command};
 
 use crate::support::raw::Login;
-use crate::support::{ONE_LANE, Proxy, Raw, eventually, servers};
+use crate::support::{ONE_LANE, Proxy, Raw, eventually, pause, product, servers};
 
 /// One slot for everybody: every session is on the connection of the one before.
 fn crowded() -> Proxy {
@@ -668,4 +668,53 @@ fn two_names_of_a_variable_are_one() {
             assert_eq!(other.text(&ask), begun, "{second} leaked");
         }
     }
+}
+
+/// A limit of the account, and what CLIENT_INTERACTIVE sets: not the global values, which DEFAULT gives.
+#[test]
+fn a_session_begins_with_the_limits_of_its_login() {
+    let mut root = servers().root();
+    let (timed, limited) = ("SELECT @@wait_timeout", "SELECT @@max_statement_time");
+    let interactive = |port| {
+        let more = Capabilities::INTERACTIVE | Capabilities::DEPRECATE_EOF;
+        Raw::login(&Login { more, ..Login::new(port, "app", "app-secret") }).unwrap()
+    };
+    let old = root.text("SELECT @@global.interactive_timeout");
+    root.run("SET GLOBAL interactive_timeout = 5000");
+    let proxy = crowded();
+    let leave = ["SET wait_timeout = 100", "CREATE TEMPORARY TABLE shop.st_limits (a INT)"];
+    for left in leave {
+        assert_eq!(interactive(proxy.port).text(timed), "5000", "before {left}");
+        let mut one = interactive(proxy.port);
+        one.run("SET wait_timeout = 100");
+        one.run(left);
+        drop(one);
+        for _ in 0..3 {
+            pause(20);
+            assert_eq!(interactive(proxy.port).text(timed), "5000", "after {left}");
+        }
+        assert_ne!(proxy.app().text(timed), "5000");
+    }
+    root.run(&format!("SET GLOBAL interactive_timeout = {old}"));
+    if product().is_mysql() {
+        return;
+    }
+    root.run("CREATE OR REPLACE USER st_limit@'%' IDENTIFIED BY 'x' WITH MAX_STATEMENT_TIME 5");
+    root.run("GRANT ALL ON shop.* TO st_limit@'%'");
+    let limit = || Raw::connect(proxy.port, "st_limit", "x", Some("shop")).unwrap();
+    for left in ["DO 1", "CREATE TEMPORARY TABLE st_limits (a INT)"] {
+        let mut one = limit();
+        assert_eq!(one.text(limited), "5.000000", "before {left}");
+        one.run("SET max_statement_time = 100");
+        one.run(left);
+        assert_eq!(one.text(limited), "100.000000");
+        one.run("SET max_statement_time = DEFAULT");
+        assert_eq!(one.text(limited), "0.000000");
+        drop(one);
+        for _ in 0..3 {
+            pause(20);
+            assert_eq!(limit().text(limited), "5.000000", "after {left}");
+        }
+    }
+    root.run("DROP USER st_limit@'%'");
 }

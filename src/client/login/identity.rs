@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use crate::backend::{ConnectionKey, Credential, DoubleHash};
 use crate::error::Error;
+use crate::protocol::Family;
 
 /// A client's user as the backends see it.
 #[derive(Debug, Clone)]
@@ -120,17 +121,56 @@ impl Verified {
     }
 }
 
-/// The character set of a collation id, as far as the lexer needs to know: those in which a byte
-/// of a character may look like a backslash or a quote.
-/// Source: `information_schema.collations` of MariaDB 10.11 and MySQL 9.
-pub(in crate::client) fn charset_of_collation(id: u8) -> &'static str {
+/// The character set that a login with this collation comes to; `None`: the global one, as for numbers
+/// that the server does not know.
+/// Source: `@@character_set_client` after logins with each number on MariaDB 10.11 and 11.8 and on MySQL
+/// 9.7, which refuse those of utf16 and the like.
+pub(in crate::client) fn charset_of_collation(id: u8, family: Family) -> Option<&'static str> {
+    const OF_BOTH: &[(&str, &[u8])] = &[
+        ("armscii8", &[32, 64]),
+        ("ascii", &[11, 65]),
+        ("big5", &[1, 84]),
+        ("binary", &[63]),
+        ("cp1250", &[26, 34, 44, 66, 99]),
+        ("cp1251", &[14, 23, 50, 51, 52]),
+        ("cp1256", &[57, 67]),
+        ("cp1257", &[29, 58, 59]),
+        ("cp850", &[4, 80]),
+        ("cp852", &[40, 81]),
+        ("cp866", &[36, 68]),
+        ("cp932", &[95, 96]),
+        ("dec8", &[3, 69]),
+        ("eucjpms", &[97, 98]),
+        ("euckr", &[19, 85]),
+        ("gb2312", &[24, 86]),
+        ("gbk", &[28, 87]),
+        ("geostd8", &[92, 93]),
+        ("greek", &[25, 70]),
+        ("hebrew", &[16, 71]),
+        ("hp8", &[6, 72]),
+        ("keybcs2", &[37, 73]),
+        ("koi8r", &[7, 74]),
+        ("koi8u", &[22, 75]),
+        ("latin1", &[5, 8, 15, 31, 47, 48, 49, 94]),
+        ("latin2", &[2, 9, 21, 27, 77]),
+        ("latin5", &[30, 78]),
+        ("latin7", &[20, 41, 42, 79]),
+        ("macce", &[38, 43]),
+        ("macroman", &[39, 53]),
+        ("sjis", &[13, 88]),
+        ("swe7", &[10, 82]),
+        ("tis620", &[18, 89]),
+        ("ujis", &[12, 91]),
+        ("utf8mb3", &[33, 83, 223]),
+        ("utf8mb4", &[45, 46]),
+    ];
     match id {
-        1 | 84 => "big5",
-        13 | 88 => "sjis",
-        28 | 87 => "gbk",
-        95 | 96 => "cp932",
-        248..=250 => "gb18030",
-        _ => "utf8mb4",
+        192..=215 => Some("utf8mb3"),
+        224..=247 => Some("utf8mb4"),
+        76 if !family.is_mariadb() => Some("utf8mb3"),
+        248..=250 if !family.is_mariadb() => Some("gb18030"),
+        255 if !family.is_mariadb() => Some("utf8mb4"),
+        _ => OF_BOTH.iter().find(|(_, ids)| ids.contains(&id)).map(|&(charset, _)| charset),
     }
 }
 

@@ -28,6 +28,7 @@ const HAVE_ASCII_PAIRS: [&str; 5] = ["big5", "cp932", "gb18030", "gbk", "sjis"];
 
 /// Ends a SET or its fuse in the middle where it is short.
 const TIMEOUT: &str = "max_statement_time";
+const NO_LIMIT: &str = "0.000000";
 
 /// Whether a statement can be sent together with what precedes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,7 +97,8 @@ impl Session {
     fn can_be_fused(&self, connection: &Connection) -> bool {
         let mut names = READ_ONLY.into_iter().chain([TIMEOUT]);
         let is_set = |name| self.image.get(name).is_some() || connection.image.get(name).is_some();
-        !connection.is_read_only && !names.any(is_set)
+        let is_limited = connection.base.of_login(TIMEOUT).is_some_and(|limit| limit != NO_LIMIT);
+        !connection.is_read_only && !is_limited && !names.any(is_set)
     }
 
     fn is_stopped_by_fuse(&self, work: &Work<'_>) -> bool {

@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::protocol::metadata::Expected;
 use crate::protocol::status::Tracked;
 use crate::protocol::{Command, Shape};
-use crate::sql::{Class, calls_package, names_other_variable};
+use crate::sql::{Charset, Class, calls_package, names_other_variable};
 use crate::state::diff::{Diff, diff};
 use crate::state::image::SCHEMA_VARIABLES;
 use crate::topology::ISOLATION;
@@ -157,6 +157,7 @@ impl Session {
         }
         self.take_off_variables(connection, sql).await?;
         self.keep_begun_mode(connection);
+        self.keep_begun_charset(connection);
         if connection.epoch > self.epoch && connection.epoch != self.kept_epoch {
             self.keep_beginning(connection.epoch);
         }
@@ -200,6 +201,19 @@ impl Session {
                 self.image.set("sql_mode", begun);
             }
             Some(_) => {}
+        }
+    }
+
+    /// A login does not come to the character set it asks for where the server lets none choose, or where
+    /// `init_connect` sets another.
+    fn keep_begun_charset(&mut self, connection: &Connection) {
+        if self.begun_charset.is_some() || connection.is_restricted {
+            return;
+        }
+        let begun = Charset::named(&connection.base.client);
+        self.begun_charset = Some(begun);
+        if self.mode.charset != begun && self.image.client_charset().is_none() {
+            self.image_changed();
         }
     }
 
