@@ -44,6 +44,7 @@ pub use open::Request;
 pub use retire::{Control, Retire};
 
 use admission::{HELD_LONG, Held, Steered, Waiter};
+use epoch::Applied;
 use idle::Idle;
 use reach::Reach;
 
@@ -73,6 +74,7 @@ pub struct Pool {
     control: Arc<dyn Control>,
     whereabouts: Arc<Whereabouts>,
     reach: Reach,
+    applied: Applied,
     aims: aim::Aims,
     epochs: Arc<Epochs>,
     metrics: Arc<Metrics>,
@@ -186,6 +188,7 @@ impl Pool {
             whereabouts: control.whereabouts(backend),
             control,
             reach: Reach::new(),
+            applied: Applied::default(),
             aims: aim::Aims::default(),
             epochs,
             metrics,
@@ -246,6 +249,17 @@ impl Pool {
     /// The same, and nobody is to try yet.
     pub fn is_avoided(&self) -> bool {
         self.reach.is_avoided()
+    }
+
+    /// Whether this replica is known to have so many of the changes of [`Epochs::logins`], as told of
+    /// connections of `generation`.
+    pub fn has_logins(&self, logins: u64, generation: u16) -> bool {
+        self.applied.has(logins, generation)
+    }
+
+    /// It has.
+    pub fn note_logins(&self, logins: u64, generation: u16) {
+        self.applied.note(logins, generation);
     }
 
     /// Whether a connection of this generation is of the server that is there now.

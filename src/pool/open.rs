@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 #[cfg(doc)]
 use super::Epochs;
+use super::epoch::had_at_opening;
 use super::{Pool, Retire};
 use crate::backend::{self, Connection, ConnectionKey, Credential, LINGER, LoginError, UnreadId};
 use crate::error::Error;
@@ -133,11 +134,16 @@ impl Pool {
             return Err(self.unavailable("old connections are not closed by the server"));
         };
         self.pace.wait().await;
-        let (logins, schemas) = (self.epochs.logins(), self.epochs.schemas());
+        let (logins, applied) = (self.epochs.logins(), self.applied.now());
+        let schemas = self.epochs.schemas();
         let login = Box::pin(self.log_in(key, credential));
         match timeout(limit, login).await {
             Ok(Ok(mut connection)) => {
-                (connection.epoch, connection.schema_epoch) = (logins, schemas);
+                connection.epoch = match self.backend.is_primary() {
+                    true => logins,
+                    false => had_at_opening(applied, connection.generation),
+                };
+                connection.schema_epoch = schemas;
                 connection.hold(permit);
                 Ok(Box::new(connection))
             }
