@@ -17,6 +17,7 @@ mod epoch;
 mod idle;
 mod open;
 mod reach;
+mod refusals;
 mod retire;
 
 use std::sync::Arc;
@@ -28,7 +29,7 @@ use slab::Slab;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep};
 
-use crate::backend::{Connection, Route, TlsError};
+use crate::backend::{Connection, ConnectionKey, Route, TlsError};
 use crate::config::Settings;
 use crate::config::settings;
 use crate::lanes::{Guard, LaneNow, Limits, Overload, Precedence, Scheduler};
@@ -47,6 +48,7 @@ use admission::{HELD_LONG, Held, Steered, Waiter};
 use epoch::Applied;
 use idle::Idle;
 use reach::Reach;
+use refusals::Refusals;
 
 /// Connections that a pool may have beside its own: the control connection.
 pub const CONTROL_CONNECTIONS: usize = 1;
@@ -74,6 +76,7 @@ pub struct Pool {
     control: Arc<dyn Control>,
     whereabouts: Arc<Whereabouts>,
     reach: Reach,
+    refusals: Refusals,
     applied: Applied,
     aims: aim::Aims,
     epochs: Arc<Epochs>,
@@ -188,6 +191,7 @@ impl Pool {
             whereabouts: control.whereabouts(backend),
             control,
             reach: Reach::new(),
+            refusals: Refusals::default(),
             applied: Applied::default(),
             aims: aim::Aims::default(),
             epochs,
@@ -249,6 +253,11 @@ impl Pool {
     /// The same, and nobody is to try yet.
     pub fn is_avoided(&self) -> bool {
         self.reach.is_avoided()
+    }
+
+    /// Whether a new connection of `key` would be refused, as far as is known: reads had better go elsewhere.
+    pub fn refuses(&self, key: &Arc<ConnectionKey>) -> bool {
+        self.refusals.has(key, Instant::now())
     }
 
     /// Whether this replica is known to have so many of the changes of [`Epochs::logins`], as told of

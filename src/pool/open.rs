@@ -57,11 +57,32 @@ pub struct Request<'a> {
     pub asks: bool,
 }
 
-/// Whether others may be let in all the same.
-fn is_of_account(error: &LoginError) -> bool {
-    match error {
-        LoginError::Refused(Error::Server { code, .. }) => *code != code::SERVER_OFFLINE,
-        error => matches!(error, LoginError::Refused(_) | LoginError::Plugin(_)),
+/// Who can't be let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kept {
+    /// The server can't be worked with.
+    Server,
+    /// Nobody more is let in.
+    Everybody,
+    /// Others may be let in all the same.
+    Account,
+}
+
+impl Kept {
+    /// Who can't after `error`. Where servers are told the client's address they judge that.
+    fn out_by(error: &LoginError, is_told_address: bool) -> Self {
+        match error {
+            LoginError::Refused(Error::Server { code, .. }) => match *code {
+                code::SERVER_OFFLINE | code::SERVER_SHUTDOWN => Self::Server,
+                code::CON_COUNT_ERROR => Self::Everybody,
+                code::HOST_IS_BLOCKED | code::HOST_NOT_PRIVILEGED if !is_told_address => {
+                    Self::Everybody
+                }
+                _ => Self::Account,
+            },
+            LoginError::Refused(_) | LoginError::Plugin(_) => Self::Account,
+            _ => Self::Server,
+        }
     }
 }
 
@@ -105,13 +126,14 @@ impl Pool {
         tokio::spawn(async move {
             pool.metrics().opening.inc();
             pool.openings.fetch_add(1, Ordering::Relaxed);
-            let opened = pool.open_now(key, &credential).await;
+            let opened = pool.open_now(key.clone(), &credential).await;
             pool.openings.fetch_sub(1, Ordering::Relaxed);
             pool.metrics().opening.dec();
             match &opened {
                 Ok(_) => {
                     pool.metrics().opened_total.inc();
                     pool.reach.succeeded();
+                    pool.refusals.forget(&key);
                 }
                 Err(_) => pool.metrics().open_errors_total.inc(),
             }
@@ -136,7 +158,7 @@ impl Pool {
         self.pace.wait().await;
         let (logins, applied) = (self.epochs.logins(), self.applied.now());
         let schemas = self.epochs.schemas();
-        let login = Box::pin(self.log_in(key, credential));
+        let login = Box::pin(self.log_in(key.clone(), credential));
         match timeout(limit, login).await {
             Ok(Ok(mut connection)) => {
                 connection.epoch = match self.backend.is_primary() {
@@ -148,9 +170,7 @@ impl Pool {
                 Ok(Box::new(connection))
             }
             Ok(Err(error)) => {
-                if !is_of_account(&error) {
-                    self.note_unreachable(&error);
-                }
+                self.note_failed(key, &error);
                 sleep(LINGER).await;
                 drop(permit);
                 Err(self.refused(error))
@@ -166,6 +186,23 @@ impl Pool {
                     limit.as_millis()
                 )))
             }
+        }
+    }
+
+    /// A login has failed with `error`.
+    fn note_failed(&self, key: Arc<ConnectionKey>, error: &LoginError) {
+        let whom = match Kept::out_by(error, key.client.is_some()) {
+            Kept::Server => return self.note_unreachable(error),
+            Kept::Everybody => None,
+            Kept::Account => Some(key),
+        };
+        // Of the primary there is no other.
+        if self.backend.is_primary() {
+            return;
+        }
+        let user = whom.as_ref().map(|key| key.user.clone());
+        if self.refusals.note(whom, Instant::now()) {
+            tracing::warn!(backend = self.name(), user = user.as_deref(), %error, "a login is refused");
         }
     }
 

@@ -37,9 +37,12 @@ impl Session {
             isolation.is_some_and(|level| level.eq_ignore_ascii_case("serializable"));
         let topology = &self.context.topology;
         let context = &self.context;
-        let in_use = |backend: BackendId| match context.pool(backend).is_avoided() {
-            true => usize::MAX,
-            false => context.pool(backend).in_use(),
+        let in_use = |backend: BackendId| {
+            let pool = context.pool(backend);
+            match pool.is_avoided() || pool.refuses(&self.identity.key) {
+                true => usize::MAX,
+                false => pool.in_use(),
+            }
         };
         let decide = || {
             let token = self.writes.token();
