@@ -240,7 +240,9 @@ impl Session {
                             may_use_replica = false;
                             continue;
                         }
-                        Err(Refusal::Error(error)) => return self.refuse(work, &error).await,
+                        Err(Refusal::Error(error)) => {
+                            return Box::pin(self.turn_away(work, &error)).await;
+                        }
                     }
                 }
             };

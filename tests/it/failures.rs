@@ -457,6 +457,27 @@ fn end_connections_of(root: &mut Raw, user: &str) {
     }
 }
 
+/// A pool of the client's that asks with COM_PING would keep it for ever.
+#[test]
+fn a_session_that_the_primary_lets_in_no_more_ends() {
+    let proxy = Proxy::with(servers(), 4, "");
+    let mut root = servers().root();
+    root.run("CREATE USER changes@'%' IDENTIFIED BY 'changes-secret'");
+    for begin in [false, true] {
+        let mut client = Raw::connect(proxy.port, "changes", "changes-secret", None).unwrap();
+        client.run("DO 1");
+        root.run("ALTER USER changes@'%' IDENTIFIED BY 'other-secret'");
+        end_connections_of(&mut root, "changes");
+        if begin {
+            client.run("BEGIN");
+        }
+        assert_eq!(client.query("DO 2").expect_err("no login").code(), 1045);
+        assert!(client.command(Command::Ping, b"").is_err(), "it has ended");
+        root.run("ALTER USER changes@'%' IDENTIFIED BY 'changes-secret'");
+    }
+    root.run("DROP USER changes@'%'");
+}
+
 /// It is down, since the control connection is refused; whoever reads there is answered.
 #[test]
 fn a_replica_that_refuses_its_control_connection_ends_what_it_runs() {
