@@ -355,6 +355,10 @@ impl Session {
                     },
                     () = self.wire.gone(), if is_given_up => return Err(Refusal::Gone),
                     () = self.entry.killed() => return Err(Refusal::Gone),
+                    () = Box::pin(self.context.loses(backend)), if !backend.is_primary() => {
+                        self.account.refused(self.context.now());
+                        return Err(unavailable(pool.name(), "it is silent or down"));
+                    }
                 }
             }
         };
@@ -367,8 +371,7 @@ impl Session {
             // What was decided by is known of another server.
             checkout.check_in();
             self.account.refused(self.context.now());
-            let (backend, detail) = (pool.name().to_owned(), "it is another server by now".into());
-            return Err(Refusal::Error(Error::BackendUnavailable { backend, detail }));
+            return Err(unavailable(pool.name(), "it is another server by now"));
         }
         self.account.granted(at);
         // It has run since its slot was granted; a connection opened meanwhile counts in.
@@ -538,6 +541,11 @@ pub(super) enum Refusal {
     Error(Error),
     /// The client is gone, or the session was told to end.
     Gone,
+}
+
+fn unavailable(backend: &str, detail: &str) -> Refusal {
+    let (backend, detail) = (backend.to_owned(), detail.to_owned());
+    Refusal::Error(Error::BackendUnavailable { backend, detail })
 }
 
 pub(super) fn backend_of(target: Target) -> BackendId {

@@ -478,6 +478,25 @@ fn a_session_that_the_primary_lets_in_no_more_ends() {
     root.run("DROP USER changes@'%'");
 }
 
+#[test]
+fn who_opens_a_connection_to_a_replica_that_freezes_is_answered_by_the_primary() {
+    let (servers, orders) = keep(Options { max_connections: 100, ..product().options() });
+    let proxy = Proxy::start(&servers);
+    let mut client = proxy.app();
+    client.run("CREATE TABLE freezes_b (id INT)");
+    client.run("INSERT INTO freezes_b VALUES (1)");
+    let read = "SELECT id FROM freezes_b";
+    proxy.until_replica_answers(&mut client, read);
+    end_connections_of(&mut servers.replica_root(), "app");
+    order(&orders, What::PauseReplica);
+    let start = std::time::Instant::now();
+    assert_eq!(client.text(read), "1");
+    let took = start.elapsed().as_secs_f64();
+    assert!(took < 4.0, "pool.connect_timeout is 5 s: {took}");
+    order(&orders, What::ResumeReplica);
+    proxy.until_replica_answers(&mut client, read);
+}
+
 /// It is down, since the control connection is refused; whoever reads there is answered.
 #[test]
 fn a_replica_that_refuses_its_control_connection_ends_what_it_runs() {
