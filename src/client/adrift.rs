@@ -2,6 +2,7 @@
 //!
 //! - A read on a replica that says nothing asks the primary, if its client has got nothing yet: a frozen
 //!   server closes nothing.
+//! - One that waits for a slot or a connection of a replica asks the primary as soon as that is silent or down.
 //! - What waits for a server that the address has left long ago, or for a replica that has been silent for so
 //!   long, is lost: a slot must not stay with it, and in a transaction nobody else can be asked.
 //! - A connection that a session holds while its client is idle is looked at, too: the server may have closed it.
@@ -11,18 +12,20 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::registry::{Activity, Entry, Place};
 use super::{Context, Session};
 use crate::metrics::Closed;
 use crate::pool::Retire;
-use crate::route::view::BackendId;
+use crate::route::view::{BackendId, Rotation};
 
 /// How long a replica has to be silent, and a statement to have run.
 const SILENT_LIMIT: Duration = Duration::from_secs(1);
 /// Idle time in which nobody asks whether a connection that is held is still there.
 const REST: Duration = Duration::from_secs(1);
+/// Pause between looks at a replica while a connection to it is waited for.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// How long servers that the address has left may take for what they run.
 const LEFT_LIMIT: Duration = Duration::from_secs(30);
 
@@ -122,6 +125,20 @@ impl Adrift {
         }
         if context.topology.whereabouts(backend).is_forsaken(generation) {
             entry.rouse();
+        }
+    }
+}
+
+impl Context {
+    /// Ready when a replica is silent or down: who waits for a slot or a new connection there asks the primary.
+    pub(super) async fn loses(&self, replica: BackendId) {
+        let is_there = || {
+            let view = self.topology.view();
+            view.replica(replica)
+                .is_some_and(|it| it.silent.is_none() && it.rotation != Rotation::Down)
+        };
+        while is_there() {
+            sleep(LOOK_EVERY).await;
         }
     }
 }

@@ -244,7 +244,9 @@ impl Session {
                             may_use_replica = false;
                             continue;
                         }
-                        Err(Refusal::Error(error)) => return self.refuse(work, &error).await,
+                        Err(Refusal::Error(error)) => {
+                            return Box::pin(self.turn_away(work, &error)).await;
+                        }
                     }
                 }
             };
@@ -350,7 +352,15 @@ impl Session {
                 let is_given_up = self.is_given_up_without_client(work);
                 let client = (&mut self.wire, is_given_up);
                 let session = (&*self.entry, Order::Kill);
-                let later = pool.check_out_later(waiting, &request);
+                let later = async {
+                    tokio::select! {
+                        biased;
+                        checkout = pool.check_out_later(waiting, &request) => checkout,
+                        () = self.context.loses(backend), if !backend.is_primary() => {
+                            Err(unavailable(pool.name(), "it is silent or down"))
+                        }
+                    }
+                };
                 match Box::pin(unless_over(client, session, later)).await {
                     Ok(checkout) => checkout,
                     Err(refusal) => {
@@ -369,8 +379,7 @@ impl Session {
             // What was decided by is known of another server.
             checkout.check_in();
             self.account.refused(self.context.now());
-            let (backend, detail) = (pool.name().to_owned(), "it is another server by now".into());
-            return Err(Refusal::Error(Error::BackendUnavailable { backend, detail }));
+            return Err(Refusal::Error(unavailable(pool.name(), "it is another server by now")));
         }
         self.account.granted(at);
         // It has run since its slot was granted; a connection opened meanwhile counts in.
@@ -532,6 +541,10 @@ impl From<Error> for Refusal {
     fn from(error: Error) -> Self {
         Self::Error(error)
     }
+}
+
+fn unavailable(backend: &str, detail: &str) -> Error {
+    Error::BackendUnavailable { backend: backend.to_owned(), detail: detail.to_owned() }
 }
 
 pub(super) fn backend_of(target: Target) -> BackendId {

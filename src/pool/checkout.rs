@@ -115,7 +115,11 @@ impl Pool {
         self: &Arc<Self>,
         request: &Request<'_>,
     ) -> Result<Box<Connection>, Error> {
-        let until = Instant::now() + self.ages.connect_timeout;
+        let now = Instant::now();
+        if !self.backend.is_primary() && !self.refusals.may_try(request.key, now) {
+            return Err(self.unavailable("it has refused a login a moment ago"));
+        }
+        let until = now + self.ages.connect_timeout;
         let mut tries = 0_u32;
         loop {
             let refused = match self.open(request).await {

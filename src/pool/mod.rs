@@ -18,6 +18,7 @@ mod epoch;
 mod idle;
 mod open;
 mod reach;
+mod refusals;
 mod retire;
 
 use std::sync::Arc;
@@ -29,7 +30,7 @@ use slab::Slab;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep};
 
-use crate::backend::{Connection, Route, TlsError};
+use crate::backend::{Connection, ConnectionKey, Route, TlsError};
 use crate::config::Settings;
 use crate::config::settings;
 use crate::lanes::{Guard, LaneNow, Limits, Overload, Precedence, Scheduler};
@@ -46,8 +47,10 @@ pub use retire::{Control, Retire};
 
 use admission::{HELD_LONG, Held, Steered, Waiter};
 use complaints::Complaints;
+use epoch::Applied;
 use idle::Idle;
 use reach::Reach;
+use refusals::Refusals;
 
 /// Connections that a pool may have beside its own: the control connection.
 pub const CONTROL_CONNECTIONS: usize = 1;
@@ -76,6 +79,8 @@ pub struct Pool {
     whereabouts: Arc<Whereabouts>,
     reach: Reach,
     complaints: Complaints,
+    refusals: Refusals,
+    applied: Applied,
     aims: aim::Aims,
     epochs: Arc<Epochs>,
     metrics: Arc<Metrics>,
@@ -190,6 +195,8 @@ impl Pool {
             control,
             reach: Reach::new(),
             complaints: Complaints::default(),
+            refusals: Refusals::default(),
+            applied: Applied::default(),
             aims: aim::Aims::default(),
             epochs,
             metrics,
@@ -250,6 +257,22 @@ impl Pool {
     /// The same, and nobody is to try yet.
     pub fn is_avoided(&self) -> bool {
         self.reach.is_avoided()
+    }
+
+    /// Whether a new connection of `key` would be refused, as far as is known: reads had better go elsewhere.
+    pub fn refuses(&self, key: &Arc<ConnectionKey>) -> bool {
+        self.refusals.has(key, Instant::now())
+    }
+
+    /// Whether this replica is known to have so many of the changes of [`Epochs::logins`], as told of
+    /// connections of `generation`.
+    pub fn has_logins(&self, logins: u64, generation: u16) -> bool {
+        self.applied.has(logins, generation)
+    }
+
+    /// It has.
+    pub fn note_logins(&self, logins: u64, generation: u16) {
+        self.applied.note(logins, generation);
     }
 
     /// Whether a connection of this generation is of the server that is there now.

@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 #[cfg(doc)]
 use super::Epochs;
+use super::epoch::had_at_opening;
 use super::{Pool, Retire};
 use crate::backend::{self, Connection, ConnectionKey, Credential, LINGER, LoginError, UnreadId};
 use crate::error::Error;
@@ -58,11 +59,32 @@ pub struct Request<'a> {
     pub is_guess: bool,
 }
 
-/// Whether others may be let in all the same.
-fn is_of_account(error: &LoginError) -> bool {
-    match error {
-        LoginError::Refused(Error::Server { code, .. }) => *code != code::SERVER_OFFLINE,
-        error => matches!(error, LoginError::Refused(_) | LoginError::Plugin(_)),
+/// Who can't be let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kept {
+    /// The server can't be worked with.
+    Server,
+    /// Nobody more is let in.
+    Everybody,
+    /// Others may be let in all the same.
+    Account,
+}
+
+impl Kept {
+    /// Who can't after `error`. Where servers are told the client's address they judge that.
+    fn out_by(error: &LoginError, is_told_address: bool) -> Self {
+        match error {
+            LoginError::Refused(Error::Server { code, .. }) => match *code {
+                code::SERVER_OFFLINE | code::SERVER_SHUTDOWN => Self::Server,
+                code::CON_COUNT_ERROR => Self::Everybody,
+                code::HOST_IS_BLOCKED | code::HOST_NOT_PRIVILEGED if !is_told_address => {
+                    Self::Everybody
+                }
+                _ => Self::Account,
+            },
+            LoginError::Refused(_) | LoginError::Plugin(_) => Self::Account,
+            _ => Self::Server,
+        }
     }
 }
 
@@ -107,13 +129,14 @@ impl Pool {
         tokio::spawn(async move {
             pool.metrics().opening.inc();
             pool.openings.fetch_add(1, Ordering::Relaxed);
-            let opened = pool.open_now((key, is_guess), &credential).await;
+            let opened = pool.open_now((key.clone(), is_guess), &credential).await;
             pool.openings.fetch_sub(1, Ordering::Relaxed);
             pool.metrics().opening.dec();
             match &opened {
                 Ok(_) => {
                     pool.metrics().opened_total.inc();
                     pool.reach.succeeded();
+                    pool.refusals.forget(&key);
                 }
                 Err(_) => pool.metrics().open_errors_total.inc(),
             }
@@ -138,20 +161,21 @@ impl Pool {
             return Err(self.unavailable(WHY));
         };
         self.pace.wait().await;
-        let (logins, schemas) = (self.epochs.logins(), self.epochs.schemas());
+        let (logins, applied) = (self.epochs.logins(), self.applied.now());
+        let schemas = self.epochs.schemas();
         let login = Box::pin(self.log_in(key.clone(), credential));
         match timeout(limit, login).await {
             Ok(Ok(mut connection)) => {
-                (connection.epoch, connection.schema_epoch) = (logins, schemas);
+                connection.epoch = match self.backend.is_primary() {
+                    true => logins,
+                    false => had_at_opening(applied, connection.generation),
+                };
+                connection.schema_epoch = schemas;
                 connection.hold(permit);
                 Ok(Box::new(connection))
             }
             Ok(Err(error)) => {
-                if !is_of_account(&error) {
-                    self.note_unreachable(&error.to_string());
-                } else if !is_guess {
-                    self.complain_of_refusal(&key.user, &error);
-                }
+                self.note_failed((key, is_guess), &error);
                 sleep(LINGER).await;
                 drop(permit);
                 Err(self.refused(error))
@@ -166,6 +190,21 @@ impl Pool {
                 });
                 Err(self.unavailable(&why))
             }
+        }
+    }
+
+    /// A login has failed with `error`.
+    fn note_failed(&self, (key, is_guess): (Arc<ConnectionKey>, bool), error: &LoginError) {
+        let kept = Kept::out_by(error, key.client.is_some());
+        if kept == Kept::Server {
+            return self.note_unreachable(&error.to_string());
+        }
+        if !is_guess {
+            self.complain_of_refusal(&key.user, error);
+        }
+        // Of the primary there is no other.
+        if !self.backend.is_primary() {
+            self.refusals.note((kept == Kept::Account).then_some(key), Instant::now());
         }
     }
 

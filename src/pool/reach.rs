@@ -9,7 +9,7 @@ use tokio::time::Instant;
 /// Failed openings in a row from which a server counts as out of reach.
 const FAILURES: u32 = 3;
 /// First and longest pause between tries.
-const PAUSE: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(30));
+pub(super) const PAUSE: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(30));
 
 #[derive(Debug)]
 pub(super) struct Reach {

@@ -46,6 +46,8 @@ pub const UNKNOWN_SYSTEM_VARIABLE: u16 = 1193;
 pub const NO_SUCH_THREAD: u16 = 1094;
 /// ER_SERVER_OFFLINE_MODE (MySQL).
 pub const SERVER_OFFLINE: u16 = 3032;
+/// ER_HOST_IS_BLOCKED.
+pub const HOST_IS_BLOCKED: u16 = 1129;
 /// ER_HOST_NOT_PRIVILEGED.
 pub const HOST_NOT_PRIVILEGED: u16 = 1130;
 /// KILL of somebody else's session.

@@ -36,7 +36,8 @@ pub enum Reason {
     Configured,
     /// No replica is in rotation.
     NoReplica,
-    /// No replica has applied what the session itself has written last.
+    /// No replica has applied what the session itself has written last, or what was done to accounts before it
+    /// began.
     NotFresh,
     /// No replica has applied what another session of the same scope has written last.
     OthersNotFresh,

@@ -153,6 +153,42 @@ fn sessions_begin_with_the_privileges_there_are() {
     root.run("DROP DATABASE granted");
 }
 
+/// A connection that is opened while the replica does not have the REVOKE yet would have the privileges for as
+/// long as it lives.
+#[test]
+fn a_replica_that_lags_gives_nobody_privileges_that_were_taken_away() {
+    let (servers, _orders) = keep(Options { max_connections: 50, ..product().options() });
+    let proxy = Proxy::start(&servers);
+    let mut root = root(&proxy);
+    for sql in [
+        "CREATE DATABASE secret",
+        "CREATE TABLE secret.t (a INT)",
+        "INSERT INTO secret.t VALUES (1)",
+        "CREATE TABLE shop.revoked_a (a INT)",
+        "CREATE USER reader@'%' IDENTIFIED BY 'reader-secret'",
+        "GRANT SELECT ON *.* TO reader@'%'",
+        "GRANT SELECT ON shop.* TO reader@'%'",
+    ] {
+        root.run(sql);
+    }
+    let (secret, read) = ("SELECT a FROM secret.t", "SELECT COUNT(*) FROM shop.revoked_a");
+    let connect = || Raw::connect(proxy.port, "reader", "reader-secret", None).unwrap();
+    proxy.until_replica_answers(&mut connect(), secret);
+    let mut replica = servers.replica_root();
+    replica.run("FLUSH TABLES WITH READ LOCK");
+    root.run("REVOKE SELECT ON *.* FROM reader@'%'");
+    let denied = || connect().query(secret).map(|_| ()).expect_err("no more").code();
+    assert_eq!(denied(), 1142, "the replica does not know yet");
+    replica.run("UNLOCK TABLES");
+    for _ in 0..20 {
+        assert_eq!(denied(), 1142);
+        pause(20);
+    }
+    // And it answers who may read.
+    proxy.until_replica_answers(&mut connect(), read);
+    assert_eq!(denied(), 1142);
+}
+
 #[test]
 fn what_a_text_changes_for_logins_counts() {
     let proxy = Proxy::with(servers(), 4, "");

@@ -510,6 +510,83 @@ fn a_read_on_a_replica_that_freezes_is_answered_by_the_primary() {
     proxy.until_replica_answers(&mut client, read);
 }
 
+/// Each try would take the read's time, and that of others who open connections.
+#[test]
+fn a_replica_that_refuses_an_account_is_not_tried_by_each_read() {
+    let (servers, _orders) = keep(Options { max_connections: 100, ..product().options() });
+    let proxy = Proxy::start(&servers);
+    let mut client = proxy.app();
+    client.run("CREATE TABLE locked_a (id INT)");
+    client.run("INSERT INTO locked_a VALUES (1)");
+    let read = "SELECT id FROM locked_a";
+    proxy.until_replica_answers(&mut client, read);
+    let mut root = servers.replica_root_who_writes();
+    let mut lock = |how: &str| {
+        for host in ["localhost", "127.0.0.1", "%"] {
+            root.run(&format!("ALTER USER app@'{host}' ACCOUNT {how}"));
+        }
+    };
+    lock("LOCK");
+    end_connections_of(&mut servers.replica_root(), "app");
+    let refused = || proxy.metric("fairlane_backend_open_errors_total{backend=\"replica1\"}");
+    let start = std::time::Instant::now();
+    for _ in 0..100 {
+        assert_eq!(client.text(read), "1");
+    }
+    let tries = 1.0 + start.elapsed().as_secs_f64() / 2.0;
+    assert!((1.0..=tries).contains(&refused()), "{} in {:?}", refused(), start.elapsed());
+    lock("UNLOCK");
+    proxy.until_replica_answers(&mut client, read);
+}
+
+fn end_connections_of(root: &mut Raw, user: &str) {
+    let all = format!("SELECT id FROM information_schema.processlist WHERE user = '{user}'");
+    for row in root.rows(&all) {
+        // It may be gone by now.
+        let _ = root.query(&format!("KILL {}", row[0].as_deref().unwrap()));
+    }
+}
+
+/// A pool of the client's that asks with COM_PING would keep it for ever.
+#[test]
+fn a_session_that_the_primary_lets_in_no_more_ends() {
+    let proxy = Proxy::with(servers(), 4, "");
+    let mut root = servers().root();
+    root.run("CREATE USER changes@'%' IDENTIFIED BY 'changes-secret'");
+    for begin in [false, true] {
+        let mut client = Raw::connect(proxy.port, "changes", "changes-secret", None).unwrap();
+        client.run("DO 1");
+        root.run("ALTER USER changes@'%' IDENTIFIED BY 'other-secret'");
+        end_connections_of(&mut root, "changes");
+        if begin {
+            client.run("BEGIN");
+        }
+        assert_eq!(client.query("DO 2").expect_err("no login").code(), 1045);
+        assert!(client.command(Command::Ping, b"").is_err(), "it has ended");
+        root.run("ALTER USER changes@'%' IDENTIFIED BY 'changes-secret'");
+    }
+    root.run("DROP USER changes@'%'");
+}
+
+#[test]
+fn who_opens_a_connection_to_a_replica_that_freezes_is_answered_by_the_primary() {
+    let (servers, orders) = keep(Options { max_connections: 100, ..product().options() });
+    let proxy = Proxy::start(&servers);
+    let mut client = proxy.app();
+    client.run("CREATE TABLE freezes_b (id INT)");
+    client.run("INSERT INTO freezes_b VALUES (1)");
+    let read = "SELECT id FROM freezes_b";
+    proxy.until_replica_answers(&mut client, read);
+    end_connections_of(&mut servers.replica_root(), "app");
+    order(&orders, What::PauseReplica);
+    let start = std::time::Instant::now();
+    assert_eq!(client.text(read), "1");
+    let took = start.elapsed().as_secs_f64();
+    assert!(took < 4.0, "pool.connect_timeout is 5 s: {took}");
+    order(&orders, What::ResumeReplica);
+    proxy.until_replica_answers(&mut client, read);
+}
+
 /// It is down, since the control connection is refused; whoever reads there is answered.
 #[test]
 fn a_replica_that_refuses_its_control_connection_ends_what_it_runs() {
@@ -653,7 +730,8 @@ fn what_a_session_holds_and_its_server_has_closed_keeps_no_slot() {
         let mut root = servers().root();
         for row in root.rows("SELECT id FROM information_schema.processlist WHERE user = 'held_b'")
         {
-            root.run(&format!("KILL {}", row[0].as_deref().unwrap()));
+            // It may be gone by now.
+            let _ = root.query(&format!("KILL {}", row[0].as_deref().unwrap()));
         }
         for mut client in [open, pinned] {
             let mut said = Vec::new();

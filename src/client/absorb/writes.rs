@@ -181,9 +181,13 @@ impl WriteTracker {
             self.epochs.note_table_change();
         }
         if changes.logins {
-            self.epochs.note_login_change();
+            let at = self.written.lock().clone();
+            self.epochs.note_login_change(at);
         } else if changes.hidden_logins {
-            self.note_hidden(Epochs::login_change_due, Epochs::note_login_change);
+            let (topology, session) = (Arc::clone(&self.topology), self.session);
+            self.note_hidden(Epochs::login_change_due, move |epochs| {
+                epochs.note_login_change(unplaced(&topology, session));
+            });
         }
         if changes.schemas {
             self.epochs.note_schema_change();
@@ -193,7 +197,11 @@ impl WriteTracker {
     }
 
     /// Has what a text that nobody has seen may have changed counted when it is due.
-    fn note_hidden(&self, due: fn(&Epochs, Instant) -> Option<Duration>, note: fn(&Epochs)) {
+    fn note_hidden(
+        &self,
+        due: fn(&Epochs, Instant) -> Option<Duration>,
+        note: impl FnOnce(&Epochs) + Send + 'static,
+    ) {
         match due(&self.epochs, Instant::now()) {
             None => {}
             Some(Duration::ZERO) => note(&self.epochs),
@@ -229,6 +237,16 @@ impl WriteTracker {
     fn stamp(&self) -> Stamp {
         Stamp { session: self.session, readings: self.topology.readings_begun() }
     }
+}
+
+/// What was done by now, of which nobody has told where.
+fn unplaced(topology: &Topology, session: u32) -> Token {
+    let mut token = Token::default();
+    token.add_unknown(Stamp { session, readings: topology.readings_begun() });
+    if topology.has_gtids() {
+        topology.reading_wanted();
+    }
+    token
 }
 
 /// What a statement may change that other sessions begin with or prepare.

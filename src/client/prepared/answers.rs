@@ -172,6 +172,7 @@ fn is_primarys(key: &Key) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::route::token::Token;
 
     const AGE: Duration = Duration::from_secs(1);
     const LAG: Duration = Duration::from_secs(5);
@@ -198,8 +199,9 @@ mod tests {
         assert!(answers.get(&key(0, "b"), terms, now).is_none());
         assert!(answers.get(&key(1, "a"), terms, now).is_none());
         assert!(answers.get(&key(0, "a"), Terms::new(1, &epochs), now).is_none());
+        let note_login_change = |epochs: &Epochs| epochs.note_login_change(Token::default());
         let changes: [fn(&Epochs); 3] =
-            [Epochs::note_login_change, Epochs::note_schema_change, Epochs::note_table_change];
+            [note_login_change, Epochs::note_schema_change, Epochs::note_table_change];
         for change in changes {
             answers.keep(key(0, "a"), answer(Terms::new(0, &epochs), AGE));
             change(&epochs);

@@ -104,7 +104,7 @@ impl Session {
                 Ok(checkout) => checkout,
                 Err(Refusal::Gone) => return Some(Err(Stop::Client)),
                 Err(Refusal::Error(error)) => {
-                    let refused = self.refuse(work, &error).await;
+                    let refused = Box::pin(self.turn_away(work, &error)).await;
                     return Some(self.begin_again(begun, refused));
                 }
             };

@@ -6,8 +6,12 @@ use crate::client::{Session, Stop};
 use crate::error::Error;
 use crate::metrics::Closed;
 use crate::pool::{Checkout, Retire};
-use crate::protocol::Shape;
+use crate::protocol::{Shape, code};
 use crate::sql::Class;
+
+/// What servers say to whom they do not let in, whatever he tries.
+const REFUSES_LOGIN: [u16; 3] =
+    [code::ACCESS_DENIED, code::ACCOUNT_LOCKED_MYSQL, code::ACCOUNT_LOCKED_MARIADB];
 
 impl Session {
     /// A command has not run to its end on `checkout`; `None` when it is to be tried on the primary.
@@ -95,6 +99,20 @@ impl Session {
             return Ok(());
         }
         self.send_error(error).await
+    }
+
+    /// The primary has no connection for a command. Whom it lets in no more is told so and leaves: he could
+    /// run nothing until he logs in anew, and a COM_PING would tell him all the same that all is well.
+    pub(in crate::client) async fn turn_away(
+        &mut self,
+        work: &Work<'_>,
+        error: &Error,
+    ) -> Result<(), Stop> {
+        self.refuse(work, error).await?;
+        match error {
+            Error::Server { code, .. } if REFUSES_LOGIN.contains(code) => Err(Stop::Client),
+            _ => Ok(()),
+        }
     }
 
     /// A replica could not answer: the connection goes back, with the error still on it.

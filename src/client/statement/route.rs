@@ -37,9 +37,12 @@ impl Session {
             isolation.is_some_and(|level| level.eq_ignore_ascii_case("serializable"));
         let topology = &self.context.topology;
         let context = &self.context;
-        let in_use = |backend: BackendId| match context.pool(backend).is_avoided() {
-            true => usize::MAX,
-            false => context.pool(backend).in_use(),
+        let in_use = |backend: BackendId| {
+            let pool = context.pool(backend);
+            match pool.is_avoided() || pool.refuses(&self.identity.key) {
+                true => usize::MAX,
+                false => pool.in_use(),
+            }
         };
         let decide = || {
             let token = self.writes.token();
@@ -57,10 +60,13 @@ impl Session {
         if may_settle && self.writes.settle() {
             decision = decide();
         }
-        if let Target::Replica(backend) = decision.target
-            && !context.pool(backend).may_try()
-        {
-            return Decision::primary(Reason::NoReplica);
+        if let Target::Replica(backend) = decision.target {
+            if !self.finds_its_beginning(backend, decision.generation) {
+                return Decision::primary(Reason::NotFresh);
+            }
+            if !context.pool(backend).may_try() {
+                return Decision::primary(Reason::NoReplica);
+            }
         }
         let Some(awaited) = decision.awaited else { return decision };
         if context.pool(awaited).is_out_of_reach() {
@@ -79,13 +85,42 @@ impl Session {
         self.context.metrics.sessions.freshness_wait_seconds.observe(waited);
         let view = topology.view();
         // It may be another one by now, which has not.
-        let has_it = |replica: &&ReplicaView| is_fresh && replica.applied.covers(&position);
+        let has_it = |replica: &&ReplicaView| {
+            is_fresh
+                && replica.applied.covers(&position)
+                && self.finds_its_beginning(awaited, replica.generation)
+        };
         if let Some(replica) = view.replica(awaited).filter(has_it) {
             self.context.metrics.sessions.freshness_fresh.inc();
             return Decision::replica(replica, Reason::Statement(verdict.reason));
         }
         self.context.metrics.sessions.freshness_primary.inc();
         decision
+    }
+
+    /// Whether a replica has the accounts, privileges and roles that the session has begun with: none that
+    /// were taken away before. Known of connections of `generation`.
+    fn finds_its_beginning(&self, backend: BackendId, generation: u16) -> bool {
+        let (topology, epochs) = (&self.context.topology, &self.context.epochs);
+        let pool = self.context.pool(backend);
+        if pool.has_logins(self.epoch, generation) {
+            return true;
+        }
+        let view = topology.view();
+        let is_it = |replica: &&ReplicaView| replica.generation == generation;
+        let Some(replica) = view.replica(backend).filter(is_it) else { return false };
+        let (logins, lacks) = match topology.has_gtids() {
+            true => epochs.logins_at(&replica.applied, &topology.reading()),
+            // Nobody could tell when it has them.
+            false => (epochs.logins(), None),
+        };
+        pool.note_logins(logins, generation);
+        match lacks {
+            Some(token) if token.is_unknown() => topology.reading_wanted(),
+            Some(token) => topology.fresh_wanted(token.position()),
+            None => {}
+        }
+        logins >= self.epoch
     }
 
     /// Whether the replica the session holds lacks something that a read there has to see: what
