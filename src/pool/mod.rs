@@ -13,6 +13,7 @@
 mod admission;
 mod aim;
 mod checkout;
+mod crowd;
 mod epoch;
 mod idle;
 mod open;
@@ -20,7 +21,7 @@ mod reach;
 mod retire;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -44,6 +45,7 @@ pub use open::Request;
 pub use retire::{Control, Retire};
 
 use admission::{HELD_LONG, Held, Steered, Waiter};
+use crowd::Crowds;
 use idle::Idle;
 use reach::Reach;
 
@@ -66,6 +68,8 @@ pub struct Pool {
     lanes: usize,
     slots: usize,
     shared: Mutex<Shared>,
+    /// Some kind of work holds slots for long, see [`Crowds`].
+    is_crowded: AtomicBool,
     permits: Arc<Semaphore>,
     pace: open::Pace,
     /// Connections that are being opened, or wait for the right to be.
@@ -95,6 +99,7 @@ struct Shared {
     /// One a lane.
     overload: Vec<Overload>,
     steered: Steered,
+    crowds: Crowds,
     idle: Idle,
 }
 
@@ -178,8 +183,10 @@ impl Pool {
                 guard,
                 overload,
                 steered: Steered::default(),
+                crowds: Crowds::default(),
                 idle: Idle::default(),
             }),
+            is_crowded: AtomicBool::new(false),
             permits: Arc::new(Semaphore::new(slots)),
             pace: open::Pace::new(settings.pool.open_rate),
             openings: AtomicUsize::new(0),
