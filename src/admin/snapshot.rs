@@ -200,7 +200,7 @@ pub struct Session {
     pub state_seconds: f64,
     /// Lane of its current or last work.
     pub lane: String,
-    /// What chose it: hint, rule, light, attained_service or company (see docs/lanes.md).
+    /// What chose it: hint, rule, light, attained_service, company or crowd (see docs/lanes.md).
     pub lane_chosen_by: &'static str,
     /// Lane its slot counts for since it has been held for long, or empty.
     pub counts_for: String,

@@ -386,7 +386,9 @@ impl Entry {
     /// Whether behaviour has chosen its lane, which is that of batch then.
     pub fn is_in_batch_by_behaviour(&self) -> bool {
         let by = self.chosen_by.load(Ordering::Relaxed);
-        by == ChosenBy::AttainedService as u8 || by == ChosenBy::Company as u8
+        [ChosenBy::AttainedService, ChosenBy::Company, ChosenBy::Crowd]
+            .map(|by| by as u8)
+            .contains(&by)
     }
 
     /// Whether behaviour has chosen its lane, whichever that is.

@@ -10,15 +10,17 @@ pub(super) mod route;
 
 use std::borrow::Cow;
 use std::cell::RefCell;
+use std::hash::BuildHasher as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use foldhash::fast::FixedState;
 use tokio::time::Instant;
 
 use super::diagnostics::Form;
 use super::patience::unless_over;
 use super::registry::{Order, is_sessions};
-use super::{Session, Stop};
+use super::{Context, Session, Stop};
 use crate::error::Error;
 use crate::lanes::{Demand, Standing};
 use crate::metrics::{ChosenBy, Target as Answered};
@@ -61,6 +63,16 @@ pub(super) struct PreparedWork<'a> {
     pub(super) payload: &'a [u8],
     /// Id to tell the client (COM_STMT_PREPARE only).
     pub(super) told_id: Option<u32>,
+}
+
+/// What kind of work it is, for slots: who wants a lock of another name does not wait for the same.
+fn kind_of(work: &Work<'_>) -> u64 {
+    let digest = work.verdict.digest;
+    if !work.verdict.effects.contains(Effects::USER_LOCK) {
+        return digest;
+    }
+    let text = work.prepared.as_ref().map_or(work.sql, |prepared| prepared.payload);
+    FixedState::with_seed(2).hash_one((digest, text))
 }
 
 /// One try to run a statement on a connection.
@@ -324,8 +336,9 @@ impl Session {
     ) -> Result<Checkout, Refusal> {
         let mut now = Instant::now();
         let mut at = self.context.since_start(now);
-        let (lane, by) = self.lane(work, at);
         let backend = backend_of(decision.target);
+        let kind = kind_of(work);
+        let (lane, by) = self.lane(work, at, |context| context.pool(backend).is_crowded_by(kind));
         self.context.metrics.sessions.lane_choices_total(by).inc();
         self.entry.set_waiting(backend, (lane, by), at);
         if backend.is_primary() && self.make_room(lane, work).await.map_err(|_| Refusal::Gone)? {
@@ -333,7 +346,7 @@ impl Session {
             at = self.context.since_start(now);
         }
         let begun = self.account.continues(at, &self.context.evidence);
-        let demand = Demand { kind: work.verdict.digest, begun, ..self.demand(lane) };
+        let demand = Demand { kind, begun, ..self.demand(lane) };
         let pool = self.context.pool(backend);
         let request = Request {
             key: &self.identity.key,
@@ -400,8 +413,14 @@ impl Session {
         self.kept_rule = kept.and_then(|rule| self.policy.rules.find(&before.rules, rule));
     }
 
-    /// The lane of a statement that asks for a slot `at` this time, and what chose it.
-    fn lane(&mut self, work: &Work<'_>, at: Duration) -> (usize, ChosenBy) {
+    /// The lane of a statement that asks for a slot `at` this time, and what chose it; statements of its kind may
+    /// hold too many.
+    fn lane(
+        &mut self,
+        work: &Work<'_>,
+        at: Duration,
+        is_crowded: impl FnOnce(&Context) -> bool,
+    ) -> (usize, ChosenBy) {
         if !self.context.policy.is_current(&self.policy) {
             self.follow_policy();
         }
@@ -415,6 +434,7 @@ impl Session {
             return light;
         };
         match self.account.judge(at, work.verdict.digest, &self.context.evidence) {
+            Standing::Light if is_crowded(&self.context) => (batch, ChosenBy::Crowd),
             Standing::Light => light,
             Standing::Attained => (batch, ChosenBy::AttainedService),
             Standing::Company => (batch, ChosenBy::Company),

@@ -17,7 +17,8 @@
 //!
 //! How much a session may use before it counts as batch hangs on its company (see
 //! [`super::evidence`]): nothing when its statements are those of heavy visits, a second when they
-//! are those of light ones, and a small credit when nothing is known of it.
+//! are those of light ones, and a small credit when nothing is known of it, or when such light ones have so many of
+//! the slots all together that others wait.
 //!
 //! A visit ends with a pause, however short next to others, that is longer than all its service so far, or
 //! when its pauses have come to twenty times its service: a connection of an application's own pool serves
@@ -65,8 +66,8 @@ const SURE_OF_LIGHT: f32 = -2.0;
 const LIGHT_FEATURES: f32 = -0.7;
 /// Credit of a session of which nothing is known, and that has sent nothing yet.
 const UNKNOWN_CREDIT: f64 = PAGE as f64;
-/// Credit of a session that is known to be light, and whose statements do not use a slot and more all together:
-/// this many times that of others, and at least a second.
+/// Credit of a session that is known to be light, and for whose statements nobody waits: this many times that of
+/// others, and at least a second.
 const LIGHT_CREDIT: f64 = 3.0;
 const LIGHT_CREDIT_MIN: f64 = 1.0;
 /// Part of its credit below which a session is no longer batch. A statement that takes more is a long one.

@@ -283,6 +283,67 @@ fn many_scrapers_that_rest_for_long_are_batch_when_they_use_slots_together() {
     assert!(batch == 50 && !is_click_found, "{batch} of 50; a click: {is_click_found}");
 }
 
+/// Sixteen connections of an application, each busy for an eighth of the time with the page that all users want: how many
+/// of their last statements were taken for batch.
+fn popular_page(slots: Slots, used: f32, round: u64) -> u32 {
+    let mut world = World::new();
+    (world.slots, world.used) = (slots, used);
+    let mut pool: Vec<Account> = (0..16).map(|_| world.session()).collect();
+    let mut batch = 0;
+    for _ in 0..round {
+        let began = world.now;
+        batch = 0;
+        for session in &mut pool {
+            batch += u32::from(session.judge(began, CLICK, &world.evidence).is_batch());
+            session.granted(began);
+            session.rest(began + Duration::from_millis(100), false, &world.evidence);
+        }
+        world.pass(830);
+    }
+    batch
+}
+
+#[test]
+fn a_page_that_all_users_want_is_light_while_nobody_waits_or_others_have_the_slots() {
+    for (slots, used) in [(Slots::Enough, 2.0), (Slots::BatchWaits, 14.0), (Slots::Scarce, 14.0)] {
+        assert_eq!(popular_page(slots, used, 60), 0, "{slots:?} {used}");
+    }
+    assert_eq!(popular_page(Slots::Scarce, 5.0, 60), 0, "others have most of them");
+    assert!(popular_page(Slots::Scarce, 2.0, 60) > 8, "others wait for it");
+}
+
+/// Scrapers that all rest for long have the slots for which others wait: how many of fifty are batch after so many seconds
+/// in which only they wait for the few slots that batch has.
+#[test]
+fn scrapers_that_have_had_most_slots_stay_batch_while_they_wait_for_few() {
+    for (seconds, slots, expected) in
+        [(60, Slots::BatchWaits, 50), (20, Slots::Enough, 0), (320, Slots::BatchWaits, 0)]
+    {
+        let mut world = World::new();
+        (world.slots, world.used) = (Slots::Scarce, 7.0);
+        let mut scrapers: Vec<Account> = (0..50).map(|_| world.session()).collect();
+        let mut batch = 0;
+        for round in 0..75 + seconds * 5 / 2 {
+            if round == 75 {
+                (world.slots, world.used) = (slots, 5.0);
+            }
+            let began = world.now;
+            batch = 0;
+            for scraper in &mut scrapers {
+                batch += u32::from(scraper.judge(began, UPSERT, &world.evidence).is_batch());
+                scraper.granted(began);
+                scraper.rest(began + Duration::from_millis(50), false, &world.evidence);
+            }
+            if round == 74 {
+                assert_eq!(batch, 50, "found");
+            }
+            (0..5).for_each(|_| assert!(!world.click(7) || round < 20));
+            world.pass(400 - 5 * 21);
+        }
+        assert_eq!(batch, expected, "{seconds} s {slots:?}");
+    }
+}
+
 #[test]
 fn short_rests_wear_off_what_short_statements_have_used() {
     let mut world = World::new();

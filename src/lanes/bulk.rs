@@ -31,6 +31,8 @@ const STILL_MOST: f32 = 0.2;
 /// How many times as long as small visits is longer; likewise.
 const LONGER: f32 = 2.5;
 const STILL_LONGER: f32 = 1.25;
+/// Part of all that time that is much for a kind whose visits are small.
+const MUCH: f32 = 0.5;
 /// Seconds for which slots count as scarce after they were; and most seconds for which they do because batch
 /// work waits, which may be other work.
 const SCARCE_FOR: u32 = 10;
@@ -61,10 +63,50 @@ pub(super) struct Bulk {
     /// Number of visits in bulk, and sum of the logarithms of their service in seconds.
     visits: f32,
     log_sum: f32,
-    /// Seconds left in which slots count as scarce, and seconds since they were.
-    scarce: u32,
-    since: u32,
+    scarcity: Scarcity,
     is_heavy: bool,
+}
+
+/// Whether slots are scarce, or were a moment ago.
+#[derive(Debug, Default)]
+pub(super) struct Scarcity {
+    /// Seconds left in which slots count as scarce, and seconds since they were.
+    left: u32,
+    since: u32,
+}
+
+impl Scarcity {
+    /// A second has passed; somebody `is_found` for whom others wait. Whether slots count as scarce.
+    pub(super) fn tick(&mut self, slots: Slots, is_found: bool) -> bool {
+        let is_kept = is_found && self.since < SCARCE_MOST;
+        self.left = match slots {
+            Slots::Scarce => SCARCE_FOR,
+            Slots::BatchWaits | Slots::Busy { batch_waits: true } if is_kept => SCARCE_FOR,
+            Slots::BatchWaits | Slots::Busy { .. } | Slots::Enough => self.left.saturating_sub(1),
+        };
+        self.since = if slots == Slots::Scarce { 0 } else { self.since.saturating_add(1) };
+        self.left > 0
+    }
+}
+
+/// Service from which a kind of small visits keeps others waiting: one that many sessions send, each of them
+/// little, can use most slots.
+#[derive(Debug, Default)]
+pub(super) struct Much {
+    /// Time for which slots of the primary were in use, of the last seconds.
+    all: f32,
+    scarcity: Scarcity,
+}
+
+impl Much {
+    /// A second has passed in which slots were `used` for so many seconds; some kind `is_found` to use much. Part
+    /// of that time that is much, in seconds a second; `None` while slots are not scarce.
+    pub(super) fn tick(&mut self, slots: Slots, used: f32, is_found: bool) -> Option<f32> {
+        self.all += used;
+        let much = MUCH * self.all * (1.0 - LEFT_AFTER_A_SECOND);
+        self.all *= LEFT_AFTER_A_SECOND;
+        self.scarcity.tick(slots, is_found).then_some(much)
+    }
 }
 
 impl Bulk {
@@ -87,19 +129,13 @@ impl Bulk {
         for sum in [&mut self.all, &mut self.in_bulk, &mut self.visits, &mut self.log_sum] {
             *sum *= LEFT_AFTER_A_SECOND;
         }
-        let is_kept = self.is_heavy && self.since < SCARCE_MOST;
-        self.scarce = match slots {
-            Slots::Scarce => SCARCE_FOR,
-            Slots::BatchWaits | Slots::Busy { batch_waits: true } if is_kept => SCARCE_FOR,
-            Slots::BatchWaits | Slots::Busy { .. } | Slots::Enough => self.scarce.saturating_sub(1),
-        };
-        self.since = if slots == Slots::Scarce { 0 } else { self.since.saturating_add(1) };
+        let is_scarce = self.scarcity.tick(slots, self.is_heavy);
         let (most, longer) = match self.is_heavy {
             true => (STILL_MOST, STILL_LONGER),
             false => (MOST, LONGER),
         };
         let mean = (self.log_sum / self.visits.max(VISITS_MIN)).exp();
-        self.is_heavy = self.scarce > 0
+        self.is_heavy = is_scarce
             && self.visits >= VISITS_MIN
             && self.in_bulk >= most * self.all
             && mean >= longer * small;

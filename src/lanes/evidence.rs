@@ -29,7 +29,7 @@ use foldhash::HashMap;
 use foldhash::fast::FixedState;
 use parking_lot::Mutex;
 
-use super::bulk::{Bulk, Slots};
+use super::bulk::{Bulk, Much, Slots};
 
 /// Most features kept, about 64 bytes each.
 pub const FEATURES_MAX: usize = SHARDS * SHARD_MAX;
@@ -62,8 +62,10 @@ const VISITS_KNOWN: f32 = 10.0;
 const LIGHT_SHARE: f32 = 0.12;
 /// Service of a feature, in seconds a second, from which what speaks for a heavy visit counts in full.
 const LOAD_FULL: f32 = 0.5;
-/// The same from which a feature keeps others waiting, however light its visits are.
+/// The same without which a feature of light visits keeps nobody waiting; and part of that, and of what is much,
+/// without which it does not any more.
 const LOAD_MUCH: f32 = 1.0;
+const STILL_MUCH: f32 = 0.5;
 /// Largest weight of one feature.
 const WEIGHT_MAX: f32 = 5.0;
 
@@ -91,6 +93,7 @@ pub struct Evidence {
     middling_from: AtomicU32,
     bulk: Mutex<Bulk>,
     middling: Mutex<Bulk>,
+    much: Mutex<Much>,
     /// Visits in bulk, and middling ones, that a feature must have for them to be heavy, likewise.
     bulk_least: AtomicU32,
     middling_least: AtomicU32,
@@ -105,7 +108,7 @@ pub(super) struct Weighed {
     pub(super) is_known: bool,
     /// So they are, and are light.
     pub(super) is_light: bool,
-    /// They use a slot and more all together.
+    /// They use so much all together that others wait for them.
     pub(super) is_much: bool,
 }
 
@@ -142,6 +145,8 @@ pub(super) struct Tally {
     own: f32,
     /// Mean of the logarithm of their service in seconds.
     log_service: f32,
+    /// Others wait for them, see [`Tally::look`].
+    is_much: bool,
 }
 
 impl Tally {
@@ -162,6 +167,16 @@ impl Tally {
         // The last ten say most: a server can become slow from one moment to the next.
         let part = self.own.recip().max(LAST_VISITS);
         self.log_service += (service.max(1e-5).ln() - self.log_service) * part;
+    }
+
+    /// Whether others wait for these visits, light as each of them is: slots are scarce (`much` is a good part of
+    /// them all, in seconds a second), and they use that much. Few of them may run at a time then: that is no reason
+    /// to let them go at once. What other kinds' visits begin with uses nothing by itself.
+    fn look(&mut self, much: Option<f32>) {
+        let part = if self.is_much { STILL_MUCH } else { 1.0 };
+        let least = |much: f32| part * much.max(LOAD_MUCH);
+        let is_own = 2.0 * self.own >= self.recent;
+        self.is_much = is_own && much.is_some_and(|much| self.used_now() >= least(much));
     }
 
     fn fade(&mut self) {
@@ -210,6 +225,7 @@ impl Default for Evidence {
             middling_from: AtomicU32::new((MIDDLING_FACTOR * SMALL_AT_FIRST).to_bits()),
             bulk: Mutex::default(),
             middling: Mutex::default(),
+            much: Mutex::default(),
             bulk_least: AtomicU32::new(f32::INFINITY.to_bits()),
             middling_least: AtomicU32::new(f32::INFINITY.to_bits()),
         }
@@ -247,7 +263,7 @@ impl Evidence {
             weight: weight * part,
             is_known,
             is_light: is_known && heavy <= LIGHT_SHARE * tally.visits,
-            is_much: tally.used_now() >= LOAD_MUCH,
+            is_much: tally.is_much,
         }
     }
 
@@ -336,10 +352,14 @@ impl Evidence {
     /// `used` for so many seconds. To be called once a second; O([`FEATURES_MAX`]).
     pub fn tick(&self, slots: Slots, used: f32) {
         let mut small: Vec<f32> = Vec::new();
+        let much = self.look_for_much(slots, used);
         for shard in &self.shards {
             let mut shard = shard.lock();
             let is_full = shard.len() >= SHARD_MAX;
-            shard.values_mut().for_each(Tally::fade);
+            shard.values_mut().for_each(|tally| {
+                tally.look(much);
+                tally.fade();
+            });
             let least = if is_full { least_kept(&shard) } else { VISITS_MIN };
             shard.retain(|_, tally| tally.visits >= least);
             let told = shard.values().filter(|tally| tally.own >= VISITS_TOLD);
@@ -364,6 +384,14 @@ impl Evidence {
         let middling_least = self.middling.lock().tick(slots, used, small, all.middling);
         self.middling_least.store(middling_least.to_bits(), Ordering::Relaxed);
         self.set_share(all);
+    }
+
+    /// What much is now, see [`Tally::look`].
+    fn look_for_much(&self, slots: Slots, used: f32) -> Option<f32> {
+        let is_found =
+            |shard: &Mutex<HashMap<u64, Tally>>| shard.lock().values().any(|tally| tally.is_much);
+        let is_found = self.shards.iter().any(is_found);
+        self.much.lock().tick(slots, used, is_found)
     }
 
     /// Features kept now.

@@ -25,7 +25,7 @@ pub(super) struct Features {
     counted: u32,
     /// Sum of the weights of the client and of the digests that tell most.
     weight: f32,
-    /// Such digests that are not known to be those of light visits; and those that use a slot and more.
+    /// Such digests that are not known to be those of light visits; and those of visits for which others wait.
     doubtful: usize,
     much: usize,
 }
@@ -70,7 +70,7 @@ impl Features {
         self.doubtful == 0
     }
 
-    /// Whether visits with one of such digests use a slot and more all together.
+    /// Whether others wait for visits with one of such digests.
     pub(super) fn use_much(&self) -> bool {
         self.much > 0
     }

@@ -46,6 +46,11 @@ impl Turn {
     pub fn lane(&self) -> usize {
         self.lane
     }
+
+    /// The kind of work it was granted to.
+    pub fn kind(&self) -> u64 {
+        self.party.kind
+    }
 }
 
 #[derive(Debug)]
@@ -241,6 +246,14 @@ impl<W> Scheduler<W> {
     /// Whether the lane would get a slot at once.
     pub fn has_free(&self, lane: usize) -> bool {
         self.lanes[lane].waiting.is_empty() && self.may_take(lane)
+    }
+
+    /// Whether no more slots are free for the lane than are reserved for it.
+    pub fn is_at_reserve(&self, lane: usize) -> bool {
+        let lane = &self.lanes[lane];
+        let owed_to_others = self.owed - lane.owed();
+        let free = (self.total - self.in_use).saturating_sub(owed_to_others);
+        free <= lane.limits.reserved
     }
 
     /// The waiter of a lane that waits longest.

@@ -88,9 +88,9 @@ families! {
     LANE_ABANDONED = "fairlane_lane_abandoned_total", Counter, Count, ["backend", "lane"],
         "Times a waiter left the queue by itself: its client hung up or was killed.";
     LANE_REASSIGNED = "fairlane_lane_reassigned_total", Counter, Count, ["backend", "lane"],
-        "Slots of this lane that were held for more than a second and count for the batch lane since then.";
+        "Slots of this lane that were held for more than a second (0.1 s, where statements of one kind hold many for long) and count for the batch lane since then.";
     LANE_CHOICES = "fairlane_lane_choices_total", Counter, Count, ["reason"],
-        "Statements that asked for a slot, by what chose their lane: hint, rule, light (the default lane: nothing speaks against it), attained_service (the session has used much of late) or company (its statements or client are those of heavy sessions).";
+        "Statements that asked for a slot, by what chose their lane: hint, rule, light (the default lane: nothing speaks against it), attained_service (the session has used much of late), company (its statements or client are those of heavy sessions) or crowd (statements of its kind hold many slots for long, and no more are left than are reserved for the default lane).";
     LANE_HEAVY_FROM = "fairlane_lane_heavy_from_seconds", Gauge, Seconds, [],
         "Service from which a visit of a session counts as heavy now: three times that of small visits, and 0.25 s at least.";
     LANE_BULK_IS_HEAVY = "fairlane_lane_bulk_is_heavy", Gauge, Count, [],

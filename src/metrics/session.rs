@@ -92,12 +92,14 @@ pub enum ChosenBy {
     AttainedService,
     /// Its statements or client are those of heavy sessions.
     Company,
+    /// Statements of its kind hold many slots for long, and only those are left that are reserved for others.
+    Crowd,
 }
 
 impl ChosenBy {
     /// All of them, by their number.
-    pub const ALL: [Self; 5] =
-        [Self::Hint, Self::Rule, Self::Light, Self::AttainedService, Self::Company];
+    pub const ALL: [Self; 6] =
+        [Self::Hint, Self::Rule, Self::Light, Self::AttainedService, Self::Company, Self::Crowd];
 
     /// The label value.
     pub fn label(self) -> &'static str {
@@ -107,6 +109,7 @@ impl ChosenBy {
             Self::Light => "light",
             Self::AttainedService => "attained_service",
             Self::Company => "company",
+            Self::Crowd => "crowd",
         }
     }
 }

@@ -1,11 +1,13 @@
 //! Waiting for a slot, and what becomes of who waits.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 
+use super::crowd::HELD_IN_A_CROWD;
 use super::{Auto, Pool, Request, Shared};
 use crate::backend::Connection;
 use crate::error::Error;
@@ -340,14 +342,36 @@ impl Pool {
         }
     }
 
+    /// Whether work of this kind, which holds many slots for long, has to leave the last ones to others: it is
+    /// batch for now. Costs one load while there is no such kind.
+    pub fn is_crowded_by(&self, kind: u64) -> bool {
+        if !self.is_crowded.load(Ordering::Relaxed) {
+            return false;
+        }
+        let shared = self.shared.lock();
+        let is_at_reserve = |auto: Auto| shared.scheduler.is_at_reserve(auto.interactive);
+        shared.crowds.has(kind) && shared.auto.is_some_and(is_at_reserve)
+    }
+
+    fn look_for_crowds(&self, shared: &mut Shared, interactive: usize, now: Instant) {
+        let running = shared.held.iter().filter(|(_, held)| held.granted == interactive);
+        let running =
+            running.map(|(_, held)| (held.turn.kind(), now.saturating_duration_since(held.since)));
+        let is_crowded = shared.crowds.look(running, self.slots);
+        self.is_crowded.store(is_crowded, Ordering::Relaxed);
+    }
+
     fn steer_batch(&self, auto: Auto, now: Instant, is_idle: impl Fn(u32) -> bool) {
         let Auto { interactive, batch } = auto;
         let mut shared = self.shared.lock();
         let shared = &mut *shared;
         let (mut moved, mut idle, mut running, mut lasting) = (0, 0, 0, 0);
+        self.look_for_crowds(shared, interactive, now);
         for (_, Held { turn, granted, session, since }) in &mut shared.held {
             let service = now.saturating_duration_since(*since);
-            let is_moved_now = turn.lane() == interactive && service > HELD_LONG;
+            let is_long =
+                service > HELD_LONG || service > HELD_IN_A_CROWD && shared.crowds.has(turn.kind());
+            let is_moved_now = turn.lane() == interactive && is_long;
             if is_moved_now {
                 shared.scheduler.reassign(turn, batch, service);
                 self.lane_metrics(interactive).reassigned.inc();

@@ -327,3 +327,74 @@ fn pages_that_are_slow_by_themselves_are_found_so_beside_batch_that_lasts() {
     let target = pool.target().expect("a baseline");
     assert!(target > Duration::from_millis(80), "{target:?}");
 }
+
+/// A slot for a page of this kind as a session would ask for it, if one is to be had.
+fn page(pool: &Arc<Pool>, request: &Request<'_>, kind: u64) -> (Option<Slot>, usize) {
+    let lane = usize::from(pool.is_crowded_by(kind));
+    let demand = Demand { lane, client: 1, kind, begun: None };
+    match pool.ask(demand, request, Instant::now()) {
+        Asked::Granted(slot, _) => (Some(slot), lane),
+        Asked::Wait(_) | Asked::Full => (None, lane),
+    }
+}
+
+/// Fourteen slots.
+const WIDE: &str = "[service]\nuser = \"fairlane\"\npassword = \"x\"\n\
+    [primary]\naddress = \"127.0.0.1:3306\"\nmax_connections = 15\n";
+
+const REPORT: u64 = 5;
+const CLICK: u64 = 6;
+
+#[test]
+fn a_kind_that_holds_slots_for_long_leaves_the_last_ones_to_others_while_it_does() {
+    let runtime = paused_runtime();
+    let _entered = runtime.enter();
+    let (key, image) = (key(), Image::default());
+    let request = request(&key, &image);
+    let pool = pool(WIDE);
+    let mut reports = Vec::new();
+    let pass = |milliseconds: u64| {
+        for _ in 0..milliseconds / 50 {
+            runtime.block_on(tokio::time::advance(Duration::from_millis(50)));
+            pool.steer(|_| false);
+        }
+    };
+    for _ in 0..40 {
+        let (slot, lane) = page(&pool, &request, REPORT);
+        reports.extend(slot.map(|slot| (slot, lane)));
+        for _ in 0..3 {
+            let (click, lane) = page(&pool, &request, CLICK);
+            assert!(click.is_some() && lane == 0, "beside {} reports", reports.len());
+        }
+        pass(50);
+    }
+    let granted = reports.iter().filter(|(_, lane)| *lane == 0).count();
+    assert!((9..=12).contains(&reports.len()) && granted >= 8, "{} {granted}", reports.len());
+    assert_eq!(pool.lanes_now()[0].0, 0, "all of them count for batch");
+    let clicks: Vec<Option<Slot>> = (0..2).map(|_| page(&pool, &request, CLICK).0).collect();
+    assert!(clicks.iter().all(Option::is_some), "there is room at once");
+    drop((clicks, reports));
+    pass(100);
+    assert_eq!(page(&pool, &request, REPORT).1, 0, "it is over when they are");
+}
+
+#[test]
+fn a_kind_of_which_many_run_that_are_short_may_have_all_slots() {
+    let runtime = paused_runtime();
+    let _entered = runtime.enter();
+    let (key, image) = (key(), Image::default());
+    let request = request(&key, &image);
+    let pool = pool(WIDE);
+    let mut pages: std::collections::VecDeque<Slot> = std::collections::VecDeque::new();
+    for round in 0..100 {
+        let (slot, lane) = page(&pool, &request, CLICK);
+        assert_eq!(lane, 0, "round {round}");
+        pages.extend(slot);
+        // Each takes 260 ms.
+        if pages.len() == 13 {
+            pages.pop_front();
+        }
+        runtime.block_on(tokio::time::advance(Duration::from_millis(20)));
+        pool.steer(|_| false);
+    }
+}

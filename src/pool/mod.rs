@@ -14,6 +14,7 @@ mod admission;
 mod aim;
 mod checkout;
 mod complaints;
+mod crowd;
 mod epoch;
 mod idle;
 mod open;
@@ -22,7 +23,7 @@ mod refusals;
 mod retire;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -47,6 +48,7 @@ pub use retire::{Control, Retire};
 
 use admission::{HELD_LONG, Held, Steered, Waiter};
 use complaints::Complaints;
+use crowd::Crowds;
 use epoch::Applied;
 use idle::Idle;
 use reach::Reach;
@@ -71,6 +73,8 @@ pub struct Pool {
     lanes: usize,
     slots: usize,
     shared: Mutex<Shared>,
+    /// Some kind of work holds slots for long, see [`Crowds`].
+    is_crowded: AtomicBool,
     permits: Arc<Semaphore>,
     pace: open::Pace,
     /// Connections that are being opened, or wait for the right to be.
@@ -103,6 +107,7 @@ struct Shared {
     /// One a lane.
     overload: Vec<Overload>,
     steered: Steered,
+    crowds: Crowds,
     idle: Idle,
 }
 
@@ -186,8 +191,10 @@ impl Pool {
                 guard,
                 overload,
                 steered: Steered::default(),
+                crowds: Crowds::default(),
                 idle: Idle::default(),
             }),
+            is_crowded: AtomicBool::new(false),
             permits: Arc::new(Semaphore::new(slots)),
             pace: open::Pace::new(settings.pool.open_rate),
             openings: AtomicUsize::new(0),

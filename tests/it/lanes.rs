@@ -167,6 +167,26 @@ fn a_statement_that_runs_long_gives_its_place_in_the_lane_back() {
     reports.into_iter().for_each(|report| assert_eq!(report.join().unwrap(), 1));
 }
 
+#[test]
+fn a_report_that_many_users_open_leaves_the_last_slots_to_others() {
+    // Eight slots, two of them reserved for lane interactive.
+    let proxy = Arc::new(Proxy::with(servers(), 9, "[routing]\nreplica_reads = false\n"));
+    let mut clicks = proxy.app();
+    clicks.run("SELECT 'click'");
+    let reports: Vec<_> = (0..12)
+        .map(|_| {
+            let mut client = proxy.app();
+            thread::sleep(Duration::from_millis(150));
+            thread::spawn(move || client.run("SELECT SLEEP(4) AS report").summary.rows)
+        })
+        .collect();
+    let began = Instant::now();
+    assert_eq!(clicks.run("SELECT 'click'").summary.error, None);
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    assert!(choices(&proxy, "crowd") > 0.0);
+    reports.into_iter().for_each(|report| assert_eq!(report.join().unwrap(), 1));
+}
+
 fn with_program(proxy: &Proxy, program: &str) -> Raw {
     let login =
         Login { schema: Some("shop"), program, ..Login::new(proxy.port, "app", "app-secret") };

@@ -1,0 +1,104 @@
+//! Kinds of work that hold slots for long: the last slots are for others.
+//!
+//! ```text
+//!  slots (14)      ███████████████████████ for long  ▒▒ in use   ░░░░ no more free than are reserved
+//!                  of one kind                       of others    └─► further work of that kind is batch
+//! ```
+//!
+//! A statement of which nobody knows yet that it is long begins as interactive, and counts for batch only after a
+//! while. Its lane has what is reserved for it free again by then, and the next one of the same kind would get it: a
+//! report that twenty users open, a row that is locked for long and that all of them want. So one kind can't have
+//! the last slots. Its work is batch when it comes to that, as long as those turns last and no longer: kinds of
+//! short statements are never meant, however many slots they use, and others are what they were.
+
+use std::time::Duration;
+
+use foldhash::HashMap;
+
+/// Time for which slots must have been held by what runs of a kind, for each slot there is.
+const HELD_A_SLOT: Duration = Duration::from_millis(150);
+/// And least time: it is never a single one.
+const HELD_MIN: Duration = Duration::from_millis(1_200);
+/// Most that one slot counts for: a single long statement is no crowd.
+const HELD_MAX: Duration = Duration::from_secs(1);
+/// A slot of such a kind that has been held for longer counts for batch already.
+pub(super) const HELD_IN_A_CROWD: Duration = Duration::from_millis(100);
+
+/// Kinds of work that hold many slots for long.
+#[derive(Debug, Default)]
+pub(super) struct Crowds {
+    /// For how long what runs now of a kind has held its slots, together.
+    held: HashMap<u64, Duration>,
+    /// A few at most: what all slots can have been held for is not much more.
+    kinds: Vec<u64>,
+}
+
+impl Crowds {
+    /// Looks anew at what runs in the default lane, or ran there at first, each with its kind, and for how long it
+    /// has held its slot. Whether there are such kinds. O(slots).
+    pub(super) fn look(
+        &mut self,
+        running: impl Iterator<Item = (u64, Duration)>,
+        slots: usize,
+    ) -> bool {
+        self.held.clear();
+        self.kinds.clear();
+        // Without a kind are logins, and commands that go on with something.
+        for (kind, age) in running.filter(|&(kind, _)| kind != 0) {
+            let held = self.held.entry(kind).or_default();
+            *held = held.saturating_add(age.min(HELD_MAX));
+        }
+        let slots = u32::try_from(slots).unwrap_or(u32::MAX);
+        let least = HELD_A_SLOT.saturating_mul(slots).max(HELD_MIN);
+        let crowds = self.held.iter().filter(|&(_, held)| *held >= least);
+        self.kinds.extend(crowds.map(|(&kind, _)| kind));
+        !self.kinds.is_empty()
+    }
+
+    /// Whether a kind is one of these.
+    pub(super) fn has(&self, kind: u64) -> bool {
+        self.kinds.contains(&kind)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_crowd(count: u64, age: u64, slots: usize) -> bool {
+        let mut crowds = Crowds::default();
+        let of_one = (0..count).map(|_| (7, Duration::from_millis(age)));
+        let of_others = (0..20).map(|kind| (8 + kind, Duration::from_secs(9)));
+        let is_any = crowds.look(of_one.chain(of_others), slots);
+        assert_eq!(is_any, crowds.has(7));
+        assert!(!crowds.has(8) && !crowds.has(0));
+        is_any
+    }
+
+    #[test]
+    fn a_kind_that_holds_a_good_part_of_the_slots_for_long_is_one() {
+        for (count, age, slots, expected) in [
+            (3, 12_000, 14, true),
+            (10, 250, 14, true),
+            // Many pages of 200 ms, of which each runs for half of that.
+            (13, 100, 14, false),
+            (2, 12_000, 14, false),
+            (1, 60_000, 2, false),
+            (2, 900, 2, true),
+            (14, 12_000, 100, false),
+            (15, 12_000, 100, true),
+        ] {
+            assert_eq!(is_crowd(count, age, slots), expected, "{count} {age} {slots}");
+        }
+    }
+
+    #[test]
+    fn it_is_none_any_more_when_they_end_and_what_has_no_kind_is_none() {
+        let mut crowds = Crowds::default();
+        let long = Duration::from_secs(5);
+        assert!(crowds.look([(7, long); 5].into_iter(), 14));
+        assert!(!crowds.look([(7, long); 1].into_iter(), 14));
+        assert!(!crowds.has(7));
+        assert!(!crowds.look([(0, long); 14].into_iter(), 14));
+    }
+}
