@@ -38,6 +38,11 @@ pub(super) fn hides_wait(work: &Work<'_>) -> bool {
 const HEEDED_AT_ONCE: [&str; 4] =
     ["sql_mode", "character_set_client", "wait_timeout", "net_write_timeout"];
 
+/// Whether a text may do so: PREPARE of a text in a user variable says nothing of that.
+fn may_set_resource_group(sql: &[u8], pins: &Pins) -> bool {
+    sql::has_word(sql, b"resource") || pins.has(Pin::SqlPrepare) && sql.contains(&b'@')
+}
+
 /// What is tracked with those variables last that other ones set, too.
 fn in_order(tracked: &[Tracked]) -> impl Iterator<Item = &Tracked> {
     let is_last = |tracked: &&Tracked| matches!(tracked, Tracked::Variable { name, .. } if name == BIG_SELECTS || name.starts_with("collation_"));
@@ -500,10 +505,8 @@ impl Session {
         // MariaDB does not tell of `SET @@profiling`, nor MySQL of a resource group.
         let is_untold = pins.has(Pin::UnreplayableVariable) || pins.has(Pin::SqlPrepare);
         connection.residue.keeps_texts |= is_untold
-            && KEEP_TEXTS
-                .iter()
-                .chain(&["resource"])
-                .any(|name| sql::mentions(work.sql, name.as_bytes()));
+            && (KEEP_TEXTS.iter().any(|name| sql::mentions(work.sql, name.as_bytes()))
+                || !self.facts.is_mariadb() && may_set_resource_group(work.sql, &pins));
         if pins.has(Pin::NextTransaction) && self.status.contains(Status::IN_TRANS) {
             pins.drop(Pin::NextTransaction);
         }

@@ -449,6 +449,7 @@ fn a_resource_group_is_its_sessions() {
     for texts in [
         &["SET RESOURCE GROUP lo_group"][..],
         &["PREPARE s FROM 'SET RESOURCE GROUP lo_group'", "EXECUTE s"],
+        &["SET @text = 'SET RESOURCE GROUP lo_group'", "PREPARE s FROM @text", "EXECUTE s"],
     ] {
         let mut one = connect();
         texts.iter().for_each(|sql| drop(one.run(sql)));

@@ -128,10 +128,9 @@ impl Session {
         let asks_found_rows = !self.facts.is_mariadb() && self.diagnostics.is_found_rows_stale();
         // A short list may have had more, or an error more before it.
         let asks_counts = self.image.get("max_error_count").is_some();
-        // One question: each ends what the others ask for.
-        let question = if asks_counts { COUNTS } else { FOUND_ROWS };
-        let asks = asks_counts || asks_found_rows;
-        if asks {
+        let question = self.question_for_counts(asks_counts, asks_found_rows);
+        let asks = question.is_some();
+        if let Some(question) = question {
             packets.extend(connection.packet(Command::Query, question));
         }
         if asks_untold {
@@ -168,6 +167,20 @@ impl Session {
         let errors = told(2).unwrap_or_else(|| rows_of_errors(&answer.bytes));
         self.diagnostics.warnings = Some(Saved { packets: answer.bytes.into(), count, errors });
         Ok(())
+    }
+
+    /// One question at most, since each ends what the others ask for. MySQL's FOUND_ROWS() raises a warning in the
+    /// place of those that are to be counted.
+    fn question_for_counts(
+        &self,
+        asks_counts: bool,
+        asks_found_rows: bool,
+    ) -> Option<&'static [u8]> {
+        match self.facts.is_mariadb() {
+            true if asks_counts => Some(COUNTS),
+            false if asks_counts && !asks_found_rows => Some(COUNTS_ALONE),
+            _ => asks_found_rows.then_some(FOUND_ROWS),
+        }
     }
 
     /// What the server would have told with a later answer was told to a statement of Fairlane's own.
@@ -235,6 +248,9 @@ pub(in crate::client) const FOUND_ROWS: &[u8] = b"SELECT FOUND_ROWS() LIMIT 1";
 
 /// The same, and how many warnings and errors there were.
 const COUNTS: &[u8] = b"SELECT FOUND_ROWS(),@@warning_count,@@error_count LIMIT 1";
+
+/// These without what FOUND_ROWS() is.
+const COUNTS_ALONE: &[u8] = b"SELECT 0,@@warning_count,@@error_count LIMIT 1";
 
 /// A change that is told, and with it all that was not: none.
 pub(in crate::client) const TELL: &str = "SET SESSION sql_select_limit=@@SESSION.sql_select_limit";
