@@ -144,16 +144,24 @@ impl Session {
         &mut self,
         is_given_up: bool,
     ) -> Result<Result<(), Error>, Stop> {
-        let mut obtained = None;
-        if self.status.contains(Status::IN_TRANS) {
-            match self.wait_to_move(is_given_up).await {
-                Ok(checkout) => obtained = Some(checkout),
-                Err(Refusal::Error(error)) => return Ok(Err(error)),
-                Err(Refusal::Gone) => return Err(Stop::Client),
-            }
+        // A replica that is silent keeps nobody's slot of the primary waiting.
+        self.learn_of_replica().await;
+        if !self.status.contains(Status::IN_TRANS) {
+            self.undo_held().await;
+            self.diagnostics.forget_held();
+            return Ok(Ok(()));
         }
-        self.leave_replica().await;
-        let Some(mut checkout) = obtained else { return Ok(Ok(())) };
+        let mut checkout = match self.wait_to_move(is_given_up).await {
+            Ok(checkout) => checkout,
+            Err(Refusal::Error(error)) => return Ok(Err(error)),
+            Err(Refusal::Gone) => return Err(Stop::Client),
+        };
+        let (leftovers, family) = (self.leftovers(), self.facts.family);
+        if let Some(held) = self.held.take() {
+            tokio::spawn(undo(held, leftovers, family));
+        }
+        self.forget_binding();
+        self.diagnostics.forget_held();
         let now = self.context.now();
         self.has_used_up_to(now, false);
         self.account.granted(now);
@@ -178,18 +186,16 @@ impl Session {
         obtained
     }
 
-    /// Gives up the replica's connection, with nothing on it that is not known.
-    async fn leave_replica(&mut self) {
+    /// Learns what is on the replica's connection and not known: it would be left behind.
+    async fn learn_of_replica(&mut self) {
         if let Some(mut held) = self.held.take() {
-            // It would be left behind; when it can't be had, the connection is gone anyway.
+            // When it can't be had, the connection is gone anyway.
             let _ = self.learn_all(held.connection(), None).await;
             if self.pins.has(Pin::StateChanged) {
                 let _ = self.learn_left(held.connection()).await;
             }
             self.held = Some(held);
         }
-        self.undo_held().await;
-        self.diagnostics.forget_held();
     }
 
     async fn begin_read_only(&mut self, checkout: &mut Checkout) -> Result<(), Failure> {

@@ -17,6 +17,8 @@ type Whom = Option<Arc<ConnectionKey>>;
 
 /// Most refusals that are known at a time.
 const KNOWN_MAX: usize = 1024;
+/// As many are looked through at each question.
+const FEW: usize = 8;
 
 /// The refusals of one server.
 #[derive(Debug, Default)]
@@ -46,6 +48,7 @@ impl Refusals {
             Some(before) => (before.pause * 2).min(PAUSE.1),
             None => PAUSE.0,
         };
+        known.retain(|_, refusal| now < refusal.until + PAUSE.1);
         if before.is_none() && known.len() >= KNOWN_MAX {
             let first = known.iter().min_by_key(|(_, refusal)| refusal.until);
             if let Some(first) = first.map(|(whom, _)| whom.clone()) {
@@ -68,12 +71,17 @@ impl Refusals {
         self.count.store(known.len(), Ordering::Release);
     }
 
-    /// Whether `key` is known to be refused, and no try is due.
+    /// Whether `key` is known to be refused, and no try is due. What is long over is forgotten.
     pub(super) fn has(&self, key: &Arc<ConnectionKey>, now: Instant) -> bool {
         if self.are_none() {
             return false;
         }
-        let known = self.known.lock();
+        let mut known = self.known.lock();
+        if known.len() <= FEW {
+            // Who never comes back would be looked for at each read for good.
+            known.retain(|_, refusal| now < refusal.until + PAUSE.1);
+            self.count.store(known.len(), Ordering::Release);
+        }
         let is_refused = |whom| known.get(&whom).is_some_and(|refusal| now < refusal.until);
         is_refused(None) || is_refused(Some(key.clone()))
     }
@@ -125,6 +133,14 @@ mod tests {
         refusals.forget(&own);
         assert!(refusals.may_try(&own, now) && refusals.may_try(&own, now));
         assert!(refusals.are_none());
+    }
+
+    #[test]
+    fn who_never_comes_back_is_forgotten() {
+        let (refusals, now) = (Refusals::default(), Instant::now());
+        refusals.note(Some(key("gone")), now);
+        assert!(!refusals.has(&key("other"), now + PAUSE.0) && !refusals.are_none());
+        assert!(!refusals.has(&key("other"), now + PAUSE.0 + PAUSE.1) && refusals.are_none());
     }
 
     #[test]

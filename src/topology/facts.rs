@@ -114,7 +114,7 @@ pub(super) const SHAPING: &[&str] = &[
     "lc_messages",
     "lc_time_names",
     LOGIN_NAMES,
-    "max_allowed_packet",
+    MAX_PACKET,
     "max_error_count",
     "max_recursive_iterations",
     "max_sort_length",
@@ -146,15 +146,18 @@ const MOMENTS: [&str; 10] = [
     "2020-07-15",
     "2020-10-28",
 ];
-/// Zones that servers know by name once their tables were loaded, which is not replicated where the schema
-/// `mysql` is left out.
-const NAMED_ZONES: [&str; 3] = ["Europe/Berlin", "America/New_York", "Asia/Kolkata"];
 /// Variables that only one family has, and MariaDB's of 11.2 and later.
 const OF_MARIADB: [&str; 4] =
     ["default_regex_flags", "max_recursive_iterations", "old_mode", "system_versioning_asof"];
 const OF_MYSQL: [&str; 2] = ["cte_max_recursion_depth", "default_collation_for_utf8mb4"];
-const OF_LATE_MARIADB: [(&str, &str); 2] =
-    [("block_encryption_mode", "110200"), ("character_set_collations", "110300")];
+/// With the version they came with, and what holds before.
+const OF_LATE_MARIADB: [(&str, &str, &str); 2] = [
+    ("block_encryption_mode", "110200", "aes-128-ecb"),
+    ("character_set_collations", "110300", ""),
+];
+
+/// Of replicas less of it counts.
+const MAX_PACKET: &str = "max_allowed_packet";
 
 /// No variable, but MariaDB's version as its InnoDB has it, which nobody can set; where it is needed.
 const OWN_VERSION: &str = "own_version";
@@ -175,10 +178,7 @@ pub(super) fn asked(name: &str, family: Family) -> String {
             let offset = |at: String| {
                 format!("TIMEDIFF(CONVERT_TZ({at}, '+00:00', @@global.time_zone), {at})")
             };
-            let named =
-                |zone| format!("COALESCE(CONVERT_TZ('2020-07-15', '+00:00', '{zone}'), 'unknown')");
-            let offsets = now.into_iter().chain(then).map(offset);
-            let offsets: Vec<String> = offsets.chain(NAMED_ZONES.map(named)).collect();
+            let offsets: Vec<String> = now.into_iter().chain(then).map(offset).collect();
             format!("CONCAT_WS(' ', {}) AS {name}", offsets.join(", "))
         }
         LOGIN_NAMES => format!(
@@ -203,10 +203,10 @@ pub(super) fn asked(name: &str, family: Family) -> String {
 
 /// Likewise, of a variable that some servers may not have.
 fn asked_of_some(name: &str, family: Family) -> String {
-    let late = OF_LATE_MARIADB.iter().find(|(late, _)| *late == name);
+    let late = OF_LATE_MARIADB.iter().find(|(late, ..)| *late == name);
     match (family.is_mariadb(), late) {
-        (true, Some((_, since))) => {
-            format!("COALESCE(/*M!{since} @@global.{name},*/ '') AS {name}")
+        (true, Some((_, since, before))) => {
+            format!("COALESCE(/*M!{since} @@global.{name},*/ '{before}') AS {name}")
         }
         (true, None) if OF_MYSQL.contains(&name) => format!("'' AS {name}"),
         (false, _) if OF_MARIADB.contains(&name) || name == "character_set_collations" => {
@@ -287,8 +287,14 @@ impl ServerFacts {
     /// The first of [`SHAPING`] that is other than in `values`, which are in their order; there may be
     /// none, and then nothing is known.
     pub(super) fn first_other(&self, values: &[String]) -> Option<&'static str> {
+        let is_other = |name: &str, value: &str| match name {
+            // More is given to replicas for the sake of replication; what REPEAT() and the like make of it is
+            // theirs.
+            MAX_PACKET => value.parse().is_ok_and(|bytes: u64| bytes < self.max_allowed_packet),
+            _ => self.variable(name) != Some(value),
+        };
         let mut pairs = SHAPING.iter().zip(values);
-        pairs.find(|(name, value)| self.variable(name) != Some(value)).map(|(name, _)| *name)
+        pairs.find(|(name, value)| is_other(name, value)).map(|(name, _)| *name)
     }
 
     /// The character set of texts where a login's own is not taken: Fairlane's asks for utf8mb4

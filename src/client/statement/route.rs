@@ -39,7 +39,11 @@ impl Session {
         let context = &self.context;
         let in_use = |backend: BackendId| {
             let pool = context.pool(backend);
-            match pool.is_avoided() || pool.refuses(&self.identity.key) {
+            let lacks_beginning = || {
+                let generation = topology.view().replica(backend).map(|it| it.generation);
+                generation.is_some_and(|it| !self.finds_its_beginning(backend, it))
+            };
+            match pool.is_avoided() || pool.refuses(&self.identity.key) || lacks_beginning() {
                 true => usize::MAX,
                 false => pool.in_use(),
             }
