@@ -140,7 +140,7 @@ fn lanes() -> Scheduler<u64> {
 const SERVICE: Duration = Duration::from_micros(700);
 
 fn demand(client: u64) -> Demand {
-    Demand { lane: 0, client, kind: 0, begun: None }
+    Demand { lane: 0, client, kind: 0, crowd: 0, begun: None }
 }
 
 fn admit() -> Operation {

@@ -65,14 +65,14 @@ pub(super) struct PreparedWork<'a> {
     pub(super) told_id: Option<u32>,
 }
 
-/// What kind of work it is, for slots: who wants a lock of another name does not wait for the same.
-fn kind_of(work: &Work<'_>) -> u64 {
+/// What makes it one of a crowd: who wants a lock of another name does not wait for the same. The parameters of
+/// a prepared one can't be told apart from what else its payload has.
+fn crowd_of(work: &Work<'_>) -> u64 {
     let digest = work.verdict.digest;
-    if !work.verdict.effects.contains(Effects::USER_LOCK) {
+    if !work.verdict.effects.contains(Effects::USER_LOCK) || work.prepared.is_some() {
         return digest;
     }
-    let text = work.prepared.as_ref().map_or(work.sql, |prepared| prepared.payload);
-    FixedState::with_seed(2).hash_one((digest, text))
+    FixedState::with_seed(2).hash_one((digest, work.sql))
 }
 
 /// One try to run a statement on a connection.
@@ -337,8 +337,8 @@ impl Session {
         let mut now = Instant::now();
         let mut at = self.context.since_start(now);
         let backend = backend_of(decision.target);
-        let kind = kind_of(work);
-        let (lane, by) = self.lane(work, at, |context| context.pool(backend).is_crowded_by(kind));
+        let crowd = crowd_of(work);
+        let (lane, by) = self.lane(work, at, |context| context.pool(backend).is_crowded_by(crowd));
         self.context.metrics.sessions.lane_choices_total(by).inc();
         self.entry.set_waiting(backend, (lane, by), at);
         if backend.is_primary() && self.make_room(lane, work).await.map_err(|_| Refusal::Gone)? {
@@ -346,7 +346,7 @@ impl Session {
             at = self.context.since_start(now);
         }
         let begun = self.account.continues(at, &self.context.evidence);
-        let demand = Demand { kind, begun, ..self.demand(lane) };
+        let demand = Demand { kind: work.verdict.digest, crowd, begun, ..self.demand(lane) };
         let pool = self.context.pool(backend);
         let request = Request {
             key: &self.identity.key,
@@ -499,7 +499,7 @@ impl Session {
 
     /// What the session asks of a pool.
     pub(super) fn demand(&self, lane: usize) -> Demand {
-        Demand { lane, client: self.account.client(), kind: 0, begun: None }
+        Demand { lane, client: self.account.client(), kind: 0, crowd: 0, begun: None }
     }
 
     /// The same in the middle of what has been begun: it comes before all other work of its lane.

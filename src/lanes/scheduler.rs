@@ -24,6 +24,8 @@ pub struct Demand {
     pub client: u64,
     /// What kind of work it is: the digest of its statement. Kinds share a client's turns fairly.
     pub kind: u64,
+    /// The same, but who wants locks of different names is of different kinds: whether many hold slots for long.
+    pub crowd: u64,
     /// When that was begun with which the work goes on (see [`super::Account::continues`]), since an
     /// origin that is the same for all; `None`: it begins.
     pub begun: Option<Duration>,
@@ -136,7 +138,7 @@ impl<W> Scheduler<W> {
 
     /// Asks for a slot; `waiter` is kept when there is none. O(log waiters).
     pub fn admit(&mut self, demand: Demand, waiter: impl FnOnce() -> W) -> Admission<W> {
-        let Demand { lane, client, kind, begun } = demand;
+        let Demand { lane, client, kind, begun, .. } = demand;
         let party = Party { client, kind };
         if self.has_free(lane) {
             self.take(lane, begun.is_some());

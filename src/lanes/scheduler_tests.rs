@@ -8,7 +8,7 @@ type Slots = Scheduler<&'static str>;
 
 /// A demand of the one client of most tests.
 fn demand(lane: usize) -> Demand {
-    Demand { lane, client: 0, kind: 0, begun: None }
+    Demand { lane, client: 0, kind: 0, crowd: 0, begun: None }
 }
 
 fn two_lanes() -> Slots {

@@ -175,7 +175,7 @@ impl<'a> Machine<'a> {
     fn enter(&mut self, task: usize) {
         let Task { lane, client } = self.setting.tasks[task];
         let boxes = self.boxes.clone();
-        let demand = Demand { lane, client, kind: 0, begun: None };
+        let demand = Demand { lane, client, kind: 0, crowd: 0, begun: None };
         self.tasks[task] = match self.scheduler.enter(demand, || Mail { task, boxes }) {
             Admission::Granted(turn) => At::Holds(turn),
             Admission::Queued(ticket, evicted) => {

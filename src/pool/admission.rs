@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 
-use super::crowd::HELD_IN_A_CROWD;
+use super::crowd::{CROWD_DRAINS, HELD_IN_A_CROWD};
 use super::{Auto, Pool, Request, Shared};
 use crate::backend::Connection;
 use crate::error::Error;
@@ -67,6 +67,8 @@ pub(super) struct Held {
     /// Whose it is.
     pub(super) session: u32,
     pub(super) since: Instant,
+    /// What makes it one of a crowd.
+    pub(super) crowd: u64,
 }
 
 /// When the lanes were steered last.
@@ -97,6 +99,7 @@ pub struct Waiting<'a> {
     asked: Asked<'a>,
     lane: usize,
     session: u32,
+    crowd: u64,
     since: Instant,
 }
 
@@ -169,7 +172,10 @@ impl Pool {
                 self.count_admitted(demand.lane, Duration::ZERO);
                 Ok((slot, connection))
             }
-            asked => Err(Waiting { asked, lane: demand.lane, session: request.session, since }),
+            asked => {
+                let Demand { lane, crowd, .. } = demand;
+                Err(Waiting { asked, lane, session: request.session, crowd, since })
+            }
         }
     }
 
@@ -186,7 +192,7 @@ impl Pool {
         self: &Arc<Self>,
         waiting: Waiting<'_>,
     ) -> Result<(Slot, Option<Box<Connection>>), Error> {
-        let Waiting { asked, lane, session, since } = waiting;
+        let Waiting { asked, lane, session, crowd, since } = waiting;
         let place = match asked {
             Asked::Granted(slot, found) => {
                 self.count_admitted(lane, Duration::ZERO);
@@ -198,7 +204,7 @@ impl Pool {
         match place.wait().await {
             Some(Told::Granted(turn)) => {
                 let now = Instant::now();
-                let held = Held { granted: turn.lane(), turn, session, since: now };
+                let held = Held { granted: turn.lane(), turn, session, crowd, since: now };
                 let key = self.shared.lock().held.insert(held);
                 self.count_admitted(lane, now.duration_since(since));
                 Ok((self.slot(key, now), None))
@@ -219,7 +225,7 @@ impl Pool {
     }
 
     fn ask(self: &Arc<Self>, demand: Demand, request: &Request<'_>, since: Instant) -> Asked<'_> {
-        let (lane, session) = (demand.lane, request.session);
+        let (lane, session, crowd) = (demand.lane, request.session, demand.crowd);
         let mut place = None;
         let mut shared = self.shared.lock();
         let admission = shared.scheduler.enter(demand, || {
@@ -229,7 +235,7 @@ impl Pool {
         });
         match (admission, place) {
             (Admission::Granted(turn), _) => {
-                let key = shared.held.insert(Held { turn, granted: lane, session, since });
+                let key = shared.held.insert(Held { turn, granted: lane, session, since, crowd });
                 let found = self.idle_match(&mut shared, request);
                 drop(shared);
                 Asked::Granted(self.slot(key, since), found)
@@ -285,8 +291,8 @@ impl Pool {
     ///
     /// `is_idle` tells of a session whether it has run nothing for a while: what it holds then takes nothing
     /// of what batch work may have. A moment between two statements is no while, or batch in full swing would
-    /// look like none.
-    pub fn steer(&self, is_idle: impl Fn(u32) -> bool) {
+    /// look like none. `runs_for` tells how long its statement has run.
+    pub fn steer(&self, is_idle: impl Fn(u32) -> bool, runs_for: impl Fn(u32) -> Duration) {
         let now = Instant::now();
         let (passed, auto) = {
             let mut shared = self.shared.lock();
@@ -297,7 +303,7 @@ impl Pool {
             self.shed(lane, now, passed);
         }
         if let Some(auto) = auto {
-            self.steer_batch(auto, now, is_idle);
+            self.steer_batch(auto, now, is_idle, runs_for);
         }
     }
 
@@ -353,24 +359,43 @@ impl Pool {
         shared.crowds.has(kind) && shared.auto.is_some_and(is_at_reserve)
     }
 
-    fn look_for_crowds(&self, shared: &mut Shared, interactive: usize, now: Instant) {
+    /// The age of a transaction says nothing: what runs in it now counts.
+    fn look_for_crowds(
+        &self,
+        shared: &mut Shared,
+        interactive: usize,
+        now: Instant,
+        age: impl Fn(&Held) -> Duration,
+    ) {
         let running = shared.held.iter().filter(|(_, held)| held.granted == interactive);
-        let running =
-            running.map(|(_, held)| (held.turn.kind(), now.saturating_duration_since(held.since)));
-        let is_crowded = shared.crowds.look(running, self.slots);
+        let running = running.map(|(_, held)| (held.crowd, age(held)));
+        let stands_still = std::mem::take(&mut shared.given_back) == 0;
+        let is_crowded = shared.crowds.look(running, self.slots, stands_still);
         self.is_crowded.store(is_crowded, Ordering::Relaxed);
+        if is_crowded {
+            shared.crowded_at = Some(now);
+        }
     }
 
-    fn steer_batch(&self, auto: Auto, now: Instant, is_idle: impl Fn(u32) -> bool) {
+    fn steer_batch(
+        &self,
+        auto: Auto,
+        now: Instant,
+        is_idle: impl Fn(u32) -> bool,
+        runs_for: impl Fn(u32) -> Duration,
+    ) {
         let Auto { interactive, batch } = auto;
         let mut shared = self.shared.lock();
         let shared = &mut *shared;
         let (mut moved, mut idle, mut running, mut lasting) = (0, 0, 0, 0);
-        self.look_for_crowds(shared, interactive, now);
-        for (_, Held { turn, granted, session, since }) in &mut shared.held {
+        let age =
+            |held: &Held| now.saturating_duration_since(held.since).min(runs_for(held.session));
+        self.look_for_crowds(shared, interactive, now, age);
+        for (_, held) in &mut shared.held {
+            let is_of_crowd = shared.crowds.has(held.crowd) && age(held) > HELD_IN_A_CROWD;
+            let Held { turn, granted, session, since, .. } = held;
             let service = now.saturating_duration_since(*since);
-            let is_long =
-                service > HELD_LONG || service > HELD_IN_A_CROWD && shared.crowds.has(turn.kind());
+            let is_long = service > HELD_LONG || is_of_crowd;
             let is_moved_now = turn.lane() == interactive && is_long;
             if is_moved_now {
                 shared.scheduler.reassign(turn, batch, service);
@@ -401,6 +426,11 @@ impl Pool {
         let sure = settings.reserved.reserved_of(self.slots).max(1);
         let own = (sure + beside).min(settings.max.of(self.slots).max(1));
         let limit = (limit + idle).max(moved + own).min(self.slots);
+        // Who was put there because of its kind is to leave what is reserved, and not to wait for the guard.
+        let was_crowded = shared.crowded_at.is_some_and(|at| now < at + CROWD_DRAINS);
+        let reserved = shared.lanes[interactive].reserved.reserved_of(self.slots);
+        let of_crowds = if was_crowded { self.slots - reserved.min(self.slots) } else { 0 };
+        let limit = limit.max(of_crowds.min(shared.lanes[batch].max.of(self.slots)));
         shared.scheduler.set_max(batch, limit);
         shared.scheduler.wake_next();
         self.lane_metrics(batch).limit.set(i64::try_from(limit).unwrap_or(i64::MAX));

@@ -126,7 +126,8 @@ impl Run<'_> {
     fn poll(&mut self, task: usize) {
         let (pool, request) = (self.pool, self.request);
         if matches!(self.tasks[task], Task::New) {
-            let demand = Demand { lane: 0, client: task as u64 % 2, kind: 0, begun: None };
+            let demand =
+                Demand { lane: 0, client: task as u64 % 2, kind: 0, crowd: 0, begun: None };
             let asking = async move {
                 match pool.admit_at_once(demand, request, Instant::now(), |_| true) {
                     Ok((slot, connection)) => Ok((slot, Some(connection))),
@@ -235,7 +236,7 @@ struct Pressed<'a> {
 impl Pressed<'_> {
     /// A batch slot, if one is to be had.
     fn batch(&self) -> Option<Slot> {
-        let demand = Demand { lane: 1, client: 1, kind: 1, begun: None };
+        let demand = Demand { lane: 1, client: 1, kind: 1, crowd: 1, begun: None };
         match self.pool.ask(demand, self.request, Instant::now()) {
             Asked::Granted(slot, _) => Some(slot),
             Asked::Wait(_) | Asked::Full => None,
@@ -251,7 +252,7 @@ impl Pressed<'_> {
         for _ in 0..seconds * 10 {
             self.runtime.block_on(tokio::time::advance(Duration::from_millis(100)));
             (0..20).for_each(|_| self.pool.shared.lock().guard.served(service));
-            self.pool.steer(|_| false);
+            self.pool.steer(|_| false, |_| Duration::MAX);
         }
     }
 }
@@ -331,7 +332,7 @@ fn pages_that_are_slow_by_themselves_are_found_so_beside_batch_that_lasts() {
 /// A slot for a page of this kind as a session would ask for it, if one is to be had.
 fn page(pool: &Arc<Pool>, request: &Request<'_>, kind: u64) -> (Option<Slot>, usize) {
     let lane = usize::from(pool.is_crowded_by(kind));
-    let demand = Demand { lane, client: 1, kind, begun: None };
+    let demand = Demand { lane, client: 1, kind, crowd: kind, begun: None };
     match pool.ask(demand, request, Instant::now()) {
         Asked::Granted(slot, _) => (Some(slot), lane),
         Asked::Wait(_) | Asked::Full => (None, lane),
@@ -356,7 +357,7 @@ fn a_kind_that_holds_slots_for_long_leaves_the_last_ones_to_others_while_it_does
     let pass = |milliseconds: u64| {
         for _ in 0..milliseconds / 50 {
             runtime.block_on(tokio::time::advance(Duration::from_millis(50)));
-            pool.steer(|_| false);
+            pool.steer(|_| false, |_| Duration::MAX);
         }
     };
     for _ in 0..40 {
@@ -379,6 +380,23 @@ fn a_kind_that_holds_slots_for_long_leaves_the_last_ones_to_others_while_it_does
 }
 
 #[test]
+fn transactions_in_which_nothing_runs_are_no_crowd() {
+    let runtime = paused_runtime();
+    let _entered = runtime.enter();
+    let (key, image) = (key(), Image::default());
+    let request = request(&key, &image);
+    let pool = pool(WIDE);
+    let held: Vec<Option<Slot>> = (0..10).map(|_| page(&pool, &request, CLICK).0).collect();
+    assert!(held.iter().all(Option::is_some));
+    for _ in 0..50 {
+        runtime.block_on(tokio::time::advance(Duration::from_millis(100)));
+        pool.steer(|_| true, |_| Duration::ZERO);
+        drop(page(&pool, &request, REPORT));
+        assert_eq!(page(&pool, &request, CLICK).1, 0);
+    }
+}
+
+#[test]
 fn a_kind_of_which_many_run_that_are_short_may_have_all_slots() {
     let runtime = paused_runtime();
     let _entered = runtime.enter();
@@ -395,6 +413,6 @@ fn a_kind_of_which_many_run_that_are_short_may_have_all_slots() {
             pages.pop_front();
         }
         runtime.block_on(tokio::time::advance(Duration::from_millis(20)));
-        pool.steer(|_| false);
+        pool.steer(|_| false, |_| Duration::MAX);
     }
 }

@@ -24,6 +24,10 @@ const HELD_MAX: Duration = Duration::from_secs(1);
 /// A slot of such a kind that has been held for longer counts for batch already.
 pub(super) const HELD_IN_A_CROWD: Duration = Duration::from_millis(100);
 
+/// After a crowd, time for which batch may have all slots but those that are reserved: statements wait there that
+/// are users'.
+pub(super) const CROWD_DRAINS: Duration = Duration::from_secs(5);
+
 /// Kinds of work that hold many slots for long.
 #[derive(Debug, Default)]
 pub(super) struct Crowds {
@@ -35,14 +39,15 @@ pub(super) struct Crowds {
 
 impl Crowds {
     /// Looks anew at what runs in the default lane, or ran there at first, each with its kind, and for how long it
-    /// has held its slot. Whether there are such kinds. O(slots).
+    /// has run. Whether there are such kinds. Others than before are not found while the server `stands_still`: then
+    /// everything takes long. O(slots).
     pub(super) fn look(
         &mut self,
         running: impl Iterator<Item = (u64, Duration)>,
         slots: usize,
+        stands_still: bool,
     ) -> bool {
         self.held.clear();
-        self.kinds.clear();
         // Without a kind are logins, and commands that go on with something.
         for (kind, age) in running.filter(|&(kind, _)| kind != 0) {
             let held = self.held.entry(kind).or_default();
@@ -50,8 +55,12 @@ impl Crowds {
         }
         let slots = u32::try_from(slots).unwrap_or(u32::MAX);
         let least = HELD_A_SLOT.saturating_mul(slots).max(HELD_MIN);
-        let crowds = self.held.iter().filter(|&(_, held)| *held >= least);
-        self.kinds.extend(crowds.map(|(&kind, _)| kind));
+        let is_one = |kind: &u64| self.held.get(kind).is_some_and(|held| *held >= least);
+        self.kinds.retain(is_one);
+        if !stands_still {
+            self.kinds.clear();
+            self.kinds.extend(self.held.keys().copied().filter(is_one));
+        }
         !self.kinds.is_empty()
     }
 
@@ -69,7 +78,7 @@ mod tests {
         let mut crowds = Crowds::default();
         let of_one = (0..count).map(|_| (7, Duration::from_millis(age)));
         let of_others = (0..20).map(|kind| (8 + kind, Duration::from_secs(9)));
-        let is_any = crowds.look(of_one.chain(of_others), slots);
+        let is_any = crowds.look(of_one.chain(of_others), slots, false);
         assert_eq!(is_any, crowds.has(7));
         assert!(!crowds.has(8) && !crowds.has(0));
         is_any
@@ -96,9 +105,20 @@ mod tests {
     fn it_is_none_any_more_when_they_end_and_what_has_no_kind_is_none() {
         let mut crowds = Crowds::default();
         let long = Duration::from_secs(5);
-        assert!(crowds.look([(7, long); 5].into_iter(), 14));
-        assert!(!crowds.look([(7, long); 1].into_iter(), 14));
+        assert!(crowds.look([(7, long); 5].into_iter(), 14, false));
+        assert!(!crowds.look([(7, long); 1].into_iter(), 14, false));
         assert!(!crowds.has(7));
-        assert!(!crowds.look([(0, long); 14].into_iter(), 14));
+        assert!(!crowds.look([(0, long); 14].into_iter(), 14, false));
+    }
+
+    #[test]
+    fn a_server_that_stands_still_has_those_of_before() {
+        let mut crowds = Crowds::default();
+        let long = Duration::from_secs(5);
+        assert!(!crowds.look([(7, long); 14].into_iter(), 14, true));
+        assert!(crowds.look([(7, long); 14].into_iter(), 14, false));
+        let both = || [(7, long); 5].into_iter().chain([(8, long); 9]);
+        assert!(crowds.look(both(), 14, true) && crowds.has(7) && !crowds.has(8));
+        assert!(!crowds.look([(8, long); 14].into_iter(), 14, true));
     }
 }

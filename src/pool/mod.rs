@@ -108,6 +108,10 @@ struct Shared {
     overload: Vec<Overload>,
     steered: Steered,
     crowds: Crowds,
+    /// When there was such a kind last.
+    crowded_at: Option<Instant>,
+    /// Slots given back since somebody looked for such kinds.
+    given_back: u64,
     idle: Idle,
 }
 
@@ -192,6 +196,8 @@ impl Pool {
                 overload,
                 steered: Steered::default(),
                 crowds: Crowds::default(),
+                crowded_at: None,
+                given_back: 0,
                 idle: Idle::default(),
             }),
             is_crowded: AtomicBool::new(false),
@@ -410,8 +416,9 @@ impl Pool {
         let Held { turn, granted, since, .. } = shared.held.remove(key);
         let service = now.duration_since(since);
         let served = service.as_secs_f64();
-        // The guard has been told of those that count for another lane by now.
-        if shared.is_guarded(turn.lane()) {
+        shared.given_back += 1;
+        // The guard has been told of those that count for another lane by now. Logins are no statements.
+        if shared.is_guarded(turn.lane()) && turn.kind() != 0 {
             shared.guard.served(served);
         }
         if let Some(connection) = connection {

@@ -116,8 +116,13 @@ pub(super) async fn steer_lanes(context: Arc<Context>) {
                 activity != Activity::Running && now.saturating_sub(since) >= STEER_EVERY
             })
         };
+        let runs_for = |session: u32| {
+            let activity = context.registry.get(session.into()).map(|entry| entry.activity());
+            let running = activity.filter(|(activity, _)| *activity == Activity::Running);
+            running.map_or(Duration::ZERO, |(_, since)| now.saturating_sub(since))
+        };
         for pool in &context.pools {
-            pool.steer(is_idle);
+            pool.steer(is_idle, runs_for);
             for (session, _) in pool.long_holders() {
                 if let Some(entry) = context.registry.get(session.into()) {
                     entry.want_statement();

@@ -210,7 +210,7 @@ impl Policy for Lane {
         let Who { client, kind, begun } = who;
         let mail = self.mail.clone();
         let waiter = || Waiter { number, since: now, mail };
-        match self.scheduler.enter(Demand { lane: 0, client, kind, begun }, waiter) {
+        match self.scheduler.enter(Demand { lane: 0, client, kind, crowd: kind, begun }, waiter) {
             Admission::Granted(turn) => {
                 self.turns.insert(number, (turn, now));
                 Answer::Granted

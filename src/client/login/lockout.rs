@@ -92,7 +92,7 @@ pub(in crate::client) async fn tell(
     let (user, address) = (claim.user.clone(), claim.address);
     let client = ClientFacts { user, address, program_name: String::new() }.feature();
     let lane = context.policy.get().rules.default_lane();
-    let demand = Demand { lane, client, kind: 0, begun: None };
+    let demand = Demand { lane, client, kind: 0, crowd: 0, begun: None };
     match context.primary_pool().check_out(demand, request, Instant::now()).await {
         Ok(checkout) => {
             checkout.discard(Retire::Quit(Closed::Evicted));

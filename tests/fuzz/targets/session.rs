@@ -245,7 +245,7 @@ pub(crate) fn scheduler(data: &[u8]) {
                 number += 1;
                 let (client, kind) = (u64::from(input.byte() % 4), input.byte().into());
                 let begun = input.bit().then(|| Duration::from_nanos(input.byte().into()));
-                let demand = Demand { lane, client, kind, begun };
+                let demand = Demand { lane, client, kind, crowd: kind, begun };
                 match slots.admit(demand, || number) {
                     Admission::Granted(turn) => turns[lane].push(turn),
                     Admission::Queued(ticket, evicted) => {
