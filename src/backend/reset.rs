@@ -126,7 +126,7 @@ impl Connection {
         if self.residue.keeps_texts {
             return Ok(Reset::KeepsTexts);
         }
-        if family.is_mariadb() && self.image.schema.is_some() {
+        if self.image.schema.is_some() {
             // It also gives the server's own collation in the place of the schema's: as if a
             // session had set it, so that the schema is chosen anew.
             self.image.set(RESET_BY_SERVER, "");
