@@ -369,8 +369,8 @@ impl Pool {
     ) {
         let running = shared.held.iter().filter(|(_, held)| held.granted == interactive);
         let running = running.map(|(_, held)| (held.crowd, age(held)));
-        let stands_still = std::mem::take(&mut shared.given_back) == 0;
-        let is_crowded = shared.crowds.look(running, self.slots, stands_still);
+        let given_back = std::mem::take(&mut shared.given_back);
+        let is_crowded = shared.crowds.look(running, self.slots, given_back);
         self.is_crowded.store(is_crowded, Ordering::Relaxed);
         if is_crowded {
             shared.crowded_at = Some(now);

@@ -24,6 +24,8 @@ const HELD_MAX: Duration = Duration::from_secs(1);
 /// A slot of such a kind that has been held for longer counts for batch already.
 pub(super) const HELD_IN_A_CROWD: Duration = Duration::from_millis(100);
 
+/// Part of a new number of slots given back in their average: half of it in 1.4 s.
+const FOLLOWS: f32 = 0.05;
 /// After a crowd, time for which batch may have all slots but those that are reserved: statements wait there that
 /// are users'.
 pub(super) const CROWD_DRAINS: Duration = Duration::from_secs(5);
@@ -35,18 +37,22 @@ pub(super) struct Crowds {
     held: HashMap<u64, Duration>,
     /// A few at most: what all slots can have been held for is not much more.
     kinds: Vec<u64>,
+    /// Slots given back between two looks, on average of late.
+    given_back: f32,
 }
 
 impl Crowds {
     /// Looks anew at what runs in the default lane, or ran there at first, each with its kind, and for how long it
-    /// has run. Whether there are such kinds. Others than before are not found while the server `stands_still`: then
-    /// everything takes long. O(slots).
+    /// has run; so many slots were given back since the last look. Whether there are such kinds. Others than before are
+    /// not found while a server stands still that did not before: then everything takes long. O(slots).
     pub(super) fn look(
         &mut self,
         running: impl Iterator<Item = (u64, Duration)>,
         slots: usize,
-        stands_still: bool,
+        given_back: u16,
     ) -> bool {
+        let stands_still = given_back == 0 && self.given_back >= 1.0;
+        self.given_back += FOLLOWS * (f32::from(given_back) - self.given_back);
         self.held.clear();
         // Without a kind are logins, and commands that go on with something.
         for (kind, age) in running.filter(|&(kind, _)| kind != 0) {
@@ -78,7 +84,7 @@ mod tests {
         let mut crowds = Crowds::default();
         let of_one = (0..count).map(|_| (7, Duration::from_millis(age)));
         let of_others = (0..20).map(|kind| (8 + kind, Duration::from_secs(9)));
-        let is_any = crowds.look(of_one.chain(of_others), slots, false);
+        let is_any = crowds.look(of_one.chain(of_others), slots, 3);
         assert_eq!(is_any, crowds.has(7));
         assert!(!crowds.has(8) && !crowds.has(0));
         is_any
@@ -105,20 +111,29 @@ mod tests {
     fn it_is_none_any_more_when_they_end_and_what_has_no_kind_is_none() {
         let mut crowds = Crowds::default();
         let long = Duration::from_secs(5);
-        assert!(crowds.look([(7, long); 5].into_iter(), 14, false));
-        assert!(!crowds.look([(7, long); 1].into_iter(), 14, false));
+        assert!(crowds.look([(7, long); 5].into_iter(), 14, 3));
+        assert!(!crowds.look([(7, long); 1].into_iter(), 14, 3));
         assert!(!crowds.has(7));
-        assert!(!crowds.look([(0, long); 14].into_iter(), 14, false));
+        assert!(!crowds.look([(0, long); 14].into_iter(), 14, 3));
     }
 
     #[test]
     fn a_server_that_stands_still_has_those_of_before() {
         let mut crowds = Crowds::default();
         let long = Duration::from_secs(5);
-        assert!(!crowds.look([(7, long); 14].into_iter(), 14, true));
-        assert!(crowds.look([(7, long); 14].into_iter(), 14, false));
+        let all = |kind| [(kind, long); 14].into_iter();
+        assert!(crowds.look(all(7), 14, 0), "hardly anything has ever come back");
+        for _ in 0..50 {
+            assert!(!crowds.look([].into_iter(), 14, 20));
+        }
+        // Of five seconds without any.
+        for _ in 0..50 {
+            assert!(!crowds.look(all(7), 14, 0));
+        }
+        assert!(crowds.look(all(7), 14, 1));
         let both = || [(7, long); 5].into_iter().chain([(8, long); 9]);
-        assert!(crowds.look(both(), 14, true) && crowds.has(7) && !crowds.has(8));
-        assert!(!crowds.look([(8, long); 14].into_iter(), 14, true));
+        assert!(crowds.look(both(), 14, 20) && crowds.has(7) && crowds.has(8));
+        assert!(crowds.look(all(8), 14, 0) && !crowds.has(7) && crowds.has(8));
+        assert!(!crowds.look(all(7), 14, 0));
     }
 }

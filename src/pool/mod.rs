@@ -111,7 +111,7 @@ struct Shared {
     /// When there was such a kind last.
     crowded_at: Option<Instant>,
     /// Slots given back since somebody looked for such kinds.
-    given_back: u64,
+    given_back: u16,
     idle: Idle,
 }
 
@@ -416,7 +416,7 @@ impl Pool {
         let Held { turn, granted, since, .. } = shared.held.remove(key);
         let service = now.duration_since(since);
         let served = service.as_secs_f64();
-        shared.given_back += 1;
+        shared.given_back = shared.given_back.saturating_add(1);
         // The guard has been told of those that count for another lane by now. Logins are no statements.
         if shared.is_guarded(turn.lane()) && turn.kind() != 0 {
             shared.guard.served(served);
