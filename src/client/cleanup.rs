@@ -158,6 +158,8 @@ impl Session {
         };
         let (leftovers, family) = (self.leftovers(), self.facts.family);
         if let Some(held) = self.held.take() {
+            // From here on a KILL would hit whoever has it next.
+            self.entry.set_released();
             tokio::spawn(undo(held, leftovers, family));
         }
         self.forget_binding();

@@ -37,17 +37,9 @@ impl Session {
         is_given_up: bool,
     ) -> Result<Checkout, Refusal> {
         let demand = self.demand_to_go_on();
-        let request = Request {
-            key: &self.identity.key,
-            credential: &self.identity.credential,
-            image: &self.image,
-            insert_id: self.diagnostics.insert_id,
-            epoch: self.epoch,
-            session: self.entry.id,
-            unread: None,
-            asks: false,
-            is_guess: false,
-        };
+        let whose = (&self.identity.key, &self.identity.credential);
+        let plain = Request::plain(whose, &self.image, (self.entry.id, self.epoch));
+        let request = Request { insert_id: self.diagnostics.insert_id, ..plain };
         let obtained = self.context.primary_pool().check_out(demand, request, Instant::now());
         let session = (&*self.entry, Order::Kill);
         Box::pin(unless_over((&mut self.wire, is_given_up), session, obtained)).await
@@ -61,17 +53,8 @@ impl Session {
         is_given_up: bool,
     ) -> Result<Checkout, Refusal> {
         let image = Image::default();
-        let request = Request {
-            key: &self.identity.key,
-            credential: &self.identity.credential,
-            image: &image,
-            insert_id: 0,
-            epoch: self.epoch,
-            session: self.entry.id,
-            unread: None,
-            asks: false,
-            is_guess: false,
-        };
+        let whose = (&self.identity.key, &self.identity.credential);
+        let request = Request::plain(whose, &image, (self.entry.id, self.epoch));
         let obtained = self.context.pool(backend).check_out(demand, request, Instant::now());
         let session = (&*self.entry, Order::Kill);
         Box::pin(unless_over((&mut self.wire, is_given_up), session, obtained)).await

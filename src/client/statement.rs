@@ -348,16 +348,12 @@ impl Session {
         let begun = self.account.continues(at, &self.context.evidence);
         let demand = Demand { kind: work.verdict.digest, crowd, begun, ..self.demand(lane) };
         let pool = self.context.pool(backend);
+        let whose = (&self.identity.key, &self.identity.credential);
         let request = Request {
-            key: &self.identity.key,
-            credential: &self.identity.credential,
-            image: &self.image,
             insert_id: self.diagnostics.insert_id,
-            epoch: self.epoch,
-            session: self.entry.id,
             unread: self.diagnostics.unread.as_ref(),
             asks: true,
-            is_guess: false,
+            ..Request::plain(whose, &self.image, (self.entry.id, self.epoch))
         };
         let mut checkout = match pool.check_out_at_once(demand, &request, now) {
             Ok(checkout) => checkout,

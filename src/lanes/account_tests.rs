@@ -63,6 +63,18 @@ impl World {
         session.close(&self.evidence);
         is_batch
     }
+
+    /// All sessions run this at the same time, and rest: of how many it went to the batch lane.
+    fn round(&self, sessions: &mut [Account], kind: u64, service: u64) -> u32 {
+        let began = self.now;
+        let mut batch = 0;
+        for session in sessions {
+            batch += u32::from(session.judge(began, kind, &self.evidence).is_batch());
+            session.granted(began);
+            session.rest(began + Duration::from_millis(service), false, &self.evidence);
+        }
+        batch
+    }
 }
 
 #[test]
@@ -270,13 +282,7 @@ fn many_scrapers_that_rest_for_long_are_batch_when_they_use_slots_together() {
     let mut scrapers: Vec<Account> = (0..50).map(|_| world.session()).collect();
     let (mut batch, mut is_click_found) = (0, false);
     for round in 0..200 {
-        let began = world.now;
-        batch = 0;
-        for scraper in &mut scrapers {
-            batch += u32::from(scraper.judge(began, UPSERT, &world.evidence).is_batch());
-            scraper.granted(began);
-            scraper.rest(began + Duration::from_millis(50), false, &world.evidence);
-        }
+        batch = world.round(&mut scrapers, UPSERT, 50);
         is_click_found |= world.click(7) && round > 20;
         world.pass(350 - 21);
     }
@@ -291,13 +297,7 @@ fn popular_page(slots: Slots, used: f32, round: u64) -> u32 {
     let mut pool: Vec<Account> = (0..16).map(|_| world.session()).collect();
     let mut batch = 0;
     for _ in 0..round {
-        let began = world.now;
-        batch = 0;
-        for session in &mut pool {
-            batch += u32::from(session.judge(began, CLICK, &world.evidence).is_batch());
-            session.granted(began);
-            session.rest(began + Duration::from_millis(100), false, &world.evidence);
-        }
+        batch = world.round(&mut pool, CLICK, 100);
         world.pass(830);
     }
     batch

@@ -199,17 +199,7 @@ fn key() -> Arc<ConnectionKey> {
 }
 
 fn request<'a>(key: &'a Arc<ConnectionKey>, image: &'a Image) -> Request<'a> {
-    Request {
-        key,
-        credential: &Credential::Empty,
-        image,
-        insert_id: 0,
-        epoch: 0,
-        session: 1,
-        unread: None,
-        asks: false,
-        is_guess: false,
-    }
+    Request::plain((key, &Credential::Empty), image, (1, 0))
 }
 
 #[test]

@@ -59,6 +59,18 @@ pub struct Request<'a> {
     pub is_guess: bool,
 }
 
+impl<'a> Request<'a> {
+    /// A connection with nothing of the session that asks, which has this id and begins in this epoch.
+    pub fn plain(
+        (key, credential): (&'a Arc<ConnectionKey>, &'a Credential),
+        image: &'a Image,
+        (session, epoch): (u32, u64),
+    ) -> Self {
+        let (insert_id, unread, asks, is_guess) = (0, None, false, false);
+        Self { key, credential, image, insert_id, epoch, session, unread, asks, is_guess }
+    }
+}
+
 /// Who can't be let in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kept {

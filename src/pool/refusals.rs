@@ -38,13 +38,13 @@ struct Refusal {
 }
 
 impl Refusals {
-    /// Somebody was refused. Whether that is news.
-    pub(super) fn note(&self, whom: Whom, now: Instant) -> bool {
+    /// Somebody was refused.
+    pub(super) fn note(&self, whom: Whom, now: Instant) {
         let mut known = self.known.lock();
         let before = known.get(&whom).copied();
         let pause = match before {
             // It began before the pause did.
-            Some(before) if !before.is_tried && now < before.until => return false,
+            Some(before) if !before.is_tried && now < before.until => return,
             Some(before) => (before.pause * 2).min(PAUSE.1),
             None => PAUSE.0,
         };
@@ -57,7 +57,6 @@ impl Refusals {
         }
         known.insert(whom, Refusal { pause, until: now + pause, is_tried: false });
         self.count.store(known.len(), Ordering::Release);
-        before.is_none()
     }
 
     /// `key` was let in.
@@ -120,15 +119,16 @@ mod tests {
         let (refusals, own, other) = (Refusals::default(), key("own"), key("other"));
         let start = Instant::now();
         assert!(refusals.may_try(&own, start) && !refusals.has(&own, start));
-        assert!(refusals.note(Some(own.clone()), start));
-        assert!(!refusals.note(Some(own.clone()), start), "it began before");
+        refusals.note(Some(own.clone()), start);
+        // That began before.
+        refusals.note(Some(own.clone()), start);
         assert!(!refusals.may_try(&own, start) && refusals.may_try(&other, start));
         let mut now = start;
         for pause in [PAUSE.0, PAUSE.0 * 2, PAUSE.0 * 4, PAUSE.0 * 8, PAUSE.1, PAUSE.1] {
             assert!(refusals.has(&own, now + pause / 2));
             now += pause;
             assert!(refusals.may_try(&own, now) && !refusals.may_try(&own, now));
-            assert!(!refusals.note(Some(own.clone()), now), "no news");
+            refusals.note(Some(own.clone()), now);
         }
         refusals.forget(&own);
         assert!(refusals.may_try(&own, now) && refusals.may_try(&own, now));

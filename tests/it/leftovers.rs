@@ -461,6 +461,22 @@ fn a_resource_group_is_its_sessions() {
     direct.run("DROP RESOURCE GROUP lo_group FORCE");
 }
 
+/// With a list of a length of its own what Fairlane asks for must not raise warnings itself, as MySQL's FOUND_ROWS() does.
+#[test]
+fn errors_are_counted_where_the_list_has_a_length() {
+    let proxy = crowded();
+    let connect = || Raw::connect(proxy.port, "root", "root-secret", Some("shop")).unwrap();
+    let (mut one, mut other) = (connect(), connect());
+    one.run("SET max_error_count = 2");
+    for (sql, errors) in [("SELECT * FROM lo_nowhere", "1"), ("SELECT CAST('x' AS SIGNED)", "0")] {
+        for (asked, count) in [("SELECT @@warning_count", "1"), ("SELECT @@error_count", errors)] {
+            let _ = one.query(sql);
+            assert_eq!(other.text("SELECT 5"), "5");
+            assert_eq!(one.text(asked), count, "{sql}; {asked}");
+        }
+    }
+}
+
 /// MariaDB has these names built in, and MySQL runs whatever is stored under them.
 #[test]
 fn names_of_mariadbs_functions_are_those_of_any_other_on_mysql() {

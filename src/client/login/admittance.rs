@@ -62,17 +62,8 @@ impl Session {
         self.identity.key = Arc::new(key);
         self.image.schema = schema.map(Into::into);
         let lane = self.plain_lane();
-        let request = Request {
-            key: &self.identity.key,
-            credential: &self.identity.credential,
-            image: &self.image,
-            insert_id: 0,
-            epoch: self.epoch,
-            session: self.entry.id,
-            unread: None,
-            asks: false,
-            is_guess: false,
-        };
+        let whose = (&self.identity.key, &self.identity.credential);
+        let request = Request::plain(whose, &self.image, (self.entry.id, self.epoch));
         let pool = self.context.primary_pool().clone();
         let obtained = pool.check_out(self.demand(lane), request, Instant::now());
         let session = (&*self.entry, Order::Drain);
@@ -95,17 +86,8 @@ impl Session {
         let demand = self.demand(self.policy.rules.default_lane());
         let client = demand.client;
         let ask = async || {
-            let request = Request {
-                key: &identity.key,
-                credential: &identity.credential,
-                image: &image,
-                insert_id: 0,
-                epoch,
-                session,
-                unread: None,
-                asks: false,
-                is_guess: false,
-            };
+            let whose = (&identity.key, &identity.credential);
+            let request = Request::plain(whose, &image, (session, epoch));
             let checkout = context.primary_pool().check_out(demand, request, Instant::now()).await;
             let mut checkout = checkout.map_err(|error| refused(&context, error))?;
             let lost = || Error::LostBackend { backend: context.primary_pool().name().to_owned() };

@@ -78,17 +78,9 @@ pub(in crate::client) async fn tell(
     };
     let wrong = identity(claim, Some(stored), credential);
     let image = Image::default();
-    let request = Request {
-        key: &wrong.key,
-        credential: &wrong.credential,
-        image: &image,
-        insert_id: 0,
-        epoch: context.epochs.logins(),
-        session,
-        unread: None,
-        asks: false,
-        is_guess: true,
-    };
+    let whose = (&wrong.key, &wrong.credential);
+    let plain = Request::plain(whose, &image, (session, context.epochs.logins()));
+    let request = Request { is_guess: true, ..plain };
     let (user, address) = (claim.user.clone(), claim.address);
     let client = ClientFacts { user, address, program_name: String::new() }.feature();
     let lane = context.policy.get().rules.default_lane();
