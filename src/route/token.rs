@@ -28,6 +28,10 @@ pub struct Reading {
     pub is_out_of_order: bool,
     /// It has applied, as a replica, numbers that its own log has not passed: it gives them anew (MariaDB).
     pub is_renumbered: bool,
+    /// What it had of numbers that its log has not passed: applied as a replica, or logged before a reset (MariaDB).
+    pub earlier: Position,
+    /// It gives these anew for sure: its log was reset ([`Self::begin_anew`]), or has some of them ([`Self::go_on`]).
+    pub is_anew: bool,
     /// What its binary log has, if that has something of the domain in which it commits (MariaDB).
     pub logged: Option<Position>,
     /// The replication domain in which it commits (MariaDB).
@@ -65,6 +69,26 @@ impl Reading {
         }
     }
 
+    /// Whether somebody who had `applied` before this reading began has that of the numbering before: nothing was
+    /// applied there of what has these numbers now. A source that is asked for what follows `applied` leaves out
+    /// what it has numbered anew up to there (MariaDB).
+    pub fn strands(&self, applied: &Position) -> bool {
+        self.is_anew && self.has_not_passed(applied)
+    }
+
+    fn has_not_passed(&self, position: &Position) -> bool {
+        self.domain.is_some_and(|domain| match &self.logged {
+            Some(logged) => position.outnumbers(logged, domain),
+            None => position.has_domain(domain),
+        })
+    }
+
+    /// Its log was reset since `before`.
+    pub fn begin_anew(&mut self, before: &Self) {
+        self.earlier.merge(&before.position);
+        self.is_anew = self.has_not_passed(&self.earlier);
+    }
+
     /// Whether it lacks what a replica that has `applied` had committed itself, as when that was the primary. It may
     /// have that later, where it still applies it.
     pub fn has_lost(&self, own: &Own, applied: &Position) -> bool {
@@ -86,6 +110,11 @@ impl Reading {
         if !self.position.covers(&known) {
             self.position.merge(&known);
             self.is_out_of_order = true;
+        }
+        let has_grown = self.logged.is_some() && self.logged != before.logged;
+        if before.is_anew || has_grown && self.has_not_passed(&before.earlier) {
+            self.earlier.merge(&before.earlier);
+            self.is_anew = self.has_not_passed(&self.earlier);
         }
     }
 
@@ -302,6 +331,58 @@ mod tests {
         assert!(of(0, "").begins_anew(&of(0, "0-1-93")));
         assert!(!of(0, "").begins_anew(&of(0, "")) && !of(0, "0-2-1").begins_anew(&of(0, "")));
         assert!(!of(7, "").begins_anew(&of(0, "0-1-93")), "it commits in another one now");
+    }
+
+    #[test]
+    fn numbers_are_given_anew_for_sure_once_the_log_has_some_that_were_applied_before() {
+        let of = |log: &str, applied: &str| Reading {
+            domain: Some(0),
+            is_renumbered: position(applied).outnumbers(&position(log), 0),
+            logged: Some(position(log)).filter(|log| !log.is_empty()),
+            earlier: position(applied),
+            ..reading(1, applied)
+        };
+        for (before, log, applied, is_anew) in [
+            ("0-2-8", "0-2-9", "0-1-92", true),
+            ("", "0-2-1", "0-1-92", true),
+            ("0-2-91", "0-2-92", "0-1-92", true),
+            // It was promoted again, and has not written since.
+            ("0-2-8", "0-2-8", "0-1-92", false),
+            ("0-2-8", "0-2-93", "0-1-92", false),
+            ("0-2-8", "0-2-93", "0-1-94", false),
+        ] {
+            let mut last = of(log, applied);
+            last.go_on(&of(before, "0-1-92"));
+            assert_eq!(last.is_anew, is_anew, "{before} {log}");
+            assert_eq!(last.strands(&position("0-1-92")), is_anew);
+            assert!(!last.strands(&position(log)) && !last.strands(&Position::default()));
+        }
+        let anew = Reading { is_anew: true, ..of("0-2-8", "0-1-92") };
+        let (mut idle, mut passed) = (of("0-2-8", "0-1-92"), of("0-2-93", "0-1-92"));
+        idle.go_on(&anew);
+        passed.go_on(&anew);
+        assert!(idle.is_anew && !passed.is_anew);
+    }
+
+    #[test]
+    fn numbers_are_given_anew_after_a_reset_until_the_log_is_as_long_as_it_was() {
+        let of = |log: &str| Reading {
+            domain: Some(0),
+            logged: Some(position(log)).filter(|log| !log.is_empty()),
+            ..reading(1, log)
+        };
+        let (before, mut empty) = (of("0-1-92"), of(""));
+        empty.begin_anew(&before);
+        assert!(empty.strands(&position("0-1-92")) && !empty.strands(&Position::default()));
+        let mut next = of("0-1-91");
+        next.go_on(&empty);
+        assert!(next.strands(&position("0-1-92")) && !next.strands(&position("0-1-91")));
+        let mut passed = of("0-1-92");
+        passed.go_on(&next);
+        assert!(!passed.is_anew);
+        let mut long = of("0-1-99");
+        long.begin_anew(&before);
+        assert!(!long.is_anew);
     }
 
     #[test]

@@ -12,6 +12,8 @@
 //!   reads as long as the primary lacks some that it numbered itself, where that has others of these.
 //! - A replica that follows another server from now on, or may, is compared anew: that one may have something else.
 //! - A primary whose own position goes back (RESET MASTER) is met anew.
+//! - A primary that was a replica and was reset gives numbers anew that it had applied. A replica that has these of
+//!   before has to be seen going back: one that asks for what follows them later is never given what is in between.
 //! - A replica whose link to its source was cut without its noticing says that it is not behind. It gets no reads
 //!   once it has lacked what the primary had for too long.
 //!
@@ -42,6 +44,8 @@ pub(super) struct History {
     ahead: Option<Position>,
     /// What it had applied when the primary lacked some that the replica has numbered itself.
     lost: Option<Position>,
+    /// What it had applied of the numbering before, when the primary had numbered some anew.
+    stranded: Option<Position>,
     /// What the primary had at a later reading, and since when the replica is known to lack some of it.
     owed: Option<(Position, Instant)>,
     /// It has lacked that for too long, and has not caught up since.
@@ -67,6 +71,8 @@ impl History {
         let Some(first) = first.filter(|_| !self.has(first)) else { return false };
         // Another primary may have what the last one had lost.
         (self.ahead, self.lost) = (None, None);
+        // It has taken nothing of the new numbers yet.
+        self.stranded.take_if(|stranded| *stranded == *applied);
         let since = match self.lacking.take() {
             Some((of, since)) if Arc::ptr_eq(&of, first) => since,
             _ => {
@@ -91,6 +97,11 @@ impl History {
         (self.agreed, self.looked) = (None, None);
     }
 
+    /// What it has applied was changed while its replication stood still: somebody has set it up.
+    pub(super) fn is_set_up(&mut self) {
+        self.stranded = None;
+    }
+
     /// Compares what it had applied at a look with a reading of the primary that began later, and then
     /// remembers `applied` for the next: `begun` readings have begun by now. Once is enough for a primary
     /// that had `first` when it was met: what comes by another way later, such as an ANALYZE TABLE of a
@@ -103,6 +114,9 @@ impl History {
     ) {
         let looked = self.looked.take_if(|(_, begun_then)| last.number > *begun_then);
         self.looked.get_or_insert_with(|| (applied.clone(), begun));
+        if let Some((then, _)) = looked.as_ref().filter(|(then, _)| last.strands(then)) {
+            self.stranded = Some(then.clone());
+        }
         let agreed = self.agreed.as_ref().zip(first);
         let is_due = !agreed.is_some_and(|(agreed, first)| Arc::ptr_eq(agreed, first));
         let then = looked.filter(|_| is_due);
@@ -122,6 +136,7 @@ impl History {
         // Somebody has set it back.
         self.ahead.take_if(|ahead| !applied.covers(ahead));
         self.lost.take_if(|lost| !applied.covers(lost));
+        self.stranded.take_if(|stranded| !applied.covers(stranded));
     }
 
     /// Finds out whether it keeps up with the primary, which had `first` when it was met: it may lack for up to
@@ -188,6 +203,11 @@ impl History {
         !is_told
             || self.ahead().is_some()
             || agreed.any(|(agreed, first)| Arc::ptr_eq(agreed, first))
+    }
+
+    /// What it has applied of the primary's numbering before, since when it was not seen going back.
+    pub(super) fn stranded(&self) -> Option<&Position> {
+        self.stranded.as_ref()
     }
 
     /// What it has that the primary has not.
@@ -575,6 +595,47 @@ mod tests {
             history.compare((&applied, &Own::default()), (last, Some(&met)), 1);
             assert!(history.ahead().is_none());
         }
+    }
+
+    #[test]
+    fn who_has_numbers_of_before_a_reset_has_to_go_back() {
+        let (met, next) = (first("0-1-92"), first("0-3-300"));
+        let reading = |number, log: &str| Reading {
+            is_renumbered: true,
+            is_anew: true,
+            logged: Some(position(log)),
+            ..reading(number, "0-1-92")
+        };
+        let look = |history: &mut History, applied: &str, last: &Reading| {
+            history.look_back(&position(applied), Some(&met), LIMIT, now());
+            history.compare((&position(applied), &Own::default()), (last, Some(&met)), last.number);
+            history.stranded().is_some()
+        };
+        // It has what it may still be given.
+        let mut history = History::default();
+        assert!(!look(&mut history, "0-1-92", &reading(1, "0-2-5")), "a reading of before");
+        assert!(look(&mut history, "0-1-92", &reading(2, "0-2-5")));
+        assert!(!look(&mut history, "0-2-1", &reading(3, "0-2-5")));
+        assert!(!look(&mut history, "0-2-7", &reading(4, "0-2-7")));
+        // It was not given them.
+        assert!(!look(&mut history, "0-1-92", &reading(5, "0-2-7")));
+        assert!(look(&mut history, "0-1-92", &reading(6, "0-2-8")));
+        let passed = Reading { number: 7, ..Reading::default() };
+        assert!(look(&mut history, "0-2-100", &passed));
+        history.look_back(&position("0-2-100"), Some(&next), LIMIT, now());
+        assert!(history.stranded().is_some(), "nor does another primary give it these");
+        assert!(!look(&mut history, "", &passed));
+        assert!(!look(&mut history, "0-1-92", &reading(8, "0-2-8")));
+        assert!(look(&mut history, "0-1-92", &reading(9, "0-2-8")));
+        history.is_set_up();
+        let passed = Reading { number: 10, ..passed };
+        assert!(!look(&mut history, "0-2-100", &passed));
+        assert!(!look(&mut history, "", &passed));
+        // It goes back to the one with the numbers of before.
+        assert!(!look(&mut history, "0-1-92", &reading(11, "0-2-8")));
+        assert!(look(&mut history, "0-1-92", &reading(12, "0-2-8")));
+        history.look_back(&position("0-1-92"), Some(&next), LIMIT, now());
+        assert!(history.stranded().is_none());
     }
 
     #[test]

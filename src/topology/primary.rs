@@ -25,6 +25,8 @@ pub(super) struct Primary<'a> {
     log_filter: Option<LogFilter>,
     /// Where its binary log ended at the last probe, if it tells.
     log_end: Option<LogEnd>,
+    /// It was reset since the last reading.
+    is_reset: bool,
     doubt: Doubt,
     /// Failed probes in a row.
     failures: u32,
@@ -45,6 +47,7 @@ impl<'a> Primary<'a> {
             greeting: None,
             log_filter: None,
             log_end: None,
+            is_reset: false,
             doubt: Doubt::default(),
             failures: 0,
             account_error: None,
@@ -164,7 +167,7 @@ impl<'a> Primary<'a> {
         let (is_other, started) = self.shared.arrive(BackendId::PRIMARY, line, family).await?;
         if is_other {
             // Before whatever may fail: nobody says so a second time.
-            (self.greeting, self.log_end) = (None, None);
+            (self.greeting, self.log_end, self.is_reset) = (None, None, false);
             self.shared.forget_primary();
         }
         self.shared.is_primary_met.store(true, Ordering::Release);
@@ -193,6 +196,9 @@ impl<'a> Primary<'a> {
         } else if is_met {
             reading.go_on(&before);
         }
+        if std::mem::take(&mut self.is_reset) {
+            reading.begin_anew(&before);
+        }
         if readings.take(reading) {
             self.shared.wake_replicas();
         }
@@ -209,8 +215,9 @@ impl<'a> Primary<'a> {
     }
 
     /// It was reset: what replicas have in common with it is not known any more.
-    fn meet_anew(&self) {
+    fn meet_anew(&mut self) {
         if self.shared.readings.first().is_some() {
+            self.is_reset = true;
             tracing::warn!(
                 "the primary has not all transactions that it had, as after RESET MASTER: replicas take \
                  no reads until they are compared with it"

@@ -290,15 +290,15 @@ pub(super) async fn written(line: &mut Line, family: Family) -> Result<Option<Re
         .as_ref()
         .zip(last)
         .is_some_and(|((highest, domain), last)| highest.is_ahead(&last, *domain));
-    let is_renumbered = logged.as_ref().is_some_and(|(written, domain)| {
-        let applied = Position::parse(&text("applied"));
-        applied.is_some_and(|applied| applied.outnumbers(written, *domain))
-    });
+    let earlier = Position::parse(&text("applied")).unwrap_or_default();
+    let is_renumbered =
+        logged.as_ref().is_some_and(|(written, domain)| earlier.outnumbers(written, *domain));
     let logged = logged.map(|(written, _)| written);
     Ok(Some(Reading {
         position,
         is_out_of_order,
         is_renumbered,
+        earlier,
         logged,
         domain,
         origins,

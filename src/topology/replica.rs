@@ -157,6 +157,10 @@ impl<'a> Replica<'a> {
     async fn probe(&mut self, line: &mut Line, family: Family) -> Result<bool, Trouble> {
         match probe::replica(line, family).await {
             Ok(answer) => {
+                let stands_still = self.follows.is_none() && answer.follows.is_none();
+                if stands_still && self.applied != answer.applied {
+                    self.history.is_set_up();
+                }
                 (self.applied, self.shaping) = (answer.applied, answer.shaping);
                 (self.filter, self.own) = (answer.filter, answer.own);
                 if self.follows != answer.follows {
@@ -293,6 +297,12 @@ impl<'a> Replica<'a> {
         }
         if let Some(ahead) = self.history.ahead() {
             let what = format!("it has transactions that the primary has not: up to {ahead}");
+            return (Rotation::Differs, Some(what));
+        }
+        if let Some(stranded) = self.history.stranded() {
+            let what = format!(
+                "the primary was reset and gives numbers anew that the replica has applied ({stranded}),                  so it may be left without some: set it up anew"
+            );
             return (Rotation::Differs, Some(what));
         }
         let facts = self.shared.facts.borrow();
