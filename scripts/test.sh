@@ -45,8 +45,19 @@ stage() {
     fi
 }
 
+# Whether what runs beside the stages has succeeded; its output when not.
+beside() {
+    wait "$1" && return
+    cat "$2"
+    return 1
+}
+
 [ "${FAIRLANE_SKIP_INSTALL:-}" = 1 ] || stage install scripts/install.sh test
 stage fmt cargo fmt --check
+# It takes minutes, and neither this nor the next stages keep all cores busy.
+nice cargo build --locked --release --example micro_bench >target/logs/core-build.log 2>&1 &
+core=$!
+trap 'kill $core 2>/dev/null' EXIT
 stage clippy cargo clippy --locked --all-targets -- -D warnings
 stage doc env RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items --lib
 stage unit cargo test --locked --lib
@@ -54,7 +65,8 @@ stage tidy cargo test --locked --test tidy
 stage corpus cargo test --locked --test corpus
 stage simulation cargo test --locked --test simulation
 stage routing cargo test --locked --test routing_table
-stage core cargo build --locked --release --example micro_bench
+stage core beside $core target/logs/core-build.log
+trap - EXIT
 stage instructions cargo test --locked --test instructions
 stage build cargo build --locked --bin fairlane
 stage sandbox cargo test --locked --test sandbox

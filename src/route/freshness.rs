@@ -178,6 +178,22 @@ impl Position {
         pair.is_some_and(|(own, other)| own.server == other.server && own.last >= other.last)
     }
 
+    /// The part of which somebody else knows, who is asked for the domain, server and number of each last
+    /// transaction (MariaDB). A domain with another last one is as far as in the first of `earlier` that is known
+    /// and no more than this.
+    pub fn known_part(&self, earlier: &[&Self], is_known: impl Fn(u32, u32, u64) -> bool) -> Self {
+        let is_known = |span: &&Span| match span.origin {
+            Origin::Domain(domain) => is_known(domain, span.server, span.last),
+            Origin::Server(_) => true,
+        };
+        let part = |span: &Span| {
+            let before = earlier.iter().flat_map(|position| &position.spans);
+            let before = before.filter(|it| it.origin == span.origin && it.last <= span.last);
+            std::iter::once(span).chain(before).find(is_known).cloned()
+        };
+        Self { spans: self.spans.iter().filter_map(part).collect() }
+    }
+
     /// Whether it has something of a replication domain (MariaDB).
     pub fn has_domain(&self, domain: u32) -> bool {
         self.of_domain(domain).is_some()
@@ -226,6 +242,11 @@ impl Origins {
     pub fn have(&self, position: &Position, domain: u32) -> Option<bool> {
         let Span { server, last, .. } = *position.of_domain(domain)?;
         self.last(domain, server).map(|known| known >= last)
+    }
+
+    /// Whether this transaction of that server is among them.
+    pub fn has(&self, domain: u32, server: u32, number: u64) -> bool {
+        self.last(domain, server).is_some_and(|known| known >= number)
     }
 
     fn last(&self, domain: u32, server: u32) -> Option<u64> {
@@ -298,6 +319,25 @@ mod tests {
         assert!(!applied.covers(&position("5-1-1")));
         assert!(applied.covers(&Position::default()));
         assert!(Position::parse("nonsense").is_none());
+    }
+
+    #[test]
+    fn a_domain_counts_as_far_as_its_last_transaction_is_known() {
+        let part = |text: &str, earlier: [&str; 2]| {
+            let earlier = earlier.map(position);
+            position(text).known_part(&[&earlier[0], &earlier[1]], |domain, server, last| {
+                domain == 3 || server == 1 || server == 2 && last <= 5
+            })
+        };
+        assert_eq!(part("0-1-9,3-7-4", ["", ""]), position("0-1-9,3-7-4"));
+        assert_eq!(part("0-2-5", ["", ""]), position("0-2-5"));
+        assert_eq!(part("0-2-6", ["", ""]), Position::default());
+        assert_eq!(part("0-2-9,3-7-4", ["0-2-8", "0-1-7"]), position("0-1-7,3-7-4"));
+        assert_eq!(part("0-2-9", ["0-1-8", "0-1-7"]), position("0-1-8"));
+        assert_eq!(part("0-2-6", ["0-1-7", "0-2-5"]), position("0-2-5"), "it was set back");
+        assert_eq!(part("", ["0-1-7", ""]), Position::default());
+        let mysql = format!("{A}:1-9");
+        assert_eq!(part(&mysql, ["", ""]), position(&mysql));
     }
 
     #[test]

@@ -36,6 +36,8 @@ pub struct Reading {
     pub logged: Option<Position>,
     /// The replication domain in which it commits (MariaDB).
     pub domain: Option<u32>,
+    /// The number of the server itself (MariaDB).
+    pub own: Option<u32>,
     /// Whose transactions it had (MariaDB).
     pub origins: Origins,
     /// What it had of domains that it does not know any more, as after `FLUSH BINARY LOGS DELETE_DOMAIN_ID`:
@@ -51,6 +53,16 @@ impl Reading {
     /// Whether it tells what else would have the numbers that the primary gives.
     pub fn tells_numbers(&self) -> bool {
         self.domain.is_some() || self.server.is_some()
+    }
+
+    /// What of a replica's position is the primary's as well. Another server between them, or one that the
+    /// replica was made to follow, gives numbers of the same domain: who has such a one need not have what the
+    /// primary wrote before. `earlier` is what the replica had, the latest first.
+    pub fn trusted(&self, applied: &Position, earlier: &[&Position]) -> Position {
+        applied.known_part(earlier, |domain, server, last| match self.own {
+            Some(own) => server == own || self.origins.has(domain, server, last),
+            None => true,
+        })
     }
 
     /// Whether somebody who has `position` has numbers which the primary would give anew.
@@ -362,6 +374,20 @@ mod tests {
         idle.go_on(&anew);
         passed.go_on(&anew);
         assert!(idle.is_anew && !passed.is_anew);
+    }
+
+    #[test]
+    fn what_another_server_has_committed_counts_once_the_primary_has_it() {
+        let mut last = Reading { own: Some(1), ..reading(1, "0-1-9") };
+        let before = position("0-1-8");
+        let trusted = |last: &Reading, applied| last.trusted(&position(applied), &[&before]);
+        assert_eq!(trusted(&last, "0-1-10"), position("0-1-10"), "the next reading has that");
+        assert_eq!(trusted(&last, "0-2-10"), before);
+        last.origins.add("0-1-9,0-2-10", 1);
+        assert_eq!(trusted(&last, "0-2-10"), position("0-2-10"));
+        assert_eq!(trusted(&last, "0-2-11"), before);
+        let untold = reading(1, "0-1-9");
+        assert_eq!(trusted(&untold, "0-2-11"), position("0-2-11"));
     }
 
     #[test]

@@ -279,7 +279,8 @@ pub(super) async fn written(line: &mut Line, family: Family) -> Result<Option<Re
     }
     // What it has applied need not be in its own log.
     let mut origins = Origins::default();
-    if let Ok(own) = text("own").parse() {
+    let own = text("own").parse().ok();
+    if let Some(own) = own {
         ["written", "applied"].into_iter().for_each(|column| origins.add(&text(column), own));
     }
     let domain = text("domain").parse().ok();
@@ -301,6 +302,7 @@ pub(super) async fn written(line: &mut Line, family: Family) -> Result<Option<Re
         earlier,
         logged,
         domain,
+        own,
         origins,
         server: told("server").map(|uuid| uuid.to_ascii_lowercase().into()),
         under_way: owned(&text("owned")),

@@ -23,6 +23,9 @@ pub(super) struct Replica<'a> {
     shared: &'a Shared,
     backend: BackendId,
     health: Health,
+    /// What it says that it has applied.
+    told: Position,
+    /// As far as that is the primary's ([`Reading::trusted`]).
     applied: Position,
     history: History,
     /// Since when it is looked at more often than it is probed, as that is not known to be the primary's.
@@ -38,7 +41,7 @@ pub(super) struct Replica<'a> {
     own: Own,
     doubt: Doubt,
     /// What was last logged.
-    told: Option<(Rotation, Option<String>)>,
+    logged: Option<(Rotation, Option<String>)>,
 }
 
 impl<'a> Replica<'a> {
@@ -51,6 +54,7 @@ impl<'a> Replica<'a> {
             shared,
             backend,
             health,
+            told: Position::default(),
             applied,
             history: History::default(),
             catching_up: None,
@@ -60,7 +64,7 @@ impl<'a> Replica<'a> {
             follows: None,
             own: Own::default(),
             doubt: Doubt::default(),
-            told: None,
+            logged: None,
         }
     }
 
@@ -132,7 +136,7 @@ impl<'a> Replica<'a> {
             );
             // All that is known is of the other one.
             self.health.observe(Outcome::Lost, Instant::now().into_std());
-            (self.applied, self.shaping, self.filter) = Default::default();
+            (self.told, self.applied, self.shaping, self.filter) = Default::default();
             (self.follows, self.own) = Default::default();
             self.publish();
         }
@@ -144,7 +148,7 @@ impl<'a> Replica<'a> {
     pub(super) fn lost(&mut self, trouble: &Trouble) {
         self.shared.desk(self.backend).kills.close();
         self.shared.desk(self.backend).whereabouts.leave();
-        self.applied = Position::default();
+        (self.told, self.applied) = Default::default();
         if matches!(trouble, Trouble::TurnedAway(_)) {
             self.health.heard();
         }
@@ -158,11 +162,12 @@ impl<'a> Replica<'a> {
         match probe::replica(line, family).await {
             Ok(answer) => {
                 let stands_still = self.follows.is_none() && answer.follows.is_none();
-                if stands_still && self.applied != answer.applied {
+                // It is empty where the connection was lost.
+                if stands_still && !self.told.is_empty() && self.told != answer.applied {
                     self.history.is_set_up();
                 }
-                (self.applied, self.shaping) = (answer.applied, answer.shaping);
-                (self.filter, self.own) = (answer.filter, answer.own);
+                self.hear(answer.applied);
+                (self.shaping, self.filter, self.own) = (answer.shaping, answer.filter, answer.own);
                 if self.follows != answer.follows {
                     self.history.follows_another();
                     self.follows = answer.follows;
@@ -195,10 +200,13 @@ impl<'a> Replica<'a> {
     /// A watermark that cannot be read is left to the next probe to judge.
     async fn read_watermark(&mut self, line: &mut Line, family: Family) -> Result<(), Trouble> {
         match probe::applied(line, family).await {
-            Ok(applied)
-                if applied != self.applied || self.lacks_beginning() || self.is_uncompared() =>
+            Ok(told)
+                if told != self.told
+                    || self.told != self.applied
+                    || self.lacks_beginning()
+                    || self.is_uncompared() =>
             {
-                self.applied = applied;
+                self.hear(told);
                 self.look_at_history();
                 self.publish();
                 Ok(())
@@ -208,6 +216,17 @@ impl<'a> Replica<'a> {
         }
     }
 
+    /// It has applied `told`.
+    fn hear(&mut self, told: Position) {
+        let last = self.shared.readings.last();
+        self.applied = last.trusted(&told, &[&self.told, &self.applied]);
+        if self.applied != told && self.told != told {
+            // The primary may have that by now.
+            self.shared.want_reading();
+        }
+        self.told = told;
+    }
+
     /// Whether its history is the primary's.
     fn look_at_history(&mut self) {
         let (readings, limit) = (&self.shared.readings, self.shared.settings.routing.max_lag);
@@ -215,7 +234,7 @@ impl<'a> Replica<'a> {
         let (first, last, begun) = (readings.first(), readings.last(), readings.begun());
         let now = Instant::now().into_std();
         let is_over = self.history.look_back(&self.applied, first.as_ref(), limit, now);
-        self.history.compare((&self.applied, &self.own), (&last, first.as_ref()), begun);
+        self.history.compare((&self.told, &self.own), (&last, first.as_ref()), begun);
         // It may take a probe more to see that it has what it lacked.
         let limit = limit + self.shared.settings.routing.probe_interval;
         self.history.keep_up(&self.applied, (&last, first.as_ref()), limit, now);
@@ -261,9 +280,9 @@ impl<'a> Replica<'a> {
         let error = error.or(other);
         // Also while that is as it was: it may have been held back meanwhile.
         *self.shared.desk(self.backend).why.lock() = error.clone().unwrap_or_default();
-        let told = Some((rotation, error));
-        if told != self.told {
-            let error = told.as_ref().and_then(|(_, error)| error.as_deref()).unwrap_or_default();
+        let logged = Some((rotation, error));
+        if logged != self.logged {
+            let error = logged.as_ref().and_then(|(_, error)| error.as_deref()).unwrap_or_default();
             let name = self.shared.name(self.backend);
             match outcome {
                 Outcome::Failed => {
@@ -271,7 +290,7 @@ impl<'a> Replica<'a> {
                 }
                 _ => tracing::info!(backend = name, ?rotation, error, "replica"),
             }
-            self.told = told;
+            self.logged = logged;
         }
         self.publish();
     }

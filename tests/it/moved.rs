@@ -4,11 +4,14 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
+use std::time::{Duration, Instant};
 
 use fairlane::protocol::{Command, Shape};
 use fairlane::sandbox::Options;
 
-use crate::support::servers::{What, keep, order};
+use tokio::sync::mpsc::Sender;
+
+use crate::support::servers::{Order, Servers, What, keep, order};
 use crate::support::{ONE_LANE_AND_REPLICA, Proxy, Raw, eventually, pause, product, within};
 
 /// A name that is made to lead elsewhere: what has been connected stays where it is.
@@ -343,6 +346,101 @@ fn a_replica_out_of_rotation_follows_its_address() {
     pause(1500);
     name.lead_to(servers.others[0]);
     eventually("the healthy one at its address is in", is_in);
+}
+
+/// A replica of MariaDB that has `shop.followed` and all else of the primary, and another one that replicates from it
+/// or from nobody, behind a proxy. `None` on MySQL, where numbers are a server's own.
+struct Sources {
+    servers: Servers,
+    _orders: Sender<Order>,
+    strange: Raw,
+    proxy: Proxy,
+    session: Raw,
+    rows: u32,
+}
+
+impl Sources {
+    const READ: &str = "SELECT COUNT(*) FROM followed";
+
+    fn new() -> Option<Self> {
+        if product().is_mysql() {
+            return None;
+        }
+        let extra = vec!["gtid_strict_mode=OFF".into(), "log_slave_updates=ON".into()];
+        let options = Options { max_connections: 100, replicas: 2, extra, ..product().options() };
+        let (servers, orders) = keep(options);
+        let strange = Raw::connect(servers.others[0], "root", "root-secret", None).unwrap();
+        let proxy = Proxy::start(&servers);
+        let mut session = proxy.app();
+        session.run("CREATE TABLE followed (id INT PRIMARY KEY)");
+        proxy.until_replica_answers(&mut session, Self::READ);
+        let mut sources = Self { servers, _orders: orders, strange, proxy, session, rows: 0 };
+        sources.wait_for_strange();
+        Some(sources)
+    }
+
+    fn wait_for_strange(&mut self) {
+        let position = self.servers.root().text("SELECT @@global.gtid_binlog_pos");
+        let wait = format!("SELECT MASTER_GTID_WAIT('{position}', 20)");
+        assert_eq!(self.strange.text(&wait), "0");
+    }
+
+    /// The replica takes what it has from the strange one from now on; its replication stands still.
+    fn follow_strange(&self) -> Raw {
+        let mut replica = self.servers.replica_root();
+        replica.run("STOP SLAVE");
+        replica.run(&format!("CHANGE MASTER TO MASTER_PORT = {}", self.servers.others[0]));
+        replica
+    }
+
+    fn write_and_read(&mut self) {
+        self.session.run(&format!("INSERT INTO followed VALUES ({})", self.rows));
+        self.rows += 1;
+        assert_eq!(self.session.text(Self::READ), self.rows.to_string());
+    }
+}
+
+/// That one has more transactions of the primary's domain, so that the replica's position covers what the primary writes.
+#[test]
+fn own_writes_are_found_when_a_replica_is_made_to_follow_another_server() {
+    let Some(mut sources) = Sources::new() else { return };
+    for sql in ["STOP SLAVE", "RESET SLAVE ALL", "CREATE TABLE shop.strange (id INT)"] {
+        sources.strange.run(sql);
+    }
+    let insert = "INSERT INTO shop.strange VALUES (1)";
+    (0..2000).for_each(|_| drop(sources.strange.run(insert)));
+    let mut replica = sources.follow_strange();
+    // It is looked at often from here on.
+    (0..20).for_each(|_| sources.write_and_read());
+    replica.run("START SLAVE");
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(3) {
+        sources.write_and_read();
+    }
+    eventually("it is out of rotation", || sources.proxy.metric(IN_ROTATION) == 0.0);
+}
+
+/// Such as ANALYZE TABLE there.
+#[test]
+fn own_writes_are_found_behind_a_server_in_between_that_has_transactions_of_its_own() {
+    let Some(mut sources) = Sources::new() else { return };
+    sources.follow_strange().run("START SLAVE");
+    sources.write_and_read();
+    sources.proxy.until_replica_answers(&mut sources.session, Sources::READ);
+    for _ in 0..3 {
+        sources.strange.run("STOP SLAVE SQL_THREAD");
+        (0..5).for_each(|_| drop(sources.strange.run("ANALYZE TABLE shop.followed")));
+        for _ in 0..5 {
+            sources.write_and_read();
+            pause(50);
+        }
+        sources.strange.run("START SLAVE SQL_THREAD");
+        sources.wait_for_strange();
+        // With numbers behind those of the one in between.
+        (0..10).for_each(|_| sources.write_and_read());
+        sources.proxy.until_replica_answers(&mut sources.session, Sources::READ);
+        sources.write_and_read();
+    }
 }
 
 /// The primary and the replica change places, there and back; their connections stay.
