@@ -570,6 +570,9 @@ pub struct Registry {
     inner: Mutex<Inner>,
 }
 
+/// Room for this many sessions is kept, however few there are.
+const ROOM_KEPT: usize = 2048;
+
 #[derive(Debug)]
 struct Inner {
     by_id: HashMap<u32, Arc<Entry>>,
@@ -645,7 +648,12 @@ impl Registry {
 
     /// A session is over.
     pub fn leave(&self, id: u32) {
-        self.inner.lock().by_id.remove(&id);
+        let by_id = &mut self.inner.lock().by_id;
+        by_id.remove(&id);
+        let (count, room) = (by_id.len(), by_id.capacity());
+        if room > ROOM_KEPT && count < room / 8 {
+            by_id.shrink_to(room / 4);
+        }
     }
 
     /// A session.
@@ -696,6 +704,19 @@ mod tests {
         registry.inner.lock().last_id = *IDS.end() - 1;
         assert_eq!(registry.join(peer, Waker::noop().clone()).id, *IDS.start() + 2);
         assert!(!is_sessions(5) && !is_sessions(1 << 31) && is_sessions(1 << 30));
+    }
+
+    #[test]
+    fn a_crowd_that_has_left_takes_no_room() {
+        let registry = Registry::new(Instant::now());
+        let join = || registry.join(([127, 0, 0, 1], 5).into(), Waker::noop().clone()).id;
+        let stays = join();
+        let crowd: Vec<u32> = (0..20_000).map(|_| join()).collect();
+        let room = || registry.inner.lock().by_id.capacity();
+        assert!(room() > 20_000);
+        crowd.into_iter().for_each(|id| registry.leave(id));
+        assert!(room() < 2 * ROOM_KEPT && registry.len() == 1);
+        assert!(registry.get(stays.into()).is_some());
     }
 
     #[tokio::test]
