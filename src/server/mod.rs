@@ -72,6 +72,8 @@ fn init_log(settings: &Settings) {
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())
+        // What says that the log can't be written would panic: it goes there, too.
+        .log_internal_errors(false)
         .with_writer(std::io::stderr);
     // A second call in one process (tests) keeps the first log.
     let _ = if settings.log.json { log.json().try_init() } else { log.try_init() };

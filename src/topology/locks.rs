@@ -8,16 +8,18 @@
 //! FACT(mysql 9.7): `data_lock_waits` and `metadata_locks` need SELECT on `performance_schema`, and tell
 //! both sides of each wait; test: the same.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::line::{Line, Record, Trouble};
 use crate::lanes::lock_guard::{LockKind, LockWait};
 use crate::protocol::{Family, code};
+
+/// Until a server that does not tell who has metadata locks is asked again: a plugin may be installed meanwhile.
+const NAMES_PAUSE: Duration = Duration::from_secs(10);
 
 /// Longest wait for an answer.
 const ANSWER_LIMIT: Duration = Duration::from_secs(2);
@@ -45,8 +47,8 @@ struct Question {
 #[derive(Default)]
 pub(super) struct LockDesk {
     question: Mutex<Option<Question>>,
-    /// The server does not tell who has metadata locks.
-    lacks_names: AtomicBool,
+    /// When the server is asked again who has metadata locks: it has not told.
+    names_due: Mutex<Option<Instant>>,
 }
 
 impl LockDesk {
@@ -120,13 +122,17 @@ impl LockDesk {
         let sql = format!("{MARIADB_STATES} AND ID IN ({threads})");
         let rows = line.query_within(&sql, LOOK_LIMIT).await?;
         let waiting: Vec<_> = rows.iter().filter_map(|row| wait(row, LockKind::Metadata)).collect();
-        if waiting.is_empty() || self.lacks_names.load(Ordering::Relaxed) {
+        let is_due = self.names_due.lock().is_none_or(|due| Instant::now() >= due);
+        if waiting.is_empty() || !is_due {
             return Ok(waiting);
         }
         let holders = match line.query_within(MARIADB_METADATA, LOOK_LIMIT).await {
             Ok(rows) => rows,
             Err(Trouble::Refused { code, text }) => {
-                if code == code::UNKNOWN_TABLE {
+                let due = Instant::now() + NAMES_PAUSE;
+                if self.names_due.lock().replace(due).is_some() {
+                    // It was said before.
+                } else if code == code::UNKNOWN_TABLE {
                     tracing::info!(
                         "the primary does not tell who holds metadata locks: its plugin \
                          metadata_lock_info is not installed"
@@ -137,11 +143,11 @@ impl LockDesk {
                         "the primary does not tell who holds metadata locks"
                     );
                 }
-                self.lacks_names.store(true, Ordering::Relaxed);
                 return Ok(waiting);
             }
             Err(lost) => return Err(lost),
         };
+        *self.names_due.lock() = None;
         Ok(waiting.into_iter().flat_map(|wait| named(wait, &holders)).collect())
     }
 }

@@ -678,6 +678,34 @@ fn sigterm_lets_transactions_end() {
     assert_eq!(servers().root().text("SELECT COUNT(*) FROM shop.sigterm_a"), "2");
 }
 
+#[test]
+fn nothing_stops_when_the_log_cannot_be_written() {
+    let servers = keep(product().options()).0;
+    let mut proxy = Proxy::on_a_full_disk(&servers);
+    let mut client = proxy.app();
+    let query = Command::Query;
+    client.send(query, b"SELECT 1 /* fairlane: lane=unheard_of */");
+    client.answer(Shape::Results).unwrap();
+    client.run("CREATE TABLE full_disk (id INT)");
+    let mut root = servers.root();
+    // The control connection says so, and goes on.
+    root.run("SET GLOBAL read_only = ON");
+    pause(1500);
+    root.run("SET GLOBAL read_only = OFF");
+    root.run("CREATE USER late@'%' IDENTIFIED BY 'late'");
+    within(20, "a new account gets in", || Raw::connect(proxy.port, "late", "late", None).is_ok());
+    proxy.signal("HUP");
+    client.run("BEGIN");
+    client.run("INSERT INTO full_disk VALUES (1)");
+    proxy.signal("TERM");
+    pause(300);
+    client.run("INSERT INTO full_disk VALUES (2)");
+    client.run("COMMIT");
+    eventually("Fairlane ends", || proxy.exit_code().is_some());
+    assert_eq!(proxy.exit_code(), Some(0));
+    assert_eq!(root.text("SELECT COUNT(*) FROM shop.full_disk"), "2");
+}
+
 /// Nobody else can be asked: what a replica that is frozen has begun to answer, or has in a transaction, is lost.
 #[test]
 fn a_replica_that_is_frozen_for_long_keeps_nobody() {

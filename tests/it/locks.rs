@@ -104,6 +104,32 @@ fn a_wait_is_reported_with_both_sides() {
     assert_eq!(proxy.app().text("SELECT n FROM lock_seen WHERE id = 1"), "815");
 }
 
+/// MariaDB tells it by a plugin, which may be installed at any time.
+#[test]
+fn who_holds_a_metadata_lock_is_told_once_the_server_tells() {
+    if product().is_mysql() {
+        return;
+    }
+    let (servers, _orders) = keep(product().options());
+    table(&servers, "lock_named");
+    let proxy = proxy(&servers, "");
+    let mut scraper = scraper(&proxy);
+    scraper.run("BEGIN");
+    scraper.run("UPDATE lock_named SET n = 4711 WHERE id = 1");
+    let click = click(&proxy, "ALTER TABLE lock_named ADD COLUMN more INT");
+    let shown = || {
+        let state = proxy.get("/state");
+        let begin = state.find("\"lock_waits\"").unwrap();
+        state[begin..state.find("\"sessions\":{").unwrap()].to_owned()
+    };
+    eventually("the wait is found", || shown().contains("\"kind\":\"metadata\""));
+    assert!(shown().contains("\"blockers\":[]"), "{}", shown());
+    servers.root().run("INSTALL SONAME 'metadata_lock_info'");
+    eventually("it is named", || shown().contains("\"lane\":\"batch\""));
+    scraper.run("COMMIT");
+    click.join().unwrap().0.unwrap();
+}
+
 #[test]
 fn who_has_waited_for_the_lock_of_batch_is_not_taken_for_batch() {
     table(servers(), "lock_victim");

@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -88,6 +88,28 @@ impl Proxy {
         Self::before(&format!("127.0.0.1:{}", free_port()), servers, 8, "")
     }
 
+    /// Whose log can't be written.
+    pub fn on_a_full_disk(servers: &Servers) -> Self {
+        let mut proxy = Self::start_without_waiting(servers, 15, "");
+        proxy.child.kill().unwrap();
+        proxy.child.wait().unwrap();
+        let config = proxy.directory.path().join("fairlane.toml");
+        proxy.child = Self::spawn(&config, Path::new("/dev/full"));
+        proxy.wait_until_ready();
+        proxy
+    }
+
+    fn spawn(config: &Path, log: &Path) -> Child {
+        Command::new(env!("CARGO_BIN_EXE_fairlane"))
+            .args(["serve", "--config"])
+            .arg(config)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(std::fs::File::create(log).unwrap())
+            .spawn()
+            .unwrap()
+    }
+
     /// With another service account.
     pub fn as_service(servers: &Servers, service: (&str, &str), more: &str) -> Self {
         let proxy = Self::as_service_without_waiting(servers, service, more);
@@ -137,14 +159,7 @@ impl Proxy {
         );
         std::fs::write(&config, text).unwrap();
         let log = directory.path().join("log");
-        let child = Command::new(env!("CARGO_BIN_EXE_fairlane"))
-            .args(["serve", "--config"])
-            .arg(&config)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(std::fs::File::create(&log).unwrap())
-            .spawn()
-            .unwrap();
+        let child = Self::spawn(&config, &log);
         Self { port, admin, child, directory, original: OnceLock::new(), log }
     }
 
