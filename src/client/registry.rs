@@ -711,7 +711,8 @@ mod tests {
         let registry = Registry::new(Instant::now());
         let join = || registry.join(([127, 0, 0, 1], 5).into(), Waker::noop().clone()).id;
         let stays = join();
-        let crowd: Vec<u32> = (0..20_000).map(|_| join()).collect();
+        let mut crowd = Vec::new();
+        crowd.resize_with(20_000, join);
         let room = || registry.inner.lock().by_id.capacity();
         assert!(room() > 20_000);
         crowd.into_iter().for_each(|id| registry.leave(id));

@@ -80,9 +80,26 @@ const EVERYWHERE: [IpNet; 2] = [
     IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::UNSPECIFIED, 0)),
 ];
 
-/// A network, or an address as one.
+/// A network, or an address as one. Addresses of IPv4 are compared as such, also where they come as IPv6.
 fn network(text: &str) -> Option<IpNet> {
-    text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)).ok()
+    /// Bits before the address of IPv4 in one of IPv6 (RFC 4291, section 2.5.5.2).
+    const MAPPED: u8 = 96;
+    let network = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)).ok()?;
+    let mapped = match network {
+        IpNet::V6(wide) => wide.addr().to_ipv4_mapped().zip(wide.prefix_len().checked_sub(MAPPED)),
+        IpNet::V4(_) => None,
+    };
+    match mapped {
+        Some((address, prefix)) => Ipv4Net::new(address, prefix).ok().map(IpNet::V4),
+        None => Some(network),
+    }
+}
+
+/// Whether a pattern for digests has a value in it, where they have a `?`.
+fn has_value(pattern: &str) -> bool {
+    let is_part = |c: char| c.is_alphanumeric() || "_$`*?".contains(c);
+    let mut words = pattern.split(|c| !is_part(c)).filter(|word| !word.is_empty());
+    pattern.contains('\'') || words.any(|word| word.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 /// How many times `overload_timeout` goes into `queue_timeout`, by default.
@@ -363,6 +380,14 @@ impl Resolver<'_> {
                     &path("user"),
                     format!("\"{user}\" is taken as it is: only that very user would match"),
                     "write a whole name; patterns are for program_name, schema and digest",
+                );
+            }
+            if let Some(pattern) = rule.digest.as_deref().filter(|pattern| has_value(pattern)) {
+                self.find(
+                    &path("digest"),
+                    format!("\"{pattern}\" has values: no statement is compared with its values"),
+                    "write ? for each value, or * for what may be anything; fairlane explain \
+                     shows what a statement is compared as",
                 );
             }
             let globs = [&rule.program_name, &rule.schema, &rule.digest];

@@ -103,6 +103,14 @@ const MISTAKES: &[(&str, &[&str])] = &[
         "[[replica]]\naddress = \"a\"\nmax_connections = 9000000000000000000\n",
         &["f.toml:3", "replica.max_connections", "100000"],
     ),
+    (
+        "[[rule]]\nlane = \"batch\"\ndigest = \"*a = 'b'*\"\n",
+        &["f.toml:3", "rule.digest", "a = 'b'", "?"],
+    ),
+    (
+        "[[rule]]\nlane = \"batch\"\ndigest = \"* LIMIT 10\"\n",
+        &["f.toml:3", "rule.digest", "values"],
+    ),
     ("[[rule]]\nlane = \"batch\"\nnetwork = []\n", &["f.toml:3", "rule.network", "no client"]),
     ("[routing]\nconsistency = \"maybe\"\n", &["f.toml:2", "routing.consistency"]),
     (
@@ -435,4 +443,19 @@ fn what_takes_a_restart_is_named_without_what_it_says() {
     let lanes = "[lanes]\nauto = \"off\"\n[[rule]]\nlane = \"batch\"\nuser = \"u\"\n[routing]\n\
         default_lane = \"batch\"";
     assert!(differs("[routing]", lanes).is_empty(), "lanes and rules take none");
+}
+
+#[test]
+fn networks_of_ipv4_may_be_written_as_ipv6() {
+    let base = "[service]\nuser = \"f\"\npassword = \"secret\"\n[primary]\naddress = \"db:1\"\n\
+        [[rule]]\nlane = \"batch\"\nnetwork = ";
+    for (written, meant) in [
+        ("::ffff:10.0.0.0/104", "10.0.0.0/8"),
+        ("::ffff:10.1.2.3", "10.1.2.3/32"),
+        ("fd00::/8", "fd00::/8"),
+        ("::/0", "::/0"),
+    ] {
+        let settings = parse(&format!("{base}[\"{written}\"]\n"), "f.toml").expect("valid");
+        assert_eq!(settings.rules[0].network, [meant.parse().expect("a network")], "{written}");
+    }
 }
