@@ -17,7 +17,8 @@ pub struct Residue {
     pub has_to_tell: Option<Life>,
     /// An unknown insert id or warnings of its last session may be on it.
     pub is_dirty: bool,
-    /// A variable has been set that no image has: a trigger of a statement that failed told nothing.
+    /// A variable has been set that no image has: a trigger of a statement that failed told nothing, or only
+    /// some of the commands that bring it to a session's state were done.
     pub is_astray: bool,
     /// Whose statements may have set user variables without a word, as in a routine.
     pub strays: Strays,

@@ -104,6 +104,9 @@ impl Session {
             // A cursor lives on its connection, which must be one it can stay on.
             verdict.class = Class::Write;
         }
+        if command == Command::StmtExecute && self.diagnostics.are_on_connection {
+            self.save_list_to_prepare(id, &verdict).await;
+        }
         if !self.long_data.contains(&id)
             && let Some(sql) = self.substitute_in_prepared(&verdict, &key, mode)
         {

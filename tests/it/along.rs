@@ -161,3 +161,43 @@ fn a_schema_that_is_gone_stops_a_change_and_spoils_nothing() {
         rows.iter().map(|row| (row[0].as_deref().unwrap(), row[1].as_deref().unwrap())).collect();
     assert_eq!(seen, expected);
 }
+
+/// What is sent in front of a statement is not all or nothing.
+#[test]
+fn a_schema_that_is_gone_leaves_nothing_of_its_session_on_a_connection() {
+    let proxy = Proxy::with(servers(), 2, ONE_LANE);
+    let (mut root, mut one) = (servers().root(), proxy.app());
+    replace(&mut one, "CREATE OR REPLACE TABLE al_c (id INT PRIMARY KEY)");
+    root.run("DROP PROCEDURE IF EXISTS shop.al_nothing");
+    root.run("CREATE PROCEDURE shop.al_nothing() DO 0");
+    root.run("GRANT ALL ON al_left.* TO app@'%'");
+    let statements = [
+        "SELECT 1",
+        "SELECT id FROM shop.al_c FOR UPDATE",
+        "UPDATE shop.al_c SET id = id + 1",
+        "CALL shop.al_nothing()",
+    ];
+    for sql in statements.map(Some).into_iter().chain([None]) {
+        root.run("CREATE DATABASE IF NOT EXISTS al_left");
+        one.run("USE al_left");
+        one.run("SET @al_secret = 'of one'");
+        let id = prepare(&mut one, "SELECT 7 FROM shop.al_c FOR UPDATE").unwrap();
+        let mut other = proxy.app();
+        assert_eq!(other.text("SELECT @al_secret"), "NULL");
+        // Its copy goes with the connection that is reset.
+        root.run("DROP DATABASE al_left");
+        let failed = match sql {
+            Some(sql) => one.query(sql).unwrap_err(),
+            None => {
+                one.run("USE shop");
+                other.run("SELECT 1");
+                let body = [&id.to_le_bytes()[..], &[0, 1, 0, 0, 0]].concat();
+                one.command(Command::StmtExecute, &body).unwrap().error().unwrap()
+            }
+        };
+        assert_eq!(failed.code(), 1049, "{failed:?}");
+        assert_eq!(other.text("SELECT @al_secret"), "NULL", "{sql:?}");
+        one.run("USE shop");
+        assert_eq!(one.text("SELECT @al_secret"), "of one", "{sql:?}");
+    }
+}

@@ -390,6 +390,41 @@ fn what_a_session_asks_of_its_last_statement_is_its_own_with_a_cursor_too() {
     assert_eq!(run(&mut a, warnings, 1).summary.rows, 1);
 }
 
+/// What brings the circumstances of then to a connection empties its list of warnings.
+#[test]
+fn what_the_last_statement_left_outlives_preparing_in_another_schema() {
+    let proxy = Proxy::with(servers(), 3, ONE_LANE);
+    let mut direct = Raw::connect(servers().primary, "app", "app-secret", Some("shop")).unwrap();
+    direct.replace("CREATE OR REPLACE TABLE ps_left (id INT PRIMARY KEY)");
+    direct.run("INSERT INTO ps_left VALUES (1), (2), (3)");
+    let mut texts = vec!["SELECT ROW_COUNT()", "SELECT FOUND_ROWS()"];
+    if !product().is_mysql() {
+        texts.extend(["SHOW WARNINGS", "SHOW COUNT(*) WARNINGS"]);
+        texts.extend(["SELECT @@warning_count", "SELECT @@error_count"]);
+    }
+    for sql in texts {
+        let mut through = proxy.app();
+        let mut holder = proxy.app();
+        let rows = [&mut direct, &mut through].map(|it| {
+            it.run("USE shop");
+            let id = prepare(it, sql);
+            // It takes the connection on which that is prepared.
+            holder.hold();
+            it.run("USE information_schema");
+            it.run("BEGIN");
+            it.run("SELECT id FROM shop.ps_left LIMIT 2 FOR UPDATE");
+            assert_eq!(it.query("SELECT nothing").unwrap_err().code(), 1054);
+            let mut packets = run(it, id, 0).packets();
+            it.run("ROLLBACK");
+            holder.run("ROLLBACK");
+            packets.retain(|packet| packet.first() == Some(&0));
+            packets
+        });
+        assert_eq!(rows[0], rows[1], "{sql}");
+        assert_eq!(rows[0].len(), 1, "{sql}");
+    }
+}
+
 #[test]
 fn a_client_that_keeps_metadata_is_not_sent_again_what_it_has() {
     let more = Capabilities::DEPRECATE_EOF | Capabilities::MARIADB_CACHE_METADATA;

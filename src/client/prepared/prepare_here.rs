@@ -9,7 +9,7 @@ use crate::client::statement::{PreparedWork, Work};
 use crate::error::Error;
 use crate::protocol::metadata::Expected;
 use crate::protocol::{Command, Family, packet};
-use crate::sql::names_variable;
+use crate::sql::{Class, Needs, Verdict, names_variable};
 use crate::state::diff::diff;
 use crate::state::kinds::{Execution, Kinds};
 use crate::state::prepared::{
@@ -169,6 +169,36 @@ impl Session {
         }
     }
 
+    /// What a connection has to be while a statement is prepared on it, and whether it has user variables for
+    /// their types then.
+    fn image_then(&self, statement: &Statement, sql: &[u8]) -> (Image, bool) {
+        // What a session has computed is on its connection only, which must not get older values.
+        let is_computed = self.pins.has(Pin::UserVariable) || self.pins.has(Pin::StateChanged);
+        let typed_variables = self.has_typed_variables(sql) && !is_computed;
+        (image_to_prepare(&self.image, &statement.image, typed_variables), typed_variables)
+    }
+
+    /// Before a statement that asks what the last one has left on the connection that is held: where it has
+    /// to be prepared there in other circumstances than those of now, what brings these takes that off.
+    pub(in crate::client) async fn save_list_to_prepare(&mut self, id: u32, verdict: &Verdict) {
+        if !verdict.needs.intersects(Needs::DIAGNOSTICS | Needs::FOUND_ROWS)
+            && verdict.class != Class::Diagnostics
+        {
+            return;
+        }
+        let Some(statement) = self.statements.get(id) else { return };
+        let (then, _) = self.image_then(statement, &statement.key.sql);
+        let Some(mut held) = self.held.take() else { return };
+        let connection = held.connection();
+        let is_here = connection.statements.has(&statement.key)
+            && !connection.statements.is_of_other(&statement.key, self.life);
+        if !is_here && !diff(&connection.image, &then, &connection.base, None).is_empty() {
+            // When it can't be had, the connection is gone, and with it all else.
+            let _ = Box::pin(self.learn_all(connection, None)).await;
+        }
+        self.held = Some(held);
+    }
+
     /// Prepares a statement on this connection, under the circumstances of when its client did, for the
     /// command `whole`.
     pub(in crate::client) async fn prepare_here(
@@ -181,10 +211,7 @@ impl Session {
         let Some(statement) = self.statements.get(work.id) else {
             return Ok(Err(unknown_statement(work, command, self.facts.family)));
         };
-        // What a session has computed is on its connection only, which must not get older values.
-        let is_computed = self.pins.has(Pin::UserVariable) || self.pins.has(Pin::StateChanged);
-        let typed_variables = self.has_typed_variables(&work.key.sql) && !is_computed;
-        let then = image_to_prepare(&self.image, &statement.image, typed_variables);
+        let (then, typed_variables) = self.image_then(statement, &work.key.sql);
         if names_variable(&work.key.sql, statement.mode) {
             connection.residue.strays.note(self.life);
         }

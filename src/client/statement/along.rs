@@ -148,6 +148,7 @@ impl Session {
             self.is_ready_now(connection, work, ready);
             return Ok(Front::Through);
         }
+        connection.residue.is_astray = true;
         if let Some(prepared) = &work.prepared {
             // The server takes for known what nobody has read.
             connection.statements.set_metadata(&prepared.key, None);

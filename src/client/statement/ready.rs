@@ -331,7 +331,9 @@ impl Session {
                 refused.get_or_insert(error);
             }
         }
-        if refused.is_none() {
+        if refused.is_some() {
+            connection.residue.is_astray = true;
+        } else {
             let schema = connection.image.schema.clone();
             connection.was_given(&self.image);
             if diff.schema.is_none() {
