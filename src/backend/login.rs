@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::{ExposeSecret, SecretSlice, SecretString};
 use tokio::io::AsyncWriteExt;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
@@ -49,11 +49,16 @@ pub enum Credential {
     Empty,
     /// SHA1 of the password, taken from the client's own login.
     Proof(Proof),
-    /// The password itself, from the configuration.
-    Password(SecretString),
+    /// The password itself, as bytes of any character set.
+    Password(SecretSlice<u8>),
 }
 
 impl Credential {
+    /// The password is this text.
+    pub fn of_text(password: &SecretString) -> Self {
+        Self::Password(SecretSlice::from(password.expose_secret().as_bytes().to_vec()))
+    }
+
     fn native_reply(&self, nonce: &[u8]) -> Vec<u8> {
         let proof = match self {
             Self::Empty => None,
@@ -68,10 +73,10 @@ impl Credential {
             (NATIVE, _) => Some(self.native_reply(nonce)),
             (CACHING_SHA2, Self::Empty) => Some(Vec::new()),
             (CACHING_SHA2, Self::Password(password)) => {
-                Some(sha2::reply(password.expose_secret().as_bytes(), nonce))
+                Some(sha2::reply(password.expose_secret(), nonce))
             }
             (ed25519::CLIENT, Self::Password(password)) => {
-                Some(ed25519::reply(password.expose_secret().as_bytes(), nonce))
+                Some(ed25519::reply(password.expose_secret(), nonce))
             }
             // What is signed comes in a second packet; until then there is nothing to say.
             (parsec::PARSEC, Self::Password(_)) => Some(Vec::new()),
@@ -418,7 +423,7 @@ fn sign(
     let Credential::Password(password) = credential else { return Err(unable()) };
     let mut nonce = [0; parsec::NONCE];
     getrandom::fill(&mut nonce).map_err(|_| unable())?;
-    recipe.reply(password.expose_secret().as_bytes(), server_nonce, &nonce).ok_or_else(unable)
+    recipe.reply(password.expose_secret(), server_nonce, &nonce).ok_or_else(unable)
 }
 
 /// The server does not have the password in its cache and wants it: openly where nobody can
@@ -462,15 +467,15 @@ async fn give_sha256(
 }
 
 /// As passwords are sent: with a NUL behind them.
-fn on_wire(password: &SecretString) -> Zeroizing<Vec<u8>> {
-    Zeroizing::new([password.expose_secret().as_bytes(), &[0]].concat())
+fn on_wire(password: &SecretSlice<u8>) -> Zeroizing<Vec<u8>> {
+    Zeroizing::new([password.expose_secret(), &[0]].concat())
 }
 
 /// Asks for the server's key and encrypts the password with it.
 async fn give_encrypted(
     stream: &mut Socket,
     inbox: &mut Vec<u8>,
-    password: &SecretString,
+    password: &SecretSlice<u8>,
     (nonce, sequence, request_key): (&[u8], u8, u8),
 ) -> Result<(), LoginError> {
     send(stream, sequence.wrapping_add(1), &[request_key]).await?;

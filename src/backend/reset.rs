@@ -15,9 +15,6 @@ const BEGINNINGS: &str = "SELECT @@character_set_client,@@character_set_results,
 /// Variables that have the server keep texts of statements, to show them.
 pub const KEEP_TEXTS: [&str; 2] = ["profiling", "optimizer_trace"];
 
-/// What MariaDB's reset leaves other than it was when the schema was chosen.
-const RESET_BY_SERVER: &str = crate::state::image::SCHEMA_VARIABLES[1];
-
 /// What a reset has come to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reset {
@@ -119,17 +116,13 @@ impl Connection {
             demand(&self.query(&set).await?)?;
             self.image.reset_variables();
         }
+        self.image.set_servers_collation();
         let now = std::mem::replace(&mut self.role, role);
         if now != self.role {
             return Ok(Reset::KeepsRole);
         }
         if self.residue.keeps_texts {
             return Ok(Reset::KeepsTexts);
-        }
-        if self.image.schema.is_some() {
-            // It also gives the server's own collation in the place of the schema's: as if a
-            // session had set it, so that the schema is chosen anew.
-            self.image.set(RESET_BY_SERVER, "");
         }
         Ok(Reset::Clean)
     }

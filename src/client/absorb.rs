@@ -204,6 +204,9 @@ impl Session {
                 Tracked::Gtids(_) | Tracked::StateChanged => {}
             }
         }
+        if effects.contains(Effects::SCHEMA_DEFAULTS) && summary.error.is_none() {
+            self.note_altered_schema(connection, work);
+        }
         self.diagnostics.is_insert_id_stale &= !is_insert_id_told(work, summary);
         if self.diagnostics.is_insert_id_stale {
             self.pin_for_null();

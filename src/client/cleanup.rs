@@ -316,6 +316,7 @@ impl Session {
             });
             self.apply_login_flags();
         }
+        self.image.set_servers_collation();
         self.image_changed();
         self.begin_tracking();
         self.send_ok();

@@ -70,6 +70,7 @@ pub use login::password::Passwords;
 pub use login::throttle::Throttle;
 pub use prepared::answers::Answers;
 use registry::{Order, Registration, Registry};
+pub use statement::collation::Collations;
 use wire::Wire;
 
 /// What all sessions share.
@@ -89,6 +90,8 @@ pub struct Context {
     pub answers: Answers,
     /// Procedures of which is known that they take no lock.
     pub procedures: Procedures,
+    /// Collations of schemas.
+    pub collations: Collations,
     /// Changes of what sessions begin with.
     pub epochs: Arc<Epochs>,
     /// What the servers are.

@@ -2,6 +2,7 @@
 
 pub(super) mod along;
 pub(super) mod begin;
+pub(super) mod collation;
 pub(super) mod execute;
 pub(super) mod ready;
 pub(super) mod recover;

@@ -33,8 +33,8 @@ impl Drop for Proof {
 
 impl Proof {
     /// From a password; `None` for the empty one, which is proved by an empty reply.
-    pub fn of_password(password: &str) -> Option<Self> {
-        (!password.is_empty()).then(|| Self(Sha1::digest(password.as_bytes()).into()))
+    pub fn of_password(password: &[u8]) -> Option<Self> {
+        (!password.is_empty()).then(|| Self(Sha1::digest(password).into()))
     }
 
     /// Takes the proof out of a client's reply; `None` when the reply does not fit the stored
@@ -82,7 +82,7 @@ mod tests {
 
     #[test]
     fn a_proof_taken_from_a_reply_logs_in_elsewhere() {
-        let proof = Proof::of_password("secret").expect("not empty");
+        let proof = Proof::of_password(b"secret").expect("not empty");
         let stored = proof.stored();
         let (here, there) = ([b'a'; NONCE], [b'b'; NONCE]);
         let taken = Proof::from_reply(&proof.reply(&here), &here, &stored).expect("right password");

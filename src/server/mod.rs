@@ -184,6 +184,7 @@ impl Fairlane {
             started,
             pools: pools?,
             answers: Answers::new(&settings),
+            collations: Default::default(),
             epochs,
             topology,
             metrics,

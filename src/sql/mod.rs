@@ -14,6 +14,7 @@
 //! would not know what its grammar does not. What it cannot see is what a view, a trigger, a
 //! default value or the current schema hides behind a name.
 
+mod altered;
 mod cache;
 mod called;
 mod classify;
@@ -42,6 +43,7 @@ mod user_variables;
 mod verdict;
 mod word;
 
+pub use altered::alters_schema;
 pub use cache::VerdictCache;
 pub use called::{OwnCalls, called, own_calls};
 pub use classify::classify;

@@ -196,9 +196,9 @@ impl Classifier<'_> {
             self.skip();
         }
         let by_account = self.ahead.word == Word::User;
-        if self.ahead.kind == Kind::Number {
-            let number = self.skip();
-            let id = std::str::from_utf8(self.bytes(&number)).ok().and_then(|s| s.parse().ok());
+        if matches!(self.ahead.kind, Kind::Number | Kind::String) {
+            let literal = self.skip();
+            let id = self.literal_id(&literal);
             if id.is_some() && self.at_end() {
                 return self.found.unless_doubtful((Class::Kill { query, id }, Reason::Kill));
             }
@@ -221,6 +221,18 @@ impl Classifier<'_> {
         // An id that is not literal can only be one the server knows.
         self.skip_to_end();
         self.found.write(Reason::Kill)
+    }
+
+    /// The number in a literal of digits alone, also in quotes. What else servers take for a number is left to
+    /// them.
+    fn literal_id(&self, literal: &Token) -> Option<u64> {
+        let text = self.bytes(literal);
+        let digits = match text {
+            [quote @ (b'\'' | b'"'), digits @ .., end] if quote == end => digits,
+            _ => text,
+        };
+        let is_plain = digits.iter().all(u8::is_ascii_digit);
+        std::str::from_utf8(digits).ok().filter(|_| is_plain)?.parse().ok()
     }
 
     // === DDL ===

@@ -2,7 +2,8 @@
 
 use super::TransactionNames;
 use super::image::{
-    BIG_SELECTS, Base, CHARSETS, Image, MAX_JOIN_SIZE, SCHEMA_VARIABLES, is_user_variable,
+    BIG_SELECTS, Base, CHARSETS, Image, LEFT_BY_RESET, MAX_JOIN_SIZE, SCHEMA_VARIABLES,
+    is_user_variable,
 };
 use super::transaction_names::READ_ONLY;
 
@@ -64,7 +65,10 @@ pub fn is_reachable(from: &Image, to: &Image) -> bool {
 
 /// How many things differ: to choose the cheapest of several connections.
 pub fn distance(from: &Image, to: &Image) -> usize {
-    let schema = usize::from(from.schema != to.schema);
+    let mut schema = usize::from(from.schema != to.schema);
+    if to.has_servers_collation() && (schema > 0 || !from.has_servers_collation()) {
+        schema += RESET;
+    }
     if from.same_variables(to) {
         return schema;
     }
@@ -111,7 +115,10 @@ pub fn diff(from: &Image, to: &Image, base: &Base, insert_id: Option<u64>) -> Di
         let is_undone =
             |name: &str| name == BIG_SELECTS && from.get(MAX_JOIN_SIZE) != to.get(MAX_JOIN_SIZE);
         let is_new = |&(name, value): &(&str, &str)| {
-            is_other(name) && (from.get(name) != Some(value) || is_undone(name) || is_reset(name))
+            // That nothing but a reset gives.
+            let is_left = name == LEFT_BY_RESET && value.is_empty();
+            let is_news = from.get(name) != Some(value) || is_undone(name) || is_reset(name);
+            is_other(name) && !is_left && is_news
         };
         for (name, value) in to.variables().filter(is_new) {
             match name.strip_prefix('@') {

@@ -66,6 +66,9 @@ pub(super) const CHARSETS: [&str; 5] = [
 /// The variables that the choice of a schema sets, to the defaults of that.
 pub const SCHEMA_VARIABLES: [&str; 2] = ["character_set_database", "collation_database"];
 
+/// What stands in an image without a value after a reset, which leaves the server's own.
+pub(super) const LEFT_BY_RESET: &str = SCHEMA_VARIABLES[1];
+
 /// Most variables of an image to which user variables are added.
 const VARIABLES_MAX: usize = 64;
 
@@ -228,6 +231,23 @@ impl Image {
         if let Ok(index) = self.variables.binary_search_by(|(known, _)| (**known).cmp(name)) {
             self.variables.remove(index);
         }
+    }
+
+    /// Notes that a reset has left the server's own collation in the place of the schema's.
+    pub fn set_servers_collation(&mut self) {
+        if self.schema.is_some() {
+            self.set(LEFT_BY_RESET, "");
+        }
+    }
+
+    /// Whether a reset has left it that, and nothing has changed it since.
+    pub fn has_servers_collation(&self) -> bool {
+        self.get(LEFT_BY_RESET) == Some("")
+    }
+
+    /// The schema has its own defaults.
+    pub fn unset_collation(&mut self) {
+        SCHEMA_VARIABLES.into_iter().for_each(|name| self.unset(name));
     }
 
     /// Forgets all variables, as COM_RESET_CONNECTION does; the schema stays.

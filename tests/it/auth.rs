@@ -4,7 +4,7 @@ use std::io::{Read as _, Write as _};
 
 use fairlane::protocol::auth::{NATIVE, Proof};
 use fairlane::protocol::handshake::{HandshakeResponse, parse_auth_switch};
-use fairlane::protocol::{Capabilities, Command, packet};
+use fairlane::protocol::{Capabilities, Command, Shape, packet};
 use fairlane::sandbox::Options;
 
 use crate::support::raw::{Failed, Login, reply};
@@ -169,6 +169,29 @@ fn other_plugins_are_switched_and_configured_users_need_no_native_account() {
     assert!(message.contains("ed25519") && message.contains("[[user]]"), "{message}");
 }
 
+/// As clients with another character set make them.
+#[test]
+fn a_password_is_bytes_of_any_character_set() {
+    if !product().is_mysql() {
+        return;
+    }
+    let mut root = servers().root();
+    root.run("SET NAMES latin1");
+    let proxy = Proxy::start(servers());
+    for plugin in ["caching_sha2_password", "sha256_password"] {
+        root.run("DROP USER IF EXISTS bytes@'%'");
+        let create = format!("CREATE USER bytes@'%' IDENTIFIED WITH {plugin} BY 'p");
+        root.send(Command::Query, &[create.as_bytes(), b"\xe4ss'"].concat());
+        assert!(root.answer(Shape::Results).unwrap().error().is_none());
+        for port in [servers().primary, proxy.port, proxy.port] {
+            let mut client = Raw::login(&Login::new(port, "bytes", b"p\xe4ss")).unwrap();
+            assert_eq!(client.text("SELECT CURRENT_USER()"), "bytes@%");
+        }
+        let wrong = Raw::login(&Login::new(proxy.port, "bytes", b"p\xe5ss"));
+        assert_eq!(wrong.unwrap_err().code(), 1045);
+    }
+}
+
 #[test]
 fn change_user_is_a_login_on_an_open_connection() {
     let proxy = Proxy::with(servers(), 4, "");
@@ -176,7 +199,7 @@ fn change_user_is_a_login_on_an_open_connection() {
     client.run("SET @left = 1");
     client.run("SET sql_select_limit = 5");
     let change = |client: &mut Raw, user: &str, password: &str, schema: &str| {
-        let reply = Proof::of_password(password)
+        let reply = Proof::of_password(password.as_bytes())
             .map(|p| p.reply(&client.greeting.nonce).to_vec())
             .unwrap_or_default();
         let mut body =

@@ -3,10 +3,13 @@
 
 use std::time::Instant;
 
+use fairlane::protocol::{Command, Shape};
 use fairlane::sandbox::Options;
 
 use crate::support::servers::keep;
-use crate::support::{ONE_LANE_AND_REPLICA, Proxy, Raw, eventually, pause, product, servers};
+use crate::support::{
+    ONE_LANE, ONE_LANE_AND_REPLICA, Proxy, Raw, eventually, pause, product, servers,
+};
 
 const TIMEOUT: &str = "SELECT @@net_write_timeout";
 const COLLATION: &str = "SELECT @@collation_database";
@@ -55,7 +58,7 @@ fn texts_are_read_in_the_character_set_that_the_server_imposes() {
     let mut client = proxy.app();
     for _ in 0..2 {
         let insert = b"INSERT INTO be_gbk VALUES ('\xbf\x5c')";
-        let answer = client.command(fairlane::protocol::Command::Query, insert).unwrap();
+        let answer = client.command(Command::Query, insert).unwrap();
         assert_eq!(answer.error(), None);
         assert_eq!(proxy.sum("fairlane_sessions_pinned{"), 0.0);
     }
@@ -70,7 +73,7 @@ fn sessions_begin_with_the_global_variables_there_are() {
     root.run("SET GLOBAL net_write_timeout = 77");
     let mut after = proxy.app();
     let found = (before.text(TIMEOUT), root.text(TIMEOUT), after.text(TIMEOUT));
-    before.command(fairlane::protocol::Command::ResetConnection, b"").unwrap();
+    before.command(Command::ResetConnection, b"").unwrap();
     let reset = before.text(TIMEOUT);
     root.run("SET GLOBAL net_write_timeout = DEFAULT");
     assert_eq!(found, (old.clone(), old.clone(), "77".to_owned()));
@@ -128,6 +131,48 @@ fn sessions_begin_with_the_defaults_their_schema_has() {
     root.run("DROP DATABASE begun");
     let gone = Raw::connect(proxy.port, "root", "root-secret", Some("begun"));
     assert_eq!(gone.expect_err("there is none").code(), 1049);
+}
+
+/// As clients' pools do it, whatever their account may set.
+#[test]
+fn a_reset_leaves_the_servers_collation_in_the_place_of_the_schemas() {
+    let proxy = Proxy::with(servers(), 2, ONE_LANE);
+    let mut root = root(&proxy);
+    root.run("CREATE DATABASE resets CHARACTER SET latin1");
+    root.run("CREATE USER resets@'%' IDENTIFIED BY 'resets-secret'");
+    root.run("GRANT ALL ON resets.* TO resets@'%'");
+    let connect = |port| Raw::connect(port, "resets", "resets-secret", Some("resets")).unwrap();
+    let (mut through, mut other) = (connect(proxy.port), connect(proxy.port));
+    let mut direct = connect(servers().primary);
+    let ask = "SELECT CONCAT_WS(' ', @@collation_database, @@character_set_database, \
+               @@collation_connection, DATABASE())";
+    for (number, (command, body)) in [
+        (Command::Ping, ""),
+        (Command::ResetConnection, ""),
+        (Command::Query, "USE resets"),
+        (Command::ResetConnection, ""),
+        (Command::InitDb, "resets"),
+        (Command::ResetConnection, ""),
+        (Command::ResetConnection, ""),
+        (Command::Query, "SET CHARACTER SET utf8mb4"),
+        (Command::Query, "SET @a = 5"),
+        (Command::Query, "ALTER DATABASE resets CHARACTER SET latin1"),
+        (Command::ResetConnection, ""),
+        (Command::Query, "USE information_schema"),
+        (Command::Query, "USE resets"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        for client in [&mut direct, &mut through] {
+            client.send(command, body.as_bytes());
+            client.answer(Shape::Results).unwrap();
+        }
+        for _ in 0..2 {
+            assert_eq!(through.text(ask), direct.text(ask), "{number}: {command:?} {body}");
+            assert_eq!(other.text(COLLATION), "latin1_swedish_ci", "{number}: {command:?}");
+        }
+    }
 }
 
 #[test]

@@ -160,14 +160,19 @@ fn kill_works_with_the_ids_that_clients_see() {
     eventually("the statement runs", || {
         servers().root().text("SELECT COUNT(*) FROM information_schema.processlist WHERE info LIKE '%\\'sleeper\\'%' AND info NOT LIKE '%processlist%'") == "1"
     });
-    killer.run(&format!("KILL QUERY {id}"));
+    killer.run(&format!("KILL QUERY '{id}'"));
     let (mut sleeper, answer) = sleeping.join().unwrap();
     // MariaDB answers 1317, or 1 for an interrupted SLEEP.
     assert!(answer.is_err_and(|error| error.code() == 1317) || sleeper.text("SELECT 1") == "1");
     assert_eq!(sleeper.text("SELECT 5"), "5");
     killer.run(&format!("KILL {id}"));
     eventually("the session ends", || sleeper.query("SELECT 1").is_err());
-    assert_eq!(killer.query("KILL 4000000000").unwrap_err().code(), 1094);
+    let mut other = proxy.app();
+    killer.run(&format!("KILL '{}'", other.greeting.thread_id));
+    eventually("the session ends", || other.query("SELECT 1").is_err());
+    for id in ["4000000000", "'4000000000'", "'1x'", "''"] {
+        assert_eq!(killer.query(&format!("KILL {id}")).unwrap_err().code(), 1094, "{id}");
+    }
 }
 
 /// Its own user may, and has a connection for that.

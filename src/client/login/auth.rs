@@ -295,7 +295,7 @@ async fn prove_account(
     let configured = context.settings.users.iter().find(|user| user.name == claim.user);
     if let Some(user) = configured {
         let stored = prove_configured(context, account, claim, (wire, &user.password)).await?;
-        return Ok(identity(claim, stored, Credential::Password(user.password.clone())));
+        return Ok(identity(claim, stored, Credential::of_text(&user.password)));
     }
     let Some(account) = account else {
         if !context.topology.knows_accounts() {
@@ -417,7 +417,8 @@ async fn prove_configured(
         return Ok(Some(DoubleHash::Sha256(double)));
     }
     claim.reply_with(NATIVE, wire).await?;
-    let stored = Proof::of_password(password.expose_secret()).map(|proof| proof.stored());
+    let stored =
+        Proof::of_password(password.expose_secret().as_bytes()).map(|proof| proof.stored());
     prove_native(stored, claim)?;
     Ok(stored.map(DoubleHash::Sha1))
 }

@@ -74,7 +74,7 @@ pub(in crate::client) async fn tell(
     let stored = DoubleHash::Sha256(sha2::double(guess.as_bytes()));
     let credential = match claim.reply.is_empty() {
         true => Credential::Empty,
-        false => Credential::Password(SecretString::from(guess)),
+        false => Credential::of_text(&SecretString::from(guess)),
     };
     let wrong = identity(claim, Some(stored), credential);
     let image = Image::default();

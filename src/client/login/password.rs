@@ -10,7 +10,7 @@
 use std::sync::Arc;
 
 use quick_cache::sync::Cache;
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::{ExposeSecret as _, SecretSlice, SecretString};
 use subtle::ConstantTimeEq as _;
 use tokio::sync::{OnceCell, Semaphore};
 use tokio::task::spawn_blocking;
@@ -29,7 +29,8 @@ const PASSWORDS_MAX: usize = 10_000;
 /// A password and what replies are checked against.
 #[derive(Clone)]
 pub(in crate::client) struct Known {
-    pub(in crate::client) password: SecretString,
+    /// Its bytes: in which character set they are is the client's affair.
+    pub(in crate::client) password: SecretSlice<u8>,
     pub(in crate::client) double: Double,
 }
 
@@ -40,8 +41,8 @@ impl std::fmt::Debug for Known {
 }
 
 impl Known {
-    pub(in crate::client) fn new(password: SecretString) -> Self {
-        let double = sha2::double(password.expose_secret().as_bytes());
+    pub(in crate::client) fn new(password: SecretSlice<u8>) -> Self {
+        let double = sha2::double(password.expose_secret());
         Self { password, double }
     }
 
@@ -50,8 +51,7 @@ impl Known {
         let (0, password) = packet.split_last().map(|(last, rest)| (*last, rest))? else {
             return None;
         };
-        let password = std::str::from_utf8(password).ok()?;
-        Some(Arc::new(Self::new(SecretString::from(password))))
+        Some(Arc::new(Self::new(SecretSlice::from(password.to_vec()))))
     }
 }
 
@@ -280,7 +280,7 @@ impl Passwords {
     async fn is_of(&self, given: &Arc<Known>, stored: &[u8], compare: Compare) -> bool {
         let Ok(_turn) = self.turn.acquire().await else { return false };
         let (given, stored) = (given.clone(), stored.to_vec());
-        let compare = move || compare(given.password.expose_secret().as_bytes(), &stored);
+        let compare = move || compare(given.password.expose_secret(), &stored);
         spawn_blocking(compare).await.unwrap_or(false)
     }
 }

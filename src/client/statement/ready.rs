@@ -156,6 +156,9 @@ impl Session {
             Box::pin(connection.clean()).await?;
         }
         self.take_off_variables(connection, sql).await?;
+        if self.image.has_servers_collation() {
+            Box::pin(self.leave_collation(connection)).await?;
+        }
         self.keep_begun_mode(connection);
         self.keep_begun_charset(connection);
         if connection.epoch > self.epoch && connection.epoch != self.kept_epoch {
@@ -261,6 +264,9 @@ impl Session {
         &self,
         connection: &mut Connection,
     ) -> Result<(), Failure> {
+        if self.image.has_servers_collation() {
+            return Ok(());
+        }
         let epoch = self.context.epochs.schemas();
         let is_set = |name| connection.image.get(name).is_some() && self.image.get(name).is_none();
         let were_set = SCHEMA_VARIABLES.into_iter().any(is_set);

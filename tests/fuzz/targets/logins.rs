@@ -38,7 +38,7 @@ fn native(input: &mut Input<'_>) {
     let nonce = input.take(NONCE).to_vec();
     let password = input.text();
     assert!(Proof::from_reply(input.rest(), &nonce, &stored).is_none());
-    if let Some(proof) = Proof::of_password(&password) {
+    if let Some(proof) = Proof::of_password(password.as_bytes()) {
         let stored = proof.stored();
         let taken = Proof::from_reply(&proof.reply(&nonce), &nonce, &stored);
         assert!(taken == Some(proof));

@@ -79,7 +79,7 @@ fn failed(payload: &[u8]) -> Failed {
 pub struct Login<'a> {
     pub port: u16,
     pub user: &'a str,
-    pub password: &'a str,
+    pub password: &'a [u8],
     pub schema: Option<&'a str>,
     /// Capabilities besides those without which nothing goes.
     pub more: Capabilities,
@@ -95,7 +95,8 @@ pub struct Login<'a> {
 }
 
 impl<'a> Login<'a> {
-    pub fn new(port: u16, user: &'a str, password: &'a str) -> Self {
+    pub fn new(port: u16, user: &'a str, password: &'a (impl AsRef<[u8]> + ?Sized)) -> Self {
+        let password = password.as_ref();
         Self {
             port,
             user,
@@ -192,10 +193,10 @@ impl Raw {
     /// Reads the answer to a login or a change of user, and switches plugins when asked to.
     pub fn prove(&mut self, password: &str) -> Result<(), Failed> {
         let nonce = self.greeting.nonce.clone();
-        self.prove_with(password, nonce)
+        self.prove_with(password.as_bytes(), nonce)
     }
 
-    fn prove_with(&mut self, password: &str, mut nonce: Vec<u8>) -> Result<(), Failed> {
+    fn prove_with(&mut self, password: &[u8], mut nonce: Vec<u8>) -> Result<(), Failed> {
         loop {
             let (sequence, payload) = self.packet()?;
             let answer = match payload[0] {
@@ -356,10 +357,11 @@ pub fn connect(login: &Login<'_>) -> std::io::Result<TcpStream> {
 }
 
 /// What proves a password to a server with a plugin.
-pub fn reply(plugin: &str, password: &str, nonce: &[u8]) -> Vec<u8> {
+pub fn reply(plugin: &str, password: impl AsRef<[u8]>, nonce: &[u8]) -> Vec<u8> {
+    let password = password.as_ref();
     match plugin {
         NATIVE => Proof::of_password(password).map(|proof| proof.reply(nonce).to_vec()),
-        CACHING_SHA2 => Some(sha2::reply(password.as_bytes(), nonce)),
+        CACHING_SHA2 => Some(sha2::reply(password, nonce)),
         SHA256 => Some(vec![u8::from(!password.is_empty())]),
         // Servers hide unknown users behind the plugin of another account.
         _ => Some(vec![0; 64 * usize::from(!password.is_empty())]),
@@ -368,12 +370,12 @@ pub fn reply(plugin: &str, password: &str, nonce: &[u8]) -> Vec<u8> {
 }
 
 /// What follows in caching_sha2_password and sha256_password: nothing, or the key, or with the key the password.
-pub fn more(payload: &[u8], password: &str, nonce: &[u8]) -> Option<Vec<u8>> {
+pub fn more(payload: &[u8], password: &[u8], nonce: &[u8]) -> Option<Vec<u8>> {
     match payload[1..] {
         [sha2::FAST_OK] => None,
         [sha2::FULL] => Some(vec![sha2::REQUEST_KEY]),
         ref key => {
-            let password = [password.as_bytes(), &[0]].concat();
+            let password = [password, &[0]].concat();
             Some(rsa::encrypt(&sha2::mask(&password, nonce), key).expect("a public key"))
         }
     }
