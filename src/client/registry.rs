@@ -661,6 +661,13 @@ impl Registry {
         self.inner.lock().by_id.get(&u32::try_from(id).ok()?).cloned()
     }
 
+    /// What a session does and since when, or what goes on of it now that it is over.
+    pub fn activity(&self, id: u32) -> Option<(Activity, Duration)> {
+        let inner = self.inner.lock();
+        let orphan = || inner.orphans.get(&id).map(|(entry, _)| entry);
+        inner.by_id.get(&id).or_else(orphan).map(|entry| entry.activity())
+    }
+
     /// What `look` finds in those of `ids` that are there.
     pub fn all_of<T>(&self, ids: &[u32], look: impl Fn(&Entry) -> Option<T>) -> Vec<T> {
         let inner = self.inner.lock();

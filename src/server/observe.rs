@@ -111,13 +111,12 @@ pub(super) async fn steer_lanes(context: Arc<Context>) {
         every.tick().await;
         let now = context.started.elapsed();
         let is_idle = |session: u32| {
-            let activity = context.registry.get(session.into()).map(|entry| entry.activity());
-            activity.is_some_and(|(activity, since)| {
+            context.registry.activity(session).is_some_and(|(activity, since)| {
                 activity != Activity::Running && now.saturating_sub(since) >= STEER_EVERY
             })
         };
         let runs_for = |session: u32| {
-            let activity = context.registry.get(session.into()).map(|entry| entry.activity());
+            let activity = context.registry.activity(session);
             let running = activity.filter(|(activity, _)| *activity == Activity::Running);
             running.map_or(Duration::ZERO, |(_, since)| now.saturating_sub(since))
         };

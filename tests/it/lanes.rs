@@ -187,6 +187,29 @@ fn a_report_that_many_users_open_leaves_the_last_slots_to_others() {
     reports.into_iter().for_each(|report| assert_eq!(report.join().unwrap(), 1));
 }
 
+#[test]
+fn statements_whose_clients_have_gone_leave_the_last_slots_to_others() {
+    let mut root = servers().root();
+    root.replace("CREATE OR REPLACE TABLE shop.lanes_orphans (id INT PRIMARY KEY, v INT)");
+    root.run("INSERT INTO shop.lanes_orphans VALUES (1, 0)");
+    // Eight slots, two of them reserved for lane interactive.
+    let proxy = Proxy::with(servers(), 9, "[routing]\nreplica_reads = false\n");
+    root.run("BEGIN");
+    root.run("UPDATE shop.lanes_orphans SET v = 1");
+    let mut clicks = proxy.app();
+    for user in 0..20 {
+        let mut client = proxy.app();
+        client.send(Command::Query, b"UPDATE lanes_orphans SET v = v + 1 WHERE id = 1");
+        thread::sleep(Duration::from_millis(300));
+        client.hang_up();
+        let began = Instant::now();
+        assert_eq!(clicks.run("SELECT 'click'").summary.error, None);
+        assert!(began.elapsed() < Duration::from_secs(2), "beside {user}: {:?}", began.elapsed());
+    }
+    assert!(choices(&proxy, "crowd") > 0.0);
+    root.run("ROLLBACK");
+}
+
 fn with_program(proxy: &Proxy, program: &str) -> Raw {
     let login =
         Login { schema: Some("shop"), program, ..Login::new(proxy.port, "app", "app-secret") };
