@@ -13,7 +13,7 @@ use crate::lanes::{ClientFacts, LaneChoice, Rules};
 use crate::route::freshness::Position;
 use crate::route::token::Token;
 use crate::route::view::{BackendId, ReplicaView, Rotation, View};
-use crate::route::{self, Reason, SessionView, Target};
+use crate::route::{self, Isolation, Reason, SessionView, Target};
 use crate::sql::{self, Class, Effects, Mode, Needs, Verdict};
 use crate::state::{Pin, Pins};
 
@@ -143,7 +143,7 @@ fn target_words(verdict: &Verdict, settings: &Settings) -> String {
     let token = Token::default();
     let session = SessionView {
         autocommit: true,
-        serializable: false,
+        isolation: Isolation::Committed,
         id: 0,
         token: &token,
         is_unlogged: false,

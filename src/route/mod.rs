@@ -2,7 +2,7 @@
 //!
 //! Law: unsure means primary. A statement leaves the primary only when its verdict is a read and
 //! the session is in no state in which the answer of a replica could differ: no transaction, no
-//! `autocommit=0`, no serializable isolation, nothing written that the replica has not applied.
+//! `autocommit=0`, no isolation level of a server's own, nothing written that the replica has not applied.
 
 mod choice;
 pub mod freshness;
@@ -47,6 +47,8 @@ pub enum Reason {
     AutocommitOff,
     /// The session's isolation level is serializable.
     Serializable,
+    /// The session reads what is not committed, which no replica has.
+    ReadUncommitted,
     /// A comment hint.
     Hint,
     /// The session is in a transaction.
@@ -60,7 +62,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    const OWN: [(Self, &'static str); 12] = [
+    const OWN: [(Self, &'static str); 13] = [
         (Self::Configured, "configured"),
         (Self::NoReplica, "no_replica"),
         (Self::NotFresh, "not_fresh"),
@@ -68,6 +70,7 @@ impl Reason {
         (Self::UnknownPosition, "unknown_position"),
         (Self::AutocommitOff, "autocommit_off"),
         (Self::Serializable, "serializable"),
+        (Self::ReadUncommitted, "read_uncommitted"),
         (Self::Hint, "route_hint"),
         (Self::Transaction, "transaction"),
         (Self::Pinned, "pinned"),
@@ -101,13 +104,37 @@ impl Reason {
     }
 }
 
+/// What the isolation level of a session means for its reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Isolation {
+    /// They see what transactions have not committed yet.
+    Uncommitted,
+    /// They see what is committed, and lock nothing.
+    Committed,
+    /// They lock what they read.
+    Serializable,
+}
+
+impl Isolation {
+    /// Of a level as servers write it, such as `REPEATABLE-READ`.
+    pub fn of(level: &str) -> Self {
+        if level.eq_ignore_ascii_case("read-uncommitted") {
+            Self::Uncommitted
+        } else if level.eq_ignore_ascii_case("serializable") {
+            Self::Serializable
+        } else {
+            Self::Committed
+        }
+    }
+}
+
 /// What routing needs to know of a session.
 #[derive(Debug, Clone, Copy)]
 pub struct SessionView<'a> {
     /// autocommit is on.
     pub autocommit: bool,
-    /// Isolation is serializable.
-    pub serializable: bool,
+    /// Its isolation level.
+    pub isolation: Isolation,
     /// Its id.
     pub id: u32,
     /// What it has to see: what the sessions of its scope have written.
@@ -173,8 +200,10 @@ pub fn decide(
     if !session.autocommit {
         return primary(Reason::AutocommitOff);
     }
-    if session.serializable {
-        return primary(Reason::Serializable);
+    match session.isolation {
+        Isolation::Uncommitted => return primary(Reason::ReadUncommitted),
+        Isolation::Serializable => return primary(Reason::Serializable),
+        Isolation::Committed => {}
     }
     let in_rotation = || view.replicas.iter().filter(|replica| replica.rotation == Rotation::In);
     let needs_fresh =

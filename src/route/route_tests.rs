@@ -48,7 +48,8 @@ fn written_by(session: u32, position: &str) -> Token {
 }
 
 fn session(token: &Token) -> SessionView<'_> {
-    SessionView { autocommit: true, serializable: false, id: OWN, token, is_unlogged: false }
+    let isolation = Isolation::of("REPEATABLE-READ");
+    SessionView { autocommit: true, isolation, id: OWN, token, is_unlogged: false }
 }
 
 fn route(verdict: &Verdict, session: SessionView<'_>, view: &View) -> (Target, Reason) {
@@ -111,13 +112,20 @@ fn every_doubt_means_primary() {
     }
     let off = SessionView { autocommit: false, ..session(&fresh) };
     assert_eq!(route(&read, off, &good), (Target::Primary, Reason::AutocommitOff));
-    let serializable = SessionView { serializable: true, ..session(&fresh) };
-    assert_eq!(route(&read, serializable, &good), (Target::Primary, Reason::Serializable));
+    let begin = verdict(Class::Begin { read_only: true }, None);
+    for (level, reason) in [
+        ("SERIALIZABLE", Reason::Serializable),
+        ("READ-UNCOMMITTED", Reason::ReadUncommitted),
+        ("read-uncommitted", Reason::ReadUncommitted),
+    ] {
+        let isolated = SessionView { isolation: Isolation::of(level), ..session(&fresh) };
+        assert_eq!(route(&read, isolated, &good), (Target::Primary, reason));
+        assert_eq!(route(&begin, isolated, &good), (Target::Primary, reason));
+    }
     let hinted = verdict(Class::Read, Some(RouteHint::Primary));
     assert_eq!(route(&hinted, session(&fresh), &good), (Target::Primary, Reason::Hint));
     let strong = decide(&read, session(&fresh), Consistency::Strong, &good, |_| 0);
     assert_eq!(strong.target, Target::Primary);
-    let begin = verdict(Class::Begin { read_only: true }, None);
     assert_eq!(route(&begin, session(&fresh), &good).0, Target::Replica(REPLICA));
 }
 

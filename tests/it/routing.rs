@@ -159,3 +159,34 @@ fn hints_choose_the_server() {
     client.run("/* fairlane: route=replica */ INSERT INTO hinted VALUES (1)");
     assert_eq!(client.text("/* fairlane: route=primary */ SELECT COUNT(*) FROM hinted"), "1");
 }
+
+#[test]
+fn who_sees_what_is_not_committed_reads_on_the_primary() {
+    let (servers, proxy) = (servers(), Proxy::start(servers()));
+    let mut writer = proxy.app();
+    writer.run("CREATE TABLE uncommitted_a (a INT)");
+    servers.wait_replicated();
+    writer.run("BEGIN");
+    writer.run("INSERT INTO uncommitted_a VALUES (1), (2), (3)");
+    let count = "SELECT COUNT(*) FROM uncommitted_a";
+    let name = if product().is_mysql() { "transaction_isolation" } else { "tx_isolation" };
+    for level in [
+        "SET SESSION TRANSACTION ISOLATION LEVEL READ UNCOMMITTED",
+        "SET SESSION TRANSACTION READ ONLY, ISOLATION LEVEL READ UNCOMMITTED",
+        &format!("SET {name} = 'read-uncommitted'"),
+        &format!("SET @@session.{name} = 0"),
+    ] {
+        let mut reader = proxy.app();
+        proxy.until_replica_answers(&mut reader, count);
+        reader.run(level);
+        assert_eq!(reader.text(count), "3", "{level}");
+        reader.run("START TRANSACTION READ ONLY");
+        assert_eq!(reader.text(count), "3", "{level}");
+        reader.run("COMMIT");
+        reader.run("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED");
+        assert_eq!(reader.text(count), "0", "{level}");
+        proxy.until_replica_answers(&mut reader, count);
+    }
+    let reason = "reason=\"read_uncommitted\",target=\"primary\"";
+    assert!(proxy.sum(&format!("fairlane_statements_routed_total{{{reason}}}")) > 0.0);
+}

@@ -9,7 +9,7 @@ use crate::client::Session;
 use crate::config::settings::Consistency;
 use crate::protocol::status::Status;
 use crate::route::view::{BackendId, ReplicaView};
-use crate::route::{self, Decision, Reason, SessionView, Target};
+use crate::route::{self, Decision, Isolation, Reason, SessionView, Target};
 use crate::sql::{Class, RouteHint, Verdict, mentions};
 use crate::state::transaction_names;
 use crate::topology::ISOLATION;
@@ -32,9 +32,8 @@ impl Session {
         if verdict.class == Class::Read && self.image.schema.as_deref().is_some_and(is_system) {
             return Decision::primary(Reason::Statement(crate::sql::Reason::SystemSchema));
         }
-        let isolation = self.isolation().or_else(|| self.facts.variable(ISOLATION));
-        let serializable =
-            isolation.is_some_and(|level| level.eq_ignore_ascii_case("serializable"));
+        let level = self.isolation().or_else(|| self.facts.variable(ISOLATION));
+        let isolation = Isolation::of(level.unwrap_or_default());
         let topology = &self.context.topology;
         let context = &self.context;
         let in_use = |backend: BackendId| {
@@ -52,7 +51,7 @@ impl Session {
             let token = self.writes.token();
             let session = SessionView {
                 autocommit: self.autocommit,
-                serializable,
+                isolation,
                 id: self.entry.id,
                 token: &token,
                 is_unlogged: self.writes.is_unlogged(),
