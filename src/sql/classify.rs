@@ -271,6 +271,7 @@ impl<'a> Classifier<'a> {
             | Word::Change
             | Word::Stop
             | Word::Import
+            | Word::Restart
             | Word::Clone => self.found.effects |= Effects::IMPLICIT_COMMIT,
             // A format description is for the events that come after it.
             Word::Binlog => self.found.effects |= Effects::UNREPLAYABLE_VARIABLE,
@@ -278,7 +279,6 @@ impl<'a> Classifier<'a> {
             | Word::Help
             | Word::Purge
             | Word::Shutdown
-            | Word::Restart
             | Word::Signal
             | Word::Resignal => {}
             Word::If | Word::Case | Word::Loop | Word::While | Word::Repeat | Word::For => {

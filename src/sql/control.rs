@@ -102,6 +102,9 @@ impl Classifier<'_> {
     pub(super) fn lock(&mut self) -> Outcome {
         let first = self.skip().word;
         let second = self.ahead.word;
+        if first == Word::Backup {
+            self.found.effects |= Effects::IMPLICIT_COMMIT;
+        }
         match (first, second) {
             (Word::Lock, Word::Instance) => self.found.effects |= Effects::BACKUP_LOCK,
             (Word::Lock, _) => {

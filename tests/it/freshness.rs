@@ -634,7 +634,7 @@ fn what_outlives_a_rollback_for_others_is_read_by_its_session() {
     assert_ne!(batch.text("SELECT @@last_gtid"), before);
 }
 
-/// Neither the error nor what comes after it tells MySQL's position.
+/// The error tells no position, and others need not wait for what comes after it.
 #[test]
 fn what_a_failed_statement_leaves_in_a_transaction_is_read_by_its_user() {
     let proxy = scope("user");
@@ -645,12 +645,18 @@ fn what_a_failed_statement_leaves_in_a_transaction_is_read_by_its_user() {
     let mut cases = vec![
         ("left_a", vec!["BEGIN", duplicate[0], "COMMIT"]),
         ("left_a", vec!["BEGIN", duplicate[1], "ROLLBACK"]),
+        ("left_a", vec!["BEGIN", "INSERT INTO left_a VALUES (9), (7)"]),
         ("left_b", vec!["BEGIN", "INSERT INTO left_b VALUES (1)", "DROP TABLE left_nowhere"]),
     ];
-    if product().is_mysql() {
-        // For which it has no right.
-        let clone = "CLONE LOCAL DATA DIRECTORY = '/nowhere'";
-        cases.push(("left_b", vec!["BEGIN", "INSERT INTO left_b VALUES (2)", clone]));
+    // For which it has no right.
+    let refused = match product().is_mysql() {
+        true => ["CLONE LOCAL DATA DIRECTORY = '/nowhere'", "RESTART"],
+        false => ["BACKUP UNLOCK", "BACKUP STAGE START"],
+    };
+    for (insert, refused) in
+        ["INSERT INTO left_b VALUES (2)", "INSERT INTO left_b VALUES (3)"].into_iter().zip(refused)
+    {
+        cases.push(("left_b", vec!["BEGIN", insert, refused]));
     }
     let mut other = log_in(&proxy, 10);
     for (table, statements) in cases {
@@ -664,5 +670,6 @@ fn what_a_failed_statement_leaves_in_a_transaction_is_read_by_its_user() {
         for (session, whose) in [(&mut other, "another session"), (&mut client, "its session")] {
             assert_eq!(session.text(&count), (before + 1).to_string(), "{statements:?}, {whose}");
         }
+        client.run("ROLLBACK");
     }
 }

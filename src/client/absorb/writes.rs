@@ -510,27 +510,16 @@ impl WriteWatch<'_> {
     }
 
     /// An ERR packet has no position, and a failed statement may have had its effect: DROP of two
-    /// tables, rows of a MyISAM table, an implicit commit.
+    /// tables, rows of a MyISAM table, an implicit commit. Others may read before MariaDB tells with its next
+    /// OK packet in a transaction what no rollback takes back.
     fn may_have_failed(&self, summary: &Summary) -> bool {
         let effects = self.verdict.effects;
-        let is_open = match summary.has_status {
-            true => summary.status.contains(Status::IN_TRANS),
-            false => self.before.in_transaction,
-        };
-        // The next OK packet has the position of rows no rollback takes back, but for MySQL's; and where
-        // results end in EOF packets it may be long until there is one. Others may read before that, and what
-        // has committed is theirs to read.
-        let is_told_later = is_open
-            && self.before.deprecates_eof
-            && self.before.family.is_mariadb()
-            && !effects.intersects(Effects::IMPLICIT_COMMIT | Effects::OPAQUE);
-        // MySQL commits before it looks whether it can do what it is to do.
+        // MySQL commits before it looks whether it can do what it is to do, as MariaDB does for some statements.
         let commits_first =
             self.before.in_transaction && effects.contains(Effects::IMPLICIT_COMMIT);
         let may_have = |code| commits_first || !did_nothing(code, effects);
         (self.verdict.class == Class::Write || effects.contains(Effects::OPAQUE))
             && self.command != Command::StmtPrepare
-            && !is_told_later
             && summary.error.is_some_and(may_have)
     }
 }
