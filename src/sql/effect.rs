@@ -18,6 +18,8 @@ pub(super) struct Found {
     pub is_from_table: bool,
     /// It sets what the server's lexer goes by: `sql_mode`, the client's character set.
     pub changes_mode: bool,
+    /// It asks for rows of another time: FOR SYSTEM_TIME (MariaDB).
+    pub is_of_another_time: bool,
     /// It asks for the server's own id of a session: of its tables, or of a function.
     pub asks_owner: bool,
     /// LAST_INSERT_ID(expr) whose value the OK packet reports.

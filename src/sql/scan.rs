@@ -95,6 +95,14 @@ impl Classifier<'_> {
                 self.found.note(Reason::LockingClause);
             }
             Word::Lock => self.found.note(Reason::LockingClause),
+            Word::For if self.ahead.word == Word::SystemPeriod => {
+                self.found.is_of_another_time = true;
+            }
+            // FACT(mariadb 10.11): each server numbers the transactions of InnoDB itself; test:
+            // `rows_as_of_a_transaction_are_those_of_the_primary`.
+            Word::Transaction if self.found.is_of_another_time => {
+                self.found.note(Reason::ServerSpecific);
+            }
             Word::From => {
                 self.found.has_from = true;
                 self.found.is_from_table |= !self.bytes(&self.ahead).eq_ignore_ascii_case(b"dual");

@@ -134,7 +134,7 @@ words! {
         SqlBufferResult "SQL_BUFFER_RESULT" SqlCache "SQL_CACHE"
         SqlCalcFoundRows "SQL_CALC_FOUND_ROWS" SqlNoCache "SQL_NO_CACHE"
         SqlSmallResult "SQL_SMALL_RESULT" Stacked "STACKED" Stage "STAGE" Start "START"
-        Statement "STATEMENT" Stop "STOP" Table "TABLE" Tables "TABLES" Temporary "TEMPORARY"
+        Statement "STATEMENT" Stop "STOP" SystemPeriod "SYSTEM_TIME" Table "TABLE" Tables "TABLES" Temporary "TEMPORARY"
         Ties "TIES" To "TO" Transaction "TRANSACTION" Trigger "TRIGGER" Truncate "TRUNCATE"
         Uninstall "UNINSTALL" Unlock "UNLOCK" Update "UPDATE" Use "USE" User "USER" View "VIEW"
         Warnings "WARNINGS" With "WITH" Work "WORK" Write "WRITE" Xa "XA" Xml "XML" Offset "OFFSET"

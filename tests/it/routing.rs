@@ -190,3 +190,28 @@ fn who_sees_what_is_not_committed_reads_on_the_primary() {
     let reason = "reason=\"read_uncommitted\",target=\"primary\"";
     assert!(proxy.sum(&format!("fairlane_statements_routed_total{{{reason}}}")) > 0.0);
 }
+
+#[test]
+fn rows_as_of_a_transaction_are_those_of_the_primary() {
+    if product().is_mysql() {
+        return;
+    }
+    let (servers, proxy) = (servers(), Proxy::start(servers()));
+    let mut client = proxy.app();
+    client.run(
+        "CREATE TABLE numbered_a (a INT, s BIGINT UNSIGNED GENERATED ALWAYS AS ROW START, \
+         e BIGINT UNSIGNED GENERATED ALWAYS AS ROW END, PERIOD FOR SYSTEM_TIME (s, e)) \
+         WITH SYSTEM VERSIONING ENGINE = InnoDB",
+    );
+    client.run("INSERT INTO numbered_a (a) VALUES (1)");
+    let id = servers.root().text("SELECT s FROM shop.numbered_a");
+    servers.wait_replicated();
+    proxy.until_replica_answers(&mut client, "SELECT a FROM numbered_a");
+    for period in [
+        format!("AS OF TRANSACTION {id}"),
+        format!("BETWEEN TRANSACTION {id} AND TRANSACTION {id}"),
+    ] {
+        let rows = format!("SELECT a FROM numbered_a FOR SYSTEM_TIME {period}");
+        assert_eq!(client.text(&rows), "1", "{rows}");
+    }
+}
