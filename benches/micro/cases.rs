@@ -11,7 +11,7 @@ use fairlane::protocol::{Shape, packet};
 use fairlane::route::freshness::Position;
 use fairlane::route::token::{SharedToken, Stamp};
 use fairlane::route::view::{BackendId, ReplicaView, Rotation, View};
-use fairlane::route::{SessionView, decide};
+use fairlane::route::{Isolation, SessionView, decide};
 use fairlane::sql::{self, Mode, VerdictCache};
 use fairlane::state::diff::diff;
 use fairlane::state::{Base, Image};
@@ -217,7 +217,7 @@ fn route() -> Operation {
         let token = written.lock();
         let session = SessionView {
             autocommit: true,
-            serializable: false,
+            isolation: Isolation::Committed,
             id: 2,
             token: &token,
             is_unlogged: false,
