@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use foldhash::HashMap;
+use foldhash::{HashMap, HashSet};
 
 use super::connection::{Connection, Exchange, Failure, command_packet};
 use super::life::Life;
@@ -44,7 +44,10 @@ pub struct StatementCache {
     by_key: HashMap<Arc<StatementKey>, Entry>,
     clock: u64,
     /// Statements with an open cursor or long data: they stay.
-    guarded: Vec<Arc<StatementKey>>,
+    guarded: HashSet<Arc<StatementKey>>,
+    /// So many more are taken before room is looked for again, which costs all that are here: last time
+    /// all were guarded.
+    patience: usize,
     /// How many have an owner.
     owned: usize,
     /// Bytes of all texts.
@@ -126,7 +129,7 @@ impl StatementCache {
     /// Forgets all: the server has.
     pub fn clear(&mut self) {
         self.by_key.clear();
-        (self.owned, self.text) = (0, 0);
+        (self.owned, self.text, self.patience) = (0, 0, 0);
     }
 
     /// Forgets one and returns its server id.
@@ -143,14 +146,23 @@ impl StatementCache {
         self.guarded.extend(keys);
     }
 
+    fn is_full(&self) -> bool {
+        self.by_key.len() >= STATEMENTS_MAX || self.text > TEXT_MAX
+    }
+
     /// Notes a statement; returns the server ids of those to close in exchange.
     pub fn insert(&mut self, key: Arc<StatementKey>, server_id: u32) -> Vec<u32> {
         self.clock += 1;
         let before = self.remove(&key).filter(|before| *before != server_id);
         let mut closed: Vec<u32> = before.into_iter().collect();
         self.text += key.sql.len();
-        while self.by_key.len() >= STATEMENTS_MAX || self.text > TEXT_MAX {
-            let Some(evicted) = self.evict() else { break };
+        let looks = self.patience == 0;
+        self.patience = self.patience.saturating_sub(1);
+        while looks && self.is_full() {
+            let Some(evicted) = self.evict() else {
+                self.patience = self.by_key.len() / 8;
+                break;
+            };
             closed.push(evicted);
         }
         let last_use = self.clock;
@@ -163,7 +175,7 @@ impl StatementCache {
     }
 
     fn evict(&mut self) -> Option<u32> {
-        let free = self.by_key.iter().filter(|(key, _)| !self.guarded.contains(key));
+        let free = self.by_key.iter().filter(|(key, _)| !self.guarded.contains(*key));
         let oldest = free.min_by_key(|(_, entry)| entry.last_use)?.0.clone();
         self.remove(&oldest)
     }
@@ -244,6 +256,21 @@ mod tests {
         cache.guard([key(2), key(3)].into_iter());
         assert_eq!(cache.insert(key(STATEMENTS_MAX + 1), 1000), [4]);
         assert_eq!((cache.get(&key(2)), cache.get(&key(3))), (Some(2), Some(3)));
+    }
+
+    #[test]
+    fn room_is_not_looked_for_each_time_where_there_is_none() {
+        let mut cache = StatementCache::default();
+        let all = STATEMENTS_MAX + STATEMENTS_MAX / 8;
+        cache.guard((0..all).map(key));
+        (0..=STATEMENTS_MAX).for_each(|number| assert_eq!(cache.insert(key(number), 7), NONE));
+        assert_eq!(cache.patience, STATEMENTS_MAX / 8);
+        cache.guard([].into_iter());
+        for number in STATEMENTS_MAX + 1..=all {
+            assert_eq!(cache.insert(key(number), 7), NONE);
+        }
+        assert_eq!((cache.patience, cache.by_key.len()), (0, all + 1));
+        assert_eq!(cache.insert(key(all + 1), 7).len(), all + 2 - STATEMENTS_MAX);
     }
 
     #[test]

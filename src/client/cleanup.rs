@@ -32,6 +32,10 @@ use crate::state::{Base, Characteristics, Holdings, Pin, Pins};
 /// How long a reset of a connection may take before it is given up.
 const RESET_WAIT: Duration = Duration::from_secs(10);
 
+/// Bytes of result sets that are read to an end for a client that is gone. A server keeps so many back
+/// before it sends any (`net_buffer_length`), and notices that nobody is there with its second write.
+const LEFT_MAX: usize = 16 * 1024;
+
 /// What has to be undone on a connection.
 #[derive(Debug, Clone)]
 struct Leftovers {
@@ -226,8 +230,9 @@ impl Session {
         prepares || reads || marks || self.context.settings.pool.abandoned == Abandoned::Kill
     }
 
-    /// The client is gone in the middle of a response. What is not killed runs to its end, as it
-    /// would on the server itself, and is then undone as far as it is open.
+    /// The client is gone in the middle of a response. What is not killed runs to its end, and is then undone
+    /// as far as it is open; unless it sends more than a little: a server stops at the result that it can't
+    /// get rid of, and runs nothing behind it.
     pub(super) fn abandon(
         &mut self,
         checkout: Checkout,
@@ -267,7 +272,8 @@ impl Session {
             let pins = all_pins(leftovers.pins);
             let leftovers = Leftovers { in_transaction: true, pins, ..leftovers };
             match finished {
-                Ok(()) => undo(checkout, leftovers, family).await,
+                Ok(Drained::Whole) => undo(checkout, leftovers, family).await,
+                Ok(Drained::Cut) => checkout.discard(Retire::Cut),
                 Err(_) => checkout.discard(Retire::Quit(Closed::Broken)),
             }
         });
@@ -441,15 +447,31 @@ fn is_read(work: &Work<'_>) -> bool {
     work.verdict.class == Class::Read || reads_system_schema
 }
 
-/// Reads the rest of a response.
-async fn drain(checkout: &mut Checkout, response: &mut Response) -> Result<(), Failure> {
+/// How far a response was read for which there is no client.
+enum Drained {
+    /// To its end.
+    Whole,
+    /// Into a result set of more than [`LEFT_MAX`] bytes.
+    Cut,
+}
+
+/// Reads the rest of a response, if it is no long one.
+async fn drain(checkout: &mut Checkout, response: &mut Response) -> Result<Drained, Failure> {
     let connection = checkout.connection();
+    let mut left = LEFT_MAX;
     loop {
+        let is_in_results = response.is_in_results();
         let advance = response.advance(&mut connection.inbox)?;
+        if is_in_results || response.is_in_results() {
+            let Some(rest) = left.checked_sub(advance.ready) else { return Ok(Drained::Cut) };
+            left = rest;
+        }
         connection.inbox.truncate(advance.length);
         connection.inbox.drain(..advance.ready);
         match advance.next {
-            crate::protocol::response::Next::Done if connection.inbox.is_empty() => return Ok(()),
+            crate::protocol::response::Next::Done if connection.inbox.is_empty() => {
+                return Ok(Drained::Whole);
+            }
             crate::protocol::response::Next::Done => {
                 return Err(Malformed { what: "bytes behind a response", offset: 0 }.into());
             }

@@ -304,7 +304,7 @@ impl Session {
             let at = self.context.now();
             self.entry.set_idle(self.held.is_some(), at);
             self.has_used_up_to(at, self.held.is_some());
-            let limit = usize::try_from(self.facts.max_allowed_packet).unwrap_or(usize::MAX);
+            let longest = self.packet_limit().saturating_sub(1);
             if !std::mem::take(&mut is_waiting_still) {
                 self.wire.begin_command();
             }
@@ -320,7 +320,7 @@ impl Session {
             };
             let read = tokio::select! {
                 biased;
-                read = self.wire.read_command(limit) => read,
+                read = self.wire.read_command(longest) => read,
                 // As the servers do it: an idle client finds its connection closed.
                 () = self.entry.told_or_expired(least) => {
                     if self.is_sending() {
@@ -406,6 +406,11 @@ impl Session {
             self.image.set("sql_mode", &format!("{global}{separator}IGNORE_SPACE"));
             self.image_changed();
         }
+    }
+
+    /// Servers take no command of so many bytes or more.
+    pub(super) fn packet_limit(&self) -> usize {
+        usize::try_from(self.facts.max_allowed_packet).unwrap_or(usize::MAX)
     }
 
     async fn cannot_read(&mut self, error: ReadError) -> Stop {

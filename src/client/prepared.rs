@@ -291,11 +291,11 @@ impl Session {
             definitions.clear();
         }
         let mut metadata = None;
-        self.guard_statements(connection);
-        if let Some((server_id, ..)) = summary.prepared
-            && Box::pin(connection.note_prepared(work.key.clone(), server_id)).await.is_err()
-        {
-            tracing::debug!("a connection broke right after a statement was prepared");
+        if let Some((server_id, ..)) = summary.prepared {
+            self.guard_statements(connection);
+            if Box::pin(connection.note_prepared(work.key.clone(), server_id)).await.is_err() {
+                tracing::debug!("a connection broke right after a statement was prepared");
+            }
         }
         if connection.caches_metadata() && (summary.prepared.is_some() || !definitions.is_empty()) {
             let sent = Metadata::new(definitions);

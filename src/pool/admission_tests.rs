@@ -37,6 +37,15 @@ impl Control for NoControl {
         Box::pin(std::future::ready(true))
     }
 
+    fn is_gone(
+        &self,
+        _: BackendId,
+        _: u64,
+        _: u16,
+    ) -> Pin<Box<dyn Future<Output = bool> + Send + '_>> {
+        Box::pin(std::future::ready(true))
+    }
+
     fn whereabouts(&self, _: BackendId) -> Arc<Whereabouts> {
         Arc::default()
     }

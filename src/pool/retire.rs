@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
 use super::Pool;
-use crate::backend::Connection;
+use crate::backend::{Connection, LINGER};
 use crate::metrics::Closed;
 use crate::route::view::BackendId;
 use crate::route::whereabouts::Whereabouts;
@@ -30,6 +30,15 @@ pub trait Control: Send + Sync + std::fmt::Debug {
         generation: u16,
     ) -> Pin<Box<dyn Future<Output = bool> + Send + '_>>;
 
+    /// Whether there is no connection `thread_id` of a generation any more; `false` also when the server
+    /// does not tell.
+    fn is_gone(
+        &self,
+        backend: BackendId,
+        thread_id: u64,
+        generation: u16,
+    ) -> Pin<Box<dyn Future<Output = bool> + Send + '_>>;
+
     /// Where it is.
     fn whereabouts(&self, backend: BackendId) -> Arc<Whereabouts>;
 
@@ -44,6 +53,8 @@ pub enum Retire {
     Quit(Closed),
     /// It is in the middle of something.
     Kill,
+    /// It is in the middle of an answer that nobody wants: the server is to notice by itself.
+    Cut,
 }
 
 impl Pool {
@@ -56,12 +67,24 @@ impl Pool {
         pending().await
     }
 
+    /// Waits until the server has no such connection any more.
+    async fn forgotten(&self, thread_id: u64, generation: u16) {
+        let mut pause = LINGER;
+        loop {
+            sleep(pause).await;
+            if self.control.is_gone(self.backend, thread_id, generation).await {
+                return;
+            }
+            pause = LOOK_EVERY.min(2 * pause);
+        }
+    }
+
     /// Ends a connection in the background.
     pub(super) fn retire(self: &Arc<Self>, connection: Box<Connection>, how: Retire) {
         let pool = self.clone();
         let reason = match how {
             Retire::Quit(reason) => reason,
-            Retire::Kill => Closed::Killed,
+            Retire::Kill | Retire::Cut => Closed::Killed,
         };
         self.metrics().closed_total(reason).inc();
         let mut connection = connection;
@@ -76,6 +99,11 @@ impl Pool {
                         () = connection.wait_gone(KILL_WAIT) => {}
                         never = pool.kill(thread_id, generation) => match never {},
                     },
+                    Retire::Cut => {
+                        // Its closed socket tells nothing any more.
+                        drop(connection);
+                        pool.forgotten(thread_id, generation).await;
+                    }
                 }
             });
             loop {

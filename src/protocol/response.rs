@@ -332,6 +332,11 @@ impl Response {
         self.state == State::Done && self.skip == 0 && !self.continues
     }
 
+    /// Whether it is in the middle of a result set.
+    pub fn is_in_results(&self) -> bool {
+        matches!(self.state, State::Columns { .. } | State::ColumnsEnd | State::Rows)
+    }
+
     /// The sequence id that the server expects of the first packet of the file it asks for, after
     /// [`Next::Infile`]. The client has another one where packets were put in.
     pub fn file_sequence(&self) -> u8 {

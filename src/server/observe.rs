@@ -182,6 +182,15 @@ impl Control for Controls {
         Box::pin(self.0.kill(backend, thread_id, false, generation))
     }
 
+    fn is_gone(
+        &self,
+        backend: BackendId,
+        thread_id: u64,
+        generation: u16,
+    ) -> Pin<Box<dyn Future<Output = bool> + Send + '_>> {
+        Box::pin(self.0.is_gone(backend, thread_id, generation))
+    }
+
     fn whereabouts(&self, backend: BackendId) -> Arc<Whereabouts> {
         self.0.whereabouts(backend)
     }

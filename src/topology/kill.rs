@@ -48,11 +48,23 @@ impl KillQueue {
     /// Dropped half-way, the kill is carried out only if it was already sent.
     pub(super) async fn kill(&self, thread_id: u64, query_only: bool, wake: &Notify) -> bool {
         let what = if query_only { "QUERY " } else { "" };
+        self.ask(format!("KILL {what}{thread_id}"), wake).await
+    }
+
+    /// Whether the server has told in time that it has no such connection any more.
+    ///
+    /// # Cancel safety
+    /// Nothing changes.
+    pub(super) async fn is_gone(&self, thread_id: u64, wake: &Notify) -> bool {
+        let table = "information_schema.PROCESSLIST";
+        self.ask(format!("SELECT 1 FROM {table} WHERE ID = {thread_id}"), wake).await
+    }
+
+    /// Whether `statement` was carried out in time, and has found nothing.
+    async fn ask(&self, statement: String, wake: &Notify) -> bool {
         let (done, answer) = oneshot::channel();
         match &mut *self.state.lock() {
-            State::Open(jobs) if jobs.len() < MAX_JOBS => {
-                jobs.push_back(Job { statement: format!("KILL {what}{thread_id}"), done });
-            }
+            State::Open(jobs) if jobs.len() < MAX_JOBS => jobs.push_back(Job { statement, done }),
             State::Open(_) | State::Closed => return false,
         }
         wake.notify_one();
@@ -76,8 +88,9 @@ impl KillQueue {
                 continue;
             }
             let is_killed = match line.query(&job.statement).await {
+                Ok(found) => found.is_empty(),
                 // The connection or statement is gone already, which is what was wanted.
-                Ok(_) | Err(Trouble::Refused { code: code::NO_SUCH_THREAD, .. }) => true,
+                Err(Trouble::Refused { code: code::NO_SUCH_THREAD, .. }) => true,
                 Err(refused @ Trouble::Refused { .. }) => {
                     tracing::warn!(statement = job.statement, error = %refused, "refused");
                     false

@@ -263,6 +263,16 @@ impl Topology {
         }
     }
 
+    /// Whether a backend has no connection `thread_id` of a generation any more; `false` also when it does
+    /// not tell within two seconds.
+    pub async fn is_gone(&self, backend: BackendId, thread_id: u64, generation: u16) -> bool {
+        match self.shared.desks.get(backend.index()) {
+            Some(desk) if !desk.whereabouts.has(generation) => true,
+            Some(desk) => desk.kills.is_gone(thread_id, &desk.wake).await,
+            None => true,
+        }
+    }
+
     /// Which server a backend's control connection is on.
     pub fn whereabouts(&self, backend: BackendId) -> Arc<Whereabouts> {
         self.shared.desk(backend).whereabouts.clone()

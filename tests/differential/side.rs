@@ -310,7 +310,7 @@ pub fn answer(payload: &mut Vec<u8>, password: &str, nonce: &mut Vec<u8>) -> Opt
             Some(reply(&plugin, password, nonce))
         }
         sha2::MORE_DATA => {
-            let answer = more(payload, password, nonce);
+            let answer = more(payload, password.as_bytes(), nonce);
             payload.truncate(2);
             answer
         }

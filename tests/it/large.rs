@@ -164,6 +164,79 @@ fn who_neither_sends_nor_reads_keeps_no_slot() {
     }
 }
 
+/// A server notices with the rows that it can't get rid of, and stops there.
+#[test]
+fn nothing_runs_behind_a_large_result_whose_client_is_gone() {
+    let proxy = Proxy::with(servers(), 3, ONE_LANE);
+    let mut client = proxy.app();
+    client.run("CREATE TABLE gone_rows (id INT PRIMARY KEY)");
+    client.run("INSERT INTO gone_rows VALUES (1),(2),(3),(4),(5),(6),(7),(8),(9),(10)");
+    client.run("CREATE TABLE gone_log (how VARCHAR(20))");
+    let big = "SELECT REPEAT('x', 3000) FROM gone_rows a, gone_rows b, gone_rows c, gone_rows d, \
+        gone_rows e LIMIT 30000";
+    let log = |how: &str| format!("INSERT INTO gone_log VALUES ('{how}')");
+    client.run(&format!("CREATE PROCEDURE gone_big() BEGIN {big}; {}; END", log("call")));
+    let text = format!("SELECT 1; {big}; {}", log("text"));
+    let mut root = servers().root();
+    let mut vanish = |sql: &str| {
+        let mut gone = proxy.app();
+        gone.send(Command::Query, sql.as_bytes());
+        gone.packet().unwrap();
+        gone.hang_up();
+        eventually("it has ended", || {
+            proxy.sum("fairlane_lane_slots_in_use{") == 0.0
+                && root.text(
+                    "SELECT COUNT(*) FROM information_schema.processlist \
+                     WHERE info LIKE '%gone\\_log%' AND id <> CONNECTION_ID()",
+                ) == "0"
+        });
+    };
+    // More often than there are connections, which all have to come back.
+    for _ in 0..3 {
+        vanish(&text);
+        vanish("CALL gone_big()");
+    }
+    // What is small is taken whole, and what is behind it runs.
+    vanish(&format!("SELECT 1; DO SLEEP(0.5); SELECT 2; {}", log("short")));
+    assert_eq!(client.text("SELECT GROUP_CONCAT(how) FROM gone_log FOR UPDATE"), "short");
+}
+
+/// Servers take less than `max_allowed_packet`; what has grown beyond it on its way costs no transaction.
+#[test]
+fn commands_that_nearly_fill_max_allowed_packet() {
+    let proxy = Proxy::with(servers(), 3, ONE_LANE);
+    let limit: usize = servers().root().text("SELECT @@max_allowed_packet").parse().unwrap();
+    let outcome = |port: u16, payload: usize| {
+        let mut client = Raw::connect(port, "app", "app-secret", Some("shop")).unwrap();
+        let sql = format!("SELECT 1/*{}*/", "x".repeat(payload - 1 - 12));
+        let error = client.query(&sql).err().map(|failed| failed.code());
+        (error, client.query("SELECT 7").is_ok())
+    };
+    for payload in [limit - 1, limit] {
+        assert_eq!(outcome(proxy.port, payload), outcome(servers().primary, payload), "{payload}");
+    }
+    let mut client = proxy.app();
+    client.run("CREATE TABLE grown_a (id INT) ENGINE=InnoDB");
+    let prepared = client.command(Command::StmtPrepare, b"SELECT LENGTH(?)").unwrap();
+    let id = prepared.summary.prepared.unwrap().0.to_le_bytes();
+    let head = [&id[..], &[0, 1, 0, 0, 0, 0]].concat();
+    let first = [&head[..], &[1, 253, 0, 1, b'x']].concat();
+    client.command(Command::StmtExecute, &first).unwrap();
+    client.run("BEGIN");
+    client.run("INSERT INTO grown_a VALUES (1)");
+    // Of the payload 12 bytes come before the value, and 9 are its length.
+    let value = vec![b'x'; limit - 1 - 21];
+    let length = (value.len() as u64).to_le_bytes();
+    let later = [&head[..], &[0, 254], &length[..], &value].concat();
+    let sql = format!("SELECT CONNECTION_ID() > 0/*{}*/", "x".repeat(limit - 2 - 30));
+    for (command, body) in [(Command::StmtExecute, &later[..]), (Command::Query, sql.as_bytes())] {
+        assert_eq!(body.len() + 1, limit - 1);
+        assert_eq!(client.command(command, body).unwrap().error().unwrap().code(), 1153);
+    }
+    client.run("COMMIT");
+    assert_eq!(client.text("SELECT COUNT(*) FROM grown_a"), "1");
+}
+
 #[test]
 fn a_slow_reader_holds_up_neither_memory_nor_others() {
     let proxy = Proxy::with(servers(), 4, "");

@@ -50,6 +50,10 @@ impl Session {
             Ok(payload) => payload,
             Err(error) => return Ok(Err(error)),
         };
+        if payload.len().max(work.key.sql.len() + 1) >= self.packet_limit() {
+            // With types, or the session's id, it is longer than its client has sent it.
+            return Ok(Err(Error::PacketTooLarge));
+        }
         if connection.statements.is_of_other(&work.key, self.life)
             && let Some(server_id) = connection.statements.remove(&work.key)
         {

@@ -12,7 +12,7 @@ use crate::client::prepared::prepare_here::Own;
 use crate::error::Error;
 use crate::protocol::metadata::Expected;
 use crate::protocol::status::Tracked;
-use crate::protocol::{Command, Shape};
+use crate::protocol::{Command, Shape, packet};
 use crate::sql::{Charset, Class, calls_package, names_other_variable};
 use crate::state::diff::{Diff, diff};
 use crate::state::image::SCHEMA_VARIABLES;
@@ -56,6 +56,13 @@ const BEGINNING: [&str; 7] = [
 ];
 
 impl Session {
+    /// Whether a command that was written anew has become too long for the server.
+    fn has_outgrown(&self, packets: &[u8]) -> bool {
+        let limit = self.packet_limit();
+        packets.len() >= limit
+            && packet::frame(packets).is_ok_and(|framed| framed.payload_length >= limit)
+    }
+
     /// Makes the connection's state that of the session. With `waits` it is so when this returns,
     /// otherwise what does it may be part of what is to be sent.
     pub(in crate::client) async fn make_ready(
@@ -65,6 +72,10 @@ impl Session {
         was_held: bool,
         waits: bool,
     ) -> Result<Result<Ready, Error>, Failure> {
+        if self.has_outgrown(&work.packets) {
+            // The server would close the connection, and whatever transaction is open there were lost.
+            return Ok(Err(Error::PacketTooLarge));
+        }
         self.diagnostics.is_insert_id_owed = false;
         if connection.is_restricted {
             Box::pin(connection.lift_restriction(self.facts.family)).await?;
