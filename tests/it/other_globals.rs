@@ -3,7 +3,9 @@
 use fairlane::sandbox::Options;
 
 use crate::support::servers::keep;
-use crate::support::{ONE_LANE_AND_REPLICA, Proxy, product};
+use crate::support::{ONE_LANE_AND_REPLICA, Proxy, eventually, product};
+
+const IN_ROTATION: &str = "fairlane_backend_in_rotation{backend=\"replica1\"}";
 
 fn options() -> Options {
     Options { max_connections: 50, ..product().options() }
@@ -20,4 +22,29 @@ fn fairlane_reads_the_accounts_whatever_is_global() {
     }
     let proxy = Proxy::with(&servers, 4, ONE_LANE_AND_REPLICA);
     assert_eq!(proxy.app().text("SELECT 1"), "1");
+}
+
+#[test]
+fn a_replica_of_another_set_up_takes_no_reads() {
+    let (servers, _orders) = keep(options());
+    let proxy = Proxy::with(&servers, 4, ONE_LANE_AND_REPLICA);
+    let (mut primary, mut replica) = (servers.root(), servers.replica_root());
+    let of_product: &[(&str, &str)] = match product().is_mysql() {
+        true => &[
+            ("max_execution_time", "5000"),
+            ("show_gipk_in_create_table_and_information_schema", "OFF"),
+            ("show_create_table_verbosity", "ON"),
+            ("explain_json_format_version", "1"),
+        ],
+        false => &[("max_statement_time", "5")],
+    };
+    let of_both = [("init_connect", "'SET @a = 1'"), ("ft_boolean_syntax", "' -+><()~*:\"\"&|'")];
+    for (name, value) in of_both.iter().chain(of_product) {
+        let set = format!("SET GLOBAL {name} = {value}");
+        replica.run(&set);
+        eventually(name, || proxy.metric(IN_ROTATION) == 0.0);
+        // As it is at the primary, too.
+        primary.run(&set);
+        eventually(name, || proxy.metric(IN_ROTATION) == 1.0);
+    }
 }
