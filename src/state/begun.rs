@@ -3,6 +3,33 @@
 
 use crate::protocol::Family;
 
+/// Those that are a session's own, by the names they have among the facts of a server. (What the system's time
+/// zone comes to changes with no variable.)
+pub const NAMES: [&str; 22] = [
+    "block_encryption_mode",
+    "character_set_collations",
+    "cte_max_recursion_depth",
+    "default_collation_for_utf8mb4",
+    "default_regex_flags",
+    "default_week_format",
+    "div_precision_increment",
+    "explain_json_format_version",
+    "group_concat_max_len",
+    "lc_messages",
+    "lc_time_names",
+    "max_error_count",
+    "max_recursive_iterations",
+    "max_sort_length",
+    "old_mode",
+    "show_create_table_verbosity",
+    "show_gipk_in_create_table_and_information_schema",
+    "sql_mode",
+    "sql_quote_show_create",
+    "sql_select_limit",
+    "system_versioning_asof",
+    "time_zone",
+];
+
 /// Variables that only one family has, and MariaDB's of 11.2 and later.
 const OF_MARIADB: [&str; 5] = [
     "default_regex_flags",
@@ -49,6 +76,16 @@ pub fn asked(scope: &str, name: &str, family: Family) -> String {
         _ => format!("@@{scope}.{name}"),
     }
 }
+
+/// Columns that ask a session for its values of [`NAMES`], behind one that is 0 where `init_connect` may have
+/// given it others.
+pub fn question(family: Family) -> String {
+    let columns = NAMES.iter().map(|name| asked("session", name, family));
+    let columns: Vec<String> = [IS_AS_GLOBAL.to_owned()].into_iter().chain(columns).collect();
+    columns.join(",")
+}
+
+const IS_AS_GLOBAL: &str = "@@global.init_connect=''";
 
 #[cfg(test)]
 mod tests {

@@ -298,6 +298,12 @@ impl ServerFacts {
         pairs.find(|(name, value)| is_other(name, value)).map(|(name, _)| *name)
     }
 
+    /// The first of [`begun::NAMES`] with which sessions begin otherwise on a replica, if these are its values.
+    pub fn first_begun_otherwise(&self, values: &[String]) -> Option<&'static str> {
+        let mut pairs = begun::NAMES.iter().zip(values);
+        pairs.find(|(name, value)| self.variable(name) != Some(value)).map(|(name, _)| *name)
+    }
+
     /// The character set of texts where a login's own is not taken: Fairlane's asks for utf8mb4
     /// (`character-set-client-handshake=OFF`).
     pub fn imposed_charset(&self) -> Option<&str> {
@@ -320,5 +326,10 @@ mod tests {
         assert!(limit("0.500000") < limit("2.000000"));
         assert!(limit("5000") < limit("0") && limit("5000") < limit("0.000000"));
         assert!(limit("") == limit("0"), "a server without such a limit");
+    }
+
+    #[test]
+    fn what_sessions_begin_with_is_known_of_the_primary() {
+        assert!(begun::NAMES.iter().all(|name| VARIABLES.contains(name) && SHAPING.contains(name)));
     }
 }
