@@ -537,7 +537,10 @@ impl Session {
         let unexplained =
             effects.contains(Effects::OPAQUE) || !is_explained && !is_freed && !is_pins;
         if is_state_changed && unexplained && !self.is_benign_change(work) {
-            self.pins.add(Pin::StateChanged);
+            match self.may_be_unchanged(summary) {
+                true => self.under_way.may_be_unchanged = true,
+                false => self.pins.add(Pin::StateChanged),
+            }
         }
     }
 
