@@ -127,6 +127,9 @@ pub struct Connection {
     pub roleless_since: Option<Instant>,
     /// Character sets after login.
     pub base: Base,
+    /// The values of [`begun::NAMES`](crate::state::begun::NAMES) that it has begun with, also anew, until somebody
+    /// has compared them with the primary's. Of connections to a replica, where `init_connect` sets no others.
+    pub begun: Option<Vec<String>>,
     /// The role after login; empty is none.
     pub role: String,
     /// Whether a session has begun on it that can only read.

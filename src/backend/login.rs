@@ -311,6 +311,7 @@ fn fresh(
         lock_counts: LockCounts::default(),
         roleless_since: None,
         base,
+        begun: None,
         role: String::new(),
         is_read_only: false,
         names: NamesMemory::default(),

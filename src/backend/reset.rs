@@ -7,10 +7,13 @@ use crate::protocol::status::{Status, Tracked};
 use crate::protocol::tracking::Reported;
 use crate::protocol::{Command, Encoding, Family, Malformed, code, packet};
 use crate::state::diff::diff;
-use crate::state::{Base, own_trackers};
+use crate::state::{Base, begun, own_trackers};
 
 const BEGINNINGS: &str = "SELECT @@character_set_client,@@character_set_results,\
                           @@collation_connection,CURRENT_ROLE(),@@sql_mode,";
+
+/// Columns of the question at set-up before those of [`begun::question`].
+const OWN_COLUMNS: usize = 9;
 
 /// Variables that have the server keep texts of statements, to show them.
 pub const KEEP_TEXTS: [&str; 2] = ["profiling", "optimizer_trace"];
@@ -47,15 +50,21 @@ impl Connection {
         self.reported = Reported::default();
         let identity = family.server_identity();
         let limit = if family.is_mariadb() { "@@max_statement_time" } else { "''" };
+        let begun = match self.base.only_reads {
+            true => format!(",{}", begun::question(family)),
+            false => String::new(),
+        };
         let question =
-            format!("{BEGINNINGS}@@{read_only},{limit},@@wait_timeout,{identity} LIMIT 1");
+            format!("{BEGINNINGS}@@{read_only},{limit},@@wait_timeout,{identity}{begun} LIMIT 1");
         let answer = self.query(&question).await?;
         // MariaDB lets SET pass.
         if answer.summary.error == Some(code::MUST_CHANGE_PASSWORD) {
             return Ok(false);
         }
         self.image.reset_variables();
-        let row = <[String; 9]>::try_from(demand(&answer)?.first_row());
+        let mut row = demand(&answer)?.first_row();
+        let begun = row.split_off(row.len().min(OWN_COLUMNS));
+        let row = <[String; OWN_COLUMNS]>::try_from(row);
         let Ok([client, results, collation, role, sql_mode, is_read_only, of_login @ .., server]) =
             row
         else {
@@ -67,6 +76,8 @@ impl Connection {
         let of_login = of_login.map(String::into_boxed_str);
         self.base =
             Base { client, results, collation, sql_mode, of_login, transaction, only_reads };
+        let is_as_global = begun.first().is_some_and(|is_as_global| is_as_global == "1");
+        self.begun = is_as_global.then(|| begun.into_iter().skip(1).collect());
         self.role = role;
         self.is_read_only = is_read_only != "0";
         self.server = server;

@@ -185,12 +185,7 @@ impl Session {
                 }
                 Tracked::Schema(_) => {
                     is_explained = true;
-                    for image in [&mut self.image, &mut connection.image] {
-                        image.apply(tracked);
-                        SCHEMA_VARIABLES.into_iter().for_each(|name| image.unset(name));
-                    }
-                    self.entry.labels.lock().schema =
-                        self.image.schema.as_deref().map(str::to_owned);
+                    self.absorb_schema(connection, tracked);
                 }
                 Tracked::Characteristics(text) => {
                     is_explained = true;
@@ -226,6 +221,15 @@ impl Session {
         self.absorb_pins(connection, work, summary, (is_state_changed, is_explained));
         self.absorb_turn(work, summary, was_open);
         self.is_released |= summary.error.is_none() && self.releases(work);
+    }
+
+    /// The session is in another schema.
+    fn absorb_schema(&mut self, connection: &mut Connection, tracked: &Tracked) {
+        for image in [&mut self.image, &mut connection.image] {
+            image.apply(tracked);
+            SCHEMA_VARIABLES.into_iter().for_each(|name| image.unset(name));
+        }
+        self.entry.labels.lock().schema = self.image.schema.as_deref().map(str::to_owned);
     }
 
     /// What variables that are told mean beside their values.
@@ -540,7 +544,10 @@ impl Session {
         let unexplained =
             effects.contains(Effects::OPAQUE) || !is_explained && !is_freed && !is_pins;
         if is_state_changed && unexplained && !self.is_benign_change(work) {
-            self.pins.add(Pin::StateChanged);
+            match self.may_be_unchanged(summary) {
+                true => self.under_way.may_be_unchanged = true,
+                false => self.pins.add(Pin::StateChanged),
+            }
         }
     }
 

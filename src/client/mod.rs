@@ -260,6 +260,10 @@ struct UnderWay {
     leaves_gtids: bool,
     /// A replica has refused it.
     was_refused: bool,
+    /// The changes counted on its connection before, if it calls a procedure of another schema.
+    changes_before: Option<u64>,
+    /// It has flagged a change, which may be no more than that the schema was another one for a moment.
+    may_be_unchanged: bool,
 }
 
 /// Serves one client from its greeting to its end.

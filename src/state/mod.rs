@@ -5,6 +5,7 @@
 //! commands that make them equal. What cannot be carried pins the session to its connection
 //! ([`Pin`]).
 
+pub mod begun;
 mod characteristics;
 pub mod diff;
 mod holdings;

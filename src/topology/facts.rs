@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::greeting::Greeting;
 use crate::protocol::Family;
+use crate::state::begun;
 
 /// The primary, as last probed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,8 +66,11 @@ pub const VARIABLES: &[&str] = &[
     "default_regex_flags",
     "default_week_format",
     "div_precision_increment",
+    "explain_json_format_version",
+    "ft_boolean_syntax",
     "ft_min_word_len",
     "group_concat_max_len",
+    "init_connect",
     "innodb_ft_min_token_size",
     "interactive_timeout",
     "lc_messages",
@@ -75,8 +79,10 @@ pub const VARIABLES: &[&str] = &[
     "lower_case_table_names",
     "max_allowed_packet",
     "max_error_count",
+    "max_execution_time",
     "max_recursive_iterations",
     "max_sort_length",
+    "max_statement_time",
     "net_read_timeout",
     "net_write_timeout",
     "old_mode",
@@ -87,6 +93,8 @@ pub const VARIABLES: &[&str] = &[
     "session_track_state_change",
     "session_track_system_variables",
     "session_track_transaction_info",
+    "show_create_table_verbosity",
+    "show_gipk_in_create_table_and_information_schema",
     "skip_name_resolve",
     "sql_auto_is_null",
     "sql_mode",
@@ -108,17 +116,24 @@ pub(super) const SHAPING: &[&str] = &[
     "default_regex_flags",
     "default_week_format",
     "div_precision_increment",
+    "explain_json_format_version",
+    "ft_boolean_syntax",
     "ft_min_word_len",
     "group_concat_max_len",
+    "init_connect",
     "innodb_ft_min_token_size",
     "lc_messages",
     "lc_time_names",
     LOGIN_NAMES,
     MAX_PACKET,
     "max_error_count",
+    "max_execution_time",
     "max_recursive_iterations",
     "max_sort_length",
+    "max_statement_time",
     "old_mode",
+    "show_create_table_verbosity",
+    "show_gipk_in_create_table_and_information_schema",
     "sql_mode",
     "sql_quote_show_create",
     "sql_select_limit",
@@ -146,15 +161,8 @@ const MOMENTS: [&str; 10] = [
     "2020-07-15",
     "2020-10-28",
 ];
-/// Variables that only one family has, and MariaDB's of 11.2 and later.
-const OF_MARIADB: [&str; 4] =
-    ["default_regex_flags", "max_recursive_iterations", "old_mode", "system_versioning_asof"];
-const OF_MYSQL: [&str; 2] = ["cte_max_recursion_depth", "default_collation_for_utf8mb4"];
-/// With the version they came with, and what holds before.
-const OF_LATE_MARIADB: [(&str, &str, &str); 2] = [
-    ("block_encryption_mode", "110200", "aes-128-ecb"),
-    ("character_set_collations", "110300", ""),
-];
+/// Of replicas less of it counts; 0 is without end.
+const TIME_LIMITS: [&str; 2] = ["max_execution_time", "max_statement_time"];
 
 /// Of replicas less of it counts.
 const MAX_PACKET: &str = "max_allowed_packet";
@@ -197,22 +205,7 @@ pub(super) fn asked(name: &str, family: Family) -> String {
             let transaction = if family.is_mariadb() { "tx" } else { "transaction" };
             format!("@@global.{transaction}_isolation AS {name}")
         }
-        _ => asked_of_some(name, family),
-    }
-}
-
-/// Likewise, of a variable that some servers may not have.
-fn asked_of_some(name: &str, family: Family) -> String {
-    let late = OF_LATE_MARIADB.iter().find(|(late, ..)| *late == name);
-    match (family.is_mariadb(), late) {
-        (true, Some((_, since, before))) => {
-            format!("COALESCE(/*M!{since} @@global.{name},*/ '{before}') AS {name}")
-        }
-        (true, None) if OF_MYSQL.contains(&name) => format!("'' AS {name}"),
-        (false, _) if OF_MARIADB.contains(&name) || name == "character_set_collations" => {
-            format!("'' AS {name}")
-        }
-        _ => format!("@@global.{name} AS {name}"),
+        _ => format!("{} AS {name}", begun::asked("global", name, family)),
     }
 }
 
@@ -227,6 +220,11 @@ pub const TRACK_GTIDS: &str = "session_track_gtids";
 
 /// Read with each probe of MySQL; MariaDB has no such switch, there it is always `ON`.
 pub const GTID_MODE: &str = "gtid_mode";
+
+/// How long a statement may take, of [`TIME_LIMITS`].
+fn limit(value: &str) -> f64 {
+    value.parse().ok().filter(|limit| *limit > 0.0).unwrap_or(f64::INFINITY)
+}
 
 /// The version of the greeting, unless it is another one's.
 fn own_version(told: &str, family: Family, of_innodb: &str) -> String {
@@ -291,10 +289,19 @@ impl ServerFacts {
             // More is given to replicas for the sake of replication; what REPEAT() and the like make of it is
             // theirs.
             MAX_PACKET => value.parse().is_ok_and(|bytes: u64| bytes < self.max_allowed_packet),
+            name if TIME_LIMITS.contains(&name) => {
+                limit(value) < limit(self.variable(name).unwrap_or_default())
+            }
             _ => self.variable(name) != Some(value),
         };
         let mut pairs = SHAPING.iter().zip(values);
         pairs.find(|(name, value)| is_other(name, value)).map(|(name, _)| *name)
+    }
+
+    /// The first of [`begun::NAMES`] with which sessions begin otherwise on a replica, if these are its values.
+    pub fn first_begun_otherwise(&self, values: &[String]) -> Option<&'static str> {
+        let mut pairs = begun::NAMES.iter().zip(values);
+        pairs.find(|(name, value)| self.variable(name) != Some(value)).map(|(name, _)| *name)
     }
 
     /// The character set of texts where a login's own is not taken: Fairlane's asks for utf8mb4
@@ -307,5 +314,22 @@ impl ServerFacts {
     /// A global variable that is read with each probe; empty for NULL.
     pub fn variable(&self, name: &str) -> Option<&str> {
         self.variables.get(name).map(String::as_str)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_without_end_is_the_longest() {
+        assert!(limit("0.500000") < limit("2.000000"));
+        assert!(limit("5000") < limit("0") && limit("5000") < limit("0.000000"));
+        assert!(limit("") == limit("0"), "a server without such a limit");
+    }
+
+    #[test]
+    fn what_sessions_begin_with_is_known_of_the_primary() {
+        assert!(begun::NAMES.iter().all(|name| VARIABLES.contains(name) && SHAPING.contains(name)));
     }
 }

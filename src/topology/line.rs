@@ -39,6 +39,14 @@ const MAX_PACKET: usize = 16 << 20;
 /// The session's wait_timeout: probes come far more often, whatever the global value is.
 const SESSION_WAIT_TIMEOUT: usize = 28_800;
 
+/// What answers to Fairlane must not hang on, whatever is global. With autocommit off the first read of an account's
+/// table would be the state of all later ones; PAD_CHAR_TO_FULL_LENGTH pads the names of accounts. (With
+/// EMPTY_STRING_IS_NULL '' is no sql_mode, and DEFAULT is the global value.)
+const OWN_VARIABLES: &str = "autocommit = 1, sql_mode = 0, sql_big_selects = 1, \
+                             sql_select_limit = 18446744073709551615 \
+                             /*M!100101 , max_statement_time = 0*/ \
+                             /*!80000 , max_execution_time = 0*/";
+
 /// Errors a server sends when it ends the connection: shutdown, killed, idle for too long.
 const GOODBYES: &[u16] = &[
     code::SERVER_SHUTDOWN,
@@ -115,9 +123,8 @@ impl Line {
             .prefer_socket(false)
             .max_allowed_packet(Some(MAX_PACKET))
             .wait_timeout(Some(SESSION_WAIT_TIMEOUT))
-            // With autocommit off globally the first read of an account's table would be the state of all later ones.
             .setup(vec![format!(
-                "SET SESSION wait_timeout = {SESSION_WAIT_TIMEOUT}, autocommit = 1"
+                "SET SESSION wait_timeout = {SESSION_WAIT_TIMEOUT}, {OWN_VARIABLES}"
             )])
             .stmt_cache_size(0)
             .connect_attributes(own_attributes());

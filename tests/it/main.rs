@@ -31,6 +31,7 @@ mod leftovers;
 mod locks;
 mod moved;
 mod names;
+mod other_globals;
 mod overload;
 mod pool_bound;
 mod prepare;

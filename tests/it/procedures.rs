@@ -161,3 +161,57 @@ fn a_procedure_whose_text_came_in_a_wide_character_set_is_read() {
     }
     servers.root().run("CREATE TABLE shop.pr_thawed (a INT)");
 }
+
+/// Servers flag that they choose its schema like any change of a session.
+#[test]
+fn what_a_procedure_of_another_schema_leaves_is_its_sessions() {
+    // Whoever makes a routine has packages of others begin anew.
+    let (servers, _orders) = keep(Options { max_connections: 50, ..product().options() });
+    let mut root = servers.root();
+    for sql in [
+        "CREATE DATABASE pr_elsewhere",
+        "USE pr_elsewhere",
+        "CREATE TABLE pr_kept (a INT)",
+        "CREATE PROCEDURE pr_says(x INT) SELECT x",
+        "CREATE PROCEDURE pr_writes(x INT) BEGIN DECLARE y INT; SET y = x; INSERT INTO pr_kept VALUES (y); END",
+        "CREATE PROCEDURE shop.pr_back() CALL pr_elsewhere.pr_says(1)",
+        "CREATE PROCEDURE pr_nests() CALL shop.pr_back()",
+        "CREATE PROCEDURE pr_variable() SET @u = 7",
+        "CREATE PROCEDURE pr_temporary() CREATE TEMPORARY TABLE pr_temporary AS SELECT 7 AS a",
+        "CREATE PROCEDURE pr_prepares() PREPARE s FROM 'SELECT 7'",
+        "CREATE PROCEDURE pr_two() BEGIN CALL pr_says(1); CALL pr_variable(); END",
+    ] {
+        root.run(sql);
+    }
+    let proxy = Proxy::with(&servers, 4, ONE_LANE);
+    let pinned = || proxy.sum("fairlane_sessions_pinned{");
+    for schema in [Some("shop"), None] {
+        let connect = || Raw::connect(proxy.port, "root", "root-secret", schema).unwrap();
+        let mut idle: Vec<Raw> = (0..4).map(|_| connect()).collect();
+        for call in ["pr_says(5)", "pr_writes(5)", "pr_nests()"] {
+            for client in &mut idle {
+                client.run(&format!("CALL pr_elsewhere.{call}"));
+                assert_eq!(
+                    client.text("SELECT COALESCE(DATABASE(), 'none')"),
+                    schema.unwrap_or("none")
+                );
+            }
+            assert_eq!(pinned(), 0.0, "{call} binds nobody, {schema:?}");
+        }
+        for (call, finds) in [
+            ("pr_variable", "SELECT @u"),
+            ("pr_temporary", "SELECT a FROM pr_elsewhere.pr_temporary"),
+            ("pr_prepares", "EXECUTE s"),
+            ("pr_two", "SELECT @u"),
+        ] {
+            let mut one = connect();
+            one.run(&format!("CALL pr_elsewhere.{call}()"));
+            for other in &mut idle {
+                other.run("SELECT 1 FROM pr_elsewhere.pr_kept");
+            }
+            assert_eq!(one.text(finds), "7", "{call}, {schema:?}");
+            one.hang_up();
+            eventually("nobody is bound", || pinned() == 0.0);
+        }
+    }
+}

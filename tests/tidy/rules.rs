@@ -26,7 +26,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("net", &["protocol", "config", "error", "metrics"]),
     ("backend", &["net", "route", "state", "protocol", "config", "error", "metrics"]),
     ("pool", &["backend", "lanes", "route", "state", "protocol", "config", "error", "metrics"]),
-    ("topology", &["net", "route", "lanes", "protocol", "config", "error", "metrics"]),
+    ("topology", &["net", "route", "lanes", "state", "protocol", "config", "error", "metrics"]),
     ("client", BELOW_CLIENT),
     ("admin", &["client", "pool", "topology", "route", "lanes", "config", "metrics", "units"]),
     ("sandbox", &["protocol", "units"]),

@@ -10,6 +10,8 @@ use crate::client::Session;
 use crate::client::diagnostics::Disturbs;
 use crate::client::statement::Work;
 use crate::protocol::Command;
+use crate::protocol::response::Summary;
+use crate::protocol::status::Tracked;
 use crate::sql::{Effects, Leading, called, changes_rows, has_word};
 use crate::state::Pin;
 
@@ -105,6 +107,55 @@ impl Session {
             |name: &str| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
         let name = std::str::from_utf8(name).ok()?;
         (is_plain(schema) && is_plain(name)).then(|| (schema.into(), name.into()))
+    }
+
+    /// Whether `work` is a CALL of a procedure of another schema: servers flag that they choose that for it like any other
+    /// change, so changes are counted before. Not where a transaction keeps the connection anyway.
+    pub(in crate::client) fn calls_elsewhere(&self, work: &Work<'_>) -> bool {
+        work.verdict.effects.contains(Effects::OPAQUE)
+            && work.verdict.leading == Leading::Other
+            && matches!(work.command, Command::Query | Command::StmtExecute)
+            && self.autocommit
+            && self.procedure_of(work).is_some_and(|(schema, _)| {
+                self.image.schema.as_deref().is_none_or(|own| *own != *schema)
+            })
+    }
+
+    /// Whether a change that `work` has flagged may be just that of the schema for a moment, so that the server is
+    /// asked.
+    pub(in crate::client) fn may_be_unchanged(&self, summary: &Summary) -> bool {
+        let own = self.image.schema.as_deref().unwrap_or_default();
+        let is_back = |tracked: &Tracked| matches!(tracked, Tracked::Schema(told) if told == own);
+        self.under_way.changes_before.is_some()
+            && summary.error.is_none()
+            && summary.tracked.iter().any(is_back)
+    }
+
+    /// Asks what `work` has left beside what was told. A connection that `keeps` its session for another reason may keep
+    /// it longer for a flag that nobody has looked into.
+    pub(in crate::client) async fn settle_call(
+        &mut self,
+        connection: &mut Connection,
+        work: &Work<'_>,
+        keeps: bool,
+    ) -> Result<(), Failure> {
+        if std::mem::take(&mut self.under_way.may_be_unchanged)
+            && (keeps || !self.is_unchanged(connection).await?)
+        {
+            self.pins.add(Pin::StateChanged);
+        }
+        match !keeps && connection.ran != Ran::Plain {
+            true => self.settle_routine(connection, Some(work)).await,
+            false => Ok(()),
+        }
+    }
+
+    /// Whether a CALL of a procedure of another schema has changed nothing but that for a moment.
+    async fn is_unchanged(&mut self, connection: &mut Connection) -> Result<bool, Failure> {
+        self.diagnostics.disturb(Disturbs::Both);
+        let before = self.under_way.changes_before.take();
+        let now = connection.count_changes(self.facts.family).await?;
+        Ok(before.is_some() && now == before)
     }
 
     /// Whether `work` calls no procedure: functions can't take locks for the session.

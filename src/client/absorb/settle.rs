@@ -101,8 +101,8 @@ impl Session {
         if !keeps && connection.residue.has_to_tell == Some(self.life) {
             Box::pin(self.learn_position(connection)).await?;
         }
-        if !keeps && connection.ran != Ran::Plain {
-            Box::pin(self.settle_routine(connection, Some(work))).await?;
+        if self.under_way.may_be_unchanged || !keeps && connection.ran != Ran::Plain {
+            Box::pin(self.settle_call(connection, work, keeps)).await?;
         }
         let keeps = keeps || !self.pins.is_empty();
         connection.residue.is_dirty &= keeps;

@@ -130,6 +130,9 @@ impl Session {
         const LOST: Unfinished = Unfinished::Lost { untouched: true };
         let backend = checkout.pool().backend();
         let connection = checkout.connection();
+        // Nothing is changed between the count and the CALL.
+        let is_counted = !was_held && self.calls_elsewhere(work);
+        let waits = waits || is_counted;
         let ready = match self.make_ready(connection, work, was_held, waits).await {
             Ok(Ok(ready)) => ready,
             Ok(Err(error)) => {
@@ -148,6 +151,11 @@ impl Session {
             self.under_way.leaves_gtids = self.may_be_open_with(work, was_held);
             let set = self.trackers().to_set(self.under_way.leaves_gtids);
             Box::pin(connection.track(set)).await.map_err(|_| LOST)?;
+        }
+        (self.under_way.changes_before, self.under_way.may_be_unchanged) = (None, false);
+        if is_counted && !connection.is_restricted {
+            let count = Box::pin(connection.count_changes(self.facts.family)).await;
+            self.under_way.changes_before = count.map_err(|_| LOST)?;
         }
         self.mark_list(connection, work).await.map_err(|_| LOST)?;
         let Verdict { uses_table, reason, effects, .. } = *work.verdict;

@@ -170,12 +170,25 @@ impl Session {
         if self.image.has_servers_collation() {
             Box::pin(self.leave_collation(connection)).await?;
         }
+        self.compare_begun(connection)?;
         self.keep_begun_mode(connection);
         self.keep_begun_charset(connection);
         if connection.epoch > self.epoch && connection.epoch != self.kept_epoch {
             self.keep_beginning(connection.epoch);
         }
         Ok(())
+    }
+
+    /// A connection to a replica may have been opened, or reset, while a global variable there was another one for
+    /// a moment, as no probe has seen.
+    fn compare_begun(&self, connection: &mut Connection) -> Result<(), Failure> {
+        let Some(begun) = connection.begun.take() else { return Ok(()) };
+        let facts = self.context.topology.facts();
+        let other = facts.and_then(|facts| facts.first_begun_otherwise(&begun));
+        other.map_or(Ok(()), |name| {
+            tracing::debug!(variable = name, "a replica's connection begins otherwise");
+            Err(std::io::Error::other("a connection begins otherwise than at the primary").into())
+        })
     }
 
     /// A connection that was opened after the session began, and after global variables have changed, has

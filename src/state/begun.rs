@@ -1,0 +1,115 @@
+//! Variables that a connection begins with and results hang on: how a server is asked for them, whatever its family and
+//! version have of them.
+
+use crate::protocol::Family;
+
+/// Those that are a session's own, by the names they have among the facts of a server. (What the system's time
+/// zone comes to changes with no variable.)
+pub const NAMES: [&str; 22] = [
+    "block_encryption_mode",
+    "character_set_collations",
+    "cte_max_recursion_depth",
+    "default_collation_for_utf8mb4",
+    "default_regex_flags",
+    "default_week_format",
+    "div_precision_increment",
+    "explain_json_format_version",
+    "group_concat_max_len",
+    "lc_messages",
+    "lc_time_names",
+    "max_error_count",
+    "max_recursive_iterations",
+    "max_sort_length",
+    "old_mode",
+    "show_create_table_verbosity",
+    "show_gipk_in_create_table_and_information_schema",
+    "sql_mode",
+    "sql_quote_show_create",
+    "sql_select_limit",
+    "system_versioning_asof",
+    "time_zone",
+];
+
+/// Variables that only one family has, and MariaDB's of 11.2 and later.
+const OF_MARIADB: [&str; 5] = [
+    "default_regex_flags",
+    "max_recursive_iterations",
+    "max_statement_time",
+    "old_mode",
+    "system_versioning_asof",
+];
+const OF_MYSQL: [&str; 4] = [
+    "cte_max_recursion_depth",
+    "default_collation_for_utf8mb4",
+    "max_execution_time",
+    "show_create_table_verbosity",
+];
+/// With the version they came with, and what holds before.
+const OF_LATE_MARIADB: [(&str, &str, &str); 2] = [
+    ("block_encryption_mode", "110200", "aes-128-ecb"),
+    ("character_set_collations", "110300", ""),
+];
+const OF_LATE_MYSQL: [(&str, &str, &str); 2] = [
+    ("explain_json_format_version", "80300", "1"),
+    ("show_gipk_in_create_table_and_information_schema", "80030", "1"),
+];
+
+/// The expression for a variable of this `scope` (`global`, `session`) that some servers may not have.
+pub fn asked(scope: &str, name: &str, family: Family) -> String {
+    const NONE: &str = "''";
+    let of = |late: &[(&str, &'static str, &'static str)]| {
+        let found = late.iter().find(|(late, ..)| *late == name);
+        found.map(|(_, since, before)| (*since, *before))
+    };
+    match (family, of(&OF_LATE_MARIADB), of(&OF_LATE_MYSQL)) {
+        (Family::MariaDb, Some((since, before)), _) => {
+            format!("COALESCE(/*M!{since} @@{scope}.{name},*/ '{before}')")
+        }
+        (Family::MySql, _, Some((since, before))) => {
+            format!("COALESCE(/*!{since} @@{scope}.{name},*/ '{before}')")
+        }
+        (Family::MariaDb, _, Some(_)) => NONE.to_owned(),
+        (Family::MariaDb, ..) if OF_MYSQL.contains(&name) => NONE.to_owned(),
+        (Family::MySql, ..) if OF_MARIADB.contains(&name) || name == "character_set_collations" => {
+            NONE.to_owned()
+        }
+        _ => format!("@@{scope}.{name}"),
+    }
+}
+
+/// Columns that ask a session for its values of [`NAMES`], behind one that is 0 where `init_connect` may have
+/// given it others.
+pub fn question(family: Family) -> String {
+    let columns = NAMES.iter().map(|name| asked("session", name, family));
+    let columns: Vec<String> = [IS_AS_GLOBAL.to_owned()].into_iter().chain(columns).collect();
+    columns.join(",")
+}
+
+const IS_AS_GLOBAL: &str = "@@global.init_connect=''";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_server_may_not_have_is_asked_for_so_that_it_does_not_matter() {
+        for (name, of_mariadb, of_mysql) in [
+            ("time_zone", "@@session.time_zone", "@@session.time_zone"),
+            ("old_mode", "@@session.old_mode", "''"),
+            ("max_execution_time", "''", "@@session.max_execution_time"),
+            (
+                "block_encryption_mode",
+                "COALESCE(/*M!110200 @@session.block_encryption_mode,*/ 'aes-128-ecb')",
+                "@@session.block_encryption_mode",
+            ),
+            (
+                "explain_json_format_version",
+                "''",
+                "COALESCE(/*!80300 @@session.explain_json_format_version,*/ '1')",
+            ),
+        ] {
+            assert_eq!(asked("session", name, Family::MariaDb), of_mariadb);
+            assert_eq!(asked("session", name, Family::MySql), of_mysql);
+        }
+    }
+}
