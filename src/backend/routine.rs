@@ -15,8 +15,8 @@ pub enum Ran {
     Plain,
     /// A function, which may have set the role.
     Function,
-    /// A FLUSH, or a lock for a backup, by a text of its session: counted like those of routines. Perhaps
-    /// a function, too.
+    /// A FLUSH, a HANDLER, or a lock for a backup, by a text of its session: counted like those of routines.
+    /// Perhaps a function, too.
     Flush,
     /// A procedure, or a block of statements.
     Procedure,
@@ -32,11 +32,13 @@ pub struct LockCounts {
     pub flushes: u64,
     /// LOCK INSTANCE, BACKUP STAGE, BACKUP LOCK.
     pub backup_locks: u64,
+    /// HANDLER ... OPEN.
+    pub handlers: u64,
 }
 
 /// The counters' names. A limit of the session's own cuts SHOW, too.
 const COUNTERS: &str = "WHERE VARIABLE_NAME IN \
-                        ('Com_flush','Com_lock_instance','Com_backup','Com_backup_lock')";
+                        ('Com_flush','Com_lock_instance','Com_backup','Com_backup_lock','Com_ha_open')";
 
 /// Likewise of what changes a session and is flagged, but for variables and schemas, which are told.
 const CHANGES: &str = "WHERE VARIABLE_NAME IN ('Com_set_option','Com_set_role','Com_set_resource_group',\
@@ -56,9 +58,10 @@ impl Connection {
         for row in answer.rows() {
             let [name, value] = row.as_slice() else { continue };
             let value: u64 = value.parse().unwrap_or(0);
-            match name.eq_ignore_ascii_case("Com_flush") {
-                true => (counts.flushes, is_told) = (value, true),
-                false => counts.backup_locks += value,
+            match name.to_ascii_lowercase().as_str() {
+                "com_flush" => (counts.flushes, is_told) = (value, true),
+                "com_ha_open" => counts.handlers = value,
+                _ => counts.backup_locks += value,
             }
         }
         Ok(is_told.then_some(counts))

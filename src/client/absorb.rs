@@ -191,8 +191,8 @@ impl Session {
                     is_explained = true;
                     self.absorb_characteristics(text);
                 }
-                Tracked::TransactionState(state) => {
-                    if state.contains('L') {
+                Tracked::TransactionState(_) => {
+                    if has_locked(std::slice::from_ref(tracked)) {
                         self.pins.add(Pin::TableLock);
                     }
                 }
@@ -532,7 +532,10 @@ impl Session {
             self.pins.add(pin);
         }
         let is_freed = self.absorb_holdings(work, summary, pins, change.as_ref());
-        if effects.contains(Effects::UNLOCK_TABLES) && summary.error.is_none() {
+        if effects.contains(Effects::UNLOCK_TABLES)
+            && summary.error.is_none()
+            && !has_locked(&summary.tracked)
+        {
             self.pins.drop(Pin::TableLock);
         }
         if !effects.contains(Effects::XA) && !self.status.contains(Status::IN_TRANS) {
@@ -697,4 +700,13 @@ fn tells(summary: &Summary, is_it: impl Fn(&str) -> bool) -> bool {
 fn is_do(work: &Work<'_>) -> bool {
     let is_run = matches!(work.command, Command::Query | Command::StmtExecute);
     is_run && work.verdict.statements == 1 && work.verdict.leading == Leading::Do
+}
+
+/// Whether tables are locked, as the last of them tells.
+fn has_locked(tracked: &[Tracked]) -> bool {
+    let state = tracked.iter().rev().find_map(|tracked| match tracked {
+        Tracked::TransactionState(state) => Some(state),
+        _ => None,
+    });
+    state.is_some_and(|state| state.contains('L'))
 }

@@ -25,7 +25,7 @@ pub(super) struct Replica<'a> {
     health: Health,
     /// What it says that it has applied.
     told: Position,
-    /// As far as that is the primary's ([`Reading::trusted`]).
+    /// As far as that is the primary's ([`crate::route::token::Reading::trusted`]).
     applied: Position,
     history: History,
     /// Since when it is looked at more often than it is probed, as that is not known to be the primary's.

@@ -215,3 +215,42 @@ fn what_a_procedure_of_another_schema_leaves_is_its_sessions() {
         }
     }
 }
+
+/// By a text that the server reads as it runs: MariaDB takes these statements in no routine otherwise.
+#[test]
+fn what_a_procedure_locks_or_opens_behind_its_text_is_its_sessions() {
+    if product().is_mysql() {
+        return;
+    }
+    let (servers, _orders) = keep(Options { max_connections: 50, ..product().options() });
+    let mut root = servers.root();
+    for sql in [
+        "USE shop",
+        "CREATE TABLE pr_held (id INT PRIMARY KEY)",
+        "CREATE TABLE pr_free (id INT PRIMARY KEY)",
+        "INSERT INTO pr_held VALUES (1)",
+        "CREATE PROCEDURE pr_locks() EXECUTE IMMEDIATE 'LOCK TABLES pr_held WRITE'",
+        "CREATE PROCEDURE pr_opens() EXECUTE IMMEDIATE 'HANDLER pr_held OPEN AS h'",
+    ] {
+        root.run(sql);
+    }
+    let proxy = Proxy::with(&servers, 4, ONE_LANE);
+    let pinned = || proxy.sum("fairlane_sessions_pinned{");
+    for (text, own) in [
+        ("UNLOCK TABLES; CALL pr_locks()", "INSERT INTO pr_held VALUES (2)"),
+        ("CALL pr_opens()", "HANDLER h READ FIRST"),
+    ] {
+        let mut one = proxy.app();
+        one.run(text);
+        eventually("it is bound", || pinned() == 1.0);
+        for _ in 0..4 {
+            let mut other = proxy.app();
+            other.run("INSERT IGNORE INTO pr_free VALUES (1)");
+            other.run("HANDLER pr_free OPEN AS h");
+        }
+        one.run(own);
+        one.hang_up();
+        eventually("nobody is bound", || pinned() == 0.0);
+        assert_eq!(proxy.app().text("SELECT COUNT(*) FROM pr_held"), "2");
+    }
+}

@@ -67,6 +67,7 @@ impl Session {
     pub(in crate::client) fn note_ran(&self, connection: &mut Connection, work: &Work<'_>) {
         let is_counted = work.verdict.leading == Leading::Flush
             || work.verdict.effects.contains(Effects::BACKUP_LOCK)
+            || work.verdict.effects.contains(Effects::HANDLER)
             || work.command == Command::Refresh;
         if is_counted {
             connection.ran = connection.ran.max(Ran::Flush);
@@ -208,6 +209,10 @@ impl Session {
                 }
                 if now.backup_locks != before.backup_locks {
                     self.pins.add(Pin::BackupLock);
+                }
+                if now.handlers != before.handlers {
+                    // Nobody has told its name, with which it is closed.
+                    self.pins.add(Pin::StateChanged);
                 }
             }
         }
