@@ -11,9 +11,6 @@
 //! lock guard sees it. Holding a slot counts whether or not a statement runs: a transaction that
 //! waits for a web page uses the server's locks all the same.
 //!
-//! Beside batch everything takes longer. That is not the use of a session whose statements are known to be light: it
-//! counts as what it would be without. Or those whom batch slows would be batch themselves, and the guard would not see them.
-//!
 //! A light session's first long statement in a minute may have stood still for reasons that nobody sees here. It
 //! makes the session batch, but counts for little more than the credit, and wears off in waits as well: its
 //! session is back in a few seconds if it does nothing else of that kind.
@@ -129,8 +126,6 @@ pub struct Account {
     features: Features,
     weighed: Duration,
     standing: Standing,
-    /// All its statements are known to be light, and keep nobody waiting.
-    is_known: bool,
     /// When this visit was counted as a heavy one.
     counted: Option<Duration>,
     client: u64,
@@ -165,7 +160,6 @@ impl Account {
             features: Features::default(),
             weighed: now,
             standing: Standing::Light,
-            is_known: false,
             counted: None,
             client,
             admitted: None,
@@ -200,7 +194,6 @@ impl Account {
         let part = if self.standing == Standing::Attained { FORGIVEN } else { 1.0 };
         let is_over = self.level + self.once * credit > part * credit;
         self.credit = credit;
-        self.is_known = credit > 0.0 && self.features.are_light() && !self.features.use_much();
         self.standing = match (credit == 0.0, is_over) {
             (true, _) => Standing::Company,
             (false, true) => Standing::Attained,
@@ -301,15 +294,12 @@ impl Account {
     /// A command is done, at `now`; the session still `holds` its slot or gave it back.
     pub fn rest(&mut self, now: Duration, holds: bool, evidence: &Evidence) {
         if self.is_holding {
-            let mut held = now.saturating_sub(self.at).as_secs_f64();
+            let held = now.saturating_sub(self.at).as_secs_f64();
             self.begun += held;
             self.at = now;
             self.is_holding = holds;
             if self.is_assigned {
                 return;
-            }
-            if self.is_known && self.standing == Standing::Light {
-                held /= f64::from(evidence.slowness());
             }
             self.charge(now, held);
             self.visit += held;

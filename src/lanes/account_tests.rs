@@ -275,40 +275,6 @@ fn connections_that_many_users_share_are_light_up_to_a_fifth_of_the_time() {
 }
 
 /// Each of them is light, and rests for six times as long as it works: but there are fifty.
-/// Four connections of an application's own pool, each of which clicks and rests for a tenth of a second.
-fn slowed_clicks(world: &mut World, pool: &mut [Account], service: u64) -> u32 {
-    let mut batch = 0;
-    for _ in 0..80 {
-        batch += world.round(pool, CLICK, service);
-        world.pass(service + 100);
-    }
-    batch
-}
-
-#[test]
-fn clicks_that_batch_slows_are_no_batch() {
-    for (slowness, is_batch) in [(1.0, true), (40.0, false)] {
-        let mut world = World::new();
-        let mut pool: Vec<Account> = (0..4).map(|_| world.session()).collect();
-        assert_eq!(slowed_clicks(&mut world, &mut pool, 6), 0);
-        world.evidence.note_slowness(slowness);
-        assert_eq!(slowed_clicks(&mut world, &mut pool, 240) > 0, is_batch, "{slowness}");
-    }
-}
-
-#[test]
-fn who_is_not_known_to_be_light_is_not_excused_by_a_slow_server() {
-    let mut world = World::new();
-    assert!((0..30).all(|_| !world.click(7)));
-    world.evidence.note_slowness(40.0);
-    let mut scraper = world.session();
-    let mut is_batch = false;
-    for _ in 0..8 {
-        is_batch |= world.run(&mut scraper, UPSERT, 0, 250).is_batch();
-    }
-    assert!(is_batch, "within two seconds");
-}
-
 #[test]
 fn many_scrapers_that_rest_for_long_are_batch_when_they_use_slots_together() {
     let mut world = World::new();

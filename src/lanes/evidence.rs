@@ -91,8 +91,6 @@ pub struct Evidence {
     light: AtomicU32,
     /// Service that makes a visit middling, in seconds, as the bits of an `f32`.
     middling_from: AtomicU32,
-    /// How many times as long as alone interactive statements take beside batch, likewise.
-    slowness: AtomicU32,
     bulk: Mutex<Bulk>,
     middling: Mutex<Bulk>,
     much: Mutex<Much>,
@@ -225,7 +223,6 @@ impl Default for Evidence {
             prior: AtomicU32::new(prior(SHARE_AT_FIRST).to_bits()),
             light: AtomicU32::new(0),
             middling_from: AtomicU32::new((MIDDLING_FACTOR * SMALL_AT_FIRST).to_bits()),
-            slowness: AtomicU32::new(1.0_f32.to_bits()),
             bulk: Mutex::default(),
             middling: Mutex::default(),
             much: Mutex::default(),
@@ -278,16 +275,6 @@ impl Evidence {
     /// Service that makes a visit middling, in seconds: three times that of small ones, from 0.03 to 1.
     pub fn middling_from(&self) -> f32 {
         f32::from_bits(self.middling_from.load(Ordering::Relaxed))
-    }
-
-    /// How many times as long as alone interactive statements take beside batch ([`super::guard::Guard::slowness`]).
-    pub fn slowness(&self) -> f32 {
-        f32::from_bits(self.slowness.load(Ordering::Relaxed))
-    }
-
-    /// They take so many times as long from now on.
-    pub fn note_slowness(&self, times: f32) {
-        self.slowness.store(times.max(1.0).to_bits(), Ordering::Relaxed);
     }
 
     /// Service that makes a visit heavy, in seconds: likewise, and a page's worth at least.

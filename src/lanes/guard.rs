@@ -100,8 +100,6 @@ pub struct Guard {
     /// Ticks since an interactive statement came, and how many had in this window by the last one.
     quiet: u32,
     came: u32,
-    /// See [`Self::slowness`].
-    slowness: f64,
     window: Window,
 }
 
@@ -167,7 +165,6 @@ impl Guard {
             holding: None,
             quiet: 0,
             came: 0,
-            slowness: 1.0,
             window: Window::default(),
         }
     }
@@ -228,11 +225,6 @@ impl Guard {
         self.looking.is_some() || self.holding.is_some_and(|ticks| ticks < HOLD_MAX)
     }
 
-    /// How many times as long as without batch interactive statements take beside it, at least 1.
-    pub fn slowness(&self) -> f64 {
-        self.slowness
-    }
-
     /// What interactive statements may take on average now, in seconds; `None` while it is not known
     /// or the guard is off.
     pub fn target_seconds(&self) -> Option<f64> {
@@ -266,10 +258,6 @@ impl Guard {
         if has_seen {
             self.measured(log_mean, &window);
             self.holding = None;
-        }
-        if is_telling || self.quiet >= QUIET_TICKS {
-            let base = self.base.filter(|_| is_telling && window.running > 0);
-            self.slowness = base.map_or(1.0, |base| (log_mean - base.log).exp().max(1.0));
         }
         self.looking = match self.looking {
             Some(_) if has_seen || ends_look || !is_telling => self.end_look(has_seen, ends_look),

@@ -240,20 +240,6 @@ fn an_overload_of_interactive_work_alone_is_no_new_baseline() {
 }
 
 #[test]
-fn it_tells_how_much_batch_slows_others_and_nothing_without_batch() {
-    let server = Server { cores: 4.0, service: 0.02 };
-    let mut guard = guard();
-    run(&mut guard, &server, 300, 4, 0);
-    // Before the guard has held it back.
-    run(&mut guard, &server, 6, 4, 100);
-    assert!((2.0..8.0).contains(&guard.slowness()), "{}", guard.slowness());
-    run(&mut guard, &server, 60, 4, 0);
-    assert!(guard.slowness() < 1.01, "{}", guard.slowness());
-    overload(&mut guard, &server, 20, 20, 5.0);
-    assert!(guard.slowness() < 1.01, "{}", guard.slowness());
-}
-
-#[test]
 fn a_load_that_grows_slowly_moves_the_baseline_within_bounds() {
     let server = Server { cores: 4.0, service: 0.02 };
     let mut guard = guard();

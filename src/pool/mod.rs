@@ -349,11 +349,6 @@ impl Pool {
         Duration::try_from_secs_f64(seconds).ok()
     }
 
-    /// How many times as long as without batch interactive statements take beside it, at least 1.
-    pub fn slowness(&self) -> f64 {
-        self.shared.lock().guard.slowness()
-    }
-
     /// What operators see: per lane slots in use, waiters and age of the oldest in milliseconds.
     pub fn lanes_now(&self) -> Vec<(usize, usize, u64)> {
         let now = Instant::now();

@@ -128,11 +128,6 @@ pub(super) async fn steer_lanes(context: Arc<Context>) {
                 }
             }
         }
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "a factor, of which seven digits are plenty"
-        )]
-        context.evidence.note_slowness(context.primary_pool().slowness() as f32);
         if context.topology.view().is_primary_silent {
             excuse_running(&context);
         }
