@@ -97,7 +97,8 @@ fn network(text: &str) -> Option<IpNet> {
 
 /// Whether a pattern for digests has a value in it, where they have a `?`.
 fn has_value(pattern: &str) -> bool {
-    let is_part = |c: char| c.is_alphanumeric() || "_$`*?".contains(c);
+    // A name may be a number behind a dot or an @, too.
+    let is_part = |c: char| c.is_alphanumeric() || "_$`*?.@".contains(c);
     let mut words = pattern.split(|c| !is_part(c)).filter(|word| !word.is_empty());
     pattern.contains('\'') || words.any(|word| word.bytes().all(|byte| byte.is_ascii_digit()))
 }

@@ -102,7 +102,7 @@ impl Pool {
                     Retire::Cut => {
                         // Its closed socket tells nothing any more.
                         drop(connection);
-                        pool.forgotten(thread_id, generation).await;
+                        let _ = timeout(KILL_WAIT, pool.forgotten(thread_id, generation)).await;
                     }
                 }
             });

@@ -24,7 +24,7 @@ pub struct ServerFacts {
     pub auth_plugin: String,
     /// Which servers it is like, whatever the version text says.
     pub family: Family,
-    /// Every write gets a GTID, so that a commit without one wrote nothing.
+    /// Every write gets a GTID, and has for some time, so that a commit without one wrote nothing.
     pub has_gtids: bool,
     /// No schema but the server's own is left out of the binary log, as the server tells.
     pub logs_all: bool,
@@ -259,7 +259,7 @@ impl ServerFacts {
             auth_plugin: greeting.auth_plugin.clone(),
             family,
             // Also ON_PERMISSIVE, which permits others' transactions to have none.
-            has_gtids: text(GTID_MODE).starts_with("ON"),
+            has_gtids: text(GTID_MODE) == "ON",
             logs_all: log_filter.as_ref().is_some_and(Option::is_none),
             log_filter: log_filter.flatten(),
             sql_mode: text("sql_mode").to_owned(),

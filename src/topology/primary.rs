@@ -271,7 +271,7 @@ impl<'a> Primary<'a> {
     fn tell_gtids(&mut self, facts: &ServerFacts) {
         if !facts.has_gtids && !self.lacks_gtids {
             tracing::warn!(
-                "the primary has gtid_mode off: nobody knows the positions of writes, and whoever \
+                "the primary has not gtid_mode = ON: nobody knows the positions of writes, and whoever \
                  has written reads from the primary from then on"
             );
         }

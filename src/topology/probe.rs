@@ -245,7 +245,7 @@ fn applied_variable(family: Family) -> &'static str {
 /// FACT(mysql 9.7): so has `gtid_executed`; test:
 /// `a_reading_covers_what_was_written_before_it_on_mysql`.
 pub(super) async fn written(line: &mut Line, family: Family) -> Result<Option<Reading>, Trouble> {
-    // With GTIDs permitted or off, MySQL has transactions that are in no set. MariaDB's last one is asked for
+    // Unless they are required, MySQL has transactions that are in no set: of before, where they are permitted. MariaDB's last one is asked for
     // last, so that it is not found earlier than those that come meanwhile; and MySQL for what it is about to
     // commit first, which a replica has before `gtid_executed` where it waits for one (semisynchronous replication).
     let sql = match family {
@@ -256,7 +256,7 @@ pub(super) async fn written(line: &mut Line, family: Family) -> Result<Option<Re
         }
         Family::MySql => {
             "SELECT @@global.gtid_owned AS owned, @@global.server_uuid AS server, \
-             IF(@@global.gtid_mode LIKE 'ON%', @@global.gtid_executed, NULL) AS written"
+             IF(@@global.gtid_mode = 'ON', @@global.gtid_executed, NULL) AS written"
         }
     };
     let rows = line.query(sql).await?;
