@@ -85,6 +85,7 @@ impl Session {
                 Box::pin(self.learn_characteristics(checkout.connection(), work, summary)).await;
         }
         let is_told = self.is_status_told;
+        let may_have_state = self.under_way.may_be_unchanged;
         let asked = self.under_way.lock_to_ask_for.take();
         if asked.is_some() {
             self.pins.drop(Pin::UserLock);
@@ -106,7 +107,7 @@ impl Session {
         }
         if settled.is_err() {
             // The client has its answer; only what could have been asked later is lost.
-            let had_state = keeps;
+            let had_state = keeps || may_have_state;
             checkout.discard(crate::pool::Retire::Quit(crate::metrics::Closed::Broken));
             self.forget_binding();
             return if had_state { Err(Stop::Fatal) } else { Ok(()) };

@@ -273,7 +273,11 @@ impl Session {
             let leftovers = Leftovers { in_transaction: true, pins, ..leftovers };
             match finished {
                 Ok(Drained::Whole) => undo(checkout, leftovers, family).await,
-                Ok(Drained::Cut) => checkout.discard(Retire::Cut),
+                Ok(Drained::Cut) => {
+                    checkout.cut().await;
+                    // What stood behind the result may have been run, if all of that was on its way.
+                    writes.note_unseen(changes);
+                }
                 Err(_) => checkout.discard(Retire::Quit(Closed::Broken)),
             }
         });

@@ -344,6 +344,16 @@ impl Checkout {
         self.retire(how);
     }
 
+    /// Ends it without a word, and returns when its server has noticed, or can't be asked for long.
+    pub async fn cut(mut self) {
+        if let (Some(mut connection), Some(slot)) = (self.connection.take(), self.slot.take()) {
+            count_sent(&mut connection, &slot);
+            let ended = slot.pool.end(connection, Retire::Cut);
+            drop(slot);
+            let _ = ended.await;
+        }
+    }
+
     fn retire(&mut self, how: Retire) {
         if let (Some(mut connection), Some(slot)) = (self.connection.take(), self.slot.take()) {
             count_sent(&mut connection, &slot);

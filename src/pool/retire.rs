@@ -6,6 +6,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use super::Pool;
@@ -81,6 +82,15 @@ impl Pool {
 
     /// Ends a connection in the background.
     pub(super) fn retire(self: &Arc<Self>, connection: Box<Connection>, how: Retire) {
+        drop(self.end(connection, how));
+    }
+
+    /// Likewise; it has ended when the task has.
+    pub(super) fn end(
+        self: &Arc<Self>,
+        connection: Box<Connection>,
+        how: Retire,
+    ) -> JoinHandle<()> {
         let pool = self.clone();
         let reason = match how {
             Retire::Quit(reason) => reason,
@@ -117,6 +127,6 @@ impl Pool {
             }
             drop(permit);
             pool.aims.forget(thread_id);
-        });
+        })
     }
 }

@@ -194,6 +194,16 @@ impl Position {
         Self { spans: self.spans.iter().filter_map(part).collect() }
     }
 
+    /// What it has of a replication domain (MariaDB).
+    pub fn only(&self, domain: u32) -> Self {
+        Self { spans: self.of_domain(domain).into_iter().cloned().collect() }
+    }
+
+    /// Whether `whole` has the same of all origins that it has something of.
+    pub fn is_part_of(&self, whole: &Self) -> bool {
+        self.spans.iter().all(|span| whole.spans.contains(span))
+    }
+
     /// Whether it has something of a replication domain (MariaDB).
     pub fn has_domain(&self, domain: u32) -> bool {
         self.of_domain(domain).is_some()

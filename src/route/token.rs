@@ -81,11 +81,12 @@ impl Reading {
         }
     }
 
-    /// Whether somebody who had `applied` before this reading began has that of the numbering before: nothing was
-    /// applied there of what has these numbers now. A source that is asked for what follows `applied` leaves out
+    /// What somebody who had `applied` before this reading began has of the numbering before: nothing was
+    /// applied there of what has these numbers now. A source that is asked for what follows leaves out
     /// what it has numbered anew up to there (MariaDB).
-    pub fn strands(&self, applied: &Position) -> bool {
-        self.is_anew && self.has_not_passed(applied)
+    pub fn strands(&self, applied: &Position) -> Option<Position> {
+        let own = self.trusted(applied, &[]).only(self.domain?);
+        (self.is_anew && self.has_not_passed(&own)).then_some(own)
     }
 
     fn has_not_passed(&self, position: &Position) -> bool {
@@ -123,8 +124,25 @@ impl Reading {
             self.position.merge(&known);
             self.is_out_of_order = true;
         }
-        let has_grown = self.logged.is_some() && self.logged != before.logged;
-        if before.is_anew || has_grown && self.has_not_passed(&before.earlier) {
+        self.is_anew = self.has_grown(before) && self.has_not_passed(&before.earlier);
+        self.keep_numbering(before);
+    }
+
+    /// Whether its log has more of the domain in which it commits, and has since `before`.
+    fn has_grown(&self, before: &Self) -> bool {
+        let Some(domain) = self.domain.filter(|_| self.domain == before.domain) else {
+            return false;
+        };
+        let own = |reading: &Self| reading.logged.as_ref().map(|logged| logged.only(domain));
+        self.logged.is_some() && own(self) != own(before)
+    }
+
+    /// The same server gives numbers anew as long as its log has not passed them, also after a restart.
+    pub fn keep_numbering(&mut self, before: &Self) {
+        if self.own == before.own
+            && self.domain == before.domain
+            && (self.is_anew || before.is_anew)
+        {
             self.earlier.merge(&before.earlier);
             self.is_anew = self.has_not_passed(&self.earlier);
         }
@@ -366,8 +384,14 @@ mod tests {
             let mut last = of(log, applied);
             last.go_on(&of(before, "0-1-92"));
             assert_eq!(last.is_anew, is_anew, "{before} {log}");
-            assert_eq!(last.strands(&position("0-1-92")), is_anew);
-            assert!(!last.strands(&position(log)) && !last.strands(&Position::default()));
+            assert_eq!(
+                last.strands(&position("0-1-92,7-9-5")),
+                is_anew.then(|| position("0-1-92"))
+            );
+            assert!(
+                last.strands(&position(log)).is_none()
+                    && last.strands(&Position::default()).is_none()
+            );
         }
         let anew = Reading { is_anew: true, ..of("0-2-8", "0-1-92") };
         let (mut idle, mut passed) = (of("0-2-8", "0-1-92"), of("0-2-93", "0-1-92"));
@@ -399,10 +423,12 @@ mod tests {
         };
         let (before, mut empty) = (of("0-1-92"), of(""));
         empty.begin_anew(&before);
-        assert!(empty.strands(&position("0-1-92")) && !empty.strands(&Position::default()));
+        assert!(empty.strands(&position("0-1-92")).is_some());
+        assert!(empty.strands(&Position::default()).is_none());
         let mut next = of("0-1-91");
         next.go_on(&empty);
-        assert!(next.strands(&position("0-1-92")) && !next.strands(&position("0-1-91")));
+        assert!(next.strands(&position("0-1-92")).is_some());
+        assert!(next.strands(&position("0-1-91")).is_none());
         let mut passed = of("0-1-92");
         passed.go_on(&next);
         assert!(!passed.is_anew);

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use foldhash::fast::FixedState;
 use foldhash::{HashMap, HashSet};
 
-use super::image::{Image, NAMES, is_user_variable};
+use super::image::{Image, LEFT_BY_RESET, NAMES, is_user_variable};
 use super::kinds::Kinds;
 use crate::protocol::metadata::MetadataDigest;
 use crate::protocol::wire::{Cursor, put_lenenc};
@@ -124,7 +124,9 @@ const CIRCUMSTANCES: [&str; 19] = [
 pub fn circumstances(image: &Image, typed_variables: bool) -> Box<str> {
     let mut text = String::from(image.schema.as_deref().unwrap_or_default());
     let matters = |name: &str| !HARMLESS.contains(&name) && !is_user_variable(name);
-    let system = image.variables().filter(|(name, _)| matters(name));
+    // Which collation a reset has left is nothing that a text hangs on.
+    let is_left = |name: &str, value: &str| name == LEFT_BY_RESET && value.is_empty();
+    let system = image.variables().filter(|&(name, value)| matters(name) && !is_left(name, value));
     let user = image.user_variables().filter(|_| typed_variables);
     for (name, value) in system.chain(user) {
         for part in ["\0", name, "=", value] {

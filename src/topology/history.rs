@@ -72,7 +72,7 @@ impl History {
         // Another primary may have what the last one had lost.
         (self.ahead, self.lost) = (None, None);
         // It has taken nothing of the new numbers yet.
-        self.stranded.take_if(|stranded| *stranded == *applied);
+        self.stranded.take_if(|stranded| stranded.is_part_of(applied));
         let since = match self.lacking.take() {
             Some((of, since)) if Arc::ptr_eq(&of, first) => since,
             _ => {
@@ -114,8 +114,8 @@ impl History {
     ) {
         let looked = self.looked.take_if(|(_, begun_then)| last.number > *begun_then);
         self.looked.get_or_insert_with(|| (applied.clone(), begun));
-        if let Some((then, _)) = looked.as_ref().filter(|(then, _)| last.strands(then)) {
-            self.stranded = Some(then.clone());
+        if let Some(stranded) = looked.as_ref().and_then(|(then, _)| last.strands(then)) {
+            self.stranded = Some(stranded);
         }
         let agreed = self.agreed.as_ref().zip(first);
         let is_due = !agreed.is_some_and(|(agreed, first)| Arc::ptr_eq(agreed, first));

@@ -195,6 +195,8 @@ impl<'a> Primary<'a> {
             self.meet_anew();
         } else if is_met {
             reading.go_on(&before);
+        } else {
+            reading.keep_numbering(&before);
         }
         if std::mem::take(&mut self.is_reset) {
             reading.begin_anew(&before);

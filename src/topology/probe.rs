@@ -167,6 +167,8 @@ pub(super) struct ReplicaAnswer {
     pub(super) filter: Option<String>,
     /// Whom it follows; `None` when a thread of its replication does not run.
     pub(super) follows: Option<String>,
+    /// Some source's changes are applied.
+    pub(super) is_applying: bool,
     /// What is known of its own transactions.
     pub(super) own: Own,
 }
@@ -218,6 +220,10 @@ pub(super) async fn replica(line: &mut Line, family: Family) -> Result<ReplicaAn
         shaping: SHAPING.iter().map(|name| text(name)).collect(),
         filter,
         follows,
+        is_applying: sources.iter().any(|source| {
+            let applier = source.text(&["Slave_SQL_Running", "Replica_SQL_Running"]);
+            applier.is_some_and(|state| state != "No")
+        }),
         own: Own::new(&text("server"), &text("logged")),
     })
 }

@@ -27,6 +27,10 @@ pub(super) struct Replica<'a> {
     told: Position,
     /// As far as that is the primary's ([`crate::route::token::Reading::trusted`]).
     applied: Position,
+    /// What it has told that the primary is to have first.
+    pending: Position,
+    /// It was applying something when it was probed last.
+    was_applying: bool,
     history: History,
     /// Since when it is looked at more often than it is probed, as that is not known to be the primary's.
     catching_up: Option<Instant>,
@@ -56,6 +60,8 @@ impl<'a> Replica<'a> {
             health,
             told: Position::default(),
             applied,
+            pending: Position::default(),
+            was_applying: true,
             history: History::default(),
             catching_up: None,
             started: None,
@@ -136,8 +142,8 @@ impl<'a> Replica<'a> {
             );
             // All that is known is of the other one.
             self.health.observe(Outcome::Lost, Instant::now().into_std());
-            (self.told, self.applied, self.shaping, self.filter) = Default::default();
-            (self.follows, self.own) = Default::default();
+            (self.told, self.applied, self.pending) = Default::default();
+            (self.shaping, self.filter, self.follows, self.own) = Default::default();
             self.publish();
         }
         Ok((family, is_other))
@@ -148,7 +154,7 @@ impl<'a> Replica<'a> {
     pub(super) fn lost(&mut self, trouble: &Trouble) {
         self.shared.desk(self.backend).kills.close();
         self.shared.desk(self.backend).whereabouts.leave();
-        (self.told, self.applied) = Default::default();
+        (self.told, self.applied, self.pending) = Default::default();
         if matches!(trouble, Trouble::TurnedAway(_)) {
             self.health.heard();
         }
@@ -161,7 +167,8 @@ impl<'a> Replica<'a> {
     async fn probe(&mut self, line: &mut Line, family: Family) -> Result<bool, Trouble> {
         match probe::replica(line, family).await {
             Ok(answer) => {
-                let stands_still = self.follows.is_none() && answer.follows.is_none();
+                let stands_still = !self.was_applying && !answer.is_applying;
+                self.was_applying = answer.is_applying;
                 // It is empty where the connection was lost.
                 if stands_still && !self.told.is_empty() && self.told != answer.applied {
                     self.history.is_set_up();
@@ -219,12 +226,17 @@ impl<'a> Replica<'a> {
     /// It has applied `told`.
     fn hear(&mut self, told: Position) {
         let last = self.shared.readings.last();
-        self.applied = last.trusted(&told, &[&self.told, &self.applied]);
-        if self.applied != told && self.told != told {
+        let mut applied = last.trusted(&told, &[&self.told, &self.applied]);
+        applied.merge(&last.trusted(&told, &[&self.pending]));
+        if last.trusted(&self.pending, &[]) == self.pending {
+            self.pending.clone_from(&told);
+        }
+        let is_short = |domain| applied.only(domain) != told.only(domain);
+        if self.told != told && last.domain.is_some_and(is_short) {
             // The primary may have that by now.
             self.shared.want_reading();
         }
-        self.told = told;
+        (self.told, self.applied) = (told, applied);
     }
 
     /// Whether its history is the primary's.
@@ -233,11 +245,11 @@ impl<'a> Replica<'a> {
         // In this order: the last one is of the primary that had the first, or of a later one.
         let (first, last, begun) = (readings.first(), readings.last(), readings.begun());
         let now = Instant::now().into_std();
-        let is_over = self.history.look_back(&self.applied, first.as_ref(), limit, now);
+        let is_over = self.history.look_back(&self.told, first.as_ref(), limit, now);
         self.history.compare((&self.told, &self.own), (&last, first.as_ref()), begun);
         // It may take a probe more to see that it has what it lacked.
         let limit = limit + self.shared.settings.routing.probe_interval;
-        self.history.keep_up(&self.applied, (&last, first.as_ref()), limit, now);
+        self.history.keep_up(&self.told, (&last, first.as_ref()), limit, now);
         if !self.history.is_compared(&last, first.as_ref()) {
             self.shared.want_reading();
         }
@@ -320,7 +332,8 @@ impl<'a> Replica<'a> {
         }
         if let Some(stranded) = self.history.stranded() {
             let what = format!(
-                "the primary was reset and gives numbers anew that the replica has applied ({stranded}),                  so it may be left without some: set it up anew"
+                "the primary was reset and gives numbers anew that the replica has applied ({stranded}), \
+                 so it may be left without some: set it up anew, and restart it"
             );
             return (Rotation::Differs, Some(what));
         }

@@ -27,6 +27,7 @@ type Name = (Box<str>, Box<str>);
 #[derive(Clone, Copy)]
 struct Seen {
     takes_no_lock: bool,
+    leaves_nothing: bool,
     at: Instant,
 }
 
@@ -46,10 +47,9 @@ impl std::fmt::Debug for Procedures {
 }
 
 impl Procedures {
-    /// Whether this one takes no lock, if that is known.
-    fn takes_no_lock(&self, name: &Name) -> Option<bool> {
-        let seen = self.0.get(name)?;
-        (seen.at.elapsed() < KNOWN_FOR).then_some(seen.takes_no_lock)
+    /// What was seen of this one's text, if that is known.
+    fn get(&self, name: &Name) -> Option<Seen> {
+        self.0.get(name).filter(|seen| seen.at.elapsed() < KNOWN_FOR)
     }
 }
 
@@ -59,6 +59,15 @@ fn takes_no_lock(text: &str) -> bool {
     // One with a NUL has not been read as it is written.
     !text.is_empty()
         && !text.contains('\0')
+        && !WORDS.iter().any(|word| has_word(text.as_bytes(), word.as_bytes()))
+}
+
+/// Whether a procedure with this text leaves nothing for its session that is neither told nor counted: user variables
+/// by INTO and `:=`, locks by name. What it calls is not looked at, but for other procedures.
+fn leaves_nothing(text: &str) -> bool {
+    const WORDS: [&str; 4] = ["get_lock", "prepare", "execute", "call"];
+    !text.is_empty()
+        && !text.contains(['\0', '@'])
         && !WORDS.iter().any(|word| has_word(text.as_bytes(), word.as_bytes()))
 }
 
@@ -81,7 +90,8 @@ impl Session {
         }
         let takes_none = || {
             let name = self.procedure_of(work);
-            name.and_then(|name| self.context.procedures.takes_no_lock(&name)) == Some(true)
+            name.and_then(|name| self.context.procedures.get(&name))
+                .is_some_and(|seen| seen.takes_no_lock)
         };
         let ran = match self.calls_just_functions(work) || takes_none() {
             false => Ran::Procedure,
@@ -117,9 +127,17 @@ impl Session {
             && work.verdict.leading == Leading::Other
             && matches!(work.command, Command::Query | Command::StmtExecute)
             && self.autocommit
+            && (self.facts.is_mariadb() || !self.has_select_limit())
             && self.procedure_of(work).is_some_and(|(schema, _)| {
                 self.image.schema.as_deref().is_none_or(|own| *own != *schema)
             })
+    }
+
+    /// Whether answers of SHOW, with which MySQL is asked for counters, may lack rows.
+    fn has_select_limit(&self) -> bool {
+        const NONE: &str = "18446744073709551615";
+        let own = self.image.get("sql_select_limit");
+        own.or(self.facts.variable("sql_select_limit")).is_none_or(|limit| limit != NONE)
     }
 
     /// Whether a change that `work` has flagged may be just that of the schema for a moment, so that the server is
@@ -141,7 +159,7 @@ impl Session {
         keeps: bool,
     ) -> Result<(), Failure> {
         if std::mem::take(&mut self.under_way.may_be_unchanged)
-            && (keeps || !self.is_unchanged(connection).await?)
+            && (keeps || !self.is_unchanged(connection, work).await?)
         {
             self.pins.add(Pin::StateChanged);
         }
@@ -152,11 +170,29 @@ impl Session {
     }
 
     /// Whether a CALL of a procedure of another schema has changed nothing but that for a moment.
-    async fn is_unchanged(&mut self, connection: &mut Connection) -> Result<bool, Failure> {
+    async fn is_unchanged(
+        &mut self,
+        connection: &mut Connection,
+        work: &Work<'_>,
+    ) -> Result<bool, Failure> {
         self.diagnostics.disturb(Disturbs::Both);
         let before = self.under_way.changes_before.take();
         let now = connection.count_changes(self.facts.family).await?;
-        Ok(before.is_some() && now == before)
+        let Some(name) = self.procedure_of(work) else { return Ok(false) };
+        let leaves_nothing = self.look_at(connection, name).await?.leaves_nothing;
+        Ok(before.is_some() && now == before && leaves_nothing)
+    }
+
+    /// What the text of a procedure says, which is asked for when it is not known.
+    async fn look_at(&self, connection: &mut Connection, name: Name) -> Result<Seen, Failure> {
+        if let Some(seen) = self.context.procedures.get(&name) {
+            return Ok(seen);
+        }
+        let text = connection.text_of_procedure(&name.0, &name.1).await?;
+        let (takes_no_lock, leaves_nothing) = (takes_no_lock(&text), leaves_nothing(&text));
+        let seen = Seen { takes_no_lock, leaves_nothing, at: Instant::now() };
+        self.context.procedures.0.insert(name, seen);
+        Ok(seen)
     }
 
     /// Whether `work` calls no procedure: functions can't take locks for the session.
@@ -185,13 +221,8 @@ impl Session {
         }
         if connection.ran == Ran::Procedure {
             self.learn_locks(connection).await?;
-            if let Some(name) = work.and_then(|work| self.procedure_of(work))
-                && self.context.procedures.takes_no_lock(&name).is_none()
-            {
-                let text = connection.text_of_procedure(&name.0, &name.1).await?;
-                let takes_no_lock = takes_no_lock(&text);
-                let seen = Seen { takes_no_lock, at: Instant::now() };
-                self.context.procedures.0.insert(name, seen);
+            if let Some(name) = work.and_then(|work| self.procedure_of(work)) {
+                self.look_at(connection, name).await?;
             }
         }
         connection.ran = Ran::Plain;
@@ -222,7 +253,21 @@ impl Session {
 
 #[cfg(test)]
 mod tests {
-    use super::takes_no_lock;
+    use super::{leaves_nothing, takes_no_lock};
+
+    #[test]
+    fn a_text_that_may_leave_something_untold_is_not_taken_for_another() {
+        for (text, is_nothing) in [
+            ("BEGIN INSERT INTO t VALUES (1); SELECT a INTO b FROM t; END", true),
+            ("SELECT a INTO @b FROM t", false),
+            ("DO GET_LOCK('a', 1)", false),
+            ("CALL other()", false),
+            ("EXECUTE IMMEDIATE a", false),
+            ("", false),
+        ] {
+            assert_eq!(leaves_nothing(text), is_nothing, "{text}");
+        }
+    }
 
     #[test]
     fn a_text_that_may_take_a_lock_is_not_taken_for_another() {

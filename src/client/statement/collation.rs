@@ -18,6 +18,9 @@ use crate::sql::alters_schema;
 /// Most schemas of which the collation is known.
 const SCHEMAS_MAX: usize = 1_000;
 
+/// A reset takes over the global value, which need not be that of `collation_server`.
+const OWN: &str = "SELECT @@collation_database = @@global.collation_database LIMIT 1";
+
 /// How long it is known: somebody may change it on the server itself.
 const AGE_MAX: Duration = Duration::from_secs(60);
 
@@ -27,7 +30,7 @@ pub struct Collations(Cache<Box<str>, Known>);
 
 #[derive(Debug, Clone)]
 struct Known {
-    collation: Box<str>,
+    is_servers: bool,
     /// Changes of schemas before it was asked for.
     epoch: u64,
     since: Duration,
@@ -104,7 +107,7 @@ impl Session {
         if is_old || known.epoch != self.context.epochs.schemas() {
             return None;
         }
-        Some(self.facts.variable("collation_server") == Some(&*known.collation))
+        Some(known.is_servers)
     }
 
     async fn ask_for_collation(
@@ -114,9 +117,9 @@ impl Session {
     ) -> Result<(), Failure> {
         let (epoch, since) = (self.context.epochs.schemas(), self.context.now());
         self.choose_schema_anew(connection).await?;
-        let answer = connection.set_aside("SELECT @@collation_database LIMIT 1").await?;
-        if let Some(collation) = answer.first_row().pop() {
-            let known = Known { collation: collation.into(), epoch, since };
+        let answer = connection.set_aside(OWN).await?;
+        if let Some(equal) = answer.first_row().pop() {
+            let known = Known { is_servers: equal == "1", epoch, since };
             self.context.collations.0.insert(schema.into(), known);
         }
         Ok(())
