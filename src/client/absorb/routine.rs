@@ -137,7 +137,7 @@ impl Session {
     fn has_select_limit(&self) -> bool {
         const NONE: &str = "18446744073709551615";
         let own = self.image.get("sql_select_limit");
-        own.or(self.facts.variable("sql_select_limit")).is_none_or(|limit| limit != NONE)
+        own.or_else(|| self.facts.variable("sql_select_limit")).is_none_or(|limit| limit != NONE)
     }
 
     /// Whether a change that `work` has flagged may be just that of the schema for a moment, so that the server is
