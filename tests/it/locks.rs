@@ -111,6 +111,10 @@ fn who_holds_a_metadata_lock_is_told_once_the_server_tells() {
         return;
     }
     let (servers, _orders) = keep(product().options());
+    if !servers.root().text("SELECT VERSION()").starts_with("10.") {
+        // The package of the newer one comes without plugins here.
+        return;
+    }
     table(&servers, "lock_named");
     let proxy = proxy(&servers, "");
     let mut scraper = scraper(&proxy);
