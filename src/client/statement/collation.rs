@@ -71,13 +71,17 @@ impl Session {
             connection.image.schema = Some(schema.clone());
             connection.image.unset_collation();
         }
-        if self.has_servers_collation(&schema).is_none() {
+        // A replica may have another one still, which is nobody's to remember.
+        if self.has_servers_collation(&schema).is_none() && !connection.base.only_reads {
             self.image.unset_collation();
-            self.ask_for_collation(connection, &schema).await?;
+            let asked = self.ask_for_collation(connection, &schema).await;
+            // Also for whoever takes another connection after this one was lost.
+            self.image.set_servers_collation();
+            asked?;
             if self.has_servers_collation(&schema) == Some(true) {
+                self.image.unset_collation();
                 return Ok(());
             }
-            self.image.set_servers_collation();
         }
         match connection.reset(self.facts.family).await? {
             Reset::Clean => Ok(()),
