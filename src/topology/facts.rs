@@ -106,42 +106,24 @@ pub const VARIABLES: &[&str] = &[
     "wait_timeout",
 ];
 
-/// Those of them, and [`ISOLATION`], that results hang on. A session begins with the primary's, and has a
-/// replica's when it reads there.
-pub(super) const SHAPING: &[&str] = &[
-    "block_encryption_mode",
-    "character_set_collations",
-    "cte_max_recursion_depth",
-    "default_collation_for_utf8mb4",
-    "default_regex_flags",
-    "default_week_format",
-    "div_precision_increment",
-    "explain_json_format_version",
+/// Those of them, and [`ISOLATION`], that results hang on beside [`begun::NAMES`].
+const SHAPING_TOO: [&str; 10] = [
     "ft_boolean_syntax",
     "ft_min_word_len",
-    "group_concat_max_len",
     "init_connect",
     "innodb_ft_min_token_size",
-    "lc_messages",
-    "lc_time_names",
     LOGIN_NAMES,
     MAX_PACKET,
-    "max_error_count",
     "max_execution_time",
-    "max_recursive_iterations",
-    "max_sort_length",
     "max_statement_time",
-    "old_mode",
-    "show_create_table_verbosity",
-    "show_gipk_in_create_table_and_information_schema",
-    "sql_mode",
-    "sql_quote_show_create",
-    "sql_select_limit",
-    "system_versioning_asof",
-    "time_zone",
     ISOLATION,
     UTC_OFFSETS,
 ];
+
+/// Those that results hang on. A session begins with the primary's, and has a replica's when it reads there.
+pub(super) fn shaping() -> impl Iterator<Item = &'static str> {
+    begun::NAMES.into_iter().chain(SHAPING_TOO)
+}
 
 /// No variable, but what a time zone comes to: that of the system is the default, and two of them may
 /// have the same offset for half of a year.
@@ -177,7 +159,7 @@ const LOGIN_NAMES: &str = "character_sets_of_logins";
 /// `ON`: no login without TLS. MariaDB before 10.5.2 has no such variable.
 const SECURE_TRANSPORT: &str = "require_secure_transport";
 
-/// How one of [`VARIABLES`] or of [`SHAPING`] is asked for.
+/// How one of [`VARIABLES`] or of [`shaping`] is asked for.
 pub(super) fn asked(name: &str, family: Family) -> String {
     match name {
         UTC_OFFSETS => {
@@ -282,7 +264,7 @@ impl ServerFacts {
         matches!(self.variable(SECURE_TRANSPORT), Some("1" | "ON"))
     }
 
-    /// The first of [`SHAPING`] that is other than in `values`, which are in their order; there may be
+    /// The first of [`shaping`] that is other than in `values`, which are in their order; there may be
     /// none, and then nothing is known.
     pub(super) fn first_other(&self, values: &[String]) -> Option<&'static str> {
         let is_other = |name: &str, value: &str| match name {
@@ -294,8 +276,8 @@ impl ServerFacts {
             }
             _ => self.variable(name) != Some(value),
         };
-        let mut pairs = SHAPING.iter().zip(values);
-        pairs.find(|(name, value)| is_other(name, value)).map(|(name, _)| *name)
+        let mut pairs = shaping().zip(values);
+        pairs.find(|(name, value)| is_other(name, value)).map(|(name, _)| name)
     }
 
     /// The first of [`begun::NAMES`] with which sessions begin otherwise on a replica, if these are its values.
@@ -330,6 +312,6 @@ mod tests {
 
     #[test]
     fn what_sessions_begin_with_is_known_of_the_primary() {
-        assert!(begun::NAMES.iter().all(|name| VARIABLES.contains(name) && SHAPING.contains(name)));
+        assert!(begun::NAMES.iter().all(|name| VARIABLES.contains(name)));
     }
 }

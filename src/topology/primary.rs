@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::Shared;
 use super::account::{self, ACCOUNTS_GRANT, Accounts, MAX_ACCOUNTS, RELOAD_SPACING};
 use super::control::{Backoff, Doubt, Served, wait};
-use super::facts::{LogFilter, SHAPING, ServerFacts};
+use super::facts::{LogFilter, ServerFacts, shaping};
 use super::greeting::Greeting;
 use super::health::FAILURES_UNTIL_DOWN;
 use super::line::{Line, Trouble};
@@ -359,7 +359,7 @@ impl Shared {
     /// Replicas may differ from the primary as it is now, until they are asked: with their next probe.
     fn doubt_replicas(&self, before: Option<&ServerFacts>, now: &ServerFacts) {
         let is_other = |before: &ServerFacts| {
-            SHAPING.iter().any(|name| before.variable(name) != now.variable(name))
+            shaping().any(|name| before.variable(name) != now.variable(name))
         };
         if before.is_some_and(is_other) || now.log_filter.is_some() {
             self.hold_replicas(

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::facts::{
-    GTID_MODE, ISOLATION, LogFilter, READ_ONLY, SHAPING, TRACK_GTIDS, VARIABLES, asked,
+    GTID_MODE, ISOLATION, LogFilter, READ_ONLY, TRACK_GTIDS, VARIABLES, asked, shaping,
 };
 use super::health::{Replication, Sample};
 use super::line::{Line, Record, Trouble};
@@ -161,7 +161,7 @@ pub(super) struct ReplicaAnswer {
     pub(super) applied: Position,
     /// The first error of its replication threads, if any.
     pub(super) error: Option<String>,
-    /// Its values of [`SHAPING`].
+    /// Its values of [`shaping`].
     pub(super) shaping: Vec<String>,
     /// What keeps changes of some tables from it.
     pub(super) filter: Option<String>,
@@ -197,7 +197,7 @@ pub(super) async fn replica(line: &mut Line, family: Family) -> Result<ReplicaAn
         "SELECT @@global.read_only AS read_only, @@global.{applied} AS applied, {offline} AS offline, \
          {skips} AS skips, {server} AS server, {logged} AS logged"
     );
-    for name in SHAPING {
+    for name in shaping() {
         sql.push_str(&format!(", {}", asked(name, family)));
     }
     let rows = line.query(&sql).await?;
@@ -217,7 +217,7 @@ pub(super) async fn replica(line: &mut Line, family: Family) -> Result<ReplicaAn
         sample,
         applied: Position::parse(&text("applied")).unwrap_or_default(),
         error: sources.iter().find_map(replication_error),
-        shaping: SHAPING.iter().map(|name| text(name)).collect(),
+        shaping: shaping().map(&text).collect(),
         filter,
         follows,
         is_applying: sources.iter().any(|source| {

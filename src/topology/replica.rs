@@ -36,7 +36,7 @@ pub(super) struct Replica<'a> {
     catching_up: Option<Instant>,
     /// When the server that this is known of has started, if it tells.
     started: Option<String>,
-    /// Its values of [`super::facts::SHAPING`]; none before the first probe.
+    /// Its values of [`super::facts::shaping`]; none before the first probe.
     shaping: Vec<String>,
     /// What keeps changes of some tables from it.
     filter: Option<String>,
