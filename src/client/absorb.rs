@@ -489,7 +489,9 @@ impl Session {
         (is_state_changed, is_explained): (bool, bool),
     ) {
         let effects = work.verdict.effects;
-        let is_one = work.verdict.statements <= 1 && !effects.contains(Effects::OPAQUE);
+        // A function that is called behind one that takes a lock may signal this error as well.
+        let is_one = work.verdict.statements <= 1
+            && !effects.intersects(Effects::OPAQUE | Effects::USER_LOCK);
         if summary.error == Some(code::PARSE_ERROR) && is_one {
             return;
         }

@@ -170,7 +170,7 @@ impl Session {
         self.diagnostics.forget_held();
         let now = self.context.now();
         self.has_used_up_to(now, false);
-        self.account.granted(now);
+        self.account.granted(now, checkout.pool().beside());
         if self.begin_read_only(&mut checkout).await.is_err() {
             let backend = self.context.primary_pool().name().to_owned();
             self.send_error(&Error::LostBackend { backend }).await?;

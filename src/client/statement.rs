@@ -391,7 +391,7 @@ impl Session {
             self.account.refused(self.context.now());
             return Err(Refusal::Error(unavailable(pool.name(), "it is another server by now")));
         }
-        self.account.granted(at);
+        self.account.granted(at, checkout.pool().beside());
         // It has run since its slot was granted; a connection opened meanwhile counts in.
         let connection = checkout.connection();
         self.entry.set_running(backend, connection, at);

@@ -31,6 +31,7 @@
 
 use std::time::Duration;
 
+use super::baseline::Beside;
 use super::bulk;
 use super::evidence::{Evidence, PAGE, Visit};
 use super::features::Features;
@@ -53,6 +54,10 @@ const COUNTED_AGAIN: Duration = Duration::from_secs(15);
 const WEIGHED_AGAIN: Duration = Duration::from_millis(300);
 /// Time for which a session that was granted a slot goes on with what it has begun: a page's worth.
 const GOES_ON: Duration = Duration::from_secs(1);
+/// Least service of a statement beside batch, in seconds, of which it is asked how much of it counts.
+const SLOWED_MIN: f64 = 0.005;
+/// A session tells others what its statements take without batch this often, at most.
+const TOLD_AGAIN: Duration = Duration::from_millis(100);
 /// How many times what makes a visit middling it may have used and still be a short one: what is much
 /// heavier needs no other signs.
 const SHORT: f64 = 5.0;
@@ -108,8 +113,10 @@ pub struct Account {
     long_at: Option<Duration>,
     /// What it might use when it was judged, in seconds.
     credit: f64,
-    /// Service of this visit, in seconds; that of which others have been told; and its pauses.
+    /// Service of this visit, in seconds; for how much of it the session has been charged; that of which others
+    /// have been told; and its pauses.
     visit: f64,
+    charged: f64,
     told: f64,
     pauses: f64,
     /// Since it held no slot: service, in seconds, and statements that change rows.
@@ -120,6 +127,11 @@ pub struct Account {
     /// Up to when both are true.
     at: Duration,
     is_holding: bool,
+    /// The statement that was judged last; and how much batch ran when its slot was granted.
+    digest: u64,
+    beside: Beside,
+    /// When others were told what one takes without.
+    told_baseline: Duration,
     /// A rule or a hint has chosen the lane of its turn: that says nothing of the rest of the session.
     is_assigned: bool,
     /// Those of this visit, and when they were weighed.
@@ -149,6 +161,7 @@ impl Account {
             long_at: None,
             credit: UNKNOWN_CREDIT,
             visit: 0.0,
+            charged: 0.0,
             told: 0.0,
             pauses: 0.0,
             turn: 0.0,
@@ -156,6 +169,9 @@ impl Account {
             is_in_bulk: false,
             at: now,
             is_holding: false,
+            digest: 0,
+            beside: Beside::Nothing,
+            told_baseline: now,
             is_assigned: false,
             features: Features::default(),
             weighed: now,
@@ -179,6 +195,7 @@ impl Account {
             self.features.weigh(evidence);
         }
         self.note(digest, evidence);
+        self.digest = digest;
         let heavy_from = f64::from(evidence.heavy_from());
         let weight = self.features.weight();
         let odds = weight + evidence.prior();
@@ -220,10 +237,10 @@ impl Account {
     fn pause(&mut self, now: Duration, evidence: &Evidence) {
         let pause = now.saturating_sub(self.at);
         self.pauses += pause.as_secs_f64();
-        let is_sparse = self.pauses >= (SPARSE * self.visit).max(SPARSE_MIN);
-        let is_rest = pause > REST && pause.as_secs_f64() > self.visit;
+        let is_sparse = self.pauses >= (SPARSE * self.charged).max(SPARSE_MIN);
+        let is_rest = pause > REST && pause.as_secs_f64() > self.charged;
         // Who works most of the time does not rest in between.
-        if pause > REST || self.pauses > self.visit {
+        if pause > REST || self.pauses > self.charged {
             self.rested += pause.as_secs_f64();
         }
         if pause > PAUSE || is_sparse || is_rest {
@@ -255,8 +272,9 @@ impl Account {
         };
     }
 
-    /// A slot was granted at `now`.
-    pub fn granted(&mut self, now: Duration) {
+    /// A slot was granted at `now`, of a server on which so much batch runs.
+    pub fn granted(&mut self, now: Duration, beside: Beside) {
+        self.beside = beside;
         if self.once > 0.0 {
             self.once *= left_after(now.saturating_sub(self.at).as_secs_f64());
         }
@@ -301,8 +319,12 @@ impl Account {
             if self.is_assigned {
                 return;
             }
-            self.charge(now, held);
+            // Nothing is said of transactions: their first statement stands for all, and clients think in between.
+            let is_single = !holds && self.turn == 0.0;
+            let charged = if is_single { self.charged_for(now, held, evidence) } else { held };
+            self.charge(now, charged);
             self.visit += held;
+            self.charged += charged;
             self.turn += held;
             if !holds {
                 self.end_turn(evidence);
@@ -311,6 +333,20 @@ impl Account {
                 self.count_heavy(now, evidence);
             }
         }
+    }
+
+    /// Seconds for which a single statement counts that has held a slot for so many.
+    fn charged_for(&mut self, now: Duration, held: f64, evidence: &Evidence) -> f64 {
+        let is_due = now.saturating_sub(self.told_baseline) >= TOLD_AGAIN;
+        if is_due && self.beside != Beside::More && !self.standing.is_batch() {
+            self.told_baseline = now;
+            evidence.took(self.digest, seconds(held));
+        }
+        if self.beside != Beside::Nothing && held > SLOWED_MIN {
+            let is_batch = self.standing.is_batch();
+            return f64::from(evidence.charge(self.digest, seconds(held), is_batch)).min(held);
+        }
+        held
     }
 
     /// A command has held a slot for so many seconds.
@@ -345,7 +381,7 @@ impl Account {
 
     /// Others shall learn of a heavy visit while it lasts.
     fn count_heavy(&mut self, now: Duration, evidence: &Evidence) {
-        if self.visit < f64::from(evidence.heavy_from()) {
+        if self.charged < f64::from(evidence.heavy_from()) {
             return;
         }
         let is_due = |at: Duration| now.saturating_sub(at) >= COUNTED_AGAIN;
@@ -378,7 +414,7 @@ impl Account {
             self.tell_service(evidence);
         }
         self.features = Features::default();
-        (self.visit, self.told, self.pauses) = (0.0, 0.0, 0.0);
+        (self.visit, self.charged, self.told, self.pauses) = (0.0, 0.0, 0.0, 0.0);
         (self.is_in_bulk, self.counted) = (false, None);
     }
 

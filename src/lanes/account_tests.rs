@@ -18,6 +18,8 @@ struct World {
     slots: Slots,
     /// Slots in use at a time.
     used: f32,
+    /// How much batch runs.
+    beside: Beside,
 }
 
 impl World {
@@ -28,6 +30,7 @@ impl World {
             ticked: Duration::ZERO,
             slots: Slots::Enough,
             used: 1.0,
+            beside: Beside::Nothing,
         }
     }
 
@@ -47,7 +50,7 @@ impl World {
     fn run(&mut self, session: &mut Account, digest: u64, wait: u64, service: u64) -> Standing {
         let standing = session.judge(self.now, digest, &self.evidence);
         self.pass(wait);
-        session.granted(self.now);
+        session.granted(self.now, self.beside);
         self.pass(service);
         session.rest(self.now, false, &self.evidence);
         standing
@@ -70,7 +73,7 @@ impl World {
         let mut batch = 0;
         for session in sessions {
             batch += u32::from(session.judge(began, kind, &self.evidence).is_batch());
-            session.granted(began);
+            session.granted(began, self.beside);
             session.rest(began + Duration::from_millis(service), false, &self.evidence);
         }
         batch
@@ -95,7 +98,7 @@ fn a_transaction_that_waits_for_a_web_page_uses_its_slot_all_the_while() {
     let mut world = World::new();
     let mut scraper = world.session();
     scraper.judge(world.now, UPSERT, &world.evidence);
-    scraper.granted(world.now);
+    scraper.granted(world.now, Beside::Nothing);
     world.pass(2);
     scraper.rest(world.now, true, &world.evidence);
     world.pass(800);
@@ -110,7 +113,7 @@ fn who_waits_for_the_locks_of_batch_has_used_nothing_and_has_not_rested() {
     let mut click = world.session();
     let waits = |world: &mut World, session: &mut Account, told| {
         let standing = session.judge(world.now, UPSERT, &world.evidence);
-        session.granted(world.now);
+        session.granted(world.now, Beside::Nothing);
         world.pass(4_000);
         session.waited(Duration::from_millis(told));
         session.rest(world.now, false, &world.evidence);
@@ -194,7 +197,7 @@ fn clicks_are_light_also_when_all_are_slow_for_a_while_and_when_they_touch_the_s
     for round in 0..500 {
         // Each wants the next slot as soon as it has given one back, and waits for the others.
         for scraper in &mut scrapers {
-            scraper.granted(world.now);
+            scraper.granted(world.now, Beside::Nothing);
             world.pass(8);
             scraper.rest(world.now, false, &world.evidence);
             scraper.judge(world.now, UPSERT, &world.evidence);
@@ -250,14 +253,14 @@ fn pooled(service: u64, pause: u64) -> f64 {
             let digest = REPORT + round % 5;
             all += 1;
             batch += u32::from(session.judge(began, digest, &world.evidence).is_batch());
-            session.granted(began);
+            session.granted(began, Beside::Nothing);
             session.rest(began + Duration::from_millis(service), false, &world.evidence);
         }
         world.pass(service + pause);
         if round % 4 == 0 {
             let mut short = world.session();
             short.judge(began, CLICK, &world.evidence);
-            short.granted(began);
+            short.granted(began, Beside::Nothing);
             short.rest(began + Duration::from_millis(1), false, &world.evidence);
             short.close(&world.evidence);
         }
@@ -331,7 +334,7 @@ fn scrapers_that_have_had_most_slots_stay_batch_while_they_wait_for_few() {
             batch = 0;
             for scraper in &mut scrapers {
                 batch += u32::from(scraper.judge(began, UPSERT, &world.evidence).is_batch());
-                scraper.granted(began);
+                scraper.granted(began, Beside::Nothing);
                 scraper.rest(began + Duration::from_millis(50), false, &world.evidence);
             }
             if round == 74 {
@@ -450,7 +453,7 @@ fn what_rules_assign_says_nothing_of_a_sessions_other_work() {
     let mut session = world.session();
     for _ in 0..30 {
         session.assigned(world.now, &world.evidence);
-        session.granted(world.now);
+        session.granted(world.now, Beside::Nothing);
         world.pass(1000);
         session.rest(world.now, false, &world.evidence);
     }
@@ -481,7 +484,7 @@ fn scrape_in_bulk(world: &mut World) -> (u32, bool) {
         world.run(&mut scraper, CONNECT, 0, 0);
         let standing = scraper.judge(world.now, BEGIN, &world.evidence);
         found += u32::from(round >= 300 && standing.is_batch());
-        scraper.granted(world.now);
+        scraper.granted(world.now, Beside::Nothing);
         for _ in 0..11 {
             world.pass(2);
             scraper.rest(world.now, true, &world.evidence);
@@ -514,7 +517,7 @@ fn boot(world: &mut World, boots: u64, service: u64) -> (f64, f64) {
         let boots = (0..boots).map(|boot| (BEGIN + boot, 2));
         for (digest, service) in boots.chain(own.iter().map(|&digest| (digest, service))) {
             batch = u32::from(session.judge(now, digest, &world.evidence).is_batch());
-            session.granted(now);
+            session.granted(now, Beside::Nothing);
             now += Duration::from_millis(service);
             session.rest(now, false, &world.evidence);
         }
@@ -546,4 +549,54 @@ fn what_all_visits_begin_with_does_not_hide_what_tells_them_apart() {
         (world.slots, world.used) = (Slots::Busy { batch_waits: false }, 7.0);
         assert_eq!(boot(&mut world, boots, service), (1.0, 0.0), "{boots} {service}");
     }
+}
+
+/// Sessions of an application's own pool click at the same time each tenth of a second, for so many seconds; of how
+/// many statements they were taken for batch.
+fn click_together(world: &mut World, sessions: &mut [Account], service: u64, seconds: u64) -> u32 {
+    let mut batch = 0;
+    for _ in 0..seconds * 1000 / (service + 100) {
+        batch += world.round(sessions, CLICK, service);
+        world.pass(service + 100);
+    }
+    batch
+}
+
+#[test]
+fn pooled_connections_that_batch_makes_slower_stay_light() {
+    let world = || {
+        let mut world = World::new();
+        let mut sessions: Vec<_> = (0..4).map(|_| world.session()).collect();
+        assert_eq!(click_together(&mut world, &mut sessions, 6, 20), 0);
+        (world, sessions)
+    };
+    let (mut beside, mut sessions) = world();
+    beside.beside = Beside::More;
+    assert_eq!(click_together(&mut beside, &mut sessions, 300, 30), 0);
+    // Much as before where it is their own doing.
+    let (mut alone, mut sessions) = world();
+    assert!(click_together(&mut alone, &mut sessions, 300, 30) > 200);
+}
+
+#[test]
+fn beside_batch_who_never_rests_is_found_and_whose_kind_is_batch_is_not_excused() {
+    let mut world = World::new();
+    let mut clicks: Vec<_> = (0..4).map(|_| world.session()).collect();
+    click_together(&mut world, &mut clicks, 6, 20);
+    world.beside = Beside::More;
+    let mut scraper = world.session();
+    let began = world.now;
+    while !world.run(&mut scraper, CLICK, 0, 30).is_batch() {}
+    assert!(world.now - began < Duration::from_secs(15), "{:?}", world.now - began);
+    // More like it, which rest for as long as they work.
+    let mut others: Vec<_> = (0..2).map(|_| world.session()).collect();
+    let mut batch = 0;
+    for round in 0..400 {
+        let found = world.round(&mut others, CLICK, 100);
+        batch += if round < 300 { 0 } else { found };
+        for _ in 0..2 {
+            world.run(&mut scraper, CLICK, 0, 100);
+        }
+    }
+    assert!(batch > 150, "{batch}");
 }

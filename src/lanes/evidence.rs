@@ -29,9 +29,10 @@ use foldhash::HashMap;
 use foldhash::fast::FixedState;
 use parking_lot::Mutex;
 
+use super::baseline::Baseline;
 use super::bulk::{Bulk, Much, Slots};
 
-/// Most features kept, about 64 bytes each.
+/// Most features kept, about 90 bytes each.
 pub const FEATURES_MAX: usize = SHARDS * SHARD_MAX;
 const SHARDS: usize = 16;
 const SHARD_MAX: usize = 512;
@@ -147,6 +148,7 @@ pub(super) struct Tally {
     log_service: f32,
     /// Others wait for them, see [`Tally::look`].
     is_much: bool,
+    baseline: Baseline,
 }
 
 impl Tally {
@@ -191,6 +193,7 @@ impl Tally {
         // What is held back uses less; it is what it was all the same.
         self.load = self.load_now().max(self.load * LEFT_AFTER_A_SECOND);
         self.service *= RECENT_AFTER_A_SECOND;
+        self.baseline.tick();
     }
 
     /// How much of what speaks for a heavy visit counts: the square, since a page has several statements of
@@ -253,7 +256,6 @@ impl Evidence {
         let heavy = tally.heavy(self.least());
         let own = ((heavy + share) / (tally.visits + 1.0)).clamp(least, most);
         let weight = (log_odds(own) - log_odds(share)).clamp(-WEIGHT_MAX, WEIGHT_MAX);
-        let is_known = tally.visits >= VISITS_KNOWN;
         let part = if weight > 0.0 {
             tally.load_now().max(tally.load) * light / (light + LIGHT_TOLD)
         } else {
@@ -261,8 +263,8 @@ impl Evidence {
         };
         Weighed {
             weight: weight * part,
-            is_known,
-            is_light: is_known && heavy <= LIGHT_SHARE * tally.visits,
+            is_known: tally.visits >= VISITS_KNOWN,
+            is_light: is_light(&tally, heavy),
             is_much: tally.is_much,
         }
     }
@@ -299,6 +301,25 @@ impl Evidence {
             if let Some(tally) = self.shard(*feature).lock().get_mut(feature) {
                 tally.service += service;
             }
+        }
+    }
+
+    /// A single statement of this digest took so many seconds while hardly any batch work ran.
+    pub fn took(&self, digest: u64, service: f32) {
+        if let Some(tally) = self.shard(digest).lock().get_mut(&digest) {
+            tally.baseline.took(service);
+        }
+    }
+
+    /// Seconds for which one counts that took `service` seconds beside much batch work; its session is batch itself,
+    /// or not.
+    pub fn charge(&self, digest: u64, service: f32, is_of_batch: bool) -> f32 {
+        let least = self.least();
+        match self.shard(digest).lock().get_mut(&digest) {
+            Some(tally) if is_light(tally, tally.heavy(least)) => {
+                tally.baseline.charge(service, is_of_batch)
+            }
+            Some(_) | None => service,
         }
     }
 
@@ -434,6 +455,11 @@ fn least_kept(shard: &HashMap<u64, Tally>) -> f32 {
     let mut visits: Vec<f32> = shard.values().map(|tally| tally.visits).collect();
     let (_, last_to_go, _) = visits.select_nth_unstable_by(SHARD_MAX / 8, f32::total_cmp);
     last_to_go.next_up().max(1.0)
+}
+
+/// Whether visits of a feature are known, and few of them are `heavy`.
+fn is_light(tally: &Tally, heavy: f32) -> bool {
+    tally.visits >= VISITS_KNOWN && heavy <= LIGHT_SHARE * tally.visits
 }
 
 fn prior(share: f32) -> f32 {

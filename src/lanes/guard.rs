@@ -68,6 +68,10 @@ pub const TOLERANCE: f64 = 2.0;
 pub const SLACK: f64 = 0.002;
 
 const DECREASE: f64 = 0.8;
+/// The same at most, when statements have taken much longer than the target for this many ticks: a step of load
+/// is to be over within seconds, and a disk that stands still for a moment is none.
+const DECREASE_MOST: f64 = 0.5;
+const OVER_TICKS: u32 = 10;
 const INCREASE: f64 = 0.5;
 
 /// What batch did during a tick.
@@ -97,6 +101,8 @@ pub struct Guard {
     patience: u32,
     /// Ticks since a look at the floor began that saw nothing, as nothing was seen there since.
     holding: Option<u32>,
+    /// Ticks of the windows up to now in which statements took longer than the target.
+    over: u32,
     /// Ticks since an interactive statement came, and how many had in this window by the last one.
     quiet: u32,
     came: u32,
@@ -163,6 +169,7 @@ impl Guard {
             looking: None,
             patience: FIRST_LOOK_MAX,
             holding: None,
+            over: 0,
             quiet: 0,
             came: 0,
             window: Window::default(),
@@ -212,11 +219,12 @@ impl Guard {
 
     /// The most slots batch may hold now.
     pub fn limit(&self) -> usize {
-        let limit = if self.looking.is_some() { self.floor } else { self.limit };
-        // The bounds fit, so what is between them does.
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "see above")]
-        let limit = limit as usize;
-        limit
+        whole(if self.looking.is_some() { self.floor } else { self.limit })
+    }
+
+    /// Slots that batch may always hold.
+    pub fn floor(&self) -> usize {
+        whole(self.floor)
     }
 
     /// Whether batch is to have no more than the limit, to see what the server does without it: for the moment of
@@ -273,11 +281,16 @@ impl Guard {
             LatencyTarget::Fixed(_) => window.sum / f64::from(window.statements.max(1)),
             LatencyTarget::Auto | LatencyTarget::Off => log_mean.exp(),
         };
-        let is_over = self.target_seconds().is_some_and(|target| mean > target);
+        let target = self.target_seconds();
+        let is_over = target.is_some_and(|target| mean > target);
+        let was_over = self.over;
+        self.over = if is_telling && is_over { was_over.saturating_add(window.ticks) } else { 0 };
         let holds_more = window.batch as f64 > self.floor;
         let increase = match window.statements {
             _ if is_telling && (is_over || window.waited > 0 && holds_more) => {
-                self.limit = (self.limit * DECREASE).max(self.floor);
+                let part = target.map_or(1.0, |target| target / log_mean.exp());
+                let most = if was_over >= OVER_TICKS { DECREASE_MOST } else { DECREASE };
+                self.limit = (self.limit * part.clamp(most, DECREASE)).max(self.floor);
                 return;
             }
             0 if self.quiet >= QUIET_TICKS => 1.0,
@@ -322,6 +335,16 @@ impl Guard {
             (self.limit, self.looking) = (self.ceiling, None);
         }
     }
+}
+
+/// A number of slots; the bounds fit, so what is between them does.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "its caller sees to that"
+)]
+fn whole(slots: f64) -> usize {
+    slots as usize
 }
 
 #[cfg(test)]

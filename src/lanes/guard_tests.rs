@@ -79,6 +79,28 @@ fn a_step_of_load_is_followed_within_seconds_and_batch_never_starves() {
 }
 
 #[test]
+fn a_heavy_step_is_over_within_seconds_and_a_moment_of_standstill_costs_little() {
+    let server = Server { cores: 1.0, service: 0.01 };
+    let mut guard = guard();
+    run(&mut guard, &server, 50, 4, 0);
+    // One statement a tick: windows of a second.
+    let limits = run(&mut guard, &server, 60, 1, 100);
+    assert!(limits[50] <= 2, "{limits:?}");
+    let mut guard = Guard::new(LatencyTarget::Auto, FLOOR, CEILING);
+    run(&mut guard, &server, 50, 4, 0);
+    let before = guard.limit();
+    (0..4).for_each(|_| {
+        guard.served(1.0);
+        guard.tick(BatchNow { in_use: 3, running: 3, waiting: 5 });
+    });
+    (0..40).for_each(|_| {
+        guard.served(0.012);
+        guard.tick(BatchNow { in_use: 3, running: 3, waiting: 5 });
+    });
+    assert!(guard.limit() >= before * 3 / 4, "{} of {before}", guard.limit());
+}
+
+#[test]
 fn with_nobody_to_protect_batch_gets_everything_and_gives_it_back() {
     let server = Server { cores: 4.0, service: 0.02 };
     let mut guard = guard();

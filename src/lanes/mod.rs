@@ -15,6 +15,7 @@
 //! ([`overload`]).
 
 pub mod account;
+mod baseline;
 pub mod bulk;
 pub mod evidence;
 mod fair;
@@ -29,6 +30,7 @@ mod scheduler;
 mod wake;
 
 pub use account::{Account, Standing};
+pub use baseline::Beside;
 pub use bulk::Slots;
 pub use evidence::{Evidence, Visit};
 pub use fair::Precedence;

@@ -12,7 +12,8 @@ use super::{Auto, Pool, Request, Shared};
 use crate::backend::Connection;
 use crate::error::Error;
 use crate::lanes::{
-    Admission, BatchNow, Demand, Dismissal, Gone, LaneNow, Overload, QueueNow, Told, Turn, Wake,
+    Admission, BatchNow, Beside, Demand, Dismissal, Gone, LaneNow, Overload, QueueNow, Told, Turn,
+    Wake,
 };
 
 /// A slot held for longer counts for the batch lane: what a session known to be light may use.
@@ -359,6 +360,13 @@ impl Pool {
         shared.crowds.has(kind) && shared.auto.is_some_and(is_at_reserve)
     }
 
+    /// How much batch work runs, which makes other work slower. Costs one load.
+    pub fn beside(&self) -> Beside {
+        let known = [Beside::Nothing, Beside::Floor, Beside::More];
+        let now = self.beside.load(Ordering::Relaxed);
+        known.into_iter().find(|&beside| beside as u8 == now).unwrap_or_default()
+    }
+
     /// The age of a transaction says nothing: what runs in it now counts.
     fn look_for_crowds(
         &self,
@@ -415,6 +423,12 @@ impl Pool {
             lasting += usize::from(*granted == batch && service > HELD_LONG);
         }
         let LaneNow { in_use, waiting, .. } = shared.scheduler.lane(batch);
+        let beside = match running {
+            0 => Beside::Nothing,
+            running if running <= shared.guard.floor() => Beside::Floor,
+            _ => Beside::More,
+        };
+        self.beside.store(beside as u8, Ordering::Relaxed);
         let limit = shared.guard.tick(BatchNow { in_use: in_use - idle, running, waiting });
         // What others hold takes nothing of what batch has for sure, nor do a few of its own that last: a slot
         // turns over beside them. But the guard sees nothing beside more than the floor.

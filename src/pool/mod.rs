@@ -23,7 +23,7 @@ mod refusals;
 mod retire;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -34,7 +34,7 @@ use tokio::time::{Instant, sleep};
 use crate::backend::{Connection, ConnectionKey, Route, TlsError};
 use crate::config::Settings;
 use crate::config::settings;
-use crate::lanes::{Guard, LaneNow, Limits, Overload, Precedence, Scheduler};
+use crate::lanes::{Beside, Guard, LaneNow, Limits, Overload, Precedence, Scheduler};
 use crate::metrics::{BackendMetrics, LaneMetrics, Metrics};
 use crate::route::view::BackendId;
 use crate::route::whereabouts::Whereabouts;
@@ -75,6 +75,8 @@ pub struct Pool {
     shared: Mutex<Shared>,
     /// Some kind of work holds slots for long, see [`Crowds`].
     is_crowded: AtomicBool,
+    /// A [`Beside`].
+    beside: AtomicU8,
     permits: Arc<Semaphore>,
     pace: open::Pace,
     /// Connections that are being opened, or wait for the right to be.
@@ -201,6 +203,7 @@ impl Pool {
                 idle: Idle::default(),
             }),
             is_crowded: AtomicBool::new(false),
+            beside: AtomicU8::new(Beside::Nothing as u8),
             permits: Arc::new(Semaphore::new(slots)),
             pace: open::Pace::new(settings.pool.open_rate),
             openings: AtomicUsize::new(0),

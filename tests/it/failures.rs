@@ -308,7 +308,6 @@ fn commands_sent_ahead_are_run_also_where_the_client_has_closed_behind_them() {
 /// A statement is prepared anew on the connection it gets, which may have to wait for a lock.
 #[test]
 fn who_leaves_or_is_killed_while_a_statement_is_prepared_keeps_no_slot() {
-    let proxy = Proxy::with(servers(), 4, ONE_LANE);
     let waiting = |command: &str, verb: &str| {
         format!(
             "SELECT COUNT(*) FROM information_schema.processlist WHERE command = '{command}' \
@@ -317,14 +316,17 @@ fn who_leaves_or_is_killed_while_a_statement_is_prepared_keeps_no_slot() {
     };
     let mut root = servers().root();
     root.replace("CREATE OR REPLACE TABLE shop.left_a (id INT)");
-    let mut killer = Raw::connect(proxy.port, "root", "root-secret", None).unwrap();
     let read = "SELECT id FROM left_a WHERE id = 1";
     let write = "INSERT INTO left_a VALUES (1)";
     for (sql, is_killed, rows) in [(read, false, "0"), (write, true, "0"), (write, false, "1")] {
+        // One without idle connections.
+        let proxy = Proxy::with(servers(), 4, ONE_LANE);
+        let mut killer = Raw::connect(proxy.port, "root", "root-secret", None).unwrap();
         let mut client = proxy.app();
         let prepared = client.command(Command::StmtPrepare, sql.as_bytes());
         let id = prepared.unwrap().summary.prepared.expect("it is prepared").0;
         // Where it is prepared is taken.
+        eventually("it is back", || proxy.sum("fairlane_lane_slots_in_use{") == 0.0);
         let mut other = proxy.app();
         other.run("SET @own = RAND()");
         let (mut blocker, mut waiter) = (servers().root(), servers().root());

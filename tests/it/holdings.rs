@@ -68,6 +68,13 @@ fn a_pin_ends_with_what_it_is_for() {
 #[test]
 fn a_pin_stays_while_something_may_be_held() {
     let proxy = crowded();
+    let mut root = servers().root();
+    root.run("USE shop");
+    root.run("DROP FUNCTION IF EXISTS hs_fails");
+    root.run(
+        "CREATE FUNCTION hs_fails() RETURNS INT NO SQL BEGIN \
+         SIGNAL SQLSTATE '42000' SET MYSQL_ERRNO = 1064, MESSAGE_TEXT = 'no'; RETURN 1; END",
+    );
     for statements in [
         &[
             "CREATE TEMPORARY TABLE hs_1 (a INT)",
@@ -83,6 +90,14 @@ fn a_pin_stays_while_something_may_be_held() {
         &["SELECT GET_LOCK('hs', 1)", "SELECT RELEASE_LOCK('hs') FROM DUAL WHERE 0"],
         &["SELECT GET_LOCK('hs', 1)", "SELECT RELEASE_LOCK('HS')"],
         &["SELECT GET_LOCK('hs', 1)", "SET sql_select_limit = 0", "SELECT RELEASE_LOCK('hs')"],
+        // MySQL runs no DO then.
+        match product().is_mysql() {
+            true => {
+                &["SELECT GET_LOCK('hs', 1)", "SET sql_select_limit = 0", "DO RELEASE_LOCK('hs')"]
+            }
+            false => &["SELECT GET_LOCK('hs', 1)"][..],
+        },
+        &["SELECT GET_LOCK('hs', 1), hs_fails()"],
         &["PREPARE s FROM 'SELECT 1'", "PREPARE t FROM 'SELECT 1'", "DEALLOCATE PREPARE s"],
         &["CREATE TEMPORARY TABLE hs_1 (a INT)", "SELECT 1; DROP TABLE hs_1"],
         // Nothing of MySQL's but for backups' own accounts.

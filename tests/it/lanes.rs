@@ -58,6 +58,38 @@ fn who_uses_much_is_batch_and_so_is_who_does_the_same_with_nothing_configured() 
     assert_eq!(choices(&off, "attained_service") + choices(&off, "company"), 0.0);
 }
 
+/// Connections of an application's own pool click a few times a second each; the server has no core to spare then.
+#[test]
+fn who_is_slow_because_of_batch_is_not_taken_for_it() {
+    const RULE: &str = "[routing]\nreplica_reads = false\n[[rule]]\nprogram_name = \"cruncher\"\nlane = \"batch\"\n";
+    let proxy = Arc::new(Proxy::with(servers(), 15, RULE));
+    let stop = Stop(Arc::new(AtomicBool::new(false)));
+    let repeat = |mut client: Raw, sql: &'static str, rest: u64| {
+        let is_over = stop.0.clone();
+        thread::spawn(move || {
+            while !is_over.load(Ordering::Relaxed) {
+                assert_eq!(client.run(sql).summary.error, None);
+                thread::sleep(Duration::from_millis(rest));
+            }
+        })
+    };
+    let click = "SELECT BENCHMARK(8000, MD5('x'))";
+    let mut all: Vec<_> = (0..4).map(|_| repeat(proxy.app(), click, 100)).collect();
+    thread::sleep(Duration::from_secs(5));
+    let attained = choices(&proxy, "attained_service");
+    let batch = "SELECT BENCHMARK(400000, SHA1('x'))";
+    all.extend((0..12).map(|_| repeat(with_program(&proxy, "cruncher"), batch, 0)));
+    thread::sleep(Duration::from_secs(3));
+    let before = (choices(&proxy, "light"), choices(&proxy, "attained_service"));
+    thread::sleep(Duration::from_secs(7));
+    let light = choices(&proxy, "light") - before.0;
+    let taken = choices(&proxy, "attained_service") - before.1;
+    println!("{attained} before it, {taken} and {light} light ones beside it");
+    assert!(taken < light / 2.0, "{taken} of {light}");
+    drop(stop);
+    all.into_iter().for_each(|thread| thread.join().expect("no failure"));
+}
+
 /// It works for everybody, and only Fairlane's own account is locked.
 #[test]
 fn who_uses_much_is_batch_also_while_the_primary_turns_the_control_connection_away() {

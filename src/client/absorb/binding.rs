@@ -137,8 +137,12 @@ impl Session {
         if *change == Holding::Renames {
             self.holdings.lose_track(Held::Table);
         }
-        // A function was called if there is a row of it, or nothing but the call.
-        let is_done = summary.error.is_none() && (!summary.has_result_set || summary.rows == 1);
+        // A function was called if there is a row of it, or nothing but the call. MySQL runs no DO at a limit of 0.
+        let is_called = match summary.has_result_set {
+            true => summary.rows == 1,
+            false => self.facts.is_mariadb() || !self.has_select_limit(),
+        };
+        let is_done = summary.error.is_none() && is_called;
         let freed = if is_done { self.holdings.free(change) } else { None };
         let Some(held) = freed.filter(|held| self.pins.has(held.pin())) else { return false };
         self.pins.drop(held.pin());

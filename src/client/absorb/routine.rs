@@ -134,7 +134,7 @@ impl Session {
     }
 
     /// Whether answers of SHOW, with which MySQL is asked for counters, may lack rows.
-    fn has_select_limit(&self) -> bool {
+    pub(in crate::client) fn has_select_limit(&self) -> bool {
         const NONE: &str = "18446744073709551615";
         let own = self.image.get("sql_select_limit");
         own.or_else(|| self.facts.variable("sql_select_limit")).is_none_or(|limit| limit != NONE)
