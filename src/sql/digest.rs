@@ -21,8 +21,10 @@ use super::word::{Call, Word, mix};
 /// The longest normalised text, in bytes.
 pub const DIGEST_TEXT_BYTES_MAX: usize = 4096;
 
-/// Tokens of a text that its kind hangs on.
+/// Tokens of a text that its kind hangs on; and how many more those may be that a SELECT has before its FROM: an ORM
+/// names all columns, and what tells its statements apart comes behind them.
 const FRONT_TOKENS: usize = 64;
+const LIST_TOKENS: usize = 512;
 
 /// Deeper parentheses are kept as they are, without folding of lists.
 const LEVELS: usize = 16;
@@ -54,17 +56,29 @@ pub fn digest(sql: &[u8], mode: Mode) -> u64 {
     }
 }
 
-/// The digest of a text's first 64 tokens: what kind of statement it is, at a cost that does not
-/// grow with its length.
+/// The digest of a text's first 64 tokens, in a SELECT of the first 64 from its FROM on and of those before it:
+/// what kind of statement it is, at a cost that does not grow with its length.
 pub fn front_digest(sql: &[u8], mode: Mode) -> u64 {
     let mut lexer = Lexer::new(sql, mode);
     let mut normaliser = Normaliser::new(HashSink::default());
-    for _ in 0..FRONT_TOKENS {
+    let (mut left, mut listed, mut is_in_list) = (FRONT_TOKENS, 0, false);
+    while left > 0 {
         let token = lexer.next();
         if token.kind == Kind::End {
             break;
         }
         normaliser.push(&token, sql);
+        left -= 1;
+        match token.word {
+            Word::Select if left == FRONT_TOKENS - 1 => is_in_list = true,
+            Word::From if normaliser.depth == 0 && is_in_list => {
+                (left, is_in_list) = (FRONT_TOKENS, false);
+            }
+            _ if is_in_list && left == 1 && listed < LIST_TOKENS => {
+                (left, listed) = (2, listed + 1)
+            }
+            _ => {}
+        }
     }
     normaliser.sink.value()
 }
@@ -381,6 +395,26 @@ mod tests {
         ] {
             assert_eq!(text(sql), digest, "{sql}");
         }
+    }
+
+    #[test]
+    fn kinds_of_an_orms_selects_differ_behind_their_columns() {
+        let kind = |sql: &str| front_digest(sql.as_bytes(), Mode::default());
+        let columns = |count: usize| -> String {
+            (0..count).map(|at| format!("t0.c{at} AS c{at}_0, ")).collect()
+        };
+        let list = columns(30);
+        let by_id = format!("SELECT {list}MAX(1) FROM t t0 WHERE id = 5");
+        let by_state = format!("SELECT {list}MAX(1) FROM t t0 WHERE state = 5");
+        assert_ne!(kind(&by_id), kind(&by_state));
+        assert_eq!(kind(&by_id), kind(&by_id.replace("= 5", "= 7")));
+        // Not without an end, nor for what is no SELECT.
+        let list = columns(200);
+        let long = |last: &str| format!("SELECT {list}{last} FROM t");
+        assert_eq!(kind(&long("a")), kind(&long("b")));
+        let set = "a = 1, ".repeat(30);
+        let update = |last: &str| format!("UPDATE t SET {set}a = 1 WHERE {last} = 1");
+        assert_eq!(kind(&update("a")), kind(&update("b")));
     }
 
     #[test]
