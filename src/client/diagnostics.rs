@@ -274,6 +274,11 @@ impl Diagnostics {
             && self.conditions == 0
     }
 
+    /// Whether the session's last statement has left nothing to be shown.
+    pub(super) fn is_clear(&self) -> bool {
+        self.warnings.is_none() && self.own_error.is_none() && self.conditions == 0
+    }
+
     /// Whether the list of warnings is here and not on a connection: it is true until a statement
     /// brings something newer, see `settle`.
     pub(super) fn are_saved(&self) -> bool {

@@ -70,6 +70,7 @@ pub use login::password::Passwords;
 pub use login::throttle::Throttle;
 pub use prepared::answers::Answers;
 use registry::{Order, Registration, Registry};
+pub use statement::assign::Assignments;
 pub use statement::collation::Collations;
 use wire::Wire;
 
@@ -90,6 +91,8 @@ pub struct Context {
     pub answers: Answers,
     /// Procedures of which is known that they take no lock.
     pub procedures: Procedures,
+    /// Assignments to session variables that are known.
+    pub assignments: Assignments,
     /// Collations of schemas.
     pub collations: Collations,
     /// Changes of what sessions begin with.

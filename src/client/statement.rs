@@ -1,6 +1,7 @@
 //! One statement's way: verdict, target, lane, slot, connection, relay, release.
 
 pub(super) mod along;
+pub(super) mod assign;
 pub(super) mod begin;
 pub(super) mod collation;
 pub(super) mod execute;
@@ -224,6 +225,10 @@ impl Session {
         if ends_or_begins(work) && self.answer_begin(work) {
             return Ok(());
         }
+        let mut asked = self.asks_assignment(work);
+        if asked.as_ref().is_some_and(|asked| self.answer_assignment(work, asked)) {
+            return Ok(());
+        }
         if self.begun.is_some()
             && let Some(done) = Box::pin(self.begin_for(work)).await
         {
@@ -271,6 +276,9 @@ impl Session {
                 Ok(mut summary) => {
                     let was_held = attempt.was_held;
                     let done = self.conclude(checkout, work, &mut summary, was_held).await;
+                    if let Some(asked) = asked.take().filter(|_| done.is_ok() && !on_replica) {
+                        self.keep_assignment(work, *asked, &summary);
+                    }
                     if work.verdict.reason == SqlReason::Kill {
                         Box::pin(self.kill_sessions_of_user(work, &summary)).await;
                     }

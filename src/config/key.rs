@@ -297,6 +297,12 @@ pub const KEYS: &[Key] = &[
         valid: r#"a time such as "1s", or "0s" for never"#,
     },
     Key {
+        path: "pool.assignment_age",
+        default: Some(r#""1m""#),
+        meaning: "How long a SET that the primary has carried out is answered without it.",
+        valid: r#"a time such as "1m", or "0s" for never"#,
+    },
+    Key {
         path: "pool.connection_attributes",
         default: Some(r#""own""#),
         meaning: "Whose connection attributes servers are told.",

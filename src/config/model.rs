@@ -153,6 +153,7 @@ pub(crate) struct Pool {
     pub(crate) open_rate: u32,
     pub(crate) abandoned: Abandoned,
     pub(crate) prepared_answer_age: Period,
+    pub(crate) assignment_age: Period,
     pub(crate) connection_attributes: ConnectionAttributes,
 }
 
@@ -165,6 +166,7 @@ impl Default for Pool {
             open_rate: 200,
             abandoned: Abandoned::KillReads,
             prepared_answer_age: Period::secs(1),
+            assignment_age: Period::secs(60),
             connection_attributes: ConnectionAttributes::Own,
         }
     }

@@ -565,6 +565,7 @@ impl Resolver<'_> {
                 model::Abandoned::Finish => Abandoned::Finish,
             },
             prepared_answer_age: pool.prepared_answer_age.duration(),
+            assignment_age: pool.assignment_age.duration(),
             tells_attributes: pool.connection_attributes == model::ConnectionAttributes::Client,
         }
     }

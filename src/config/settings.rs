@@ -287,6 +287,8 @@ pub struct Pool {
     pub abandoned: Abandoned,
     /// How long a server's answer to COM_STMT_PREPARE may be given again; zero is never.
     pub prepared_answer_age: Duration,
+    /// How long a SET that the primary has carried out may be answered without it; zero is never.
+    pub assignment_age: Duration,
     /// Whether servers are told the clients' connection attributes beside Fairlane's own.
     pub tells_attributes: bool,
 }

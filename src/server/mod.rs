@@ -24,7 +24,7 @@ use workers::Workers;
 
 use crate::admin::{self, Readiness, Sources};
 use crate::client::registry::Registry;
-use crate::client::{Adrift, Answers, Context, Locks, Passwords, Throttle};
+use crate::client::{Adrift, Answers, Assignments, Context, Locks, Passwords, Throttle};
 use crate::config::settings::TlsMode;
 use crate::config::{Problem, Settings, is_v6_only};
 use crate::lanes::{Evidence, PolicyNow};
@@ -184,6 +184,7 @@ impl Fairlane {
             started,
             pools: pools?,
             answers: Answers::new(&settings),
+            assignments: Assignments::new(&settings),
             collations: Default::default(),
             epochs,
             topology,

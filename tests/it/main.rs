@@ -12,6 +12,7 @@
 mod support;
 
 mod along;
+mod assign;
 mod auth;
 mod bad_peers;
 mod beginnings;

@@ -71,6 +71,7 @@ pub(crate) fn settings(ports: &[u16]) -> Settings {
             open_rate: 100,
             abandoned: fairlane::config::settings::Abandoned::KillReads,
             prepared_answer_age: Duration::ZERO,
+            assignment_age: Duration::ZERO,
             tells_attributes: false,
         },
         lanes: vec![lane],

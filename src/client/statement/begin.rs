@@ -196,7 +196,7 @@ impl Session {
     }
 
     /// Whether a BEGIN does nothing but to begin, and its OK says no more than that.
-    fn can_wait(&self) -> bool {
+    pub(super) fn can_wait(&self) -> bool {
         let is_set = |name| self.image.get(name).is_some();
         let is_read_only = self.facts.variable(READ_ONLY).is_none_or(|value| value != "0");
         // There BEGIN opens a block (MariaDB).

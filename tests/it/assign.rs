@@ -1,0 +1,106 @@
+//! SET that applications send after each login is answered without a server where it was done just so before, and
+//! nobody can tell.
+
+use fairlane::protocol::Capabilities;
+
+use crate::support::raw::Login;
+use crate::support::{ONE_LANE, Proxy, Raw, eventually, servers};
+
+const LOCAL: &str = "fairlane_statements_routed_total{reason=\"local\",target=\"local\"}";
+
+/// A client as PHP's: it asks for no tracking.
+fn plain(port: u16) -> Login<'static> {
+    let login = Login::new(port, "app", "app-secret");
+    Login { schema: Some("shop"), more: login.more - Capabilities::SESSION_TRACK, ..login }
+}
+
+/// What a session can see of its settings and of its last statement.
+const SEEN: [&str; 4] = [
+    "SELECT @@character_set_client, @@character_set_connection, @@character_set_results, @@collation_connection, \
+     COLLATION('x'), HEX('\u{e4}')",
+    "SELECT @@sql_mode, @@time_zone, @@foreign_key_checks, @@wait_timeout, @@group_concat_max_len",
+    "SELECT ROW_COUNT(), LAST_INSERT_ID(), @@warning_count, @@autocommit",
+    "SHOW WARNINGS",
+];
+
+/// The packets of an answer, or the error.
+fn said(client: &mut Raw, sql: &str) -> Result<Vec<Vec<u8>>, String> {
+    client.query(sql).map(|answer| answer.packets()).map_err(|failed| format!("{failed:?}"))
+}
+
+#[test]
+fn what_was_set_just_so_before_is_set_all_the_same() {
+    let proxy = Proxy::with(servers(), 3, ONE_LANE);
+    for sets in [
+        &["SET NAMES utf8mb4"][..],
+        &["SET NAMES latin1", "SET NAMES 'utf8mb4' COLLATE 'utf8mb4_unicode_ci'"],
+        &["SET time_zone = '+03:00'", "SET SESSION sql_mode = 'ANSI_QUOTES,NO_BACKSLASH_ESCAPES'"],
+        &["set foreign_key_checks=0, group_concat_max_len = 77;", "SET wait_timeout=99"],
+        &["SET NAMES gbk", "SET sql_mode = ''", "SET NAMES gbk"],
+        &["SET CHARACTER SET latin1", "SET character_set_results = NULL", "SET NAMES utf8mb4"],
+        &["SET sql_mode = 'nonsense'", "SET NAMES nonsense", "SET time_zone = 'nowhere'"],
+        &["SET autocommit = 0", "SET NAMES utf8mb4", "SET autocommit = 1"],
+        &["SET @own = 5", "SET NAMES latin1", "SELECT @own"],
+        &["SET PASSWORD = 'app-secret'", "SET TRANSACTION READ ONLY", "SET NAMES utf8mb4"],
+        &["BEGIN", "SET NAMES latin1", "COMMIT"],
+        &["SELECT 1/0", "SET NAMES utf8mb4", "INSERT INTO nothing VALUES (1)", "SET NAMES utf8mb4"],
+    ] {
+        // The third time it is known for sure.
+        for _ in 0..3 {
+            let mut through = Raw::login(&plain(proxy.port)).unwrap();
+            let mut direct = Raw::login(&plain(servers().primary)).unwrap();
+            for sql in sets.iter().copied().chain(SEEN).chain(sets.iter().copied()).chain(SEEN) {
+                assert_eq!(said(&mut through, sql), said(&mut direct, sql), "{sql} of {sets:?}");
+            }
+        }
+    }
+    assert!(proxy.metric(LOCAL) > 20.0, "{}", proxy.metric(LOCAL));
+}
+
+#[test]
+fn it_needs_no_slot_and_a_client_that_cancels_is_not_kept_waiting() {
+    let proxy = Proxy::with(servers(), 2, ONE_LANE);
+    let set = "SET NAMES utf8mb4 COLLATE utf8mb4_unicode_ci";
+    let login = || Raw::login(&plain(proxy.port)).unwrap();
+    let mut one = login();
+    one.run(set);
+    assert_eq!(proxy.metric(LOCAL), 0.0, "the first of its kind");
+    let mut busy = login();
+    busy.run(set);
+    assert_eq!(proxy.metric(LOCAL), 1.0);
+    busy.send(fairlane::protocol::Command::Query, b"SELECT SLEEP(60)");
+    eventually("no slot is free", || proxy.sum("fairlane_lane_slots_in_use{") == 1.0);
+    let mut canceller = login();
+    canceller.run(set);
+    canceller.run(&format!("KILL QUERY {}", busy.greeting.thread_id));
+    eventually("it is free", || proxy.sum("fairlane_lane_slots_in_use{") == 0.0);
+    assert_eq!(canceller.text("SELECT @@collation_connection"), "utf8mb4_unicode_ci");
+    // Others are not meant: another state, another user, another text.
+    let before = proxy.metric(LOCAL);
+    one.run(set);
+    canceller.run("SET NAMES utf8mb4");
+    let mut root =
+        Raw::login(&Login { user: "root", password: b"root-secret", ..plain(proxy.port) }).unwrap();
+    root.run(set);
+    assert_eq!(proxy.metric(LOCAL), before);
+}
+
+#[test]
+fn a_changed_global_variable_is_asked_for_anew() {
+    let proxy = Proxy::with(servers(), 4, ONE_LANE);
+    let login = || Raw::login(&plain(proxy.port)).unwrap();
+    let set = "SET sql_mode = 'ANSI_QUOTES'";
+    login().run(set);
+    login().run(set);
+    assert_eq!(proxy.metric(LOCAL), 1.0);
+    let mut root = Raw::connect(proxy.port, "root", "root-secret", None).unwrap();
+    root.run("SET GLOBAL max_connect_errors = 100");
+    login().run(set);
+    assert_eq!(proxy.metric(LOCAL), 1.0);
+    let never = format!("{ONE_LANE}\n[pool]\nassignment_age = \"0s\"\n");
+    let never = Proxy::with(servers(), 4, &never);
+    for _ in 0..3 {
+        Raw::login(&plain(never.port)).unwrap().run(set);
+    }
+    assert_eq!(never.metric(LOCAL), 0.0);
+}
