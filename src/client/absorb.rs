@@ -490,8 +490,10 @@ impl Session {
     ) {
         let effects = work.verdict.effects;
         // A function that is called behind one that takes a lock may signal this error as well.
-        let is_one = work.verdict.statements <= 1
-            && !effects.intersects(Effects::OPAQUE | Effects::USER_LOCK);
+        let may_take_lock =
+            effects & (Effects::USER_LOCK | Effects::UNREADABLE) == Effects::USER_LOCK;
+        let is_one =
+            work.verdict.statements <= 1 && !effects.contains(Effects::OPAQUE) && !may_take_lock;
         if summary.error == Some(code::PARSE_ERROR) && is_one {
             return;
         }
