@@ -10,8 +10,12 @@ const LOCAL: &str = "fairlane_statements_routed_total{reason=\"local\",target=\"
 
 /// A client as PHP's: it asks for no tracking.
 fn plain(port: u16) -> Login<'static> {
-    let login = Login::new(port, "app", "app-secret");
-    Login { schema: Some("shop"), more: login.more - Capabilities::SESSION_TRACK, ..login }
+    let login = tracking(port);
+    Login { more: login.more - Capabilities::SESSION_TRACK, ..login }
+}
+
+fn tracking(port: u16) -> Login<'static> {
+    Login { schema: Some("shop"), ..Login::new(port, "app", "app-secret") }
 }
 
 /// What a session can see of its settings and of its last statement.
@@ -40,15 +44,17 @@ fn what_was_set_just_so_before_is_set_all_the_same() {
         &["SET CHARACTER SET latin1", "SET character_set_results = NULL", "SET NAMES utf8mb4"],
         &["SET sql_mode = 'nonsense'", "SET NAMES nonsense", "SET time_zone = 'nowhere'"],
         &["SET autocommit = 0", "SET NAMES utf8mb4", "SET autocommit = 1"],
+        &["SET session_track_state_change = 1", "SET NAMES latin1", "SET time_zone = '+01:00'"],
+        &["SET session_track_system_variables = '*'", "SET NAMES latin1, sql_mode = ''"],
         &["SET @own = 5", "SET NAMES latin1", "SELECT @own"],
         &["SET PASSWORD = 'app-secret'", "SET TRANSACTION READ ONLY", "SET NAMES utf8mb4"],
         &["BEGIN", "SET NAMES latin1", "COMMIT"],
         &["SELECT 1/0", "SET NAMES utf8mb4", "INSERT INTO nothing VALUES (1)", "SET NAMES utf8mb4"],
     ] {
         // The third time it is known for sure.
-        for _ in 0..3 {
-            let mut through = Raw::login(&plain(proxy.port)).unwrap();
-            let mut direct = Raw::login(&plain(servers().primary)).unwrap();
+        for login in [plain, tracking, plain, tracking, plain, tracking] {
+            let mut through = Raw::login(&login(proxy.port)).unwrap();
+            let mut direct = Raw::login(&login(servers().primary)).unwrap();
             for sql in sets.iter().copied().chain(SEEN).chain(sets.iter().copied()).chain(SEEN) {
                 assert_eq!(said(&mut through, sql), said(&mut direct, sql), "{sql} of {sets:?}");
             }

@@ -75,6 +75,8 @@ struct Assignment {
     asked: Asked,
     text: Box<[u8]>,
     after: Image,
+    /// What clients that want to know are told.
+    tracked: Box<[Tracked]>,
     since: Duration,
 }
 
@@ -123,6 +125,9 @@ impl Session {
         }
         self.image = known.after.clone();
         self.image_changed();
+        if let Some(teller) = &mut self.teller {
+            teller.keep(&known.tracked);
+        }
         self.is_status_told = true;
         self.send_ok();
         self.count_local();
@@ -149,7 +154,8 @@ impl Session {
         }
         let (key, since) = (asked.key(work.sql), self.context.now());
         let (text, after) = (work.sql.into(), self.image.clone());
-        let assignment = Assignment { asked, text, after, since };
+        let tracked = summary.tracked.as_slice().into();
+        let assignment = Assignment { asked, text, after, tracked, since };
         self.context.assignments.kept.insert(key, Arc::new(assignment));
     }
 
@@ -157,7 +163,7 @@ impl Session {
     fn is_plain(&self) -> bool {
         self.can_wait()
             && self.begun.is_none()
-            && self.teller.is_none()
+            && self.teller.as_ref().is_none_or(|teller| !teller.tells_transactions())
             && self.trackers.is_none()
             && self.diagnostics.is_clear()
             && !self.image.has_servers_collation()
