@@ -92,7 +92,9 @@ async fn bench(arguments: &Arguments) -> Result<()> {
     let mut table = Table::default();
     if wants("connects") {
         tokio::task::block_in_place(|| {
-            connects::measure(&proxies, connects::ON_MARIADB, arguments.rounds, &mut table)
+            connects::ON_MARIADB.into_iter().try_for_each(|part| {
+                connects::measure(&proxies, part, arguments.rounds, &mut table)
+            })
         })?;
     }
     if wants("large") {
