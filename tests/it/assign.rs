@@ -35,6 +35,7 @@ fn said(client: &mut Raw, sql: &str) -> Result<Vec<Vec<u8>>, String> {
 #[test]
 fn what_was_set_just_so_before_is_set_all_the_same() {
     let proxy = Proxy::with(servers(), 3, ONE_LANE);
+    servers().root().replace("CREATE OR REPLACE TABLE shop.assigned (id INT)");
     for sets in [
         &["SET NAMES utf8mb4"][..],
         &["SET NAMES latin1", "SET NAMES 'utf8mb4' COLLATE 'utf8mb4_unicode_ci'"],
@@ -46,6 +47,12 @@ fn what_was_set_just_so_before_is_set_all_the_same() {
         &["SET autocommit = 0", "SET NAMES utf8mb4", "SET autocommit = 1"],
         &["SET session_track_state_change = 1", "SET NAMES latin1", "SET time_zone = '+01:00'"],
         &["SET session_track_system_variables = '*'", "SET NAMES latin1, sql_mode = ''"],
+        &["SET @@session.autocommit = OFF", "SET NAMES latin1", "SELECT 1", "SET autocommit = 1"],
+        &["SET AUTOCOMMIT = 0", "INSERT INTO assigned VALUES (1)", "ROLLBACK", "SET autocommit=1"],
+        &[
+            "SET group_concat_max_len = 50, @@sql_mode = ''",
+            "SET wait_timeout = @@group_concat_max_len",
+        ],
         &["SET @own = 5", "SET NAMES latin1", "SELECT @own"],
         &["SET PASSWORD = 'app-secret'", "SET TRANSACTION READ ONLY", "SET NAMES utf8mb4"],
         &["BEGIN", "SET NAMES latin1", "COMMIT"],

@@ -175,6 +175,41 @@ fn kill_works_with_the_ids_that_clients_see() {
     }
 }
 
+/// As clients do it on Ctrl-C (without a schema) and drivers when the time of a statement is over (with one).
+#[test]
+fn statements_that_hold_all_slots_are_killed_by_new_logins_of_their_user() {
+    let lanes = "[[lane]]\nname = \"interactive\"\nqueue_timeout = \"1s\"\noverload_timeout = \"off\"\n\
+        [routing]\nreplica_reads = false\n";
+    let proxy = Proxy::with(servers(), 3, lanes);
+    let mut root = servers().root();
+    let log_in = |user, password, schema| Raw::connect(proxy.port, user, password, schema);
+    let mut sleepers = [proxy.app(), proxy.app()];
+    for sleeper in &mut sleepers {
+        sleeper.send(Command::Query, b"DO SLEEP(30), 'uncancelled'");
+    }
+    let running =
+        "SELECT COUNT(*) FROM information_schema.processlist WHERE info LIKE 'DO %uncancelled%'";
+    eventually("both statements run", || root.text(running) == "2");
+    let refused = |user, password, schema| log_in(user, password, schema).unwrap_err().code();
+    assert_eq!(refused("app", "wrong", None), 1045);
+    assert_eq!(refused("nobody_at_all", "app-secret", None), 1045);
+    assert_eq!(refused("app", "app-secret", Some("no_such_schema")), 1040, "it is to be asked for");
+    let began = Instant::now();
+    let mut killers = [
+        log_in("app", "app-secret", None).unwrap(),
+        log_in("app", "app-secret", Some("shop")).unwrap(),
+    ];
+    let waited = killers[0].query("DO 1").unwrap_err();
+    assert_eq!(waited.code(), 1040, "whatever else it wants has to wait");
+    for (sleeper, killer) in sleepers.iter_mut().zip(&mut killers) {
+        killer.run(&format!("KILL QUERY {}", sleeper.greeting.thread_id));
+        let _ = sleeper.answer(Shape::Results);
+    }
+    assert!(began.elapsed() < Duration::from_secs(15), "they have ended before their time");
+    assert!(matches!(refused("app", "app-secret", Some("no_such_schema")), 1044 | 1049));
+    assert_eq!(killers.map(|mut killer| killer.text("SELECT 5")), ["5", "5"]);
+}
+
 /// Its own user may, and has a connection for that.
 #[test]
 fn kill_query_ends_a_statement_that_the_service_account_may_not_end() {

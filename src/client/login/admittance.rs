@@ -84,7 +84,10 @@ impl Session {
         let changes = (epoch, context.epochs.schemas());
         // Who logs in waits for it: not behind the work of his lane, which has all the time.
         let demand = self.demand(self.policy.rules.default_lane());
-        let client = demand.client;
+        let (lane, client) = (demand.lane, demand.client);
+        // Of a primary that is down nobody is told that he is logged in.
+        let must_wait =
+            || context.topology.view().primary_up && !context.primary_pool().has_free(lane);
         let ask = async || {
             let whose = (&identity.key, &identity.credential);
             let request = Request::plain(whose, &image, (session, epoch));
@@ -104,7 +107,8 @@ impl Session {
             checkout.check_in();
             Ok(())
         };
-        let answer = context.verified.verify(&identity.key, schema, changes, client, ask);
+        let answer =
+            context.verified.verify(&identity.key, schema, changes, (client, must_wait), ask);
         let session = (&*self.entry, Order::Drain);
         Box::pin(unless_over((&mut self.wire, true), session, answer)).await
     }

@@ -27,13 +27,22 @@ const VERIFIED_FOR: Duration = Duration::from_secs(60);
 const VERIFIED_MAX: usize = 10_000;
 
 type VerifiedKey = (Box<str>, Option<DoubleHash>, Box<str>, u8, Option<IpAddr>, (u64, u64));
+/// Without the collation: it decides nothing. The last is the change of schemas, and none where there is no schema.
+type KnownKey =
+    (Box<str>, Option<DoubleHash>, Option<Box<str>>, Option<IpAddr>, (u64, Option<u64>));
 
 /// Logins (user, password, schema, collation, address if it is told: not all are allowed) that the primary has agreed to
 /// lately. A storm of equal logins asks once: the others wait for the answer. That no connection was free to ask on is
 /// one for those of the same client, whose turn it was, and for those who have waited for so long: each would wait for
 /// one in turn.
+///
+/// While no connection is free to ask on, an older agreement is enough, or without a schema one with any: who wants
+/// to end his statements with KILL, which needs no connection, may log in while they have them all. Whatever
+/// needs a connection still waits for one that the server has let this user open.
 pub struct Verified {
     cache: Cache<VerifiedKey, Answer>,
+    /// Whom the primary has agreed to since the last change, however long ago.
+    known: Cache<KnownKey, ()>,
 }
 
 /// What came of asking.
@@ -68,28 +77,32 @@ impl std::fmt::Debug for Verified {
 
 impl Default for Verified {
     fn default() -> Self {
-        Self { cache: Cache::new(VERIFIED_MAX) }
+        Self { cache: Cache::new(VERIFIED_MAX), known: Cache::new(VERIFIED_MAX) }
     }
 }
 
 impl Verified {
     /// Asks with `ask` unless the answer is known since the last of `changes`: of accounts and of
-    /// schemas. `client` is the one of the demand with which is asked.
+    /// schemas. `client` is the one of the demand with which is asked, and `must_wait` tells whether it would wait.
     pub(in crate::client) async fn verify(
         &self,
-        key: &ConnectionKey,
+        whose: &ConnectionKey,
         schema: Option<&str>,
         changes: (u64, u64),
-        client: u64,
+        (client, must_wait): (u64, impl FnOnce() -> bool),
         ask: impl AsyncFnOnce() -> Result<(), Error>,
     ) -> Result<(), Error> {
-        let schema = schema.unwrap_or_default().into();
-        let key = (key.user.clone(), key.stored, schema, key.collation, key.client, changes);
+        let named = schema.unwrap_or_default().into();
+        let key = (whose.user.clone(), whose.stored, named, whose.collation, whose.client, changes);
         if let Some(Answer::Agreed(since)) = self.cache.get(&key) {
             if since.elapsed() < VERIFIED_FOR {
                 return Ok(());
             }
             self.cache.remove(&key);
+        }
+        let known = known_key(whose, schema, changes);
+        if self.known.get(&known).is_some() && must_wait() {
+            return Ok(());
         }
         let since = Instant::now();
         let guard = loop {
@@ -106,9 +119,14 @@ impl Verified {
         match ask().await {
             Ok(()) => {
                 let _ = guard.insert(Answer::Agreed(Instant::now()));
+                self.known.insert(known, ());
+                self.known.insert(known_key(whose, None, changes), ());
                 Ok(())
             }
             Err(error) => {
+                if matches!(error, Error::Server { .. }) {
+                    self.known.remove(&known);
+                }
                 if error.is_busy() {
                     let refusal = Refusal { error: error.clone(), client };
                     let _ = guard.insert(Answer::Busy(Box::new(refusal)));
@@ -119,6 +137,15 @@ impl Verified {
             }
         }
     }
+}
+
+fn known_key(
+    whose: &ConnectionKey,
+    schema: Option<&str>,
+    (logins, schemas): (u64, u64),
+) -> KnownKey {
+    let change = (logins, schema.map(|_| schemas));
+    (whose.user.clone(), whose.stored, schema.map(Into::into), whose.client, change)
 }
 
 /// The character set that a login with this collation comes to; `None`: the global one, as for numbers
@@ -196,7 +223,7 @@ mod tests {
                     advance(takes).await;
                     answer
                 };
-                verified.verify(key, None, (0, 0), client, ask).await
+                verified.verify(key, None, (0, 0), (client, || false), ask).await
             }
         };
         let ask = |answer| ask_as(1, Duration::ZERO, answer);
@@ -228,5 +255,46 @@ mod tests {
         let all = tokio::join!(ask(Err(lost.clone())), ask(Ok(())), ask(Ok(())));
         assert_eq!(all, (Err(lost), Ok(()), Ok(())));
         assert_eq!(asked.take(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_older_agreement_is_enough_while_there_is_nothing_to_ask_on() {
+        let verified = Verified::default();
+        let app = ConnectionKey::of_user("app");
+        let (lane, backend) = ("interactive".to_owned(), "primary".to_owned());
+        let busy = Error::QueueFull { lane, backend, limit: 1 };
+        let denied = Error::Server { code: 1044, sqlstate: "42000".to_owned(), message: vec![] };
+        let log_in =
+            |key: &ConnectionKey, schema, changes, must_wait: bool, answer: Result<(), Error>| {
+                let (verified, key) = (&verified, key.clone());
+                async move {
+                    let client = (1, move || must_wait);
+                    verified.verify(&key, schema, changes, client, async || answer).await
+                }
+            };
+        let full = |key: &ConnectionKey, schema, changes| {
+            log_in(key, schema, changes, true, Err(busy.clone()))
+        };
+        let refused = Err(busy.clone());
+        let shop = Some("shop");
+        assert_eq!(full(&app, shop, (1, 1)).await, refused, "nobody has asked yet");
+        assert_eq!(log_in(&app, shop, (1, 1), false, Ok(())).await, Ok(()));
+        advance(VERIFIED_FOR * 100).await;
+        for _ in 0..2 {
+            assert_eq!(log_in(&app, shop, (1, 1), false, Err(busy.clone())).await, refused);
+            assert_eq!(full(&app, shop, (1, 1)).await, Ok(()));
+            assert_eq!(full(&app, None, (1, 2)).await, Ok(()), "without a schema");
+            let others = ConnectionKey { collation: app.collation + 1, ..app.clone() };
+            assert_eq!(full(&others, shop, (1, 1)).await, Ok(()));
+        }
+        assert_eq!(full(&app, Some("other"), (1, 1)).await, refused);
+        assert_eq!(full(&app, shop, (1, 2)).await, refused, "schemas have changed");
+        assert_eq!(full(&app, None, (2, 1)).await, refused, "accounts have changed");
+        let stored = Some(DoubleHash::Sha1([1; 20]));
+        assert_eq!(full(&ConnectionKey { stored, ..app.clone() }, None, (1, 1)).await, refused);
+        assert_eq!(full(&ConnectionKey::of_user("root"), None, (1, 1)).await, refused);
+        let answer = log_in(&app, shop, (1, 1), false, Err(denied.clone())).await;
+        assert_eq!(answer, Err(denied));
+        assert_eq!(full(&app, shop, (1, 1)).await, refused, "the primary agrees no more");
     }
 }

@@ -33,8 +33,9 @@ const KEPT_MAX: usize = 1_000;
 /// Longest text, in bytes.
 const TEXT_MAX: usize = 1_024;
 
-/// Variables that are nothing but a part of an image.
-const PLAIN: [&str; 18] = [
+/// Variables that are nothing but a part of an image; and the one that the session knows besides.
+const PLAIN: [&str; 19] = [
+    "autocommit",
     "character_set_client",
     "character_set_connection",
     "character_set_results",
@@ -102,7 +103,7 @@ impl Session {
     pub(in crate::client) fn asks_assignment(&self, work: &Work<'_>) -> Option<Box<Asked>> {
         let may_be = work.verdict.leading == Leading::Set && self.held.is_none();
         let is_on = || !self.context.assignments.max_age.is_zero();
-        if !may_be || !is_on() || !is_plain(work) || !self.is_plain() {
+        if !may_be || !is_on() || !self.autocommit || !is_plain(work) || !self.is_plain() {
             return None;
         }
         let epochs = (self.epoch, self.context.epochs.logins());
@@ -125,6 +126,10 @@ impl Session {
         }
         self.image = known.after.clone();
         self.image_changed();
+        if let Some(is_on) = known.tracked.iter().find_map(autocommit_in) {
+            self.set_autocommit(is_on);
+            self.status.set(Status::AUTOCOMMIT, is_on);
+        }
         if let Some(teller) = &mut self.teller {
             teller.keep(&known.tracked);
         }
@@ -161,8 +166,9 @@ impl Session {
 
     /// Whether there is nothing to the session but its image, nor anything to be told of it.
     fn is_plain(&self) -> bool {
-        self.can_wait()
+        self.is_at_rest()
             && self.begun.is_none()
+            && !self.status.contains(Status::IN_TRANS)
             && self.teller.as_ref().is_none_or(|teller| !teller.tells_transactions())
             && self.trackers.is_none()
             && self.diagnostics.is_clear()
@@ -180,11 +186,36 @@ fn is_plain(work: &Work<'_>) -> bool {
         && verdict.hint == Hint::default()
         && (Effects::NAMES | Effects::COLLATION | Effects::BARE_VARIABLE).contains(verdict.effects)
         && work.sql.len() <= TEXT_MAX
-        && !work.sql.iter().any(|byte| b"@(".contains(byte))
+        && !work.sql.contains(&b'(')
+        && reads_no_variable(work.sql)
         && !mentions(work.sql, b"/*")
         && ![&b"default"[..], b"global", b"persist"]
             .into_iter()
             .any(|word| has_word(work.sql, word))
+}
+
+/// Whether each `@` belongs to the name of what is set: `SET @@session.autocommit = 0`.
+fn reads_no_variable(sql: &[u8]) -> bool {
+    let mut at = 0;
+    while let Some(found) = sql[at..].iter().position(|&byte| byte == b'@') {
+        let before = sql[..at + found].trim_ascii();
+        let is_name = before.last() == Some(&b',') || before.eq_ignore_ascii_case(b"set");
+        if !is_name || sql.get(at + found + 1) != Some(&b'@') {
+            return false;
+        }
+        at += found + 2;
+    }
+    true
+}
+
+/// Whether autocommit is on, where it is told.
+fn autocommit_in(tracked: &Tracked) -> Option<bool> {
+    match tracked {
+        Tracked::Variable { name, value } if name == "autocommit" => {
+            Some(value.eq_ignore_ascii_case("on") || value == "1")
+        }
+        _ => None,
+    }
 }
 
 /// Whether all that it has changed was told, and is plain.

@@ -196,7 +196,7 @@ impl Session {
     }
 
     /// Whether a BEGIN does nothing but to begin, and its OK says no more than that.
-    pub(super) fn can_wait(&self) -> bool {
+    fn can_wait(&self) -> bool {
         let is_set = |name| self.image.get(name).is_some();
         let is_read_only = self.facts.variable(READ_ONLY).is_none_or(|value| value != "0");
         // There BEGIN opens a block (MariaDB).
@@ -205,13 +205,15 @@ impl Session {
         let is_oracle = sql_mode.to_ascii_uppercase().contains("ORACLE");
         self.autocommit
             && !is_oracle
-            && self.pins.is_empty()
-            && !self.image_warns
-            && !self.asks_conditions
-            && !self.owes_deadlock
+            && self.is_at_rest()
             && !crate::state::transaction_names::READ_ONLY.into_iter().any(is_set)
             && !is_read_only
             && (self.begun.is_some() || !self.status.contains(Status::IN_TRANS))
+    }
+
+    /// Whether nothing but a transaction may bind the session, or has to be told to it.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.pins.is_empty() && !self.image_warns && !self.asks_conditions && !self.owes_deadlock
     }
 
     /// Whether a COMMIT begins the next transaction, or ends the session.
