@@ -199,7 +199,7 @@ fn reads_no_variable(sql: &[u8]) -> bool {
     let mut at = 0;
     while let Some(found) = sql[at..].iter().position(|&byte| byte == b'@') {
         let before = sql[..at + found].trim_ascii();
-        let is_name = before.last() == Some(&b',') || before.eq_ignore_ascii_case(b"set");
+        let is_name = before.last() == Some(&b',') || before.len() == "SET".len();
         if !is_name || sql.get(at + found + 1) != Some(&b'@') {
             return false;
         }
