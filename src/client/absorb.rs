@@ -34,6 +34,9 @@ pub(super) fn hides_wait(work: &Work<'_>) -> bool {
     work.verdict.statements > 1 || work.verdict.effects.contains(Effects::OPAQUE)
 }
 
+/// How servers begin that message, in English.
+const SYNTAX_ERROR: &[u8] = b"You have an error in your SQL syntax";
+
 /// Variables that say how texts are read, and how long the client may take its time.
 const HEEDED_AT_ONCE: [&str; 4] =
     ["sql_mode", "character_set_client", "wait_timeout", "net_write_timeout"];
@@ -490,11 +493,10 @@ impl Session {
     ) {
         let effects = work.verdict.effects;
         // A function that is called behind one that takes a lock may signal this error as well.
-        let may_take_lock =
-            effects & (Effects::USER_LOCK | Effects::UNREADABLE) == Effects::USER_LOCK;
-        let is_one =
-            work.verdict.statements <= 1 && !effects.contains(Effects::OPAQUE) && !may_take_lock;
-        if summary.error == Some(code::PARSE_ERROR) && is_one {
+        let is_one = work.verdict.statements <= 1 && !effects.contains(Effects::OPAQUE);
+        let may_be_signalled =
+            || effects.contains(Effects::USER_LOCK) && !summary.message.starts_with(SYNTAX_ERROR);
+        if summary.error == Some(code::PARSE_ERROR) && is_one && !may_be_signalled() {
             return;
         }
         let schema = self.image.schema.as_deref();
@@ -702,7 +704,7 @@ fn tells(summary: &Summary, is_it: impl Fn(&str) -> bool) -> bool {
 }
 
 /// Whether `work` is a DO, alone.
-fn is_do(work: &Work<'_>) -> bool {
+pub(super) fn is_do(work: &Work<'_>) -> bool {
     let is_run = matches!(work.command, Command::Query | Command::StmtExecute);
     is_run && work.verdict.statements == 1 && work.verdict.leading == Leading::Do
 }

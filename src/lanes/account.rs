@@ -127,8 +127,9 @@ pub struct Account {
     /// Up to when both are true.
     at: Duration,
     is_holding: bool,
-    /// The statement that was judged last; and how much batch ran when its slot was granted.
+    /// The statement that was judged last; for how many seconds it has waited; and how much batch ran when its slot was granted.
     digest: u64,
+    waited: f64,
     beside: Beside,
     /// When others were told what one takes without.
     told_baseline: Duration,
@@ -170,6 +171,7 @@ impl Account {
             at: now,
             is_holding: false,
             digest: 0,
+            waited: 0.0,
             beside: Beside::Nothing,
             told_baseline: now,
             is_assigned: false,
@@ -275,6 +277,7 @@ impl Account {
     /// A slot was granted at `now`, of a server on which so much batch runs.
     pub fn granted(&mut self, now: Duration, beside: Beside) {
         self.beside = beside;
+        self.waited = now.saturating_sub(self.at).as_secs_f64();
         if self.once > 0.0 {
             self.once *= left_after(now.saturating_sub(self.at).as_secs_f64());
         }
@@ -344,7 +347,8 @@ impl Account {
         }
         if self.beside != Beside::Nothing && held > SLOWED_MIN {
             let is_batch = self.standing.is_batch();
-            return f64::from(evidence.charge(self.digest, seconds(held), is_batch)).min(held);
+            let took = (seconds(self.waited), seconds(held));
+            return f64::from(evidence.charge(self.digest, took, is_batch)).min(held);
         }
         held
     }

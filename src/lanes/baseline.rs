@@ -17,6 +17,8 @@ const SLOWER_WEIGHT: f32 = 0.03;
 const EXCUSED_MOST: f32 = 8.0;
 /// Part of a kind's statements beside batch that may be of batch sessions themselves.
 const OF_BATCH_MAX: f32 = 0.25;
+/// How many statements one counts for at most that has waited.
+const WEIGHT_MAX: f32 = 100.0;
 /// What is left of their counts after a second: half of it after 30 s.
 const LEFT_AFTER_A_SECOND: f32 = 0.977_16;
 
@@ -71,11 +73,13 @@ impl Baseline {
         }
     }
 
-    /// Seconds for which one counts that took `service` seconds beside much batch work, in a session that is batch
-    /// itself or not.
-    pub(super) fn charge(&mut self, service: f32, is_of_batch: bool) -> f32 {
-        self.beside += 1.0;
-        self.of_batch += f32::from(u8::from(is_of_batch));
+    /// Seconds for which one counts that took `service` seconds beside batch, after it had waited for others, in a session
+    /// that is batch itself or not.
+    pub(super) fn charge(&mut self, (waited, service): (f32, f32), is_of_batch: bool) -> f32 {
+        // Batch that is held back would have sent more of them.
+        let weight = (1.0 + waited / service.max(1e-5)).min(WEIGHT_MAX);
+        self.beside += weight;
+        self.of_batch += if is_of_batch { weight } else { 0.0 };
         if self.known < KNOWN || self.of_batch > OF_BATCH_MAX * self.beside {
             return service;
         }
@@ -96,17 +100,17 @@ mod tests {
 
     fn charge(baseline: &mut Baseline, statements: u32, is_of_batch: bool) {
         for _ in 0..statements {
-            baseline.charge(0.05, is_of_batch);
+            baseline.charge((0.0, 0.05), is_of_batch);
         }
     }
 
     #[test]
     fn what_is_slower_beside_batch_counts_for_what_it_takes_without() {
         let mut baseline = known(0.02);
-        assert!((baseline.charge(0.1, false) - 0.02).abs() < 1e-4);
-        assert!((baseline.charge(0.8, false) - 0.1).abs() < 1e-4, "an eighth at least");
-        assert_eq!(baseline.charge(0.001, false), 0.001);
-        assert_eq!(Baseline::default().charge(0.3, false), 0.3, "nothing is known");
+        assert!((baseline.charge((0.0, 0.1), false) - 0.02).abs() < 1e-4);
+        assert!((baseline.charge((0.0, 0.8), false) - 0.1).abs() < 1e-4, "an eighth at least");
+        assert_eq!(baseline.charge((0.0, 0.001), false), 0.001);
+        assert_eq!(Baseline::default().charge((0.0, 0.3), false), 0.3, "nothing is known");
     }
 
     #[test]
@@ -114,11 +118,13 @@ mod tests {
         let mut baseline = known(0.01);
         charge(&mut baseline, 9, false);
         charge(&mut baseline, 3, true);
-        assert!(baseline.charge(0.05, false) < 0.05, "a quarter of them");
-        assert_eq!(baseline.charge(0.05, true), 0.05);
+        assert!(baseline.charge((0.0, 0.05), false) < 0.05, "a quarter of them");
+        assert_eq!(baseline.charge((0.0, 0.05), true), 0.05);
+        // One that has waited stands for many.
+        assert_eq!(known(0.01).charge((0.5, 0.05), true), 0.05);
         // Who is known to be batch is so all at once, or not for long.
         charge(&mut baseline, 40, false);
-        assert!(baseline.charge(0.05, false) < 0.05);
+        assert!(baseline.charge((0.0, 0.05), false) < 0.05);
     }
 
     #[test]
@@ -128,12 +134,12 @@ mod tests {
             (0..100).for_each(|_| baseline.took(0.5));
             baseline.tick();
         }
-        assert!((0.01..0.016).contains(&baseline.charge(0.1, false)), "{baseline:?}");
+        assert!((0.01..0.016).contains(&baseline.charge((0.0, 0.1), false)), "{baseline:?}");
         let mut slow = known(0.5);
         for _ in 0..10 {
             slow.took(0.01);
             slow.tick();
         }
-        assert!(slow.charge(0.1, false) < 0.013, "{slow:?}");
+        assert!(slow.charge((0.0, 0.1), false) < 0.013, "{slow:?}");
     }
 }

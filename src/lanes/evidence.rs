@@ -311,15 +311,15 @@ impl Evidence {
         }
     }
 
-    /// Seconds for which one counts that took `service` seconds beside much batch work; its session is batch itself,
+    /// Seconds for which one counts that `took` so many seconds beside batch, after a wait; its session is batch itself,
     /// or not.
-    pub fn charge(&self, digest: u64, service: f32, is_of_batch: bool) -> f32 {
+    pub fn charge(&self, digest: u64, took: (f32, f32), is_of_batch: bool) -> f32 {
         let least = self.least();
         match self.shard(digest).lock().get_mut(&digest) {
             Some(tally) if is_light(tally, tally.heavy(least)) => {
-                tally.baseline.charge(service, is_of_batch)
+                tally.baseline.charge(took, is_of_batch)
             }
-            Some(_) | None => service,
+            Some(_) | None => took.1,
         }
     }
 

@@ -288,8 +288,12 @@ impl Guard {
         let holds_more = window.batch as f64 > self.floor;
         let increase = match window.statements {
             _ if is_telling && (is_over || window.waited > 0 && holds_more) => {
-                let part = target.map_or(1.0, |target| target / log_mean.exp());
+                let part = target.map_or(1.0, |target| target / mean);
                 let most = if was_over >= OVER_TICKS { DECREASE_MOST } else { DECREASE };
+                if part < DECREASE && most < DECREASE {
+                    // What runs has to end before it shows.
+                    self.over = 0;
+                }
                 self.limit = (self.limit * part.clamp(most, DECREASE)).max(self.floor);
                 return;
             }

@@ -396,6 +396,8 @@ impl Pool {
         let mut shared = self.shared.lock();
         let shared = &mut *shared;
         let (mut moved, mut idle, mut running, mut lasting) = (0, 0, 0, 0);
+        // What began as other work is slow by itself.
+        let mut working = 0;
         let age =
             |held: &Held| now.saturating_duration_since(held.since).min(runs_for(held.session));
         self.look_for_crowds(shared, interactive, now, age);
@@ -418,14 +420,15 @@ impl Pool {
                 shared.guard.served(service.as_secs_f64());
             }
             running += usize::from(!is_idle);
+            working += usize::from(!is_idle && *granted == batch);
             moved += usize::from(*granted != batch);
             idle += usize::from(*granted != batch && is_idle);
             lasting += usize::from(*granted == batch && service > HELD_LONG);
         }
         let LaneNow { in_use, waiting, .. } = shared.scheduler.lane(batch);
-        let beside = match running {
+        let beside = match working {
             0 => Beside::Nothing,
-            running if running <= shared.guard.floor() => Beside::Floor,
+            working if working <= shared.guard.floor() => Beside::Floor,
             _ => Beside::More,
         };
         self.beside.store(beside as u8, Ordering::Relaxed);

@@ -169,6 +169,11 @@ impl Teller {
         self.wanted.transaction
     }
 
+    /// Whether it may have to tell more than what a statement has set.
+    pub fn tells_more(&self) -> bool {
+        self.wanted.transaction || self.is_schema_due
+    }
+
     /// Whether an OK packet without entries of its own has none for the client either.
     pub fn is_silent(&self) -> bool {
         self.pending.is_empty() && !self.is_transaction_news()

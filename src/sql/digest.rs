@@ -62,6 +62,7 @@ pub fn front_digest(sql: &[u8], mode: Mode) -> u64 {
     let mut lexer = Lexer::new(sql, mode);
     let mut normaliser = Normaliser::new(HashSink::default());
     let (mut left, mut listed, mut is_in_list) = (FRONT_TOKENS, 0, false);
+    let mut is_first = true;
     while left > 0 {
         let token = lexer.next();
         if token.kind == Kind::End {
@@ -70,7 +71,7 @@ pub fn front_digest(sql: &[u8], mode: Mode) -> u64 {
         normaliser.push(&token, sql);
         left -= 1;
         match token.word {
-            Word::Select if left == FRONT_TOKENS - 1 => is_in_list = true,
+            Word::Select if is_first => is_in_list = true,
             Word::From if normaliser.depth == 0 && is_in_list => {
                 (left, is_in_list) = (FRONT_TOKENS, false);
             }
@@ -79,6 +80,7 @@ pub fn front_digest(sql: &[u8], mode: Mode) -> u64 {
             }
             _ => {}
         }
+        is_first = false;
     }
     normaliser.sink.value()
 }

@@ -140,7 +140,9 @@ impl Session {
         // A function was called if there is a row of it, or nothing but the call. MySQL runs no DO at a limit of 0.
         let is_called = match summary.has_result_set {
             true => summary.rows == 1,
-            false => self.facts.is_mariadb() || !self.has_select_limit(),
+            false => {
+                self.facts.is_mariadb() || !super::is_do(work) || self.select_limit() != Some("0")
+            }
         };
         let is_done = summary.error.is_none() && is_called;
         let freed = if is_done { self.holdings.free(change) } else { None };

@@ -134,10 +134,15 @@ impl Session {
     }
 
     /// Whether answers of SHOW, with which MySQL is asked for counters, may lack rows.
-    pub(in crate::client) fn has_select_limit(&self) -> bool {
+    fn has_select_limit(&self) -> bool {
         const NONE: &str = "18446744073709551615";
+        self.select_limit().is_none_or(|limit| limit != NONE)
+    }
+
+    /// How many rows a SELECT without a LIMIT has at most.
+    pub(in crate::client) fn select_limit(&self) -> Option<&str> {
         let own = self.image.get("sql_select_limit");
-        own.or_else(|| self.facts.variable("sql_select_limit")).is_none_or(|limit| limit != NONE)
+        own.or_else(|| self.facts.variable("sql_select_limit"))
     }
 
     /// Whether a change that `work` has flagged may be just that of the schema for a moment, so that the server is

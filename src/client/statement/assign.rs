@@ -25,7 +25,7 @@ use crate::config::Settings;
 use crate::protocol::Command;
 use crate::protocol::response::Summary;
 use crate::protocol::status::{Status, Tracked};
-use crate::sql::{Class, Effects, Hint, Leading, has_word, mentions};
+use crate::sql::{Charset, Class, Effects, Hint, Leading, has_word, mentions};
 use crate::state::Image;
 
 /// Most of them that are known.
@@ -86,8 +86,10 @@ struct Assignment {
 pub(in crate::client) struct Asked {
     login: Arc<ConnectionKey>,
     before: Image,
-    /// Changes of accounts and global variables before the session began, and up to now.
-    epochs: (u64, u64),
+    /// Changes of accounts and global variables before the session began, and up to now; those of schemas.
+    epochs: [u64; 3],
+    /// The server's.
+    version: Box<str>,
 }
 
 impl Asked {
@@ -106,9 +108,9 @@ impl Session {
         if !may_be || !is_on() || !self.autocommit || !is_plain(work) || !self.is_plain() {
             return None;
         }
-        let epochs = (self.epoch, self.context.epochs.logins());
         let (login, before) = (self.identity.key.clone(), self.image.clone());
-        Some(Box::new(Asked { login, before, epochs }))
+        let version = self.facts.own_version.as_str().into();
+        Some(Box::new(Asked { login, before, epochs: self.assignment_epochs(), version }))
     }
 
     /// Answers an assignment that is done as before. Whether it was one.
@@ -153,8 +155,11 @@ impl Session {
             && summary.status - Status::SESSION_STATE_CHANGED == self.idle_status()
             && self.held.is_none()
             && self.is_plain();
-        let now = (self.epoch, self.context.epochs.logins());
-        if !is_done || asked.epochs != now || !is_told(summary, (&asked.before, &self.image)) {
+        if !is_done
+            || asked.epochs != self.assignment_epochs()
+            || self.image.get("character_set_connection").is_some()
+            || !is_told(summary, (&asked.before, &self.image))
+        {
             return;
         }
         let (key, since) = (asked.key(work.sql), self.context.now());
@@ -169,10 +174,26 @@ impl Session {
         self.is_at_rest()
             && self.begun.is_none()
             && !self.status.contains(Status::IN_TRANS)
-            && self.teller.as_ref().is_none_or(|teller| !teller.tells_transactions())
+            && self.teller.as_ref().is_none_or(|teller| !teller.tells_more())
+            && self.began_as_known()
             && self.trackers.is_none()
             && self.diagnostics.is_clear()
             && !self.image.has_servers_collation()
+            // They may be of any length.
+            && self.image.variables().all(|(name, _)| !name.starts_with('@'))
+    }
+
+    /// Whether its first connection has begun as its login should, as far as that is known: what texts are read by is
+    /// learned from it otherwise.
+    fn began_as_known(&self) -> bool {
+        let begun = self.begun_mode.as_ref();
+        begun.is_none_or(|begun| **begun == *self.facts.sql_mode)
+            && self.begun_charset.is_none_or(|begun| begun == Charset::named(self.login_charset()))
+    }
+
+    fn assignment_epochs(&self) -> [u64; 3] {
+        let epochs = &self.context.epochs;
+        [self.epoch, epochs.logins(), epochs.schemas()]
     }
 }
 
@@ -188,7 +209,9 @@ fn is_plain(work: &Work<'_>) -> bool {
         && work.sql.len() <= TEXT_MAX
         && !work.sql.contains(&b'(')
         && reads_no_variable(work.sql)
-        && !mentions(work.sql, b"/*")
+        && ![&b"/*"[..], b"current_", b"utc_", b"localtime"]
+            .iter()
+            .any(|part| mentions(work.sql, part))
         && ![&b"default"[..], b"global", b"persist"]
             .into_iter()
             .any(|word| has_word(work.sql, word))
