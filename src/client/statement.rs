@@ -357,7 +357,7 @@ impl Session {
         let begun = self.account.continues(at, &self.context.evidence);
         let demand = Demand { kind: work.verdict.digest, crowd, begun, ..self.demand(lane) };
         let pool = self.context.pool(backend);
-        let whose = (&self.identity.key, &self.identity.credential);
+        let whose = self.identity.whose();
         let request = Request {
             insert_id: self.diagnostics.insert_id,
             unread: self.diagnostics.unread.as_ref(),

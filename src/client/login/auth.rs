@@ -295,7 +295,8 @@ async fn prove_account(
     let configured = context.settings.users.iter().find(|user| user.name == claim.user);
     if let Some(user) = configured {
         let stored = prove_configured(context, account, claim, (wire, &user.password)).await?;
-        return Ok(identity(claim, stored, Credential::of_text(&user.password)));
+        let found = identity(claim, stored, Credential::of_text(&user.password));
+        return Ok(Identity { proof: account.map(Account::mark), ..found });
     }
     let Some(account) = account else {
         if !context.topology.knows_accounts() {
@@ -346,14 +347,15 @@ async fn prove_by(
                     prove_native(stored, claim)?
                 }
             };
-            Ok(identity(claim, stored.map(DoubleHash::Sha1), credential))
+            let text = stored.as_ref().map_or(&[][..], |stored| stored);
+            Ok(identity(claim, stored.map(DoubleHash::Sha1), credential).proved_by(text))
         }
         Plugin::CachingSha2 { stored: texts } => {
             if claim.progress.given.is_none() {
                 claim.reply_with(CACHING_SHA2, wire).await?;
             }
             if texts.is_empty() && claim.reply.is_empty() {
-                return Ok(identity(claim, None, Credential::Empty));
+                return Ok(identity(claim, None, Credential::Empty).proved_by(b""));
             }
             if claim.reply.is_empty() {
                 return Err(claim.denied().into());
@@ -365,7 +367,7 @@ async fn prove_by(
             let proved = context.passwords.prove_sha256(claim, wire, texts).await?;
             Ok(match proved {
                 Some(proved) => proved_identity(claim, account, &proved),
-                None => identity(claim, None, Credential::Empty),
+                None => identity(claim, None, Credential::Empty).proved_by(b""),
             })
         }
         Plugin::Ed25519 { stored } => {
@@ -484,7 +486,8 @@ fn proved_identity(claim: &Claim, account: &Account, proved: &Proved) -> Identit
     // no answer now.
     let terms = [&proved.stored[..], &[u8::from(account.is_expired)]].concat();
     let hash = DoubleHash::Sha256(sha2::bound(&proved.known.double, &terms));
-    identity(claim, Some(hash), Credential::Password(proved.known.password.clone()))
+    let credential = Credential::Password(proved.known.password.clone());
+    identity(claim, Some(hash), credential).proved_by(&proved.stored)
 }
 
 /// What a claim makes its client, with this credential.
@@ -502,7 +505,7 @@ pub(in crate::client) fn identity(
         client: claim.told,
         attributes: claim.attributes.clone(),
     };
-    Identity { key: Arc::new(key), credential, is_expired: false }
+    Identity { key: Arc::new(key), credential, proof: None, is_expired: false }
 }
 
 /// Whether there is such an account, nobody can say.

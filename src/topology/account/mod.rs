@@ -7,10 +7,12 @@
 pub mod host;
 mod ledger;
 mod load;
+mod texts;
 
 pub(super) use ledger::{Ledger, RELOAD_SPACING};
 pub use load::parse_global_priv;
 pub(super) use load::{MAX_ACCOUNTS, load};
+pub use texts::mark;
 
 use std::collections::HashMap;
 use std::fmt;
