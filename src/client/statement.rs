@@ -587,7 +587,8 @@ fn is_replica(decision: Decision) -> bool {
 /// the login (an account may not be replicated yet), not when its queue is full, or a storm of
 /// reads would fall on the primary.
 fn retries(error: &Error) -> bool {
-    matches!(error, Error::BackendUnavailable { .. } | Error::Server { .. })
+    use Error::{BackendUnavailable, MustChangePassword, Server};
+    matches!(error, BackendUnavailable { .. } | Server { .. } | MustChangePassword { .. })
 }
 
 /// Whether a statement may run inside a read-only transaction that is on a replica. Anything that
