@@ -28,6 +28,7 @@ mod reading;
 mod replica;
 mod watermark;
 
+pub use account::host::Names;
 pub use account::{ACCOUNTS_GRANT, Account, Accounts, PasswordHash, Plugin, RequiredTls, mark};
 pub use locks::Untold;
 

@@ -251,8 +251,9 @@ fn kill_user_ends_all_sessions_of_a_user() {
     let _ = stranger.query("KILL USER kill_all");
     root.run("KILL QUERY USER kill_all");
     root.run("KILL USER kill_all@'10.1.2.3'");
+    root.run("KILL USER kill_all@'127.0.0.1'");
     sessions.iter_mut().for_each(|session| drop(session.run("SELECT 1")));
-    for kill in ["KILL USER kill_all", "KILL SOFT USER 'kill_all'@'localhost'"] {
+    for kill in ["KILL USER kill_all", "KILL SOFT USER 'kill_all'@'LOCALHOST'"] {
         root.run(kill);
         for session in &mut sessions {
             eventually("the session ends", || session.query("SELECT 1").is_err());

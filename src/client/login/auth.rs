@@ -24,7 +24,7 @@ use crate::protocol::auth::{NATIVE, NONCE, Proof, nonce};
 use crate::protocol::handshake::auth_switch;
 use crate::protocol::sha2::{self, CACHING_SHA2, SHA256};
 use crate::protocol::{Capabilities, Family, ed25519, parsec};
-use crate::topology::{Account, Plugin};
+use crate::topology::{Account, Names, Plugin};
 
 /// The client's plugin that sends the password as it is.
 const CLEAR: &str = "mysql_clear_password";
@@ -56,6 +56,8 @@ pub(in crate::client) struct Claim {
     pub(in crate::client) collation: u8,
     /// Which server's words it is told.
     pub(in crate::client) family: Family,
+    /// What hosts are called in them.
+    pub(in crate::client) names: Names,
     /// `None` without TLS.
     pub(in crate::client) tls: Option<Arc<ClientTls>>,
     pub(in crate::client) progress: Progress,
@@ -110,7 +112,7 @@ impl Claim {
         };
         Error::AccessDenied {
             user: user.to_owned(),
-            host: host_name(self.address),
+            host: host_name(self.address, self.names),
             used_password: !self.reply.is_empty(),
         }
     }
@@ -469,7 +471,7 @@ fn refuse_unusable(
         return Err(claim.denied());
     }
     if account.is_some_and(|account| account.is_locked) {
-        let (user, host) = (claim.user.clone(), host_name(claim.address));
+        let (user, host) = (claim.user.clone(), host_name(claim.address, claim.names));
         return Err(Error::AccountLocked { user, host, family: claim.family });
     }
     if lacks_tls { Err(Error::TlsRequired) } else { Ok(()) }
@@ -526,13 +528,13 @@ pub(in crate::client) fn cut(text: &str, most: usize) -> &str {
     &text[..(0..=most.min(text.len())).rev().find(is_end).unwrap_or(0)]
 }
 
-/// A client's host as the servers write it in their errors: they resolve the address of
-/// the host itself.
-pub(in crate::client) fn host_name(address: IpAddr) -> String {
+/// A client's host as the servers know it: unless they skip that, they resolve the address of the host
+/// itself.
+pub(in crate::client) fn host_name(address: IpAddr, names: Names) -> String {
     let address = address.to_canonical();
-    if address == Ipv4Addr::LOCALHOST || address == Ipv6Addr::LOCALHOST {
-        "localhost".to_owned()
-    } else {
-        address.to_string()
+    let is_itself = address == Ipv4Addr::LOCALHOST || address == Ipv6Addr::LOCALHOST;
+    match names {
+        Names::Resolved if is_itself => "localhost".to_owned(),
+        Names::Resolved | Names::Skipped => address.to_string(),
     }
 }

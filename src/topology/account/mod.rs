@@ -220,6 +220,11 @@ impl Accounts {
         Some(if anonymous_wins { anonymous } else { named })
     }
 
+    /// Whether the server turns addresses into names.
+    pub fn names(&self) -> Names {
+        self.names
+    }
+
     /// How many accounts there are.
     pub fn len(&self) -> usize {
         self.count
