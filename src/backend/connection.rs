@@ -123,8 +123,8 @@ pub struct Connection {
     pub ran: Ran,
     /// What was counted of locks when that was asked last.
     pub lock_counts: LockCounts,
-    /// Whether its account has roles to set, once that was asked (MySQL).
-    pub roleless_since: Option<Instant>,
+    /// When its account was seen to have no role to set (MySQL), and after how many changes of privileges.
+    pub roleless_since: Option<(Instant, u64)>,
     /// Character sets after login.
     pub base: Base,
     /// The values of [`begun::NAMES`](crate::state::begun::NAMES) that it has begun with, also anew, until somebody

@@ -59,6 +59,15 @@ impl Credential {
         Self::Password(SecretSlice::from(password.expose_secret().as_bytes().to_vec()))
     }
 
+    /// Tells it from others, and gives it not away.
+    pub fn digest(&self) -> sha2::Double {
+        match self {
+            Self::Empty => sha2::double(b""),
+            Self::Proof(proof) => sha2::double(&proof.stored()),
+            Self::Password(password) => sha2::double(password.expose_secret()),
+        }
+    }
+
     fn native_reply(&self, nonce: &[u8]) -> Vec<u8> {
         let proof = match self {
             Self::Empty => None,

@@ -46,7 +46,7 @@ const CHANGES: &str = "WHERE VARIABLE_NAME IN ('Com_set_option','Com_set_role','
                        'Com_drop_temporary_table','Com_prepare_sql','Com_dealloc_sql','Com_execute_immediate')";
 
 /// For how long an account without roles is taken to have none: one may be granted past this Fairlane.
-const ROLELESS_FOR: Duration = Duration::from_secs(10);
+const ROLELESS_FOR: Duration = Duration::from_secs(1);
 
 const ROLES: &str = "SELECT COUNT(*) FROM information_schema.applicable_roles LIMIT 1";
 
@@ -104,15 +104,18 @@ impl Connection {
         Ok(self.ask_aside(&question).await?.first_row().pop().unwrap_or_default())
     }
 
-    /// Whether its role is another than after its login, or may be. Asks once in ten seconds where the account
-    /// has none to set.
-    pub async fn has_other_role(&mut self) -> Result<bool, Failure> {
-        if self.roleless_since.is_some_and(|since| since.elapsed() < ROLELESS_FOR) {
+    /// Whether its role is another than after its login, or may be. Asks once a second where the account
+    /// has none to set, and after each change of privileges: `logins` counts those.
+    pub async fn has_other_role(&mut self, logins: u64) -> Result<bool, Failure> {
+        let is_known =
+            |(since, had): (Instant, u64)| had == logins && since.elapsed() < ROLELESS_FOR;
+        if self.roleless_since.is_some_and(is_known) {
             return Ok(false);
         }
+        let asked_at = Instant::now();
         let answer = self.query(ROLES).await?;
         if answer.first_row().first().is_some_and(|count| count == "0") {
-            self.roleless_since = Some(Instant::now());
+            self.roleless_since = Some((asked_at, logins));
             return Ok(false);
         }
         let answer = self.query("SELECT CURRENT_ROLE() LIMIT 1").await?;

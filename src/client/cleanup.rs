@@ -365,6 +365,7 @@ impl Session {
             capabilities: self.capabilities,
             collation: collation.unwrap_or(self.identity.key.collation),
             family: self.facts.family,
+            names: self.context.topology.accounts().names(),
             tls: self.tls.clone(),
             progress: Progress::default(),
         };

@@ -10,6 +10,9 @@ use crate::protocol::status::{self, Status, Tracked};
 use crate::protocol::{Capabilities, Command, Family};
 use crate::sql::{Class, Effects, Hint, Leading, Needs, Reason, Verdict};
 
+/// Of COM_REFRESH: the accounts and privileges.
+const REFRESH_GRANT: u8 = 1;
+
 impl Session {
     /// Answers one command.
     pub(super) async fn command(&mut self, packet: CommandPacket) -> Result<(), Stop> {
@@ -156,6 +159,12 @@ impl Session {
         if matches!(command, Command::CreateDb | Command::DropDb) {
             // As the statements of that name.
             verdict.effects = Effects::SCHEMA_DEFAULTS | Effects::IMPLICIT_COMMIT;
+        }
+        if command == Command::Refresh
+            && packet.payload().get(1).is_some_and(|which| which & REFRESH_GRANT != 0)
+        {
+            // As FLUSH PRIVILEGES.
+            verdict.effects = Effects::SERVER_DEFAULTS;
         }
         let work = Work {
             command,

@@ -76,10 +76,11 @@ impl Session {
             Some(KilledUser::Current) => (self.client.user.as_bytes(), None),
             Some(KilledUser::Named(user, host)) => (user, host),
         };
+        let names = self.context.topology.accounts().names();
         let is_meant = |target: &Entry| {
-            let address = target.client().ip().to_canonical();
             let is_from = |host: &[u8]| {
-                host == host_name(address).as_bytes() || host == address.to_string().as_bytes()
+                let own = host_name(target.client().ip(), names);
+                host.eq_ignore_ascii_case(own.as_bytes())
             };
             target.labels.lock().user.as_bytes() == user && host.is_none_or(is_from)
         };

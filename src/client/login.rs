@@ -433,6 +433,7 @@ impl Greeted {
             capabilities: hello.capabilities,
             collation: hello.collation,
             family,
+            names: context.topology.accounts().names(),
             tls: self.tls,
             progress: Progress::default(),
         };

@@ -37,7 +37,7 @@ impl Session {
         is_given_up: bool,
     ) -> Result<Checkout, Refusal> {
         let demand = self.demand_to_go_on();
-        let whose = (&self.identity.key, &self.identity.credential);
+        let whose = self.identity.whose();
         let plain = Request::plain(whose, &self.image, (self.entry.id, self.epoch));
         let request = Request { insert_id: self.diagnostics.insert_id, ..plain };
         let obtained = self.context.primary_pool().check_out(demand, request, Instant::now());
@@ -53,7 +53,7 @@ impl Session {
         is_given_up: bool,
     ) -> Result<Checkout, Refusal> {
         let image = Image::default();
-        let whose = (&self.identity.key, &self.identity.credential);
+        let whose = self.identity.whose();
         let request = Request::plain(whose, &image, (self.entry.id, self.epoch));
         let obtained = self.context.pool(backend).check_out(demand, request, Instant::now());
         let session = (&*self.entry, Order::Kill);

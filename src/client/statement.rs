@@ -357,7 +357,7 @@ impl Session {
         let begun = self.account.continues(at, &self.context.evidence);
         let demand = Demand { kind: work.verdict.digest, crowd, begun, ..self.demand(lane) };
         let pool = self.context.pool(backend);
-        let whose = (&self.identity.key, &self.identity.credential);
+        let whose = self.identity.whose();
         let request = Request {
             insert_id: self.diagnostics.insert_id,
             unread: self.diagnostics.unread.as_ref(),
@@ -587,7 +587,8 @@ fn is_replica(decision: Decision) -> bool {
 /// the login (an account may not be replicated yet), not when its queue is full, or a storm of
 /// reads would fall on the primary.
 fn retries(error: &Error) -> bool {
-    matches!(error, Error::BackendUnavailable { .. } | Error::Server { .. })
+    use Error::{BackendUnavailable, MustChangePassword, Server};
+    matches!(error, BackendUnavailable { .. } | Server { .. } | MustChangePassword { .. })
 }
 
 /// Whether a statement may run inside a read-only transaction that is on a replica. Anything that

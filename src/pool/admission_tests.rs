@@ -11,7 +11,7 @@ use std::task::{Context, Poll, Waker};
 use super::*;
 use crate::backend::{ConnectionKey, Credential};
 use crate::metrics::Labels;
-use crate::pool::Control;
+use crate::pool::{Control, Standing, Whose};
 use crate::route::view::BackendId;
 use crate::route::whereabouts::Whereabouts;
 use crate::state::Image;
@@ -51,6 +51,14 @@ impl Control for NoControl {
     }
 
     fn doubt(&self, _: BackendId) {}
+
+    fn standing(&self, _: &str, _: u64) -> Standing {
+        Standing { is_current: true, version: 0, counts_failures: false }
+    }
+
+    fn read_accounts(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(std::future::ready(()))
+    }
 }
 
 fn pool(config: &str) -> Arc<Pool> {
@@ -208,7 +216,8 @@ fn key() -> Arc<ConnectionKey> {
 }
 
 fn request<'a>(key: &'a Arc<ConnectionKey>, image: &'a Image) -> Request<'a> {
-    Request::plain((key, &Credential::Empty), image, (1, 0))
+    let whose = Whose { key, credential: &Credential::Empty, proof: None };
+    Request::plain(whose, image, (1, 0))
 }
 
 #[test]

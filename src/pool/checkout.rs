@@ -115,6 +115,9 @@ impl Pool {
         self: &Arc<Self>,
         request: &Request<'_>,
     ) -> Result<Box<Connection>, Error> {
+        if let Some(error) = self.stale(request) {
+            return Err(error);
+        }
         let now = Instant::now();
         if !self.backend.is_primary() && !self.refusals.may_try(request.key, now) {
             return Err(self.unavailable("it has refused a login a moment ago"));

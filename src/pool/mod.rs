@@ -21,6 +21,7 @@ mod open;
 mod reach;
 mod refusals;
 mod retire;
+mod stale;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize};
@@ -43,8 +44,9 @@ pub use admission::{Slot, Waiting};
 pub use aim::Aim;
 pub use checkout::Checkout;
 pub use epoch::Epochs;
-pub use open::Request;
+pub use open::{Request, Whose};
 pub use retire::{Control, Retire};
+pub use stale::Standing;
 
 use admission::{HELD_LONG, Held, Steered, Waiter};
 use complaints::Complaints;
@@ -53,6 +55,7 @@ use epoch::Applied;
 use idle::Idle;
 use reach::Reach;
 use refusals::Refusals;
+use stale::Stale;
 
 /// Connections that a pool may have beside its own: the control connection.
 pub const CONTROL_CONNECTIONS: usize = 1;
@@ -86,6 +89,7 @@ pub struct Pool {
     reach: Reach,
     complaints: Complaints,
     refusals: Refusals,
+    stale: Stale,
     applied: Applied,
     aims: aim::Aims,
     epochs: Arc<Epochs>,
@@ -212,6 +216,7 @@ impl Pool {
             reach: Reach::new(),
             complaints: Complaints::default(),
             refusals: Refusals::default(),
+            stale: Stale::default(),
             applied: Applied::default(),
             aims: aim::Aims::default(),
             epochs,

@@ -35,6 +35,17 @@ const LOOKS_AWAY: u32 = 30;
 /// After so many looks without a right it closes another one.
 const LOOKS: u32 = 10;
 
+/// For whom a connection is.
+#[derive(Debug, Clone, Copy)]
+pub struct Whose<'a> {
+    /// What has to be equal.
+    pub key: &'a Arc<ConnectionKey>,
+    /// How to log in anew.
+    pub credential: &'a Credential,
+    /// What proved the password at the session's own login; `None` where that is not known.
+    pub proof: Option<u64>,
+}
+
 /// What a session needs of a connection.
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {
@@ -42,6 +53,8 @@ pub struct Request<'a> {
     pub key: &'a Arc<ConnectionKey>,
     /// How to log in anew.
     pub credential: &'a Credential,
+    /// That of [`Whose`].
+    pub proof: Option<u64>,
     /// The session's image: a connection near to it is preferred.
     pub image: &'a Image,
     /// The session's LAST_INSERT_ID(): a connection that has it is preferred.
@@ -62,13 +75,21 @@ pub struct Request<'a> {
 impl<'a> Request<'a> {
     /// A connection with nothing of the session that asks, which has this id and begins in this epoch.
     pub fn plain(
-        (key, credential): (&'a Arc<ConnectionKey>, &'a Credential),
+        Whose { key, credential, proof }: Whose<'a>,
         image: &'a Image,
         (session, epoch): (u32, u64),
     ) -> Self {
         let (insert_id, unread, asks, is_guess) = (0, None, false, false);
-        Self { key, credential, image, insert_id, epoch, session, unread, asks, is_guess }
+        Self { key, credential, proof, image, insert_id, epoch, session, unread, asks, is_guess }
     }
+}
+
+/// A login that is to be made.
+pub(super) struct Opening {
+    pub(super) key: Arc<ConnectionKey>,
+    pub(super) credential: Credential,
+    pub(super) proof: Option<u64>,
+    is_guess: bool,
 }
 
 /// Who can't be let in.
@@ -136,19 +157,23 @@ impl Pool {
     ) -> Result<Box<Connection>, Error> {
         let (tell, told) = oneshot::channel();
         let pool = self.clone();
-        let (key, credential) = (request.key.clone(), request.credential.clone());
-        let is_guess = request.is_guess;
+        let opening = Arc::new(Opening {
+            key: request.key.clone(),
+            credential: request.credential.clone(),
+            proof: request.proof,
+            is_guess: request.is_guess,
+        });
         tokio::spawn(async move {
             pool.metrics().opening.inc();
             pool.openings.fetch_add(1, Ordering::Relaxed);
-            let opened = pool.open_now((key.clone(), is_guess), &credential).await;
+            let opened = pool.open_now(&opening).await;
             pool.openings.fetch_sub(1, Ordering::Relaxed);
             pool.metrics().opening.dec();
             match &opened {
                 Ok(_) => {
                     pool.metrics().opened_total.inc();
                     pool.reach.succeeded();
-                    pool.refusals.forget(&key);
+                    pool.refusals.forget(&opening.key);
                 }
                 Err(_) => pool.metrics().open_errors_total.inc(),
             }
@@ -161,11 +186,8 @@ impl Pool {
         told.await.unwrap_or_else(|_| Err(self.unavailable("opening was interrupted")))
     }
 
-    async fn open_now(
-        self: &Arc<Self>,
-        (key, is_guess): (Arc<ConnectionKey>, bool),
-        credential: &Credential,
-    ) -> Result<Box<Connection>, Error> {
+    async fn open_now(self: &Arc<Self>, opening: &Arc<Opening>) -> Result<Box<Connection>, Error> {
+        let mut turn = self.turn(opening).await?;
         let limit = self.ages.connect_timeout;
         let Ok(permit) = timeout(limit, self.permit()).await else {
             const WHY: &str = "old connections are not closed by the server";
@@ -175,9 +197,12 @@ impl Pool {
         self.pace.wait().await;
         let (logins, applied) = (self.epochs.logins(), self.applied.now());
         let schemas = self.epochs.schemas();
-        let login = Box::pin(self.log_in(key.clone(), credential));
+        let login = Box::pin(self.log_in(opening.key.clone(), &opening.credential));
         match timeout(limit, login).await {
             Ok(Ok(mut connection)) => {
+                if let Some(refused) = &mut turn {
+                    **refused = None;
+                }
                 connection.epoch = match self.backend.is_primary() {
                     true => logins,
                     false => had_at_opening(applied, connection.generation),
@@ -187,9 +212,10 @@ impl Pool {
                 Ok(Box::new(connection))
             }
             Ok(Err(error)) => {
-                self.note_failed((key, is_guess), &error);
+                self.note_failed(opening, &error);
                 sleep(LINGER).await;
                 drop(permit);
+                self.doubt(opening, turn, &error);
                 Err(self.refused(error))
             }
             Err(_) => {
@@ -206,17 +232,17 @@ impl Pool {
     }
 
     /// A login has failed with `error`.
-    fn note_failed(&self, (key, is_guess): (Arc<ConnectionKey>, bool), error: &LoginError) {
+    fn note_failed(&self, Opening { key, is_guess, .. }: &Opening, error: &LoginError) {
         let kept = Kept::out_by(error, key.client.is_some());
         if kept == Kept::Server {
             return self.note_unreachable(&error.to_string());
         }
-        if !is_guess {
+        if !*is_guess {
             self.complain_of_refusal(&key.user, error);
         }
         // Of the primary there is no other.
         if !self.backend.is_primary() {
-            self.refusals.note((kept == Kept::Account).then_some(key), Instant::now());
+            self.refusals.note((kept == Kept::Account).then(|| key.clone()), Instant::now());
         }
     }
 

@@ -11,7 +11,7 @@ use crate::client::Context;
 use crate::client::registry::Activity;
 use crate::lanes::{Policy, Slots};
 use crate::metrics::Metrics;
-use crate::pool::{Control, Pool};
+use crate::pool::{Control, Pool, Standing};
 use crate::route::freshness::Position;
 use crate::route::view::{BackendId, Rotation};
 use crate::route::whereabouts::Whereabouts;
@@ -192,5 +192,18 @@ impl Control for Controls {
 
     fn doubt(&self, backend: BackendId) {
         self.0.doubt(backend);
+    }
+
+    fn standing(&self, user: &str, proof: u64) -> Standing {
+        let accounts = self.0.accounts();
+        Standing {
+            is_current: accounts.have(user, proof),
+            version: accounts.version(user),
+            counts_failures: accounts.count_failures(user),
+        }
+    }
+
+    fn read_accounts(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(self.0.refresh())
     }
 }

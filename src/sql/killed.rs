@@ -8,7 +8,7 @@ use super::word::Word;
 /// Whose sessions a KILL ends, by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KilledUser<'s> {
-    /// Of this user, from this host: a text that is compared as it is; `None` for any.
+    /// Of this user, from this host: a text that is compared without letter case, and is no pattern; `None` for any.
     Named(&'s [u8], Option<&'s [u8]>),
     /// CURRENT_USER.
     Current,

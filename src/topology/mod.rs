@@ -28,7 +28,8 @@ mod reading;
 mod replica;
 mod watermark;
 
-pub use account::{ACCOUNTS_GRANT, Account, Accounts, PasswordHash, Plugin, RequiredTls};
+pub use account::host::Names;
+pub use account::{ACCOUNTS_GRANT, Account, Accounts, PasswordHash, Plugin, RequiredTls, mark};
 pub use locks::Untold;
 
 pub use facts::{GTID_MODE, ISOLATION, READ_ONLY, ServerFacts, TRACK_GTIDS, VARIABLES};

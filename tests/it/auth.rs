@@ -75,11 +75,14 @@ fn quotes_around_a_user_name_are_none_of_it() {
 
 #[test]
 fn the_server_counts_wrong_passwords() {
-    let extra = vec!["max_password_errors=2".into()];
+    // Its errors name addresses.
+    let extra = vec!["max_password_errors=2".into(), "skip_name_resolve".into()];
     let (servers, _orders) = keep(Options { extra, ..Options::default() });
     let proxy = Proxy::start(&servers);
     let login = |password: &str| Raw::connect(proxy.port, "app", password, None);
     login("app-secret").unwrap().run("SELECT 1");
+    let wrong = |port: u16| Raw::connect(port, "nobody", "wrong", None).unwrap_err();
+    assert_eq!(wrong(proxy.port), wrong(servers.primary));
     let codes: Vec<u16> = (0..3).map(|_| login("wrong").unwrap_err().code()).collect();
     assert_eq!(codes, [1045, 1045, 4150]);
     assert!(!proxy.log().contains("let in"), "{}", proxy.log());

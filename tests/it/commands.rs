@@ -286,8 +286,9 @@ fn kill_user_ends_all_sessions_of_a_user() {
     let _ = stranger.query("KILL USER kill_all");
     root.run("KILL QUERY USER kill_all");
     root.run("KILL USER kill_all@'10.1.2.3'");
+    root.run("KILL USER kill_all@'127.0.0.1'");
     sessions.iter_mut().for_each(|session| drop(session.run("SELECT 1")));
-    for kill in ["KILL USER kill_all", "KILL SOFT USER 'kill_all'@'localhost'"] {
+    for kill in ["KILL USER kill_all", "KILL SOFT USER 'kill_all'@'LOCALHOST'"] {
         root.run(kill);
         for session in &mut sessions {
             eventually("the session ends", || session.query("SELECT 1").is_err());
@@ -299,6 +300,26 @@ fn kill_user_ends_all_sessions_of_a_user() {
     stays.run("SELECT 1");
     stranger.run("SELECT 1");
     root.run("DROP USER kill_all@'%', kill_none@'%'");
+}
+
+/// COM_REFRESH with the bit for accounts and privileges, which MySQL knows no more.
+#[test]
+fn privileges_that_a_command_has_read_anew_count_for_logins_after_it() {
+    if product().is_mysql() {
+        return;
+    }
+    let proxy = Proxy::start(servers());
+    let mut root = servers().root();
+    root.replace("CREATE OR REPLACE USER refreshed@'%' IDENTIFIED BY 'secret'");
+    root.run("GRANT SELECT ON shop.* TO refreshed@'%'");
+    let login = |port: u16| Raw::connect(port, "refreshed", "secret", Some("shop"));
+    login(proxy.port).unwrap().run("DO 1");
+    let mut admin = Raw::connect(proxy.port, "root", "root-secret", None).unwrap();
+    admin.run("DELETE FROM mysql.db WHERE User = 'refreshed'");
+    login(proxy.port).unwrap();
+    assert!(admin.command(Command::Refresh, b"\x01").unwrap().error().is_none());
+    assert_eq!(login(proxy.port).unwrap_err(), login(servers().primary).unwrap_err());
+    root.run("DROP USER refreshed@'%'");
 }
 
 /// A KILL names a connection of the server, which may be another session's by the time it arrives.

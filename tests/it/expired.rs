@@ -165,3 +165,21 @@ fn passwords_expire_by_age_while_connections_are_idle() {
     assert_eq!(ask(proxy.port), direct);
     root.run(&format!("DROP USER {user}"));
 }
+
+/// An account may be older there, or passwords may last less long.
+#[test]
+fn a_password_that_has_expired_on_a_replica_only_is_no_readers_affair() {
+    let mut root = servers().root();
+    root.replace("CREATE OR REPLACE USER expired_r@'%' IDENTIFIED BY 'old-secret'");
+    root.run("GRANT SELECT ON shop.* TO expired_r@'%'");
+    servers().wait_replicated();
+    let mut replica = servers().replica_root_who_writes();
+    replica.run("ALTER USER expired_r@'%' PASSWORD EXPIRE");
+    let proxy = Proxy::start(servers());
+    let mut client = login(proxy.port, "expired_r", "old-secret", false).unwrap();
+    crate::support::eventually("a read was refused there", || {
+        assert_eq!(client.text("SELECT 5"), "5");
+        proxy.metric("fairlane_backend_open_errors_total{backend=\"replica1\"}") > 0.0
+    });
+    root.run("DROP USER expired_r@'%'");
+}

@@ -40,6 +40,7 @@ mod prepared;
 mod procedures;
 mod proxy_header;
 mod reload;
+mod rotation;
 mod routines;
 mod routing;
 mod shown;

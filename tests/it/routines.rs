@@ -441,3 +441,40 @@ fn a_role_that_a_routine_sets_is_its_sessions() {
     two.hold();
     assert_eq!([role(&mut two), role(&mut three)], ["NONE", "NONE"]);
 }
+
+/// The account had none when somebody last looked.
+#[test]
+fn a_role_that_was_just_granted_and_a_function_sets_is_its_sessions() {
+    if !product().is_mysql() {
+        return;
+    }
+    let mut root = servers().root();
+    for sql in [
+        "USE shop",
+        "DROP FUNCTION IF EXISTS rt_promoted",
+        "CREATE FUNCTION rt_promoted() RETURNS INT DETERMINISTIC SQL SECURITY INVOKER \
+         BEGIN SET ROLE rt_new_role; RETURN 1; END",
+        "DROP FUNCTION IF EXISTS rt_one",
+        "CREATE FUNCTION rt_one() RETURNS INT DETERMINISTIC RETURN 1",
+        "CREATE ROLE IF NOT EXISTS rt_new_role",
+        "DROP USER IF EXISTS 'rt_later'@'%'",
+        "CREATE USER 'rt_later'@'%' IDENTIFIED BY 'rt-secret'",
+        "GRANT ALL PRIVILEGES ON shop.* TO 'rt_later'@'%'",
+    ] {
+        root.run(sql);
+    }
+    let proxy = Proxy::with(servers(), 3, ONE_LANE);
+    let login = || Raw::connect(proxy.port, "rt_later", "rt-secret", Some("shop")).unwrap();
+    let (mut one, mut two) = (login(), login());
+    let mut admin = Raw::connect(proxy.port, "root", "root-secret", None).unwrap();
+    let role = |client: &mut Raw| client.text("SELECT CURRENT_ROLE() FROM (SELECT 1) t FOR UPDATE");
+    // Several times: whoever looked longer ago looks again anyway.
+    for _ in 0..5 {
+        one.run("SELECT rt_one()");
+        admin.run("GRANT rt_new_role TO 'rt_later'@'%'");
+        one.run("SELECT rt_promoted()");
+        assert_eq!([role(&mut two), role(&mut one)], ["NONE", "`rt_new_role`@`%`"]);
+        admin.run("REVOKE rt_new_role FROM 'rt_later'@'%'");
+        (one, two) = (login(), login());
+    }
+}

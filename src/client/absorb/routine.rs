@@ -217,7 +217,9 @@ impl Session {
         work: Option<&Work<'_>>,
     ) -> Result<(), Failure> {
         self.diagnostics.disturb(Disturbs::Both);
-        if !self.facts.is_mariadb() && connection.has_other_role().await? {
+        // Read before it asks: what is granted meanwhile counts as news.
+        let logins = self.context.epochs.logins();
+        if !self.facts.is_mariadb() && connection.has_other_role(logins).await? {
             self.pins.add(Pin::Role);
         }
         if connection.ran == Ran::Flush {

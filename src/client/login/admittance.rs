@@ -62,7 +62,7 @@ impl Session {
         self.identity.key = Arc::new(key);
         self.image.schema = schema.map(Into::into);
         let lane = self.plain_lane();
-        let whose = (&self.identity.key, &self.identity.credential);
+        let whose = self.identity.whose();
         let request = Request::plain(whose, &self.image, (self.entry.id, self.epoch));
         let pool = self.context.primary_pool().clone();
         let obtained = pool.check_out(self.demand(lane), request, Instant::now());
@@ -89,7 +89,7 @@ impl Session {
         let must_wait =
             || context.topology.view().primary_up && !context.primary_pool().has_free(lane);
         let ask = async || {
-            let whose = (&identity.key, &identity.credential);
+            let whose = identity.whose();
             let request = Request::plain(whose, &image, (session, epoch));
             let checkout = context.primary_pool().check_out(demand, request, Instant::now()).await;
             let mut checkout = checkout.map_err(|error| refused(&context, error))?;

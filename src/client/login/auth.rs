@@ -24,7 +24,7 @@ use crate::protocol::auth::{NATIVE, NONCE, Proof, nonce};
 use crate::protocol::handshake::auth_switch;
 use crate::protocol::sha2::{self, CACHING_SHA2, SHA256};
 use crate::protocol::{Capabilities, Family, ed25519, parsec};
-use crate::topology::{Account, Plugin};
+use crate::topology::{Account, Names, Plugin};
 
 /// The client's plugin that sends the password as it is.
 const CLEAR: &str = "mysql_clear_password";
@@ -56,6 +56,8 @@ pub(in crate::client) struct Claim {
     pub(in crate::client) collation: u8,
     /// Which server's words it is told.
     pub(in crate::client) family: Family,
+    /// What hosts are called in them.
+    pub(in crate::client) names: Names,
     /// `None` without TLS.
     pub(in crate::client) tls: Option<Arc<ClientTls>>,
     pub(in crate::client) progress: Progress,
@@ -110,7 +112,7 @@ impl Claim {
         };
         Error::AccessDenied {
             user: user.to_owned(),
-            host: host_name(self.address),
+            host: host_name(self.address, self.names),
             used_password: !self.reply.is_empty(),
         }
     }
@@ -295,7 +297,8 @@ async fn prove_account(
     let configured = context.settings.users.iter().find(|user| user.name == claim.user);
     if let Some(user) = configured {
         let stored = prove_configured(context, account, claim, (wire, &user.password)).await?;
-        return Ok(identity(claim, stored, Credential::of_text(&user.password)));
+        let found = identity(claim, stored, Credential::of_text(&user.password));
+        return Ok(Identity { proof: account.map(Account::mark), ..found });
     }
     let Some(account) = account else {
         if !context.topology.knows_accounts() {
@@ -346,14 +349,15 @@ async fn prove_by(
                     prove_native(stored, claim)?
                 }
             };
-            Ok(identity(claim, stored.map(DoubleHash::Sha1), credential))
+            let text = stored.as_ref().map_or(&[][..], |stored| stored);
+            Ok(identity(claim, stored.map(DoubleHash::Sha1), credential).proved_by(text))
         }
         Plugin::CachingSha2 { stored: texts } => {
             if claim.progress.given.is_none() {
                 claim.reply_with(CACHING_SHA2, wire).await?;
             }
             if texts.is_empty() && claim.reply.is_empty() {
-                return Ok(identity(claim, None, Credential::Empty));
+                return Ok(identity(claim, None, Credential::Empty).proved_by(b""));
             }
             if claim.reply.is_empty() {
                 return Err(claim.denied().into());
@@ -365,7 +369,7 @@ async fn prove_by(
             let proved = context.passwords.prove_sha256(claim, wire, texts).await?;
             Ok(match proved {
                 Some(proved) => proved_identity(claim, account, &proved),
-                None => identity(claim, None, Credential::Empty),
+                None => identity(claim, None, Credential::Empty).proved_by(b""),
             })
         }
         Plugin::Ed25519 { stored } => {
@@ -467,7 +471,7 @@ fn refuse_unusable(
         return Err(claim.denied());
     }
     if account.is_some_and(|account| account.is_locked) {
-        let (user, host) = (claim.user.clone(), host_name(claim.address));
+        let (user, host) = (claim.user.clone(), host_name(claim.address, claim.names));
         return Err(Error::AccountLocked { user, host, family: claim.family });
     }
     if lacks_tls { Err(Error::TlsRequired) } else { Ok(()) }
@@ -484,7 +488,8 @@ fn proved_identity(claim: &Claim, account: &Account, proved: &Proved) -> Identit
     // no answer now.
     let terms = [&proved.stored[..], &[u8::from(account.is_expired)]].concat();
     let hash = DoubleHash::Sha256(sha2::bound(&proved.known.double, &terms));
-    identity(claim, Some(hash), Credential::Password(proved.known.password.clone()))
+    let credential = Credential::Password(proved.known.password.clone());
+    identity(claim, Some(hash), credential).proved_by(&proved.stored)
 }
 
 /// What a claim makes its client, with this credential.
@@ -502,7 +507,7 @@ pub(in crate::client) fn identity(
         client: claim.told,
         attributes: claim.attributes.clone(),
     };
-    Identity { key: Arc::new(key), credential, is_expired: false }
+    Identity { key: Arc::new(key), credential, proof: None, is_expired: false }
 }
 
 /// Whether there is such an account, nobody can say.
@@ -523,13 +528,13 @@ pub(in crate::client) fn cut(text: &str, most: usize) -> &str {
     &text[..(0..=most.min(text.len())).rev().find(is_end).unwrap_or(0)]
 }
 
-/// A client's host as the servers write it in their errors: they resolve the address of
-/// the host itself.
-pub(in crate::client) fn host_name(address: IpAddr) -> String {
+/// A client's host as the servers know it: unless they skip that, they resolve the address of the host
+/// itself.
+pub(in crate::client) fn host_name(address: IpAddr, names: Names) -> String {
     let address = address.to_canonical();
-    if address == Ipv4Addr::LOCALHOST || address == Ipv6Addr::LOCALHOST {
-        "localhost".to_owned()
-    } else {
-        address.to_string()
+    let is_itself = address == Ipv4Addr::LOCALHOST || address == Ipv6Addr::LOCALHOST;
+    match names {
+        Names::Resolved if is_itself => "localhost".to_owned(),
+        Names::Resolved | Names::Skipped => address.to_string(),
     }
 }

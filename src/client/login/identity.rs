@@ -10,15 +10,31 @@ use tokio::time::Instant;
 
 use crate::backend::{ConnectionKey, Credential, DoubleHash};
 use crate::error::Error;
+use crate::pool::Whose;
 use crate::protocol::Family;
+use crate::topology::mark;
 
 /// A client's user as the backends see it.
 #[derive(Debug, Clone)]
 pub(in crate::client) struct Identity {
     pub(in crate::client) key: Arc<ConnectionKey>,
     pub(in crate::client) credential: Credential,
+    /// The [`mark`] of what the account stored when the password was proved; `None` where that is not known.
+    pub(in crate::client) proof: Option<u64>,
     /// The account's password has expired.
     pub(in crate::client) is_expired: bool,
+}
+
+impl Identity {
+    /// For whom connections are.
+    pub(in crate::client) fn whose(&self) -> Whose<'_> {
+        Whose { key: &self.key, credential: &self.credential, proof: self.proof }
+    }
+
+    /// The same, proved by this stored text.
+    pub(in crate::client) fn proved_by(self, text: &[u8]) -> Self {
+        Self { proof: Some(mark(text)), ..self }
+    }
 }
 
 /// For how long a login that the primary agreed to needs no asking again.

@@ -78,7 +78,7 @@ pub(in crate::client) async fn tell(
     };
     let wrong = identity(claim, Some(stored), credential);
     let image = Image::default();
-    let whose = (&wrong.key, &wrong.credential);
+    let whose = wrong.whose();
     let plain = Request::plain(whose, &image, (session, context.epochs.logins()));
     let request = Request { is_guess: true, ..plain };
     let (user, address) = (claim.user.clone(), claim.address);

@@ -7,10 +7,12 @@
 pub mod host;
 mod ledger;
 mod load;
+mod texts;
 
 pub(super) use ledger::{Ledger, RELOAD_SPACING};
 pub use load::parse_global_priv;
 pub(super) use load::{MAX_ACCOUNTS, load};
+pub use texts::mark;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -216,6 +218,11 @@ impl Accounts {
         let anonymous_wins = !named_host.is_as_general_as(anonymous_host)
             && anonymous_host.rank() < named_host.rank();
         Some(if anonymous_wins { anonymous } else { named })
+    }
+
+    /// Whether the server turns addresses into names.
+    pub fn names(&self) -> Names {
+        self.names
     }
 
     /// How many accounts there are.

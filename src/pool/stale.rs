@@ -1,0 +1,182 @@
+//! Passwords that were changed while sessions logged in with them go on. A server counts each login with one
+//! of before and blocks the account after a few (`FAILED_LOGIN_ATTEMPTS`, `max_password_errors`), for those with the new
+//! one, too. So where that is counted logins with the same password are made one after another, and none is
+//! made of which the answer is known; and no replica is asked by such a session, since the primary can be.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use quick_cache::sync::Cache;
+use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::time::{Instant, timeout};
+
+use super::open::Opening;
+use super::{Pool, Request};
+use crate::backend::{ConnectionKey, Credential, LoginError};
+use crate::error::Error;
+use crate::protocol::code;
+
+/// Most passwords of which something is known.
+const KNOWN_MAX: usize = 1024;
+
+/// What the primary's accounts say by now of a login.
+#[derive(Debug, Clone, Copy)]
+pub struct Standing {
+    /// What proved its password is stored still.
+    pub is_current: bool,
+    /// A mark of all that is stored for its user.
+    pub version: u64,
+    /// Wrong passwords of its user are counted.
+    pub counts_failures: bool,
+}
+
+/// User, client's address where servers are told it, digest of the password.
+type Whom = (Box<str>, Option<IpAddr>, [u8; 32]);
+
+/// A login that was refused.
+#[derive(Debug)]
+pub(super) struct Refused {
+    at: Instant,
+    /// [`Standing::version`] then.
+    version: u64,
+    error: Error,
+}
+
+/// The right to log in with a password; and what came of the last login, if it was refused.
+pub(super) type Turn = OwnedMutexGuard<Option<Refused>>;
+
+/// The passwords of one pool whose logins are counted.
+pub(super) struct Stale {
+    turns: Cache<Whom, Arc<Mutex<Option<Refused>>>>,
+}
+
+impl std::fmt::Debug for Stale {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Stale").field("len", &self.turns.len()).finish()
+    }
+}
+
+impl Default for Stale {
+    fn default() -> Self {
+        Self { turns: Cache::new(KNOWN_MAX) }
+    }
+}
+
+impl Stale {
+    fn whom(key: &ConnectionKey, credential: &Credential) -> Whom {
+        (key.user.clone(), key.client, credential.digest())
+    }
+
+    fn turn(&self, key: &ConnectionKey, credential: &Credential) -> Arc<Mutex<Option<Refused>>> {
+        let whom = Self::whom(key, credential);
+        let Ok(turn) = self.turns.get_or_insert_with(&whom, || Ok::<_, ()>(Arc::default())) else {
+            return Arc::default();
+        };
+        turn
+    }
+}
+
+impl Refused {
+    /// The answer to a login that waits for its turn since then, if it is known.
+    fn answer(&self, standing: Standing, since: Instant) -> Option<Error> {
+        let is_same = !standing.is_current && standing.version == self.version;
+        (is_same || self.at > since).then(|| self.error.clone())
+    }
+}
+
+impl Pool {
+    /// The answer to a login that is not to be made; it may be known only once it has its turn.
+    pub(super) fn stale(&self, request: &Request<'_>) -> Option<Error> {
+        let standing = self.control.standing(&request.key.user, request.proof?);
+        if standing.is_current {
+            return None;
+        }
+        if !self.backend.is_primary() {
+            self.refusals.note(Some(request.key.clone()), Instant::now());
+            return Some(self.unavailable("the password was changed since"));
+        }
+        if !standing.counts_failures {
+            return None;
+        }
+        let turn = self.stale.turn(request.key, request.credential);
+        turn.try_lock().ok()?.as_ref()?.answer(standing, Instant::now())
+    }
+
+    /// Waits for the turn of a login where failing ones are counted; or its answer, if it is known by then.
+    pub(super) async fn turn(&self, opening: &Opening) -> Result<Option<Turn>, Error> {
+        let Opening { key, credential, proof: Some(proof), .. } = opening else { return Ok(None) };
+        if !self.control.standing(&key.user, *proof).counts_failures {
+            return Ok(None);
+        }
+        let since = Instant::now();
+        let turn = self.stale.turn(key, credential).lock_owned();
+        let Ok(turn) = timeout(self.ages.connect_timeout, turn).await else {
+            return Err(self.unavailable("other logins of this user are not answered"));
+        };
+        let standing = self.control.standing(&key.user, *proof);
+        match turn.as_ref().and_then(|refused| refused.answer(standing, since)) {
+            Some(error) => Err(error),
+            None => Ok(Some(turn)),
+        }
+    }
+
+    /// A server has answered a login with `error`. If it does not know the password, the accounts may have
+    /// changed: they are read before the next one. Nobody waits for that but who has the same password.
+    pub(super) fn doubt(
+        self: &Arc<Self>,
+        opening: &Arc<Opening>,
+        turn: Option<Turn>,
+        error: &LoginError,
+    ) {
+        let LoginError::Refused(error @ Error::Server { code: code::ACCESS_DENIED, .. }) = error
+        else {
+            return;
+        };
+        let Some(proof) = opening.proof else { return };
+        if turn.is_none() && self.backend.is_primary() {
+            return;
+        }
+        let (pool, opening, error) = (self.clone(), opening.clone(), error.clone());
+        tokio::spawn(async move {
+            let standing = || pool.control.standing(&opening.key.user, proof);
+            if standing().is_current {
+                pool.control.read_accounts().await;
+            }
+            if let Some(mut turn) = turn {
+                let version = standing().version;
+                *turn = Some(Refused { at: Instant::now(), version, error });
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_is_the_answer_while_the_accounts_are_as_then() {
+        let at = Instant::now();
+        let refused = Refused { at, version: 7, error: Error::NotReady };
+        let standing = Standing { is_current: false, version: 7, counts_failures: true };
+        assert!(refused.answer(standing, at).is_some());
+        assert!(refused.answer(Standing { version: 8, ..standing }, at).is_none());
+        let current = Standing { is_current: true, ..standing };
+        assert!(refused.answer(current, at).is_none(), "a later login with what is stored asks");
+        tokio::time::advance(std::time::Duration::from_millis(1)).await;
+        let later = Refused { at: Instant::now(), version: 7, error: Error::NotReady };
+        assert!(later.answer(current, at).is_some(), "it has waited for just that login");
+    }
+
+    #[test]
+    fn sessions_with_the_same_password_share_a_turn() {
+        let stale = Stale::default();
+        let (mut key, proof) = (ConnectionKey::of_user("app"), Credential::Empty);
+        let turn = stale.turn(&key, &proof);
+        key.collation = 8;
+        assert!(Arc::ptr_eq(&turn, &stale.turn(&key, &proof)));
+        let other = Credential::Password(b"other".to_vec().into());
+        assert!(!Arc::ptr_eq(&turn, &stale.turn(&key, &other)));
+        assert!(!Arc::ptr_eq(&turn, &stale.turn(&ConnectionKey::of_user("bob"), &proof)));
+    }
+}

@@ -1,0 +1,74 @@
+//! Passwords that are changed while sessions are open, where the server counts failing logins.
+
+use fairlane::sandbox::Options;
+
+use crate::support::product::product;
+use crate::support::raw::{Failed, Login};
+use crate::support::servers::keep;
+use crate::support::{Proxy, Raw};
+
+/// Begins what only a connection of its own can hold; the error's code.
+fn hold(session: &mut Raw) -> u16 {
+    let held = session.query("CREATE TEMPORARY TABLE rotated_t (a INT)");
+    held.err().map_or(0, |failed| failed.code())
+}
+
+/// All at the same time.
+fn hold_all(sessions: &mut [Raw]) -> Vec<u16> {
+    std::thread::scope(|scope| {
+        let threads: Vec<_> =
+            sessions.iter_mut().map(|session| scope.spawn(|| hold(session))).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    })
+}
+
+/// An application goes on with its connections after somebody has changed its password: whoever has the new
+/// one gets in, through Fairlane and past it.
+#[test]
+fn sessions_from_before_a_new_password_block_no_account() {
+    let is_mysql = product().is_mysql();
+    let extra = if is_mysql { Vec::new() } else { vec!["max_password_errors=3".to_owned()] };
+    let counts = if is_mysql { "FAILED_LOGIN_ATTEMPTS 3 PASSWORD_LOCK_TIME 1" } else { "" };
+    let (servers, _orders) = keep(Options { extra, ..product().options() });
+    let proxy = Proxy::with(&servers, 15, "");
+    let mut root = servers.root();
+    root.run(&format!("CREATE USER rotated@'%' IDENTIFIED BY 'old-secret' {counts}"));
+    root.run("GRANT ALL ON shop.* TO rotated@'%'");
+    root.run("CREATE TABLE shop.rotated_w (a INT)");
+    servers.wait_replicated();
+    let login = |port, password: &'static str, collation| -> Result<Raw, Failed> {
+        let schema = Some("shop");
+        Raw::login(&Login { schema, collation, ..Login::new(port, "rotated", password) })
+    };
+    let old = |collation| login(proxy.port, "old-secret", collation).unwrap();
+    let mut sessions: Vec<Raw> = (0..10).map(|_| old(45)).collect();
+    // Each of these would need a connection of its own on the replica, and has none there yet.
+    let mut readers: Vec<Raw> = [8, 33, 46, 63].map(old).into();
+    readers.iter_mut().for_each(|reader| {
+        reader.run("SELECT COUNT(*) FROM rotated_w FOR UPDATE");
+    });
+    let mut last = old(45);
+
+    root.run("ALTER USER rotated@'%' IDENTIFIED BY 'new-secret'");
+    servers.wait_replicated();
+    let codes = hold_all(&mut sessions);
+    assert!(codes.contains(&1045) && !codes.iter().any(|code| ![0, 1045].contains(code)));
+    for _ in 0..2 {
+        readers.iter_mut().for_each(|reader| {
+            assert_eq!(reader.text("SELECT COUNT(*) FROM rotated_w"), "0");
+        });
+    }
+    for port in [servers.primary, servers.replica, proxy.port] {
+        login(port, "new-secret", 45).unwrap().run("SELECT COUNT(*) FROM rotated_w");
+    }
+    let mut new = login(proxy.port, "new-secret", 45).unwrap();
+    proxy.until_replica_answers(&mut new, "SELECT COUNT(*) FROM rotated_w");
+
+    drop((sessions, readers));
+    root.run("ALTER USER rotated@'%' IDENTIFIED BY 'old-secret'");
+    servers.wait_replicated();
+    drop(old(45));
+    let mut others: Vec<Raw> = (0..4).map(|_| old(45)).collect();
+    assert_eq!(hold_all(&mut others), [0; 4]);
+    assert_eq!(hold(&mut last), 0, "its password is good again");
+}
