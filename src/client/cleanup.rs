@@ -347,6 +347,7 @@ impl Session {
             }
         };
         self.image.schema = None;
+        self.choice = None;
         // Servers ask for another reply, whatever the client has sent.
         let plugin = match self.capabilities.contains(Capabilities::PLUGIN_AUTH) {
             true => String::new(),

@@ -239,6 +239,7 @@ fn new_session(
         identity,
         epoch,
         kept_epoch: epoch,
+        choice: None,
         account: Account::new(client.feature(), context.now()),
         client,
         kept_rule: None,

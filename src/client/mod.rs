@@ -37,7 +37,7 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::backend::Life;
+use crate::backend::{Choice, Life};
 use crate::config::Settings;
 use crate::error::Error;
 use crate::lanes::rule::Candidates;
@@ -194,6 +194,8 @@ struct Session {
     identity: Identity,
     /// [`Epochs::logins`] at its login.
     epoch: u64,
+    /// Its last own choice of a schema since then.
+    choice: Option<Choice>,
     /// That of the newer connections on which it has what it began with, as far as that is known.
     kept_epoch: u64,
     policy: Arc<Policy>,
@@ -253,6 +255,8 @@ struct Session {
 /// What is known of the statement that runs, from one step of its way for a later one.
 #[derive(Debug, Default)]
 struct UnderWay {
+    /// [`Epochs::logins`] before it was sent.
+    epoch: u64,
     /// What was prepared by it.
     just_prepared: Option<prepared::prepare::JustPrepared>,
     /// Where it goes, where that was asked before it was known to go anywhere.

@@ -76,7 +76,7 @@ impl Session {
             hint: of_text.hint.clone(),
             ..of_text
         };
-        let terms = Terms::new(self.epoch, &self.context.epochs);
+        let terms = Terms::new((self.epoch, self.privileges_epoch()), &self.context.epochs);
         let asked_at = self.context.now();
         if is_shared {
             let decided = self.would_go(&verdict).await;

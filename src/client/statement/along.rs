@@ -149,6 +149,7 @@ impl Session {
             return Ok(Front::Through);
         }
         connection.residue.is_astray = true;
+        connection.choice = None;
         if let Some(prepared) = &work.prepared {
             // The server takes for known what nobody has read.
             connection.statements.set_metadata(&prepared.key, None);

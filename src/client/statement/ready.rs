@@ -116,6 +116,7 @@ impl Session {
             // What was chosen before does not matter, and may be gone.
             diff.schema = None;
         }
+        self.note_choice(connection, &diff);
         let is_small = work.packets.len() <= COPIED_MAX;
         let along = match diff.is_empty() {
             true if is_small => Along::Free,
@@ -167,6 +168,9 @@ impl Session {
             Box::pin(connection.clean()).await?;
         }
         self.take_off_variables(connection, sql).await?;
+        if self.is_choice_old(connection) {
+            Box::pin(self.renew_choice(connection)).await?;
+        }
         if self.image.has_servers_collation() {
             Box::pin(self.leave_collation(connection)).await?;
         }
@@ -332,6 +336,7 @@ impl Session {
         if diff.is_empty() {
             return Ok(Ok(()));
         }
+        self.note_choice(connection, &diff);
         let applied = self.apply(connection, &diff).await?;
         Ok(applied.map(|()| connection.insert_id = Some(own)))
     }
@@ -363,6 +368,7 @@ impl Session {
         }
         if refused.is_some() {
             connection.residue.is_astray = true;
+            connection.choice = None;
         } else {
             let schema = connection.image.schema.clone();
             connection.was_given(&self.image);
