@@ -193,11 +193,11 @@ struct Session {
     tls: Option<Arc<crate::net::certificate::ClientTls>>,
     identity: Identity,
     /// [`Epochs::logins`] at its login.
+    begun_after: u64,
+    /// Likewise, or that of the newest connection it has had since: it takes no older one.
     epoch: u64,
     /// Its last own choice of a schema since then.
     choice: Option<Choice>,
-    /// That of the newer connections on which it has what it began with, as far as that is known.
-    kept_epoch: u64,
     policy: Arc<Policy>,
     /// Rules of `policy` that the client may fall under.
     candidates: Candidates,
@@ -214,6 +214,8 @@ struct Session {
     begun_mode: Option<Arc<str>>,
     /// How its first connection reads texts as long as the session sets no character set.
     begun_charset: Option<Charset>,
+    /// The limit of time that its first connection to the primary began with.
+    begun_limit: Option<Arc<str>>,
     writes: Arc<WriteTracker>,
     diagnostics: Diagnostics,
     statements: Statements,

@@ -317,6 +317,61 @@ fn schemas_are_chosen_again_now_and_then_only() {
     assert!(again <= bound, "{again} times beside their own, not {bound}");
 }
 
+#[test]
+fn a_session_that_goes_on_changes_its_privileges_once_at_most() {
+    let proxy = Proxy::with(servers(), 4, ONE_LANE);
+    let (mut direct, mut root) = (servers().root(), root(&proxy));
+    direct.run("CREATE DATABASE goes_on");
+    direct.run("CREATE TABLE goes_on.t (a INT)");
+    direct.run("CREATE USER goes_on@'%' IDENTIFIED BY 'goes-on'");
+    direct.run("GRANT SELECT, UPDATE ON shop.* TO goes_on@'%'");
+    let login = || Raw::connect(proxy.port, "goes_on", "goes-on", Some("shop"));
+    eventually("the account is known", || login().is_ok());
+    let (mut session, mut other) = (login().unwrap(), login().unwrap());
+    let read = "SELECT a FROM goes_on.t";
+    assert_eq!(session.query(read).expect_err("not its own").code(), 1142);
+    root.run("GRANT SELECT ON *.* TO goes_on@'%'");
+    // It is given a new one.
+    other.run("BEGIN");
+    other.run("SELECT 1 FOR UPDATE");
+    session.run(read);
+    other.run("COMMIT");
+    for _ in 0..5 {
+        session.run(read);
+    }
+    assert_eq!(other.query(read).expect_err("has not had a new one").code(), 1142);
+    direct.run("DROP USER goes_on@'%'");
+    direct.run("DROP DATABASE goes_on");
+}
+
+#[test]
+fn a_session_that_goes_on_keeps_its_limit_of_time() {
+    if product().is_mysql() {
+        return;
+    }
+    let proxy = Proxy::with(servers(), 4, ONE_LANE);
+    let (mut direct, mut root) = (servers().root(), root(&proxy));
+    direct.run("CREATE USER be_limit@'%' IDENTIFIED BY 'be-limit'");
+    direct.run("GRANT SELECT, UPDATE ON shop.* TO be_limit@'%'");
+    let login = || Raw::connect(proxy.port, "be_limit", "be-limit", Some("shop"));
+    eventually("the account is known", || login().is_ok());
+    let (mut session, mut other) = (login().unwrap(), login().unwrap());
+    let limit = "SELECT @@max_statement_time";
+    assert_eq!(session.text(limit), "0.000000");
+    root.run("ALTER USER be_limit@'%' WITH MAX_STATEMENT_TIME 77");
+    other.run("BEGIN");
+    other.run("SELECT 1 FOR UPDATE");
+    assert_eq!(session.text(limit), "0.000000", "on a newer connection");
+    let mut third = login().unwrap();
+    assert_eq!(third.text(limit), "77.000000");
+    session.run("SET max_statement_time = 55");
+    assert_eq!(
+        (session.text(limit), third.text(limit)),
+        ("55.000000".to_owned(), "77.000000".to_owned())
+    );
+    direct.run("DROP USER be_limit@'%'");
+}
+
 /// A connection that is opened while the replica does not have the REVOKE yet would have the privileges for as
 /// long as it lives.
 #[test]

@@ -37,7 +37,7 @@ pub(in crate::client) type Key = (BackendId, Arc<ConnectionKey>, Arc<StatementKe
 /// What an answer hangs on beside that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::client) struct Terms {
-    /// The global variables a session has begun with, and its privileges.
+    /// The global variables a session has begun with, and its own choice of a schema.
     begun_after: (u64, u64),
     /// Changes of privileges, schemas and tables.
     changes: [u64; 3],

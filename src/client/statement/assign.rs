@@ -103,7 +103,7 @@ impl Session {
         if !may_be || !is_on() || !is_plain(work) || !self.is_plain() {
             return None;
         }
-        let epochs = (self.epoch, self.context.epochs.logins());
+        let epochs = (self.begun_after, self.context.epochs.logins());
         let (login, before) = (self.identity.key.clone(), self.image.clone());
         Some(Box::new(Asked { login, before, epochs }))
     }
@@ -143,7 +143,7 @@ impl Session {
             && summary.status - Status::SESSION_STATE_CHANGED == self.idle_status()
             && self.held.is_none()
             && self.is_plain();
-        let now = (self.epoch, self.context.epochs.logins());
+        let now = (self.begun_after, self.context.epochs.logins());
         if !is_done || asked.epochs != now || !is_told(summary, (&asked.before, &self.image)) {
             return;
         }

@@ -1,7 +1,7 @@
 //! A connection is brought to the session's state, for a statement or to stay.
 
 use super::Work;
-use super::along::{Along, COPIED_MAX};
+use super::along::{Along, COPIED_MAX, TIMEOUT};
 use super::execute::chooses_schema;
 use crate::backend::{Connection, Exchange, Failure, Reset, Strays};
 use crate::client::Session;
@@ -177,7 +177,8 @@ impl Session {
         self.compare_begun(connection)?;
         self.keep_begun_mode(connection);
         self.keep_begun_charset(connection);
-        if connection.epoch > self.epoch && connection.epoch != self.kept_epoch {
+        self.keep_begun_limit(connection);
+        if connection.epoch > self.epoch {
             self.keep_beginning(connection.epoch);
         }
         Ok(())
@@ -210,7 +211,23 @@ impl Session {
                 self.image.set(name, begun);
             }
         }
-        self.kept_epoch = epoch;
+        // It changes once, and not back: privileges are those of the connection.
+        self.epoch = epoch;
+    }
+
+    /// An account may have been given another limit since the session began.
+    fn keep_begun_limit(&mut self, connection: &Connection) {
+        if connection.is_restricted || connection.base.only_reads {
+            return;
+        }
+        let Some(now) = connection.base.of_login(TIMEOUT) else { return };
+        match &self.begun_limit {
+            None => self.begun_limit = Some(now.clone()),
+            Some(begun) if begun != now && self.image.get(TIMEOUT).is_none() => {
+                self.image.set(TIMEOUT, begun);
+            }
+            Some(_) => {}
+        }
     }
 
     /// Connections begin with the `sql_mode` that is global then; a session keeps the first one it had, also
