@@ -161,12 +161,32 @@ pub struct Connection {
     pub epoch: u64,
     /// Which changes of schemas the choice of its schema came after.
     pub schema_epoch: u64,
+    /// What the choice of its schema came after at least; `None` of one that nobody has noted.
+    pub choice: Option<Choice>,
+    /// When its schema was last chosen once more for nothing but the privileges on it.
+    pub renewed_at: Option<Instant>,
     /// The server takes nothing but a new password; it is not set up.
     pub is_restricted: bool,
     /// The server may leave what it is sent lying.
     pub(super) is_patient: bool,
     /// The right to exist: one of the backend's bounded number of connections.
     pub(super) permit: Option<OwnedSemaphorePermit>,
+}
+
+/// When a schema was chosen: a server gives the privileges on it then, until the next choice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Choice {
+    /// The time.
+    pub at: Instant,
+    /// It came after so many changes of what sessions begin with.
+    pub epoch: u64,
+}
+
+impl Choice {
+    /// Whether it came after `other` and all that had been changed by then.
+    pub fn is_as_of(&self, other: &Self) -> bool {
+        self.at >= other.at && self.epoch >= other.epoch
+    }
 }
 
 /// The whole answer to a command.

@@ -336,6 +336,8 @@ fn fresh(
         place: Arc::default(),
         epoch: 0,
         schema_epoch: 0,
+        choice: None,
+        renewed_at: None,
         is_restricted: false,
         is_patient: false,
         permit: None,

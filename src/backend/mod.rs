@@ -12,7 +12,7 @@ mod statement;
 mod unread;
 
 pub use connection::{
-    Connection, ConnectionKey, DoubleHash, Exchange, ExpiredLogin, Failure, command_packet,
+    Choice, Connection, ConnectionKey, DoubleHash, Exchange, ExpiredLogin, Failure, command_packet,
 };
 pub use farewell::LINGER;
 pub use life::{Life, Strays};

@@ -1,5 +1,7 @@
 //! Making a connection clean: after login, and after a session that left something behind.
 
+use std::sync::Arc;
+
 use super::connection::{Connection, Exchange, Failure};
 use super::names::NamesMemory;
 use super::routine::{LockCounts, Ran};
@@ -73,7 +75,7 @@ impl Connection {
         };
         let Base { transaction, only_reads, .. } = self.base;
         let sql_mode = sql_mode.as_str().into();
-        let of_login = of_login.map(String::into_boxed_str);
+        let of_login = of_login.map(Arc::from);
         self.base =
             Base { client, results, collation, sql_mode, of_login, transaction, only_reads };
         let is_as_global = begun.first().is_some_and(|is_as_global| is_as_global == "1");

@@ -233,6 +233,7 @@ impl Session {
             image.apply(tracked);
             SCHEMA_VARIABLES.into_iter().for_each(|name| image.unset(name));
         }
+        self.note_own_choice(connection);
         self.entry.labels.lock().schema = self.image.schema.as_deref().map(str::to_owned);
     }
 

@@ -285,8 +285,8 @@ impl Session {
 
     /// What the session begins with is what the server has now.
     async fn begin_anew(&mut self) {
-        self.epoch = self.context.catch_up().await;
-        self.kept_epoch = self.epoch;
+        self.begun_after = self.context.catch_up().await;
+        self.epoch = self.begun_after;
         if let Some(facts) = self.context.topology.facts() {
             self.facts = facts;
         }
@@ -347,6 +347,7 @@ impl Session {
             }
         };
         self.image.schema = None;
+        self.choice = None;
         // Servers ask for another reply, whatever the client has sent.
         let plugin = match self.capabilities.contains(Capabilities::PLUGIN_AUTH) {
             true => String::new(),
@@ -431,6 +432,7 @@ impl Session {
         self.spoilt_data.clear();
         self.begun_mode = None;
         self.begun_charset = None;
+        self.begun_limit = None;
         self.prepared_texts = Effects::empty();
         self.image.reset_variables();
         self.image_warns = false;

@@ -37,7 +37,7 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::backend::Life;
+use crate::backend::{Choice, Life};
 use crate::config::Settings;
 use crate::error::Error;
 use crate::lanes::rule::Candidates;
@@ -193,9 +193,11 @@ struct Session {
     tls: Option<Arc<crate::net::certificate::ClientTls>>,
     identity: Identity,
     /// [`Epochs::logins`] at its login.
+    begun_after: u64,
+    /// Likewise, or that of the newest connection it has had since: it takes no older one.
     epoch: u64,
-    /// That of the newer connections on which it has what it began with, as far as that is known.
-    kept_epoch: u64,
+    /// Its last own choice of a schema since then.
+    choice: Option<Choice>,
     policy: Arc<Policy>,
     /// Rules of `policy` that the client may fall under.
     candidates: Candidates,
@@ -212,6 +214,8 @@ struct Session {
     begun_mode: Option<Arc<str>>,
     /// How its first connection reads texts as long as the session sets no character set.
     begun_charset: Option<Charset>,
+    /// The limit of time that its first connection to the primary began with.
+    begun_limit: Option<Arc<str>>,
     writes: Arc<WriteTracker>,
     diagnostics: Diagnostics,
     statements: Statements,
@@ -253,6 +257,8 @@ struct Session {
 /// What is known of the statement that runs, from one step of its way for a later one.
 #[derive(Debug, Default)]
 struct UnderWay {
+    /// [`Epochs::logins`] before it was sent.
+    epoch: u64,
     /// What was prepared by it.
     just_prepared: Option<prepared::prepare::JustPrepared>,
     /// Where it goes, where that was asked before it was known to go anywhere.

@@ -3,6 +3,7 @@
 pub(super) mod along;
 pub(super) mod assign;
 pub(super) mod begin;
+pub(super) mod choice;
 pub(super) mod collation;
 pub(super) mod execute;
 pub(super) mod ready;

@@ -32,7 +32,8 @@ impl Idle {
 
     /// The connection that takes the fewest changes, of equals one whose socket this worker watches
     /// already, of these the most recently used: a small set stays warm and the rest ages out. One
-    /// that has begun with what the session has begun with comes before all newer ones.
+    /// that has begun with what the session has begun with comes before all newer ones; after one of these it is
+    /// too old for it.
     /// Only those of the server that is there now count.
     pub(super) fn take_match(
         &mut self,

@@ -17,7 +17,7 @@ pub struct Base {
     /// `sql_mode`: the global one may be another by now.
     pub sql_mode: Arc<str>,
     /// Values of [`OF_LOGIN`]; empty where the server has none.
-    pub of_login: [Box<str>; OF_LOGIN.len()],
+    pub of_login: [Arc<str>; OF_LOGIN.len()],
     /// How the server names the variables of transactions.
     pub transaction: TransactionNames,
     /// Sessions on it can only read, whatever they have set: nothing that was taken for a read and writes all
@@ -34,9 +34,9 @@ pub const OF_LOGIN: [&str; 2] = ["max_statement_time", "wait_timeout"];
 
 impl Base {
     /// The value that a variable has had after login, if that may be another than `DEFAULT`.
-    pub fn of_login(&self, name: &str) -> Option<&str> {
+    pub fn of_login(&self, name: &str) -> Option<&Arc<str>> {
         let known = OF_LOGIN.iter().zip(&self.of_login).find(|(known, _)| **known == name);
-        known.map(|(_, value)| &**value).filter(|value| !value.is_empty())
+        known.map(|(_, value)| value).filter(|value| !value.is_empty())
     }
 
     /// Character set and collation of the `SET NAMES` that has the same effect, if there is one.

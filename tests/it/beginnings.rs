@@ -198,6 +198,180 @@ fn sessions_begin_with_the_privileges_there_are() {
     root.run("DROP DATABASE granted");
 }
 
+/// Five sessions that have been on five connections, of an account with privileges on `chosen`.
+fn sessions_of_chosen(connect: impl Fn() -> Raw) -> Vec<Raw> {
+    let mut sessions: Vec<Raw> = (0..5).map(|_| connect()).collect();
+    sessions.iter_mut().for_each(hold);
+    sessions.iter_mut().for_each(|session| drop(session.run("COMMIT")));
+    sessions
+}
+
+/// It keeps a connection.
+fn hold(session: &mut Raw) {
+    session.run("BEGIN");
+    session.run("SELECT a FROM held FOR UPDATE");
+}
+
+#[test]
+fn a_choice_of_the_schema_renews_the_privileges_on_all_connections() {
+    let proxy = Proxy::with(servers(), 8, ONE_LANE);
+    let (mut direct, mut through) = (servers().root(), root(&proxy));
+    direct.run("CREATE DATABASE chosen");
+    direct.run("CREATE TABLE chosen.t (a INT)");
+    direct.run("CREATE TABLE chosen.held (a INT)");
+    let cases = [("past", "GRANT", "TO"), ("past", "REVOKE", "FROM")];
+    let cases =
+        cases.into_iter().chain([("through", "GRANT", "TO"), ("through", "REVOKE", "FROM")]);
+    for (index, (way, verb, to)) in cases.enumerate() {
+        let user = format!("chooser{index}");
+        let more = if verb == "REVOKE" { ", INSERT" } else { "" };
+        direct.run(&format!("CREATE USER {user}@'%' IDENTIFIED BY 'chooser-secret'"));
+        direct.run(&format!("GRANT SELECT, UPDATE{more} ON chosen.* TO {user}@'%'"));
+        let login = || Raw::connect(proxy.port, &user, "chooser-secret", Some("chosen"));
+        eventually("the account is known", || login().is_ok());
+        let mut sessions = sessions_of_chosen(|| login().unwrap());
+        let by = if way == "past" { &mut direct } else { &mut through };
+        by.run(&format!("{verb} INSERT ON chosen.* {to} {user}@'%'"));
+        let (first, others) = sessions.split_first_mut().unwrap();
+        match index % 2 {
+            0 => drop(first.run("USE chosen")),
+            _ => assert!(first.command(Command::InitDb, b"chosen").is_ok()),
+        }
+        let mut codes = Vec::new();
+        let mut insert =
+            || codes.push(first.query("INSERT INTO t VALUES (1)").err().map(|e| e.code()));
+        insert();
+        others.iter_mut().for_each(hold);
+        for other in others {
+            other.run("COMMIT");
+            insert();
+            hold(other);
+        }
+        let expected = if verb == "GRANT" { None } else { Some(1142) };
+        assert_eq!(codes, [expected; 5], "{verb} {way}");
+        direct.run(&format!("DROP USER {user}@'%'"));
+    }
+    direct.run("DROP DATABASE chosen");
+}
+
+#[test]
+fn a_choice_of_the_schema_counts_on_replicas_too() {
+    let proxy = Proxy::with(servers(), 4, ONE_LANE_AND_REPLICA);
+    let (mut direct, mut root) = (servers().root(), root(&proxy));
+    direct.run("CREATE DATABASE chosen_there");
+    direct.run("CREATE TABLE chosen_there.t (a INT)");
+    direct.run("CREATE USER chooses@'%' IDENTIFIED BY 'chooser-secret'");
+    direct.run("GRANT SELECT, INSERT ON chosen_there.* TO chooses@'%'");
+    let login = || Raw::connect(proxy.port, "chooses", "chooser-secret", Some("chosen_there"));
+    eventually("the account is known", || login().is_ok());
+    let (mut session, read) = (login().unwrap(), "SELECT a FROM t");
+    proxy.until_replica_answers(&mut session, read);
+    root.run("REVOKE SELECT ON chosen_there.* FROM chooses@'%'");
+    session.run("USE chosen_there");
+    for _ in 0..20 {
+        assert_eq!(session.query(read).expect_err("no more").code(), 1142);
+        pause(10);
+    }
+    root.run("GRANT SELECT ON chosen_there.* TO chooses@'%'");
+    session.run("USE chosen_there");
+    for _ in 0..20 {
+        session.run(read);
+        pause(10);
+    }
+    proxy.until_replica_answers(&mut session, read);
+    direct.run("DROP USER chooses@'%'");
+    direct.run("DROP DATABASE chosen_there");
+}
+
+/// Laravel's sessions begin with USE.
+#[test]
+fn schemas_are_chosen_again_now_and_then_only() {
+    let (servers, _orders) = keep(Options { max_connections: 50, ..product().options() });
+    // Connections are found again wherever they were used.
+    let proxy = Proxy::with(&servers, 4, &format!("workers = 1\n{ONE_LANE}"));
+    let mut direct = servers.root();
+    let mut choices = || -> u64 {
+        let row = direct.rows("SHOW GLOBAL STATUS LIKE 'Com_change_db'").remove(0);
+        row[1].as_deref().unwrap().parse().unwrap()
+    };
+    let page = |begins_with_use: bool| {
+        let (mut session, mut other) = (proxy.app(), proxy.app());
+        other.run("BEGIN");
+        other.run("SELECT 1 FOR UPDATE");
+        if begins_with_use {
+            session.run("USE shop");
+        }
+        other.run("COMMIT");
+        session.run("SELECT 1 FOR UPDATE");
+    };
+    // New connections choose it as well.
+    const CONNECTIONS: u64 = 4;
+    let before = choices();
+    (0..20).for_each(|_| page(false));
+    let between = choices();
+    assert!(between - before <= CONNECTIONS, "{} times for nobody", between - before);
+    let start = Instant::now();
+    (0..60).for_each(|_| page(true));
+    let again = choices() - between - 60;
+    let bound = CONNECTIONS + 2 * (1 + start.elapsed().as_secs());
+    assert!(again <= bound, "{again} times beside their own, not {bound}");
+}
+
+#[test]
+fn a_session_that_goes_on_changes_its_privileges_once_at_most() {
+    let proxy = Proxy::with(servers(), 4, ONE_LANE);
+    let (mut direct, mut root) = (servers().root(), root(&proxy));
+    direct.run("CREATE DATABASE goes_on");
+    direct.run("CREATE TABLE goes_on.t (a INT)");
+    direct.run("CREATE USER goes_on@'%' IDENTIFIED BY 'goes-on'");
+    direct.run("GRANT SELECT, UPDATE ON shop.* TO goes_on@'%'");
+    let login = || Raw::connect(proxy.port, "goes_on", "goes-on", Some("shop"));
+    eventually("the account is known", || login().is_ok());
+    let (mut session, mut other) = (login().unwrap(), login().unwrap());
+    let read = "SELECT a FROM goes_on.t";
+    assert_eq!(session.query(read).expect_err("not its own").code(), 1142);
+    root.run("GRANT SELECT ON *.* TO goes_on@'%'");
+    // It is given a new one.
+    other.run("BEGIN");
+    other.run("SELECT 1 FOR UPDATE");
+    session.run(read);
+    other.run("COMMIT");
+    for _ in 0..5 {
+        session.run(read);
+    }
+    assert_eq!(other.query(read).expect_err("has not had a new one").code(), 1142);
+    direct.run("DROP USER goes_on@'%'");
+    direct.run("DROP DATABASE goes_on");
+}
+
+#[test]
+fn a_session_that_goes_on_keeps_its_limit_of_time() {
+    if product().is_mysql() {
+        return;
+    }
+    let proxy = Proxy::with(servers(), 4, ONE_LANE);
+    let (mut direct, mut root) = (servers().root(), root(&proxy));
+    direct.run("CREATE USER be_limit@'%' IDENTIFIED BY 'be-limit'");
+    direct.run("GRANT SELECT, UPDATE ON shop.* TO be_limit@'%'");
+    let login = || Raw::connect(proxy.port, "be_limit", "be-limit", Some("shop"));
+    eventually("the account is known", || login().is_ok());
+    let (mut session, mut other) = (login().unwrap(), login().unwrap());
+    let limit = "SELECT @@max_statement_time";
+    assert_eq!(session.text(limit), "0.000000");
+    root.run("ALTER USER be_limit@'%' WITH MAX_STATEMENT_TIME 77");
+    other.run("BEGIN");
+    other.run("SELECT 1 FOR UPDATE");
+    assert_eq!(session.text(limit), "0.000000", "on a newer connection");
+    let mut third = login().unwrap();
+    assert_eq!(third.text(limit), "77.000000");
+    session.run("SET max_statement_time = 55");
+    assert_eq!(
+        (session.text(limit), third.text(limit)),
+        ("55.000000".to_owned(), "77.000000".to_owned())
+    );
+    direct.run("DROP USER be_limit@'%'");
+}
+
 /// A connection that is opened while the replica does not have the REVOKE yet would have the privileges for as
 /// long as it lives.
 #[test]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::{refused, server_error};
-use crate::backend::ExpiredLogin;
+use crate::backend::{Choice, ExpiredLogin};
 use crate::client::Session;
 use crate::client::patience::unless_over;
 use crate::client::registry::Order;
@@ -95,6 +95,7 @@ impl Session {
             let mut checkout = checkout.map_err(|error| refused(&context, error))?;
             let lost = || Error::LostBackend { backend: context.primary_pool().name().to_owned() };
             if let Some(schema) = schema {
+                let choice = Choice { at: Instant::now(), epoch };
                 let used = checkout.connection().command(Command::InitDb, schema.as_bytes()).await;
                 let used = used.map_err(|_| lost())?;
                 if let Some(error) = server_error(&used.bytes, used.summary.error) {
@@ -102,7 +103,9 @@ impl Session {
                     checkout.check_in();
                     return Err(error);
                 }
-                checkout.connection().image.schema = Some(schema.into());
+                let connection = checkout.connection();
+                connection.image.schema = Some(schema.into());
+                connection.choice = Some(choice);
             }
             checkout.check_in();
             Ok(())

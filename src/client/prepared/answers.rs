@@ -37,15 +37,15 @@ pub(in crate::client) type Key = (BackendId, Arc<ConnectionKey>, Arc<StatementKe
 /// What an answer hangs on beside that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::client) struct Terms {
-    /// The global variables a session has begun with.
-    begun_after: u64,
+    /// The global variables a session has begun with, and its own choice of a schema.
+    begun_after: (u64, u64),
     /// Changes of privileges, schemas and tables.
     changes: [u64; 3],
 }
 
 impl Terms {
     /// Of a session as it is now.
-    pub(in crate::client) fn new(begun_after: u64, epochs: &Epochs) -> Self {
+    pub(in crate::client) fn new(begun_after: (u64, u64), epochs: &Epochs) -> Self {
         let changes = [epochs.logins(), epochs.schemas(), epochs.tables()];
         Self { begun_after, changes }
     }
@@ -191,32 +191,34 @@ mod tests {
     #[test]
     fn an_answer_is_given_again_for_a_short_time_on_its_own_terms() {
         let (answers, epochs) = (Answers::with(AGE, LAG), Epochs::default());
-        let terms = Terms::new(0, &epochs);
+        let terms = Terms::new((0, 0), &epochs);
         answers.keep(key(0, "a"), answer(terms, AGE));
         let now = AGE + AGE / 2;
         assert!(answers.get(&key(0, "a"), terms, now).is_some());
         assert!(answers.get(&key(0, "a"), terms, AGE + AGE).is_none(), "too old");
         assert!(answers.get(&key(0, "b"), terms, now).is_none());
         assert!(answers.get(&key(1, "a"), terms, now).is_none());
-        assert!(answers.get(&key(0, "a"), Terms::new(1, &epochs), now).is_none());
+        for other in [(1, 1), (0, 1)] {
+            assert!(answers.get(&key(0, "a"), Terms::new(other, &epochs), now).is_none());
+        }
         let note_login_change = |epochs: &Epochs| epochs.note_login_change(Token::default());
         let changes: [fn(&Epochs); 3] =
             [note_login_change, Epochs::note_schema_change, Epochs::note_table_change];
         for change in changes {
-            answers.keep(key(0, "a"), answer(Terms::new(0, &epochs), AGE));
+            answers.keep(key(0, "a"), answer(Terms::new((0, 0), &epochs), AGE));
             change(&epochs);
-            assert!(answers.get(&key(0, "a"), Terms::new(0, &epochs), AGE).is_none());
+            assert!(answers.get(&key(0, "a"), Terms::new((0, 0), &epochs), AGE).is_none());
         }
     }
 
     #[test]
     fn replicas_need_time_to_have_a_change() {
         let (answers, epochs) = (Answers::with(AGE, LAG), Epochs::default());
-        let terms = Terms::new(0, &epochs);
+        let terms = Terms::new((0, 0), &epochs);
         answers.keep(key(1, "a"), answer(terms, AGE));
         assert!(answers.get(&key(1, "a"), terms, AGE).is_some());
         epochs.note_table_change();
-        let terms = Terms::new(0, &epochs);
+        let terms = Terms::new((0, 0), &epochs);
         let (soon, later) = (2 * AGE, 2 * AGE + QUIET);
         answers.keep(key(1, "a"), answer(terms, soon));
         assert!(answers.get(&key(1, "a"), terms, soon).is_none());
@@ -228,7 +230,7 @@ mod tests {
 
     #[test]
     fn an_answer_has_the_id_and_the_status_of_its_session() {
-        let terms = Terms::new(0, &Epochs::default());
+        let terms = Terms::new((0, 0), &Epochs::default());
         let mut packets = Vec::new();
         let payloads: [&[u8]; 3] =
             [&[0, 9, 9, 9, 9, 0, 0, 1, 0, 0, 0, 0], b"\x03def\x00", &[0xfe, 0, 0, 7, 7]];

@@ -76,7 +76,8 @@ impl Session {
             hint: of_text.hint.clone(),
             ..of_text
         };
-        let terms = Terms::new(self.epoch, &self.context.epochs);
+        let chosen_after = self.choice.map_or(0, |choice| choice.epoch);
+        let terms = Terms::new((self.begun_after, chosen_after), &self.context.epochs);
         let asked_at = self.context.now();
         if is_shared {
             let decided = self.would_go(&verdict).await;

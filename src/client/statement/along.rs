@@ -27,7 +27,7 @@ pub(in crate::client) const COPIED_MAX: usize = 64 * 1024;
 const HAVE_ASCII_PAIRS: [&str; 5] = ["big5", "cp932", "gb18030", "gbk", "sjis"];
 
 /// Ends a SET or its fuse in the middle where it is short.
-const TIMEOUT: &str = "max_statement_time";
+pub(in crate::client) const TIMEOUT: &str = "max_statement_time";
 const NO_LIMIT: &str = "0.000000";
 
 /// Whether a statement can be sent together with what precedes it.
@@ -97,7 +97,8 @@ impl Session {
     fn can_be_fused(&self, connection: &Connection) -> bool {
         let mut names = READ_ONLY.into_iter().chain([TIMEOUT]);
         let is_set = |name| self.image.get(name).is_some() || connection.image.get(name).is_some();
-        let is_limited = connection.base.of_login(TIMEOUT).is_some_and(|limit| limit != NO_LIMIT);
+        let is_limited =
+            connection.base.of_login(TIMEOUT).is_some_and(|limit| **limit != *NO_LIMIT);
         !connection.is_read_only && !is_limited && !names.any(is_set)
     }
 
@@ -149,6 +150,7 @@ impl Session {
             return Ok(Front::Through);
         }
         connection.residue.is_astray = true;
+        connection.choice = None;
         if let Some(prepared) = &work.prepared {
             // The server takes for known what nobody has read.
             connection.statements.set_metadata(&prepared.key, None);

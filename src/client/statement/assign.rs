@@ -193,7 +193,7 @@ impl Session {
 
     fn assignment_epochs(&self) -> [u64; 3] {
         let epochs = &self.context.epochs;
-        [self.epoch, epochs.logins(), epochs.schemas()]
+        [self.begun_after, epochs.logins(), epochs.schemas()]
     }
 }
 

@@ -147,6 +147,7 @@ impl Session {
             self.entry.set_connection(backend, connection);
         }
         self.under_way.leaves_gtids = false;
+        self.under_way.epoch = self.context.epochs.logins();
         if self.needs_own_trackers(work) && !connection.is_restricted {
             self.under_way.leaves_gtids = self.may_be_open_with(work, was_held);
             let set = self.trackers().to_set(self.under_way.leaves_gtids);

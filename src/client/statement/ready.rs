@@ -1,7 +1,7 @@
 //! A connection is brought to the session's state, for a statement or to stay.
 
 use super::Work;
-use super::along::{Along, COPIED_MAX};
+use super::along::{Along, COPIED_MAX, TIMEOUT};
 use super::execute::chooses_schema;
 use crate::backend::{Connection, Exchange, Failure, Reset, Strays};
 use crate::client::Session;
@@ -116,6 +116,7 @@ impl Session {
             // What was chosen before does not matter, and may be gone.
             diff.schema = None;
         }
+        self.note_choice(connection, &diff);
         let is_small = work.packets.len() <= COPIED_MAX;
         let along = match diff.is_empty() {
             true if is_small => Along::Free,
@@ -167,13 +168,17 @@ impl Session {
             Box::pin(connection.clean()).await?;
         }
         self.take_off_variables(connection, sql).await?;
+        if self.is_choice_old(connection) {
+            Box::pin(self.renew_choice(connection)).await?;
+        }
         if self.image.has_servers_collation() {
             Box::pin(self.leave_collation(connection)).await?;
         }
         self.compare_begun(connection)?;
         self.keep_begun_mode(connection);
         self.keep_begun_charset(connection);
-        if connection.epoch > self.epoch && connection.epoch != self.kept_epoch {
+        self.keep_begun_limit(connection);
+        if connection.epoch > self.epoch {
             self.keep_beginning(connection.epoch);
         }
         Ok(())
@@ -206,7 +211,23 @@ impl Session {
                 self.image.set(name, begun);
             }
         }
-        self.kept_epoch = epoch;
+        // It changes once, and not back: privileges are those of the connection.
+        self.epoch = epoch;
+    }
+
+    /// An account may have been given another limit since the session began.
+    fn keep_begun_limit(&mut self, connection: &Connection) {
+        if connection.is_restricted || connection.base.only_reads {
+            return;
+        }
+        let Some(now) = connection.base.of_login(TIMEOUT) else { return };
+        match &self.begun_limit {
+            None => self.begun_limit = Some(now.clone()),
+            Some(begun) if begun != now && self.image.get(TIMEOUT).is_none() => {
+                self.image.set(TIMEOUT, begun);
+            }
+            Some(_) => {}
+        }
     }
 
     /// Connections begin with the `sql_mode` that is global then; a session keeps the first one it had, also
@@ -332,6 +353,7 @@ impl Session {
         if diff.is_empty() {
             return Ok(Ok(()));
         }
+        self.note_choice(connection, &diff);
         let applied = self.apply(connection, &diff).await?;
         Ok(applied.map(|()| connection.insert_id = Some(own)))
     }
@@ -363,6 +385,7 @@ impl Session {
         }
         if refused.is_some() {
             connection.residue.is_astray = true;
+            connection.choice = None;
         } else {
             let schema = connection.image.schema.clone();
             connection.was_given(&self.image);

@@ -101,12 +101,13 @@ impl Session {
         decision
     }
 
-    /// Whether a replica has the accounts, privileges and roles that the session has begun with: none that
-    /// were taken away before. Known of connections of `generation`.
+    /// Whether a replica has the accounts, privileges and roles that the session has begun with, and those on
+    /// its schema as of when it chose that: none that were taken away before. Known of connections of `generation`.
     fn finds_its_beginning(&self, backend: BackendId, generation: u16) -> bool {
         let (topology, epochs) = (&self.context.topology, &self.context.epochs);
         let pool = self.context.pool(backend);
-        if pool.has_logins(self.epoch, generation) {
+        let epoch = self.privileges_epoch();
+        if pool.has_logins(epoch, generation) {
             return true;
         }
         let view = topology.view();
@@ -123,7 +124,7 @@ impl Session {
             Some(token) => topology.fresh_wanted(token.position()),
             None => {}
         }
-        logins >= self.epoch
+        logins >= epoch
     }
 
     /// Whether the replica the session holds lacks something that a read there has to see: what
