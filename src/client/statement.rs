@@ -5,6 +5,7 @@ pub(super) mod assign;
 pub(super) mod begin;
 pub(super) mod collation;
 pub(super) mod execute;
+pub(super) mod moves;
 pub(super) mod ready;
 pub(super) mod recover;
 pub(super) mod repeat;
@@ -38,6 +39,7 @@ use crate::route::{Decision, Reason, Target};
 use crate::sql::Reason as SqlReason;
 use crate::sql::{Class, Effects, Mode, Needs, Verdict, VerdictCache, changes_rows, mentions};
 use crate::state::prepared::StatementKey;
+use moves::Moves;
 use route::begins_with_snapshot;
 use route::is_system;
 
@@ -84,6 +86,8 @@ pub(super) struct Attempt {
     pub(super) was_held: bool,
     /// It is a read on a replica: what it can't do, the primary is asked for.
     pub(super) may_retry: bool,
+    /// It is one of a transaction on a replica.
+    pub(super) moves: Moves,
 }
 
 impl Session {
@@ -241,6 +245,7 @@ impl Session {
         }
         let mut may_use_replica = true;
         loop {
+            let moves = self.moves_when_refused(work);
             let (mut checkout, decision) = match self.held.take() {
                 Some(mut held) => {
                     self.note_held(work, &mut held);
@@ -270,8 +275,8 @@ impl Session {
             };
             let on_replica = decision.is_some_and(is_replica);
             self.count_route(decision);
-            let attempt =
-                Attempt { was_held: decision.is_none(), may_retry: on_replica && may_use_replica };
+            let may_retry = on_replica && may_use_replica;
+            let attempt = Attempt { was_held: decision.is_none(), may_retry, moves };
             match self.execute(&mut checkout, work, attempt).await {
                 Ok(mut summary) => {
                     let was_held = attempt.was_held;
@@ -584,10 +589,13 @@ fn is_replica(decision: Decision) -> bool {
 }
 
 /// Whether a replica's trouble is worth asking the primary: when it can't be reached or refuses
-/// the login (an account may not be replicated yet), not when its queue is full, or a storm of
-/// reads would fall on the primary.
+/// the login (an account may not be replicated yet, or its password has expired there), not when
+/// its queue is full, or a storm of reads would fall on the primary.
 fn retries(error: &Error) -> bool {
-    matches!(error, Error::BackendUnavailable { .. } | Error::Server { .. })
+    matches!(
+        error,
+        Error::BackendUnavailable { .. } | Error::Server { .. } | Error::MustChangePassword { .. }
+    )
 }
 
 /// Whether a statement may run inside a read-only transaction that is on a replica. Anything that

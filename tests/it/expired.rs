@@ -5,7 +5,7 @@ use fairlane::protocol::{Capabilities, Command};
 use crate::support::product::product;
 use crate::support::raw::Failed;
 use crate::support::raw::Login;
-use crate::support::{Proxy, Raw, servers};
+use crate::support::{ONE_LANE_AND_REPLICA, Proxy, Raw, eventually, servers};
 
 /// Logs in, without the flag that the client can handle an expired password or with it.
 fn login(port: u16, user: &str, password: &str, handles: bool) -> Result<Raw, Failed> {
@@ -127,7 +127,7 @@ fn an_expired_password_is_good_for_a_new_one_only() {
     if !product().is_mysql() {
         root.run("SET GLOBAL disconnect_on_expired_password = OFF");
     }
-    crate::support::eventually("all connections are given back", || {
+    eventually("all connections are given back", || {
         proxy.metric("fairlane_sessions_pinned{reason=\"expired_password\"}") == 0.0
     });
 }
@@ -164,4 +164,25 @@ fn passwords_expire_by_age_while_connections_are_idle() {
     assert!(direct.contains("1820"), "{direct}");
     assert_eq!(ask(proxy.port), direct);
     root.run(&format!("DROP USER {user}"));
+}
+
+/// The primary takes it.
+#[test]
+fn a_password_that_has_expired_on_a_replica_only_is_no_clients_affair() {
+    let proxy = Proxy::with(servers(), 4, ONE_LANE_AND_REPLICA);
+    let mut root = servers().root();
+    for sql in [
+        "CREATE TABLE shop.expired_r (id INT)",
+        "CREATE USER expired_r@'%' IDENTIFIED BY 'expired-secret'",
+        "GRANT SELECT ON shop.* TO expired_r@'%'",
+    ] {
+        root.run(sql);
+    }
+    servers().wait_replicated();
+    servers().replica_root_who_writes().run("ALTER USER expired_r@'%' PASSWORD EXPIRE");
+    let mut client = Raw::connect(proxy.port, "expired_r", "expired-secret", Some("shop")).unwrap();
+    eventually("the replica was asked", || {
+        assert_eq!(client.text("SELECT COUNT(*) FROM expired_r"), "0");
+        proxy.metric("fairlane_backend_open_errors_total{backend=\"replica1\"}") > 0.0
+    });
 }
