@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::farewell::LINGER;
 use super::life::Life;
 use super::names::NamesMemory;
+use super::persona::Persona;
 use super::reset::KEEP_TEXTS;
 use super::residue::Residue;
 use super::routine::{LockCounts, Ran};
@@ -130,6 +131,8 @@ pub struct Connection {
     /// The values of [`begun::NAMES`](crate::state::begun::NAMES) that it has begun with, also anew, until somebody
     /// has compared them with the primary's. Of connections to a replica, where `init_connect` sets no others.
     pub begun: Option<Vec<String>>,
+    /// Whom the server takes its user for.
+    pub persona: Persona,
     /// The role after login; empty is none.
     pub role: String,
     /// Whether a session has begun on it that can only read.

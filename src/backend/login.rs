@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 
 use super::connection::{Connection, ConnectionKey, Failure};
 use super::names::NamesMemory;
+use super::persona::Persona;
 use super::residue::Residue;
 use super::routine::{LockCounts, Ran};
 use super::statement::StatementCache;
@@ -321,6 +322,7 @@ fn fresh(
         roleless_since: None,
         base,
         begun: None,
+        persona: Persona::default(),
         role: String::new(),
         is_read_only: false,
         names: NamesMemory::default(),

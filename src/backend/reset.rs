@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::connection::{Connection, Exchange, Failure};
 use super::names::NamesMemory;
+use super::persona::Persona;
 use super::routine::{LockCounts, Ran};
 use crate::protocol::status::{Status, Tracked};
 use crate::protocol::tracking::Reported;
@@ -12,10 +13,10 @@ use crate::state::diff::diff;
 use crate::state::{Base, begun, own_trackers};
 
 const BEGINNINGS: &str = "SELECT @@character_set_client,@@character_set_results,\
-                          @@collation_connection,CURRENT_ROLE(),@@sql_mode,";
+                          @@collation_connection,USER(),CURRENT_USER(),CURRENT_ROLE(),@@sql_mode,";
 
 /// Columns of the question at set-up before those of [`begun::question`].
-const OWN_COLUMNS: usize = 9;
+const OWN_COLUMNS: usize = 11;
 
 /// Variables that have the server keep texts of statements, to show them.
 pub const KEEP_TEXTS: [&str; 2] = ["profiling", "optimizer_trace"];
@@ -67,8 +68,20 @@ impl Connection {
         let mut row = demand(&answer)?.first_row();
         let begun = row.split_off(row.len().min(OWN_COLUMNS));
         let row = <[String; OWN_COLUMNS]>::try_from(row);
-        let Ok([client, results, collation, role, sql_mode, is_read_only, of_login @ .., server]) =
-            row
+        let Ok(
+            [
+                client,
+                results,
+                collation,
+                user,
+                account,
+                role,
+                sql_mode,
+                is_read_only,
+                of_login @ ..,
+                server,
+            ],
+        ) = row
         else {
             // It is the answer to something else.
             return Err(Malformed { what: "no row in answer to a question", offset: 0 }.into());
@@ -80,6 +93,7 @@ impl Connection {
             Base { client, results, collation, sql_mode, of_login, transaction, only_reads };
         let is_as_global = begun.first().is_some_and(|is_as_global| is_as_global == "1");
         self.begun = is_as_global.then(|| begun.into_iter().skip(1).collect());
+        self.persona = Persona::new(&user, account, &role);
         self.role = role;
         self.is_read_only = is_read_only != "0";
         self.server = server;

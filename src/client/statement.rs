@@ -6,6 +6,7 @@ pub(super) mod begin;
 pub(super) mod choice;
 pub(super) mod collation;
 pub(super) mod execute;
+pub(super) mod moves;
 pub(super) mod ready;
 pub(super) mod recover;
 pub(super) mod repeat;
@@ -39,6 +40,7 @@ use crate::route::{Decision, Reason, Target};
 use crate::sql::Reason as SqlReason;
 use crate::sql::{Class, Effects, Mode, Needs, Verdict, VerdictCache, changes_rows, mentions};
 use crate::state::prepared::StatementKey;
+use moves::Moves;
 use route::begins_with_snapshot;
 use route::is_system;
 
@@ -85,6 +87,8 @@ pub(super) struct Attempt {
     pub(super) was_held: bool,
     /// It is a read on a replica: what it can't do, the primary is asked for.
     pub(super) may_retry: bool,
+    /// It is one of a transaction on a replica.
+    pub(super) moves: Moves,
 }
 
 impl Session {
@@ -242,6 +246,7 @@ impl Session {
         }
         let mut may_use_replica = true;
         loop {
+            let moves = self.moves_when_refused(work);
             let (mut checkout, decision) = match self.held.take() {
                 Some(mut held) => {
                     self.note_held(work, &mut held);
@@ -271,8 +276,8 @@ impl Session {
             };
             let on_replica = decision.is_some_and(is_replica);
             self.count_route(decision);
-            let attempt =
-                Attempt { was_held: decision.is_none(), may_retry: on_replica && may_use_replica };
+            let may_retry = on_replica && may_use_replica;
+            let attempt = Attempt { was_held: decision.is_none(), may_retry, moves };
             match self.execute(&mut checkout, work, attempt).await {
                 Ok(mut summary) => {
                     let was_held = attempt.was_held;
@@ -585,8 +590,8 @@ fn is_replica(decision: Decision) -> bool {
 }
 
 /// Whether a replica's trouble is worth asking the primary: when it can't be reached or refuses
-/// the login (an account may not be replicated yet), not when its queue is full, or a storm of
-/// reads would fall on the primary.
+/// the login (an account may not be replicated yet, or its password has expired there), not when
+/// its queue is full, or a storm of reads would fall on the primary.
 fn retries(error: &Error) -> bool {
     use Error::{BackendUnavailable, MustChangePassword, Server};
     matches!(error, BackendUnavailable { .. } | Server { .. } | MustChangePassword { .. })

@@ -23,11 +23,13 @@ pub enum Closed {
     Killed,
     /// Its server is not the one any more that is at its address.
     Moved,
+    /// Its server takes the user for another one than the primary does.
+    Differs,
 }
 
 impl Closed {
     /// All reasons, by their number.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Idle,
         Self::Age,
         Self::Evicted,
@@ -35,6 +37,7 @@ impl Closed {
         Self::ResetFailed,
         Self::Killed,
         Self::Moved,
+        Self::Differs,
     ];
 
     /// The label value.
@@ -47,6 +50,7 @@ impl Closed {
             Self::ResetFailed => "reset_failed",
             Self::Killed => "killed",
             Self::Moved => "moved",
+            Self::Differs => "differs",
         }
     }
 }

@@ -124,7 +124,7 @@ families! {
     BACKEND_OPEN_ERRORS = "fairlane_backend_open_errors_total", Counter, Count, ["backend"],
         "Attempts to open a connection that failed, at connecting or at login.";
     BACKEND_CLOSED = "fairlane_backend_connections_closed_total", Counter, Count, ["backend", "reason"],
-        "Connections closed: idle (idle_timeout), age (max_age), evicted (its place was needed), broken (the server or network ended it), reset_failed (could not be made clean), killed (on purpose, to end what ran on it), moved (its server is not the one any more that is at its address).";
+        "Connections closed: idle (idle_timeout), age (max_age), evicted (its place was needed), broken (the server or network ended it), reset_failed (could not be made clean), killed (on purpose, to end what ran on it), moved (its server is not the one any more that is at its address), differs (its server takes the user for another one than the primary does).";
     BACKEND_TARGET = "fairlane_backend_interactive_target_seconds", Gauge, Seconds, ["backend"],
         "What statements of the default lane may take on average now beside batch work; NaN while not known.";
     BACKEND_UP = "fairlane_backend_up", Gauge, Truth, ["backend"],

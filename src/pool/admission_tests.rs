@@ -73,7 +73,7 @@ fn pool(config: &str) -> Arc<Pool> {
         commands: &[],
     };
     let metrics = Arc::new(crate::metrics::Metrics::new(&labels).expect("metrics"));
-    Pool::new(&settings, BackendId::PRIMARY, Arc::new(NoControl), Arc::default(), metrics)
+    Pool::new(&settings, BackendId::PRIMARY, Arc::new(NoControl), <_>::default(), metrics)
         .expect("a pool without TLS")
 }
 

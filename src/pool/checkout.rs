@@ -119,8 +119,15 @@ impl Pool {
             return Err(error);
         }
         let now = Instant::now();
-        if !self.backend.is_primary() && !self.refusals.may_try(request.key, now) {
-            return Err(self.unavailable("it has refused a login a moment ago"));
+        if !self.backend.is_primary() {
+            if !self.knows_persona(request) {
+                return Err(
+                    self.unavailable("the primary has not said whom it takes this user for")
+                );
+            }
+            if !self.refusals.may_try(request.key, now) {
+                return Err(self.unavailable("it has refused a login a moment ago"));
+            }
         }
         let until = now + self.ages.connect_timeout;
         let mut tries = 0_u32;

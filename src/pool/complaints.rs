@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::Pool;
-use crate::backend::LoginError;
+use crate::backend::{LoginError, Persona};
 use crate::error::Error;
 use crate::protocol::code;
 
@@ -81,6 +81,20 @@ impl Pool {
                 "a server refuses a user whom Fairlane has let in"
             );
         }
+    }
+
+    /// The server takes a user for another one than the primary does, whose word comes first.
+    pub(super) fn complain_of_persona(&self, user: &str, (told, here): (&Persona, &Persona)) {
+        let Some(untold) = self.complaints.note(Some(user), Instant::now()) else { return };
+        tracing::warn!(
+            user,
+            backend = self.name(),
+            %here,
+            at_primary = %told,
+            untold,
+            "a replica takes a user for another one than the primary does, who reads on the primary \
+             then: do both see Fairlane under the same host, and have the same accounts and roles?"
+        );
     }
 
     /// No connection could be opened, whoever it was for.

@@ -18,6 +18,7 @@ mod crowd;
 mod epoch;
 mod idle;
 mod open;
+mod personas;
 mod reach;
 mod refusals;
 mod retire;
@@ -45,6 +46,7 @@ pub use aim::Aim;
 pub use checkout::Checkout;
 pub use epoch::Epochs;
 pub use open::{Request, Whose};
+pub use personas::Personas;
 pub use retire::{Control, Retire};
 pub use stale::Standing;
 
@@ -93,6 +95,7 @@ pub struct Pool {
     applied: Applied,
     aims: aim::Aims,
     epochs: Arc<Epochs>,
+    personas: Arc<Personas>,
     metrics: Arc<Metrics>,
 }
 
@@ -175,7 +178,7 @@ impl Pool {
         settings: &Settings,
         backend: BackendId,
         control: Arc<dyn Control>,
-        epochs: Arc<Epochs>,
+        (epochs, personas): (Arc<Epochs>, Arc<Personas>),
         metrics: Arc<Metrics>,
     ) -> Result<Arc<Self>, TlsError> {
         let backend_settings = settings.backends[backend.index()].clone();
@@ -220,6 +223,7 @@ impl Pool {
             applied: Applied::default(),
             aims: aim::Aims::default(),
             epochs,
+            personas,
             metrics,
             settings: backend_settings,
         }))

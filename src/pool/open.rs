@@ -209,7 +209,7 @@ impl Pool {
                 };
                 connection.schema_epoch = schemas;
                 connection.hold(permit);
-                Ok(Box::new(connection))
+                self.admit_persona(Box::new(connection))
             }
             Ok(Err(error)) => {
                 self.note_failed(opening, &error);

@@ -38,6 +38,28 @@ pub const UNKNOWN_TABLE: u16 = 1109;
 pub const NO_SUCH_TABLE: u16 = 1146;
 /// ER_SP_DOES_NOT_EXIST: there is no such routine.
 pub const SP_DOES_NOT_EXIST: u16 = 1305;
+/// ER_BAD_FIELD_ERROR: the column does not exist.
+pub const BAD_FIELD: u16 = 1054;
+/// ER_KEY_DOES_NOT_EXITS: nor does the index that was named.
+pub const KEY_DOES_NOT_EXIST: u16 = 1176;
+/// ER_FT_MATCHING_KEY_NOT_FOUND: no such full-text index.
+pub const FT_MATCHING_KEY_NOT_FOUND: u16 = 1191;
+/// ER_UNKNOWN_PARTITION.
+pub const UNKNOWN_PARTITION: u16 = 1735;
+/// ER_WRONG_OBJECT: a table where a view was meant, or the like.
+pub const WRONG_OBJECT: u16 = 1347;
+/// ER_VIEW_NO_EXPLAIN: what is behind a view may not be seen.
+pub const VIEW_NO_EXPLAIN: u16 = 1345;
+/// ER_VIEW_INVALID: what a view names is not there, or may not be read.
+pub const VIEW_INVALID: u16 = 1356;
+/// ER_NO_SUCH_USER: the one a view or a routine is defined by.
+pub const NO_SUCH_USER: u16 = 1449;
+/// No such privilege: of an account, on a table, on a routine.
+pub const NONEXISTING_GRANT: u16 = 1141;
+/// See [`NONEXISTING_GRANT`].
+pub const NONEXISTING_TABLE_GRANT: u16 = 1147;
+/// See [`NONEXISTING_GRANT`].
+pub const NONEXISTING_PROC_GRANT: u16 = 1403;
 /// ER_PARSE_ERROR: the statement did nothing at all.
 pub const PARSE_ERROR: u16 = 1064;
 /// Unknown system variable.

@@ -31,7 +31,7 @@ use crate::lanes::{Evidence, PolicyNow};
 use crate::metrics::{Labels, Metrics};
 use crate::net::rsa::KeyPair;
 use crate::net::tls::Acceptor;
-use crate::pool::{Epochs, Pool};
+use crate::pool::{Epochs, Personas, Pool};
 use crate::protocol::Command;
 use crate::route;
 use crate::route::scopes::Scopes;
@@ -172,8 +172,10 @@ impl Fairlane {
         let topology = Topology::start(settings.clone(), observer);
         let control = Arc::new(observe::Controls(topology.clone()));
         let epochs = Arc::new(Epochs::default());
+        let personas = Arc::new(Personas::default());
         let pool = |backend| {
-            Pool::new(&settings, backend, control.clone(), epochs.clone(), metrics.clone())
+            let shared = (epochs.clone(), personas.clone());
+            Pool::new(&settings, backend, control.clone(), shared, metrics.clone())
         };
         let pools: Result<Vec<_>, _> =
             (0..settings.backends.len()).map(BackendId::new).map(pool).collect();

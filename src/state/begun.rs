@@ -49,8 +49,9 @@ const OF_LATE_MARIADB: [(&str, &str, &str); 2] = [
     ("block_encryption_mode", "110200", "aes-128-ecb"),
     ("character_set_collations", "110300", ""),
 ];
-const OF_LATE_MYSQL: [(&str, &str, &str); 2] = [
+const OF_LATE_MYSQL: [(&str, &str, &str); 3] = [
     ("explain_json_format_version", "80300", "1"),
+    ("partial_revokes", "80016", "0"),
     ("show_gipk_in_create_table_and_information_schema", "80030", "1"),
 ];
 

@@ -87,6 +87,7 @@ pub const VARIABLES: &[&str] = &[
     "net_write_timeout",
     "old_mode",
     OWN_VERSION,
+    "partial_revokes",
     "read_only",
     SECURE_TRANSPORT,
     "session_track_schema",
@@ -96,6 +97,7 @@ pub const VARIABLES: &[&str] = &[
     "show_create_table_verbosity",
     "show_gipk_in_create_table_and_information_schema",
     "skip_name_resolve",
+    "skip_show_database",
     "sql_auto_is_null",
     "sql_mode",
     "sql_quote_show_create",
@@ -107,7 +109,7 @@ pub const VARIABLES: &[&str] = &[
 ];
 
 /// Those of them, and [`ISOLATION`], that results hang on beside [`begun::NAMES`].
-const SHAPING_TOO: [&str; 10] = [
+const SHAPING_TOO: [&str; 12] = [
     "ft_boolean_syntax",
     "ft_min_word_len",
     "init_connect",
@@ -116,6 +118,8 @@ const SHAPING_TOO: [&str; 10] = [
     MAX_PACKET,
     "max_execution_time",
     "max_statement_time",
+    "partial_revokes",
+    "skip_show_database",
     ISOLATION,
     UTC_OFFSETS,
 ];

@@ -5,7 +5,7 @@ use fairlane::protocol::{Capabilities, Command};
 use crate::support::product::product;
 use crate::support::raw::Failed;
 use crate::support::raw::Login;
-use crate::support::{Proxy, Raw, servers};
+use crate::support::{Proxy, Raw, eventually, servers};
 
 /// Logs in, without the flag that the client can handle an expired password or with it.
 fn login(port: u16, user: &str, password: &str, handles: bool) -> Result<Raw, Failed> {
@@ -127,7 +127,7 @@ fn an_expired_password_is_good_for_a_new_one_only() {
     if !product().is_mysql() {
         root.run("SET GLOBAL disconnect_on_expired_password = OFF");
     }
-    crate::support::eventually("all connections are given back", || {
+    eventually("all connections are given back", || {
         proxy.metric("fairlane_sessions_pinned{reason=\"expired_password\"}") == 0.0
     });
 }
@@ -177,7 +177,7 @@ fn a_password_that_has_expired_on_a_replica_only_is_no_readers_affair() {
     replica.run("ALTER USER expired_r@'%' PASSWORD EXPIRE");
     let proxy = Proxy::start(servers());
     let mut client = login(proxy.port, "expired_r", "old-secret", false).unwrap();
-    crate::support::eventually("a read was refused there", || {
+    eventually("a read was refused there", || {
         assert_eq!(client.text("SELECT 5"), "5");
         proxy.metric("fairlane_backend_open_errors_total{backend=\"replica1\"}") > 0.0
     });

@@ -34,6 +34,7 @@ mod moved;
 mod names;
 mod other_globals;
 mod overload;
+mod personas;
 mod pool_bound;
 mod prepare;
 mod prepared;

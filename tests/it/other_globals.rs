@@ -35,6 +35,7 @@ fn a_replica_of_another_set_up_takes_no_reads() {
             ("show_gipk_in_create_table_and_information_schema", "OFF"),
             ("show_create_table_verbosity", "ON"),
             ("explain_json_format_version", "1"),
+            ("partial_revokes", "ON"),
         ],
         false => &[("max_statement_time", "5")],
     };
@@ -47,6 +48,17 @@ fn a_replica_of_another_set_up_takes_no_reads() {
         primary.run(&set);
         eventually(name, || proxy.metric(IN_ROTATION) == 1.0);
     }
+}
+
+/// Of one that can't be set while a server runs.
+#[test]
+fn a_replica_that_hides_schemas_takes_no_reads() {
+    let replica_extra = vec!["skip-show-database".into()];
+    let (servers, _orders) = keep(Options { replica_extra, ..options() });
+    let proxy = Proxy::start_without_waiting(&servers, 4, ONE_LANE_AND_REPLICA);
+    let why = "skip_show_database is not as at the primary";
+    eventually("it is compared", || proxy.get("/state").contains(why));
+    assert_eq!(proxy.metric(IN_ROTATION), 0.0);
 }
 
 /// No probe need have seen it, and a connection that is opened then keeps it.

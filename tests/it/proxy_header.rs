@@ -4,7 +4,9 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::process::Command;
 
-use crate::support::{Failed, Login, ONE_LANE, Proxy, Raw, Servers, eventually, servers};
+use crate::support::{
+    Failed, Login, ONE_LANE, ONE_LANE_AND_REPLICA, Proxy, Raw, Servers, eventually, servers,
+};
 
 const TRUSTED: &str = "proxy_protocol_networks = \"127.0.0.1\"\n";
 
@@ -129,6 +131,17 @@ fn connections_are_shared_by_clients_of_one_address_only() {
     assert!(same.query("SELECT 1 FROM nowhere.nothing").is_err());
     let denied = connect("127.0.0.1").query("SELECT * FROM shop.users").expect_err("no grant");
     assert_eq!(denied.code(), 1142, "{denied:?}");
+}
+
+/// They are the same there as at the primary, which is told the same address.
+#[test]
+fn replicas_answer_clients_whose_address_they_are_told() {
+    prepare();
+    let proxy = Proxy::with(&told("v2"), 5, &format!("{TRUSTED}{ONE_LANE_AND_REPLICA}"));
+    for client in ["10.9.1.4", "127.0.0.1"] {
+        let mut client = log_in(proxy.port, &line(client)).unwrap();
+        proxy.until_replica_answers(&mut client, "SELECT 1 FROM (SELECT 1) t");
+    }
 }
 
 #[test]

@@ -150,6 +150,102 @@ fn a_read_only_transaction_that_finds_no_slot_on_the_primary_stays_on_its_replic
     assert_eq!(other.text(count), "2");
 }
 
+const REFUSED: &str = "fairlane_replica_retries_total";
+
+/// A privilege that only the primary has stands for all that a replica lacks.
+#[test]
+fn a_read_only_transaction_moves_where_the_replica_refuses_what_it_reads() {
+    let proxy = Proxy::with(servers(), 3, ONE_LANE_AND_REPLICA);
+    let mut root = servers().root();
+    for sql in [
+        "CREATE TABLE shop.tr_lacks (id INT) ENGINE=InnoDB",
+        "INSERT INTO shop.tr_lacks VALUES (1)",
+        "CREATE DATABASE lacking",
+        "CREATE TABLE lacking.t (id INT) ENGINE=InnoDB",
+        "INSERT INTO lacking.t VALUES (9)",
+        "CREATE USER lacks@'%' IDENTIFIED BY 'lacks-secret'",
+        "GRANT SELECT, INSERT ON shop.* TO lacks@'%'",
+        "GRANT SELECT ON lacking.* TO lacks@'%'",
+    ] {
+        root.run(sql);
+    }
+    servers().wait_replicated();
+    let mut replica = servers().replica_root_who_writes();
+    replica.run("REVOKE SELECT ON lacking.* FROM lacks@'%'");
+    let mut client = Raw::connect(proxy.port, "lacks", "lacks-secret", Some("shop")).unwrap();
+    let (here, there) = ("SELECT id FROM tr_lacks", "SELECT id FROM lacking.t");
+    let prepare = |client: &mut Raw| {
+        let prepared = client.command(Command::StmtPrepare, there.as_bytes()).unwrap();
+        assert_eq!(prepared.error(), None);
+        [&prepared.summary.prepared.unwrap().0.to_le_bytes()[..], &[0, 1, 0, 0, 0]].concat()
+    };
+    let known = prepare(&mut client);
+    for (begins, asks) in [(&[][..], 0), (&[here], 0), (&[here], 1), (&[here], 2), (&[here], 3)] {
+        proxy.until_replica_answers(&mut client, here);
+        client.run("START TRANSACTION READ ONLY");
+        begins.iter().for_each(|sql| drop(client.run(sql)));
+        let before = proxy.metric(REFUSED);
+        match asks {
+            0 => assert_eq!(client.text(there), "9"),
+            1 => {
+                client.run("USE lacking");
+                assert_eq!(client.text("SELECT id FROM t"), "9");
+                client.run("USE shop");
+            }
+            of_prepared => {
+                let new = (of_prepared == 3).then(|| prepare(&mut client));
+                let execute = new.as_ref().unwrap_or(&known);
+                let answer = client.command(Command::StmtExecute, execute).unwrap();
+                assert_eq!((answer.error(), answer.summary.rows), (None, 1));
+            }
+        }
+        assert_eq!(proxy.metric(REFUSED), before + 1.0, "{begins:?} {asks}");
+        assert_eq!(client.text(here), "1");
+        let denied = client.query("INSERT INTO tr_lacks VALUES (2)").unwrap_err();
+        assert_eq!(denied.code(), 1792);
+        client.run("COMMIT");
+    }
+    // What the primary would refuse as well costs no snapshot.
+    proxy.until_replica_answers(&mut client, here);
+    client.run("START TRANSACTION READ ONLY");
+    client.run(here);
+    root.run("INSERT INTO shop.tr_lacks VALUES (3)");
+    for own in ["SELECT (SELECT 1 UNION SELECT 2)", "SELECT 1 FROM tr_lacks WHERE"] {
+        client.query(own).unwrap_err();
+        assert_eq!(client.run(here).summary.rows, 1, "{own}");
+    }
+    client.run("COMMIT");
+    replica.run("GRANT SELECT ON lacking.* TO lacks@'%'");
+}
+
+/// The client would take it for open, or its next write would be one of its own.
+#[test]
+fn a_read_only_transaction_begins_where_the_schema_is_not_refused() {
+    let proxy = Proxy::with(servers(), 3, ONE_LANE_AND_REPLICA);
+    let mut root = servers().root();
+    root.run("CREATE TABLE shop.tr_denied (id INT) ENGINE=InnoDB");
+    root.run("CREATE USER denied@'%' IDENTIFIED BY 'denied-secret'");
+    root.run("GRANT SELECT, INSERT ON shop.* TO denied@'%'");
+    servers().wait_replicated();
+    let mut replica = servers().replica_root_who_writes();
+    replica.run("REVOKE SELECT, INSERT ON shop.* FROM denied@'%'");
+    let mut client = Raw::connect(proxy.port, "denied", "denied-secret", Some("shop")).unwrap();
+    eventually("the replica was asked", || {
+        let before = proxy.metric(REFUSED);
+        client.run("START TRANSACTION READ ONLY");
+        assert!(client.status().contains(Status::IN_TRANS));
+        let denied = client.query("INSERT INTO tr_denied VALUES (1)").unwrap_err();
+        assert_eq!(denied.code(), 1792);
+        assert_eq!(client.text("SELECT COUNT(*) FROM tr_denied"), "0");
+        client.run("COMMIT");
+        proxy.metric(REFUSED) > before
+    });
+    // Nothing of it is left on the replica.
+    let held = "fairlane_lane_slots_in_use{backend=\"replica1\"";
+    eventually("no slot is held", || proxy.sum(held) == 0.0);
+    replica.run("GRANT SELECT, INSERT ON shop.* TO denied@'%'");
+}
+
 #[test]
 fn a_transaction_may_begin_with_another_schema_than_one_that_is_gone() {
     let proxy = Proxy::with(servers(), 3, ONE_LANE);

@@ -13,6 +13,7 @@
 //! session holds), or its answer would say more, it goes to the server as it comes.
 
 use super::execute::{Unfinished, chooses_schema};
+use super::moves::Moves;
 use super::{Attempt, Refusal, Work};
 use crate::backend::{Connection, Exchange};
 use crate::client::{Session, Stop};
@@ -125,7 +126,8 @@ impl Session {
                     may_retry = false;
                 }
                 Err(unfinished) => {
-                    let attempt = Attempt { was_held: false, may_retry: false };
+                    let attempt =
+                        Attempt { was_held: false, may_retry: false, moves: Moves::Never };
                     let told = self.recover(checkout, work, unfinished, attempt).await;
                     return Some(self.begin_again(begun, told.unwrap_or(Ok(()))));
                 }

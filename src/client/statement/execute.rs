@@ -6,6 +6,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::along::{COPIED_MAX, Front, tells_read_only};
+use super::moves::Moves;
 use super::ready::Ready;
 use super::{Attempt, Work};
 use crate::backend::{Connection, Failure};
@@ -25,6 +26,8 @@ use crate::sql::{Class, Effects, Leading, Reason, Verdict, names_variable};
 struct Keeps {
     /// A replica's.
     refusal: bool,
+    /// A replica's that has the transaction move which is held there.
+    moves: Moves,
     /// That of a deadlock.
     deadlock: bool,
 }
@@ -59,7 +62,7 @@ impl Session {
         work: &Work<'_>,
         attempt: Attempt,
     ) -> Result<Summary, Unfinished> {
-        let may_retry = attempt.may_retry;
+        let Attempt { may_retry, moves, .. } = attempt;
         self.entry.note_statement(work.sql, || self.mode_of(work));
         let mut sent = self.send_there(checkout, work, attempt, false).await;
         if matches!(sent, Ok((_, Front::Stopped))) {
@@ -72,7 +75,7 @@ impl Session {
         let connection = checkout.connection();
         let mut turn = 0;
         let mut summary = loop {
-            let keeps = Keeps { refusal: may_retry, deadlock: turn < repeats };
+            let keeps = Keeps { refusal: may_retry, moves, deadlock: turn < repeats };
             let expected = (ready.expected.clone(), lacks_ids);
             if let Some(summary) = self.relay(connection, work, expected, keeps).await? {
                 break summary;
@@ -96,7 +99,7 @@ impl Session {
         &mut self,
         checkout: &mut Checkout,
         work: &Work<'_>,
-        Attempt { was_held, may_retry }: Attempt,
+        Attempt { was_held, may_retry, .. }: Attempt,
         waits: bool,
     ) -> Result<(Ready, Front), Unfinished> {
         let entry = self.entry.shared();
@@ -309,6 +312,7 @@ impl Session {
             let server = ServerSide { stream, inbox };
             // An error about a cursor names the statement by its id on the server.
             let holds_error = keeps.refusal
+                || keeps.moves != Moves::Never
                 || keeps.deadlock
                 || work.command == Command::StmtFetch
                 || stopping.is_some();
@@ -352,7 +356,8 @@ impl Session {
                     if keeps.deadlock && error == code::LOCK_DEADLOCK {
                         return Passed::Deadlocked;
                     }
-                    if keeps.refusal && !self.is_final(error, work) {
+                    let is_kept = keeps.refusal || keeps.moves.after(error);
+                    if is_kept && !self.is_final(error, work) {
                         return Passed::Refused;
                     }
                     self.wire.push_raw(&answer);

@@ -13,6 +13,9 @@ use crate::sql::Class;
 const REFUSES_LOGIN: [u16; 3] =
     [code::ACCESS_DENIED, code::ACCOUNT_LOCKED_MYSQL, code::ACCOUNT_LOCKED_MARIADB];
 
+/// What became of a command that has not run to its end; `None`: it is to be tried on the primary.
+pub(super) type Recovered = Option<Result<(), Stop>>;
+
 impl Session {
     /// A command has not run to its end on `checkout`; `None` when it is to be tried on the primary.
     pub(in crate::client) async fn recover(
@@ -20,16 +23,27 @@ impl Session {
         mut checkout: Checkout,
         work: &Work<'_>,
         unfinished: Unfinished,
-        Attempt { was_held, may_retry }: Attempt,
-    ) -> Option<Result<(), Stop>> {
+        attempt: Attempt,
+    ) -> Recovered {
+        let Attempt { was_held, may_retry, .. } = attempt;
         Some(match unfinished {
             Unfinished::ReplicaRefused => {
                 self.under_way.was_refused = true;
+                if was_held {
+                    return self.move_refused(checkout, work).await;
+                }
                 self.give_back_refused(checkout);
                 return None;
             }
             Unfinished::Unprepared(_) if may_retry => {
                 self.give_back_refused(checkout);
+                return None;
+            }
+            Unfinished::Unprepared(error) if attempt.moves_after(&error) => {
+                return self.move_refused(checkout, work).await;
+            }
+            Unfinished::Spoilt(_) if may_retry => {
+                self.roll_back_refused(checkout).await;
                 return None;
             }
             Unfinished::Lost { untouched } => {
@@ -121,6 +135,18 @@ impl Session {
         checkout.connection().residue.is_dirty = true;
         self.entry.set_released();
         checkout.check_in();
+    }
+
+    /// The same of one that has begun a transaction that is not the session's.
+    async fn roll_back_refused(&self, mut checkout: Checkout) {
+        match checkout.connection().roll_back().await {
+            Ok(_) => self.give_back_refused(checkout),
+            Err(_) => {
+                self.context.metrics.sessions.replica_retries.inc();
+                self.entry.set_released();
+                checkout.discard(Retire::Quit(Closed::Broken));
+            }
+        }
     }
 
     /// The server is gone in the middle of a statement. A session that `ends` is told nothing: a

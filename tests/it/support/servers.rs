@@ -41,10 +41,8 @@ pub fn servers() -> &'static Servers {
             extra,
             ..product().options()
         };
-        let (mut servers, _) = keep(options);
+        let (servers, _) = keep(options);
         if product().is_mysql() {
-            // Over a Unix socket MySQL would see localhost, and take another account.
-            servers.replica_address = format!("127.0.0.1:{}", servers.replica);
             make_sequences(&servers);
         }
         servers
@@ -76,13 +74,18 @@ pub fn keep(options: Options) -> (Servers, tokio::sync::mpsc::Sender<Order>) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async move {
             let sandbox = Sandbox::start(options).await.unwrap_or_else(|error| panic!("{error}"));
+            let replica = &sandbox.replicas[0];
             let servers = Servers {
                 primary: sandbox.primary.port,
-                replica: sandbox.replicas[0].port,
+                replica: replica.port,
                 others: sandbox.replicas[1..].iter().map(|replica| replica.port).collect(),
                 primary_socket: sandbox.primary.socket.clone(),
-                replica_address: sandbox.replicas[0].socket.display().to_string(),
-                replica_log: sandbox.replicas[0].general_log_path(),
+                replica_address: match product().is_mysql() {
+                    // Over a Unix socket MySQL would see localhost, and take another account.
+                    true => format!("127.0.0.1:{}", replica.port),
+                    false => replica.socket.display().to_string(),
+                },
+                replica_log: replica.general_log_path(),
                 keys: String::new(),
             };
             tell.send(servers).unwrap();

@@ -1,0 +1,89 @@
+//! Servers that take a user for different accounts, or give him different roles.
+
+use fairlane::sandbox::Options;
+
+use crate::support::servers::keep;
+use crate::support::{ONE_LANE_AND_REPLICA, Proxy, Raw, eventually, product, servers};
+
+const DIFFERS: &str =
+    "fairlane_backend_connections_closed_total{backend=\"replica1\",reason=\"differs\"}";
+
+/// One of them looks names of hosts up, the other does not.
+#[test]
+fn who_is_another_account_on_a_replica_reads_on_the_primary() {
+    let replica_extra = vec!["skip-name-resolve=ON".into()];
+    let options = Options { max_connections: 50, replica_extra, ..product().options() };
+    let (mut servers, _orders) = keep(options);
+    servers.replica_address = format!("127.0.0.1:{}", servers.replica);
+    let proxy = Proxy::with(&servers, 4, ONE_LANE_AND_REPLICA);
+    let mut root = servers.root();
+    for sql in [
+        "CREATE USER who@localhost IDENTIFIED BY 'who-secret'",
+        "CREATE USER who@'127.0.0.%' IDENTIFIED BY 'who-secret'",
+        "GRANT SELECT ON shop.* TO who@localhost",
+        "GRANT SELECT ON *.* TO who@'127.0.0.%'",
+        "CREATE DATABASE who_hidden",
+        "CREATE TABLE shop.who (account VARCHAR(99))",
+        "INSERT INTO shop.who VALUES ('who@localhost'), ('who@127.0.0.1'), ('who@127.0.0.%')",
+        "CREATE SQL SECURITY INVOKER VIEW shop.of_account AS \
+         SELECT account FROM shop.who WHERE account = CURRENT_USER()",
+        "CREATE SQL SECURITY INVOKER VIEW shop.of_user AS \
+         SELECT account FROM shop.who WHERE account = USER()",
+    ] {
+        root.run(sql);
+    }
+    servers.wait_replicated();
+    let connect = |port| Raw::connect(port, "who", "who-secret", Some("shop")).unwrap();
+    let (mut direct, mut through) = (connect(servers.primary), connect(proxy.port));
+    for _ in 0..20 {
+        for sql in [
+            "SELECT CURRENT_USER()",
+            "SELECT account FROM of_account",
+            "SELECT account FROM of_user",
+            "SELECT COUNT(*) FROM who WHERE account = CURRENT_USER()",
+            "SHOW DATABASES",
+        ] {
+            assert_eq!(through.rows(sql), direct.rows(sql), "{sql}");
+        }
+    }
+    eventually("the replica was tried", || {
+        through.run("SELECT account FROM who");
+        proxy.metric(DIFFERS) > 0.0
+    });
+    let log = proxy.log();
+    assert!(log.contains("takes a user for another one") && log.contains("who@localhost"), "{log}");
+}
+
+/// As one that is not replicated yet would be.
+#[test]
+fn who_has_other_roles_on_a_replica_reads_there_once_he_has_the_same() {
+    let proxy = Proxy::with(servers(), 4, ONE_LANE_AND_REPLICA);
+    let mut root = servers().root();
+    for sql in [
+        "CREATE ROLE personas",
+        "CREATE USER personas_a@'%' IDENTIFIED BY 'personas-secret'",
+        "GRANT SELECT ON shop.* TO personas_a@'%'",
+        "GRANT personas TO personas_a@'%'",
+        "CREATE SQL SECURITY INVOKER VIEW shop.personas_role AS SELECT CURRENT_ROLE() AS role",
+    ] {
+        root.run(sql);
+    }
+    servers().wait_replicated();
+    let mut replica = servers().replica_root_who_writes();
+    let link = if product().is_mysql() { "TO" } else { "FOR" };
+    let mut set = |role| {
+        replica.run(&format!("SET DEFAULT ROLE {role} {link} personas_a@'%'"));
+    };
+    set("personas");
+    let connect = |port| Raw::connect(port, "personas_a", "personas-secret", Some("shop")).unwrap();
+    let read = "SELECT role FROM personas_role";
+    let none = connect(servers().primary).rows(read);
+    let mut through = connect(proxy.port);
+    eventually("the replica was tried", || {
+        assert_eq!(through.rows(read), none);
+        proxy.metric(DIFFERS) > 0.0
+    });
+    set("NONE");
+    proxy.until_replica_answers(&mut through, read);
+    assert_eq!(through.rows(read), none);
+}
