@@ -292,12 +292,13 @@ fn what_was_written_beside_rows_counts_without_a_position() {
     let log_in = || Raw::login(&Login { schema: Some("shop"), more, ..login.clone() }).unwrap();
     let mut reader = log_in();
     let insert = "INSERT INTO beside_a VALUES (1)";
-    let cursor = "";
+    let (cursor, prepared) = ("SELECT beside_f()", "/* prepared */ SELECT x FROM beside_v");
     let mut cases = vec![
         vec!["SELECT x FROM beside_v"],
         vec!["SELECT x FROM beside_v FOR UPDATE"],
         vec!["PREPARE st FROM 'ANALYZE TABLE beside_b'", "BEGIN", insert, "EXECUTE st"],
         vec![cursor],
+        vec![prepared],
     ];
     let mut count = "SELECT COUNT(*) FROM beside_a".to_owned();
     if !product().is_mysql() {
@@ -313,10 +314,10 @@ fn what_was_written_beside_rows_counts_without_a_position() {
         let mut writer = log_in();
         replica.run("FLUSH TABLES WITH READ LOCK");
         for sql in &case {
-            if *sql == cursor {
-                let prepared = writer.command(Command::StmtPrepare, b"SELECT beside_f()").unwrap();
-                let id = prepared.summary.prepared.unwrap().0.to_le_bytes();
-                let body = [&id[..], &[1, 1, 0, 0, 0]].concat();
+            if [cursor, prepared].contains(sql) {
+                let told = writer.command(Command::StmtPrepare, sql.as_bytes()).unwrap();
+                let id = told.summary.prepared.unwrap().0.to_le_bytes();
+                let body = [&id[..], &[u8::from(*sql == cursor), 1, 0, 0, 0]].concat();
                 writer.command(Command::StmtExecute, &body).unwrap();
             } else {
                 writer.run(sql);
