@@ -38,6 +38,15 @@ pub(super) fn hides_wait(work: &Work<'_>) -> bool {
 const HEEDED_AT_ONCE: [&str; 4] =
     ["sql_mode", "character_set_client", "wait_timeout", "net_write_timeout"];
 
+/// Whether a CREATE TABLE IF NOT EXISTS with a SELECT has found the table, of which a note tells, and not selected.
+fn found_its_table(work: &Work<'_>, summary: &Summary) -> bool {
+    summary.affected == Some(0)
+        && summary.warnings == 1
+        && work.verdict.effects.contains(Effects::IMPLICIT_COMMIT)
+        && work.verdict.statements == 1
+        && sql::has_word(work.sql, b"exists")
+}
+
 /// Whether a text may do so: PREPARE of a text in a user variable says nothing of that.
 fn may_set_resource_group(sql: &[u8], pins: &Pins) -> bool {
     sql::has_word(sql, b"resource") || pins.has(Pin::SqlPrepare) && sql.contains(&b'@')
@@ -310,7 +319,8 @@ impl Session {
         }
         let counts_too = self.facts.is_mariadb()
             && summary.error.is_none()
-            && effects.contains(Effects::COUNTS_ROWS);
+            && effects.contains(Effects::COUNTS_ROWS)
+            && !found_its_table(work, summary);
         // What a routine does to a count of which only another session's is on the connection can't be
         // seen: most do nothing.
         let is_doubtful = effects.contains(Effects::OPAQUE)
