@@ -556,6 +556,38 @@ fn what_is_not_in_the_binary_log_is_read_where_it_was_written() {
     }
 }
 
+/// In a routine, which may turn it on again, and for other sessions of the user as well.
+#[test]
+fn what_a_routine_leaves_out_of_the_binary_log_is_read_where_it_was_written() {
+    let log_in = |proxy: &Proxy| Raw::connect(proxy.port, "root", "root-secret", Some("shop"));
+    let first = scope("user");
+    let mut root = log_in(&first).unwrap();
+    root.run("CREATE TABLE unlogged_b (a INT)");
+    let write = "SET @@sql_log_bin = 0; INSERT INTO unlogged_b VALUES (1); SET @@sql_log_bin = 1;";
+    root.run(&format!("CREATE PROCEDURE unlogged_p() BEGIN {write} END"));
+    let mut ways = vec!["CALL unlogged_p()".to_owned(), write.to_owned()];
+    if !product().is_mysql() {
+        ways.push(format!("BEGIN NOT ATOMIC {write} END"));
+    }
+    let count = "SELECT COUNT(*) FROM unlogged_b";
+    for (written, way) in (1..).zip(&ways) {
+        let proxy = scope("user");
+        let (mut one, mut other) = (log_in(&proxy).unwrap(), log_in(&proxy).unwrap());
+        proxy.until_replica_answers(&mut one, count);
+        one.run(way);
+        delayed().wait_replicated();
+        pause(3 * 200);
+        for _ in 0..5 {
+            let seen = [one.text(count), other.text(count)];
+            assert_eq!(seen, [written.to_string(), written.to_string()], "{way}");
+        }
+        drop((one, other));
+        eventually("replicas are of use again", || {
+            log_in(&proxy).is_ok_and(|mut next| next.text(count) != written.to_string())
+        });
+    }
+}
+
 #[test]
 fn a_session_that_was_reset_sees_what_it_wrote_before() {
     let proxy = scope("user");
