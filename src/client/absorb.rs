@@ -76,6 +76,7 @@ impl Session {
         let backend = checkout.pool().backend();
         self.context.metrics.backend(backend.index()).bytes_received.inc_by(summary.received);
         let on_primary = backend.is_primary();
+        self.has_snapshot |= !on_primary && was_held && self.takes_snapshot(work, summary);
         if let Some(prepared) = &work.prepared {
             self.note_prepared(checkout.connection(), prepared, summary, backend).await;
         }

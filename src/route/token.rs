@@ -250,6 +250,9 @@ impl Token {
         } else if places {
             self.position.merge(&reading.position);
         }
+        if is_lost {
+            self.tables = Position::default();
+        }
         if places {
             self.unknown = None;
         }

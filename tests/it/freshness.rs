@@ -625,6 +625,78 @@ fn a_read_only_transaction_sees_what_was_written_before_its_first_read_and_keeps
     assert_eq!(reader.text(count), "3");
 }
 
+/// What has not looked at rows has taken no snapshot.
+#[test]
+fn a_read_only_transaction_that_has_seen_no_rows_sees_what_was_written_since_it_began() {
+    let proxy = scope("user");
+    let (mut writer, mut reader) = (log_in(&proxy, 11), log_in(&proxy, 11));
+    writer.run("CREATE TABLE snapshot_b (a INT)");
+    let count = "SELECT COUNT(*) FROM snapshot_b";
+    let prepare = "prepare";
+    let begun =
+        "fairlane_statements_routed_total{reason=\"transaction_control\",target=\"replica\"}";
+    for (written, first) in (1..).zip([
+        "SELECT 1",
+        "SELECT NOW() < 0",
+        "SELECT nothing_like_it FROM snapshot_b",
+        "EXPLAIN SELECT a FROM snapshot_b",
+        "SELECT a FROM snapshot_b WHERE 1=0",
+        "SELECT a FROM snapshot_b LIMIT 0",
+        "SHOW COLUMNS FROM snapshot_b",
+        prepare,
+    ]) {
+        delayed().wait_replicated();
+        proxy.until_replica_answers(&mut reader, count);
+        let before = proxy.sum(begun);
+        reader.run("START TRANSACTION READ ONLY");
+        match first == prepare {
+            true => drop(reader.command(Command::StmtPrepare, count.as_bytes()).unwrap()),
+            false => drop(reader.query(first)),
+        }
+        assert!(proxy.sum(begun) > before, "{first}: it is on the replica");
+        writer.run("INSERT INTO snapshot_b VALUES (1)");
+        assert_eq!(reader.text(count), written.to_string(), "{first}");
+        reader.run("COMMIT");
+    }
+}
+
+/// A snapshot has neither the dictionary in it nor what tables are like.
+#[test]
+fn a_snapshot_on_a_replica_has_no_tables_from_before_a_change_of_theirs() {
+    let proxy = scope("user");
+    let (mut writer, mut reader) = (log_in(&proxy, 12), log_in(&proxy, 12));
+    let mut direct = Raw::connect(delayed().primary, "fresh12", "secret", Some("shop")).unwrap();
+    writer.run("CREATE TABLE snapshot_c (a INT)");
+    let count = "SELECT COUNT(*) FROM snapshot_c";
+    for (number, change, read) in [
+        (0, "INSERT INTO snapshot_c VALUES (5)", count),
+        (1, "ALTER TABLE snapshot_d1 ADD b INT", "SHOW COLUMNS FROM snapshot_d1"),
+        (2, "CREATE TABLE snapshot_e (a INT)", "SHOW TABLES LIKE 'snapshot_e'"),
+        (3, "ALTER TABLE snapshot_d3 ADD b INT, ALGORITHM=COPY", "SELECT * FROM snapshot_d3"),
+        (4, "TRUNCATE snapshot_d4", "SELECT * FROM snapshot_d4"),
+        (5, "DROP TABLE snapshot_d5", "SELECT * FROM snapshot_d5"),
+    ] {
+        writer.run(&format!("CREATE TABLE snapshot_d{number} (a INT)"));
+        writer.run(&format!("INSERT INTO snapshot_d{number} VALUES (1)"));
+        delayed().wait_replicated();
+        proxy.until_replica_answers(&mut reader, count);
+        for session in [&mut reader, &mut direct] {
+            session.run("START TRANSACTION READ ONLY");
+            session.run(count);
+        }
+        writer.run(change);
+        let [seen, there] = [&mut reader, &mut direct].map(|session| {
+            session.query(read).map(|answer| answer.summary.rows).map_err(|error| error.code())
+        });
+        assert_eq!(seen, there, "{change}");
+        let kept = [&mut reader, &mut direct].map(|session| session.text(count));
+        assert_eq!(kept[0], kept[1], "{change}: it keeps its snapshot");
+        for session in [&mut reader, &mut direct] {
+            session.run("ROLLBACK");
+        }
+    }
+}
+
 #[test]
 fn a_session_that_changes_its_user_sees_what_it_wrote_as_another_one() {
     let proxy = scope("user");

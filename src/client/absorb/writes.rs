@@ -104,7 +104,7 @@ pub(in crate::client) struct WriteTracker {
     topology: Arc<Topology>,
     epochs: Arc<Epochs>,
     session: u32,
-    /// The session has written something that no replica will ever have.
+    /// The session has written something that had no position where one was due.
     is_unlogged: AtomicBool,
 }
 
@@ -141,7 +141,8 @@ impl WriteTracker {
         self.written.lock()
     }
 
-    /// Whether the session has written something that no replica will ever have.
+    /// Whether the session has written something that had no position where one was due: it seems that no replica
+    /// will ever have it.
     pub(in crate::client) fn is_unlogged(&self) -> bool {
         self.is_unlogged.load(Ordering::Relaxed)
     }
@@ -450,6 +451,9 @@ impl WriteWatch<'_> {
         for tracked in &summary.tracked[self.seen..] {
             if let Some(position) = position_in(tracked) {
                 self.writes.note(&position, self.before.reading.as_deref());
+                if self.verdict.effects.contains(Effects::IMPLICIT_COMMIT) {
+                    self.writes.token().add_tables(&position);
+                }
                 has_position = true;
             }
         }
