@@ -41,6 +41,15 @@ const SYNTAX_ERROR: &[u8] = b"You have an error in your SQL syntax";
 const HEEDED_AT_ONCE: [&str; 4] =
     ["sql_mode", "character_set_client", "wait_timeout", "net_write_timeout"];
 
+/// Whether a CREATE TABLE IF NOT EXISTS with a SELECT has found the table, of which a note tells, and not selected.
+fn found_its_table(work: &Work<'_>, summary: &Summary) -> bool {
+    summary.affected == Some(0)
+        && summary.warnings == 1
+        && work.verdict.effects.contains(Effects::IMPLICIT_COMMIT)
+        && work.verdict.statements == 1
+        && sql::has_word(work.sql, b"exists")
+}
+
 /// Whether a text may do so: PREPARE of a text in a user variable says nothing of that.
 fn may_set_resource_group(sql: &[u8], pins: &Pins) -> bool {
     sql::has_word(sql, b"resource") || pins.has(Pin::SqlPrepare) && sql.contains(&b'@')
@@ -70,6 +79,7 @@ impl Session {
         let backend = checkout.pool().backend();
         self.context.metrics.backend(backend.index()).bytes_received.inc_by(summary.received);
         let on_primary = backend.is_primary();
+        self.has_snapshot |= !on_primary && was_held && self.takes_snapshot(work, summary);
         if let Some(prepared) = &work.prepared {
             self.note_prepared(checkout.connection(), prepared, summary, backend).await;
         }
@@ -314,7 +324,8 @@ impl Session {
         }
         let counts_too = self.facts.is_mariadb()
             && summary.error.is_none()
-            && effects.contains(Effects::COUNTS_ROWS);
+            && effects.contains(Effects::COUNTS_ROWS)
+            && !found_its_table(work, summary);
         // What a routine does to a count of which only another session's is on the connection can't be
         // seen: most do nothing.
         let is_doubtful = effects.contains(Effects::OPAQUE)

@@ -309,7 +309,7 @@ impl Session {
         } else if !(may_stay_on_replica(work.verdict) && !self.reads_system_tables(work)
             || self.reads_its_snapshot(work))
             || sets_transactions(work)
-            || Box::pin(self.is_held_stale(work.verdict)).await
+            || Box::pin(self.is_held_stale(work)).await
         {
             let is_given_up = self.is_given_up_without_client(work);
             return Box::pin(self.move_to_primary(is_given_up)).await;
@@ -338,7 +338,7 @@ impl Session {
     }
 
     /// Whether a read may be of tables that each server fills on its own, whose schema is the session's.
-    fn reads_system_tables(&self, work: &Work<'_>) -> bool {
+    pub(super) fn reads_system_tables(&self, work: &Work<'_>) -> bool {
         let is_read = work.verdict.class == Class::Read && work.verdict.uses_table;
         is_read && self.image.schema.as_deref().is_some_and(is_system)
     }
@@ -455,7 +455,6 @@ impl Session {
     /// A statement runs in the slot the session holds: its lane is settled, but a rule for the
     /// session may be met in the middle of a transaction, and it tells what the session is.
     fn note_held(&mut self, work: &Work<'_>, held: &mut Checkout) {
-        self.has_snapshot |= work.verdict.class == Class::Read;
         let backend = held.pool().backend();
         self.entry.set_running(backend, held.connection(), self.context.now());
         if self.assigned_lane(work).is_none() && self.policy.batch_lane.is_some() {

@@ -139,7 +139,7 @@ pub struct SessionView<'a> {
     pub id: u32,
     /// What it has to see: what the sessions of its scope have written.
     pub token: &'a Token,
-    /// It has written something that no replica will ever have.
+    /// It has itself written something that no replica will ever have, as it seems.
     pub is_unlogged: bool,
 }
 
@@ -209,7 +209,7 @@ pub fn decide(
     let needs_fresh =
         policy == Consistency::Session && verdict.hint.route != Some(RouteHint::Replica);
     let token = session.token;
-    if needs_fresh && (token.is_unknown() || session.is_unlogged) {
+    if needs_fresh && (token.is_unknown() || token.is_unlogged() || session.is_unlogged) {
         return primary(Reason::UnknownPosition);
     }
     let is_fresh = |applied: &Position| !needs_fresh || token.is_covered_by(applied);

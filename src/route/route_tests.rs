@@ -76,6 +76,9 @@ fn a_read_leaves_the_primary_only_when_a_replica_has_what_the_session_wrote() {
     assert_eq!(route(&read, session(&unknown), &applied_9).1, Reason::UnknownPosition);
     let unlogged = SessionView { is_unlogged: true, ..session(&wrote_9) };
     assert_eq!(route(&read, unlogged, &applied_9).1, Reason::UnknownPosition);
+    let mut left_out = written_by(OWN + 1, "0-1-1");
+    left_out.add_unlogged(OWN + 1);
+    assert_eq!(route(&read, session(&left_out), &applied_9).1, Reason::UnknownPosition);
     let others = written_by(OWN + 1, "0-1-10");
     assert_eq!(route(&read, session(&others), &applied_9).1, Reason::OthersNotFresh);
 }

@@ -47,7 +47,7 @@ impl Scopes {
         match self.scope {
             Scope::Session => Arc::default(),
             Scope::User => self.users.lock().join(user),
-            Scope::Global => Arc::clone(&self.global),
+            Scope::Global => joined(&self.global),
         }
     }
 
@@ -79,7 +79,7 @@ impl Scopes {
 impl Users {
     fn join(&mut self, user: &str) -> Arc<SharedToken> {
         if let Some(known) = self.known.get(user) {
-            return Arc::clone(known);
+            return joined(known);
         }
         if self.known.len() >= USERS_MAX {
             self.forget();
@@ -96,12 +96,23 @@ impl Users {
         self.known.retain(|_, written| {
             let stays = Arc::strong_count(written) > 1;
             if !stays {
-                forgotten.merge(&written.lock());
+                let mut written = written.lock();
+                written.forget_unlogged();
+                forgotten.merge(&written);
             }
             stays
         });
         self.forgotten_total += (before - self.known.len()) as u64;
     }
+}
+
+/// For a further session of a scope. The first one after all others have ended is not kept from replicas for
+/// what those have left out of the binary log, which nothing would ever end.
+fn joined(written: &Arc<SharedToken>) -> Arc<SharedToken> {
+    if Arc::strong_count(written) == 1 {
+        written.lock().forget_unlogged();
+    }
+    Arc::clone(written)
 }
 
 #[cfg(test)]
@@ -159,6 +170,21 @@ mod tests {
         // Still one and the same.
         write(&live, "0-1-20");
         assert!(needs(&scopes.join("live"), "0-1-19"));
+    }
+
+    #[test]
+    fn what_is_in_no_binary_log_counts_while_its_scope_has_sessions() {
+        for scope in [Scope::Session, Scope::User, Scope::Global] {
+            let scopes = Scopes::new(scope);
+            let (one, other) = (scopes.join("app"), scopes.join("app"));
+            one.lock().add_unlogged(1);
+            assert_eq!(other.lock().is_unlogged(), scope != Scope::Session, "{scope:?}");
+            drop(one);
+            let next = scopes.join("app");
+            assert_eq!(next.lock().is_unlogged(), scope != Scope::Session, "{scope:?}");
+            drop((other, next));
+            assert!(!scopes.join("app").lock().is_unlogged(), "{scope:?}");
+        }
     }
 
     #[test]

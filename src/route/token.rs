@@ -190,6 +190,10 @@ pub struct Token {
     unknown: Option<u64>,
     /// The session that wrote last.
     writer: u32,
+    /// Of `position`, what has changed tables and not just their rows.
+    tables: Position,
+    /// Something was written that no replica will ever have.
+    is_unlogged: bool,
 }
 
 impl Token {
@@ -207,8 +211,26 @@ impl Token {
         self.writer = stamp.session;
     }
 
+    /// What is at `position`, which was added, has changed tables and not just their rows.
+    pub fn add_tables(&mut self, position: &Position) {
+        self.tables.merge(position);
+    }
+
+    /// Adds a write that is in no binary log: only the primary has everything from now on.
+    pub fn add_unlogged(&mut self, session: u32) {
+        self.is_unlogged = true;
+        self.writer = session;
+    }
+
+    /// Forgets such writes.
+    pub fn forget_unlogged(&mut self) {
+        self.is_unlogged = false;
+    }
+
     /// Adds all that `other` has.
     pub fn merge(&mut self, other: &Self) {
+        self.is_unlogged |= other.is_unlogged;
+        self.tables.merge(&other.tables);
         self.position.merge(&other.position);
         self.readings = self.readings.max(other.readings);
         self.unknown = self.unknown.max(other.unknown);
@@ -228,6 +250,9 @@ impl Token {
         } else if places {
             self.position.merge(&reading.position);
         }
+        if is_lost {
+            self.tables = Position::default();
+        }
         if places {
             self.unknown = None;
         }
@@ -244,9 +269,21 @@ impl Token {
         self.unknown.is_some()
     }
 
+    /// Something was written that no replica will ever have.
+    pub fn is_unlogged(&self) -> bool {
+        self.is_unlogged
+    }
+
+    /// What a replica must have applied for its tables to be what they are at the primary.
+    pub fn tables(&self) -> &Position {
+        &self.tables
+    }
+
     /// Whether a replica that has applied `applied` has everything.
     pub fn is_covered_by(&self, applied: &Position) -> bool {
-        !self.is_unknown() && (self.position.is_empty() || applied.covers(&self.position))
+        !self.is_unknown()
+            && !self.is_unlogged
+            && (self.position.is_empty() || applied.covers(&self.position))
     }
 
     /// Whether the last write was another session's.

@@ -51,8 +51,9 @@ fn tells_rows(text: &str, is_mariadb: bool) -> bool {
     let mut words = text.split([' ', '(', ';']).filter(|word| !word.is_empty());
     let (first, second) = (words.next().unwrap_or(""), words.next().unwrap_or(""));
     let is_left = match first {
+        // An ALTER that sends rows is of partitions: CHECK, ANALYZE, OPTIMIZE, REPAIR.
         "insert" | "replace" | "delete" | "check" | "checksum" | "optimize" | "repair"
-        | "handler" | "xa" | "help" => true,
+        | "handler" | "xa" | "help" | "alter" | "cache" | "load" => true,
         "analyze" => matches!(second, "table" | "tables" | "local" | "no_write_to_binlog"),
         "values" => is_mariadb,
         "explain" | "describe" | "desc" => matches!(
@@ -136,6 +137,22 @@ fn limit_skips(sql: &[u8]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rows_of_maintenance_are_not_found_rows() {
+        for (sql, tells) in [
+            ("SELECT a FROM t", true),
+            ("SHOW TABLES", true),
+            ("CHECK TABLE t", false),
+            ("ALTER TABLE t CHECK PARTITION ALL", false),
+            ("ALTER TABLE t OPTIMIZE PARTITION p0", false),
+            ("CACHE INDEX t IN default", false),
+            ("LOAD INDEX INTO CACHE t", false),
+        ] {
+            let verdict = crate::sql::classify(sql.as_bytes(), Mode::default());
+            assert_eq!(counts_rows(sql.as_bytes(), Mode::default(), &verdict), tells, "{sql}");
+        }
+    }
 
     #[test]
     fn rows_that_a_limit_passes_over_are_read_in_every_form() {

@@ -292,12 +292,13 @@ fn what_was_written_beside_rows_counts_without_a_position() {
     let log_in = || Raw::login(&Login { schema: Some("shop"), more, ..login.clone() }).unwrap();
     let mut reader = log_in();
     let insert = "INSERT INTO beside_a VALUES (1)";
-    let cursor = "";
+    let (cursor, prepared) = ("SELECT beside_f()", "/* prepared */ SELECT x FROM beside_v");
     let mut cases = vec![
         vec!["SELECT x FROM beside_v"],
         vec!["SELECT x FROM beside_v FOR UPDATE"],
         vec!["PREPARE st FROM 'ANALYZE TABLE beside_b'", "BEGIN", insert, "EXECUTE st"],
         vec![cursor],
+        vec![prepared],
     ];
     let mut count = "SELECT COUNT(*) FROM beside_a".to_owned();
     if !product().is_mysql() {
@@ -313,10 +314,10 @@ fn what_was_written_beside_rows_counts_without_a_position() {
         let mut writer = log_in();
         replica.run("FLUSH TABLES WITH READ LOCK");
         for sql in &case {
-            if *sql == cursor {
-                let prepared = writer.command(Command::StmtPrepare, b"SELECT beside_f()").unwrap();
-                let id = prepared.summary.prepared.unwrap().0.to_le_bytes();
-                let body = [&id[..], &[1, 1, 0, 0, 0]].concat();
+            if [cursor, prepared].contains(sql) {
+                let told = writer.command(Command::StmtPrepare, sql.as_bytes()).unwrap();
+                let id = told.summary.prepared.unwrap().0.to_le_bytes();
+                let body = [&id[..], &[u8::from(*sql == cursor), 1, 0, 0, 0]].concat();
                 writer.command(Command::StmtExecute, &body).unwrap();
             } else {
                 writer.run(sql);
@@ -555,6 +556,38 @@ fn what_is_not_in_the_binary_log_is_read_where_it_was_written() {
     }
 }
 
+/// In a routine, which may turn it on again, and for other sessions of the user as well.
+#[test]
+fn what_a_routine_leaves_out_of_the_binary_log_is_read_where_it_was_written() {
+    let log_in = |proxy: &Proxy| Raw::connect(proxy.port, "root", "root-secret", Some("shop"));
+    let first = scope("user");
+    let mut root = log_in(&first).unwrap();
+    root.run("CREATE TABLE unlogged_b (a INT)");
+    let write = "SET @@sql_log_bin = 0; INSERT INTO unlogged_b VALUES (1); SET @@sql_log_bin = 1;";
+    root.run(&format!("CREATE PROCEDURE unlogged_p() BEGIN {write} END"));
+    let mut ways = vec!["CALL unlogged_p()".to_owned(), write.to_owned()];
+    if !product().is_mysql() {
+        ways.push(format!("BEGIN NOT ATOMIC {write} END"));
+    }
+    let count = "SELECT COUNT(*) FROM unlogged_b";
+    for (written, way) in (1..).zip(&ways) {
+        let proxy = scope("user");
+        let (mut one, mut other) = (log_in(&proxy).unwrap(), log_in(&proxy).unwrap());
+        proxy.until_replica_answers(&mut one, count);
+        one.run(way);
+        delayed().wait_replicated();
+        pause(3 * 200);
+        for _ in 0..5 {
+            let seen = [one.text(count), other.text(count)];
+            assert_eq!(seen, [written.to_string(), written.to_string()], "{way}");
+        }
+        drop((one, other));
+        eventually("replicas are of use again", || {
+            log_in(&proxy).is_ok_and(|mut next| next.text(count) != written.to_string())
+        });
+    }
+}
+
 #[test]
 fn a_session_that_was_reset_sees_what_it_wrote_before() {
     let proxy = scope("user");
@@ -590,6 +623,78 @@ fn a_read_only_transaction_sees_what_was_written_before_its_first_read_and_keeps
     assert_eq!(reader.text(count), "2", "the snapshot, also on the replica");
     reader.run("COMMIT");
     assert_eq!(reader.text(count), "3");
+}
+
+/// What has not looked at rows has taken no snapshot.
+#[test]
+fn a_read_only_transaction_that_has_seen_no_rows_sees_what_was_written_since_it_began() {
+    let proxy = scope("user");
+    let (mut writer, mut reader) = (log_in(&proxy, 11), log_in(&proxy, 11));
+    writer.run("CREATE TABLE snapshot_b (a INT)");
+    let count = "SELECT COUNT(*) FROM snapshot_b";
+    let prepare = "prepare";
+    let begun =
+        "fairlane_statements_routed_total{reason=\"transaction_control\",target=\"replica\"}";
+    for (written, first) in (1..).zip([
+        "SELECT 1",
+        "SELECT NOW() < 0",
+        "SELECT nothing_like_it FROM snapshot_b",
+        "EXPLAIN SELECT a FROM snapshot_b",
+        "SELECT a FROM snapshot_b WHERE 1=0",
+        "SELECT a FROM snapshot_b LIMIT 0",
+        "SHOW COLUMNS FROM snapshot_b",
+        prepare,
+    ]) {
+        delayed().wait_replicated();
+        proxy.until_replica_answers(&mut reader, count);
+        let before = proxy.sum(begun);
+        reader.run("START TRANSACTION READ ONLY");
+        match first == prepare {
+            true => drop(reader.command(Command::StmtPrepare, count.as_bytes()).unwrap()),
+            false => drop(reader.query(first)),
+        }
+        assert!(proxy.sum(begun) > before, "{first}: it is on the replica");
+        writer.run("INSERT INTO snapshot_b VALUES (1)");
+        assert_eq!(reader.text(count), written.to_string(), "{first}");
+        reader.run("COMMIT");
+    }
+}
+
+/// A snapshot has neither the dictionary in it nor what tables are like.
+#[test]
+fn a_snapshot_on_a_replica_has_no_tables_from_before_a_change_of_theirs() {
+    let proxy = scope("user");
+    let (mut writer, mut reader) = (log_in(&proxy, 12), log_in(&proxy, 12));
+    let mut direct = Raw::connect(delayed().primary, "fresh12", "secret", Some("shop")).unwrap();
+    writer.run("CREATE TABLE snapshot_c (a INT)");
+    let count = "SELECT COUNT(*) FROM snapshot_c";
+    for (number, change, read) in [
+        (0, "INSERT INTO snapshot_c VALUES (5)", count),
+        (1, "ALTER TABLE snapshot_d1 ADD b INT", "SHOW COLUMNS FROM snapshot_d1"),
+        (2, "CREATE TABLE snapshot_e (a INT)", "SHOW TABLES LIKE 'snapshot_e'"),
+        (3, "ALTER TABLE snapshot_d3 ADD b INT, ALGORITHM=COPY", "SELECT * FROM snapshot_d3"),
+        (4, "TRUNCATE snapshot_d4", "SELECT * FROM snapshot_d4"),
+        (5, "DROP TABLE snapshot_d5", "SELECT * FROM snapshot_d5"),
+    ] {
+        writer.run(&format!("CREATE TABLE snapshot_d{number} (a INT)"));
+        writer.run(&format!("INSERT INTO snapshot_d{number} VALUES (1)"));
+        delayed().wait_replicated();
+        proxy.until_replica_answers(&mut reader, count);
+        for session in [&mut reader, &mut direct] {
+            session.run("START TRANSACTION READ ONLY");
+            session.run(count);
+        }
+        writer.run(change);
+        let [seen, there] = [&mut reader, &mut direct].map(|session| {
+            session.query(read).map(|answer| answer.summary.rows).map_err(|error| error.code())
+        });
+        assert_eq!(seen, there, "{change}");
+        let kept = [&mut reader, &mut direct].map(|session| session.text(count));
+        assert_eq!(kept[0], kept[1], "{change}: it keeps its snapshot");
+        for session in [&mut reader, &mut direct] {
+            session.run("ROLLBACK");
+        }
+    }
 }
 
 #[test]

@@ -674,3 +674,21 @@ fn long_data_given_in_a_transaction_on_a_replica_is_the_sessions() {
     assert_eq!(answer.error(), None);
     assert!(answer.packets()[2].ends_with(b"\x04long"), "{:?}", answer.packets()[2]);
 }
+
+/// The schema matters to what has to be looked for in it.
+#[test]
+fn a_statement_that_names_its_schemas_outlives_the_one_it_was_prepared_in() {
+    let proxy = Proxy::with(servers(), 3, ONE_LANE);
+    let (mut client, mut holder) = (proxy.app(), proxy.app());
+    client.run("CREATE TABLE outlives_a (a BIGINT)");
+    client.run("CREATE DATABASE test_outlived");
+    client.run("USE test_outlived");
+    let insert = prepare(&mut client, "INSERT INTO shop.outlives_a VALUES (?)");
+    client.run("DROP DATABASE test_outlived");
+    client.run("USE shop");
+    // It gets another connection.
+    holder.hold();
+    execute(&mut client, insert, 5, true);
+    holder.run("COMMIT");
+    assert_eq!(client.text("SELECT a FROM outlives_a"), "5");
+}

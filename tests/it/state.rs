@@ -131,6 +131,31 @@ fn the_schema_follows_its_session() {
     assert_eq!(nowhere.text("SELECT DATABASE()"), "NULL");
 }
 
+/// What maintenance tells of tables is no rows that were found.
+#[test]
+fn found_rows_outlive_maintenance() {
+    let proxy = crowded();
+    let (mut one, mut other) = (proxy.app(), proxy.app());
+    one.run("CREATE TABLE found_p (a INT) PARTITION BY HASH (a) PARTITIONS 2");
+    one.run("CREATE TABLE found_m (a INT, KEY (a)) ENGINE=MyISAM");
+    let mut cases = vec![
+        "ALTER TABLE found_p CHECK PARTITION ALL",
+        "ALTER TABLE found_p ANALYZE PARTITION p0",
+        "CACHE INDEX found_m IN default",
+        "LOAD INDEX INTO CACHE found_m",
+    ];
+    if !product().is_mysql() {
+        cases.push("CREATE TABLE IF NOT EXISTS found_p SELECT 1 AS a");
+    }
+    for sql in cases {
+        one.run("SELECT 1 UNION SELECT 2 UNION SELECT 3");
+        other.run("SELECT 1");
+        one.run(sql);
+        other.run("SELECT 1");
+        assert_eq!(one.text("SELECT FOUND_ROWS()"), "3", "{sql}");
+    }
+}
+
 #[test]
 fn diagnostics_are_those_of_the_sessions_own_last_statement() {
     let proxy = crowded();

@@ -28,6 +28,8 @@ type Name = (Box<str>, Box<str>);
 struct Seen {
     takes_no_lock: bool,
     leaves_nothing: bool,
+    /// It may leave something out of the binary log.
+    switches_log: bool,
     at: Instant,
 }
 
@@ -90,8 +92,11 @@ impl Session {
         }
         let takes_none = || {
             let name = self.procedure_of(work);
-            name.and_then(|name| self.context.procedures.get(&name))
-                .is_some_and(|seen| seen.takes_no_lock)
+            let seen = name.and_then(|name| self.context.procedures.get(&name));
+            if seen.is_some_and(|seen| seen.switches_log) {
+                self.writes.note_unlogged();
+            }
+            seen.is_some_and(|seen| seen.takes_no_lock)
         };
         let ran = match self.calls_just_functions(work) || takes_none() {
             false => Ran::Procedure,
@@ -188,15 +193,19 @@ impl Session {
         Ok(before.is_some() && now == before && leaves_nothing)
     }
 
-    /// What the text of a procedure says, which is asked for when it is not known.
+    /// What the text of a procedure says that has just run, which is asked for when it is not known.
     async fn look_at(&self, connection: &mut Connection, name: Name) -> Result<Seen, Failure> {
         if let Some(seen) = self.context.procedures.get(&name) {
             return Ok(seen);
         }
         let text = connection.text_of_procedure(&name.0, &name.1).await?;
         let (takes_no_lock, leaves_nothing) = (takes_no_lock(&text), leaves_nothing(&text));
-        let seen = Seen { takes_no_lock, leaves_nothing, at: Instant::now() };
+        let switches_log = has_word(text.as_bytes(), b"sql_log_bin");
+        let seen = Seen { takes_no_lock, leaves_nothing, switches_log, at: Instant::now() };
         self.context.procedures.0.insert(name, seen);
+        if seen.switches_log {
+            self.writes.note_unlogged();
+        }
         Ok(seen)
     }
 

@@ -104,7 +104,7 @@ pub(in crate::client) struct WriteTracker {
     topology: Arc<Topology>,
     epochs: Arc<Epochs>,
     session: u32,
-    /// The session has written something that no replica will ever have.
+    /// The session has written something that had no position where one was due.
     is_unlogged: AtomicBool,
 }
 
@@ -141,7 +141,8 @@ impl WriteTracker {
         self.written.lock()
     }
 
-    /// Whether the session has written something that no replica will ever have.
+    /// Whether the session has written something that had no position where one was due: it seems that no replica
+    /// will ever have it.
     pub(in crate::client) fn is_unlogged(&self) -> bool {
         self.is_unlogged.load(Ordering::Relaxed)
     }
@@ -165,6 +166,12 @@ impl WriteTracker {
         }
     }
 
+    /// Something was written, or may have been, while writes are left out of the binary log: no replica will ever
+    /// have it.
+    pub(in crate::client) fn note_unlogged(&self) {
+        self.written.lock().add_unlogged(self.session);
+    }
+
     /// A statement that may have written has ended out of sight, and may have changed this as well.
     pub(in crate::client) fn note_unseen(&self, changes: Changes) {
         self.note_unknown();
@@ -181,7 +188,9 @@ impl WriteTracker {
             self.epochs.note_table_change();
         }
         if changes.logins {
-            let at = self.written.lock().clone();
+            let mut at = self.written.lock().clone();
+            // No replica would ever have it.
+            at.forget_unlogged();
             self.epochs.note_login_change(at);
         } else if changes.hidden_logins {
             let (topology, session) = (Arc::clone(&self.topology), self.session);
@@ -333,7 +342,8 @@ impl Session {
         let is_several = work.verdict.statements > 1;
         let is_log_off = work.verdict.class != Class::Read
             && (self.image.get("sql_log_bin").is_some_and(is_off)
-                || is_several && mentions(work.sql, b"sql_log_bin"));
+                || (is_several || work.verdict.effects.contains(Effects::OPAQUE))
+                    && mentions(work.sql, b"sql_log_bin"));
         let before = Before {
             family: self.facts.family,
             deprecates_eof: self.capabilities.contains(Capabilities::DEPRECATE_EOF),
@@ -441,6 +451,9 @@ impl WriteWatch<'_> {
         for tracked in &summary.tracked[self.seen..] {
             if let Some(position) = position_in(tracked) {
                 self.writes.note(&position, self.before.reading.as_deref());
+                if self.verdict.effects.contains(Effects::IMPLICIT_COMMIT) {
+                    self.writes.token().add_tables(&position);
+                }
                 has_position = true;
             }
         }
@@ -486,7 +499,15 @@ impl WriteWatch<'_> {
             && may_have;
         // Where all is logged, a REPLACE without a position has found the row as it is to be.
         let was_so = || self.writes.logs_all() && replaces_rows(self.sql.0, self.sql.1);
-        if has_gtids && (is_unplaced && is_plain && !was_so() || is_left_out) {
+        // A routine may have turned it off and on again.
+        let is_switched = || {
+            let is_log = |tracked: &Tracked| matches!(tracked, Tracked::Variable { name, .. } if name == "sql_log_bin");
+            self.verdict.effects.contains(Effects::OPAQUE) && summary.tracked.iter().any(is_log)
+        };
+        if has_gtids && (is_left_out || is_switched()) {
+            self.writes.note_unlogged();
+        } else if has_gtids && is_unplaced && is_plain && !was_so() {
+            // It may be something else after all, and is no reason to keep others from replicas.
             self.writes.is_unlogged.store(true, Ordering::Relaxed);
         }
     }

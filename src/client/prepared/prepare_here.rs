@@ -8,8 +8,8 @@ use crate::client::login::server_error;
 use crate::client::statement::{PreparedWork, Work};
 use crate::error::Error;
 use crate::protocol::metadata::Expected;
-use crate::protocol::{Command, Family, packet};
-use crate::sql::{Class, Needs, Verdict, names_variable};
+use crate::protocol::{Command, Family, code, packet};
+use crate::sql::{Class, Effects, Needs, Verdict, names_schemas, names_variable};
 use crate::state::diff::diff;
 use crate::state::kinds::{Execution, Kinds};
 use crate::state::prepared::{
@@ -215,19 +215,26 @@ impl Session {
         let Some(statement) = self.statements.get(work.id) else {
             return Ok(Err(unknown_statement(work, command, self.facts.family)));
         };
-        let (then, typed_variables) = self.image_then(statement, &work.key.sql);
+        let (mut then, typed_variables) = self.image_then(statement, &work.key.sql);
+        let mode = statement.mode;
         if names_variable(&work.key.sql, statement.mode) {
             connection.residue.strays.note(self.life);
         }
-        // What can't be as it was then may change its meaning.
-        let is_own = !work.key.is_of(&circumstances(&then, typed_variables));
-        let diff = diff(&connection.image, &then, &connection.base, None);
-        let as_then = AsThen::new(self, then);
-        let applied = as_then.session.apply(connection, &diff).await?;
-        drop(as_then);
+        let mut applied = self.become_for_now(connection, &then).await?;
+        if let Err(Error::Server { code: code::UNKNOWN_DATABASE, .. }) = applied
+            && then.schema != self.image.schema
+            && !whole.verdict.effects.contains(Effects::OPAQUE)
+            && names_schemas(&work.key.sql, mode)
+        {
+            // The schema of then is gone, and does not matter.
+            then.schema.clone_from(&self.image.schema);
+            applied = Box::pin(self.become_for_now(connection, &then)).await?;
+        }
         if let Err(error) = applied {
             return Ok(Err(error));
         }
+        // What can't be as it was then may change its meaning.
+        let is_own = !work.key.is_of(&circumstances(&then, typed_variables));
         self.guard_statements(connection);
         // It may have to wait for a lock.
         self.read_others_id(connection).await?;
@@ -248,6 +255,19 @@ impl Session {
                 Err(error.unwrap_or_else(|| unknown_statement(work, command, self.facts.family)))
             }
         })
+    }
+}
+
+impl Session {
+    /// Makes a connection what it has to be under another image than the session's.
+    async fn become_for_now(
+        &mut self,
+        connection: &mut Connection,
+        then: &Image,
+    ) -> Result<Result<(), Error>, Failure> {
+        let diff = diff(&connection.image, then, &connection.base, None);
+        let as_then = AsThen::new(self, then.clone());
+        as_then.session.apply(connection, &diff).await
     }
 }
 

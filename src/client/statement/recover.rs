@@ -36,6 +36,8 @@ impl Session {
                 return None;
             }
             Unfinished::Unprepared(_) if may_retry => {
+                // MySQL refuses what writes when it prepares it.
+                self.under_way.was_refused = true;
                 self.give_back_refused(checkout);
                 return None;
             }

@@ -7,10 +7,12 @@ use tokio::time::Instant;
 use super::Work;
 use crate::client::Session;
 use crate::config::settings::Consistency;
+use crate::protocol::Command;
+use crate::protocol::response::Summary;
 use crate::protocol::status::Status;
 use crate::route::view::{BackendId, ReplicaView};
 use crate::route::{self, Decision, Isolation, Reason, SessionView, Target};
-use crate::sql::{Class, RouteHint, Verdict, mentions};
+use crate::sql::{Class, Reason as SqlReason, RouteHint, Verdict, mentions, reads_rows};
 use crate::state::transaction_names;
 use crate::topology::ISOLATION;
 
@@ -30,7 +32,7 @@ impl Session {
         let routing = &self.context.settings.routing;
         let policy = if routing.replica_reads { routing.consistency } else { Consistency::Strong };
         if verdict.class == Class::Read && self.image.schema.as_deref().is_some_and(is_system) {
-            return Decision::primary(Reason::Statement(crate::sql::Reason::SystemSchema));
+            return Decision::primary(Reason::Statement(SqlReason::SystemSchema));
         }
         let level = self.isolation().or_else(|| self.facts.variable(ISOLATION));
         let isolation = Isolation::of(level.unwrap_or_default());
@@ -128,36 +130,56 @@ impl Session {
     }
 
     /// Whether the replica the session holds lacks something that a read there has to see: what
-    /// other sessions of the scope have written since the session began to hold it.
-    pub(in crate::client) async fn is_held_stale(&self, verdict: &Verdict) -> bool {
-        let routing = &self.context.settings.routing;
-        let needs_fresh = verdict.class == Class::Read
+    /// other sessions of the scope have written since the session began to hold it. A snapshot has neither
+    /// the dictionary in it nor what tables are like.
+    pub(in crate::client) async fn is_held_stale(&self, work: &Work<'_>) -> bool {
+        let (routing, verdict) = (&self.context.settings.routing, work.verdict);
+        let is_system = verdict.reason == SqlReason::SystemSchema || self.reads_system_tables(work);
+        let needs_fresh = (verdict.class == Class::Read || is_system)
             && verdict.hint.route != Some(RouteHint::Replica)
             && routing.consistency == Consistency::Session
-            && self.context.scopes.is_shared()
-            && !(self.has_snapshot && self.keeps_snapshot());
+            && self.context.scopes.is_shared();
         let Some(held) = self.held.as_ref().filter(|_| needs_fresh) else { return false };
         let (backend, topology) = (held.pool().backend(), &self.context.topology);
+        let has_snapshot = self.has_snapshot && self.keeps_snapshot();
+        let needs_rows = !has_snapshot || is_system || verdict.reason == SqlReason::DictionaryRead;
         let is_fresh = || {
             let (view, token) = (topology.view(), self.writes.token());
-            view.replica(backend).is_some_and(|replica| token.is_covered_by(&replica.applied))
+            view.replica(backend).is_some_and(|replica| match needs_rows {
+                true => token.is_covered_by(&replica.applied),
+                false => replica.applied.covers(token.tables()),
+            })
         };
         // What is known of a replica is known of the one that is there now: looked at after that.
-        let is_left = || held.is_elsewhere();
-        let is_known = is_fresh() || self.writes.settle() && is_fresh();
+        let is_left = || !has_snapshot && held.is_elsewhere();
+        let is_known = is_fresh() || needs_rows && self.writes.settle() && is_fresh();
         if is_known || is_left() {
             return is_left();
         }
-        // A transaction that changed nothing moves easily; what is pinned is lost when it moves.
-        let limit = match self.pins.is_empty() {
+        // A transaction that changed nothing moves easily; what is pinned is lost when it moves, and so is what it
+        // has seen first.
+        let limit = match self.pins.is_empty() && !has_snapshot {
             true => routing.freshness_wait,
             false => routing.freshness_wait.max(PINNED_WAIT),
         };
         // What is written while it waits need not be seen.
         let token = self.writes.token().clone();
-        token.is_unknown()
-            || !topology.wait_applied(backend, token.position(), limit).await
-            || is_left()
+        let (position, is_nowhere) = match needs_rows {
+            true => (token.position(), token.is_unknown() || token.is_unlogged()),
+            false => (token.tables(), false),
+        };
+        is_nowhere || !topology.wait_applied(backend, position, limit).await || is_left()
+    }
+
+    /// Whether `work`, which has ended so, has surely read for the first time in its transaction on a replica:
+    /// later reads see what there was then.
+    pub(in crate::client) fn takes_snapshot(&self, work: &Work<'_>, summary: &Summary) -> bool {
+        !self.has_snapshot
+            && summary.error.is_none()
+            && work.verdict.class == Class::Read
+            && (work.command == Command::Query || work.command.executes())
+            && self.keeps_snapshot()
+            && reads_rows(work.sql, self.mode_of(work))
     }
 
     /// Whether all reads of an open transaction see what its first one saw.
