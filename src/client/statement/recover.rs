@@ -22,6 +22,7 @@ impl Session {
         unfinished: Unfinished,
         Attempt { was_held, may_retry }: Attempt,
     ) -> Option<Result<(), Stop>> {
+        let sent = self.under_way.sent.take();
         Some(match unfinished {
             Unfinished::ReplicaRefused => {
                 self.under_way.was_refused = true;
@@ -80,7 +81,7 @@ impl Session {
                 self.refuse(work, &error).await
             }
             Unfinished::ClientGone(response) => {
-                self.abandon(checkout, work, response);
+                self.abandon(checkout, work, response, sent);
                 Err(Stop::Client)
             }
         })

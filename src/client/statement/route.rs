@@ -47,6 +47,7 @@ impl Session {
                 false => pool.in_use(),
             }
         };
+        let has_seen_more = self.writes.has_seen_more();
         let decide = || {
             let token = self.writes.token();
             let session = SessionView {
@@ -55,6 +56,7 @@ impl Session {
                 id: self.entry.id,
                 token: &token,
                 is_unlogged: self.writes.is_unlogged(),
+                has_seen_more,
             };
             route::decide(verdict, session, policy, &topology.view(), in_use)
         };
@@ -138,6 +140,9 @@ impl Session {
         let Some(held) = self.held.as_ref().filter(|_| needs_fresh) else { return false };
         let (backend, topology) = (held.pool().backend(), &self.context.topology);
         let is_fresh = || {
+            if self.writes.has_seen_more() {
+                return false;
+            }
             let (view, token) = (topology.view(), self.writes.token());
             view.replica(backend).is_some_and(|replica| token.is_covered_by(&replica.applied))
         };
@@ -155,6 +160,7 @@ impl Session {
         // What is written while it waits need not be seen.
         let token = self.writes.token().clone();
         token.is_unknown()
+            || self.writes.has_seen_more()
             || !topology.wait_applied(backend, token.position(), limit).await
             || is_left()
     }
