@@ -221,6 +221,7 @@ fn route() -> Operation {
             id: 2,
             token: &token,
             is_unlogged: false,
+            has_seen_more: false,
         };
         black_box(decide(&verdict, session, Consistency::Session, black_box(&view), |_| 0));
     })

@@ -147,6 +147,7 @@ fn target_words(verdict: &Verdict, settings: &Settings) -> String {
         id: 0,
         token: &token,
         is_unlogged: false,
+        has_seen_more: false,
     };
     let decision = route::decide(verdict, session, policy, &view, |_| 0);
     let target = match decision.target {

@@ -2,6 +2,7 @@
 
 pub(super) mod binding;
 pub(super) mod bits;
+pub(super) mod flight;
 pub(super) mod routine;
 pub(super) mod settle;
 pub(super) mod tracking;

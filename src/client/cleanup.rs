@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
+use super::absorb::flight::Sent;
 use super::absorb::writes::WriteTracker;
 use super::login::auth::{Claim, Progress, Unproved, told_address, told_attributes, verify};
 use super::login::{not_asked, program_name};
@@ -238,6 +239,7 @@ impl Session {
         checkout: Checkout,
         work: &Work<'_>,
         response: Option<Box<Response>>,
+        sent: Option<Sent>,
     ) {
         let leftovers = self.leftovers();
         let changes = self.changes(work);
@@ -259,9 +261,14 @@ impl Session {
             }
             return checkout.discard(Retire::Kill);
         };
+        if !is_read {
+            // A procedure may have committed something, and go on.
+            writes.note_unknown();
+        }
         let mut checkout = checkout;
         tokio::spawn(async move {
             let _shown = orphan;
+            let _sent = sent;
             let (pool, generation) = (checkout.pool().clone(), checkout.connection().generation);
             let finished = tokio::select! {
                 finished = drain(&mut checkout, &mut response) => finished,

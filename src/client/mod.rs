@@ -269,6 +269,8 @@ struct UnderWay {
     leaves_gtids: bool,
     /// A replica has refused it.
     was_refused: bool,
+    /// It is on its way to the primary.
+    sent: Option<absorb::flight::Sent>,
     /// The changes counted on its connection before, if it calls a procedure of another schema.
     changes_before: Option<u64>,
     /// It has flagged a change, which may be no more than that the schema was another one for a moment.

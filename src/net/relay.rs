@@ -17,7 +17,7 @@ use super::read::poll_fill;
 use super::scratch::with_scratch;
 use crate::protocol::Malformed;
 use crate::protocol::command::are_left_to_run;
-use crate::protocol::response::{Next, Response, Summary};
+use crate::protocol::response::{Next, Response, Stage, Summary};
 
 /// Bytes that may wait for a slow client before the server is no longer read.
 pub const PENDING_MAX: usize = 256 * 1024;
@@ -224,7 +224,7 @@ pub enum RelayError {
 }
 
 /// Passes one response on to the client until it ends. `note` is told of the end of each statement
-/// before the client is.
+/// before the client is, and of rows that come before that is known.
 ///
 /// # Cancel safety
 /// Nothing is lost: what was read is with the client, in the outbox or in the server's inbox, and `response`
@@ -235,7 +235,7 @@ pub async fn relay<C, B>(
     mut server: ServerSide<'_, B>,
     response: &mut Response,
     holds_error: bool,
-    note: &mut impl FnMut(&Summary),
+    note: &mut impl FnMut(&Summary, Stage),
 ) -> Result<End, RelayError>
 where
     C: AsyncRead + AsyncWrite + Unpin,
@@ -278,7 +278,7 @@ fn poll_pass<C, B>(
     server: &mut ServerSide<'_, B>,
     response: &mut Response,
     holds_error: bool,
-    note: &mut impl FnMut(&Summary),
+    note: &mut impl FnMut(&Summary, Stage),
     cx: &mut Context<'_>,
 ) -> Step
 where
@@ -342,7 +342,7 @@ fn pass_inbox<C: AsyncWrite + Unpin, B>(
     server: &mut ServerSide<'_, B>,
     response: &mut Response,
     holds_error: bool,
-    note: &mut impl FnMut(&Summary),
+    note: &mut impl FnMut(&Summary, Stage),
     cx: &mut Context<'_>,
 ) -> Step {
     loop {
@@ -388,9 +388,12 @@ fn watch<C: AsyncRead + Unpin>(
     Poll::Pending
 }
 
-fn tell(response: &mut Response, note: &mut impl FnMut(&Summary)) {
+fn tell(response: &mut Response, note: &mut impl FnMut(&Summary, Stage)) {
     if response.take_ended() {
-        note(response.summary());
+        note(response.summary(), Stage::End);
+    }
+    if response.take_begun() && response.is_in_results() {
+        note(response.summary(), Stage::Rows);
     }
 }
 
@@ -449,7 +452,7 @@ mod tests {
                 false => (Vec::new(), &bytes[..]),
             };
             let server = ServerSide { stream: &mut rest, inbox: &mut inbox };
-            let relayed = relay(client, server, &mut response, false, &mut |_| {}).await;
+            let relayed = relay(client, server, &mut response, false, &mut |_, _| {}).await;
             assert!(matches!(relayed, Err(RelayError::Client(_))), "{relayed:?}");
             let done = Advance { ready: 0, length: 0, next: Next::Done };
             assert_eq!(response.advance(&mut inbox).ok(), Some(done), "{is_there_already}");

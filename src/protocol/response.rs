@@ -95,6 +95,15 @@ pub struct Advance {
     pub next: Next,
 }
 
+/// What a response has come to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// The middle of a result set.
+    Rows,
+    /// The end of a statement.
+    End,
+}
+
 /// What comes after the ready bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Next {
@@ -205,6 +214,8 @@ pub struct Response {
     file_sequence: u8,
     /// A statement has ended since [`Response::take_ended`] was asked last.
     has_ended: bool,
+    /// A result set has begun since [`Response::take_begun`] was asked last.
+    has_begun: bool,
     summary: Summary,
 }
 
@@ -240,6 +251,7 @@ impl Response {
             shift: 0,
             file_sequence: 0,
             has_ended: false,
+            has_begun: false,
             summary: Summary::default(),
         }
     }
@@ -325,6 +337,11 @@ impl Response {
     /// Whether an OK, EOF or ERR packet has ended a statement since the last call.
     pub fn take_ended(&mut self) -> bool {
         std::mem::take(&mut self.has_ended)
+    }
+
+    /// Whether a result set has begun since the last call.
+    pub fn take_begun(&mut self) -> bool {
+        std::mem::take(&mut self.has_begun)
     }
 
     /// Whether the response is complete.
@@ -733,6 +750,7 @@ impl Response {
     }
 
     fn begin_result_set(&mut self) {
+        self.has_begun = true;
         self.summary.rows = 0;
         self.summary.has_result_set = true;
         self.summary.affected = None;

@@ -5,6 +5,7 @@
 //! `autocommit=0`, no isolation level of a server's own, nothing written that the replica has not applied.
 
 mod choice;
+pub mod flights;
 pub mod freshness;
 pub mod scopes;
 pub mod token;
@@ -41,7 +42,7 @@ pub enum Reason {
     NotFresh,
     /// No replica has applied what another session of the same scope has written last.
     OthersNotFresh,
-    /// Something was written whose position in the binary log is not known.
+    /// Something was written, or may have been seen on the primary, whose position in the binary log is not known.
     UnknownPosition,
     /// autocommit is off.
     AutocommitOff,
@@ -141,6 +142,8 @@ pub struct SessionView<'a> {
     pub token: &'a Token,
     /// It has itself written something that no replica will ever have, as it seems.
     pub is_unlogged: bool,
+    /// It may have seen, on the primary, what the token does not have yet.
+    pub has_seen_more: bool,
 }
 
 /// A decision and its reason.
@@ -209,7 +212,8 @@ pub fn decide(
     let needs_fresh =
         policy == Consistency::Session && verdict.hint.route != Some(RouteHint::Replica);
     let token = session.token;
-    if needs_fresh && (token.is_unknown() || token.is_unlogged() || session.is_unlogged) {
+    let is_nowhere = token.is_unknown() || token.is_unlogged() || session.is_unlogged;
+    if needs_fresh && (is_nowhere || session.has_seen_more) {
         return primary(Reason::UnknownPosition);
     }
     let is_fresh = |applied: &Position| !needs_fresh || token.is_covered_by(applied);

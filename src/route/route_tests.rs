@@ -49,7 +49,14 @@ fn written_by(session: u32, position: &str) -> Token {
 
 fn session(token: &Token) -> SessionView<'_> {
     let isolation = Isolation::of("REPEATABLE-READ");
-    SessionView { autocommit: true, isolation, id: OWN, token, is_unlogged: false }
+    SessionView {
+        autocommit: true,
+        isolation,
+        id: OWN,
+        token,
+        is_unlogged: false,
+        has_seen_more: false,
+    }
 }
 
 fn route(verdict: &Verdict, session: SessionView<'_>, view: &View) -> (Target, Reason) {
@@ -79,6 +86,9 @@ fn a_read_leaves_the_primary_only_when_a_replica_has_what_the_session_wrote() {
     let mut left_out = written_by(OWN + 1, "0-1-1");
     left_out.add_unlogged(OWN + 1);
     assert_eq!(route(&read, session(&left_out), &applied_9).1, Reason::UnknownPosition);
+    let seen = SessionView { has_seen_more: true, ..session(&wrote_9) };
+    assert_eq!(route(&read, seen, &applied_9).1, Reason::UnknownPosition);
+    assert_eq!(route(&hinted, seen, &applied_9).0, Target::Replica(REPLICA));
     let others = written_by(OWN + 1, "0-1-10");
     assert_eq!(route(&read, session(&others), &applied_9).1, Reason::OthersNotFresh);
 }

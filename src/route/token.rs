@@ -15,6 +15,7 @@
 
 use parking_lot::{Mutex, MutexGuard};
 
+use super::flights::Flights;
 use super::freshness::{Origins, Own, Position};
 
 /// The primary's own position, as it was asked for it.
@@ -259,6 +260,15 @@ impl Token {
         places || is_lost
     }
 
+    /// Has what the primary had at a reading count as written; whether that tells enough.
+    pub fn raise(&mut self, reading: &Reading) -> bool {
+        let tells = !reading.is_out_of_order && !reading.is_renumbered;
+        if tells {
+            self.position.merge(&reading.position);
+        }
+        tells
+    }
+
     /// What a replica must have applied; not all, with [`Self::is_unknown`].
     pub fn position(&self) -> &Position {
         &self.position
@@ -298,12 +308,14 @@ impl Token {
 #[derive(Debug, Default)]
 pub struct SharedToken {
     token: Mutex<Token>,
+    /// What is on its way, and not in the token.
+    pub flights: Flights,
 }
 
 impl SharedToken {
     /// For sessions that inherit `token`.
     pub fn new(token: Token) -> Self {
-        Self { token: Mutex::new(token) }
+        Self { token: Mutex::new(token), flights: Flights::default() }
     }
 
     /// The token, which no other session can read or change meanwhile.
@@ -340,6 +352,18 @@ mod tests {
         assert!(token.settle(&reading(4, "0-1-7")));
         assert!(!token.is_covered_by(&position("0-1-6")));
         assert!(token.is_covered_by(&position("0-1-7")));
+    }
+
+    #[test]
+    fn what_may_have_been_seen_counts_as_far_as_a_reading_tells() {
+        let mut token = Token::default();
+        token.add(&position("0-1-9"), stamp(1, 2));
+        let early = Reading { is_out_of_order: true, ..reading(3, "0-1-12") };
+        assert!(!token.raise(&early) && token.is_covered_by(&position("0-1-9")));
+        assert!(token.raise(&reading(4, "0-1-12")));
+        assert!(!token.is_covered_by(&position("0-1-11")));
+        assert!(token.raise(&reading(3, "0-1-10")) && !token.is_covered_by(&position("0-1-11")));
+        assert!(token.is_covered_by(&position("0-1-12")));
     }
 
     #[test]

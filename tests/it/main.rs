@@ -25,6 +25,7 @@ mod failures;
 mod freshness;
 mod holdings;
 mod idle;
+mod in_flight;
 mod insert_ids;
 mod lanes;
 mod large;

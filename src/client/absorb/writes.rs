@@ -2,7 +2,8 @@
 //!
 //! A client that has its answer may send another one to ask (a redirect does), so a write is in
 //! its scope's token no later than its OK or ERR packet is passed on. What is in flight, sent and
-//! not answered, need not be seen by anybody yet.
+//! not answered, need not be seen by anybody yet; but others may see it on the primary, and must then go on
+//! seeing it (see `flights`).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,12 +12,14 @@ use std::time::Duration;
 use parking_lot::MutexGuard;
 use tokio::time::{Instant, sleep};
 
+use super::flight::{Seen, Sent, may_see};
 use crate::client::statement::Work;
 use crate::client::{Context, Session};
 use crate::pool::Epochs;
 use crate::protocol::response::Summary;
 use crate::protocol::status::{Status, Tracked};
 use crate::protocol::{Capabilities, Command, Family, code};
+use crate::route::flights::{Commits, Flight};
 use crate::route::freshness::Position;
 use crate::route::token::{Reading, SharedToken, Stamp, Token};
 use crate::sql::{
@@ -106,6 +109,8 @@ pub(in crate::client) struct WriteTracker {
     session: u32,
     /// The session has written something that had no position where one was due.
     is_unlogged: AtomicBool,
+    /// What it may have seen that is not in the token yet.
+    seen: Seen,
 }
 
 impl WriteTracker {
@@ -117,18 +122,25 @@ impl WriteTracker {
             epochs: Arc::clone(&context.epochs),
             session,
             is_unlogged: AtomicBool::new(false),
+            seen: Seen::default(),
         }
     }
 
     /// The same session as another user, who goes on seeing what it has written.
     pub(in crate::client) fn change(&self, context: &Context, user: &str) -> Self {
-        Self {
+        let changed = Self {
             written: context.scopes.change(&self.written, user),
             topology: Arc::clone(&self.topology),
             epochs: Arc::clone(&self.epochs),
             session: self.session,
             is_unlogged: AtomicBool::new(self.is_unlogged()),
+            seen: Seen::default(),
+        };
+        if self.has_seen_more() {
+            // What that was is on its way in the other scope.
+            changed.note_unknown();
         }
+        changed
     }
 
     /// The primary leaves no schema out of its binary log.
@@ -145,6 +157,43 @@ impl WriteTracker {
     /// will ever have it.
     pub(in crate::client) fn is_unlogged(&self) -> bool {
         self.is_unlogged.load(Ordering::Relaxed)
+    }
+
+    /// A statement that may commit so is about to be sent to the primary.
+    pub(super) fn sends(&self, commits: Commits) -> Sent {
+        Sent::new(Arc::clone(&self.written), commits)
+    }
+
+    /// Whether the session may have seen, on the primary, what the token does not have yet.
+    pub(in crate::client) fn has_seen_more(&self) -> bool {
+        let Some((age, readings)) = self.seen.get() else { return false };
+        let is_told = self.written.flights.have_ended(age) || {
+            let reading = self.topology.reading();
+            reading.number > readings && self.written.lock().raise(&reading)
+        };
+        if is_told {
+            self.seen.clear();
+        }
+        !is_told
+    }
+
+    /// A statement on the primary has ended that may have seen what others have committed and nobody has told.
+    /// Its session must not miss that. Others that its client tells of it ask, but beside a procedure, when that is
+    /// told; beside one they must not miss what has left the statement nothing to change (`is_idle`).
+    fn note_seen(&self, own: Flight, is_idle: bool) {
+        let beside = self.written.flights.beside(own);
+        if beside == Commits::Never {
+            return;
+        }
+        if beside == Commits::InSteps && is_idle {
+            return self.note_unknown();
+        }
+        let is_again = self.seen.is_some();
+        self.seen.set(self.written.flights.seen(), self.topology.readings_begun());
+        // A reading is asked for where those that are on their way need not end soon.
+        if (is_again || beside == Commits::InSteps) && self.topology.has_gtids() {
+            self.topology.reading_wanted();
+        }
     }
 
     /// Uses what is known of the primary's own position; whether that may help a read.
@@ -320,6 +369,8 @@ struct Before {
     is_untracked: bool,
     /// A replica has refused the statement.
     was_refused: bool,
+    /// How it is on its way to the primary.
+    flight: Option<Flight>,
 }
 
 /// Tracks the writes of one response.
@@ -356,6 +407,7 @@ impl Session {
             reading: (work.verdict.class != Class::Read).then(|| self.context.topology.reading()),
             is_untracked: self.pins.has(Pin::Trackers),
             was_refused: self.under_way.was_refused,
+            flight: self.under_way.sent.as_ref().map(Sent::flight),
         };
         let writes = Arc::clone(&self.writes);
         let (verdict, command, sql) = (work.verdict, work.command, (work.sql, self.mode));
@@ -423,7 +475,7 @@ fn may_execute(verdict: &Verdict) -> bool {
 }
 
 /// Whether a command runs no statement.
-fn is_quiet(command: Command) -> bool {
+pub(super) fn is_quiet(command: Command) -> bool {
     use Command::{
         Debug, FieldList, InitDb, Ping, ProcessInfo, SetOption, Statistics, StmtFetch, StmtPrepare,
         StmtReset, StmtSendLongData,
@@ -447,7 +499,7 @@ fn is_quiet(command: Command) -> bool {
 impl WriteWatch<'_> {
     /// A statement of the response has ended, and what tells so has not been passed on.
     pub(in crate::client) fn note(&mut self, summary: &Summary) {
-        let mut has_position = false;
+        let (mut has_position, mut is_placed) = (false, false);
         for tracked in &summary.tracked[self.seen..] {
             if let Some(position) = position_in(tracked) {
                 self.writes.note(&position, self.before.reading.as_deref());
@@ -455,6 +507,7 @@ impl WriteWatch<'_> {
                     self.writes.token().add_tables(&position);
                 }
                 has_position = true;
+                is_placed |= self.is_behind_all(&position, summary);
             }
         }
         self.seen = summary.tracked.len();
@@ -465,6 +518,35 @@ impl WriteWatch<'_> {
         } else if self.has_no_room(summary) {
             self.writes.note_unknown();
         }
+        match self.before.flight {
+            Some(flight) if !is_placed && may_see(self.command, self.verdict) => {
+                // It was to change or lock rows, and has changed none.
+                let is_idle = self.verdict.class != Class::Read
+                    && !has_position
+                    && summary.affected.unwrap_or_default() == 0;
+                self.writes.note_seen(flight, is_idle);
+            }
+            _ => {}
+        }
+    }
+
+    /// Rows follow, which are passed on before anything is told of what was committed before them.
+    pub(in crate::client) fn note_rows(&self) {
+        if self.before.flight.is_some_and(|flight| flight.commits() == Commits::InSteps) {
+            self.writes.note_unknown();
+        }
+    }
+
+    /// Whether `position` is that of the statement's own commit at its end, in the domain of others: MariaDB may
+    /// tell that of an earlier statement late.
+    fn is_behind_all(&self, position: &Position, summary: &Summary) -> bool {
+        let commits = self.before.flight.map(|flight| flight.commits());
+        let is_own = self.verdict.class == Class::Commit
+            || summary.affected.is_some_and(|affected| affected > 0);
+        let reading = self.before.reading.as_deref();
+        let is_in_domain =
+            || reading.and_then(|it| it.domain).is_none_or(|domain| position.has_domain(domain));
+        commits == Some(Commits::AtItsEnd) && is_own && is_in_domain()
     }
 
     /// Whatever changed something without a position in the binary log can't be found again on a
@@ -546,7 +628,7 @@ impl WriteWatch<'_> {
 }
 
 /// Whether a statement may change what replicas are to have.
-fn may_write(verdict: &Verdict) -> bool {
+pub(super) fn may_write(verdict: &Verdict) -> bool {
     let is_change = matches!(
         verdict.reason,
         Reason::NotARead

@@ -17,7 +17,7 @@ use crate::net::infile::pass_file;
 use crate::net::relay::{End, RelayError, ServerSide, relay};
 use crate::pool::Checkout;
 use crate::protocol::metadata::Expected;
-use crate::protocol::response::{Response, Summary};
+use crate::protocol::response::{Response, Stage, Summary};
 use crate::protocol::{Command, Shape, code, packet};
 use crate::sql::{Class, Effects, Leading, Reason, Verdict, names_variable};
 
@@ -63,6 +63,8 @@ impl Session {
         attempt: Attempt,
     ) -> Result<Summary, Unfinished> {
         let Attempt { may_retry, moves, .. } = attempt;
+        let is_on_primary = checkout.pool().backend().is_primary();
+        self.under_way.sent = is_on_primary.then(|| self.sends(work));
         self.entry.note_statement(work.sql, || self.mode_of(work));
         let mut sent = self.send_there(checkout, work, attempt, false).await;
         if matches!(sent, Ok((_, Front::Stopped))) {
@@ -90,6 +92,7 @@ impl Session {
             // A killed SET may have left it to the statement to tell that the fuse is out.
             summary.tracked.retain(|tracked| !tells_read_only(tracked));
         }
+        self.under_way.sent = None;
         Ok(summary)
     }
 
@@ -252,7 +255,10 @@ impl Session {
         response.set_teller(self.lend_teller(connection, work));
         response.set_editor(self.row_editor(work).await);
         let mut watch = self.watch_writes(work);
-        let mut note = |summary: &Summary| watch.note(summary);
+        let mut note = |summary: &Summary, stage| match stage {
+            Stage::Rows => watch.note_rows(),
+            Stage::End => watch.note(summary),
+        };
         let passed = self.pass(connection, work, (&mut response, &mut note), keeps).await;
         self.teller = response.take_teller();
         Err(match passed {
@@ -274,7 +280,7 @@ impl Session {
         &mut self,
         connection: &mut Connection,
         work: &Work<'_>,
-        to: (&mut Response, &mut impl FnMut(&Summary)),
+        to: (&mut Response, &mut impl FnMut(&Summary, Stage)),
         keeps: Keeps,
     ) -> Passed {
         let mut stopping = None;
@@ -290,7 +296,7 @@ impl Session {
         &mut self,
         connection: &mut Connection,
         work: &Work<'_>,
-        (response, note): (&mut Response, &mut impl FnMut(&Summary)),
+        (response, note): (&mut Response, &mut impl FnMut(&Summary, Stage)),
         (keeps, stopping): (Keeps, &mut Option<JoinHandle<bool>>),
     ) -> Passed {
         let mut may_stop = self.can_be_stopped(work);

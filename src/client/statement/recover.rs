@@ -26,6 +26,7 @@ impl Session {
         attempt: Attempt,
     ) -> Recovered {
         let Attempt { was_held, may_retry, .. } = attempt;
+        let sent = self.under_way.sent.take();
         Some(match unfinished {
             Unfinished::ReplicaRefused => {
                 self.under_way.was_refused = true;
@@ -96,7 +97,7 @@ impl Session {
                 self.refuse(work, &error).await
             }
             Unfinished::ClientGone(response) => {
-                self.abandon(checkout, work, response);
+                self.abandon(checkout, work, response, sent);
                 Err(Stop::Client)
             }
         })

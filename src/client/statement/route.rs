@@ -49,6 +49,7 @@ impl Session {
                 false => pool.in_use(),
             }
         };
+        let has_seen_more = self.writes.has_seen_more();
         let decide = || {
             let token = self.writes.token();
             let session = SessionView {
@@ -57,6 +58,7 @@ impl Session {
                 id: self.entry.id,
                 token: &token,
                 is_unlogged: self.writes.is_unlogged(),
+                has_seen_more,
             };
             route::decide(verdict, session, policy, &topology.view(), in_use)
         };
@@ -144,6 +146,9 @@ impl Session {
         let has_snapshot = self.has_snapshot && self.keeps_snapshot();
         let needs_rows = !has_snapshot || is_system || verdict.reason == SqlReason::DictionaryRead;
         let is_fresh = || {
+            if needs_rows && self.writes.has_seen_more() {
+                return false;
+            }
             let (view, token) = (topology.view(), self.writes.token());
             view.replica(backend).is_some_and(|replica| match needs_rows {
                 true => token.is_covered_by(&replica.applied),
@@ -165,7 +170,10 @@ impl Session {
         // What is written while it waits need not be seen.
         let token = self.writes.token().clone();
         let (position, is_nowhere) = match needs_rows {
-            true => (token.position(), token.is_unknown() || token.is_unlogged()),
+            true => {
+                let is_nowhere = token.is_unknown() || token.is_unlogged();
+                (token.position(), is_nowhere || self.writes.has_seen_more())
+            }
             false => (token.tables(), false),
         };
         is_nowhere || !topology.wait_applied(backend, position, limit).await || is_left()

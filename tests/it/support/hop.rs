@@ -54,7 +54,7 @@ impl Hop {
         self.spoil_answer_to(b"", spoiler);
     }
 
-    /// Likewise, once a command with this in it was sent there.
+    /// Likewise, once a command with this in it was sent there. They come no sooner than this is done.
     pub fn spoil_answer_to(&self, command: &'static [u8], spoiler: fn(&mut Vec<u8>)) {
         *self.spoiler.lock().unwrap() = Some((command, spoiler));
     }
@@ -97,10 +97,8 @@ fn pass(
     let is_of_interest = Arc::clone(&is_the_users);
     std::thread::spawn(move || {
         copy(from, to, |bytes| {
-            if is_the_users.load(Ordering::Acquire)
-                && let Some((_, spoil)) =
-                    spoiler.lock().unwrap().take_if(|(command, _)| command.is_empty())
-            {
+            let take = || spoiler.lock().unwrap().take_if(|(command, _)| command.is_empty());
+            if let Some((_, spoil)) = is_the_users.load(Ordering::Acquire).then(take).flatten() {
                 spoil(bytes);
             }
             while is_silent.load(Ordering::Acquire) {

@@ -1,0 +1,117 @@
+//! Statements on their way to the primary, and what other sessions' statements there may have seen of them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::writes::{is_quiet, may_write};
+use crate::client::Session;
+use crate::client::statement::Work;
+use crate::protocol::Command;
+use crate::protocol::status::Status;
+use crate::route::flights::{Commits, Flight};
+use crate::route::token::SharedToken;
+use crate::sql::{Class, Effects, Reason, Verdict};
+
+/// A statement that was sent to the primary; on its way until this is dropped.
+#[derive(Debug)]
+pub(in crate::client) struct Sent {
+    written: Arc<SharedToken>,
+    flight: Flight,
+}
+
+impl Sent {
+    /// Before it is sent.
+    pub(super) fn new(written: Arc<SharedToken>, commits: Commits) -> Self {
+        let flight = written.flights.begin(commits);
+        Self { written, flight }
+    }
+
+    pub(super) fn flight(&self) -> Flight {
+        self.flight
+    }
+}
+
+impl Drop for Sent {
+    fn drop(&mut self) {
+        self.written.flights.end(self.flight);
+    }
+}
+
+/// What a session may have seen of others' writes before they were told. Only the session itself changes it.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    /// The age at which that was, and one more (see `flights`); 0 for nothing.
+    age: AtomicU64,
+    /// Readings of the primary's position that had begun then.
+    readings: AtomicU64,
+}
+
+impl Seen {
+    /// Whether something that was seen before has not been told yet.
+    pub(super) fn is_some(&self) -> bool {
+        self.age.load(Ordering::Relaxed) > 0
+    }
+
+    pub(super) fn set(&self, age: u64, readings: u64) {
+        self.readings.store(readings, Ordering::Relaxed);
+        self.age.store(age + 1, Ordering::Relaxed);
+    }
+
+    pub(super) fn clear(&self) {
+        self.age.store(0, Ordering::Relaxed);
+    }
+
+    /// The age, and readings that had begun.
+    pub(super) fn get(&self) -> Option<(u64, u64)> {
+        let age = self.age.load(Ordering::Relaxed).checked_sub(1)?;
+        Some((age, self.readings.load(Ordering::Relaxed)))
+    }
+}
+
+impl Session {
+    /// `work` is about to be sent to the primary.
+    pub(in crate::client) fn sends(&self, work: &Work<'_>) -> Sent {
+        self.writes.sends(self.commits(work))
+    }
+
+    /// What others may see of `work` before its end is known here.
+    fn commits(&self, work: &Work<'_>) -> Commits {
+        let Verdict { class, reason, effects, statements, .. } = *work.verdict;
+        if is_quiet(work.command) {
+            return Commits::Never;
+        }
+        // A function commits nothing by itself.
+        let is_opaque = effects.contains(Effects::OPAQUE) && reason != Reason::UnknownFunction;
+        if class != Class::Read && (statements > 1 || is_opaque) {
+            return Commits::InSteps;
+        }
+        let is_open = self.status.contains(Status::IN_TRANS);
+        let commits = match class {
+            Class::Write if effects.contains(Effects::IMPLICIT_COMMIT) => true,
+            Class::Write => {
+                !is_open
+                    && self.autocommit
+                    && (may_write(work.verdict) || reason == Reason::Sequence)
+            }
+            Class::Commit | Class::Begin { .. } | Class::Session => is_open || !self.autocommit,
+            // What a replica refused may write.
+            Class::Read => self.under_way.was_refused,
+            Class::Rollback | Class::Diagnostics | Class::Kill { .. } => false,
+        };
+        if commits { Commits::AtItsEnd } else { Commits::Never }
+    }
+}
+
+/// Whether a statement may tell its client of rows that are there.
+pub(super) fn may_see(command: Command, verdict: &Verdict) -> bool {
+    let looks = verdict.uses_table
+        || verdict.effects.contains(Effects::OPAQUE)
+        || matches!(
+            verdict.reason,
+            Reason::UnknownFunction
+                | Reason::DictionaryRead
+                | Reason::SystemSchema
+                | Reason::NotUnderstood
+        );
+    looks && !is_quiet(command)
+}

@@ -1,0 +1,191 @@
+//! What others have committed and no OK packet has told yet: whoever has seen it goes on seeing it.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use fairlane::protocol::{Capabilities, Command, Shape};
+use fairlane::sandbox::Options;
+
+use crate::support::hop::Hop;
+use crate::support::servers::keep;
+use crate::support::{Login, Proxy, Raw, Servers, eventually, pause, product};
+
+/// A primary and a replica of these tests, which keeps replicas from what they are to have.
+fn pair() -> &'static Servers {
+    static SERVERS: OnceLock<Servers> = OnceLock::new();
+    SERVERS.get_or_init(|| {
+        let (mut servers, _) = keep(Options { max_connections: 200, ..product().options() });
+        if product().is_mysql() {
+            servers.replica_address = format!("127.0.0.1:{}", servers.replica);
+        }
+        servers
+    })
+}
+
+/// Root on the replica, which applies nothing until the tables are unlocked; `read` is answered there before.
+fn cut_off(proxy: &Proxy, reader: &mut Raw, read: &str) -> Raw {
+    pair().wait_replicated();
+    proxy.until_replica_answers(reader, read);
+    let mut replica = pair().replica_root();
+    replica.run("FLUSH TABLES WITH READ LOCK");
+    replica
+}
+
+fn log_in(proxy: &Proxy, more: Capabilities, less: Capabilities) -> Raw {
+    let login = Login::new(proxy.port, "app", "app-secret");
+    let more = (login.more | more) - less;
+    Raw::login(&Login { schema: Some("shop"), more, ..login }).unwrap()
+}
+
+/// A procedure that commits its first step, and goes on while root has the lock of its name.
+fn make_procedure(root: &mut Raw, name: &str, then: &str) {
+    root.run(&format!("CREATE TABLE shop.{name} (a INT PRIMARY KEY, state VARCHAR(10), n INT)"));
+    root.run(&format!("INSERT INTO shop.{name} VALUES (1, 'new', 0)"));
+    root.run(&format!(
+        "CREATE PROCEDURE shop.{name}() BEGIN UPDATE shop.{name} SET state = 'running'; {then}; \
+         DO GET_LOCK('{name}', 30); DO RELEASE_LOCK('{name}'); END"
+    ));
+}
+
+#[test]
+fn what_a_procedure_has_committed_stays_seen_while_it_goes_on() {
+    let proxy = Proxy::start(pair());
+    let mut root = pair().root();
+    make_procedure(&mut root, "going_a", "DO 0");
+    let read = "SELECT state FROM going_a WHERE a = 1";
+    let zero = "UPDATE going_a SET n = 1 WHERE a = 1 AND state = 'new'";
+    let ignored = "INSERT IGNORE INTO going_a VALUES (1, 'x', 0)";
+    let same = "INSERT INTO going_a VALUES (1, 'x', 0) ON DUPLICATE KEY UPDATE n = n";
+    let for_update = format!("{read} FOR UPDATE");
+    let hinted = format!("/* fairlane: route=primary */ {read}");
+    // And whether another session may be told of it.
+    let cases: [(&[&str], bool); 6] = [
+        (&[zero], true),
+        (&[ignored], true),
+        (&[same], true),
+        (&[&for_update], true),
+        (&[&hinted], false),
+        (&["BEGIN", read, "COMMIT"], false),
+    ];
+    let mut reader = log_in(&proxy, Capabilities::DEPRECATE_EOF, Capabilities::empty());
+    let mut other = proxy.app();
+    for (looks, tells_others) in cases {
+        root.run("UPDATE shop.going_a SET state = 'new', n = 0");
+        root.run("SELECT GET_LOCK('going_a', 5)");
+        let mut replica = cut_off(&proxy, &mut reader, read);
+        let mut writer = proxy.app();
+        writer.send(Command::Query, b"CALL going_a()");
+        eventually("its first step is done", || {
+            root.text("SELECT state FROM shop.going_a") == "running"
+        });
+        looks.iter().for_each(|look| drop(reader.run(look)));
+        // The reading that tells may have come by then, or not.
+        for wait in [0, 50, 50] {
+            pause(wait);
+            assert_eq!(reader.text(read), "running", "{looks:?}, after {wait} ms");
+            if tells_others {
+                assert_eq!(other.text(read), "running", "{looks:?}, others after {wait} ms");
+            }
+        }
+        replica.run("UNLOCK TABLES");
+        // Also while it goes on.
+        proxy.until_replica_answers(&mut reader, read);
+        root.run("DO RELEASE_LOCK('going_a')");
+        writer.answer(Shape::Results).unwrap();
+        proxy.until_replica_answers(&mut reader, read);
+    }
+}
+
+#[test]
+fn who_has_lost_a_race_reads_what_the_winner_wrote_before_that_is_told() {
+    static IS_HELD: AtomicBool = AtomicBool::new(false);
+    let hop = Hop::before(pair().primary, "app");
+    let proxy = Proxy::behind(hop.port, pair(), 15, "");
+    let mut root = pair().root();
+    root.run("CREATE TABLE shop.raced_a (a INT PRIMARY KEY, version INT)");
+    root.run("INSERT INTO shop.raced_a VALUES (1, 0)");
+    let (mut winner, mut loser) = (proxy.app(), proxy.app());
+    let read = "SELECT version FROM raced_a WHERE a = 1";
+    let change = "UPDATE raced_a SET version = version + 1 WHERE a = 1 AND version = 0";
+    // So that both have connections.
+    winner.run("UPDATE raced_a SET version = 0 WHERE a = 2");
+    let mut replica = cut_off(&proxy, &mut loser, read);
+    IS_HELD.store(true, Ordering::Release);
+    hop.spoil_answer_to(b"version = 0", |_| {
+        while IS_HELD.load(Ordering::Acquire) {
+            pause(1);
+        }
+    });
+    winner.send(Command::Query, change.as_bytes());
+    eventually("it has won", || {
+        hop.has_spoilt() && root.text("SELECT version FROM shop.raced_a") == "1"
+    });
+    assert_eq!(loser.run(change).summary.affected, Some(0));
+    assert_eq!(loser.text(read), "1");
+    IS_HELD.store(false, Ordering::Release);
+    assert_eq!(winner.answer(Shape::Results).unwrap().summary.affected, Some(1));
+    assert_eq!(loser.text(read), "1");
+    replica.run("UNLOCK TABLES");
+    proxy.until_replica_answers(&mut loser, read);
+}
+
+#[test]
+fn what_a_procedure_has_done_by_then_is_seen_when_its_client_gives_up() {
+    let proxy = Proxy::start(pair());
+    let mut root = pair().root();
+    make_procedure(&mut root, "given_up_a", "DO 0");
+    let read = "SELECT state FROM given_up_a WHERE a = 1";
+    root.run("SELECT GET_LOCK('given_up_a', 5)");
+    let mut replica = cut_off(&proxy, &mut proxy.app(), read);
+    let mut client = proxy.app();
+    client.send(Command::Query, b"CALL given_up_a()");
+    eventually("its first step is done", || {
+        root.text("SELECT state FROM shop.given_up_a") == "running"
+    });
+    client.hang_up();
+    // In a moment Fairlane has noticed.
+    pause(20);
+    let mut next = proxy.app();
+    assert_eq!(next.text(read), "running");
+    replica.run("UNLOCK TABLES");
+    proxy.until_replica_answers(&mut next, read);
+    root.run("DO RELEASE_LOCK('given_up_a')");
+}
+
+#[test]
+fn what_a_procedure_has_done_is_seen_by_others_when_its_client_has_first_rows_of_it() {
+    let proxy = Proxy::start(pair());
+    let mut root = pair().root();
+    // More than a server keeps back, and few.
+    let long =
+        "SELECT n, REPEAT('x', 30000), IF(n = 9, GET_LOCK('rows_a', 30), 0) FROM shop.rows_n";
+    root.run("CREATE TABLE shop.rows_n (n INT PRIMARY KEY)");
+    root.run("INSERT INTO shop.rows_n VALUES (1), (2), (3), (4), (5), (6), (7), (8), (9)");
+    make_procedure(&mut root, "rows_a", long);
+    make_procedure(&mut root, "rows_b", "SELECT 'x'");
+    for name in ["rows_a", "rows_b"] {
+        for less in [Capabilities::empty(), Capabilities::DEPRECATE_EOF] {
+            let read = format!("SELECT state FROM {name} WHERE a = 1");
+            root.run(&format!("UPDATE shop.{name} SET state = 'new'"));
+            root.run(&format!("SELECT GET_LOCK('{name}', 5)"));
+            let mut other = proxy.app();
+            let mut replica = cut_off(&proxy, &mut other, &read);
+            let mut client = log_in(&proxy, Capabilities::DEPRECATE_EOF, less);
+            client.send(Command::Query, format!("CALL {name}()").as_bytes());
+            if name == "rows_b" {
+                // MySQL keeps a short result back until more comes.
+                eventually("its first step is done", || {
+                    root.text(&format!("SELECT state FROM shop.{name}")) == "running"
+                });
+                if product().is_mysql() {
+                    root.run(&format!("DO RELEASE_LOCK('{name}')"));
+                }
+            }
+            client.packet().unwrap();
+            assert_eq!(other.text(&read), "running", "{name}, {less:?}");
+            replica.run("UNLOCK TABLES");
+            root.run(&format!("DO RELEASE_LOCK('{name}')"));
+            proxy.until_replica_answers(&mut other, &read);
+        }
+    }
+}
