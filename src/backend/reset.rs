@@ -108,10 +108,20 @@ impl Connection {
 
     /// Runs a statement that gives the connection other trackers, if one is needed.
     pub async fn track(&mut self, set: Option<String>) -> Result<(), Failure> {
-        if let Some(set) = set {
-            demand(&self.query(&set).await?)?;
+        match self.try_track(set).await? {
+            true => Ok(()),
+            false => {
+                Err(Malformed { what: "error in answer to a SET of trackers", offset: 0 }.into())
+            }
         }
-        Ok(())
+    }
+
+    /// The same; `false` where the server refuses.
+    pub async fn try_track(&mut self, set: Option<String>) -> Result<bool, Failure> {
+        Ok(match set {
+            Some(set) => self.query(&set).await?.summary.error.is_none(),
+            None => true,
+        })
     }
 
     /// Rolls back, drops temporary tables, locks, variables and prepared statements, and sets up

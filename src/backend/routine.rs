@@ -61,7 +61,7 @@ impl Connection {
             match name.to_ascii_lowercase().as_str() {
                 "com_flush" => (counts.flushes, is_told) = (value, true),
                 "com_ha_open" => counts.handlers = value,
-                _ => counts.backup_locks += value,
+                _ => counts.backup_locks = counts.backup_locks.wrapping_add(value),
             }
         }
         Ok(is_told.then_some(counts))
@@ -74,8 +74,12 @@ impl Connection {
     /// test: `what_a_procedure_of_another_schema_leaves_is_its_sessions`.
     pub async fn count_changes(&mut self, family: Family) -> Result<Option<u64>, Failure> {
         let rows = self.counters(family, CHANGES).await?.rows();
-        let counts = rows.iter().map(|row| row.get(1)?.parse::<u64>().ok());
-        Ok(if rows.is_empty() { None } else { counts.sum() })
+        let mut counts = rows.iter().map(|row| row.get(1)?.parse::<u64>().ok());
+        Ok(if rows.is_empty() {
+            None
+        } else {
+            counts.try_fold(0, |sum: u64, count| Some(sum.wrapping_add(count?)))
+        })
     }
 
     async fn counters(&mut self, family: Family, which: &str) -> Result<Exchange, Failure> {

@@ -239,7 +239,7 @@ impl Session {
     }
 
     /// The session is in another schema.
-    fn absorb_schema(&mut self, connection: &mut Connection, tracked: &Tracked) {
+    pub(super) fn absorb_schema(&mut self, connection: &mut Connection, tracked: &Tracked) {
         for image in [&mut self.image, &mut connection.image] {
             image.apply(tracked);
             SCHEMA_VARIABLES.into_iter().for_each(|name| image.unset(name));

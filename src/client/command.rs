@@ -1,12 +1,11 @@
 //! One arm for each command of the protocol.
 
-use super::absorb::is_wait;
 use super::registry::is_sessions;
 use super::statement::Work;
 use super::wire::CommandPacket;
 use super::{Session, Stop};
 use crate::error::Error;
-use crate::protocol::status::{self, Status, Tracked};
+use crate::protocol::status::{self, Status};
 use crate::protocol::{Capabilities, Command, Family};
 use crate::sql::{Class, Effects, Hint, Leading, Needs, Reason, Verdict};
 
@@ -115,31 +114,7 @@ impl Session {
             self.held = Some(held);
             return Err(Stop::Fatal);
         }
-        let was_open = self.status.contains(Status::IN_TRANS);
-        // A statement that could not be prepared there leaves it in the sql_mode it was to be prepared in.
-        let has_own_mode = held.connection().image.get("sql_mode") == self.image.get("sql_mode");
-        let kept = if has_own_mode { Status::empty() } else { Status::SQL_MODES };
-        self.status = (told.summary.status - kept) | (self.status & kept);
-        self.is_status_told = true;
-        let tracked = told.summary.tracked;
-        if let Some(teller) = &mut self.teller {
-            teller.keep(&tracked);
-        }
-        // What fails half-way tells what it has set in the next answer; how long MariaDB was told to wait
-        // for a lock is the statement's own.
-        self.characteristics.start();
-        for told in &tracked {
-            match told {
-                Tracked::Variable { name, .. } if self.facts.is_mariadb() && is_wait(name) => {}
-                Tracked::Variable { name, value } => {
-                    self.absorb_variable(held.connection(), name, value);
-                }
-                Tracked::Characteristics(text) => self.absorb_characteristics(text),
-                _ => {}
-            }
-        }
-        self.turn(was_open, false);
-        self.notice_changes(&tracked);
+        self.take_late(held.connection(), &told.summary);
         self.held = Some(held);
         Ok(())
     }

@@ -3,7 +3,7 @@
 
 use super::registry::{Entry, Place};
 use super::{Session, Stop};
-use crate::backend::Exchange;
+use crate::backend::{Connection, Exchange, Failure};
 use crate::config::settings::Abandoned;
 use crate::error::Error;
 use crate::pool::Checkout;
@@ -12,6 +12,7 @@ use crate::protocol::{Command, Family};
 use crate::route::view::BackendId;
 use crate::sql::{KilledUser, Reason, Verdict, explained_connection, killed_user};
 
+use super::diagnostics::Disturbs;
 use super::login::auth::host_name;
 use super::login::server_error;
 use super::statement::{Refusal, Work};
@@ -46,8 +47,35 @@ impl Session {
             return self.send_error(&error).await;
         }
         self.settle_status().await?;
+        self.end_list().await?;
         self.send_ok();
         Ok(())
+    }
+
+    /// For MySQL a KILL is a statement like others: it empties the list of warnings.
+    async fn end_list(&mut self) -> Result<(), Stop> {
+        if self.facts.is_mariadb() {
+            return Ok(());
+        }
+        self.diagnostics.warnings = None;
+        self.diagnostics.own_error = None;
+        self.diagnostics.conditions = 0;
+        if std::mem::take(&mut self.diagnostics.are_on_connection)
+            && let Some(mut held) = self.held.take()
+        {
+            let cleared = Box::pin(self.empty_list(held.connection())).await;
+            self.held = Some(held);
+            return cleared.map_err(|_| Stop::Fatal);
+        }
+        Ok(())
+    }
+
+    async fn empty_list(&mut self, connection: &mut Connection) -> Result<(), Failure> {
+        if self.diagnostics.is_found_rows_stale() {
+            return self.learn_found_rows(connection).await;
+        }
+        self.diagnostics.disturb(Disturbs::Both);
+        connection.clear_warnings().await
     }
 
     /// A text that asks for the plan of a session's statement, with the server's id of the connection this

@@ -119,6 +119,9 @@ impl Session {
             if let Some(answered) = self.answer_diagnostics(&key.sql, Form::Binary).await? {
                 return answered;
             }
+            if let Some(sql) = Box::pin(self.find_conditions(&key.sql)).await {
+                key = Arc::new(key.with_text(sql.into()));
+            }
         }
         self.run_work(&work_of(command, id, &key, &verdict, &payload)).await
     }

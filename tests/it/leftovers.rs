@@ -151,6 +151,53 @@ fn a_routine_of_another_schema_that_fails_leaves_the_session_in_its_own() {
     root.run("DROP DATABASE lo_other");
 }
 
+/// A text of several statements tells of the routine's schema before its error, and not of its own after it.
+#[test]
+fn a_text_that_fails_in_a_routine_of_another_schema_leaves_the_session_in_its_own() {
+    let mut root = root();
+    for sql in [
+        "CREATE DATABASE IF NOT EXISTS lo_texts",
+        "GRANT ALL PRIVILEGES ON lo_texts.* TO 'app'@'%'",
+        "DROP PROCEDURE IF EXISTS lo_texts.fails",
+        "CREATE PROCEDURE lo_texts.fails() BEGIN SELECT 1; SET time_zone = '+03:00'; SIGNAL SQLSTATE '45000'; END",
+        "DROP TABLE IF EXISTS lo_texts.lo_written, shop.lo_written",
+        "CREATE TABLE lo_texts.lo_written (id INT AUTO_INCREMENT PRIMARY KEY)",
+        "CREATE TABLE shop.lo_written (id INT AUTO_INCREMENT PRIMARY KEY)",
+    ] {
+        root.run(sql);
+    }
+    let proxy = Proxy::with(servers(), 4, ONE_LANE);
+    let texts = [
+        "DO 1; CALL lo_texts.fails()",
+        "CALL lo_texts.fails(); SELECT 1",
+        "PREPARE s FROM 'CALL lo_texts.fails()'; EXECUTE s",
+        "SET TRANSACTION READ WRITE; CALL lo_texts.fails()",
+    ];
+    let between = [
+        "SHOW VARIABLES LIKE 'sql_mode'",
+        "SET SESSION session_track_schema = 1",
+        "SET @@sql_safe_updates = 0",
+        "SELECT @@session_track_schema",
+    ];
+    let mut written = 0;
+    for (text, sql) in texts.iter().flat_map(|text| between.map(|sql| (text, sql))) {
+        let mut client = proxy.app();
+        client.send(Command::Query, text.as_bytes());
+        let answer = client.answer(fairlane::protocol::Shape::Results).unwrap();
+        assert_eq!(answer.error().map(|error| error.code()), Some(1644), "{text}");
+        client.run(sql);
+        assert_eq!(client.text("SELECT @@time_zone"), "+03:00", "{text}, {sql}");
+        client.run("INSERT INTO lo_written VALUES (NULL)");
+        written += 1;
+        let count = root.text("SELECT COUNT(*) FROM shop.lo_written");
+        assert_eq!(count, written.to_string(), "{text}, {sql}");
+        // Its variables and its schema are known, whatever connection it has next.
+        client.command(Command::ResetConnection, &[]).unwrap();
+        assert_eq!(client.text("SELECT DATABASE()"), "shop", "{text}, {sql}");
+    }
+    root.run("DROP DATABASE lo_texts");
+}
+
 #[test]
 fn rows_that_go_into_a_file_are_found_whatever_stands_in_front() {
     let mut root = root();

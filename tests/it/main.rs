@@ -19,6 +19,7 @@ mod beginnings;
 mod cli;
 mod commands;
 mod compression;
+mod conditions;
 mod cost;
 mod expired;
 mod failures;

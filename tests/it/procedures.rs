@@ -220,6 +220,25 @@ fn what_a_procedure_of_another_schema_leaves_is_its_sessions() {
 }
 
 /// By a text that the server reads as it runs: MariaDB takes these statements in no routine otherwise.
+/// MariaDB counts it backwards (`Com_create_table`).
+#[test]
+fn a_procedure_of_another_schema_makes_a_sequence_for_its_session() {
+    if product().is_mysql() {
+        return;
+    }
+    let mut root = servers().root();
+    root.run("USE shop");
+    root.run(
+        "CREATE OR REPLACE PROCEDURE pr_sequence() CREATE TEMPORARY SEQUENCE shop.pr_temporary_sequence",
+    );
+    let proxy = Proxy::with(servers(), 4, ONE_LANE);
+    let mut client = Raw::connect(proxy.port, "root", "root-secret", None).unwrap();
+    client.run("CALL shop.pr_sequence()");
+    let mut other = proxy.app();
+    other.run("DO 1");
+    assert_eq!(client.text("SELECT NEXTVAL(shop.pr_temporary_sequence)"), "1");
+}
+
 #[test]
 fn what_a_procedure_locks_or_opens_behind_its_text_is_its_sessions() {
     if product().is_mysql() {

@@ -143,6 +143,36 @@ fn a_transaction_that_a_failed_routine_left_open_is_its_sessions() {
     assert_eq!(root.text("SELECT GROUP_CONCAT(id ORDER BY id) FROM rt_log"), "2,3,4,5");
 }
 
+/// MySQL refuses to set what is told of GTIDs in a transaction, of which the error does not tell.
+#[test]
+fn a_transaction_that_a_failed_routine_left_open_outlives_a_look_at_trackers() {
+    let mut root = Raw::connect(servers().primary, "root", "root-secret", Some("shop")).unwrap();
+    root.replace("CREATE OR REPLACE TABLE rt_kept (id INT PRIMARY KEY)");
+    let fails = "INSERT INTO rt_kept VALUES (9); SIGNAL SQLSTATE '45000'";
+    let proxy = Proxy::with(servers(), 4, ONE_LANE);
+    for begins in ["START TRANSACTION", "SET autocommit = 0"] {
+        root.replace(&format!(
+            "CREATE OR REPLACE PROCEDURE rt_leaves() BEGIN {begins}; {fails}; END"
+        ));
+        for text in ["CALL rt_leaves()", "SET session_track_state_change = 1; CALL rt_leaves()"] {
+            for sql in ["SHOW VARIABLES LIKE 'sql_mode'", "SELECT @@session_track_schema"] {
+                let mut one = proxy.app();
+                one.send(Command::Query, text.as_bytes());
+                let answer = one.answer(Shape::Results).unwrap();
+                assert_eq!(answer.error().map(|error| error.code()), Some(1644), "{text}");
+                one.run(sql);
+                assert_eq!(
+                    one.text("SELECT COUNT(*) FROM rt_kept"),
+                    "1",
+                    "{begins}, {text}, {sql}"
+                );
+                one.run("ROLLBACK");
+                assert_eq!(root.text("SELECT COUNT(*) FROM rt_kept"), "0");
+            }
+        }
+    }
+}
+
 /// What fails in the midst names a routine that its text has too, as another word.
 #[test]
 fn a_name_in_a_text_does_not_say_that_nothing_has_run() {
@@ -285,6 +315,28 @@ fn names_and_another_character_set_are_set_in_one_go() {
 }
 
 /// A session's own value is not what a routine has made of another's on the same connection.
+/// The collation shows in the definitions of columns alone.
+#[test]
+fn names_behind_a_set_statement_keep_their_collation() {
+    if product().is_mysql() {
+        return;
+    }
+    let proxy = Proxy::with(servers(), 4, ONE_LANE);
+    let mut direct = servers().root();
+    for text in [
+        "SET STATEMENT max_statement_time = 5 FOR SET NAMES utf8mb4 COLLATE utf8mb4_bin",
+        "SET STATEMENT max_statement_time = 5 FOR SELECT 1; SET NAMES utf8mb4 COLLATE utf8mb4_bin",
+    ] {
+        let mut client = proxy.app();
+        let definition = |client: &mut Raw| client.run("SELECT 'a'").packets()[1].clone();
+        let before = definition(&mut client);
+        client.run(text);
+        direct.run(text);
+        assert_ne!(definition(&mut client), before, "{text}");
+        assert_eq!(definition(&mut client), definition(&mut direct), "{text}");
+    }
+}
+
 #[test]
 fn a_variable_of_the_same_name_keeps_its_sessions_value() {
     set_up();

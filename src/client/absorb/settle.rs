@@ -11,10 +11,18 @@ use crate::client::diagnostics::Disturbs;
 use crate::client::diagnostics::warnings::TELL;
 use crate::client::statement::Work;
 use crate::protocol::response::Summary;
-use crate::protocol::status::Tracked;
+use crate::protocol::status::{Status, Tracked};
 use crate::protocol::{Command, code};
 use crate::sql::{self, Effects, Leading, Mode};
 use crate::state::Pin;
+
+/// What SET NAMES sets.
+const OF_NAMES: [&str; 4] = [
+    "character_set_client",
+    "character_set_connection",
+    "character_set_results",
+    "collation_connection",
+];
 
 impl Session {
     /// Asks for what is missing. With `keeps` the connection stays, and can be asked later.
@@ -35,11 +43,15 @@ impl Session {
         let has_new = summary.had_warnings || summary.error.is_some() || warns_untold;
         connection.residue.is_dirty |= warns_untold;
         self.settle_list(connection, work, has_new).await?;
+        // Before anything else that is asked makes the server tell.
+        let has_other_charset =
+            may_have_left(work, summary) && Box::pin(self.learn_before_error(connection)).await?;
         // Character sets are tracked without the collation that came with them.
         let asks_collation = (effects.intersects(Effects::COLLATION | Effects::NAMES)
             && summary.error.is_none()
             || changes_charset(&summary.tracked))
-            && !self.knows_names(connection, work);
+            && !self.knows_names(connection, work)
+            || has_other_charset;
         self.note_conditions(work, summary, has_new);
         // What is set beside trackers is asked for with them.
         let asks_bare = self.facts.is_mariadb()
@@ -94,7 +106,8 @@ impl Session {
         }
         if is_passing {
             let beside = is_beside.then_some(&*summary.tracked);
-            Box::pin(self.let_pass(connection, beside)).await?;
+            let knows_names = effects.contains(Effects::NAMES) && summary.error.is_none();
+            Box::pin(self.let_pass(connection, beside, knows_names)).await?;
         } else if may_have_changed_unseen {
             Box::pin(self.learn_untold(connection)).await?;
         }
@@ -106,22 +119,34 @@ impl Session {
         }
         let keeps = keeps || !self.pins.is_empty();
         connection.residue.is_dirty &= keeps;
-        if self.diagnostics.is_insert_id_stale && !keeps {
-            // One that is unread elsewhere is not to be forgotten for this one.
-            let may_leave = on_primary && self.diagnostics.unread.is_none();
-            match may_leave && connection.insert_id == Some(self.diagnostics.insert_id) {
-                true => self.leave_insert_id(connection),
-                false => Box::pin(self.learn_insert_id(connection)).await?,
-            }
+        match self.diagnostics.is_insert_id_stale && !keeps {
+            true => self.settle_insert_id(connection, on_primary).await,
+            false => Ok(()),
         }
-        Ok(())
     }
 
-    /// Takes what was set for a statement alone for what it is, and keeps what was set beside it.
+    /// LAST_INSERT_ID() on a connection that goes to others is asked for, or left to be read later.
+    async fn settle_insert_id(
+        &mut self,
+        connection: &mut Connection,
+        on_primary: bool,
+    ) -> Result<(), Failure> {
+        // One that is unread elsewhere is not to be forgotten for this one.
+        let may_leave = on_primary && self.diagnostics.unread.is_none();
+        if may_leave && connection.insert_id == Some(self.diagnostics.insert_id) {
+            self.leave_insert_id(connection);
+            return Ok(());
+        }
+        Box::pin(self.learn_insert_id(connection)).await
+    }
+
+    /// Takes what was set for a statement alone for what it is, and keeps what was set beside it; what a SET NAMES
+    /// has come to has been asked for where the session `knows_names`.
     async fn let_pass(
         &mut self,
         connection: &mut Connection,
         beside: Option<&[Tracked]>,
+        knows_names: bool,
     ) -> Result<(), Failure> {
         let image = connection.image.clone();
         let exchange = self.prompt(connection).await?;
@@ -134,8 +159,11 @@ impl Session {
         if told.clone().any(|tracked| *tracked == Tracked::StateChanged) {
             self.pins.add(Pin::StateChanged);
         }
+        // By its value the character set of results would lose its collation.
+        let is_to_set =
+            |name: &str| is_settled_by_value(name) && !(knows_names && OF_NAMES.contains(&name));
         let names = told.filter_map(|tracked| match tracked {
-            Tracked::Variable { name, .. } if is_settled_by_value(name) => Some(&**name),
+            Tracked::Variable { name, .. } if is_to_set(name) => Some(&**name),
             _ => None,
         });
         let names: BTreeSet<&str> = names.collect();
@@ -156,6 +184,60 @@ impl Session {
             }
         }
         Ok(())
+    }
+
+    /// What was done before an error, which tells nothing; whether a character set was chosen, whose collation is to be
+    /// asked for. The list of warnings stays.
+    pub(in crate::client) async fn learn_before_error(
+        &mut self,
+        connection: &mut Connection,
+    ) -> Result<bool, Failure> {
+        let image = connection.image.clone();
+        let mut told = match self.facts.is_mariadb() {
+            true => self.ask(connection, TELL, Disturbs::RowCount).await?.summary,
+            false => self.ping(connection).await?.summary,
+        };
+        connection.image = image;
+        told.tracked.retain(|tracked| !self.is_of_question(tracked));
+        self.take_late(connection, &told);
+        Ok(changes_charset(&told.tracked))
+    }
+
+    /// Whether something is told just because [`TELL`] sets it.
+    fn is_of_question(&self, tracked: &Tracked) -> bool {
+        matches!(tracked, Tracked::Variable { name, value } if name == "sql_select_limit"
+            && self.image.get(name).or_else(|| self.facts.variable(name)) == Some(&**value))
+    }
+
+    /// Takes over what an answer to Fairlane itself tells of what was done before.
+    pub(in crate::client) fn take_late(&mut self, connection: &mut Connection, told: &Summary) {
+        let was_open = self.status.contains(Status::IN_TRANS);
+        // A statement that could not be prepared there leaves it in the sql_mode it was to be prepared in.
+        let has_own_mode = connection.image.get("sql_mode") == self.image.get("sql_mode");
+        let kept = if has_own_mode { Status::empty() } else { Status::SQL_MODES };
+        if told.has_status {
+            self.status = (told.status - kept) | (self.status & kept);
+        }
+        self.is_status_told = told.has_status;
+        if let Some(teller) = &mut self.teller {
+            teller.keep(&told.tracked);
+        }
+        // What fails half-way tells what it has set in the next answer; how long MariaDB was told to wait
+        // for a lock is the statement's own.
+        self.characteristics.start();
+        for tracked in in_order(&told.tracked) {
+            match tracked {
+                Tracked::Variable { name, .. } if self.facts.is_mariadb() && is_wait(name) => {}
+                Tracked::Variable { name, value } => {
+                    self.absorb_variable(connection, name, value);
+                }
+                Tracked::Schema(_) => self.absorb_schema(connection, tracked),
+                Tracked::Characteristics(text) => self.absorb_characteristics(text),
+                Tracked::TransactionState(_) | Tracked::Gtids(_) | Tracked::StateChanged => {}
+            }
+        }
+        self.turn(was_open, false);
+        self.notice_changes(&told.tracked);
     }
 
     /// What a function in a view has set on a connection that is about to be left, if it was not told yet.
@@ -245,8 +327,13 @@ impl Session {
             teller.keep(&tracked);
         }
         for tracked in &tracked {
-            if let Tracked::Characteristics(text) = tracked {
-                self.absorb_characteristics(text);
+            match tracked {
+                Tracked::Characteristics(text) => self.absorb_characteristics(text),
+                // Nothing is left for `learn_before_error`.
+                Tracked::Schema(_) if summary.error.is_some() => {
+                    self.absorb_schema(connection, tracked);
+                }
+                _ => {}
             }
         }
         Ok(())
@@ -442,6 +529,14 @@ fn hides_row_count(work: &Work<'_>, summary: &Summary) -> bool {
     let is_by_set = matches!(work.verdict.leading, Leading::Update | Leading::Delete);
     work.command == Command::StmtBulkExecute
         && (summary.has_result_set || is_by_set && summary.error.is_none())
+}
+
+/// Whether a text that has failed may have left a routine's schema again, of which it has told.
+fn may_have_left(work: &Work<'_>, summary: &Summary) -> bool {
+    summary.error.is_some()
+        && work.verdict.statements > 1
+        && work.verdict.effects.contains(Effects::OPAQUE)
+        && summary.tracked.iter().any(|tracked| matches!(tracked, Tracked::Schema(_)))
 }
 
 /// The variable to set in the place of one of a character set, which would take the set's default

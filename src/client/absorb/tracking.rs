@@ -151,6 +151,28 @@ impl Session {
             || !self.autocommit && (is_doubtful || may_begin(work))
     }
 
+    /// Gives a connection the client's own trackers, for `work`.
+    pub(in crate::client) async fn set_trackers(
+        &mut self,
+        connection: &mut Connection,
+        work: &Work<'_>,
+        was_held: bool,
+    ) -> Result<(), Failure> {
+        // With other trackers what an error has not told would be told to nobody.
+        if was_held && !self.is_status_told && self.learn_before_error(connection).await? {
+            self.learn_collation(connection, None).await?;
+        }
+        let trackers = self.trackers();
+        let leaves_gtids = self.may_be_open_with(work, was_held);
+        self.under_way.leaves_gtids = leaves_gtids;
+        if connection.try_track(trackers.to_set(leaves_gtids)).await? {
+            return Ok(());
+        }
+        tracing::warn!(leaves_gtids, "a server has refused a session's trackers");
+        self.under_way.leaves_gtids = true;
+        connection.track(trackers.to_set(true)).await
+    }
+
     /// After a statement: learns what trackers the client has now, and gives the connection back
     /// Fairlane's own.
     pub(in crate::client) async fn settle_trackers(
@@ -164,6 +186,13 @@ impl Session {
             return Ok(());
         }
         let beside = self.set_beside(work, summary);
+        if summary.error.is_some() && !self.facts.is_mariadb() {
+            // It may have begun a transaction, in which they can't all be set back.
+            let has_other_charset = Box::pin(self.learn_before_error(connection)).await?;
+            if has_other_charset {
+                Box::pin(self.learn_collation(connection, None)).await?;
+            }
+        }
         let in_transaction = self.status.contains(Status::IN_TRANS);
         // Set by what has begun a transaction, they can't all be set back.
         let stays = in_transaction && !self.autocommit && may_begin(work);

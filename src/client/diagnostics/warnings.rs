@@ -40,7 +40,8 @@ impl Session {
     }
 
     /// Before a statement of which only MariaDB knows whether it uses a table: an error is raised in
-    /// the place of the list that was saved, to be seen whether it is still there afterwards.
+    /// the place of the list that was saved, to be seen whether it is still there afterwards. Not before
+    /// several, of which one may show it.
     pub(in crate::client) async fn mark_list(
         &mut self,
         connection: &mut Connection,
@@ -54,7 +55,8 @@ impl Session {
                 && work.verdict.reason == Reason::NotARead
                 && !changes_rows(work.sql, self.mode)
         };
-        let is_unsure = work.verdict.uses_table && has_list && (is_opaque || is_call());
+        let is_one = work.verdict.statements <= 1;
+        let is_unsure = is_one && work.verdict.uses_table && has_list && (is_opaque || is_call());
         if !is_unsure || !self.facts.is_mariadb() || connection.is_restricted {
             return Ok(());
         }

@@ -155,9 +155,8 @@ impl Session {
         self.under_way.leaves_gtids = false;
         self.under_way.epoch = self.context.epochs.logins();
         if self.needs_own_trackers(work) && !connection.is_restricted {
-            self.under_way.leaves_gtids = self.may_be_open_with(work, was_held);
-            let set = self.trackers().to_set(self.under_way.leaves_gtids);
-            Box::pin(connection.track(set)).await.map_err(|_| LOST)?;
+            let set = self.set_trackers(connection, work, was_held);
+            Box::pin(set).await.map_err(|_| LOST)?;
         }
         (self.under_way.changes_before, self.under_way.may_be_unchanged) = (None, false);
         if is_counted && !connection.is_restricted {

@@ -1,0 +1,74 @@
+//! The list of warnings and errors where a session holds no connection that has it.
+
+use fairlane::protocol::Command;
+
+use crate::support::{ONE_LANE, Proxy, Raw, product, servers};
+
+fn levels(client: &mut Raw) -> Vec<Option<String>> {
+    client.rows("SHOW WARNINGS").into_iter().map(|row| row[1].clone()).collect()
+}
+
+#[test]
+fn a_text_finds_no_error_that_never_was() {
+    let mut root = servers().root();
+    root.run("USE shop");
+    root.replace("CREATE OR REPLACE TABLE co_rows (id INT)");
+    root.replace(
+        "CREATE OR REPLACE PROCEDURE co_counts() BEGIN SELECT @@error_count; SELECT COUNT(*) FROM co_rows; END",
+    );
+    let proxy = Proxy::with(servers(), 4, ONE_LANE);
+    for front in ["DO 1", "SET @x = 1"] {
+        let mut client = proxy.app();
+        client.run("SELECT CAST('x' AS SIGNED)");
+        let packets = client.run(&format!("{front}; CALL co_counts()")).packets();
+        // OK, the number of columns, the definition, the row.
+        assert_eq!(packets[3], b"\x010", "{front}");
+    }
+    let mut client = proxy.app();
+    client.run("SELECT CAST('x' AS SIGNED)");
+    let answer = client.run("SHOW ERRORS; CALL co_counts()");
+    assert!(!String::from_utf8_lossy(&answer.bytes).contains("1644"));
+}
+
+#[test]
+fn a_kill_is_a_statement_of_which_mysql_has_no_warnings() {
+    let proxy = Proxy::with(servers(), 4, ONE_LANE);
+    let mut target = proxy.app();
+    for holds in [false, true] {
+        let mut client = proxy.app();
+        if holds {
+            client.hold();
+            client.run("SELECT COUNT(*) FROM information_schema.schemata");
+        }
+        client.run("SELECT CAST('x' AS SIGNED)");
+        let id = target.text("SELECT CONNECTION_ID()");
+        let killed = client.run(&format!("KILL QUERY {id}"));
+        assert!(!product().is_mysql() || killed.summary.warnings == 0, "holds: {holds}");
+        let left = usize::from(!product().is_mysql());
+        assert_eq!(levels(&mut client).len(), left, "holds: {holds}");
+    }
+}
+
+#[test]
+fn the_first_question_for_a_condition_may_be_prepared() {
+    if product().is_mysql() {
+        return;
+    }
+    let proxy = Proxy::with(servers(), 4, ONE_LANE);
+    for is_prepared_before in [false, true] {
+        let mut client = proxy.app();
+        let prepare = |client: &mut Raw| {
+            let sql = b"GET DIAGNOSTICS CONDITION 1 @code = MYSQL_ERRNO";
+            let answer = client.command(Command::StmtPrepare, sql).unwrap();
+            answer.summary.prepared.unwrap().0.to_le_bytes()
+        };
+        let early = is_prepared_before.then(|| prepare(&mut client));
+        client.query("SELECT nothing_like_it").unwrap_err();
+        let id = early.unwrap_or_else(|| prepare(&mut client));
+        let execute = [&id[..], &[0, 1, 0, 0, 0]].concat();
+        let answer = client.command(Command::StmtExecute, &execute).unwrap();
+        assert_eq!((answer.summary.error, answer.summary.warnings), (None, 0));
+        assert_eq!(levels(&mut client), [Some("1054".to_owned())]);
+        assert_eq!(client.text("SELECT @code"), "1054");
+    }
+}
