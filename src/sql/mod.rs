@@ -38,6 +38,7 @@ mod show;
 mod statement;
 mod substitute;
 mod tables;
+mod tables_read;
 mod token;
 mod user_variables;
 mod verdict;
@@ -59,6 +60,7 @@ pub use show::{Shown, explained_connection, list_limit, shown, variable_written,
 pub use statement::defaults_of;
 pub use substitute::{Insertion, Substitution, insertions, substitute};
 pub use tables::{changes_rows, leaves_tables, replaces_rows};
+pub use tables_read::{TableName, tables_read};
 pub use user_variables::{calls_package, names_other_variable, names_variable, variable_prepared};
 pub use verdict::{Class, Effects, Hint, Leading, Needs, Reason, RouteHint, Verdict};
 

@@ -23,6 +23,7 @@ mod cost;
 mod expired;
 mod failures;
 mod freshness;
+mod hidden;
 mod holdings;
 mod idle;
 mod insert_ids;
