@@ -59,6 +59,7 @@ use crate::state::prepared::{StatementKey, Statements};
 use crate::state::{Characteristics, Holdings, Image, Pins, Trackers};
 use crate::topology::{ServerFacts, Topology};
 
+pub use absorb::hidden::Tables;
 pub use absorb::routine::Procedures;
 use absorb::writes::WriteTracker;
 pub use adrift::Adrift;
@@ -91,6 +92,8 @@ pub struct Context {
     pub answers: Answers,
     /// Procedures of which is known that they take no lock.
     pub procedures: Procedures,
+    /// Tables that are known to be no views.
+    pub tables: Tables,
     /// Assignments to session variables that are known.
     pub assignments: Assignments,
     /// Collations of schemas.
@@ -275,6 +278,8 @@ struct UnderWay {
     changes_before: Option<u64>,
     /// It has flagged a change, which may be no more than that the schema was another one for a moment.
     may_be_unchanged: bool,
+    /// It has read what may be a view, and its answer had no room for what a function in that does.
+    is_unread: bool,
 }
 
 /// Serves one client from its greeting to its end.

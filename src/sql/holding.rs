@@ -86,6 +86,8 @@ pub fn holding(sql: &[u8], mode: Mode, schema: Option<&str>) -> Option<Holding> 
         }
         "handler" => words.handler(),
         "select" | "do" => words.lock(),
+        // What comes behind its FOR may be one of those.
+        "set" if words.skip("statement") => Some(Holding::Renames),
         "set" => words.set(),
         "alter" | "rename" => Some(Holding::Renames),
         _ => None,
@@ -363,6 +365,13 @@ mod tests {
         ] {
             assert_eq!(of(sql), None, "{sql}");
         }
+    }
+
+    #[test]
+    fn a_table_may_get_another_name_behind_variables() {
+        assert_eq!(of("ALTER TABLE t RENAME TO u"), Some(Holding::Renames));
+        let sql = "SET STATEMENT lock_wait_timeout = 5 FOR ALTER TABLE t RENAME TO u";
+        assert_eq!(of(sql), Some(Holding::Renames));
     }
 
     #[test]

@@ -24,6 +24,7 @@ mod cost;
 mod expired;
 mod failures;
 mod freshness;
+mod hidden;
 mod holdings;
 mod idle;
 mod in_flight;
