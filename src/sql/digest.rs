@@ -61,26 +61,27 @@ pub fn digest(sql: &[u8], mode: Mode) -> u64 {
 pub fn front_digest(sql: &[u8], mode: Mode) -> u64 {
     let mut lexer = Lexer::new(sql, mode);
     let mut normaliser = Normaliser::new(HashSink::default());
-    let (mut left, mut listed, mut is_in_list) = (FRONT_TOKENS, 0, false);
-    let mut is_first = true;
-    while left > 0 {
+    let mut next = |normaliser: &mut Normaliser<HashSink>| {
         let token = lexer.next();
-        if token.kind == Kind::End {
+        let goes_on = token.kind != Kind::End;
+        if goes_on {
+            normaliser.push(&token, sql);
+        }
+        goes_on.then_some(token.word)
+    };
+    let mut most = FRONT_TOKENS - 1;
+    if next(&mut normaliser) == Some(Word::Select) {
+        let mut list = 0..FRONT_TOKENS + LIST_TOKENS;
+        let has_ended = list.any(|_| match next(&mut normaliser) {
+            Some(Word::From) => normaliser.depth == 0,
+            word => word.is_none(),
+        });
+        most = if has_ended { FRONT_TOKENS } else { 0 };
+    }
+    for _ in 0..most {
+        if next(&mut normaliser).is_none() {
             break;
         }
-        normaliser.push(&token, sql);
-        left -= 1;
-        match token.word {
-            Word::Select if is_first => is_in_list = true,
-            Word::From if normaliser.depth == 0 && is_in_list => {
-                (left, is_in_list) = (FRONT_TOKENS, false);
-            }
-            _ if is_in_list && left == 1 && listed < LIST_TOKENS => {
-                (left, listed) = (2, listed + 1)
-            }
-            _ => {}
-        }
-        is_first = false;
     }
     normaliser.sink.value()
 }
