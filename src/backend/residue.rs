@@ -25,12 +25,6 @@ pub struct Residue {
     /// The server has kept texts of statements to show them (SHOW PROFILES, OPTIMIZER_TRACE), or has put the
     /// session in a resource group (MySQL): nothing but a new login takes that off.
     pub keeps_texts: bool,
-    /// A view or a trigger may have made temporary tables on it, and nothing has told so.
-    pub is_in_doubt: bool,
-    /// Tables have been made on it by the texts of its sessions, which are counted, too.
-    pub has_own_tables: bool,
-    /// How many had been made on it since its reset when none of them was left.
-    pub tables_made: u64,
 }
 
 impl Residue {

@@ -45,13 +45,6 @@ const CHANGES: &str = "WHERE VARIABLE_NAME IN ('Com_set_option','Com_set_role','
                        'Com_create_table','Com_create_temporary_table','Com_create_sequence','Com_drop_table',\
                        'Com_drop_temporary_table','Com_prepare_sql','Com_dealloc_sql','Com_execute_immediate')";
 
-/// Likewise of what makes temporary tables; those that all sessions see are counted in the same on MySQL.
-const MAKES_TABLES: &str =
-    "WHERE VARIABLE_NAME IN ('Com_create_table','Com_create_temporary_table')";
-
-/// How often that is asked: a KILL QUERY of the statement before may be late.
-const TRIES: u8 = 3;
-
 /// For how long an account without roles is taken to have none: one may be granted past this Fairlane.
 const ROLELESS_FOR: Duration = Duration::from_secs(1);
 
@@ -87,38 +80,6 @@ impl Connection {
         } else {
             counts.try_fold(0, |sum: u64, count| Some(sum.wrapping_add(count?)))
         })
-    }
-
-    /// How many statements have run on it, those of triggers too, that make temporary tables; `None` where the server does
-    /// not say.
-    ///
-    /// FACT(mariadb 10.11, 11.8, mysql 9.7): one that a failed statement's trigger has run is counted; test:
-    /// `a_table_that_a_trigger_makes_for_its_session_is_no_other_ones`.
-    pub async fn count_tables_made(&mut self, family: Family) -> Result<Option<u64>, Failure> {
-        let which = match family.is_mariadb() {
-            true => "WHERE VARIABLE_NAME='Com_create_temporary_table'",
-            false => MAKES_TABLES,
-        };
-        for _ in 0..TRIES {
-            let rows = self.counters(family, which).await?.rows();
-            if !rows.is_empty() {
-                return Ok(rows.iter().map(|row| row.get(1)?.parse::<u64>().ok()).sum());
-            }
-        }
-        Ok(None)
-    }
-
-    /// Whether all that bears this plain name is a table, with rows of its own; no where the account may not know.
-    pub async fn is_table(&mut self, schema: &str, name: &str) -> Result<bool, Failure> {
-        let question = format!(
-            "SELECT TABLE_TYPE FROM information_schema.tables WHERE TABLE_SCHEMA='{schema}' \
-             AND TABLE_NAME='{name}' LIMIT 9"
-        );
-        let rows = self.ask_aside(&question).await?.rows();
-        let is_table = |row: &Vec<String>| {
-            row.first().is_some_and(|kind| matches!(&**kind, "BASE TABLE" | "SYSTEM VIEW"))
-        };
-        Ok(!rows.is_empty() && rows.iter().all(is_table))
     }
 
     async fn counters(&mut self, family: Family, which: &str) -> Result<Exchange, Failure> {

@@ -3,7 +3,6 @@
 pub(super) mod binding;
 pub(super) mod bits;
 pub(super) mod flight;
-pub(super) mod hidden;
 pub(super) mod routine;
 pub(super) mod settle;
 pub(super) mod tracking;
@@ -24,7 +23,6 @@ use crate::state::image::{BIG_SELECTS, SCHEMA_VARIABLES, set_with};
 use crate::state::transaction_names::{self, READ_ONLY};
 use crate::state::{Pin, Pins, Turn};
 use crate::topology::ISOLATION;
-use hidden::may_hide_more;
 use writes::may_be_half_way;
 
 /// Variables that say how long a lock is waited for.
@@ -204,8 +202,10 @@ impl Session {
                     is_explained = true;
                     self.absorb_schema(connection, tracked);
                 }
-                // Servers flag no change of state for it.
-                Tracked::Characteristics(text) => self.absorb_characteristics(text),
+                Tracked::Characteristics(text) => {
+                    is_explained = true;
+                    self.absorb_characteristics(text);
+                }
                 Tracked::TransactionState(_) => {
                     if has_locked(std::slice::from_ref(tracked)) {
                         self.pins.add(Pin::TableLock);
@@ -233,7 +233,6 @@ impl Session {
             self.pins.drop(Pin::FoundRows);
         }
         let is_explained = is_explained && !is_vetoed;
-        self.note_unseen(connection, work, summary);
         self.absorb_pins(connection, work, summary, (is_state_changed, is_explained));
         self.absorb_turn(work, summary, was_open);
         self.is_released |= summary.error.is_none() && self.releases(work);
@@ -563,18 +562,15 @@ impl Session {
             self.pins.drop(Pin::Xa);
         }
         // What takes a lock or counts rows flags nothing: a trigger did.
-        let flags = |pin| !matches!(pin, Pin::UserLock | Pin::FoundRows | Pin::InsertIdExpression);
-        let is_own = is_freed || pins.reasons().any(flags);
-        if !is_state_changed {
-            return;
-        }
-        if effects.contains(Effects::OPAQUE) || !is_explained && !is_own {
+        let flags = |pin| !matches!(pin, Pin::UserLock | Pin::FoundRows);
+        let is_pins = pins.reasons().any(flags);
+        let unexplained =
+            effects.contains(Effects::OPAQUE) || !is_explained && !is_freed && !is_pins;
+        if is_state_changed && unexplained && !self.is_benign_change(work) {
             match self.may_be_unchanged(summary) {
                 true => self.under_way.may_be_unchanged = true,
                 false => self.pins.add(Pin::StateChanged),
             }
-        } else {
-            connection.residue.is_in_doubt |= may_hide_more(work, is_own);
         }
     }
 
@@ -647,6 +643,14 @@ impl Session {
         prepared.is_some_and(|statement| statement.image.schema != self.image.schema)
     }
 
+    /// Statements that flag a state change which leaves nothing behind that is not known.
+    fn is_benign_change(&self, work: &Work<'_>) -> bool {
+        matches!(
+            work.verdict.class,
+            Class::Begin { .. } | Class::Commit | Class::Rollback | Class::Kill { .. }
+        )
+    }
+
     /// Whether the session has to keep its connection; `is_told`: the status flags are those of now,
     /// `was_held`: it had it before.
     fn must_keep(
@@ -669,13 +673,8 @@ impl Session {
     }
 
     /// Between statements: keeps the connection if anything binds it.
-    pub(super) async fn keep_or_release(&mut self, mut checkout: Checkout) {
-        let is_bound = !self.autocommit
-            || self.status.contains(Status::IN_TRANS)
-            || !self.pins.is_empty()
-            // The next statement's end asks.
-            || checkout.connection().residue.is_in_doubt;
-        if is_bound {
+    pub(super) async fn keep_or_release(&mut self, checkout: Checkout) {
+        if !self.autocommit || self.status.contains(Status::IN_TRANS) || !self.pins.is_empty() {
             self.held = Some(checkout);
         } else {
             self.entry.set_released();

@@ -59,7 +59,6 @@ use crate::state::prepared::{StatementKey, Statements};
 use crate::state::{Characteristics, Holdings, Image, Pins, Trackers};
 use crate::topology::{ServerFacts, Topology};
 
-pub use absorb::hidden::Tables;
 pub use absorb::routine::Procedures;
 use absorb::writes::WriteTracker;
 pub use adrift::Adrift;
@@ -92,8 +91,6 @@ pub struct Context {
     pub answers: Answers,
     /// Procedures of which is known that they take no lock.
     pub procedures: Procedures,
-    /// Tables that are known to be no views.
-    pub tables: Tables,
     /// Assignments to session variables that are known.
     pub assignments: Assignments,
     /// Collations of schemas.
@@ -278,8 +275,6 @@ struct UnderWay {
     changes_before: Option<u64>,
     /// It has flagged a change, which may be no more than that the schema was another one for a moment.
     may_be_unchanged: bool,
-    /// It has read what may be a view, and its answer had no room for what a function in that does.
-    is_unread: bool,
 }
 
 /// Serves one client from its greeting to its end.

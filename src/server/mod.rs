@@ -197,7 +197,6 @@ impl Fairlane {
             scopes: Scopes::new(settings.routing.scope),
             verified: Default::default(),
             procedures: Default::default(),
-            tables: Default::default(),
             throttle: Throttle::new(settings.login_failures, settings.login_delay),
             lockouts: Default::default(),
             passwords: Passwords::new(pair),

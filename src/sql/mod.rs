@@ -40,7 +40,6 @@ mod snapshot;
 mod statement;
 mod substitute;
 mod tables;
-mod tables_read;
 mod token;
 mod user_variables;
 mod verdict;
@@ -64,7 +63,6 @@ pub use snapshot::reads_rows;
 pub use statement::defaults_of;
 pub use substitute::{Insertion, Substitution, insertions, substitute};
 pub use tables::{changes_rows, leaves_tables, replaces_rows};
-pub use tables_read::{TableName, tables_read};
 pub use user_variables::{calls_package, names_other_variable, names_variable, variable_prepared};
 pub use verdict::{Class, Effects, Hint, Leading, Needs, Reason, RouteHint, Verdict};
 

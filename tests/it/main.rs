@@ -24,7 +24,6 @@ mod cost;
 mod expired;
 mod failures;
 mod freshness;
-mod hidden;
 mod holdings;
 mod idle;
 mod in_flight;

@@ -173,19 +173,10 @@ impl Session {
         {
             self.pins.add(Pin::StateChanged);
         }
-        if !keeps && connection.ran != Ran::Plain {
-            self.settle_routine(connection, Some(work)).await?;
+        match !keeps && connection.ran != Ran::Plain {
+            true => self.settle_routine(connection, Some(work)).await,
+            false => Ok(()),
         }
-        self.settle_hidden(connection, work, keeps).await
-    }
-
-    /// Whether a statement may have left what [`Self::settle_call`] asks for.
-    pub(in crate::client) fn may_have_left(&self, connection: &Connection, keeps: bool) -> bool {
-        let residue = &connection.residue;
-        let may_have_tables = residue.is_in_doubt || residue.has_own_tables;
-        self.under_way.may_be_unchanged
-            || self.under_way.is_unread
-            || !keeps && (connection.ran != Ran::Plain || may_have_tables)
     }
 
     /// Whether a CALL of a procedure of another schema has changed nothing but that for a moment.

@@ -4,9 +4,8 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use super::hidden::may_hide_more;
 use super::{hides_wait, in_order, is_wait};
-use crate::backend::{Connection, Failure, means_the_same};
+use crate::backend::{Connection, Failure, Ran, means_the_same};
 use crate::client::Session;
 use crate::client::diagnostics::Disturbs;
 use crate::client::diagnostics::warnings::TELL;
@@ -75,7 +74,6 @@ impl Session {
             || asks_collation
             || asks_bare
             || asks_bits
-            || self.under_way.is_unread
             || is_beside
             || (is_passing || may_have_changed_unseen) && !self.facts.is_mariadb();
         if leaves_list && hides_row_count(work, summary) {
@@ -116,7 +114,7 @@ impl Session {
         if !keeps && connection.residue.has_to_tell == Some(self.life) {
             Box::pin(self.learn_position(connection)).await?;
         }
-        if self.may_have_left(connection, keeps) {
+        if self.under_way.may_be_unchanged || !keeps && connection.ran != Ran::Plain {
             Box::pin(self.settle_call(connection, work, keeps)).await?;
         }
         let keeps = keeps || !self.pins.is_empty();
@@ -312,7 +310,6 @@ impl Session {
             false => self.ping(connection).await?.summary.tracked,
         };
         let is_changed = tracked.contains(&Tracked::StateChanged);
-        connection.residue.is_in_doubt |= is_changed && may_hide_more(work, false);
         if !self.facts.is_mariadb() && work.verdict.effects.contains(Effects::OPAQUE) && is_changed
         {
             // Nothing is left for `learn_untold`.

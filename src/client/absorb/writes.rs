@@ -35,7 +35,7 @@ fn did_nothing(code: u16, effects: Effects) -> bool {
     comes_first(code) && !effects.contains(Effects::OPAQUE)
 }
 
-pub(super) fn comes_first(code: u16) -> bool {
+fn comes_first(code: u16) -> bool {
     matches!(
         code,
         code::PARSE_ERROR
