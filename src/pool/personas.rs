@@ -107,6 +107,8 @@ impl Pool {
             }
             self.refusals.note(Some(key.clone()), Instant::now());
         }
+        // It has answered.
+        self.reach.succeeded();
         self.retire(connection, Retire::Quit(Closed::Differs));
         Err(self.unavailable("it takes the user for another one than the primary does"))
     }

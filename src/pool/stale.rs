@@ -88,15 +88,12 @@ impl Pool {
     /// The answer to a login that is not to be made; it may be known only once it has its turn.
     pub(super) fn stale(&self, request: &Request<'_>) -> Option<Error> {
         let standing = self.control.standing(&request.key.user, request.proof?);
-        if standing.is_current {
+        // Where nobody counts, a server may say itself whether it is still good.
+        if standing.is_current || !standing.counts_failures {
             return None;
         }
         if !self.backend.is_primary() {
-            self.refusals.note(Some(request.key.clone()), Instant::now());
             return Some(self.unavailable("the password was changed since"));
-        }
-        if !standing.counts_failures {
-            return None;
         }
         let turn = self.stale.turn(request.key, request.credential);
         turn.try_lock().ok()?.as_ref()?.answer(standing, Instant::now())
@@ -111,6 +108,9 @@ impl Pool {
         let since = Instant::now();
         let turn = self.stale.turn(key, credential).lock_owned();
         let Ok(turn) = timeout(self.ages.connect_timeout, turn).await else {
+            if self.control.standing(&key.user, *proof).is_current {
+                return Ok(None);
+            }
             return Err(self.unavailable("other logins of this user are not answered"));
         };
         let standing = self.control.standing(&key.user, *proof);
@@ -133,7 +133,7 @@ impl Pool {
             return;
         };
         let Some(proof) = opening.proof else { return };
-        if turn.is_none() && self.backend.is_primary() {
+        if turn.is_none() {
             return;
         }
         let (pool, opening, error) = (self.clone(), opening.clone(), error.clone());

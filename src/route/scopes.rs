@@ -59,7 +59,9 @@ impl Scopes {
             Scope::User => self.users.lock().join(user),
         };
         if !Arc::ptr_eq(&joined, written) {
-            let before = written.lock().clone();
+            let mut before = written.lock().clone();
+            // That is this session's own affair.
+            before.forget_unlogged();
             joined.lock().merge(&before);
         }
         joined

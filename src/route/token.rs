@@ -265,6 +265,8 @@ impl Token {
         let tells = !reading.is_out_of_order && !reading.is_renumbered;
         if tells {
             self.position.merge(&reading.position);
+            // An older one must not tell that this is lost.
+            self.readings = self.readings.max(reading.number);
         }
         tells
     }

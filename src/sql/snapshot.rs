@@ -22,13 +22,26 @@ pub fn reads_rows(sql: &[u8], mode: Mode) -> bool {
     let text = |token: &Token| &sql[token.start..token.end];
     let behind = |at: usize| tokens.get(at + 1..).unwrap_or_default();
     let mut names_table = false;
+    // One of several queries says nothing of the others, nor does one in parentheses.
+    let are_several = tokens
+        .iter()
+        .any(|token| matches!(token.word, Word::Union | Word::Except | Word::Intersect));
+    let opened = tokens.iter().take_while(|token| token.is_op(b'(')).count();
+    let (mut depth, mut is_between) = (0, false);
     for (at, token) in tokens.iter().enumerate() {
+        depth += usize::from(token.is_op(b'('));
+        depth -= usize::from(token.is_op(b')')).min(depth);
+        let is_main = depth <= opened && !are_several;
+        let ends_between = token.word == Word::And && std::mem::take(&mut is_between);
+        is_between |= token.word == Word::Between;
         match token.word {
             Word::From | Word::Join | Word::StraightJoin | Word::Table => {
                 names_table |= begins_with_table(behind(at), text);
             }
-            Word::Limit if is_none(behind(at), text) => return false,
-            Word::Where | Word::And | Word::On | Word::Having if is_false(behind(at), text) => {
+            Word::Limit if is_main && is_none(behind(at), text) => return false,
+            Word::Where | Word::And | Word::Having
+                if is_main && !ends_between && is_false(behind(at), text) =>
+            {
                 return false;
             }
             _ => {}
@@ -56,7 +69,11 @@ fn is_false<'a>(rest: &[Token], text: impl Fn(&Token) -> &'a [u8]) -> bool {
     let opened = rest.iter().take_while(|token| token.is_op(b'(')).count();
     let rest = &rest[opened..];
     let ends = |at: usize| {
-        rest.get(at).is_none_or(|next| match next.kind {
+        let closed = rest.iter().skip(at).take_while(|token| token.is_op(b')')).count();
+        if closed < opened {
+            return false;
+        }
+        rest.get(at + closed).is_none_or(|next| match next.kind {
             Kind::Word => !matches!(
                 next.word,
                 Word::Or | Word::Xor | Word::Is | Word::In | Word::Between | Word::Div | Word::Mod
@@ -99,6 +116,13 @@ mod tests {
             ("SELECT a FROM t WHERE 0 IN (b)", true),
             ("SELECT a FROM t LIMIT 10 OFFSET 0", true),
             ("SELECT a FROM t WHERE a = 0", true),
+            ("SELECT a FROM t WHERE b BETWEEN -10 AND 0", true),
+            ("SELECT a FROM t WHERE (b AND 0) OR c", true),
+            ("SELECT a FROM t WHERE (1 <> 1) OR c", true),
+            ("SELECT a FROM t UNION ALL SELECT a FROM u WHERE 1=0", true),
+            ("SELECT a FROM t LEFT JOIN u ON FALSE", true),
+            ("SELECT a FROM t WHERE a NOT IN (SELECT a FROM u LIMIT 0)", true),
+            ("(SELECT a FROM t WHERE 1=0)", false),
             ("SELECT 1", false),
             ("SELECT NOW() < 0", false),
             ("SELECT 1 FROM DUAL", false),

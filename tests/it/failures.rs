@@ -213,7 +213,8 @@ fn who_kills_or_logs_in_or_asks_for_warnings_waits_no_longer_than_its_session() 
     let next = holder.greeting.thread_id + 1;
     let login = std::thread::scope(|scope| {
         let port = proxy.port;
-        let login = scope.spawn(move || Raw::connect(port, "app", "app-secret", None));
+        let schema = Some("information_schema");
+        let login = scope.spawn(move || Raw::connect(port, "app", "app-secret", schema));
         waits();
         killer.run(&format!("KILL {next}"));
         ends();

@@ -88,6 +88,11 @@ impl Session {
         let is_open = self.status.contains(Status::IN_TRANS);
         let commits = match class {
             Class::Write if effects.contains(Effects::IMPLICIT_COMMIT) => true,
+            _ if effects.contains(Effects::UNLOCK_TABLES) => is_open || !self.autocommit,
+            // XA COMMIT.
+            Class::Write if reason == Reason::TransactionControl => {
+                !effects.intersects(Effects::SAVEPOINT | Effects::XA)
+            }
             Class::Write => {
                 !is_open
                     && self.autocommit

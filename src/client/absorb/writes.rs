@@ -133,7 +133,7 @@ impl WriteTracker {
             topology: Arc::clone(&self.topology),
             epochs: Arc::clone(&self.epochs),
             session: self.session,
-            is_unlogged: AtomicBool::new(self.is_unlogged()),
+            is_unlogged: AtomicBool::new(self.is_unlogged() || self.token().is_unlogged()),
             seen: Seen::default(),
         };
         if self.has_seen_more() {
@@ -359,6 +359,8 @@ struct Before {
     in_transaction: bool,
     /// Writes are left out of the binary log, or may be by the text itself.
     is_log_off: bool,
+    /// By the session itself, before.
+    is_own_log_off: bool,
     /// It is a change of rows; known only while writes are left out.
     changes_rows: bool,
     has_temporary_table: bool,
@@ -391,8 +393,9 @@ impl Session {
     pub(in crate::client) fn watch_writes<'a>(&self, work: &Work<'a>) -> WriteWatch<'a> {
         let is_off = |value: &str| value == "0" || value.eq_ignore_ascii_case("off");
         let is_several = work.verdict.statements > 1;
+        let is_own_log_off = self.image.get("sql_log_bin").is_some_and(is_off);
         let is_log_off = work.verdict.class != Class::Read
-            && (self.image.get("sql_log_bin").is_some_and(is_off)
+            && (is_own_log_off
                 || (is_several || work.verdict.effects.contains(Effects::OPAQUE))
                     && mentions(work.sql, b"sql_log_bin"));
         let before = Before {
@@ -401,6 +404,7 @@ impl Session {
             counts_found_rows: self.capabilities.contains(Capabilities::FOUND_ROWS),
             in_transaction: self.status.contains(Status::IN_TRANS),
             is_log_off,
+            is_own_log_off,
             changes_rows: is_log_off && !is_several && changes_rows(work.sql, self.mode),
             changes: self.changes(work),
             has_temporary_table: self.pins.has(Pin::TemporaryTable),
@@ -523,7 +527,9 @@ impl WriteWatch<'_> {
                 // It was to change or lock rows, and has changed none.
                 let is_idle = self.verdict.class != Class::Read
                     && !has_position
-                    && summary.affected.unwrap_or_default() == 0;
+                    && summary.affected.unwrap_or_default() == 0
+                    && (self.verdict.reason == Reason::LockingClause
+                        || changes_rows(self.sql.0, self.sql.1));
                 self.writes.note_seen(flight, is_idle);
             }
             _ => {}
@@ -578,17 +584,20 @@ impl WriteWatch<'_> {
         let is_left_out = self.before.is_log_off
             && may_write(self.verdict)
             && !is_quiet(self.command)
-            && may_have;
+            && may_have
+            && summary.error.is_none_or(|code| !did_nothing(code, self.verdict.effects));
         // Where all is logged, a REPLACE without a position has found the row as it is to be.
         let was_so = || self.writes.logs_all() && replaces_rows(self.sql.0, self.sql.1);
         // A routine may have turned it off and on again.
         let is_switched = || {
             let is_log = |tracked: &Tracked| matches!(tracked, Tracked::Variable { name, .. } if name == "sql_log_bin");
-            self.verdict.effects.contains(Effects::OPAQUE) && summary.tracked.iter().any(is_log)
+            let may_set =
+                self.verdict.statements > 1 || self.verdict.effects.contains(Effects::OPAQUE);
+            may_set && summary.tracked.iter().any(is_log)
         };
-        if has_gtids && (is_left_out || is_switched()) {
+        if has_gtids && (is_left_out && self.before.is_own_log_off || is_switched()) {
             self.writes.note_unlogged();
-        } else if has_gtids && is_unplaced && is_plain && !was_so() {
+        } else if has_gtids && (is_left_out || is_unplaced && is_plain && !was_so()) {
             // It may be something else after all, and is no reason to keep others from replicas.
             self.writes.is_unlogged.store(true, Ordering::Relaxed);
         }

@@ -142,6 +142,7 @@ impl Verified {
             Err(error) => {
                 if matches!(error, Error::Server { .. }) {
                     self.known.remove(&known);
+                    self.known.remove(&known_key(whose, None, changes));
                 }
                 if error.is_busy() {
                     let refusal = Refusal { error: error.clone(), client };

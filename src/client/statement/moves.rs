@@ -15,7 +15,9 @@ use crate::sql::{Class, Needs};
 pub(in crate::client) enum Moves {
     /// None: it is in no transaction on a replica, or moves with a loss.
     Never,
-    /// What tells of something that the primary may have. What was read before has to be seen again otherwise.
+    /// What tells of a privilege that the primary may have given. What was read before has to be seen again otherwise.
+    IfDenied,
+    /// The same, and what tells of something that the replica has not had yet.
     IfLacking,
     /// Any: nothing was read yet.
     Always,
@@ -26,19 +28,28 @@ impl Moves {
     pub(super) fn after(self, error: u16) -> bool {
         match self {
             Self::Never => false,
-            Self::IfLacking => LACKING.contains(&error),
+            Self::IfDenied => DENIED.contains(&error),
+            Self::IfLacking => DENIED.contains(&error) || LACKING.contains(&error),
             Self::Always => true,
         }
     }
 }
 
-/// What a server says that has not the privilege, the account, or the thing.
-const LACKING: [u16; 20] = [
+/// What a server says that has not the privilege, or the account.
+const DENIED: [u16; 9] = [
     code::DBACCESS_DENIED,
     code::TABLEACCESS_DENIED,
     code::COLUMNACCESS_DENIED,
     code::SPECIFIC_ACCESS_DENIED,
     code::PROCACCESS_DENIED,
+    code::NO_SUCH_USER,
+    code::NONEXISTING_GRANT,
+    code::NONEXISTING_TABLE_GRANT,
+    code::NONEXISTING_PROC_GRANT,
+];
+
+/// What one says that has not the thing.
+const LACKING: [u16; 11] = [
     code::UNKNOWN_DATABASE,
     code::UNKNOWN_TABLE,
     code::NO_SUCH_TABLE,
@@ -49,10 +60,6 @@ const LACKING: [u16; 20] = [
     code::VIEW_NO_EXPLAIN,
     code::WRONG_OBJECT,
     code::VIEW_INVALID,
-    code::NO_SUCH_USER,
-    code::NONEXISTING_GRANT,
-    code::NONEXISTING_TABLE_GRANT,
-    code::NONEXISTING_PROC_GRANT,
     code::UNKNOWN_PARTITION,
 ];
 
@@ -68,9 +75,22 @@ impl Session {
         let is_bound = !self.pins.is_empty() || work.verdict.needs.intersects(own);
         match is_tried && !is_bound {
             false => Moves::Never,
-            true if self.has_snapshot && self.keeps_snapshot() => Moves::IfLacking,
+            true if self.has_snapshot && self.keeps_snapshot() => match self.may_lack() {
+                true => Moves::IfLacking,
+                false => Moves::IfDenied,
+            },
             true => Moves::Always,
         }
+    }
+
+    /// Whether the replica that the session holds may not have all that its scope has written.
+    fn may_lack(&self) -> bool {
+        let Some(held) = &self.held else { return false };
+        let (view, token) = (self.context.topology.view(), self.writes.token());
+        let has_all = view
+            .replica(held.pool().backend())
+            .is_some_and(|replica| token.is_covered_by(&replica.applied));
+        !has_all || token.is_unknown()
     }
 
     /// A statement was refused on the replica that the session holds: its transaction moves.

@@ -172,7 +172,8 @@ impl Session {
         let (position, is_nowhere) = match needs_rows {
             true => {
                 let is_nowhere = token.is_unknown() || token.is_unlogged();
-                (token.position(), is_nowhere || self.writes.has_seen_more())
+                // A snapshot is not given up for what may not be there.
+                (token.position(), !has_snapshot && (is_nowhere || self.writes.has_seen_more()))
             }
             false => (token.tables(), false),
         };
