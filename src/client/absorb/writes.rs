@@ -595,7 +595,17 @@ impl WriteWatch<'_> {
                 self.verdict.statements > 1 || self.verdict.effects.contains(Effects::OPAQUE);
             may_set && summary.tracked.iter().any(is_log)
         };
-        if has_gtids && (is_left_out && self.before.is_own_log_off || is_switched()) {
+        // MariaDB does not tell of `SET @@sql_log_bin`. A word in a value is no reason to keep others from replicas.
+        let switches = || {
+            let sql = self.sql.0;
+            let may_set = self.verdict.statements > 1 || has_word(sql, b"atomic");
+            may_set
+                && summary.error.is_none()
+                && has_word(sql, b"set")
+                && has_word(sql, b"sql_log_bin")
+        };
+        let is_scopes = || self.before.is_own_log_off || switches();
+        if has_gtids && (is_left_out && is_scopes() || is_switched()) {
             self.writes.note_unlogged();
         } else if has_gtids && (is_left_out || is_unplaced && is_plain && !was_so()) {
             // It may be something else after all, and is no reason to keep others from replicas.
