@@ -205,8 +205,14 @@ impl Session {
 
     /// Whether something is told just because [`TELL`] sets it.
     fn is_of_question(&self, tracked: &Tracked) -> bool {
-        matches!(tracked, Tracked::Variable { name, value } if name == "sql_select_limit"
-            && self.image.get(name).or_else(|| self.facts.variable(name)) == Some(&**value))
+        match tracked {
+            Tracked::Variable { name, value } if name == "sql_select_limit" => {
+                self.image.get(name).or_else(|| self.facts.variable(name)) == Some(&**value)
+            }
+            // MariaDB's question sets something; MySQL's does not.
+            Tracked::StateChanged => self.facts.is_mariadb(),
+            _ => false,
+        }
     }
 
     /// Takes over what an answer to Fairlane itself tells of what was done before.
