@@ -46,6 +46,8 @@ pub const KEY_DOES_NOT_EXIST: u16 = 1176;
 pub const FT_MATCHING_KEY_NOT_FOUND: u16 = 1191;
 /// ER_UNKNOWN_PARTITION.
 pub const UNKNOWN_PARTITION: u16 = 1735;
+/// ER_WARN_I_S_SKIPPED_TABLE: its definition is being changed.
+pub const SKIPPED_TABLE: u16 = 1684;
 /// ER_WRONG_OBJECT: a table where a view was meant, or the like.
 pub const WRONG_OBJECT: u16 = 1347;
 /// ER_VIEW_NO_EXPLAIN: what is behind a view may not be seen.

@@ -35,8 +35,8 @@ impl Moves {
     }
 }
 
-/// What a server says that has not the privilege, or the account.
-const DENIED: [u16; 9] = [
+/// What a server says that has not the privilege, or the account; or that is just about to change the table.
+const DENIED: [u16; 10] = [
     code::DBACCESS_DENIED,
     code::TABLEACCESS_DENIED,
     code::COLUMNACCESS_DENIED,
@@ -46,6 +46,7 @@ const DENIED: [u16; 9] = [
     code::NONEXISTING_GRANT,
     code::NONEXISTING_TABLE_GRANT,
     code::NONEXISTING_PROC_GRANT,
+    code::SKIPPED_TABLE,
 ];
 
 /// What one says that has not the thing.
