@@ -35,6 +35,11 @@ pub(super) fn hides_wait(work: &Work<'_>) -> bool {
     work.verdict.statements > 1 || work.verdict.effects.contains(Effects::OPAQUE)
 }
 
+/// Whether a variable that is told is on.
+pub(super) fn is_on(value: &str) -> bool {
+    value.eq_ignore_ascii_case("on") || value == "1"
+}
+
 /// How servers begin that message, in English.
 const SYNTAX_ERROR: &[u8] = b"You have an error in your SQL syntax";
 
@@ -356,7 +361,7 @@ impl Session {
         let level = own(transaction_names::ISOLATION);
         let level = level.or_else(|| self.facts.variable(ISOLATION)).unwrap_or_default();
         let mode = own(READ_ONLY);
-        let is_read_only = mode.is_some_and(|mode| mode == "1" || mode.eq_ignore_ascii_case("on"));
+        let is_read_only = mode.is_some_and(is_on);
         self.characteristics.note_tracked(text, level, is_read_only);
         // With one open they are its own, and end with it.
         let is_open = self.status.contains(Status::IN_TRANS);
@@ -459,7 +464,6 @@ impl Session {
         name: &str,
         value: &str,
     ) -> bool {
-        let is_on = value.eq_ignore_ascii_case("on") || value == "1";
         match name {
             // See `writes`, and `settle_trackers`.
             "last_gtid" => {
@@ -472,9 +476,9 @@ impl Session {
                 connection.insert_id = Some(self.diagnostics.insert_id);
                 return true;
             }
-            "autocommit" => self.set_autocommit(is_on),
+            "autocommit" => self.set_autocommit(is_on(value)),
             // `WHERE id IS NULL` finds the row inserted last, once.
-            "sql_auto_is_null" if is_on => self.pins.add(Pin::UnreplayableVariable),
+            "sql_auto_is_null" if is_on(value) => self.pins.add(Pin::UnreplayableVariable),
             _ if KEEP_TEXTS.contains(&name) => connection.residue.keeps_texts = true,
             _ => {}
         }

@@ -274,6 +274,11 @@ impl Diagnostics {
             && self.conditions == 0
     }
 
+    /// The session's last statement has left nothing to be shown here.
+    pub(super) fn end_list(&mut self) {
+        (self.warnings, self.own_error, self.conditions) = (None, None, 0);
+    }
+
     /// Whether the session's last statement has left nothing to be shown.
     pub(super) fn is_clear(&self) -> bool {
         self.warnings.is_none() && self.own_error.is_none() && self.conditions == 0

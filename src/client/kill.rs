@@ -57,9 +57,7 @@ impl Session {
         if self.facts.is_mariadb() {
             return Ok(());
         }
-        self.diagnostics.warnings = None;
-        self.diagnostics.own_error = None;
-        self.diagnostics.conditions = 0;
+        self.diagnostics.end_list();
         if std::mem::take(&mut self.diagnostics.are_on_connection)
             && let Some(mut held) = self.held.take()
         {

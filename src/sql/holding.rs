@@ -5,6 +5,7 @@
 //! something, or begin to: seldom.
 
 use super::lexer::Lexer;
+use super::mention::has_word;
 use super::mode::Mode;
 use super::token::{Kind, Token};
 
@@ -87,7 +88,10 @@ pub fn holding(sql: &[u8], mode: Mode, schema: Option<&str>) -> Option<Holding> 
         "handler" => words.handler(),
         "select" | "do" => words.lock(),
         // What comes behind its FOR may be one of those.
-        "set" if words.skip("statement") => Some(Holding::Renames),
+        "set" if words.skip("statement") => {
+            let may_rename = has_word(sql, b"alter") || has_word(sql, b"rename");
+            may_rename.then_some(Holding::Renames)
+        }
         "set" => words.set(),
         "alter" | "rename" => Some(Holding::Renames),
         _ => None,
@@ -372,6 +376,7 @@ mod tests {
         assert_eq!(of("ALTER TABLE t RENAME TO u"), Some(Holding::Renames));
         let sql = "SET STATEMENT lock_wait_timeout = 5 FOR ALTER TABLE t RENAME TO u";
         assert_eq!(of(sql), Some(Holding::Renames));
+        assert_eq!(of("SET STATEMENT max_statement_time = 5 FOR SELECT * FROM t"), None);
     }
 
     #[test]

@@ -26,7 +26,16 @@ pub fn names_schemas(sql: &[u8], mode: Mode) -> bool {
             Word::From | Word::Join | Word::StraightJoin | Word::Into | Word::Update => {
                 needs_into &= token.word != Word::Into;
                 lists.last_mut().into_iter().for_each(|lists| *lists = true);
-                if !next.is_op(b'(') {
+                if next.is_op(b'(') {
+                    // Of a list of tables nothing is known.
+                    let inner = lexer.next();
+                    if inner.word != Word::Select {
+                        return false;
+                    }
+                    lists.push(false);
+                    (prev, token) = (next, inner);
+                    continue;
+                } else {
                     let is_qualified = next.is_name() && lexer.next().is_op(b'.');
                     prev = lexer.next();
                     if !is_qualified || !prev.is_name() {
@@ -77,6 +86,9 @@ mod tests {
             ("DELETE FROM shop.x", true),
             ("SELECT ?, 2", true),
             ("SELECT a FROM x", false),
+            ("SELECT a FROM (x)", false),
+            ("SELECT a FROM (shop.a, b)", false),
+            ("SELECT a FROM shop.a JOIN (x JOIN shop.y)", false),
             ("SELECT a FROM shop.x, y", false),
             ("SELECT a FROM shop.x y, z", false),
             ("SELECT a FROM shop.x JOIN y", false),

@@ -55,7 +55,7 @@ impl Base {
 pub(super) const NAMES: &str = "names";
 
 /// The variables that `SET NAMES` sets, and what stands for it.
-pub(super) const CHARSETS: [&str; 5] = [
+pub const CHARSETS: [&str; 5] = [
     "character_set_client",
     "character_set_connection",
     "character_set_results",

@@ -15,14 +15,16 @@ use crate::sql::{Class, Effects, Reason, Verdict};
 /// A statement that was sent to the primary; on its way until this is dropped.
 #[derive(Debug)]
 pub(in crate::client) struct Sent {
-    written: Arc<SharedToken>,
+    /// Where it counts, if it does: most reads cost their scope nothing.
+    written: Option<Arc<SharedToken>>,
     flight: Flight,
 }
 
 impl Sent {
     /// Before it is sent.
-    pub(super) fn new(written: Arc<SharedToken>, commits: Commits) -> Self {
+    pub(super) fn new(written: &Arc<SharedToken>, commits: Commits) -> Self {
         let flight = written.flights.begin(commits);
+        let written = (commits != Commits::Never).then(|| Arc::clone(written));
         Self { written, flight }
     }
 
@@ -33,7 +35,9 @@ impl Sent {
 
 impl Drop for Sent {
     fn drop(&mut self) {
-        self.written.flights.end(self.flight);
+        if let Some(written) = &self.written {
+            written.flights.end(self.flight);
+        }
     }
 }
 

@@ -15,14 +15,7 @@ use crate::protocol::status::{Status, Tracked};
 use crate::protocol::{Command, code};
 use crate::sql::{self, Effects, Leading, Mode};
 use crate::state::Pin;
-
-/// What SET NAMES sets.
-const OF_NAMES: [&str; 4] = [
-    "character_set_client",
-    "character_set_connection",
-    "character_set_results",
-    "collation_connection",
-];
+use crate::state::image::CHARSETS;
 
 impl Session {
     /// Asks for what is missing. With `keeps` the connection stays, and can be asked later.
@@ -161,7 +154,7 @@ impl Session {
         }
         // By its value the character set of results would lose its collation.
         let is_to_set =
-            |name: &str| is_settled_by_value(name) && !(knows_names && OF_NAMES.contains(&name));
+            |name: &str| is_settled_by_value(name) && !(knows_names && CHARSETS.contains(&name));
         let names = told.filter_map(|tracked| match tracked {
             Tracked::Variable { name, .. } if is_to_set(name) => Some(&**name),
             _ => None,

@@ -161,7 +161,7 @@ impl WriteTracker {
 
     /// A statement that may commit so is about to be sent to the primary.
     pub(super) fn sends(&self, commits: Commits) -> Sent {
-        Sent::new(Arc::clone(&self.written), commits)
+        Sent::new(&self.written, commits)
     }
 
     /// Whether the session may have seen, on the primary, what the token does not have yet.

@@ -223,7 +223,7 @@ impl Session {
         let mut applied = self.become_for_now(connection, &then).await?;
         if let Err(Error::Server { code: code::UNKNOWN_DATABASE, .. }) = applied
             && then.schema != self.image.schema
-            && !whole.verdict.effects.contains(Effects::OPAQUE)
+            && !whole.verdict.effects.intersects(Effects::OPAQUE | Effects::SEQUENCE)
             && names_schemas(&work.key.sql, mode)
         {
             // The schema of then is gone, and does not matter.

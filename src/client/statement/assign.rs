@@ -21,12 +21,14 @@ use quick_cache::sync::Cache;
 use super::Work;
 use crate::backend::ConnectionKey;
 use crate::client::Session;
+use crate::client::absorb::is_on;
 use crate::config::Settings;
 use crate::protocol::Command;
 use crate::protocol::response::Summary;
 use crate::protocol::status::{Status, Tracked};
 use crate::sql::{Charset, Class, Effects, Hint, Leading, has_word, mentions};
 use crate::state::Image;
+use crate::state::image::CHARSETS;
 
 /// Most of them that are known.
 const KEPT_MAX: usize = 1_000;
@@ -234,9 +236,7 @@ fn reads_no_variable(sql: &[u8]) -> bool {
 /// Whether autocommit is on, where it is told.
 fn autocommit_in(tracked: &Tracked) -> Option<bool> {
     match tracked {
-        Tracked::Variable { name, value } if name == "autocommit" => {
-            Some(value.eq_ignore_ascii_case("on") || value == "1")
-        }
+        Tracked::Variable { name, value } if name == "autocommit" => Some(is_on(value)),
         _ => None,
     }
 }
@@ -255,11 +255,8 @@ fn is_told(summary: &Summary, (before, after): (&Image, &Image)) -> bool {
     let Some(names) = names else { return false };
     let are_plain = names.iter().any(|name| !name.is_empty())
         && names.iter().all(|name| name.is_empty() || PLAIN.contains(name));
-    let is_of_names = |name: &str| name == "names" || name.starts_with("character_set_");
     let is_known = |name: &str| {
-        names.contains(&name)
-            || (is_of_names(name) || name == "collation_connection")
-                && names.contains(&"character_set_client")
+        names.contains(&name) || CHARSETS.contains(&name) && names.contains(&"character_set_client")
     };
     let differ = |one: &Image, other: &Image| -> bool {
         one.variables().any(|(name, value)| other.get(name) != Some(value) && !is_known(name))

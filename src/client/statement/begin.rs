@@ -71,9 +71,7 @@ impl Session {
         self.turn(was_open, self.begun.is_none());
         if !self.facts.is_mariadb() {
             // It empties its list for any statement.
-            self.diagnostics.warnings = None;
-            self.diagnostics.own_error = None;
-            self.diagnostics.conditions = 0;
+            self.diagnostics.end_list();
         }
         self.is_status_told = true;
         self.send_ok();
