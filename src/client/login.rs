@@ -77,7 +77,6 @@ pub(super) async fn greet(
     stream: TcpStream,
     peer: SocketAddr,
 ) -> Option<Box<Session>> {
-    let _ = stream.set_nodelay(true);
     let mut wire = Wire::new(Socket::Tcp(stream));
     let login_failed = |reason| context.metrics.sessions.logins_failed_total(reason).inc();
     let epoch = context.catch_up().await;
@@ -200,9 +199,9 @@ const PROGRAM_NAME_MAX: usize = 512;
 
 /// A program's name as it is kept.
 pub(super) fn program_name(mut told: String) -> String {
-    let ends = (0..=PROGRAM_NAME_MAX).rev();
-    if let Some(end) = ends.into_iter().find(|end| told.is_char_boundary(*end)) {
-        told.truncate(end);
+    if told.len() > PROGRAM_NAME_MAX {
+        let mut ends = (0..=PROGRAM_NAME_MAX).rev();
+        told.truncate(ends.find(|end| told.is_char_boundary(*end)).unwrap_or_default());
     }
     told
 }

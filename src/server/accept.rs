@@ -28,8 +28,9 @@ pub(super) fn listen(address: SocketAddr, is_v6_only: bool) -> io::Result<std::n
         socket.set_only_v6(true)?;
     }
     socket.set_nonblocking(true)?;
-    // Accepted ones inherit it.
+    // Accepted ones inherit both.
     watch(&socket, Watch::CLIENT)?;
+    socket.set_tcp_nodelay(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
@@ -105,5 +106,19 @@ async fn serve(context: Arc<Context>, client: (TcpStream, SocketAddr), place: Pl
     match stream {
         Ok(stream) => client::serve(context, stream, peer).await,
         Err(error) => tracing::error!(%error, %peer, "can't watch a client's socket"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accepted_sockets_do_not_wait_to_fill_their_segments() {
+        let listener = listen("127.0.0.1:0".parse().unwrap(), false).unwrap();
+        listener.set_nonblocking(false).unwrap();
+        let _client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (accepted, _) = listener.accept().unwrap();
+        assert!(accepted.nodelay().unwrap());
     }
 }

@@ -24,6 +24,8 @@ const PATIENCE: (Duration, Duration) = (Duration::from_millis(10), Duration::fro
 const LOOKS: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(25));
 /// Time between looks whether there is anything to do now.
 const IDLE_LOOKS: Duration = Duration::from_secs(1);
+/// Looks that find nothing before the next ones come as seldom as [`LOOKS`] allows.
+const LOOKS_UNTIL_QUIET: u32 = 100;
 /// Least time between two reports in the log.
 const REPORT_SPACING: Duration = Duration::from_secs(1);
 /// A primary that refuses to tell is asked again after this time.
@@ -43,18 +45,24 @@ pub(super) async fn guard(context: std::sync::Arc<Context>) {
             reported_at: None,
             unreported: 0,
         };
-        let mut is_idle = false;
+        // Looks in a row that have found nobody.
+        let mut idle = 0;
         while context.policy.is_current(&policy) {
             let patience = patience(settings.wait, context.primary_pool());
             let look = (patience / 4).clamp(LOOKS.0, LOOKS.1);
-            sleep(match (guards, is_idle) {
+            sleep(match (guards, idle) {
                 (false, _) => IDLE_LOOKS,
+                (true, 0) => look,
                 // What has begun since can't have waited for long before the look after that.
-                (true, true) => patience.saturating_sub(look).max(look),
-                (true, false) => look,
+                (true, 1..LOOKS_UNTIL_QUIET) => patience.saturating_sub(look).max(look),
+                // Who comes after a quiet time may be looked at a little later.
+                (true, LOOKS_UNTIL_QUIET..) => patience.saturating_sub(look).max(LOOKS.1),
             })
             .await;
-            is_idle = guards && driver.turn(patience).await;
+            idle = match guards && driver.turn(patience).await {
+                true => (idle + 1).min(LOOKS_UNTIL_QUIET),
+                false => 0,
+            };
         }
         driver.stop();
     }

@@ -205,12 +205,10 @@ pub(in crate::client) fn charset_of_collation(id: u8, family: Family) -> Option<
         ("swe7", &[10, 82]),
         ("tis620", &[18, 89]),
         ("ujis", &[12, 91]),
-        ("utf8mb3", &[33, 83, 223]),
-        ("utf8mb4", &[45, 46]),
     ];
     match id {
-        192..=215 => Some("utf8mb3"),
-        224..=247 => Some("utf8mb4"),
+        33 | 83 | 192..=215 | 223 => Some("utf8mb3"),
+        45 | 46 | 224..=247 => Some("utf8mb4"),
         76 if !family.is_mariadb() => Some("utf8mb3"),
         248..=250 if !family.is_mariadb() => Some("gb18030"),
         255 if !family.is_mariadb() => Some("utf8mb4"),

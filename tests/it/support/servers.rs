@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use fairlane::sandbox::{Options, Sandbox};
+use tokio::sync::mpsc::Sender;
 
 use super::product;
 use super::product::SEQUENCES;
@@ -22,6 +23,9 @@ pub struct Servers {
     pub replica_log: PathBuf,
     /// Keys of both servers for Fairlane: TLS.
     pub keys: String,
+    /// They run until the last of these is gone.
+    #[expect(dead_code, reason = "it is there to be dropped")]
+    pub kept: Sender<Order>,
 }
 
 /// The shared servers.
@@ -66,10 +70,11 @@ fn make_sequences(servers: &Servers) {
     servers.wait_replicated();
 }
 
-/// Starts servers and keeps them until the process ends; orders can be sent to them.
-pub fn keep(options: Options) -> (Servers, tokio::sync::mpsc::Sender<Order>) {
+/// Starts servers and keeps them for as long as anybody has what this returns; orders can be sent to them.
+pub fn keep(options: Options) -> (Servers, Sender<Order>) {
     let (tell, told) = std::sync::mpsc::channel();
     let (orders, mut inbox) = tokio::sync::mpsc::channel::<Order>(16);
+    let kept = orders.clone();
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async move {
@@ -87,6 +92,7 @@ pub fn keep(options: Options) -> (Servers, tokio::sync::mpsc::Sender<Order>) {
                 },
                 replica_log: replica.general_log_path(),
                 keys: String::new(),
+                kept,
             };
             tell.send(servers).unwrap();
             while let Some((order, done)) = inbox.recv().await {
@@ -105,7 +111,12 @@ pub fn keep(options: Options) -> (Servers, tokio::sync::mpsc::Sender<Order>) {
                 }
                 let _ = done.send(());
             }
-            std::future::pending::<()>().await;
+            // What a test has left running on them would take the others' time.
+            for server in sandbox.replicas.iter().chain([&sandbox.primary]) {
+                if server.is_running() {
+                    let _ = server.kill().await;
+                }
+            }
         });
     });
     (told.recv().expect("the servers start"), orders)
@@ -127,7 +138,7 @@ pub enum What {
 }
 
 /// Gives an order and waits until it is carried out.
-pub fn order(orders: &tokio::sync::mpsc::Sender<Order>, what: What) {
+pub fn order(orders: &Sender<Order>, what: What) {
     let (tell, told) = std::sync::mpsc::channel();
     orders.blocking_send((what, tell)).unwrap();
     told.recv().unwrap();
