@@ -23,7 +23,7 @@ const SEEN: [&str; 4] = [
     "SELECT @@character_set_client, @@character_set_connection, @@character_set_results, @@collation_connection, \
      COLLATION('x'), HEX('\u{e4}')",
     "SELECT @@sql_mode, @@time_zone, @@foreign_key_checks, @@wait_timeout, @@group_concat_max_len",
-    "SELECT ROW_COUNT(), LAST_INSERT_ID(), @@warning_count, @@autocommit",
+    "SELECT ROW_COUNT(), LAST_INSERT_ID(), @@warning_count, @@autocommit, DATABASE()",
     "SHOW WARNINGS",
 ];
 
@@ -38,6 +38,9 @@ fn what_was_set_just_so_before_is_set_all_the_same() {
     servers().root().replace("CREATE OR REPLACE TABLE shop.assigned (id INT)");
     for sets in [
         &["SET NAMES utf8mb4"][..],
+        &["USE shop", "SET NAMES latin1", "USE shop", "USE information_schema"],
+        &["use `shop`;", "use `shop`", "set names 'utf8mb4' collate 'utf8mb4_unicode_ci'"],
+        &["USE nowhere", "USE shop", "SET NAMES utf8mb4"],
         &["SET NAMES latin1", "SET NAMES 'utf8mb4' COLLATE 'utf8mb4_unicode_ci'"],
         &["SET time_zone = '+03:00'", "SET SESSION sql_mode = 'ANSI_QUOTES,NO_BACKSLASH_ESCAPES'"],
         &["set foreign_key_checks=0, group_concat_max_len = 77;", "SET wait_timeout=99"],
@@ -116,4 +119,74 @@ fn a_changed_global_variable_is_asked_for_anew() {
         Raw::login(&plain(never.port)).unwrap().run(set);
     }
     assert_eq!(never.metric(LOCAL), 0.0);
+}
+
+/// Laravel sends it before anything else.
+#[test]
+fn a_choice_of_the_schema_of_the_login_is_answered_until_it_may_have_another_answer() {
+    let proxy = Proxy::with(servers(), 4, ONE_LANE);
+    let mut root = Raw::connect(proxy.port, "root", "root-secret", None).unwrap();
+    root.replace("CREATE OR REPLACE USER chooser@'%' IDENTIFIED BY 'chooser-secret'");
+    root.run("DROP DATABASE IF EXISTS chosen");
+    root.run("CREATE DATABASE chosen");
+    root.run("GRANT SELECT, CREATE ON chosen.* TO chooser@'%'");
+    root.run("GRANT USAGE ON *.* TO chooser@'%'");
+    let login = Login {
+        user: "chooser",
+        password: b"chooser-secret",
+        schema: Some("chosen"),
+        ..plain(proxy.port)
+    };
+    let login = || Raw::login(&login).unwrap();
+    let answered = || proxy.metric(LOCAL);
+    login().run("USE chosen");
+    let before = answered();
+    let mut known = login();
+    known.run("USE chosen");
+    assert_eq!(answered(), before + 1.0);
+    // Once the session has had a connection it may mean the privileges of the moment.
+    known.run("DO 1");
+    known.run("USE chosen");
+    assert_eq!(answered(), before + 1.0);
+    let mut early = login();
+    root.run("REVOKE SELECT, CREATE ON chosen.* FROM chooser@'%'");
+    assert_eq!(early.query("USE chosen").unwrap_err().code(), 1044);
+    root.run("GRANT SELECT ON chosen.* TO chooser@'%'");
+    early.run("USE chosen");
+    root.run("DROP DATABASE chosen");
+    assert_eq!(early.query("USE chosen").unwrap_err().code(), 1049);
+    assert_eq!(answered(), before + 1.0);
+    root.run("DROP USER chooser@'%'");
+}
+
+/// It has been chosen when the primary did so last, and not when a connection was opened long ago.
+#[test]
+fn privileges_given_past_fairlane_are_there_after_a_choice_that_was_answered() {
+    let proxy = Proxy::with(servers(), 4, ONE_LANE);
+    let mut root = servers().root();
+    root.replace("CREATE OR REPLACE USER late_chooser@'%' IDENTIFIED BY 'chooser-secret'");
+    root.replace("CREATE OR REPLACE TABLE shop.late_chosen (id INT)");
+    root.run("GRANT INSERT ON shop.* TO late_chooser@'%'");
+    servers().wait_replicated();
+    let login = Login { user: "late_chooser", password: b"chooser-secret", ..plain(proxy.port) };
+    let login = || Raw::login(&login).unwrap();
+    let read = "SELECT COUNT(*) FROM late_chosen";
+    let mut one = login();
+    eventually("it is let in", || one.query("INSERT INTO late_chosen VALUES (1)").is_ok());
+    one.run("BEGIN");
+    one.run("INSERT INTO late_chosen VALUES (2)");
+    root.run("GRANT SELECT, UPDATE, DELETE ON shop.* TO late_chooser@'%'");
+    let before = proxy.metric(LOCAL);
+    login().run("USE shop");
+    assert_eq!(proxy.metric(LOCAL), before, "nobody has asked for it yet");
+    // On whichever connection.
+    let mut both = [login(), login()];
+    one.run("COMMIT");
+    both.iter_mut().for_each(|another| another.run("USE shop"));
+    assert_eq!(proxy.metric(LOCAL), before + 2.0);
+    for another in &mut both {
+        another.run("BEGIN");
+        assert_eq!(another.text(read), "2");
+    }
+    root.run("DROP USER late_chooser@'%'");
 }

@@ -10,6 +10,9 @@
 //! there is a statement. What it would answer and how it would change the session is known where login, state and text
 //! are the same as of a SET that it has carried out with nothing but values in it. Then nobody waits for a slot for
 //! it, and no page is behind a scraper's statements before it has asked for anything.
+//!
+//! So is USE of the schema that the session has from its login, which some send first of all, while it has had no
+//! connection yet.
 
 use std::hash::BuildHasher as _;
 use std::sync::Arc;
@@ -19,7 +22,7 @@ use foldhash::fast::FixedState;
 use quick_cache::sync::Cache;
 
 use super::Work;
-use crate::backend::ConnectionKey;
+use crate::backend::{Choice, ConnectionKey};
 use crate::client::Session;
 use crate::client::absorb::is_on;
 use crate::config::Settings;
@@ -80,6 +83,8 @@ struct Assignment {
     after: Image,
     /// What clients that want to know are told.
     tracked: Box<[Tracked]>,
+    /// The schema was chosen by it.
+    choice: Option<Choice>,
     since: Duration,
 }
 
@@ -105,9 +110,20 @@ impl Asked {
 impl Session {
     /// What an assignment is asked for with, where it may be one that is done as before: `None` for all else.
     pub(in crate::client) fn asks_assignment(&self, work: &Work<'_>) -> Option<Box<Asked>> {
-        let may_be = work.verdict.leading == Leading::Set && self.held.is_none();
+        let may_be = match work.verdict.leading {
+            Leading::Set => true,
+            // As at its login. Later on it may be there to renew privileges.
+            Leading::Use => self.begun_mode.is_none() && self.choice.is_none(),
+            _ => false,
+        };
         let is_on = || !self.context.assignments.max_age.is_zero();
-        if !may_be || !is_on() || !self.autocommit || !is_plain(work) || !self.is_plain() {
+        if !may_be
+            || self.held.is_some()
+            || !is_on()
+            || !self.autocommit
+            || !is_plain(work)
+            || !self.is_plain()
+        {
             return None;
         }
         let (login, before) = (self.identity.key.clone(), self.image.clone());
@@ -130,6 +146,9 @@ impl Session {
         }
         self.image = known.after.clone();
         self.image_changed();
+        if known.choice.is_some() {
+            self.choice = known.choice;
+        }
         if let Some(is_on) = known.tracked.iter().find_map(autocommit_in) {
             self.set_autocommit(is_on);
             self.status.set(Status::AUTOCOMMIT, is_on);
@@ -160,14 +179,15 @@ impl Session {
         if !is_done
             || asked.epochs != self.assignment_epochs()
             || self.image.get("character_set_connection").is_some()
-            || !is_told(summary, (&asked.before, &self.image))
+            || !is_told(summary, (&asked.before, &self.image), work.verdict.leading)
         {
             return;
         }
         let (key, since) = (asked.key(work.sql), self.context.now());
         let (text, after) = (work.sql.into(), self.image.clone());
         let tracked = summary.tracked.as_slice().into();
-        let assignment = Assignment { asked, text, after, tracked, since };
+        let choice = self.choice.filter(|_| work.verdict.leading == Leading::Use);
+        let assignment = Assignment { asked, text, after, tracked, choice, since };
         self.context.assignments.kept.insert(key, Arc::new(assignment));
     }
 
@@ -242,7 +262,11 @@ fn autocommit_in(tracked: &Tracked) -> Option<bool> {
 }
 
 /// Whether all that it has changed was told, and is plain.
-fn is_told(summary: &Summary, (before, after): (&Image, &Image)) -> bool {
+fn is_told(summary: &Summary, (before, after): (&Image, &Image), leading: Leading) -> bool {
+    if leading == Leading::Use {
+        let is_choice = |told: &Tracked| matches!(told, Tracked::Schema(_) | Tracked::StateChanged);
+        return before == after && summary.tracked.iter().all(is_choice);
+    }
     let names: Option<Vec<&str>> = summary
         .tracked
         .iter()
