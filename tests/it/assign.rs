@@ -182,7 +182,9 @@ fn privileges_given_past_fairlane_are_there_after_a_choice_that_was_answered() {
     // On whichever connection.
     let mut both = [login(), login()];
     one.run("COMMIT");
-    both.iter_mut().for_each(|another| another.run("USE shop"));
+    for another in &mut both {
+        another.run("USE shop");
+    }
     assert_eq!(proxy.metric(LOCAL), before + 2.0);
     for another in &mut both {
         another.run("BEGIN");

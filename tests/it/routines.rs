@@ -1,6 +1,7 @@
 //! What routines and triggers do behind a statement's back.
 
 use fairlane::protocol::auth::NATIVE;
+use fairlane::protocol::status::Status;
 use fairlane::protocol::{Command, Shape};
 
 use crate::support::{ONE_LANE, Proxy, Raw, eventually, product, servers};
@@ -528,5 +529,31 @@ fn a_role_that_was_just_granted_and_a_function_sets_is_its_sessions() {
         assert_eq!([role(&mut two), role(&mut one)], ["NONE", "`rt_new_role`@`%`"]);
         admin.run("REVOKE rt_new_role FROM 'rt_later'@'%'");
         (one, two) = (login(), login());
+    }
+}
+
+/// Asked after its end, with autocommit off, a dictionary in InnoDB begins the next one: with a snapshot of that moment.
+#[test]
+fn questions_begin_no_transaction() {
+    let mut root = Raw::connect(servers().primary, "root", "root-secret", Some("shop")).unwrap();
+    root.replace("CREATE OR REPLACE TABLE rt_snapshot (id INT)");
+    root.run("DROP PROCEDURE IF EXISTS rt_nothing");
+    root.run("CREATE PROCEDURE rt_nothing() DO 0");
+    root.run("DROP FUNCTION IF EXISTS rt_one");
+    root.run("CREATE FUNCTION rt_one() RETURNS INT DETERMINISTIC RETURN 1");
+    for (rows, asks) in ["CALL rt_nothing()", "SELECT rt_one()", "SELEC 1"].iter().enumerate() {
+        // Answers are known for a while.
+        let proxy = Proxy::with(servers(), 2, ONE_LANE);
+        let mut client = proxy.app();
+        client.run("SET autocommit = 0");
+        let _ = client.query(asks);
+        client.run("ROLLBACK");
+        root.run("INSERT INTO rt_snapshot VALUES (1)");
+        let found = client.text("SELECT COUNT(*) FROM rt_snapshot");
+        assert_eq!(found, (rows + 1).to_string(), "after {asks}");
+        client.run("COMMIT");
+        let _ = client.query(asks);
+        client.run("ROLLBACK");
+        assert!(!client.status().contains(Status::IN_TRANS), "after {asks}");
     }
 }

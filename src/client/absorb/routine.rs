@@ -241,6 +241,12 @@ impl Session {
                 self.look_at(connection, name).await?;
             }
         }
+        if !self.facts.is_mariadb() && !self.autocommit {
+            // What is read in the dictionary begins a transaction then.
+            //
+            // FACT(mysql 9.7): it has its snapshot from there on; test: `questions_begin_no_transaction`.
+            connection.roll_back().await?;
+        }
         connection.ran = Ran::Plain;
         Ok(())
     }
