@@ -229,6 +229,7 @@ impl Session {
         connection.residue.is_dirty |=
             summary.had_warnings || summary.error.is_some() || self.diagnostics.is_insert_id_stale;
         self.note_untold(connection, work, summary);
+        self.note_flushed(connection, work, summary);
         self.note_has_to_tell(connection, work, summary);
         self.owe_schema(work, summary);
         self.notice_changes(&summary.tracked);

@@ -50,6 +50,12 @@ fn a_lock_that_a_procedure_takes_is_its_sessions() {
                 one.run(own);
                 one.run("UNLOCK TABLES");
                 one.run("CALL pr_none()");
+                // With what may have been anything before it.
+                one.run("START TRANSACTION READ ONLY");
+                one.query("SELEC 1").unwrap_err();
+                one.run(own);
+                one.run("UNLOCK TABLES");
+                one.run("COMMIT");
             }
             assert_eq!(pinned(), 0.0, "a procedure that takes nothing binds nobody");
             one.run("CALL pr_takes()");

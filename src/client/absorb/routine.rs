@@ -107,6 +107,23 @@ impl Session {
         connection.ran = connection.ran.max(ran);
     }
 
+    /// A FLUSH of the client's own is none of a procedure's that ran on the connection before.
+    pub(in crate::client) fn note_flushed(
+        &self,
+        connection: &mut Connection,
+        work: &Work<'_>,
+        summary: &Summary,
+    ) {
+        let verdict = work.verdict;
+        let is_one = work.command == Command::Query
+            && verdict.leading == Leading::Flush
+            && verdict.statements == 1
+            && summary.error.is_none();
+        if is_one {
+            connection.lock_counts.flushes = connection.lock_counts.flushes.wrapping_add(1);
+        }
+    }
+
     /// The procedure that `work` is a CALL of, and nothing else.
     fn procedure_of(&self, work: &Work<'_>) -> Option<Name> {
         if work.verdict.statements != 1 {
