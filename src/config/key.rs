@@ -299,7 +299,7 @@ pub const KEYS: &[Key] = &[
     Key {
         path: "pool.assignment_age",
         default: Some(r#""1m""#),
-        meaning: "How long a SET that the primary has carried out is answered without it.",
+        meaning: "How long a SET or first USE that the primary has carried out is answered without it.",
         valid: r#"a time such as "1m", or "0s" for never"#,
     },
     Key {
