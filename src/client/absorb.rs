@@ -47,11 +47,12 @@ const SYNTAX_ERROR: &[u8] = b"You have an error in your SQL syntax";
 const HEEDED_AT_ONCE: [&str; 4] =
     ["sql_mode", "character_set_client", "wait_timeout", "net_write_timeout"];
 
-/// Whether a CREATE TABLE IF NOT EXISTS with a SELECT has found the table, of which a note tells, and not selected.
-fn found_its_table(work: &Work<'_>, summary: &Summary) -> bool {
+/// Whether a CREATE TABLE IF NOT EXISTS with a SELECT may have found the table, of which a note tells, and not selected
+/// (MariaDB). Warnings of the SELECT look like that as well.
+pub(super) fn may_have_found_its_table(work: &Work<'_>, summary: &Summary) -> bool {
     summary.affected == Some(0)
-        && summary.warnings == 1
-        && work.verdict.effects.contains(Effects::IMPLICIT_COMMIT)
+        && summary.warnings > 0
+        && work.verdict.effects.contains(Effects::IMPLICIT_COMMIT | Effects::COUNTS_ROWS)
         && work.verdict.statements == 1
         && sql::has_word(work.sql, b"exists")
 }
@@ -332,7 +333,7 @@ impl Session {
         let counts_too = self.facts.is_mariadb()
             && summary.error.is_none()
             && effects.contains(Effects::COUNTS_ROWS)
-            && !found_its_table(work, summary);
+            && !may_have_found_its_table(work, summary);
         // What a routine does to a count of which only another session's is on the connection can't be
         // seen: most do nothing.
         let is_doubtful = effects.contains(Effects::OPAQUE)

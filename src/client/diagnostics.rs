@@ -201,6 +201,8 @@ impl Diagnostics {
 
     /// Takes over an error that no connection has answered.
     pub(super) fn note_own(&mut self, error: &Error) {
+        let (_, sqlstate) = error.code();
+        self.sqlstate = sqlstate.as_bytes().try_into().unwrap_or_default();
         self.own_error = Some(error.clone());
         self.note_row_count(-1);
     }

@@ -444,7 +444,11 @@ impl Session {
             self.account.assigned(at, &self.context.evidence);
             return light;
         };
-        match self.account.judge(at, work.verdict.digest, &self.context.evidence) {
+        let standing = self.account.judge(at, work.verdict.digest, &self.context.evidence);
+        if work.command == Command::StmtPrepare {
+            self.account.only_prepares();
+        }
+        match standing {
             Standing::Light if is_crowded(&self.context) => (batch, ChosenBy::Crowd),
             Standing::Light => light,
             Standing::Attained => (batch, ChosenBy::AttainedService),

@@ -131,6 +131,8 @@ pub struct Account {
     digest: u64,
     waited: f64,
     beside: Beside,
+    /// It is not run, only prepared.
+    only_prepares: bool,
     /// When others were told what one takes without.
     told_baseline: Duration,
     /// A rule or a hint has chosen the lane of its turn: that says nothing of the rest of the session.
@@ -173,6 +175,7 @@ impl Account {
             digest: 0,
             waited: 0.0,
             beside: Beside::Nothing,
+            only_prepares: false,
             told_baseline: now,
             is_assigned: false,
             features: Features::default(),
@@ -198,6 +201,7 @@ impl Account {
         }
         self.note(digest, evidence);
         self.digest = digest;
+        self.only_prepares = false;
         let heavy_from = f64::from(evidence.heavy_from());
         let weight = self.features.weight();
         let odds = weight + evidence.prior();
@@ -222,6 +226,11 @@ impl Account {
         let count = if self.standing.is_batch() { batch } else { light };
         *count = count.saturating_add(1);
         self.standing
+    }
+
+    /// The statement that was judged last is prepared, which says nothing of what it takes.
+    pub fn only_prepares(&mut self) {
+        self.only_prepares = true;
     }
 
     /// A statement came at `now` whose lane a rule or a hint has chosen, and the session holds no slot.
@@ -341,7 +350,8 @@ impl Account {
     /// Seconds for which a single statement counts that has held a slot for so many.
     fn charged_for(&mut self, now: Duration, held: f64, evidence: &Evidence) -> f64 {
         let is_due = now.saturating_sub(self.told_baseline) >= TOLD_AGAIN;
-        if is_due && self.beside != Beside::More && !self.standing.is_batch() {
+        if is_due && !self.only_prepares && self.beside != Beside::More && !self.standing.is_batch()
+        {
             self.told_baseline = now;
             evidence.took(self.digest, seconds(held));
         }

@@ -600,3 +600,27 @@ fn beside_batch_who_never_rests_is_found_and_whose_kind_is_batch_is_not_excused(
     }
     assert!(batch > 150, "{batch}");
 }
+
+#[test]
+fn what_is_prepared_anew_each_time_is_known_by_what_it_takes_to_run() {
+    fn run(world: &mut World, session: &mut Account) -> bool {
+        session.judge(world.now, CLICK, &world.evidence);
+        session.only_prepares();
+        session.granted(world.now, world.beside);
+        session.rest(world.now + Duration::from_micros(300), false, &world.evidence);
+        world.run(session, CLICK, 0, 60).is_batch()
+    }
+    let mut world = World::new();
+    let mut user = world.session();
+    for _ in 0..40 {
+        assert!(!run(&mut world, &mut user), "every half a second");
+        world.pass(440);
+    }
+    world.beside = Beside::More;
+    let mut scraper = world.session();
+    let began = world.now;
+    while !run(&mut world, &mut scraper) {
+        world.pass(40);
+        assert!(world.now - began < Duration::from_secs(15), "not found");
+    }
+}

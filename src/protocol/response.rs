@@ -37,8 +37,9 @@ use definitions::LeftOut;
 /// Source: <https://mariadb.com/kb/en/err_packet/>.
 const PROGRESS: u16 = 0xffff;
 
-/// Errors about a routine, whose message tells which: it does not exist, or may not be called.
-const NAMING: [u16; 2] = [code::SP_DOES_NOT_EXIST, code::PROCACCESS_DENIED];
+/// Errors whose message tells more: of a routine, which one it is that does not exist or may not be called; of a
+/// text that cannot be read, whether it is the server that says so.
+const TELLING: [u16; 3] = [code::SP_DOES_NOT_EXIST, code::PROCACCESS_DENIED, code::PARSE_ERROR];
 
 /// What kind of answer a command has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -640,7 +641,7 @@ impl Response {
 
     fn err(&mut self, ErrPacket { code, sqlstate, message }: ErrPacket<'_>) {
         self.summary.sqlstate = sqlstate.try_into().unwrap_or_default();
-        if NAMING.contains(&code) {
+        if TELLING.contains(&code) {
             self.summary.message = message.to_vec();
         }
         if !(self.has_progress && code == PROGRESS) {

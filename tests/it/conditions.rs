@@ -1,6 +1,7 @@
 //! The list of warnings and errors where a session holds no connection that has it.
 
 use fairlane::protocol::Command;
+use fairlane::protocol::status::Status;
 
 use crate::support::{ONE_LANE, Proxy, Raw, product, servers};
 
@@ -47,6 +48,51 @@ fn a_kill_is_a_statement_of_which_mysql_has_no_warnings() {
         let left = usize::from(!product().is_mysql());
         assert_eq!(levels(&mut client).len(), left, "holds: {holds}");
     }
+}
+
+/// A KILL of nobody is answered by Fairlane, and the list on a connection that is held does not tell of it.
+#[test]
+fn an_error_that_no_connection_has_answered_is_found() {
+    const NUMBER: &str = "GET DIAGNOSTICS @n = NUMBER";
+    const CONDITION: &str = "GET DIAGNOSTICS CONDITION 1 @code = MYSQL_ERRNO, \
+         @state = RETURNED_SQLSTATE, @text = MESSAGE_TEXT";
+    let proxy = Proxy::with(servers(), 4, ONE_LANE);
+    for (holds, prepares) in [(false, false), (true, false), (false, true), (true, true)] {
+        if prepares && product().is_mysql() {
+            continue;
+        }
+        let ask = |client: &mut Raw, sql| match prepares {
+            true => execute(client, sql),
+            false => drop(client.run(sql)),
+        };
+        let mut client = proxy.app();
+        if holds {
+            client.run("BEGIN");
+        }
+        client.run("SELECT SCHEMA_NAME FROM information_schema.schemata LIMIT 2");
+        for _ in 0..2 {
+            assert_eq!(client.query("KILL 2000000000").unwrap_err().code(), 1094);
+            ask(&mut client, NUMBER);
+            assert_eq!(client.text("SELECT @n"), "1", "{holds} {prepares}");
+            client.query("KILL 2000000000").unwrap_err();
+            ask(&mut client, CONDITION);
+            assert_eq!(levels(&mut client), [Some("1094".to_owned())], "{holds} {prepares}");
+            assert_eq!(client.text("SELECT CONCAT(@code, @state)"), "1094HY000");
+            assert!(client.text("SELECT @text").contains("2000000000"));
+            assert_eq!(client.status().contains(Status::IN_TRANS), holds);
+        }
+        client.run("SELECT SCHEMA_NAME FROM information_schema.schemata LIMIT 2");
+        client.query("KILL 2000000000").unwrap_err();
+        ask(&mut client, CONDITION);
+        assert_eq!(client.text("SELECT FOUND_ROWS()"), "2", "{holds} {prepares}");
+    }
+}
+
+fn execute(client: &mut Raw, sql: &str) {
+    let prepared = client.command(Command::StmtPrepare, sql.as_bytes()).unwrap();
+    let id = prepared.summary.prepared.unwrap().0.to_le_bytes();
+    let answer = client.command(Command::StmtExecute, &[&id[..], &[0, 1, 0, 0, 0]].concat());
+    assert_eq!(answer.unwrap().summary.error, None, "{sql}");
 }
 
 #[test]

@@ -121,6 +121,27 @@ fn a_pin_stays_while_something_may_be_held() {
 }
 
 #[test]
+fn a_text_that_cannot_be_read_takes_no_lock() {
+    let proxy = crowded();
+    let mut other = proxy.app();
+    for sql in [
+        "SELECT GET_LOCK('hu', 1), FROM mysql.db WHERE",
+        "SELECT GET_LOCK(CONCAT('h', 'u'), 1) a b c",
+        "INSERT INTO hu VALUES (GET_LOCK('hu', 1) ",
+    ] {
+        let mut one = proxy.app();
+        assert_eq!(one.query(sql).unwrap_err().code(), 1064, "{sql}");
+        assert_eq!(
+            other.text("SELECT IS_USED_LOCK('hu')"),
+            "NULL",
+            "there is only one slot: {sql}"
+        );
+        assert_eq!(pinned(&proxy), 0.0, "{sql}");
+        one.run("SELECT 1");
+    }
+}
+
+#[test]
 fn user_variables_of_literal_values_follow_their_session() {
     let proxy = crowded();
     let mut twins: Vec<Twin> = (0..3).map(|index| Twin::new(&proxy, index)).collect();

@@ -90,6 +90,51 @@ fn who_is_slow_because_of_batch_is_not_taken_for_it() {
     all.into_iter().for_each(|thread| thread.join().expect("no failure"));
 }
 
+/// A scraper sends the same as users do, who rest in between.
+#[test]
+fn who_prepares_anew_each_time_is_found_beside_batch_as_well() {
+    const KEYS: &str = "[pool]\nprepared_answer_age = \"0s\"\n[routing]\nreplica_reads = false\n";
+    let proxy = Arc::new(Proxy::with(servers(), 20, KEYS));
+    let run = |client: &mut Raw| {
+        let answer = client.command(Command::StmtPrepare, b"SELECT SLEEP(0.06)").unwrap();
+        let id = answer.summary.prepared.unwrap().0.to_le_bytes();
+        let execute = [&id[..], &[0, 1, 0, 0, 0]].concat();
+        client.command(Command::StmtExecute, &execute).unwrap();
+        client.send(Command::StmtClose, &id);
+    };
+    let mut users: Vec<_> = (0..5).map(|_| proxy.app()).collect();
+    for _ in 0..6 {
+        for user in &mut users {
+            run(user);
+            thread::sleep(Duration::from_millis(150));
+        }
+    }
+    let taken = || choices(&proxy, "attained_service") + choices(&proxy, "company");
+    assert_eq!(taken(), 0.0, "users");
+    let stop = Stop(Arc::new(AtomicBool::new(false)));
+    let batch: Vec<_> = (0..4)
+        .map(|_| {
+            let (mut client, is_over) = (proxy.app(), stop.0.clone());
+            thread::spawn(move || {
+                while !is_over.load(Ordering::Relaxed) {
+                    client.run("/* fairlane: lane=batch */ DO SLEEP(0.5)");
+                }
+            })
+        })
+        .collect();
+    thread::sleep(Duration::from_secs(1));
+    let mut scraper = proxy.app();
+    let began = Instant::now();
+    while taken() == 0.0 {
+        run(&mut scraper);
+        thread::sleep(Duration::from_millis(10));
+        assert!(began.elapsed() < Duration::from_secs(15), "not seen to be batch");
+    }
+    println!("found after {:?}", began.elapsed());
+    drop(stop);
+    batch.into_iter().for_each(|thread| thread.join().expect("no failure"));
+}
+
 /// It works for everybody, and only Fairlane's own account is locked.
 #[test]
 fn who_uses_much_is_batch_also_while_the_primary_turns_the_control_connection_away() {

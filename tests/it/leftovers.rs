@@ -8,7 +8,7 @@ use fairlane::protocol::{Capabilities, Command};
 
 use crate::support::hop::Hop;
 use crate::support::raw::{Login, reply};
-use crate::support::{ONE_LANE, Proxy, Raw, eventually, product, servers};
+use crate::support::{ONE_LANE, Proxy, Raw, Twin, eventually, product, servers};
 
 fn root() -> Raw {
     Raw::connect(servers().primary, "root", "root-secret", Some("shop")).unwrap()
@@ -480,6 +480,40 @@ fn a_count_beside_own_trackers_is_that_of_the_statement_before() {
     one.run("INSERT INTO lo_counted VALUES (1), (2), (3)");
     let rows = one.rows("SELECT ROW_COUNT(), @@session_track_schema");
     assert_eq!(rows, [[Some("3".to_owned()), Some("0".to_owned())]]);
+}
+
+/// What is not created selects nothing, and a note tells so; a warning of the SELECT looks the same.
+#[test]
+fn a_table_that_is_created_counts_what_it_selects() {
+    if product().is_mysql() {
+        return;
+    }
+    root().replace("CREATE OR REPLACE TABLE lo_selected (a INT)");
+    root().run("INSERT INTO lo_selected VALUES (1), (2), (3)");
+    let proxy = crowded();
+    let mut other = proxy.app();
+    for holds in [false, true] {
+        let mut twin = Twin::new(&proxy, usize::from(holds));
+        twin.both("SET sql_mode = ''");
+        if holds {
+            twin.both("CREATE TEMPORARY TABLE lo_holds (a INT)");
+        }
+        for create in [
+            "CREATE TABLE lo_new_X AS SELECT a FROM lo_selected WHERE a = 'zz' AND EXISTS (SELECT 1)",
+            "CREATE TABLE IF NOT EXISTS lo_newer_X AS SELECT a FROM lo_selected WHERE a = 'zz'",
+            // It is there.
+            "CREATE TABLE IF NOT EXISTS lo_new_X AS SELECT a FROM lo_selected",
+            "CREATE TABLE IF NOT EXISTS lo_new_X (a INT) ENGINE = none SELECT a FROM lo_selected",
+        ] {
+            twin.both("SELECT a FROM lo_selected");
+            if !holds {
+                other.run("SELECT a FROM lo_selected WHERE a < 3");
+            }
+            twin.both(create);
+            twin.both("SELECT FOUND_ROWS(), ROW_COUNT()");
+            twin.both("SHOW WARNINGS");
+        }
+    }
 }
 
 /// A reset leaves the connection in it.

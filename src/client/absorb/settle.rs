@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use super::{hides_wait, in_order, is_wait};
+use super::{hides_wait, in_order, is_wait, may_have_found_its_table};
 use crate::backend::{Connection, Failure, Ran, means_the_same};
 use crate::client::Session;
 use crate::client::diagnostics::Disturbs;
@@ -16,6 +16,9 @@ use crate::protocol::{Command, code};
 use crate::sql::{self, Effects, Leading, Mode};
 use crate::state::Pin;
 use crate::state::image::CHARSETS;
+
+/// ER_TABLE_EXISTS_ERROR, as a list of warnings has it.
+const TABLE_EXISTS: &str = "1050";
 
 impl Session {
     /// Asks for what is missing. With `keeps` the connection stays, and can be asked later.
@@ -36,6 +39,7 @@ impl Session {
         let has_new = summary.had_warnings || summary.error.is_some() || warns_untold;
         connection.residue.is_dirty |= warns_untold;
         self.settle_list(connection, work, has_new).await?;
+        self.settle_created(connection, work, summary).await?;
         // Before anything else that is asked makes the server tell.
         let has_other_charset =
             may_have_left(work, summary) && Box::pin(self.learn_before_error(connection)).await?;
@@ -175,6 +179,25 @@ impl Session {
             if changes_charset(&tracked) {
                 self.learn_collation(connection, None).await?;
             }
+        }
+        Ok(())
+    }
+
+    /// Whether a CREATE TABLE has counted rows is told by the list of warnings, which stays, and so does FOUND_ROWS().
+    async fn settle_created(
+        &mut self,
+        connection: &mut Connection,
+        work: &Work<'_>,
+        summary: &Summary,
+    ) -> Result<(), Failure> {
+        if !self.facts.is_mariadb() || !may_have_found_its_table(work, summary) {
+            return Ok(());
+        }
+        let answer = Box::pin(self.ask(connection, "SHOW WARNINGS", Disturbs::RowCount)).await?;
+        let rows = answer.rows();
+        let is_there = |row: &Vec<String>| row.get(1).is_some_and(|code| code == TABLE_EXISTS);
+        if !rows.is_empty() && !rows.iter().any(is_there) {
+            self.diagnostics.note_found_unseen();
         }
         Ok(())
     }

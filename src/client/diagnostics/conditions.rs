@@ -21,7 +21,7 @@ impl Session {
     pub(in crate::client) async fn find_conditions(&mut self, sql: &[u8]) -> Option<Vec<u8>> {
         let asked = sql::diagnostics_asked(sql, self.mode)?;
         self.asks_conditions = true;
-        if self.held.is_some() {
+        if self.held.is_some() && !self.diagnostics.are_saved() {
             return None;
         }
         if asked == sql::Asked::Statement {
@@ -50,9 +50,16 @@ impl Session {
         Some(signal(sqlstate, code, message.as_bytes()))
     }
 
-    /// Holds a connection of the primary on which `statement` has run last. What goes wrong is
-    /// found by the statement that comes next.
+    /// Holds a connection, of the primary if there is none yet, on which `statement` has run last. What goes
+    /// wrong is found by the statement that comes next.
     async fn hold_with(&mut self, statement: &str) {
+        if let Some(mut held) = self.held.take() {
+            held.connection().residue.is_dirty = true;
+            let raised = self.raise(held.connection(), statement).await;
+            self.diagnostics.are_on_connection |= matches!(raised, Ok(true));
+            self.held = Some(held);
+            return;
+        }
         let Ok(mut checkout) = self.check_out_to_go_on(true).await else { return };
         match self.raise_on(&mut checkout, statement).await {
             true => {

@@ -214,7 +214,7 @@ impl Session {
         let signal = signal(sqlstate, code.into(), error.to_string().as_bytes());
         if let Some(mut held) = self.held.take() {
             // When it can't be had, the connection is gone, and with it all else.
-            let _ = self.raise(held.connection(), &signal).await;
+            let _ = self.raise_and_save(held.connection(), &signal).await;
             self.held = Some(held);
             return Ok(());
         }
@@ -223,7 +223,7 @@ impl Session {
             Err(Refusal::Error(_)) => return Ok(()),
             Err(Refusal::Gone) => return Err(Stop::Client),
         };
-        match self.raise(checkout.connection(), &signal).await {
+        match self.raise_and_save(checkout.connection(), &signal).await {
             Ok(()) => checkout.check_in(),
             Err(_) => checkout.discard(Retire::Quit(Closed::Broken)),
         }
@@ -231,17 +231,33 @@ impl Session {
     }
 
     /// Has a connection raise an error, and takes over what it shows of it.
-    async fn raise(&mut self, connection: &mut Connection, signal: &str) -> Result<(), Failure> {
+    async fn raise_and_save(
+        &mut self,
+        connection: &mut Connection,
+        signal: &str,
+    ) -> Result<(), Failure> {
+        if self.raise(connection, signal).await? {
+            self.save_warnings(connection, false).await?;
+        }
+        Ok(())
+    }
+
+    /// Has a connection raise an error. Whether it has done so.
+    pub(super) async fn raise(
+        &mut self,
+        connection: &mut Connection,
+        signal: &str,
+    ) -> Result<bool, Failure> {
         if self.diagnostics.is_found_rows_stale() {
             self.learn_found_rows(connection).await?;
         }
         // One that is held is in other circumstances where a statement could not be prepared.
         let diff = diff(&connection.image, &self.image, &connection.base, None);
-        if self.apply(connection, &diff).await?.is_ok() {
-            connection.query(signal).await?;
-            self.save_warnings(connection, false).await?;
+        let is_ready = self.apply(connection, &diff).await?.is_ok();
+        if is_ready {
+            self.ask(connection, signal, Disturbs::RowCount).await?;
         }
-        Ok(())
+        Ok(is_ready)
     }
 }
 
