@@ -90,9 +90,10 @@ impl Session {
             return Commits::InSteps;
         }
         let is_open = self.status.contains(Status::IN_TRANS);
+        let may_be_open = self.may_be_open();
         let commits = match class {
             Class::Write if effects.contains(Effects::IMPLICIT_COMMIT) => true,
-            _ if effects.contains(Effects::UNLOCK_TABLES) => is_open || !self.autocommit,
+            _ if effects.contains(Effects::UNLOCK_TABLES) => may_be_open,
             // XA COMMIT.
             Class::Write if reason == Reason::TransactionControl => {
                 !effects.intersects(Effects::SAVEPOINT | Effects::XA)
@@ -102,7 +103,7 @@ impl Session {
                     && self.autocommit
                     && (may_write(work.verdict) || reason == Reason::Sequence)
             }
-            Class::Commit | Class::Begin { .. } | Class::Session => is_open || !self.autocommit,
+            Class::Commit | Class::Begin { .. } | Class::Session => may_be_open,
             // What a replica refused may write.
             Class::Read => self.under_way.was_refused,
             Class::Rollback | Class::Diagnostics | Class::Kill { .. } => false,

@@ -357,6 +357,8 @@ struct Before {
     /// An UPDATE's affected rows are those it found.
     counts_found_rows: bool,
     in_transaction: bool,
+    /// Or one may be open, and nothing has told.
+    may_be_open: bool,
     /// Writes are left out of the binary log, or may be by the text itself.
     is_log_off: bool,
     /// By the session itself, before.
@@ -403,6 +405,7 @@ impl Session {
             deprecates_eof: self.capabilities.contains(Capabilities::DEPRECATE_EOF),
             counts_found_rows: self.capabilities.contains(Capabilities::FOUND_ROWS),
             in_transaction: self.status.contains(Status::IN_TRANS),
+            may_be_open: self.may_be_open(),
             is_log_off,
             is_own_log_off,
             changes_rows: is_log_off && !is_several && changes_rows(work.sql, self.mode),
@@ -637,8 +640,7 @@ impl WriteWatch<'_> {
     fn may_have_failed(&self, summary: &Summary) -> bool {
         let effects = self.verdict.effects;
         // MySQL commits before it looks whether it can do what it is to do, as MariaDB does for some statements.
-        let commits_first =
-            self.before.in_transaction && effects.contains(Effects::IMPLICIT_COMMIT);
+        let commits_first = self.before.may_be_open && effects.contains(Effects::IMPLICIT_COMMIT);
         let may_have = |code| commits_first || !did_nothing(code, effects);
         (self.verdict.class == Class::Write || effects.contains(Effects::OPAQUE))
             && self.command != Command::StmtPrepare
