@@ -72,3 +72,36 @@ fn what_a_denied_statement_has_committed_counts() {
         assert_seen(&proxy, servers, read, &mut writer, &["CALL denied_p()", denied]);
     }
 }
+
+#[test]
+fn what_is_committed_under_the_clients_own_trackers_counts() {
+    let (servers, _in_use) = pair();
+    let proxy = Proxy::start(servers);
+    let mut root = servers.root();
+    root.run("CREATE TABLE shop.tracked_a (a INT)");
+    root.run("CREATE TABLE shop.tracked_b (a INT)");
+    let read =
+        "SELECT CONCAT((SELECT COUNT(*) FROM tracked_a), '/', (SELECT COUNT(*) FROM tracked_b))";
+    let set = "SET session_track_schema = 1";
+    let begin: [&str; 2] = ["SET autocommit = 0", "INSERT INTO tracked_a VALUES (1)"];
+    let ends = [
+        format!("{set}, autocommit = 1"),
+        "SET autocommit = 1, session_track_schema = 1".to_owned(),
+        "SET @@session.session_track_state_change = 1, @@autocommit = 1".to_owned(),
+        format!("{set}; COMMIT"),
+        format!("COMMIT; {set}"),
+    ];
+    let alone = [
+        format!("{set}; INSERT INTO tracked_b VALUES (1)"),
+        format!("{set}; TRUNCATE tracked_b"),
+        format!("{set}; BEGIN; INSERT INTO tracked_a VALUES (1); COMMIT"),
+    ];
+    let mut cases: Vec<Vec<&str>> =
+        ends.iter().map(|end| [&begin[..], &[end.as_str()]].concat()).collect();
+    cases.extend(alone.iter().map(|text| vec![text.as_str()]));
+    for less in [Capabilities::empty(), Capabilities::DEPRECATE_EOF] {
+        for case in &cases {
+            assert_seen(&proxy, servers, read, &mut log_in(&proxy, less), case);
+        }
+    }
+}

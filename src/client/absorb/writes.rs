@@ -371,6 +371,8 @@ struct Before {
     changes: Changes,
     /// Its connection may have trackers of the client's, which leave positions out.
     is_untracked: bool,
+    /// It has them for this statement.
+    has_own_trackers: bool,
     /// A replica has refused the statement.
     was_refused: bool,
     /// How it is on its way to the primary.
@@ -413,6 +415,7 @@ impl Session {
             has_temporary_table: self.pins.has(Pin::TemporaryTable),
             reading: (work.verdict.class != Class::Read).then(|| self.context.topology.reading()),
             is_untracked: self.pins.has(Pin::Trackers),
+            has_own_trackers: self.needs_own_trackers(work),
             was_refused: self.under_way.was_refused,
             flight: self.under_way.sent.as_ref().map(Sent::flight),
         };
@@ -567,12 +570,16 @@ impl WriteWatch<'_> {
         let ends_well = may_write(self.verdict) && summary.error.is_none() && !in_transaction;
         let is_unplaced = ends_well && affects && !has_position;
         let has_gtids = self.writes.topology.has_gtids();
-        let ends = self.before.in_transaction && !summary.status.contains(Status::IN_TRANS);
-        let may_commit = self.verdict.class == Class::Commit
-            || may_write(self.verdict) && !is_quiet(self.command)
-            || self.verdict.class == Class::Session && ends;
-        // Where transactions have no numbers, nothing of what was written is told.
-        let is_untold = may_commit && !has_gtids || self.before.is_untracked;
+        let may_commit = |was_open| {
+            let ends = was_open && !summary.status.contains(Status::IN_TRANS);
+            self.verdict.class == Class::Commit
+                || may_write(self.verdict) && !is_quiet(self.command)
+                || self.verdict.class == Class::Session && ends
+        };
+        // Where transactions have no numbers, nothing of what was written is told; nor under others' trackers.
+        let is_untold = self.before.is_untracked
+            || !has_gtids && may_commit(self.before.in_transaction)
+            || self.before.has_own_trackers && may_commit(self.before.may_be_open);
         if is_unplaced || self.has_no_room(summary) || is_untold || self.may_have_failed(summary) {
             self.writes.note_unknown();
         }
