@@ -105,3 +105,63 @@ fn what_is_committed_under_the_clients_own_trackers_counts() {
         }
     }
 }
+
+#[test]
+fn what_a_read_has_written_before_it_failed_counts() {
+    let (servers, _in_use) = pair();
+    let proxy = Proxy::start(servers);
+    let mut root = servers.root();
+    root.run("CREATE TABLE shop.half_a (a INT) ENGINE = MyISAM");
+    root.run("CREATE TABLE shop.half_b (b INT)");
+    root.run("INSERT INTO shop.half_b VALUES (1)");
+    root.run(
+        "CREATE FUNCTION shop.half_f() RETURNS INT MODIFIES SQL DATA \
+         BEGIN INSERT INTO shop.half_a VALUES (1); SIGNAL SQLSTATE '45000'; RETURN 1; END",
+    );
+    root.run("CREATE VIEW shop.half_v AS SELECT shop.half_f() AS x FROM shop.half_b");
+    // What its handler tells is the same whatever fails.
+    root.run(
+        "CREATE FUNCTION shop.half_g() RETURNS INT MODIFIES SQL DATA \
+         BEGIN DECLARE EXIT HANDLER FOR SQLEXCEPTION BEGIN SIGNAL SQLSTATE '45000'; END; \
+         INSERT INTO shop.half_a VALUES (1); SIGNAL SQLSTATE '45001'; RETURN 1; END",
+    );
+    root.run("CREATE VIEW shop.half_w AS SELECT shop.half_g() AS x FROM shop.half_b");
+    let read = "SELECT COUNT(*) FROM half_a";
+    let fails = "SELECT x FROM half_v";
+    let alike = "SELECT x FROM half_w";
+    let hinted = "/* fairlane: route=primary */ SELECT x FROM half_v";
+    for less in [Capabilities::empty(), Capabilities::DEPRECATE_EOF] {
+        // One that a replica refuses, and those that it is not asked.
+        for case in [&[fails][..], &[alike], &[hinted], &["BEGIN", fails]] {
+            let mut writer = log_in(&proxy, less);
+            proxy.until_replica_answers(&mut writer, read);
+            assert_seen(&proxy, servers, read, &mut writer, case);
+        }
+    }
+}
+
+#[test]
+fn a_read_that_fails_alike_on_both_servers_keeps_no_reads_on_the_primary() {
+    let (servers, _in_use) = pair();
+    let proxy = Proxy::start(servers);
+    servers.root().run("CREATE TABLE shop.alike_a (a INT)");
+    let (read, routed) = ("SELECT COUNT(*) FROM alike_a", "target=\"primary\"");
+    let mut client = proxy.app();
+    servers.wait_replicated();
+    proxy.until_replica_answers(&mut client, read);
+    let on_primary = || {
+        let metrics = proxy.get("/metrics");
+        let of_reads = |line: &&str| {
+            line.starts_with("fairlane_statements_routed_total{")
+                && line.contains(routed)
+                && line.contains("fresh")
+        };
+        metrics.lines().filter(of_reads).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let before = on_primary();
+    for _ in 0..20 {
+        assert_eq!(client.query("SELECT missing FROM alike_a").unwrap_err().code(), 1054);
+        client.run(read);
+    }
+    assert_eq!(on_primary(), before);
+}

@@ -375,6 +375,8 @@ struct Before {
     has_own_trackers: bool,
     /// A replica has refused the statement.
     was_refused: bool,
+    /// With this error.
+    refusal: Option<u16>,
     /// How it is on its way to the primary.
     flight: Option<Flight>,
 }
@@ -417,6 +419,7 @@ impl Session {
             is_untracked: self.pins.has(Pin::Trackers),
             has_own_trackers: self.needs_own_trackers(work),
             was_refused: self.under_way.was_refused,
+            refusal: self.under_way.was_refused.then_some(self.under_way.refusal),
             flight: self.under_way.sent.as_ref().map(Sent::flight),
         };
         let writes = Arc::clone(&self.writes);
@@ -525,7 +528,7 @@ impl WriteWatch<'_> {
             self.note_unplaced(summary, has_position);
             // Sessions that begin from now on find other global variables, privileges or schemas.
             self.writes.note_changes(self.before.changes.of(summary));
-        } else if self.has_no_room(summary) {
+        } else if self.has_no_room(summary) || self.may_have_read_half_way(summary) {
             self.writes.note_unknown();
         }
         match self.before.flight {
@@ -652,6 +655,21 @@ impl WriteWatch<'_> {
         (self.verdict.class == Class::Write || effects.contains(Effects::OPAQUE))
             && self.command != Command::StmtPrepare
             && summary.error.is_some_and(may_have)
+    }
+
+    /// The same of a read on the primary: a function that a view calls may have written rows that no error takes
+    /// back. What fails alike on a replica, where nothing can be written, has not come so far.
+    fn may_have_read_half_way(&self, summary: &Summary) -> bool {
+        let Some(code) = summary.error else { return false };
+        let is_likely = match self.before.refusal {
+            Some(refusal) => refusal != code,
+            // Without GTIDs it would keep the scope on the primary for ever.
+            None => self.before.flight.is_some() && self.writes.topology.has_gtids(),
+        };
+        is_likely
+            && self.verdict.uses_table
+            && self.command != Command::StmtPrepare
+            && !did_nothing(code, self.verdict.effects)
     }
 }
 
