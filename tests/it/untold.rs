@@ -1,13 +1,15 @@
 //! What was committed, or written for good, by a statement whose answer tells no position: nobody of the scope misses it.
 
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use fairlane::protocol::Capabilities;
+use fairlane::protocol::{Capabilities, Command, Shape};
 use fairlane::sandbox::Options;
 use parking_lot::{Mutex, MutexGuard};
 
+use crate::support::hop::Hop;
 use crate::support::servers::keep;
-use crate::support::{Login, Proxy, Raw, Servers, product};
+use crate::support::{Login, Proxy, Raw, Servers, eventually, pause, product};
 
 /// A primary and a replica that one test at a time keeps from what it is to have.
 fn pair() -> (&'static Servers, MutexGuard<'static, ()>) {
@@ -164,4 +166,58 @@ fn a_read_that_fails_alike_on_both_servers_keeps_no_reads_on_the_primary() {
         client.run(read);
     }
     assert_eq!(on_primary(), before);
+}
+
+/// A function that a view calls writes, and commits with the read.
+#[test]
+fn what_a_read_has_written_stays_seen_while_its_answer_is_on_its_way() {
+    static IS_HELD: AtomicBool = AtomicBool::new(false);
+    let (servers, _in_use) = pair();
+    let mut root = servers.root();
+    root.run("CREATE TABLE shop.window_a (a INT)");
+    root.run("CREATE TABLE shop.window_b (b INT)");
+    root.run("INSERT INTO shop.window_b VALUES (1)");
+    root.run(
+        "CREATE FUNCTION shop.window_f() RETURNS INT MODIFIES SQL DATA \
+         BEGIN INSERT INTO shop.window_a VALUES (1); RETURN 1; END",
+    );
+    root.run("CREATE VIEW shop.window_v AS SELECT shop.window_f() AS x FROM shop.window_b");
+    let read = "SELECT COUNT(*) FROM window_a";
+    let hint = "/* fairlane: route=primary */";
+    let cases = [
+        "SELECT x FROM window_v".to_owned(),
+        "SELECT x FROM window_v FOR UPDATE".to_owned(),
+        format!("{hint} SELECT x FROM window_v"),
+    ];
+    let mut missed = Vec::new();
+    for (before, case) in cases.iter().enumerate() {
+        let hop = Hop::before(servers.primary, "app");
+        let proxy = Proxy::behind(hop.port, servers, 15, "");
+        let (mut writer, mut other) = (proxy.app(), proxy.app());
+        // So that it has a connection.
+        writer.run(&format!("{hint} SELECT 1 FROM window_b"));
+        servers.wait_replicated();
+        proxy.until_replica_answers(&mut other, read);
+        let mut replica = servers.replica_root();
+        replica.run("FLUSH TABLES WITH READ LOCK");
+        IS_HELD.store(true, Ordering::Release);
+        hop.spoil_answer_to(b"window_v", |_| {
+            while IS_HELD.load(Ordering::Acquire) {
+                pause(1);
+            }
+        });
+        writer.send(Command::Query, case.as_bytes());
+        let there = (before + 1).to_string();
+        eventually("it has committed", || {
+            hop.has_spoilt() && root.text("SELECT COUNT(*) FROM shop.window_a") == there
+        });
+        assert_eq!(other.text(&format!("{hint} {read}")), there);
+        if other.text(read) != there {
+            missed.push(case);
+        }
+        IS_HELD.store(false, Ordering::Release);
+        writer.answer(Shape::Results).unwrap();
+        replica.run("UNLOCK TABLES");
+    }
+    assert!(missed.is_empty(), "{missed:#?}");
 }
