@@ -221,3 +221,57 @@ fn what_a_read_has_written_stays_seen_while_its_answer_is_on_its_way() {
     }
     assert!(missed.is_empty(), "{missed:#?}");
 }
+
+/// Beside a procedure, whatever has left a change nothing to do counts for the whole scope.
+#[test]
+fn a_change_that_finds_nothing_to_do_counts_however_it_begins() {
+    let (servers, _in_use) = pair();
+    let proxy = Proxy::start(servers);
+    let mut root = servers.root();
+    root.run("CREATE TABLE shop.idle_a (a INT PRIMARY KEY, state VARCHAR(10), n INT)");
+    root.run("INSERT INTO shop.idle_a VALUES (1, 'new', 0)");
+    root.run(
+        "CREATE PROCEDURE shop.idle_a() BEGIN UPDATE shop.idle_a SET state = 'running'; \
+         DO GET_LOCK('idle_a', 30); DO RELEASE_LOCK('idle_a'); END",
+    );
+    let zero = "UPDATE shop.idle_a SET n = 1 WHERE state = 'new'";
+    root.run(&format!("CREATE PROCEDURE shop.idle_b() BEGIN {zero}; END"));
+    let mut cases = vec!["CALL idle_b()".to_owned(), format!("DO 0; {zero}")];
+    // With a client for which rows count that are as they are to be.
+    let same = "UPDATE shop.idle_a SET state = 'running'";
+    cases.push(format!("BEGIN | {same} | COMMIT"));
+    match product().is_mysql() {
+        true => cases.push(format!(
+            "WITH x AS (SELECT 1 AS b) {}",
+            zero.replace("SET", "JOIN x ON x.b = a SET")
+        )),
+        false => cases.push(format!("SET STATEMENT max_statement_time = 9 FOR {zero}")),
+    }
+    let read = "SELECT state FROM idle_a";
+    let login = Login::new(proxy.port, "app", "app-secret");
+    let more = login.more | Capabilities::FOUND_ROWS;
+    let mut client = Raw::login(&Login { schema: Some("shop"), more, ..login }).unwrap();
+    let mut other = proxy.app();
+    let mut missed = Vec::new();
+    for case in cases {
+        root.run("UPDATE shop.idle_a SET state = 'new'");
+        root.run("SELECT GET_LOCK('idle_a', 5)");
+        servers.wait_replicated();
+        proxy.until_replica_answers(&mut other, read);
+        let mut replica = servers.replica_root();
+        replica.run("FLUSH TABLES WITH READ LOCK");
+        let mut writer = proxy.app();
+        writer.send(Command::Query, b"CALL idle_a()");
+        eventually("its first step is done", || {
+            root.text("SELECT state FROM shop.idle_a") == "running"
+        });
+        case.split(" | ").for_each(|sql| drop(client.run(sql)));
+        if other.text(read) != "running" {
+            missed.push(case);
+        }
+        replica.run("UNLOCK TABLES");
+        root.run("DO RELEASE_LOCK('idle_a')");
+        writer.answer(Shape::Results).unwrap();
+    }
+    assert!(missed.is_empty(), "{missed:#?}");
+}

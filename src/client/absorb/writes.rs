@@ -23,7 +23,7 @@ use crate::route::flights::{Commits, Flight};
 use crate::route::freshness::Position;
 use crate::route::token::{Reading, SharedToken, Stamp, Token};
 use crate::sql::{
-    Class, Effects, Mode, Reason, Verdict, called, changes_rows, defaults_of, has_word,
+    Class, Effects, Leading, Mode, Reason, Verdict, called, changes_rows, defaults_of, has_word,
     leaves_tables, mentions, own_calls, replaces_rows, variable_prepared,
 };
 use crate::state::Pin;
@@ -533,12 +533,14 @@ impl WriteWatch<'_> {
         }
         match self.before.flight {
             Some(flight) if !is_placed && may_see(self.command, self.verdict) => {
-                // It was to change or lock rows, and has changed none.
+                // It was to change or lock rows, and has changed none, or may have found them changed.
+                let changes_none = summary.affected.unwrap_or_default() == 0;
+                let finds =
+                    self.before.counts_found_rows && self.verdict.leading == Leading::Update;
                 let is_idle = self.verdict.class != Class::Read
                     && !has_position
-                    && summary.affected.unwrap_or_default() == 0
-                    && (self.verdict.reason == Reason::LockingClause
-                        || changes_rows(self.sql.0, self.sql.1));
+                    && (changes_none || finds)
+                    && may_be_idle(self.verdict);
                 self.writes.note_seen(flight, is_idle);
             }
             _ => {}
@@ -671,6 +673,19 @@ impl WriteWatch<'_> {
             && self.command != Command::StmtPrepare
             && !did_nothing(code, self.verdict.effects)
     }
+}
+
+/// Whether a statement may be a change of rows that has found nothing to do, if it has done nothing. A function
+/// that nobody knows mostly reads.
+fn may_be_idle(verdict: &Verdict) -> bool {
+    matches!(
+        verdict.reason,
+        Reason::LockingClause
+            | Reason::NotARead
+            | Reason::MultiStatement
+            | Reason::WrapsWrite
+            | Reason::NotUnderstood
+    )
 }
 
 /// Whether a statement may change what replicas are to have.
