@@ -47,10 +47,14 @@ struct Leftovers {
 }
 
 impl Session {
+    /// Whether a transaction may be open.
+    pub(super) fn may_be_open(&self) -> bool {
+        // An error does not say whether one is.
+        self.status.contains(Status::IN_TRANS) || !self.is_status_told || !self.autocommit
+    }
+
     fn leftovers(&self) -> Leftovers {
-        // An error does not say whether one is open.
-        let may_be_open = self.status.contains(Status::IN_TRANS) || !self.is_status_told;
-        let in_transaction = may_be_open || !self.autocommit;
+        let in_transaction = self.may_be_open();
         Leftovers { pins: self.pins, in_transaction, writes: Arc::clone(&self.writes) }
     }
 

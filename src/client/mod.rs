@@ -269,6 +269,8 @@ struct UnderWay {
     leaves_gtids: bool,
     /// A replica has refused it.
     was_refused: bool,
+    /// With this error.
+    refusal: u16,
     /// It is on its way to the primary.
     sent: Option<absorb::flight::Sent>,
     /// The changes counted on its connection before, if it calls a procedure of another schema.

@@ -150,7 +150,8 @@ impl<'a> Classifier<'a> {
         }
         // SET uses one in a subquery.
         verdict.uses_table |= match class {
-            Class::Read | Class::Write => self.may_use_table(),
+            // Behind WITH a change of rows has no FROM.
+            Class::Read | Class::Write => reason == Reason::WrapsWrite || self.may_use_table(),
             Class::Session => self.found.is_from_table,
             _ => false,
         };

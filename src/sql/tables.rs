@@ -315,6 +315,7 @@ mod tests {
     const CLEARS: &[&str] = &[
         "(SELECT a FROM t)",
         "WITH a AS (SELECT 1) SELECT * FROM a",
+        "WITH a AS (SELECT 1) UPDATE t SET b = 1",
         "EXPLAIN SELECT a FROM t",
         "EXPLAIN UPDATE t SET a = 1",
         "SET STATEMENT time_zone = '+09:00' FOR SELECT a FROM t",

@@ -54,3 +54,4 @@ mod throttle;
 mod trackers;
 mod transactions;
 mod twins;
+mod untold;

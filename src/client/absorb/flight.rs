@@ -10,7 +10,7 @@ use crate::protocol::Command;
 use crate::protocol::status::Status;
 use crate::route::flights::{Commits, Flight};
 use crate::route::token::SharedToken;
-use crate::sql::{Class, Effects, Reason, Verdict};
+use crate::sql::{Class, Effects, Reason, RouteHint, Verdict};
 
 /// A statement that was sent to the primary; on its way until this is dropped.
 #[derive(Debug)]
@@ -90,21 +90,26 @@ impl Session {
             return Commits::InSteps;
         }
         let is_open = self.status.contains(Status::IN_TRANS);
+        let may_be_open = self.may_be_open();
+        let is_alone = !is_open && self.autocommit;
         let commits = match class {
             Class::Write if effects.contains(Effects::IMPLICIT_COMMIT) => true,
-            _ if effects.contains(Effects::UNLOCK_TABLES) => is_open || !self.autocommit,
+            _ if effects.contains(Effects::UNLOCK_TABLES) => may_be_open,
             // XA COMMIT.
             Class::Write if reason == Reason::TransactionControl => {
                 !effects.intersects(Effects::SAVEPOINT | Effects::XA)
             }
             Class::Write => {
-                !is_open
-                    && self.autocommit
-                    && (may_write(work.verdict) || reason == Reason::Sequence)
+                is_alone
+                    && (may_write(work.verdict)
+                        || matches!(reason, Reason::Sequence | Reason::LockingClause))
             }
-            Class::Commit | Class::Begin { .. } | Class::Session => is_open || !self.autocommit,
-            // What a replica refused may write.
-            Class::Read => self.under_way.was_refused,
+            Class::Commit | Class::Begin { .. } | Class::Session => may_be_open,
+            // What a replica refused may write, by a function that a view calls; so may what none is to be asked.
+            Class::Read => {
+                let is_hinted = work.verdict.hint.route == Some(RouteHint::Primary);
+                self.under_way.was_refused || is_hinted && work.verdict.uses_table && is_alone
+            }
             Class::Rollback | Class::Diagnostics | Class::Kill { .. } => false,
         };
         if commits { Commits::AtItsEnd } else { Commits::Never }

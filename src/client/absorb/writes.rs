@@ -23,7 +23,7 @@ use crate::route::flights::{Commits, Flight};
 use crate::route::freshness::Position;
 use crate::route::token::{Reading, SharedToken, Stamp, Token};
 use crate::sql::{
-    Class, Effects, Mode, Reason, Verdict, called, changes_rows, defaults_of, has_word,
+    Class, Effects, Leading, Mode, Reason, Verdict, called, changes_rows, defaults_of, has_word,
     leaves_tables, mentions, own_calls, replaces_rows, variable_prepared,
 };
 use crate::state::Pin;
@@ -357,6 +357,8 @@ struct Before {
     /// An UPDATE's affected rows are those it found.
     counts_found_rows: bool,
     in_transaction: bool,
+    /// Or one may be open, and nothing has told.
+    may_be_open: bool,
     /// Writes are left out of the binary log, or may be by the text itself.
     is_log_off: bool,
     /// By the session itself, before.
@@ -369,8 +371,12 @@ struct Before {
     changes: Changes,
     /// Its connection may have trackers of the client's, which leave positions out.
     is_untracked: bool,
+    /// It has them for this statement.
+    has_own_trackers: bool,
     /// A replica has refused the statement.
     was_refused: bool,
+    /// With this error.
+    refusal: Option<u16>,
     /// How it is on its way to the primary.
     flight: Option<Flight>,
 }
@@ -403,6 +409,7 @@ impl Session {
             deprecates_eof: self.capabilities.contains(Capabilities::DEPRECATE_EOF),
             counts_found_rows: self.capabilities.contains(Capabilities::FOUND_ROWS),
             in_transaction: self.status.contains(Status::IN_TRANS),
+            may_be_open: self.may_be_open(),
             is_log_off,
             is_own_log_off,
             changes_rows: is_log_off && !is_several && changes_rows(work.sql, self.mode),
@@ -410,7 +417,9 @@ impl Session {
             has_temporary_table: self.pins.has(Pin::TemporaryTable),
             reading: (work.verdict.class != Class::Read).then(|| self.context.topology.reading()),
             is_untracked: self.pins.has(Pin::Trackers),
+            has_own_trackers: self.needs_own_trackers(work),
             was_refused: self.under_way.was_refused,
+            refusal: self.under_way.was_refused.then_some(self.under_way.refusal),
             flight: self.under_way.sent.as_ref().map(Sent::flight),
         };
         let writes = Arc::clone(&self.writes);
@@ -519,17 +528,19 @@ impl WriteWatch<'_> {
             self.note_unplaced(summary, has_position);
             // Sessions that begin from now on find other global variables, privileges or schemas.
             self.writes.note_changes(self.before.changes.of(summary));
-        } else if self.has_no_room(summary) {
+        } else if self.has_no_room(summary) || self.may_have_read_half_way(summary) {
             self.writes.note_unknown();
         }
         match self.before.flight {
             Some(flight) if !is_placed && may_see(self.command, self.verdict) => {
-                // It was to change or lock rows, and has changed none.
+                // It was to change or lock rows, and has changed none, or may have found them changed.
+                let changes_none = summary.affected.unwrap_or_default() == 0;
+                let finds =
+                    self.before.counts_found_rows && self.verdict.leading == Leading::Update;
                 let is_idle = self.verdict.class != Class::Read
                     && !has_position
-                    && summary.affected.unwrap_or_default() == 0
-                    && (self.verdict.reason == Reason::LockingClause
-                        || changes_rows(self.sql.0, self.sql.1));
+                    && (changes_none || finds)
+                    && may_be_idle(self.verdict);
                 self.writes.note_seen(flight, is_idle);
             }
             _ => {}
@@ -564,12 +575,16 @@ impl WriteWatch<'_> {
         let ends_well = may_write(self.verdict) && summary.error.is_none() && !in_transaction;
         let is_unplaced = ends_well && affects && !has_position;
         let has_gtids = self.writes.topology.has_gtids();
-        let ends = self.before.in_transaction && !summary.status.contains(Status::IN_TRANS);
-        let may_commit = self.verdict.class == Class::Commit
-            || may_write(self.verdict) && !is_quiet(self.command)
-            || self.verdict.class == Class::Session && ends;
-        // Where transactions have no numbers, nothing of what was written is told.
-        let is_untold = may_commit && !has_gtids || self.before.is_untracked;
+        let may_commit = |was_open| {
+            let ends = was_open && !summary.status.contains(Status::IN_TRANS);
+            self.verdict.class == Class::Commit
+                || may_write(self.verdict) && !is_quiet(self.command)
+                || self.verdict.class == Class::Session && ends
+        };
+        // Where transactions have no numbers, nothing of what was written is told; nor under others' trackers.
+        let is_untold = self.before.is_untracked
+            || !has_gtids && may_commit(self.before.in_transaction)
+            || self.before.has_own_trackers && may_commit(self.before.may_be_open);
         if is_unplaced || self.has_no_room(summary) || is_untold || self.may_have_failed(summary) {
             self.writes.note_unknown();
         }
@@ -637,13 +652,40 @@ impl WriteWatch<'_> {
     fn may_have_failed(&self, summary: &Summary) -> bool {
         let effects = self.verdict.effects;
         // MySQL commits before it looks whether it can do what it is to do, as MariaDB does for some statements.
-        let commits_first =
-            self.before.in_transaction && effects.contains(Effects::IMPLICIT_COMMIT);
+        let commits_first = self.before.may_be_open && effects.contains(Effects::IMPLICIT_COMMIT);
         let may_have = |code| commits_first || !did_nothing(code, effects);
         (self.verdict.class == Class::Write || effects.contains(Effects::OPAQUE))
             && self.command != Command::StmtPrepare
             && summary.error.is_some_and(may_have)
     }
+
+    /// The same of a read on the primary: a function that a view calls may have written rows that no error takes
+    /// back. What fails alike on a replica, where nothing can be written, has not come so far.
+    fn may_have_read_half_way(&self, summary: &Summary) -> bool {
+        let Some(code) = summary.error else { return false };
+        let is_likely = match self.before.refusal {
+            Some(refusal) => refusal != code,
+            // Without GTIDs it would keep the scope on the primary for ever.
+            None => self.before.flight.is_some() && self.writes.topology.has_gtids(),
+        };
+        is_likely
+            && self.verdict.uses_table
+            && self.command != Command::StmtPrepare
+            && !did_nothing(code, self.verdict.effects)
+    }
+}
+
+/// Whether a statement may be a change of rows that has found nothing to do, if it has done nothing. A function
+/// that nobody knows mostly reads.
+fn may_be_idle(verdict: &Verdict) -> bool {
+    matches!(
+        verdict.reason,
+        Reason::LockingClause
+            | Reason::NotARead
+            | Reason::MultiStatement
+            | Reason::WrapsWrite
+            | Reason::NotUnderstood
+    )
 }
 
 /// Whether a statement may change what replicas are to have.

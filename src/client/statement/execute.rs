@@ -35,8 +35,8 @@ struct Keeps {
 /// Why a command has not run to its end.
 #[derive(Debug)]
 pub(in crate::client) enum Unfinished {
-    /// A replica answered nothing but an error, which was not passed on.
-    ReplicaRefused,
+    /// A replica answered nothing but this error, which was not passed on.
+    ReplicaRefused(u16),
     /// The server is gone. `untouched`: the client has got nothing yet.
     Lost {
         /// Nothing was passed on.
@@ -263,7 +263,9 @@ impl Session {
         Err(match passed {
             Passed::Whole => return Ok(Some(response.into_summary())),
             Passed::Deadlocked => return Ok(None),
-            Passed::Refused => Unfinished::ReplicaRefused,
+            Passed::Refused => {
+                Unfinished::ReplicaRefused(response.summary().error.unwrap_or_default())
+            }
             Passed::GaveWay => Unfinished::GaveWay,
             Passed::ClientGone { in_time: true } => {
                 Unfinished::ClientGone(Some(Box::new(response)))

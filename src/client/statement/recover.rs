@@ -28,17 +28,17 @@ impl Session {
         let Attempt { was_held, may_retry, .. } = attempt;
         let sent = self.under_way.sent.take();
         Some(match unfinished {
-            Unfinished::ReplicaRefused => {
-                self.under_way.was_refused = true;
+            Unfinished::ReplicaRefused(error) => {
+                (self.under_way.was_refused, self.under_way.refusal) = (true, error);
                 if was_held {
                     return self.move_refused(checkout, work).await;
                 }
                 self.give_back_refused(checkout);
                 return None;
             }
-            Unfinished::Unprepared(_) if may_retry => {
+            Unfinished::Unprepared(error) if may_retry => {
                 // MySQL refuses what writes when it prepares it.
-                self.under_way.was_refused = true;
+                (self.under_way.was_refused, self.under_way.refusal) = (true, error.code().0);
                 self.give_back_refused(checkout);
                 return None;
             }
