@@ -189,3 +189,100 @@ fn what_a_procedure_has_done_is_seen_by_others_when_its_client_has_first_rows_of
         }
     }
 }
+
+#[test]
+fn what_is_done_on_a_connection_that_was_cut_off_is_seen_once_it_is_done() {
+    let hop = Hop::before(pair().primary, "app");
+    let proxy = Proxy::behind(hop.port, pair(), 15, "");
+    let mut root = pair().root();
+    root.run("CREATE TABLE shop.cut_off_a (a INT PRIMARY KEY, v INT)");
+    root.run("INSERT INTO shop.cut_off_a VALUES (1, 0)");
+    let read = "SELECT v FROM cut_off_a WHERE a = 1";
+    let (mut writer, mut reader) = (proxy.app(), proxy.app());
+    let mut replica = cut_off(&proxy, &mut reader, read);
+    let mut other = pair().root();
+    other.run("BEGIN");
+    other.run("SELECT v FROM shop.cut_off_a FOR UPDATE");
+    writer.send(Command::Query, b"UPDATE cut_off_a SET v = 7 WHERE a = 1");
+    eventually("it waits for the row", || !statement(&mut root, "UPDATE cut_off_a").is_empty());
+    hop.cut();
+    assert!(writer.answer(Shape::Results).unwrap().error().is_some());
+    // The reading that tells nothing may have come by then, or not.
+    for wait in [0, 50, 50] {
+        pause(wait);
+        assert_eq!(reader.text(read), "0");
+    }
+    other.run("ROLLBACK");
+    eventually("it is done", || root.text("SELECT v FROM shop.cut_off_a") == "7");
+    for wait in [0, 50, 50] {
+        pause(wait);
+        assert_eq!(reader.text(read), "7", "after {wait} ms");
+    }
+    replica.run("UNLOCK TABLES");
+    proxy.until_replica_answers(&mut reader, read);
+}
+
+/// The ids of the primary's connections that run what begins so.
+fn statement(root: &mut Raw, begins: &str) -> Vec<Vec<Option<String>>> {
+    let list = "information_schema.PROCESSLIST";
+    root.rows(&format!("SELECT ID FROM {list} WHERE INFO LIKE '{begins}%'"))
+}
+
+#[test]
+fn what_is_killed_in_its_commit_is_seen_once_it_is_committed() {
+    let mut root = pair().root();
+    root.run("CREATE TABLE shop.killed_a (a INT PRIMARY KEY)");
+    let read = "SELECT COUNT(*) FROM killed_a";
+    let (waits, waits_not) = match product().is_mysql() {
+        true => (
+            &["SET GLOBAL binlog_group_commit_sync_delay = 1000000"][..],
+            "SET GLOBAL binlog_group_commit_sync_delay = 0",
+        ),
+        false => (
+            &[
+                "SET GLOBAL binlog_commit_wait_usec = 1000000",
+                "SET GLOBAL binlog_commit_wait_count = 50",
+            ][..],
+            "SET GLOBAL binlog_commit_wait_count = 0",
+        ),
+    };
+    let proxies = ["", "[pool]\nabandoned = \"kill\""].map(|more| Proxy::with(pair(), 15, more));
+    for (number, way) in ["at the server", "through Fairlane", "abandoned"].iter().enumerate() {
+        let proxy = &proxies[usize::from(*way == "abandoned")];
+        let (mut writer, mut reader, mut killer) = (proxy.app(), proxy.app(), proxy.app());
+        let id = writer.text("SELECT CONNECTION_ID()");
+        let mut replica = cut_off(proxy, &mut reader, read);
+        waits.iter().for_each(|set| drop(root.run(set)));
+        let insert = format!("INSERT INTO killed_a VALUES ({number})");
+        writer.send(Command::Query, insert.as_bytes());
+        eventually("it is about to commit", || {
+            // Whoever asks more often is told the same again.
+            pause(120);
+            let transactions = "information_schema.INNODB_TRX WHERE trx_rows_modified = 1";
+            let mine = format!("trx_query = '{insert}'");
+            root.text(&format!("SELECT COUNT(*) FROM {transactions} AND {mine}")) == "1"
+        });
+        match *way {
+            "at the server" => {
+                let ids = statement(&mut root, &insert);
+                root.run(&format!("KILL {}", ids[0][0].as_ref().unwrap()));
+                assert!(writer.answer(Shape::Results).unwrap().error().is_some());
+            }
+            "abandoned" => writer.hang_up(),
+            _ => {
+                killer.run(&format!("KILL {id}"));
+                writer.answer(Shape::Results).unwrap_err();
+            }
+        }
+        let all = (number + 1).to_string();
+        reader.run(read);
+        eventually("it is committed", || root.text("SELECT COUNT(*) FROM shop.killed_a") == all);
+        for wait in [0, 50, 50] {
+            pause(wait);
+            assert_eq!(reader.text(read), all, "{way}, after {wait} ms");
+        }
+        root.run(waits_not);
+        replica.run("UNLOCK TABLES");
+        proxy.until_replica_answers(&mut reader, read);
+    }
+}

@@ -159,6 +159,11 @@ impl WriteTracker {
         self.is_unlogged.load(Ordering::Relaxed)
     }
 
+    /// What the scope has written.
+    pub(super) fn written(&self) -> &Arc<SharedToken> {
+        &self.written
+    }
+
     /// A statement that may commit so is about to be sent to the primary.
     pub(super) fn sends(&self, commits: Commits) -> Sent {
         Sent::new(&self.written, commits)
@@ -200,6 +205,9 @@ impl WriteTracker {
     pub(in crate::client) fn settle(&self) -> bool {
         let reading = self.topology.reading();
         let mut token = self.written.lock();
+        if self.written.flights.have_lost() {
+            return false;
+        }
         let is_settled = token.settle(&reading);
         if token.is_unknown() && self.topology.has_gtids() {
             self.topology.reading_wanted();
