@@ -97,6 +97,39 @@ fn what_a_procedure_has_committed_stays_seen_while_it_goes_on() {
 }
 
 #[test]
+fn what_was_seen_is_seen_as_another_user_too() {
+    let proxy = Proxy::start(pair());
+    let mut root = pair().root();
+    make_procedure(&mut root, "changed_a", "DO 0");
+    for host in ["localhost", "127.0.0.1", "%"] {
+        root.run(&format!("CREATE USER changed@'{host}' IDENTIFIED BY 'secret'"));
+        root.run(&format!("GRANT SELECT ON shop.* TO changed@'{host}'"));
+    }
+    let read = "SELECT state FROM changed_a WHERE a = 1";
+    let looks = format!("/* fairlane: route=primary */ {read}");
+    root.run("SELECT GET_LOCK('changed_a', 5)");
+    let mut reader = proxy.app();
+    let mut replica = cut_off(&proxy, &mut reader, read);
+    let mut writer = proxy.app();
+    writer.send(Command::Query, b"CALL changed_a()");
+    eventually("its first step is done", || {
+        root.text("SELECT state FROM shop.changed_a") == "running"
+    });
+    // The reading that tells may have come by then, or not.
+    for wait in [0, 50, 200] {
+        let mut reader = proxy.app();
+        assert_eq!(reader.text(&looks), "running");
+        pause(wait);
+        reader.send(Command::ChangeUser, b"changed\0\0shop\0\x2d\0mysql_native_password\0");
+        reader.prove("secret").unwrap();
+        assert_eq!(reader.text(read), "running", "after {wait} ms");
+    }
+    replica.run("UNLOCK TABLES");
+    root.run("DO RELEASE_LOCK('changed_a')");
+    writer.answer(Shape::Results).unwrap();
+}
+
+#[test]
 fn who_has_lost_a_race_reads_what_the_winner_wrote_before_that_is_told() {
     static IS_HELD: AtomicBool = AtomicBool::new(false);
     let hop = Hop::before(pair().primary, "app");

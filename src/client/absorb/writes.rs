@@ -128,6 +128,8 @@ impl WriteTracker {
 
     /// The same session as another user, who goes on seeing what it has written.
     pub(in crate::client) fn change(&self, context: &Context, user: &str) -> Self {
+        // What a reading has told by now goes along in the token.
+        let has_seen_more = self.has_seen_more();
         let changed = Self {
             written: context.scopes.change(&self.written, user),
             topology: Arc::clone(&self.topology),
@@ -136,7 +138,7 @@ impl WriteTracker {
             is_unlogged: AtomicBool::new(self.is_unlogged() || self.token().is_unlogged()),
             seen: Seen::default(),
         };
-        if self.has_seen_more() {
+        if has_seen_more {
             // What that was is on its way in the other scope.
             changed.note_unknown();
         }
