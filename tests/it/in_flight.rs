@@ -255,6 +255,44 @@ fn what_is_done_on_a_connection_that_was_cut_off_is_seen_once_it_is_done() {
     proxy.until_replica_answers(&mut reader, read);
 }
 
+#[test]
+fn who_gets_a_lock_by_name_sees_what_was_committed_under_it() {
+    let proxy = Proxy::start(pair());
+    let mut root = pair().root();
+    let under = "DO RELEASE_LOCK('under_lock')";
+    make_procedure(&mut root, "under_a", under);
+    root.run(
+        "CREATE PROCEDURE shop.under_lock() BEGIN DO GET_LOCK('under_lock', 30); CALL shop.under_a(); END",
+    );
+    let read = "SELECT state FROM under_a WHERE a = 1";
+    for (asks, lets_go) in [
+        ("SELECT GET_LOCK('under_lock', 30)", "SELECT RELEASE_LOCK('under_lock')"),
+        ("DO GET_LOCK('under_lock', 30)", "DO RELEASE_LOCK('under_lock')"),
+        ("SELECT IS_FREE_LOCK('under_lock')", "DO 0"),
+        ("SELECT @a, IFNULL(IS_USED_LOCK('under_lock'), 'free')", "DO 0"),
+    ] {
+        root.run("UPDATE shop.under_a SET state = 'new'");
+        root.run("SELECT GET_LOCK('under_a', 5)");
+        let mut reader = proxy.app();
+        let mut replica = cut_off(&proxy, &mut reader, read);
+        let mut writer = proxy.app();
+        writer.send(Command::Query, b"CALL under_lock()");
+        eventually("it has let the lock go", || {
+            root.text("SELECT state FROM shop.under_a") == "running"
+                && root.text("SELECT IS_FREE_LOCK('under_lock')") == "1"
+        });
+        reader.run(asks);
+        reader.run(lets_go);
+        for wait in [0, 50, 50] {
+            pause(wait);
+            assert_eq!(reader.text(read), "running", "{asks}, after {wait} ms");
+        }
+        replica.run("UNLOCK TABLES");
+        root.run("DO RELEASE_LOCK('under_a')");
+        writer.answer(Shape::Results).unwrap();
+    }
+}
+
 /// The ids of the primary's connections that run what begins so.
 fn statement(root: &mut Raw, begins: &str) -> Vec<Vec<Option<String>>> {
     let list = "information_schema.PROCESSLIST";

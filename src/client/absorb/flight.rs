@@ -16,7 +16,7 @@ use crate::protocol::Command;
 use crate::protocol::status::Status;
 use crate::route::flights::{Commits, Flight};
 use crate::route::token::SharedToken;
-use crate::sql::{Class, Effects, Reason, Verdict};
+use crate::sql::{Class, Effects, Reason, Verdict, mentions};
 
 /// How long the scope of a statement that was lost reads on the primary until that is over. What takes longer
 /// rolls back most likely, or waits.
@@ -166,8 +166,9 @@ impl Session {
     }
 }
 
-/// Whether a statement may tell its client of rows that are there.
-pub(super) fn may_see(command: Command, verdict: &Verdict) -> bool {
+/// Whether a statement may tell its client of rows that are there, or that others are done with them: by a lock by
+/// name that they have let go, or a wait for their position.
+pub(super) fn may_see(command: Command, verdict: &Verdict, sql: &[u8]) -> bool {
     let looks = verdict.uses_table
         || verdict.effects.contains(Effects::OPAQUE)
         || matches!(
@@ -176,6 +177,8 @@ pub(super) fn may_see(command: Command, verdict: &Verdict) -> bool {
                 | Reason::DictionaryRead
                 | Reason::SystemSchema
                 | Reason::NotUnderstood
-        );
+        )
+        || verdict.class == Class::Write
+            && [&b"_lock"[..], b"_wait", b"wait_for"].iter().any(|word| mentions(sql, word));
     looks && !is_quiet(command)
 }

@@ -533,7 +533,7 @@ impl WriteWatch<'_> {
             self.writes.note_unknown();
         }
         match self.before.flight {
-            Some(flight) if !is_placed && may_see(self.command, self.verdict) => {
+            Some(flight) if !is_placed && may_see(self.command, self.verdict, self.sql.0) => {
                 // It was to change or lock rows, and has changed none.
                 let is_idle = self.verdict.class != Class::Read
                     && !has_position
