@@ -326,28 +326,33 @@ fn what_is_killed_in_its_commit_is_seen_once_it_is_committed() {
         waits.iter().for_each(|set| drop(root.run(set)));
         let insert = format!("INSERT INTO killed_a VALUES ({number})");
         writer.send(Command::Query, insert.as_bytes());
+        let all = (number + 1).to_string();
+        let mut is_committed = || root.text("SELECT COUNT(*) FROM shop.killed_a") == all;
+        let mut looker = pair().root();
         eventually("it is about to commit", || {
             // Whoever asks more often is told the same again.
             pause(120);
             let transactions = "information_schema.INNODB_TRX WHERE trx_rows_modified = 1";
             let mine = format!("trx_query = '{insert}'");
-            root.text(&format!("SELECT COUNT(*) FROM {transactions} AND {mine}")) == "1"
+            let found = looker.text(&format!("SELECT COUNT(*) FROM {transactions} AND {mine}"));
+            // On a slow machine it may be over.
+            found == "1" || is_committed()
         });
         match *way {
             "at the server" => {
-                let ids = statement(&mut root, &insert);
-                root.run(&format!("KILL {}", ids[0][0].as_ref().unwrap()));
-                assert!(writer.answer(Shape::Results).unwrap().error().is_some());
+                for id in statement(&mut looker, &insert) {
+                    let _ = looker.query(&format!("KILL {}", id[0].as_ref().unwrap()));
+                }
+                let _ = writer.answer(Shape::Results);
             }
             "abandoned" => writer.hang_up(),
             _ => {
                 killer.run(&format!("KILL {id}"));
-                writer.answer(Shape::Results).unwrap_err();
+                let _ = writer.answer(Shape::Results);
             }
         }
-        let all = (number + 1).to_string();
         reader.run(read);
-        eventually("it is committed", || root.text("SELECT COUNT(*) FROM shop.killed_a") == all);
+        eventually("it is committed", is_committed);
         for wait in [0, 50, 50] {
             pause(wait);
             assert_eq!(reader.text(read), all, "{way}, after {wait} ms");
