@@ -251,7 +251,8 @@ impl Session {
         self.entry.keep_statement(work.sql, || self.mode_of(work));
         let orphan = self.entry.orphan();
         self.forget_binding();
-        let is_read = is_read(work);
+        // What a replica has refused may write.
+        let is_read = is_read(work) && !self.under_way.was_refused;
         let is_killed = match self.context.settings.pool.abandoned {
             Abandoned::KillReads => is_read,
             Abandoned::Kill => true,
@@ -260,10 +261,11 @@ impl Session {
         let response = response.filter(|_| !is_killed);
         let writes = Arc::clone(&self.writes);
         let Some(mut response) = response else {
-            if !is_read {
-                writes.note_unseen(changes);
+            match is_read {
+                true => checkout.discard(Retire::Kill),
+                false => drop(writes.lose(checkout, Retire::Kill, sent, changes)),
             }
-            return checkout.discard(Retire::Kill);
+            return;
         };
         if !is_read {
             // A procedure may have committed something, and go on.
@@ -272,7 +274,6 @@ impl Session {
         let mut checkout = checkout;
         tokio::spawn(async move {
             let _shown = orphan;
-            let _sent = sent;
             let (pool, generation) = (checkout.pool().clone(), checkout.connection().generation);
             let finished = tokio::select! {
                 finished = drain(&mut checkout, &mut response) => finished,
@@ -285,11 +286,12 @@ impl Session {
             match finished {
                 Ok(Drained::Whole) => undo(checkout, leftovers, family).await,
                 Ok(Drained::Cut) => {
-                    checkout.cut().await;
-                    // What stood behind the result may have been run, if all of that was on its way.
-                    writes.note_unseen(changes);
+                    // What stands behind the result may be run, if all of that was on its way.
+                    let _ = writes.lose(checkout, Retire::Cut, sent, changes).await;
                 }
-                Err(_) => checkout.discard(Retire::Quit(Closed::Broken)),
+                Err(_) => {
+                    drop(writes.lose(checkout, Retire::Quit(Closed::Broken), sent, changes));
+                }
             }
         });
     }

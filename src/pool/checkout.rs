@@ -354,13 +354,19 @@ impl Checkout {
         self.retire(how);
     }
 
-    /// Ends it without a word, and returns when its server has noticed, or can't be asked for long.
-    pub async fn cut(mut self) {
-        if let (Some(mut connection), Some(slot)) = (self.connection.take(), self.slot.take()) {
-            count_sent(&mut connection, &slot);
-            let ended = slot.pool.end(connection, Retire::Cut);
-            drop(slot);
-            let _ = ended.await;
+    /// Gets rid of the connection, and is ready when its server has it no more, or could not be asked for long.
+    pub fn end(mut self, how: Retire) -> impl Future<Output = ()> + use<> {
+        let gone = match (self.connection.take(), self.slot.take()) {
+            (Some(mut connection), Some(slot)) => {
+                count_sent(&mut connection, &slot);
+                Some(slot.pool.end_for_sure(connection, how))
+            }
+            _ => None,
+        };
+        async move {
+            if let Some(gone) = gone {
+                gone.await;
+            }
         }
     }
 

@@ -18,6 +18,9 @@ use crate::route::whereabouts::Whereabouts;
 /// How long a killed connection may take to go: a statement is not always interrupted at once.
 const KILL_WAIT: Duration = Duration::from_secs(30);
 
+/// How long a server is asked whether it still has a connection that was lost: a statement on it may take its time.
+const FORGOTTEN_WAIT: Duration = Duration::from_secs(3600);
+
 /// Pause between looks whether the address has left the server of a connection that is about to end.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -86,17 +89,28 @@ impl Pool {
         }
     }
 
+    /// Ends a connection in the background, also where nobody waits; ready when the server has it no more. One
+    /// that was killed in the midst of a commit is closed long before that.
+    pub(super) fn end_for_sure(
+        self: &Arc<Self>,
+        connection: Box<Connection>,
+        how: Retire,
+    ) -> impl Future<Output = ()> + use<> {
+        let Connection { thread_id, generation, .. } = *connection;
+        let (pool, ended) = (Arc::clone(self), self.end(connection, how));
+        async move {
+            let _ = ended.await;
+            let _ = timeout(FORGOTTEN_WAIT, pool.forgotten(thread_id, generation)).await;
+        }
+    }
+
     /// Ends a connection in the background.
     pub(super) fn retire(self: &Arc<Self>, connection: Box<Connection>, how: Retire) {
         drop(self.end(connection, how));
     }
 
     /// Likewise; it has ended when the task has.
-    pub(super) fn end(
-        self: &Arc<Self>,
-        connection: Box<Connection>,
-        how: Retire,
-    ) -> JoinHandle<()> {
+    fn end(self: &Arc<Self>, connection: Box<Connection>, how: Retire) -> JoinHandle<()> {
         let pool = self.clone();
         let reason = match how {
             Retire::Quit(reason) => reason,

@@ -41,6 +41,8 @@ pub struct Flights {
     state: AtomicU64,
     /// Of them those that commit in steps.
     in_steps: AtomicU64,
+    /// Statements whose connection was lost, and which the server may have yet.
+    lost: AtomicU64,
 }
 
 /// Bits for the writes of one age.
@@ -99,6 +101,21 @@ impl Flights {
         if flight.commits == Commits::InSteps {
             self.in_steps.fetch_sub(1, Ordering::SeqCst);
         }
+    }
+
+    /// The connection of a statement is lost, which the server may have yet: [`Self::forget_lost`] ends that.
+    pub fn lose(&self) {
+        self.lost.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// The server does not have it any more, or may not be waited for any longer.
+    pub fn forget_lost(&self) {
+        self.lost.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// Whether something that was lost may be committed yet: no reading tells where.
+    pub fn have_lost(&self) -> bool {
+        self.lost.load(Ordering::SeqCst) > 0
     }
 
     /// How others commit that are on their way beside `own`.

@@ -157,9 +157,18 @@ impl Position {
 
     /// Whether it has something under a server's own numbers that `other` has not (MySQL): `uuid` in lower case.
     pub fn has_more_of(&self, uuid: &str, other: &Self) -> bool {
-        let is_own = |name: &str| name.split(':').next() == Some(uuid);
-        let own = |span: &&Span| matches!(&span.origin, Origin::Server(name) if is_own(name));
-        self.spans.iter().filter(own).any(|span| !other.covers_span(span))
+        self.own(uuid).any(|span| !other.covers_span(span))
+    }
+
+    /// Adds what `other` has under a server's own numbers (MySQL): `uuid` in lower case.
+    pub fn merge_own(&mut self, other: &Self, uuid: &str) {
+        other.own(uuid).for_each(|span| self.add(span.clone()));
+    }
+
+    fn own<'a>(&'a self, uuid: &'a str) -> impl Iterator<Item = &'a Span> {
+        let is_own = move |name: &str| name.split(':').next() == Some(uuid);
+        let own = move |span: &&Span| matches!(&span.origin, Origin::Server(name) if is_own(name));
+        self.spans.iter().filter(own)
     }
 
     /// Whether it has another last transaction of a replication domain, of a number that `other` has not passed

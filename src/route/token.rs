@@ -13,6 +13,8 @@
 //! and no position tells who has that. A reading until the next transaction tells nothing. Nor does one of a server
 //! that was a replica and numbers from 1 again (RESET MASTER) until it has passed what it applied before.
 
+use std::borrow::Cow;
+
 use parking_lot::{Mutex, MutexGuard};
 
 use super::flights::Flights;
@@ -70,15 +72,21 @@ impl Reading {
     pub fn is_behind(&self, position: &Position) -> bool {
         match (self.domain, &self.server) {
             (Some(domain), _) => position.is_ahead(&self.position, domain),
-            (None, Some(uuid)) if self.under_way.is_empty() => {
-                position.has_more_of(uuid, &self.position)
-            }
-            (None, Some(uuid)) => {
-                let mut all = self.position.clone();
-                all.merge(&self.under_way);
-                position.has_more_of(uuid, &all)
-            }
+            (None, Some(uuid)) => position.has_more_of(uuid, &self.shown()),
             (None, None) => false,
+        }
+    }
+
+    /// All that others may have seen there when the reading began: MySQL shows rows a moment before it counts
+    /// their transaction as executed. One that it applies as a replica is under way for as long as it takes.
+    fn shown(&self) -> Cow<'_, Position> {
+        match &self.server {
+            Some(uuid) if !self.under_way.is_empty() => {
+                let mut all = self.position.clone();
+                all.merge_own(&self.under_way, uuid);
+                Cow::Owned(all)
+            }
+            _ => Cow::Borrowed(&self.position),
         }
     }
 
@@ -243,13 +251,14 @@ impl Token {
         if reading.is_out_of_order || reading.is_renumbered {
             return false;
         }
-        let places = self.unknown.is_some_and(|begun| reading.number > begun);
-        let has_all = reading.position.covers(&self.position);
+        let (places, shown) =
+            (self.unknown.is_some_and(|begun| reading.number > begun), reading.shown());
+        let has_all = shown.covers(&self.position);
         let is_lost = !has_all && reading.number > self.readings;
         if is_lost || places && has_all {
-            self.position.clone_from(&reading.position);
+            self.position.clone_from(&shown);
         } else if places {
-            self.position.merge(&reading.position);
+            self.position.merge(&shown);
         }
         if is_lost {
             self.tables = Position::default();
@@ -264,7 +273,7 @@ impl Token {
     pub fn raise(&mut self, reading: &Reading) -> bool {
         let tells = !reading.is_out_of_order && !reading.is_renumbered;
         if tells {
-            self.position.merge(&reading.position);
+            self.position.merge(&reading.shown());
             // An older one must not tell that this is lost.
             self.readings = self.readings.max(reading.number);
         }
@@ -366,6 +375,28 @@ mod tests {
         assert!(!token.is_covered_by(&position("0-1-11")));
         assert!(token.raise(&reading(3, "0-1-10")) && !token.is_covered_by(&position("0-1-11")));
         assert!(token.is_covered_by(&position("0-1-12")));
+    }
+
+    #[test]
+    fn what_mysql_is_about_to_commit_may_have_been_seen() {
+        const A: &str = "3e11fa47-71ca-11e1-9e33-c80aa9429562";
+        let other = A.replace("3e11", "ffff");
+        let of_a = |numbers: &str| position(&format!("{A}:{numbers}"));
+        let reading = |number, under_way: &str| Reading {
+            server: Some(A.into()),
+            under_way: position(under_way),
+            ..reading(number, &format!("{A}:1-5"))
+        };
+        let under_way = format!("{A}:6,{other}:9");
+        let mut token = Token::default();
+        token.add_unknown(stamp(1, 1));
+        assert!(token.settle(&reading(2, &under_way)) && !token.is_covered_by(&of_a("1-5")));
+        assert!(token.is_covered_by(&of_a("1-6")), "others' numbers may take long");
+        assert!(!token.settle(&reading(3, &under_way)) && !token.is_covered_by(&of_a("1-5")));
+        assert!(token.settle(&reading(4, "")) && token.is_covered_by(&of_a("1-5")), "undone");
+        let mut token = Token::default();
+        assert!(token.raise(&reading(2, &under_way)));
+        assert!(!token.is_covered_by(&of_a("1-5")) && token.is_covered_by(&of_a("1-6")));
     }
 
     #[test]

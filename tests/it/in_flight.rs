@@ -97,6 +97,39 @@ fn what_a_procedure_has_committed_stays_seen_while_it_goes_on() {
 }
 
 #[test]
+fn what_was_seen_is_seen_as_another_user_too() {
+    let proxy = Proxy::start(pair());
+    let mut root = pair().root();
+    make_procedure(&mut root, "changed_a", "DO 0");
+    for host in ["localhost", "127.0.0.1", "%"] {
+        root.run(&format!("CREATE USER changed@'{host}' IDENTIFIED BY 'secret'"));
+        root.run(&format!("GRANT SELECT ON shop.* TO changed@'{host}'"));
+    }
+    let read = "SELECT state FROM changed_a WHERE a = 1";
+    let looks = format!("/* fairlane: route=primary */ {read}");
+    root.run("SELECT GET_LOCK('changed_a', 5)");
+    let mut reader = proxy.app();
+    let mut replica = cut_off(&proxy, &mut reader, read);
+    let mut writer = proxy.app();
+    writer.send(Command::Query, b"CALL changed_a()");
+    eventually("its first step is done", || {
+        root.text("SELECT state FROM shop.changed_a") == "running"
+    });
+    // The reading that tells may have come by then, or not.
+    for wait in [0, 50, 200] {
+        let mut reader = proxy.app();
+        assert_eq!(reader.text(&looks), "running");
+        pause(wait);
+        reader.send(Command::ChangeUser, b"changed\0\0shop\0\x2d\0mysql_native_password\0");
+        reader.prove("secret").unwrap();
+        assert_eq!(reader.text(read), "running", "after {wait} ms");
+    }
+    replica.run("UNLOCK TABLES");
+    root.run("DO RELEASE_LOCK('changed_a')");
+    writer.answer(Shape::Results).unwrap();
+}
+
+#[test]
 fn who_has_lost_a_race_reads_what_the_winner_wrote_before_that_is_told() {
     static IS_HELD: AtomicBool = AtomicBool::new(false);
     let hop = Hop::before(pair().primary, "app");
@@ -187,5 +220,145 @@ fn what_a_procedure_has_done_is_seen_by_others_when_its_client_has_first_rows_of
             root.run(&format!("DO RELEASE_LOCK('{name}')"));
             proxy.until_replica_answers(&mut other, &read);
         }
+    }
+}
+
+#[test]
+fn what_is_done_on_a_connection_that_was_cut_off_is_seen_once_it_is_done() {
+    let hop = Hop::before(pair().primary, "app");
+    let proxy = Proxy::behind(hop.port, pair(), 15, "");
+    let mut root = pair().root();
+    root.run("CREATE TABLE shop.cut_off_a (a INT PRIMARY KEY, v INT)");
+    root.run("INSERT INTO shop.cut_off_a VALUES (1, 0)");
+    let read = "SELECT v FROM cut_off_a WHERE a = 1";
+    let (mut writer, mut reader) = (proxy.app(), proxy.app());
+    let mut replica = cut_off(&proxy, &mut reader, read);
+    let mut other = pair().root();
+    other.run("BEGIN");
+    other.run("SELECT v FROM shop.cut_off_a FOR UPDATE");
+    writer.send(Command::Query, b"UPDATE cut_off_a SET v = 7 WHERE a = 1");
+    eventually("it waits for the row", || !statement(&mut root, "UPDATE cut_off_a").is_empty());
+    hop.cut();
+    assert!(writer.answer(Shape::Results).unwrap().error().is_some());
+    // The reading that tells nothing may have come by then, or not.
+    for wait in [0, 50, 50] {
+        pause(wait);
+        assert_eq!(reader.text(read), "0");
+    }
+    other.run("ROLLBACK");
+    eventually("it is done", || root.text("SELECT v FROM shop.cut_off_a") == "7");
+    for wait in [0, 50, 50] {
+        pause(wait);
+        assert_eq!(reader.text(read), "7", "after {wait} ms");
+    }
+    replica.run("UNLOCK TABLES");
+    proxy.until_replica_answers(&mut reader, read);
+}
+
+#[test]
+fn who_gets_a_lock_by_name_sees_what_was_committed_under_it() {
+    let proxy = Proxy::start(pair());
+    let mut root = pair().root();
+    let under = "DO RELEASE_LOCK('under_lock')";
+    make_procedure(&mut root, "under_a", under);
+    root.run(
+        "CREATE PROCEDURE shop.under_lock() BEGIN DO GET_LOCK('under_lock', 30); CALL shop.under_a(); END",
+    );
+    let read = "SELECT state FROM under_a WHERE a = 1";
+    for (asks, lets_go) in [
+        ("SELECT GET_LOCK('under_lock', 30)", "SELECT RELEASE_LOCK('under_lock')"),
+        ("DO GET_LOCK('under_lock', 30)", "DO RELEASE_LOCK('under_lock')"),
+        ("SELECT IS_FREE_LOCK('under_lock')", "DO 0"),
+        ("SELECT @a, IFNULL(IS_USED_LOCK('under_lock'), 'free')", "DO 0"),
+    ] {
+        root.run("UPDATE shop.under_a SET state = 'new'");
+        root.run("SELECT GET_LOCK('under_a', 5)");
+        let mut reader = proxy.app();
+        let mut replica = cut_off(&proxy, &mut reader, read);
+        let mut writer = proxy.app();
+        writer.send(Command::Query, b"CALL under_lock()");
+        eventually("it has let the lock go", || {
+            root.text("SELECT state FROM shop.under_a") == "running"
+                && root.text("SELECT IS_FREE_LOCK('under_lock')") == "1"
+        });
+        reader.run(asks);
+        reader.run(lets_go);
+        for wait in [0, 50, 50] {
+            pause(wait);
+            assert_eq!(reader.text(read), "running", "{asks}, after {wait} ms");
+        }
+        replica.run("UNLOCK TABLES");
+        root.run("DO RELEASE_LOCK('under_a')");
+        writer.answer(Shape::Results).unwrap();
+    }
+}
+
+/// The ids of the primary's connections that run what begins so.
+fn statement(root: &mut Raw, begins: &str) -> Vec<Vec<Option<String>>> {
+    let list = "information_schema.PROCESSLIST";
+    root.rows(&format!("SELECT ID FROM {list} WHERE INFO LIKE '{begins}%'"))
+}
+
+#[test]
+fn what_is_killed_in_its_commit_is_seen_once_it_is_committed() {
+    let mut root = pair().root();
+    root.run("CREATE TABLE shop.killed_a (a INT PRIMARY KEY)");
+    let read = "SELECT COUNT(*) FROM killed_a";
+    let (waits, waits_not) = match product().is_mysql() {
+        true => (
+            &["SET GLOBAL binlog_group_commit_sync_delay = 1000000"][..],
+            "SET GLOBAL binlog_group_commit_sync_delay = 0",
+        ),
+        false => (
+            &[
+                "SET GLOBAL binlog_commit_wait_usec = 1000000",
+                "SET GLOBAL binlog_commit_wait_count = 50",
+            ][..],
+            "SET GLOBAL binlog_commit_wait_count = 0",
+        ),
+    };
+    let proxies = ["", "[pool]\nabandoned = \"kill\""].map(|more| Proxy::with(pair(), 15, more));
+    for (number, way) in ["at the server", "through Fairlane", "abandoned"].iter().enumerate() {
+        let proxy = &proxies[usize::from(*way == "abandoned")];
+        let (mut writer, mut reader, mut killer) = (proxy.app(), proxy.app(), proxy.app());
+        let id = writer.text("SELECT CONNECTION_ID()");
+        let mut replica = cut_off(proxy, &mut reader, read);
+        waits.iter().for_each(|set| drop(root.run(set)));
+        let insert = format!("INSERT INTO killed_a VALUES ({number})");
+        writer.send(Command::Query, insert.as_bytes());
+        let all = (number + 1).to_string();
+        let mut is_committed = || root.text("SELECT COUNT(*) FROM shop.killed_a") == all;
+        let mut looker = pair().root();
+        eventually("it is about to commit", || {
+            // Whoever asks more often is told the same again.
+            pause(120);
+            let transactions = "information_schema.INNODB_TRX WHERE trx_rows_modified = 1";
+            let mine = format!("trx_query = '{insert}'");
+            let found = looker.text(&format!("SELECT COUNT(*) FROM {transactions} AND {mine}"));
+            // On a slow machine it may be over.
+            found == "1" || is_committed()
+        });
+        match *way {
+            "at the server" => {
+                for id in statement(&mut looker, &insert) {
+                    let _ = looker.query(&format!("KILL {}", id[0].as_ref().unwrap()));
+                }
+                let _ = writer.answer(Shape::Results);
+            }
+            "abandoned" => writer.hang_up(),
+            _ => {
+                killer.run(&format!("KILL {id}"));
+                let _ = writer.answer(Shape::Results);
+            }
+        }
+        reader.run(read);
+        eventually("it is committed", is_committed);
+        for wait in [0, 50, 50] {
+            pause(wait);
+            assert_eq!(reader.text(read), all, "{way}, after {wait} ms");
+        }
+        root.run(waits_not);
+        replica.run("UNLOCK TABLES");
+        proxy.until_replica_answers(&mut reader, read);
     }
 }

@@ -1,16 +1,26 @@
 //! Statements on their way to the primary, and what other sessions' statements there may have seen of them.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-use super::writes::{is_quiet, may_write};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use super::writes::{Changes, WriteTracker, is_quiet, may_write};
 use crate::client::Session;
 use crate::client::statement::Work;
+use crate::pool::{Checkout, Retire};
 use crate::protocol::Command;
 use crate::protocol::status::Status;
 use crate::route::flights::{Commits, Flight};
 use crate::route::token::SharedToken;
-use crate::sql::{Class, Effects, Reason, RouteHint, Verdict};
+use crate::sql::{Class, Effects, Reason, RouteHint, Verdict, mentions};
+
+/// How long the scope of a statement that was lost reads on the primary until that is over. What takes longer
+/// rolls back most likely, or waits.
+const LOST_WAIT: Duration = Duration::from_secs(30);
 
 /// A statement that was sent to the primary; on its way until this is dropped.
 #[derive(Debug)]
@@ -38,6 +48,51 @@ impl Drop for Sent {
         if let Some(written) = &self.written {
             written.flights.end(self.flight);
         }
+    }
+}
+
+/// A statement whose connection was lost: until this is dropped, all that is written in its scope has no known
+/// position.
+#[derive(Debug)]
+struct Lost(Arc<SharedToken>);
+
+impl Lost {
+    fn new(written: &Arc<SharedToken>) -> Self {
+        written.flights.lose();
+        Self(Arc::clone(written))
+    }
+}
+
+impl Drop for Lost {
+    fn drop(&mut self) {
+        self.0.flights.forget_lost();
+    }
+}
+
+impl WriteTracker {
+    /// A statement that may write has ended out of sight, with its connection. A killed one may be in the midst of
+    /// its commit, and a server that has not noticed goes on: nobody knows until it has that connection no more.
+    /// The task that waits for this goes on by itself.
+    pub(in crate::client) fn lose(
+        self: &Arc<Self>,
+        checkout: Checkout,
+        how: Retire,
+        sent: Option<Sent>,
+        changes: Changes,
+    ) -> JoinHandle<()> {
+        // Nothing that was not sent, or not to the primary, is committed.
+        let mut lost = sent.as_ref().map(|_| Lost::new(self.written()));
+        self.note_unseen(changes);
+        let (writes, ended) = (Arc::clone(self), checkout.end(how));
+        tokio::spawn(async move {
+            let mut ended = pin!(ended);
+            if timeout(LOST_WAIT, &mut ended).await.is_err() && sent.is_some() {
+                lost = None;
+                ended.await;
+            }
+            writes.note_unseen(changes);
+            drop((lost, sent));
+        })
     }
 }
 
@@ -116,8 +171,9 @@ impl Session {
     }
 }
 
-/// Whether a statement may tell its client of rows that are there.
-pub(super) fn may_see(command: Command, verdict: &Verdict) -> bool {
+/// Whether a statement may tell its client of rows that are there, or that others are done with them: by a lock by
+/// name that they have let go, or a wait for their position.
+pub(super) fn may_see(command: Command, verdict: &Verdict, sql: &[u8]) -> bool {
     let looks = verdict.uses_table
         || verdict.effects.contains(Effects::OPAQUE)
         || matches!(
@@ -126,6 +182,8 @@ pub(super) fn may_see(command: Command, verdict: &Verdict) -> bool {
                 | Reason::DictionaryRead
                 | Reason::SystemSchema
                 | Reason::NotUnderstood
-        );
+        )
+        || verdict.class == Class::Write
+            && [&b"_lock"[..], b"_wait", b"wait_for"].iter().any(|word| mentions(sql, word));
     looks && !is_quiet(command)
 }

@@ -128,6 +128,8 @@ impl WriteTracker {
 
     /// The same session as another user, who goes on seeing what it has written.
     pub(in crate::client) fn change(&self, context: &Context, user: &str) -> Self {
+        // What a reading has told by now goes along in the token.
+        let has_seen_more = self.has_seen_more();
         let changed = Self {
             written: context.scopes.change(&self.written, user),
             topology: Arc::clone(&self.topology),
@@ -136,7 +138,7 @@ impl WriteTracker {
             is_unlogged: AtomicBool::new(self.is_unlogged() || self.token().is_unlogged()),
             seen: Seen::default(),
         };
-        if self.has_seen_more() {
+        if has_seen_more {
             // What that was is on its way in the other scope.
             changed.note_unknown();
         }
@@ -157,6 +159,11 @@ impl WriteTracker {
     /// will ever have it.
     pub(in crate::client) fn is_unlogged(&self) -> bool {
         self.is_unlogged.load(Ordering::Relaxed)
+    }
+
+    /// What the scope has written.
+    pub(super) fn written(&self) -> &Arc<SharedToken> {
+        &self.written
     }
 
     /// A statement that may commit so is about to be sent to the primary.
@@ -200,6 +207,9 @@ impl WriteTracker {
     pub(in crate::client) fn settle(&self) -> bool {
         let reading = self.topology.reading();
         let mut token = self.written.lock();
+        if self.written.flights.have_lost() {
+            return false;
+        }
         let is_settled = token.settle(&reading);
         if token.is_unknown() && self.topology.has_gtids() {
             self.topology.reading_wanted();
@@ -532,7 +542,7 @@ impl WriteWatch<'_> {
             self.writes.note_unknown();
         }
         match self.before.flight {
-            Some(flight) if !is_placed && may_see(self.command, self.verdict) => {
+            Some(flight) if !is_placed && may_see(self.command, self.verdict, self.sql.0) => {
                 // It was to change or lock rows, and has changed none, or may have found them changed.
                 let changes_none = summary.affected.unwrap_or_default() == 0;
                 let finds =

@@ -60,17 +60,20 @@ impl Session {
                     metrics.backend(checkout.pool().backend().index()).retries.inc();
                 }
                 // A server that is there, and was only given up, goes on with a statement that nobody ends.
-                checkout.discard(match self.entry.is_adrift() {
+                let how = match self.entry.is_adrift() {
                     true => Retire::Kill,
                     false => Retire::Quit(Closed::Broken),
-                });
+                };
                 if retries {
+                    checkout.discard(how);
                     self.entry.set_released();
                     return None;
                 }
-                // It may have been done all the same, and nobody said at which position.
-                if work.verdict.class != Class::Read {
-                    self.writes.note_unseen(self.changes(work));
+                // It may have been done all the same, or be done yet, and nobody says at which position. What a
+                // replica has refused may write.
+                match work.verdict.class != Class::Read || self.under_way.was_refused {
+                    true => drop(self.writes.lose(checkout, how, sent, self.changes(work))),
+                    false => checkout.discard(how),
                 }
                 self.lost(work, name, was_held || is_killed, untouched).await
             }

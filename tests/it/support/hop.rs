@@ -18,7 +18,11 @@ pub struct Hop {
     counted: Arc<Counted>,
     is_silent: Arc<AtomicBool>,
     spoiler: Spoiler,
+    /// Those of the user, towards Fairlane.
+    sockets: Sockets,
 }
+
+type Sockets = Arc<Mutex<Vec<TcpStream>>>;
 
 /// What is done once to what a server says, after this has been sent to it.
 type Spoiler = Arc<Mutex<Option<(&'static [u8], fn(&mut Vec<u8>))>>>;
@@ -40,13 +44,22 @@ impl Hop {
         let silent = Arc::clone(&is_silent);
         let spoiler = Spoiler::default();
         let spoils = Arc::clone(&spoiler);
+        let sockets = Sockets::default();
+        let opened = Arc::clone(&sockets);
         std::thread::spawn(move || {
             while let Ok((client, _)) = listener.accept() {
                 let shared = (Arc::clone(&counter), Arc::clone(&silent), Arc::clone(&spoils));
-                pass(client, server, user, shared);
+                pass(client, server, user, shared, Arc::clone(&opened));
             }
         });
-        Self { port, counted, is_silent, spoiler }
+        Self { port, counted, is_silent, spoiler, sockets }
+    }
+
+    /// Closes all connections of the user, on both sides.
+    pub fn cut(&self) {
+        for socket in self.sockets.lock().unwrap().drain(..) {
+            let _ = socket.shutdown(Shutdown::Both);
+        }
     }
 
     /// Changes the next bytes that the server says on a connection of the user's.
@@ -85,6 +98,7 @@ fn pass(
     server: u16,
     user: &'static str,
     (counted, is_silent, spoiler): (Arc<Counted>, Arc<AtomicBool>, Spoiler),
+    sockets: Sockets,
 ) {
     let Ok(server) = TcpStream::connect(("127.0.0.1", server)) else { return };
     client.set_nodelay(true).unwrap();
@@ -108,12 +122,14 @@ fn pass(
         });
     });
     let (mut is_counted, mut packets) = (None, Packets::default());
+    let mut socket = client.try_clone().ok();
     std::thread::spawn(move || {
         copy(client, server, |bytes| {
             let has_name =
                 || bytes.get(NAME..).is_some_and(|rest| rest.starts_with(user.as_bytes()));
             let is_counted = *is_counted.get_or_insert_with(has_name);
             is_of_interest.store(is_counted, Ordering::Release);
+            sockets.lock().unwrap().extend(socket.take().filter(|_| is_counted));
             let commands = packets.commands(bytes);
             let speaks_again = has_answered.swap(false, Ordering::AcqRel);
             if is_counted {
