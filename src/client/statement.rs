@@ -38,7 +38,9 @@ use crate::route::view::BackendId;
 use crate::route::whereabouts::is_as_of;
 use crate::route::{Decision, Reason, Target};
 use crate::sql::Reason as SqlReason;
-use crate::sql::{Class, Effects, Mode, Needs, Verdict, VerdictCache, changes_rows, mentions};
+use crate::sql::{
+    Class, Effects, Mode, Needs, Snapshot, Verdict, VerdictCache, changes_rows, mentions,
+};
 use crate::state::prepared::StatementKey;
 use moves::Moves;
 use route::begins_with_snapshot;
@@ -260,7 +262,7 @@ impl Session {
                     match self.obtain(work, decision).await {
                         Ok(checkout) => {
                             self.diagnostics.forget_held();
-                            self.has_snapshot = begins_with_snapshot(work);
+                            self.snapshot = begins_with_snapshot(work);
                             (checkout, Some(decision))
                         }
                         Err(Refusal::Gone) => return Err(Stop::Client),
@@ -328,8 +330,7 @@ impl Session {
             || work.command == Command::StmtExecute;
         // The first reason counts, and there may be others behind it.
         const OTHERS: [&[u8]; 6] = [b"lock", b"into", b"share", b"update", b"delete", b"wait"];
-        runs && self.has_snapshot
-            && self.keeps_snapshot()
+        runs && self.kept_snapshot() != Snapshot::None
             && work.verdict.effects.is_empty()
             && work.verdict.statements == 1
             && !OTHERS.iter().any(|word| mentions(work.sql, word))

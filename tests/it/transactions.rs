@@ -111,6 +111,34 @@ fn a_transaction_that_reads_on_a_replica_keeps_its_snapshot() {
     assert_eq!(one.text("SELECT COUNT(*) FROM tr_kept"), "2");
 }
 
+/// Of these nothing tells for sure whether they have looked at rows: both servers do here.
+#[test]
+fn a_read_of_which_it_is_not_clear_whether_it_reads_may_have_taken_a_snapshot() {
+    let proxy = Proxy::with(servers(), 6, "");
+    let (mut one, mut two) = (proxy.app(), proxy.app());
+    one.replace("CREATE OR REPLACE TABLE tr_perhaps (id INT PRIMARY KEY, v INT) ENGINE=InnoDB");
+    two.run("INSERT INTO tr_perhaps VALUES (1, 0)");
+    let read = "SELECT v FROM tr_perhaps WHERE id = 1";
+    for (before, first) in (0..).zip([
+        "SELECT v FROM tr_perhaps WHERE 1=0 AND v=7 OR id=1",
+        "SELECT v FROM tr_perhaps WHERE 0 NOT IN (v)",
+        "SELECT v FROM tr_perhaps WHERE 1=1.0",
+        "SELECT v, id AND 0 FROM (tr_perhaps)",
+        "EXPLAIN SELECT v FROM tr_perhaps WHERE id = 1",
+        "WITH c AS (SELECT v FROM tr_perhaps) SELECT v FROM c",
+    ]) {
+        servers().wait_replicated();
+        proxy.until_replica_answers(&mut one, read);
+        one.run("START TRANSACTION READ ONLY");
+        one.run(first);
+        two.run("UPDATE tr_perhaps SET v = v + 1");
+        servers().wait_replicated();
+        one.run("SELECT @@version_comment");
+        assert_eq!(one.text(read), before.to_string(), "{first}");
+        one.run("COMMIT");
+    }
+}
+
 /// It has a slot of the replica, and all of the primary's are held: it is open as before, and can go on there later.
 #[test]
 fn a_read_only_transaction_that_finds_no_slot_on_the_primary_stays_on_its_replica() {

@@ -8,7 +8,7 @@ use crate::client::Session;
 use crate::error::Error;
 use crate::pool::Checkout;
 use crate::protocol::code;
-use crate::sql::{Class, Needs};
+use crate::sql::{Class, Needs, Snapshot};
 
 /// Which refusals of a statement have its transaction move.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,7 +76,7 @@ impl Session {
         let is_bound = !self.pins.is_empty() || work.verdict.needs.intersects(own);
         match is_tried && !is_bound {
             false => Moves::Never,
-            true if self.has_snapshot && self.keeps_snapshot() => match self.may_lack() {
+            true if self.kept_snapshot() != Snapshot::None => match self.may_lack() {
                 true => Moves::IfLacking,
                 false => Moves::IfDenied,
             },
