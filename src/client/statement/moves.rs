@@ -15,9 +15,11 @@ use crate::sql::{Class, Needs, Snapshot};
 pub(in crate::client) enum Moves {
     /// None: it is in no transaction on a replica, or moves with a loss.
     Never,
-    /// What tells of a privilege that the primary may have given. What was read before has to be seen again otherwise.
+    /// What tells of a table that is just about to change there. What was read before has to be seen again otherwise.
+    IfChanging,
+    /// The same, and what tells of a privilege that the replica has not had yet.
     IfDenied,
-    /// The same, and what tells of something that the replica has not had yet.
+    /// The same, and what tells of anything else that it has not had yet.
     IfLacking,
     /// Any: nothing was read yet.
     Always,
@@ -28,15 +30,16 @@ impl Moves {
     pub(super) fn after(self, error: u16) -> bool {
         match self {
             Self::Never => false,
-            Self::IfDenied => DENIED.contains(&error),
-            Self::IfLacking => DENIED.contains(&error) || LACKING.contains(&error),
+            Self::IfChanging => error == code::SKIPPED_TABLE,
+            Self::IfDenied => DENIED.contains(&error) || Self::IfChanging.after(error),
+            Self::IfLacking => LACKING.contains(&error) || Self::IfDenied.after(error),
             Self::Always => true,
         }
     }
 }
 
-/// What a server says that has not the privilege, or the account; or that is just about to change the table.
-const DENIED: [u16; 10] = [
+/// What a server says that has not the privilege, or the account.
+const DENIED: [u16; 9] = [
     code::DBACCESS_DENIED,
     code::TABLEACCESS_DENIED,
     code::COLUMNACCESS_DENIED,
@@ -46,7 +49,6 @@ const DENIED: [u16; 10] = [
     code::NONEXISTING_GRANT,
     code::NONEXISTING_TABLE_GRANT,
     code::NONEXISTING_PROC_GRANT,
-    code::SKIPPED_TABLE,
 ];
 
 /// What one says that has not the thing.
@@ -76,22 +78,26 @@ impl Session {
         let is_bound = !self.pins.is_empty() || work.verdict.needs.intersects(own);
         match is_tried && !is_bound {
             false => Moves::Never,
-            true if self.kept_snapshot() != Snapshot::None => match self.may_lack() {
-                true => Moves::IfLacking,
-                false => Moves::IfDenied,
-            },
+            true if self.kept_snapshot() != Snapshot::None => self.moves_with_snapshot(),
             true => Moves::Always,
         }
     }
 
-    /// Whether the replica that the session holds may not have all that its scope has written.
-    fn may_lack(&self) -> bool {
-        let Some(held) = &self.held else { return false };
+    /// The same of a transaction that has read: what the primary would refuse as well must not cost its snapshot. So it
+    /// moves only for what its scope has written, and for changes of accounts, that the replica may not have.
+    fn moves_with_snapshot(&self) -> Moves {
+        let Some(held) = &self.held else { return Moves::Never };
         let (view, token) = (self.context.topology.view(), self.writes.token());
-        let has_all = view
-            .replica(held.pool().backend())
-            .is_some_and(|replica| token.is_covered_by(&replica.applied));
-        !has_all || token.is_unknown()
+        let backend = held.pool().backend();
+        match view.replica(backend) {
+            Some(it) if token.is_covered_by(&it.applied) => {
+                match self.has_logins(self.context.epochs.logins(), backend, it.generation) {
+                    true => Moves::IfChanging,
+                    false => Moves::IfDenied,
+                }
+            }
+            _ => Moves::IfLacking,
+        }
     }
 
     /// A statement was refused on the replica that the session holds: its transaction moves.

@@ -108,9 +108,13 @@ impl Session {
     /// Whether a replica has the accounts, privileges and roles that the session has begun with, and those on
     /// its schema as of when it chose that: none that were taken away before. Known of connections of `generation`.
     fn finds_its_beginning(&self, backend: BackendId, generation: u16) -> bool {
+        self.has_logins(self.privileges_epoch(), backend, generation)
+    }
+
+    /// Whether a replica has the changes of these up to `epoch`.
+    pub(super) fn has_logins(&self, epoch: u64, backend: BackendId, generation: u16) -> bool {
         let (topology, epochs) = (&self.context.topology, &self.context.epochs);
         let pool = self.context.pool(backend);
-        let epoch = self.privileges_epoch();
         if pool.has_logins(epoch, generation) {
             return true;
         }
