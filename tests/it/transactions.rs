@@ -242,12 +242,53 @@ fn a_read_only_transaction_moves_where_the_replica_refuses_what_it_reads() {
         "SELECT 1 FROM tr_lacks WHERE",
         "SELECT 1 FROM not_granted.t",
         "USE not_granted",
+        "SET sql_mode = 'nonsense'",
     ] {
         client.query(own).unwrap_err();
         assert_eq!(client.run(here).summary.rows, 1, "{own}");
     }
     client.run("COMMIT");
     replica.run("GRANT SELECT ON lacking.* TO lacks@'%'");
+}
+
+/// Whatever its values are on the replica.
+#[test]
+fn what_is_set_in_a_read_only_transaction_is_the_primarys() {
+    let proxy = Proxy::with(servers(), 3, ONE_LANE_AND_REPLICA);
+    let (mut root, mut replica) = (servers().root(), servers().replica_root_who_writes());
+    root.run("CREATE TABLE shop.tr_set (id INT) ENGINE=InnoDB");
+    root.run("INSERT INTO shop.tr_set VALUES (1)");
+    root.run("SET sql_log_bin = 0");
+    for sql in [
+        "REPLACE INTO mysql.time_zone_name VALUES ('Only/There', 7777)",
+        "REPLACE INTO mysql.time_zone VALUES (7777, 'N')",
+        "REPLACE INTO mysql.time_zone_transition_type VALUES (7777, 0, 3600, 0, 'OT')",
+    ] {
+        root.run(sql);
+    }
+    servers().wait_replicated();
+    let read = "SELECT id FROM tr_set";
+    let there = root.text("SELECT @@global.net_write_timeout");
+    replica.run("SET GLOBAL net_write_timeout = 99");
+    let mut client = proxy.app();
+    for (first, set, variable, expected) in [
+        ("SELECT 1", "SET net_write_timeout = DEFAULT", "net_write_timeout", &*there),
+        (read, "SET @@net_write_timeout=@@global.net_write_timeout", "net_write_timeout", &there),
+        ("SELECT 'x' + 0", "SET time_zone = 'Only/There'", "time_zone", "Only/There"),
+        (read, "SET time_zone = 'Only/There'", "time_zone", "Only/There"),
+    ] {
+        client.run("SET net_write_timeout = 7, time_zone = '+00:00'");
+        proxy.until_replica_answers(&mut client, read);
+        client.run("START TRANSACTION READ ONLY");
+        client.run(first);
+        client.run(set);
+        let list = client.rows("SHOW WARNINGS");
+        assert!(list.iter().all(|row| row[0].as_deref() != Some("Error")), "{set}: {list:?}");
+        assert_eq!(client.text(read), "1", "{set}");
+        client.run("COMMIT");
+        assert_eq!(client.text(&format!("SELECT @@{variable}")), expected, "{set}");
+    }
+    replica.run(&format!("SET GLOBAL net_write_timeout = {there}"));
 }
 
 /// The client would take it for open, or its next write would be one of its own.

@@ -8,15 +8,15 @@ use crate::client::Session;
 use crate::error::Error;
 use crate::pool::Checkout;
 use crate::protocol::code;
-use crate::sql::{Class, Needs, Snapshot};
+use crate::sql::{Class, Leading, Needs, Snapshot};
 
 /// Which refusals of a statement have its transaction move.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::client) enum Moves {
     /// None: it is in no transaction on a replica, or moves with a loss.
     Never,
-    /// What tells of a table that is just about to change there. What was read before has to be seen again otherwise.
-    IfChanging,
+    /// What replicas say for reasons of their own. What was read before has to be seen again otherwise.
+    IfOwn,
     /// The same, and what tells of a privilege that the replica has not had yet.
     IfDenied,
     /// The same, and what tells of anything else that it has not had yet.
@@ -30,15 +30,18 @@ impl Moves {
     pub(super) fn after(self, error: u16) -> bool {
         match self {
             Self::Never => false,
-            Self::IfChanging => error == code::SKIPPED_TABLE,
-            Self::IfDenied => DENIED.contains(&error) || Self::IfChanging.after(error),
+            Self::IfOwn => OWN.contains(&error),
+            Self::IfDenied => DENIED.contains(&error) || Self::IfOwn.after(error),
             Self::IfLacking => LACKING.contains(&error) || Self::IfDenied.after(error),
             Self::Always => true,
         }
     }
 }
 
-/// What a server says that has not the privilege, or the account.
+/// What a server says that is just about to change the table; or where the tables of zones were not loaded.
+const OWN: [u16; 2] = [code::SKIPPED_TABLE, code::UNKNOWN_TIME_ZONE];
+
+/// What one says that has not the privilege, or the account.
 const DENIED: [u16; 9] = [
     code::DBACCESS_DENIED,
     code::TABLEACCESS_DENIED,
@@ -74,7 +77,7 @@ impl Session {
         }
         // The text was written for the connection that knows these.
         let own = Needs::ROW_COUNT | Needs::FOUND_ROWS | Needs::LAST_GTID | Needs::DIAGNOSTICS;
-        let is_tried = work.verdict.class == Class::Read || chooses_schema(work);
+        let is_tried = work.verdict.class == Class::Read || chooses_schema(work) || is_set(work);
         let is_bound = !self.pins.is_empty() || work.verdict.needs.intersects(own);
         match is_tried && !is_bound {
             false => Moves::Never,
@@ -92,7 +95,7 @@ impl Session {
         match view.replica(backend) {
             Some(it) if token.is_covered_by(&it.applied) => {
                 match self.has_logins(self.context.epochs.logins(), backend, it.generation) {
-                    true => Moves::IfChanging,
+                    true => Moves::IfOwn,
                     false => Moves::IfDenied,
                 }
             }
@@ -101,8 +104,16 @@ impl Session {
     }
 
     /// A statement was refused on the replica that the session holds: its transaction moves.
-    pub(super) async fn move_refused(&mut self, held: Checkout, work: &Work<'_>) -> Recovered {
+    pub(super) async fn move_refused(&mut self, mut held: Checkout, work: &Work<'_>) -> Recovered {
         self.context.metrics.sessions.replica_retries.inc();
+        let residue = &mut held.connection().residue;
+        // A SET may have set something before it failed.
+        residue.is_astray |= is_set(work);
+        residue.is_dirty = true;
+        if std::mem::take(&mut self.diagnostics.are_on_connection) {
+            // The session's list was there, and now that of what was refused is.
+            self.diagnostics.end_list();
+        }
         self.held = Some(held);
         let is_given_up = self.is_given_up_without_client(work);
         match Box::pin(self.move_to_primary(is_given_up)).await {
@@ -111,6 +122,10 @@ impl Session {
             Err(stop) => Some(Err(stop)),
         }
     }
+}
+
+fn is_set(work: &Work<'_>) -> bool {
+    work.verdict.class == Class::Session && work.verdict.leading == Leading::Set
 }
 
 impl Attempt {
