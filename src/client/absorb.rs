@@ -18,7 +18,7 @@ use crate::pool::Checkout;
 use crate::protocol::response::Summary;
 use crate::protocol::status::{Status, Tracked};
 use crate::protocol::{Command, code};
-use crate::sql::{self, Class, Effects, Leading};
+use crate::sql::{self, Class, Effects, Leading, Snapshot};
 use crate::state::image::{BIG_SELECTS, SCHEMA_VARIABLES, set_with};
 use crate::state::transaction_names::{self, READ_ONLY};
 use crate::state::{Pin, Pins, Turn};
@@ -86,7 +86,9 @@ impl Session {
         let backend = checkout.pool().backend();
         self.context.metrics.backend(backend.index()).bytes_received.inc_by(summary.received);
         let on_primary = backend.is_primary();
-        self.has_snapshot |= !on_primary && was_held && self.takes_snapshot(work, summary);
+        if !on_primary && was_held {
+            self.snapshot = self.snapshot.max(self.takes_snapshot(work, summary));
+        }
         if let Some(prepared) = &work.prepared {
             self.note_prepared(checkout.connection(), prepared, summary, backend).await;
         }
@@ -159,7 +161,7 @@ impl Session {
         if matches!(work.verdict.class, Class::Commit | Class::Rollback) && summary.error.is_none()
         {
             // One that is chained sees what there is when it reads first.
-            self.has_snapshot = false;
+            self.snapshot = Snapshot::None;
         }
         self.characteristics.start();
         // What fails may have ended a transaction, or have let locks of tables go.

@@ -33,7 +33,7 @@ use crate::protocol::compress::{Algorithm, ZSTD_LEVELS};
 use crate::protocol::handshake::{Greeting, HandshakeResponse, asks_for_tls, is_old};
 use crate::protocol::status::Status;
 use crate::protocol::{Capabilities, Family, code, packet};
-use crate::sql::Effects;
+use crate::sql::{Effects, Snapshot};
 use crate::state::{Image, Pins};
 use crate::topology::ServerFacts;
 use auth::{
@@ -271,7 +271,7 @@ fn new_session(
         keeps_conditions: false,
         is_released: false,
         owes_deadlock: false,
-        has_snapshot: false,
+        snapshot: Snapshot::None,
         entry,
         facts,
         context,

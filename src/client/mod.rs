@@ -54,7 +54,7 @@ use crate::protocol::{Capabilities, Family};
 use crate::route::Decision;
 use crate::route::scopes::Scopes;
 use crate::route::view::BackendId;
-use crate::sql::{Charset, Effects, Mode};
+use crate::sql::{Charset, Effects, Mode, Snapshot};
 use crate::state::prepared::{StatementKey, Statements};
 use crate::state::{Characteristics, Holdings, Image, Pins, Trackers};
 use crate::topology::{ServerFacts, Topology};
@@ -250,8 +250,8 @@ struct Session {
     /// Its transaction was rolled back for others while its client was idle; it is told so in
     /// answer to its next statement.
     owes_deadlock: bool,
-    /// The transaction held on a replica sees what that had when it read first.
-    has_snapshot: bool,
+    /// Whether the transaction held on a replica sees what that had when it read first.
+    snapshot: Snapshot,
 }
 
 /// What is known of the statement that runs, from one step of its way for a later one.

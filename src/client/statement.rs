@@ -38,7 +38,9 @@ use crate::route::view::BackendId;
 use crate::route::whereabouts::is_as_of;
 use crate::route::{Decision, Reason, Target};
 use crate::sql::Reason as SqlReason;
-use crate::sql::{Class, Effects, Mode, Needs, Verdict, VerdictCache, changes_rows, mentions};
+use crate::sql::{
+    Class, Effects, Mode, Needs, Snapshot, Verdict, VerdictCache, changes_rows, has_word, mentions,
+};
 use crate::state::prepared::StatementKey;
 use moves::Moves;
 use route::begins_with_snapshot;
@@ -260,7 +262,7 @@ impl Session {
                     match self.obtain(work, decision).await {
                         Ok(checkout) => {
                             self.diagnostics.forget_held();
-                            self.has_snapshot = begins_with_snapshot(work);
+                            self.snapshot = begins_with_snapshot(work);
                             (checkout, Some(decision))
                         }
                         Err(Refusal::Gone) => return Err(Stop::Client),
@@ -309,6 +311,7 @@ impl Session {
         } else if !(may_stay_on_replica(work.verdict) && !self.reads_system_tables(work)
             || self.reads_its_snapshot(work))
             || sets_transactions(work)
+            || takes_servers_value(work)
             || Box::pin(self.is_held_stale(work)).await
         {
             let is_given_up = self.is_given_up_without_client(work);
@@ -328,8 +331,7 @@ impl Session {
             || work.command == Command::StmtExecute;
         // The first reason counts, and there may be others behind it.
         const OTHERS: [&[u8]; 6] = [b"lock", b"into", b"share", b"update", b"delete", b"wait"];
-        runs && self.has_snapshot
-            && self.keeps_snapshot()
+        runs && self.kept_snapshot() != Snapshot::None
             && work.verdict.effects.is_empty()
             && work.verdict.statements == 1
             && !OTHERS.iter().any(|word| mentions(work.sql, word))
@@ -620,6 +622,13 @@ fn sets_transactions(work: &Work<'_>) -> bool {
     let has = |word: &[u8]| mentions(work.sql, word);
     let names = [&b"transaction"[..], b"tx_", b"autocommit"];
     work.verdict.class == Class::Session && names.into_iter().any(has)
+}
+
+/// Whether `work` may set a variable to what the server it runs on has: its default, or what a query finds there.
+fn takes_servers_value(work: &Work<'_>) -> bool {
+    let has = |word: &[u8]| has_word(work.sql, word);
+    let names = [&b"default"[..], b"global"];
+    work.verdict.class == Class::Session && (work.verdict.uses_table || names.into_iter().any(has))
 }
 
 impl Session {

@@ -64,6 +64,8 @@ pub const NONEXISTING_TABLE_GRANT: u16 = 1147;
 pub const NONEXISTING_PROC_GRANT: u16 = 1403;
 /// ER_PARSE_ERROR: the statement did nothing at all.
 pub const PARSE_ERROR: u16 = 1064;
+/// Unknown time zone.
+pub const UNKNOWN_TIME_ZONE: u16 = 1298;
 /// Unknown system variable.
 pub const UNKNOWN_SYSTEM_VARIABLE: u16 = 1193;
 /// Unknown thread id.

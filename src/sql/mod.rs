@@ -59,7 +59,7 @@ pub use mode::{Charset, Mode};
 pub use qualified::names_schemas;
 pub use set::bare_variables;
 pub use show::{Shown, explained_connection, list_limit, shown, variable_written, variables_like};
-pub use snapshot::reads_rows;
+pub use snapshot::{Snapshot, snapshot_of};
 pub use statement::defaults_of;
 pub use substitute::{Insertion, Substitution, insertions, substitute};
 pub use tables::{changes_rows, leaves_tables, replaces_rows};

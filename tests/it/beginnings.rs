@@ -408,6 +408,38 @@ fn a_replica_that_lags_gives_nobody_privileges_that_were_taken_away() {
     assert_eq!(denied(), 1142);
 }
 
+/// Although it has its snapshot on a replica that does not know of them yet.
+#[test]
+fn a_read_only_transaction_has_the_privileges_that_were_given_since_it_read_first() {
+    let (servers, _orders) = keep(Options { max_connections: 50, ..product().options() });
+    let proxy = Proxy::start(&servers);
+    let (mut root, mut replica) = (root(&proxy), servers.replica_root());
+    for sql in [
+        "CREATE DATABASE given",
+        "CREATE TABLE given.t (a INT)",
+        "INSERT INTO given.t VALUES (9)",
+        "CREATE TABLE shop.given_a (a INT)",
+        "CREATE USER taker@'%' IDENTIFIED BY 'taker-secret'",
+        "GRANT SELECT ON shop.* TO taker@'%'",
+    ] {
+        root.run(sql);
+    }
+    let read = "SELECT COUNT(*) FROM shop.given_a";
+    for (asks, rows) in [("SELECT a FROM given.t", 1), ("USE given", 0)] {
+        servers.wait_replicated();
+        let mut taker = Raw::connect(proxy.port, "taker", "taker-secret", Some("shop")).unwrap();
+        proxy.until_replica_answers(&mut taker, read);
+        taker.run("START TRANSACTION READ ONLY");
+        taker.run(read);
+        replica.run("FLUSH TABLES WITH READ LOCK");
+        root.run("GRANT SELECT ON given.* TO taker@'%'");
+        assert_eq!(taker.run(asks).summary.rows, rows, "{asks}");
+        replica.run("UNLOCK TABLES");
+        taker.run("COMMIT");
+        root.run("REVOKE SELECT ON given.* FROM taker@'%'");
+    }
+}
+
 #[test]
 fn what_a_text_changes_for_logins_counts() {
     let proxy = Proxy::with(servers(), 4, "");

@@ -111,6 +111,34 @@ fn a_transaction_that_reads_on_a_replica_keeps_its_snapshot() {
     assert_eq!(one.text("SELECT COUNT(*) FROM tr_kept"), "2");
 }
 
+/// Of these nothing tells for sure whether they have looked at rows: both servers do here.
+#[test]
+fn a_read_of_which_it_is_not_clear_whether_it_reads_may_have_taken_a_snapshot() {
+    let proxy = Proxy::with(servers(), 6, "");
+    let (mut one, mut two) = (proxy.app(), proxy.app());
+    one.replace("CREATE OR REPLACE TABLE tr_perhaps (id INT PRIMARY KEY, v INT) ENGINE=InnoDB");
+    two.run("INSERT INTO tr_perhaps VALUES (1, 0)");
+    let read = "SELECT v FROM tr_perhaps WHERE id = 1";
+    for (before, first) in (0..).zip([
+        "SELECT v FROM tr_perhaps WHERE 1=0 AND v=7 OR id=1",
+        "SELECT v FROM tr_perhaps WHERE 0 NOT IN (v)",
+        "SELECT v FROM tr_perhaps WHERE 1=1.0",
+        "SELECT v, id AND 0 FROM (tr_perhaps)",
+        "EXPLAIN SELECT v FROM tr_perhaps WHERE id = 1",
+        "WITH c AS (SELECT v FROM tr_perhaps) SELECT v FROM c",
+    ]) {
+        servers().wait_replicated();
+        proxy.until_replica_answers(&mut one, read);
+        one.run("START TRANSACTION READ ONLY");
+        one.run(first);
+        two.run("UPDATE tr_perhaps SET v = v + 1");
+        servers().wait_replicated();
+        one.run("SELECT @@version_comment");
+        assert_eq!(one.text(read), before.to_string(), "{first}");
+        one.run("COMMIT");
+    }
+}
+
 /// It has a slot of the replica, and all of the primary's are held: it is open as before, and can go on there later.
 #[test]
 fn a_read_only_transaction_that_finds_no_slot_on_the_primary_stays_on_its_replica() {
@@ -180,10 +208,9 @@ fn a_read_only_transaction_moves_where_the_replica_refuses_what_it_reads() {
         [&prepared.summary.prepared.unwrap().0.to_le_bytes()[..], &[0, 1, 0, 0, 0]].concat()
     };
     let known = prepare(&mut client);
-    for (begins, asks) in [(&[][..], 0), (&[here], 0), (&[here], 1), (&[here], 2), (&[here], 3)] {
+    for asks in 0..4 {
         proxy.until_replica_answers(&mut client, here);
         client.run("START TRANSACTION READ ONLY");
-        begins.iter().for_each(|sql| drop(client.run(sql)));
         let before = proxy.metric(REFUSED);
         match asks {
             0 => assert_eq!(client.text(there), "9"),
@@ -199,7 +226,7 @@ fn a_read_only_transaction_moves_where_the_replica_refuses_what_it_reads() {
                 assert_eq!((answer.error(), answer.summary.rows), (None, 1));
             }
         }
-        assert_eq!(proxy.metric(REFUSED), before + 1.0, "{begins:?} {asks}");
+        assert_eq!(proxy.metric(REFUSED), before + 1.0, "{asks}");
         assert_eq!(client.text(here), "1");
         let denied = client.query("INSERT INTO tr_lacks VALUES (2)").unwrap_err();
         assert_eq!(denied.code(), 1792);
@@ -210,12 +237,58 @@ fn a_read_only_transaction_moves_where_the_replica_refuses_what_it_reads() {
     client.run("START TRANSACTION READ ONLY");
     client.run(here);
     root.run("INSERT INTO shop.tr_lacks VALUES (3)");
-    for own in ["SELECT (SELECT 1 UNION SELECT 2)", "SELECT 1 FROM tr_lacks WHERE"] {
+    for own in [
+        "SELECT (SELECT 1 UNION SELECT 2)",
+        "SELECT 1 FROM tr_lacks WHERE",
+        "SELECT 1 FROM not_granted.t",
+        "USE not_granted",
+        "SET sql_mode = 'nonsense'",
+    ] {
         client.query(own).unwrap_err();
         assert_eq!(client.run(here).summary.rows, 1, "{own}");
     }
     client.run("COMMIT");
     replica.run("GRANT SELECT ON lacking.* TO lacks@'%'");
+}
+
+/// Whatever its values are on the replica.
+#[test]
+fn what_is_set_in_a_read_only_transaction_is_the_primarys() {
+    let proxy = Proxy::with(servers(), 3, ONE_LANE_AND_REPLICA);
+    let (mut root, mut replica) = (servers().root(), servers().replica_root_who_writes());
+    root.run("CREATE TABLE shop.tr_set (id INT) ENGINE=InnoDB");
+    root.run("INSERT INTO shop.tr_set VALUES (1)");
+    root.run("SET sql_log_bin = 0");
+    for sql in [
+        "REPLACE INTO mysql.time_zone_name VALUES ('Only/There', 7777)",
+        "REPLACE INTO mysql.time_zone VALUES (7777, 'N')",
+        "REPLACE INTO mysql.time_zone_transition_type VALUES (7777, 0, 3600, 0, 'OT')",
+    ] {
+        root.run(sql);
+    }
+    servers().wait_replicated();
+    let read = "SELECT id FROM tr_set";
+    let there = root.text("SELECT @@global.net_write_timeout");
+    replica.run("SET GLOBAL net_write_timeout = 99");
+    let mut client = proxy.app();
+    for (first, set, variable, expected) in [
+        ("SELECT 1", "SET net_write_timeout = DEFAULT", "net_write_timeout", &*there),
+        (read, "SET @@net_write_timeout=@@global.net_write_timeout", "net_write_timeout", &there),
+        ("SELECT 'x' + 0", "SET time_zone = 'Only/There'", "time_zone", "Only/There"),
+        (read, "SET time_zone = 'Only/There'", "time_zone", "Only/There"),
+    ] {
+        client.run("SET net_write_timeout = 7, time_zone = '+00:00'");
+        proxy.until_replica_answers(&mut client, read);
+        client.run("START TRANSACTION READ ONLY");
+        client.run(first);
+        client.run(set);
+        let list = client.rows("SHOW WARNINGS");
+        assert!(list.iter().all(|row| row[0].as_deref() != Some("Error")), "{set}: {list:?}");
+        assert_eq!(client.text(read), "1", "{set}");
+        client.run("COMMIT");
+        assert_eq!(client.text(&format!("SELECT @@{variable}")), expected, "{set}");
+    }
+    replica.run(&format!("SET GLOBAL net_write_timeout = {there}"));
 }
 
 /// The client would take it for open, or its next write would be one of its own.

@@ -23,7 +23,7 @@ use crate::protocol::status::{Status, Tracked};
 use crate::protocol::{Command, Shape};
 use crate::route::view::BackendId;
 use crate::route::{Decision, Reason};
-use crate::sql::{Class, Hint, Verdict};
+use crate::sql::{Class, Hint, Snapshot, Verdict};
 use crate::topology::READ_ONLY;
 
 /// A BEGIN that no server has been sent.
@@ -108,7 +108,7 @@ impl Session {
                 }
             };
             self.diagnostics.forget_held();
-            self.has_snapshot = false;
+            self.snapshot = Snapshot::None;
             match self.begin_on(&mut checkout, &begun, work).await {
                 Ok(()) => {
                     self.held = Some(checkout);

@@ -8,16 +8,18 @@ use crate::client::Session;
 use crate::error::Error;
 use crate::pool::Checkout;
 use crate::protocol::code;
-use crate::sql::{Class, Needs};
+use crate::sql::{Class, Leading, Needs, Snapshot};
 
 /// Which refusals of a statement have its transaction move.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::client) enum Moves {
     /// None: it is in no transaction on a replica, or moves with a loss.
     Never,
-    /// What tells of a privilege that the primary may have given. What was read before has to be seen again otherwise.
+    /// What replicas say for reasons of their own. What was read before has to be seen again otherwise.
+    IfOwn,
+    /// The same, and what tells of a privilege that the replica has not had yet.
     IfDenied,
-    /// The same, and what tells of something that the replica has not had yet.
+    /// The same, and what tells of anything else that it has not had yet.
     IfLacking,
     /// Any: nothing was read yet.
     Always,
@@ -28,15 +30,19 @@ impl Moves {
     pub(super) fn after(self, error: u16) -> bool {
         match self {
             Self::Never => false,
-            Self::IfDenied => DENIED.contains(&error),
-            Self::IfLacking => DENIED.contains(&error) || LACKING.contains(&error),
+            Self::IfOwn => OWN.contains(&error),
+            Self::IfDenied => DENIED.contains(&error) || Self::IfOwn.after(error),
+            Self::IfLacking => LACKING.contains(&error) || Self::IfDenied.after(error),
             Self::Always => true,
         }
     }
 }
 
-/// What a server says that has not the privilege, or the account; or that is just about to change the table.
-const DENIED: [u16; 10] = [
+/// What a server says that is just about to change the table; or where the tables of zones were not loaded.
+const OWN: [u16; 2] = [code::SKIPPED_TABLE, code::UNKNOWN_TIME_ZONE];
+
+/// What one says that has not the privilege, or the account.
+const DENIED: [u16; 9] = [
     code::DBACCESS_DENIED,
     code::TABLEACCESS_DENIED,
     code::COLUMNACCESS_DENIED,
@@ -46,7 +52,6 @@ const DENIED: [u16; 10] = [
     code::NONEXISTING_GRANT,
     code::NONEXISTING_TABLE_GRANT,
     code::NONEXISTING_PROC_GRANT,
-    code::SKIPPED_TABLE,
 ];
 
 /// What one says that has not the thing.
@@ -72,31 +77,43 @@ impl Session {
         }
         // The text was written for the connection that knows these.
         let own = Needs::ROW_COUNT | Needs::FOUND_ROWS | Needs::LAST_GTID | Needs::DIAGNOSTICS;
-        let is_tried = work.verdict.class == Class::Read || chooses_schema(work);
+        let is_tried = work.verdict.class == Class::Read || chooses_schema(work) || is_set(work);
         let is_bound = !self.pins.is_empty() || work.verdict.needs.intersects(own);
         match is_tried && !is_bound {
             false => Moves::Never,
-            true if self.has_snapshot && self.keeps_snapshot() => match self.may_lack() {
-                true => Moves::IfLacking,
-                false => Moves::IfDenied,
-            },
+            true if self.kept_snapshot() != Snapshot::None => self.moves_with_snapshot(),
             true => Moves::Always,
         }
     }
 
-    /// Whether the replica that the session holds may not have all that its scope has written.
-    fn may_lack(&self) -> bool {
-        let Some(held) = &self.held else { return false };
+    /// The same of a transaction that has read: what the primary would refuse as well must not cost its snapshot. So it
+    /// moves only for what its scope has written, and for changes of accounts, that the replica may not have.
+    fn moves_with_snapshot(&self) -> Moves {
+        let Some(held) = &self.held else { return Moves::Never };
         let (view, token) = (self.context.topology.view(), self.writes.token());
-        let has_all = view
-            .replica(held.pool().backend())
-            .is_some_and(|replica| token.is_covered_by(&replica.applied));
-        !has_all || token.is_unknown()
+        let backend = held.pool().backend();
+        match view.replica(backend) {
+            Some(it) if token.is_covered_by(&it.applied) => {
+                match self.has_logins(self.context.epochs.logins(), backend, it.generation) {
+                    true => Moves::IfOwn,
+                    false => Moves::IfDenied,
+                }
+            }
+            _ => Moves::IfLacking,
+        }
     }
 
     /// A statement was refused on the replica that the session holds: its transaction moves.
-    pub(super) async fn move_refused(&mut self, held: Checkout, work: &Work<'_>) -> Recovered {
+    pub(super) async fn move_refused(&mut self, mut held: Checkout, work: &Work<'_>) -> Recovered {
         self.context.metrics.sessions.replica_retries.inc();
+        let residue = &mut held.connection().residue;
+        // A SET may have set something before it failed.
+        residue.is_astray |= is_set(work);
+        residue.is_dirty = true;
+        if std::mem::take(&mut self.diagnostics.are_on_connection) {
+            // The session's list was there, and now that of what was refused is.
+            self.diagnostics.end_list();
+        }
         self.held = Some(held);
         let is_given_up = self.is_given_up_without_client(work);
         match Box::pin(self.move_to_primary(is_given_up)).await {
@@ -105,6 +122,10 @@ impl Session {
             Err(stop) => Some(Err(stop)),
         }
     }
+}
+
+fn is_set(work: &Work<'_>) -> bool {
+    work.verdict.class == Class::Session && work.verdict.leading == Leading::Set
 }
 
 impl Attempt {

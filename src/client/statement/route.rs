@@ -12,7 +12,7 @@ use crate::protocol::response::Summary;
 use crate::protocol::status::Status;
 use crate::route::view::{BackendId, ReplicaView};
 use crate::route::{self, Decision, Isolation, Reason, SessionView, Target};
-use crate::sql::{Class, Reason as SqlReason, RouteHint, Verdict, mentions, reads_rows};
+use crate::sql::{Class, Reason as SqlReason, RouteHint, Snapshot, Verdict, mentions, snapshot_of};
 use crate::state::transaction_names;
 use crate::topology::ISOLATION;
 
@@ -108,9 +108,13 @@ impl Session {
     /// Whether a replica has the accounts, privileges and roles that the session has begun with, and those on
     /// its schema as of when it chose that: none that were taken away before. Known of connections of `generation`.
     fn finds_its_beginning(&self, backend: BackendId, generation: u16) -> bool {
+        self.has_logins(self.privileges_epoch(), backend, generation)
+    }
+
+    /// Whether a replica has the changes of these up to `epoch`.
+    pub(super) fn has_logins(&self, epoch: u64, backend: BackendId, generation: u16) -> bool {
         let (topology, epochs) = (&self.context.topology, &self.context.epochs);
         let pool = self.context.pool(backend);
-        let epoch = self.privileges_epoch();
         if pool.has_logins(epoch, generation) {
             return true;
         }
@@ -143,7 +147,8 @@ impl Session {
             && self.context.scopes.is_shared();
         let Some(held) = self.held.as_ref().filter(|_| needs_fresh) else { return false };
         let (backend, topology) = (held.pool().backend(), &self.context.topology);
-        let has_snapshot = self.has_snapshot && self.keeps_snapshot();
+        let snapshot = self.kept_snapshot();
+        let has_snapshot = snapshot == Snapshot::Taken;
         let needs_rows = !has_snapshot || is_system || verdict.reason == SqlReason::DictionaryRead;
         let is_fresh = || {
             if needs_rows && self.writes.has_seen_more() {
@@ -163,7 +168,7 @@ impl Session {
         }
         // A transaction that changed nothing moves easily; what is pinned is lost when it moves, and so is what it
         // has seen first.
-        let limit = match self.pins.is_empty() && !has_snapshot {
+        let limit = match self.pins.is_empty() && snapshot == Snapshot::None {
             true => routing.freshness_wait,
             false => routing.freshness_wait.max(PINNED_WAIT),
         };
@@ -180,19 +185,28 @@ impl Session {
         is_nowhere || !topology.wait_applied(backend, position, limit).await || is_left()
     }
 
-    /// Whether `work`, which has ended so, has surely read for the first time in its transaction on a replica:
-    /// later reads see what there was then.
-    pub(in crate::client) fn takes_snapshot(&self, work: &Work<'_>, summary: &Summary) -> bool {
-        !self.has_snapshot
-            && summary.error.is_none()
+    /// Whether `work`, which has ended so, has read in its transaction on a replica: later reads see what there was
+    /// then.
+    pub(in crate::client) fn takes_snapshot(&self, work: &Work<'_>, summary: &Summary) -> Snapshot {
+        let may_read = self.snapshot != Snapshot::Taken
             && work.verdict.class == Class::Read
             && (work.command == Command::Query || work.command.executes())
-            && self.keeps_snapshot()
-            && reads_rows(work.sql, self.mode_of(work))
+            && self.keeps_snapshot();
+        if !may_read {
+            return Snapshot::None;
+        }
+        let snapshot = snapshot_of(work.sql, self.mode_of(work));
+        // What has failed may have read before it did.
+        if summary.error.is_some() { snapshot.min(Snapshot::Perhaps) } else { snapshot }
+    }
+
+    /// Whether the transaction that the session holds on a replica goes on seeing what it saw first.
+    pub(in crate::client) fn kept_snapshot(&self) -> Snapshot {
+        if self.keeps_snapshot() { self.snapshot } else { Snapshot::None }
     }
 
     /// Whether all reads of an open transaction see what its first one saw.
-    pub(in crate::client) fn keeps_snapshot(&self) -> bool {
+    fn keeps_snapshot(&self) -> bool {
         let level = self.isolation().or_else(|| self.facts.variable(ISOLATION)).unwrap_or_default();
         let is_open = self.status.contains(Status::IN_TRANS);
         is_open && !level.to_ascii_lowercase().starts_with("read-")
@@ -204,9 +218,12 @@ impl Session {
 }
 
 /// Whether a statement opens a transaction that sees what there is now: WITH CONSISTENT SNAPSHOT.
-pub(in crate::client) fn begins_with_snapshot(work: &Work<'_>) -> bool {
+pub(in crate::client) fn begins_with_snapshot(work: &Work<'_>) -> Snapshot {
     const SNAPSHOT: &[u8] = b"snapshot";
-    matches!(work.verdict.class, Class::Begin { .. }) && mentions(work.sql, SNAPSHOT)
+    match matches!(work.verdict.class, Class::Begin { .. }) && mentions(work.sql, SNAPSHOT) {
+        true => Snapshot::Taken,
+        false => Snapshot::None,
+    }
 }
 
 /// Whether a schema is one that each server fills on its own.
