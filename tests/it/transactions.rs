@@ -530,3 +530,25 @@ fn the_end_of_a_transaction_is_told_whatever_was_asked_in_it() {
     };
     assert_eq!(told(proxy.port), told(servers().primary));
 }
+
+#[test]
+fn an_error_that_has_moved_a_transaction_is_shown_to_no_other_session() {
+    let proxy = Proxy::with(servers(), 2, ONE_LANE_AND_REPLICA);
+    let mut client = proxy.app();
+    client.replace("CREATE OR REPLACE TABLE tr_shown (id INT) ENGINE=InnoDB");
+    servers().wait_replicated();
+    for bad in ["SELECT nothing_of_it", "SELECT * FROM tr_nowhere", "USE tr_nowhere"] {
+        proxy.until_replica_answers(&mut client, "SELECT id FROM tr_shown");
+        client.run("START TRANSACTION READ ONLY");
+        let before = proxy.metric(REFUSED);
+        client.query(bad).unwrap_err();
+        assert_eq!(proxy.metric(REFUSED), before + 1.0, "{bad}");
+        client.run("COMMIT");
+        let held = "fairlane_lane_slots_in_use{";
+        eventually("no slot is held", || proxy.sum(held) == 0.0);
+        let mut other = proxy.app();
+        other.run("START TRANSACTION READ ONLY");
+        assert!(other.rows("SHOW WARNINGS").is_empty(), "{bad}");
+        other.run("COMMIT");
+    }
+}

@@ -95,8 +95,10 @@ impl Session {
     }
 
     /// A statement was refused on the replica that the session holds: its transaction moves.
-    pub(super) async fn move_refused(&mut self, held: Checkout, work: &Work<'_>) -> Recovered {
+    pub(super) async fn move_refused(&mut self, mut held: Checkout, work: &Work<'_>) -> Recovered {
         self.context.metrics.sessions.replica_retries.inc();
+        // The error is in its list.
+        held.connection().residue.is_dirty = true;
         self.held = Some(held);
         let is_given_up = self.is_given_up_without_client(work);
         match Box::pin(self.move_to_primary(is_given_up)).await {
