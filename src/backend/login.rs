@@ -292,8 +292,8 @@ async fn log_in(
         ..Base::default()
     };
     let mut connection = fresh((stream, inbox), key, u64::from(greeting.thread_id), base);
-    connection.image.schema = schema;
     connection.is_restricted = !connection.set_up(family).await?;
+    connection.image.schema = schema;
     if connection.is_restricted && connection.key.expired.is_none() {
         return Err(LoginError::Refused(Error::MustChangePassword { family }));
     }

@@ -13,10 +13,11 @@ use crate::state::diff::diff;
 use crate::state::{Base, begun, own_trackers};
 
 const BEGINNINGS: &str = "SELECT @@character_set_client,@@character_set_results,\
-                          @@collation_connection,USER(),CURRENT_USER(),CURRENT_ROLE(),@@sql_mode,";
+                          @@collation_connection,USER(),CURRENT_USER(),CURRENT_ROLE(),@@sql_mode,\
+                          HEX(DATABASE()),";
 
 /// Columns of the question at set-up before those of [`begun::question`].
-const OWN_COLUMNS: usize = 11;
+const OWN_COLUMNS: usize = 12;
 
 /// Variables that have the server keep texts of statements, to show them.
 pub const KEEP_TEXTS: [&str; 2] = ["profiling", "optimizer_trace"];
@@ -77,6 +78,7 @@ impl Connection {
                 account,
                 role,
                 sql_mode,
+                schema,
                 is_read_only,
                 of_login @ ..,
                 server,
@@ -86,6 +88,10 @@ impl Connection {
             // It is the answer to something else.
             return Err(Malformed { what: "no row in answer to a question", offset: 0 }.into());
         };
+        let schema = unhexed(&schema)?;
+        if self.image.schema != schema {
+            (self.image.schema, self.choice) = (schema, None);
+        }
         let Base { transaction, only_reads, .. } = self.base;
         let sql_mode = sql_mode.as_str().into();
         let of_login = of_login.map(Arc::from);
@@ -125,7 +131,7 @@ impl Connection {
     }
 
     /// Rolls back, drops temporary tables, locks, variables and prepared statements, and sets up
-    /// anew. The schema stays.
+    /// anew. The schema stays; it is asked for, since a session that went away may have chosen another.
     pub async fn reset(&mut self, family: Family) -> Result<Reset, Failure> {
         let (base, role) = (self.base.clone(), self.role.clone());
         if self.command(Command::ResetConnection, &[]).await?.summary.error.is_some() {
@@ -201,6 +207,15 @@ impl Connection {
         }
         Ok(answer.summary.tracked)
     }
+}
+
+/// The name of a schema that was asked for by its bytes, whatever character set answers come in.
+fn unhexed(hex: &str) -> Result<Option<Box<str>>, Malformed> {
+    let byte = |pair: &[u8]| u8::from_str_radix(str::from_utf8(pair).ok()?, 16).ok();
+    let bytes: Option<Vec<u8>> = hex.as_bytes().chunks(2).map(byte).collect();
+    let name = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
+    let name = name.ok_or(Malformed { what: "name of a schema", offset: 0 })?;
+    Ok(Some(name.into()).filter(|_| !hex.is_empty()))
 }
 
 fn demand(exchange: &Exchange) -> Result<&Exchange, Malformed> {

@@ -8,7 +8,7 @@ use tokio::time::timeout;
 use super::absorb::flight::Sent;
 use super::absorb::writes::WriteTracker;
 use super::login::auth::{Claim, Progress, Unproved, told_address, told_attributes, verify};
-use super::login::{not_asked, program_name};
+use super::login::{not_asked, program_name, server_error};
 use super::registry::EntryLabels;
 use super::statement::along::is_just_query;
 use super::statement::{Refusal, Work};
@@ -147,7 +147,8 @@ impl Session {
     }
 
     /// The session has to leave a replica: its transaction there, which changed nothing, starts
-    /// anew on the primary. Where that has no slot for it, or can't be reached, it stays where it is.
+    /// anew on the primary. Where that has no slot for it, can't be reached, or refuses the session's schema, it
+    /// stays where it is.
     /// A wait `is_given_up`, or is not, when the client has gone.
     pub(super) async fn move_to_primary(
         &mut self,
@@ -165,6 +166,22 @@ impl Session {
             Err(Refusal::Error(error)) => return Ok(Err(error)),
             Err(Refusal::Gone) => return Err(Stop::Client),
         };
+        // All of it has been learned, and nothing has run on the primary yet.
+        self.diagnostics.forget_held();
+        match self.begin_read_only(&mut checkout).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                checkout.connection().residue.is_dirty = true;
+                checkout.check_in();
+                return Ok(Err(error));
+            }
+            Err(_) => {
+                let backend = checkout.pool().name().to_owned();
+                checkout.discard(Retire::Quit(Closed::Broken));
+                self.send_error(&Error::LostBackend { backend }).await?;
+                return Err(Stop::Fatal);
+            }
+        }
         let (leftovers, family) = (self.leftovers(), self.facts.family);
         if let Some(held) = self.held.take() {
             // From here on a KILL would hit whoever has it next.
@@ -172,15 +189,9 @@ impl Session {
             tokio::spawn(undo(held, leftovers, family));
         }
         self.forget_binding();
-        self.diagnostics.forget_held();
         let now = self.context.now();
         self.has_used_up_to(now, false);
         self.account.granted(now, checkout.pool().beside());
-        if self.begin_read_only(&mut checkout).await.is_err() {
-            let backend = self.context.primary_pool().name().to_owned();
-            self.send_error(&Error::LostBackend { backend }).await?;
-            return Err(Stop::Fatal);
-        }
         self.status |= Status::IN_TRANS;
         self.characteristics.note_own();
         self.held = Some(checkout);
@@ -209,21 +220,17 @@ impl Session {
         }
     }
 
-    async fn begin_read_only(&mut self, checkout: &mut Checkout) -> Result<(), Failure> {
+    /// The session's transaction begins on a connection of the primary; the error with which that refuses.
+    async fn begin_read_only(
+        &mut self,
+        checkout: &mut Checkout,
+    ) -> Result<Result<(), Error>, Failure> {
         let connection = checkout.connection();
-        let is_refused = match self.move_in(connection).await? {
-            Ok(()) => {
-                let begun = connection.query("START TRANSACTION READ ONLY").await?;
-                begun.summary.error.is_some()
-            }
-            Err(_) => true,
-        };
-        match is_refused {
-            true => {
-                Err(Malformed { what: "error in answer to a set-up statement", offset: 0 }.into())
-            }
-            false => Ok(()),
+        if let Err(error) = self.move_in(connection).await? {
+            return Ok(Err(error));
         }
+        let begun = connection.query("START TRANSACTION READ ONLY").await?;
+        Ok(server_error(&begun.bytes, begun.summary.error).map_or(Ok(()), Err))
     }
 
     /// Whether a command that has yet to be sent is given up when its client is gone: nobody has anything of

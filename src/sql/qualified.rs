@@ -21,7 +21,7 @@ pub fn names_schemas(sql: &[u8], mode: Mode) -> bool {
     loop {
         let next = lexer.next();
         match token.word {
-            Word::Database | Word::Schema => return false,
+            Word::Database | Word::Schema | Word::Table => return false,
             Word::Update if matches!(prev.word, Word::For | Word::Key) => {}
             Word::From | Word::Join | Word::StraightJoin | Word::Into | Word::Update => {
                 needs_into &= token.word != Word::Into;
@@ -95,6 +95,10 @@ mod tests {
             ("SELECT DATABASE() FROM shop.x", false),
             ("SELECT EXTRACT(YEAR FROM a) FROM shop.x", false),
             ("INSERT x SELECT a FROM shop.x", false),
+            ("INSERT INTO shop.x TABLE y", false),
+            ("SELECT a FROM shop.x WHERE a NOT IN (TABLE y)", false),
+            ("SELECT a FROM (TABLE y) x", false),
+            ("SELECT a FROM shop.x UNION TABLE y", false),
             ("UPDATE x SET a = (SELECT a FROM shop.x)", false),
             ("SELECT a FROM shop.x USE INDEX (i), y", false),
             ("SELECT a FROM (SELECT b FROM shop.x WHERE b = 1) x, y", false),

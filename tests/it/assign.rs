@@ -4,7 +4,7 @@
 use fairlane::protocol::Capabilities;
 
 use crate::support::raw::Login;
-use crate::support::{ONE_LANE, Proxy, Raw, eventually, servers};
+use crate::support::{ONE_LANE, Proxy, Raw, eventually, product, servers};
 
 const LOCAL: &str = "fairlane_statements_routed_total{reason=\"local\",target=\"local\"}";
 
@@ -191,4 +191,39 @@ fn privileges_given_past_fairlane_are_there_after_a_choice_that_was_answered() {
         assert_eq!(another.text(read), "2");
     }
     root.run("DROP USER late_chooser@'%'");
+}
+
+/// MySQL does not tell at once what a function in a view has set, but with the next SET.
+#[test]
+fn what_another_session_has_left_untold_is_not_remembered() {
+    if !product().is_mysql() {
+        return;
+    }
+    let mut root = Raw::connect(servers().primary, "root", "root-secret", Some("shop")).unwrap();
+    for sql in [
+        "DROP VIEW IF EXISTS as_view",
+        "DROP FUNCTION IF EXISTS as_sets",
+        "CREATE FUNCTION as_sets() RETURNS INT DETERMINISTIC NO SQL BEGIN SET time_zone = '+05:00'; RETURN 1; END",
+        "CREATE VIEW as_view AS SELECT as_sets() AS a",
+    ] {
+        root.run(sql);
+    }
+    let proxy = Proxy::with(servers(), 8, ONE_LANE);
+    let login = plain(proxy.port);
+    let login = Login { more: login.more - Capabilities::DEPRECATE_EOF, ..login };
+    let login = || Raw::login(&login).unwrap();
+    let (set, read) = ("SET NAMES latin1", "SELECT @@time_zone FROM DUAL FOR UPDATE");
+    let usual = root.text(read);
+    let mut one = login();
+    assert_eq!(one.text("SELECT a FROM as_view"), "1");
+    let mut on_that = login();
+    on_that.run(set);
+    on_that.hold();
+    for _ in 0..3 {
+        let mut other = login();
+        other.run(set);
+        assert_eq!(other.text(read), usual);
+    }
+    root.run("DROP VIEW as_view");
+    root.run("DROP FUNCTION as_sets");
 }

@@ -606,3 +606,53 @@ fn a_text_of_digits_is_carried_as_a_text() {
     assert_eq!(one.text(read), expected);
     assert_eq!(other.text(read), before);
 }
+
+/// An answer that nobody has read to its end may have told of another schema; an error tells none.
+#[test]
+fn a_schema_that_a_vanished_client_has_chosen_is_nobodys() {
+    let mut root = root();
+    let proxy = crowded();
+    let is_sleeping = "SELECT COUNT(*) FROM information_schema.processlist \
+                       WHERE info LIKE '%SLEEP(0.7)%' AND id <> CONNECTION_ID()";
+    for (schema, more) in
+        [(None, ""), (Some("shop"), ""), (Some("shop"), "; SELECT * FROM lo_nowhere")]
+    {
+        for sql in [
+            "DROP DATABASE IF EXISTS test_vanished",
+            "CREATE DATABASE test_vanished",
+            "CREATE TABLE test_vanished.lo_chosen (id INT)",
+            "DROP TABLE IF EXISTS lo_chosen",
+            "CREATE TABLE lo_chosen (id INT)",
+        ] {
+            root.run(sql);
+        }
+        let connect = || Raw::connect(proxy.port, "app", "app-secret", schema).unwrap();
+        let mut gone = connect();
+        gone.send(Command::Query, format!("USE test_vanished; DO SLEEP(0.7){more}").as_bytes());
+        eventually("it runs", || root.text(is_sleeping) == "1");
+        gone.hang_up();
+        eventually("it has ended, the slot is free", || {
+            root.text(is_sleeping) == "0" && proxy.sum("fairlane_lane_slots_in_use{") == 0.0
+        });
+        let mut next = connect();
+        next.command(Command::ResetConnection, b"").unwrap();
+        let insert = next.query("INSERT INTO lo_chosen VALUES (1)");
+        assert_eq!(insert.err().map_or(0, |error| error.code()), schema.map_or(1046, |_| 0));
+        assert_eq!(root.text("SELECT COUNT(*) FROM test_vanished.lo_chosen"), "0", "{schema:?}");
+        drop(next);
+        eventually("the slot is free", || proxy.sum("fairlane_lane_slots_in_use{") == 0.0);
+    }
+    // One that is gone is none.
+    let mut gone = Raw::connect(proxy.port, "root", "root-secret", Some("test_vanished")).unwrap();
+    gone.send(Command::Query, b"DROP DATABASE test_vanished; DO SLEEP(0.7)");
+    eventually("it runs", || root.text(is_sleeping) == "1");
+    gone.hang_up();
+    eventually("it has ended", || root.text(is_sleeping) == "0");
+    root.run("CREATE DATABASE test_vanished");
+    let schema = Some("test_vanished");
+    let mut next = Raw::connect(proxy.port, "root", "root-secret", schema).unwrap();
+    assert_eq!(next.text("SELECT DATABASE()"), "test_vanished");
+    next.command(Command::ResetConnection, b"").unwrap();
+    next.run("CREATE TABLE lo_chosen (id INT)");
+    root.run("DROP DATABASE test_vanished");
+}

@@ -692,3 +692,41 @@ fn a_statement_that_names_its_schemas_outlives_the_one_it_was_prepared_in() {
     holder.run("COMMIT");
     assert_eq!(client.text("SELECT a FROM outlives_a"), "5");
 }
+
+#[test]
+fn a_statement_that_names_no_schema_somewhere_does_not() {
+    let proxy = Proxy::with(servers(), 3, ONE_LANE);
+    let connect = || Raw::connect(proxy.port, "root", "root-secret", Some("shop")).unwrap();
+    let (mut client, mut holder) = (connect(), connect());
+    client.run("CREATE TABLE outlives_b (a BIGINT)");
+    let mut texts = vec![("INSERT INTO shop.outlives_b VALUES (outlives_f(?))", true)];
+    if product().is_mysql() {
+        texts.push(("INSERT INTO shop.outlives_b TABLE outlives_c", false));
+    }
+    for (sql, has_long_data) in texts {
+        client.run("CREATE DATABASE test_outlived");
+        for schema in ["shop", "test_outlived"] {
+            client.run(&format!("USE {schema}"));
+            client.run("DROP FUNCTION IF EXISTS outlives_f");
+            client.run(
+                "CREATE FUNCTION outlives_f(x TEXT) RETURNS INT DETERMINISTIC NO SQL RETURN 5",
+            );
+            client.run("DROP TABLE IF EXISTS outlives_c");
+            client.run("CREATE TABLE outlives_c SELECT 5");
+        }
+        let id = prepare(&mut client, sql).to_le_bytes();
+        client.run("DROP DATABASE test_outlived");
+        client.run("USE shop");
+        holder.hold();
+        if has_long_data {
+            client.send(Command::StmtSendLongData, &[&id[..], &[0, 0], b"long"].concat());
+        }
+        let types: &[u8] = if has_long_data { &[0, 1, 0xfc, 0] } else { &[] };
+        let body = [&id[..], &[0, 1, 0, 0, 0], types].concat();
+        let answer = client.command(Command::StmtExecute, &body).unwrap();
+        assert!(answer.error().is_some(), "{sql}");
+        client.send(Command::StmtClose, &id);
+        holder.run("COMMIT");
+        assert_eq!(client.text("SELECT COUNT(*) FROM shop.outlives_b"), "0", "{sql}");
+    }
+}

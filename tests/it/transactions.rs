@@ -603,3 +603,56 @@ fn the_end_of_a_transaction_is_told_whatever_was_asked_in_it() {
     };
     assert_eq!(told(proxy.port), told(servers().primary));
 }
+
+#[test]
+fn an_error_that_has_moved_a_transaction_is_shown_to_no_other_session() {
+    let proxy = Proxy::with(servers(), 2, ONE_LANE_AND_REPLICA);
+    let mut client = proxy.app();
+    client.replace("CREATE OR REPLACE TABLE tr_shown (id INT) ENGINE=InnoDB");
+    servers().wait_replicated();
+    for bad in ["SELECT nothing_of_it", "SELECT * FROM tr_nowhere", "USE tr_nowhere"] {
+        proxy.until_replica_answers(&mut client, "SELECT id FROM tr_shown");
+        client.run("START TRANSACTION READ ONLY");
+        let before = proxy.metric(REFUSED);
+        client.query(bad).unwrap_err();
+        assert_eq!(proxy.metric(REFUSED), before + 1.0, "{bad}");
+        client.run("COMMIT");
+        let held = "fairlane_lane_slots_in_use{";
+        eventually("no slot is held", || proxy.sum(held) == 0.0);
+        let mut other = proxy.app();
+        other.run("START TRANSACTION READ ONLY");
+        assert!(other.rows("SHOW WARNINGS").is_empty(), "{bad}");
+        other.run("COMMIT");
+    }
+}
+
+#[test]
+fn a_transaction_that_the_primary_does_not_take_stays_on_the_replica() {
+    let proxy = Proxy::with(servers(), 2, ONE_LANE_AND_REPLICA);
+    let (mut root, mut other) = (servers().root(), proxy.app());
+    other.replace("CREATE OR REPLACE TABLE shop.tr_stays (id INT) ENGINE=InnoDB");
+    root.run("CREATE DATABASE test_stays");
+    servers().wait_replicated();
+    let mut client = Raw::connect(proxy.port, "app", "app-secret", Some("test_stays")).unwrap();
+    let read = "SELECT COUNT(*) FROM shop.tr_stays";
+    proxy.until_replica_answers(&mut client, read);
+    client.run("START TRANSACTION READ ONLY");
+    assert_eq!(client.text(read), "0");
+    root.run("DROP DATABASE test_stays");
+    // The primary's only connection is in another schema.
+    other.run("INSERT INTO tr_stays VALUES (1)");
+    for _ in 0..2 {
+        assert_eq!(client.query("SAVEPOINT s").unwrap_err().code(), 1049);
+        assert_eq!(client.text(read), "0", "what it has begun with");
+        assert!(client.run(read).summary.status.contains(Status::IN_TRANS));
+        other.run("INSERT INTO tr_stays VALUES (2)");
+        assert!(other.rows("SHOW WARNINGS").is_empty());
+    }
+    client.run("COMMIT");
+    client.run("USE shop");
+    client.run("START TRANSACTION READ ONLY");
+    client.run(read);
+    client.run("SAVEPOINT s");
+    assert_eq!(client.text(read), "3");
+    client.run("COMMIT");
+}

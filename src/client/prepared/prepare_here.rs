@@ -216,14 +216,15 @@ impl Session {
             return Ok(Err(unknown_statement(work, command, self.facts.family)));
         };
         let (mut then, typed_variables) = self.image_then(statement, &work.key.sql);
-        let mode = statement.mode;
+        // Not those of the command, which may be one that only sends data.
+        let (mode, effects) = (statement.mode, statement.verdict.effects);
         if names_variable(&work.key.sql, statement.mode) {
             connection.residue.strays.note(self.life);
         }
         let mut applied = self.become_for_now(connection, &then).await?;
         if let Err(Error::Server { code: code::UNKNOWN_DATABASE, .. }) = applied
             && then.schema != self.image.schema
-            && !whole.verdict.effects.intersects(Effects::OPAQUE | Effects::SEQUENCE)
+            && !effects.intersects(Effects::OPAQUE | Effects::SEQUENCE)
             && names_schemas(&work.key.sql, mode)
         {
             // The schema of then is gone, and does not matter.

@@ -179,7 +179,7 @@ impl Session {
         if !is_done
             || asked.epochs != self.assignment_epochs()
             || self.image.get("character_set_connection").is_some()
-            || !is_told(summary, (&asked.before, &self.image), work.verdict.leading)
+            || !is_told(summary, (&asked.before, &self.image), work)
         {
             return;
         }
@@ -261,9 +261,19 @@ fn autocommit_in(tracked: &Tracked) -> Option<bool> {
     }
 }
 
-/// Whether all that it has changed was told, and is plain.
-fn is_told(summary: &Summary, (before, after): (&Image, &Image), leading: Leading) -> bool {
-    if leading == Leading::Use {
+/// Whether the text of an assignment sets this variable: more may be told that was left untold before.
+fn is_set_by(sql: &[u8], name: &str) -> bool {
+    const ALL: [&[u8]; 3] = [b"names", b"character", b"charset"];
+    const PAIR: [&str; 2] = ["character_set_connection", "collation_connection"];
+    let has = |word: &str| has_word(sql, word.as_bytes());
+    has(name)
+        || CHARSETS.contains(&name) && ALL.iter().any(|word| has_word(sql, word))
+        || PAIR.contains(&name) && PAIR.into_iter().any(has)
+}
+
+/// Whether all that it has changed was told, and is plain, and nothing else was told.
+fn is_told(summary: &Summary, (before, after): (&Image, &Image), work: &Work<'_>) -> bool {
+    if work.verdict.leading == Leading::Use {
         let is_choice = |told: &Tracked| matches!(told, Tracked::Schema(_) | Tracked::StateChanged);
         return before == after && summary.tracked.iter().all(is_choice);
     }
@@ -278,7 +288,9 @@ fn is_told(summary: &Summary, (before, after): (&Image, &Image), leading: Leadin
         .collect();
     let Some(names) = names else { return false };
     let are_plain = names.iter().any(|name| !name.is_empty())
-        && names.iter().all(|name| name.is_empty() || PLAIN.contains(name));
+        && names
+            .iter()
+            .all(|name| name.is_empty() || PLAIN.contains(name) && is_set_by(work.sql, name));
     let is_known = |name: &str| {
         names.contains(&name) || CHARSETS.contains(&name) && names.contains(&"character_set_client")
     };

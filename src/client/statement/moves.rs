@@ -109,6 +109,7 @@ impl Session {
         let residue = &mut held.connection().residue;
         // A SET may have set something before it failed.
         residue.is_astray |= is_set(work);
+        // The error is in its list.
         residue.is_dirty = true;
         if std::mem::take(&mut self.diagnostics.are_on_connection) {
             // The session's list was there, and now that of what was refused is.
