@@ -187,7 +187,7 @@ impl Pool {
     }
 
     async fn open_now(self: &Arc<Self>, opening: &Arc<Opening>) -> Result<Box<Connection>, Error> {
-        let mut turn = self.turn(opening).await?;
+        let turn = self.turn(opening).await?;
         let limit = self.ages.connect_timeout;
         let Ok(permit) = timeout(limit, self.permit()).await else {
             const WHY: &str = "old connections are not closed by the server";
@@ -200,9 +200,7 @@ impl Pool {
         let login = Box::pin(self.log_in(opening.key.clone(), &opening.credential));
         match timeout(limit, login).await {
             Ok(Ok(mut connection)) => {
-                if let Some(refused) = &mut turn {
-                    **refused = None;
-                }
+                Self::let_in(turn);
                 connection.epoch = match self.backend.is_primary() {
                     true => logins,
                     false => had_at_opening(applied, connection.generation),

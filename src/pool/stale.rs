@@ -1,7 +1,8 @@
 //! Passwords that were changed while sessions logged in with them go on. A server counts each login with one
 //! of before and blocks the account after a few (`FAILED_LOGIN_ATTEMPTS`, `max_password_errors`), for those with the new
-//! one, too. So where that is counted logins with the same password are made one after another, and none is
-//! made of which the answer is known; and no replica is asked by such a session, since the primary can be.
+//! one, too. So where that is counted one login with a password goes ahead of those that come meanwhile: they follow
+//! side by side once it is let in, and none is made of which the answer is known. No replica is asked by a session
+//! with a password of before, since the primary can be.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -33,21 +34,22 @@ pub struct Standing {
 /// User, client's address where servers are told it, digest of the password.
 type Whom = (Box<str>, Option<IpAddr>, [u8; 32]);
 
-/// A login that was refused.
+/// What came of a login.
 #[derive(Debug)]
-pub(super) struct Refused {
+pub(super) struct Last {
     at: Instant,
     /// [`Standing::version`] then.
     version: u64,
-    error: Error,
+    /// `None`: it was let in.
+    refusal: Option<Error>,
 }
 
-/// The right to log in with a password; and what came of the last login, if it was refused.
-pub(super) type Turn = OwnedMutexGuard<Option<Refused>>;
+/// The right to log in with a password, ahead of others; and what came of the last login.
+pub(super) type Turn = OwnedMutexGuard<Option<Last>>;
 
 /// The passwords of one pool whose logins are counted.
 pub(super) struct Stale {
-    turns: Cache<Whom, Arc<Mutex<Option<Refused>>>>,
+    turns: Cache<Whom, Arc<Mutex<Option<Last>>>>,
 }
 
 impl std::fmt::Debug for Stale {
@@ -67,7 +69,7 @@ impl Stale {
         (key.user.clone(), key.client, credential.digest())
     }
 
-    fn turn(&self, key: &ConnectionKey, credential: &Credential) -> Arc<Mutex<Option<Refused>>> {
+    fn turn(&self, key: &ConnectionKey, credential: &Credential) -> Arc<Mutex<Option<Last>>> {
         let whom = Self::whom(key, credential);
         let Ok(turn) = self.turns.get_or_insert_with(&whom, || Ok::<_, ()>(Arc::default())) else {
             return Arc::default();
@@ -76,11 +78,15 @@ impl Stale {
     }
 }
 
-impl Refused {
-    /// The answer to a login that waits for its turn since then, if it is known.
-    fn answer(&self, standing: Standing, since: Instant) -> Option<Error> {
+impl Last {
+    /// The answer to a login that waits for its turn since then, if it is known; who is let in may log in.
+    fn answer(&self, standing: Standing, since: Instant) -> Option<Result<(), Error>> {
         let is_same = !standing.is_current && standing.version == self.version;
-        (is_same || self.at > since).then(|| self.error.clone())
+        match &self.refusal {
+            Some(error) if is_same || self.at > since => Some(Err(error.clone())),
+            None if self.at > since => Some(Ok(())),
+            _ => None,
+        }
     }
 }
 
@@ -96,10 +102,11 @@ impl Pool {
             return Some(self.unavailable("the password was changed since"));
         }
         let turn = self.stale.turn(request.key, request.credential);
-        turn.try_lock().ok()?.as_ref()?.answer(standing, Instant::now())
+        turn.try_lock().ok()?.as_ref()?.answer(standing, Instant::now())?.err()
     }
 
-    /// Waits for the turn of a login where failing ones are counted; or its answer, if it is known by then.
+    /// Waits for the turn of a login where failing ones are counted; or its answer, if it is known by then. Who needs
+    /// no turn any more has none.
     pub(super) async fn turn(&self, opening: &Opening) -> Result<Option<Turn>, Error> {
         let Opening { key, credential, proof: Some(proof), .. } = opening else { return Ok(None) };
         if !self.control.standing(&key.user, *proof).counts_failures {
@@ -114,9 +121,16 @@ impl Pool {
             return Err(self.unavailable("other logins of this user are not answered"));
         };
         let standing = self.control.standing(&key.user, *proof);
-        match turn.as_ref().and_then(|refused| refused.answer(standing, since)) {
-            Some(error) => Err(error),
+        match turn.as_ref().and_then(|last| last.answer(standing, since)) {
+            Some(known) => known.map(|()| None),
             None => Ok(Some(turn)),
+        }
+    }
+
+    /// A server has let in the login that had the turn.
+    pub(super) fn let_in(turn: Option<Turn>) {
+        if let Some(mut turn) = turn {
+            *turn = Some(Last { at: Instant::now(), version: 0, refusal: None });
         }
     }
 
@@ -133,19 +147,19 @@ impl Pool {
             return;
         };
         let Some(proof) = opening.proof else { return };
-        if turn.is_none() {
-            return;
-        }
         let (pool, opening, error) = (self.clone(), opening.clone(), error.clone());
         tokio::spawn(async move {
             let standing = || pool.control.standing(&opening.key.user, proof);
+            let mut turn = match turn {
+                Some(turn) => turn,
+                None if !standing().counts_failures => return,
+                None => pool.stale.turn(&opening.key, &opening.credential).lock_owned().await,
+            };
             if standing().is_current {
                 pool.control.read_accounts().await;
             }
-            if let Some(mut turn) = turn {
-                let version = standing().version;
-                *turn = Some(Refused { at: Instant::now(), version, error });
-            }
+            let version = standing().version;
+            *turn = Some(Last { at: Instant::now(), version, refusal: Some(error) });
         });
     }
 }
@@ -157,15 +171,19 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_refusal_is_the_answer_while_the_accounts_are_as_then() {
         let at = Instant::now();
-        let refused = Refused { at, version: 7, error: Error::NotReady };
+        let refused = |at| Last { at, version: 7, refusal: Some(Error::NotReady) };
         let standing = Standing { is_current: false, version: 7, counts_failures: true };
-        assert!(refused.answer(standing, at).is_some());
-        assert!(refused.answer(Standing { version: 8, ..standing }, at).is_none());
+        let error = Some(Err(Error::NotReady));
+        assert_eq!(refused(at).answer(standing, at), error);
+        assert_eq!(refused(at).answer(Standing { version: 8, ..standing }, at), None);
         let current = Standing { is_current: true, ..standing };
-        assert!(refused.answer(current, at).is_none(), "a later login with what is stored asks");
+        assert_eq!(refused(at).answer(current, at), None, "a later one with what is stored asks");
         tokio::time::advance(std::time::Duration::from_millis(1)).await;
-        let later = Refused { at: Instant::now(), version: 7, error: Error::NotReady };
-        assert!(later.answer(current, at).is_some(), "it has waited for just that login");
+        let later = refused(Instant::now());
+        assert_eq!(later.answer(current, at), error, "it has waited for just that login");
+        let let_in = Last { refusal: None, ..later };
+        assert_eq!(let_in.answer(current, at), Some(Ok(())));
+        assert_eq!(let_in.answer(current, Instant::now()), None, "it comes later");
     }
 
     #[test]

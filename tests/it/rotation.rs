@@ -1,11 +1,13 @@
 //! Passwords that are changed while sessions are open, where the server counts failing logins.
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use fairlane::sandbox::Options;
 
 use crate::support::product::product;
 use crate::support::raw::{Failed, Login};
 use crate::support::servers::keep;
-use crate::support::{Proxy, Raw};
+use crate::support::{Proxy, Raw, eventually};
 
 /// Begins what only a connection of its own can hold; the error's code.
 fn hold(session: &mut Raw) -> u16 {
@@ -71,4 +73,36 @@ fn sessions_from_before_a_new_password_block_no_account() {
     let mut others: Vec<Raw> = (0..4).map(|_| old(45)).collect();
     assert_eq!(hold_all(&mut others), [0; 4]);
     assert_eq!(hold(&mut last), 0, "its password is good again");
+}
+
+/// One login finds out whether the password is still good; the others do not wait for each other.
+#[test]
+fn connections_are_opened_side_by_side_where_failing_logins_are_counted() {
+    let is_mysql = product().is_mysql();
+    let extra = if is_mysql { Vec::new() } else { vec!["max_password_errors=3".to_owned()] };
+    let counts = if is_mysql { "FAILED_LOGIN_ATTEMPTS 3 PASSWORD_LOCK_TIME 1" } else { "" };
+    let (servers, _orders) = keep(Options { extra, ..product().options() });
+    let proxy = Proxy::with(&servers, 15, "");
+    let mut root = servers.root();
+    root.run(&format!("CREATE USER beside@'%' IDENTIFIED BY 'x' {counts}"));
+    root.run("GRANT ALL ON shop.* TO beside@'%'");
+    let connect = || Raw::connect(proxy.port, "beside", "x", Some("shop")).unwrap();
+    let mut sessions: Vec<Raw> = (0..8).map(|_| connect()).collect();
+    // The server does this at the end of a login.
+    root.run("SET GLOBAL init_connect = 'DO SLEEP(1)'");
+    let opened = "SELECT COUNT(*) FROM information_schema.processlist \
+                  WHERE USER IN ('beside', 'unauthenticated user')";
+    let held = AtomicU32::new(0);
+    std::thread::scope(|scope| {
+        for session in &mut sessions {
+            scope.spawn(|| {
+                assert_eq!(hold(session), 0);
+                held.fetch_add(1, Ordering::Release);
+            });
+        }
+        eventually("several log in at a time", || {
+            let opened: u32 = root.text(opened).parse().unwrap();
+            opened > held.load(Ordering::Acquire) + 3
+        });
+    });
 }
