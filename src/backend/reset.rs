@@ -12,8 +12,11 @@ use crate::protocol::{Command, Encoding, Family, Malformed, code, packet};
 use crate::state::diff::diff;
 use crate::state::{Base, begun, own_trackers};
 
-const BEGINNINGS: &str = "SELECT @@character_set_client,@@character_set_results,\
-                          @@collation_connection,USER(),CURRENT_USER(),CURRENT_ROLE(),@@sql_mode,";
+/// The names, which are to be the same in whatever character set answers come, in digits.
+const BEGINNINGS: &str = "SELECT @@character_set_client,@@character_set_results,@@collation_connection,\
+                          HEX(CONVERT(USER() USING utf8mb4)),\
+                          HEX(CONVERT(CURRENT_USER() USING utf8mb4)),\
+                          HEX(CONVERT(CURRENT_ROLE() USING utf8mb4)),@@sql_mode,";
 
 /// Columns of the question at set-up before those of [`begun::question`].
 const OWN_COLUMNS: usize = 11;
@@ -93,7 +96,7 @@ impl Connection {
             Base { client, results, collation, sql_mode, of_login, transaction, only_reads };
         let is_as_global = begun.first().is_some_and(|is_as_global| is_as_global == "1");
         self.begun = is_as_global.then(|| begun.into_iter().skip(1).collect());
-        self.persona = Persona::new(&user, account, &role);
+        self.persona = Persona::of_digits(&user, &account, &role);
         self.role = role;
         self.is_read_only = is_read_only != "0";
         self.server = server;
