@@ -1,8 +1,9 @@
 //! Passwords that were changed while sessions logged in with them go on. A server counts each login with one
 //! of before and blocks the account after a few (`FAILED_LOGIN_ATTEMPTS`, `max_password_errors`), for those with the new
-//! one, too. So where that is counted one login with a password goes ahead of those that come meanwhile: they follow
-//! side by side once it is let in, and none is made of which the answer is known. No replica is asked by a session
-//! with a password of before, since the primary can be.
+//! one, too, or answers all logins late (connection_control). So once the account that is found for the client has
+//! another password, one login with that of before tells the answer for all until the account changes again; and no replica is
+//! asked, since the primary can be. Where failing logins are counted one goes ahead in any case: those that come
+//! meanwhile follow side by side once it is let in.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -13,29 +14,40 @@ use tokio::time::{Instant, timeout};
 
 use super::open::Opening;
 use super::{Pool, Request};
-use crate::backend::{ConnectionKey, Credential, LoginError};
+use crate::backend::{Credential, LoginError};
 use crate::error::Error;
 use crate::protocol::code;
 
 /// Most passwords of which something is known.
 const KNOWN_MAX: usize = 1024;
 
-/// What the primary's accounts say by now of a login.
+/// What proved a password at a session's own login.
 #[derive(Debug, Clone, Copy)]
+pub struct Proof {
+    /// A mark of what the account stored.
+    pub mark: u64,
+    /// The client's address, by which the account is found.
+    pub client: IpAddr,
+}
+
+/// What the account that the primary has by now for a client says of his login; the default where there is none.
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Standing {
-    /// What proved its password is stored still.
+    /// A mark of its name.
+    pub account: u64,
+    /// What proved the password is stored still.
     pub is_current: bool,
-    /// A mark of all that is stored for its user.
+    /// A mark of all that it stores.
     pub version: u64,
-    /// Wrong passwords of its user are counted.
+    /// Wrong passwords of it are counted.
     pub counts_failures: bool,
 }
 
-/// User, client's address where servers are told it, digest of the password.
-type Whom = (Box<str>, Option<IpAddr>, [u8; 32]);
+/// User, [`Standing::account`], digest of the password.
+type Whom = (Box<str>, u64, [u8; 32]);
 
 /// What came of a login.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Last {
     at: Instant,
     /// [`Standing::version`] then.
@@ -65,12 +77,12 @@ impl Default for Stale {
 }
 
 impl Stale {
-    fn whom(key: &ConnectionKey, credential: &Credential) -> Whom {
-        (key.user.clone(), key.client, credential.digest())
-    }
-
-    fn turn(&self, key: &ConnectionKey, credential: &Credential) -> Arc<Mutex<Option<Last>>> {
-        let whom = Self::whom(key, credential);
+    fn turn(
+        &self,
+        (user, account): (&str, u64),
+        credential: &Credential,
+    ) -> Arc<Mutex<Option<Last>>> {
+        let whom: Whom = (user.into(), account, credential.digest());
         let Ok(turn) = self.turns.get_or_insert_with(&whom, || Ok::<_, ()>(Arc::default())) else {
             return Arc::default();
         };
@@ -93,27 +105,29 @@ impl Last {
 impl Pool {
     /// The answer to a login that is not to be made; it may be known only once it has its turn.
     pub(super) fn stale(&self, request: &Request<'_>) -> Option<Error> {
-        let standing = self.control.standing(&request.key.user, request.proof?);
-        // Where nobody counts, a server may say itself whether it is still good.
-        if standing.is_current || !standing.counts_failures {
+        let user = &request.key.user;
+        let standing = self.control.standing(user, request.proof?);
+        if standing.is_current {
             return None;
         }
+        // It may count failing logins though the primary does not, and answer them late.
         if !self.backend.is_primary() {
             return Some(self.unavailable("the password was changed since"));
         }
-        let turn = self.stale.turn(request.key, request.credential);
+        let turn = self.stale.turn((user, standing.account), request.credential);
         turn.try_lock().ok()?.as_ref()?.answer(standing, Instant::now())?.err()
     }
 
-    /// Waits for the turn of a login where failing ones are counted; or its answer, if it is known by then. Who needs
-    /// no turn any more has none.
+    /// Waits for the turn of a login that is likely to fail, or would be counted then; or its answer, if it is known by
+    /// then. Who needs no turn any more has none.
     pub(super) async fn turn(&self, opening: &Opening) -> Result<Option<Turn>, Error> {
         let Opening { key, credential, proof: Some(proof), .. } = opening else { return Ok(None) };
-        if !self.control.standing(&key.user, *proof).counts_failures {
+        let standing = self.control.standing(&key.user, *proof);
+        if standing.is_current && !standing.counts_failures {
             return Ok(None);
         }
         let since = Instant::now();
-        let turn = self.stale.turn(key, credential).lock_owned();
+        let turn = self.stale.turn((&key.user, standing.account), credential).lock_owned();
         let Ok(turn) = timeout(self.ages.connect_timeout, turn).await else {
             if self.control.standing(&key.user, *proof).is_current {
                 return Ok(None);
@@ -150,16 +164,17 @@ impl Pool {
         let (pool, opening, error) = (self.clone(), opening.clone(), error.clone());
         tokio::spawn(async move {
             let standing = || pool.control.standing(&opening.key.user, proof);
-            let mut turn = match turn {
-                Some(turn) => turn,
-                None if !standing().counts_failures => return,
-                None => pool.stale.turn(&opening.key, &opening.credential).lock_owned().await,
-            };
             if standing().is_current {
                 pool.control.read_accounts().await;
             }
-            let version = standing().version;
-            *turn = Some(Last { at: Instant::now(), version, refusal: Some(error) });
+            let Standing { account, version, .. } = standing();
+            let last = Some(Last { at: Instant::now(), version, refusal: Some(error) });
+            if let Some(mut turn) = turn {
+                turn.clone_from(&last);
+            }
+            // It may be another account by now.
+            let whom = (&*opening.key.user, account);
+            *pool.stale.turn(whom, &opening.credential).lock().await = last;
         });
     }
 }
@@ -172,7 +187,7 @@ mod tests {
     async fn a_refusal_is_the_answer_while_the_accounts_are_as_then() {
         let at = Instant::now();
         let refused = |at| Last { at, version: 7, refusal: Some(Error::NotReady) };
-        let standing = Standing { is_current: false, version: 7, counts_failures: true };
+        let standing = Standing { version: 7, counts_failures: true, ..Standing::default() };
         let error = Some(Err(Error::NotReady));
         assert_eq!(refused(at).answer(standing, at), error);
         assert_eq!(refused(at).answer(Standing { version: 8, ..standing }, at), None);
@@ -189,12 +204,12 @@ mod tests {
     #[test]
     fn sessions_with_the_same_password_share_a_turn() {
         let stale = Stale::default();
-        let (mut key, proof) = (ConnectionKey::of_user("app"), Credential::Empty);
-        let turn = stale.turn(&key, &proof);
-        key.collation = 8;
-        assert!(Arc::ptr_eq(&turn, &stale.turn(&key, &proof)));
+        let (app, proof) = (("app", 1), Credential::Empty);
+        let turn = stale.turn(app, &proof);
+        assert!(Arc::ptr_eq(&turn, &stale.turn(app, &proof)));
         let other = Credential::Password(b"other".to_vec().into());
-        assert!(!Arc::ptr_eq(&turn, &stale.turn(&key, &other)));
-        assert!(!Arc::ptr_eq(&turn, &stale.turn(&ConnectionKey::of_user("bob"), &proof)));
+        assert!(!Arc::ptr_eq(&turn, &stale.turn(app, &other)));
+        assert!(!Arc::ptr_eq(&turn, &stale.turn(("app", 2), &proof)), "another host's account");
+        assert!(!Arc::ptr_eq(&turn, &stale.turn(("bob", 1), &proof)));
     }
 }

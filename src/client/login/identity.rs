@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::backend::{ConnectionKey, Credential, DoubleHash};
 use crate::error::Error;
-use crate::pool::Whose;
+use crate::pool::{Proof, Whose};
 use crate::protocol::Family;
 use crate::topology::mark;
 
@@ -19,8 +19,8 @@ use crate::topology::mark;
 pub(in crate::client) struct Identity {
     pub(in crate::client) key: Arc<ConnectionKey>,
     pub(in crate::client) credential: Credential,
-    /// The [`mark`] of what the account stored when the password was proved; `None` where that is not known.
-    pub(in crate::client) proof: Option<u64>,
+    /// What proved the password; `None` where that is not known.
+    pub(in crate::client) proof: Option<Proof>,
     /// The account's password has expired.
     pub(in crate::client) is_expired: bool,
 }
@@ -31,9 +31,9 @@ impl Identity {
         Whose { key: &self.key, credential: &self.credential, proof: self.proof }
     }
 
-    /// The same, proved by this stored text.
-    pub(in crate::client) fn proved_by(self, text: &[u8]) -> Self {
-        Self { proof: Some(mark(text)), ..self }
+    /// The same, proved to a client of this address by a stored text.
+    pub(in crate::client) fn proved_by(self, text: &[u8], client: IpAddr) -> Self {
+        Self { proof: Some(Proof { mark: mark(text), client }), ..self }
     }
 }
 
