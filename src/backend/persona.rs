@@ -14,13 +14,25 @@ pub struct Persona {
 }
 
 impl Persona {
-    /// That of a login with these values.
-    pub(super) fn new(user: &str, account: String, roles: &str) -> Self {
+    /// That of a login with these values, each as hexadecimal digits of UTF-8.
+    pub(super) fn of_digits(user: &str, account: &str, roles: &str) -> Self {
+        let text = |digits| unhexed(digits).unwrap_or_default();
+        Self::new(&text(user), text(account), &text(roles))
+    }
+
+    fn new(user: &str, account: String, roles: &str) -> Self {
         let mut roles: Vec<&str> = roles.split(',').collect();
         roles.sort_unstable();
         let name = user.rsplit_once('@').map_or(user, |(name, _)| name);
         Self { user: name.into(), account: account.into(), roles: roles.join(",").into() }
     }
+}
+
+/// The text of hexadecimal digits; `None` where they are none, or not those of UTF-8.
+pub(super) fn unhexed(digits: &str) -> Option<String> {
+    let byte = |pair: &[u8]| u8::from_str_radix(str::from_utf8(pair).ok()?, 16).ok();
+    let bytes: Option<Vec<u8>> = digits.as_bytes().chunks(2).map(byte).collect();
+    String::from_utf8(bytes?).ok()
 }
 
 impl std::fmt::Display for Persona {
@@ -41,5 +53,12 @@ mod tests {
         assert_eq!(new("`b`@`%`,`a`@`%`"), new("`a`@`%`,`b`@`%`"));
         assert_ne!(new("`a`@`%`"), new(""));
         assert_eq!(new("").to_string(), "USER() u, CURRENT_USER() u@%, CURRENT_ROLE() NONE");
+    }
+
+    #[test]
+    fn names_are_read_from_their_digits() {
+        let persona = Persona::of_digits("7540C3BC", "754025", "");
+        assert_eq!(persona.to_string(), "USER() u, CURRENT_USER() u@%, CURRENT_ROLE() NONE");
+        assert_eq!(unhexed("7072C3BC666572").as_deref(), Some("prüfer"));
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::connection::{Connection, Exchange, Failure};
 use super::names::NamesMemory;
-use super::persona::Persona;
+use super::persona::{Persona, unhexed};
 use super::routine::{LockCounts, Ran};
 use crate::protocol::status::{Status, Tracked};
 use crate::protocol::tracking::Reported;
@@ -12,8 +12,11 @@ use crate::protocol::{Command, Encoding, Family, Malformed, code, packet};
 use crate::state::diff::diff;
 use crate::state::{Base, begun, own_trackers};
 
-const BEGINNINGS: &str = "SELECT @@character_set_client,@@character_set_results,\
-                          @@collation_connection,USER(),CURRENT_USER(),CURRENT_ROLE(),@@sql_mode,\
+/// The names, which are to be the same in whatever character set answers come, in digits.
+const BEGINNINGS: &str = "SELECT @@character_set_client,@@character_set_results,@@collation_connection,\
+                          HEX(CONVERT(USER() USING utf8mb4)),\
+                          HEX(CONVERT(CURRENT_USER() USING utf8mb4)),\
+                          HEX(CONVERT(CURRENT_ROLE() USING utf8mb4)),@@sql_mode,\
                           HEX(DATABASE()),";
 
 /// Columns of the question at set-up before those of [`begun::question`].
@@ -88,7 +91,8 @@ impl Connection {
             // It is the answer to something else.
             return Err(Malformed { what: "no row in answer to a question", offset: 0 }.into());
         };
-        let schema = unhexed(&schema)?;
+        let name = unhexed(&schema).ok_or(Malformed { what: "name of a schema", offset: 0 })?;
+        let schema = Some(name.into()).filter(|_| !schema.is_empty());
         if self.image.schema != schema {
             (self.image.schema, self.choice) = (schema, None);
         }
@@ -99,7 +103,7 @@ impl Connection {
             Base { client, results, collation, sql_mode, of_login, transaction, only_reads };
         let is_as_global = begun.first().is_some_and(|is_as_global| is_as_global == "1");
         self.begun = is_as_global.then(|| begun.into_iter().skip(1).collect());
-        self.persona = Persona::new(&user, account, &role);
+        self.persona = Persona::of_digits(&user, &account, &role);
         self.role = role;
         self.is_read_only = is_read_only != "0";
         self.server = server;
@@ -207,15 +211,6 @@ impl Connection {
         }
         Ok(answer.summary.tracked)
     }
-}
-
-/// The name of a schema that was asked for by its bytes, whatever character set answers come in.
-fn unhexed(hex: &str) -> Result<Option<Box<str>>, Malformed> {
-    let byte = |pair: &[u8]| u8::from_str_radix(str::from_utf8(pair).ok()?, 16).ok();
-    let bytes: Option<Vec<u8>> = hex.as_bytes().chunks(2).map(byte).collect();
-    let name = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
-    let name = name.ok_or(Malformed { what: "name of a schema", offset: 0 })?;
-    Ok(Some(name.into()).filter(|_| !hex.is_empty()))
 }
 
 fn demand(exchange: &Exchange) -> Result<&Exchange, Malformed> {

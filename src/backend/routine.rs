@@ -48,6 +48,8 @@ const CHANGES: &str = "WHERE VARIABLE_NAME IN ('Com_set_option','Com_set_role','
 /// For how long an account without roles is taken to have none: one may be granted past this Fairlane.
 const ROLELESS_FOR: Duration = Duration::from_secs(1);
 
+/// Its name in the form in which it was told at the login.
+const ROLE: &str = "SELECT HEX(CONVERT(CURRENT_ROLE() USING utf8mb4)) LIMIT 1";
 const ROLES: &str = "SELECT COUNT(*) FROM information_schema.applicable_roles LIMIT 1";
 
 impl Connection {
@@ -122,7 +124,7 @@ impl Connection {
             self.roleless_since = Some((asked_at, logins));
             return Ok(false);
         }
-        let answer = self.query("SELECT CURRENT_ROLE() LIMIT 1").await?;
+        let answer = self.query(ROLE).await?;
         Ok(answer.first_row().first() != Some(&self.role))
     }
 }

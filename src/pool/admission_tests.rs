@@ -11,7 +11,7 @@ use std::task::{Context, Poll, Waker};
 use super::*;
 use crate::backend::{ConnectionKey, Credential};
 use crate::metrics::Labels;
-use crate::pool::{Control, Standing, Whose};
+use crate::pool::{Control, Proof, Standing, Whose};
 use crate::route::view::BackendId;
 use crate::route::whereabouts::Whereabouts;
 use crate::state::Image;
@@ -52,8 +52,8 @@ impl Control for NoControl {
 
     fn doubt(&self, _: BackendId) {}
 
-    fn standing(&self, _: &str, _: u64) -> Standing {
-        Standing { is_current: true, version: 0, counts_failures: false }
+    fn standing(&self, _: &str, _: Proof) -> Standing {
+        Standing { is_current: true, ..Standing::default() }
     }
 
     fn read_accounts(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {

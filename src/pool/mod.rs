@@ -48,7 +48,7 @@ pub use epoch::Epochs;
 pub use open::{Request, Whose};
 pub use personas::Personas;
 pub use retire::{Control, Retire};
-pub use stale::Standing;
+pub use stale::{Proof, Standing};
 
 use admission::{HELD_LONG, Held, Steered, Waiter};
 use complaints::Complaints;

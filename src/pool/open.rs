@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 #[cfg(doc)]
 use super::Epochs;
 use super::epoch::had_at_opening;
-use super::{Pool, Retire};
+use super::{Pool, Proof, Retire};
 use crate::backend::{self, Connection, ConnectionKey, Credential, LINGER, LoginError, UnreadId};
 use crate::error::Error;
 use crate::metrics::Closed;
@@ -43,7 +43,7 @@ pub struct Whose<'a> {
     /// How to log in anew.
     pub credential: &'a Credential,
     /// What proved the password at the session's own login; `None` where that is not known.
-    pub proof: Option<u64>,
+    pub proof: Option<Proof>,
 }
 
 /// What a session needs of a connection.
@@ -54,7 +54,7 @@ pub struct Request<'a> {
     /// How to log in anew.
     pub credential: &'a Credential,
     /// That of [`Whose`].
-    pub proof: Option<u64>,
+    pub proof: Option<Proof>,
     /// The session's image: a connection near to it is preferred.
     pub image: &'a Image,
     /// The session's LAST_INSERT_ID(): a connection that has it is preferred.
@@ -88,7 +88,7 @@ impl<'a> Request<'a> {
 pub(super) struct Opening {
     pub(super) key: Arc<ConnectionKey>,
     pub(super) credential: Credential,
-    pub(super) proof: Option<u64>,
+    pub(super) proof: Option<Proof>,
     is_guess: bool,
 }
 
@@ -187,7 +187,7 @@ impl Pool {
     }
 
     async fn open_now(self: &Arc<Self>, opening: &Arc<Opening>) -> Result<Box<Connection>, Error> {
-        let mut turn = self.turn(opening).await?;
+        let turn = self.turn(opening).await?;
         let limit = self.ages.connect_timeout;
         let Ok(permit) = timeout(limit, self.permit()).await else {
             const WHY: &str = "old connections are not closed by the server";
@@ -200,9 +200,7 @@ impl Pool {
         let login = Box::pin(self.log_in(opening.key.clone(), &opening.credential));
         match timeout(limit, login).await {
             Ok(Ok(mut connection)) => {
-                if let Some(refused) = &mut turn {
-                    **refused = None;
-                }
+                Self::let_in(turn);
                 connection.epoch = match self.backend.is_primary() {
                     true => logins,
                     false => had_at_opening(applied, connection.generation),

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
-use super::{Pool, Standing};
+use super::{Pool, Proof, Standing};
 use crate::backend::{Connection, LINGER};
 use crate::metrics::Closed;
 use crate::route::view::BackendId;
@@ -50,7 +50,7 @@ pub trait Control: Send + Sync + std::fmt::Debug {
     fn doubt(&self, backend: BackendId);
 
     /// What the primary's accounts, as last read, say of a login of `user` that has this proof.
-    fn standing(&self, user: &str, proof: u64) -> Standing;
+    fn standing(&self, user: &str, proof: Proof) -> Standing;
 
     /// Has the accounts read anew; returns when that is done, or has taken too long.
     fn read_accounts(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;

@@ -11,7 +11,7 @@ use crate::client::Context;
 use crate::client::registry::Activity;
 use crate::lanes::{Policy, Slots};
 use crate::metrics::Metrics;
-use crate::pool::{Control, Pool, Standing};
+use crate::pool::{Control, Pool, Proof, Standing};
 use crate::route::freshness::Position;
 use crate::route::view::{BackendId, Rotation};
 use crate::route::whereabouts::Whereabouts;
@@ -194,13 +194,15 @@ impl Control for Controls {
         self.0.doubt(backend);
     }
 
-    fn standing(&self, user: &str, proof: u64) -> Standing {
+    fn standing(&self, user: &str, proof: Proof) -> Standing {
         let accounts = self.0.accounts();
-        Standing {
-            is_current: accounts.have(user, proof),
-            version: accounts.version(user),
-            counts_failures: accounts.count_failures(user),
-        }
+        let account = accounts.find(user, proof.client);
+        account.map_or_else(Standing::default, |account| Standing {
+            account: account.name_mark(),
+            is_current: account.has(proof.mark),
+            version: account.mark(),
+            counts_failures: account.counts_failures,
+        })
     }
 
     fn read_accounts(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {

@@ -2,6 +2,7 @@
 
 use fairlane::sandbox::Options;
 
+use crate::support::raw::Login;
 use crate::support::servers::keep;
 use crate::support::{ONE_LANE_AND_REPLICA, Proxy, Raw, eventually, product, servers};
 
@@ -86,4 +87,31 @@ fn who_has_other_roles_on_a_replica_reads_there_once_he_has_the_same() {
     set("NONE");
     proxy.until_replica_answers(&mut through, read);
     assert_eq!(through.rows(read), none);
+}
+
+/// Who he is does not hang on the character set in which he is told so.
+#[test]
+fn a_role_whose_name_is_not_ascii_is_the_same_to_clients_of_all_character_sets() {
+    let (servers, _orders) = keep(product().options());
+    let proxy = Proxy::with(&servers, 4, ONE_LANE_AND_REPLICA);
+    let mut root = servers.root();
+    let link = if product().is_mysql() { "TO" } else { "FOR" };
+    root.run("CREATE ROLE 'prüfer'");
+    root.run("CREATE USER examiner@'%' IDENTIFIED BY 'x'");
+    root.run("GRANT ALL ON shop.* TO examiner@'%'");
+    root.run("GRANT 'prüfer' TO examiner@'%'");
+    root.run(&format!("SET DEFAULT ROLE 'prüfer' {link} examiner@'%'"));
+    root.run("CREATE TABLE shop.of_all (a INT)");
+    servers.wait_replicated();
+    let connect = |collation| {
+        let schema = Some("shop");
+        Raw::login(&Login { schema, collation, ..Login::new(proxy.port, "examiner", "x") }).unwrap()
+    };
+    let mut utf8 = connect(45);
+    utf8.run("SELECT COUNT(*) FROM of_all FOR UPDATE");
+    let mut latin1 = connect(8);
+    latin1.run("SELECT COUNT(*) FROM of_all FOR UPDATE");
+    proxy.until_replica_answers(&mut utf8, "SELECT COUNT(*) FROM of_all");
+    proxy.until_replica_answers(&mut latin1, "SELECT COUNT(*) FROM of_all");
+    assert_eq!(proxy.metric(DIFFERS), 0.0);
 }

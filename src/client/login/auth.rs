@@ -20,6 +20,7 @@ use crate::error::Error;
 use crate::net::attributes::{self, Attributes};
 use crate::net::certificate::ClientTls;
 use crate::net::read::ReadError;
+use crate::pool;
 use crate::protocol::auth::{NATIVE, NONCE, Proof, nonce};
 use crate::protocol::handshake::auth_switch;
 use crate::protocol::sha2::{self, CACHING_SHA2, SHA256};
@@ -298,7 +299,9 @@ async fn prove_account(
     if let Some(user) = configured {
         let stored = prove_configured(context, account, claim, (wire, &user.password)).await?;
         let found = identity(claim, stored, Credential::of_text(&user.password));
-        return Ok(Identity { proof: account.map(Account::mark), ..found });
+        let client = claim.address;
+        let proof = account.map(|account| pool::Proof { mark: account.mark(), client });
+        return Ok(Identity { proof, ..found });
     }
     let Some(account) = account else {
         if !context.topology.knows_accounts() {
@@ -350,14 +353,15 @@ async fn prove_by(
                 }
             };
             let text = stored.as_ref().map_or(&[][..], |stored| stored);
-            Ok(identity(claim, stored.map(DoubleHash::Sha1), credential).proved_by(text))
+            Ok(identity(claim, stored.map(DoubleHash::Sha1), credential)
+                .proved_by(text, claim.address))
         }
         Plugin::CachingSha2 { stored: texts } => {
             if claim.progress.given.is_none() {
                 claim.reply_with(CACHING_SHA2, wire).await?;
             }
             if texts.is_empty() && claim.reply.is_empty() {
-                return Ok(identity(claim, None, Credential::Empty).proved_by(b""));
+                return Ok(identity(claim, None, Credential::Empty).proved_by(b"", claim.address));
             }
             if claim.reply.is_empty() {
                 return Err(claim.denied().into());
@@ -369,7 +373,7 @@ async fn prove_by(
             let proved = context.passwords.prove_sha256(claim, wire, texts).await?;
             Ok(match proved {
                 Some(proved) => proved_identity(claim, account, &proved),
-                None => identity(claim, None, Credential::Empty).proved_by(b""),
+                None => identity(claim, None, Credential::Empty).proved_by(b"", claim.address),
             })
         }
         Plugin::Ed25519 { stored } => {
@@ -489,7 +493,7 @@ fn proved_identity(claim: &Claim, account: &Account, proved: &Proved) -> Identit
     let terms = [&proved.stored[..], &[u8::from(account.is_expired)]].concat();
     let hash = DoubleHash::Sha256(sha2::bound(&proved.known.double, &terms));
     let credential = Credential::Password(proved.known.password.clone());
-    identity(claim, Some(hash), credential).proved_by(&proved.stored)
+    identity(claim, Some(hash), credential).proved_by(&proved.stored, claim.address)
 }
 
 /// What a claim makes its client, with this credential.

@@ -10,8 +10,8 @@ use tokio::time::Instant;
 
 use crate::backend::{ConnectionKey, Credential, DoubleHash};
 use crate::error::Error;
-use crate::pool::Whose;
-use crate::protocol::Family;
+use crate::pool::{Proof, Whose};
+use crate::protocol::{Family, code};
 use crate::topology::mark;
 
 /// A client's user as the backends see it.
@@ -19,8 +19,8 @@ use crate::topology::mark;
 pub(in crate::client) struct Identity {
     pub(in crate::client) key: Arc<ConnectionKey>,
     pub(in crate::client) credential: Credential,
-    /// The [`mark`] of what the account stored when the password was proved; `None` where that is not known.
-    pub(in crate::client) proof: Option<u64>,
+    /// What proved the password; `None` where that is not known.
+    pub(in crate::client) proof: Option<Proof>,
     /// The account's password has expired.
     pub(in crate::client) is_expired: bool,
 }
@@ -31,9 +31,9 @@ impl Identity {
         Whose { key: &self.key, credential: &self.credential, proof: self.proof }
     }
 
-    /// The same, proved by this stored text.
-    pub(in crate::client) fn proved_by(self, text: &[u8]) -> Self {
-        Self { proof: Some(mark(text)), ..self }
+    /// The same, proved to a client of this address by a stored text.
+    pub(in crate::client) fn proved_by(self, text: &[u8], client: IpAddr) -> Self {
+        Self { proof: Some(Proof { mark: mark(text), client }), ..self }
     }
 }
 
@@ -140,9 +140,12 @@ impl Verified {
                 Ok(())
             }
             Err(error) => {
-                if matches!(error, Error::Server { .. }) {
+                if let Error::Server { code, .. } = error {
                     self.known.remove(&known);
-                    self.known.remove(&known_key(whose, None, changes));
+                    // It says nothing against a login without that schema.
+                    if ![code::DBACCESS_DENIED, code::UNKNOWN_DATABASE].contains(&code) {
+                        self.known.remove(&known_key(whose, None, changes));
+                    }
                 }
                 if error.is_busy() {
                     let refusal = Refusal { error: error.clone(), client };
@@ -278,7 +281,8 @@ mod tests {
         let app = ConnectionKey::of_user("app");
         let (lane, backend) = ("interactive".to_owned(), "primary".to_owned());
         let busy = Error::QueueFull { lane, backend, limit: 1 };
-        let denied = Error::Server { code: 1044, sqlstate: "42000".to_owned(), message: vec![] };
+        let denied =
+            |code| Error::Server { code, sqlstate: "42000".to_owned(), message: Vec::new() };
         let log_in =
             |key: &ConnectionKey, schema, changes, must_wait: bool, answer: Result<(), Error>| {
                 let (verified, key) = (&verified, key.clone());
@@ -308,8 +312,15 @@ mod tests {
         let stored = Some(DoubleHash::Sha1([1; 20]));
         assert_eq!(full(&ConnectionKey { stored, ..app.clone() }, None, (1, 1)).await, refused);
         assert_eq!(full(&ConnectionKey::of_user("root"), None, (1, 1)).await, refused);
-        let answer = log_in(&app, shop, (1, 1), false, Err(denied.clone())).await;
-        assert_eq!(answer, Err(denied));
-        assert_eq!(full(&app, shop, (1, 1)).await, refused, "the primary agrees no more");
+        advance(VERIFIED_FOR * 100).await;
+        for code in [code::DBACCESS_DENIED, code::UNKNOWN_DATABASE] {
+            let answer = log_in(&app, shop, (1, 1), false, Err(denied(code))).await;
+            assert_eq!(answer, Err(denied(code)));
+            assert_eq!(full(&app, shop, (1, 1)).await, refused, "not with that schema");
+            assert_eq!(full(&app, None, (1, 1)).await, Ok(()), "the login was fine");
+        }
+        let answer = log_in(&app, shop, (1, 1), false, Err(denied(code::ACCESS_DENIED))).await;
+        assert_eq!(answer, Err(denied(code::ACCESS_DENIED)));
+        assert_eq!(full(&app, None, (1, 1)).await, refused, "the primary agrees no more");
     }
 }
