@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
+use super::writes::LOG;
 use super::{hides_wait, in_order, is_wait};
 use crate::backend::{Connection, Failure, Ran, means_the_same};
 use crate::client::Session;
@@ -37,8 +38,8 @@ impl Session {
         connection.residue.is_dirty |= warns_untold;
         self.settle_list(connection, work, has_new).await?;
         // Before anything else that is asked makes the server tell.
-        let has_other_charset =
-            may_have_left(work, summary) && Box::pin(self.learn_before_error(connection)).await?;
+        let asks = may_have_left(work, summary) || self.may_have_switched(work, summary);
+        let has_other_charset = asks && Box::pin(self.learn_before_error(connection)).await?;
         // Character sets are tracked without the collation that came with them.
         let asks_collation = (effects.intersects(Effects::COLLATION | Effects::NAMES)
             && summary.error.is_none()
@@ -60,8 +61,10 @@ impl Session {
         let asks_wait = self.asks_wait(work, summary);
         // After a USE that fails it has yet to choose the session's schema, which ends its list.
         let has_moved = summary.error.is_some() && connection.image.schema != self.image.schema;
+        let owes_look = keeps && self.owes_look(work, summary);
         let leaves_list = !keeps
             || has_moved
+            || owes_look
             || asks_wait
             || self.needs_own_trackers(work)
             || asks_collation
@@ -107,8 +110,8 @@ impl Session {
         if !keeps && connection.residue.has_to_tell == Some(self.life) {
             Box::pin(self.learn_position(connection)).await?;
         }
-        if self.under_way.may_be_unchanged || !keeps && connection.ran != Ran::Plain {
-            Box::pin(self.settle_call(connection, work, keeps)).await?;
+        if self.under_way.may_be_unchanged || owes_look || !keeps && connection.ran != Ran::Plain {
+            Box::pin(self.settle_call(connection, work, (keeps, owes_look))).await?;
         }
         let keeps = keeps || !self.pins.is_empty();
         connection.residue.is_dirty &= keeps;
@@ -179,8 +182,8 @@ impl Session {
         Ok(())
     }
 
-    /// What was done before an error, which tells nothing; whether a character set was chosen, whose collation is to be
-    /// asked for. The list of warnings stays.
+    /// What was done before an error, which tells nothing, or before rows; whether a character set was chosen, whose
+    /// collation is to be asked for. The list of warnings stays.
     pub(in crate::client) async fn learn_before_error(
         &mut self,
         connection: &mut Connection,
@@ -228,6 +231,9 @@ impl Session {
             match tracked {
                 Tracked::Variable { name, .. } if self.facts.is_mariadb() && is_wait(name) => {}
                 Tracked::Variable { name, value } => {
+                    if name == LOG {
+                        self.writes.note_unlogged();
+                    }
                     self.absorb_variable(connection, name, value);
                 }
                 Tracked::Schema(_) => self.absorb_schema(connection, tracked),
@@ -378,6 +384,9 @@ impl Session {
         work: &Work<'_>,
     ) -> Result<(), Failure> {
         let names = self.bare_names(work, self.mode_of(work));
+        if work.verdict.statements > 1 && names.iter().any(|name| name.eq_ignore_ascii_case(LOG)) {
+            self.writes.note_unlogged();
+        }
         self.track_again(connection, None, names.iter().map(|name| &**name)).await
     }
 
