@@ -615,6 +615,15 @@ impl WriteWatch<'_> {
         if self.before.deprecates_eof || !summary.has_result_set || summary.error.is_some() {
             return false;
         }
+        // Steps of a procedure, rows of tables without transactions, and sequences are there for others whatever is open.
+        let is_due = self.before.family.is_mariadb() && summary.is_tracking_due;
+        let is_at_once = self.verdict.effects.contains(Effects::OPAQUE)
+            || self.verdict.reason == Reason::Sequence
+            || self.before.was_refused
+            || is_due && may_write(self.verdict);
+        if is_at_once && !is_quiet(self.command) {
+            return true;
+        }
         let is_open = summary.status.contains(Status::IN_TRANS);
         if self.before.in_transaction {
             // An EXECUTE commits as its text does.
@@ -622,9 +631,7 @@ impl WriteWatch<'_> {
         }
         // A view may call a function that writes. A replica refuses that, and MariaDB says that it has something
         // to tell.
-        let may_call = self.before.was_refused
-            || self.before.family.is_mariadb() && summary.is_tracking_due
-            || matches!(self.verdict.reason, Reason::LockingClause | Reason::Sequence);
+        let may_call = is_due || self.verdict.reason == Reason::LockingClause;
         !is_open && (may_call || may_write(self.verdict))
     }
 
