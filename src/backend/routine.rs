@@ -101,7 +101,7 @@ impl Connection {
         Ok(answer)
     }
 
-    /// The text of a procedure with a plain name; empty where the account may not read it.
+    /// The text of a procedure whose name needs no escapes; empty where the account may not read it.
     pub async fn text_of_procedure(&mut self, schema: &str, name: &str) -> Result<String, Failure> {
         let question = format!(
             "SELECT ROUTINE_DEFINITION FROM information_schema.routines WHERE ROUTINE_TYPE='PROCEDURE' \

@@ -21,6 +21,23 @@ pub fn called(sql: &[u8], mode: Mode) -> Option<(Option<&[u8]>, &[u8])> {
     is_end(&lexer.next()).then_some((Some(first), second))
 }
 
+/// What follows the word CALL, wherever that stands in `sql`, be it in a literal: the procedures that it names.
+pub fn calls_in(sql: &[u8], mode: Mode) -> Vec<(Option<&[u8]>, &[u8])> {
+    let places = memchr::memchr2_iter(b'c', b'C', sql).filter_map(|at| {
+        let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(*byte, b'_' | b'.');
+        let before = at.checked_sub(1).and_then(|before| sql.get(before));
+        let rest = sql.get(at..).filter(|_| !before.is_some_and(is_part))?;
+        let mut lexer = Lexer::new(rest, mode);
+        let first = (lexer.next().word == Word::Call).then(|| lexer.next())?;
+        let first = name(rest, &first)?;
+        if !lexer.next().is_op(b'.') {
+            return Some((None, first));
+        }
+        Some((Some(first), name(rest, &lexer.next())?))
+    });
+    places.collect()
+}
+
 /// The functions that a statement calls itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OwnCalls {
@@ -108,6 +125,26 @@ mod tests {
             "SET STATEMENT max_statement_time = 1 FOR CALL p()",
         ] {
             assert_eq!(called(sql.as_bytes(), Mode::default()), None, "{sql}");
+        }
+    }
+
+    #[test]
+    fn procedures_are_named_wherever_call_stands() {
+        for (sql, names) in [
+            ("CALL p(); SELECT 1", &["p"][..]),
+            ("BEGIN NOT ATOMIC CALL `a-b`; call s . q(1); END", &["a-b", "s.q"]),
+            ("EXECUTE IMMEDIATE 'CALL p'", &["p"]),
+            ("SET STATEMENT max_statement_time = 1 FOR CALL p()", &["p"]),
+            ("SELECT recall, called, x.call FROM t", &[]),
+            ("CALL", &[]),
+        ] {
+            let found = calls_in(sql.as_bytes(), Mode::default()).into_iter();
+            let found = found.map(|(schema, name)| {
+                let text = |bytes| std::str::from_utf8(bytes).unwrap();
+                let schema = schema.map(|schema| format!("{}.", text(schema)));
+                format!("{}{}", schema.unwrap_or_default(), text(name))
+            });
+            assert_eq!(found.collect::<Vec<_>>(), names, "{sql}");
         }
     }
 

@@ -362,3 +362,34 @@ fn what_is_killed_in_its_commit_is_seen_once_it_is_committed() {
         proxy.until_replica_answers(&mut reader, read);
     }
 }
+
+/// Behind rows that have no room for a position.
+#[test]
+fn what_no_transaction_holds_back_is_seen_by_others_while_one_is_open() {
+    let proxy = Proxy::start(pair());
+    let mut root = pair().root();
+    root.run("CREATE TABLE shop.at_once (a INT) ENGINE = MyISAM");
+    root.run(
+        "CREATE FUNCTION shop.at_once_f() RETURNS INT DETERMINISTIC \
+         BEGIN INSERT INTO shop.at_once VALUES (1); RETURN 1; END",
+    );
+    let count = "SELECT COUNT(*) FROM at_once";
+    let mut cases = vec![("SELECT at_once_f()", count)];
+    if !product().is_mysql() {
+        root.run("CREATE SEQUENCE shop.at_once_s NOCACHE");
+        cases.push(("INSERT INTO at_once VALUES (1) RETURNING a", count));
+        cases.push(("SELECT NEXTVAL(at_once_s)", "SELECT next_not_cached_value FROM at_once_s"));
+    }
+    for (writes, read) in cases {
+        let mut other = proxy.app();
+        let mut replica = cut_off(&proxy, &mut other, read);
+        let mut client = log_in(&proxy, Capabilities::empty(), Capabilities::DEPRECATE_EOF);
+        let before = other.text(read);
+        client.run("BEGIN");
+        client.run(writes);
+        assert_ne!(other.text(read), before, "{writes}");
+        replica.run("UNLOCK TABLES");
+        client.run("COMMIT");
+        proxy.until_replica_answers(&mut other, read);
+    }
+}

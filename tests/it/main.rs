@@ -34,6 +34,7 @@ mod leftovers;
 mod locks;
 mod moved;
 mod names;
+mod not_logged;
 mod other_globals;
 mod overload;
 mod personas;

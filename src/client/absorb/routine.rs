@@ -5,20 +5,24 @@ use std::time::Duration;
 use quick_cache::sync::Cache;
 use tokio::time::Instant;
 
+use super::writes::{LOG, is_quiet, may_be_half_way};
 use crate::backend::{Connection, Failure, Ran};
 use crate::client::Session;
 use crate::client::diagnostics::Disturbs;
 use crate::client::statement::Work;
 use crate::protocol::Command;
 use crate::protocol::response::Summary;
-use crate::protocol::status::Tracked;
-use crate::sql::{Effects, Leading, called, changes_rows, has_word};
+use crate::protocol::status::{Status, Tracked};
+use crate::sql::{Effects, Leading, Mode, called, calls_in, changes_rows, has_word, mentions};
 use crate::state::Pin;
 
 /// For how long the text of a procedure is known: another one may take its place past this Fairlane.
 const KNOWN_FOR: Duration = Duration::from_secs(10);
 /// Most procedures remembered.
 const KNOWN_MAX: usize = 1000;
+/// Most procedures that are looked at for one text, and how deep they are followed.
+const CALLS_MAX: usize = 8;
+const CALLS_DEEP: usize = 4;
 
 /// Schema and name of a procedure.
 type Name = (Box<str>, Box<str>);
@@ -28,7 +32,7 @@ type Name = (Box<str>, Box<str>);
 struct Seen {
     takes_no_lock: bool,
     leaves_nothing: bool,
-    /// It may leave something out of the binary log.
+    /// It may leave something out of the binary log, or one that it calls.
     switches_log: bool,
     at: Instant,
 }
@@ -53,6 +57,26 @@ impl Procedures {
     fn get(&self, name: &Name) -> Option<Seen> {
         self.0.get(name).filter(|seen| seen.at.elapsed() < KNOWN_FOR)
     }
+}
+
+/// The procedures that a text names behind CALL, in a session or a procedure of the schema `own`.
+fn named_in(text: &[u8], mode: Mode, own: Option<&str>) -> Vec<Name> {
+    let calls = calls_in(text, mode).into_iter().take(CALLS_MAX);
+    let names = calls.filter_map(|(within, name)| {
+        let schema = match within {
+            Some(schema) => std::str::from_utf8(schema).ok()?,
+            None => own?,
+        };
+        named(schema, name)
+    });
+    names.collect()
+}
+
+/// A name that needs no escapes.
+fn named(schema: &str, name: &[u8]) -> Option<Name> {
+    let is_plain = |name: &str| !name.contains(['\'', '\\', '`', '"', '\0']);
+    let name = std::str::from_utf8(name).ok()?;
+    (is_plain(schema) && is_plain(name)).then(|| (schema.into(), name.into()))
 }
 
 /// Whether a procedure with this text takes no lock that servers don't tell of, whatever else it calls.
@@ -91,12 +115,17 @@ impl Session {
             return;
         }
         let takes_none = || {
-            let name = self.procedure_of(work);
-            let seen = name.and_then(|name| self.context.procedures.get(&name));
-            if seen.is_some_and(|seen| seen.switches_log) {
-                self.writes.note_unlogged();
+            let mut takes_none = work.verdict.statements == 1;
+            let names = self.procedures_in(work);
+            takes_none &= self.procedure_of(work).is_some();
+            for name in &names {
+                let seen = self.context.procedures.get(name);
+                if seen.is_some_and(|seen| seen.switches_log) {
+                    self.writes.note_unlogged();
+                }
+                takes_none &= seen.is_some_and(|seen| seen.takes_no_lock);
             }
-            seen.is_some_and(|seen| seen.takes_no_lock)
+            takes_none
         };
         let ran = match self.calls_just_functions(work) || takes_none() {
             false => Ran::Procedure,
@@ -124,6 +153,12 @@ impl Session {
         }
     }
 
+    /// The procedures that a text names behind CALL, wherever.
+    fn procedures_in(&self, work: &Work<'_>) -> Vec<Name> {
+        let own = self.image.schema.as_deref().filter(|_| !self.moves(work));
+        named_in(work.sql, self.mode_of(work), own)
+    }
+
     /// The procedure that `work` is a CALL of, and nothing else.
     fn procedure_of(&self, work: &Work<'_>) -> Option<Name> {
         if work.verdict.statements != 1 {
@@ -136,10 +171,7 @@ impl Session {
             None if self.moves(work) => return None,
             None => self.image.schema.as_deref()?,
         };
-        let is_plain =
-            |name: &str| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-        let name = std::str::from_utf8(name).ok()?;
-        (is_plain(schema) && is_plain(name)).then(|| (schema.into(), name.into()))
+        named(schema, name)
     }
 
     /// Whether `work` is a CALL of a procedure of another schema: servers flag that they choose that for it like any other
@@ -183,8 +215,11 @@ impl Session {
         &mut self,
         connection: &mut Connection,
         work: &Work<'_>,
-        keeps: bool,
+        (keeps, owes_look): (bool, bool),
     ) -> Result<(), Failure> {
+        if owes_look {
+            self.look_at_calls(connection, work).await?;
+        }
         if std::mem::take(&mut self.under_way.may_be_unchanged)
             && (keeps || !self.is_unchanged(connection, work).await?)
         {
@@ -210,20 +245,85 @@ impl Session {
         Ok(before.is_some() && now == before && leaves_nothing)
     }
 
-    /// What the text of a procedure says that has just run, which is asked for when it is not known.
+    /// Whether the texts of procedures are to be looked at that `work` has run on a connection that stays: MySQL tells
+    /// what they have done to the binary log. Asked where no transaction may be open, in which they could not.
+    pub(super) fn owes_look(&self, work: &Work<'_>, summary: &Summary) -> bool {
+        if !work.verdict.effects.contains(Effects::OPAQUE) || is_quiet(work.command) {
+            return false;
+        }
+        let schema = self.image.schema.as_deref();
+        self.facts.is_mariadb()
+            && self.autocommit
+            && !self.status.contains(Status::IN_TRANS)
+            && !self.calls_just_functions(work)
+            && (summary.error.is_none()
+                || may_be_half_way(work, summary, schema, self.mode_of(work)))
+            && !self.procedures_in(work).iter().all(|it| self.context.procedures.get(it).is_some())
+    }
+
+    /// Looks at the texts of all procedures that `work` names.
+    pub(super) async fn look_at_calls(
+        &mut self,
+        connection: &mut Connection,
+        work: &Work<'_>,
+    ) -> Result<(), Failure> {
+        self.diagnostics.disturb(Disturbs::Both);
+        for name in self.procedures_in(work) {
+            self.look_at(connection, name).await?;
+        }
+        Ok(())
+    }
+
+    /// What the text of a procedure says that has just run.
     async fn look_at(&self, connection: &mut Connection, name: Name) -> Result<Seen, Failure> {
+        let seen = self.look_into(connection, name, CALLS_DEEP).await?;
+        if seen.switches_log {
+            self.writes.note_unlogged();
+        }
+        Ok(seen)
+    }
+
+    /// Asks for a text when it is not known, and for those of the procedures that it calls.
+    async fn look_into(
+        &self,
+        connection: &mut Connection,
+        name: Name,
+        deep: usize,
+    ) -> Result<Seen, Failure> {
         if let Some(seen) = self.context.procedures.get(&name) {
             return Ok(seen);
         }
         let text = connection.text_of_procedure(&name.0, &name.1).await?;
         let (takes_no_lock, leaves_nothing) = (takes_no_lock(&text), leaves_nothing(&text));
-        let switches_log = has_word(text.as_bytes(), b"sql_log_bin");
-        let seen = Seen { takes_no_lock, leaves_nothing, switches_log, at: Instant::now() };
-        self.context.procedures.0.insert(name, seen);
-        if seen.switches_log {
-            self.writes.note_unlogged();
+        let switches_log = has_word(text.as_bytes(), LOG.as_bytes());
+        let calls = named_in(text.as_bytes(), Mode::default(), Some(&name.0));
+        let mut seen = Seen { takes_no_lock, leaves_nothing, switches_log, at: Instant::now() };
+        self.context.procedures.0.insert(name.clone(), seen);
+        for called in calls.into_iter().filter(|_| deep > 0) {
+            let called = Box::pin(self.look_into(connection, called, deep - 1)).await?;
+            seen.switches_log |= called.switches_log;
+        }
+        if seen.switches_log != switches_log {
+            self.context.procedures.0.insert(name, seen);
         }
         Ok(seen)
+    }
+
+    /// Whether the server may have yet to tell that `work` has turned its binary log off, and perhaps on again: errors
+    /// tell nothing, nor do rows. Nobody can do that while a transaction is open.
+    pub(super) fn may_have_switched(&self, work: &Work<'_>, summary: &Summary) -> bool {
+        let effects = work.verdict.effects;
+        if !effects.intersects(Effects::OPAQUE | Effects::SET_STATEMENT) || is_quiet(work.command) {
+            return false;
+        }
+        let is_open = self.is_status_told && self.status.contains(Status::IN_TRANS);
+        let schema = self.image.schema.as_deref();
+        let fails = || may_be_half_way(work, summary, schema, self.mode_of(work));
+        let runs_others =
+            || effects.contains(Effects::OPAQUE) && !self.calls_just_functions(work) && fails();
+        let sets =
+            || effects.contains(Effects::SET_STATEMENT) && mentions(work.sql, LOG.as_bytes());
+        !is_open && (sets() || runs_others())
     }
 
     /// Whether `work` calls no procedure: functions can't take locks for the session.
@@ -254,8 +354,8 @@ impl Session {
         }
         if connection.ran == Ran::Procedure {
             self.learn_locks(connection).await?;
-            if let Some(name) = work.and_then(|work| self.procedure_of(work)) {
-                self.look_at(connection, name).await?;
+            if let Some(work) = work {
+                self.look_at_calls(connection, work).await?;
             }
         }
         if !self.facts.is_mariadb() && !self.autocommit {

@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
+use super::writes::LOG;
 use super::{hides_wait, in_order, is_wait, may_have_found_its_table};
 use crate::backend::{Connection, Failure, Ran, means_the_same};
 use crate::client::Session;
@@ -41,8 +42,8 @@ impl Session {
         self.settle_list(connection, work, has_new).await?;
         self.settle_created(connection, work, summary).await?;
         // Before anything else that is asked makes the server tell.
-        let has_other_charset =
-            may_have_left(work, summary) && Box::pin(self.learn_before_error(connection)).await?;
+        let asks = may_have_left(work, summary) || self.may_have_switched(work, summary);
+        let has_other_charset = asks && Box::pin(self.learn_before_error(connection)).await?;
         // Character sets are tracked without the collation that came with them.
         let asks_collation = (effects.intersects(Effects::COLLATION | Effects::NAMES)
             && summary.error.is_none()
@@ -64,8 +65,10 @@ impl Session {
         let asks_wait = self.asks_wait(work, summary);
         // After a USE that fails it has yet to choose the session's schema, which ends its list.
         let has_moved = summary.error.is_some() && connection.image.schema != self.image.schema;
+        let owes_look = keeps && self.owes_look(work, summary);
         let leaves_list = !keeps
             || has_moved
+            || owes_look
             || asks_wait
             || self.needs_own_trackers(work)
             || asks_collation
@@ -73,19 +76,10 @@ impl Session {
             || asks_bits
             || is_beside
             || (is_passing || may_have_changed_unseen) && !self.facts.is_mariadb();
-        if leaves_list && hides_row_count(work, summary) {
-            Box::pin(self.learn_row_count(connection)).await?;
-        }
-        let asks_count = leaves_list && self.diagnostics.is_found_rows_stale();
-        if asks_count && self.facts.is_mariadb() {
-            Box::pin(self.learn_found_rows(connection)).await?;
-        }
-        if leaves_list && self.diagnostics.are_on_connection {
+        if leaves_list {
             let counted = Some(summary).filter(|_| has_new && !warns_untold);
-            Box::pin(self.take_warnings(connection, (counted, is_passing))).await?;
-        }
-        if asks_count && self.diagnostics.is_found_rows_stale() {
-            Box::pin(self.learn_found_rows(connection)).await?;
+            let taken = self.take_list(connection, (work, summary), (counted, is_passing));
+            Box::pin(taken).await?;
         }
         self.settle_trackers(connection, work, summary).await?;
         if asks_wait {
@@ -111,8 +105,8 @@ impl Session {
         if !keeps && connection.residue.has_to_tell == Some(self.life) {
             Box::pin(self.learn_position(connection)).await?;
         }
-        if self.under_way.may_be_unchanged || !keeps && connection.ran != Ran::Plain {
-            Box::pin(self.settle_call(connection, work, keeps)).await?;
+        if self.under_way.may_be_unchanged || owes_look || !keeps && connection.ran != Ran::Plain {
+            Box::pin(self.settle_call(connection, work, (keeps, owes_look))).await?;
         }
         let keeps = keeps || !self.pins.is_empty();
         connection.residue.is_dirty &= keeps;
@@ -120,6 +114,29 @@ impl Session {
             true => self.settle_insert_id(connection, on_primary).await,
             false => Ok(()),
         }
+    }
+
+    /// Takes the list of warnings and the counts off a connection that is about to be asked something, or left.
+    async fn take_list(
+        &mut self,
+        connection: &mut Connection,
+        (work, summary): (&Work<'_>, &Summary),
+        (counted, is_passing): (Option<&Summary>, bool),
+    ) -> Result<(), Failure> {
+        if hides_row_count(work, summary) {
+            self.learn_row_count(connection).await?;
+        }
+        let asks_count = self.diagnostics.is_found_rows_stale();
+        if asks_count && self.facts.is_mariadb() {
+            self.learn_found_rows(connection).await?;
+        }
+        if self.diagnostics.are_on_connection {
+            self.take_warnings(connection, (counted, is_passing)).await?;
+        }
+        if asks_count && self.diagnostics.is_found_rows_stale() {
+            self.learn_found_rows(connection).await?;
+        }
+        Ok(())
     }
 
     /// LAST_INSERT_ID() on a connection that goes to others is asked for, or left to be read later.
@@ -202,8 +219,8 @@ impl Session {
         Ok(())
     }
 
-    /// What was done before an error, which tells nothing; whether a character set was chosen, whose collation is to be
-    /// asked for. The list of warnings stays.
+    /// What was done before an error, which tells nothing, or before rows; whether a character set was chosen, whose
+    /// collation is to be asked for. The list of warnings stays.
     pub(in crate::client) async fn learn_before_error(
         &mut self,
         connection: &mut Connection,
@@ -251,6 +268,9 @@ impl Session {
             match tracked {
                 Tracked::Variable { name, .. } if self.facts.is_mariadb() && is_wait(name) => {}
                 Tracked::Variable { name, value } => {
+                    if name == LOG {
+                        self.writes.note_unlogged();
+                    }
                     self.absorb_variable(connection, name, value);
                 }
                 Tracked::Schema(_) => self.absorb_schema(connection, tracked),
@@ -401,6 +421,9 @@ impl Session {
         work: &Work<'_>,
     ) -> Result<(), Failure> {
         let names = self.bare_names(work, self.mode_of(work));
+        if work.verdict.statements > 1 && names.iter().any(|name| name.eq_ignore_ascii_case(LOG)) {
+            self.writes.note_unlogged();
+        }
         self.track_again(connection, None, names.iter().map(|name| &**name)).await
     }
 

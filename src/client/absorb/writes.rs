@@ -13,6 +13,7 @@ use parking_lot::MutexGuard;
 use tokio::time::{Instant, sleep};
 
 use super::flight::{Seen, Sent, may_see};
+use super::is_on;
 use crate::client::statement::Work;
 use crate::client::{Context, Session};
 use crate::pool::Epochs;
@@ -24,10 +25,13 @@ use crate::route::freshness::Position;
 use crate::route::token::{Reading, SharedToken, Stamp, Token};
 use crate::sql::{
     Class, Effects, Leading, Mode, Reason, Verdict, called, changes_rows, defaults_of, has_word,
-    leaves_tables, mentions, own_calls, replaces_rows, variable_prepared,
+    leaves_tables, own_calls, replaces_rows, variable_prepared,
 };
 use crate::state::Pin;
 use crate::topology::Topology;
+
+/// The variable by which a session leaves what it writes out of the binary log.
+pub(super) const LOG: &str = "sql_log_bin";
 
 /// Errors that come before anything of a statement has run: syntax, no schema, unknown routine,
 /// no privilege. What runs statements of its own (a routine, EXECUTE) may have them in its midst.
@@ -225,8 +229,8 @@ impl WriteTracker {
         }
     }
 
-    /// Something was written, or may have been, while writes are left out of the binary log: no replica will ever
-    /// have it.
+    /// Something may have been written, or may be from now on, that is left out of the binary log: no replica will
+    /// ever have it.
     pub(in crate::client) fn note_unlogged(&self) {
         self.written.lock().add_unlogged(self.session);
     }
@@ -369,12 +373,6 @@ struct Before {
     in_transaction: bool,
     /// Or one may be open, and nothing has told.
     may_be_open: bool,
-    /// Writes are left out of the binary log, or may be by the text itself.
-    is_log_off: bool,
-    /// By the session itself, before.
-    is_own_log_off: bool,
-    /// It is a change of rows; known only while writes are left out.
-    changes_rows: bool,
     has_temporary_table: bool,
     /// The last reading of the primary's position; not for a read.
     reading: Option<Arc<Reading>>,
@@ -407,22 +405,12 @@ pub(in crate::client) struct WriteWatch<'a> {
 impl Session {
     /// For the response to `work`.
     pub(in crate::client) fn watch_writes<'a>(&self, work: &Work<'a>) -> WriteWatch<'a> {
-        let is_off = |value: &str| value == "0" || value.eq_ignore_ascii_case("off");
-        let is_several = work.verdict.statements > 1;
-        let is_own_log_off = self.image.get("sql_log_bin").is_some_and(is_off);
-        let is_log_off = work.verdict.class != Class::Read
-            && (is_own_log_off
-                || (is_several || work.verdict.effects.contains(Effects::OPAQUE))
-                    && mentions(work.sql, b"sql_log_bin"));
         let before = Before {
             family: self.facts.family,
             deprecates_eof: self.capabilities.contains(Capabilities::DEPRECATE_EOF),
             counts_found_rows: self.capabilities.contains(Capabilities::FOUND_ROWS),
             in_transaction: self.status.contains(Status::IN_TRANS),
             may_be_open: self.may_be_open(),
-            is_log_off,
-            is_own_log_off,
-            changes_rows: is_log_off && !is_several && changes_rows(work.sql, self.mode),
             changes: self.changes(work),
             has_temporary_table: self.pins.has(Pin::TemporaryTable),
             reading: (work.verdict.class != Class::Read).then(|| self.context.topology.reading()),
@@ -531,6 +519,8 @@ impl WriteWatch<'_> {
                 }
                 has_position = true;
                 is_placed |= self.is_behind_all(&position, summary);
+            } else if self.tells_of_log(tracked) {
+                self.writes.note_unlogged();
             }
         }
         self.seen = summary.tracked.len();
@@ -604,44 +594,60 @@ impl WriteWatch<'_> {
             && !self.verdict.effects.intersects(Effects::OPAQUE | Effects::TEMPORARY_TABLE)
             && !self.before.counts_found_rows
             && !self.before.has_temporary_table;
-        // What has no rows, or does not count them, may have changed something all the same.
-        let may_have = summary.affected != Some(0) || !self.before.changes_rows;
-        let is_left_out = self.before.is_log_off
-            && may_write(self.verdict)
-            && !is_quiet(self.command)
-            && may_have
-            && summary.error.is_none_or(|code| !did_nothing(code, self.verdict.effects));
         // Where all is logged, a REPLACE without a position has found the row as it is to be.
         let was_so = || self.writes.logs_all() && replaces_rows(self.sql.0, self.sql.1);
-        // A routine may have turned it off and on again.
-        let is_switched = || {
-            let is_log = |tracked: &Tracked| matches!(tracked, Tracked::Variable { name, .. } if name == "sql_log_bin");
-            let may_set =
-                self.verdict.statements > 1 || self.verdict.effects.contains(Effects::OPAQUE);
-            may_set && summary.tracked.iter().any(is_log)
-        };
-        // MariaDB does not tell of `SET @@sql_log_bin`. A word in a value is no reason to keep others from replicas.
-        let switches = || {
-            let sql = self.sql.0;
-            let may_set = self.verdict.statements > 1 || has_word(sql, b"atomic");
-            may_set
-                && summary.error.is_none()
-                && has_word(sql, b"set")
-                && has_word(sql, b"sql_log_bin")
-        };
-        let is_scopes = || self.before.is_own_log_off || switches();
-        if has_gtids && (is_left_out && is_scopes() || is_switched()) {
+        if has_gtids && self.may_switch_log(summary) {
             self.writes.note_unlogged();
-        } else if has_gtids && (is_left_out || is_unplaced && is_plain && !was_so()) {
+        } else if has_gtids && is_unplaced && is_plain && !was_so() {
             // It may be something else after all, and is no reason to keep others from replicas.
             self.writes.is_unlogged.store(true, Ordering::Relaxed);
         }
+    }
+
+    /// Whether the text itself may have turned the binary log off. A word in a value is no reason to keep others
+    /// from replicas: a CALL, and what calls functions, sets nothing by itself.
+    ///
+    /// FACT(mariadb 10.11, 11.8): `SET @@sql_log_bin` is never told; test:
+    /// `what_is_left_out_of_the_binary_log_by_whatever_is_read_where_it_was_written`.
+    fn may_switch_log(&self, summary: &Summary) -> bool {
+        let (sql, mode) = self.sql;
+        let is_opaque = self.verdict.effects.contains(Effects::OPAQUE);
+        let runs_texts = || {
+            is_opaque
+                && self.verdict.reason != Reason::UnknownFunction
+                && !changes_rows(sql, mode)
+                && called(sql, mode).is_none()
+        };
+        let has_run = || summary.error.is_none_or(|code| is_opaque && code != code::PARSE_ERROR);
+        (self.verdict.statements > 1 || runs_texts())
+            && !is_quiet(self.command)
+            && has_word(sql, b"set")
+            && has_word(sql, LOG.as_bytes())
+            && has_run()
+    }
+
+    /// Whether the server tells that its binary log is off for the session, or was for a while.
+    fn tells_of_log(&self, tracked: &Tracked) -> bool {
+        let Tracked::Variable { name, value } = tracked else { return false };
+        let Verdict { class, statements, effects, .. } = *self.verdict;
+        let is_plain =
+            class == Class::Session && statements == 1 && !effects.contains(Effects::OPAQUE);
+        name == LOG && (!is_plain || !is_on(value))
     }
 
     /// Without DEPRECATE_EOF the end of a result set can't carry a position, nor can that of a cursor's columns.
     fn has_no_room(&self, summary: &Summary) -> bool {
         if self.before.deprecates_eof || !summary.has_result_set || summary.error.is_some() {
             return false;
+        }
+        // Steps of a procedure, rows of tables without transactions, and sequences are there for others whatever is open.
+        let is_due = self.before.family.is_mariadb() && summary.is_tracking_due;
+        let is_at_once = self.verdict.effects.contains(Effects::OPAQUE)
+            || self.verdict.reason == Reason::Sequence
+            || self.before.was_refused
+            || is_due && may_write(self.verdict);
+        if is_at_once && !is_quiet(self.command) {
+            return true;
         }
         let is_open = summary.status.contains(Status::IN_TRANS);
         if self.before.in_transaction {
@@ -650,9 +656,7 @@ impl WriteWatch<'_> {
         }
         // A view may call a function that writes. A replica refuses that, and MariaDB says that it has something
         // to tell.
-        let may_call = self.before.was_refused
-            || self.before.family.is_mariadb() && summary.is_tracking_due
-            || matches!(self.verdict.reason, Reason::LockingClause | Reason::Sequence);
+        let may_call = is_due || self.verdict.reason == Reason::LockingClause;
         !is_open && (may_call || may_write(self.verdict))
     }
 
