@@ -80,7 +80,8 @@ impl Session {
     /// Lets the held connection go when nothing binds it any more.
     pub(super) async fn release_if_free(&mut self) {
         let Some(mut held) = self.held.take() else { return };
-        let stays = !self.pins.is_empty() || self.status.contains(Status::IN_TRANS);
+        let stays =
+            !self.autocommit || !self.pins.is_empty() || self.status.contains(Status::IN_TRANS);
         if !stays && self.learn_to_leave(held.connection()).await.is_err() {
             held.discard(Retire::Quit(Closed::Broken));
             return self.forget_binding();

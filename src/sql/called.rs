@@ -21,21 +21,35 @@ pub fn called(sql: &[u8], mode: Mode) -> Option<(Option<&[u8]>, &[u8])> {
     is_end(&lexer.next()).then_some((Some(first), second))
 }
 
-/// What follows the word CALL, wherever that stands in `sql`, be it in a literal: the procedures that it names.
-pub fn calls_in(sql: &[u8], mode: Mode) -> Vec<(Option<&[u8]>, &[u8])> {
+/// How much of a text is looked at for calls, and how much behind each.
+const LOOKED_AT: usize = 64 * 1024;
+const NAME_MAX: usize = 1024;
+
+/// What follows the word CALL, wherever that stands at the beginning of `sql`, be it in a literal: the procedures that
+/// it names, `most` at most.
+pub fn calls_in(sql: &[u8], mode: Mode, most: usize) -> Vec<(Option<&[u8]>, &[u8])> {
+    let sql = &sql[..sql.len().min(LOOKED_AT)];
+    let is_part = |byte: Option<&u8>| {
+        byte.is_some_and(|byte| {
+            byte.is_ascii_alphanumeric() || !byte.is_ascii() || matches!(*byte, b'_' | b'$' | b'.')
+        })
+    };
     let places = memchr::memchr2_iter(b'c', b'C', sql).filter_map(|at| {
-        let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(*byte, b'_' | b'.');
+        let rest = &sql[at..sql.len().min(at + NAME_MAX)];
+        let is_call = rest.get(..4).is_some_and(|word| word.eq_ignore_ascii_case(b"call"));
         let before = at.checked_sub(1).and_then(|before| sql.get(before));
-        let rest = sql.get(at..).filter(|_| !before.is_some_and(is_part))?;
+        if !is_call || is_part(before) || is_part(rest.get(4)) {
+            return None;
+        }
         let mut lexer = Lexer::new(rest, mode);
-        let first = (lexer.next().word == Word::Call).then(|| lexer.next())?;
-        let first = name(rest, &first)?;
+        lexer.next();
+        let first = name(rest, &lexer.next())?;
         if !lexer.next().is_op(b'.') {
             return Some((None, first));
         }
         Some((Some(first), name(rest, &lexer.next())?))
     });
-    places.collect()
+    places.take(most).collect()
 }
 
 /// The functions that a statement calls itself.
@@ -136,9 +150,10 @@ mod tests {
             ("EXECUTE IMMEDIATE 'CALL p'", &["p"]),
             ("SET STATEMENT max_statement_time = 1 FOR CALL p()", &["p"]),
             ("SELECT recall, called, x.call FROM t", &[]),
+            ("SELECT 'écall p', $call, call$ p", &[]),
             ("CALL", &[]),
         ] {
-            let found = calls_in(sql.as_bytes(), Mode::default()).into_iter();
+            let found = calls_in(sql.as_bytes(), Mode::default(), 8).into_iter();
             let found = found.map(|(schema, name)| {
                 let text = |bytes| std::str::from_utf8(bytes).unwrap();
                 let schema = schema.map(|schema| format!("{}.", text(schema)));

@@ -71,24 +71,48 @@ fn is_table<'a>(rest: &[Token], text: impl Fn(&Token) -> &'a [u8]) -> bool {
     rest.first().is_some_and(|name| name.is_name() && !is_dual(text(name)) && !is_call)
 }
 
-/// Whether a condition begins with a value, has NULL for one, or no rows are asked for.
+/// Whether a condition begins with a value and may be false by it, has NULL for one, or no rows are asked for.
 fn has_doubt<'a>(tokens: &[Token], text: impl Fn(&Token) -> &'a [u8]) -> bool {
-    let (mut is_between, mut before) = (false, Word::None);
+    let (mut is_between, mut before, mut has_condition) = (false, Word::None, false);
     tokens.iter().enumerate().any(|(at, token)| {
         let rest = &tokens[at + 1..];
         let ends_between = token.word == Word::And && std::mem::take(&mut is_between);
         is_between |= token.word == Word::Between;
         let before = std::mem::replace(&mut before, token.word);
+        has_condition |= matches!(token.word, Word::Where | Word::Having | Word::On);
         match token.word {
             Word::Limit => is_none(rest, &text),
-            Word::Null => !matches!(before, Word::Is | Word::Not),
+            Word::Null => has_condition && !matches!(before, Word::Is | Word::Not),
             Word::And if ends_between => false,
+            Word::Where | Word::Having | Word::On | Word::And if is_true(rest, &text) => false,
             Word::Where | Word::Having | Word::On | Word::And | Word::Or | Word::Xor => {
                 begins_with_value(rest, &text)
             }
             _ => matches!(text(token), b"&&" | b"||") && begins_with_value(rest, &text),
         }
     })
+}
+
+/// Whether what follows is true whatever the rows are, and one of conditions that are all to be: `1=1`, with which texts
+/// begin that are put together.
+fn is_true<'a>(rest: &[Token], text: impl Fn(&Token) -> &'a [u8]) -> bool {
+    let ends = |at: usize| {
+        rest.get(at).is_none_or(|next| {
+            matches!(next.word, Word::And | Word::Where | Word::Group | Word::Order | Word::Limit)
+                || next.is_op(b')')
+                || next.is_op(b';')
+        })
+    };
+    let is_number = |token: &Token| token.kind == Kind::Number;
+    match rest {
+        [left, op, right, ..] if is_number(left) && text(op) == b"=" => {
+            is_number(right) && text(left) == text(right) && ends(3)
+        }
+        [value, ..] => {
+            (text(value) == b"1" || text(value).eq_ignore_ascii_case(b"true")) && ends(1)
+        }
+        [] => false,
+    }
 }
 
 fn begins_with_value<'a>(rest: &[Token], text: impl Fn(&Token) -> &'a [u8]) -> bool {
@@ -127,6 +151,8 @@ mod tests {
                     "SELECT a FROM t WHERE b = 0 AND (c > 1 OR NOT d) LIMIT 0, 5",
                     "SELECT a FROM t LIMIT 10 OFFSET 0",
                     "SELECT a FROM t WHERE b BETWEEN -10 AND 0 AND c",
+                    "SELECT a FROM t WHERE 1=1 AND b = 7 OR c",
+                    "SELECT a, IFNULL(b, NULL) FROM t JOIN u ON 1 = 1 WHERE TRUE AND a.c",
                     "SELECT a FROM t WHERE b IS NULL AND c IS NOT NULL AND d IN (?, 1)",
                     "SELECT a FROM t LEFT JOIN u ON t.a = u.a WHERE NOT EXISTS (SELECT 1 FROM u)",
                 ][..],
@@ -150,6 +176,9 @@ mod tests {
                     "SELECT a FROM t WHERE ((-1 > 2)) AND b = 7 OR c",
                     "SELECT a FROM t WHERE b = 1 AND NOT 'a' = 'a'",
                     "SELECT a FROM t WHERE b = 1 && TRUE",
+                    "SELECT a FROM t WHERE 1=1 = b AND 1=1.0",
+                    "SELECT a FROM t WHERE NOT 1=1 AND b",
+                    "SELECT a FROM t WHERE 1=1 OR b",
                     "SELECT a FROM t WHERE b BETWEEN 1 AND 2 AND 0",
                     "SELECT a FROM t WHERE b OR ?",
                     "SELECT a FROM t WHERE b IN (NULL)",

@@ -288,7 +288,8 @@ fn a_choice_of_the_schema_counts_on_replicas_too() {
 fn schemas_are_chosen_again_now_and_then_only() {
     let (servers, _orders) = keep(Options { max_connections: 50, ..product().options() });
     // Connections are found again wherever they were used.
-    let proxy = Proxy::with(&servers, 4, &format!("workers = 1\n{ONE_LANE}"));
+    let keys = format!("workers = 1\n{ONE_LANE}[pool]\nassignment_age = \"0s\"\n");
+    let proxy = Proxy::with(&servers, 4, &keys);
     let mut direct = servers.root();
     let mut choices = || -> u64 {
         let row = direct.rows("SHOW GLOBAL STATUS LIKE 'Com_change_db'").remove(0);

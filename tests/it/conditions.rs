@@ -118,3 +118,28 @@ fn the_first_question_for_a_condition_may_be_prepared() {
         assert_eq!(client.text("SELECT @code"), "1054");
     }
 }
+
+/// Fairlane asks the server what a CALL has left before its client asks for its conditions.
+#[test]
+fn what_a_call_has_left_is_found_where_a_connection_is_held() {
+    let mut root = Raw::connect(servers().primary, "root", "root-secret", Some("shop")).unwrap();
+    for sql in [
+        "DROP PROCEDURE IF EXISTS cd_fails",
+        "DROP PROCEDURE IF EXISTS cd_warns",
+        "CREATE PROCEDURE cd_fails() BEGIN DO 1; SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'no'; END",
+        "CREATE PROCEDURE cd_warns() SIGNAL SQLSTATE '01000' SET MESSAGE_TEXT = 'careful', TABLE_NAME = 'cd'",
+    ] {
+        root.run(sql);
+    }
+    let proxy = Proxy::with(servers(), 4, ONE_LANE);
+    for port in [servers().primary, proxy.port] {
+        let mut client = Raw::connect(port, "app", "app-secret", Some("shop")).unwrap();
+        client.run("CREATE TEMPORARY TABLE cd_held (a INT)");
+        client.query("CALL cd_fails()").unwrap_err();
+        client.run("GET DIAGNOSTICS @rows = ROW_COUNT");
+        assert_eq!(client.text("SELECT @rows"), "-1", "{port}");
+        client.run("CALL cd_warns()");
+        client.run("GET DIAGNOSTICS CONDITION 1 @table = TABLE_NAME, @text = MESSAGE_TEXT");
+        assert_eq!(client.text("SELECT CONCAT(@table, @text)"), "cdcareful", "{port}");
+    }
+}

@@ -282,3 +282,32 @@ fn what_a_procedure_locks_or_opens_behind_its_text_is_its_sessions() {
         assert_eq!(proxy.app().text("SELECT COUNT(*) FROM pr_held"), "2");
     }
 }
+
+/// FLUSH STATUS sets the counters of a session to zero.
+#[test]
+fn a_lock_that_a_procedure_takes_is_its_sessions_behind_a_flush_of_the_counters() {
+    let (servers, _orders) = keep(Options { max_connections: 50, ..product().options() });
+    let mut root = servers.root();
+    for sql in [
+        "USE shop",
+        "CREATE TABLE pr_zero (id INT)",
+        "CREATE PROCEDURE pr_freezes() FLUSH TABLES WITH READ LOCK",
+        "SET lock_wait_timeout = 1",
+        "GRANT RELOAD ON *.* TO 'app'@'127.0.0.1', 'app'@'localhost', 'app'@'%'",
+    ] {
+        root.run(sql);
+    }
+    let proxy = Proxy::with(&servers, 4, ONE_LANE);
+    let pinned = || proxy.sum("fairlane_sessions_pinned{");
+    let mut one = proxy.app();
+    one.run("SET autocommit = 0");
+    one.run("SELECT COUNT(*) FROM pr_zero");
+    one.run("FLUSH STATUS");
+    one.run("SELECT COUNT(*) FROM pr_zero");
+    one.run("CALL pr_freezes()");
+    one.run("COMMIT");
+    eventually("it is bound", || pinned() == 1.0);
+    drop(one);
+    eventually("it is not any more", || pinned() == 0.0);
+    root.run("ALTER TABLE pr_zero COMMENT 'thawed'");
+}

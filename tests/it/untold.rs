@@ -239,7 +239,7 @@ fn a_change_that_finds_nothing_to_do_counts_however_it_begins() {
     let mut cases = vec!["CALL idle_b()".to_owned(), format!("DO 0; {zero}")];
     // With a client for which rows count that are as they are to be.
     let same = "UPDATE shop.idle_a SET state = 'running'";
-    cases.push(format!("BEGIN | {same} | COMMIT"));
+    cases.push(same.to_owned());
     match product().is_mysql() {
         true => cases.push(format!(
             "WITH x AS (SELECT 1 AS b) {}",
@@ -265,7 +265,7 @@ fn a_change_that_finds_nothing_to_do_counts_however_it_begins() {
         eventually("its first step is done", || {
             root.text("SELECT state FROM shop.idle_a") == "running"
         });
-        case.split(" | ").for_each(|sql| drop(client.run(sql)));
+        client.run(&case);
         if other.text(read) != "running" {
             missed.push(case);
         }

@@ -6,7 +6,7 @@ use quick_cache::sync::Cache;
 use tokio::time::Instant;
 
 use super::writes::{LOG, is_quiet, may_be_half_way};
-use crate::backend::{Connection, Failure, Ran};
+use crate::backend::{Connection, Failure, LockCounts, Ran};
 use crate::client::Session;
 use crate::client::diagnostics::Disturbs;
 use crate::client::statement::Work;
@@ -61,7 +61,7 @@ impl Procedures {
 
 /// The procedures that a text names behind CALL, in a session or a procedure of the schema `own`.
 fn named_in(text: &[u8], mode: Mode, own: Option<&str>) -> Vec<Name> {
-    let calls = calls_in(text, mode).into_iter().take(CALLS_MAX);
+    let calls = calls_in(text, mode, CALLS_MAX).into_iter();
     let names = calls.filter_map(|(within, name)| {
         let schema = match within {
             Some(schema) => std::str::from_utf8(schema).ok()?,
@@ -115,17 +115,12 @@ impl Session {
             return;
         }
         let takes_none = || {
-            let mut takes_none = work.verdict.statements == 1;
-            let names = self.procedures_in(work);
-            takes_none &= self.procedure_of(work).is_some();
-            for name in &names {
-                let seen = self.context.procedures.get(name);
-                if seen.is_some_and(|seen| seen.switches_log) {
-                    self.writes.note_unlogged();
-                }
-                takes_none &= seen.is_some_and(|seen| seen.takes_no_lock);
+            let seen = |name: &Name| self.context.procedures.get(name);
+            if self.procedures_in(work).iter().filter_map(seen).any(|seen| seen.switches_log) {
+                self.writes.note_unlogged();
             }
-            takes_none
+            let name = self.procedure_of(work);
+            name.as_ref().and_then(seen).is_some_and(|seen| seen.takes_no_lock)
         };
         let ran = match self.calls_just_functions(work) || takes_none() {
             false => Ran::Procedure,
@@ -148,7 +143,10 @@ impl Session {
             && verdict.leading == Leading::Flush
             && verdict.statements == 1
             && summary.error.is_none();
-        if is_one {
+        if is_one && has_word(work.sql, b"status") {
+            // It has set the session's counters to zero.
+            connection.lock_counts = LockCounts::default();
+        } else if is_one {
             connection.lock_counts.flushes = connection.lock_counts.flushes.wrapping_add(1);
         }
     }
@@ -258,6 +256,8 @@ impl Session {
             && !self.calls_just_functions(work)
             && (summary.error.is_none()
                 || may_be_half_way(work, summary, schema, self.mode_of(work)))
+            // Whose client asks for conditions would lose them.
+            && !(self.asks_conditions && self.diagnostics.are_on_connection)
             && !self.procedures_in(work).iter().all(|it| self.context.procedures.get(it).is_some())
     }
 
@@ -358,7 +358,8 @@ impl Session {
                 self.look_at_calls(connection, work).await?;
             }
         }
-        if !self.facts.is_mariadb() && !self.autocommit {
+        let is_over = self.is_status_told && !self.status.contains(Status::IN_TRANS);
+        if !self.facts.is_mariadb() && !self.autocommit && is_over {
             // What is read in the dictionary begins a transaction then.
             //
             // FACT(mysql 9.7): it has its snapshot from there on; test: `questions_begin_no_transaction`.

@@ -535,8 +535,9 @@ impl WriteWatch<'_> {
             Some(flight) if !is_placed && may_see(self.command, self.verdict, self.sql.0) => {
                 // It was to change or lock rows, and has changed none, or may have found them changed.
                 let changes_none = summary.affected.unwrap_or_default() == 0;
-                let finds =
-                    self.before.counts_found_rows && self.verdict.leading == Leading::Update;
+                let finds = self.before.counts_found_rows
+                    && !self.before.may_be_open
+                    && self.verdict.leading == Leading::Update;
                 let is_idle = self.verdict.class != Class::Read
                     && !has_position
                     && (changes_none || finds)
@@ -686,8 +687,19 @@ impl WriteWatch<'_> {
             && self.verdict.uses_table
             && self.command != Command::StmtPrepare
             && !did_nothing(code, self.verdict.effects)
+            // An application that fails so all the time would read there all the time.
+            && !COMMON.contains(&code)
     }
 }
+
+/// What reads fail with that use what is not there, or take too long.
+const COMMON: [u16; 5] = [
+    code::NO_SUCH_TABLE,
+    code::BAD_FIELD,
+    code::QUERY_INTERRUPTED,
+    code::STATEMENT_TIMEOUT,
+    code::QUERY_TIMEOUT,
+];
 
 /// Whether a statement may be a change of rows that has found nothing to do, if it has done nothing. A function
 /// that nobody knows mostly reads.

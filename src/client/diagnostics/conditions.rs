@@ -21,7 +21,12 @@ impl Session {
     pub(in crate::client) async fn find_conditions(&mut self, sql: &[u8]) -> Option<Vec<u8>> {
         let asked = sql::diagnostics_asked(sql, self.mode)?;
         self.asks_conditions = true;
-        if self.held.is_some() && !self.diagnostics.are_saved() {
+        // What Fairlane has asked since has set ROW_COUNT() there.
+        let is_disturbed = asked == sql::Asked::Statement
+            && !self.diagnostics.is_row_count_held()
+            && sql::has_word(sql, b"row_count")
+            && !sql::has_word(sql, b"number");
+        if self.held.is_some() && !self.diagnostics.are_saved() && !is_disturbed {
             return None;
         }
         if asked == sql::Asked::Statement {
