@@ -260,11 +260,10 @@ impl Drop for Proxy {
         let _ = self.child.kill();
         let _ = self.child.wait();
         let log = self.log();
-        if log.contains("panicked") {
-            eprintln!("Fairlane panicked:\n{log}");
-            if !std::thread::panicking() {
-                panic!("Fairlane panicked");
-            }
+        if std::thread::panicking() {
+            eprintln!("what Fairlane has logged:\n{log}");
+        } else if log.contains("panicked") {
+            panic!("Fairlane panicked:\n{log}");
         }
     }
 }
