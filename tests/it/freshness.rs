@@ -23,10 +23,7 @@ const PAUSE_MS: u64 = 400;
 fn delayed() -> &'static Servers {
     static SERVERS: OnceLock<Servers> = OnceLock::new();
     SERVERS.get_or_init(|| {
-        let (mut servers, _) = keep(Options { max_connections: 400, ..product().options() });
-        if product().is_mysql() {
-            servers.replica_address = format!("127.0.0.1:{}", servers.replica);
-        }
+        let (servers, _) = keep(Options { max_connections: 400, ..product().options() });
         let mut root = servers.root();
         for user in 0..USERS {
             for host in ["localhost", "127.0.0.1", "%"] {

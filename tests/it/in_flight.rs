@@ -13,13 +13,7 @@ use crate::support::{Login, Proxy, Raw, Servers, eventually, pause, product};
 /// A primary and a replica of these tests, which keeps replicas from what they are to have.
 fn pair() -> &'static Servers {
     static SERVERS: OnceLock<Servers> = OnceLock::new();
-    SERVERS.get_or_init(|| {
-        let (mut servers, _) = keep(Options { max_connections: 200, ..product().options() });
-        if product().is_mysql() {
-            servers.replica_address = format!("127.0.0.1:{}", servers.replica);
-        }
-        servers
-    })
+    SERVERS.get_or_init(|| keep(Options { max_connections: 200, ..product().options() }).0)
 }
 
 /// Root on the replica, which applies nothing until the tables are unlocked; `read` is answered there before.

@@ -11,13 +11,7 @@ use crate::support::{Login, Proxy, Raw, Servers, eventually, product};
 /// A primary and a replica of these tests.
 fn pair() -> &'static Servers {
     static SERVERS: OnceLock<Servers> = OnceLock::new();
-    SERVERS.get_or_init(|| {
-        let (mut servers, _) = keep(Options { max_connections: 200, ..product().options() });
-        if product().is_mysql() {
-            servers.replica_address = format!("127.0.0.1:{}", servers.replica);
-        }
-        servers
-    })
+    SERVERS.get_or_init(|| keep(Options { max_connections: 200, ..product().options() }).0)
 }
 
 fn log_in(proxy: &Proxy, deprecates_eof: bool) -> Raw {

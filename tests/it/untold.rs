@@ -16,15 +16,8 @@ fn pair() -> (&'static Servers, MutexGuard<'static, ()>) {
     static SERVERS: OnceLock<Servers> = OnceLock::new();
     static IN_USE: Mutex<()> = Mutex::new(());
     let in_use = IN_USE.lock();
-    let servers = SERVERS.get_or_init(|| {
-        let (mut servers, _) = keep(Options { max_connections: 200, ..product().options() });
-        if product().is_mysql() {
-            servers.replica_address = format!("127.0.0.1:{}", servers.replica);
-        }
-        servers.root().run("SET GLOBAL log_bin_trust_function_creators = 1");
-        servers
-    });
-    (servers, in_use)
+    let options = || Options { max_connections: 200, ..product().options() };
+    (SERVERS.get_or_init(|| keep(options()).0), in_use)
 }
 
 fn log_in(proxy: &Proxy, less: Capabilities) -> Raw {
