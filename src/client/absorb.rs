@@ -2,15 +2,15 @@
 
 pub(super) mod binding;
 pub(super) mod bits;
+mod counts;
 pub(super) mod flight;
 pub(super) mod routine;
 pub(super) mod settle;
 pub(super) mod tracking;
+mod untold;
 pub(super) mod writes;
 
-use super::diagnostics::Disturbs;
 use super::statement::Work;
-use super::statement::execute::opens_cursor;
 use super::{Session, Stop};
 use crate::backend::{Connection, KEEP_TEXTS};
 use crate::metrics::Origin;
@@ -289,75 +289,6 @@ impl Session {
         }
     }
 
-    /// What ROW_COUNT() and FOUND_ROWS() are after `work`; whether the latter tells the rows sent.
-    fn absorb_counts(
-        &mut self,
-        connection: &Connection,
-        work: &Work<'_>,
-        summary: &Summary,
-    ) -> bool {
-        let effects = work.verdict.effects;
-        // On MySQL what fails among its rows leaves the count as it was.
-        let leaves = summary.error.is_some() && !self.facts.is_mariadb();
-        let leaves = leaves && work.verdict.statements == 1;
-        let is_plain = work.verdict.leading == Leading::Select && work.verdict.statements == 1;
-        // A routine may count others than it sends.
-        let is_hidden = effects.contains(Effects::OPAQUE) && !is_plain;
-        let counts_rows =
-            summary.has_result_set && !leaves && !is_hidden && self.counts_rows(work, summary);
-        self.diagnostics.note(summary, counts_rows);
-        if counts_rows && summary.error.is_none() {
-            let skipped = sql::rows_skipped(work.sql, self.mode, work.verdict);
-            self.diagnostics.note_skipped(skipped);
-        }
-        let is_prepared = work.command == Command::StmtPrepare && summary.error.is_none();
-        if !is_prepared && !self.fails_in_dictionary(work, summary) {
-            self.diagnostics.note_counted(summary);
-            if summary.error.is_some() && connection.image.schema != self.image.schema {
-                // After a USE that fails the connection has yet to choose the session's schema.
-                self.diagnostics.disturb(Disturbs::RowCount);
-            }
-        }
-        if !self.facts.is_mariadb() && summary.error.is_none() && is_do(work) {
-            // MySQL finds the row that it sends nobody.
-            self.diagnostics.note_found_rows(1);
-            self.diagnostics.note_found_there();
-        }
-        // Without its LIMIT; one of several may have counted; and a cursor sends its rows later.
-        let has_cursor = opens_cursor(work) && summary.status.contains(Status::CURSOR_EXISTS);
-        let hides_count = effects.contains(Effects::FOUND_ROWS)
-            || work.verdict.statements > 1 && !counts_rows
-            || is_hidden
-            || has_cursor && summary.error.is_none();
-        if summary.has_result_set && hides_count {
-            self.diagnostics.note_found_unseen();
-        }
-        let counts_too = self.facts.is_mariadb()
-            && summary.error.is_none()
-            && effects.contains(Effects::COUNTS_ROWS)
-            && !may_have_found_its_table(work, summary);
-        // What a routine does to a count of which only another session's is on the connection can't be
-        // seen: most do nothing.
-        let is_doubtful = effects.contains(Effects::OPAQUE)
-            && !(summary.has_result_set
-                || work.verdict.leading == Leading::Select
-                || self.diagnostics.is_found_rows_held());
-        // SELECT ... INTO counts rows that nobody is sent.
-        let is_run = matches!(work.command, Command::Query | Command::StmtExecute);
-        let is_into =
-            is_run && work.verdict.leading == Leading::Select && summary.affected.is_some();
-        let hides = Effects::OPAQUE | Effects::FOUND_ROWS | Effects::USER_VARIABLE;
-        let may_count = work.verdict.class == Class::Write && summary.error.is_none();
-        let counts_unseen =
-            counts_too || may_count && !is_doubtful && (is_into || effects.intersects(hides));
-        if counts_too || counts_unseen && !counts_rows {
-            self.diagnostics.note_found_unseen();
-        } else if counts_rows {
-            self.diagnostics.note_found_there();
-        }
-        counts_rows
-    }
-
     /// What is known of a transaction, or of the next one.
     pub(super) fn absorb_characteristics(&mut self, text: &str) {
         let own =
@@ -420,26 +351,6 @@ impl Session {
         if had_outlived && !self.characteristics.outlive() {
             self.pins.drop(Pin::NextTransaction);
         }
-    }
-
-    /// Whether `work` is a SHOW or DESCRIBE that has found no schema or table of the name: MariaDB
-    /// then leaves ROW_COUNT() as it was (10.11).
-    fn fails_in_dictionary(&self, work: &Work<'_>, summary: &Summary) -> bool {
-        let is_missing = matches!(
-            summary.error,
-            Some(code::UNKNOWN_DATABASE | code::UNKNOWN_TABLE | code::NO_SUCH_TABLE)
-        );
-        if !is_missing || !self.facts.is_mariadb() || work.verdict.statements != 1 {
-            return false;
-        }
-        sql::lists_rows(work.sql, self.mode)
-    }
-
-    /// Whether FOUND_ROWS() tells the rows that `work` has sent.
-    fn counts_rows(&self, work: &Work<'_>, summary: &Summary) -> bool {
-        let is_last = summary.affected.is_none() && summary.error.is_none();
-        (work.verdict.statements <= 1 || is_last)
-            && sql::counts_rows(work.sql, self.mode, work.verdict)
     }
 
     /// Whether `work` may set how long a lock is waited for. MariaDB carries out NOWAIT and WAIT as
@@ -584,69 +495,6 @@ impl Session {
         }
     }
 
-    /// MariaDB tells a client without CLIENT_DEPRECATE_EOF that a result set has changed something,
-    /// not what: for a read it is a function's doing, in a view or not. But any read changes what is
-    /// tracked of a transaction, that of a SET TRANSACTION too; SHOW CREATE VIEW sets the view's own
-    /// sql_mode for a moment, and a prepared statement the schema it was prepared in.
-    fn has_changed_untold(&self, work: &Work<'_>, summary: &Summary, tells_late: bool) -> bool {
-        let is_open = tells_late || self.status.contains(Status::IN_TRANS);
-        let in_transaction = !self.autocommit || is_open || self.pins.has(Pin::NextTransaction);
-        let may_call = work.verdict.reason != sql::Reason::DictionaryRead && !self.moves(work);
-        let is_read = work.verdict.class == Class::Read && may_call && !in_transaction;
-        let may_have = is_read || work.verdict.effects.contains(Effects::OPAQUE);
-        self.facts.is_mariadb() && summary.is_tracking_due && may_have
-    }
-
-    /// Whether what comes next may tell of what `work` has set.
-    fn note_untold(&self, connection: &mut Connection, work: &Work<'_>, summary: &Summary) {
-        let is_mariadb = self.facts.is_mariadb();
-        let had_untold = connection.residue.has_untold;
-        let is_silent = match summary.has_result_set {
-            // MariaDB says that there is something to tell, MySQL does not.
-            true => !connection.deprecates_eof() && (summary.is_tracking_due || !is_mariadb),
-            false => summary.has_status && summary.affected.is_none(),
-        } || summary.error.is_some();
-        connection.note_told(summary);
-        // On MySQL each OK packet tells all.
-        let is_told = !summary.tracked.is_empty() || !is_mariadb && !is_silent;
-        // Preparing sets them for a moment.
-        let prepares_passing = work.command == Command::StmtPrepare
-            && match is_mariadb {
-                true => sql::mentions(work.sql, b"statement"),
-                false => sql::has_set_var(work.sql),
-            };
-        connection.residue.has_untold = had_untold && !is_told
-            || is_silent && !self.sets_none(work)
-            || prepares_passing
-            || work.verdict.effects.contains(Effects::SET_STATEMENT);
-    }
-
-    /// Whether `work` sets no variable by itself: what is told is the doing of a function in a view or
-    /// of a trigger, which may have done more.
-    fn sets_none(&self, work: &Work<'_>) -> bool {
-        let sets_none = match work.verdict.class {
-            Class::Read => work.verdict.reason != sql::Reason::DictionaryRead,
-            Class::Write => sql::changes_rows(work.sql, self.mode),
-            _ => false,
-        };
-        sets_none
-            && work.verdict.statements <= 1
-            && !self.moves(work)
-            && (self.facts.is_mariadb() || !sql::has_set_var(work.sql))
-    }
-
-    /// Whether an answer may have left untold that a SET TRANSACTION has had its transaction; on MySQL
-    /// also that the schema was another one for a moment, which what comes next must not be taken for.
-    fn leaves_untold(&self, connection: &Connection, work: &Work<'_>, summary: &Summary) -> bool {
-        let may_have_begun = self.pins.has(Pin::NextTransaction) && !self.characteristics.outlive();
-        if self.facts.is_mariadb() {
-            return may_have_begun && summary.is_tracking_due;
-        }
-        let is_untold = summary.has_result_set && !connection.deprecates_eof();
-        may_have_begun && is_untold
-            || self.is_elsewhere(work) && (is_untold || summary.error.is_some())
-    }
-
     /// Whether a prepared statement has another schema than the session.
     pub(super) fn moves(&self, work: &Work<'_>) -> bool {
         let prepared = work.prepared.as_ref().and_then(|work| self.statements.get(work.id));
@@ -724,12 +572,6 @@ fn tells(summary: &Summary, is_it: impl Fn(&str) -> bool) -> bool {
     let named =
         |tracked: &Tracked| matches!(tracked, Tracked::Variable { name, .. } if is_it(name));
     summary.tracked.iter().any(named)
-}
-
-/// Whether `work` is a DO, alone.
-pub(super) fn is_do(work: &Work<'_>) -> bool {
-    let is_run = matches!(work.command, Command::Query | Command::StmtExecute);
-    is_run && work.verdict.statements == 1 && work.verdict.leading == Leading::Do
 }
 
 /// Whether tables are locked, as the last of them tells.

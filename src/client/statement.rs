@@ -6,42 +6,41 @@ pub(super) mod begin;
 pub(super) mod choice;
 pub(super) mod collation;
 pub(super) mod execute;
+pub(super) mod lane;
 pub(super) mod moves;
 pub(super) mod ready;
 pub(super) mod recover;
 pub(super) mod repeat;
 pub(super) mod route;
+pub(super) mod substitute;
 
 use std::borrow::Cow;
 use std::cell::RefCell;
-use std::hash::BuildHasher as _;
 use std::sync::Arc;
-use std::time::Duration;
 
-use foldhash::fast::FixedState;
 use tokio::time::Instant;
 
 use super::diagnostics::Form;
 use super::patience::unless_over;
 use super::registry::{Order, is_sessions};
-use super::{Context, Session, Stop};
+use super::{Session, Stop};
 use crate::error::Error;
-use crate::lanes::{Demand, Standing};
-use crate::metrics::{ChosenBy, Target as Answered};
+use crate::lanes::Demand;
+use crate::metrics::Target as Answered;
 use crate::pool::{Checkout, Request};
 use crate::protocol::attribute;
 use crate::protocol::code;
 use crate::protocol::packet;
-use crate::protocol::status::Status;
 use crate::protocol::{Capabilities, Command, Shape};
 use crate::route::view::BackendId;
 use crate::route::whereabouts::is_as_of;
 use crate::route::{Decision, Reason, Target};
 use crate::sql::Reason as SqlReason;
 use crate::sql::{
-    Class, Effects, Mode, Needs, Snapshot, Verdict, VerdictCache, changes_rows, has_word, mentions,
+    Class, Effects, Mode, Needs, Snapshot, Verdict, VerdictCache, has_word, mentions,
 };
 use crate::state::prepared::StatementKey;
+use lane::crowd_of;
 use moves::Moves;
 use route::begins_with_snapshot;
 use route::is_system;
@@ -70,16 +69,6 @@ pub(super) struct PreparedWork<'a> {
     pub(super) payload: &'a [u8],
     /// Id to tell the client (COM_STMT_PREPARE only).
     pub(super) told_id: Option<u32>,
-}
-
-/// What makes it one of a crowd: who wants a lock of another name does not wait for the same. The parameters of
-/// a prepared one can't be told apart from what else its payload has.
-fn crowd_of(work: &Work<'_>) -> u64 {
-    let digest = work.verdict.digest;
-    if !work.verdict.effects.contains(Effects::USER_LOCK) || work.prepared.is_some() {
-        return digest;
-    }
-    FixedState::with_seed(2).hash_one((digest, work.sql))
 }
 
 /// One try to run a statement on a connection.
@@ -153,74 +142,6 @@ impl Session {
     /// Whether statements come with query attributes, or with the word that there are none.
     pub(super) fn has_attributes(&self) -> bool {
         self.capabilities.contains(Capabilities::QUERY_ATTRIBUTES)
-    }
-
-    /// The text with the session's own values for functions that another session's statements
-    /// on the same connection would have changed.
-    fn substitute(&self, verdict: &Verdict, sql: &[u8]) -> Option<Vec<u8>> {
-        let wanted = self.unknown_counts(verdict) | self.connection_id(verdict);
-        self.put_values(sql, self.mode, wanted)
-    }
-
-    /// Whether CONNECTION_ID() in a text is the session's: not beside a server's own tables, which know
-    /// connections by the ids that the server gave them.
-    pub(super) fn connection_id(&self, verdict: &Verdict) -> Needs {
-        let id = verdict.needs & Needs::CONNECTION_ID;
-        let is_beside = || self.image.schema.as_deref().is_some_and(is_system);
-        if !id.is_empty() && verdict.uses_table && is_beside() { Needs::empty() } else { id }
-    }
-
-    /// The same for a text that was prepared, with the session's id put in then.
-    pub(super) fn substitute_in_prepared(
-        &mut self,
-        verdict: &Verdict,
-        key: &StatementKey,
-        mode: Mode,
-    ) -> Option<Vec<u8>> {
-        let mut wanted = self.unknown_counts(verdict);
-        let is_here = |held: &mut Checkout| held.connection().statements.has(key);
-        if verdict.statements <= 1 && !self.held.as_mut().is_some_and(is_here) {
-            // After PREPARE a connection has another ROW_COUNT().
-            wanted |= verdict.needs & Needs::ROW_COUNT;
-        }
-        self.put_values(&key.sql, mode, wanted)
-    }
-
-    /// In a text that is read in `mode`.
-    pub(super) fn put_values(&self, sql: &[u8], mode: Mode, wanted: Needs) -> Option<Vec<u8>> {
-        if wanted.is_empty() {
-            return None;
-        }
-        let values = self.diagnostics.substitution(self.entry.id);
-        crate::sql::substitute(sql, mode, &values, wanted)
-    }
-
-    /// Of the counts that a text asks for, those that the connection it runs on would not know.
-    fn unknown_counts(&self, verdict: &Verdict) -> Needs {
-        let counts = Needs::ROW_COUNT | Needs::FOUND_ROWS | Needs::LAST_GTID;
-        let mut wanted = verdict.needs & counts;
-        // A connection knows of no list that is saved; MariaDB empties its own for a statement that
-        // uses a table before that asks how long it was.
-        let empties = self.facts.is_mariadb() && verdict.uses_table;
-        if verdict.needs.contains(Needs::DIAGNOSTICS) && self.diagnostics.are_saved() && !empties {
-            wanted |= Needs::DIAGNOSTICS;
-        }
-        let leaves = self.held_on_replica() && !may_stay_on_replica(verdict);
-        if self.held.is_some() && !leaves {
-            // What the session holds knows better, as soon as anything has run on it.
-            let held = &self.diagnostics;
-            let known = [
-                // Its own trackers are set in front of the statement.
-                (
-                    Needs::ROW_COUNT,
-                    held.is_row_count_held() && !verdict.needs.contains(Needs::TRACKERS),
-                ),
-                (Needs::FOUND_ROWS, held.is_found_rows_held()),
-                (Needs::LAST_GTID, held.is_gtid_held),
-            ];
-            known.iter().filter(|(_, is_held)| *is_held).for_each(|&(need, _)| wanted -= need);
-        }
-        wanted
     }
 
     /// Runs a command on the connection the session holds, or on one it gets for it.
@@ -416,123 +337,6 @@ impl Session {
             self.entry.set_released();
         }
         Ok(checkout)
-    }
-
-    /// Lanes have been configured anew. A rule that is still there keeps its sessions.
-    fn follow_policy(&mut self) {
-        let before = std::mem::replace(&mut self.policy, self.context.policy.get());
-        self.candidates = self.policy.rules.candidates(&self.client);
-        let kept = self.kept_rule.take();
-        self.kept_rule = kept.and_then(|rule| self.policy.rules.find(&before.rules, rule));
-    }
-
-    /// The lane of a statement that asks for a slot `at` this time, and what chose it; statements of its kind may
-    /// hold too many.
-    fn lane(
-        &mut self,
-        work: &Work<'_>,
-        at: Duration,
-        is_crowded: impl FnOnce(&Context) -> bool,
-    ) -> (usize, ChosenBy) {
-        if !self.context.policy.is_current(&self.policy) {
-            self.follow_policy();
-        }
-        if let Some(assigned) = self.assigned_lane(work) {
-            self.account.assigned(at, &self.context.evidence);
-            return assigned;
-        }
-        let light = (self.policy.rules.default_lane(), ChosenBy::Light);
-        let Some(batch) = self.policy.batch_lane else {
-            self.account.assigned(at, &self.context.evidence);
-            return light;
-        };
-        let standing = self.account.judge(at, work.verdict.digest, &self.context.evidence);
-        if work.command == Command::StmtPrepare {
-            self.account.only_prepares();
-        }
-        match standing {
-            Standing::Light if is_crowded(&self.context) => (batch, ChosenBy::Crowd),
-            Standing::Light => light,
-            Standing::Attained => (batch, ChosenBy::AttainedService),
-            Standing::Company => (batch, ChosenBy::Company),
-        }
-    }
-
-    /// A statement runs in the slot the session holds: its lane is settled, but a rule for the
-    /// session may be met in the middle of a transaction, and it tells what the session is.
-    fn note_held(&mut self, work: &Work<'_>, held: &mut Checkout) {
-        let backend = held.pool().backend();
-        self.entry.set_running(backend, held.connection(), self.context.now());
-        if self.assigned_lane(work).is_none() && self.policy.batch_lane.is_some() {
-            self.account.note(work.verdict.digest, &self.context.evidence);
-            let is_open = self.status.contains(Status::IN_TRANS);
-            let runs = work.command == Command::Query || work.command.executes();
-            let changes = || runs && changes_rows(work.sql, self.mode);
-            self.account.note_transaction(is_open, changes);
-        }
-    }
-
-    /// A command is done, at `now`; the session still `holds` its slot or gave it back.
-    pub(super) fn has_used_up_to(&mut self, now: Duration, holds: bool) {
-        self.account.waited(self.entry.take_standstill());
-        self.account.rest(now, holds, &self.context.evidence);
-    }
-
-    /// The lane that a hint or a rule has for a statement.
-    pub(super) fn assigned_lane(&mut self, work: &Work<'_>) -> Option<(usize, ChosenBy)> {
-        let hint = work.verdict.hint.lane.as_deref().and_then(|name| self.hinted_lane(name));
-        if hint.is_none()
-            && let Some(kept) = self.kept_rule
-        {
-            return Some((self.policy.rules.lane_of(kept), ChosenBy::Rule));
-        }
-        let choice = self.policy.rules.choose(
-            &self.candidates,
-            hint,
-            self.image.schema.as_deref(),
-            || crate::sql::digest(work.sql, self.mode_of(work)),
-            || crate::sql::digest_text(work.sql, self.mode_of(work)),
-        );
-        if choice.is_for_session {
-            self.kept_rule = choice.rule;
-        }
-        let by = if choice.rule.is_some() { ChosenBy::Rule } else { ChosenBy::Hint };
-        (!choice.is_default).then_some((choice.lane, by))
-    }
-
-    fn hinted_lane(&self, name: &str) -> Option<usize> {
-        let rules = &self.policy.rules;
-        let lane = rules.lane(name);
-        if lane.is_none() && rules.is_new_to_hints(name) {
-            tracing::warn!(
-                lane = name,
-                user = self.client.user,
-                "a hint names a lane that is not there"
-            );
-        }
-        lane
-    }
-
-    /// What the session asks of a pool.
-    pub(super) fn demand(&self, lane: usize) -> Demand {
-        Demand { lane, client: self.account.client(), kind: 0, crowd: 0, begun: None }
-    }
-
-    /// The same in the middle of what has been begun: it comes before all other work of its lane.
-    pub(super) fn demand_to_go_on(&self) -> Demand {
-        Demand { begun: Some(Duration::ZERO), ..self.demand(self.entry.lane()) }
-    }
-
-    /// The lane of work that is no statement.
-    pub(super) fn plain_lane(&self) -> usize {
-        let rules = &self.policy.rules;
-        match self.kept_rule {
-            Some(kept) => rules.lane_of(kept),
-            None => {
-                let schema = self.image.schema.as_deref();
-                rules.choose(&self.candidates, None, schema, || 0, String::new).lane
-            }
-        }
     }
 
     pub(super) fn held_on_replica(&self) -> bool {

@@ -8,6 +8,7 @@ use fairlane::protocol::{Capabilities, Command};
 
 use crate::support::hop::Hop;
 use crate::support::raw::{Login, reply};
+use crate::support::servers::keep;
 use crate::support::{ONE_LANE, Proxy, Raw, Twin, eventually, product, servers};
 
 fn root() -> Raw {
@@ -103,8 +104,10 @@ fn a_lock_that_was_not_granted_binds_nobody() {
 
 #[test]
 fn a_session_keeps_its_mode_when_the_global_one_changes() {
-    let proxy = Proxy::with(servers(), 4, ONE_LANE);
-    let mut root = root();
+    // Sessions of other tests would begin with it.
+    let (servers, _orders) = keep(product().options());
+    let proxy = Proxy::with(&servers, 4, ONE_LANE);
+    let mut root = servers.root();
     let usual = root.text("SELECT @@global.sql_mode");
     let mut client = proxy.app();
     let escaped = r"SELECT 'it\'s'";

@@ -141,7 +141,9 @@ impl Session {
         let is_called = match summary.has_result_set {
             true => summary.rows == 1,
             false => {
-                self.facts.is_mariadb() || !super::is_do(work) || self.select_limit() != Some("0")
+                self.facts.is_mariadb()
+                    || !super::counts::is_do(work)
+                    || self.select_limit() != Some("0")
             }
         };
         let is_done = summary.error.is_none() && is_called;

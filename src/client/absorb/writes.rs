@@ -5,362 +5,33 @@
 //! not answered, need not be seen by anybody yet; but others may see it on the primary, and must then go on
 //! seeing it (see `flights`).
 
+mod changes;
+mod half_way;
+mod tracker;
+
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
-use parking_lot::MutexGuard;
-use tokio::time::{Instant, sleep};
-
-use super::flight::{Seen, Sent, may_see};
+use super::flight::{Sent, may_see};
 use super::is_on;
+use crate::client::Session;
 use crate::client::statement::Work;
-use crate::client::{Context, Session};
-use crate::pool::Epochs;
 use crate::protocol::response::Summary;
 use crate::protocol::status::{Status, Tracked};
 use crate::protocol::{Capabilities, Command, Family, code};
 use crate::route::flights::{Commits, Flight};
 use crate::route::freshness::Position;
-use crate::route::token::{Reading, SharedToken, Stamp, Token};
+use crate::route::token::Reading;
 use crate::sql::{
-    Class, Effects, Leading, Mode, Reason, Verdict, called, changes_rows, defaults_of, has_word,
-    leaves_tables, own_calls, replaces_rows, variable_prepared,
+    Class, Effects, Leading, Mode, Reason, Verdict, called, changes_rows, has_word, replaces_rows,
 };
 use crate::state::Pin;
-use crate::topology::Topology;
+pub(in crate::client) use changes::Changes;
+use half_way::did_nothing;
+pub(in crate::client) use half_way::may_be_half_way;
+pub(in crate::client) use tracker::WriteTracker;
 
 /// The variable by which a session leaves what it writes out of the binary log.
 pub(super) const LOG: &str = "sql_log_bin";
-
-/// Errors that come before anything of a statement has run: syntax, no schema, unknown routine,
-/// no privilege. What runs statements of its own (a routine, EXECUTE) may have them in its midst.
-fn did_nothing(code: u16, effects: Effects) -> bool {
-    comes_first(code) && !effects.contains(Effects::OPAQUE)
-}
-
-fn comes_first(code: u16) -> bool {
-    matches!(
-        code,
-        code::PARSE_ERROR
-            | code::DBACCESS_DENIED
-            | code::NO_DB
-            | code::TABLEACCESS_DENIED
-            | code::SP_DOES_NOT_EXIST
-            | code::PROCACCESS_DENIED
-    )
-}
-
-/// Whether something that `work` calls may have run before its error, in a session with this schema.
-pub(in crate::client) fn may_be_half_way(
-    work: &Work<'_>,
-    summary: &Summary,
-    schema: Option<&str>,
-    mode: Mode,
-) -> bool {
-    let Some(code) = summary.error else { return false };
-    if work.command == Command::StmtPrepare {
-        // It runs nothing.
-        return false;
-    }
-    if !comes_first(code) {
-        return true;
-    }
-    if code == code::PARSE_ERROR {
-        // In the midst only of what prepares texts.
-        return [&b"call"[..], b"execute", b"atomic"].iter().any(|word| has_word(work.sql, word));
-    }
-    if work.verdict.statements != 1 {
-        return true;
-    }
-    // What runs may fail so as well, but not about the procedure that it is, nor about a function that it
-    // calls itself and servers look for first.
-    let message = String::from_utf8_lossy(&summary.message);
-    let Some((of, named)) = routine_in(&message) else { return true };
-    let is_itself = || {
-        called(work.sql, mode).is_some_and(|(within, procedure)| {
-            within.or_else(|| schema.map(str::as_bytes)) == of.map(str::as_bytes)
-                && procedure.eq_ignore_ascii_case(named.as_bytes())
-        })
-    };
-    let calls = || own_calls(work.sql, mode, schema, (of, named));
-    !match message.split(' ').next() {
-        Some("FUNCTION") => calls().is_some_and(|calls| calls.has_it),
-        // Privileges are looked at when it is its turn: others may have run before.
-        _ => is_itself() || calls().is_some_and(|calls| calls.has_it && calls.unknown_at_most == 1),
-    }
-}
-
-/// The routine that an error is about, behind its schema if that is told.
-fn routine_in(message: &str) -> Option<(Option<&str>, &str)> {
-    let named = match message.strip_suffix("'") {
-        Some(quoted) => quoted.rsplit('\'').next()?,
-        None => message.split(' ').nth(1)?,
-    };
-    let (schema, name) = match named.split_once('.') {
-        Some((schema, name)) => (Some(schema), name),
-        None => (None, named),
-    };
-    (schema != Some("") && !name.is_empty()).then_some((schema, name))
-}
-
-/// Where a session notes its writes. Outlives the session where its statement does.
-#[derive(Debug)]
-pub(in crate::client) struct WriteTracker {
-    written: Arc<SharedToken>,
-    topology: Arc<Topology>,
-    epochs: Arc<Epochs>,
-    session: u32,
-    /// The session has written something that had no position where one was due.
-    is_unlogged: AtomicBool,
-    /// What it may have seen that is not in the token yet.
-    seen: Seen,
-}
-
-impl WriteTracker {
-    /// For the session with this id and user.
-    pub(in crate::client) fn new(context: &Context, session: u32, user: &str) -> Self {
-        Self {
-            written: context.scopes.join(user),
-            topology: Arc::clone(&context.topology),
-            epochs: Arc::clone(&context.epochs),
-            session,
-            is_unlogged: AtomicBool::new(false),
-            seen: Seen::default(),
-        }
-    }
-
-    /// The same session as another user, who goes on seeing what it has written.
-    pub(in crate::client) fn change(&self, context: &Context, user: &str) -> Self {
-        // What a reading has told by now goes along in the token.
-        let has_seen_more = self.has_seen_more();
-        let changed = Self {
-            written: context.scopes.change(&self.written, user),
-            topology: Arc::clone(&self.topology),
-            epochs: Arc::clone(&self.epochs),
-            session: self.session,
-            is_unlogged: AtomicBool::new(self.is_unlogged() || self.token().is_unlogged()),
-            seen: Seen::default(),
-        };
-        if has_seen_more {
-            // What that was is on its way in the other scope.
-            changed.note_unknown();
-        }
-        changed
-    }
-
-    /// The primary leaves no schema out of its binary log.
-    fn logs_all(&self) -> bool {
-        self.topology.facts().is_some_and(|facts| facts.logs_all)
-    }
-
-    /// What replicas must have before the session reads there.
-    pub(in crate::client) fn token(&self) -> MutexGuard<'_, Token> {
-        self.written.lock()
-    }
-
-    /// Whether the session has written something that had no position where one was due: it seems that no replica
-    /// will ever have it.
-    pub(in crate::client) fn is_unlogged(&self) -> bool {
-        self.is_unlogged.load(Ordering::Relaxed)
-    }
-
-    /// What the scope has written.
-    pub(super) fn written(&self) -> &Arc<SharedToken> {
-        &self.written
-    }
-
-    /// A statement that may commit so is about to be sent to the primary.
-    pub(super) fn sends(&self, commits: Commits) -> Sent {
-        Sent::new(&self.written, commits)
-    }
-
-    /// Whether the session may have seen, on the primary, what the token does not have yet.
-    pub(in crate::client) fn has_seen_more(&self) -> bool {
-        let Some((age, readings)) = self.seen.get() else { return false };
-        let is_told = self.written.flights.have_ended(age) || {
-            let reading = self.topology.reading();
-            reading.number > readings && self.written.lock().raise(&reading)
-        };
-        if is_told {
-            self.seen.clear();
-        }
-        !is_told
-    }
-
-    /// A statement on the primary has ended that may have seen what others have committed and nobody has told.
-    /// Its session must not miss that. Others that its client tells of it ask, but beside a procedure, when that is
-    /// told; beside one they must not miss what has left the statement nothing to change (`is_idle`).
-    fn note_seen(&self, own: Flight, is_idle: bool) {
-        let beside = self.written.flights.beside(own);
-        if beside == Commits::Never {
-            return;
-        }
-        if beside == Commits::InSteps && is_idle {
-            return self.note_unknown();
-        }
-        let is_again = self.seen.is_some();
-        self.seen.set(self.written.flights.seen(), self.topology.readings_begun());
-        // A reading is asked for where those that are on their way need not end soon.
-        if (is_again || beside == Commits::InSteps) && self.topology.has_gtids() {
-            self.topology.reading_wanted();
-        }
-    }
-
-    /// Uses what is known of the primary's own position; whether that may help a read.
-    pub(in crate::client) fn settle(&self) -> bool {
-        let reading = self.topology.reading();
-        let mut token = self.written.lock();
-        if self.written.flights.have_lost() {
-            return false;
-        }
-        let is_settled = token.settle(&reading);
-        if token.is_unknown() && self.topology.has_gtids() {
-            self.topology.reading_wanted();
-        }
-        is_settled
-    }
-
-    /// Something was, or may have been, written at a position that nobody tells.
-    pub(in crate::client) fn note_unknown(&self) {
-        self.written.lock().add_unknown(self.stamp());
-        if self.topology.has_gtids() {
-            self.topology.reading_wanted();
-        }
-    }
-
-    /// Something may have been written, or may be from now on, that is left out of the binary log: no replica will
-    /// ever have it.
-    pub(in crate::client) fn note_unlogged(&self) {
-        self.written.lock().add_unlogged(self.session);
-    }
-
-    /// A statement that may have written has ended out of sight, and may have changed this as well.
-    pub(in crate::client) fn note_unseen(&self, changes: Changes) {
-        self.note_unknown();
-        self.note_changes(changes);
-    }
-
-    /// What an answer to Fairlane itself has told.
-    pub(in crate::client) fn note_told(&self, tracked: &[Tracked]) {
-        tracked.iter().filter_map(position_in).for_each(|position| self.note(&position, None));
-    }
-
-    fn note_changes(&self, changes: Changes) {
-        if changes.tables {
-            self.epochs.note_table_change();
-        }
-        if changes.logins {
-            let mut at = self.written.lock().clone();
-            // No replica would ever have it.
-            at.forget_unlogged();
-            self.epochs.note_login_change(at);
-        } else if changes.hidden_logins {
-            let (topology, session) = (Arc::clone(&self.topology), self.session);
-            self.note_hidden(Epochs::login_change_due, move |epochs| {
-                epochs.note_login_change(unplaced(&topology, session));
-            });
-        }
-        if changes.schemas {
-            self.epochs.note_schema_change();
-        } else if changes.hidden_schemas {
-            self.note_hidden(Epochs::schema_change_due, Epochs::note_schema_change);
-        }
-    }
-
-    /// Has what a text that nobody has seen may have changed counted when it is due.
-    fn note_hidden(
-        &self,
-        due: fn(&Epochs, Instant) -> Option<Duration>,
-        note: impl FnOnce(&Epochs) + Send + 'static,
-    ) {
-        match due(&self.epochs, Instant::now()) {
-            None => {}
-            Some(Duration::ZERO) => note(&self.epochs),
-            Some(wait) => {
-                let epochs = Arc::clone(&self.epochs);
-                tokio::spawn(async move {
-                    sleep(wait).await;
-                    note(&epochs);
-                });
-            }
-        }
-    }
-
-    /// A read is likely to follow: replicas are watched for its sake from now on. What was written may tell
-    /// the last reading before: had the primary a transaction of that number then (RESET MASTER, or a client that
-    /// numbers its own), the position says nothing.
-    fn note(&self, position: &Position, before: Option<&Reading>) {
-        let stamp = self.stamp();
-        let is_again = before.is_some_and(|it| it.had(position));
-        let mut token = self.written.lock();
-        token.add(position, stamp);
-        if is_again || !self.topology.is_primary_met() {
-            // A replica may have other transactions of these numbers.
-            token.add_unknown(stamp);
-        }
-        drop(token);
-        if is_again {
-            self.topology.reading_wanted();
-        }
-        self.topology.written(position);
-    }
-
-    fn stamp(&self) -> Stamp {
-        Stamp { session: self.session, readings: self.topology.readings_begun() }
-    }
-}
-
-/// What was done by now, of which nobody has told where.
-fn unplaced(topology: &Topology, session: u32) -> Token {
-    let mut token = Token::default();
-    token.add_unknown(Stamp { session, readings: topology.readings_begun() });
-    if topology.has_gtids() {
-        topology.reading_wanted();
-    }
-    token
-}
-
-/// What a statement may change that other sessions begin with or prepare.
-#[derive(Debug, Clone, Copy)]
-pub(in crate::client) struct Changes {
-    /// What tables and routines there are: whatever is neither a query nor a change of rows.
-    tables: bool,
-    /// Global variables, privileges or roles.
-    logins: bool,
-    /// Schemas.
-    schemas: bool,
-    /// Likewise by a text that nobody has seen.
-    hidden_logins: bool,
-    hidden_schemas: bool,
-    /// It does nothing when the right to do it is missing.
-    is_all_or_nothing: bool,
-}
-
-impl Changes {
-    /// What a statement that has ended so may have changed: rows are no answer to one that changes accounts,
-    /// global variables or schemas, nor is a number of them where it is not schemas.
-    fn of(self, summary: &Summary) -> Self {
-        let affected = summary.affected.filter(|_| !summary.has_result_set);
-        let is_denied = |code| {
-            self.is_all_or_nothing && (comes_first(code) || code == code::SPECIFIC_ACCESS_DENIED)
-        };
-        if summary.error.is_some_and(is_denied) {
-            return Self {
-                logins: false,
-                schemas: false,
-                hidden_logins: false,
-                hidden_schemas: false,
-                ..self
-            };
-        }
-        Self {
-            hidden_logins: self.hidden_logins && affected == Some(0),
-            hidden_schemas: self.hidden_schemas && affected.is_some(),
-            ..self
-        }
-    }
-}
 
 /// What a session is like before a statement runs.
 #[derive(Debug)]
@@ -424,65 +95,6 @@ impl Session {
         let (verdict, command, sql) = (work.verdict, work.command, (work.sql, self.mode));
         WriteWatch { writes, verdict, command, sql, before, seen: 0 }
     }
-
-    /// What `work` may change.
-    pub(in crate::client) fn changes(&self, work: &Work<'_>) -> Changes {
-        let Verdict { class, reason, effects, statements, .. } = *work.verdict;
-        let is_known = statements == 1 && reason != Reason::NotUnderstood;
-        let leaves = || effects == Effects::TEMPORARY_TABLE || leaves_tables(work.sql, self.mode);
-        let is_sql_prepared = effects.contains(Effects::SQL_PREPARE);
-        let prepares =
-            work.command == Command::StmtPrepare || is_sql_prepared && !may_execute(work.verdict);
-        let defaults = match prepares {
-            true => Effects::empty(),
-            false if is_sql_prepared => {
-                effects & Effects::OPAQUE | self.defaults(work) | self.prepared_texts
-            }
-            false => effects,
-        };
-        let is_hidden = defaults.contains(Effects::HIDDEN_TEXT | Effects::OPAQUE);
-        Changes {
-            tables: class == Class::Write && !is_quiet(work.command) && !(is_known && leaves()),
-            logins: defaults.contains(Effects::SERVER_DEFAULTS),
-            schemas: defaults.contains(Effects::SCHEMA_DEFAULTS),
-            hidden_logins: is_hidden,
-            hidden_schemas: is_hidden,
-            is_all_or_nothing: is_known && !effects.contains(Effects::OPAQUE),
-        }
-    }
-
-    /// What a text with a PREPARE or an EXECUTE changes for sessions to come, that of a variable too where its
-    /// value is known.
-    fn defaults(&self, work: &Work<'_>) -> Effects {
-        let found = work.verdict.effects & Effects::DEFAULTS;
-        // What the variables are of a session with this pin is known to its connection only.
-        let may_know = found.contains(Effects::HIDDEN_TEXT)
-            && work.verdict.statements == 1
-            && !self.pins.has(Pin::UserVariable);
-        if !may_know {
-            return found;
-        }
-        let variable = variable_prepared(work.sql, self.mode_of(work));
-        match variable.and_then(|variable| self.image.text_of(&variable)) {
-            Some(text) => defaults_of(text.as_bytes(), self.mode),
-            None => found,
-        }
-    }
-
-    /// What `work` has prepared by PREPARE that later texts may run.
-    pub(in crate::client) fn prepares_changes(&self, work: &Work<'_>) -> Effects {
-        let Verdict { effects, statements, .. } = *work.verdict;
-        let is_execute = statements == 1 && effects.contains(Effects::OPAQUE);
-        match effects.contains(Effects::SQL_PREPARE) && !is_execute {
-            true => self.defaults(work),
-            false => Effects::empty(),
-        }
-    }
-}
-
-/// Whether a text with a PREPARE or an EXECUTE has more than a PREPARE.
-fn may_execute(verdict: &Verdict) -> bool {
-    verdict.statements > 1 || verdict.effects.contains(Effects::OPAQUE)
 }
 
 /// Whether a command runs no statement.
@@ -601,7 +213,7 @@ impl WriteWatch<'_> {
             self.writes.note_unlogged();
         } else if has_gtids && is_unplaced && is_plain && !was_so() {
             // It may be something else after all, and is no reason to keep others from replicas.
-            self.writes.is_unlogged.store(true, Ordering::Relaxed);
+            self.writes.note_no_position();
         }
     }
 
@@ -737,26 +349,5 @@ fn position_in(tracked: &Tracked) -> Option<Position> {
         | Tracked::StateChanged
         | Tracked::Characteristics(_)
         | Tracked::TransactionState(_) => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::routine_in;
-
-    #[test]
-    fn errors_name_their_routine() {
-        for (message, name) in [
-            ("PROCEDURE shop.p does not exist", Some((Some("shop"), "p"))),
-            ("FUNCTION shop.f_1 does not exist", Some((Some("shop"), "f_1"))),
-            ("FUNCTION f does not exist", Some((None, "f"))),
-            (
-                "execute command denied to user 'a'@'%' for routine 'shop.p'",
-                Some((Some("shop"), "p")),
-            ),
-            ("", None),
-        ] {
-            assert_eq!(routine_in(message), name, "{message}");
-        }
     }
 }
