@@ -55,7 +55,7 @@ beside() {
 [ "${FAIRLANE_SKIP_INSTALL:-}" = 1 ] || stage install scripts/install.sh test
 stage fmt cargo fmt --check
 # It takes minutes, and neither this nor the next stages keep all cores busy.
-nice cargo build --locked --release --example micro_bench >target/logs/core-build.log 2>&1 &
+nice cargo build --locked --release --example micro_bench --bin fairlane >target/logs/core-build.log 2>&1 &
 core=$!
 trap 'kill $core 2>/dev/null' EXIT
 stage clippy cargo clippy --locked --all-targets -- -D warnings
@@ -70,6 +70,7 @@ trap - EXIT
 stage instructions cargo test --locked --test instructions
 stage build cargo build --locked --bin fairlane
 stage sandbox cargo test --locked --test sandbox
+stage statement cargo test --locked --test statement_cost
 # Servers are frozen and killed in it, and looked at moments later.
 stage topology env RUST_TEST_THREADS=2 cargo test --locked --test topology
 stage integration cargo test --locked --test it

@@ -364,12 +364,14 @@ impl Session {
 
     /// Whether the server closes the connection after `work`.
     fn releases(&self, work: &Work<'_>) -> bool {
-        let is_end = matches!(work.verdict.class, Class::Commit | Class::Rollback);
-        let own = self.image.get("completion_type");
-        let completes = own.or_else(|| self.facts.variable("completion_type"));
-        let by_default = is_end && completes == Some("RELEASE");
         let effects = work.verdict.effects;
-        effects.contains(Effects::RELEASE) || by_default && !effects.contains(Effects::NO_RELEASE)
+        let is_end = matches!(work.verdict.class, Class::Commit | Class::Rollback);
+        let by_default = || {
+            let own = self.image.get("completion_type");
+            own.or_else(|| self.facts.variable("completion_type")) == Some("RELEASE")
+        };
+        effects.contains(Effects::RELEASE)
+            || is_end && !effects.contains(Effects::NO_RELEASE) && by_default()
     }
 
     /// A variable has a new value; whether that is one to carry.

@@ -492,8 +492,7 @@ impl Session {
         if let Some(begun) = self.begun_charset.filter(|_| own.is_none()) {
             self.mode.charset = begun;
         }
-        self.status.set(Status::NO_BACKSLASH_ESCAPES, self.mode.no_backslash_escapes);
-        self.status.set(Status::ANSI_QUOTES, self.mode.ansi_quotes && self.facts.is_mariadb());
+        self.take_modes_flags();
         let is_interactive = self.capabilities.contains(Capabilities::INTERACTIVE);
         let own = self.image.get("wait_timeout").and_then(|seconds| seconds.parse().ok());
         self.entry.set_idle_limit(match own.map(Duration::from_secs) {
@@ -502,6 +501,12 @@ impl Session {
             None => self.facts.wait_timeout,
         });
         self.wire.set_stall_limit(self.seconds("net_write_timeout", 60));
+    }
+
+    /// The status flags of its `sql_mode` are its own.
+    fn take_modes_flags(&mut self) {
+        self.status.set(Status::NO_BACKSLASH_ESCAPES, self.mode.no_backslash_escapes);
+        self.status.set(Status::ANSI_QUOTES, self.mode.ansi_quotes && self.facts.is_mariadb());
     }
 
     /// The character set that the login should come to.

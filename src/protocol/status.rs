@@ -146,7 +146,11 @@ impl<'a> OkPacket<'a> {
 
     /// The payload with other session tracking.
     pub fn with_tracking(&self, payload: &[u8], tracking: &[u8]) -> Vec<u8> {
-        let mut out = payload[..self.fixed].to_vec();
+        /// Longest of a length-encoded integer, in bytes.
+        const LENGTH: usize = 9;
+        let most = self.fixed + 2 * LENGTH + self.text.len() + tracking.len();
+        let mut out = Vec::with_capacity(most);
+        out.extend_from_slice(&payload[..self.fixed]);
         let mut status = self.status;
         status.set(Status::SESSION_STATE_CHANGED, !tracking.is_empty());
         out[self.fixed - 4..self.fixed - 2].copy_from_slice(&status.bits().to_le_bytes());

@@ -106,7 +106,9 @@ pub struct Teller {
     /// The connection has the client's own trackers for now: what it tells is told.
     is_verbatim: bool,
     /// A schema that is told now is what the end of a result had no room for.
-    late: Option<Box<str>>,
+    late: Box<str>,
+    /// That is so of the next answer.
+    expects_late: bool,
     /// Such a schema is the client's own, and told with the next OK packet that tells anything.
     is_schema_due: bool,
 }
@@ -130,7 +132,7 @@ impl Teller {
     pub fn listen(&mut self, reported: Reported, is_verbatim: bool) {
         self.reported = reported;
         self.is_verbatim = is_verbatim;
-        self.late = None;
+        self.expects_late = false;
     }
 
     /// The next answer is that of a statement that leaves the session in `schema`: if it tells of
@@ -141,7 +143,10 @@ impl Teller {
     /// Fairlane's trackers than with the client's (MySQL: with the next one); test:
     /// `a_schema_is_told_late`.
     pub fn expect_late(&mut self, schema: &str) {
-        self.late = Some(schema.into());
+        if *self.late != *schema {
+            self.late = schema.into();
+        }
+        self.expects_late = true;
     }
 
     /// The client's own statement has chosen and left a schema, and its result ended in an EOF
@@ -197,7 +202,7 @@ impl Teller {
             return Ok(None);
         }
         let mut told = std::mem::take(&mut self.pending);
-        let late = self.late.as_ref().map(|schema| text_entry(SCHEMA, schema.as_bytes()));
+        let late = self.expects_late.then(|| text_entry(SCHEMA, self.late.as_bytes()));
         for entry in own {
             self.note(&entry);
             if !self.is_verbatim && late.as_ref() == Some(&entry) {

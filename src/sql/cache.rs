@@ -23,7 +23,17 @@ const TEXT_MAX: usize = 8 * SHAPE_MAX;
 const SLOTS: usize = 1024;
 
 /// First words of the statements whose verdicts hang on no literal.
-const FIRST_WORDS: [&[u8]; 5] = [b"SELECT", b"INSERT", b"UPDATE", b"DELETE", b"REPLACE"];
+const FIRST_WORDS: [&[u8]; 9] = [
+    b"SELECT",
+    b"INSERT",
+    b"UPDATE",
+    b"DELETE",
+    b"REPLACE",
+    b"BEGIN",
+    b"START",
+    b"COMMIT",
+    b"ROLLBACK",
+];
 
 /// A bounded number of verdicts, at most about 1.2 MiB; a new one takes the place of one that
 /// happens to have the same slot.
@@ -80,7 +90,8 @@ impl VerdictCache {
 
 /// Only what says nothing but the class and the reason.
 fn is_worth_keeping(verdict: &Verdict) -> bool {
-    matches!(verdict.class, Class::Read | Class::Write)
+    use Class::{Begin, Commit, Read, Rollback, Write};
+    matches!(verdict.class, Read | Write | Begin { .. } | Commit | Rollback)
         && verdict.statements == 1
         && verdict.effects == Effects::empty()
         && verdict.needs == Needs::empty()
@@ -190,9 +201,11 @@ fn put_shape(sql: &[u8], mode: Mode, shape: &mut Vec<u8>) -> bool {
 }
 
 fn begins_well(sql: &[u8]) -> bool {
+    let first = sql.first().map_or(0, u8::to_ascii_uppercase);
     let is = |word: &&[u8]| {
-        sql.get(..word.len()).is_some_and(|first| first.eq_ignore_ascii_case(word))
-            && sql.get(word.len()).is_some_and(|&byte| !has_class(byte, WORD))
+        word.first() == Some(&first)
+            && sql.get(..word.len()).is_some_and(|first| first.eq_ignore_ascii_case(word))
+            && sql.get(word.len()).is_none_or(|&byte| !has_class(byte, WORD))
     };
     FIRST_WORDS.iter().any(is)
 }

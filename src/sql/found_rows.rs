@@ -120,7 +120,10 @@ fn limit_skips(sql: &[u8]) -> u64 {
     trimmed(&mut rest);
     let (before, word): (_, &[u8]) = match rest.strip_suffix(b",") {
         Some(before) => (before, b"limit"),
-        None => (rest, b"offset"),
+        None if rest.last().is_some_and(|last| last.eq_ignore_ascii_case(&b't')) => {
+            (rest, b"offset")
+        }
+        None => return 0,
     };
     rest = before;
     trimmed(&mut rest);

@@ -1,6 +1,6 @@
 //! User variables that a text names.
 
-use memchr::memchr_iter;
+use memchr::{memchr, memchr_iter};
 
 use super::lexer::Lexer;
 use super::mode::Mode;
@@ -20,7 +20,7 @@ pub fn names_other_variable(sql: &[u8], mode: Mode, known: impl Fn(&str) -> bool
     if lists.any(|word| word.eq_ignore_ascii_case(LIST)) {
         return true;
     }
-    if !sql.contains(&b'@') {
+    if memchr(b'@', sql).is_none() {
         return false;
     }
     let mut lexer = Lexer::new(sql, mode);
@@ -69,7 +69,7 @@ pub fn variable_prepared(sql: &[u8], mode: Mode) -> Option<String> {
 
 /// Whether a text calls a routine of a package, as far as its own names tell (MariaDB).
 pub fn calls_package(sql: &[u8], mode: Mode) -> bool {
-    let may_call = mode.mariadb && sql.contains(&b'.');
+    let may_call = mode.mariadb && memchr(b'.', sql).is_some();
     may_call && super::classify(sql, mode).effects.contains(Effects::PACKAGE)
 }
 

@@ -46,6 +46,10 @@ impl Characteristics {
     /// Takes over what the tracker of the characteristics says, of a session whose variables have this
     /// isolation level, such as `REPEATABLE-READ`, and access mode.
     pub fn note_tracked(&mut self, text: &str, isolation: &str, is_read_only: bool) {
+        // What a transaction begins with that has none of its own.
+        if matches!(text, "" | "START TRANSACTION;") {
+            return;
+        }
         let other_mode = if is_read_only { "READ WRITE" } else { "READ ONLY" };
         let level = text.split("ISOLATION LEVEL ").nth(1).map(|rest| rest.replace(' ', "-"));
         self.differ |= text.contains(other_mode)

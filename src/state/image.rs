@@ -118,7 +118,13 @@ impl Image {
     }
 
     /// The value of a changed variable.
+    #[inline]
     pub fn get(&self, name: &str) -> Option<&str> {
+        // Asked several times for each statement, of sessions that mostly have none.
+        if self.variables.is_empty() { None } else { self.find(name) }
+    }
+
+    fn find(&self, name: &str) -> Option<&str> {
         let index = self.variables.binary_search_by(|(known, _)| (**known).cmp(name)).ok()?;
         Some(&self.variables[index].1)
     }

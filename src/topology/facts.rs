@@ -1,7 +1,8 @@
 //! What Fairlane must know of the primary to speak for it: its greeting and its global variables.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
+
+use foldhash::HashMap;
 
 use super::greeting::Greeting;
 use crate::protocol::Family;
@@ -45,7 +46,7 @@ pub struct ServerFacts {
     pub seen_as: String,
     /// Values of [`VARIABLES`], [`ISOLATION`], [`READ_ONLY`], [`TRACK_GTIDS`] and [`GTID_MODE`] (by these names
     /// for both families).
-    pub variables: BTreeMap<&'static str, String>,
+    pub variables: HashMap<&'static str, String>,
 }
 
 /// Global variables read with each probe of the primary, and what stands among them without being one. What a family or
@@ -231,7 +232,7 @@ impl ServerFacts {
         greeting: &Greeting,
         family: Family,
         (seen_as, log_filter): (String, Option<LogFilter>),
-        variables: BTreeMap<&'static str, String>,
+        variables: HashMap<&'static str, String>,
     ) -> Self {
         let text = |name: &str| variables.get(name).map_or("", String::as_str);
         // The fallbacks are both servers' defaults.

@@ -1,7 +1,8 @@
 //! The questions asked of the servers, and what their answers mean.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
+
+use foldhash::HashMap;
 
 use super::facts::{
     GTID_MODE, ISOLATION, LogFilter, READ_ONLY, TRACK_GTIDS, VARIABLES, asked, shaping,
@@ -132,7 +133,7 @@ pub(super) async fn log_end(line: &mut Line, family: Family) -> Result<Option<Lo
 /// What the primary says of itself.
 pub(super) struct PrimaryAnswer {
     pub(super) seen_as: String,
-    pub(super) variables: BTreeMap<&'static str, String>,
+    pub(super) variables: HashMap<&'static str, String>,
 }
 
 pub(super) async fn primary(line: &mut Line, family: Family) -> Result<PrimaryAnswer, Trouble> {

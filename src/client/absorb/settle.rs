@@ -76,7 +76,7 @@ impl Session {
             || asks_bits
             || is_beside
             || (is_passing || may_have_changed_unseen) && !self.facts.is_mariadb();
-        if leaves_list {
+        if leaves_list && self.has_list_to_take(work, summary) {
             let counted = Some(summary).filter(|_| has_new && !warns_untold);
             let taken = self.take_list(connection, (work, summary), (counted, is_passing));
             Box::pin(taken).await?;
@@ -114,6 +114,13 @@ impl Session {
             true => self.settle_insert_id(connection, on_primary).await,
             false => Ok(()),
         }
+    }
+
+    /// Whether the connection alone knows the list of warnings or one of the counts.
+    fn has_list_to_take(&self, work: &Work<'_>, summary: &Summary) -> bool {
+        self.diagnostics.are_on_connection
+            || self.diagnostics.is_found_rows_stale()
+            || hides_row_count(work, summary)
     }
 
     /// Takes the list of warnings and the counts off a connection that is about to be asked something, or left.

@@ -182,7 +182,7 @@ impl Session {
         self.take_up_insert_id(connection);
         self.absorb(connection, &work, &summary);
         // Its flags may be those of what an earlier session has left.
-        self.image_changed();
+        self.take_modes_flags();
         if self.status.contains(Status::IN_TRANS) { Ok(()) } else { Err(LOST) }
     }
 
@@ -199,12 +199,9 @@ impl Session {
     fn can_wait(&self) -> bool {
         let is_set = |name| self.image.get(name).is_some();
         let is_read_only = self.facts.variable(READ_ONLY).is_none_or(|value| value != "0");
-        // There BEGIN opens a block (MariaDB).
-        let begun = self.begun_mode.as_deref().unwrap_or(&self.facts.sql_mode);
-        let sql_mode = self.image.get("sql_mode").unwrap_or(begun);
-        let is_oracle = sql_mode.to_ascii_uppercase().contains("ORACLE");
         self.autocommit
-            && !is_oracle
+            // There BEGIN opens a block (MariaDB).
+            && !self.mode.oracle
             && self.is_at_rest()
             && !crate::state::transaction_names::READ_ONLY.into_iter().any(is_set)
             && !is_read_only

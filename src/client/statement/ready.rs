@@ -1,5 +1,7 @@
 //! A connection is brought to the session's state, for a statement or to stay.
 
+use memchr::memchr3;
+
 use super::Work;
 use super::along::{Along, COPIED_MAX, TIMEOUT};
 use super::execute::chooses_schema;
@@ -282,7 +284,9 @@ impl Session {
         }
         connection.given = own;
         let may_find = || {
+            // Most texts have none of the marks of a variable, of the list of all, or of a package.
             has_strays
+                && memchr3(b'@', b'_', b'.', sql).is_some()
                 && (names_other_variable(sql, self.mode, is_own) || calls_package(sql, self.mode))
         };
         let is_of_others =
