@@ -104,9 +104,14 @@ impl Share {
 }
 
 impl Share {
-    /// Slots out of `total` that nobody else may use: of a single one none, it would be all there is.
+    /// Slots out of `total` that nobody else may use: of a single one none, it would be all there is; of more than
+    /// that at least one, for a part that is not nothing.
     pub fn reserved_of(self, total: usize) -> usize {
-        if total == 1 { 0 } else { self.of(total) }
+        match (self, total) {
+            (_, 0 | 1) | (Self::Percent(0), _) => 0,
+            (Self::Percent(_), _) => self.of(total).max(1),
+            (Self::Slots(_), _) => self.of(total),
+        }
     }
 }
 
@@ -174,6 +179,16 @@ mod tests {
         for text in ["", "5", "s", "5 parsecs", "-1s", "400days", "99999999999999999999s"] {
             assert!(text.parse::<Period>().is_err(), "{text:?} is no time");
         }
+    }
+
+    #[test]
+    fn of_a_small_pool_a_part_that_is_reserved_is_a_slot() {
+        let reserved = |share: &str| {
+            [1, 2, 3, 15].map(|total| share.parse::<Share>().unwrap().reserved_of(total))
+        };
+        assert_eq!(reserved("25%"), [0, 1, 1, 3]);
+        assert_eq!(reserved("0%"), [0; 4]);
+        assert_eq!(reserved("1"), [0, 1, 1, 1]);
     }
 
     #[test]

@@ -359,7 +359,7 @@ pub const KEYS: &[Key] = &[
     Key {
         path: "lane.reserved",
         default: Some("0"),
-        meaning: "Slots of each server only this lane may use; of a single slot none.",
+        meaning: "Slots of each server only this lane may use; of a single slot none, of more at least one for a percentage.",
         valid: r#"a number of slots such as 4, or a percentage such as "25%"; all lanes together must leave every lane a slot"#,
     },
     Key {

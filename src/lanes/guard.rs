@@ -54,6 +54,9 @@ const BASE_WEIGHT: f64 = 0.3;
 const FASTER_WEIGHT: f64 = 0.8;
 /// The same for each tick when more statements come than at the baseline, and each takes longer.
 const BUSY_WEIGHT: f64 = 0.0002;
+/// The same for a look at which far fewer come, and each takes longer: what was measured before was others', such as
+/// those of batch nobody knew yet. Half of it, since a server may stand still for the moment of a look.
+const OTHERS_WEIGHT: f64 = 0.5;
 /// How many times as many statements are more, and how many times as much time is longer.
 const BUSIER: f64 = 1.5;
 const SLOWER: f64 = 1.25;
@@ -118,14 +121,21 @@ struct Base {
     best: f64,
     /// Statements a tick.
     rate: f64,
-    /// It was measured when the guard looked.
+    /// It was measured when the guard looked, or for so long that it can't be that of batch nobody knew yet.
     is_confirmed: bool,
+    /// Ticks for which it was measured.
+    ticks: u32,
 }
 
 impl Base {
-    /// Takes a new measurement into account, which took `ticks`.
-    fn measured(&mut self, log: f64, rate: f64, ticks: u32) {
+    /// Takes a new measurement into account, which took `ticks`, and was made by a look or by the way.
+    fn measured(&mut self, log: f64, rate: f64, ticks: u32, is_look: bool) {
         let is_slower = log > self.log + SLOWER.ln();
+        if is_look && is_slower && rate * BUSIER < self.rate {
+            self.log += OTHERS_WEIGHT * (log - self.log);
+            (self.best, self.rate) = (self.log, rate);
+            return;
+        }
         let weight = match is_slower && rate > BUSIER * self.rate {
             true => BUSY_WEIGHT * f64::from(ticks),
             false if log < self.log - SLOWER.ln() && !self.is_confirmed => FASTER_WEIGHT,
@@ -246,12 +256,24 @@ impl Guard {
     /// What interactive statements take while batch is at the floor.
     fn measured(&mut self, log: f64, window: &Window) {
         let rate = f64::from(window.statements) / f64::from(window.ticks.max(1));
+        let is_look = self.looking.is_some();
         let is_first = self.base.is_none();
-        let first = Base { log, best: log, rate, is_confirmed: false };
+        let first = Base { log, best: log, rate, is_confirmed: false, ticks: 0 };
         let base = self.base.get_or_insert(first);
-        base.measured(log, rate, window.ticks);
-        base.is_confirmed |= self.looking.is_some();
-        self.base_age = if is_first { BASE_AGE - FIRST_BASE_AGE } else { 0 };
+        let is_other = (log - base.log).abs() > SLOWER.ln();
+        if !is_look && base.is_confirmed && is_other && log < base.log {
+            // It may be of batch nobody knows yet: the next look tells.
+            return;
+        }
+        base.measured(log, rate, window.ticks, is_look);
+        base.ticks = base.ticks.saturating_add(window.ticks);
+        base.is_confirmed |= is_look || base.ticks >= BASE_AGE;
+        self.base_age = match is_first {
+            true => BASE_AGE - FIRST_BASE_AGE,
+            false if is_look || !is_other => 0,
+            // A look is due when it stays so.
+            false => self.base_age,
+        };
     }
 
     fn steer(&mut self, window: Window) {

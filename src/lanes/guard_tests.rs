@@ -326,3 +326,46 @@ fn what_is_within_any_target_is_not_looked_at() {
     let limits = run(&mut guard, &server, 1000, 4, 6);
     assert!(limits.iter().all(|&limit| limit >= 6), "{limits:?}");
 }
+
+/// So many of users' statements of 60 ms in each tick, beside as much batch as may be of six sessions that are known;
+/// its limit at the end.
+fn users_of_60_ms(guard: &mut Guard, statements: u32, ticks: u32, batch: usize) -> usize {
+    let mut limit = guard.limit();
+    for _ in 0..ticks {
+        (0..statements).for_each(|_| guard.served(0.06));
+        let in_use = limit.min(batch);
+        limit = guard.tick(BatchNow { in_use, running: in_use, waiting: batch - in_use });
+    }
+    limit
+}
+
+/// The same while nobody knows yet that the six are batch: theirs take 5 ms.
+fn unknown(guard: &mut Guard, statements: u32, ticks: u32) {
+    for _ in 0..ticks {
+        (0..statements).for_each(|_| guard.served(0.06));
+        (0..100).for_each(|_| guard.served(0.005));
+        guard.tick(BatchNow { in_use: 0, running: 0, waiting: 0 });
+    }
+}
+
+#[test]
+fn batch_that_nobody_knew_yet_is_not_the_baseline_of_users() {
+    for statements in [1, 20] {
+        let mut guard = guard();
+        users_of_60_ms(&mut guard, statements, 450, 0);
+        unknown(&mut guard, statements, 20);
+        let limit = users_of_60_ms(&mut guard, statements, 300, 6);
+        assert!(limit >= 6, "{limit} at {:?}", guard.target_seconds());
+        assert!(guard.target_seconds().is_some_and(|target| target > 0.1));
+    }
+}
+
+#[test]
+fn users_are_measured_anew_where_batch_was_there_before_them() {
+    for statements in [1, 20] {
+        let mut guard = guard();
+        unknown(&mut guard, statements, 30);
+        let limit = users_of_60_ms(&mut guard, statements, 1200, 6);
+        assert!(limit >= 6, "{limit} at {:?}", guard.target_seconds());
+    }
+}

@@ -39,8 +39,8 @@ pub struct Turn {
     party: Party,
     /// What client and kind were charged for it, in nanoseconds.
     charged: u64,
-    /// It was granted to another lane.
-    is_moved: bool,
+    /// The lane it was granted to, where that is another one.
+    from: Option<usize>,
 }
 
 impl Turn {
@@ -61,6 +61,8 @@ struct Lane<W> {
     /// Slots in use that were granted to it, and those that were granted to other lanes.
     own: usize,
     moved: usize,
+    /// Slots in use that were granted to it, and count for other lanes by now.
+    lent: usize,
     waiting: FairQueue<W>,
     /// That of work that goes on.
     precedence: Precedence,
@@ -74,9 +76,15 @@ impl<W> Lane<W> {
         self.own + self.moved
     }
 
-    /// Reserved slots that it does not use.
+    /// Reserved slots that it does not use. Those of them that it has lent it gets once more, as far as no other
+    /// lane waits for what it is owed for sure.
     fn owed(&self) -> usize {
         self.limits.reserved.saturating_sub(self.own)
+    }
+
+    /// Those of them that none of what was granted to it holds: they are free, or others hold too much.
+    fn owed_for_sure(&self) -> usize {
+        self.limits.reserved.saturating_sub(self.own + self.lent)
     }
 }
 
@@ -127,6 +135,7 @@ impl<W> Scheduler<W> {
             limits,
             own: 0,
             moved: 0,
+            lent: 0,
             waiting: FairQueue::default(),
             precedence: Precedence::None,
             granted: 0,
@@ -142,7 +151,7 @@ impl<W> Scheduler<W> {
         let party = Party { client, kind };
         if self.has_free(lane) {
             self.take(lane, begun.is_some());
-            return Admission::Granted(Turn { lane, party, charged: 0, is_moved: false });
+            return Admission::Granted(Turn { lane, party, charged: 0, from: None });
         }
         let queue = &mut self.lanes[lane];
         let is_full = queue.waiting.len() >= queue.limits.queue;
@@ -175,12 +184,15 @@ impl<W> Scheduler<W> {
     /// Gives a slot back after `service`, which is what its client pays for. Follow with
     /// [`Scheduler::next_grant`] until it has none. O(log clients) while somebody waits.
     pub fn release(&mut self, turn: Turn, service: Duration) {
+        if let Some(from) = turn.from {
+            self.lanes[from].lent -= 1;
+        }
         let lane = &mut self.lanes[turn.lane];
-        let count = if turn.is_moved { &mut lane.moved } else { &mut lane.own };
+        let count = if turn.from.is_some() { &mut lane.moved } else { &mut lane.own };
         assert!(*count > 0, "a slot was given back twice");
         *count -= 1;
         self.in_use -= 1;
-        self.owed += usize::from(!turn.is_moved && lane.own < lane.limits.reserved);
+        self.owed += usize::from(turn.from.is_none() && lane.own < lane.limits.reserved);
         if !lane.waiting.is_empty() {
             // What was charged nothing may have begun when nobody waited.
             let service = if turn.charged == 0 { service.min(CORRECTED_MAX) } else { service };
@@ -192,9 +204,11 @@ impl<W> Scheduler<W> {
     /// it may exceed: what runs cannot be put back into a queue. It is none of those which are reserved
     /// there. Follow with [`Scheduler::next_grant`] until it has none.
     pub fn reassign(&mut self, turn: &mut Turn, to: usize, service: Duration) {
-        let moved = Turn { lane: to, party: turn.party, charged: 0, is_moved: true };
+        let from = turn.from.unwrap_or(turn.lane);
+        let moved = Turn { lane: to, party: turn.party, charged: 0, from: Some(from) };
         self.release(std::mem::replace(turn, moved), service);
         self.lanes[to].moved += 1;
+        self.lanes[from].lent += 1;
         self.in_use += 1;
     }
 
@@ -230,7 +244,7 @@ impl<W> Scheduler<W> {
         let Next { waiter, party, charged, continues } = waiting.pop(*precedence)?;
         self.waiting -= 1;
         self.take(lane, continues);
-        Some((Turn { lane, party, charged, is_moved: false }, waiter))
+        Some((Turn { lane, party, charged, from: None }, waiter))
     }
 
     /// Slots in use, of all lanes.
@@ -264,9 +278,18 @@ impl<W> Scheduler<W> {
     }
 
     fn may_take(&self, lane: usize) -> bool {
-        let lane = &self.lanes[lane];
-        let (free, owed) = (self.total - self.in_use, lane.owed());
-        lane.in_use() < lane.limits.max && (free > self.owed - owed || owed > 0 && free > 0)
+        let own = &self.lanes[lane];
+        let (free, owed) = (self.total - self.in_use, own.owed());
+        own.in_use() < own.limits.max
+            && (free > self.owed - owed
+                || free > 0 && own.owed_for_sure() > 0
+                || owed > 0 && free > self.waited_for_by_others(lane))
+    }
+
+    /// Slots for which other lanes wait that are owed to them for sure. O(lanes).
+    fn waited_for_by_others(&self, lane: usize) -> usize {
+        let others = self.lanes.iter().enumerate().filter(|&(index, _)| index != lane);
+        others.map(|(_, other)| other.owed_for_sure().min(other.waiting.len())).sum()
     }
 
     fn take(&mut self, lane: usize, continues: bool) {

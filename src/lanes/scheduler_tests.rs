@@ -110,6 +110,32 @@ fn what_others_hold_is_none_of_what_is_reserved() {
 }
 
 #[test]
+fn slow_work_of_a_lane_leaves_those_who_wait_what_is_reserved_for_them() {
+    let lanes =
+        [Limits { reserved: 2, max: 6, queue: 9 }, Limits { reserved: 1, max: 6, queue: 9 }];
+    let mut slots = Scheduler::new(6, &lanes);
+    let mut slow = [(); 5].map(|()| granted(&mut slots, 0, "slow"));
+    for turn in &mut slow {
+        slots.reassign(turn, 1, Duration::from_secs(1));
+    }
+    // Nobody waits for the last one yet.
+    let mut last = granted(&mut slots, 0, "click");
+    slots.reassign(&mut last, 1, Duration::from_secs(1));
+    queued(&mut slots, 0, "click");
+    queued(&mut slots, 1, "batch");
+    slots.set_max(1, 7);
+    slots.release(last, Duration::from_secs(1));
+    assert_eq!(next(&mut slots), Some((1, "batch")), "it is batch's");
+    let [first, second, ..] = slow;
+    slots.release(first, Duration::from_secs(1));
+    assert_eq!(next(&mut slots), Some((0, "click")), "batch has what is reserved for it");
+    queued(&mut slots, 0, "click");
+    queued(&mut slots, 1, "batch");
+    slots.release(second, Duration::from_secs(1));
+    assert_eq!(next(&mut slots), Some((0, "click")));
+}
+
+#[test]
 fn a_full_queue_refuses_and_a_left_one_admits_again() {
     let mut slots = Scheduler::new(1, &[Limits { reserved: 0, max: 1, queue: 1 }]);
     let _turn = granted(&mut slots, 0, "first");
@@ -189,6 +215,49 @@ proptest! {
             }
             if batch.waiting > 0 {
                 prop_assert!(batch.in_use == 3 || interactive.in_use.max(2) + batch.in_use >= 6);
+            }
+        }
+    }
+
+    /// The same where what runs may count for batch from then on: who waits for a free slot waits for one that is another
+    /// lane's for sure.
+    #[test]
+    fn what_is_moved_leaves_each_lane_its_own(
+        steps in prop::collection::vec((0..4_u8, 0..2_usize, 0..6_usize), 0..300),
+    ) {
+        let lanes = [Limits { reserved: 2, max: 6, queue: 3 }, Limits { reserved: 1, max: 9, queue: 3 }];
+        let mut slots = Scheduler::new(6, &lanes);
+        let mut turns: Vec<Turn> = Vec::new();
+        for (step, lane, which) in steps {
+            match step {
+                0 | 1 => {
+                    if let Admission::Granted(turn) = slots.admit(demand(lane), || "waiter") {
+                        turns.push(turn);
+                    }
+                }
+                2 if !turns.is_empty() => {
+                    let turn = turns.swap_remove(which % turns.len());
+                    slots.release(turn, Duration::ZERO);
+                }
+                3 if !turns.is_empty() => {
+                    let which = which % turns.len();
+                    if turns[which].lane == 0 {
+                        slots.reassign(&mut turns[which], 1, Duration::from_secs(1));
+                    }
+                }
+                _ => {}
+            }
+            while let Some((turn, _)) = slots.next_grant() {
+                turns.push(turn);
+            }
+            let free = 6 - slots.in_use();
+            prop_assert_eq!(turns.len(), slots.in_use());
+            let batchs = turns.iter().filter(|turn| turn.lane == 1 && turn.from.is_none_or(|from| from == 1)).count();
+            if slots.lane(1).waiting > 0 && free > 0 {
+                prop_assert!(batchs > 0, "{} free", free);
+            }
+            if slots.lane(0).waiting > 0 && free > 0 {
+                prop_assert!(free == 1 && batchs == 0, "{} free", free);
             }
         }
     }
