@@ -107,6 +107,13 @@ fn without_its_primary_it_is_alive_and_not_ready() {
     eventually("it is alive", || fairlane(&["health", "--live", "--admin", &admin]).0);
     let (ok, said) = fairlane(&["health", "--admin", &admin]);
     assert!(!ok && said.contains("not ready"), "{said}");
+    let full = std::fs::File::create("/dev/full").unwrap();
+    let mut health = Command::new(env!("CARGO_BIN_EXE_fairlane"));
+    let health = health.args(["health", "--live", "--admin", &admin]).stdout(full);
+    let (output, said) = (health.output().unwrap(), "fairlane: writing the answer: No space left");
+    assert_eq!(output.status.code(), Some(1));
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(error.starts_with(said), "{error}");
 }
 
 #[test]
