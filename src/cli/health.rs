@@ -35,8 +35,7 @@ pub(super) fn run(args: &HealthArgs) -> anyhow::Result<()> {
     if !answer.starts_with("HTTP/1.1 200") {
         bail!("{not}: {body}");
     }
-    println!("{body}");
-    Ok(())
+    std::io::stdout().write_all(format!("{body}\n").as_bytes()).context("writing the answer")
 }
 
 /// Connects to the first of the name's addresses that answers.

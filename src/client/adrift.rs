@@ -151,8 +151,8 @@ impl Session {
         self.entry.expire(Instant::now() + REST);
         self.say_expired().await;
         let Some(mut held) = self.held.take() else { return };
-        let backend_thread = held.connection().thread_id;
-        tracing::warn!(backend_thread, "lost a backend connection that a session held");
+        let thread = held.connection().thread_id;
+        held.pool().complain_of_loss(thread, &"it was held between statements");
         held.discard(Retire::Quit(Closed::Broken));
         self.forget_binding();
     }

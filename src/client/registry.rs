@@ -118,6 +118,14 @@ impl Default for Inner {
     }
 }
 
+impl Inner {
+    /// What goes on without its session, or a session; and where its connection is.
+    fn find(&self, id: u32) -> Option<(&Arc<Entry>, Option<Place>)> {
+        let orphan = self.orphans.get(&id).map(|(entry, place)| (entry, *place));
+        orphan.or_else(|| self.by_id.get(&id).map(|entry| (entry, entry.place())))
+    }
+}
+
 impl Registry {
     /// Nobody yet; Fairlane has `started` then.
     pub fn new(started: Instant) -> Self {
@@ -175,17 +183,21 @@ impl Registry {
         self.inner.lock().by_id.get(&u32::try_from(id).ok()?).cloned()
     }
 
-    /// What a session does and since when, or what goes on of it now that it is over.
-    pub fn activity(&self, id: u32) -> Option<(Activity, Duration)> {
-        let inner = self.inner.lock();
-        let orphan = || inner.orphans.get(&id).map(|(entry, _)| entry);
-        inner.by_id.get(&id).or_else(orphan).map(|entry| entry.activity())
+    /// The same, or a session that is over of which a statement goes on.
+    pub fn get_or_orphan(&self, id: u32) -> Option<Arc<Entry>> {
+        self.inner.lock().find(id).map(|(entry, _)| entry.clone())
     }
 
-    /// What `look` finds in those of `ids` that are there.
-    pub fn all_of<T>(&self, ids: &[u32], look: impl Fn(&Entry) -> Option<T>) -> Vec<T> {
+    /// What a session does and since when, or what goes on of it now that it is over.
+    pub fn activity(&self, id: u32) -> Option<(Activity, Duration)> {
+        self.inner.lock().find(id).map(|(entry, _)| entry.activity())
+    }
+
+    /// What `look` finds in those of `ids` that are there, or of which a statement goes on; and where that runs.
+    pub fn all_of<T>(&self, ids: &[u32], look: impl Fn(&Entry, Place) -> Option<T>) -> Vec<T> {
         let inner = self.inner.lock();
-        ids.iter().filter_map(|id| look(inner.by_id.get(id)?)).collect()
+        let look = |id: &u32| inner.find(*id).and_then(|(entry, place)| look(entry, place?));
+        ids.iter().filter_map(look).collect()
     }
 
     /// How many there are.

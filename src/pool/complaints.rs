@@ -1,6 +1,8 @@
-//! Openings that fail, in the log: each client may cause many, for as long as the trouble lasts.
+//! Openings that fail and connections that are lost, in the log: each client may cause many, for as long as the
+//! trouble lasts.
 
 use std::collections::HashMap;
+use std::fmt::Display;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -16,9 +18,13 @@ const SPACING: Duration = Duration::from_secs(60);
 /// Most users that are told of within that time.
 const USERS_MAX: usize = 32;
 
+/// Least time between two lines about lost connections.
+const LOSS_SPACING: Duration = Duration::from_secs(1);
+
 /// Those of one pool.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Complaints {
+    spacing: Duration,
     /// By user; `None`: about no user.
     told: Mutex<HashMap<Option<Box<str>>, Told>>,
 }
@@ -29,12 +35,23 @@ struct Told {
     untold: u64,
 }
 
+impl Default for Complaints {
+    fn default() -> Self {
+        Self { spacing: SPACING, told: Mutex::default() }
+    }
+}
+
 impl Complaints {
+    /// Those about lost connections.
+    pub(super) fn of_losses() -> Self {
+        Self { spacing: LOSS_SPACING, ..Self::default() }
+    }
+
     /// One more, at `now`. When it is time for a line, how many there were since the last one that had none.
     fn note(&self, user: Option<&str>, now: Instant) -> Option<u64> {
         let mut told = self.told.lock();
         let user = user.map(Box::from);
-        let is_recent = |told: &Told| now.saturating_duration_since(told.at) < SPACING;
+        let is_recent = |told: &Told| now.saturating_duration_since(told.at) < self.spacing;
         if let Some(told) = told.get_mut(&user) {
             if is_recent(told) {
                 told.untold += 1;
@@ -97,6 +114,13 @@ impl Pool {
         );
     }
 
+    /// A connection was lost, in which a session had something.
+    pub fn complain_of_loss(&self, backend_thread: u64, error: &dyn Display) {
+        let Some(untold) = self.losses.note(None, Instant::now()) else { return };
+        let backend = self.name();
+        tracing::warn!(backend, backend_thread, %error, untold, "lost a backend connection");
+    }
+
     /// No connection could be opened, whoever it was for.
     pub(super) fn complain_of_opening(&self, why: &str) {
         let Some(untold) = self.complaints.note(None, Instant::now()) else { return };
@@ -126,6 +150,13 @@ mod tests {
         );
         assert_eq!([note(Some("b"), 1), note(None, 1), note(None, 2)], [Some(0), Some(0), None]);
         assert_eq!([note(Some("a"), 60), note(Some("a"), 61)], [Some(2), None]);
+    }
+
+    #[test]
+    fn lost_connections_are_told_of_once_a_second() {
+        let (start, losses) = (Instant::now(), Complaints::of_losses());
+        let note = |millis| losses.note(None, start + Duration::from_millis(millis));
+        assert_eq!([note(0), note(1), note(999), note(1000)], [Some(0), None, None, Some(2)]);
     }
 
     #[test]

@@ -215,16 +215,16 @@ fn held_now(context: &Context) -> Vec<Holder> {
     let primary = context.primary_pool();
     let policy = context.policy.get();
     let (default, judges) = (policy.rules.default_lane(), policy.batch_lane.is_some());
-    let seen = |entry: &Entry| {
-        let holder = holder(entry, primary, default)?;
+    let seen = |entry: &Entry, place: Place| {
+        let holder = holder(entry, place, primary, default)?;
         Some(Holder { is_judged: judges && holder.is_judged, ..holder })
     };
     context.registry.all_of(&primary.holders(), seen)
 }
 
-/// `None` when it has no connection to the primary that is there now.
-fn holder(entry: &Entry, primary: &Pool, default: usize) -> Option<Holder> {
-    let Place { backend, thread_id: thread, generation } = entry.place()?;
+/// `None` when its connection is not to the primary that is there now.
+fn holder(entry: &Entry, place: Place, primary: &Pool, default: usize) -> Option<Holder> {
+    let Place { backend, thread_id: thread, generation } = place;
     let (activity, since) = entry.activity();
     (backend.is_primary() && primary.has(generation)).then(|| Holder {
         session: entry.id,
@@ -262,7 +262,7 @@ fn shown_wait(context: &Context, wait: &Wait) -> LockWait {
 }
 
 fn side(context: &Context, blocker: &Blocker) -> LockSide {
-    let entry = blocker.session.and_then(|(id, _)| context.registry.get(id.into()));
+    let entry = blocker.session.and_then(|(id, _)| context.registry.get_or_orphan(id));
     let Some((entry, (session, lane))) = entry.zip(blocker.session) else {
         return LockSide {
             session: None,

@@ -1,36 +1,61 @@
 //! SIGHUP: what can change without a restart is read anew.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::signal::unix::Signal;
+use tokio::time::timeout;
 
 use super::Reread;
 use crate::client::Context;
+use crate::config::{Problem, Settings};
 use crate::net::tls::Acceptor;
 use crate::pool::CONTROL_CONNECTIONS;
 
-/// Reads certificates, lanes and rules anew for each signal.
+/// Files that take longer to be read are worth a word.
+const SLOW: Duration = Duration::from_secs(2);
+
+/// Reads certificates, lanes and rules anew for each signal, one after the other.
 pub(super) async fn on(mut hang_up: Signal, context: Arc<Context>, reread: Option<Reread>) {
+    let reread = reread.map(Arc::<dyn Fn() -> _ + Send + Sync>::from);
     while hang_up.recv().await.is_some() {
-        match context.tls.as_ref().map(Acceptor::reload) {
-            Some(Ok(())) => tracing::info!("SIGHUP: the certificate for clients was read again"),
-            Some(Err(error)) => tracing::error!(%error, "SIGHUP: the old certificate stays"),
-            None => {}
-        }
-        for pool in &context.pools {
-            if let Err(error) = pool.reload_tls() {
-                let backend = pool.name();
-                tracing::error!(%error, backend, "SIGHUP: the old files for TLS with it stay");
+        let (of_tls, of_lanes) = (context.clone(), reread.clone());
+        // A disk may hang, and a file may be a FIFO: this thread has more to do than to wait for them.
+        let mut reading = tokio::task::spawn_blocking(move || {
+            certificates(&of_tls);
+            of_lanes.map(|reread| reread())
+        });
+        let read = match timeout(SLOW, &mut reading).await {
+            Ok(read) => read,
+            Err(_) => {
+                tracing::warn!(
+                    "SIGHUP: the files are still being read: all stays as it is until then"
+                );
+                reading.await
             }
-        }
-        if let Some(reread) = &reread {
-            lanes(&context, reread);
+        };
+        if let Ok(Some(settings)) = read {
+            lanes(&context, settings);
         }
     }
 }
 
-fn lanes(context: &Context, reread: &Reread) {
-    let settings = match reread() {
+fn certificates(context: &Context) {
+    match context.tls.as_ref().map(Acceptor::reload) {
+        Some(Ok(())) => tracing::info!("SIGHUP: the certificate for clients was read again"),
+        Some(Err(error)) => tracing::error!(%error, "SIGHUP: the old certificate stays"),
+        None => {}
+    }
+    for pool in &context.pools {
+        if let Err(error) = pool.reload_tls() {
+            let backend = pool.name();
+            tracing::error!(%error, backend, "SIGHUP: the old files for TLS with it stay");
+        }
+    }
+}
+
+fn lanes(context: &Context, read: Result<Settings, Problem>) {
+    let settings = match read {
         Ok(settings) => settings,
         Err(problem) => {
             return tracing::error!("SIGHUP: lanes and rules stay as they are: {problem}");

@@ -104,6 +104,36 @@ fn a_wait_is_reported_with_both_sides() {
     assert_eq!(proxy.app().text("SELECT n FROM lock_seen WHERE id = 1"), "815");
 }
 
+#[test]
+fn a_statement_whose_client_has_gone_is_no_other_program() {
+    table(servers(), "lock_orphan");
+    let proxy = proxy(servers(), "");
+    let mut scraper = scraper(&proxy);
+    scraper.send(Command::Query, b"UPDATE lock_orphan SET n = n + 1 + SLEEP(60) WHERE id < 3");
+    eventually("it runs", || proxy.get("/state").contains("SET n = n + ? + SLEEP ( ? )"));
+    scraper.hang_up();
+    eventually("it goes on", || proxy.get("/state").contains("\"is_orphan\":true"));
+    let click = click(&proxy, "UPDATE lock_orphan SET n = 815 WHERE id = 1");
+    eventually("the wait is found", || proxy.sum("fairlane_lock_waits_total{") == 1.0);
+    assert_eq!(waits(&proxy, "row"), 1.0, "for batch");
+    eventually("it is said", || proxy.log().contains("a statement waits for a lock"));
+    let log = proxy.log();
+    assert!(log.contains("lane batch") && !log.contains("another program"), "{log}");
+    eventually("it is shown", || proxy.get("/state").contains("\"blockers\":[{\"session\":"));
+    let state = proxy.get("/state");
+    let begin = state.find("\"blockers\":[").unwrap();
+    let shown = &state[begin..state.find("\"sessions\":{").unwrap()];
+    for part in ["\"lane\":\"batch\"", "\"doing\":\"runs\"", "SET n = n + ? + SLEEP ( ? )"] {
+        assert!(shown.contains(part), "{part} is not in {shown}");
+    }
+    let mut root = servers().root();
+    let running =
+        "SELECT id FROM information_schema.processlist WHERE info LIKE 'UPDATE lock_orphan%+%'";
+    let thread = root.text(running);
+    root.run(&format!("KILL {thread}"));
+    click.join().unwrap().0.unwrap();
+}
+
 /// MariaDB tells it by a plugin, which may be installed at any time.
 #[test]
 fn who_holds_a_metadata_lock_is_told_once_the_server_tells() {

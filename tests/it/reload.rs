@@ -1,6 +1,7 @@
 //! SIGHUP: lanes and rules change under running sessions; what is wrong changes nothing.
 
-use std::thread;
+use std::process::Command;
+use std::{fs, thread};
 
 use crate::support::{Proxy, eventually, servers};
 
@@ -120,4 +121,23 @@ fn what_takes_a_restart_is_said_to() {
     let told = proxy.log();
     let line = told.lines().find(|line| line.contains("takes a restart")).expect("it is said");
     assert!(line.contains("WARN") && line.contains("[routing], [log]"), "{line}");
+}
+
+#[test]
+fn a_file_that_hangs_holds_nothing_else_up() {
+    let mut proxy = Proxy::with(servers(), 6, LANES);
+    let (path, text) = (proxy.config(), fs::read_to_string(proxy.config()).unwrap());
+    fs::remove_file(&path).unwrap();
+    assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+    let hangs = || proxy.log().matches("the files are still being read").count();
+    proxy.signal("HUP");
+    eventually("it waits for the file", || hangs() == 1);
+    assert!(proxy.get("/healthz").starts_with("HTTP/1.1 200"));
+    assert_eq!(proxy.app().text("SELECT 1"), "1");
+    fs::write(&path, text).unwrap();
+    eventually("it was read", || proxy.log().contains("lanes and rules are what they were"));
+    proxy.signal("HUP");
+    eventually("it waits again", || hangs() == 2);
+    proxy.signal("TERM");
+    eventually("it ends", || proxy.exit_code() == Some(0));
 }

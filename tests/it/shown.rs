@@ -100,3 +100,26 @@ fn a_statement_whose_client_has_gone_is_shown_until_it_ends() {
     root.run(&format!("KILL QUERY {thread}"));
     eventually("it has ended", || shown(&proxy, id).is_null());
 }
+
+#[test]
+fn connections_that_are_lost_all_at_once_are_few_lines() {
+    let mut root = servers().root();
+    root.replace("CREATE OR REPLACE TABLE shop.shown_lost (n INT)");
+    let proxy = Proxy::with(servers(), 20, "");
+    let mut clients: Vec<_> = (0..12).map(|_| proxy.app()).collect();
+    for client in &mut clients {
+        client.run("BEGIN");
+        client.run("INSERT INTO shown_lost VALUES (1)");
+    }
+    let shown = state(&proxy);
+    let sessions = shown["sessions"]["list"].as_array().unwrap();
+    let threads: Vec<u64> = sessions.iter().filter_map(|it| it["thread"].as_u64()).collect();
+    assert_eq!(threads.len(), clients.len());
+    for thread in threads {
+        root.run(&format!("KILL {thread}"));
+    }
+    let open = "fairlane_sessions_open";
+    eventually("all have ended", || proxy.metric(open) == 0.0);
+    let lines = proxy.log().matches("lost a backend connection").count();
+    assert!((1..=4).contains(&lines), "{lines} lines: {}", proxy.log());
+}

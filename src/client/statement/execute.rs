@@ -383,7 +383,9 @@ impl Session {
                 }
                 Err(RelayError::Client(_)) => return Passed::ClientGone { in_time: true },
                 Err(error) => {
-                    tracing::warn!(backend_thread = connection.thread_id, %error, "lost a backend connection");
+                    if let Some(place) = self.entry.place() {
+                        self.context.pool(place.backend).complain_of_loss(place.thread_id, &error);
+                    }
                     return Passed::Lost;
                 }
             }

@@ -118,7 +118,7 @@ impl Session {
         Demand { lane, client: self.account.client(), kind: 0, crowd: 0, begun: None }
     }
 
-    /// The same in the middle of what has been begun: it comes before all other work of its lane.
+    /// The same in the middle of what has been begun: long ago, as far as that counts.
     pub(in crate::client) fn demand_to_go_on(&self) -> Demand {
         Demand { begun: Some(Duration::ZERO), ..self.demand(self.entry.lane()) }
     }

@@ -226,9 +226,14 @@ impl Proxy {
         holder
     }
 
+    /// The file of its configuration.
+    pub fn config(&self) -> PathBuf {
+        self.directory.path().join("fairlane.toml")
+    }
+
     /// Writes another configuration, with this in place of that, and has it read.
     pub fn reconfigure(&self, old: &str, new: &str) {
-        let config = self.directory.path().join("fairlane.toml");
+        let config = self.config();
         let text = self.original.get_or_init(|| std::fs::read_to_string(&config).unwrap());
         assert!(text.contains(old), "{old}");
         std::fs::write(&config, text.replace(old, new)).unwrap();
