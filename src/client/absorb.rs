@@ -99,8 +99,8 @@ impl Session {
         }
         let has_conditions = summary.had_warnings || summary.error.is_some();
         let still_asks = work.verdict.class == Class::Diagnostics && self.keeps_conditions;
-        self.keeps_conditions =
-            on_primary && self.asks_conditions && (has_conditions || still_asks);
+        let keeps_new = self.asks_conditions && has_conditions || self.may_be_too_long(summary);
+        self.keeps_conditions = on_primary && (keeps_new || still_asks);
         if self.leaves_untold(checkout.connection(), work, summary) {
             // What fails here fails again below.
             let _ =
