@@ -99,15 +99,14 @@ impl Session {
         }
         let has_conditions = summary.had_warnings || summary.error.is_some();
         let still_asks = work.verdict.class == Class::Diagnostics && self.keeps_conditions;
-        self.keeps_conditions =
-            on_primary && self.asks_conditions && (has_conditions || still_asks);
+        let keeps_new = self.asks_conditions && has_conditions || self.may_be_too_long(summary);
+        self.keeps_conditions = on_primary && (keeps_new || still_asks);
         if self.leaves_untold(checkout.connection(), work, summary) {
             // What fails here fails again below.
             let _ =
                 Box::pin(self.learn_characteristics(checkout.connection(), work, summary)).await;
         }
         let is_told = self.is_status_told;
-        let may_have_state = self.under_way.may_be_unchanged;
         let asked = self.under_way.lock_to_ask_for.take();
         if asked.is_some() {
             self.pins.drop(Pin::UserLock);
@@ -128,8 +127,8 @@ impl Session {
             settled = Box::pin(self.pay_insert_id(checkout.connection(), summary)).await;
         }
         if settled.is_err() {
-            // The client has its answer; only what could have been asked later is lost.
-            let had_state = keeps || may_have_state;
+            // The client has its answer; what could have been asked later is lost, but not what its session has.
+            let had_state = keeps || self.asks_state(checkout.connection(), work, summary);
             checkout.discard(crate::pool::Retire::Quit(crate::metrics::Closed::Broken));
             self.forget_binding();
             return if had_state { Err(Stop::Fatal) } else { Ok(()) };

@@ -71,6 +71,9 @@ pub(super) const LEFT_BY_RESET: &str = SCHEMA_VARIABLES[1];
 
 /// Most variables of an image to which user variables are added.
 const VARIABLES_MAX: usize = 64;
+/// Most bytes of its user variables: they are sent together, in a packet that a server has to take, and each
+/// prepared statement has those of its moment.
+const USER_VARIABLES_BYTES_MAX: usize = 16 * 1024;
 
 /// Whether a variable of an image is a user variable, whose value is its literal in SQL.
 pub(super) fn is_user_variable(name: &str) -> bool {
@@ -144,9 +147,13 @@ impl Image {
         self.names().or_else(|| base.names())
     }
 
-    /// Whether so many more user variables can be carried.
-    pub fn has_room_for(&self, variables: usize) -> bool {
-        self.variables.len() + variables <= VARIABLES_MAX
+    /// Whether user variables can be carried beside what is carried already, or in its place.
+    pub fn has_room_for(&self, values: &[(&str, String)]) -> bool {
+        let is_kept = |name: &str| !values.iter().any(|(new, _)| *new == name);
+        let kept = self.user_variables().filter(|(name, _)| is_kept(name));
+        let new = values.iter().map(|(name, value)| (*name, &**value));
+        let bytes: usize = kept.chain(new).map(|(name, value)| name.len() + value.len()).sum();
+        self.variables.len() + values.len() <= VARIABLES_MAX && bytes <= USER_VARIABLES_BYTES_MAX
     }
 
     /// Whether a connection with this image has user variables that a session with image `other`
@@ -380,6 +387,17 @@ mod tests {
         image.set_base(&mixed);
         assert_eq!(image.client_charset(), Some("utf8mb4"));
         assert_eq!(image.names(), None);
+    }
+
+    #[test]
+    fn user_variables_are_carried_up_to_a_size() {
+        let mut image = Image::default();
+        let half = "1".repeat(USER_VARIABLES_BYTES_MAX / 2);
+        image.set("@a", &half);
+        assert!(image.has_room_for(&[("@a", half.clone())]));
+        assert!(image.has_room_for(&[("@a", "1".into()), ("@b", half.clone())]));
+        assert!(!image.has_room_for(&[("@b", half)]));
+        assert!(!Image::default().has_room_for(&[("@b", "1".repeat(USER_VARIABLES_BYTES_MAX))]));
     }
 
     #[test]

@@ -3,11 +3,13 @@
 //! The client has Fairlane's ids. On a server a statement is prepared when it is first needed on
 //! a connection, under the schema and modes of the moment the client prepared it.
 
+use std::collections::BTreeSet;
+use std::collections::hash_map::Entry;
 use std::hash::{BuildHasher as _, Hash, Hasher};
 use std::sync::Arc;
 
+use foldhash::HashMap;
 use foldhash::fast::FixedState;
-use foldhash::{HashMap, HashSet};
 
 use super::image::{Image, LEFT_BY_RESET, NAMES, is_user_variable};
 use super::kinds::Kinds;
@@ -44,11 +46,6 @@ impl StatementKey {
         // Whoever finds texts of one hash makes maps slower that are his own, or small.
         let hash = FixedState::with_seed(0).hash_one((&sql, &circumstances));
         Self { hash, sql, circumstances, copy }
-    }
-
-    /// The next of those that are alike.
-    fn next_copy(self) -> Self {
-        Self { copy: self.copy + 1, ..self }
     }
 
     /// Bytes of the text and what changes its meaning.
@@ -227,11 +224,47 @@ impl Statement {
     }
 }
 
+/// The numbers of the statements that are alike.
+#[derive(Debug, Default)]
+struct Copies {
+    /// This one and those behind it are free.
+    next: u16,
+    /// As are these in front of it.
+    free: BTreeSet<u16>,
+}
+
+impl Copies {
+    fn first_free(&self) -> u16 {
+        self.free.first().copied().unwrap_or(self.next)
+    }
+
+    fn take(&mut self, copy: u16) {
+        if copy >= self.next {
+            self.free.extend(self.next..copy);
+            self.next = copy + 1;
+        } else {
+            self.free.remove(&copy);
+        }
+    }
+
+    fn give_back(&mut self, copy: u16) {
+        if copy + 1 < self.next {
+            self.free.insert(copy);
+            return;
+        }
+        self.next = copy;
+        while self.next > 0 && self.free.remove(&(self.next - 1)) {
+            self.next -= 1;
+        }
+    }
+}
+
 /// All prepared statements of a session, by the id the client has.
 #[derive(Debug, Default)]
 pub struct Statements {
     by_id: HashMap<u32, Statement>,
-    keys: HashSet<Arc<StatementKey>>,
+    /// By the hash of their keys: texts that share one share its numbers.
+    copies: HashMap<u64, Copies>,
     last_id: u32,
     /// The statement that the last COM_STMT_PREPARE made, unless it failed; 0 is none.
     last_prepared: u32,
@@ -253,9 +286,7 @@ impl Statements {
     /// The key of a new statement: the first one that no other of this session has.
     pub fn new_key(&self, sql: &[u8], circumstances: Box<str>) -> StatementKey {
         let mut key = StatementKey::new(sql.into(), circumstances, 0);
-        while self.keys.contains(&key) {
-            key = key.next_copy();
-        }
+        key.copy = self.copies.get(&key.hash).map_or(0, Copies::first_free);
         key
     }
 
@@ -263,7 +294,7 @@ impl Statements {
     pub fn insert(&mut self, id: u32, statement: Statement) {
         self.last_id = id;
         self.last_prepared = id;
-        self.keys.insert(statement.key.clone());
+        self.copies.entry(statement.key.hash).or_default().take(statement.key.copy);
         let before = self.by_id.insert(id, statement);
         debug_assert!(before.is_none());
     }
@@ -296,7 +327,12 @@ impl Statements {
     /// Forgets a statement.
     pub fn remove(&mut self, id: u32) -> Option<Statement> {
         let statement = self.by_id.remove(&id)?;
-        self.keys.remove(&statement.key);
+        if let Entry::Occupied(mut copies) = self.copies.entry(statement.key.hash) {
+            copies.get_mut().give_back(statement.key.copy);
+            if copies.get().next == 0 {
+                copies.remove();
+            }
+        }
         if self.last_prepared == id {
             self.last_prepared = 0;
         }
@@ -306,7 +342,7 @@ impl Statements {
     /// Forgets all.
     pub fn clear(&mut self) {
         self.by_id.clear();
-        self.keys.clear();
+        self.copies.clear();
         self.last_prepared = 0;
     }
 

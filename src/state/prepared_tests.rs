@@ -198,6 +198,30 @@ fn statements_alike_have_keys_of_their_own() {
     statements.remove(1);
     assert_eq!(statements.new_key(b"SELECT ?", "".into()).copy, 0);
     assert_eq!(statements.new_key(b"SELECT 2", "".into()).copy, 0);
+    // One is closed between the choice of a key and its use.
+    let third = statements.new_key(b"SELECT ?", "".into());
+    statements.remove(2);
+    statements.insert(3, Statement { key: Arc::new(third), ..statement(0) });
+    assert_eq!(statements.new_key(b"SELECT ?", "".into()).copy, 1);
+    statements.remove(3);
+    assert!(statements.copies.is_empty());
+}
+
+#[test]
+fn the_first_free_number_is_the_next_copys() {
+    let mut copies = Copies::default();
+    (0..4).for_each(|copy| copies.take(copy));
+    for (freed, first) in [(1, 1), (0, 0), (3, 0)] {
+        copies.give_back(freed);
+        assert_eq!(copies.first_free(), first);
+    }
+    copies.take(0);
+    assert_eq!((copies.first_free(), copies.next), (1, 3));
+    copies.give_back(2);
+    assert_eq!((copies.first_free(), copies.next, copies.free.len()), (1, 1, 0));
+    // Those in front of it have been given back since it was chosen.
+    copies.take(3);
+    assert_eq!((copies.first_free(), copies.next), (1, 4));
 }
 
 #[test]

@@ -143,3 +143,30 @@ fn what_a_call_has_left_is_found_where_a_connection_is_held() {
         assert_eq!(client.text("SELECT CONCAT(@table, @text)"), "cdcareful", "{port}");
     }
 }
+
+#[test]
+fn a_list_of_warnings_may_be_longer_than_an_answer_that_is_kept() {
+    const COUNT: usize = 65_535;
+    if product().is_mysql() {
+        // Who may not set session variables of administrators has 1024 at most.
+        return;
+    }
+    let (column, table) = ("c".repeat(64), "t".repeat(64));
+    let mut root = servers().root();
+    root.run("USE shop");
+    root.replace(&format!("CREATE OR REPLACE TABLE {table} ({column} INT)"));
+    root.replace("CREATE OR REPLACE TABLE co_256 (id INT)");
+    root.run(&format!("INSERT INTO co_256 VALUES (1){}", ", (1)".repeat(255)));
+    let proxy = Proxy::with(servers(), 3, ONE_LANE);
+    let mut client = proxy.app();
+    client.run(&format!("SET SESSION sql_mode = '', max_error_count = {COUNT}"));
+    let long = "\u{e9}".repeat(120);
+    client
+        .run(&format!("INSERT INTO {table} SELECT '{long}' FROM co_256 a, co_256 b LIMIT {COUNT}"));
+    for _ in 0..2 {
+        assert_eq!(client.run("SHOW WARNINGS").summary.rows, COUNT as u64);
+    }
+    assert_eq!(client.text("SELECT COUNT(*) FROM co_256"), "256");
+    assert_eq!(client.run("SHOW WARNINGS").summary.rows, 0);
+    assert!(proxy.sum("fairlane_sessions_pinned{") < 1.0);
+}

@@ -16,6 +16,25 @@ fn pinned(proxy: &Proxy) -> f64 {
     proxy.sum("fairlane_sessions_pinned{")
 }
 
+/// They would be sent together, in a packet that a server need not take.
+#[test]
+fn long_user_variables_stay_where_they_are() {
+    let proxy = crowded();
+    let mut client = proxy.app();
+    let half = "x".repeat(9_000);
+    for (variable, pins) in [("@a", 0.0), ("@a", 0.0), ("@b", 1.0)] {
+        client.run(&format!("SET {variable} = '{half}'"));
+        // What binds it is counted once it has its answer.
+        client.run("SELECT 1");
+        assert_eq!(pinned(&proxy), pins, "{variable}");
+    }
+    let lengths = client.rows("SELECT LENGTH(@a), LENGTH(@b)");
+    assert_eq!(lengths, [[Some("9000".to_owned()), Some("9000".to_owned())]]);
+    client.command(Command::ResetConnection, b"").unwrap();
+    assert_eq!(client.text("SELECT @b"), "NULL");
+    assert_eq!(pinned(&proxy), 0.0);
+}
+
 #[test]
 fn a_pin_ends_with_what_it_is_for() {
     let proxy = crowded();

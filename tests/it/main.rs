@@ -32,6 +32,7 @@ mod lanes;
 mod large;
 mod leftovers;
 mod locks;
+mod lost;
 mod moved;
 mod names;
 mod not_logged;

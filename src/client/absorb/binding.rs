@@ -98,9 +98,9 @@ impl Session {
                     format!("_{charset}'{text}' COLLATE '{collation}'")
                 }
             };
-            values.push((name, text));
+            values.push((&**name, text));
         }
-        if !self.image.has_room_for(values.len()) {
+        if !self.image.has_room_for(&values) {
             return false;
         }
         self.variable_sets = self.variable_sets.wrapping_add(1);

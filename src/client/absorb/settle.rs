@@ -14,7 +14,7 @@ use crate::client::statement::Work;
 use crate::protocol::response::Summary;
 use crate::protocol::status::{Status, Tracked};
 use crate::protocol::{Command, code};
-use crate::sql::{self, Effects, Leading, Mode};
+use crate::sql::{self, Class, Effects, Leading, Mode, Needs};
 use crate::state::Pin;
 use crate::state::image::CHARSETS;
 
@@ -114,6 +114,34 @@ impl Session {
             true => self.settle_insert_id(connection, on_primary).await,
             false => Ok(()),
         }
+    }
+
+    /// Whether settling may ask more after `work` than for warnings and counts: without an answer nobody knows what
+    /// the session has, and going on would be with something else. Its own server's connection is lost to a client, too.
+    pub(super) fn asks_state(
+        &self,
+        connection: &Connection,
+        work: &Work<'_>,
+        summary: &Summary,
+    ) -> bool {
+        let verdict = work.verdict;
+        let sets = Effects::OPAQUE
+            | Effects::SET_STATEMENT
+            | Effects::TRACKERS
+            | Effects::BARE_VARIABLE
+            | Effects::COLLATION
+            | Effects::NAMES;
+        let is_set =
+            |told: &Tracked| matches!(told, Tracked::Variable { name, .. } if name != "last_gtid");
+        verdict.class == Class::Session
+            || verdict.statements > 1
+            || verdict.effects.intersects(sets)
+            || verdict.needs.contains(Needs::TRACKERS)
+            || summary.tracked.iter().any(is_set)
+            || leaves_untold(connection, work, summary)
+            || connection.ran != Ran::Plain
+            || connection.residue.has_to_tell == Some(self.life)
+            || self.diagnostics.is_insert_id_stale
     }
 
     /// Whether the connection alone knows the list of warnings or one of the counts.

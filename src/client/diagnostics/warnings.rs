@@ -18,6 +18,10 @@ use crate::state::diff::diff;
 /// The error that marks a list of warnings: it leaves ROW_COUNT() and FOUND_ROWS() as most errors do.
 const MARK: &str = "SIGNAL SQLSTATE '45000'";
 
+/// Warnings from which on a list stays on its connection. A message has up to 512 characters of up to four bytes, and
+/// Fairlane reads 16 MiB.
+const LONG_LIST: u16 = 8_000;
+
 impl Session {
     /// What of the list of warnings a statement has left that has nothing for a new one, or `has_new`.
     pub(in crate::client) async fn settle_list(
@@ -115,6 +119,13 @@ impl Session {
             self.diagnostics.conditions = u16::try_from(saved.count).unwrap_or(u16::MAX);
         }
         Ok(())
+    }
+
+    /// Whether a list of warnings may be longer than what Fairlane reads of an answer to itself.
+    pub(in crate::client) fn may_be_too_long(&self, summary: &Summary) -> bool {
+        const MAX: &str = "max_error_count";
+        let kept = || self.image.get(MAX).or_else(|| self.facts.variable(MAX))?.parse().ok();
+        summary.warnings >= LONG_LIST && kept().is_none_or(|kept: u64| kept >= LONG_LIST.into())
     }
 
     /// Takes the list of warnings off the connection, which keeps it until a statement uses a
