@@ -17,6 +17,9 @@ use crate::route::token::Reading;
 /// MySQL's first version with `SHOW REPLICA STATUS`.
 const REPLICA_STATUS_SINCE: (u16, u16, u16) = (8, 0, 22);
 
+/// MySQL's first version whose variables say "replica".
+const REPLICA_VARIABLES_SINCE: (u16, u16, u16) = (8, 0, 26);
+
 /// MySQL's first version with `SHOW BINARY LOG STATUS`.
 const LOG_STATUS_SINCE: (u16, u16, u16) = (8, 2, 0);
 
@@ -164,7 +167,7 @@ pub(super) struct ReplicaAnswer {
     pub(super) error: Option<String>,
     /// Its values of [`shaping`].
     pub(super) shaping: Vec<String>,
-    /// What keeps changes of some tables from it.
+    /// What keeps some changes from it.
     pub(super) filter: Option<String>,
     /// Whom it follows; `None` when a thread of its replication does not run.
     pub(super) follows: Option<String>,
@@ -194,9 +197,14 @@ pub(super) async fn replica(line: &mut Line, family: Family) -> Result<ReplicaAn
         ),
         Family::MySql => ("''", "@@global.server_uuid", "''"),
     };
+    let who = match family {
+        Family::MySql if line.version() >= REPLICA_VARIABLES_SINCE => "replica",
+        Family::MySql | Family::MariaDb => "slave",
+    };
     let mut sql = format!(
         "SELECT @@global.read_only AS read_only, @@global.{applied} AS applied, {offline} AS offline, \
-         {skips} AS skips, {server} AS server, {logged} AS logged"
+         {skips} AS skips, {server} AS server, {logged} AS logged, \
+         @@global.{who}_skip_errors AS skip_errors, @@global.{who}_exec_mode AS exec_mode"
     );
     for name in shaping() {
         sql.push_str(&format!(", {}", asked(name, family)));
@@ -213,7 +221,11 @@ pub(super) async fn replica(line: &mut Line, family: Family) -> Result<ReplicaAn
         Replication::Nowhere | Replication::Stopped => None,
         Replication::Disconnected | Replication::Running { .. } => Some(followed(&sources)),
     };
-    let filter = sources.iter().find_map(replication_filter).or_else(|| skipping(&text("skips")));
+    let filter = sources
+        .iter()
+        .find_map(replication_filter)
+        .or_else(|| skipping(&text("skips")))
+        .or_else(|| passing_over(who, &text("skip_errors"), &text("exec_mode")));
     Ok(ReplicaAnswer {
         sample,
         applied: Position::parse(&text("applied")).unwrap_or_default(),
@@ -417,6 +429,15 @@ fn skipping(value: &str) -> Option<String> {
     (!is_harmless).then(|| format!("replicate_events_marked_for_skip is {value}"))
 }
 
+/// Errors are no end of its replication: a change that it can't apply, as another row is there than at the primary,
+/// or none, is left out, and counts as applied.
+fn passing_over(who: &str, skip_errors: &str, exec_mode: &str) -> Option<String> {
+    if !matches!(skip_errors, "" | "OFF") {
+        return Some(format!("{who}_skip_errors is {skip_errors}"));
+    }
+    (exec_mode == "IDEMPOTENT").then(|| format!("{who}_exec_mode is {exec_mode}"))
+}
+
 /// Whom a replica follows, as far as it tells.
 fn followed(sources: &[Record]) -> String {
     let mut followed: Vec<String> = sources
@@ -502,6 +523,19 @@ mod tests {
     fn what_leaves_out_marked_transactions_is_a_filter() {
         assert!(skipping("").is_none() && skipping("REPLICATE").is_none());
         assert!(skipping("FILTER_ON_SLAVE").is_some() && skipping("FILTER_ON_MASTER").is_some());
+    }
+
+    #[test]
+    fn what_passes_over_errors_is_a_filter() {
+        for (skip_errors, exec_mode, told) in [
+            ("OFF", "STRICT", None),
+            ("", "", None),
+            ("1062", "STRICT", Some("slave_skip_errors is 1062")),
+            ("ALL", "IDEMPOTENT", Some("slave_skip_errors is ALL")),
+            ("OFF", "IDEMPOTENT", Some("slave_exec_mode is IDEMPOTENT")),
+        ] {
+            assert_eq!(passing_over("slave", skip_errors, exec_mode).as_deref(), told);
+        }
     }
 
     #[test]

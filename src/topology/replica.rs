@@ -38,7 +38,7 @@ pub(super) struct Replica<'a> {
     started: Option<String>,
     /// Its values of [`super::facts::shaping`]; none before the first probe.
     shaping: Vec<String>,
-    /// What keeps changes of some tables from it.
+    /// What keeps some changes from it.
     filter: Option<String>,
     /// Whom it follows, and what it has committed itself.
     follows: Option<String>,

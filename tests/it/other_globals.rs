@@ -48,17 +48,33 @@ fn a_replica_of_another_set_up_takes_no_reads() {
         primary.run(&set);
         eventually(name, || proxy.metric(IN_ROTATION) == 1.0);
     }
+    // It would leave out what it can't apply.
+    let name = format!("{}_exec_mode", replica_word());
+    for (value, is_in) in [("IDEMPOTENT", 0.0), ("STRICT", 1.0)] {
+        replica.run(&format!("SET GLOBAL {name} = '{value}'"));
+        eventually(value, || proxy.metric(IN_ROTATION) == is_in);
+    }
 }
 
-/// Of one that can't be set while a server runs.
+/// What the server calls replicas in names of variables.
+fn replica_word() -> &'static str {
+    if product().is_mysql() { "replica" } else { "slave" }
+}
+
+/// By what can't be set while a server runs.
 #[test]
-fn a_replica_that_hides_schemas_takes_no_reads() {
-    let replica_extra = vec!["skip-show-database".into()];
-    let (servers, _orders) = keep(Options { replica_extra, ..options() });
-    let proxy = Proxy::start_without_waiting(&servers, 4, ONE_LANE_AND_REPLICA);
-    let why = "skip_show_database is not as at the primary";
-    eventually("it is compared", || proxy.get("/state").contains(why));
-    assert_eq!(proxy.metric(IN_ROTATION), 0.0);
+fn a_replica_that_was_started_otherwise_takes_no_reads() {
+    let word = replica_word();
+    for (option, why) in [
+        ("skip-show-database", "skip_show_database is not as at the primary".to_owned()),
+        (&*format!("{word}-skip-errors=1062"), format!("{word}_skip_errors is 1062")),
+    ] {
+        let replica_extra = vec![option.into()];
+        let (servers, _orders) = keep(Options { replica_extra, ..options() });
+        let proxy = Proxy::start_without_waiting(&servers, 4, ONE_LANE_AND_REPLICA);
+        eventually("it is compared", || proxy.get("/state").contains(&why));
+        assert_eq!(proxy.metric(IN_ROTATION), 0.0);
+    }
 }
 
 /// No probe need have seen it, and a connection that is opened then keeps it.
