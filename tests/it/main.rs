@@ -56,3 +56,4 @@ mod trackers;
 mod transactions;
 mod twins;
 mod untold;
+mod visits;
