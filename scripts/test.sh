@@ -77,7 +77,7 @@ stage integration cargo test --locked --test it
 stage locks-mysql env FAIRLANE_TEST_SERVER=mysql cargo test --locked --test it -- locks:: along:: what_is_null who_leaves routines:: sessions_go_on end_of_a_transaction_is_told only_prepared wide_character_set trackers:: sessions_begin_with_the_defaults a_resource_group names_of_mariadbs a_text_of_digits limits_of_its_login errors_are_counted
 stage locks-11.8 env FAIRLANE_TEST_SERVER=mariadb-unstable cargo test --locked --test it -- locks:: a_write_is_told insert_ids:: state:: along:: trackers:: results_of_a_bulk
 stage cost env FAIRLANE_TEST_SERVER=mysql cargo test --locked --test it two_sessions_in_turn
-stage freshness env FAIRLANE_TEST_SERVER=mysql cargo test --locked --test it -- freshness in_flight untold:: not_logged::
+stage freshness env FAIRLANE_TEST_SERVER=mysql cargo test --locked --test it -- freshness in_flight untold:: not_logged:: visits::
 # Random sessions are the same ones in each run, so that a change is judged by what it changed.
 seed=FAIRLANE_SEED=${FAIRLANE_SEED:-20000}
 stage differential env "$seed" cargo test --locked --test differential -- --skip no_session_sees

@@ -79,6 +79,7 @@ impl Session {
     ) -> Result<(), Stop> {
         if let Some(code) = summary.error {
             self.context.metrics.error_sent(Origin::Server, code);
+            self.under_way.error = Some(code);
         }
         self.take_up_insert_id(checkout.connection());
         self.absorb(checkout.connection(), work, summary);

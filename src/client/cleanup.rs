@@ -91,7 +91,10 @@ impl Session {
     }
 
     /// All that is to be known before the held connection goes to another session.
-    async fn learn_to_leave(&mut self, connection: &mut Connection) -> Result<(), Failure> {
+    pub(super) async fn learn_to_leave(
+        &mut self,
+        connection: &mut Connection,
+    ) -> Result<(), Failure> {
         self.learn_all(connection, None).await?;
         match connection.ran {
             Ran::Plain => Ok(()),
@@ -162,6 +165,20 @@ impl Session {
             self.diagnostics.forget_held();
             return Ok(Ok(()));
         }
+        let (leftovers, family) = (self.leftovers(), self.facts.family);
+        Ok(self.begin_on_primary(is_given_up).await?.map(|replica| {
+            if let Some(replica) = replica {
+                tokio::spawn(undo(replica, leftovers, family));
+            }
+        }))
+    }
+
+    /// The session, which knows all that is on the connection to the replica it holds, holds one to the primary in its
+    /// place, in a transaction like the one there; what it held before.
+    pub(super) async fn begin_on_primary(
+        &mut self,
+        is_given_up: bool,
+    ) -> Result<Result<Option<Checkout>, Error>, Stop> {
         let mut checkout = match self.wait_to_move(is_given_up).await {
             Ok(checkout) => checkout,
             Err(Refusal::Error(error)) => return Ok(Err(error)),
@@ -183,12 +200,8 @@ impl Session {
                 return Err(Stop::Fatal);
             }
         }
-        let (leftovers, family) = (self.leftovers(), self.facts.family);
-        if let Some(held) = self.held.take() {
-            // From here on a KILL would hit whoever has it next.
-            self.entry.set_released();
-            tokio::spawn(undo(held, leftovers, family));
-        }
+        // From here on a KILL would hit whoever has it next.
+        let replica = self.held.take();
         self.forget_binding();
         let now = self.context.now();
         self.has_used_up_to(now, false);
@@ -197,7 +210,17 @@ impl Session {
         self.characteristics.note_own();
         self.held = Some(checkout);
         self.show_binding();
-        Ok(Ok(()))
+        Ok(Ok(replica))
+    }
+
+    /// The transaction on a replica is over, which the session holds no more.
+    pub(super) fn give_up_replica(&self, replica: Checkout) {
+        let leftovers = Leftovers {
+            pins: Pins::default(),
+            in_transaction: true,
+            writes: Arc::clone(&self.writes),
+        };
+        tokio::spawn(undo(replica, leftovers, self.facts.family));
     }
 
     /// A connection of the primary, while that of the replica is still held. The wait is no use of it.
@@ -210,7 +233,7 @@ impl Session {
     }
 
     /// Learns what is on the replica's connection and not known: it would be left behind.
-    async fn learn_of_replica(&mut self) {
+    pub(super) async fn learn_of_replica(&mut self) {
         if let Some(mut held) = self.held.take() {
             // When it can't be had, the connection is gone anyway.
             let _ = self.learn_all(held.connection(), None).await;

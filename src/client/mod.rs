@@ -271,6 +271,8 @@ struct UnderWay {
     was_refused: bool,
     /// With this error.
     refusal: u16,
+    /// The error it has ended with, where that was asked for.
+    error: Option<u16>,
     /// It is on its way to the primary.
     sent: Option<absorb::flight::Sent>,
     /// The changes counted on its connection before, if it calls a procedure of another schema.

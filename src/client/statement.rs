@@ -13,6 +13,7 @@ pub(super) mod recover;
 pub(super) mod repeat;
 pub(super) mod route;
 pub(super) mod substitute;
+pub(super) mod visit;
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -163,9 +164,9 @@ impl Session {
             return done;
         }
         if self.held.is_some()
-            && let Err(error) = self.before_held(work).await?
+            && let Some(done) = self.before_held(work).await
         {
-            return self.refuse(work, &error).await;
+            return done;
         }
         let mut may_use_replica = true;
         loop {
@@ -225,20 +226,17 @@ impl Session {
     }
 
     /// What comes before a statement on the connection the session holds: it may have to wait, or
-    /// to leave a replica, which it still holds when it can't.
-    async fn before_held(&mut self, work: &Work<'_>) -> Result<Result<(), Error>, Stop> {
+    /// to leave a replica, which it still holds when it can't. `Some` of what became of the statement, if that is done.
+    async fn before_held(&mut self, work: &Work<'_>) -> Option<Result<(), Stop>> {
         if !self.held_on_replica() {
-            self.make_room(self.entry.lane(), work).await?;
-        } else if !(may_stay_on_replica(work.verdict) && !self.reads_system_tables(work)
+            return self.make_room(self.entry.lane(), work).await.err().map(Err);
+        }
+        let leaves = !(may_stay_on_replica(work.verdict) && !self.reads_system_tables(work)
             || self.reads_its_snapshot(work))
             || sets_transactions(work)
             || takes_servers_value(work)
-            || Box::pin(self.is_held_stale(work)).await
-        {
-            let is_given_up = self.is_given_up_without_client(work);
-            return Box::pin(self.move_to_primary(is_given_up)).await;
-        }
-        Ok(Ok(()))
+            || Box::pin(self.is_held_stale(work)).await;
+        if leaves { Box::pin(self.leave_replica(work)).await } else { None }
     }
 
     /// Whether a command on the replica that the session holds is better run there than on the primary,
@@ -411,7 +409,7 @@ fn retries(error: &Error) -> bool {
 /// would be lost when the transaction moves there later.
 fn may_stay_on_replica(verdict: &Verdict) -> bool {
     let ends = Effects::RELEASE | Effects::NO_RELEASE;
-    let harmless = Effects::COLLATION | Effects::COUNTS_ROWS | ends;
+    let harmless = Effects::COLLATION | Effects::NAMES | Effects::COUNTS_ROWS | ends;
     harmless.contains(verdict.effects)
         && match verdict.class {
             Class::Read | Class::Commit | Class::Rollback | Class::Session | Class::Diagnostics => {

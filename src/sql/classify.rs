@@ -22,6 +22,27 @@ pub fn classify(sql: &[u8], mode: Mode) -> Verdict {
     Verdict { digest: front_digest(sql, mode), ..Classifier::new(sql, mode).run() }
 }
 
+/// Whether each of the statements of `sql` is a plain read by itself.
+pub fn are_plain_reads(sql: &[u8], mode: Mode) -> bool {
+    let mut lexer = Lexer::new(sql, mode);
+    let mut start = 0;
+    loop {
+        let token = lexer.next();
+        let is_last = token.kind == Kind::End;
+        if is_last || token.is_op(b';') {
+            let verdict = classify(&sql[start..token.start], mode);
+            let is_plain = verdict.class == Class::Read && verdict.reason == Reason::PlainRead;
+            if !is_plain && verdict.reason != Reason::Empty {
+                return false;
+            }
+            start = token.end;
+        }
+        if is_last {
+            return true;
+        }
+    }
+}
+
 /// The kind of statement whose expressions are scanned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Context {
@@ -424,4 +445,32 @@ fn join_effects(before: Effects, next: Effects) -> Effects {
 /// What a statement after another one still reads from before the text.
 fn later_needs(needs: Needs) -> Needs {
     needs - Needs::ROW_COUNT - Needs::DIAGNOSTICS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn several_plain_reads_are_told_from_those_with_anything_else_between() {
+        let are_plain = |sql: &str| are_plain_reads(sql.as_bytes(), Mode::default());
+        assert!(are_plain(
+            "SELECT 1; (SELECT a FROM t WHERE b = ';');; /* ; */ WITH c AS (SELECT 1) TABLE c; "
+        ));
+        for other in [
+            "SHOW TABLES",
+            "COMMIT",
+            "SELECT a FROM t FOR UPDATE",
+            "SELECT f()",
+            "SELECT @a",
+            "SELECT CONNECTION_ID()",
+            "SELECT 'a",
+            "INSERT INTO t VALUES (1)",
+            "BEGIN NOT ATOMIC SELECT 1",
+        ] {
+            for sql in [format!("SELECT 1; {other}"), format!("{other}; SELECT 1; SELECT 2")] {
+                assert!(!are_plain(&sql), "{sql}");
+            }
+        }
+    }
 }

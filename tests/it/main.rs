@@ -57,3 +57,4 @@ mod trackers;
 mod transactions;
 mod twins;
 mod untold;
+mod visits;

@@ -78,6 +78,7 @@ impl Session {
                 self.lost(work, name, was_held || is_killed, untouched).await
             }
             Unfinished::Unprepared(error) => {
+                self.under_way.error = Some(error.code().0);
                 checkout.connection().residue.is_dirty = true;
                 if was_held {
                     self.keep_or_release(checkout).await;
