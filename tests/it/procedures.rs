@@ -1,6 +1,6 @@
 //! What a procedure or a view takes or sets for its session.
 
-use fairlane::protocol::Capabilities;
+use fairlane::protocol::{Capabilities, Command, code};
 use fairlane::sandbox::Options;
 
 use crate::support::raw::Login;
@@ -223,6 +223,37 @@ fn what_a_procedure_of_another_schema_leaves_is_its_sessions() {
             eventually("nobody is bound", || pinned() == 0.0);
         }
     }
+}
+
+#[test]
+fn a_table_that_a_procedure_selects_into_is_its_sessions() {
+    let mut root = servers().root();
+    for sql in [
+        "USE shop",
+        "DROP PROCEDURE IF EXISTS pr_selects",
+        "CREATE PROCEDURE pr_selects() CREATE TEMPORARY TABLE pr_selected SELECT 7 AS a",
+    ] {
+        root.run(sql);
+    }
+    let proxy = Proxy::with(servers(), 3, ONE_LANE);
+    let (mut one, mut other) = (proxy.app(), proxy.app());
+    // The second time the procedure's text is known.
+    for _ in 0..2 {
+        one.run("CALL pr_selects()");
+        let missing = other.query("SELECT a FROM pr_selected").unwrap_err();
+        assert_eq!(missing.code(), code::NO_SUCH_TABLE);
+        assert_eq!(one.text("SELECT a FROM pr_selected"), "7");
+        one.command(Command::ResetConnection, b"").unwrap();
+    }
+    // What the session itself has made is none of the next procedure's.
+    one.run("CREATE TEMPORARY TABLE pr_selected SELECT 8 AS a");
+    one.run("DROP TEMPORARY TABLE pr_selected");
+    root.replace("CREATE OR REPLACE PROCEDURE pr_selects() INSERT INTO pr_selected VALUES (1)");
+    root.replace("CREATE OR REPLACE TABLE pr_selected (a INT)");
+    one.run("CALL pr_selects()");
+    one.run("DO 1");
+    assert_eq!(proxy.sum("fairlane_sessions_pinned{"), 0.0);
+    other.run("DROP TABLE pr_selected");
 }
 
 /// By a text that the server reads as it runs: MariaDB takes these statements in no routine otherwise.

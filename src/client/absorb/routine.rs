@@ -79,9 +79,10 @@ fn named(schema: &str, name: &[u8]) -> Option<Name> {
     (is_plain(schema) && is_plain(name)).then(|| (schema.into(), name.into()))
 }
 
-/// Whether a procedure with this text takes no lock that servers don't tell of, whatever else it calls.
+/// Whether a procedure with this text takes no lock that servers don't tell of, and makes no table, whatever else it
+/// calls.
 fn takes_no_lock(text: &str) -> bool {
-    const WORDS: [&str; 6] = ["flush", "lock", "backup", "prepare", "execute", "call"];
+    const WORDS: [&str; 7] = ["flush", "lock", "backup", "create", "prepare", "execute", "call"];
     // One with a NUL has not been read as it is written.
     !text.is_empty()
         && !text.contains('\0')
@@ -100,10 +101,13 @@ fn leaves_nothing(text: &str) -> bool {
 impl Session {
     /// What `work` is about to run on its connection.
     pub(in crate::client) fn note_ran(&self, connection: &mut Connection, work: &Work<'_>) {
+        let counted = Effects::BACKUP_LOCK | Effects::HANDLER | Effects::TEMPORARY_TABLE;
         let is_counted = work.verdict.leading == Leading::Flush
-            || work.verdict.effects.contains(Effects::BACKUP_LOCK)
-            || work.verdict.effects.contains(Effects::HANDLER)
-            || work.command == Command::Refresh;
+            || work.verdict.effects.intersects(counted)
+            || work.command == Command::Refresh
+            || work.verdict.effects.contains(Effects::IMPLICIT_COMMIT)
+                && !self.facts.is_mariadb()
+                && has_word(work.sql, b"create");
         if is_counted {
             connection.ran = connection.ran.max(Ran::Flush);
         }
@@ -385,6 +389,9 @@ impl Session {
                     // Nobody has told its name, with which it is closed.
                     self.pins.add(Pin::StateChanged);
                 }
+                if now.tables != before.tables {
+                    self.pins.add(Pin::StateChanged);
+                }
             }
         }
         Ok(())
@@ -418,6 +425,7 @@ mod tests {
             ("BEGIN IF a THEN/**/FLUSH TABLES WITH READ LOCK; END IF; END", false),
             ("CALL other()", false),
             ("EXECUTE IMMEDIATE a", false),
+            ("CREATE TEMPORARY TABLE t SELECT 1", false),
             ("LOCK INSTANCE FOR BACKUP", false),
             // Who may not read it sees none.
             ("", false),
