@@ -49,6 +49,12 @@ impl FromStr for Period {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
+        let mut units = text.split(|c: char| !c.is_ascii_alphabetic());
+        if units.any(|unit| unit == "M" || unit.starts_with("month") || unit.starts_with('y')) {
+            return Err(format!(
+                "\"{text}\" is in months or years: write \"5m\" for minutes, or days"
+            ));
+        }
         let duration = humantime::parse_duration(text.trim())
             .map_err(|_| format!("\"{text}\" is not a time: write {PERIOD_FORMS}"))?;
         if duration > PERIOD_MAX {
@@ -171,6 +177,10 @@ mod tests {
             assert_eq!(period.to_string(), text);
         }
         assert_eq!("1h 30m".parse(), Ok(Period::secs(5_400)));
+        for text in ["5M", "1h 5M", "2months", "1month", "1y", "2 years"] {
+            let error = text.parse::<Period>().expect_err("no short time");
+            assert!(error.contains("\"5m\" for minutes"), "{error}");
+        }
         for text in ["", "5", "s", "5 parsecs", "-1s", "400days", "99999999999999999999s"] {
             assert!(text.parse::<Period>().is_err(), "{text:?} is no time");
         }

@@ -13,7 +13,7 @@ use crate::config::settings::{
 };
 use crate::config::{self, settings::Rule};
 use crate::net::rsa::KeyPair;
-use crate::net::tls::Acceptor;
+use crate::net::tls::{Acceptor, out_of_time};
 use crate::pool::CONTROL_CONNECTIONS;
 
 /// The file to check.
@@ -40,8 +40,17 @@ pub(super) fn run(args: &CheckArgs) -> anyhow::Result<()> {
             format!("{} can't be used: {}", args.config.display(), backend.name)
         })?;
     }
-    let text = format!("{}{}: fine\n", describe(&settings), args.config.display());
+    let (told, warnings) = (describe(&settings), warnings(&settings));
+    let text = format!("{told}{warnings}{}: fine\n", args.config.display());
     std::io::stdout().write_all(text.as_bytes()).context("writing the answer")
+}
+
+/// What may be meant so, a line for each.
+fn warnings(settings: &Settings) -> String {
+    let own = settings.backends.iter().map(|backend| (backend.name.as_str(), &backend.tls.own));
+    let all = std::iter::once(("tls", &settings.tls.files)).chain(own);
+    let late = all.filter_map(|(whose, files)| Some((whose, out_of_time(files.as_ref()?)?)));
+    late.map(|(whose, when)| format!("warning: certificate of {whose}: {when}\n")).collect()
 }
 
 fn describe(settings: &Settings) -> String {

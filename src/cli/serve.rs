@@ -1,5 +1,6 @@
 //! `fairlane serve`
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -32,7 +33,7 @@ pub(super) struct ServeArgs {
 
 impl ServeArgs {
     /// A file when one is named, else the URLs; `primary_variable` is FAIRLANE_PRIMARY.
-    fn settings(&self, primary_variable: Option<String>) -> Result<Settings, Problem> {
+    fn settings(&self, primary_variable: Option<OsString>) -> Result<Settings, Problem> {
         let overrides = Overrides {
             listen: self.listen.clone(),
             admin: self.admin.clone(),
@@ -41,7 +42,11 @@ impl ServeArgs {
         if let Some(path) = &self.config {
             return config::load_with(path, &overrides);
         }
-        let Some(primary) = self.primary.clone().or(primary_variable) else {
+        let variable = primary_variable.map(OsString::into_string).transpose().map_err(|_| {
+            let cure = "write its URL in UTF-8, with special characters percent-encoded";
+            Problem::one("FAIRLANE_PRIMARY", "", "the variable is not UTF-8", cure)
+        })?;
+        let Some(primary) = self.primary.clone().or(variable) else {
             return Err(Problem::one(
                 "command line",
                 "",
@@ -55,7 +60,7 @@ impl ServeArgs {
 
 /// Runs until told to stop.
 pub(super) fn run(args: &ServeArgs) -> anyhow::Result<()> {
-    let settings = args.settings(std::env::var("FAIRLANE_PRIMARY").ok())?;
+    let settings = args.settings(std::env::var_os("FAIRLANE_PRIMARY"))?;
     let reread = args.config.is_some().then(|| {
         let args = args.clone();
         Box::new(move || args.settings(None)) as crate::server::Reread
@@ -65,6 +70,8 @@ pub(super) fn run(args: &ServeArgs) -> anyhow::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::ffi::OsStringExt as _;
+
     use clap::Parser;
 
     use super::*;
@@ -78,7 +85,7 @@ mod tests {
     fn settings(line: &[&str], variable: Option<&str>) -> Result<Settings, Problem> {
         let line = ["serve"].iter().chain(line);
         let parsed = Line::try_parse_from(line).expect("a command line");
-        parsed.serve.settings(variable.map(str::to_owned))
+        parsed.serve.settings(variable.map(OsString::from))
     }
 
     #[test]
@@ -93,6 +100,10 @@ mod tests {
         assert_eq!(from_file.listen[0].port(), 4000);
         assert_eq!(host(from_file), "db1:3306");
         assert!(settings(&[], None).expect_err("nothing given").to_string().contains("--config"));
+        let latin1 = OsString::from_vec(b"mysql://caf\xe9:x@db1".to_vec());
+        let parsed = Line::try_parse_from(["serve"]).expect("a command line");
+        let refused = parsed.serve.settings(Some(latin1)).expect_err("no UTF-8").to_string();
+        assert!(refused.contains("not UTF-8"), "{refused}");
         assert!(
             Line::try_parse_from([&["serve", "--config", "f"], &primary[..]].concat()).is_err()
         );

@@ -13,6 +13,7 @@ pub mod settings;
 mod shape;
 mod url;
 
+use std::io::ErrorKind;
 use std::path::Path;
 
 pub use listening::is_v6_only;
@@ -35,12 +36,11 @@ pub fn load(path: &Path) -> Result<Settings, Problem> {
 pub fn load_with(path: &Path, overrides: &Overrides) -> Result<Settings, Problem> {
     let name = path.display().to_string();
     let text = std::fs::read_to_string(path).map_err(|error| {
-        Problem::one(
-            &name,
-            "",
-            format!("the file can't be read: {error}"),
-            "give the path of a readable file with --config, or use --primary URL",
-        )
+        let cure = match error.kind() {
+            ErrorKind::InvalidData => "save it as UTF-8",
+            _ => "give the path of a readable file with --config",
+        };
+        Problem::one(&name, "", format!("the file can't be read: {error}"), cure)
     })?;
     parse_with(&text, &name, overrides)
 }

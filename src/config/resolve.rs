@@ -3,6 +3,8 @@
 mod lanes;
 
 use std::collections::HashSet;
+use std::env::VarError;
+use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
@@ -221,10 +223,14 @@ impl Resolver<'_> {
             return match std::fs::read_to_string(file) {
                 Ok(text) => text.trim_end_matches(['\r', '\n']).to_owned().into(),
                 Err(error) => {
+                    let cure = match error.kind() {
+                        ErrorKind::InvalidData => "write the password in UTF-8",
+                        _ => "name a file that holds the password and that Fairlane may read",
+                    };
                     self.find(
                         &format!("{path}.password_file"),
                         format!("\"{file}\" can't be read: {error}"),
-                        "name a file that holds the password and that Fairlane may read",
+                        cure,
                     );
                     SecretString::default()
                 }
@@ -233,11 +239,17 @@ impl Resolver<'_> {
         if let Some(name) = ways.env {
             return match std::env::var(name) {
                 Ok(text) => text.into(),
-                Err(_) => {
+                Err(error) => {
+                    let (wrong, cure) = match error {
+                        VarError::NotPresent => {
+                            ("not set", "set it where Fairlane is started, or name another")
+                        }
+                        VarError::NotUnicode(_) => ("not UTF-8", "write the password in UTF-8"),
+                    };
                     self.find(
                         &format!("{path}.password_env"),
-                        format!("the environment variable \"{name}\" is not set"),
-                        "set it where Fairlane is started, or name another",
+                        format!("the environment variable \"{name}\" is {wrong}"),
+                        cure,
                     );
                     SecretString::default()
                 }

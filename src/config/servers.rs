@@ -225,6 +225,16 @@ impl Resolver<'_> {
                 TlsMode::Disabled
             }
         };
+        let files =
+            [("certificate", &tls.certificate), ("key", &tls.key), ("client_ca", &tls.client_ca)];
+        let given = files.iter().find(|(_, file)| file.is_some());
+        if let Some((key, _)) = given.filter(|_| tls.mode == "disabled") {
+            self.find(
+                &format!("tls.{key}"),
+                "it is not used with tls.mode = \"disabled\"",
+                "write another tls.mode, or remove tls.certificate, tls.key and tls.client_ca",
+            );
+        }
         let files = self.tls_files("tls.", "", (&tls.certificate, &tls.key));
         Tls { mode, files, client_ca: tls.client_ca.as_ref().map(Into::into) }
     }

@@ -412,7 +412,13 @@ impl Glob {
                     resume = Some((p + 1, t));
                     p += 1;
                 }
-                Some(&c) if c == b'?' || c.eq_ignore_ascii_case(&text[t]) => {
+                Some(b'?') => {
+                    p += 1;
+                    t += 1;
+                    // The rest of a character of several bytes.
+                    t += text[t..].iter().take_while(|&&byte| byte & 0xC0 == 0x80).count();
+                }
+                Some(c) if c.eq_ignore_ascii_case(&text[t]) => {
                     p += 1;
                     t += 1;
                 }
@@ -508,5 +514,7 @@ mod tests {
         assert!(Glob::new("*").matches(""));
         assert!(Glob::new("a*b?d").matches("axxbbcd"));
         assert!(!Glob::new("a?").matches("a"));
+        let glob = Glob::new("gr?n*??x");
+        assert!(glob.matches("grün äöx") && glob.matches("grün€€x") && !glob.matches("grünöx"));
     }
 }

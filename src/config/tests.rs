@@ -111,6 +111,35 @@ const MISTAKES: &[(&str, &[&str])] = &[
         "[[rule]]\nlane = \"batch\"\ndigest = \"* LIMIT 10\"\n",
         &["f.toml:3", "rule.digest", "values"],
     ),
+    (
+        "[[rule]]\nlane = \"batch\"\ndigest = \"SELECT a,b FROM `t` WHERE id=?;\"\n",
+        &["f.toml:3", "rule.digest", "write \"SELECT a , b FROM t WHERE id = ?\""],
+    ),
+    (
+        "[[rule]]\nlane = \"batch\"\nschema = \"sh%\"\n",
+        &["f.toml:3", "rule.schema", "write \"sh*\""],
+    ),
+    (
+        "[[rule]]\nlane = \"batch\"\nuser = \"app@127.0.0.1\"\n",
+        &["f.toml:3", "rule.user", "write \"app\"", "network"],
+    ),
+    (
+        "[[rule]]\nlane = \"batch\"\nuser = \"'app'@'%'\"\n",
+        &["f.toml:3", "rule.user", "write \"app\""],
+    ),
+    ("[[lane]]\nname = \"other\"\n", &["f.toml:2", "lane.name", "another name"]),
+    (
+        "[pool]\nidle_timeout = \"5M\"\n",
+        &["f.toml:2", "pool.idle_timeout", "months", "\"5m\" for minutes"],
+    ),
+    (
+        "[tls]\nmode = \"disabled\"\nclient_ca = \"/ca.pem\"\n",
+        &["f.toml:3", "tls.client_ca", "\"disabled\"", "another tls.mode"],
+    ),
+    (
+        "[tls]\ncertificate = \"/a\"\nkey = \"/b\"\nmode = \"disabled\"\n",
+        &["f.toml:2", "tls.certificate", "\"disabled\""],
+    ),
     ("[[rule]]\nlane = \"batch\"\nnetwork = []\n", &["f.toml:3", "rule.network", "no client"]),
     ("[routing]\nconsistency = \"maybe\"\n", &["f.toml:2", "routing.consistency"]),
     (
@@ -194,6 +223,67 @@ fn every_mistake_is_named_with_line_key_and_cure() {
         assert!(problem.contains("cure: "), "{problem}");
         assert!(!problem.contains("hush"), "{problem}");
     }
+}
+
+#[test]
+fn patterns_that_are_like_no_statement_are_refused_and_no_others() {
+    let rule = |digest: &str| {
+        let rule = format!("[[rule]]\nlane = \"batch\"\ndigest = '''{digest}'''\n");
+        parse(&format!("{rule}{REQUIRED}"), "f.toml").map_err(|problem| problem.to_string())
+    };
+    for right in [
+        "insert into items*",
+        "INSERT INTO items ( a , b ) VALUES ( ? )",
+        "insert into my-table (*",
+        "drop table my-table",
+        "insert into db-1.t values*",
+        "select a - ? from t",
+        "select null*",
+        "select *",
+        "*sleep (*",
+        "select ? as gr?n(",
+        "set names ?",
+        "select @@global.a , @b",
+        "a ; b",
+        "a ; *",
+        "",
+        "*",
+    ] {
+        rule(right).unwrap_or_else(|problem| panic!("{right}: {problem}"));
+    }
+    for wrong in [
+        "insert into `items`*",
+        "select * from `items`",
+        "insert into items(a , b)*",
+        "insert into items ( a, b )*",
+        "insert into t values ( ? , ? )",
+        "insert into t values (\"x\")",
+        "/* report */ *",
+        "select ? -- report",
+        "select ? from t;",
+        "select * from t;",
+        " select ?",
+        "select  ?",
+    ] {
+        let problem = rule(wrong).expect_err(wrong);
+        assert!(problem.contains("rule.digest") && problem.contains("cure: write"), "{problem}");
+    }
+}
+
+#[test]
+fn a_file_in_another_character_set_is_told_to_be_so() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (path, password) = (directory.path().join("f.toml"), directory.path().join("password"));
+    std::fs::write(&path, b"# caf\xe9\n").expect("written");
+    let problem = load(&path).expect_err("no UTF-8").to_string();
+    assert!(problem.contains("UTF-8") && problem.contains("cure: save it as UTF-8"), "{problem}");
+    let problem = load(&directory.path().join("none")).expect_err("no file").to_string();
+    assert!(problem.contains("--config") && !problem.contains("--primary"), "{problem}");
+    std::fs::write(&password, b"caf\xe9").expect("written");
+    let line = format!("password_file = \"{}\"", password.display());
+    let text = REQUIRED.replace("password = \"x\"", &line);
+    let problem = parse(&text, "f.toml").expect_err("no UTF-8").to_string();
+    assert!(problem.contains("cure: write the password in UTF-8"), "{problem}");
 }
 
 #[test]

@@ -48,6 +48,14 @@ impl Names {
     }
 }
 
+/// When a certificate in DER is good, if that is not now.
+pub(super) fn out_of_time(certificate: &[u8]) -> Option<String> {
+    let (_, certificate) = parse_x509_certificate(certificate).ok()?;
+    let validity = certificate.validity();
+    let words = || format!("is good from {} to {}", validity.not_before, validity.not_after);
+    (!validity.is_valid()).then(words)
+}
+
 /// As OpenSSL's `X509_NAME_oneline`.
 fn one_line(name: &X509Name<'_>) -> String {
     let mut text = String::new();

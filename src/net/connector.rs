@@ -66,7 +66,12 @@ impl Connector {
             Some(own) => {
                 let chain = chain("tls_certificate", &own.certificate)?;
                 let key = private_key("tls_key", &own.key)?;
-                builder.with_client_auth_cert(chain, key).map_err(refused)?
+                builder.with_client_auth_cert(chain, key).map_err(|error| TlsError::File {
+                    key: "tls_key",
+                    path: own.key.display().to_string(),
+                    reason: error.to_string(),
+                    cure: "give the key that belongs to tls_certificate",
+                })?
             }
         };
         let is_optional = tls.mode == BackendTlsMode::Preferred;

@@ -21,8 +21,9 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 
+use super::certificate;
 use super::socket::Socket;
-use crate::config::settings::Tls;
+use crate::config::settings::{Tls, TlsFiles};
 
 /// Names in the certificate Fairlane makes for itself: clients that check it need a real one.
 const SELF_MADE_NAMES: [&str; 2] = ["fairlane", "localhost"];
@@ -145,6 +146,13 @@ fn load(settings: &Tls, own: Option<&ChainAndKey>) -> Result<ServerConfig, TlsEr
         config.ticketer = ticketer;
     }
     Ok(config)
+}
+
+/// When the certificate of these files is good, if that is not now.
+pub fn out_of_time(files: &TlsFiles) -> Option<String> {
+    let chain = chain("certificate", &files.certificate).ok()?;
+    let when = certificate::out_of_time(chain.first()?)?;
+    Some(format!("\"{}\" {when}", files.certificate.display()))
 }
 
 pub(super) fn chain(

@@ -170,3 +170,60 @@ fn a_url_that_is_out_of_place_is_not_repeated() {
     let (ok, text) = fairlane(&["serve", "--primari", "x"]);
     assert!(!ok && text.contains("--primary"), "others are told what they meant: {text}");
 }
+
+#[test]
+fn a_certificate_that_is_not_good_now_or_has_another_key_is_told_of() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = |name: &str| directory.path().join(name).display().to_string();
+    let make = |name: &str, year: i32| {
+        let mut params = rcgen::CertificateParams::new(vec!["db".to_owned()]).unwrap();
+        params.not_before = rcgen::date_time_ymd(2001, 1, 1);
+        params.not_after = rcgen::date_time_ymd(year, 1, 1);
+        let key = rcgen::KeyPair::generate().unwrap();
+        std::fs::write(file(name), params.self_signed(&key).unwrap().pem()).unwrap();
+        std::fs::write(file(&format!("{name}.key")), key.serialize_pem()).unwrap();
+    };
+    make("late", 2002);
+    make("good", 2100);
+    let check = |tls: &str, primary: &str| {
+        let text = format!(
+            "[tls]\n{tls}\n[service]\nuser = \"fairlane\"\npassword = \"x\"\n[primary]\n\
+             address = \"db:1\"\ntls = \"required\"\n{primary}\n"
+        );
+        std::fs::write(file("f.toml"), text).unwrap();
+        fairlane(&["check", "--config", &file("f.toml")])
+    };
+    let files = |prefix: &str, certificate: &str, key: &str| {
+        format!(
+            "{prefix}certificate = \"{}\"\n{prefix}key = \"{}\"",
+            file(certificate),
+            file(&format!("{key}.key"))
+        )
+    };
+    let (ok, said) = check(&files("", "late", "late"), &files("tls_", "late", "late"));
+    assert!(ok, "{said}");
+    for whose in ["tls", "primary"] {
+        let expected = format!("warning: certificate of {whose}: \"{}\" is good", file("late"));
+        assert!(said.contains(&expected) && said.contains("2002"), "{said}");
+    }
+    let (ok, said) = check(&files("", "good", "good"), &files("tls_", "good", "good"));
+    assert!(ok && !said.contains("warning"), "{said}");
+    let (ok, said) = check("", &files("tls_", "good", "late"));
+    let expected = format!("tls_key = \"{}\"", file("late.key"));
+    assert!(!ok && said.contains(&expected), "{said}");
+    assert!(said.contains("primary") && said.contains("belongs to tls_certificate"), "{said}");
+}
+
+#[test]
+fn a_password_in_another_character_set_is_not_taken_for_none() {
+    use std::os::unix::ffi::OsStrExt;
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("f.toml");
+    let service = "[service]\nuser = \"fairlane\"\npassword_env = \"FAIRLANE_TEST_LATIN1\"\n";
+    std::fs::write(&path, format!("{service}[primary]\naddress = \"db:1\"\n")).unwrap();
+    let mut check = Command::new(env!("CARGO_BIN_EXE_fairlane"));
+    check.args(["check", "--config"]).arg(&path);
+    check.env("FAIRLANE_TEST_LATIN1", std::ffi::OsStr::from_bytes(b"caf\xe9"));
+    let error = String::from_utf8_lossy(&check.output().unwrap().stderr).into_owned();
+    assert!(error.contains("is not UTF-8") && error.contains("in UTF-8"), "{error}");
+}

@@ -18,7 +18,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("metrics", &["units"]),
     ("protocol", &["units"]),
     ("sql", &["protocol", "units"]),
-    ("config", &["units"]),
+    ("config", &["sql", "units"]),
     ("error", &["protocol", "units"]),
     ("state", &["protocol", "sql"]),
     ("route", &["sql", "state", "config"]),

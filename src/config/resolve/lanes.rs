@@ -8,6 +8,7 @@ use crate::config::model::{self, Model};
 use crate::config::settings::{
     Backend, Glob, Lane, LatencyTarget, LockGuard, LockPolicy, Rule, RuleScope,
 };
+use crate::sql::{Mode, digest_text};
 use crate::units::Period;
 
 /// How many times `overload_timeout` goes into `queue_timeout`, by default.
@@ -18,6 +19,9 @@ const LANES_MAX: usize = 64;
 
 /// A statement that loses more often is better given back to its client.
 const DEADLOCK_RETRIES_MAX: u32 = 10;
+
+/// What metrics call programs that don't go through Fairlane.
+const OTHER: &str = "other";
 
 impl Resolver<'_> {
     pub(super) fn lanes(&mut self, model: &Model, backends: &[Backend]) -> Vec<Lane> {
@@ -52,6 +56,12 @@ impl Resolver<'_> {
                     &path("name"),
                     format!("\"{name}\" is the name of two lanes"),
                     "give each lane a name of its own",
+                );
+            } else if name == OTHER {
+                self.find(
+                    &path("name"),
+                    format!("\"{name}\" stands for other programs in fairlane_lock_waits_total"),
+                    "give the lane another name",
                 );
             }
             for backend in backends {
@@ -130,23 +140,7 @@ impl Resolver<'_> {
             if rule.network.as_ref().is_some_and(|texts| texts.0.is_empty()) {
                 self.find_invalid(&path("network"), "is empty: no client is in no network");
             }
-            if let Some(user) = &rule.user
-                && user.contains(['*', '?'])
-            {
-                self.find(
-                    &path("user"),
-                    format!("\"{user}\" is taken as it is: only that very user would match"),
-                    "write a whole name; patterns are for program_name, schema and digest",
-                );
-            }
-            if let Some(pattern) = rule.digest.as_deref().filter(|pattern| has_value(pattern)) {
-                self.find(
-                    &path("digest"),
-                    format!("\"{pattern}\" has values: no statement is compared with its values"),
-                    "write ? for each value, or * for what may be anything; fairlane explain \
-                     shows what a statement is compared as",
-                );
-            }
+            self.check_conditions(index, rule);
             let globs = [&rule.program_name, &rule.schema, &rule.digest];
             if rule.user.is_none()
                 && rule.network.is_none()
@@ -174,6 +168,44 @@ impl Resolver<'_> {
             });
         }
         rules
+    }
+
+    /// Conditions that no session or statement can meet.
+    fn check_conditions(&mut self, index: usize, rule: &model::Rule) {
+        let path = |key: &str| format!("rule.{index}.{key}");
+        if let Some(user) = &rule.user {
+            if user.contains(['*', '?']) {
+                self.find(
+                    &path("user"),
+                    format!("\"{user}\" is taken as it is: only that very user would match"),
+                    "write a whole name; patterns are for program_name, schema and digest",
+                );
+            } else if let Some(name) = without_host(user) {
+                self.find(
+                    &path("user"),
+                    format!("\"{user}\" has a host: users are compared by their names"),
+                    format!("write \"{name}\", and the clients' addresses as network"),
+                );
+            }
+        }
+        if let Some(schema) = rule.schema.as_ref().filter(|schema| schema.contains('%')) {
+            self.find(
+                &path("schema"),
+                format!("\"{schema}\" has a %, which is a letter like others here"),
+                format!("write \"{}\": patterns have * and ?", schema.replace('%', "*")),
+            );
+        }
+        let Some(pattern) = &rule.digest else { return };
+        if has_value(pattern) {
+            self.find(
+                &path("digest"),
+                format!("\"{pattern}\" has values: no statement is compared with its values"),
+                "write ? for each value, or * for what may be anything; fairlane explain \
+                 shows what a statement is compared as",
+            );
+        } else if let Some(cure) = cure_of_pattern(pattern) {
+            self.find(&path("digest"), format!("\"{pattern}\" is like no statement"), cure);
+        }
     }
 
     pub(super) fn latency_target(&mut self, model: &Model) -> LatencyTarget {
@@ -326,4 +358,47 @@ fn has_value(pattern: &str) -> bool {
     let is_part = |c: char| c.is_alphanumeric() || "_$`*?.@".contains(c);
     let mut words = pattern.split(|c| !is_part(c)).filter(|word| !word.is_empty());
     pattern.contains('\'') || words.any(|word| word.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+/// The user's name in what is an account, with a host that can't be part of a name.
+fn without_host(user: &str) -> Option<&str> {
+    let (name, host) = user.rsplit_once('@')?;
+    let host = host.trim_matches(['\'', '"', '`']);
+    let is_host = host == "localhost" || host.contains('%') || network(host).is_some();
+    is_host.then(|| name.trim_matches(['\'', '"', '`']))
+}
+
+/// What to write for a pattern that matches no digest, as far as it is known not to.
+fn cure_of_pattern(pattern: &str) -> Option<String> {
+    let is_in_word = |c: char| c.is_alphanumeric() || "_$".contains(c);
+    let beside = |at: usize| {
+        let (before, behind) =
+            (pattern[..at].chars().next_back(), pattern[at + 1..].chars().next());
+        before.into_iter().chain(behind)
+    };
+    let is_wild = |&(at, c): &(usize, char)| match c {
+        '*' => true,
+        '?' => beside(at).any(is_in_word),
+        // Names are compared without the quotes that one with this in it has.
+        '-' => beside(at).all(is_in_word),
+        _ => false,
+    };
+    let wild = pattern.char_indices().find(is_wild).map(|(at, _)| at);
+    // What stands before it may be the beginning of a word.
+    let known = wild.map_or(pattern, |at| pattern[..at].trim_end_matches(is_in_word));
+    let digest = digest_text(known.as_bytes(), Mode::default());
+    let plain = |text: &str| text.trim_end_matches([' ', ';']).to_lowercase();
+    let has_comment = pattern.starts_with("/*");
+    let is_right = plain(&digest) == plain(known) && !has_comment;
+    if is_right && !pattern.contains('`') && !pattern.ends_with([';', ' ']) {
+        return None;
+    }
+    Some(match wild {
+        None => format!("write \"{digest}\""),
+        Some(_) => {
+            "write it as fairlane explain shows the statement: without quotes around names, \
+                    comments and a last ;, with blanks around each parenthesis and comma"
+                .to_owned()
+        }
+    })
 }
