@@ -236,6 +236,8 @@ fn patterns_that_are_like_no_statement_are_refused_and_no_others() {
         "INSERT INTO items ( a , b ) VALUES ( ? )",
         "insert into my-table (*",
         "drop table my-table",
+        "insert into db-1.t values*",
+        "select a - ? from t",
         "select null*",
         "select *",
         "*sleep (*",

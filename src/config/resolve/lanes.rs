@@ -371,16 +371,23 @@ fn without_host(user: &str) -> Option<&str> {
 /// What to write for a pattern that matches no digest, as far as it is known not to.
 fn cure_of_pattern(pattern: &str) -> Option<String> {
     let is_in_word = |c: char| c.is_alphanumeric() || "_$".contains(c);
-    let is_wild = |&(at, c): &(usize, char)| {
-        let beside = || [pattern[..at].chars().next_back(), pattern[at + 1..].chars().next()];
-        c == '*' || c == '?' && beside().into_iter().flatten().any(is_in_word)
+    let beside = |at: usize| {
+        let (before, behind) =
+            (pattern[..at].chars().next_back(), pattern[at + 1..].chars().next());
+        before.into_iter().chain(behind)
+    };
+    let is_wild = |&(at, c): &(usize, char)| match c {
+        '*' => true,
+        '?' => beside(at).any(is_in_word),
+        // Names are compared without the quotes that one with this in it has.
+        '-' => beside(at).all(is_in_word),
+        _ => false,
     };
     let wild = pattern.char_indices().find(is_wild).map(|(at, _)| at);
     // What stands before it may be the beginning of a word.
     let known = wild.map_or(pattern, |at| pattern[..at].trim_end_matches(is_in_word));
     let digest = digest_text(known.as_bytes(), Mode::default());
-    // There are names with a - in them, which are compared without their quotes.
-    let plain = |text: &str| text.trim_end_matches([' ', ';']).replace(" - ", "-").to_lowercase();
+    let plain = |text: &str| text.trim_end_matches([' ', ';']).to_lowercase();
     let has_comment = pattern.starts_with("/*");
     let is_right = plain(&digest) == plain(known) && !has_comment;
     if is_right && !pattern.contains('`') && !pattern.ends_with([';', ' ']) {
