@@ -143,3 +143,108 @@ fn what_a_call_has_left_is_found_where_a_connection_is_held() {
         assert_eq!(client.text("SELECT CONCAT(@table, @text)"), "cdcareful", "{port}");
     }
 }
+
+/// What `asks` gets from the primary, and through Fairlane.
+fn both<T>(proxy: &Proxy, asks: impl Fn(&mut Raw) -> T) -> [T; 2] {
+    [servers().primary, proxy.port].map(|port| {
+        let mut client = Raw::connect(port, "app", "app-secret", Some("shop")).unwrap();
+        asks(&mut client)
+    })
+}
+
+fn make_routines(prefix: &str) {
+    let mut root = Raw::connect(servers().primary, "root", "root-secret", Some("shop")).unwrap();
+    let table = format!("{prefix}_rows");
+    for sql in [
+        format!("DROP TABLE IF EXISTS {table}"),
+        format!("CREATE TABLE {table} (id INT)"),
+        format!("INSERT INTO {table} VALUES (1), (2)"),
+        format!("DROP FUNCTION IF EXISTS {prefix}_writes"),
+        format!("DROP FUNCTION IF EXISTS {prefix}_nothing"),
+        format!("DROP PROCEDURE IF EXISTS {prefix}_empty"),
+        format!(
+            "CREATE FUNCTION {prefix}_writes() RETURNS INT \
+             BEGIN INSERT INTO {table} VALUES (9); RETURN 1; END"
+        ),
+        format!("CREATE FUNCTION {prefix}_nothing() RETURNS INT DETERMINISTIC RETURN 1"),
+        format!("CREATE PROCEDURE {prefix}_empty() BEGIN END"),
+    ] {
+        root.run(&sql);
+    }
+}
+
+/// Where it is not known whether a statement ends the list, Fairlane raises an error in its place.
+#[test]
+fn nobody_sees_what_stands_for_a_list() {
+    if product().is_mysql() {
+        return;
+    }
+    make_routines("cm");
+    let proxy = Proxy::with(servers(), 4, ONE_LANE);
+    let prepared = ["CALL cm_empty()", "BEGIN NOT ATOMIC DO 1; END", "CALL cm_missing()"];
+    let run = ["DO cm_nothing()", "SELECT cm_nothing()", "DO GET_LOCK('cm_free', 0)"];
+    let all = prepared.map(|sql| (Command::StmtPrepare, sql)).into_iter();
+    for (command, sql) in all.chain(run.map(|sql| (Command::Query, sql))) {
+        for holds in [false, true] {
+            let mut client = proxy.app();
+            client.query("SELECT nothing_like_it").unwrap_err();
+            if holds {
+                client.run("BEGIN");
+            }
+            client.command(command, sql.as_bytes()).unwrap();
+            client.run("COMMIT");
+            client.run("DO RELEASE_LOCK('cm_free')");
+            for _ in 0..3 {
+                let mut other = proxy.app();
+                assert_eq!(levels(&mut other), [], "{sql}, holds: {holds}");
+                assert_eq!(other.text("SELECT @@warning_count"), "0", "{sql}");
+            }
+        }
+    }
+}
+
+#[test]
+fn functions_and_locks_end_a_list_as_on_the_server() {
+    if product().is_mysql() {
+        return;
+    }
+    make_routines("cf");
+    let proxy = Proxy::with(servers(), 6, ONE_LANE);
+    let mut holder = Raw::connect(servers().primary, "app", "app-secret", Some("shop")).unwrap();
+    holder.run("DO GET_LOCK('cf_held', 0)");
+    for sql in [
+        "SELECT cf_writes()",
+        "DO cf_writes()",
+        "SET @a = cf_writes()",
+        "DO cf_nothing()",
+        "SELECT cf_nothing(), ROW_COUNT()",
+        "DO GET_LOCK('cf_held', 0)",
+        "DO GET_LOCK('cf_free', 0)",
+        "SELECT RELEASE_LOCK('cf_free')",
+        "SELECT 1",
+    ] {
+        for more in ["DO 1", "BEGIN", "SET max_error_count = 0"] {
+            let [direct, through] = both(&proxy, |client| {
+                client.run("SELECT id FROM cf_rows LIMIT 2");
+                client.query("SELECT nothing_like_it").unwrap_err();
+                client.run(more);
+                // A mark is an error, which sets ROW_COUNT().
+                client.run("SET @b = 1");
+                let answer = client.rows(sql);
+                let left = [client.text("SELECT FOUND_ROWS()"), client.text("SELECT ROW_COUNT()")];
+                let levels = (!more.contains("max")).then(|| levels(client));
+                (answer, left, levels)
+            });
+            assert_eq!(through, direct, "{sql}, {more}");
+        }
+    }
+    // Between XA END and the end of the transaction no statement can use a table.
+    let [direct, through] = both(&proxy, |client| {
+        client.query("SELECT nothing_like_it").unwrap_err();
+        for sql in ["XA START 'cf'", "XA END 'cf'", "DO cf_nothing()", "XA ROLLBACK 'cf'"] {
+            client.run(sql);
+        }
+        levels(client)
+    });
+    assert_eq!(through, direct);
+}

@@ -63,15 +63,20 @@ impl Session {
         if verdict.needs.contains(Needs::DIAGNOSTICS) && self.diagnostics.are_saved() && !empties {
             wanted |= Needs::DIAGNOSTICS;
         }
+        if wanted.is_empty() {
+            return wanted;
+        }
         let leaves = self.held_on_replica() && !may_stay_on_replica(verdict);
         if self.held.is_some() && !leaves {
             // What the session holds knows better, as soon as anything has run on it.
             let held = &self.diagnostics;
             let known = [
-                // Its own trackers are set in front of the statement.
+                // Its own trackers, or a mark in the place of the list, are set in front of the statement.
                 (
                     Needs::ROW_COUNT,
-                    held.is_row_count_held() && !verdict.needs.contains(Needs::TRACKERS),
+                    held.is_row_count_held()
+                        && !verdict.needs.contains(Needs::TRACKERS)
+                        && !self.may_end_list(verdict),
                 ),
                 (Needs::FOUND_ROWS, held.is_found_rows_held()),
                 (Needs::LAST_GTID, held.is_gtid_held),
