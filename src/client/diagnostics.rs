@@ -224,6 +224,11 @@ impl Diagnostics {
         self.is_row_count_held = false;
     }
 
+    /// Takes over ROW_COUNT() of what has failed on the held connection without an error in its answer.
+    pub(super) fn note_failed(&mut self) {
+        (self.row_count, self.is_row_count_held) = (-1, true);
+    }
+
     /// What FOUND_ROWS() returns, told by no statement of the client's on the held connection.
     pub(super) fn note_found_rows(&mut self, found_rows: u64) {
         self.found_rows = found_rows;

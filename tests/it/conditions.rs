@@ -248,3 +248,39 @@ fn functions_and_locks_end_a_list_as_on_the_server() {
     });
     assert_eq!(through, direct);
 }
+
+#[test]
+fn get_diagnostics_leaves_what_it_tells_of() {
+    make_routines("cg");
+    let proxy = Proxy::with(servers(), 4, ONE_LANE);
+    let (number, rows) = ("GET DIAGNOSTICS @n = NUMBER", "GET DIAGNOSTICS @r = ROW_COUNT");
+    let condition = "GET DIAGNOSTICS CONDITION 1 @c = MYSQL_ERRNO";
+    let write = "UPDATE cg_rows SET id = id + 1 LIMIT 2";
+    for before in [&[write][..], &["BEGIN", write], &["SELECT nothing_like_it"]] {
+        for asked in [&[number, rows][..], &[rows, rows], &[condition, number, rows], &[condition]]
+        {
+            for last in ["GET DIAGNOSTICS @n = NUMBER, @r = ROW_COUNT", "DO 0", "KILL 2000000000"] {
+                let [direct, through] = both(&proxy, |client| {
+                    for sql in [before, asked].concat() {
+                        let _ = client.query(sql);
+                    }
+                    let count = client.text("SELECT ROW_COUNT()");
+                    for sql in [before, asked, &[last]].concat() {
+                        let _ = client.query(sql);
+                    }
+                    let levels = (!last.starts_with("KILL")).then(|| levels(client));
+                    (count, levels, client.rows("SELECT @n, @r, @c"))
+                });
+                assert_eq!(through, direct, "{before:?}, {asked:?}, {last}");
+            }
+        }
+    }
+    // MySQL's SET, which may stand for it, empties the list on a connection that is held.
+    let [direct, through] = both(&proxy, |client| {
+        client.run("BEGIN");
+        client.query("SELECT nothing_like_it").unwrap_err();
+        (0..3).for_each(|_| drop(client.run("GET DIAGNOSTICS @n = NUMBER, @r = ROW_COUNT")));
+        (client.rows("SELECT @n, @r"), client.run("COMMIT").summary.warnings)
+    });
+    assert_eq!(through, direct);
+}
