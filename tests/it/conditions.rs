@@ -284,3 +284,37 @@ fn get_diagnostics_leaves_what_it_tells_of() {
     });
     assert_eq!(through, direct);
 }
+
+fn prepare(client: &mut Raw, sql: &str) -> [u8; 4] {
+    let prepared = client.command(Command::StmtPrepare, sql.as_bytes()).unwrap();
+    prepared.summary.prepared.unwrap().0.to_le_bytes()
+}
+
+/// ROW_COUNT() in the first column of a prepared statement with so many.
+fn counted(client: &mut Raw, id: [u8; 4], columns: usize) -> i64 {
+    let execute = [&id[..], &[0, 1, 0, 0, 0]].concat();
+    let answer = client.command(Command::StmtExecute, &execute).unwrap();
+    let row = answer.packets().swap_remove(1 + columns);
+    i64::from_le_bytes(row[2..10].try_into().unwrap())
+}
+
+/// A text with another value for FOUND_ROWS() has to be prepared, which sets ROW_COUNT() there.
+#[test]
+fn row_count_beside_found_rows_is_the_last_statement_s() {
+    make_routines("cr");
+    let proxy = Proxy::with(servers(), 4, ONE_LANE);
+    let write = "UPDATE cr_rows SET id = id + 1 LIMIT 2";
+    let sets = ["DO 1", "SET time_zone = '+02:00'", "SET NAMES latin1", "USE information_schema"];
+    for (index, set) in sets.into_iter().enumerate() {
+        let [direct, through] = both(&proxy, |client| {
+            let id = prepare(client, &format!("SELECT ROW_COUNT(), FOUND_ROWS(), {index}"));
+            client.run("BEGIN");
+            client.run(set);
+            client.run(&write.replace("cr_", "shop.cr_"));
+            let count = counted(client, id, 3);
+            client.run("ROLLBACK");
+            count
+        });
+        assert_eq!((through, direct), (2, 2), "{set}");
+    }
+}

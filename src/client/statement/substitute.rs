@@ -31,10 +31,19 @@ impl Session {
         mode: Mode,
     ) -> Option<Vec<u8>> {
         let mut wanted = self.unknown_counts(verdict);
-        let is_here = |held: &mut Checkout| held.connection().statements.has(key);
-        if verdict.statements <= 1 && !self.held.as_mut().is_some_and(is_here) {
+        let life = self.life;
+        let is_here = |held: &mut Checkout| {
+            let statements = &held.connection().statements;
+            statements.has(key) && !statements.is_of_other(key, life)
+        };
+        // Another text has to be prepared.
+        let is_other = !wanted.is_empty();
+        if verdict.needs.contains(Needs::ROW_COUNT)
+            && verdict.statements <= 1
+            && (is_other || !self.held.as_mut().is_some_and(is_here))
+        {
             // After PREPARE a connection has another ROW_COUNT().
-            wanted |= verdict.needs & Needs::ROW_COUNT;
+            wanted |= Needs::ROW_COUNT;
         }
         self.put_values(&key.sql, mode, wanted)
     }
