@@ -318,3 +318,16 @@ fn row_count_beside_found_rows_is_the_last_statement_s() {
         assert_eq!((through, direct), (2, 2), "{set}");
     }
 }
+
+/// A BEGIN that waits for what comes next is before what Fairlane has answered meanwhile.
+#[test]
+fn row_count_after_begin_is_that_of_an_error_of_fairlane_s_own() {
+    let proxy = Proxy::with(servers(), 4, ONE_LANE);
+    let [direct, through] = both(&proxy, |client| {
+        client.run("BEGIN");
+        client.query("KILL 2000000000").unwrap_err();
+        let id = prepare(client, "SELECT ROW_COUNT()");
+        counted(client, id, 1)
+    });
+    assert_eq!((through, direct), (-1, -1));
+}
