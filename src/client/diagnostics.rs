@@ -224,6 +224,22 @@ impl Diagnostics {
         self.is_row_count_held = false;
     }
 
+    /// Takes over ROW_COUNT() of what has failed on the held connection without an error in its answer.
+    pub(super) fn note_failed(&mut self) {
+        (self.row_count, self.is_row_count_held) = (-1, true);
+    }
+
+    /// What ROW_COUNT() returns.
+    pub(super) fn row_count(&self) -> i64 {
+        self.row_count
+    }
+
+    /// ROW_COUNT() is still so, whatever the last answer was: that of a statement before the session's last one.
+    pub(super) fn keep_row_count(&mut self, row_count: i64) {
+        self.is_row_count_held &= self.row_count == row_count;
+        self.row_count = row_count;
+    }
+
     /// What FOUND_ROWS() returns, told by no statement of the client's on the held connection.
     pub(super) fn note_found_rows(&mut self, found_rows: u64) {
         self.found_rows = found_rows;

@@ -9,7 +9,7 @@ use crate::client::statement::execute::opens_cursor;
 use crate::protocol::response::Summary;
 use crate::protocol::status::Status;
 use crate::protocol::{Command, code};
-use crate::sql::{self, Class, Effects, Leading};
+use crate::sql::{self, Class, Effects, Leading, Verdict};
 
 impl Session {
     /// What ROW_COUNT() and FOUND_ROWS() are after `work`; whether the latter tells the rows sent.
@@ -34,7 +34,12 @@ impl Session {
             self.diagnostics.note_skipped(skipped);
         }
         let is_prepared = work.command == Command::StmtPrepare && summary.error.is_none();
-        if !is_prepared && !self.fails_in_dictionary(work, summary) {
+        if gets_diagnostics(work) && summary.error.is_none() {
+            // It leaves ROW_COUNT(), unless there is no such condition.
+            if summary.had_warnings {
+                self.diagnostics.note_failed();
+            }
+        } else if !is_prepared && !self.fails_in_dictionary(work, summary) {
             self.diagnostics.note_counted(summary);
             if summary.error.is_some() && connection.image.schema != self.image.schema {
                 // After a USE that fails the connection has yet to choose the session's schema.
@@ -106,4 +111,10 @@ impl Session {
 pub(super) fn is_do(work: &Work<'_>) -> bool {
     let is_run = matches!(work.command, Command::Query | Command::StmtExecute);
     is_run && work.verdict.statements == 1 && work.verdict.leading == Leading::Do
+}
+
+/// Whether `work` is a GET DIAGNOSTICS, alone.
+fn gets_diagnostics(work: &Work<'_>) -> bool {
+    let Verdict { class, leading, statements, .. } = *work.verdict;
+    class == Class::Diagnostics && leading == Leading::Other && statements == 1
 }

@@ -7,7 +7,7 @@
 
 use std::borrow::Cow;
 
-use super::is_error;
+use super::{Disturbs, is_error};
 use crate::client::Session;
 use crate::metrics::Closed;
 use crate::pool::{Checkout, Retire};
@@ -21,22 +21,42 @@ impl Session {
     pub(in crate::client) async fn find_conditions(&mut self, sql: &[u8]) -> Option<Vec<u8>> {
         let asked = sql::diagnostics_asked(sql, self.mode)?;
         self.asks_conditions = true;
-        // What Fairlane has asked since has set ROW_COUNT() there.
+        // What Fairlane has asked since has set ROW_COUNT() there, which alone may know how many conditions there are.
+        let is_number_there =
+            self.diagnostics.are_on_connection && self.diagnostics.warnings.is_none();
         let is_disturbed = asked == sql::Asked::Statement
             && !self.diagnostics.is_row_count_held()
             && sql::has_word(sql, b"row_count")
-            && !sql::has_word(sql, b"number");
+            && !(is_number_there && sql::has_word(sql, b"number"));
         if self.held.is_some() && !self.diagnostics.are_saved() && !is_disturbed {
             return None;
         }
         if asked == sql::Asked::Statement {
+            if !self.facts.is_mariadb() {
+                self.save_held_list().await;
+            }
             let values = self.diagnostics.substitution(self.entry.id);
-            return sql::get_diagnostics_as_set(sql, self.mode, &values);
+            let set = sql::get_diagnostics_as_set(sql, self.mode, &values)?;
+            // A SET has another ROW_COUNT() there.
+            self.diagnostics.disturb(Disturbs::RowCount);
+            return Some(set);
         }
         if let Some(signal) = self.signal_of_error() {
             self.hold_with(&signal).await;
         }
         None
+    }
+
+    /// Before a SET that makes MySQL empty the list on the connection that is held.
+    async fn save_held_list(&mut self) {
+        if !self.diagnostics.are_on_connection {
+            return;
+        }
+        if let Some(mut held) = self.held.take() {
+            // When it can't be had, the connection is gone, and with it all else.
+            let _ = Box::pin(self.learn_all(held.connection(), None)).await;
+            self.held = Some(held);
+        }
     }
 
     /// The SIGNAL that raises the last error again, where it is the only condition.

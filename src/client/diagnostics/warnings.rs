@@ -4,7 +4,7 @@
 use super::conditions::signal;
 use super::{Disturbs, Saved, is_error};
 use crate::backend::{Connection, Failure};
-use crate::client::statement::{Refusal, Work};
+use crate::client::statement::{Refusal, Work, classify};
 use crate::client::{Session, Stop};
 use crate::error::Error;
 use crate::metrics::Closed;
@@ -12,7 +12,8 @@ use crate::pool::Retire;
 use crate::protocol::response::Summary;
 use crate::protocol::status::Tracked;
 use crate::protocol::{Command, Shape, packet};
-use crate::sql::{Effects, Reason, changes_rows};
+use crate::sql::{Effects, Reason, Verdict, changes_rows};
+use crate::state::Pin;
 use crate::state::diff::diff;
 
 /// The error that marks a list of warnings: it leaves ROW_COUNT() and FOUND_ROWS() as most errors do.
@@ -34,8 +35,11 @@ impl Session {
         // one that uses a table.
         let shows = work.verdict.shows_diagnostics();
         let clears_always = !self.facts.is_mariadb() && !shows && !keeps_conditions(work.command);
-        let is_kept = self.has_kept_mark(connection, has_new).await?;
-        if has_new || (work.verdict.uses_table || clears_always) && !is_kept {
+        let clears = match self.has_kept_mark(connection, has_new).await? {
+            Some(is_kept) => !is_kept,
+            None => work.verdict.uses_table || clears_always,
+        };
+        if has_new || clears {
             self.diagnostics.warnings = None;
             self.diagnostics.own_error = None;
         }
@@ -43,7 +47,7 @@ impl Session {
         Ok(())
     }
 
-    /// Before a statement of which only MariaDB knows whether it uses a table: an error is raised in
+    /// Before a statement of which only MariaDB knows whether it ends the list of warnings: an error is raised in
     /// the place of the list that was saved, to be seen whether it is still there afterwards. Not before
     /// several, of which one may show it.
     pub(in crate::client) async fn mark_list(
@@ -51,37 +55,78 @@ impl Session {
         connection: &mut Connection,
         work: &Work<'_>,
     ) -> Result<(), Failure> {
-        let has_list = self.diagnostics.are_saved() || self.diagnostics.own_error.is_some();
-        let is_opaque = work.verdict.effects.contains(Effects::OPAQUE);
-        // Preparing has no effects: a CALL, a block and what is like them.
-        let is_call = || {
-            work.command == Command::StmtPrepare
-                && work.verdict.reason == Reason::NotARead
-                && !changes_rows(work.sql, self.mode)
+        let is_unsure = match work.command {
+            Command::StmtPrepare => self.may_end_list_by_preparing(work),
+            // It changes rows of a table.
+            Command::StmtBulkExecute => false,
+            _ => self.may_end_list(work.verdict),
         };
-        let is_one = work.verdict.statements <= 1;
-        let is_unsure = is_one && work.verdict.uses_table && has_list && (is_opaque || is_call());
-        if !is_unsure || !self.facts.is_mariadb() || connection.is_restricted {
+        if !is_unsure || connection.is_restricted {
             return Ok(());
         }
-        Box::pin(connection.query(MARK)).await?;
+        Box::pin(self.ask(connection, MARK, Disturbs::RowCount)).await?;
         connection.residue.is_dirty = true;
         self.diagnostics.is_marked = true;
         Ok(())
     }
 
-    /// Whether the mark on a connection has outlived a statement, and with it what was saved.
+    /// Whether there is a list to be marked before a statement that is run.
+    pub(in crate::client) fn may_end_list(&self, verdict: &Verdict) -> bool {
+        let Verdict { uses_table, effects, .. } = *verdict;
+        // A stored function may use a table, and a lock that is not granted ends the list, too. What can't be read
+        // may show it.
+        let is_unsure = match uses_table {
+            true => effects.contains(Effects::OPAQUE),
+            false => {
+                effects.intersects(Effects::OPAQUE | Effects::USER_LOCK)
+                    && !effects.contains(Effects::UNREADABLE)
+            }
+        };
+        is_unsure && self.has_list_to_mark(verdict)
+    }
+
+    /// The same of one that is prepared, whose verdict has no effects: a CALL, a block and what is like them, or
+    /// what calls a stored function.
+    fn may_end_list_by_preparing(&self, work: &Work<'_>) -> bool {
+        let Verdict { uses_table, reason, .. } = *work.verdict;
+        self.has_list_to_mark(work.verdict)
+            && match uses_table {
+                true => reason == Reason::NotARead && !changes_rows(work.sql, self.mode),
+                false => classify(work.sql, self.mode).effects.contains(Effects::OPAQUE),
+            }
+    }
+
+    fn has_list_to_mark(&self, verdict: &Verdict) -> bool {
+        let has_list = self.diagnostics.are_saved() || self.diagnostics.own_error.is_some();
+        has_list
+            && verdict.statements <= 1
+            && self.facts.is_mariadb()
+            && self.image.get("max_error_count") != Some("0")
+            // Between XA END and its end the mark could not be taken off again.
+            && !self.pins.has(Pin::Xa)
+    }
+
+    /// Whether the mark on a connection has outlived a statement, and with it what was saved; `None` where there
+    /// is no mark. It is not left there, where others would see it.
     async fn has_kept_mark(
         &mut self,
         connection: &mut Connection,
         has_new: bool,
-    ) -> Result<bool, Failure> {
+    ) -> Result<Option<bool>, Failure> {
         if !std::mem::take(&mut self.diagnostics.is_marked) || has_new {
-            return Ok(false);
+            return Ok(None);
         }
         // It leaves FOUND_ROWS().
         let answer = Box::pin(self.ask(connection, "SHOW WARNINGS", Disturbs::RowCount)).await?;
-        Ok(answer.summary.rows > 0)
+        let is_kept = answer.summary.rows > 0;
+        if is_kept {
+            if self.diagnostics.is_found_rows_stale() {
+                Box::pin(self.learn_found_rows(connection)).await?;
+            }
+            self.diagnostics.disturb(Disturbs::Both);
+            Box::pin(connection.clear_warnings()).await?;
+        }
+        Ok(Some(is_kept))
     }
 
     /// How many warnings what does nothing has to tell of (MySQL).

@@ -180,7 +180,9 @@ impl Session {
         // No client is told of it: it has its answer.
         summary.tracked.retain(|tracked| matches!(tracked, Tracked::Characteristics(_)));
         self.take_up_insert_id(connection);
+        let row_count = self.diagnostics.row_count();
         self.absorb(connection, &work, &summary);
+        self.diagnostics.keep_row_count(row_count);
         // Its flags may be those of what an earlier session has left.
         self.take_modes_flags();
         if self.status.contains(Status::IN_TRANS) { Ok(()) } else { Err(LOST) }

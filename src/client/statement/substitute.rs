@@ -31,10 +31,19 @@ impl Session {
         mode: Mode,
     ) -> Option<Vec<u8>> {
         let mut wanted = self.unknown_counts(verdict);
-        let is_here = |held: &mut Checkout| held.connection().statements.has(key);
-        if verdict.statements <= 1 && !self.held.as_mut().is_some_and(is_here) {
+        let life = self.life;
+        let is_here = |held: &mut Checkout| {
+            let statements = &held.connection().statements;
+            statements.has(key) && !statements.is_of_other(key, life)
+        };
+        // Another text has to be prepared.
+        let is_other = !wanted.is_empty();
+        if verdict.needs.contains(Needs::ROW_COUNT)
+            && verdict.statements <= 1
+            && (is_other || !self.held.as_mut().is_some_and(is_here))
+        {
             // After PREPARE a connection has another ROW_COUNT().
-            wanted |= verdict.needs & Needs::ROW_COUNT;
+            wanted |= Needs::ROW_COUNT;
         }
         self.put_values(&key.sql, mode, wanted)
     }
@@ -63,15 +72,20 @@ impl Session {
         if verdict.needs.contains(Needs::DIAGNOSTICS) && self.diagnostics.are_saved() && !empties {
             wanted |= Needs::DIAGNOSTICS;
         }
+        if wanted.is_empty() {
+            return wanted;
+        }
         let leaves = self.held_on_replica() && !may_stay_on_replica(verdict);
         if self.held.is_some() && !leaves {
             // What the session holds knows better, as soon as anything has run on it.
             let held = &self.diagnostics;
             let known = [
-                // Its own trackers are set in front of the statement.
+                // Its own trackers, or a mark in the place of the list, are set in front of the statement.
                 (
                     Needs::ROW_COUNT,
-                    held.is_row_count_held() && !verdict.needs.contains(Needs::TRACKERS),
+                    held.is_row_count_held()
+                        && !verdict.needs.contains(Needs::TRACKERS)
+                        && !self.may_end_list(verdict),
                 ),
                 (Needs::FOUND_ROWS, held.is_found_rows_held()),
                 (Needs::LAST_GTID, held.is_gtid_held),
