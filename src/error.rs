@@ -90,17 +90,18 @@ pub enum Error {
         backend: String,
     },
     /// Wrong user, password or host.
-    #[error(
-        "Access denied for user '{user}'@'{host}' (using password: {})",
-        if *used_password { "YES" } else { "NO" }
-    )]
+    #[error("Access denied for user '{user}'@'{host}'{}", match used_password {
+        Some(true) => " (using password: YES)",
+        Some(false) => " (using password: NO)",
+        None => "",
+    })]
     AccessDenied {
         /// User name as the client gave it.
         user: String,
         /// Client's host as the server would name it.
         host: String,
-        /// The client sent a password.
-        used_password: bool,
+        /// The client sent a password; `None` where the server does not mention that.
+        used_password: Option<bool>,
     },
     /// The account is locked.
     #[error("{}", locked(user, host, *family))]
@@ -295,6 +296,9 @@ impl Error {
             | Self::LoginQueued { .. }
             | Self::TooManyClients => (code::CON_COUNT_ERROR, "08004"),
             Self::LostBackend { .. } => (code::NET_READ_ERROR, "08S01"),
+            Self::AccessDenied { used_password: None, .. } => {
+                (code::ACCESS_DENIED_NO_PASSWORD, "28000")
+            }
             Self::AccessDenied { .. } | Self::UnsupportedPlugin { .. } | Self::NeedsTls { .. } => {
                 (code::ACCESS_DENIED, "28000")
             }

@@ -213,7 +213,7 @@ impl Connection {
     }
 }
 
-fn demand(exchange: &Exchange) -> Result<&Exchange, Malformed> {
+pub(super) fn demand(exchange: &Exchange) -> Result<&Exchange, Malformed> {
     match exchange.summary.error {
         None => Ok(exchange),
         Some(_) => Err(Malformed { what: "error in answer to a set-up statement", offset: 0 }),

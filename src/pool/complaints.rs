@@ -110,7 +110,7 @@ impl Pool {
             at_primary = %told,
             untold,
             "a replica takes a user for another one than the primary does, who reads on the primary \
-             then: do both see Fairlane under the same host, and have the same accounts and roles?"
+             then: do both see Fairlane under the same host, and have the same accounts, roles and privileges?"
         );
     }
 

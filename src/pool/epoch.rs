@@ -9,7 +9,7 @@
 //! such texts in a loop would slow down all who log in.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -35,6 +35,8 @@ pub struct Epochs {
     known: AtomicU64,
     /// The last ones among `logins`, each with what a replica that has it must have applied.
     placed: Mutex<VecDeque<(u64, Token)>>,
+    /// One of them may be in no binary log, so that a replica that has all of it need not have that.
+    are_astray: AtomicBool,
     unseen_logins: Unseen,
     unseen_schemas: Unseen,
 }
@@ -90,6 +92,16 @@ impl Epochs {
         }
         let before = self.logins.fetch_add(1, Ordering::AcqRel);
         placed.push_back((before + 1, at));
+    }
+
+    /// The next change may be in no binary log: told before it is noted, so that whoever comes after it knows.
+    pub fn note_astray(&self) {
+        self.are_astray.store(true, Ordering::Release);
+    }
+
+    /// Whether a change was noted that may be in no binary log. Read after [`Self::logins`].
+    pub fn are_astray(&self) -> bool {
+        self.are_astray.load(Ordering::Acquire)
     }
 
     /// How many of the changes a replica has for sure that has applied `applied`; and what the next one

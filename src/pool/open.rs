@@ -196,8 +196,8 @@ impl Pool {
         };
         self.pace.wait().await;
         let (logins, applied) = (self.epochs.logins(), self.applied.now());
-        let schemas = self.epochs.schemas();
-        let login = Box::pin(self.log_in(opening.key.clone(), &opening.credential));
+        let (schemas, compares_grants) = (self.epochs.schemas(), self.epochs.are_astray());
+        let login = Box::pin(self.log_in(opening, compares_grants));
         match timeout(limit, login).await {
             Ok(Ok(mut connection)) => {
                 Self::let_in(turn);
@@ -257,11 +257,14 @@ impl Pool {
     /// where the address leads to by now, and waits a moment for it.
     async fn log_in(
         &self,
-        key: Arc<ConnectionKey>,
-        credential: &Credential,
+        Opening { key, credential, .. }: &Opening,
+        compares_grants: bool,
     ) -> Result<Connection, LoginError> {
         loop {
             let mut connection = backend::open(&self.route, key.clone(), credential).await?;
+            if compares_grants && !connection.is_restricted {
+                connection.learn_grants().await?;
+            }
             for _ in 0..LOOKS_AWAY {
                 if let Some(generation) = self.whereabouts.generation_of(&connection.server) {
                     connection.generation = generation;

@@ -87,7 +87,7 @@ impl Pool {
     /// Compares a new connection of a replica with what the primary said, or remembers that.
     pub(super) fn admit_persona(
         self: &Arc<Self>,
-        connection: Box<Connection>,
+        mut connection: Box<Connection>,
     ) -> Result<Box<Connection>, Error> {
         let Connection { key, persona, epoch, .. } = &*connection;
         if self.backend.is_primary() {
@@ -98,6 +98,13 @@ impl Pool {
         }
         let told = self.personas.get(key);
         if told.as_ref().is_some_and(|told| told.persona == *persona) {
+            return Ok(connection);
+        }
+        if let Some(told) = told.as_ref().filter(|told| !told.persona.has_grants())
+            && told.persona.is_like(persona)
+        {
+            // Privileges were not compared then: it is only for sessions from before it came to that.
+            connection.epoch = connection.epoch.min(told.epoch);
             return Ok(connection);
         }
         if let Some(told) = told {

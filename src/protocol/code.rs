@@ -12,6 +12,8 @@ pub const USER_LIMIT_REACHED: u16 = 1226;
 pub const HANDSHAKE_ERROR: u16 = 1043;
 /// Access denied for user.
 pub const ACCESS_DENIED: u16 = 1045;
+/// ER_ACCESS_DENIED_NO_PASSWORD_ERROR: the same, of an account that may have none.
+pub const ACCESS_DENIED_NO_PASSWORD: u16 = 1698;
 /// ER_DBACCESS_DENIED_ERROR: no privilege for a schema.
 pub const DBACCESS_DENIED: u16 = 1044;
 /// ER_TABLEACCESS_DENIED_ERROR.

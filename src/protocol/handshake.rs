@@ -2,6 +2,7 @@
 //!
 //! Source: <https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_connection_phase.html>.
 
+use super::auth::NATIVE;
 use super::capability::Capabilities;
 use super::compress::Algorithm;
 use super::wire::{Cursor, Malformed, put_lenenc, put_lenenc_bytes};
@@ -199,20 +200,28 @@ impl HandshakeResponse {
             cursor.nul_bytes("authentication reply")?.to_vec()
         };
         let mut schema = None;
-        if asked.contains(Capabilities::CONNECT_WITH_DB) && !cursor.is_empty() {
+        if asked.contains(Capabilities::CONNECT_WITH_DB) {
+            if cursor.is_empty() {
+                return Err(Malformed { what: "schema", offset: cursor.offset() });
+            }
             schema = Some(text(nul_or_rest(&mut cursor))).filter(|name| !name.is_empty());
         }
-        let plugin = match asked.contains(Capabilities::PLUGIN_AUTH) {
-            true if cursor.is_empty() => {
-                return Err(Malformed { what: "plugin name", offset: cursor.offset() });
+        let names_plugin = asked.contains(Capabilities::PLUGIN_AUTH);
+        let plugin = match names_plugin {
+            // FACT(mariadb 10.11, mysql 9.7): a missing name is this one to MariaDB, and an empty one to MySQL; test:
+            // `logins_have_the_same_answers`.
+            true if cursor.is_empty() && !offered.contains(Capabilities::LONG_PASSWORD) => {
+                NATIVE.to_owned()
             }
             true => text(nul_or_rest(&mut cursor)),
             false => String::new(),
         };
-        let attributes = if asked.contains(Capabilities::CONNECT_ATTRS) {
-            attributes(&mut cursor)?
-        } else {
-            Vec::new()
+        let attributes = match asked.contains(Capabilities::CONNECT_ATTRS) {
+            true if names_plugin && cursor.is_empty() => {
+                return Err(Malformed { what: "connection attributes", offset: cursor.offset() });
+            }
+            true => attributes(&mut cursor)?,
+            false => Vec::new(),
         };
         let zstd_level = match asked.contains(Capabilities::ZSTD) {
             true => cursor.u8("zstd level").unwrap_or(0),
@@ -401,6 +410,32 @@ mod tests {
             zstd_level: 7,
         };
         assert_eq!(HandshakeResponse::parse(&response.encode(), offered), Ok(response));
+    }
+
+    #[test]
+    fn the_plugins_name_may_be_missing_at_the_end_and_nothing_else() {
+        let asked = Capabilities::PROTOCOL_41
+            | Capabilities::SECURE_CONNECTION
+            | Capabilities::PLUGIN_AUTH
+            | Capabilities::CONNECT_WITH_DB;
+        let parse = |more: Capabilities, end: &[u8]| {
+            let mut packet = (asked | more).low().to_le_bytes().to_vec();
+            packet.extend([0, 0, 0, 1, 45]);
+            packet.extend([0; 23]);
+            packet.extend(b"app\0\x01a");
+            packet.extend(end);
+            HandshakeResponse::parse(&packet, Capabilities::SUPPORTED - Capabilities::LONG_PASSWORD)
+        };
+        let none = Capabilities::empty();
+        for (end, plugin) in [(&b"shop\0"[..], NATIVE), (b"shop\0\0", ""), (b"shop\0a", "a")] {
+            let response = parse(none, end).expect("a response");
+            let has = (response.schema.as_deref(), response.plugin.as_str());
+            assert_eq!(has, (Some("shop"), plugin));
+        }
+        assert!(parse(none, b"").is_err(), "no schema");
+        assert!(parse(Capabilities::CONNECT_ATTRS, b"shop\0").is_err(), "no attributes");
+        assert!(parse(Capabilities::CONNECT_ATTRS, b"shop\0a\0").is_err(), "no attributes");
+        assert!(parse(Capabilities::CONNECT_ATTRS, b"shop\0a\0\0").is_ok(), "none of them");
     }
 
     proptest! {

@@ -29,7 +29,10 @@ mod replica;
 mod watermark;
 
 pub use account::host::Names;
-pub use account::{ACCOUNTS_GRANT, Account, Accounts, PasswordHash, Plugin, RequiredTls, mark};
+pub use account::{
+    ACCOUNTS_GRANT, Account, Accounts, PasswordHash, Plugin, RequiredTls, SocketMethod,
+    UNIX_SOCKET, mark,
+};
 pub use locks::Untold;
 
 pub use facts::{GTID_MODE, ISOLATION, READ_ONLY, ServerFacts, TRACK_GTIDS, VARIABLES};

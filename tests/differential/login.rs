@@ -63,6 +63,9 @@ const MODERN: Capabilities = Capabilities::PROTOCOL_41
 
 const TRACKING: Capabilities = MODERN.union(Capabilities::SESSION_TRACK);
 
+/// No attributes follow.
+const BARE: Capabilities = MODERN.difference(Capabilities::CONNECT_ATTRS);
+
 /// As clients of MySQL 4.1 logged in.
 const OLD: Capabilities = Capabilities::PROTOCOL_41
     .union(Capabilities::SECURE_CONNECTION)
@@ -106,7 +109,15 @@ const VISITS: &[Visit] = &[
     Visit { name: "a long plugin name", plugin: Named::As(LONG), ..GOOD },
     Visit { name: "an empty plugin name", plugin: Named::As(""), ..GOOD },
     Visit { name: "an empty plugin name, wrong", plugin: Named::As(""), password: "x", ..GOOD },
-    Visit { name: "no plugin name", plugin: Named::Missing, ..GOOD },
+    Visit { name: "no plugin name, no attributes", plugin: Named::Missing, ..GOOD },
+    Visit { name: "no plugin name", plugin: Named::Missing, capabilities: BARE, ..GOOD },
+    Visit {
+        name: "no plugin name, wrong",
+        plugin: Named::Missing,
+        capabilities: BARE,
+        password: "x",
+        ..GOOD
+    },
     Visit { name: "a plugin in capitals", plugin: Named::As("MYSQL_NATIVE_PASSWORD"), ..GOOD },
     Visit { name: "session tracking", capabilities: TRACKING, ..GOOD },
     Visit { name: "session tracking, no schema", capabilities: TRACKING, schema: None, ..GOOD },

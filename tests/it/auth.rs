@@ -399,3 +399,28 @@ fn a_client_that_is_gone_at_the_next_question_has_failed() {
     assert!(over_tls(proxy.port, "asked_on", "one", &[]).is_ok());
     root.run("DROP USER asked_on@localhost");
 }
+
+/// Who comes over TCP can't use them, and MariaDB does not mention his password.
+#[test]
+fn accounts_of_unix_sockets_are_denied_in_the_servers_words() {
+    if product().is_mysql() {
+        return;
+    }
+    let proxy = Proxy::with(servers(), 4, "login_failures = 0\nlogin_delay = \"0s\"");
+    let mut root = servers().root();
+    for methods in [
+        "unix_socket",
+        "unix_socket OR mysql_native_password USING PASSWORD('right')",
+        "mysql_native_password USING PASSWORD('right') OR unix_socket",
+        "mysql_native_password USING 'invalid' OR unix_socket",
+        "unix_socket OR mysql_native_password USING 'invalid'",
+        "mysql_native_password USING 'invalid'",
+    ] {
+        root.run(&format!("CREATE OR REPLACE USER on_socket@'%' IDENTIFIED VIA {methods}"));
+        for password in ["wrong", ""] {
+            let login = |port| Raw::connect(port, "on_socket", password, None).unwrap_err();
+            assert_eq!(login(proxy.port), login(servers().primary), "{methods}, '{password}'");
+        }
+    }
+    root.run("DROP USER on_socket@'%'");
+}

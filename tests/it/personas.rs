@@ -1,9 +1,10 @@
 //! Servers that take a user for different accounts, or give him different roles.
 
+use fairlane::protocol::Command;
 use fairlane::sandbox::Options;
 
 use crate::support::raw::Login;
-use crate::support::servers::keep;
+use crate::support::servers::{Servers, keep};
 use crate::support::{ONE_LANE_AND_REPLICA, Proxy, Raw, eventually, product, servers};
 
 const DIFFERS: &str =
@@ -114,4 +115,94 @@ fn a_role_whose_name_is_not_ascii_is_the_same_to_clients_of_all_character_sets()
     proxy.until_replica_answers(&mut utf8, "SELECT COUNT(*) FROM of_all");
     proxy.until_replica_answers(&mut latin1, "SELECT COUNT(*) FROM of_all");
     assert_eq!(proxy.metric(DIFFERS), 0.0);
+}
+
+/// How an account loses privileges that replicas never hear of.
+enum Loss {
+    /// By statements of an administrator.
+    By(&'static [&'static str]),
+    /// By COM_REFRESH behind a change of the table of privileges.
+    Refresh,
+}
+
+/// The administrator's `way` with accounts of one name.
+fn lose(admin: &mut Raw, user: &str, way: &Loss) {
+    const FROM_TABLE: &str = "DELETE FROM mysql.db WHERE User = '$' AND Db = 'shop'";
+    match way {
+        Loss::By(statements) => {
+            for sql in *statements {
+                // One of them is to fail half-way.
+                let _ = admin.query(&sql.replace('$', user));
+            }
+        }
+        Loss::Refresh => {
+            admin.run(&FROM_TABLE.replace('$', user));
+            assert!(admin.command(Command::Refresh, b"\x01").unwrap().error().is_none());
+        }
+    }
+}
+
+fn loses_on_the_primary_alone(servers: &Servers, user: &str, way: &Loss) {
+    let proxy = Proxy::with(servers, 6, ONE_LANE_AND_REPLICA);
+    let mut root = servers.root();
+    for sql in [
+        "CREATE USER $@'%' IDENTIFIED BY 'astray-secret'",
+        "GRANT SELECT ON shop.* TO $@'%'",
+        "GRANT SELECT ON astray_kept.* TO $@'%'",
+    ] {
+        root.run(&sql.replace('$', user));
+    }
+    servers.wait_replicated();
+    let connect = || Raw::connect(proxy.port, user, "astray-secret", None).unwrap();
+    let (lost, kept) = ("SELECT * FROM shop.astray", "SELECT * FROM astray_kept.t");
+    proxy.until_replica_answers(&mut connect(), lost);
+    let through = |user| Raw::connect(proxy.port, user, &format!("{user}-secret"), None).unwrap();
+    lose(&mut through("root"), user, way);
+    // Others who come after it find that the replica has it, as far as positions tell.
+    proxy.until_replica_answers(&mut through("app"), lost);
+    eventually("the replica was tried", || {
+        let mut client = connect();
+        assert_eq!(client.query(lost).unwrap_err().code(), 1142, "{user}");
+        client.run(kept);
+        proxy.metric(DIFFERS) > 0.0
+    });
+    let mut replica = servers.replica_root_who_writes();
+    let _ = replica.query(&format!("REVOKE SELECT ON shop.* FROM {user}@'%'"));
+    replica.run("FLUSH LOCAL PRIVILEGES");
+    proxy.until_replica_answers(&mut connect(), kept);
+}
+
+#[test]
+fn who_has_lost_privileges_on_the_primary_alone_reads_there() {
+    // Others' logins are not to meet accounts that are read anew.
+    let (servers, _orders) = keep(product().options());
+    let mut root = servers.root();
+    for sql in [
+        "CREATE TABLE shop.astray (a INT)",
+        "CREATE DATABASE astray_kept",
+        "CREATE TABLE astray_kept.t (a INT)",
+    ] {
+        root.run(sql);
+    }
+    const REVOKE: &str = "REVOKE SELECT ON shop.* FROM $@'%'";
+    const DELETE: &str = "DELETE FROM mysql.db WHERE User = '$' AND Db = 'shop'";
+    loses_on_the_primary_alone(&servers, "astray_1", &Loss::By(&["SET sql_log_bin = 0", REVOKE]));
+    loses_on_the_primary_alone(
+        &servers,
+        "astray_2",
+        &Loss::By(&[DELETE, "FLUSH LOCAL PRIVILEGES"]),
+    );
+    loses_on_the_primary_alone(
+        &servers,
+        "astray_3",
+        &Loss::By(&[DELETE, "PREPARE s FROM 'FLUSH NO_WRITE_TO_BINLOG PRIVILEGES'", "EXECUTE s"]),
+    );
+    if !product().is_mysql() {
+        loses_on_the_primary_alone(
+            &servers,
+            "astray_4",
+            &Loss::By(&["REVOKE SELECT ON shop.* FROM $@'%', nobody@nowhere"]),
+        );
+        loses_on_the_primary_alone(&servers, "astray_5", &Loss::Refresh);
+    }
 }

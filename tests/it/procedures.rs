@@ -73,6 +73,34 @@ fn a_lock_that_a_procedure_takes_is_its_sessions() {
 }
 
 #[test]
+fn a_flush_that_fails_is_not_taken_for_one_of_a_procedure() {
+    let proxy = Proxy::with(servers(), 4, ONE_LANE);
+    let mut root = servers().root();
+    root.run("CREATE PROCEDURE shop.pr_idle() DO 0");
+    for (user, flush, ends, code) in [
+        ("app", "FLUSH TABLES", "COMMIT", 1227),
+        // It binds by its words, until this.
+        ("root", "FLUSH TABLES pr_nowhere WITH READ LOCK", "UNLOCK TABLES", 1146),
+    ] {
+        for before in ["SELEC 1", "CALL pr_idle()"] {
+            let password = format!("{user}-secret");
+            let mut one = Raw::connect(proxy.port, user, &password, Some("shop")).unwrap();
+            one.run("START TRANSACTION");
+            // It may have been anything.
+            let _ = one.query(before);
+            for _ in 0..2 {
+                assert_eq!(one.query(flush).unwrap_err().code(), code);
+            }
+            one.run("COMMIT");
+            one.run(ends);
+            one.run("DO 1");
+            assert_eq!(proxy.sum("fairlane_sessions_pinned{"), 0.0, "{before}; {flush}");
+        }
+    }
+    root.run("DROP PROCEDURE shop.pr_idle");
+}
+
+#[test]
 fn a_procedure_that_takes_the_place_of_another_is_looked_at_anew() {
     let (servers, _orders) = keep(Options { max_connections: 50, ..product().options() });
     let proxy = Proxy::with(&servers, 3, ONE_LANE);

@@ -10,9 +10,9 @@ use crate::backend::{Connection, Failure, LockCounts, Ran};
 use crate::client::Session;
 use crate::client::diagnostics::Disturbs;
 use crate::client::statement::Work;
-use crate::protocol::Command;
 use crate::protocol::response::Summary;
 use crate::protocol::status::{Status, Tracked};
+use crate::protocol::{Command, code};
 use crate::sql::{Effects, Leading, Mode, called, calls_in, changes_rows, has_word, mentions};
 use crate::state::Pin;
 
@@ -136,18 +136,24 @@ impl Session {
     }
 
     /// A FLUSH of the client's own is none of a procedure's that ran on the connection before.
+    ///
+    /// FACT(mariadb 10.11, mysql 9.7): those that fail with these errors count, too; test:
+    /// `a_flush_that_fails_is_not_taken_for_one_of_a_procedure`.
     pub(in crate::client) fn note_flushed(
         &self,
         connection: &mut Connection,
         work: &Work<'_>,
         summary: &Summary,
     ) {
+        const COUNTED: [u16; 2] = [code::SPECIFIC_ACCESS_DENIED, code::NO_SUCH_TABLE];
         let verdict = work.verdict;
+        let is_counted =
+            |code| COUNTED.contains(&code) && !verdict.effects.contains(Effects::SET_STATEMENT);
         let is_one = work.command == Command::Query
             && verdict.leading == Leading::Flush
             && verdict.statements == 1
-            && summary.error.is_none();
-        if is_one && has_word(work.sql, b"status") {
+            && summary.error.is_none_or(is_counted);
+        if is_one && summary.error.is_none() && has_word(work.sql, b"status") {
             // It has set the session's counters to zero.
             connection.lock_counts = LockCounts::default();
         } else if is_one {

@@ -25,7 +25,7 @@ use crate::protocol::auth::{NATIVE, NONCE, Proof, nonce};
 use crate::protocol::handshake::auth_switch;
 use crate::protocol::sha2::{self, CACHING_SHA2, SHA256};
 use crate::protocol::{Capabilities, Family, ed25519, parsec};
-use crate::topology::{Account, Names, Plugin};
+use crate::topology::{Account, Names, Plugin, SocketMethod, UNIX_SOCKET};
 
 /// The client's plugin that sends the password as it is.
 const CLEAR: &str = "mysql_clear_password";
@@ -107,6 +107,10 @@ impl From<ReadError> for Unproved {
 impl Claim {
     /// The server's error for a wrong password.
     pub(in crate::client) fn denied(&self) -> Error {
+        self.denied_as(Some(!self.reply.is_empty()))
+    }
+
+    fn denied_as(&self, used_password: Option<bool>) -> Error {
         let user = match self.family.is_mariadb() {
             true => &self.user,
             false => cut(&self.user, NAME_SHOWN),
@@ -114,8 +118,22 @@ impl Claim {
         Error::AccessDenied {
             user: user.to_owned(),
             host: host_name(self.address, self.names),
-            used_password: !self.reply.is_empty(),
+            used_password,
         }
+    }
+
+    /// `error` in the words of an account that may need no password.
+    fn denied_by(&self, account: &Account, error: Error) -> Error {
+        let is_unmentioned = match &error {
+            Error::AccessDenied { .. } => match account.socket {
+                SocketMethod::None => false,
+                SocketMethod::Earlier => self.reply.is_empty(),
+                SocketMethod::Last => true,
+            },
+            Error::UnsupportedPlugin { plugin, .. } => plugin == UNIX_SOCKET,
+            _ => false,
+        };
+        if is_unmentioned { self.denied_as(None) } else { error }
     }
 
     /// Gets a reply made with `plugin`, unless the client has given that already.
@@ -332,7 +350,8 @@ async fn prove_account(
             settled => return settled,
         }
     }
-    Err(refused.unwrap_or_else(|| claim.denied()).into())
+    let refused = refused.unwrap_or_else(|| claim.denied());
+    Err(claim.denied_by(account, refused).into())
 }
 
 /// Proves a claim by one of the account's methods.

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::super::line::{Line, Record, Trouble};
 use super::host::{HostPattern, Names};
-use super::{Account, Accounts, PasswordHash, Plugin, RequiredTls};
+use super::{Account, Accounts, PasswordHash, Plugin, RequiredTls, SocketMethod};
 use crate::protocol::sha2::{CACHING_SHA2, SHA256};
 use crate::protocol::{Family, code, ed25519, parsec};
 
@@ -243,6 +243,7 @@ fn account(
     mut methods: Vec<Plugin>,
     requirements: Requirements,
 ) -> Account {
+    let socket = SocketMethod::among(&methods);
     let preferred =
         methods.iter().position(|method| matches!(method, Plugin::NativePassword { .. }));
     let plugin = match preferred.unwrap_or(0) {
@@ -258,6 +259,7 @@ fn account(
         required_tls: requirements.required_tls,
         is_expired: requirements.is_expired,
         counts_failures: requirements.counts_failures,
+        socket,
     }
 }
 
@@ -300,6 +302,7 @@ mod tests {
         let account = parsed(&json).expect("an account");
         assert_eq!(account.plugin, native(STORED));
         assert_eq!(account.alternatives, [Plugin::Other("unix_socket".to_owned())]);
+        assert_eq!(account.socket, SocketMethod::Earlier);
         assert!(account.is_locked && account.required_tls == RequiredTls::Any);
     }
 

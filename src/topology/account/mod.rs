@@ -25,6 +25,9 @@ use self::host::{HostPattern, Names, Peer};
 /// What the service account needs to read the accounts.
 pub const ACCOUNTS_GRANT: &str = "GRANT SELECT ON mysql.global_priv (MySQL: mysql.user)";
 
+/// The plugin for clients over a Unix socket (MariaDB).
+pub const UNIX_SOCKET: &str = "unix_socket";
+
 /// SHA1(SHA1(password)), what `mysql_native_password` stores.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PasswordHash([u8; 20]);
@@ -168,6 +171,33 @@ pub struct Account {
     pub is_expired: bool,
     /// The server counts wrong passwords, and blocks the account after too many.
     pub counts_failures: bool,
+    /// Whether `unix_socket` is one of its methods, which no client over TCP can use.
+    pub socket: SocketMethod,
+}
+
+/// What `unix_socket` is among an account's methods (MariaDB). The server does not mention the password in an error once it
+/// has tried that, until it tries a password that is not empty.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SocketMethod {
+    /// None of them.
+    #[default]
+    None,
+    /// Others follow.
+    Earlier,
+    /// The last one, or the only one.
+    Last,
+}
+
+impl SocketMethod {
+    fn among(methods: &[Plugin]) -> Self {
+        let is_socket =
+            |method: &Plugin| matches!(method, Plugin::Other(name) if name == UNIX_SOCKET);
+        match methods.iter().rposition(is_socket) {
+            None => Self::None,
+            Some(last) if last + 1 == methods.len() => Self::Last,
+            Some(_) => Self::Earlier,
+        }
+    }
 }
 
 /// All accounts of the primary, as last loaded.
@@ -256,6 +286,7 @@ mod tests {
             required_tls: RequiredTls::Nothing,
             is_expired: false,
             counts_failures: false,
+            socket: SocketMethod::None,
         }
     }
 

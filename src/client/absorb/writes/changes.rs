@@ -6,7 +6,10 @@ use crate::client::Session;
 use crate::client::statement::Work;
 use crate::protocol::response::Summary;
 use crate::protocol::{Command, code};
-use crate::sql::{Class, Effects, Reason, Verdict, defaults_of, leaves_tables, variable_prepared};
+use crate::sql::{
+    Class, Effects, Leading, Reason, Verdict, defaults_of, has_word, leaves_tables,
+    variable_prepared,
+};
 use crate::state::Pin;
 
 /// What a statement may change that other sessions begin with or prepare.
@@ -21,6 +24,10 @@ pub(in crate::client) struct Changes {
     /// Likewise by a text that nobody has seen.
     pub(super) hidden_logins: bool,
     pub(super) hidden_schemas: bool,
+    /// Perhaps of logins, and no replica will ever have it.
+    pub(super) is_astray: bool,
+    /// An error may come when a part of it is done (MariaDB), which is in no binary log then.
+    goes_in_steps: bool,
     /// It does nothing when the right to do it is missing.
     is_all_or_nothing: bool,
 }
@@ -45,6 +52,7 @@ impl Changes {
         Self {
             hidden_logins: self.hidden_logins && affected == Some(0),
             hidden_schemas: self.hidden_schemas && affected.is_some(),
+            is_astray: self.is_astray || self.goes_in_steps && summary.error.is_some(),
             ..self
         }
     }
@@ -53,7 +61,7 @@ impl Changes {
 impl Session {
     /// What `work` may change.
     pub(in crate::client) fn changes(&self, work: &Work<'_>) -> Changes {
-        let Verdict { class, reason, effects, statements, .. } = *work.verdict;
+        let Verdict { class, reason, effects, statements, leading, .. } = *work.verdict;
         let is_known = statements == 1 && reason != Reason::NotUnderstood;
         let leaves = || effects == Effects::TEMPORARY_TABLE || leaves_tables(work.sql, self.mode);
         let is_sql_prepared = effects.contains(Effects::SQL_PREPARE);
@@ -67,12 +75,15 @@ impl Session {
             false => effects,
         };
         let is_hidden = defaults.contains(Effects::HIDDEN_TEXT | Effects::OPAQUE);
+        let logins = defaults.contains(Effects::SERVER_DEFAULTS);
         Changes {
             tables: class == Class::Write && !is_quiet(work.command) && !(is_known && leaves()),
-            logins: defaults.contains(Effects::SERVER_DEFAULTS),
+            logins,
             schemas: defaults.contains(Effects::SCHEMA_DEFAULTS),
             hidden_logins: is_hidden,
             hidden_schemas: is_hidden,
+            is_astray: logins && (is_sql_prepared || is_local(work)),
+            goes_in_steps: logins && self.facts.is_mariadb() && leading != Leading::Set,
             is_all_or_nothing: is_known && !effects.contains(Effects::OPAQUE),
         }
     }
@@ -104,6 +115,16 @@ impl Session {
             false => Effects::empty(),
         }
     }
+}
+
+/// Whether `work` may have the accounts read again on this server alone.
+///
+/// FACT(mariadb 10.11, 11.8): COM_REFRESH is not logged; test:
+/// `who_has_lost_privileges_on_the_primary_alone_reads_there`.
+fn is_local(work: &Work<'_>) -> bool {
+    const LOCAL: [&[u8]; 2] = [b"local", b"no_write_to_binlog"];
+    work.command == Command::Refresh
+        || has_word(work.sql, b"flush") && LOCAL.iter().any(|word| has_word(work.sql, word))
 }
 
 /// Whether a text with a PREPARE or an EXECUTE has more than a PREPARE.

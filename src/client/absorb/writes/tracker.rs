@@ -169,9 +169,14 @@ impl WriteTracker {
         if changes.tables {
             self.epochs.note_table_change();
         }
+        if (changes.logins || changes.hidden_logins)
+            && (changes.is_astray || self.token().is_unlogged())
+        {
+            self.epochs.note_astray();
+        }
         if changes.logins {
             let mut at = self.written.lock().clone();
-            // No replica would ever have it.
+            // No replica would ever have it: privileges are compared.
             at.forget_unlogged();
             self.epochs.note_login_change(at);
         } else if changes.hidden_logins {
