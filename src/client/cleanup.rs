@@ -256,6 +256,9 @@ impl Session {
         let leftovers = self.leftovers();
         let changes = self.changes(work);
         let family = self.facts.family;
+        if sent.is_some() {
+            self.note_unseen_log(work);
+        }
         self.entry.keep_statement(work.sql, || self.mode_of(work));
         let orphan = self.entry.orphan();
         self.forget_binding();

@@ -217,26 +217,11 @@ impl WriteWatch<'_> {
         }
     }
 
-    /// Whether the text itself may have turned the binary log off. A word in a value is no reason to keep others
-    /// from replicas: a CALL, and what calls functions, sets nothing by itself.
-    ///
-    /// FACT(mariadb 10.11, 11.8): `SET @@sql_log_bin` is never told; test:
-    /// `what_is_left_out_of_the_binary_log_by_whatever_is_read_where_it_was_written`.
+    /// Whether the text itself may have turned the binary log off.
     fn may_switch_log(&self, summary: &Summary) -> bool {
-        let (sql, mode) = self.sql;
         let is_opaque = self.verdict.effects.contains(Effects::OPAQUE);
-        let runs_texts = || {
-            is_opaque
-                && self.verdict.reason != Reason::UnknownFunction
-                && !changes_rows(sql, mode)
-                && called(sql, mode).is_none()
-        };
         let has_run = || summary.error.is_none_or(|code| is_opaque && code != code::PARSE_ERROR);
-        (self.verdict.statements > 1 || runs_texts())
-            && !is_quiet(self.command)
-            && has_word(sql, b"set")
-            && has_word(sql, LOG.as_bytes())
-            && has_run()
+        switches_log(self.verdict, self.sql) && !is_quiet(self.command) && has_run()
     }
 
     /// Whether the server tells that its binary log is off for the session, or was for a while.
@@ -324,6 +309,23 @@ fn may_be_idle(verdict: &Verdict) -> bool {
             | Reason::WrapsWrite
             | Reason::NotUnderstood
     )
+}
+
+/// Whether a text may turn the binary log off by itself, and not just for a statement. A word in a value is no reason
+/// to keep others from replicas: a CALL, and what calls functions, sets nothing by itself.
+///
+/// FACT(mariadb 10.11, 11.8): `SET @@sql_log_bin` is never told; test:
+/// `what_is_left_out_of_the_binary_log_by_whatever_is_read_where_it_was_written`.
+pub(super) fn switches_log(verdict: &Verdict, (sql, mode): (&[u8], Mode)) -> bool {
+    let runs_texts = || {
+        verdict.effects.contains(Effects::OPAQUE)
+            && verdict.reason != Reason::UnknownFunction
+            && !changes_rows(sql, mode)
+            && called(sql, mode).is_none()
+    };
+    (verdict.statements > 1 || runs_texts())
+        && has_word(sql, b"set")
+        && has_word(sql, LOG.as_bytes())
 }
 
 /// Whether a statement may change what replicas are to have.
