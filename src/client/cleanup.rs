@@ -572,6 +572,7 @@ async fn undone(
         // Nor which rows its rollback has not taken back, which a reading meanwhile need not have.
         leftovers.writes.note_unknown();
     }
+    leftovers.writes.hold_back(false);
     undone
 }
 

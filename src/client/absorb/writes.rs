@@ -33,6 +33,10 @@ pub(in crate::client) use tracker::WriteTracker;
 /// The variable by which a session leaves what it writes out of the binary log.
 pub(super) const LOG: &str = "sql_log_bin";
 
+/// In a transaction's state as it is tracked: it has written rows that it does not hold back, as of MyISAM tables.
+/// Without a position those are logged with it (MariaDB with `binlog_format = STATEMENT`).
+const WRITES_AT_ONCE: char = 'w';
+
 /// What a session is like before a statement runs.
 #[derive(Debug)]
 struct Before {
@@ -122,7 +126,7 @@ pub(super) fn is_quiet(command: Command) -> bool {
 impl WriteWatch<'_> {
     /// A statement of the response has ended, and what tells so has not been passed on.
     pub(in crate::client) fn note(&mut self, summary: &Summary) {
-        let (mut has_position, mut is_placed) = (false, false);
+        let (mut has_position, mut is_placed, mut writes_at_once) = (false, false, false);
         for tracked in &summary.tracked[self.seen..] {
             if let Some(position) = position_in(tracked) {
                 self.writes.note(&position, self.before.reading.as_deref());
@@ -133,11 +137,20 @@ impl WriteWatch<'_> {
                 is_placed |= self.is_behind_all(&position, summary);
             } else if self.tells_of_log(tracked) {
                 self.writes.note_unlogged();
+            } else if let Tracked::TransactionState(state) = tracked {
+                writes_at_once = state.contains(WRITES_AT_ONCE);
             }
+        }
+        let is_open = summary.status.contains(Status::IN_TRANS);
+        if writes_at_once && !has_position && is_open && self.before.family.is_mariadb() {
+            self.writes.hold_back(true);
         }
         self.seen = summary.tracked.len();
         if self.verdict.class != Class::Read {
             self.note_unplaced(summary, has_position);
+            if summary.has_status && !is_open {
+                self.writes.hold_back(false);
+            }
             // Sessions that begin from now on find other global variables, privileges or schemas.
             self.writes.note_changes(self.before.changes.of(summary));
         } else if self.has_no_room(summary) || self.may_have_read_half_way(summary) {
