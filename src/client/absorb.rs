@@ -4,6 +4,7 @@ pub(super) mod binding;
 pub(super) mod bits;
 mod counts;
 pub(super) mod flight;
+mod left_out;
 pub(super) mod routine;
 pub(super) mod settle;
 pub(super) mod tracking;
@@ -130,6 +131,9 @@ impl Session {
         if settled.is_err() {
             // The client has its answer; what could have been asked later is lost, but not what its session has.
             let had_state = keeps || self.asks_state(checkout.connection(), work, summary);
+            if on_primary {
+                self.note_unseen_log(work);
+            }
             checkout.discard(crate::pool::Retire::Quit(crate::metrics::Closed::Broken));
             self.forget_binding();
             return if had_state { Err(Stop::Fatal) } else { Ok(()) };

@@ -279,6 +279,9 @@ impl Session {
         let leftovers = self.leftovers();
         let changes = self.changes(work);
         let family = self.facts.family;
+        if sent.is_some() {
+            self.note_unseen_log(work);
+        }
         self.entry.keep_statement(work.sql, || self.mode_of(work));
         let orphan = self.entry.orphan();
         self.forget_binding();
@@ -592,6 +595,7 @@ async fn undone(
         // Nor which rows its rollback has not taken back, which a reading meanwhile need not have.
         leftovers.writes.note_unknown();
     }
+    leftovers.writes.hold_back(false);
     undone
 }
 

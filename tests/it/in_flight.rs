@@ -357,6 +357,38 @@ fn what_is_killed_in_its_commit_is_seen_once_it_is_committed() {
     }
 }
 
+/// With `binlog_format = STATEMENT` MariaDB logs such rows with the transaction.
+#[test]
+fn what_no_transaction_holds_back_is_seen_by_others_before_it_is_logged() {
+    if product().is_mysql() {
+        return;
+    }
+    let proxy = Proxy::start(pair());
+    let mut root = pair().root();
+    root.run("CREATE TABLE shop.logged_late (a INT) ENGINE = MyISAM");
+    root.run("CREATE TABLE shop.logged_late_t (a INT) ENGINE = InnoDB");
+    let read = "SELECT COUNT(*) FROM shop.logged_late";
+    let (user, password) = ("root", "root-secret");
+    for end in ["COMMIT", "ROLLBACK"] {
+        let log_in = || Raw::connect(proxy.port, user, password, Some("shop")).unwrap();
+        let (mut client, mut other) = (log_in(), log_in());
+        pair().wait_replicated();
+        client.run("SET binlog_format = 'STATEMENT'");
+        proxy.until_replica_answers(&mut other, read);
+        client.run("BEGIN");
+        client.run("INSERT INTO logged_late_t VALUES (1)");
+        client.run("INSERT INTO logged_late VALUES (1)");
+        let there = root.text(read);
+        for _ in 0..5 {
+            assert_eq!(other.text(read), there, "before {end}");
+            pause(100);
+        }
+        client.run(end);
+        proxy.until_replica_answers(&mut other, read);
+        assert_eq!(other.text(read), there, "after {end}");
+    }
+}
+
 /// Behind rows that have no room for a position.
 #[test]
 fn what_no_transaction_holds_back_is_seen_by_others_while_one_is_open() {

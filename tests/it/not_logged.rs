@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use fairlane::protocol::Capabilities;
+use fairlane::protocol::{Capabilities, Command, Shape};
 use fairlane::sandbox::Options;
 
 use crate::support::servers::keep;
@@ -86,5 +86,80 @@ fn what_is_left_out_of_the_binary_log_by_whatever_is_read_where_it_was_written()
         }
         drop((one, other));
         eventually("replicas are of use again", || log_in(&proxy, true).text(count) != there);
+    }
+}
+
+/// How a statement ends that nobody sees the end of.
+const ENDS: [&str; 2] = ["its client hangs up", "its connection is killed"];
+
+const UNSEEN: &str = "SELECT COUNT(*) FROM unseen";
+
+/// Ids of the statements that wait for this test.
+fn waiting(root: &mut Raw) -> Vec<String> {
+    let ids = "SELECT id FROM information_schema.processlist \
+               WHERE info LIKE '%SLEEP(1.25)%' AND id <> CONNECTION_ID()";
+    root.rows(ids).into_iter().flatten().flatten().collect()
+}
+
+/// Runs `text` to such an end. Its session, if that goes on.
+fn end_unseen(mut session: Raw, text: &str, end: &str) -> Option<Raw> {
+    let mut root = pair().root();
+    session.send(Command::Query, text.as_bytes());
+    eventually("it runs", || waiting(&mut root).len() == 1);
+    if end == ENDS[0] {
+        session.hang_up();
+        eventually("it has ended", || waiting(&mut root).is_empty());
+        return None;
+    }
+    for id in waiting(&mut root) {
+        let _ = root.query(&format!("KILL {id}"));
+    }
+    let _ = session.answer(Shape::Results);
+    session.command(Command::Ping, b"").is_ok().then_some(session)
+}
+
+#[test]
+fn what_is_left_out_of_the_binary_log_by_what_ends_unseen_is_read_where_it_was_written() {
+    let mut root = pair().root();
+    let off = "SET @@sql_log_bin = 0; INSERT INTO unseen VALUES (1); DO SLEEP(1.25)";
+    let logged = "INSERT INTO unseen VALUES (1); DO SLEEP(1.25)";
+    root.run("USE shop");
+    root.run("CREATE TABLE unseen (a INT)");
+    root.run(&format!("CREATE PROCEDURE unseen_p() BEGIN {off}; END"));
+    root.run("CREATE PROCEDURE unseen_calls() CALL unseen_p()");
+    let mut texts = vec![off.to_owned(), "CALL unseen_calls()".to_owned()];
+    if !product().is_mysql() {
+        texts.push(format!("BEGIN NOT ATOMIC {off}; END"));
+        texts.push(
+            "SET STATEMENT sql_log_bin = 0 FOR INSERT INTO unseen VALUES (SLEEP(1.25))".to_owned(),
+        );
+    }
+    for (text, end) in texts.iter().flat_map(|text| ENDS.map(|end| (text, end))) {
+        let proxy = Proxy::start(pair());
+        let (one, mut other) = (log_in(&proxy, true), log_in(&proxy, true));
+        pair().wait_replicated();
+        proxy.until_replica_answers(&mut other, UNSEEN);
+        let mut one = end_unseen(one, text, end);
+        pair().wait_replicated();
+        let there = root.text(UNSEEN);
+        if let Some(one) = &mut one {
+            assert_eq!(one.text(UNSEEN), there, "its own session, {text}, {end}");
+        }
+        // Others may read before Fairlane knows that it has ended.
+        eventually(text, || other.text(UNSEEN) == there);
+        for _ in 0..5 {
+            assert_eq!(other.text(UNSEEN), there, "{text}, {end}");
+        }
+    }
+    // What is logged is no reason to keep anybody from replicas.
+    root.run(&format!("CREATE PROCEDURE unseen_logged() BEGIN {logged}; END"));
+    root.run("TRUNCATE unseen");
+    for end in ENDS {
+        let proxy = Proxy::start(pair());
+        let (one, mut other) = (log_in(&proxy, true), log_in(&proxy, true));
+        let one = end_unseen(one, "CALL unseen_logged()", end);
+        proxy.until_replica_answers(&mut other, UNSEEN);
+        assert_eq!(other.text(UNSEEN), root.text(UNSEEN), "{end}");
+        drop(one);
     }
 }

@@ -51,13 +51,13 @@ impl Drop for Sent {
     }
 }
 
-/// A statement whose connection was lost: until this is dropped, all that is written in its scope has no known
-/// position.
+/// A statement whose connection was lost, or of which more is to be found out: until this is dropped, all that is
+/// written in its scope has no known position.
 #[derive(Debug)]
-struct Lost(Arc<SharedToken>);
+pub(super) struct Lost(Arc<SharedToken>);
 
 impl Lost {
-    fn new(written: &Arc<SharedToken>) -> Self {
+    pub(super) fn new(written: &Arc<SharedToken>) -> Self {
         written.flights.lose();
         Self(Arc::clone(written))
     }

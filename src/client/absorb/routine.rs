@@ -25,7 +25,7 @@ const CALLS_MAX: usize = 8;
 const CALLS_DEEP: usize = 4;
 
 /// Schema and name of a procedure.
-type Name = (Box<str>, Box<str>);
+pub(super) type Name = (Box<str>, Box<str>);
 
 /// What was seen of a procedure's text.
 #[derive(Clone, Copy)]
@@ -56,6 +56,55 @@ impl Procedures {
     /// What was seen of this one's text, if that is known.
     fn get(&self, name: &Name) -> Option<Seen> {
         self.0.get(name).filter(|seen| seen.at.elapsed() < KNOWN_FOR)
+    }
+
+    /// Whether one of these may leave something out of the binary log, if that is known.
+    pub(super) fn switch_log(&self, names: &[Name]) -> Option<bool> {
+        let mut seen = names.iter().map(|name| self.get(name).map(|seen| seen.switches_log));
+        seen.try_fold(false, |switches, one| Some(switches | one?))
+    }
+
+    /// Asks for a text when it is not known, and for those of the procedures that it calls.
+    async fn look_into(
+        &self,
+        connection: &mut Connection,
+        name: Name,
+        deep: usize,
+    ) -> Result<Seen, Failure> {
+        if let Some(seen) = self.get(&name) {
+            return Ok(seen);
+        }
+        let text = connection.text_of_procedure(&name.0, &name.1).await?;
+        let (takes_no_lock, leaves_nothing) = (takes_no_lock(&text), leaves_nothing(&text));
+        // It may have come in a wide character set.
+        let text = text.replace('\0', "");
+        let switches_log = has_word(text.as_bytes(), LOG.as_bytes());
+        let calls = named_in(text.as_bytes(), Mode::default(), Some(&name.0));
+        let mut seen = Seen { takes_no_lock, leaves_nothing, switches_log, at: Instant::now() };
+        self.0.insert(name.clone(), seen);
+        for called in calls.into_iter().filter(|_| deep > 0) {
+            let called = Box::pin(self.look_into(connection, called, deep - 1)).await;
+            // What is known of it is not all then.
+            let called = called.inspect_err(|_| drop(self.0.remove(&name)))?;
+            seen.switches_log |= called.switches_log;
+        }
+        if seen.switches_log != switches_log {
+            self.0.insert(name, seen);
+        }
+        Ok(seen)
+    }
+
+    /// Looks at the texts of these, wherever they have run.
+    pub(super) async fn look_at(
+        &self,
+        connection: &mut Connection,
+        names: &[Name],
+    ) -> Result<bool, Failure> {
+        let mut switch_log = false;
+        for name in names {
+            switch_log |= self.look_into(connection, name.clone(), CALLS_DEEP).await?.switches_log;
+        }
+        Ok(switch_log)
     }
 }
 
@@ -162,7 +211,7 @@ impl Session {
     }
 
     /// The procedures that a text names behind CALL, wherever.
-    fn procedures_in(&self, work: &Work<'_>) -> Vec<Name> {
+    pub(super) fn procedures_in(&self, work: &Work<'_>) -> Vec<Name> {
         let own = self.image.schema.as_deref().filter(|_| !self.moves(work));
         named_in(work.sql, self.mode_of(work), own)
     }
@@ -286,35 +335,9 @@ impl Session {
 
     /// What the text of a procedure says that has just run.
     async fn look_at(&self, connection: &mut Connection, name: Name) -> Result<Seen, Failure> {
-        let seen = self.look_into(connection, name, CALLS_DEEP).await?;
+        let seen = self.context.procedures.look_into(connection, name, CALLS_DEEP).await?;
         if seen.switches_log {
             self.writes.note_unlogged();
-        }
-        Ok(seen)
-    }
-
-    /// Asks for a text when it is not known, and for those of the procedures that it calls.
-    async fn look_into(
-        &self,
-        connection: &mut Connection,
-        name: Name,
-        deep: usize,
-    ) -> Result<Seen, Failure> {
-        if let Some(seen) = self.context.procedures.get(&name) {
-            return Ok(seen);
-        }
-        let text = connection.text_of_procedure(&name.0, &name.1).await?;
-        let (takes_no_lock, leaves_nothing) = (takes_no_lock(&text), leaves_nothing(&text));
-        let switches_log = has_word(text.as_bytes(), LOG.as_bytes());
-        let calls = named_in(text.as_bytes(), Mode::default(), Some(&name.0));
-        let mut seen = Seen { takes_no_lock, leaves_nothing, switches_log, at: Instant::now() };
-        self.context.procedures.0.insert(name.clone(), seen);
-        for called in calls.into_iter().filter(|_| deep > 0) {
-            let called = Box::pin(self.look_into(connection, called, deep - 1)).await?;
-            seen.switches_log |= called.switches_log;
-        }
-        if seen.switches_log != switches_log {
-            self.context.procedures.0.insert(name, seen);
         }
         Ok(seen)
     }
@@ -337,7 +360,7 @@ impl Session {
     }
 
     /// Whether `work` calls no procedure: functions can't take locks for the session.
-    fn calls_just_functions(&self, work: &Work<'_>) -> bool {
+    pub(super) fn calls_just_functions(&self, work: &Work<'_>) -> bool {
         let is_expression =
             matches!(work.verdict.leading, Leading::Select | Leading::Do | Leading::Set);
         work.verdict.statements == 1

@@ -33,6 +33,10 @@ pub(in crate::client) use tracker::WriteTracker;
 /// The variable by which a session leaves what it writes out of the binary log.
 pub(super) const LOG: &str = "sql_log_bin";
 
+/// In a transaction's state as it is tracked: it has written rows that it does not hold back, as of MyISAM tables.
+/// Without a position those are logged with it (MariaDB with `binlog_format = STATEMENT`).
+const WRITES_AT_ONCE: char = 'w';
+
 /// What a session is like before a statement runs.
 #[derive(Debug)]
 struct Before {
@@ -122,7 +126,7 @@ pub(super) fn is_quiet(command: Command) -> bool {
 impl WriteWatch<'_> {
     /// A statement of the response has ended, and what tells so has not been passed on.
     pub(in crate::client) fn note(&mut self, summary: &Summary) {
-        let (mut has_position, mut is_placed) = (false, false);
+        let (mut has_position, mut is_placed, mut writes_at_once) = (false, false, false);
         for tracked in &summary.tracked[self.seen..] {
             if let Some(position) = position_in(tracked) {
                 self.writes.note(&position, self.before.reading.as_deref());
@@ -133,11 +137,20 @@ impl WriteWatch<'_> {
                 is_placed |= self.is_behind_all(&position, summary);
             } else if self.tells_of_log(tracked) {
                 self.writes.note_unlogged();
+            } else if let Tracked::TransactionState(state) = tracked {
+                writes_at_once = state.contains(WRITES_AT_ONCE);
             }
+        }
+        let is_open = summary.status.contains(Status::IN_TRANS);
+        if writes_at_once && !has_position && is_open && self.before.family.is_mariadb() {
+            self.writes.hold_back(true);
         }
         self.seen = summary.tracked.len();
         if self.verdict.class != Class::Read {
             self.note_unplaced(summary, has_position);
+            if summary.has_status && !is_open {
+                self.writes.hold_back(false);
+            }
             // Sessions that begin from now on find other global variables, privileges or schemas.
             self.writes.note_changes(self.before.changes.of(summary));
         } else if self.has_no_room(summary) || self.may_have_read_half_way(summary) {
@@ -217,26 +230,11 @@ impl WriteWatch<'_> {
         }
     }
 
-    /// Whether the text itself may have turned the binary log off. A word in a value is no reason to keep others
-    /// from replicas: a CALL, and what calls functions, sets nothing by itself.
-    ///
-    /// FACT(mariadb 10.11, 11.8): `SET @@sql_log_bin` is never told; test:
-    /// `what_is_left_out_of_the_binary_log_by_whatever_is_read_where_it_was_written`.
+    /// Whether the text itself may have turned the binary log off.
     fn may_switch_log(&self, summary: &Summary) -> bool {
-        let (sql, mode) = self.sql;
         let is_opaque = self.verdict.effects.contains(Effects::OPAQUE);
-        let runs_texts = || {
-            is_opaque
-                && self.verdict.reason != Reason::UnknownFunction
-                && !changes_rows(sql, mode)
-                && called(sql, mode).is_none()
-        };
         let has_run = || summary.error.is_none_or(|code| is_opaque && code != code::PARSE_ERROR);
-        (self.verdict.statements > 1 || runs_texts())
-            && !is_quiet(self.command)
-            && has_word(sql, b"set")
-            && has_word(sql, LOG.as_bytes())
-            && has_run()
+        switches_log(self.verdict, self.sql) && !is_quiet(self.command) && has_run()
     }
 
     /// Whether the server tells that its binary log is off for the session, or was for a while.
@@ -324,6 +322,23 @@ fn may_be_idle(verdict: &Verdict) -> bool {
             | Reason::WrapsWrite
             | Reason::NotUnderstood
     )
+}
+
+/// Whether a text may turn the binary log off by itself, and not just for a statement. A word in a value is no reason
+/// to keep others from replicas: a CALL, and what calls functions, sets nothing by itself.
+///
+/// FACT(mariadb 10.11, 11.8): `SET @@sql_log_bin` is never told; test:
+/// `what_is_left_out_of_the_binary_log_by_whatever_is_read_where_it_was_written`.
+pub(super) fn switches_log(verdict: &Verdict, (sql, mode): (&[u8], Mode)) -> bool {
+    let runs_texts = || {
+        verdict.effects.contains(Effects::OPAQUE)
+            && verdict.reason != Reason::UnknownFunction
+            && !changes_rows(sql, mode)
+            && called(sql, mode).is_none()
+    };
+    (verdict.statements > 1 || runs_texts())
+        && has_word(sql, b"set")
+        && has_word(sql, LOG.as_bytes())
 }
 
 /// Whether a statement may change what replicas are to have.

@@ -69,6 +69,9 @@ impl Session {
                     self.entry.set_released();
                     return None;
                 }
+                if sent.is_some() {
+                    self.note_unseen_log(work);
+                }
                 // It may have been done all the same, or be done yet, and nobody says at which position. What a
                 // replica has refused may write.
                 match work.verdict.class != Class::Read || self.under_way.was_refused {

@@ -29,6 +29,8 @@ pub(in crate::client) struct WriteTracker {
     is_unlogged: AtomicBool,
     /// What it may have seen that is not in the token yet.
     seen: Seen,
+    /// Others see rows of its transaction that get a position when that ends.
+    holds_back: AtomicBool,
 }
 
 impl WriteTracker {
@@ -41,6 +43,7 @@ impl WriteTracker {
             session,
             is_unlogged: AtomicBool::new(false),
             seen: Seen::default(),
+            holds_back: AtomicBool::new(false),
         }
     }
 
@@ -55,6 +58,7 @@ impl WriteTracker {
             session: self.session,
             is_unlogged: AtomicBool::new(self.is_unlogged() || self.token().is_unlogged()),
             seen: Seen::default(),
+            holds_back: AtomicBool::new(false),
         };
         if has_seen_more {
             // What that was is on its way in the other scope.
@@ -87,6 +91,22 @@ impl WriteTracker {
     /// What the scope has written.
     pub(in crate::client::absorb) fn written(&self) -> &Arc<SharedToken> {
         &self.written
+    }
+
+    /// Whether others see rows of the session's transaction that get a position when that ends: until then nothing
+    /// that is written in the scope has a known one.
+    pub(in crate::client) fn hold_back(&self, holds: bool) {
+        if self.holds_back.load(Ordering::Relaxed) == holds {
+            return;
+        }
+        self.holds_back.store(holds, Ordering::Relaxed);
+        if holds {
+            self.written.flights.lose();
+        }
+        self.note_unknown();
+        if !holds {
+            self.written.flights.forget_lost();
+        }
     }
 
     /// A statement that may commit so is about to be sent to the primary.
@@ -232,6 +252,12 @@ impl WriteTracker {
 
     pub(super) fn stamp(&self) -> Stamp {
         Stamp { session: self.session, readings: self.topology.readings_begun() }
+    }
+}
+
+impl Drop for WriteTracker {
+    fn drop(&mut self) {
+        self.hold_back(false);
     }
 }
 
