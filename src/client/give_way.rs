@@ -14,6 +14,7 @@
 use tokio::task::JoinHandle;
 
 use super::diagnostics::Disturbs;
+use super::registry::Place;
 use super::statement::Work;
 use super::{Session, Stop};
 use crate::backend::{Connection, Failure};
@@ -23,7 +24,6 @@ use crate::metrics::Closed;
 use crate::pool::{Checkout, Retire};
 use crate::protocol::Command;
 use crate::protocol::status::Status;
-use crate::route::view::BackendId;
 use crate::sql::{Class, Effects};
 use crate::state::{Pin, Pins};
 
@@ -56,12 +56,13 @@ impl Session {
             && !keeps(self.pins)
     }
 
-    /// Has the primary stop what runs on a connection.
-    pub(super) fn stop_statement(&self, thread_id: u64, generation: u16) -> JoinHandle<bool> {
-        let (topology, pool) = (self.context.topology.clone(), self.context.primary_pool().clone());
+    /// Has a server stop what runs on a connection.
+    pub(super) fn stop_statement(&self, place: Place) -> JoinHandle<bool> {
+        let Place { backend, thread_id, generation } = place;
+        let (topology, pool) = (self.context.topology.clone(), self.context.pool(backend).clone());
         tokio::spawn(async move {
             let aim = pool.aim(thread_id);
-            let is_done = topology.kill(BackendId::PRIMARY, thread_id, true, generation).await;
+            let is_done = topology.kill(backend, thread_id, true, generation).await;
             if !is_done {
                 aim.stay();
             }

@@ -1,6 +1,8 @@
 //! KILL, and EXPLAIN FOR CONNECTION, with the ids clients see: those of Fairlane's sessions, which no server gives, and in the
 //! server's own list of processes those of its connections.
 
+use std::time::Duration;
+
 use super::registry::{Entry, Place};
 use super::{Session, Stop};
 use crate::backend::{Connection, Exchange, Failure};
@@ -133,15 +135,24 @@ impl Session {
 
     /// Whether it is done, or there was nothing to do.
     async fn kill_as_service(&self, target: &Entry, query: bool) -> bool {
-        let Some(place) = target.place() else { return true };
+        let command = target.command();
+        if query && target.stop_command(command) {
+            return true;
+        }
+        let Some(place) = target.place() else {
+            owe(target, query, command);
+            return true;
+        };
         let Place { backend, thread_id, generation } = place;
         let aim = self.context.pool(backend).aim(thread_id);
         if target.place() != Some(place) {
+            owe(target, query, command);
             return true;
         }
         let topology = &self.context.topology;
         let is_done = topology.kill(backend, thread_id, query, generation).await;
         mark(target, query);
+        make_sure(target, query, command);
         // A connection that is killed may still be on its way back to the pool.
         if !is_done || !query {
             aim.stay();
@@ -151,6 +162,7 @@ impl Session {
 
     /// By a connection of this user to the server: whether it was still there to be killed.
     async fn kill_there(&mut self, target: &Entry, query: bool) -> Result<bool, Refusal> {
+        let command = target.command();
         let Some(place) = target.place() else { return Ok(false) };
         let Place { backend, thread_id, generation } = place;
         let mut checkout = self.elsewhere(backend).await?;
@@ -169,18 +181,28 @@ impl Session {
             aim.stay();
         }
         answer.map(|_| mark(target, query))?;
+        make_sure(target, query, command);
         Ok(true)
     }
 
     async fn kill_as_user(&mut self, target: &Entry, query: bool) -> Result<(), Refusal> {
-        if self.kill_there(target, query).await? {
-            return Ok(());
+        let command = target.command();
+        let is_done = self.kill_there(target, query).await?;
+        if !is_done {
+            let grants = ask(self.elsewhere(BackendId::PRIMARY).await?, "SHOW GRANTS").await?;
+            if !may_kill_others(&grants.rows(), self.facts.family) {
+                return Err(Error::NotOwner(u64::from(target.id)).into());
+            }
         }
-        let grants = ask(self.elsewhere(BackendId::PRIMARY).await?, "SHOW GRANTS").await?;
-        match may_kill_others(&grants.rows(), self.facts.family) {
-            true => Ok(()),
-            false => Err(Error::NotOwner(u64::from(target.id)).into()),
+        // What waits, or has waited until now, hears of it only once this user is known to be allowed.
+        if query
+            && !target.stop_command(command)
+            && !is_done
+            && !self.kill_there(target, query).await?
+        {
+            owe(target, query, command);
         }
+        Ok(())
     }
 
     /// A connection of this user beside the session's own.
@@ -197,6 +219,21 @@ impl Session {
 fn mark(target: &Entry, query: bool) {
     if !query {
         target.kill();
+    }
+}
+
+/// A KILL QUERY may have overtaken the statement on its way to the server: one that has just set out is killed once more.
+fn make_sure(target: &Entry, query: bool, command: u64) {
+    const JUST: Duration = Duration::from_millis(100);
+    if target.for_less_than(JUST) {
+        owe(target, query, command);
+    }
+}
+
+/// The statement of a session was not found where it seemed to be.
+fn owe(target: &Entry, query: bool, command: u64) {
+    if query {
+        target.owe_kill(command);
     }
 }
 

@@ -8,8 +8,9 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
-use super::statement::Work;
-use super::{Session, Stop};
+use super::Session;
+use super::statement::{Refusal, Work};
+use crate::error::Error;
 use crate::lanes::lock_guard::{PACE_INSIDE_MAX, PACE_MAX, Pace, Wait};
 use crate::protocol::status::Status;
 use crate::sql::Class;
@@ -78,7 +79,7 @@ impl Locks {
 impl Session {
     /// Before a statement on the primary: lets whoever holds a lock that more urgent work waits
     /// for go first. What ends a transaction is never held back. Whether that took any time.
-    pub(super) async fn make_room(&self, lane: usize, work: &Work<'_>) -> Result<bool, Stop> {
+    pub(super) async fn make_room(&self, lane: usize, work: &Work<'_>) -> Result<bool, Refusal> {
         let works = matches!(work.verdict.class, Class::Read | Class::Write | Class::Begin { .. });
         let is_open = self.status.contains(Status::IN_TRANS) || !self.autocommit;
         let limit = if is_open { PACE_INSIDE_MAX } else { PACE_MAX };
@@ -87,10 +88,12 @@ impl Session {
             return Ok(false);
         }
         self.context.metrics.locks.paced.inc();
+        self.entry.begin_wait();
         let passed = async {
             tokio::select! {
                 () = locks.pass(self.entry.id, lane, limit) => Ok(true),
-                () = self.entry.killed() => Err(Stop::Client),
+                () = self.entry.killed() => Err(Refusal::Gone),
+                () = self.entry.stopped_waiting() => Err(Error::Interrupted.into()),
             }
         };
         Box::pin(passed).await

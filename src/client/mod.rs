@@ -369,6 +369,7 @@ impl Session {
                 // Whoever has killed it knows already.
                 return Stop::Client;
             }
+            self.entry.begin_command();
             self.context.metrics.sessions.bytes_received.inc_by(packet.wire_length() as u64);
             let done = self.command(packet).await;
             // A client that does not read is in nobody's way when it is killed.

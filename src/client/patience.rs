@@ -1,5 +1,7 @@
 //! Waits that end with their session: for a slot and a connection, and for what others ask in its place.
 
+use std::sync::Arc;
+
 use tokio::time::Instant;
 
 use super::Session;
@@ -8,7 +10,7 @@ use super::statement::Refusal;
 use super::wire::Wire;
 use crate::error::Error;
 use crate::lanes::Demand;
-use crate::pool::{Checkout, Request};
+use crate::pool::{Checkout, Pool, Request, Waiting};
 use crate::route::view::BackendId;
 use crate::state::Image;
 
@@ -30,6 +32,31 @@ pub(super) async fn unless_over<T>(
     }
 }
 
+/// What `waiting` waits for, unless its command is stopped before it has a slot. What is being opened then is
+/// waited for: who stops and asks again would have one after the other opened for nobody.
+///
+/// # Cancel safety
+/// That of [`Pool::check_out_later`].
+pub(super) async fn unless_stopped(
+    entry: &Entry,
+    pool: &Arc<Pool>,
+    waiting: Waiting<'_>,
+    request: &Request<'_>,
+) -> Result<Checkout, Error> {
+    entry.begin_wait();
+    let admitted = tokio::select! {
+        biased;
+        admitted = pool.admit(waiting) => admitted?,
+        () = entry.stopped_waiting() => return Err(Error::Interrupted),
+    };
+    let checkout = pool.find_or_open(admitted, request).await?;
+    if entry.is_stopped() {
+        checkout.check_in();
+        return Err(Error::Interrupted);
+    }
+    Ok(checkout)
+}
+
 impl Session {
     /// A connection of the primary to go on with what was begun.
     pub(super) async fn check_out_to_go_on(
@@ -40,7 +67,13 @@ impl Session {
         let whose = self.identity.whose();
         let plain = Request::plain(whose, &self.image, (self.entry.id, self.epoch));
         let request = Request { insert_id: self.diagnostics.insert_id, ..plain };
-        let obtained = self.context.primary_pool().check_out(demand, request, Instant::now());
+        let (entry, pool) = (&*self.entry, self.context.primary_pool());
+        let obtained = async {
+            match pool.check_out_at_once(demand, &request, Instant::now()) {
+                Ok(checkout) => Ok(checkout),
+                Err(waiting) => unless_stopped(entry, pool, waiting, &request).await,
+            }
+        };
         let session = (&*self.entry, Order::Kill);
         Box::pin(unless_over((&mut self.wire, is_given_up), session, obtained)).await
     }

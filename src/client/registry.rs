@@ -1,6 +1,7 @@
 //! All sessions: their ids, what they are doing, and how to end them.
 
 mod entry;
+mod interrupt;
 
 use std::future::poll_fn;
 use std::net::SocketAddr;

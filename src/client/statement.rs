@@ -22,7 +22,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::diagnostics::Form;
-use super::patience::unless_over;
+use super::patience::{unless_over, unless_stopped};
 use super::registry::{Order, is_sessions};
 use super::{Session, Stop};
 use crate::error::Error;
@@ -218,6 +218,10 @@ impl Session {
                     let recovered = Box::pin(self.recover(checkout, work, unfinished, attempt));
                     match recovered.await {
                         Some(done) => return done,
+                        // A KILL QUERY was for the statement, wherever it runs.
+                        None if self.entry.is_stopped() => {
+                            return self.refuse(work, &Error::Interrupted).await;
+                        }
                         None => may_use_replica = false,
                     }
                 }
@@ -229,14 +233,24 @@ impl Session {
     /// to leave a replica, which it still holds when it can't. `Some` of what became of the statement, if that is done.
     async fn before_held(&mut self, work: &Work<'_>) -> Option<Result<(), Stop>> {
         if !self.held_on_replica() {
-            return self.make_room(self.entry.lane(), work).await.err().map(Err);
+            return match self.make_room(self.entry.lane(), work).await {
+                Ok(_) => None,
+                Err(Refusal::Error(error)) => Some(Box::pin(self.refuse(work, &error)).await),
+                Err(Refusal::Gone) => Some(Err(Stop::Client)),
+            };
         }
         let leaves = !(may_stay_on_replica(work.verdict) && !self.reads_system_tables(work)
             || self.reads_its_snapshot(work))
             || sets_transactions(work)
             || takes_servers_value(work)
             || Box::pin(self.is_held_stale(work)).await;
-        if leaves { Box::pin(self.leave_replica(work)).await } else { None }
+        match leaves {
+            false => None,
+            true if self.entry.is_stopped() => {
+                Some(Box::pin(self.refuse(work, &Error::Interrupted)).await)
+            }
+            true => Box::pin(self.leave_replica(work)).await,
+        }
     }
 
     /// Whether a command on the replica that the session holds is better run there than on the primary,
@@ -277,7 +291,14 @@ impl Session {
         let (lane, by) = self.lane(work, at, |context| context.pool(backend).is_crowded_by(crowd));
         self.context.metrics.sessions.lane_choices_total(by).inc();
         self.entry.set_waiting(backend, (lane, by), at);
-        if backend.is_primary() && self.make_room(lane, work).await.map_err(|_| Refusal::Gone)? {
+        if self.entry.is_stopped() {
+            return Err(Error::Interrupted.into());
+        }
+        let made = match backend.is_primary() {
+            true => self.make_room(lane, work).await,
+            false => Ok(false),
+        };
+        if made.inspect_err(|_| self.account.refused(self.context.now()))? {
             now = Instant::now();
             at = self.context.since_start(now);
         }
@@ -300,7 +321,7 @@ impl Session {
                 let later = async {
                     tokio::select! {
                         biased;
-                        checkout = pool.check_out_later(waiting, &request) => checkout,
+                        checkout = unless_stopped(&self.entry, pool, waiting, &request) => checkout,
                         () = self.context.loses(backend), if !backend.is_primary() => {
                             Err(unavailable(pool.name(), "it is silent or down"))
                         }

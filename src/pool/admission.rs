@@ -104,6 +104,9 @@ pub struct Waiting<'a> {
     since: Instant,
 }
 
+/// A slot that was waited for, and what suits best of what was idle when it was free at once.
+pub type Admitted = (Slot, Option<Box<Connection>>);
+
 /// A place in the queue; leaving it early neither loses nor leaks a slot.
 #[derive(Debug)]
 struct Place<'a> {
@@ -189,10 +192,7 @@ impl Pool {
     ///
     /// # Cancel safety
     /// A caller that goes away leaves the queue, or passes a slot just granted on.
-    pub(super) async fn admit(
-        self: &Arc<Self>,
-        waiting: Waiting<'_>,
-    ) -> Result<(Slot, Option<Box<Connection>>), Error> {
+    pub async fn admit(self: &Arc<Self>, waiting: Waiting<'_>) -> Result<Admitted, Error> {
         let Waiting { asked, lane, session, crowd, since } = waiting;
         let place = match asked {
             Asked::Granted(slot, found) => {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
 
-use super::admission::Waiting;
+use super::admission::{Admitted, Waiting};
 use super::{Pool, Request, Retire, Shared, Slot};
 use crate::backend::{Connection, Failure, UnreadId};
 use crate::error::Error;
@@ -73,7 +73,22 @@ impl Pool {
         waiting: Waiting<'_>,
         request: &Request<'_>,
     ) -> Result<Checkout, Error> {
-        let (mut slot, mut found) = self.admit(waiting).await?;
+        let admitted = self.admit(waiting).await?;
+        self.find_or_open(admitted, request).await
+    }
+
+    /// What follows in [`Self::check_out_later`] once [`Self::admit`] has given it a slot.
+    ///
+    /// # Errors
+    /// The server's own refusal of a new connection.
+    ///
+    /// # Cancel safety
+    /// As that of [`Self::check_out`].
+    pub async fn find_or_open(
+        self: &Arc<Self>,
+        (mut slot, mut found): Admitted,
+        request: &Request<'_>,
+    ) -> Result<Checkout, Error> {
         let now = slot.granted_at;
         loop {
             // Who had to wait, or found a dead one, looks (again).

@@ -41,7 +41,7 @@ use crate::metrics::{BackendMetrics, LaneMetrics, Metrics};
 use crate::route::view::BackendId;
 use crate::route::whereabouts::Whereabouts;
 
-pub use admission::{Slot, Waiting};
+pub use admission::{Admitted, Slot, Waiting};
 pub use aim::Aim;
 pub use checkout::Checkout;
 pub use epoch::Epochs;

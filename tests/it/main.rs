@@ -28,6 +28,7 @@ mod holdings;
 mod idle;
 mod in_flight;
 mod insert_ids;
+mod interrupts;
 mod lanes;
 mod large;
 mod leftovers;

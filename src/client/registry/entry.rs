@@ -10,6 +10,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use super::interrupt::Interrupt;
 use crate::backend::Connection;
 use crate::metrics::ChosenBy;
 use crate::route::view::BackendId;
@@ -68,6 +69,8 @@ pub struct Entry {
     look_ms: AtomicU64,
     /// An [`Order`], as far as there is one.
     order: AtomicU8,
+    /// What a KILL QUERY says.
+    interrupt: Interrupt,
     /// The lock guard wants its transaction rolled back.
     must_give_way: AtomicBool,
     /// Its current or last statement, if it is in a lane behind the first, or [`Kept`]: whoever waits for
@@ -180,6 +183,7 @@ impl Entry {
             stood_still_ms: AtomicU64::new(0),
             look_ms: AtomicU64::new(u64::MAX),
             order: AtomicU8::new(0),
+            interrupt: Interrupt::default(),
             must_give_way: AtomicBool::new(false),
             statement: Mutex::default(),
             kept: AtomicU8::new(Kept::No as u8),
@@ -304,6 +308,11 @@ impl Entry {
             _ => Activity::Running,
         };
         (activity, Duration::from_millis(self.since_ms.load(Ordering::Relaxed)))
+    }
+
+    /// Whether it has begun what it does a moment ago.
+    pub(in crate::client) fn for_less_than(&self, limit: Duration) -> bool {
+        self.started.elapsed().saturating_sub(self.activity().1) < limit
     }
 
     /// Whether a transaction is open.
@@ -458,6 +467,64 @@ impl Entry {
     /// Nothing is lost.
     pub(in crate::client) async fn when<T>(&self, look: impl Fn() -> Option<T>) -> T {
         poll_fn(|_| look().map_or(Poll::Pending, Poll::Ready)).await
+    }
+
+    /// The next command begins.
+    pub(in crate::client) fn begin_command(&self) {
+        self.interrupt.begin();
+    }
+
+    /// The command under way waits for what others have, and can be stopped until it [sets out](Self::set_out).
+    pub(in crate::client) fn begin_wait(&self) {
+        self.interrupt.wait();
+    }
+
+    /// The command under way goes to a server now; whether it must not, as it was stopped while it waited.
+    pub(in crate::client) fn set_out(&self) -> bool {
+        self.interrupt.set_out()
+    }
+
+    /// Whether the command under way was stopped, be it on a server. Only for the session's own task.
+    pub(in crate::client) fn is_stopped(&self) -> bool {
+        self.interrupt.is_stopped()
+    }
+
+    /// Ready when the command under way is stopped while it waits. Only for the session's own task.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
+    pub(in crate::client) async fn stopped_waiting(&self) {
+        self.when(|| self.interrupt.is_stopped_waiting().then_some(())).await
+    }
+
+    /// Whether the command under way is to be killed where it runs.
+    pub(in crate::client) fn is_kill_owed(&self) -> bool {
+        self.interrupt.is_owed()
+    }
+
+    /// Somebody is told to do so.
+    pub(in crate::client) fn kill_is_sent(&self) {
+        self.interrupt.pay();
+    }
+
+    /// The number of the command under way, or of the last one.
+    pub(in crate::client) fn command(&self) -> u64 {
+        self.interrupt.command()
+    }
+
+    /// Stops a command; whether it ends by itself, or has ended. Else it has to be killed where it runs.
+    pub(in crate::client) fn stop_command(&self, command: u64) -> bool {
+        let ends = self.interrupt.stop(command);
+        if ends {
+            self.task.wake_by_ref();
+        }
+        ends
+    }
+
+    /// It was to be killed where it runs, and was not found: its session knows where that is, if anybody does.
+    pub(in crate::client) fn owe_kill(&self, command: u64) {
+        self.interrupt.owe(command);
+        self.task.wake_by_ref();
     }
 
     /// Ends the session as soon as it is between commands.

@@ -32,6 +32,14 @@ struct Keeps {
     deadlock: bool,
 }
 
+impl Keeps {
+    /// Whether there are any. An error about a cursor names the statement by its id on the server.
+    fn any_of(&self, command: Command) -> bool {
+        let is_refusal = self.refusal || self.moves != Moves::Never;
+        is_refusal || self.deadlock || command == Command::StmtFetch
+    }
+}
+
 /// Why a command has not run to its end.
 #[derive(Debug)]
 pub(in crate::client) enum Unfinished {
@@ -63,6 +71,9 @@ impl Session {
         attempt: Attempt,
     ) -> Result<Summary, Unfinished> {
         let Attempt { may_retry, moves, .. } = attempt;
+        if self.entry.set_out() {
+            return Err(Unfinished::Unprepared(Error::Interrupted));
+        }
         let is_on_primary = checkout.pool().backend().is_primary();
         self.under_way.sent = is_on_primary.then(|| self.sends(work));
         self.entry.note_statement(work.sql, || self.mode_of(work));
@@ -83,7 +94,11 @@ impl Session {
                 break summary;
             }
             turn += 1;
-            Box::pin(self.pause_before_repeat(turn)).await;
+            if Box::pin(self.pause_before_repeat(turn)).await {
+                // Its rollback may not have taken back all of it.
+                self.writes.note_unknown();
+                return Err(Unfinished::Unprepared(Error::Interrupted));
+            }
             if connection.send(&bytes[ready.front..]).await.is_err() {
                 return Err(Unfinished::Lost { untouched: true });
             }
@@ -292,6 +307,13 @@ impl Session {
         passed
     }
 
+    /// Has the server stop the statement that runs, unless it is told to already.
+    fn stop_here(&self, stopping: &mut Option<JoinHandle<bool>>) {
+        if stopping.is_none() {
+            *stopping = self.entry.place().map(|place| self.stop_statement(place));
+        }
+    }
+
     /// Passes a response on, and files to the server where it asks for them.
     async fn pass_whole(
         &mut self,
@@ -300,7 +322,7 @@ impl Session {
         (response, note): (&mut Response, &mut impl FnMut(&Summary, Stage)),
         (keeps, stopping): (Keeps, &mut Option<JoinHandle<bool>>),
     ) -> Passed {
-        let mut may_stop = self.can_be_stopped(work);
+        let (mut may_stop, mut gives_way) = (self.can_be_stopped(work), false);
         let mut begun = Begun::default();
         let mut stall = self.wire.stall();
         let mut has_sent_file = false;
@@ -313,21 +335,22 @@ impl Session {
             };
             let told = || match self.entry.is_killed() {
                 true => Some(Told::Killed),
+                false if self.entry.is_kill_owed() => Some(Told::ToStop),
                 false if self.entry.wants_statement() => Some(Told::ToShow),
                 false => is_lost().then_some(Told::Lost),
             };
             let server = ServerSide { stream, inbox };
-            // An error about a cursor names the statement by its id on the server.
-            let holds_error = keeps.refusal
-                || keeps.moves != Moves::Never
-                || keeps.deadlock
-                || work.command == Command::StmtFetch
-                || stopping.is_some();
+            let holds_error = keeps.any_of(work.command) || gives_way;
             let relayed = tokio::select! {
                 biased;
                 relayed = relay(self.wire.client_side(&mut stall), server, response, holds_error, note) => relayed,
                 told = self.entry.when(told) => match told {
                     Told::Killed => return Passed::ClientGone { in_time: false },
+                    Told::ToStop => {
+                        self.entry.kill_is_sent();
+                        self.stop_here(stopping);
+                        continue;
+                    }
                     Told::Lost if response.is_untouched() => return Passed::Lost,
                     Told::Lost if begun.is_stuck(self.wire.passed()) => return Passed::Lost,
                     Told::Lost => continue,
@@ -339,7 +362,8 @@ impl Session {
                 () = self.entry.told_to_give_way(), if may_stop => {
                     may_stop = false;
                     if response.is_untouched() {
-                        *stopping = Some(self.stop_statement(connection.thread_id, connection.generation));
+                        gives_way = true;
+                        self.stop_here(stopping);
                     }
                     continue;
                 }
@@ -357,7 +381,7 @@ impl Session {
                         self.wire.push(&error.to_err_packet());
                         return Passed::Whole;
                     }
-                    if stopping.is_some() && error == code::QUERY_INTERRUPTED {
+                    if gives_way && error == code::QUERY_INTERRUPTED {
                         return Passed::GaveWay;
                     }
                     if keeps.deadlock && error == code::LOCK_DEADLOCK {
@@ -414,6 +438,8 @@ pub(in crate::client) fn has_cursor_of(work: &Work<'_>) -> bool {
 enum Told {
     /// To end.
     Killed,
+    /// A KILL QUERY has not found it: it is to be killed.
+    ToStop,
     /// The server is not there, or can be done without.
     Lost,
     /// To show what it runs.

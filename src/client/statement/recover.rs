@@ -36,7 +36,7 @@ impl Session {
                 self.give_back_refused(checkout);
                 return None;
             }
-            Unfinished::Unprepared(error) if may_retry => {
+            Unfinished::Unprepared(error) if may_retry && error != Error::Interrupted => {
                 // MySQL refuses what writes when it prepares it.
                 (self.under_way.was_refused, self.under_way.refusal) = (true, error.code().0);
                 self.give_back_refused(checkout);

@@ -40,10 +40,15 @@ impl Session {
         if may { limit } else { 0 }
     }
 
-    /// Before the repetition with this number, the first being 1.
-    pub(in crate::client) async fn pause_before_repeat(&self, turn: u32) {
+    /// Before the repetition with this number, the first being 1. Whether the statement was stopped.
+    pub(in crate::client) async fn pause_before_repeat(&self, turn: u32) -> bool {
         self.context.metrics.locks.repeated.inc();
         let longest = PAUSE * 2_u32.pow(turn.saturating_sub(1).min(5));
-        sleep(longest.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
+        self.entry.begin_wait();
+        tokio::select! {
+            () = sleep(longest.mul_f64(0.5 + fastrand::f64() / 2.0)) => {}
+            () = self.entry.stopped_waiting() => {}
+        }
+        self.entry.set_out()
     }
 }

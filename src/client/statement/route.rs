@@ -10,6 +10,7 @@ use crate::config::settings::Consistency;
 use crate::protocol::Command;
 use crate::protocol::response::Summary;
 use crate::protocol::status::Status;
+use crate::route::freshness::Position;
 use crate::route::view::{BackendId, ReplicaView};
 use crate::route::{self, Decision, Isolation, Reason, SessionView, Target};
 use crate::sql::{Class, Reason as SqlReason, RouteHint, Snapshot, Verdict, mentions, snapshot_of};
@@ -87,7 +88,7 @@ impl Session {
         }
         let position = self.writes.token().position().clone();
         let began = Instant::now();
-        let is_fresh = Box::pin(topology.wait_applied(awaited, &position, limit)).await;
+        let is_fresh = Box::pin(self.wait_applied(awaited, &position, limit)).await;
         let waited = began.elapsed().as_secs_f64();
         self.context.metrics.sessions.freshness_wait_seconds.observe(waited);
         let view = topology.view();
@@ -182,7 +183,17 @@ impl Session {
             }
             false => (token.tables(), false),
         };
-        is_nowhere || !topology.wait_applied(backend, position, limit).await || is_left()
+        is_nowhere || !self.wait_applied(backend, position, limit).await || is_left()
+    }
+
+    /// Whether a replica has `position` within `limit`, or before the statement is stopped.
+    async fn wait_applied(&self, backend: BackendId, position: &Position, limit: Duration) -> bool {
+        self.entry.begin_wait();
+        tokio::select! {
+            biased;
+            is_applied = self.context.topology.wait_applied(backend, position, limit) => is_applied,
+            () = self.entry.stopped_waiting() => false,
+        }
     }
 
     /// Whether `work`, which has ended so, has read in its transaction on a replica: later reads see what there was
