@@ -112,12 +112,13 @@ pub const VARIABLES: &[&str] = &[
 ];
 
 /// Those of them, and [`ISOLATION`], that results hang on beside [`begun::NAMES`].
-const SHAPING_TOO: [&str; 12] = [
+const SHAPING_TOO: [&str; 13] = [
     "ft_boolean_syntax",
     "ft_min_word_len",
     "init_connect",
     "innodb_ft_min_token_size",
     LOGIN_NAMES,
+    "lower_case_table_names",
     MAX_PACKET,
     "max_execution_time",
     "max_statement_time",
