@@ -70,6 +70,7 @@ pub const VARIABLES: &[&str] = &[
     "default_week_format",
     "div_precision_increment",
     "explain_json_format_version",
+    "foreign_key_checks",
     "ft_boolean_syntax",
     "ft_min_word_len",
     "group_concat_max_len",
@@ -107,6 +108,7 @@ pub const VARIABLES: &[&str] = &[
     "sql_select_limit",
     "system_versioning_asof",
     "time_zone",
+    "unique_checks",
     UTC_OFFSETS,
     "wait_timeout",
 ];

@@ -4,7 +4,7 @@ use fairlane::protocol::Command;
 use fairlane::sandbox::Options;
 
 use crate::support::servers::{Servers, keep};
-use crate::support::{ONE_LANE_AND_REPLICA, Proxy, Raw, pause, product};
+use crate::support::{ONE_LANE_AND_REPLICA, Proxy, Raw, eventually, pause, product};
 
 const AUTOCOMMIT: &str = "SELECT @@autocommit";
 
@@ -102,4 +102,40 @@ fn a_replicas_own_autocommit_does_not_count() {
         client.run("INSERT INTO ac_replica VALUES (1)");
     }
     assert_eq!(client.text("SELECT COUNT(*) FROM ac_replica"), "2");
+}
+
+/// Also of those whose values writes hang on.
+#[test]
+fn sessions_go_on_with_the_autocommit_they_began_with() {
+    let (servers, _orders) = keep(options());
+    let mut root = servers.root();
+    root.run("CREATE TABLE shop.ac_on (a INT)");
+    let others = [
+        ("autocommit", "0"),
+        ("completion_type", "1"),
+        ("foreign_key_checks", "0"),
+        ("sql_auto_is_null", "1"),
+        ("unique_checks", "0"),
+    ];
+    let proxy = Proxy::with(&servers, 4, ONE_LANE_AND_REPLICA);
+    let mut before = proxy.app();
+    let asked = others.map(|(name, _)| format!("@@{name}")).join(", ");
+    let ask = format!("/* fairlane: route=primary */ SELECT {asked}");
+    let begun = before.rows(&ask);
+    let global = others.map(|(name, value)| format!("GLOBAL {name} = {value}")).join(", ");
+    let mut set = Raw::connect(proxy.port, "root", "root-secret", None).unwrap();
+    set.run(&format!("SET {global}"));
+    let all = "SELECT id FROM information_schema.processlist WHERE user = 'app'";
+    eventually("there are new connections", || {
+        let old = root.rows(all);
+        for id in old.iter().flatten().flatten() {
+            let _ = root.query(&format!("KILL {id}"));
+        }
+        old.is_empty()
+    });
+    assert_eq!(before.rows(&ask), begun);
+    let now = ["0", "CHAIN", "0", "1", "0"].map(|value| Some(value.to_owned()));
+    assert_eq!(proxy.app().rows(&ask), [now]);
+    before.run("INSERT INTO ac_on VALUES (1)");
+    assert_eq!(root.text("SELECT COUNT(*) FROM shop.ac_on"), "1");
 }

@@ -48,13 +48,17 @@ impl Ready {
 }
 
 /// Global variables that a session begins with, and goes on with on newer connections.
-const BEGINNING: [&str; 7] = [
+const BEGINNING: [&str; 11] = [
+    "completion_type",
     "default_week_format",
     "div_precision_increment",
+    "foreign_key_checks",
     "group_concat_max_len",
     "lc_time_names",
+    "sql_auto_is_null",
     "sql_select_limit",
     "time_zone",
+    "unique_checks",
     ISOLATION,
 ];
 
