@@ -10,6 +10,7 @@ use crate::protocol::status::{Status, Tracked};
 use crate::protocol::tracking::Reported;
 use crate::protocol::{Command, Encoding, Family, Malformed, code, packet};
 use crate::state::diff::diff;
+use crate::state::image::AUTOCOMMIT;
 use crate::state::{Base, begun, own_trackers};
 
 /// The names, which are to be the same in whatever character set answers come, in digits.
@@ -20,7 +21,7 @@ const BEGINNINGS: &str = "SELECT @@character_set_client,@@character_set_results,
                           HEX(DATABASE()),";
 
 /// Columns of the question at set-up before those of [`begun::question`].
-const OWN_COLUMNS: usize = 12;
+const OWN_COLUMNS: usize = 13;
 
 /// Variables that have the server keep texts of statements, to show them.
 pub const KEEP_TEXTS: [&str; 2] = ["profiling", "optimizer_trace"];
@@ -47,7 +48,8 @@ impl Connection {
         let read_only = self.base.transaction.read_only();
         let mut own = own_trackers(family);
         if self.base.only_reads {
-            own.push_str(&format!(",{read_only}=1"));
+            // Sessions that read there have autocommit on, whatever the replica begins with.
+            own.push_str(&format!(",{AUTOCOMMIT}=1,{read_only}=1"));
         }
         let answer = self.query(&own).await?;
         if answer.summary.error == Some(code::MUST_CHANGE_PASSWORD) {
@@ -61,8 +63,9 @@ impl Connection {
             true => format!(",{}", begun::question(family)),
             false => String::new(),
         };
-        let question =
-            format!("{BEGINNINGS}@@{read_only},{limit},@@wait_timeout,{identity}{begun} LIMIT 1");
+        let question = format!(
+            "{BEGINNINGS}@@{read_only},{limit},@@wait_timeout,@@{AUTOCOMMIT},{identity}{begun} LIMIT 1"
+        );
         let answer = self.query(&question).await?;
         // MariaDB lets SET pass.
         if answer.summary.error == Some(code::MUST_CHANGE_PASSWORD) {

@@ -337,6 +337,13 @@ impl Session {
         if let Some(facts) = self.context.topology.facts() {
             self.facts = facts;
         }
+        self.begin_with_autocommit();
+    }
+
+    /// What is global: `init_connect` is for logins alone.
+    fn begin_with_autocommit(&mut self) {
+        self.autocommit = self.facts.has_autocommit();
+        self.begun_autocommit = Some(self.autocommit);
     }
 
     /// COM_RESET_CONNECTION.
@@ -489,7 +496,7 @@ impl Session {
         self.keeps_conditions = false;
         // FOUND_ROWS() outlives both kinds of reset.
         self.diagnostics = self.diagnostics.after_reset();
-        self.autocommit = self.facts.status & Status::AUTOCOMMIT.bits() != 0;
+        self.begin_with_autocommit();
         self.status = Status::AUTOCOMMIT;
         self.is_status_told = true;
     }

@@ -222,7 +222,7 @@ fn new_session(
         program_name: program.clone(),
     };
     *entry.labels.lock() = EntryLabels { user: claim.user.clone(), schema: hello.schema, program };
-    let autocommit = facts.status & Status::AUTOCOMMIT.bits() != 0;
+    let (autocommit, begun_autocommit) = (facts.has_autocommit(), facts.begins_with_autocommit());
     let policy = context.policy.get();
     let writes = WriteTracker::new(&context, entry.id, &client.user);
     Session {
@@ -255,6 +255,7 @@ fn new_session(
         begun_mode: None,
         begun_charset: None,
         begun_limit: None,
+        begun_autocommit,
         under_way: super::UnderWay::default(),
         held: None,
         begun: None,

@@ -55,6 +55,7 @@ use crate::route::Decision;
 use crate::route::scopes::Scopes;
 use crate::route::view::BackendId;
 use crate::sql::{Charset, Effects, Mode, Snapshot};
+use crate::state::image::AUTOCOMMIT;
 use crate::state::prepared::{StatementKey, Statements};
 use crate::state::{Characteristics, Holdings, Image, Pins, Trackers};
 use crate::topology::{ServerFacts, Topology};
@@ -216,6 +217,8 @@ struct Session {
     begun_charset: Option<Charset>,
     /// The limit of time that its first connection to the primary began with.
     begun_limit: Option<Arc<str>>,
+    /// Whether autocommit was on when it began, once that is known.
+    begun_autocommit: Option<bool>,
     writes: Arc<WriteTracker>,
     diagnostics: Diagnostics,
     statements: Statements,
@@ -238,6 +241,7 @@ struct Session {
     status: Status,
     /// Whether `status` is that of now: an error tells none.
     is_status_told: bool,
+    /// Autocommit is on, as far as is known.
     autocommit: bool,
     /// Setting its variables may raise warnings, which are nobody's.
     image_warns: bool,
@@ -481,8 +485,19 @@ impl Session {
     fn idle_status(&self) -> Status {
         let kept = Status::IN_TRANS | Status::IN_TRANS_READONLY | Status::SQL_MODES;
         let mut status = self.status & kept;
-        status.set(Status::AUTOCOMMIT, self.autocommit);
+        status.set(Status::AUTOCOMMIT, self.autocommit || self.shows_autocommit());
         status
+    }
+
+    /// MySQL (9.7) shows autocommit as on while nobody has set it, also where it is off globally.
+    fn shows_autocommit(&self) -> bool {
+        let is_begun = || self.image.get(AUTOCOMMIT).is_none();
+        !self.facts.is_mariadb() && self.status.contains(Status::AUTOCOMMIT) && is_begun()
+    }
+
+    /// Whether it is known that autocommit is on.
+    fn has_autocommit(&self) -> bool {
+        self.autocommit && self.begun_autocommit.is_some()
     }
 
     /// After a change of the image: what the lexer has to know, and how long the client may idle.

@@ -5,9 +5,10 @@ use crate::protocol::Family;
 
 /// Those that are a session's own, by the names they have among the facts of a server. (What the system's time
 /// zone comes to changes with no variable.)
-pub const NAMES: [&str; 22] = [
+pub const NAMES: [&str; 23] = [
     "block_encryption_mode",
     "character_set_collations",
+    "completion_type",
     "cte_max_recursion_depth",
     "default_collation_for_utf8mb4",
     "default_regex_flags",

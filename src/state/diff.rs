@@ -294,14 +294,17 @@ mod tests {
         let mut from = Image::default();
         from.set("max_statement_time", "100");
         from.set("wait_timeout", "100");
-        let of_login = ["5.000000".into(), "".into()];
+        from.set("autocommit", "ON");
+        let of_login = ["5.000000".into(), "".into(), "0".into()];
         let base = Base { of_login, ..base() };
+        let text = "SET autocommit=0,max_statement_time=5.000000,wait_timeout=DEFAULT";
         let set = diff(&from, &Image::default(), &base, None).set;
-        assert_eq!(set.as_deref(), Some("SET max_statement_time=5.000000,wait_timeout=DEFAULT"));
+        assert_eq!(set.as_deref(), Some(text));
         let mut now = Image::default();
         now.set_of_login(&base, &base);
         assert!(diff(&now, &Image::default(), &base, None).is_empty());
-        now.set_of_login(&Base { of_login: ["0.000000".into(), "".into()], ..base.clone() }, &base);
+        let of_login = ["0.000000".into(), "".into(), "0".into()];
+        now.set_of_login(&Base { of_login, ..base.clone() }, &base);
         let set = diff(&now, &Image::default(), &base, None).set;
         assert_eq!(set.as_deref(), Some("SET max_statement_time=5.000000"));
     }

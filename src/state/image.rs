@@ -26,11 +26,15 @@ pub struct Base {
 }
 
 /// Variables that a login may give another value than the global one, which is their `DEFAULT`: an
-/// account may have a limit, and with `CLIENT_INTERACTIVE` another variable counts.
+/// account may have a limit, with `CLIENT_INTERACTIVE` another variable counts, and [`AUTOCOMMIT`] may be
+/// turned off by `init_connect`, whose other variables are not given back.
 ///
 /// FACT(mariadb 10.11 and 11.8, mysql 9.7): there are no others, and MariaDB's reset gives the global
 /// values; test: `a_session_begins_with_the_limits_of_its_login`.
-pub const OF_LOGIN: [&str; 2] = ["max_statement_time", "wait_timeout"];
+pub const OF_LOGIN: [&str; 3] = ["max_statement_time", "wait_timeout", AUTOCOMMIT];
+
+/// Whether each statement is a transaction of its own.
+pub const AUTOCOMMIT: &str = "autocommit";
 
 impl Base {
     /// The value that a variable has had after login, if that may be another than `DEFAULT`.

@@ -6,7 +6,9 @@ use foldhash::HashMap;
 
 use super::greeting::Greeting;
 use crate::protocol::Family;
+use crate::protocol::status::Status;
 use crate::state::begun;
+use crate::state::image::AUTOCOMMIT;
 
 /// The primary, as last probed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,7 +21,7 @@ pub struct ServerFacts {
     pub collation: u8,
     /// Lower 32 bits: `CLIENT_*`; upper 32 bits: MariaDB's extended capabilities.
     pub capabilities: u64,
-    /// The greeting's status flags.
+    /// The greeting's status flags, as they are now.
     pub status: u16,
     /// The greeting's authentication plugin.
     pub auth_plugin: String,
@@ -52,7 +54,7 @@ pub struct ServerFacts {
 /// Global variables read with each probe of the primary, and what stands among them without being one. What a family or
 /// version does not have is empty there.
 pub const VARIABLES: &[&str] = &[
-    "autocommit",
+    AUTOCOMMIT,
     "block_encryption_mode",
     "character_set_client",
     "character_set_collations",
@@ -68,6 +70,7 @@ pub const VARIABLES: &[&str] = &[
     "default_week_format",
     "div_precision_increment",
     "explain_json_format_version",
+    "foreign_key_checks",
     "ft_boolean_syntax",
     "ft_min_word_len",
     "group_concat_max_len",
@@ -105,17 +108,19 @@ pub const VARIABLES: &[&str] = &[
     "sql_select_limit",
     "system_versioning_asof",
     "time_zone",
+    "unique_checks",
     UTC_OFFSETS,
     "wait_timeout",
 ];
 
 /// Those of them, and [`ISOLATION`], that results hang on beside [`begun::NAMES`].
-const SHAPING_TOO: [&str; 12] = [
+const SHAPING_TOO: [&str; 13] = [
     "ft_boolean_syntax",
     "ft_min_word_len",
     "init_connect",
     "innodb_ft_min_token_size",
     LOGIN_NAMES,
+    "lower_case_table_names",
     MAX_PACKET,
     "max_execution_time",
     "max_statement_time",
@@ -223,6 +228,28 @@ fn own_version(told: &str, family: Family, of_innodb: &str) -> String {
     }
 }
 
+/// The flags of a greeting of now. That was read when the server had started.
+///
+/// FACT(mariadb 10.11 and 11.8, mysql 9.7): MariaDB's follows the global variable, MySQL's has it always;
+/// test: `sessions_begin_with_the_autocommit_there_is`.
+fn status(greeted: u16, family: Family, is_autocommit_on: bool) -> u16 {
+    let mut status = Status::from_bits_retain(greeted);
+    if family.is_mariadb() {
+        status.set(Status::AUTOCOMMIT, is_autocommit_on);
+    }
+    status.bits()
+}
+
+fn is_on(value: &str) -> bool {
+    matches!(value, "1" | "ON")
+}
+
+/// Whether an `init_connect` may, itself or by what it calls.
+fn may_set_autocommit(init_connect: &str) -> bool {
+    let text = init_connect.to_ascii_lowercase();
+    [AUTOCOMMIT, "call", "execute"].iter().any(|word| text.contains(word))
+}
+
 /// What keeps changes in some schemas out of a binary log, if anything does.
 pub(super) type LogFilter = Option<String>;
 
@@ -242,7 +269,7 @@ impl ServerFacts {
             own_version: own_version(&greeting.version, family, text(OWN_VERSION)),
             collation: greeting.collation,
             capabilities: greeting.capabilities,
-            status: greeting.status,
+            status: status(greeting.status, family, is_on(text(AUTOCOMMIT))),
             auth_plugin: greeting.auth_plugin.clone(),
             family,
             // Also ON_PERMISSIVE, which permits others' transactions to have none.
@@ -266,7 +293,18 @@ impl ServerFacts {
 
     /// `require_secure_transport`: it lets nobody log in without TLS.
     pub fn requires_tls(&self) -> bool {
-        matches!(self.variable(SECURE_TRANSPORT), Some("1" | "ON"))
+        self.variable(SECURE_TRANSPORT).is_some_and(is_on)
+    }
+
+    /// Whether autocommit is on globally.
+    pub fn has_autocommit(&self) -> bool {
+        self.variable(AUTOCOMMIT).is_some_and(is_on)
+    }
+
+    /// Whether it is on after a login, where that is known: `init_connect` may set it.
+    pub fn begins_with_autocommit(&self) -> Option<bool> {
+        let init = self.variable("init_connect").unwrap_or_default();
+        (!may_set_autocommit(init)).then(|| self.has_autocommit())
     }
 
     /// The first of [`shaping`] that is other than in `values`, which are in their order; there may be
@@ -313,6 +351,16 @@ mod tests {
         assert!(limit("0.500000") < limit("2.000000"));
         assert!(limit("5000") < limit("0") && limit("5000") < limit("0.000000"));
         assert!(limit("") == limit("0"), "a server without such a limit");
+    }
+
+    #[test]
+    fn what_is_set_at_a_login_need_not_leave_autocommit_unknown() {
+        for text in ["SET AutoCommit = 0", "CALL shop.begins()", "EXECUTE IMMEDIATE @a"] {
+            assert!(may_set_autocommit(text), "{text}");
+        }
+        for text in ["", "SET NAMES utf8mb4", "INSERT INTO shop.log VALUES (USER())"] {
+            assert!(!may_set_autocommit(text), "{text}");
+        }
     }
 
     #[test]

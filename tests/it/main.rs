@@ -14,6 +14,7 @@ mod support;
 mod along;
 mod assign;
 mod auth;
+mod autocommit;
 mod bad_peers;
 mod beginnings;
 mod cli;

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::Disturbs;
 use crate::backend::{Connection, Failure, UnreadHere, UnreadId};
 use crate::client::Session;
-use crate::client::absorb::is_wait;
 use crate::client::absorb::settle::changes_charset;
+use crate::client::absorb::{is_on, is_wait};
 use crate::client::statement::Work;
 use crate::client::statement::execute::has_cursor_of;
 use crate::protocol::response::Summary;
@@ -20,8 +20,9 @@ impl Session {
     /// Keeps the session where it may have inserted a row, if `WHERE id IS NULL` finds that: globally on, as
     /// the session's own setting binds it anyway.
     pub(in crate::client) fn pin_for_null(&mut self) {
-        let is_global = self.facts.variable("sql_auto_is_null").is_some_and(|value| value == "1");
-        if is_global && self.image.get("sql_auto_is_null").is_none() {
+        const VARIABLE: &str = "sql_auto_is_null";
+        let value = self.image.get(VARIABLE).or_else(|| self.facts.variable(VARIABLE));
+        if value.is_some_and(is_on) {
             self.pins.add(Pin::UnreplayableVariable);
         }
     }

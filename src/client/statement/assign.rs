@@ -120,7 +120,7 @@ impl Session {
         if !may_be
             || self.held.is_some()
             || !is_on()
-            || !self.autocommit
+            || !self.has_autocommit()
             || !is_plain(work)
             || !self.is_plain()
         {

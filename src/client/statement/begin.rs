@@ -201,7 +201,7 @@ impl Session {
     fn can_wait(&self) -> bool {
         let is_set = |name| self.image.get(name).is_some();
         let is_read_only = self.facts.variable(READ_ONLY).is_none_or(|value| value != "0");
-        self.autocommit
+        self.has_autocommit()
             // There BEGIN opens a block (MariaDB).
             && !self.mode.oracle
             && self.is_at_rest()

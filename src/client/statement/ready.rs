@@ -7,6 +7,7 @@ use super::along::{Along, COPIED_MAX, TIMEOUT};
 use super::execute::chooses_schema;
 use crate::backend::{Connection, Exchange, Failure, Reset, Strays};
 use crate::client::Session;
+use crate::client::absorb::is_on;
 use crate::client::diagnostics::Disturbs;
 use crate::client::diagnostics::warnings::TELL;
 use crate::client::login::server_error;
@@ -17,7 +18,7 @@ use crate::protocol::status::Tracked;
 use crate::protocol::{Command, Shape, packet};
 use crate::sql::{Charset, Class, calls_package, names_other_variable};
 use crate::state::diff::{Diff, diff};
-use crate::state::image::SCHEMA_VARIABLES;
+use crate::state::image::{AUTOCOMMIT, SCHEMA_VARIABLES};
 use crate::topology::ISOLATION;
 
 /// What to send.
@@ -47,13 +48,17 @@ impl Ready {
 }
 
 /// Global variables that a session begins with, and goes on with on newer connections.
-const BEGINNING: [&str; 7] = [
+const BEGINNING: [&str; 11] = [
+    "completion_type",
     "default_week_format",
     "div_precision_increment",
+    "foreign_key_checks",
     "group_concat_max_len",
     "lc_time_names",
+    "sql_auto_is_null",
     "sql_select_limit",
     "time_zone",
+    "unique_checks",
     ISOLATION,
 ];
 
@@ -180,6 +185,7 @@ impl Session {
         self.keep_begun_mode(connection);
         self.keep_begun_charset(connection);
         self.keep_begun_limit(connection);
+        self.keep_begun_autocommit(connection);
         if connection.epoch > self.epoch {
             self.keep_beginning(connection.epoch);
         }
@@ -227,6 +233,31 @@ impl Session {
             None => self.begun_limit = Some(now.clone()),
             Some(begun) if begun != now && self.image.get(TIMEOUT).is_none() => {
                 self.image.set(TIMEOUT, begun);
+            }
+            Some(_) => {}
+        }
+    }
+
+    /// A session goes on with the autocommit it began with. What that is after `init_connect` its first connection to
+    /// the primary tells.
+    fn keep_begun_autocommit(&mut self, connection: &Connection) {
+        if connection.is_restricted {
+            return;
+        }
+        let Some(now) = connection.base.of_login(AUTOCOMMIT).map(|value| is_on(value)) else {
+            return;
+        };
+        let is_own = || self.image.get(AUTOCOMMIT).is_some();
+        match self.begun_autocommit {
+            None if connection.base.only_reads => {}
+            None => {
+                if !is_own() {
+                    self.autocommit = now;
+                }
+                self.begun_autocommit = Some(now);
+            }
+            Some(begun) if begun != now && !is_own() => {
+                self.image.set(AUTOCOMMIT, if begun { "ON" } else { "OFF" });
             }
             Some(_) => {}
         }

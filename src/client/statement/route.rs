@@ -54,7 +54,7 @@ impl Session {
         let decide = || {
             let token = self.writes.token();
             let session = SessionView {
-                autocommit: self.autocommit,
+                autocommit: self.has_autocommit(),
                 isolation,
                 id: self.entry.id,
                 token: &token,
