@@ -86,7 +86,7 @@ families! {
     LANE_OVERLOADED = "fairlane_lane_overloaded", Gauge, Truth, ["backend", "lane"],
         "1 while more work comes to this lane than the backend can do: what waits for overload_timeout is refused.";
     LANE_ABANDONED = "fairlane_lane_abandoned_total", Counter, Count, ["backend", "lane"],
-        "Times a waiter left the queue by itself: its client hung up or was killed.";
+        "Times a waiter left the queue by itself: its client hung up or was killed, or its statement was.";
     LANE_REASSIGNED = "fairlane_lane_reassigned_total", Counter, Count, ["backend", "lane"],
         "Slots of this lane that were held for more than a second (0.1 s, where statements of one kind hold many for long) and count for the batch lane since then.";
     LANE_CHOICES = "fairlane_lane_choices_total", Counter, Count, ["reason"],
