@@ -41,7 +41,16 @@ impl Period {
 
 impl fmt::Display for Period {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        humantime::format_duration(self.0).fmt(f)
+        /// Seconds of a day: longer units are not read.
+        const DAY: u64 = 24 * 60 * 60;
+        let days = self.0.as_secs() / DAY;
+        let rest = self.0 - Duration::from_secs(days * DAY);
+        let plural = if days == 1 { "" } else { "s" };
+        match (days, rest.is_zero()) {
+            (0, _) => humantime::format_duration(rest).fmt(f),
+            (days, true) => write!(f, "{days}day{plural}"),
+            (days, false) => write!(f, "{days}day{plural} {}", humantime::format_duration(rest)),
+        }
     }
 }
 
@@ -181,6 +190,11 @@ mod tests {
             assert_eq!(period.duration(), Duration::from_millis(millis));
             assert_eq!(period.to_string(), text);
         }
+        for days in [1, 31, 365] {
+            let period = Period::secs(days * 24 * 60 * 60 - 5);
+            assert_eq!(period.to_string().parse(), Ok(period));
+        }
+        assert_eq!(Period::secs(40 * 24 * 60 * 60).to_string(), "40days");
         assert_eq!("1h 30m".parse(), Ok(Period::secs(5_400)));
         for text in ["5M", "1h 5M", "2months", "1month", "1y", "2 years"] {
             let error = text.parse::<Period>().expect_err("no short time");
