@@ -602,7 +602,9 @@ async fn undone(
         // Nor which rows its rollback has not taken back, which a reading meanwhile need not have.
         leftovers.writes.note_unknown();
     }
-    leftovers.writes.hold_back(false);
+    if !connection.base.only_reads {
+        leftovers.writes.hold_back(false);
+    }
     undone
 }
 

@@ -126,6 +126,7 @@ impl Session {
         let tracked = connection.roll_back().await?;
         // Rows that it does not take back have a position.
         self.writes.note_told(&tracked);
+        self.writes.hold_back(false);
         self.note_last_gtid(&tracked);
         if let Some(teller) = &mut self.teller {
             teller.keep(&tracked);

@@ -2,6 +2,7 @@
 
 use fairlane::protocol::Command;
 use fairlane::protocol::status::Status;
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::support::raw::Answer;
 use crate::support::{ONE_LANE_AND_REPLICA, Proxy, Raw, eventually, servers};
@@ -10,12 +11,16 @@ const COUNT: &str = "SELECT COUNT(*) FROM visit_rows";
 const ON_REPLICA: &str = "fairlane_lane_slots_in_use{backend=\"replica1\"";
 const ON_PRIMARY: &str = "fairlane_lane_slots_in_use{backend=\"primary\"";
 
-fn set_up() -> Proxy {
+/// They have one table, which the next test makes anew.
+static ALONE: Mutex<()> = Mutex::new(());
+
+fn set_up() -> (MutexGuard<'static, ()>, Proxy) {
+    let alone = ALONE.lock();
     let proxy = Proxy::with(servers(), 3, ONE_LANE_AND_REPLICA);
     let mut client = proxy.app();
     client.replace("CREATE OR REPLACE TABLE visit_rows (id INT) ENGINE=InnoDB");
     servers().wait_replicated();
-    proxy
+    (alone, proxy)
 }
 
 fn begin_on_replica(proxy: &Proxy, client: &mut Raw) {
@@ -58,7 +63,7 @@ fn execute(session: &mut Raw, id: u32) -> Answer {
 
 #[test]
 fn what_a_read_only_transaction_asks_besides_rows_costs_no_snapshot() {
-    let proxy = set_up();
+    let (_alone, proxy) = set_up();
     let (mut writer, mut through) = (proxy.app(), proxy.app());
     let mut direct = Raw::connect(servers().primary, "app", "app-secret", Some("shop")).unwrap();
     let early = "DELETE FROM visit_rows WHERE id = 1";
@@ -126,7 +131,7 @@ fn what_a_read_only_transaction_asks_besides_rows_costs_no_snapshot() {
 
 #[test]
 fn a_transaction_that_stays_on_the_primary_keeps_nothing_on_the_replica() {
-    let proxy = set_up();
+    let (_alone, proxy) = set_up();
     let mut writer = proxy.app();
     for stays in ["SELEC", "SELECT SLEEP(0)"] {
         let mut client = proxy.holder_on_replica(COUNT);
@@ -145,7 +150,7 @@ fn a_transaction_that_stays_on_the_primary_keeps_nothing_on_the_replica() {
 
 #[test]
 fn a_session_that_ends_while_it_asks_the_primary_keeps_nothing_on_either() {
-    let proxy = set_up();
+    let (_alone, proxy) = set_up();
     let mut killer = proxy.app();
     for (order, is_over) in [("KILL QUERY", false), ("KILL", true)] {
         let mut client = proxy.holder_on_replica(COUNT);
@@ -172,7 +177,7 @@ fn a_session_that_ends_while_it_asks_the_primary_keeps_nothing_on_either() {
 /// The primary's transaction is as good as that.
 #[test]
 fn a_transaction_whose_replica_is_lost_while_it_asks_the_primary_stays_there() {
-    let proxy = set_up();
+    let (_alone, proxy) = set_up();
     let mut root = servers().root();
     root.run("CREATE USER visits@'%' IDENTIFIED BY 'visits-secret'");
     root.run("GRANT SELECT ON shop.* TO visits@'%'");

@@ -146,7 +146,7 @@ impl Session {
         }
         let is_open = self.status.contains(Status::IN_TRANS);
         let may_be_open = self.may_be_open();
-        let is_alone = !is_open && self.autocommit;
+        let is_alone = !is_open && (self.autocommit || self.begun_autocommit.is_none());
         let commits = match class {
             Class::Write if effects.contains(Effects::IMPLICIT_COMMIT) => true,
             _ if effects.contains(Effects::UNLOCK_TABLES) => may_be_open,

@@ -144,13 +144,12 @@ impl WriteWatch<'_> {
         let is_open = summary.status.contains(Status::IN_TRANS);
         if writes_at_once && !has_position && is_open && self.before.family.is_mariadb() {
             self.writes.hold_back(true);
+        } else if summary.has_status && !is_open {
+            self.writes.hold_back(false);
         }
         self.seen = summary.tracked.len();
         if self.verdict.class != Class::Read {
             self.note_unplaced(summary, has_position);
-            if summary.has_status && !is_open {
-                self.writes.hold_back(false);
-            }
             // Sessions that begin from now on find other global variables, privileges or schemas.
             self.writes.note_changes(self.before.changes.of(summary));
         } else if self.has_no_room(summary) || self.may_have_read_half_way(summary) {

@@ -55,6 +55,8 @@ impl Session {
         connection: &mut Connection,
         work: &Work<'_>,
     ) -> Result<(), Failure> {
+        // That of a statement which never came to its end is on no connection any more.
+        self.diagnostics.is_marked = false;
         let is_unsure = match work.command {
             Command::StmtPrepare => self.may_end_list_by_preparing(work),
             // It changes rows of a table.

@@ -82,6 +82,10 @@ impl Session {
             sent = Box::pin(self.send_there(checkout, work, attempt, true)).await;
         }
         let (ready, _) = sent?;
+        if self.entry.is_stopped() {
+            // A KILL QUERY found the connection between Fairlane's own commands.
+            self.entry.owe_kill(self.entry.command());
+        }
         let bytes = ready.packets.as_deref().unwrap_or(&work.packets);
         let repeats = if attempt.was_held { 0 } else { self.repeats(work) };
         let lacks_ids = self.wire.lacks_ids(&bytes[ready.front..]);

@@ -14,7 +14,7 @@ use crate::protocol::status::Status;
 use crate::protocol::{Command, code};
 use crate::sql::{
     Class, Effects, Leading, Needs, Reason, Snapshot, Verdict, are_plain_reads, changes_rows,
-    mentions,
+    has_word, mentions,
 };
 
 impl Session {
@@ -73,7 +73,8 @@ impl Session {
             && verdict.statements == 1
             && match verdict.reason {
                 Reason::NotUnderstood => {
-                    !verdict.effects.intersects(Effects::UNREADABLE | Effects::KILL)
+                    let may_do = Effects::UNREADABLE | Effects::KILL | Effects::IMPLICIT_COMMIT;
+                    !verdict.effects.intersects(may_do)
                 }
                 Reason::NotARead => {
                     Effects::COUNTS_ROWS.contains(verdict.effects)
@@ -164,9 +165,13 @@ fn asks_no_rows(work: &Work<'_>) -> bool {
                     matches!(verdict.leading, Leading::Select | Leading::Do)
                         && !verdict.uses_table
                         && !mentions(work.sql, b"into")
+                        // `TABLE t` reads one without a FROM (MySQL).
+                        && !mentions(work.sql, b"table")
                 }
                 Reason::ServerSpecific => {
-                    verdict.leading == Leading::Show && !mentions(work.sql, b"select")
+                    verdict.leading == Leading::Show
+                        && !mentions(work.sql, b"select")
+                        && !has_word(work.sql, b"where")
                 }
                 _ => false,
             };

@@ -380,7 +380,9 @@ fn cure_of_pattern(pattern: &str) -> Option<String> {
         '*' => true,
         '?' => beside(at).any(is_in_word),
         // Names are compared without the quotes that one with this in it has.
-        '-' => beside(at).all(is_in_word),
+        '-' | '+' | '/' | '%' | ':' | '=' | '#' | '!' | '&' | '|' | '^' | '~' | '<' | '>' => {
+            beside(at).all(is_in_word)
+        }
         _ => false,
     };
     let wild = pattern.char_indices().find(is_wild).map(|(at, _)| at);

@@ -96,10 +96,11 @@ impl WriteTracker {
     /// Whether others see rows of the session's transaction that get a position when that ends: until then nothing
     /// that is written in the scope has a known one.
     pub(in crate::client) fn hold_back(&self, holds: bool) {
-        if self.holds_back.load(Ordering::Relaxed) == holds {
+        if self.holds_back.load(Ordering::Relaxed) == holds
+            || self.holds_back.swap(holds, Ordering::AcqRel) == holds
+        {
             return;
         }
-        self.holds_back.store(holds, Ordering::Relaxed);
         if holds {
             self.written.flights.lose();
         }
