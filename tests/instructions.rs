@@ -4,12 +4,13 @@
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "this is a test")]
 
+#[path = "kept/mod.rs"]
+mod kept;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Growth that fails.
-const GROWTH: f64 = 1.05;
 /// Two runs of different length: their difference has no start-up in it.
 const SHORT: u64 = 100;
 const LONG: u64 = 1_100;
@@ -41,30 +42,12 @@ fn instructions(case: &str, iterations: u64) -> u64 {
 
 #[test]
 fn the_pure_core_needs_no_more_instructions_than_kept() {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/instructions.toml");
     let list = Command::new(program()).arg("--list").output().unwrap();
     let mut counted = BTreeMap::new();
     for case in String::from_utf8(list.stdout).unwrap().lines() {
         let difference = instructions(case, LONG) - instructions(case, SHORT);
         counted.insert(case.to_owned(), difference / (LONG - SHORT));
     }
-    if std::env::var_os("FAIRLANE_KEEP_INSTRUCTIONS").is_some() {
-        let head =
-            "# Instructions of one operation of `benches/micro`; tests/instructions.rs compares.\n";
-        let lines = counted.iter().map(|(case, count)| format!("{case} = {count}\n"));
-        std::fs::write(&file, head.to_owned() + &lines.collect::<String>()).unwrap();
-        return;
-    }
-    let kept: BTreeMap<String, u64> =
-        toml::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
-    let mut grown = Vec::new();
-    for (case, &count) in &counted {
-        println!("{case}: {count}, kept {:?}", kept.get(case));
-        match kept.get(case) {
-            Some(&kept) if count as f64 <= kept as f64 * GROWTH + 5.0 => {}
-            kept => grown.push(format!("{case}: {count} instructions, kept {kept:?}")),
-        }
-    }
-    assert!(grown.is_empty(), "{}", grown.join("\n"));
-    assert_eq!(kept.len(), counted.len(), "a kept case is no longer measured");
+    let head = "Instructions of one operation of `benches/micro`; tests/instructions.rs compares.";
+    kept::compare(&counted, "benches/instructions.toml", head, 5.0);
 }

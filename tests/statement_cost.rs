@@ -11,6 +11,8 @@
     reason = "these are tests"
 )]
 
+#[path = "kept/mod.rs"]
+mod kept;
 #[path = "it/support/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "shared with the integration tests")]
 mod support;
@@ -24,8 +26,6 @@ use support::proxy::free_port;
 use support::raw::Raw;
 use support::{servers, within};
 
-/// Growth that fails. One run differs from another by a hundredth or so: what comes together is handled together.
-const GROWTH: f64 = 1.05;
 /// How often each case runs before it is counted, and while it is.
 const BEFORE: u32 = 100;
 const COUNTED: u32 = 400;
@@ -152,28 +152,7 @@ fn a_statement_needs_no_more_instructions_than_kept() {
         client.send(Command::Quit, b"");
     };
     counted.insert("page-of-its-own-connection", proxy.each(page));
-    compare(&counted);
-}
-
-fn compare(counted: &BTreeMap<&str, u64>) {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/statement.toml");
-    if std::env::var_os("FAIRLANE_KEEP_INSTRUCTIONS").is_some() {
-        let head =
-            "# Instructions of one operation of a worker; tests/statement_cost.rs compares.\n";
-        let lines = counted.iter().map(|(case, count)| format!("{case} = {count}\n"));
-        std::fs::write(&file, head.to_owned() + &lines.collect::<String>()).unwrap();
-        return;
-    }
-    let kept: BTreeMap<String, u64> =
-        toml::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
-    let mut grown = Vec::new();
-    for (&case, &count) in counted {
-        println!("{case}: {count}, kept {:?}", kept.get(case));
-        match kept.get(case) {
-            Some(&kept) if count as f64 <= kept as f64 * GROWTH => {}
-            kept => grown.push(format!("{case}: {count} instructions, kept {kept:?}")),
-        }
-    }
-    assert!(grown.is_empty(), "{}", grown.join("\n"));
-    assert_eq!(kept.len(), counted.len(), "a kept case is no longer measured");
+    let counted = counted.into_iter().map(|(case, count)| (case.to_owned(), count)).collect();
+    let head = "Instructions of one operation of a worker; tests/statement_cost.rs compares.";
+    kept::compare(&counted, "benches/statement.toml", head, 0.0);
 }

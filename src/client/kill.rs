@@ -32,7 +32,14 @@ impl Session {
             true if self.kill_as_service(&target, query).await => Ok(()),
             // A session ends by itself when it is told to.
             true if !query => Ok(()),
-            true => self.kill_there(&target, query).await.map(|_| ()),
+            true => {
+                let command = target.command();
+                let killed = self.kill_there(&target, query).await;
+                if matches!(killed, Ok(false)) {
+                    owe(&target, query, command);
+                }
+                killed.map(|_| ())
+            }
             false => self.kill_as_user(&target, query).await,
         };
         match allowed {
