@@ -158,8 +158,9 @@ fn a_session_that_ends_while_it_asks_the_primary_keeps_nothing_on_either() {
         eventually("it asks the primary", || proxy.sum(ON_PRIMARY) == 1.0);
         // It may not have begun.
         eventually("it is stopped", || {
+            let kill = killer.query(&format!("{order} {}", client.greeting.thread_id));
             // Nor be there any more.
-            let _ = killer.query(&format!("{order} {}", client.greeting.thread_id));
+            assert!(kill.map_or_else(|refused| refused.code() == 1094, |_| true));
             proxy.sum(ON_PRIMARY) == 0.0
         });
         match is_over {
