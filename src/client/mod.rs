@@ -277,6 +277,8 @@ struct UnderWay {
     refusal: u16,
     /// The error it has ended with, where that was asked for.
     error: Option<u16>,
+    /// The BEGIN that it is sent with, until that is answered.
+    begin: Option<Box<statement::begin::Begun>>,
     /// It is on its way to the primary.
     sent: Option<absorb::flight::Sent>,
     /// The changes counted on its connection before, if it calls a procedure of another schema.

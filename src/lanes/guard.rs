@@ -4,7 +4,7 @@
 //!  service of interactive statements, in windows of 20 statements or a second
 //!  ── over the target, or one had to wait ──► limit × 0.8
 //!  ── under it, and batch waits            ──► limit + 1/2
-//!  ── none came for five seconds           ──► limit + 1
+//!  ── none came for five seconds           ──► limit × 1.5, and + 1 at least
 //! ```
 //!
 //! The target of `auto` is [`TOLERANCE`] times the baseline plus [`SLACK`], where the baseline is
@@ -76,6 +76,8 @@ const DECREASE: f64 = 0.8;
 const DECREASE_MOST: f64 = 0.5;
 const OVER_TICKS: u32 = 10;
 const INCREASE: f64 = 0.5;
+/// How many times as much batch may have after each second without anybody to protect; one slot more at least.
+const GROWTH: f64 = 1.5;
 
 /// What batch did during a tick.
 #[derive(Debug, Clone, Copy)]
@@ -319,7 +321,7 @@ impl Guard {
                 self.limit = (self.limit * part.clamp(most, DECREASE)).max(self.floor);
                 return;
             }
-            0 if self.quiet >= QUIET_TICKS => 1.0,
+            0 if self.quiet >= QUIET_TICKS => (self.limit * (GROWTH - 1.0)).max(1.0),
             // As good as nobody came, and what little did was served well.
             1..STATEMENTS_MIN if !is_over && window.waited == 0 => {
                 f64::from(window.ticks) / f64::from(WINDOW_TICKS)

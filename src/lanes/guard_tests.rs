@@ -111,6 +111,17 @@ fn with_nobody_to_protect_batch_gets_everything_and_gives_it_back() {
     assert!(shared[30] <= 9, "{shared:?}");
 }
 
+/// All slots of a large pool are there within half a minute, not one after the other.
+#[test]
+fn with_nobody_to_protect_batch_gets_many_slots_soon() {
+    let server = Server { cores: 4.0, service: 0.02 };
+    let mut guard = Guard::new(LatencyTarget::Auto, 1, 100);
+    run(&mut guard, &server, 300, 4, 100);
+    assert!(guard.limit() < 20, "{}", guard.limit());
+    let alone = run(&mut guard, &server, 300, 0, 100);
+    assert_eq!(alone[200], 100, "{alone:?}");
+}
+
 #[test]
 fn a_batch_that_was_there_first_shows_its_baseline_when_it_is_held_back() {
     let server = Server { cores: 2.0, service: 0.02 };

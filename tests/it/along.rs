@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use fairlane::protocol::Command;
 
 use crate::support::raw::Login;
-use crate::support::{ONE_LANE, Proxy, Raw, pause, product, servers};
+use crate::support::{ONE_LANE, Proxy, Raw, eventually, pause, product, servers};
 
 const ROUNDS: usize = 300;
 
@@ -17,11 +17,11 @@ fn replace(client: &mut Raw, table: &str) {
 }
 
 /// Hits the statements of the user's backend connections until it is told to stop.
-fn kill_statements(is_over: &AtomicBool, hits: &AtomicU64) {
+fn kill_statements(user: &str, is_over: &AtomicBool, hits: &AtomicU64) {
     let mut root = servers().root();
-    let list = "SELECT id FROM information_schema.processlist WHERE user = 'al_hit'";
+    let list = format!("SELECT id FROM information_schema.processlist WHERE user = '{user}'");
     while !is_over.load(Ordering::Acquire) {
-        for id in root.rows(list).into_iter().flatten().flatten() {
+        for id in root.rows(&list).into_iter().flatten().flatten() {
             for _ in 0..20 {
                 pause(1);
                 let hit = root.query(&format!("KILL QUERY {id}"));
@@ -92,7 +92,7 @@ fn a_change_behind_a_fuse_runs_in_its_own_state_or_not_at_all() {
     let (is_over, hits) = (AtomicBool::new(false), AtomicU64::new(0));
     std::thread::scope(|scope| {
         let over = Over(&is_over);
-        scope.spawn(|| kill_statements(&is_over, &hits));
+        scope.spawn(|| kill_statements("al_hit", &is_over, &hits));
         for _ in 0..ROUNDS {
             one.write(Some("INSERT INTO al_a VALUES (1, FROM_UNIXTIME(86400))"));
             other.write(Some("INSERT INTO shop.al_a VALUES (2, FROM_UNIXTIME(86400))"));
@@ -120,6 +120,81 @@ impl Drop for Over<'_> {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Release);
     }
+}
+
+/// A session whose transactions begin with a query.
+struct Reader<'a> {
+    proxy: &'a Proxy,
+    zone: &'a str,
+    hour: u8,
+    session: Option<Raw>,
+}
+
+impl Reader<'_> {
+    /// Where a statement is hit, the next one goes on in its transaction, or begins it.
+    fn transaction(&mut self, locks: &str) {
+        let Some(mut client) = self.session.take().or_else(|| self.log_in()) else { return };
+        let query = format!("SELECT HOUR(FROM_UNIXTIME(86400)), v FROM al_d WHERE id = 1 {locks}");
+        for sql in ["BEGIN", &query, "UPDATE al_d SET v = v + 1 WHERE id = 1"] {
+            match client.query(sql) {
+                Ok(answer) if sql == query => {
+                    let row = [1, b'0' + self.hour, 1, b'0'];
+                    let is_right = answer.bytes.windows(row.len()).any(|bytes| bytes == row);
+                    assert!(is_right, "{sql}: {:?}", answer.bytes);
+                }
+                Ok(_) => {}
+                Err(failed) if failed.code() == 1158 => return,
+                Err(failed) => assert_eq!(failed.code(), 1317, "{sql}: {failed:?}"),
+            }
+        }
+        while let Err(failed) = client.query("ROLLBACK") {
+            if failed.code() == 1158 {
+                return;
+            }
+            assert_eq!(failed.code(), 1317, "{failed:?}");
+        }
+        self.session = Some(client);
+    }
+
+    fn log_in(&self) -> Option<Raw> {
+        let login = Login::new(self.proxy.port, "al_begin", "x-secret");
+        let mut client = Raw::login(&Login { schema: Some("shop"), ..login }).ok()?;
+        client.query(&format!("SET time_zone = '{}'", self.zone)).ok()?;
+        Some(client)
+    }
+}
+
+#[test]
+fn a_transaction_that_begins_with_a_query_begins_or_not_at_all() {
+    let proxy = Proxy::with(servers(), 2, ONE_LANE);
+    let mut root = servers().root();
+    replace(
+        &mut root,
+        "CREATE OR REPLACE TABLE shop.al_d (id INT PRIMARY KEY, v INT) ENGINE=InnoDB",
+    );
+    root.run("INSERT INTO shop.al_d VALUES (1, 0)");
+    root.run("CREATE USER IF NOT EXISTS al_begin@'%' IDENTIFIED BY 'x-secret'");
+    root.run("GRANT ALL ON shop.* TO al_begin@'%'");
+    let reader = |zone, hour| Reader { proxy: &proxy, zone, hour, session: None };
+    let (mut one, mut other) = (reader("+01:00", 1), reader("+02:00", 2));
+    let (is_over, hits) = (AtomicBool::new(false), AtomicU64::new(0));
+    std::thread::scope(|scope| {
+        let over = Over(&is_over);
+        scope.spawn(|| kill_statements("al_begin", &is_over, &hits));
+        for round in 0..ROUNDS {
+            let locks = if round % 2 == 0 { "" } else { "FOR UPDATE" };
+            one.transaction(locks);
+            other.transaction(locks);
+        }
+        drop(over);
+    });
+    assert!(hits.into_inner() > 100, "nothing was killed");
+    assert_eq!(root.text("SELECT v FROM shop.al_d"), "0", "outside of a transaction");
+    let open = "SELECT COUNT(*) FROM information_schema.innodb_trx t \
+        JOIN information_schema.processlist p ON p.id = t.trx_mysql_thread_id \
+        WHERE p.user = 'al_begin'";
+    drop((one, other));
+    eventually("no transaction of nobody's", || root.text(open) == "0");
 }
 
 #[test]

@@ -70,6 +70,16 @@ fn a_statement_is_one_statement_and_one_round_trip() {
         }
     });
     assert_eq!((trips, asked), (4 * TIMES, 4 * TIMES), "BEGIN comes with what is first");
+    for first in ["SELECT v FROM co_a WHERE id = 1", "SELECT v FROM co_a WHERE id = 1 FOR UPDATE"] {
+        let (trips, asked) = count(&hop, || {
+            for _ in 0..TIMES {
+                for sql in ["BEGIN", first, "UPDATE co_a SET v = 3 WHERE id = 1", "COMMIT"] {
+                    client.run(sql);
+                }
+            }
+        });
+        assert_eq!((trips, asked), (3 * TIMES, 4 * TIMES), "in one write with {first}");
+    }
 }
 
 #[test]
@@ -84,6 +94,7 @@ fn two_sessions_in_turn_cost_no_more_round_trips() {
     for (sql, apart) in [
         ("SELECT \"id\" FROM co_b WHERE id = 1", 0),
         ("SET time_zone = '+05:00'", 0),
+        // Its query goes along.
         ("BEGIN", 0),
         ("SELECT LAST_INSERT_ID()", 0),
         ("UPDATE co_b SET v = v + 1 WHERE \"id\" = 1", 0),
@@ -103,8 +114,9 @@ fn two_sessions_in_turn_cost_no_more_round_trips() {
         };
         pair();
         let statements = if sql == "BEGIN" { 4 } else { 2 };
+        let least = if sql == "BEGIN" { 3 } else { 2 };
         let (trips, asked) = count(&hop, || (0..TIMES).for_each(|_| pair()));
-        assert_eq!(trips, TIMES * statements + apart, "{sql}");
+        assert_eq!(trips, TIMES * least + apart, "{sql}");
         // Each brings its state along, a fuse, and the question for the other's insert id.
         let most = TIMES * (statements + 4);
         assert!((TIMES * statements..=most).contains(&asked), "{sql}: {asked}");

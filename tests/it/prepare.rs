@@ -56,7 +56,9 @@ fn a_statement_that_is_prepared_each_time_costs_one_round_trip() {
             (0..TIMES).for_each(|_| run_once(&mut client, sql));
             client.run("COMMIT");
             client.run("SELECT 1");
-            assert_eq!(hop.trips() - before, TIMES * trips_each + 3, "{sql}, {age}");
+            // A query takes it along, unless it has to be prepared first.
+            let begins = u64::from(trips_each > 1 || !sql.starts_with("SELECT"));
+            assert_eq!(hop.trips() - before, TIMES * trips_each + 2 + begins, "{sql}, {age}");
         }
     }
 }

@@ -122,12 +122,12 @@ impl Session {
         ready: &Ready,
     ) -> Result<Front, Unfinished> {
         const LOST: Unfinished = Unfinished::Lost { untouched: true };
-        let (mut refused, mut answers) = (None, ready.answers);
+        let (mut refused, mut answers) = (None, ready.answers - usize::from(ready.begins));
         if ready.asks {
             connection.take_unread().await.map_err(|_| LOST)?;
             self.entry.set_connection(BackendId::PRIMARY, connection);
             answers -= 1;
-            if answers == 0 {
+            if ready.answers == 1 {
                 return Ok(Front::Through);
             }
         }
@@ -147,7 +147,14 @@ impl Session {
         // It is only taken out where it was in, whatever became of the command that put it in.
         if refused.is_none() && is_out {
             self.is_ready_now(connection, work, ready);
+            if ready.begins {
+                self.pass_begin(connection, work).await?;
+            }
             return Ok(Front::Through);
+        }
+        if ready.begins {
+            // There is a transaction of nobody's.
+            return Err(refused.map_or(LOST, Unfinished::Spoilt));
         }
         connection.residue.is_astray = true;
         connection.choice = None;

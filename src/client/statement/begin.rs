@@ -4,6 +4,7 @@
 //! ```text
 //!  BEGIN ──► OK          no slot, no connection: whoever thinks now keeps nobody waiting
 //!  INSERT ... ──► lane and kind of work of this statement, slot, connection ──► BEGIN ──► INSERT ...
+//!  SELECT ... ──► the same, with one write for both
 //!  COMMIT ──► OK         where nothing came in between
 //! ```
 //!
@@ -11,14 +12,20 @@
 //! as those of a scraper. Neither server's engines do anything for a BEGIN either: InnoDB takes the
 //! snapshot of a transaction with its first read. Where BEGIN would do more than that (it ends what a
 //! session holds), or its answer would say more, it goes to the server as it comes.
+//!
+//! A BEGIN may fail (who kills a statement may hit it), and the server runs what comes behind it all the same. A query
+//! has left nothing then once its connection is closed. A change would stay.
 
-use super::execute::{Unfinished, chooses_schema};
+use super::along::{COPIED_MAX, is_just_query};
+use super::execute::{Unfinished, chooses_schema, has_cursor_of};
 use super::moves::Moves;
 use super::{Attempt, Refusal, Work};
 use crate::backend::{Connection, Exchange};
+use crate::client::login::server_error;
 use crate::client::{Session, Stop};
 use crate::metrics::Closed;
 use crate::pool::{Checkout, Retire};
+use crate::protocol::response::Summary;
 use crate::protocol::status::{Status, Tracked};
 use crate::protocol::{Command, Shape};
 use crate::route::view::BackendId;
@@ -88,13 +95,14 @@ impl Session {
 
     /// Begins, on a connection that is held from then on, what `work` is the first statement of. What
     /// goes wrong is the answer to `work`, and the transaction goes on waiting: `Some` of what became
-    /// of that.
+    /// of that, or of `work` where it went along.
     pub(in crate::client) async fn begin_for(
         &mut self,
         work: &Work<'_>,
     ) -> Option<Result<(), Stop>> {
-        let begun = self.begun.take()?;
+        let mut begun = self.begun.take()?;
         self.status -= Status::IN_TRANS;
+        let goes_along = goes_with_begin(work);
         // Nothing of it has been said: it may be tried again where a connection was gone already.
         let mut may_retry = true;
         loop {
@@ -109,28 +117,80 @@ impl Session {
             };
             self.diagnostics.forget_held();
             self.snapshot = Snapshot::None;
-            match self.begin_on(&mut checkout, &begun, work).await {
-                Ok(()) => {
-                    self.held = Some(checkout);
-                    return None;
+            let unfinished = if goes_along {
+                self.under_way.begin = Some(begun);
+                let done = self.begin_with(&mut checkout, work).await;
+                let waiting = self.under_way.begin.take();
+                match (done, waiting) {
+                    (Ok(mut summary), _) => {
+                        return Some(self.conclude(checkout, work, &mut summary, true).await);
+                    }
+                    (Err(unfinished), Some(waiting)) => {
+                        begun = waiting;
+                        unfinished
+                    }
+                    (Err(unfinished), None) => {
+                        // Its transaction has begun there.
+                        let recovered = self.recover(checkout, work, unfinished, attempt(true));
+                        return Some(Box::pin(recovered).await.unwrap_or(Ok(())));
+                    }
                 }
-                // In this order: whoever aims says that the session is killed before the aim is over.
-                Err(Unfinished::Lost { .. })
-                    if may_retry && !checkout.is_aimed_at() && !self.entry.is_killed() =>
-                {
-                    self.context.metrics.backend(BackendId::PRIMARY.index()).retries.inc();
-                    checkout.discard(Retire::Quit(Closed::Broken));
-                    self.entry.set_released();
-                    may_retry = false;
+            } else {
+                match self.begin_on(&mut checkout, &begun, work).await {
+                    Ok(()) => {
+                        self.held = Some(checkout);
+                        return None;
+                    }
+                    Err(unfinished) => unfinished,
                 }
-                Err(unfinished) => {
-                    let attempt =
-                        Attempt { was_held: false, may_retry: false, moves: Moves::Never };
-                    let told = self.recover(checkout, work, unfinished, attempt).await;
-                    return Some(self.begin_again(begun, told.unwrap_or(Ok(()))));
-                }
+            };
+            // In this order: whoever aims says that the session is killed before the aim is over.
+            let is_lost = matches!(unfinished, Unfinished::Lost { .. });
+            if is_lost && may_retry && !checkout.is_aimed_at() && !self.entry.is_killed() {
+                self.context.metrics.backend(BackendId::PRIMARY.index()).retries.inc();
+                self.under_way.sent = None;
+                checkout.discard(Retire::Quit(Closed::Broken));
+                self.entry.set_released();
+                may_retry = false;
+                continue;
             }
+            let told = Box::pin(self.recover(checkout, work, unfinished, attempt(false))).await;
+            return Some(self.begin_again(begun, told.unwrap_or(Ok(()))));
         }
+    }
+
+    /// Sends the BEGIN that is under way together with `work`, and passes on what that is answered.
+    async fn begin_with(
+        &mut self,
+        checkout: &mut Checkout,
+        work: &Work<'_>,
+    ) -> Result<Summary, Unfinished> {
+        self.put_untold_right(checkout.connection()).await?;
+        self.count_route(None);
+        self.execute(checkout, work, attempt(false)).await
+    }
+
+    /// Puts the BEGIN that is under way into `packets`; whether there is one.
+    pub(super) fn put_begin(&self, packets: &mut Vec<u8>) -> bool {
+        let begun = self.under_way.begin.as_ref();
+        begun.inspect(|begun| packets.extend_from_slice(&begun.packets)).is_some()
+    }
+
+    /// Reads the answer to the BEGIN in front of `first`.
+    pub(super) async fn pass_begin(
+        &mut self,
+        connection: &mut Connection,
+        first: &Work<'_>,
+    ) -> Result<(), Unfinished> {
+        let answer = connection.answer(Shape::Results).await;
+        let answer = answer.map_err(|_| Unfinished::Lost { untouched: true })?;
+        let Some(begun) = self.under_way.begin.take() else { return Ok(()) };
+        let taken = self.take_up_begin(connection, &begun, answer);
+        match taken {
+            Ok(()) => self.note_in_transaction(first),
+            Err(_) => self.under_way.begin = Some(begun),
+        }
+        taken
     }
 
     /// The same on a connection at rest that the session is to hold for another reason, where it is over
@@ -153,39 +213,54 @@ impl Session {
         const LOST: Unfinished = Unfinished::Lost { untouched: true };
         let work = begun.work();
         let own = self.image.schema.clone();
-        if checkout.connection().residue.has_untold {
-            // In the transaction it may be too late to put that right.
-            checkout.connection().query("DO 0").await.map_err(|_| LOST)?;
-        }
         let connection = checkout.connection();
+        self.put_untold_right(connection).await?;
         self.take_off_variables(connection, first.sql).await.map_err(|_| LOST)?;
         if chooses_schema(first) {
             // What was chosen before does not matter, and may be gone.
-            let connection = checkout.connection();
             Box::pin(self.choose_schema_anew(connection)).await.map_err(|_| LOST)?;
-            self.image.schema.clone_from(&checkout.connection().image.schema);
+            self.image.schema.clone_from(&connection.image.schema);
         }
         let sent = self.send(checkout, &work, false, false).await;
         self.image.schema = own;
         sent?;
         let connection = checkout.connection();
-        let Exchange { mut summary, bytes, .. } =
-            connection.answer(work.shape).await.map_err(|_| LOST)?;
-        if let Some(error) = crate::client::login::server_error(&bytes, summary.error) {
+        let answer = connection.answer(work.shape).await.map_err(|_| LOST)?;
+        self.take_up_begin(connection, begun, answer)
+    }
+
+    /// Before a transaction is begun: in it it may be too late.
+    async fn put_untold_right(&self, connection: &mut Connection) -> Result<(), Unfinished> {
+        if connection.residue.has_untold {
+            let told = connection.query("DO 0").await;
+            told.map_err(|_| Unfinished::Lost { untouched: true })?;
+        }
+        Ok(())
+    }
+
+    /// A BEGIN that the client has its answer of was answered.
+    fn take_up_begin(
+        &mut self,
+        connection: &mut Connection,
+        begun: &Begun,
+        answer: Exchange,
+    ) -> Result<(), Unfinished> {
+        let Exchange { mut summary, bytes, .. } = answer;
+        if let Some(error) = server_error(&bytes, summary.error) {
             // It may have begun all the same.
             return Err(Unfinished::Spoilt(error));
         }
         // What an earlier session has left untold is put right by the statement that comes now.
         summary.tracked.iter().for_each(|tracked| connection.image.apply(tracked));
-        // No client is told of it: it has its answer.
         summary.tracked.retain(|tracked| matches!(tracked, Tracked::Characteristics(_)));
         self.take_up_insert_id(connection);
         let row_count = self.diagnostics.row_count();
-        self.absorb(connection, &work, &summary);
+        self.absorb(connection, &begun.work(), &summary);
         self.diagnostics.keep_row_count(row_count);
         // Its flags may be those of what an earlier session has left.
         self.take_modes_flags();
-        if self.status.contains(Status::IN_TRANS) { Ok(()) } else { Err(LOST) }
+        let is_open = self.status.contains(Status::IN_TRANS);
+        if is_open { Ok(()) } else { Err(Unfinished::Lost { untouched: true }) }
     }
 
     /// A transaction could not be begun, and its client was `told` so.
@@ -221,6 +296,23 @@ impl Session {
         let own = self.image.get(VARIABLE).or_else(|| self.facts.variable(VARIABLE));
         own.is_none_or(|value| value != "NO_CHAIN")
     }
+}
+
+/// On a connection that the session has just got, or `was_held` before.
+fn attempt(was_held: bool) -> Attempt {
+    Attempt { was_held, may_retry: false, moves: Moves::Never }
+}
+
+/// Whether a statement can be sent in one write with the BEGIN of its transaction.
+fn goes_with_begin(work: &Work<'_>) -> bool {
+    let Verdict { class, uses_table, statements, effects, needs, .. } = *work.verdict;
+    let is_query = class == Class::Read && statements == 1 && effects.is_empty();
+    uses_table
+        && needs.is_empty()
+        && (is_query || class == Class::Write && is_just_query(work))
+        && matches!(work.command, Command::Query | Command::StmtExecute)
+        && !has_cursor_of(work)
+        && work.packets.len() <= COPIED_MAX
 }
 
 /// Whether a text is BEGIN, COMMIT or ROLLBACK in its plainest form, and nothing else is asked.

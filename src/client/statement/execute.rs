@@ -87,7 +87,7 @@ impl Session {
             self.entry.owe_kill(self.entry.command());
         }
         let bytes = ready.packets.as_deref().unwrap_or(&work.packets);
-        let repeats = if attempt.was_held { 0 } else { self.repeats(work) };
+        let repeats = if attempt.was_held || ready.begins { 0 } else { self.repeats(work) };
         let lacks_ids = self.wire.lacks_ids(&bytes[ready.front..]);
         let connection = checkout.connection();
         let mut turn = 0;

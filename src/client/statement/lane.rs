@@ -60,6 +60,11 @@ impl Session {
     pub(super) fn note_held(&mut self, work: &Work<'_>, held: &mut Checkout) {
         let backend = held.pool().backend();
         self.entry.set_running(backend, held.connection(), self.context.now());
+        self.note_in_transaction(work);
+    }
+
+    /// The same of one that is sent with the BEGIN of its transaction.
+    pub(super) fn note_in_transaction(&mut self, work: &Work<'_>) {
         if self.assigned_lane(work).is_none() && self.policy.batch_lane.is_some() {
             self.account.note(work.verdict.digest, &self.context.evidence);
             let is_open = self.status.contains(Status::IN_TRANS);

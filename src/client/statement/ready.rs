@@ -22,7 +22,7 @@ use crate::state::image::{AUTOCOMMIT, SCHEMA_VARIABLES};
 use crate::topology::ISOLATION;
 
 /// What to send.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(in crate::client) struct Ready {
     /// Packets instead of the work's own.
     pub(in crate::client) packets: Option<Vec<u8>>,
@@ -36,14 +36,15 @@ pub(in crate::client) struct Ready {
     pub(in crate::client) asks: bool,
     /// The next one is a fuse's.
     pub(in crate::client) is_fused: bool,
+    /// The last of them is to the BEGIN of the statement's transaction.
+    pub(in crate::client) begins: bool,
     /// What LAST_INSERT_ID() is then.
     pub(in crate::client) insert_id: Option<u64>,
 }
 
 impl Ready {
     fn alone(packets: Option<Vec<u8>>, expected: Expected) -> Self {
-        let (answers, front) = (0, 0);
-        Self { packets, expected, answers, front, asks: false, is_fused: false, insert_id: None }
+        Self { packets, expected, ..Self::default() }
     }
 }
 
@@ -140,16 +141,20 @@ impl Session {
             };
             let answers = commands + usize::from(asks);
             if answers == 0 {
-                return Ok(Ok(Ready::alone(own, expected)));
+                return Ok(Ok(self.nearly_alone(work, own, expected)));
             }
+            let begins = self.put_begin(&mut packets);
+            let answers = answers + usize::from(begins);
             let front = packets.len();
             packets.extend_from_slice(own.as_deref().unwrap_or(&work.packets));
             let packets = Some(packets);
-            return Ok(Ok(Ready { packets, expected, answers, front, asks, is_fused, insert_id }));
+            let ready =
+                Ready { packets, expected, answers, front, asks, is_fused, begins, insert_id };
+            return Ok(Ok(ready));
         }
         self.read_others_id(connection).await?;
         if diff.is_empty() {
-            return Ok(Ok(Ready::alone(own, expected)));
+            return Ok(Ok(self.nearly_alone(work, own, expected)));
         }
         let applied = Box::pin(self.apply(connection, &diff)).await?;
         if work.verdict.class == Class::Diagnostics {
@@ -158,8 +163,20 @@ impl Session {
         }
         Ok(applied.map(|()| {
             connection.insert_id = insert_id.or(connection.insert_id);
-            Ready::alone(own, expected)
+            self.nearly_alone(work, own, expected)
         }))
+    }
+
+    /// What is to be sent to a connection in the session's state: the statement, and what it waits for
+    /// to begin.
+    fn nearly_alone(&self, work: &Work<'_>, own: Option<Vec<u8>>, expected: Expected) -> Ready {
+        let mut packets = Vec::new();
+        if !self.put_begin(&mut packets) {
+            return Ready::alone(own, expected);
+        }
+        let front = packets.len();
+        packets.extend_from_slice(own.as_deref().unwrap_or(&work.packets));
+        Ready { front, answers: 1, begins: true, ..Ready::alone(Some(packets), expected) }
     }
 
     /// A connection at rest may have more of its last session than is known: after this it has not, or has
