@@ -65,11 +65,11 @@ stage tidy cargo test --locked --test tidy
 stage corpus cargo test --locked --test corpus
 stage simulation cargo test --locked --test simulation
 stage routing cargo test --locked --test routing_table
+stage build cargo build --locked --bin fairlane
+stage sandbox cargo test --locked --test sandbox
 stage core beside $core target/logs/core-build.log
 trap - EXIT
 stage instructions cargo test --locked --test instructions
-stage build cargo build --locked --bin fairlane
-stage sandbox cargo test --locked --test sandbox
 stage statement cargo test --locked --test statement_cost
 # Servers are frozen and killed in it, and looked at moments later.
 stage topology env RUST_TEST_THREADS=2 cargo test --locked --test topology
