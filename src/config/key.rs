@@ -346,9 +346,15 @@ pub const KEYS: &[Key] = &[
     },
     Key {
         path: "lanes.deadlock_retries",
-        default: Some("0"),
+        default: Some("5"),
         meaning: "How often a single INSERT, UPDATE, DELETE or REPLACE is repeated after a deadlock.",
         valid: "a whole number up to 10; 0 means never",
+    },
+    Key {
+        path: "lanes.deadlock_repeat",
+        default: Some(r#""undone""#),
+        meaning: "Which of them are repeated: what the server says it has undone whole, or all.",
+        valid: r#""undone" or "all""#,
     },
     Key {
         path: "lane.name",

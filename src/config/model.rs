@@ -185,6 +185,7 @@ pub(crate) struct Lanes {
     pub(crate) lock_wait: String,
     pub(crate) lock_abort_after: Period,
     pub(crate) deadlock_retries: u32,
+    pub(crate) deadlock_repeat: Repeat,
 }
 
 impl Default for Lanes {
@@ -196,7 +197,8 @@ impl Default for Lanes {
             lock_guard: LockPolicy::Observe,
             lock_wait: "auto".to_owned(),
             lock_abort_after: Period::millis(500),
-            deadlock_retries: 0,
+            deadlock_retries: 5,
+            deadlock_repeat: Repeat::Undone,
         }
     }
 }
@@ -226,6 +228,14 @@ pub(crate) enum LockPolicy {
     Observe,
     Pace,
     Abort,
+}
+
+/// What is repeated after a deadlock.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Repeat {
+    Undone,
+    All,
 }
 
 /// On by default.

@@ -16,7 +16,9 @@ use tracing_subscriber::filter::targets::Targets;
 use super::key;
 use super::model::{self, Model};
 use super::problem::Finding;
-use super::settings::{Abandoned, Consistency, Log, Pool, Routing, Scope, Service, Settings, User};
+use super::settings::{
+    Abandoned, Consistency, Log, Pool, Repeat, Routing, Scope, Service, Settings, User,
+};
 use super::shape::Places;
 use crate::units::Period;
 
@@ -133,6 +135,10 @@ pub(super) fn resolve(model: &Model, places: &Places<'_>) -> Result<Settings, Ve
         latency_target: to.latency_target(model),
         lock_guard: to.lock_guard(&model.lanes),
         deadlock_retries: to.deadlock_retries(model.lanes.deadlock_retries),
+        deadlock_repeat: match model.lanes.deadlock_repeat {
+            model::Repeat::Undone => Repeat::Undone,
+            model::Repeat::All => Repeat::All,
+        },
     };
     if resolver.findings.is_empty() { Ok(settings) } else { Err(resolver.findings) }
 }

@@ -54,6 +54,8 @@ pub struct Settings {
     pub lock_guard: LockGuard,
     /// How often a statement that is a transaction of its own is repeated after a deadlock.
     pub deadlock_retries: u32,
+    /// Which are.
+    pub deadlock_repeat: Repeat,
     /// Clients' accounts given here instead of loaded from the primary.
     pub users: Vec<User>,
     /// Reads and freshness.
@@ -93,6 +95,7 @@ impl Settings {
             latency_target: _,
             lock_guard: _,
             deadlock_retries: _,
+            deadlock_repeat: _,
             users,
             routing,
             log,
@@ -356,6 +359,15 @@ pub enum LockPolicy {
     Pace,
     /// Reports, and rolls the blocker back.
     Abort,
+}
+
+/// What is repeated after a deadlock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Repeat {
+    /// What the server says it has undone whole.
+    Undone,
+    /// All, also where tables without transactions or triggers have kept something.
+    All,
 }
 
 /// Explicit lane assignment. All given conditions must hold; at least one is given.

@@ -24,6 +24,8 @@ pub struct Policy {
     pub lock_guard: settings::LockGuard,
     /// How often a statement is repeated after a deadlock.
     pub deadlock_retries: u32,
+    /// Which are.
+    pub deadlock_repeat: settings::Repeat,
     /// Which state it is.
     serial: u64,
 }
@@ -37,6 +39,7 @@ impl Policy {
             latency_target: settings.latency_target,
             lock_guard: settings.lock_guard,
             deadlock_retries: settings.deadlock_retries,
+            deadlock_repeat: settings.deadlock_repeat,
             serial,
         }
     }
@@ -59,6 +62,7 @@ impl Policy {
             && self.latency_target == other.latency_target
             && self.lock_guard == other.lock_guard
             && self.deadlock_retries == other.deadlock_retries
+            && self.deadlock_repeat == other.deadlock_repeat
     }
 
     fn lane_names(&self) -> Vec<&str> {

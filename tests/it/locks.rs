@@ -552,10 +552,9 @@ fn a_server_that_dies_while_somebody_waits_leaves_everything_whole() {
     eventually("all slots are free", || proxy.sum("fairlane_lane_slots_in_use{") == 0.0);
 }
 
-/// Two sessions, of which the second closes the circle in a transaction that has written more, so
-/// that the server chooses the first, whose statement is a transaction of its own.
-fn deadlocked(proxy: &Proxy, name: &str, sql: &str) -> Result<Summary, Failed> {
-    let (mut single, mut other) = (proxy.app(), proxy.app());
+/// `sql` of `single` against a transaction of `other` that has written more and closes the circle, so that the
+/// server chooses the first, whose statement is a transaction of its own.
+fn deadlock([single, other]: &mut [Raw; 2], name: &str, sql: &str) -> Result<Summary, Failed> {
     other.run("BEGIN");
     for id in 3..10 {
         other.run(&format!("UPDATE {name} SET n = n + 1 WHERE id = {id}"));
@@ -572,25 +571,85 @@ fn deadlocked(proxy: &Proxy, name: &str, sql: &str) -> Result<Summary, Failed> {
     }
 }
 
+fn deadlocked(proxy: &Proxy, name: &str, sql: &str) -> Result<Summary, Failed> {
+    deadlock(&mut [proxy.app(), proxy.app()], name, sql)
+}
+
 #[test]
-fn a_single_statement_that_loses_a_deadlock_is_repeated_where_that_is_wanted() {
-    table(servers(), "lock_repeat");
+fn a_single_statement_that_loses_a_deadlock_is_repeated() {
     let sql = "UPDATE lock_repeat SET n = n + 100 WHERE id < 5";
-    let plain = proxy(servers(), "");
-    let error = deadlocked(&plain, "lock_repeat", sql).unwrap_err();
-    assert!(is_deadlock(&error), "as the server tells it: {error:?}");
-    assert_eq!(did(&plain, "repeated"), 0.0);
-    let proxy = proxy(servers(), "deadlock_retries = 3");
-    table(servers(), "lock_repeat");
-    let summary = deadlocked(&proxy, "lock_repeat", sql).unwrap();
-    assert_eq!(summary.affected, Some(4));
-    assert_eq!(did(&proxy, "repeated"), 1.0);
-    let all = "SELECT GROUP_CONCAT(n ORDER BY id) FROM lock_repeat";
-    assert_eq!(proxy.app().text(all), "101,100,101,101,1,1,1,1,1");
-    // What depends on the session, or leaves something in it, is told.
-    let sql = "UPDATE lock_repeat SET n = (@last := id) WHERE id < 5";
-    assert!(is_deadlock(&deadlocked(&proxy, "lock_repeat", sql).unwrap_err()));
-    assert_eq!(did(&proxy, "repeated"), 1.0);
+    let is_told = !product().is_mysql();
+    for (lanes, is_repeated) in [
+        ("deadlock_retries = 0", false),
+        // MySQL does not tell of triggers.
+        ("", is_told),
+        ("deadlock_repeat = \"all\"", true),
+    ] {
+        table(servers(), "lock_repeat");
+        let proxy = proxy(servers(), lanes);
+        let answer = deadlocked(&proxy, "lock_repeat", sql);
+        if !is_repeated {
+            assert!(
+                answer.is_err_and(|error| is_deadlock(&error)),
+                "{lanes}: as the server tells it"
+            );
+            assert_eq!(did(&proxy, "repeated"), 0.0, "{lanes}");
+            continue;
+        }
+        assert_eq!(answer.unwrap().affected, Some(4), "{lanes}");
+        assert_eq!(did(&proxy, "repeated"), 1.0, "{lanes}");
+        let all = "SELECT GROUP_CONCAT(n ORDER BY id) FROM lock_repeat";
+        assert_eq!(proxy.app().text(all), "101,100,101,101,1,1,1,1,1", "{lanes}");
+        // What depends on the session, or leaves something in it, is told.
+        let sql = "UPDATE lock_repeat SET n = (@last := id) WHERE id < 5";
+        assert!(is_deadlock(&deadlocked(&proxy, "lock_repeat", sql).unwrap_err()));
+        assert_eq!(did(&proxy, "repeated"), 1.0, "{lanes}");
+    }
+}
+
+/// Rows of a table without transactions, and what a trigger has done.
+#[test]
+fn what_is_left_after_a_deadlock_is_not_done_twice() {
+    if product().is_mysql() {
+        return;
+    }
+    let proxy = proxy(servers(), "");
+    let mut root = servers().root();
+    table(servers(), "lock_left");
+    root.replace("CREATE OR REPLACE TABLE shop.lock_kept (id INT) ENGINE=MyISAM");
+    let change = "UPDATE lock_left SET n = n + 100 WHERE id < 5";
+    let copy = "INSERT INTO lock_kept SELECT id FROM lock_left WHERE id < 5 FOR UPDATE";
+    for (prepares, sql) in [
+        ("DO 1", copy),
+        ("SET max_error_count = 1", copy),
+        ("SET max_error_count = 0", copy),
+        (
+            "CREATE TRIGGER shop.lock_counts AFTER UPDATE ON shop.lock_left FOR EACH ROW \
+             SET @lock_seen = IFNULL(@lock_seen, 0) + 1",
+            change,
+        ),
+    ] {
+        let [direct, through] = [servers().primary, proxy.port].map(|port| {
+            table(servers(), "lock_left");
+            root.run("DELETE FROM shop.lock_kept");
+            let connect = || Raw::connect(port, "app", "app-secret", Some("shop")).unwrap();
+            let mut clients = [connect(), connect()];
+            let is_trigger = prepares.starts_with("CREATE");
+            if is_trigger {
+                root.run(prepares)
+            } else {
+                clients[0].run(prepares)
+            };
+            let error = deadlock(&mut clients, "lock_left", sql).unwrap_err();
+            let single = &mut clients[0];
+            let shown = [single.rows("SHOW WARNINGS"), single.rows("SHOW COUNT(*) ERRORS")];
+            let kept = single.rows("SELECT id FROM lock_kept ORDER BY id");
+            (error.code(), shown, kept)
+        });
+        assert_eq!(through, direct, "{prepares}, {sql}");
+        assert_eq!(direct.0, 1213);
+    }
+    assert_eq!(did(&proxy, "repeated"), 0.0);
 }
 
 #[test]

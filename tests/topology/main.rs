@@ -12,7 +12,7 @@ use std::time::Duration;
 use fairlane::config::Settings;
 use fairlane::config::settings::{
     Address, Backend, BackendCompression, BackendTls, BackendTlsMode, Consistency, Lane, LockGuard,
-    LockPolicy, Log, Pool, ProxyProtocol, Routing, Scope, Service, Share, Tls, TlsMode,
+    LockPolicy, Log, Pool, ProxyProtocol, Repeat, Routing, Scope, Service, Share, Tls, TlsMode,
 };
 use fairlane::route::freshness::Position;
 use fairlane::route::view::{BackendId, Rotation};
@@ -80,6 +80,7 @@ pub(crate) fn settings(ports: &[u16]) -> Settings {
         batch_lane: None,
         latency_target: fairlane::config::settings::LatencyTarget::Off,
         deadlock_retries: 0,
+        deadlock_repeat: Repeat::Undone,
         lock_guard: LockGuard {
             policy: LockPolicy::Off,
             wait: None,

@@ -55,10 +55,10 @@ use crate::work::{SCENARIOS, Scenario, Work};
 
 /// One lane for all, and nothing moves.
 const FIFO: &str = "[lanes]\nauto = \"off\"\n[[lane]]\nname = \"all\"\nqueue_timeout = \"60s\"\n";
-/// Acts on waits for locks as soon as they can be found, and repeats clicks' writes after deadlocks.
-const PACE: &str = "[lanes]\nlock_guard = \"pace\"\nlock_wait = \"10ms\"\ndeadlock_retries = 5\n";
+/// Acts on waits for locks as soon as they can be found.
+const PACE: &str = "[lanes]\nlock_guard = \"pace\"\nlock_wait = \"10ms\"\n";
 const ABORT: &str = "[lanes]\nlock_guard = \"abort\"\nlock_wait = \"10ms\"\n\
-    lock_abort_after = \"10ms\"\ndeadlock_retries = 5\n";
+    lock_abort_after = \"10ms\"\n";
 /// Writes the verdicts of each session to the log.
 const LOG: &str = "[log]\nfilter = \"info,fairlane::client=debug\"\n";
 

@@ -178,7 +178,7 @@ impl Session {
     /// Takes the list of warnings off the connection, which keeps it until a statement uses a
     /// table: the next session must not see it. With `asks_untold` the server is made to tell what a trigger
     /// has set, which an error does not.
-    async fn save_warnings(
+    pub(in crate::client) async fn save_warnings(
         &mut self,
         connection: &mut Connection,
         asks_untold: bool,

@@ -11,6 +11,7 @@ use super::ready::Ready;
 use super::{Attempt, Work};
 use crate::backend::{Connection, Failure};
 use crate::client::Session;
+use crate::client::login::server_error;
 use crate::client::prepared::prepare_here::has_cursor;
 use crate::error::Error;
 use crate::net::infile::pass_file;
@@ -57,6 +58,9 @@ pub(in crate::client) enum Unfinished {
     /// It was stopped so that its transaction can be rolled back for others; the client has got
     /// nothing yet.
     GaveWay,
+    /// It has lost a deadlock by this error, and nobody says that nothing is left of it; the client has got
+    /// nothing yet.
+    Deadlocked(Error),
     /// The client is gone; the response is what was left of it.
     ClientGone(Option<Box<Response>>),
 }
@@ -94,8 +98,9 @@ impl Session {
         let mut summary = loop {
             let keeps = Keeps { refusal: may_retry, moves, deadlock: turn < repeats };
             let expected = (ready.expected.clone(), lacks_ids);
-            if let Some(summary) = self.relay(connection, work, expected, keeps).await? {
-                break summary;
+            match self.relay(connection, work, expected, keeps).await? {
+                Ok(summary) => break summary,
+                Err(deadlock) => Box::pin(self.find_undone(connection, deadlock)).await?,
             }
             turn += 1;
             if Box::pin(self.pause_before_repeat(turn)).await {
@@ -233,15 +238,15 @@ impl Session {
         }
     }
 
-    /// Passes the response to `work` on. `None` where the error of a deadlock was kept back: the server has
-    /// rolled `work` back whole, and the client has got nothing, so that it can be repeated.
+    /// Passes the response to `work` on. The error is that of a deadlock, which was kept back: the server has
+    /// rolled `work` back, and the client has got nothing, so that it may be repeated.
     async fn relay(
         &mut self,
         connection: &mut Connection,
         work: &Work<'_>,
         (expected, lacks_ids): (Expected, u8),
         keeps: Keeps,
-    ) -> Result<Option<Summary>, Unfinished> {
+    ) -> Result<Result<Summary, Error>, Unfinished> {
         let mut response = Response::on(work.shape, connection.key.capabilities);
         response.shift_ids(lacks_ids);
         if let Some(prepared) = &work.prepared {
@@ -256,7 +261,7 @@ impl Session {
             response.keep_answer(is_asked && self.context.answers.is_on());
         }
         if work.shape == Shape::Nothing {
-            return Ok(Some(response.into_summary()));
+            return Ok(Ok(response.into_summary()));
         }
         match work.command {
             // A reset of a statement that is elsewhere has ended what the connection tells of.
@@ -280,8 +285,8 @@ impl Session {
         let passed = self.pass(connection, work, (&mut response, &mut note), keeps).await;
         self.teller = response.take_teller();
         Err(match passed {
-            Passed::Whole => return Ok(Some(response.into_summary())),
-            Passed::Deadlocked => return Ok(None),
+            Passed::Whole => return Ok(Ok(response.into_summary())),
+            Passed::Deadlocked(error) => return Ok(Err(error)),
             Passed::Refused => {
                 Unfinished::ReplicaRefused(response.summary().error.unwrap_or_default())
             }
@@ -316,6 +321,35 @@ impl Session {
         if stopping.is_none() {
             *stopping = self.entry.place().map(|place| self.stop_statement(place));
         }
+    }
+
+    /// What becomes of an answer that is nothing but an error, unless the client is to have it as it is.
+    fn keep_error(
+        &mut self,
+        work: &Work<'_>,
+        (error, answer): (u16, &[u8]),
+        keeps: Keeps,
+        gives_way: bool,
+    ) -> Option<Passed> {
+        if error == code::STMT_HAS_NO_OPEN_CURSOR
+            && let Some(prepared) = &work.prepared
+        {
+            let family = self.facts.family;
+            let error = Error::NoCursor { id: prepared.id, family };
+            self.wire.push(&error.to_err_packet());
+            return Some(Passed::Whole);
+        }
+        if gives_way && error == code::QUERY_INTERRUPTED {
+            return Some(Passed::GaveWay);
+        }
+        if keeps.deadlock
+            && error == code::LOCK_DEADLOCK
+            && let Some(deadlock) = server_error(answer, Some(error))
+        {
+            return Some(Passed::Deadlocked(deadlock));
+        }
+        let is_kept = keeps.refusal || keeps.moves.after(error);
+        (is_kept && !self.is_final(error, work)).then_some(Passed::Refused)
     }
 
     /// Passes a response on, and files to the server where it asks for them.
@@ -377,26 +411,11 @@ impl Session {
                 Ok(End::ErrorHeld) => {
                     let error = response.summary().error.unwrap_or_default();
                     let answer = std::mem::take(&mut connection.inbox);
-                    if error == code::STMT_HAS_NO_OPEN_CURSOR
-                        && let Some(prepared) = &work.prepared
-                    {
-                        let family = self.facts.family;
-                        let error = Error::NoCursor { id: prepared.id, family };
-                        self.wire.push(&error.to_err_packet());
-                        return Passed::Whole;
-                    }
-                    if gives_way && error == code::QUERY_INTERRUPTED {
-                        return Passed::GaveWay;
-                    }
-                    if keeps.deadlock && error == code::LOCK_DEADLOCK {
-                        return Passed::Deadlocked;
-                    }
-                    let is_kept = keeps.refusal || keeps.moves.after(error);
-                    if is_kept && !self.is_final(error, work) {
-                        return Passed::Refused;
-                    }
-                    self.wire.push_raw(&answer);
-                    return Passed::after(has_sent_file, Some(error));
+                    let kept = self.keep_error(work, (error, &answer), keeps, gives_way);
+                    return kept.unwrap_or_else(|| {
+                        self.wire.push_raw(&answer);
+                        Passed::after(has_sent_file, Some(error))
+                    });
                 }
                 Ok(End::Infile) => {
                     let first = response.file_sequence();
@@ -481,7 +500,7 @@ enum Passed {
     /// It is an error of a replica, and was kept back.
     Refused,
     /// It is the error of a deadlock, and was kept back.
-    Deadlocked,
+    Deadlocked(Error),
     /// It is the error of a statement that was stopped for others, and was kept back.
     GaveWay,
     /// The client is gone.
