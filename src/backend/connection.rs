@@ -30,7 +30,7 @@ use crate::protocol::response::{Response, Summary};
 use crate::protocol::sha2;
 use crate::protocol::status::Tracked;
 use crate::protocol::tracking::Reported;
-use crate::protocol::{Capabilities, Command, Malformed, Shape};
+use crate::protocol::{Capabilities, Command, Malformed, Shape, code};
 use crate::route::whereabouts::Whereabouts;
 use crate::state::diff::Diff;
 use crate::state::transaction_names::READ_ONLY;
@@ -444,8 +444,16 @@ impl Connection {
         Ok(exchange)
     }
 
-    /// Runs a statement text of Fairlane's own.
+    /// Runs a statement text of Fairlane's own, which may be run any number of times: again where somebody's KILL QUERY
+    /// has hit it, which was for nothing of Fairlane's.
     pub async fn query(&mut self, sql: &str) -> Result<Exchange, Failure> {
+        const TRIES: usize = 10;
+        for _ in 1..TRIES {
+            let answer = self.command(Command::Query, sql.as_bytes()).await?;
+            if answer.summary.error != Some(code::QUERY_INTERRUPTED) {
+                return Ok(answer);
+            }
+        }
         self.command(Command::Query, sql.as_bytes()).await
     }
 

@@ -41,19 +41,6 @@ pub enum Reset {
 }
 
 impl Connection {
-    /// Asks `sql`, which may be asked any number of times, again where somebody's KILL QUERY has hit it: it was for nothing
-    /// of this connection's, which has no session yet.
-    async fn set_up_by(&mut self, sql: &str) -> Result<Exchange, Failure> {
-        const TRIES: usize = 10;
-        for _ in 1..TRIES {
-            let answer = self.query(sql).await?;
-            if answer.summary.error != Some(code::QUERY_INTERRUPTED) {
-                return Ok(answer);
-            }
-        }
-        self.query(sql).await
-    }
-
     /// Turns the trackers on and learns what a session begins with; `false` when the server takes nothing
     /// but a new password.
     pub(super) async fn set_up(&mut self, family: Family) -> Result<bool, Failure> {
@@ -64,7 +51,7 @@ impl Connection {
             // Sessions that read there have autocommit on, whatever the replica begins with.
             own.push_str(&format!(",{AUTOCOMMIT}=1,{read_only}=1"));
         }
-        let answer = self.set_up_by(&own).await?;
+        let answer = self.query(&own).await?;
         if answer.summary.error == Some(code::MUST_CHANGE_PASSWORD) {
             return Ok(false);
         }
@@ -79,7 +66,7 @@ impl Connection {
         let question = format!(
             "{BEGINNINGS}@@{read_only},{limit},@@wait_timeout,@@{AUTOCOMMIT},{identity}{begun} LIMIT 1"
         );
-        let answer = self.set_up_by(&question).await?;
+        let answer = self.query(&question).await?;
         // MariaDB lets SET pass.
         if answer.summary.error == Some(code::MUST_CHANGE_PASSWORD) {
             return Ok(false);

@@ -26,21 +26,21 @@ impl Session {
         let Some(target) = self.context.registry.get(id) else {
             return self.send_error(&Error::UnknownThread(id)).await;
         };
+        let whom = (&*target, target.command());
         let is_own = target.labels.lock().user == self.client.user;
         let allowed = match is_own {
             // Its own user may always; and a slot may be just what there is none of.
-            true if self.kill_as_service(&target, query).await => Ok(()),
+            true if self.kill_as_service(whom, query).await => Ok(()),
             // A session ends by itself when it is told to.
             true if !query => Ok(()),
             true => {
-                let command = target.command();
-                let killed = self.kill_there(&target, query).await;
+                let killed = self.kill_there(whom, query).await;
                 if matches!(killed, Ok(false)) {
-                    owe(&target, query, command);
+                    owe(whom, query);
                 }
                 killed.map(|_| ())
             }
-            false => self.kill_as_user(&target, query).await,
+            false => self.kill_as_user(whom, query).await,
         };
         match allowed {
             Ok(()) => {}
@@ -128,7 +128,7 @@ impl Session {
         }
         for target in targets {
             if target.id != self.entry.id {
-                self.kill_as_service(&target, false).await;
+                self.kill_as_service((&target, target.command()), false).await;
             }
             target.kill();
         }
@@ -141,25 +141,25 @@ impl Session {
     }
 
     /// Whether it is done, or there was nothing to do.
-    async fn kill_as_service(&self, target: &Entry, query: bool) -> bool {
-        let command = target.command();
+    async fn kill_as_service(&self, whom: Whom<'_>, query: bool) -> bool {
+        let (target, command) = whom;
         if query && target.stop_command(command) {
             return true;
         }
         let Some(place) = target.place() else {
-            owe(target, query, command);
+            owe(whom, query);
             return true;
         };
         let Place { backend, thread_id, generation } = place;
         let aim = self.context.pool(backend).aim(thread_id);
-        if target.place() != Some(place) {
-            owe(target, query, command);
+        if !is_there_still(whom, query, place) {
+            owe(whom, query);
             return true;
         }
         let topology = &self.context.topology;
         let is_done = topology.kill(backend, thread_id, query, generation).await;
         mark(target, query);
-        make_sure(target, query, command);
+        make_sure(whom, query);
         // A connection that is killed may still be on its way back to the pool.
         if !is_done || !query {
             aim.stay();
@@ -168,8 +168,8 @@ impl Session {
     }
 
     /// By a connection of this user to the server: whether it was still there to be killed.
-    async fn kill_there(&mut self, target: &Entry, query: bool) -> Result<bool, Refusal> {
-        let command = target.command();
+    async fn kill_there(&mut self, whom: Whom<'_>, query: bool) -> Result<bool, Refusal> {
+        let (target, _) = whom;
         let Some(place) = target.place() else { return Ok(false) };
         let Place { backend, thread_id, generation } = place;
         let mut checkout = self.elsewhere(backend).await?;
@@ -177,7 +177,7 @@ impl Session {
         let aim = pool.aim(thread_id);
         // On another server the number may be anybody's.
         let is_there = pool.has(generation) && pool.has(checkout.connection().generation);
-        if !is_there || target.place() != Some(place) {
+        if !is_there || !is_there_still(whom, query, place) {
             checkout.connection().residue.is_dirty = true;
             checkout.check_in();
             return Ok(false);
@@ -188,13 +188,13 @@ impl Session {
             aim.stay();
         }
         answer.map(|_| mark(target, query))?;
-        make_sure(target, query, command);
+        make_sure(whom, query);
         Ok(true)
     }
 
-    async fn kill_as_user(&mut self, target: &Entry, query: bool) -> Result<(), Refusal> {
-        let command = target.command();
-        let is_done = self.kill_there(target, query).await?;
+    async fn kill_as_user(&mut self, whom: Whom<'_>, query: bool) -> Result<(), Refusal> {
+        let (target, command) = whom;
+        let is_done = self.kill_there(whom, query).await?;
         if !is_done {
             let grants = ask(self.elsewhere(BackendId::PRIMARY).await?, "SHOW GRANTS").await?;
             if !may_kill_others(&grants.rows(), self.facts.family) {
@@ -205,9 +205,9 @@ impl Session {
         if query
             && !target.stop_command(command)
             && !is_done
-            && !self.kill_there(target, query).await?
+            && !self.kill_there(whom, query).await?
         {
-            owe(target, query, command);
+            owe(whom, query);
         }
         Ok(())
     }
@@ -221,6 +221,14 @@ impl Session {
     }
 }
 
+/// A session, and the number of the command that it had under way when it was to be killed.
+type Whom<'a> = (&'a Entry, u64);
+
+/// Whether a session that is aimed at is where it was, and a KILL QUERY meets the command that it is for.
+fn is_there_still((target, command): Whom<'_>, query: bool, place: Place) -> bool {
+    target.place() == Some(place) && !(query && target.is_over(command))
+}
+
 /// Tells a session that it is killed. While its connection is aimed at, so that it does not take the loss
 /// of that for one of the server's.
 fn mark(target: &Entry, query: bool) {
@@ -230,15 +238,15 @@ fn mark(target: &Entry, query: bool) {
 }
 
 /// A KILL QUERY may have overtaken the statement on its way to the server: one that has just set out is killed once more.
-fn make_sure(target: &Entry, query: bool, command: u64) {
+fn make_sure(whom: Whom<'_>, query: bool) {
     const JUST: Duration = Duration::from_millis(100);
-    if target.for_less_than(JUST) {
-        owe(target, query, command);
+    if whom.0.for_less_than(JUST) {
+        owe(whom, query);
     }
 }
 
 /// The statement of a session was not found where it seemed to be.
-fn owe(target: &Entry, query: bool, command: u64) {
+fn owe((target, command): Whom<'_>, query: bool) {
     if query {
         target.owe_kill(command);
     }

@@ -4,8 +4,8 @@ use std::sync::atomic::Ordering;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use fairlane::protocol::Command;
 use fairlane::protocol::status::Status;
+use fairlane::protocol::{Command, Shape};
 use fairlane::sandbox::Options;
 
 use crate::support::delay::delay_replication;
@@ -269,4 +269,56 @@ fn a_statement_is_stopped_while_it_is_paced() {
     goes_on.join().unwrap().0.run("COMMIT");
     click.join().unwrap().1.unwrap();
     assert_eq!(paced.text("SELECT n FROM stop_paced WHERE id = 3"), "0");
+}
+
+/// Another user's KILL QUERY needs a slot itself, and has it when the next statement runs.
+#[test]
+fn what_comes_after_the_statement_that_was_meant_is_not_stopped() {
+    let proxy = Proxy::with(servers(), 3, ONE_LANE);
+    let (mut holder, mut target) = (proxy.app(), proxy.app());
+    let root = Login { schema: Some("shop"), ..Login::new(proxy.port, "root", "root-secret") };
+    let killer = Raw::login(&root).unwrap();
+    let id = target.greeting.thread_id;
+    target.hold();
+    holder.hold();
+    target.send(Command::Query, b"SELECT SLEEP(1)");
+    let kill: &'static str = format!("KILL QUERY {id}").leak();
+    let killing = beside(killer, kill);
+    eventually("it waits for a slot", || waiters(&proxy) == 1.0);
+    let first = target.answer(Shape::Results).unwrap();
+    assert_eq!(first.error(), None);
+    target.send(Command::Query, b"SELECT SLEEP(1), 'it ends' FROM DUAL");
+    holder.run("COMMIT");
+    let (_, killed) = killing.join().unwrap();
+    killed.unwrap();
+    let second = target.answer(Shape::Results).unwrap();
+    let row = [&[1, b'0', 7][..], b"it ends"].concat();
+    assert!(second.bytes.windows(row.len()).any(|bytes| bytes == row), "{second:?}");
+}
+
+/// What Fairlane asks behind an answer is not what a KILL QUERY is for that comes then.
+#[test]
+fn who_is_stopped_too_late_loses_nothing_and_leaves_nothing() {
+    let proxy = Proxy::with(servers(), 2, ONE_LANE);
+    let mut root = servers().root();
+    root.run("DROP PROCEDURE IF EXISTS shop.in_nothing");
+    root.run("CREATE PROCEDURE shop.in_nothing() BEGIN END");
+    let (mut stopped, mut other, mut killer) = (proxy.app(), proxy.app(), proxy.app());
+    let kill = format!("KILL QUERY {}", stopped.greeting.thread_id);
+    for round in 0..600 {
+        let (sql, warnings) = match round % 3 {
+            0 => ("SELECT CAST('x' AS SIGNED)", 1),
+            1 => ("CALL in_nothing()", 0),
+            _ => ("SET NAMES utf8mb4 COLLATE utf8mb4_bin", 0),
+        };
+        assert_eq!(stopped.run(sql).summary.warnings, warnings, "{round}");
+        killer.run(&kill);
+        other.run("DO 2");
+        assert_eq!(other.run("SHOW WARNINGS").summary.rows, 0, "{round} {sql}");
+        if warnings > 0 {
+            assert_eq!(stopped.run("SHOW WARNINGS").summary.rows, 1, "{round}");
+        }
+    }
+    assert_eq!(stopped.text("SELECT @@collation_connection"), "utf8mb4_bin");
+    assert_eq!(slots(&proxy), 0.0, "nobody is bound to the connection");
 }

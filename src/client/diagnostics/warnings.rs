@@ -211,12 +211,19 @@ impl Session {
             let found_rows = told(0).unwrap_or_else(|| self.diagnostics.found_rows());
             self.diagnostics.note_found_rows(found_rows);
         }
+        let mut is_hit = answer.summary.error.is_some();
         for _ in 0..1 + usize::from(asks_untold) {
             let last = connection.answer(Shape::Results).await?;
+            is_hit |= last.summary.error.is_some();
             if asks_untold {
                 connection.note_astray(&last.summary);
             }
             self.keep_untold(&last.summary.tracked);
+        }
+        if is_hit {
+            // By somebody's KILL QUERY, past Fairlane: what was to be told or taken off may still be there.
+            connection.residue.is_astray |= asks_untold;
+            connection.clear_warnings().await?;
         }
         self.diagnostics.are_on_connection = false;
         self.diagnostics.disturb(Disturbs::Both);
@@ -313,7 +320,9 @@ impl Session {
         let diff = diff(&connection.image, &self.image, &connection.base, None);
         let is_ready = self.apply(connection, &diff).await?.is_ok();
         if is_ready {
-            self.ask(connection, signal, Disturbs::RowCount).await?;
+            self.diagnostics.disturb(Disturbs::RowCount);
+            // Its error may be any.
+            connection.command(Command::Query, signal.as_bytes()).await?;
         }
         Ok(is_ready)
     }

@@ -484,6 +484,17 @@ impl Entry {
         self.interrupt.set_out()
     }
 
+    /// The client has the answer to the command under way: what runs on the connection from now on is not
+    /// what a KILL QUERY is for.
+    pub(in crate::client) fn has_answered(&self) {
+        self.interrupt.answer();
+    }
+
+    /// Whether a command is answered, or was before the one that is under way.
+    pub(in crate::client) fn is_over(&self, command: u64) -> bool {
+        self.interrupt.is_over(command)
+    }
+
     /// Whether the command under way was stopped, be it on a server. Only for the session's own task.
     pub(in crate::client) fn is_stopped(&self) -> bool {
         self.interrupt.is_stopped()

@@ -1,9 +1,11 @@
 //! KILL QUERY of a command that no server runs yet: its session ends it, and nothing that comes later.
 //!
 //! ```text
-//! begins ──► waits for a slot, a replica, a lock's holder ──► sets out ──► runs on a server
+//! begins ──► waits for a slot, a replica, a lock's holder ──► sets out ──► runs on a server ──► is answered
 //!            KILL QUERY: it never sets out                                 KILL QUERY: goes to the server
 //! ```
+//!
+//! Once it is answered a KILL QUERY does nothing, as on a server: what runs on its connection then is Fairlane's own.
 //!
 //! One word has the number of the session's command and what was said of it, so that each KILL QUERY finds a
 //! command on one side of its setting out: it is not sent, or is killed where it is.
@@ -16,7 +18,9 @@ const WAITS: u64 = 1;
 const STOPPED: u64 = 2;
 /// Whoever has told it so has found it nowhere: its session has to have it killed where it runs.
 const OWED: u64 = 4;
-const BITS: u64 = WAITS | STOPPED | OWED;
+/// Its client has the answer.
+const ANSWERED: u64 = 8;
+const BITS: u64 = WAITS | STOPPED | OWED | ANSWERED;
 
 /// What a session's command is told. Commands are numbered from 1.
 #[derive(Debug, Default)]
@@ -42,8 +46,24 @@ impl Interrupt {
     /// It goes to a server now, unless it was stopped while it waited: whether that is so. Only for the
     /// session's own task.
     pub(super) fn set_out(&self) -> bool {
-        self.0.load(Ordering::Relaxed) & WAITS != 0
-            && self.0.fetch_and(!WAITS, Ordering::AcqRel) & STOPPED != 0
+        const BEFORE: u64 = WAITS | ANSWERED;
+        if self.0.load(Ordering::Relaxed) & BEFORE == 0 {
+            return false;
+        }
+        let before = self.0.fetch_and(!BEFORE, Ordering::AcqRel);
+        before & WAITS != 0 && before & STOPPED != 0
+    }
+
+    /// Its client has the answer; there may be more of it, which sets out anew. In one order with the aims of the
+    /// pool, as the place of a session is. Only for the session's own task.
+    pub(super) fn answer(&self) {
+        self.0.fetch_or(ANSWERED, Ordering::SeqCst);
+    }
+
+    /// Whether a command is answered, or was before the one that is under way.
+    pub(super) fn is_over(&self, command: u64) -> bool {
+        let word = self.0.load(Ordering::SeqCst);
+        number(word) != command || word & ANSWERED != 0
     }
 
     /// Stops a command; whether it ends by itself, or has ended.
@@ -82,7 +102,8 @@ impl Interrupt {
 
     /// What was there before, if `command` is under way.
     fn add(&self, bit: u64, command: u64) -> Option<u64> {
-        let is_it = |word: u64| (number(word) == command).then_some(word | bit);
+        let is_under_way = |word: u64| number(word) == command && word & ANSWERED == 0;
+        let is_it = |word: u64| is_under_way(word).then_some(word | bit);
         self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, is_it).ok()
     }
 }
@@ -117,6 +138,21 @@ mod tests {
         assert!(interrupt.is_owed());
         interrupt.pay();
         assert!(!interrupt.is_owed() && interrupt.is_stopped());
+    }
+
+    #[test]
+    fn what_is_answered_is_not_killed_unless_there_is_more_of_it() {
+        let interrupt = Interrupt::default();
+        interrupt.begin();
+        let command = interrupt.command();
+        assert!(!interrupt.set_out() && !interrupt.is_over(command));
+        interrupt.answer();
+        assert!(interrupt.is_over(command) && interrupt.stop(command));
+        interrupt.owe(command);
+        assert!(!interrupt.is_stopped() && !interrupt.is_owed());
+        assert!(!interrupt.set_out() && !interrupt.is_over(command) && !interrupt.stop(command));
+        interrupt.begin();
+        assert!(interrupt.is_over(command));
     }
 
     #[test]

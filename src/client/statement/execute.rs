@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::along::{COPIED_MAX, Front, tells_read_only};
 use super::moves::Moves;
@@ -117,7 +117,21 @@ impl Session {
             summary.tracked.retain(|tracked| !tells_read_only(tracked));
         }
         self.under_way.sent = None;
+        self.entry.has_answered();
+        if checkout.is_aimed_at() {
+            Box::pin(self.let_aims_pass(checkout)).await;
+        }
         Ok(summary)
+    }
+
+    /// The client has its answer: what is asked on the connection now must not be hit by a KILL QUERY that was for
+    /// that, and is still on its way.
+    async fn let_aims_pass(&self, checkout: &Checkout) {
+        const LONGEST: Duration = Duration::from_secs(1);
+        let until = Instant::now() + LONGEST;
+        while checkout.is_aimed_at() && !self.entry.is_killed() && Instant::now() < until {
+            sleep(Duration::from_millis(1)).await;
+        }
     }
 
     /// Sends `work` like [`Self::send`], unless the server is not there to answer what precedes the statement, or
