@@ -453,6 +453,8 @@ impl Connection {
             if answer.summary.error != Some(code::QUERY_INTERRUPTED) {
                 return Ok(answer);
             }
+            // What uses no table leaves the error in the list of warnings (MariaDB).
+            self.residue.is_dirty = true;
         }
         self.command(Command::Query, sql.as_bytes()).await
     }
