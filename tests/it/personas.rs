@@ -121,6 +121,8 @@ fn a_role_whose_name_is_not_ascii_is_the_same_to_clients_of_all_character_sets()
 enum Loss {
     /// By statements of an administrator.
     By(&'static [&'static str]),
+    /// By the first ones; what these have done is read by another one's FLUSH PRIVILEGES.
+    Later(&'static [&'static str]),
     /// By COM_REFRESH behind a change of the table of privileges.
     Refresh,
 }
@@ -129,7 +131,7 @@ enum Loss {
 fn lose(admin: &mut Raw, user: &str, way: &Loss) {
     const FROM_TABLE: &str = "DELETE FROM mysql.db WHERE User = '$' AND Db = 'shop'";
     match way {
-        Loss::By(statements) => {
+        Loss::By(statements) | Loss::Later(statements) => {
             for sql in *statements {
                 // One of them is to fail half-way.
                 let _ = admin.query(&sql.replace('$', user));
@@ -158,6 +160,10 @@ fn loses_on_the_primary_alone(servers: &Servers, user: &str, way: &Loss) {
     proxy.until_replica_answers(&mut connect(), lost);
     let through = |user| Raw::connect(proxy.port, user, &format!("{user}-secret"), None).unwrap();
     lose(&mut through("root"), user, way);
+    if let Loss::Later(_) = way {
+        eventually("he has gone", || proxy.metric("fairlane_sessions_open") == 0.0);
+        through("root").run("FLUSH PRIVILEGES");
+    }
     // Others who come after it find that the replica has it, as far as positions tell.
     proxy.until_replica_answers(&mut through("app"), lost);
     eventually("the replica was tried", || {
@@ -196,6 +202,15 @@ fn who_has_lost_privileges_on_the_primary_alone_reads_there() {
         &servers,
         "astray_3",
         &Loss::By(&[DELETE, "PREPARE s FROM 'FLUSH NO_WRITE_TO_BINLOG PRIVILEGES'", "EXECUTE s"]),
+    );
+    if product().is_mysql() {
+        let fails = Loss::By(&[DELETE, "DROP USER nobody@nowhere"]);
+        loses_on_the_primary_alone(&servers, "astray_7", &fails);
+    }
+    loses_on_the_primary_alone(
+        &servers,
+        "astray_6",
+        &Loss::Later(&["SET sql_log_bin = 0", DELETE]),
     );
     if !product().is_mysql() {
         loses_on_the_primary_alone(
