@@ -43,7 +43,7 @@ pub enum Reset {
 impl Connection {
     /// Asks `sql`, which may be asked any number of times, again where somebody's KILL QUERY has hit it: it was for nothing
     /// of this connection's, which has no session yet.
-    async fn set_up_by(&mut self, sql: &str) -> Result<Exchange, Failure> {
+    pub(super) async fn set_up_by(&mut self, sql: &str) -> Result<Exchange, Failure> {
         const TRIES: usize = 10;
         for _ in 1..TRIES {
             let answer = self.query(sql).await?;
