@@ -306,6 +306,7 @@ impl Pool {
         if let Some(auto) = auto {
             self.steer_batch(auto, now, is_idle, runs_for);
         }
+        self.complain_of_untold_losses(now);
     }
 
     /// Refuses who has waited for long in a lane that is overloaded.

@@ -69,6 +69,17 @@ impl Complaints {
         told.insert(user, Told { at: now, untold: 0 });
         Some(0)
     }
+
+    /// How many about no user have had no line, once that is due: nobody else may come whose line would say so.
+    fn due(&self, now: Instant) -> Option<u64> {
+        let mut told = self.told.lock();
+        let Told { at, untold } = told.get_mut(&None)?;
+        if *untold == 0 || now.saturating_duration_since(*at) < self.spacing {
+            return None;
+        }
+        *at = now;
+        Some(std::mem::take(untold))
+    }
 }
 
 impl Pool {
@@ -121,6 +132,13 @@ impl Pool {
         tracing::warn!(backend, backend_thread, %error, untold, "lost a backend connection");
     }
 
+    /// Tells of those that had no line; to be called now and then.
+    pub(super) fn complain_of_untold_losses(&self, now: Instant) {
+        if let Some(untold) = self.losses.due(now) {
+            tracing::warn!(backend = self.name(), untold, "lost more backend connections");
+        }
+    }
+
     /// No connection could be opened, whoever it was for.
     pub(super) fn complain_of_opening(&self, why: &str) {
         let Some(untold) = self.complaints.note(None, Instant::now()) else { return };
@@ -157,6 +175,18 @@ mod tests {
         let (start, losses) = (Instant::now(), Complaints::of_losses());
         let note = |millis| losses.note(None, start + Duration::from_millis(millis));
         assert_eq!([note(0), note(1), note(999), note(1000)], [Some(0), None, None, Some(2)]);
+    }
+
+    #[test]
+    fn lost_connections_after_which_none_comes_are_told_of_a_second_later() {
+        let (start, losses) = (Instant::now(), Complaints::of_losses());
+        let at = |millis| start + Duration::from_millis(millis);
+        let note = |millis| losses.note(None, at(millis));
+        assert_eq!(losses.due(at(0)), None);
+        assert_eq!([note(0), note(1), note(2)], [Some(0), None, None]);
+        assert_eq!([losses.due(at(999)), losses.due(at(1000))], [None, Some(2)]);
+        assert_eq!(losses.due(at(5000)), None, "once");
+        assert_eq!([note(1500), note(2000)], [None, Some(1)], "that was a line");
     }
 
     #[test]

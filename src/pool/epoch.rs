@@ -37,6 +37,8 @@ pub struct Epochs {
     placed: Mutex<VecDeque<(u64, Token)>>,
     /// One of them may be in no binary log, so that a replica that has all of it need not have that.
     are_astray: AtomicBool,
+    /// Something was left out of the binary log, in tables of privileges perhaps, which a later change may have read.
+    has_unlogged: AtomicBool,
     unseen_logins: Unseen,
     unseen_schemas: Unseen,
 }
@@ -97,6 +99,16 @@ impl Epochs {
     /// The next change may be in no binary log: told before it is noted, so that whoever comes after it knows.
     pub fn note_astray(&self) {
         self.are_astray.store(true, Ordering::Release);
+    }
+
+    /// Something is left out of the binary log, from now on.
+    pub fn note_unlogged(&self) {
+        self.has_unlogged.store(true, Ordering::Release);
+    }
+
+    /// Whether something was.
+    pub fn has_unlogged(&self) -> bool {
+        self.has_unlogged.load(Ordering::Acquire)
     }
 
     /// Whether a change was noted that may be in no binary log. Read after [`Self::logins`].

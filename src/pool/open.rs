@@ -207,7 +207,7 @@ impl Pool {
                 };
                 connection.schema_epoch = schemas;
                 connection.hold(permit);
-                self.admit_persona(Box::new(connection))
+                self.admit_persona(Box::new(connection), compares_grants)
             }
             Ok(Err(error)) => {
                 self.note_failed(opening, &error);

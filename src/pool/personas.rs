@@ -84,14 +84,16 @@ impl Pool {
         self.personas.get(request.key).is_some_and(|told| told.epoch >= request.epoch)
     }
 
-    /// Compares a new connection of a replica with what the primary said, or remembers that.
+    /// Compares a new connection of a replica with what the primary said, or remembers that. Where it did not tell the
+    /// privileges that are to be compared, no replica is asked for sessions that come after the change.
     pub(super) fn admit_persona(
         self: &Arc<Self>,
         mut connection: Box<Connection>,
+        compares_grants: bool,
     ) -> Result<Box<Connection>, Error> {
         let Connection { key, persona, epoch, .. } = &*connection;
         if self.backend.is_primary() {
-            if !connection.is_restricted {
+            if !connection.is_restricted && (persona.has_grants() || !compares_grants) {
                 self.personas.note(key, Told { persona: persona.clone(), epoch: *epoch });
             }
             return Ok(connection);
@@ -108,8 +110,9 @@ impl Pool {
             return Ok(connection);
         }
         if let Some(told) = told {
-            // One that lags has it in a moment.
-            if *epoch >= told.epoch {
+            // One that lags has it in a moment, and one that did not tell its privileges is asked anew.
+            let is_untold = !persona.has_grants() && told.persona.is_like(persona);
+            if *epoch >= told.epoch && !is_untold {
                 self.complain_of_persona(&key.user, (&told.persona, persona));
             }
             self.refusals.note(Some(key.clone()), Instant::now());

@@ -3,6 +3,7 @@
 use fairlane::protocol::Command;
 use fairlane::sandbox::Options;
 
+use crate::support::hop::Hop;
 use crate::support::raw::Login;
 use crate::support::servers::{Servers, keep};
 use crate::support::{ONE_LANE_AND_REPLICA, Proxy, Raw, eventually, product, servers};
@@ -121,6 +122,8 @@ fn a_role_whose_name_is_not_ascii_is_the_same_to_clients_of_all_character_sets()
 enum Loss {
     /// By statements of an administrator.
     By(&'static [&'static str]),
+    /// By the first ones; what these have done is read by another one's FLUSH PRIVILEGES.
+    Later(&'static [&'static str]),
     /// By COM_REFRESH behind a change of the table of privileges.
     Refresh,
 }
@@ -129,7 +132,7 @@ enum Loss {
 fn lose(admin: &mut Raw, user: &str, way: &Loss) {
     const FROM_TABLE: &str = "DELETE FROM mysql.db WHERE User = '$' AND Db = 'shop'";
     match way {
-        Loss::By(statements) => {
+        Loss::By(statements) | Loss::Later(statements) => {
             for sql in *statements {
                 // One of them is to fail half-way.
                 let _ = admin.query(&sql.replace('$', user));
@@ -158,6 +161,10 @@ fn loses_on_the_primary_alone(servers: &Servers, user: &str, way: &Loss) {
     proxy.until_replica_answers(&mut connect(), lost);
     let through = |user| Raw::connect(proxy.port, user, &format!("{user}-secret"), None).unwrap();
     lose(&mut through("root"), user, way);
+    if let Loss::Later(_) = way {
+        eventually("he has gone", || proxy.metric("fairlane_sessions_open") == 0.0);
+        through("root").run("FLUSH PRIVILEGES");
+    }
     // Others who come after it find that the replica has it, as far as positions tell.
     proxy.until_replica_answers(&mut through("app"), lost);
     eventually("the replica was tried", || {
@@ -197,6 +204,15 @@ fn who_has_lost_privileges_on_the_primary_alone_reads_there() {
         "astray_3",
         &Loss::By(&[DELETE, "PREPARE s FROM 'FLUSH NO_WRITE_TO_BINLOG PRIVILEGES'", "EXECUTE s"]),
     );
+    if product().is_mysql() {
+        let fails = Loss::By(&[DELETE, "DROP USER nobody@nowhere"]);
+        loses_on_the_primary_alone(&servers, "astray_7", &fails);
+    }
+    loses_on_the_primary_alone(
+        &servers,
+        "astray_6",
+        &Loss::Later(&["SET sql_log_bin = 0", DELETE]),
+    );
     if !product().is_mysql() {
         loses_on_the_primary_alone(
             &servers,
@@ -205,4 +221,71 @@ fn who_has_lost_privileges_on_the_primary_alone_reads_there() {
         );
         loses_on_the_primary_alone(&servers, "astray_5", &Loss::Refresh);
     }
+}
+
+type Spoiler = fn(&mut Vec<u8>);
+
+/// Somebody's KILL QUERY hits a connection that is being opened, or the server does not tell the privileges.
+#[test]
+fn who_is_not_told_his_privileges_is_nobody_else() {
+    let (servers, _orders) = keep(product().options());
+    let hop = Hop::before(servers.primary, "app");
+    let proxy = Proxy::behind(hop.port, &servers, 6, ONE_LANE_AND_REPLICA);
+    servers.root().run("CREATE TABLE shop.untold (a INT)");
+    servers.wait_replicated();
+    let (read, schema) = ("SELECT a FROM untold", Some("shop"));
+    // Latin 1, in which SHOW GRANTS is not to come.
+    let login = Login { schema, collation: 8, ..Login::new(proxy.port, "app", "app-secret") };
+    let connect = || Raw::login(&login).unwrap();
+    proxy.until_replica_answers(&mut connect(), read);
+    Raw::connect(proxy.port, "root", "root-secret", None).unwrap().run("FLUSH LOCAL PRIVILEGES");
+    let killed = |answer: &mut Vec<u8>| *answer = b"\x0a\0\0\x01\xff\x25\x05#70100.".to_vec();
+    let refused = |answer: &mut Vec<u8>| *answer = b"\x0a\0\0\x01\xff\x0a\x05#HY000.".to_vec();
+    let spoilers: [(&[u8], Spoiler, bool); 4] = [
+        (b"SHOW GRANTS", killed, true),
+        (b"character_set_results=utf8mb4", killed, true),
+        (b"character_set_results=latin1", killed, true),
+        (b"SHOW GRANTS", refused, false),
+    ];
+    for (command, spoiler, is_asked_again) in spoilers {
+        hop.cut();
+        hop.spoil_answer_to(command, spoiler);
+        let mut client = connect();
+        client.run("SELECT a FROM untold FOR UPDATE");
+        assert!(hop.has_spoilt());
+        if is_asked_again {
+            proxy.until_replica_answers(&mut client, read);
+        }
+        for _ in 0..10 {
+            client.run(read);
+        }
+    }
+    hop.cut();
+    proxy.until_replica_answers(&mut connect(), read);
+    let log = proxy.log();
+    assert!(!log.contains("takes a user for another one"), "{log}");
+}
+
+/// MariaDB has the columns of a table in another order once the accounts are read again.
+#[test]
+fn columns_are_the_same_privileges_in_whatever_order() {
+    let (servers, _orders) = keep(product().options());
+    let proxy = Proxy::with(&servers, 6, ONE_LANE_AND_REPLICA);
+    let mut root = servers.root();
+    for sql in [
+        "CREATE TABLE shop.of_columns (c1 INT, c2 INT, c3 INT, c4 INT, c5 INT)",
+        "CREATE USER columns@'%' IDENTIFIED BY 'columns-secret'",
+        "GRANT INSERT (c5, c1), SELECT (c3, c2, c5) ON shop.of_columns TO columns@'%'",
+        "GRANT UPDATE (c4), SELECT (c1) ON shop.of_columns TO columns@'%'",
+    ] {
+        root.run(sql);
+    }
+    servers.wait_replicated();
+    let connect = |user| {
+        let password = format!("{user}-secret");
+        Raw::connect(proxy.port, user, &password, None).unwrap()
+    };
+    connect("root").run("FLUSH LOCAL PRIVILEGES");
+    proxy.until_replica_answers(&mut connect("columns"), "SELECT c1 FROM shop.of_columns");
+    assert_eq!(proxy.metric(DIFFERS), 0.0);
 }

@@ -122,4 +122,15 @@ fn connections_that_are_lost_all_at_once_are_few_lines() {
     eventually("all have ended", || proxy.metric(open) == 0.0);
     let lines = proxy.log().matches("lost a backend connection").count();
     assert!((1..=4).contains(&lines), "{lines} lines: {}", proxy.log());
+    eventually("the log tells of all", || {
+        let log = proxy.log();
+        let of = |line: &str| -> Option<usize> {
+            line.split("untold=").nth(1)?.split_whitespace().next()?.parse().ok()
+        };
+        let lines = || {
+            log.lines().filter(|line| line.contains("lost ") && line.contains("backend connection"))
+        };
+        let named = lines().filter(|line| line.contains("lost a backend connection")).count();
+        named + lines().filter_map(of).sum::<usize>() == clients.len()
+    });
 }

@@ -26,8 +26,11 @@ pub(in crate::client) struct Changes {
     pub(super) hidden_schemas: bool,
     /// Perhaps of logins, and no replica will ever have it.
     pub(super) is_astray: bool,
-    /// An error may come when a part of it is done (MariaDB), which is in no binary log then.
-    goes_in_steps: bool,
+    /// Likewise of logins after an error: a part of it is done (MariaDB), or the accounts are read again (MySQL), which is in
+    /// no binary log then.
+    ///
+    /// FACT(mysql 9.7): test: `who_has_lost_privileges_on_the_primary_alone_reads_there`.
+    strays_in_error: bool,
     /// It does nothing when the right to do it is missing.
     is_all_or_nothing: bool,
 }
@@ -52,7 +55,7 @@ impl Changes {
         Self {
             hidden_logins: self.hidden_logins && affected == Some(0),
             hidden_schemas: self.hidden_schemas && affected.is_some(),
-            is_astray: self.is_astray || self.goes_in_steps && summary.error.is_some(),
+            is_astray: self.is_astray || self.strays_in_error && summary.error.is_some(),
             ..self
         }
     }
@@ -83,7 +86,7 @@ impl Session {
             hidden_logins: is_hidden,
             hidden_schemas: is_hidden,
             is_astray: logins && (is_sql_prepared || is_local(work)),
-            goes_in_steps: logins && self.facts.is_mariadb() && leading != Leading::Set,
+            strays_in_error: logins && leading != Leading::Set,
             is_all_or_nothing: is_known && !effects.contains(Effects::OPAQUE),
         }
     }

@@ -173,6 +173,7 @@ impl WriteTracker {
     /// ever have it.
     pub(in crate::client) fn note_unlogged(&self) {
         self.written.lock().add_unlogged(self.session);
+        self.epochs.note_unlogged();
     }
 
     /// A statement that may have written has ended out of sight, and may have changed this as well.
@@ -190,9 +191,13 @@ impl WriteTracker {
         if changes.tables {
             self.epochs.note_table_change();
         }
-        if (changes.logins || changes.hidden_logins)
-            && (changes.is_astray || self.token().is_unlogged())
-        {
+        // A FLUSH PRIVILEGES reads what anybody has left out of the log before, as a GRANT that fails does (MySQL).
+        let is_astray = || {
+            changes.is_astray
+                || changes.logins && self.epochs.has_unlogged()
+                || self.token().is_unlogged()
+        };
+        if (changes.logins || changes.hidden_logins) && is_astray() {
             self.epochs.note_astray();
         }
         if changes.logins {
