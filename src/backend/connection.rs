@@ -126,6 +126,9 @@ pub struct Connection {
     pub lock_counts: LockCounts,
     /// When its account was seen to have no role to set (MySQL), and after how many changes of privileges.
     pub roleless_since: Option<(Instant, u64)>,
+    /// Whether its account may turn the session's binary log off, by rights of its own or of the roles it has begun
+    /// with; if that was asked.
+    pub may_switch_log: Option<bool>,
     /// Character sets after login.
     pub base: Base,
     /// The values of [`begun::NAMES`](crate::state::begun::NAMES) that it has begun with, also anew, until somebody

@@ -320,6 +320,7 @@ fn fresh(
         ran: Ran::Plain,
         lock_counts: LockCounts::default(),
         roleless_since: None,
+        may_switch_log: None,
         base,
         begun: None,
         persona: Persona::default(),

@@ -22,7 +22,7 @@ pub use names::{NamesMemory, means_the_same};
 pub use persona::Persona;
 pub use reset::{KEEP_TEXTS, Reset};
 pub use residue::Residue;
-pub use routine::{LockCounts, Ran};
+pub use routine::{Definition, LockCounts, Ran};
 pub use statement::StatementCache;
 pub use unread::{UnreadHere, UnreadId};
 

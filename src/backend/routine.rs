@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::connection::{Connection, Exchange, Failure};
+use super::persona::unhexed;
 use crate::protocol::Family;
 
 /// What has run on a connection since it was at rest that may have left there what nothing tells of.
@@ -58,6 +59,42 @@ const ROLELESS_FOR: Duration = Duration::from_secs(1);
 const ROLE: &str = "SELECT HEX(CONVERT(CURRENT_ROLE() USING utf8mb4)) LIMIT 1";
 const ROLES: &str = "SELECT COUNT(*) FROM information_schema.applicable_roles LIMIT 1";
 
+/// What the dictionary shows of a procedure.
+#[derive(Debug)]
+pub enum Definition {
+    /// There is none of the name, or the account may not run it itself.
+    None,
+    /// The account may not read it.
+    Hidden,
+    /// All of it.
+    Text {
+        /// Its body.
+        text: String,
+        /// It was made with `sql_mode = ORACLE`, and may call others without CALL (MariaDB).
+        is_oracle: bool,
+    },
+}
+
+/// Whether a row of SHOW GRANTS lets the account turn the binary log off.
+///
+/// FACT(mariadb 10.11, mysql 9.7): error 1227 for `SET sql_log_bin` names them all but for ALL PRIVILEGES; test:
+/// `what_a_hidden_procedure_leaves_out_is_read_where_it_was_written`.
+fn switches_log(grant: &str) -> bool {
+    const RIGHTS: [&str; 5] = [
+        "SUPER",
+        "BINLOG ADMIN",
+        "ALL PRIVILEGES",
+        "SYSTEM_VARIABLES_ADMIN",
+        "SESSION_VARIABLES_ADMIN",
+    ];
+    let rights = grant.strip_prefix("GRANT ").and_then(|rest| rest.split_once(" ON *.* TO "));
+    rights.is_some_and(|(rights, _)| rights.split(',').any(|one| RIGHTS.contains(&one.trim())))
+}
+
+fn hexed(text: &str) -> String {
+    text.bytes().map(|byte| format!("{byte:02X}")).collect()
+}
+
 impl Connection {
     /// What has been counted by now; `None` where the server does not say.
     pub async fn count_locks(&mut self, family: Family) -> Result<Option<LockCounts>, Failure> {
@@ -109,13 +146,33 @@ impl Connection {
         Ok(answer)
     }
 
-    /// The text of a procedure whose name needs no escapes; empty where the account may not read it.
-    pub async fn text_of_procedure(&mut self, schema: &str, name: &str) -> Result<String, Failure> {
+    /// What the dictionary shows of a procedure, in whatever character set the session talks.
+    pub async fn definition(&mut self, schema: &str, name: &str) -> Result<Definition, Failure> {
         let question = format!(
-            "SELECT ROUTINE_DEFINITION FROM information_schema.routines WHERE ROUTINE_TYPE='PROCEDURE' \
-             AND ROUTINE_SCHEMA='{schema}' AND ROUTINE_NAME='{name}' LIMIT 1"
+            "SELECT SQL_MODE LIKE '%ORACLE%',HEX(CONVERT(ROUTINE_DEFINITION USING utf8mb4)) \
+             FROM information_schema.routines WHERE ROUTINE_TYPE='PROCEDURE' \
+             AND ROUTINE_SCHEMA=_utf8mb4 X'{}' AND ROUTINE_NAME=_utf8mb4 X'{}' LIMIT 1",
+            hexed(schema),
+            hexed(name)
         );
-        Ok(self.ask_aside(&question).await?.first_row().pop().unwrap_or_default())
+        let answer = self.ask_aside(&question).await?;
+        Ok(match (answer.summary.error, answer.first_row().as_slice()) {
+            (None, []) => Definition::None,
+            (None, [is_oracle, digits]) => match unhexed(digits) {
+                Some(text) if !text.is_empty() => {
+                    Definition::Text { text, is_oracle: is_oracle != "0" }
+                }
+                _ => Definition::Hidden,
+            },
+            _ => Definition::Hidden,
+        })
+    }
+
+    /// Whether its account may turn the session's binary log off. That of a role counts while it is in force.
+    pub async fn may_switch_log(&mut self) -> Result<bool, Failure> {
+        let grants = self.ask_aside("SHOW GRANTS").await?.rows();
+        // Whose rights nobody tells may have this one.
+        Ok(grants.is_empty() || grants.iter().flatten().any(|grant| switches_log(grant)))
     }
 
     /// Whether its role is another than after its login, or may be. Asks once a second where the account
@@ -134,5 +191,26 @@ impl Connection {
         }
         let answer = self.query(ROLE).await?;
         Ok(answer.first_row().first() != Some(&self.role))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::switches_log;
+
+    #[test]
+    fn who_may_turn_the_log_off_is_told_by_rights_on_all_schemas() {
+        for (grant, may) in [
+            ("GRANT BINLOG ADMIN ON *.* TO `a`@`%`", true),
+            ("GRANT SELECT, SUPER, RELOAD ON *.* TO `a`@`%` WITH GRANT OPTION", true),
+            ("GRANT ALL PRIVILEGES ON *.* TO `a`@`%` IDENTIFIED BY PASSWORD '*0'", true),
+            ("GRANT BACKUP_ADMIN,SESSION_VARIABLES_ADMIN ON *.* TO `a`@`%`", true),
+            ("GRANT USAGE ON *.* TO `a`@`%`", false),
+            ("GRANT SELECT, BINLOG MONITOR ON *.* TO `a`@`%`", false),
+            ("GRANT ALL PRIVILEGES ON `shop`.* TO `a`@`%`", false),
+            ("GRANT `SUPER` TO `a`@`%`", false),
+        ] {
+            assert_eq!(switches_log(grant), may, "{grant}");
+        }
     }
 }

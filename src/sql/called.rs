@@ -1,13 +1,16 @@
 //! Which procedure a CALL is of, and which functions a statement calls by itself.
 
 use super::lexer::Lexer;
-use super::mode::Mode;
+use super::mode::{Charset, Mode};
 use super::token::{Kind, Token};
 use super::word::Word;
 
+/// A procedure's name, behind its schema if a text has that.
+type Named<'s> = (Option<&'s [u8]>, &'s [u8]);
+
 /// The procedure that `sql` calls, behind its schema if that is named; `None` for what does not begin
 /// with CALL, or has a name of another form.
-pub fn called(sql: &[u8], mode: Mode) -> Option<(Option<&[u8]>, &[u8])> {
+pub fn called(sql: &[u8], mode: Mode) -> Option<Named<'_>> {
     let mut lexer = Lexer::new(sql, mode);
     if lexer.next().word != Word::Call {
         return None;
@@ -25,31 +28,65 @@ pub fn called(sql: &[u8], mode: Mode) -> Option<(Option<&[u8]>, &[u8])> {
 const LOOKED_AT: usize = 64 * 1024;
 const NAME_MAX: usize = 1024;
 
+/// What a text calls by name.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Calls<'s> {
+    /// Procedures, behind their schemas where those are named, each once.
+    pub names: Vec<Named<'s>>,
+    /// There are no others.
+    pub are_all: bool,
+}
+
 /// What follows the word CALL, wherever that stands at the beginning of `sql`, be it in a literal: the procedures that
 /// it names, `most` at most.
-pub fn calls_in(sql: &[u8], mode: Mode, most: usize) -> Vec<(Option<&[u8]>, &[u8])> {
-    let sql = &sql[..sql.len().min(LOOKED_AT)];
+pub fn calls_in(whole: &[u8], mode: Mode, most: usize) -> Calls<'_> {
+    let sql = &whole[..whole.len().min(LOOKED_AT)];
+    let is_read = sql.len() == whole.len() && mode.charset != Charset::Foreign;
+    let mut calls = Calls { names: Vec::new(), are_all: is_read };
     let is_part = |byte: Option<&u8>| {
         byte.is_some_and(|byte| {
             byte.is_ascii_alphanumeric() || !byte.is_ascii() || matches!(*byte, b'_' | b'$' | b'.')
         })
     };
-    let places = memchr::memchr2_iter(b'c', b'C', sql).filter_map(|at| {
+    for at in memchr::memchr2_iter(b'c', b'C', sql) {
         let rest = &sql[at..sql.len().min(at + NAME_MAX)];
         let is_call = rest.get(..4).is_some_and(|word| word.eq_ignore_ascii_case(b"call"));
         let before = at.checked_sub(1).and_then(|before| sql.get(before));
         if !is_call || is_part(before) || is_part(rest.get(4)) {
-            return None;
+            continue;
         }
         let mut lexer = Lexer::new(rest, mode);
         lexer.next();
-        let first = name(rest, &lexer.next())?;
-        if !lexer.next().is_op(b'.') {
-            return Some((None, first));
+        let (found, end) = name_behind(rest, &mut lexer);
+        // One of three parts is of a package; and what is cut off may be the end of a name.
+        calls.are_all &= !end.is_op(b'.') && (end.end < rest.len() || at + NAME_MAX >= sql.len());
+        match found.filter(|found| !calls.names.contains(found)) {
+            Some(found) if calls.names.len() < most => calls.names.push(found),
+            Some(_) => calls.are_all = false,
+            None => {}
         }
-        Some((Some(first), name(rest, &lexer.next())?))
-    });
-    places.take(most).collect()
+    }
+    calls
+}
+
+/// The name of a procedure, if the next tokens are one, and what follows it.
+fn name_behind<'s>(sql: &'s [u8], lexer: &mut Lexer<'_>) -> (Option<Named<'s>>, Token) {
+    // Of what mode the text is nobody knows.
+    let name = |token: &Token| match sql.get(token.start..token.end) {
+        Some([b'"', text @ .., b'"']) => Some(text),
+        _ => name(sql, token),
+    };
+    let token = lexer.next();
+    let Some(first) = name(&token) else { return (None, token) };
+    let next = lexer.next();
+    if !next.is_op(b'.') {
+        return (Some((None, first)), next);
+    }
+    let token = lexer.next();
+    match name(&token) {
+        Some(second) => (Some((Some(first), second)), lexer.next()),
+        None => (None, token),
+    }
 }
 
 /// The functions that a statement calls itself.
@@ -152,15 +189,37 @@ mod tests {
             ("SELECT recall, called, x.call FROM t", &[]),
             ("SELECT 'écall p', $call, call$ p", &[]),
             ("CALL", &[]),
+            ("CALL p(); CALL s.p(); -- call p", &["p", "s.p"]),
+            ("CALL \"p 2\"(1)", &["p 2"]),
+            ("DO 'call me. 5', 'call: @a'", &[]),
         ] {
-            let found = calls_in(sql.as_bytes(), Mode::default(), 8).into_iter();
-            let found = found.map(|(schema, name)| {
+            let calls = calls_in(sql.as_bytes(), Mode::default(), 8);
+            assert!(calls.are_all, "{sql}");
+            let found = calls.names.into_iter().map(|(schema, name)| {
                 let text = |bytes| std::str::from_utf8(bytes).unwrap();
                 let schema = schema.map(|schema| format!("{}.", text(schema)));
                 format!("{}{}", schema.unwrap_or_default(), text(name))
             });
             assert_eq!(found.collect::<Vec<_>>(), names, "{sql}");
         }
+    }
+
+    #[test]
+    fn what_may_call_more_than_it_names_says_so() {
+        let nine: String = (0..9).map(|number| format!("CALL p{number}();")).collect();
+        let padded = |blanks| format!("CALL /*{}*/ p()", " ".repeat(blanks));
+        for (sql, count) in [
+            ("CALL shop.pack.p()", 1),
+            (&*nine, 8),
+            (&format!("{}CALL p()", " ".repeat(LOOKED_AT)), 0),
+            (&padded(NAME_MAX), 0),
+            (&padded(NAME_MAX - 12), 1),
+        ] {
+            let calls = calls_in(sql.as_bytes(), Mode::default(), 8);
+            assert_eq!((calls.names.len(), calls.are_all), (count, false), "{sql}");
+        }
+        let foreign = Mode { charset: Charset::Foreign, ..Mode::default() };
+        assert!(!calls_in(b"CALL p()", foreign, 8).are_all);
     }
 
     #[test]

@@ -47,7 +47,7 @@ mod word;
 
 pub use altered::alters_schema;
 pub use cache::VerdictCache;
-pub use called::{OwnCalls, called, calls_in, own_calls};
+pub use called::{Calls, OwnCalls, called, calls_in, own_calls};
 pub use classify::{are_plain_reads, classify};
 pub use conditions::{Asked, diagnostics_asked, get_diagnostics_as_set};
 pub use digest::{DIGEST_TEXT_BYTES_MAX, digest, digest_text, front_digest};

@@ -72,6 +72,45 @@ fn a_lock_that_a_procedure_takes_is_its_sessions() {
     }
 }
 
+/// One that was made in this mode calls others without a word for it.
+#[test]
+fn what_a_procedure_of_oracle_mode_takes_by_another_one_is_its_sessions() {
+    if product().is_mysql() {
+        return;
+    }
+    let (servers, _orders) = keep(Options { max_connections: 50, ..product().options() });
+    let mut root = servers.root();
+    for sql in [
+        "USE shop",
+        "CREATE TABLE pr_mine (a INT)",
+        "SET sql_mode = ORACLE",
+        "CREATE PROCEDURE pr_makes AS BEGIN CREATE TEMPORARY TABLE pr_mine AS SELECT 1 AS a; END",
+        "CREATE PROCEDURE pr_locks AS BEGIN FLUSH TABLES WITH READ LOCK; END",
+        "CREATE PROCEDURE pr_makes_so AS BEGIN pr_makes; END",
+        "CREATE PROCEDURE pr_locks_so AS BEGIN pr_locks; END",
+        "SET lock_wait_timeout = 1",
+    ] {
+        root.run(sql);
+    }
+    let proxy = Proxy::with(&servers, 3, ONE_LANE);
+    let log_in = || Raw::connect(proxy.port, "root", "root-secret", Some("shop")).unwrap();
+    let pinned = || proxy.sum("fairlane_sessions_pinned{");
+    for call in ["CALL pr_makes_so()", "CALL pr_locks_so()"] {
+        // Its text is known from the first time on.
+        for _ in 0..3 {
+            let mut one = log_in();
+            one.run(call);
+            eventually("it is bound", || pinned() == 1.0);
+            assert_eq!(log_in().text("SELECT COUNT(*) FROM pr_mine"), "0", "{call}");
+            one.hang_up();
+            eventually("nobody is bound", || pinned() == 0.0);
+            eventually("the server goes on", || {
+                root.query("ALTER TABLE pr_mine COMMENT 'x'").is_ok()
+            });
+        }
+    }
+}
+
 #[test]
 fn a_flush_that_fails_is_not_taken_for_one_of_a_procedure() {
     let proxy = Proxy::with(servers(), 4, ONE_LANE);

@@ -144,6 +144,46 @@ fn a_transaction_that_a_failed_routine_left_open_is_its_sessions() {
     assert_eq!(root.text("SELECT GROUP_CONCAT(id ORDER BY id) FROM rt_log"), "2,3,4,5");
 }
 
+/// In this mode a block names a procedure without another word, and others fail with this error before they do anything.
+#[test]
+fn a_transaction_that_a_block_of_oracle_mode_left_open_is_its_sessions() {
+    if product().is_mysql() {
+        return;
+    }
+    let mut root = Raw::connect(servers().primary, "root", "root-secret", Some("shop")).unwrap();
+    for sql in [
+        "DROP PROCEDURE IF EXISTS rt_unparsed",
+        "CREATE OR REPLACE TABLE rt_open (id INT)",
+        "SET sql_mode = ORACLE",
+        "CREATE PROCEDURE rt_unparsed AS BEGIN START TRANSACTION; INSERT INTO rt_open VALUES (1); \
+         EXECUTE IMMEDIATE 'SELEC'; END",
+    ] {
+        root.run(sql);
+    }
+    for (mode, text) in [
+        ("ORACLE", "BEGIN rt_unparsed; END"),
+        ("ORACLE", "IF 1 THEN rt_unparsed; END IF"),
+        ("''", "SET sql_mode = ORACLE; BEGIN rt_unparsed; END"),
+    ] {
+        let proxy = Proxy::with(servers(), 3, ONE_LANE);
+        let mut one = proxy.app();
+        one.run(&format!("SET sql_mode = {mode}"));
+        one.send(Command::Query, text.as_bytes());
+        let answer = one.answer(Shape::Results).unwrap();
+        assert_eq!(answer.error().map(|error| error.code()), Some(1064), "{text}");
+        for id in 2..6 {
+            let mut other = proxy.app();
+            other.run(&format!("INSERT INTO rt_open VALUES ({id})"));
+            other.hang_up();
+        }
+        assert_eq!(one.text("SELECT COUNT(*) FROM rt_open WHERE id = 1"), "1", "{text}");
+        one.run("ROLLBACK");
+        let there = root.text("SELECT GROUP_CONCAT(id ORDER BY id) FROM rt_open");
+        assert_eq!(there, "2,3,4,5", "{text}");
+        root.run("TRUNCATE rt_open");
+    }
+}
+
 /// MySQL refuses to set what is told of GTIDs in a transaction, of which the error does not tell.
 #[test]
 fn a_transaction_that_a_failed_routine_left_open_outlives_a_look_at_trackers() {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::flight::Lost;
-use super::routine::Name;
+use super::routine::{Calls, Log};
 use super::writes::{LOG, is_quiet, switches_log};
 use crate::backend::Failure;
 use crate::client::login::identity::Identity;
@@ -17,8 +17,8 @@ use crate::client::statement::Work;
 use crate::client::{Context, Session};
 use crate::lanes::Demand;
 use crate::pool::{Request, Retire};
-use crate::sql::{Class, Effects, mentions};
-use crate::state::Image;
+use crate::sql::{Class, Effects, has_word, mentions};
+use crate::state::{Image, Pin};
 
 /// Most tries to look at procedures, and the pause after the first one that fails. Each pause is twice as long as the
 /// one before, up to the longest.
@@ -33,7 +33,9 @@ struct Look {
     demand: Demand,
     /// The session's id, and the epoch in which it began.
     session: (u32, u64),
-    names: Vec<Name>,
+    calls: Calls,
+    /// It had a role of its own choice.
+    has_role: bool,
 }
 
 impl Session {
@@ -51,15 +53,17 @@ impl Session {
         if !effects.contains(Effects::OPAQUE) || self.calls_just_functions(work) {
             return;
         }
-        let names = self.procedures_in(work);
-        match self.context.procedures.switch_log(&names) {
-            Some(true) => self.writes.note_unlogged(),
-            Some(false) => {}
-            None => self.look_elsewhere(names),
+        let mut calls = self.procedures_in(work);
+        // What was prepared before may call anything.
+        calls.are_all &= !has_word(work.sql, b"execute");
+        match self.context.procedures.log_of(&self.identity.key, &calls) {
+            Some(Log::Off) => self.writes.note_unlogged(),
+            Some(Log::On | Log::Absent) => {}
+            Some(Log::Unknown) | None => self.look_elsewhere(calls),
         }
     }
 
-    fn look_elsewhere(&self, names: Vec<Name>) {
+    fn look_elsewhere(&self, calls: Calls) {
         let (lost, writes) = (Lost::new(self.writes.written()), Arc::clone(&self.writes));
         writes.note_unknown();
         let look = Look {
@@ -67,7 +71,8 @@ impl Session {
             identity: self.identity.clone(),
             demand: self.demand_to_go_on(),
             session: (self.entry.id, self.epoch),
-            names,
+            calls,
+            has_role: self.pins.has(Pin::Role),
         };
         tokio::spawn(async move {
             if look.switch_log().await {
@@ -83,11 +88,7 @@ impl Look {
     async fn switch_log(&self) -> bool {
         let mut pause = PAUSE;
         for _ in 0..LOOKS_MAX {
-            let known = self.context.procedures.switch_log(&self.names);
-            if let Some(switch_log) = match known {
-                Some(known) => Some(known),
-                None => self.once().await,
-            } {
+            if let Some(switch_log) = self.once().await {
                 return switch_log;
             }
             sleep(pause).await;
@@ -104,7 +105,8 @@ impl Look {
         let generation = checkout.connection().generation;
         let looking = async {
             let connection = checkout.connection();
-            let switch_log = self.context.procedures.look_at(connection, &self.names).await?;
+            let asked = (&self.calls, self.has_role);
+            let switch_log = self.context.procedures.switch_log(connection, asked).await?;
             // With autocommit off MySQL has begun a transaction.
             connection.roll_back().await?;
             Ok::<_, Failure>(switch_log)

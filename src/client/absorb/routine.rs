@@ -1,20 +1,23 @@
 //! What a routine has left on a connection, and nobody told.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use quick_cache::sync::Cache;
 use tokio::time::Instant;
 
 use super::writes::{LOG, is_quiet, may_be_half_way};
-use crate::backend::{Connection, Failure, LockCounts, Ran};
+use crate::backend::{Connection, ConnectionKey, Definition, Failure, LockCounts, Ran};
 use crate::client::Session;
 use crate::client::diagnostics::Disturbs;
 use crate::client::statement::Work;
 use crate::protocol::response::Summary;
 use crate::protocol::status::{Status, Tracked};
 use crate::protocol::{Command, code};
-use crate::sql::{Effects, Leading, Mode, called, calls_in, changes_rows, has_word, mentions};
-use crate::state::Pin;
+use crate::sql::{
+    Charset, Effects, Leading, Mode, called, calls_in, changes_rows, has_word, mentions,
+};
+use crate::state::{Image, Pin};
 
 /// For how long the text of a procedure is known: another one may take its place past this Fairlane.
 const KNOWN_FOR: Duration = Duration::from_secs(10);
@@ -27,124 +30,218 @@ const CALLS_DEEP: usize = 4;
 /// Schema and name of a procedure.
 pub(super) type Name = (Box<str>, Box<str>);
 
-/// What was seen of a procedure's text.
+/// What a text does to its session's binary log, as far as texts tell. Of several the one that is last here counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Log {
+    /// It leaves nothing out.
+    On,
+    /// Likewise, as far as the account knows: there is nothing of that name that it may run.
+    Absent,
+    /// Not all that it runs is known. Who may turn the log off may have done so.
+    Unknown,
+    /// It may leave something out.
+    Off,
+}
+
+/// What was seen of a procedure.
 #[derive(Clone, Copy)]
 struct Seen {
     takes_no_lock: bool,
     leaves_nothing: bool,
-    /// It may leave something out of the binary log, or one that it calls.
-    switches_log: bool,
+    /// What it does, or one that it calls.
+    log: Log,
     at: Instant,
 }
 
-/// Procedures whose texts have been looked at.
-pub struct Procedures(Cache<Name, Seen>);
+/// What a text calls.
+#[derive(Debug, Clone)]
+pub(super) struct Calls {
+    pub(super) names: Vec<Name>,
+    /// The schema in which names without one are looked for.
+    own: Option<Box<str>>,
+    /// There are no others.
+    pub(super) are_all: bool,
+}
+
+impl Calls {
+    /// In a session or a procedure of the schema `own`.
+    fn of(text: &[u8], mode: Mode, own: Option<&str>, is_utf8: impl Fn() -> bool) -> Self {
+        let called = calls_in(text, mode, CALLS_MAX);
+        // In this mode a block needs no CALL.
+        let are_all = called.are_all && !mode.oracle;
+        let mut calls = Self { names: Vec::new(), own: own.map(Box::from), are_all };
+        for (within, name) in called.names {
+            // Without a schema it fails.
+            if within.is_some() || own.is_some() {
+                let name = named((within, own), name, &is_utf8);
+                calls.are_all &= name.is_some();
+                calls.names.extend(name);
+            }
+        }
+        calls
+    }
+
+    /// What they do at least.
+    fn log(&self) -> Log {
+        if self.are_all { Log::On } else { Log::Unknown }
+    }
+}
+
+/// A procedure by what a text has for its schema, or else that of the text's own, and its name; `None` where that can't
+/// be read.
+fn named(
+    (within, own): (Option<&[u8]>, Option<&str>),
+    name: &[u8],
+    is_utf8: impl Fn() -> bool,
+) -> Option<Name> {
+    // Quotes inside of a name are doubled.
+    let is_plain = |name: &str| !name.contains(['`', '"', '\0', char::REPLACEMENT_CHARACTER]);
+    let read = |name: &'_ [u8]| {
+        let name = std::str::from_utf8(name).ok()?;
+        (is_plain(name) && (name.is_ascii() || is_utf8())).then(|| name.into())
+    };
+    let schema = match within {
+        Some(schema) => read(schema)?,
+        None => own.filter(|own| is_plain(own))?.into(),
+    };
+    Some((schema, read(name)?))
+}
+
+/// Procedures that have been looked at.
+pub struct Procedures {
+    /// Those whose texts are known, and all that they call.
+    known: Cache<Name, Seen>,
+    /// Others, for those who have looked: another account may read more.
+    unknown: Cache<(Arc<ConnectionKey>, Name), Seen>,
+}
 
 impl Default for Procedures {
     fn default() -> Self {
-        Self(Cache::new(KNOWN_MAX))
+        Self { known: Cache::new(KNOWN_MAX), unknown: Cache::new(KNOWN_MAX) }
     }
 }
 
 impl std::fmt::Debug for Procedures {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Procedures").field("len", &self.0.len()).finish()
+        let (known, unknown) = (self.known.len(), self.unknown.len());
+        f.debug_struct("Procedures").field("known", &known).field("unknown", &unknown).finish()
     }
 }
 
 impl Procedures {
-    /// What was seen of this one's text, if that is known.
-    fn get(&self, name: &Name) -> Option<Seen> {
-        self.0.get(name).filter(|seen| seen.at.elapsed() < KNOWN_FOR)
+    /// What was seen of this one, if that is not long ago.
+    fn get(&self, whose: &Arc<ConnectionKey>, name: &Name) -> Option<Seen> {
+        let is_fresh = |seen: &Seen| seen.at.elapsed() < KNOWN_FOR;
+        let unknown = || self.unknown.get(&(Arc::clone(whose), name.clone()));
+        self.known.get(name).filter(is_fresh).or_else(|| unknown().filter(is_fresh))
     }
 
-    /// Whether one of these may leave something out of the binary log, if that is known.
-    pub(super) fn switch_log(&self, names: &[Name]) -> Option<bool> {
-        let mut seen = names.iter().map(|name| self.get(name).map(|seen| seen.switches_log));
-        seen.try_fold(false, |switches, one| Some(switches | one?))
+    /// What these do to the binary log, if all have been looked at.
+    pub(super) fn log_of(&self, whose: &Arc<ConnectionKey>, calls: &Calls) -> Option<Log> {
+        let mut seen = calls.names.iter().map(|name| self.get(whose, name).map(|seen| seen.log));
+        seen.try_fold(calls.log(), |log, one| Some(log.max(one?)))
     }
 
-    /// Asks for a text when it is not known, and for those of the procedures that it calls.
+    /// Asks for a text when it is not known, and for those of the procedures that it calls. It was called in a text of the
+    /// schema `own`, by the procedures of `path`.
     async fn look_into(
         &self,
         connection: &mut Connection,
-        name: Name,
-        deep: usize,
+        (name, own): (&Name, Option<&str>),
+        path: &mut Vec<Name>,
     ) -> Result<Seen, Failure> {
-        if let Some(seen) = self.get(&name) {
+        let mut seen = Seen {
+            takes_no_lock: false,
+            leaves_nothing: false,
+            log: Log::Unknown,
+            at: Instant::now(),
+        };
+        if path.len() > CALLS_DEEP || path.contains(name) {
             return Ok(seen);
         }
-        let text = connection.text_of_procedure(&name.0, &name.1).await?;
-        let (takes_no_lock, leaves_nothing) = (takes_no_lock(&text), leaves_nothing(&text));
-        // It may have come in a wide character set.
-        let text = text.replace('\0', "");
-        let switches_log = has_word(text.as_bytes(), LOG.as_bytes());
-        let calls = named_in(text.as_bytes(), Mode::default(), Some(&name.0));
-        let mut seen = Seen { takes_no_lock, leaves_nothing, switches_log, at: Instant::now() };
-        self.0.insert(name.clone(), seen);
-        for called in calls.into_iter().filter(|_| deep > 0) {
-            let called = Box::pin(self.look_into(connection, called, deep - 1)).await;
-            // What is known of it is not all then.
-            let called = called.inspect_err(|_| drop(self.0.remove(&name)))?;
-            seen.switches_log |= called.switches_log;
+        if let Some(seen) = self.get(&connection.key, name) {
+            return Ok(seen);
         }
-        if seen.switches_log != switches_log {
-            self.0.insert(name, seen);
+        match connection.definition(&name.0, &name.1).await? {
+            // That of a package has no schema of its own.
+            Definition::None if own == Some(&*name.0) => seen.log = Log::Absent,
+            Definition::None | Definition::Hidden => {}
+            Definition::Text { text, is_oracle } => {
+                seen.takes_no_lock = !is_oracle && takes_no_lock(&text);
+                seen.leaves_nothing = !is_oracle && leaves_nothing(&text);
+                let mode = Mode { oracle: is_oracle, ..Mode::default() };
+                let calls = Calls::of(text.as_bytes(), mode, Some(&name.0), || true);
+                seen.log = match has_word(text.as_bytes(), LOG.as_bytes()) {
+                    true => Log::Off,
+                    false => calls.log(),
+                };
+                if seen.log != Log::Off {
+                    path.push(name.clone());
+                    seen.log = Box::pin(self.look_at(connection, &calls, path)).await?;
+                    path.pop();
+                }
+                if matches!(seen.log, Log::On | Log::Off) {
+                    self.known.insert(name.clone(), seen);
+                    return Ok(seen);
+                }
+            }
         }
+        self.unknown.insert((Arc::clone(&connection.key), name.clone()), seen);
         Ok(seen)
     }
 
     /// Looks at the texts of these, wherever they have run.
-    pub(super) async fn look_at(
+    async fn look_at(
         &self,
         connection: &mut Connection,
-        names: &[Name],
-    ) -> Result<bool, Failure> {
-        let mut switch_log = false;
-        for name in names {
-            switch_log |= self.look_into(connection, name.clone(), CALLS_DEEP).await?.switches_log;
+        calls: &Calls,
+        path: &mut Vec<Name>,
+    ) -> Result<Log, Failure> {
+        let mut log = calls.log();
+        for name in &calls.names {
+            let called = (name, calls.own.as_deref());
+            log = log.max(self.look_into(connection, called, path).await?.log);
         }
-        Ok(switch_log)
+        Ok(log)
+    }
+
+    /// Whether one of these may leave something out of the binary log. Who `has_role` may do what nobody tells.
+    pub(super) async fn switch_log(
+        &self,
+        connection: &mut Connection,
+        (calls, has_role): (&Calls, bool),
+    ) -> Result<bool, Failure> {
+        match self.look_at(connection, calls, &mut Vec::new()).await? {
+            Log::On | Log::Absent => Ok(false),
+            Log::Off => Ok(true),
+            Log::Unknown if has_role => Ok(true),
+            Log::Unknown => may_switch_log(connection).await,
+        }
     }
 }
 
-/// The procedures that a text names behind CALL, in a session or a procedure of the schema `own`.
-fn named_in(text: &[u8], mode: Mode, own: Option<&str>) -> Vec<Name> {
-    let calls = calls_in(text, mode, CALLS_MAX).into_iter();
-    let names = calls.filter_map(|(within, name)| {
-        let schema = match within {
-            Some(schema) => std::str::from_utf8(schema).ok()?,
-            None => own?,
-        };
-        named(schema, name)
-    });
-    names.collect()
-}
-
-/// A name that needs no escapes.
-fn named(schema: &str, name: &[u8]) -> Option<Name> {
-    let is_plain = |name: &str| !name.contains(['\'', '\\', '`', '"', '\0']);
-    let name = std::str::from_utf8(name).ok()?;
-    (is_plain(schema) && is_plain(name)).then(|| (schema.into(), name.into()))
+/// Asks once for each connection.
+async fn may_switch_log(connection: &mut Connection) -> Result<bool, Failure> {
+    let may = match connection.may_switch_log {
+        Some(may) => may,
+        None => connection.may_switch_log().await?,
+    };
+    connection.may_switch_log = Some(may);
+    Ok(may)
 }
 
 /// Whether a procedure with this text takes no lock that servers don't tell of, and makes no table, whatever else it
 /// calls.
 fn takes_no_lock(text: &str) -> bool {
     const WORDS: [&str; 7] = ["flush", "lock", "backup", "create", "prepare", "execute", "call"];
-    // One with a NUL has not been read as it is written.
-    !text.is_empty()
-        && !text.contains('\0')
-        && !WORDS.iter().any(|word| has_word(text.as_bytes(), word.as_bytes()))
+    !WORDS.iter().any(|word| has_word(text.as_bytes(), word.as_bytes()))
 }
 
 /// Whether a procedure with this text leaves nothing for its session that is neither told nor counted: user variables
 /// by INTO and `:=`, locks by name. What it calls is not looked at, but for other procedures.
 fn leaves_nothing(text: &str) -> bool {
     const WORDS: [&str; 4] = ["get_lock", "prepare", "execute", "call"];
-    !text.is_empty()
-        && !text.contains(['\0', '@'])
-        && !WORDS.iter().any(|word| has_word(text.as_bytes(), word.as_bytes()))
+    !text.contains('@') && !WORDS.iter().any(|word| has_word(text.as_bytes(), word.as_bytes()))
 }
 
 impl Session {
@@ -160,18 +257,22 @@ impl Session {
         if is_counted {
             connection.ran = connection.ran.max(Ran::Flush);
         }
+        if work.verdict.effects.contains(Effects::ROLE) {
+            connection.may_switch_log = None;
+        }
         if !work.verdict.effects.contains(Effects::OPAQUE) || work.command == Command::StmtPrepare {
             if work.verdict.effects.contains(Effects::IMPLICIT_COMMIT) {
                 // It may put another procedure in the place of one.
-                self.context.procedures.0.clear();
+                self.context.procedures.known.clear();
+                self.context.procedures.unknown.clear();
             }
             return;
         }
         let takes_none = || {
-            let seen = |name: &Name| self.context.procedures.get(name);
-            if self.procedures_in(work).iter().filter_map(seen).any(|seen| seen.switches_log) {
+            if self.switches_log_by(connection, work) == Some(true) {
                 self.writes.note_unlogged();
             }
+            let seen = |name: &Name| self.context.procedures.get(&connection.key, name);
             let name = self.procedure_of(work);
             name.as_ref().and_then(seen).is_some_and(|seen| seen.takes_no_lock)
         };
@@ -211,9 +312,35 @@ impl Session {
     }
 
     /// The procedures that a text names behind CALL, wherever.
-    pub(super) fn procedures_in(&self, work: &Work<'_>) -> Vec<Name> {
-        let own = self.image.schema.as_deref().filter(|_| !self.moves(work));
-        named_in(work.sql, self.mode_of(work), own)
+    pub(super) fn procedures_in(&self, work: &Work<'_>) -> Calls {
+        let mode = self.mode_of(work);
+        let prepared = work.prepared.as_ref().and_then(|it| self.statements.get(it.id));
+        // Names without a schema are those of the one in which it was prepared.
+        let image = prepared.map_or(&self.image, |statement| &statement.image);
+        let own = image.schema.as_deref();
+        let mut calls = Calls::of(work.sql, mode, own, || self.is_utf8(image, mode));
+        // One of several statements may choose that mode; what is in the values of a single CALL is none.
+        calls.are_all =
+            calls.are_all && !has_word(work.sql, b"oracle") || self.procedure_of(work).is_some();
+        calls
+    }
+
+    /// Whether texts of a client with this image are in UTF-8.
+    fn is_utf8(&self, image: &Image, mode: Mode) -> bool {
+        let charset = image.client_charset().unwrap_or_else(|| self.login_charset());
+        mode.charset == Charset::Plain && charset.starts_with("utf8")
+    }
+
+    /// Whether the procedures of `work` may leave something out of the binary log, if all that has to be known of that is.
+    /// What MySQL has not told by now it will.
+    fn switches_log_by(&self, connection: &Connection, work: &Work<'_>) -> Option<bool> {
+        let calls = self.procedures_in(work);
+        match self.context.procedures.log_of(&connection.key, &calls)? {
+            Log::On | Log::Absent => Some(false),
+            Log::Off => Some(true),
+            Log::Unknown if !self.facts.is_mariadb() => Some(false),
+            Log::Unknown => connection.may_switch_log,
+        }
     }
 
     /// The procedure that `work` is a CALL of, and nothing else.
@@ -221,14 +348,11 @@ impl Session {
         if work.verdict.statements != 1 {
             return None;
         }
-        let (within, name) = called(work.sql, self.mode_of(work))?;
-        let schema = match within {
-            Some(schema) => std::str::from_utf8(schema).ok()?,
-            // Not that of the session where it was prepared in another one.
-            None if self.moves(work) => return None,
-            None => self.image.schema.as_deref()?,
-        };
-        named(schema, name)
+        let mode = self.mode_of(work);
+        let (within, name) = called(work.sql, mode)?;
+        // Not that of the session where it was prepared in another one.
+        let own = self.image.schema.as_deref().filter(|_| !self.moves(work));
+        named((within, own), name, || self.is_utf8(&self.image, mode))
     }
 
     /// Whether `work` is a CALL of a procedure of another schema: servers flag that they choose that for it like any other
@@ -298,26 +422,41 @@ impl Session {
         let before = self.under_way.changes_before.take();
         let now = connection.count_changes(self.facts.family).await?;
         let Some(name) = self.procedure_of(work) else { return Ok(false) };
-        let leaves_nothing = self.look_at(connection, name).await?.leaves_nothing;
-        Ok(before.is_some() && now == before && leaves_nothing)
+        let own = self.image.schema.as_deref();
+        let procedures = &self.context.procedures;
+        let seen = procedures.look_into(connection, (&name, own), &mut Vec::new()).await?;
+        if seen.log == Log::Off {
+            self.writes.note_unlogged();
+        }
+        Ok(before.is_some() && now == before && seen.leaves_nothing)
     }
 
     /// Whether the texts of procedures are to be looked at that `work` has run on a connection that stays: MySQL tells
     /// what they have done to the binary log. Asked where no transaction may be open, in which they could not.
-    pub(super) fn owes_look(&self, work: &Work<'_>, summary: &Summary) -> bool {
+    pub(super) fn owes_look(
+        &self,
+        connection: &Connection,
+        work: &Work<'_>,
+        summary: &Summary,
+    ) -> bool {
         if !work.verdict.effects.contains(Effects::OPAQUE) || is_quiet(work.command) {
             return false;
         }
         let schema = self.image.schema.as_deref();
-        self.facts.is_mariadb()
+        let may_look = self.facts.is_mariadb()
             && self.autocommit
             && !self.status.contains(Status::IN_TRANS)
             && !self.calls_just_functions(work)
             && (summary.error.is_none()
                 || may_be_half_way(work, summary, schema, self.mode_of(work)))
             // Whose client asks for conditions would lose them.
-            && !(self.asks_conditions && self.diagnostics.are_on_connection)
-            && !self.procedures_in(work).iter().all(|it| self.context.procedures.get(it).is_some())
+            && !(self.asks_conditions && self.diagnostics.are_on_connection);
+        let known = may_look.then(|| self.switches_log_by(connection, work));
+        if known == Some(Some(true)) {
+            // It may have become known while it ran.
+            self.writes.note_unlogged();
+        }
+        known == Some(None)
     }
 
     /// Looks at the texts of all procedures that `work` names.
@@ -327,19 +466,19 @@ impl Session {
         work: &Work<'_>,
     ) -> Result<(), Failure> {
         self.diagnostics.disturb(Disturbs::Both);
-        for name in self.procedures_in(work) {
-            self.look_at(connection, name).await?;
-        }
-        Ok(())
-    }
-
-    /// What the text of a procedure says that has just run.
-    async fn look_at(&self, connection: &mut Connection, name: Name) -> Result<Seen, Failure> {
-        let seen = self.context.procedures.look_into(connection, name, CALLS_DEEP).await?;
-        if seen.switches_log {
+        let calls = self.procedures_in(work);
+        let procedures = &self.context.procedures;
+        let switches_log = match self.facts.is_mariadb() {
+            true => procedures.switch_log(connection, (&calls, false)).await?,
+            false => {
+                let log = procedures.look_at(connection, &calls, &mut Vec::new()).await?;
+                log == Log::Off
+            }
+        };
+        if switches_log {
             self.writes.note_unlogged();
         }
-        Ok(seen)
+        Ok(())
     }
 
     /// Whether the server may have yet to tell that `work` has turned its binary log off, and perhaps on again: errors
@@ -439,7 +578,6 @@ mod tests {
             ("DO GET_LOCK('a', 1)", false),
             ("CALL other()", false),
             ("EXECUTE IMMEDIATE a", false),
-            ("", false),
         ] {
             assert_eq!(leaves_nothing(text), is_nothing, "{text}");
         }
@@ -456,9 +594,6 @@ mod tests {
             ("EXECUTE IMMEDIATE a", false),
             ("CREATE TEMPORARY TABLE t SELECT 1", false),
             ("LOCK INSTANCE FOR BACKUP", false),
-            // Who may not read it sees none.
-            ("", false),
-            ("\0F\0L\0U\0S\0H", false),
         ] {
             assert_eq!(takes_no_lock(text), takes_none, "{text}");
         }

@@ -65,7 +65,7 @@ impl Session {
         let asks_wait = self.asks_wait(work, summary);
         // After a USE that fails it has yet to choose the session's schema, which ends its list.
         let has_moved = summary.error.is_some() && connection.image.schema != self.image.schema;
-        let owes_look = keeps && self.owes_look(work, summary);
+        let owes_look = keeps && self.owes_look(connection, work, summary);
         let leaves_list = !keeps
             || has_moved
             || owes_look

@@ -39,8 +39,10 @@ pub(in crate::client) fn may_be_half_way(
         return true;
     }
     if code == code::PARSE_ERROR {
-        // In the midst only of what prepares texts.
-        return [&b"call"[..], b"execute", b"atomic"].iter().any(|word| has_word(work.sql, word));
+        // In the midst only of what prepares texts. In this mode any block may, by a procedure that it names.
+        const WORDS: [&[u8]; 4] = [b"call", b"execute", b"atomic", b"oracle"];
+        return WORDS.iter().any(|word| has_word(work.sql, word))
+            || mode.oracle && has_word(work.sql, b"end");
     }
     if work.verdict.statements != 1 {
         return true;
