@@ -52,7 +52,7 @@ impl Session {
         };
         let has_seen_more = self.writes.has_seen_more();
         let decide = || {
-            let token = self.writes.token();
+            let token = self.writes.needs();
             let session = SessionView {
                 autocommit: self.has_autocommit(),
                 isolation,
@@ -82,11 +82,11 @@ impl Session {
         }
         let limit = routing.freshness_wait;
         if limit.is_zero() {
-            topology.fresh_wanted(self.writes.token().position());
+            topology.fresh_wanted(self.writes.needs().position());
             self.context.metrics.sessions.freshness_primary.inc();
             return decision;
         }
-        let position = self.writes.token().position().clone();
+        let position = self.writes.needs().position().clone();
         let began = Instant::now();
         let is_fresh = Box::pin(self.wait_applied(awaited, &position, limit)).await;
         let waited = began.elapsed().as_secs_f64();
@@ -155,7 +155,7 @@ impl Session {
             if needs_rows && self.writes.has_seen_more() {
                 return false;
             }
-            let (view, token) = (topology.view(), self.writes.token());
+            let (view, token) = (topology.view(), self.writes.needs());
             view.replica(backend).is_some_and(|replica| match needs_rows {
                 true => token.is_covered_by(&replica.applied),
                 false => replica.applied.covers(token.tables()),
@@ -174,7 +174,7 @@ impl Session {
             false => routing.freshness_wait.max(PINNED_WAIT),
         };
         // What is written while it waits need not be seen.
-        let token = self.writes.token().clone();
+        let token = self.writes.needs().clone();
         let (position, is_nowhere) = match needs_rows {
             true => {
                 let is_nowhere = token.is_unknown() || token.is_unlogged();
