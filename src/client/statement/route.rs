@@ -7,9 +7,9 @@ use tokio::time::Instant;
 use super::Work;
 use crate::client::Session;
 use crate::config::settings::Consistency;
-use crate::protocol::Command;
 use crate::protocol::response::Summary;
 use crate::protocol::status::Status;
+use crate::protocol::{Command, Family};
 use crate::route::freshness::Position;
 use crate::route::view::{BackendId, ReplicaView};
 use crate::route::{self, Decision, Isolation, Reason, SessionView, Target};
@@ -206,7 +206,12 @@ impl Session {
         if !may_read {
             return Snapshot::None;
         }
-        let snapshot = snapshot_of(work.sql, self.mode_of(work));
+        // MySQL has its dictionary in tables of InnoDB. Not every SHOW looks at these.
+        let least = match work.verdict.reason {
+            SqlReason::DictionaryRead if self.facts.family == Family::MySql => Snapshot::Perhaps,
+            _ => Snapshot::None,
+        };
+        let snapshot = snapshot_of(work.sql, self.mode_of(work)).max(least);
         // What has failed may have read before it did.
         if summary.error.is_some() { snapshot.min(Snapshot::Perhaps) } else { snapshot }
     }
