@@ -47,6 +47,9 @@ impl Session {
             };
             match pool.is_avoided() || pool.refuses(&self.identity.key) || lacks_beginning() {
                 true => usize::MAX,
+                false if self.last_replica == Some(backend) => {
+                    route::in_use_by_others(pool.in_use(), pool.slots())
+                }
                 false => pool.in_use(),
             }
         };
@@ -60,6 +63,7 @@ impl Session {
                 token: &token,
                 is_unlogged: self.writes.is_unlogged(),
                 has_seen_more,
+                last: self.last_replica,
             };
             route::decide(verdict, session, policy, &topology.view(), in_use)
         };
