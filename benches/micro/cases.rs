@@ -222,6 +222,7 @@ fn route() -> Operation {
             token: &token,
             is_unlogged: false,
             has_seen_more: false,
+            last: None,
         };
         black_box(decide(&verdict, session, Consistency::Session, black_box(&view), |_| 0));
     })

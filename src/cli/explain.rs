@@ -148,6 +148,7 @@ fn target_words(verdict: &Verdict, settings: &Settings) -> String {
         token: &token,
         is_unlogged: false,
         has_seen_more: false,
+        last: None,
     };
     let decision = route::decide(verdict, session, policy, &view, |_| 0);
     let target = match decision.target {

@@ -273,6 +273,7 @@ fn new_session(
         is_released: false,
         owes_deadlock: false,
         snapshot: Snapshot::None,
+        last_replica: None,
         entry,
         facts,
         context,

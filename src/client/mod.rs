@@ -256,6 +256,8 @@ struct Session {
     owes_deadlock: bool,
     /// Whether the transaction held on a replica sees what that had when it read first.
     snapshot: Snapshot,
+    /// The replica that it has read from last.
+    last_replica: Option<BackendId>,
 }
 
 /// What is known of the statement that runs, from one step of its way for a later one.

@@ -185,6 +185,9 @@ impl Session {
                         Ok(checkout) => {
                             self.diagnostics.forget_held();
                             self.snapshot = begins_with_snapshot(work);
+                            if let Target::Replica(backend) = decision.target {
+                                self.last_replica = Some(backend);
+                            }
                             (checkout, Some(decision))
                         }
                         Err(Refusal::Gone) => return Err(Stop::Client),

@@ -12,6 +12,8 @@ pub mod token;
 pub mod view;
 pub mod whereabouts;
 
+pub use choice::in_use_by_others;
+
 use crate::config::settings::Consistency;
 use crate::sql::{self, Class, RouteHint, Verdict};
 
@@ -144,6 +146,8 @@ pub struct SessionView<'a> {
     pub is_unlogged: bool,
     /// It may have seen, on the primary, what the token does not have yet.
     pub has_seen_more: bool,
+    /// The replica that it has read from last.
+    pub last: Option<BackendId>,
 }
 
 /// A decision and its reason.
@@ -219,9 +223,10 @@ pub fn decide(
     let is_fresh = |applied: &Position| !needs_fresh || token.is_covered_by(applied);
     let fresh = in_rotation().filter(|replica| is_fresh(&replica.applied));
     let in_use = |replica: &ReplicaView| in_use(replica.backend);
-    match choice::less_busy(fresh, &in_use) {
+    let is_last = |replica: &ReplicaView| session.last == Some(replica.backend);
+    match choice::less_busy(fresh, &in_use, is_last) {
         Some(replica) => Decision::replica(replica, Reason::Statement(verdict.reason)),
-        None => match choice::less_busy(in_rotation(), &in_use) {
+        None => match choice::less_busy(in_rotation(), &in_use, is_last) {
             Some(behind) => {
                 let reason = match token.is_of_another(session.id) {
                     true => Reason::OthersNotFresh,

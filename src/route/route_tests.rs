@@ -56,6 +56,7 @@ fn session(token: &Token) -> SessionView<'_> {
         token,
         is_unlogged: false,
         has_seen_more: false,
+        last: None,
     }
 }
 

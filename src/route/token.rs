@@ -225,6 +225,11 @@ impl Token {
         self.tables.merge(position);
     }
 
+    /// What has no known position is before one that was told since.
+    pub fn forget_unknown(&mut self) {
+        self.unknown = None;
+    }
+
     /// Adds a write that is in no binary log: only the primary has everything from now on.
     pub fn add_unlogged(&mut self, session: u32) {
         self.is_unlogged = true;

@@ -639,7 +639,8 @@ fn a_read_only_transaction_that_has_seen_no_rows_sees_what_was_written_since_it_
         "EXPLAIN SELECT a FROM snapshot_b",
         "SELECT a FROM snapshot_b WHERE 1=0",
         "SELECT a FROM snapshot_b LIMIT 0",
-        "SHOW COLUMNS FROM snapshot_b",
+        // On MySQL a SHOW looks at rows: of the dictionary.
+        if product().is_mysql() { "SELECT 2" } else { "SHOW COLUMNS FROM snapshot_b" },
         "WITH c AS (SELECT 1 AS a) SELECT a FROM c",
         "SELECT EXTRACT(YEAR FROM CURRENT_DATE)",
         "SELECT a FROM snapshot_b WHERE 'a' = 'b'",

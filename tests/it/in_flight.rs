@@ -156,6 +156,51 @@ fn who_has_lost_a_race_reads_what_the_winner_wrote_before_that_is_told() {
     proxy.until_replica_answers(&mut loser, read);
 }
 
+/// Nobody tells where that was committed, and it need not have gone through Fairlane.
+#[test]
+fn who_is_told_of_others_rows_by_a_change_or_a_lock_reads_them_back() {
+    let proxy = Proxy::start(pair());
+    let mut root = pair().root();
+    root.run("CREATE TABLE shop.told_a (a INT PRIMARY KEY, state VARCHAR(10), n INT)");
+    root.run("INSERT INTO shop.told_a VALUES (1, 'old', 0)");
+    let read = "SELECT state FROM told_a WHERE a = 1";
+    let for_update = format!("{read} FOR UPDATE");
+    let same = "UPDATE told_a SET state = 'new' WHERE a = 1";
+    let cases: [&[&str]; 7] = [
+        &["UPDATE told_a SET n = 1 WHERE a = 1 AND state = 'old'"],
+        &[same],
+        // As drivers of Java have it, this one counts the row it has found.
+        &["BEGIN", same, "COMMIT"],
+        &["INSERT IGNORE INTO told_a VALUES (1, 'x', 0)"],
+        &["INSERT INTO told_a VALUES (1, 'x', 0) ON DUPLICATE KEY UPDATE n = n"],
+        &[&for_update],
+        &["BEGIN", &for_update, "COMMIT"],
+    ];
+    let mut other = proxy.app();
+    for looks in cases {
+        let counts_found =
+            if looks.contains(&"BEGIN") { Capabilities::FOUND_ROWS } else { Capabilities::empty() };
+        let mut reader = log_in(&proxy, counts_found, Capabilities::empty());
+        root.run("UPDATE shop.told_a SET state = 'old'");
+        let mut replica = cut_off(&proxy, &mut reader, read);
+        root.run("UPDATE shop.told_a SET state = 'new'");
+        assert_eq!(reader.text(read), "old", "the replica lags");
+        looks.iter().for_each(|look| drop(reader.run(look)));
+        // The reading that tells may have come by then, or not.
+        for wait in [0, 50, 50] {
+            pause(wait);
+            assert_eq!(reader.text(read), "new", "{looks:?}, after {wait} ms");
+        }
+        // Others of its user were told of nothing.
+        proxy.until_replica_answers(&mut other, read);
+        reader.send(Command::ChangeUser, b"app\0\0shop\0\x2d\0mysql_native_password\0");
+        reader.prove("app-secret").unwrap();
+        assert_eq!(reader.text(read), "new", "{looks:?}, as another user");
+        replica.run("UNLOCK TABLES");
+        proxy.until_replica_answers(&mut reader, read);
+    }
+}
+
 #[test]
 fn what_a_procedure_has_done_by_then_is_seen_when_its_client_gives_up() {
     let proxy = Proxy::start(pair());

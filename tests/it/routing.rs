@@ -1,7 +1,9 @@
 //! Reads reach the replica, writes never do, and a session always sees its own writes.
 
 use fairlane::protocol::Command;
+use fairlane::sandbox::Options;
 
+use crate::support::servers::keep;
 use crate::support::{Proxy, Raw, eventually, product, servers};
 
 #[test]
@@ -41,6 +43,36 @@ fn reads_go_to_the_replica_and_writes_never() {
         proxy.sum("fairlane_statements_routed_total{reason=\"plain_read\",target=\"replica\"}")
             > 0.0
     );
+}
+
+/// Replicas lag by different times: rows would come, and go again.
+#[test]
+fn a_session_goes_on_reading_from_the_replica_that_it_has_read_from() {
+    let (servers, _orders) = keep(Options { replicas: 2, ..product().options() });
+    let second = format!("[[replica]]\naddress = \"127.0.0.1:{}\"\n", servers.others[0]);
+    let proxy = Proxy::with(&servers, 15, &second);
+    let mut root = servers.root();
+    root.run("CREATE TABLE shop.stays_a (id INT PRIMARY KEY)");
+    let read = "SELECT COUNT(*) FROM stays_a";
+    let mut session = proxy.app();
+    proxy.until_replica_answers(&mut session, read);
+    let replicas = ["replica1", "replica2"]
+        .map(|name| format!("fairlane_backend_in_rotation{{backend=\"{name}\"}}"));
+    eventually("both are in rotation", || replicas.iter().all(|name| proxy.metric(name) == 1.0));
+    let mut direct = [servers.replica, servers.others[0]]
+        .map(|port| Raw::connect(port, "root", "root-secret", Some("shop")).unwrap());
+    let mut sessions: Vec<Raw> = (0..6).map(|_| proxy.app()).collect();
+    eventually("both have the table", || direct.iter_mut().all(|it| it.query(read).is_ok()));
+    direct[0].run("FLUSH TABLES WITH READ LOCK");
+    root.run("INSERT INTO shop.stays_a VALUES (1)");
+    eventually("the other one has the row", || direct[1].text(read) == "1");
+    for session in &mut sessions {
+        let first = session.text(read);
+        for _ in 0..20 {
+            assert_eq!(session.text(read), first);
+        }
+    }
+    direct[0].run("UNLOCK TABLES");
 }
 
 #[test]

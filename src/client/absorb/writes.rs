@@ -6,6 +6,7 @@
 //! seeing it (see `flights`).
 
 mod changes;
+mod found;
 mod half_way;
 mod tracker;
 
@@ -156,16 +157,20 @@ impl WriteWatch<'_> {
             self.writes.note_unknown();
         }
         match self.before.flight {
-            Some(flight) if !is_placed && may_see(self.command, self.verdict, self.sql.0) => {
+            Some(_) if is_placed => self.writes.note_placed(),
+            Some(flight) if may_see(self.command, self.verdict, self.sql.0) => {
                 // It was to change or lock rows, and has changed none, or may have found them changed.
                 let changes_none = summary.affected.unwrap_or_default() == 0;
-                let finds = self.before.counts_found_rows
-                    && !self.before.may_be_open
-                    && self.verdict.leading == Leading::Update;
-                let is_idle = self.verdict.class != Class::Read
+                let finds =
+                    self.before.counts_found_rows && self.verdict.leading == Leading::Update;
+                let has_found = self.verdict.class != Class::Read
                     && !has_position
                     && (changes_none || finds)
                     && may_be_idle(self.verdict);
+                if has_found {
+                    self.writes.note_found();
+                }
+                let is_idle = has_found && (changes_none || !self.before.may_be_open);
                 self.writes.note_seen(flight, is_idle);
             }
             _ => {}

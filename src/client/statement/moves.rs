@@ -90,7 +90,7 @@ impl Session {
     /// moves only for what its scope has written, and for changes of accounts, that the replica may not have.
     fn moves_with_snapshot(&self) -> Moves {
         let Some(held) = &self.held else { return Moves::Never };
-        let (view, token) = (self.context.topology.view(), self.writes.token());
+        let (view, token) = (self.context.topology.view(), self.writes.needs());
         let backend = held.pool().backend();
         match view.replica(backend) {
             Some(it) if token.is_covered_by(&it.applied) => {

@@ -7,9 +7,9 @@ use tokio::time::Instant;
 use super::Work;
 use crate::client::Session;
 use crate::config::settings::Consistency;
-use crate::protocol::Command;
 use crate::protocol::response::Summary;
 use crate::protocol::status::Status;
+use crate::protocol::{Command, Family};
 use crate::route::freshness::Position;
 use crate::route::view::{BackendId, ReplicaView};
 use crate::route::{self, Decision, Isolation, Reason, SessionView, Target};
@@ -47,12 +47,15 @@ impl Session {
             };
             match pool.is_avoided() || pool.refuses(&self.identity.key) || lacks_beginning() {
                 true => usize::MAX,
+                false if self.last_replica == Some(backend) => {
+                    route::in_use_by_others(pool.in_use(), pool.slots())
+                }
                 false => pool.in_use(),
             }
         };
         let has_seen_more = self.writes.has_seen_more();
         let decide = || {
-            let token = self.writes.token();
+            let token = self.writes.needs();
             let session = SessionView {
                 autocommit: self.has_autocommit(),
                 isolation,
@@ -60,6 +63,7 @@ impl Session {
                 token: &token,
                 is_unlogged: self.writes.is_unlogged(),
                 has_seen_more,
+                last: self.last_replica,
             };
             route::decide(verdict, session, policy, &topology.view(), in_use)
         };
@@ -82,11 +86,11 @@ impl Session {
         }
         let limit = routing.freshness_wait;
         if limit.is_zero() {
-            topology.fresh_wanted(self.writes.token().position());
+            topology.fresh_wanted(self.writes.needs().position());
             self.context.metrics.sessions.freshness_primary.inc();
             return decision;
         }
-        let position = self.writes.token().position().clone();
+        let position = self.writes.needs().position().clone();
         let began = Instant::now();
         let is_fresh = Box::pin(self.wait_applied(awaited, &position, limit)).await;
         let waited = began.elapsed().as_secs_f64();
@@ -155,7 +159,7 @@ impl Session {
             if needs_rows && self.writes.has_seen_more() {
                 return false;
             }
-            let (view, token) = (topology.view(), self.writes.token());
+            let (view, token) = (topology.view(), self.writes.needs());
             view.replica(backend).is_some_and(|replica| match needs_rows {
                 true => token.is_covered_by(&replica.applied),
                 false => replica.applied.covers(token.tables()),
@@ -174,7 +178,7 @@ impl Session {
             false => routing.freshness_wait.max(PINNED_WAIT),
         };
         // What is written while it waits need not be seen.
-        let token = self.writes.token().clone();
+        let token = self.writes.needs().clone();
         let (position, is_nowhere) = match needs_rows {
             true => {
                 let is_nowhere = token.is_unknown() || token.is_unlogged();
@@ -206,7 +210,12 @@ impl Session {
         if !may_read {
             return Snapshot::None;
         }
-        let snapshot = snapshot_of(work.sql, self.mode_of(work));
+        // MySQL has its dictionary in tables of InnoDB. Not every SHOW looks at these.
+        let least = match work.verdict.reason {
+            SqlReason::DictionaryRead if self.facts.family == Family::MySql => Snapshot::Perhaps,
+            _ => Snapshot::None,
+        };
+        let snapshot = snapshot_of(work.sql, self.mode_of(work)).max(least);
         // What has failed may have read before it did.
         if summary.error.is_some() { snapshot.min(Snapshot::Perhaps) } else { snapshot }
     }

@@ -8,6 +8,7 @@ use parking_lot::MutexGuard;
 use tokio::time::{Instant, sleep};
 
 use super::changes::Changes;
+use super::found::{Found, Needs};
 use super::position_in;
 use crate::client::Context;
 use crate::client::absorb::flight::{Seen, Sent};
@@ -29,6 +30,8 @@ pub(in crate::client) struct WriteTracker {
     is_unlogged: AtomicBool,
     /// What it may have seen that is not in the token yet.
     seen: Seen,
+    /// What it has found on the primary that others have committed.
+    found: Found,
     /// Others see rows of its transaction that get a position when that ends.
     holds_back: AtomicBool,
 }
@@ -43,6 +46,7 @@ impl WriteTracker {
             session,
             is_unlogged: AtomicBool::new(false),
             seen: Seen::default(),
+            found: Found::default(),
             holds_back: AtomicBool::new(false),
         }
     }
@@ -58,6 +62,7 @@ impl WriteTracker {
             session: self.session,
             is_unlogged: AtomicBool::new(self.is_unlogged() || self.token().is_unlogged()),
             seen: Seen::default(),
+            found: self.found.change(),
             holds_back: AtomicBool::new(false),
         };
         if has_seen_more {
@@ -73,6 +78,14 @@ impl WriteTracker {
     }
 
     /// What replicas must have before the session reads there.
+    pub(in crate::client) fn needs(&self) -> Needs<'_> {
+        match self.found.is_any() {
+            true => self.found.add_to(self.written.lock(), &self.topology.view()),
+            false => Needs::Scope(self.written.lock()),
+        }
+    }
+
+    /// What the scope has written and a replica must have.
     pub(in crate::client) fn token(&self) -> MutexGuard<'_, Token> {
         self.written.lock()
     }
@@ -147,6 +160,19 @@ impl WriteTracker {
         }
     }
 
+    /// A statement on the primary has changed nothing, as it seems, or locked rows: it has told its client of what anybody
+    /// has committed.
+    pub(super) fn note_found(&self) {
+        if self.topology.has_gtids() {
+            self.found.note(self.stamp());
+        }
+    }
+
+    /// A transaction has ended, or a statement, at a position that is behind all that the session has found.
+    pub(super) fn note_placed(&self) {
+        self.found.note_placed();
+    }
+
     /// Uses what is known of the primary's own position; whether that may help a read.
     pub(in crate::client) fn settle(&self) -> bool {
         let reading = self.topology.reading();
@@ -155,10 +181,11 @@ impl WriteTracker {
             return false;
         }
         let is_settled = token.settle(&reading);
-        if token.is_unknown() && self.topology.has_gtids() {
+        let (has_found, needs_more) = self.found.settle(&reading);
+        if (token.is_unknown() || needs_more) && self.topology.has_gtids() {
             self.topology.reading_wanted();
         }
-        is_settled
+        is_settled || has_found
     }
 
     /// Something was, or may have been, written at a position that nobody tells.
