@@ -146,6 +146,9 @@ impl Session {
         if keeps {
             self.held = Some(checkout);
         } else {
+            if on_primary {
+                self.writes.hold_back(false);
+            }
             self.entry.set_released();
             checkout.check_in();
         }
@@ -541,6 +544,10 @@ impl Session {
         if !self.autocommit || self.status.contains(Status::IN_TRANS) || !self.pins.is_empty() {
             self.held = Some(checkout);
         } else {
+            if checkout.pool().backend().is_primary() {
+                // An error told nothing of the end of its transaction.
+                self.writes.hold_back(false);
+            }
             self.entry.set_released();
             checkout.check_in();
         }

@@ -293,6 +293,10 @@ impl Session {
             self.status = (told.status - kept) | (self.status & kept);
         }
         self.is_status_told = told.has_status;
+        if told.has_status && !self.status.contains(Status::IN_TRANS) && !connection.base.only_reads
+        {
+            self.writes.hold_back(false);
+        }
         if let Some(teller) = &mut self.teller {
             teller.keep(&told.tracked);
         }

@@ -72,6 +72,11 @@ impl WriteTracker {
         self.topology.facts().is_some_and(|facts| facts.logs_all)
     }
 
+    /// Sessions of the primary log statements as they are.
+    pub(super) fn logs_statements(&self) -> bool {
+        self.topology.facts().is_some_and(|facts| facts.logs_statements)
+    }
+
     /// What replicas must have before the session reads there.
     pub(in crate::client) fn token(&self) -> MutexGuard<'_, Token> {
         self.written.lock()
@@ -91,6 +96,11 @@ impl WriteTracker {
     /// What the scope has written.
     pub(in crate::client::absorb) fn written(&self) -> &Arc<SharedToken> {
         &self.written
+    }
+
+    /// Whether others see rows of its transaction that get a position when that ends.
+    pub(in crate::client::absorb) fn holds_back(&self) -> bool {
+        self.holds_back.load(Ordering::Relaxed)
     }
 
     /// Whether others see rows of the session's transaction that get a position when that ends: until then nothing
