@@ -12,7 +12,6 @@ mod tracker;
 use std::sync::Arc;
 
 use super::flight::{Sent, may_see};
-use super::is_on;
 use crate::client::Session;
 use crate::client::statement::Work;
 use crate::protocol::response::Summary;
@@ -22,7 +21,8 @@ use crate::route::flights::{Commits, Flight};
 use crate::route::freshness::Position;
 use crate::route::token::Reading;
 use crate::sql::{
-    Class, Effects, Leading, Mode, Reason, Verdict, called, changes_rows, has_word, replaces_rows,
+    Class, Effects, Leading, Mode, Reason, Verdict, called, changes_rows, has_word, mentions,
+    replaces_rows,
 };
 use crate::state::Pin;
 use crate::topology::{BINLOG_FORMAT, logs_statements};
@@ -33,6 +33,9 @@ pub(in crate::client) use tracker::WriteTracker;
 
 /// The variable by which a session leaves what it writes out of the binary log.
 pub(super) const LOG: &str = "sql_log_bin";
+
+/// The variable by which it writes as another server, which leaves that out if it follows (MariaDB).
+pub(super) const SERVER: &str = "server_id";
 
 /// In a transaction's state as it is tracked: it has written rows that it does not hold back, as of MyISAM tables.
 /// Without a position those are logged with it (MariaDB with `binlog_format = STATEMENT`).
@@ -265,13 +268,13 @@ impl WriteWatch<'_> {
         switches_log(self.verdict, self.sql) && !is_quiet(self.command) && has_run()
     }
 
-    /// Whether the server tells that its binary log is off for the session, or was for a while.
+    /// Whether the server tells that replicas leave out what the session writes, or did for a while.
     fn tells_of_log(&self, tracked: &Tracked) -> bool {
         let Tracked::Variable { name, value } = tracked else { return false };
         let Verdict { class, statements, effects, .. } = *self.verdict;
         let is_plain =
             class == Class::Session && statements == 1 && !effects.contains(Effects::OPAQUE);
-        name == LOG && (!is_plain || !is_on(value))
+        matches!(&**name, LOG | SERVER) && (!is_plain || self.writes.leaves_out(name, value))
     }
 
     /// Without DEPRECATE_EOF the end of a result set can't carry a position, nor can that of a cursor's columns.
@@ -367,6 +370,11 @@ pub(super) fn switches_log(verdict: &Verdict, (sql, mode): (&[u8], Mode)) -> boo
     (verdict.statements > 1 || runs_texts())
         && has_word(sql, b"set")
         && has_word(sql, LOG.as_bytes())
+}
+
+/// Whether a text mentions a variable by which replicas leave something out.
+pub(super) fn names_left_out(sql: &[u8]) -> bool {
+    [LOG, SERVER].iter().any(|name| mentions(sql, name.as_bytes()))
 }
 
 /// Whether a statement may change what replicas are to have.

@@ -8,9 +8,10 @@ use parking_lot::MutexGuard;
 use tokio::time::{Instant, sleep};
 
 use super::changes::Changes;
-use super::position_in;
+use super::{LOG, SERVER, position_in};
 use crate::client::Context;
 use crate::client::absorb::flight::{Seen, Sent};
+use crate::client::absorb::is_on;
 use crate::pool::Epochs;
 use crate::protocol::status::Tracked;
 use crate::route::flights::{Commits, Flight};
@@ -75,6 +76,15 @@ impl WriteTracker {
     /// Sessions of the primary log statements as they are.
     pub(super) fn logs_statements(&self) -> bool {
         self.topology.facts().is_some_and(|facts| facts.logs_statements)
+    }
+
+    /// Whether a session with this value of a variable may write what a replica leaves out.
+    pub(in crate::client::absorb) fn leaves_out(&self, name: &str, value: &str) -> bool {
+        match name {
+            LOG => !is_on(value),
+            SERVER => value.parse().ok() != self.topology.reading().own,
+            _ => false,
+        }
     }
 
     /// What replicas must have before the session reads there.
