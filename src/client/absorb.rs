@@ -24,7 +24,7 @@ use crate::state::image::{BIG_SELECTS, SCHEMA_VARIABLES, set_with};
 use crate::state::transaction_names::{self, READ_ONLY};
 use crate::state::{Pin, Pins, Turn};
 use crate::topology::ISOLATION;
-use writes::{LOG, may_be_half_way};
+use writes::may_be_half_way;
 
 /// Variables that say how long a lock is waited for.
 pub(super) fn is_wait(name: &str) -> bool {
@@ -146,6 +146,9 @@ impl Session {
         if keeps {
             self.held = Some(checkout);
         } else {
+            if on_primary {
+                self.writes.hold_back(false);
+            }
             self.entry.set_released();
             checkout.check_in();
         }
@@ -399,7 +402,7 @@ impl Session {
             }
             "autocommit" => self.set_autocommit(is_on(value)),
             // Whatever it writes from now on.
-            LOG if !is_on(value) => self.writes.note_unlogged(),
+            _ if self.writes.leaves_out(name, value) => self.writes.note_unlogged(),
             // `WHERE id IS NULL` finds the row inserted last, once.
             "sql_auto_is_null" if is_on(value) => self.pins.add(Pin::UnreplayableVariable),
             _ if KEEP_TEXTS.contains(&name) => connection.residue.keeps_texts = true,
@@ -541,6 +544,10 @@ impl Session {
         if !self.autocommit || self.status.contains(Status::IN_TRANS) || !self.pins.is_empty() {
             self.held = Some(checkout);
         } else {
+            if checkout.pool().backend().is_primary() {
+                // An error told nothing of the end of its transaction.
+                self.writes.hold_back(false);
+            }
             self.entry.set_released();
             checkout.check_in();
         }

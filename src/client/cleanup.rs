@@ -130,13 +130,13 @@ impl Session {
     async fn reset_held(&mut self) {
         let leftovers = self.leftovers();
         let Some(mut held) = self.held.take() else { return self.forget_binding() };
-        let undone = undone(held.connection(), leftovers, self.facts.family).await;
+        let undone = undone(held.connection(), &leftovers, self.facts.family).await;
         if undone == Ok(Reset::KeepsRole) {
             self.held = Some(held);
             return self.keep_only(Pin::Role);
         }
         self.entry.set_released();
-        give_back(held, undone);
+        give_back(held, undone, &leftovers.writes);
         self.forget_binding();
     }
 
@@ -296,7 +296,7 @@ impl Session {
         let writes = Arc::clone(&self.writes);
         let Some(mut response) = response else {
             match is_read {
-                true => checkout.discard(Retire::Kill),
+                true => writes.discard(checkout, Retire::Kill),
                 false => drop(writes.lose(checkout, Retire::Kill, sent, changes)),
             }
             return;
@@ -559,14 +559,14 @@ fn all_pins(mut pins: Pins) -> Pins {
 
 /// Makes a connection clean, and gives it back; or gets rid of it.
 async fn undo(mut checkout: Checkout, leftovers: Leftovers, family: Family) {
-    let undone = undone(checkout.connection(), leftovers, family).await;
-    give_back(checkout, undone);
+    let undone = undone(checkout.connection(), &leftovers, family).await;
+    give_back(checkout, undone, &leftovers.writes);
 }
 
 /// Undoes what a session has left; an error says how to get rid of the connection.
 async fn undone(
     connection: &mut Connection,
-    leftovers: Leftovers,
+    leftovers: &Leftovers,
     family: Family,
 ) -> Result<Reset, Retire> {
     let resets = !leftovers.pins.is_empty() || connection.ran != Ran::Plain;
@@ -602,18 +602,18 @@ async fn undone(
         // Nor which rows its rollback has not taken back, which a reading meanwhile need not have.
         leftovers.writes.note_unknown();
     }
-    if !connection.base.only_reads {
+    if undone.is_ok() && !connection.base.only_reads {
         leftovers.writes.hold_back(false);
     }
     undone
 }
 
-fn give_back(checkout: Checkout, undone: Result<Reset, Retire>) {
+fn give_back(checkout: Checkout, undone: Result<Reset, Retire>, writes: &Arc<WriteTracker>) {
     match undone {
         Ok(Reset::Clean) => checkout.check_in(),
         Ok(Reset::KeepsRole | Reset::KeepsTexts | Reset::Refused) => {
             checkout.discard(Retire::Quit(Closed::ResetFailed));
         }
-        Err(how) => checkout.discard(how),
+        Err(how) => writes.discard(checkout, how),
     }
 }

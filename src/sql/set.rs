@@ -231,7 +231,10 @@ impl<'a> Classifier<'a> {
                 | Word::TxReadOnly
                 | Word::TransactionReadOnly
         );
-        if scope != Scope::Server && (own - Effects::COLLATION).is_empty() {
+        // What is written under another server's number is left out there.
+        let is_asked_for = (own - Effects::COLLATION).is_empty()
+            || self.bytes(name).eq_ignore_ascii_case(b"server_id");
+        if scope != Scope::Server && is_asked_for {
             self.assigned.names.push(self.bytes(name));
         }
         match scope {
@@ -239,7 +242,7 @@ impl<'a> Classifier<'a> {
                 self.found.effects |= Effects::NEXT_TRANSACTION;
                 self.assigned.is_hidden = true;
             }
-            Scope::Bare if (own - Effects::COLLATION).is_empty() => {
+            Scope::Bare if is_asked_for => {
                 self.found.effects |= Effects::BARE_VARIABLE;
                 self.bare.push(self.bytes(name));
             }
@@ -310,6 +313,7 @@ mod tests {
         assert_eq!(bare("SET @@session.a = 1, @@global.b = 2, SESSION c = 3; SET @@d=4"), [b"d"]);
         assert_eq!(bare("SELECT @@a = 5"), <[&[u8]; 0]>::default());
         assert_eq!(bare("SET @@tx_isolation = 'SERIALIZABLE', @@rand_seed1 = 5"), [b""; 0]);
+        assert_eq!(bare("SET @@Server_id = 2, @@global.server_id = 3"), [b"Server_id"]);
     }
 
     #[test]

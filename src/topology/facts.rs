@@ -33,6 +33,8 @@ pub struct ServerFacts {
     pub logs_all: bool,
     /// What leaves others out.
     pub log_filter: Option<String>,
+    /// Sessions log statements as they are, whatever they change (MariaDB).
+    pub logs_statements: bool,
     /// `@@global.sql_mode`.
     pub sql_mode: String,
     /// `@@global.wait_timeout`.
@@ -55,6 +57,7 @@ pub struct ServerFacts {
 /// version does not have is empty there.
 pub const VARIABLES: &[&str] = &[
     AUTOCOMMIT,
+    BINLOG_FORMAT,
     "block_encryption_mode",
     "character_set_client",
     "character_set_collations",
@@ -159,6 +162,14 @@ const TIME_LIMITS: [&str; 2] = ["max_execution_time", "max_statement_time"];
 /// Of replicas less of it counts.
 const MAX_PACKET: &str = "max_allowed_packet";
 
+/// How changes are logged (MariaDB).
+pub const BINLOG_FORMAT: &str = "binlog_format";
+
+/// Whether this value of [`BINLOG_FORMAT`] has statements logged as they are, whatever they change.
+pub fn logs_statements(format: &str) -> bool {
+    format.eq_ignore_ascii_case("statement")
+}
+
 /// No variable, but MariaDB's version as its InnoDB has it, which nobody can set; where it is needed.
 const OWN_VERSION: &str = "own_version";
 
@@ -185,7 +196,7 @@ pub(super) fn asked(name: &str, family: Family) -> String {
             "CONCAT_WS(' ', @@session.character_set_client, @@session.character_set_results, \
              @@session.collation_connection) AS {name}"
         ),
-        OWN_VERSION if family == Family::MySql => format!("'' AS {name}"),
+        BINLOG_FORMAT | OWN_VERSION if family == Family::MySql => format!("'' AS {name}"),
         OWN_VERSION => format!(
             "IF(@@global.version LIKE '%MariaDB%', '', (SELECT PLUGIN_AUTH_VERSION \
              FROM information_schema.plugins WHERE PLUGIN_NAME = 'InnoDB')) AS {name}"
@@ -276,6 +287,7 @@ impl ServerFacts {
             has_gtids: text(GTID_MODE) == "ON",
             logs_all: log_filter.as_ref().is_some_and(Option::is_none),
             log_filter: log_filter.flatten(),
+            logs_statements: family.is_mariadb() && logs_statements(text(BINLOG_FORMAT)),
             sql_mode: text("sql_mode").to_owned(),
             wait_timeout: seconds("wait_timeout"),
             interactive_timeout: seconds("interactive_timeout"),

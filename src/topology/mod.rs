@@ -35,7 +35,10 @@ pub use account::{
 };
 pub use locks::Untold;
 
-pub use facts::{GTID_MODE, ISOLATION, READ_ONLY, ServerFacts, TRACK_GTIDS, VARIABLES};
+pub use facts::{
+    BINLOG_FORMAT, GTID_MODE, ISOLATION, READ_ONLY, ServerFacts, TRACK_GTIDS, VARIABLES,
+    logs_statements,
+};
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -397,7 +397,7 @@ fn worse(a: Replication, b: Replication) -> Replication {
 }
 
 /// Names of filters, without what the servers put in front of them.
-const FILTERS: [&str; 9] = [
+const FILTERS: [&str; 10] = [
     "Do_DB",
     "Ignore_DB",
     "Do_Table",
@@ -407,6 +407,7 @@ const FILTERS: [&str; 9] = [
     "Rewrite_DB",
     "Do_Domain_Ids",
     "Ignore_Domain_Ids",
+    "Ignore_Server_Ids",
 ];
 
 /// A filter that keeps changes of tables from a replica, whose watermark goes past them all the same.
@@ -514,6 +515,8 @@ mod tests {
             ("Wild_Ignore_Table", "mysql%.%", true),
             ("Do_DB", "mysql", true),
             ("Ignore_Domain_Ids", "3", true),
+            ("Ignore_Server_Ids", "", false),
+            ("Ignore_Server_Ids", "1, 3", true),
         ] {
             assert_eq!(leaves_out(filter, value), counts, "{filter} {value}");
         }

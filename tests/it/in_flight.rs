@@ -434,6 +434,115 @@ fn what_no_transaction_holds_back_is_seen_by_others_before_it_is_logged() {
     }
 }
 
+/// An error does not tell of such rows, nor may a procedure that has committed before.
+#[test]
+fn what_no_transaction_holds_back_is_seen_by_others_where_it_is_not_told() {
+    if product().is_mysql() {
+        return;
+    }
+    let extra = vec!["binlog-format=STATEMENT".to_owned()];
+    let options = Options { max_connections: 100, extra, ..product().options() };
+    let (other_pair, _orders) = keep(options);
+    for (servers, set) in [(&other_pair, "DO 0"), (pair(), "SET binlog_format = 'STATEMENT'")] {
+        let proxy = Proxy::start(servers);
+        let mut root = servers.root();
+        let (row, late) = ("INSERT INTO shop.untold_t VALUES (1)", "INSERT INTO shop.untold");
+        let writes = format!("{row}; {late} VALUES (NULL)");
+        let fails = "SIGNAL SQLSTATE '45000'";
+        for sql in [
+            "CREATE TABLE shop.untold (a INT PRIMARY KEY AUTO_INCREMENT) ENGINE = MyISAM",
+            "CREATE TABLE shop.untold_t (a INT) ENGINE = InnoDB",
+            &format!("{late} VALUES (1)"),
+            &format!("CREATE PROCEDURE shop.untold_p() BEGIN {writes}; {fails}; END"),
+            &format!(
+                "CREATE PROCEDURE shop.untold_begins() \
+                 BEGIN START TRANSACTION; {writes}; {fails}; END"
+            ),
+            &format!(
+                "CREATE PROCEDURE shop.untold_commits() \
+                 BEGIN {row}; COMMIT; START TRANSACTION; {writes}; END"
+            ),
+        ] {
+            root.run(sql);
+        }
+        let read = "SELECT COUNT(*) FROM shop.untold";
+        let duplicate = format!("{late} VALUES (NULL), (1)");
+        let log_in = || Raw::connect(proxy.port, "root", "root-secret", Some("shop")).unwrap();
+        let mut other = log_in();
+        for statements in [
+            &["BEGIN", row, &duplicate][..],
+            &["BEGIN", "CALL untold_p()"],
+            &["BEGIN", "CALL untold_p()", row],
+            &["CALL untold_begins()"],
+            &["SET autocommit = 0", row, &duplicate],
+            &["CALL untold_commits()"],
+        ] {
+            servers.wait_replicated();
+            proxy.until_replica_answers(&mut other, read);
+            let (mut client, before) = (log_in(), root.text(read));
+            client.run(set);
+            statements.iter().for_each(|sql| drop(client.query(sql)));
+            let there = root.text(read);
+            assert_ne!(there, before, "{statements:?}");
+            for _ in 0..5 {
+                assert_eq!(other.text(read), there, "{statements:?}");
+                pause(50);
+            }
+            client.run("ROLLBACK");
+            proxy.until_replica_answers(&mut other, read);
+            assert_eq!(other.text(read), there, "{statements:?}, after their end");
+        }
+        // Such an error is nothing to keep others from replicas where rows are logged, or nothing is open.
+        for (set, begin) in [("SET binlog_format = 'ROW'", "BEGIN"), (set, "DO 0")] {
+            let mut client = log_in();
+            [set, begin, &duplicate].iter().for_each(|sql| drop(client.query(sql)));
+            proxy.until_replica_answers(&mut other, read);
+        }
+    }
+}
+
+/// The server has yet to roll back when its client is gone.
+#[test]
+fn what_no_transaction_holds_back_is_seen_by_others_while_it_is_rolled_back() {
+    if product().is_mysql() {
+        return;
+    }
+    let proxy = Proxy::start(pair());
+    let mut root = pair().root();
+    root.run("CREATE TABLE shop.rolled_back (a INT) ENGINE = MyISAM");
+    root.run("CREATE TABLE shop.rolled_back_t (a INT PRIMARY KEY, b CHAR(99)) ENGINE = InnoDB");
+    let read = "SELECT COUNT(*) FROM shop.rolled_back";
+    let log_in = || Raw::connect(proxy.port, "root", "root-secret", Some("shop")).unwrap();
+    let (mut client, mut other) = (log_in(), log_in());
+    pair().wait_replicated();
+    proxy.until_replica_answers(&mut other, read);
+    for sql in [
+        "SET binlog_format = 'STATEMENT'",
+        "BEGIN",
+        // It takes a while to undo.
+        "INSERT INTO rolled_back_t SELECT seq, 'x' FROM seq_1_to_200000",
+        "INSERT INTO rolled_back VALUES (1)",
+    ] {
+        client.run(sql);
+    }
+    let waits = "SELECT COUNT(*) FROM rolled_back_t a, rolled_back_t b WHERE a.b < b.b";
+    client.send(Command::Query, waits.as_bytes());
+    eventually("it runs", || !statement(&mut root, waits).is_empty());
+    client.hang_up();
+    eventually("its connection is killed", || statement(&mut root, waits).is_empty());
+    let rows = "SELECT COUNT(*) FROM information_schema.INNODB_TRX WHERE trx_rows_modified > 1000";
+    eventually("it is rolled back", || {
+        for _ in 0..6 {
+            assert_eq!(other.text(read), "1");
+            pause(20);
+        }
+        // Whoever asks more often is told the same again.
+        root.text(rows) == "0"
+    });
+    proxy.until_replica_answers(&mut other, read);
+    assert_eq!(other.text(read), "1");
+}
+
 /// Behind rows that have no room for a position.
 #[test]
 fn what_no_transaction_holds_back_is_seen_by_others_while_one_is_open() {

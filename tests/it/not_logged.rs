@@ -6,7 +6,7 @@ use fairlane::protocol::{Capabilities, Command, Shape};
 use fairlane::sandbox::Options;
 
 use crate::support::servers::keep;
-use crate::support::{Login, Proxy, Raw, Servers, eventually, product};
+use crate::support::{Login, Proxy, Raw, Servers, eventually, pause, product};
 
 /// A primary and a replica of these tests.
 fn pair() -> &'static Servers {
@@ -192,6 +192,48 @@ fn what_a_hidden_procedure_leaves_out_is_read_where_it_was_written() {
     let mut one = log_in(&proxy, "may_not");
     one.run("CALL hidden_logged()");
     proxy.until_replica_answers(&mut one, count);
+}
+
+/// A replica leaves out what comes with its own number.
+#[test]
+fn what_is_written_as_a_replica_is_read_where_it_was_written() {
+    if product().is_mysql() {
+        // No session has a number of its own.
+        return;
+    }
+    let mut root = pair().root();
+    let number = "SELECT @@global.server_id";
+    let (own, replica) = (root.text(number), pair().replica_root().text(number));
+    root.run("CREATE TABLE shop.as_replica (a INT)");
+    let count = "SELECT COUNT(*) FROM shop.as_replica";
+    let insert = "INSERT INTO as_replica VALUES (1)";
+    for statements in [
+        &[&format!("SET SESSION server_id = {replica}"), insert][..],
+        &[&format!("SET @@server_id = {replica}"), insert],
+        &[&format!("SET @@server_id = {replica}; {insert}; SET @@server_id = {own}")],
+        &[&format!("SET STATEMENT server_id = {replica} FOR {insert}")],
+    ] {
+        let proxy = Proxy::start(pair());
+        let (mut one, mut other) = (log_in(&proxy, true), log_in(&proxy, true));
+        pair().wait_replicated();
+        proxy.until_replica_answers(&mut other, count);
+        statements.iter().for_each(|sql| drop(one.query(sql)));
+        pair().wait_replicated();
+        let there = root.text(count);
+        for _ in 0..10 {
+            let seen = [&mut one, &mut other].map(|session| session.text(count));
+            assert_eq!(seen, [&*there, &*there], "{statements:?}");
+            // It is in no hurry to find that the replica has the position.
+            pause(50);
+        }
+        drop((one, other));
+        eventually("replicas are of use again", || log_in(&proxy, true).text(count) != there);
+    }
+    // As itself, as what is read from a binary log writes.
+    let proxy = Proxy::start(pair());
+    let (mut one, mut other) = (log_in(&proxy, true), log_in(&proxy, true));
+    [&*format!("SET SESSION server_id = {own}"), insert].iter().for_each(|sql| drop(one.run(sql)));
+    proxy.until_replica_answers(&mut other, count);
 }
 
 /// How a statement ends that nobody sees the end of.

@@ -366,6 +366,11 @@ async fn a_replica_leaves_rotation_and_comes_back() {
         pair.replica.run(&["STOP SLAVE", &filter(value), "START SLAVE"]).await;
         until_rotation(&topology, rotation).await;
     }
+    for (ids, rotation) in [("1", Rotation::Differs), ("", Rotation::In)] {
+        let ignore = format!("CHANGE MASTER TO IGNORE_SERVER_IDS = ({ids})");
+        pair.replica.run(&["STOP SLAVE", &ignore, "START SLAVE"]).await;
+        until_rotation(&topology, rotation).await;
+    }
 
     pair.replica.run(&["STOP SLAVE"]).await;
     until_rotation(&topology, Rotation::Broken).await;

@@ -96,6 +96,25 @@ impl WriteTracker {
     }
 }
 
+impl WriteTracker {
+    /// A connection is to go whose transaction the server has yet to roll back: rows of it that others see get
+    /// their position then.
+    pub(in crate::client) fn discard(self: &Arc<Self>, checkout: Checkout, how: Retire) {
+        if !self.holds_back() || !checkout.pool().backend().is_primary() {
+            return checkout.discard(how);
+        }
+        let lost = Lost::new(self.written());
+        self.hold_back(false);
+        let (writes, ended) = (Arc::clone(self), checkout.end(how));
+        tokio::spawn(async move {
+            // After that it may be missed until its end.
+            let _ = timeout(LOST_WAIT, ended).await;
+            writes.note_unknown();
+            drop(lost);
+        });
+    }
+}
+
 /// What a session may have seen of others' writes before they were told. Only the session itself changes it.
 #[derive(Debug, Default)]
 pub(super) struct Seen {

@@ -10,14 +10,14 @@ use tokio::time::{Instant, sleep};
 
 use super::flight::Lost;
 use super::routine::{Calls, Log};
-use super::writes::{LOG, is_quiet, switches_log};
+use super::writes::{is_quiet, names_left_out, switches_log};
 use crate::backend::Failure;
 use crate::client::login::identity::Identity;
 use crate::client::statement::Work;
 use crate::client::{Context, Session};
 use crate::lanes::Demand;
 use crate::pool::{Request, Retire};
-use crate::sql::{Class, Effects, has_word, mentions};
+use crate::sql::{Class, Effects, has_word};
 use crate::state::{Image, Pin};
 
 /// Most tries to look at procedures, and the pause after the first one that fails. Each pause is twice as long as the
@@ -46,7 +46,7 @@ impl Session {
         if work.verdict.class == Class::Read || is_quiet(work.command) {
             return;
         }
-        let sets = effects.contains(Effects::SET_STATEMENT) && mentions(work.sql, LOG.as_bytes());
+        let sets = effects.contains(Effects::SET_STATEMENT) && names_left_out(work.sql);
         if sets || switches_log(work.verdict, (work.sql, self.mode_of(work))) {
             return self.writes.note_unlogged();
         }

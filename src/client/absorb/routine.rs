@@ -6,7 +6,7 @@ use std::time::Duration;
 use quick_cache::sync::Cache;
 use tokio::time::Instant;
 
-use super::writes::{LOG, is_quiet, may_be_half_way};
+use super::writes::{LOG, is_quiet, may_be_half_way, names_left_out};
 use crate::backend::{Connection, ConnectionKey, Definition, Failure, LockCounts, Ran};
 use crate::client::Session;
 use crate::client::diagnostics::Disturbs;
@@ -14,9 +14,7 @@ use crate::client::statement::Work;
 use crate::protocol::response::Summary;
 use crate::protocol::status::{Status, Tracked};
 use crate::protocol::{Command, code};
-use crate::sql::{
-    Charset, Effects, Leading, Mode, called, calls_in, changes_rows, has_word, mentions,
-};
+use crate::sql::{Charset, Effects, Leading, Mode, called, calls_in, changes_rows, has_word};
 use crate::state::{Image, Pin};
 
 /// For how long the text of a procedure is known: another one may take its place past this Fairlane.
@@ -493,8 +491,7 @@ impl Session {
         let fails = || may_be_half_way(work, summary, schema, self.mode_of(work));
         let runs_others =
             || effects.contains(Effects::OPAQUE) && !self.calls_just_functions(work) && fails();
-        let sets =
-            || effects.contains(Effects::SET_STATEMENT) && mentions(work.sql, LOG.as_bytes());
+        let sets = || effects.contains(Effects::SET_STATEMENT) && names_left_out(work.sql);
         !is_open && (sets() || runs_others())
     }
 

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use super::writes::LOG;
+use super::writes::{LOG, SERVER};
 use super::{hides_wait, in_order, is_wait, may_have_found_its_table};
 use crate::backend::{Connection, Failure, Ran, means_the_same};
 use crate::client::Session;
@@ -293,6 +293,10 @@ impl Session {
             self.status = (told.status - kept) | (self.status & kept);
         }
         self.is_status_told = told.has_status;
+        if told.has_status && !self.status.contains(Status::IN_TRANS) && !connection.base.only_reads
+        {
+            self.writes.hold_back(false);
+        }
         if let Some(teller) = &mut self.teller {
             teller.keep(&told.tracked);
         }
@@ -303,7 +307,7 @@ impl Session {
             match tracked {
                 Tracked::Variable { name, .. } if self.facts.is_mariadb() && is_wait(name) => {}
                 Tracked::Variable { name, value } => {
-                    if name == LOG {
+                    if matches!(&**name, LOG | SERVER) {
                         self.writes.note_unlogged();
                     }
                     self.absorb_variable(connection, name, value);
@@ -456,7 +460,10 @@ impl Session {
         work: &Work<'_>,
     ) -> Result<(), Failure> {
         let names = self.bare_names(work, self.mode_of(work));
-        if work.verdict.statements > 1 && names.iter().any(|name| name.eq_ignore_ascii_case(LOG)) {
+        let leaves_out = |name: &Cow<'_, str>| {
+            [LOG, SERVER].iter().any(|known| name.eq_ignore_ascii_case(known))
+        };
+        if work.verdict.statements > 1 && names.iter().any(leaves_out) {
             self.writes.note_unlogged();
         }
         self.track_again(connection, None, names.iter().map(|name| &**name)).await

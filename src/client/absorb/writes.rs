@@ -13,7 +13,6 @@ mod tracker;
 use std::sync::Arc;
 
 use super::flight::{Sent, may_see};
-use super::is_on;
 use crate::client::Session;
 use crate::client::statement::Work;
 use crate::protocol::response::Summary;
@@ -23,9 +22,11 @@ use crate::route::flights::{Commits, Flight};
 use crate::route::freshness::Position;
 use crate::route::token::Reading;
 use crate::sql::{
-    Class, Effects, Leading, Mode, Reason, Verdict, called, changes_rows, has_word, replaces_rows,
+    Class, Effects, Leading, Mode, Reason, Verdict, called, changes_rows, has_word, mentions,
+    replaces_rows,
 };
 use crate::state::Pin;
+use crate::topology::{BINLOG_FORMAT, logs_statements};
 pub(in crate::client) use changes::Changes;
 use half_way::did_nothing;
 pub(in crate::client) use half_way::may_be_half_way;
@@ -33,6 +34,9 @@ pub(in crate::client) use tracker::WriteTracker;
 
 /// The variable by which a session leaves what it writes out of the binary log.
 pub(super) const LOG: &str = "sql_log_bin";
+
+/// The variable by which it writes as another server, which leaves that out if it follows (MariaDB).
+pub(super) const SERVER: &str = "server_id";
 
 /// In a transaction's state as it is tracked: it has written rows that it does not hold back, as of MyISAM tables.
 /// Without a position those are logged with it (MariaDB with `binlog_format = STATEMENT`).
@@ -49,6 +53,8 @@ struct Before {
     in_transaction: bool,
     /// Or one may be open, and nothing has told.
     may_be_open: bool,
+    /// The session logs statements as they are (MariaDB); none where that is as it is globally.
+    logs_statements: Option<bool>,
     has_temporary_table: bool,
     /// The last reading of the primary's position; not for a read.
     reading: Option<Arc<Reading>>,
@@ -87,6 +93,7 @@ impl Session {
             counts_found_rows: self.capabilities.contains(Capabilities::FOUND_ROWS),
             in_transaction: self.status.contains(Status::IN_TRANS),
             may_be_open: self.may_be_open(),
+            logs_statements: self.logs_statements(),
             changes: self.changes(work),
             has_temporary_table: self.pins.has(Pin::TemporaryTable),
             reading: (work.verdict.class != Class::Read).then(|| self.context.topology.reading()),
@@ -99,6 +106,12 @@ impl Session {
         let writes = Arc::clone(&self.writes);
         let (verdict, command, sql) = (work.verdict, work.command, (work.sql, self.mode));
         WriteWatch { writes, verdict, command, sql, before, seen: 0 }
+    }
+
+    /// Whether the session logs statements as they are, where it is not known to do what is global now.
+    fn logs_statements(&self) -> Option<bool> {
+        let own = self.image.get(BINLOG_FORMAT).map(logs_statements);
+        own.or_else(|| self.facts.logs_statements.then_some(true))
     }
 }
 
@@ -142,12 +155,7 @@ impl WriteWatch<'_> {
                 writes_at_once = state.contains(WRITES_AT_ONCE);
             }
         }
-        let is_open = summary.status.contains(Status::IN_TRANS);
-        if writes_at_once && !has_position && is_open && self.before.family.is_mariadb() {
-            self.writes.hold_back(true);
-        } else if summary.has_status && !is_open {
-            self.writes.hold_back(false);
-        }
+        self.note_held_back(summary, has_position, writes_at_once);
         self.seen = summary.tracked.len();
         if self.verdict.class != Class::Read {
             self.note_unplaced(summary, has_position);
@@ -175,6 +183,30 @@ impl WriteWatch<'_> {
             }
             _ => {}
         }
+    }
+
+    /// Whether others see rows now that get a position when the transaction ends.
+    fn note_held_back(&self, summary: &Summary, has_position: bool, writes_at_once: bool) {
+        let is_open = summary.status.contains(Status::IN_TRANS);
+        let is_opaque = self.verdict.effects.contains(Effects::OPAQUE);
+        let is_late = if summary.error.is_some() {
+            // It tells neither what it has written nor whether a transaction is open.
+            let may_be_open = self.before.may_be_open || is_opaque || self.verdict.statements > 1;
+            may_be_open && (self.may_have_failed(summary) || self.may_have_read_half_way(summary))
+        } else {
+            // The position may be that of a transaction before.
+            writes_at_once && is_open && (!has_position || is_opaque)
+        };
+        let is_sure = || writes_at_once && !has_position;
+        if is_late && self.before.family.is_mariadb() && (is_sure() || self.logs_statements()) {
+            self.writes.hold_back(true);
+        } else if summary.has_status && !is_open {
+            self.writes.hold_back(false);
+        }
+    }
+
+    fn logs_statements(&self) -> bool {
+        self.before.logs_statements.unwrap_or_else(|| self.writes.logs_statements())
     }
 
     /// Rows follow, which are passed on before anything is told of what was committed before them.
@@ -241,13 +273,13 @@ impl WriteWatch<'_> {
         switches_log(self.verdict, self.sql) && !is_quiet(self.command) && has_run()
     }
 
-    /// Whether the server tells that its binary log is off for the session, or was for a while.
+    /// Whether the server tells that replicas leave out what the session writes, or did for a while.
     fn tells_of_log(&self, tracked: &Tracked) -> bool {
         let Tracked::Variable { name, value } = tracked else { return false };
         let Verdict { class, statements, effects, .. } = *self.verdict;
         let is_plain =
             class == Class::Session && statements == 1 && !effects.contains(Effects::OPAQUE);
-        name == LOG && (!is_plain || !is_on(value))
+        matches!(&**name, LOG | SERVER) && (!is_plain || self.writes.leaves_out(name, value))
     }
 
     /// Without DEPRECATE_EOF the end of a result set can't carry a position, nor can that of a cursor's columns.
@@ -343,6 +375,11 @@ pub(super) fn switches_log(verdict: &Verdict, (sql, mode): (&[u8], Mode)) -> boo
     (verdict.statements > 1 || runs_texts())
         && has_word(sql, b"set")
         && has_word(sql, LOG.as_bytes())
+}
+
+/// Whether a text mentions a variable by which replicas leave something out.
+pub(super) fn names_left_out(sql: &[u8]) -> bool {
+    [LOG, SERVER].iter().any(|name| mentions(sql, name.as_bytes()))
 }
 
 /// Whether a statement may change what replicas are to have.

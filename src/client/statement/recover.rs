@@ -76,7 +76,7 @@ impl Session {
                 // replica has refused may write.
                 match work.verdict.class != Class::Read || self.under_way.was_refused {
                     true => drop(self.writes.lose(checkout, how, sent, self.changes(work))),
-                    false => checkout.discard(how),
+                    false => self.writes.discard(checkout, how),
                 }
                 self.lost(work, name, was_held || is_killed, untouched).await
             }

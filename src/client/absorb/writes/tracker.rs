@@ -9,9 +9,10 @@ use tokio::time::{Instant, sleep};
 
 use super::changes::Changes;
 use super::found::{Found, Needs};
-use super::position_in;
+use super::{LOG, SERVER, position_in};
 use crate::client::Context;
 use crate::client::absorb::flight::{Seen, Sent};
+use crate::client::absorb::is_on;
 use crate::pool::Epochs;
 use crate::protocol::status::Tracked;
 use crate::route::flights::{Commits, Flight};
@@ -77,6 +78,20 @@ impl WriteTracker {
         self.topology.facts().is_some_and(|facts| facts.logs_all)
     }
 
+    /// Sessions of the primary log statements as they are.
+    pub(super) fn logs_statements(&self) -> bool {
+        self.topology.facts().is_some_and(|facts| facts.logs_statements)
+    }
+
+    /// Whether a session with this value of a variable may write what a replica leaves out.
+    pub(in crate::client::absorb) fn leaves_out(&self, name: &str, value: &str) -> bool {
+        match name {
+            LOG => !is_on(value),
+            SERVER => value.parse().ok() != self.topology.reading().own,
+            _ => false,
+        }
+    }
+
     /// What replicas must have before the session reads there.
     pub(in crate::client) fn needs(&self) -> Needs<'_> {
         match self.found.is_any() {
@@ -104,6 +119,11 @@ impl WriteTracker {
     /// What the scope has written.
     pub(in crate::client::absorb) fn written(&self) -> &Arc<SharedToken> {
         &self.written
+    }
+
+    /// Whether others see rows of its transaction that get a position when that ends.
+    pub(in crate::client::absorb) fn holds_back(&self) -> bool {
+        self.holds_back.load(Ordering::Relaxed)
     }
 
     /// Whether others see rows of the session's transaction that get a position when that ends: until then nothing
