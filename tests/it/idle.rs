@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use fairlane::protocol::{Capabilities, Command, Shape, packet};
 
-use crate::support::{Failed, Login, Proxy, Raw, eventually, pause, product, servers};
+use crate::support::{Failed, Login, ONE_LANE, Proxy, Raw, eventually, pause, product, servers};
 
 /// The server closes the connection at its `wait_timeout`, Fairlane within a second of it.
 const SOON: Duration = Duration::from_millis(3_500);
@@ -72,6 +72,25 @@ fn an_interactive_client_has_the_interactive_timeout() {
     root.run("SET GLOBAL interactive_timeout = DEFAULT");
     assert_ends_soon(interactive, "Fairlane");
     assert_eq!(plain.text("SELECT 1"), "1");
+}
+
+/// A session's own limit holds for the connections that it leaves to others.
+#[test]
+fn a_connection_at_rest_is_closed_before_the_limit_that_it_has() {
+    let proxy = Proxy::with(servers(), 4, ONE_LANE);
+    let closed = "fairlane_backend_connections_closed_total{backend=\"primary\",reason=\"idle\"}";
+    let mut own = proxy.app();
+    own.run("SET SESSION wait_timeout = 4");
+    own.run("DO 1");
+    eventually("it is closed", || proxy.metric(closed) == 1.0);
+    let mut root = servers().root();
+    root.run("SET GLOBAL interactive_timeout = 4");
+    let mut login = Login::new(proxy.port, "app", "app-secret");
+    login.more |= Capabilities::INTERACTIVE;
+    let mut interactive = Raw::login(&login).unwrap();
+    interactive.run("DO 1");
+    root.run("SET GLOBAL interactive_timeout = DEFAULT");
+    eventually("so is that of an interactive client", || proxy.metric(closed) >= 2.0);
 }
 
 /// A command as its bytes come, in one stored frame where frames are compressed.
