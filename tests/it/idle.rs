@@ -133,6 +133,66 @@ fn a_client_that_sends_a_command_is_not_idle() {
     assert!(matches!(ended, Ok(0..=1) | Err(ErrorKind::ConnectionReset)), "{ended:?}");
 }
 
+/// How long a client may be idle, and what keeps its connection then.
+fn keepers() -> Vec<[&'static str; 3]> {
+    let table = "CREATE TEMPORARY TABLE idle_kept (id INT)";
+    let insert = "INSERT INTO idle_kept VALUES (1), (2), (3)";
+    let mut all = vec![["SET SESSION wait_timeout = 4", table, insert]];
+    if !product().is_mysql() {
+        all.push(["SET SESSION idle_transaction_timeout = 4", "BEGIN", "SELECT 1 FOR UPDATE"]);
+    }
+    all
+}
+
+#[test]
+fn a_client_that_sends_a_command_keeps_its_connection() {
+    let proxy = Proxy::with(servers(), 4, "");
+    for keeper in keepers() {
+        let told = [servers().primary, proxy.port].map(|port| {
+            let mut client = Raw::connect(port, "app", "app-secret", Some("shop")).unwrap();
+            keeper.iter().for_each(|sql| drop(client.run(sql)));
+            let sql = format!(
+                "GET DIAGNOSTICS @rows = ROW_COUNT, @n = NUMBER /* {} */",
+                "x".repeat(10_000)
+            );
+            let bytes = bytes_of(&sql, false);
+            for piece in bytes.chunks(bytes.len() / 14 + 1) {
+                pause(600);
+                client.stream.socket.write_all(piece).unwrap();
+            }
+            let answer = client.answer(Shape::Results).map(|answer| answer.error());
+            assert_eq!(answer, Ok(None), "{keeper:?}, port {port}");
+            client.rows("SELECT @rows, @n")
+        });
+        assert_eq!(told[0], told[1], "{keeper:?}");
+        // One that stops in the middle does not.
+        let mut client = proxy.app();
+        keeper.iter().for_each(|sql| drop(client.run(sql)));
+        client.stream.socket.write_all(&bytes_of("SELECT 1", false)[..8]).unwrap();
+        let ended = client.stream.read(&mut [0]).map_err(|error| error.kind());
+        assert!(matches!(ended, Ok(0..=1) | Err(ErrorKind::ConnectionReset)), "{ended:?}");
+    }
+}
+
+#[test]
+fn a_client_keeps_its_connection_by_commands_that_are_answered_without_it() {
+    let proxy = Proxy::with(servers(), 4, "");
+    for keeper in keepers() {
+        for port in [servers().primary, proxy.port] {
+            let mut client = Raw::connect(port, "app", "app-secret", Some("shop")).unwrap();
+            keeper.iter().for_each(|sql| drop(client.run(sql)));
+            for _ in 0..4 {
+                // Less than half of the limit: when it comes, the connection need not hear of it yet.
+                pause(1_700);
+                client.send(Command::StmtClose, &99_999_u32.to_le_bytes());
+            }
+            pause(3_000);
+            let alive = client.query("SELECT 1").map(|answer| answer.error());
+            assert_eq!(alive, Ok(None), "{keeper:?}, port {port}");
+        }
+    }
+}
+
 #[test]
 fn a_command_that_was_begun_is_answered_before_fairlane_goes_down() {
     let mut proxy = Proxy::with(servers(), 4, "");
