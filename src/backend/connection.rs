@@ -39,6 +39,8 @@ use crate::state::{Base, Image};
 /// An idle connection this long without use is asked by a system call whether it still lives;
 /// for younger ones the reactor's word is enough.
 const ASK_AFTER: Duration = Duration::from_secs(1);
+/// The least `wait_timeout` of servers.
+const SHORTEST_LIMIT: Duration = Duration::from_secs(1);
 /// Most bytes of an answer to a command of Fairlane's own.
 const ANSWER_MAX: usize = 16 * 1024 * 1024;
 
@@ -282,6 +284,27 @@ impl Connection {
         let mut byte = [MaybeUninit::uninit(); 1];
         let asked = self.stream.raw().peek(&mut byte);
         matches!(asked, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    /// Whether it can be given to a session: it is alive, and its server is not about to close it.
+    pub fn is_usable(&self, now: Instant) -> bool {
+        !self.has_rested_long(now) && self.is_alive(now)
+    }
+
+    /// Whether it has rested for nearly as long as its server lets it: what is sent now may meet its end.
+    pub fn has_rested_long(&self, now: Instant) -> bool {
+        let rested = now.duration_since(self.idle_since);
+        // Its limit is asked for only where it is not in steady use.
+        rested >= nearly(SHORTEST_LIMIT) && rested >= nearly(self.rest_limit())
+    }
+
+    /// How long its server lets it rest: the `wait_timeout` that it has, which may be a session's own.
+    pub fn rest_limit(&self) -> Duration {
+        const NAME: &str = "wait_timeout";
+        let of_login = || self.base.of_login(NAME).map(|value| &**value);
+        let seconds = self.image.get(NAME).or_else(of_login);
+        let seconds = seconds.and_then(|seconds| seconds.parse().ok());
+        seconds.map_or(Duration::MAX, Duration::from_secs)
     }
 
     /// Writes whole packets.
@@ -553,6 +576,11 @@ fn insert_id_of(answer: &Exchange) -> Option<u64> {
     answer.first_row().first().and_then(|id| id.parse().ok())
 }
 
+/// The part of a limit after which it is too close: a statement takes time to arrive.
+fn nearly(limit: Duration) -> Duration {
+    limit - limit / 10
+}
+
 /// Whether a socket only could not do it at once.
 fn is_passing(kind: io::ErrorKind) -> bool {
     matches!(kind, io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
@@ -566,4 +594,16 @@ pub fn command_packet(command: Command, body: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(payload.len() + HEADER);
     packet::put(&mut out, 0, &payload);
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_is_not_used_shortly_before_its_servers_limit() {
+        assert_eq!(nearly(SHORTEST_LIMIT), Duration::from_millis(900));
+        assert_eq!(nearly(Duration::from_secs(28_800)), Duration::from_secs(25_920));
+        assert!(nearly(Duration::MAX) > Duration::MAX / 2);
+    }
 }

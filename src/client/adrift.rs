@@ -22,8 +22,11 @@ use crate::route::view::{BackendId, Rotation};
 
 /// How long a replica has to be silent, and a statement to have run.
 const SILENT_LIMIT: Duration = Duration::from_secs(1);
-/// Idle time in which nobody asks whether a connection that is held is still there.
-const REST: Duration = Duration::from_secs(1);
+/// Idle time in which nobody asks whether a connection that is held is still there; less than the time between
+/// looks, so that none is left out.
+const REST: Duration = Duration::from_millis(500);
+/// By how much the server may be ahead of Fairlane with an idle client.
+const AHEAD: Duration = Duration::from_secs(1);
 /// Pause between looks at a replica while a connection to it is waited for.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// How long servers that the address has left may take for what they run.
@@ -148,7 +151,7 @@ impl Session {
     /// its client finds its own closed, as it would at the server.
     pub(super) async fn lose_held(&mut self) {
         // The server may have found the client idle for too long a moment before Fairlane.
-        self.entry.expire(Instant::now() + REST);
+        self.entry.expire(Instant::now() + AHEAD);
         self.say_expired().await;
         let Some(mut held) = self.held.take() else { return };
         let thread = held.connection().thread_id;

@@ -16,6 +16,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::absorb::writes::WriteTracker;
 use super::diagnostics::Diagnostics;
+use super::keep::LastHeard;
 use super::registry::{Entry, EntryLabels, Registration};
 use super::statement::Refusal;
 use super::wire::Wire;
@@ -258,6 +259,7 @@ fn new_session(
         begun_autocommit,
         under_way: super::UnderWay::default(),
         held: None,
+        last_heard: LastHeard::default(),
         begun: None,
         pins: Pins::default(),
         holdings: crate::state::Holdings::default(),

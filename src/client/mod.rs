@@ -18,6 +18,7 @@ mod cleanup;
 mod command;
 mod diagnostics;
 mod give_way;
+mod keep;
 mod kill;
 mod locks;
 mod login;
@@ -229,6 +230,7 @@ struct Session {
     spoilt_data: Vec<(u32, Error)>,
     under_way: UnderWay,
     held: Option<Checkout>,
+    last_heard: keep::LastHeard,
     /// A BEGIN that was answered and not sent; nothing is held then.
     begun: Option<Box<statement::begin::Begun>>,
     pins: Pins,
@@ -321,7 +323,7 @@ impl Session {
     /// Command after command until the session ends.
     async fn run(&mut self) -> Stop {
         self.apply_login_flags();
-        let mut is_waiting_still = false;
+        let (mut is_waiting_still, mut has_looked) = (false, false);
         loop {
             debug_assert!(
                 self.held.is_some()
@@ -329,8 +331,10 @@ impl Session {
                 "a transaction is open where a connection is held, or is to begin"
             );
             let at = self.context.now();
-            self.entry.set_idle(self.held.is_some(), at);
-            self.has_used_up_to(at, self.held.is_some());
+            if !std::mem::take(&mut has_looked) {
+                self.entry.set_idle(self.held.is_some(), at);
+                self.has_used_up_to(at, self.held.is_some());
+            }
             let longest = self.packet_limit().saturating_sub(1);
             if !std::mem::take(&mut is_waiting_still) {
                 self.wire.begin_command();
@@ -339,12 +343,13 @@ impl Session {
                 // Whatever transaction was meant, it is over.
                 self.entry.need_not_give_way();
             }
+            if self.has_to_keep_held(at)
+                && let Err(stop) = Box::pin(self.keep_held()).await
+            {
+                return stop;
+            }
             let is_free = self.held.is_none() && self.begun.is_none() && !self.wire.has_begun();
             let least = if is_free { Order::Drain } else { Order::Kill };
-            let is_lost = || {
-                let is_lost = |held: &Checkout| held.is_lost(Instant::now());
-                (self.entry.has_to_look() && self.held.as_ref().is_some_and(is_lost)).then_some(())
-            };
             let read = tokio::select! {
                 biased;
                 read = self.wire.read_command(longest) => read,
@@ -364,9 +369,16 @@ impl Session {
                     is_waiting_still = true;
                     continue;
                 }
-                () = self.entry.when(is_lost), if self.held.is_some() => {
-                    Box::pin(self.lose_held()).await;
-                    return Stop::Fatal;
+                () = self.entry.told_to_look(), if self.held.is_some() => {
+                    if self.held.as_ref().is_some_and(|held| held.is_lost(Instant::now())) {
+                        Box::pin(self.lose_held()).await;
+                        return Stop::Fatal;
+                    }
+                    if self.wire.goes_on() {
+                        self.entry.set_idle(true, self.context.now());
+                    }
+                    (is_waiting_still, has_looked) = (true, true);
+                    continue;
                 }
             };
             let packet = match read {

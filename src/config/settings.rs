@@ -280,7 +280,7 @@ impl fmt::Display for Address {
 pub struct Pool {
     /// Limit for TCP connect and login of one backend connection.
     pub connect_timeout: Duration,
-    /// An idle connection older than this is closed (also always before the server's wait_timeout).
+    /// An idle connection older than this is closed (also always before the wait_timeout that it has).
     pub idle_timeout: Duration,
     /// A connection older than this is closed when it is next idle.
     pub max_age: Duration,

@@ -58,7 +58,7 @@ impl Pool {
     ) -> Result<Checkout, Waiting<'_>> {
         let is_fine = |connection: &Connection| {
             let may_be = request.asks || connection.unread.is_none();
-            may_be && connection.is_here() && connection.is_alive(now)
+            may_be && connection.is_here() && connection.is_usable(now)
         };
         let (slot, connection) = self.admit_at_once(demand, request, now, is_fine)?;
         Ok(Checkout { connection: Some(connection), slot: Some(slot) })
@@ -94,12 +94,14 @@ impl Pool {
             // Who had to wait, or found a dead one, looks (again).
             let found = found.take().or_else(|| self.idle_match(&mut self.shared.lock(), request));
             let connection = match found {
-                Some(connection) if connection.is_alive(now) => match self.moved_here(connection) {
-                    Some(connection) => connection,
-                    None => continue,
-                },
+                Some(connection) if connection.is_usable(now) => {
+                    match self.moved_here(connection) {
+                        Some(connection) => connection,
+                        None => continue,
+                    }
+                }
                 Some(dead) => {
-                    self.retire(dead, Retire::Quit(Closed::Broken));
+                    self.retire_unusable(dead, now);
                     continue;
                 }
                 None => self.open_or_share(request).await?,
@@ -156,10 +158,9 @@ impl Pool {
             tries += 1;
             for _ in 0..LOOKS_BETWEEN * tries {
                 let found = self.idle_match(&mut self.shared.lock(), request);
+                let now = Instant::now();
                 match found {
-                    Some(dead) if !dead.is_alive(Instant::now()) => {
-                        self.retire(dead, Retire::Quit(Closed::Broken));
-                    }
+                    Some(dead) if !dead.is_usable(now) => self.retire_unusable(dead, now),
                     Some(connection) => {
                         if let Some(connection) = self.moved_here(connection) {
                             return Ok(connection);
@@ -177,6 +178,15 @@ impl Pool {
 }
 
 impl Pool {
+    /// Ends an idle connection that can't be given to a session.
+    fn retire_unusable(self: &Arc<Self>, connection: Box<Connection>, now: Instant) {
+        let reason = match connection.has_rested_long(now) {
+            true => Closed::Idle,
+            false => Closed::Broken,
+        };
+        self.retire(connection, Retire::Quit(reason));
+    }
+
     /// The connection, watched by the caller's thread; one that can't be is closed, and counted.
     fn moved_here(&self, connection: Box<Connection>) -> Option<Box<Connection>> {
         let told = |error: &std::io::Error| {

@@ -3,12 +3,13 @@
 
 use std::collections::HashMap;
 use std::fmt::Display;
+use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::Pool;
+use super::{Pool, Proof};
 use crate::backend::{LoginError, Persona};
 use crate::error::Error;
 use crate::protocol::code;
@@ -83,32 +84,47 @@ impl Complaints {
 }
 
 impl Pool {
-    /// The server has refused the login of a user whom Fairlane has let in.
-    pub(super) fn complain_of_refusal(&self, user: &str, error: &LoginError) {
+    /// The server has refused the login of a user whom Fairlane has let in, which had this proof.
+    pub(super) fn complain_of_refusal(
+        self: &Arc<Self>,
+        (user, proof): (&str, Option<Proof>),
+        error: &LoginError,
+    ) {
         if matches!(error, LoginError::Refused(Error::MustChangePassword { .. })) {
             // The session is about to log in otherwise.
             return;
         }
         let Some(untold) = self.complaints.note(Some(user), Instant::now()) else { return };
-        let (backend, text) = (self.name(), error.to_string());
-        if is_unknown(error) {
-            tracing::warn!(
-                user,
-                backend,
-                error = text,
-                untold,
-                "a server refuses a user whom Fairlane has let in: does the account there allow this \
-                 machine's address?"
-            );
-        } else {
-            tracing::warn!(
-                user,
-                backend,
-                error = text,
-                untold,
-                "a server refuses a user whom Fairlane has let in"
-            );
+        let text = error.to_string();
+        if !is_unknown(error) {
+            return self.tell_of_refusal(user, &text, untold, "");
         }
+        let (pool, user) = (Arc::clone(self), Box::<str>::from(user));
+        tokio::spawn(async move {
+            let is_current = |proof| pool.control.standing(&user, proof).is_current;
+            if proof.is_some_and(is_current) {
+                // As far as was known before.
+                pool.control.read_accounts().await;
+            }
+            let why = match proof.is_none_or(is_current) {
+                true => ": does the account there allow this machine's address?",
+                false => {
+                    ": the account was dropped or its password changed since the session's login"
+                }
+            };
+            pool.tell_of_refusal(&user, &text, untold, why);
+        });
+    }
+
+    fn tell_of_refusal(&self, user: &str, error: &str, untold: u64, why: &str) {
+        let backend = self.name();
+        tracing::warn!(
+            user,
+            backend,
+            error,
+            untold,
+            "a server refuses a user whom Fairlane has let in{why}"
+        );
     }
 
     /// The server takes a user for another one than the primary does, whose word comes first.

@@ -84,7 +84,8 @@ impl Idle {
         std::mem::take(&mut self.0)
     }
 
-    /// Those that were idle or alive for too long, or are of another server than is there now.
+    /// Those that were idle or alive for too long, or are of another server than is there now. The servers'
+    /// own limit is never waited for.
     pub(super) fn take_old(
         &mut self,
         now: Instant,
@@ -95,6 +96,7 @@ impl Idle {
         let mut index = 0;
         while index < self.0.len() {
             let connection = &self.0[index];
+            let idle_timeout = idle_timeout.min(connection.rest_limit().mul_f64(0.75));
             let reason = if !place.has(connection.generation) {
                 Closed::Moved
             } else if now.duration_since(connection.idle_since) > idle_timeout {

@@ -381,14 +381,12 @@ impl Pool {
         (self.slots - self.permits.available_permits(), idle)
     }
 
-    /// Closes idle connections that are too old; called about once a second. `wait_timeout` is
-    /// the server's own limit, which is never waited for.
-    pub fn sweep(self: &Arc<Self>, wait_timeout: Duration) {
+    /// Closes idle connections that are too old; called about once a second.
+    pub fn sweep(self: &Arc<Self>) {
         let now = Instant::now();
-        let idle_timeout = self.ages.idle_timeout.min(wait_timeout.mul_f64(0.75));
         let old = self.shared.lock().idle.take_old(
             now,
-            (idle_timeout, self.ages.max_age),
+            (self.ages.idle_timeout, self.ages.max_age),
             &self.whereabouts,
         );
         for (connection, reason) in old {

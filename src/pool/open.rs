@@ -230,13 +230,17 @@ impl Pool {
     }
 
     /// A login has failed with `error`.
-    fn note_failed(&self, Opening { key, is_guess, .. }: &Opening, error: &LoginError) {
+    fn note_failed(
+        self: &Arc<Self>,
+        Opening { key, proof, is_guess, .. }: &Opening,
+        error: &LoginError,
+    ) {
         let kept = Kept::out_by(error, key.client.is_some());
         if kept == Kept::Server {
             return self.note_unreachable(&error.to_string());
         }
         if !*is_guess {
-            self.complain_of_refusal(&key.user, error);
+            self.complain_of_refusal((&key.user, *proof), error);
         }
         // Of the primary there is no other.
         if !self.backend.is_primary() {

@@ -261,9 +261,7 @@ async fn sweep(context: Arc<Context>) {
     let mut adrift = Adrift::default();
     loop {
         tick.tick().await;
-        let facts = context.topology.facts();
-        let wait_timeout = facts.map_or(Duration::MAX / 2, |facts| facts.wait_timeout);
-        context.pools.iter().for_each(|pool| pool.sweep(wait_timeout));
+        context.pools.iter().for_each(|pool| pool.sweep());
         context.registry.expire_idle();
         adrift.look(&context);
     }

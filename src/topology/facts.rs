@@ -77,6 +77,9 @@ pub const VARIABLES: &[&str] = &[
     "ft_boolean_syntax",
     "ft_min_word_len",
     "group_concat_max_len",
+    "idle_readonly_transaction_timeout",
+    "idle_transaction_timeout",
+    "idle_write_transaction_timeout",
     "init_connect",
     "innodb_ft_min_token_size",
     "interactive_timeout",
@@ -197,6 +200,10 @@ pub(super) fn asked(name: &str, family: Family) -> String {
              @@session.collation_connection) AS {name}"
         ),
         BINLOG_FORMAT | OWN_VERSION if family == Family::MySql => format!("'' AS {name}"),
+        // Of MariaDB alone.
+        _ if family == Family::MySql && name.ends_with("_transaction_timeout") => {
+            format!("'' AS {name}")
+        }
         OWN_VERSION => format!(
             "IF(@@global.version LIKE '%MariaDB%', '', (SELECT PLUGIN_AUTH_VERSION \
              FROM information_schema.plugins WHERE PLUGIN_NAME = 'InnoDB')) AS {name}"

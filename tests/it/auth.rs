@@ -55,6 +55,7 @@ fn a_user_who_may_not_come_from_here_is_told_of_in_the_log() {
     for _ in 0..3 {
         assert_eq!(from([127, 0, 0, 7]).unwrap_err().code(), 1045);
     }
+    eventually("that is in the log", || proxy.log().contains("elsewhere"));
     let log = proxy.log();
     let lines: Vec<&str> = log.lines().filter(|line| line.contains("elsewhere")).collect();
     assert_eq!(lines.len(), 1, "{log}");
@@ -106,6 +107,36 @@ fn accounts_made_later_log_in_and_changed_passwords_count() {
     eventually("the lock is seen", || late("second").is_err());
     root.run("DROP USER late@localhost");
     eventually("the user is gone", || late("second").is_err());
+}
+
+#[test]
+fn a_login_that_was_good_before_is_not_taken_for_a_wrong_address() {
+    let proxy = Proxy::start(servers());
+    let mut root = servers().root();
+    let changes = [
+        ("auth_gone", "DROP USER auth_gone@localhost"),
+        ("auth_new", "ALTER USER auth_new@localhost IDENTIFIED BY 'other'"),
+    ];
+    for (user, change) in changes {
+        root.replace(&format!("CREATE OR REPLACE USER {user}@localhost IDENTIFIED BY 'first'"));
+        let mut client = Raw::connect(proxy.port, user, "first", None).unwrap();
+        client.run("DO 1");
+        root.run(change);
+        let list = "SELECT id FROM information_schema.processlist WHERE user";
+        for row in root.rows(&format!("{list} = '{user}'")) {
+            // It may be gone by now.
+            let _ = root.query(&format!("KILL {}", row[0].as_deref().unwrap()));
+        }
+        eventually("it needs a new connection", || client.query("DO 1").is_err());
+        let told = || {
+            let (log, of_user) = (proxy.log(), format!("user=\"{user}\""));
+            log.lines().find(|line| line.contains(&of_user)).map(str::to_owned)
+        };
+        eventually("that is in the log", || told().is_some());
+        let line = told().unwrap();
+        assert!(line.contains("dropped or its password changed"), "{line}");
+    }
+    root.run("DROP USER auth_new@localhost");
 }
 
 #[test]

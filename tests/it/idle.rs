@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use fairlane::protocol::{Capabilities, Command, Shape, packet};
 
-use crate::support::{Failed, Login, Proxy, Raw, eventually, pause, product, servers};
+use crate::support::{Failed, Login, ONE_LANE, Proxy, Raw, eventually, pause, product, servers};
 
 /// The server closes the connection at its `wait_timeout`, Fairlane within a second of it.
 const SOON: Duration = Duration::from_millis(3_500);
@@ -74,6 +74,25 @@ fn an_interactive_client_has_the_interactive_timeout() {
     assert_eq!(plain.text("SELECT 1"), "1");
 }
 
+/// A session's own limit holds for the connections that it leaves to others.
+#[test]
+fn a_connection_at_rest_is_closed_before_the_limit_that_it_has() {
+    let proxy = Proxy::with(servers(), 4, ONE_LANE);
+    let closed = "fairlane_backend_connections_closed_total{backend=\"primary\",reason=\"idle\"}";
+    let mut own = proxy.app();
+    own.run("SET SESSION wait_timeout = 4");
+    own.run("DO 1");
+    eventually("it is closed", || proxy.metric(closed) == 1.0);
+    let mut root = servers().root();
+    root.run("SET GLOBAL interactive_timeout = 4");
+    let mut login = Login::new(proxy.port, "app", "app-secret");
+    login.more |= Capabilities::INTERACTIVE;
+    let mut interactive = Raw::login(&login).unwrap();
+    interactive.run("DO 1");
+    root.run("SET GLOBAL interactive_timeout = DEFAULT");
+    eventually("so is that of an interactive client", || proxy.metric(closed) >= 2.0);
+}
+
 /// A command as its bytes come, in one stored frame where frames are compressed.
 fn bytes_of(sql: &str, is_compressed: bool) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -112,6 +131,66 @@ fn a_client_that_sends_a_command_is_not_idle() {
     client.stream.socket.write_all(&bytes_of("SELECT 1", false)[..8]).unwrap();
     let ended = client.stream.read(&mut [0]).map_err(|error| error.kind());
     assert!(matches!(ended, Ok(0..=1) | Err(ErrorKind::ConnectionReset)), "{ended:?}");
+}
+
+/// How long a client may be idle, and what keeps its connection then.
+fn keepers() -> Vec<[&'static str; 3]> {
+    let table = "CREATE TEMPORARY TABLE idle_kept (id INT)";
+    let insert = "INSERT INTO idle_kept VALUES (1), (2), (3)";
+    let mut all = vec![["SET SESSION wait_timeout = 4", table, insert]];
+    if !product().is_mysql() {
+        all.push(["SET SESSION idle_transaction_timeout = 4", "BEGIN", "SELECT 1 FOR UPDATE"]);
+    }
+    all
+}
+
+#[test]
+fn a_client_that_sends_a_command_keeps_its_connection() {
+    let proxy = Proxy::with(servers(), 4, "");
+    for keeper in keepers() {
+        let told = [servers().primary, proxy.port].map(|port| {
+            let mut client = Raw::connect(port, "app", "app-secret", Some("shop")).unwrap();
+            keeper.iter().for_each(|sql| drop(client.run(sql)));
+            let sql = format!(
+                "GET DIAGNOSTICS @rows = ROW_COUNT, @n = NUMBER /* {} */",
+                "x".repeat(10_000)
+            );
+            let bytes = bytes_of(&sql, false);
+            for piece in bytes.chunks(bytes.len() / 14 + 1) {
+                pause(600);
+                client.stream.socket.write_all(piece).unwrap();
+            }
+            let answer = client.answer(Shape::Results).map(|answer| answer.error());
+            assert_eq!(answer, Ok(None), "{keeper:?}, port {port}");
+            client.rows("SELECT @rows, @n")
+        });
+        assert_eq!(told[0], told[1], "{keeper:?}");
+        // One that stops in the middle does not.
+        let mut client = proxy.app();
+        keeper.iter().for_each(|sql| drop(client.run(sql)));
+        client.stream.socket.write_all(&bytes_of("SELECT 1", false)[..8]).unwrap();
+        let ended = client.stream.read(&mut [0]).map_err(|error| error.kind());
+        assert!(matches!(ended, Ok(0..=1) | Err(ErrorKind::ConnectionReset)), "{ended:?}");
+    }
+}
+
+#[test]
+fn a_client_keeps_its_connection_by_commands_that_are_answered_without_it() {
+    let proxy = Proxy::with(servers(), 4, "");
+    for keeper in keepers() {
+        for port in [servers().primary, proxy.port] {
+            let mut client = Raw::connect(port, "app", "app-secret", Some("shop")).unwrap();
+            keeper.iter().for_each(|sql| drop(client.run(sql)));
+            for _ in 0..4 {
+                // Less than half of the limit: when it comes, the connection need not hear of it yet.
+                pause(1_700);
+                client.send(Command::StmtClose, &99_999_u32.to_le_bytes());
+            }
+            pause(3_000);
+            let alive = client.query("SELECT 1").map(|answer| answer.error());
+            assert_eq!(alive, Ok(None), "{keeper:?}, port {port}");
+        }
+    }
 }
 
 #[test]

@@ -451,9 +451,17 @@ impl Entry {
         self.task.wake_by_ref();
     }
 
-    /// Whether that is so of the idle time under way. Only for the session's own task.
-    pub(in crate::client) fn has_to_look(&self) -> bool {
-        self.look_ms.load(Ordering::Acquire) == self.since_ms.load(Ordering::Relaxed)
+    /// Ready once when that is so of the idle time under way. Only for the session's own task.
+    ///
+    /// # Cancel safety
+    /// It is ready again with the next look.
+    pub(in crate::client) async fn told_to_look(&self) {
+        self.when(|| {
+            let look = self.look_ms.load(Ordering::Acquire);
+            let is_due = look == self.since_ms.load(Ordering::Relaxed);
+            is_due.then(|| self.look_ms.store(u64::MAX, Ordering::Relaxed))
+        })
+        .await
     }
 
     /// Has the session look at what it waits for, whatever that is.
