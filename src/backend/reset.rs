@@ -11,7 +11,7 @@ use crate::protocol::tracking::Reported;
 use crate::protocol::{Command, Encoding, Family, Malformed, code, packet};
 use crate::state::diff::diff;
 use crate::state::image::AUTOCOMMIT;
-use crate::state::{Base, begun, own_trackers};
+use crate::state::{Base, Kept, begun, kept, own_trackers};
 
 /// The names, which are to be the same in whatever character set answers come, in digits.
 const BEGINNINGS: &str = "SELECT @@character_set_client,@@character_set_results,@@collation_connection,\
@@ -21,7 +21,7 @@ const BEGINNINGS: &str = "SELECT @@character_set_client,@@character_set_results,
                           HEX(DATABASE()),";
 
 /// Columns of the question at set-up before those of [`begun::question`].
-const OWN_COLUMNS: usize = 13;
+const OWN_COLUMNS: usize = 14;
 
 /// Variables that have the server keep texts of statements, to show them.
 pub const KEEP_TEXTS: [&str; 2] = ["profiling", "optimizer_trace"];
@@ -72,12 +72,12 @@ impl Connection {
         self.reported = Reported::default();
         let identity = family.server_identity();
         let limit = if family.is_mariadb() { "@@max_statement_time" } else { "''" };
-        let begun = match self.base.only_reads {
-            true => format!(",{}", begun::question(family)),
-            false => String::new(),
+        let (kept, begun) = match self.base.only_reads {
+            true => ("''".to_owned(), format!(",{}", begun::question(family))),
+            false => (kept::question("session", family, self.base.transaction), String::new()),
         };
         let question = format!(
-            "{BEGINNINGS}@@{read_only},{limit},@@wait_timeout,@@{AUTOCOMMIT},{identity}{begun} LIMIT 1"
+            "{BEGINNINGS}@@{read_only},{kept},{limit},@@wait_timeout,@@{AUTOCOMMIT},{identity}{begun} LIMIT 1"
         );
         let answer = self.set_up_by(&question).await?;
         // MariaDB lets SET pass.
@@ -99,6 +99,7 @@ impl Connection {
                 sql_mode,
                 schema,
                 is_read_only,
+                kept,
                 of_login @ ..,
                 server,
             ],
@@ -114,9 +115,9 @@ impl Connection {
         }
         let Base { transaction, only_reads, .. } = self.base;
         let sql_mode = sql_mode.as_str().into();
-        let of_login = of_login.map(Arc::from);
+        let (of_login, kept) = (of_login.map(Arc::from), Kept::told(&kept));
         self.base =
-            Base { client, results, collation, sql_mode, of_login, transaction, only_reads };
+            Base { client, results, collation, sql_mode, of_login, kept, transaction, only_reads };
         let is_as_global = begun.first().is_some_and(|is_as_global| is_as_global == "1");
         self.begun = is_as_global.then(|| begun.into_iter().skip(1).collect());
         self.persona = Persona::of_digits(&user, &account, &role);
@@ -172,9 +173,9 @@ impl Connection {
         let mut now = self.image.clone();
         now.set_base(&self.base);
         now.set_of_login(&self.base, &base);
-        // The mode is that of now: nothing asks for it at the login.
-        let sql_mode = self.base.sql_mode.clone();
-        self.base = Base { sql_mode, ..base };
+        // The mode and the like are those of now: nothing asks for them at the login.
+        let Base { sql_mode, kept, .. } = self.base.clone();
+        self.base = Base { sql_mode, kept, ..base };
         if let Some(set) = diff(&now, &self.image, &self.base, None).set {
             demand(&self.query(&set).await?)?;
             self.image.reset_variables();

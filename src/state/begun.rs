@@ -31,26 +31,35 @@ pub const NAMES: [&str; 23] = [
     "time_zone",
 ];
 
-/// Variables that only one family has, and MariaDB's of 11.2 and later.
-const OF_MARIADB: [&str; 5] = [
+/// Variables that only one family has, or is asked for.
+const OF_MARIADB: [&str; 10] = [
+    "character_set_collations",
+    "check_constraint_checks",
     "default_regex_flags",
+    "idle_transaction_timeout",
+    // Of MySQL's few accounts may set it.
+    "innodb_strict_mode",
     "max_recursive_iterations",
     "max_statement_time",
     "old_mode",
+    "system_versioning_alter_history",
     "system_versioning_asof",
 ];
-const OF_MYSQL: [&str; 4] = [
+const OF_MYSQL: [&str; 6] = [
     "cte_max_recursion_depth",
     "default_collation_for_utf8mb4",
+    "end_markers_in_json",
     "max_execution_time",
     "show_create_table_verbosity",
+    "windowing_use_high_precision",
 ];
 /// With the version they came with, and what holds before.
 const OF_LATE_MARIADB: [(&str, &str, &str); 2] = [
     ("block_encryption_mode", "110200", "aes-128-ecb"),
     ("character_set_collations", "110300", ""),
 ];
-const OF_LATE_MYSQL: [(&str, &str, &str); 3] = [
+const OF_LATE_MYSQL: [(&str, &str, &str); 4] = [
+    ("explain_format", "80032", "TRADITIONAL"),
     ("explain_json_format_version", "80300", "1"),
     ("partial_revokes", "80016", "0"),
     ("show_gipk_in_create_table_and_information_schema", "80030", "1"),
@@ -72,9 +81,7 @@ pub fn asked(scope: &str, name: &str, family: Family) -> String {
         }
         (Family::MariaDb, _, Some(_)) => NONE.to_owned(),
         (Family::MariaDb, ..) if OF_MYSQL.contains(&name) => NONE.to_owned(),
-        (Family::MySql, ..) if OF_MARIADB.contains(&name) || name == "character_set_collations" => {
-            NONE.to_owned()
-        }
+        (Family::MySql, ..) if OF_MARIADB.contains(&name) => NONE.to_owned(),
         _ => format!("@@{scope}.{name}"),
     }
 }

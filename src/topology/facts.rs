@@ -7,8 +7,8 @@ use foldhash::HashMap;
 use super::greeting::Greeting;
 use crate::protocol::Family;
 use crate::protocol::status::Status;
-use crate::state::begun;
 use crate::state::image::AUTOCOMMIT;
+use crate::state::{Kept, TransactionNames, begun, kept};
 
 /// The primary, as last probed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,6 +77,7 @@ pub const VARIABLES: &[&str] = &[
     "init_connect",
     "innodb_ft_min_token_size",
     "interactive_timeout",
+    KEPT,
     "lc_messages",
     "lc_time_names",
     LOGIN_NAMES,
@@ -166,6 +167,9 @@ const OWN_VERSION: &str = "own_version";
 /// other collations for the same number.
 const LOGIN_NAMES: &str = "character_sets_of_logins";
 
+/// No variable, but what sessions go on with, as [`kept::question`] has it.
+const KEPT: &str = "kept";
+
 /// `ON`: no login without TLS. MariaDB before 10.5.2 has no such variable.
 const SECURE_TRANSPORT: &str = "require_secure_transport";
 
@@ -192,6 +196,11 @@ pub(super) fn asked(name: &str, family: Family) -> String {
         ),
         SECURE_TRANSPORT if family.is_mariadb() => {
             format!("COALESCE(/*M!100502 @@global.{name},*/ 0) AS {name}")
+        }
+        KEPT => {
+            let names =
+                if family.is_mariadb() { TransactionNames::Short } else { TransactionNames::Long };
+            format!("{} AS {name}", kept::question("global", family, names))
         }
         ISOLATION => {
             let transaction = if family.is_mariadb() { "tx" } else { "transaction" };
@@ -327,6 +336,11 @@ impl ServerFacts {
     pub fn first_begun_otherwise(&self, values: &[String]) -> Option<&'static str> {
         let mut pairs = begun::NAMES.iter().zip(values);
         pairs.find(|(name, value)| self.variable(name) != Some(value)).map(|(name, _)| *name)
+    }
+
+    /// What a session that begins now goes on with.
+    pub fn kept(&self) -> Kept {
+        Kept::told(self.variable(KEPT).unwrap_or_default())
     }
 
     /// The character set of texts where a login's own is not taken: Fairlane's asks for utf8mb4
