@@ -64,9 +64,14 @@ impl Connection {
             // Sessions that read there have autocommit on, whatever the replica begins with.
             own.push_str(&format!(",{AUTOCOMMIT}=1,{read_only}=1"));
         }
-        let answer = self.set_up_by(&own).await?;
+        let mut answer = self.set_up_by(&own).await?;
         if answer.summary.error == Some(code::MUST_CHANGE_PASSWORD) {
             return Ok(false);
+        }
+        if answer.summary.error.is_some() && !family.is_mariadb() {
+            // The tracker of GTIDs can't be set in a transaction: `init_connect` may have begun one.
+            self.roll_back().await?;
+            answer = self.set_up_by(&own).await?;
         }
         demand(&answer)?;
         self.reported = Reported::default();
@@ -123,6 +128,11 @@ impl Connection {
         self.persona = Persona::of_digits(&user, &account, &role);
         self.role = role;
         self.is_read_only = is_read_only != "0";
+        self.has_begun = answer.summary.status.contains(Status::IN_TRANS);
+        if self.has_begun && self.base.only_reads {
+            // It would go on reading what there is now.
+            self.end_begun().await?;
+        }
         self.server = server;
         Ok(true)
     }
@@ -218,6 +228,12 @@ impl Connection {
     pub async fn clear_warnings(&mut self) -> Result<(), Failure> {
         demand(&self.query("SELECT 1 FROM (SELECT 1) t").await?)?;
         Ok(())
+    }
+
+    /// Rolls back what `init_connect` has begun.
+    pub async fn end_begun(&mut self) -> Result<(), Failure> {
+        self.has_begun = false;
+        self.roll_back().await.map(|_| ())
     }
 
     /// Rolls back an open transaction, whatever `completion_type` is. What the server tracked.

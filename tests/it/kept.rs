@@ -6,7 +6,7 @@ use fairlane::sandbox::Options;
 use fairlane::state::{TransactionNames, kept};
 
 use crate::support::servers::{Servers, keep};
-use crate::support::{ONE_LANE, Proxy, Raw, eventually, pause, product};
+use crate::support::{ONE_LANE, ONE_LANE_AND_REPLICA, Proxy, Raw, eventually, pause, product};
 
 fn servers_of_its_own() -> Servers {
     keep(Options { max_connections: 50, ..product().options() }).0
@@ -125,5 +125,45 @@ fn sessions_go_on_with_what_they_began_with_on_older_connections() {
         assert_eq!(asked(&mut before), begun, "after {left}");
         direct.run("SET GLOBAL foreign_key_checks = 1");
         direct.run("SET GLOBAL sql_safe_updates = 0");
+    }
+}
+
+/// It is there for logins alone, and over once a session has had a connection.
+#[test]
+fn what_init_connect_begins_is_in_nobodys_way_later() {
+    let servers = servers_of_its_own();
+    let mut root = servers.root();
+    root.run("CREATE TABLE shop.kept_begun (a INT)");
+    for mut root in [servers.root(), servers.replica_root()] {
+        root.run("SET GLOBAL init_connect = 'BEGIN'");
+    }
+    let proxy = Proxy::with(&servers, 4, ONE_LANE_AND_REPLICA);
+    let count = "SELECT COUNT(*) FROM kept_begun";
+    let insert = |session: &mut Raw| {
+        session.run("INSERT INTO kept_begun VALUES (1)");
+        session.run("ROLLBACK");
+    };
+    let mut session = proxy.app();
+    session.command(Command::ResetConnection, b"").unwrap();
+    insert(&mut session);
+    assert_eq!(root.text("SELECT COUNT(*) FROM shop.kept_begun"), "1", "it was reset");
+    let mut other = proxy.app();
+    other.run("INSERT INTO kept_begun VALUES (1)");
+    other.run("COMMIT");
+    end_connections(&mut root);
+    insert(&mut other);
+    assert_eq!(root.text("SELECT COUNT(*) FROM shop.kept_begun"), "3", "it has gone on");
+    let mut third = proxy.app();
+    end_connections(&mut root);
+    insert(&mut third);
+    // MySQL's connections can't be set up in it.
+    let begins_beside = u32::from(product().is_mysql());
+    let rows = root.text("SELECT COUNT(*) FROM shop.kept_begun");
+    assert_eq!(rows, (3 + begins_beside).to_string(), "it begins in it");
+    proxy.until_replica_answers(&mut session, count);
+    for rows in 4 + begins_beside..8 {
+        other.run("INSERT INTO kept_begun VALUES (1)");
+        assert_eq!(session.text(count), rows.to_string(), "the replica's go on");
+        proxy.until_replica_answers(&mut session, count);
     }
 }

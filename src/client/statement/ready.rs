@@ -182,6 +182,9 @@ impl Session {
     /// A connection at rest may have more of its last session than is known: after this it has not, or has
     /// been reset.
     async fn find_out(&mut self, connection: &mut Connection, sql: &[u8]) -> Result<(), Failure> {
+        if connection.has_begun {
+            Box::pin(self.take_up_begun(connection)).await?;
+        }
         if let Some(whose) = connection.residue.has_to_tell.take() {
             let told = Box::pin(connection.set_aside(TELL)).await?;
             if whose == self.life {
@@ -244,6 +247,16 @@ impl Session {
         {
             begun.keep_beside(now, &mut self.image);
         }
+    }
+
+    /// A new connection is in a transaction where `init_connect` begins one: that is a session's which has had none since
+    /// its login.
+    async fn take_up_begun(&self, connection: &mut Connection) -> Result<(), Failure> {
+        match self.begun_kept.is_none() && self.life.is_first() {
+            true => connection.has_begun = false,
+            false => connection.end_begun().await?,
+        }
+        Ok(())
     }
 
     /// A connection to a replica that was opened after the session began, and after global variables have changed,
