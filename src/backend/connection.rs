@@ -142,6 +142,8 @@ pub struct Connection {
     pub role: String,
     /// Whether a session has begun on it that can only read.
     pub is_read_only: bool,
+    /// A transaction that `init_connect` has begun is open, and no session has had the connection yet.
+    pub has_begun: bool,
     /// What texts of SET NAMES came to on it.
     pub names: NamesMemory,
     /// Statements prepared on it.

@@ -14,6 +14,11 @@ impl Life {
         Self { session, resets: 0 }
     }
 
+    /// Whether it has gone on since the login.
+    pub fn is_first(self) -> bool {
+        self.resets == 0
+    }
+
     /// The one after a reset.
     #[must_use]
     pub fn next(self) -> Self {

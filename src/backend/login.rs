@@ -326,6 +326,7 @@ fn fresh(
         persona: Persona::default(),
         role: String::new(),
         is_read_only: false,
+        has_begun: false,
         names: NamesMemory::default(),
         statements: StatementCache::default(),
         opened_at: now,

@@ -11,7 +11,7 @@ use crate::protocol::tracking::Reported;
 use crate::protocol::{Command, Encoding, Family, Malformed, code, packet};
 use crate::state::diff::diff;
 use crate::state::image::AUTOCOMMIT;
-use crate::state::{Base, begun, own_trackers};
+use crate::state::{Base, Kept, begun, kept, own_trackers};
 
 /// The names, which are to be the same in whatever character set answers come, in digits.
 const BEGINNINGS: &str = "SELECT @@character_set_client,@@character_set_results,@@collation_connection,\
@@ -21,7 +21,7 @@ const BEGINNINGS: &str = "SELECT @@character_set_client,@@character_set_results,
                           HEX(DATABASE()),";
 
 /// Columns of the question at set-up before those of [`begun::question`].
-const OWN_COLUMNS: usize = 13;
+const OWN_COLUMNS: usize = 14;
 
 /// Variables that have the server keep texts of statements, to show them.
 pub const KEEP_TEXTS: [&str; 2] = ["profiling", "optimizer_trace"];
@@ -51,20 +51,25 @@ impl Connection {
             // Sessions that read there have autocommit on, whatever the replica begins with.
             own.push_str(&format!(",{AUTOCOMMIT}=1,{read_only}=1"));
         }
-        let answer = self.query(&own).await?;
+        let mut answer = self.query(&own).await?;
         if answer.summary.error == Some(code::MUST_CHANGE_PASSWORD) {
             return Ok(false);
+        }
+        if answer.summary.error.is_some() && !family.is_mariadb() {
+            // The tracker of GTIDs can't be set in a transaction: `init_connect` may have begun one.
+            self.roll_back().await?;
+            answer = self.query(&own).await?;
         }
         demand(&answer)?;
         self.reported = Reported::default();
         let identity = family.server_identity();
         let limit = if family.is_mariadb() { "@@max_statement_time" } else { "''" };
-        let begun = match self.base.only_reads {
-            true => format!(",{}", begun::question(family)),
-            false => String::new(),
+        let (kept, begun) = match self.base.only_reads {
+            true => ("''".to_owned(), format!(",{}", begun::question(family))),
+            false => (kept::question("session", family, self.base.transaction), String::new()),
         };
         let question = format!(
-            "{BEGINNINGS}@@{read_only},{limit},@@wait_timeout,@@{AUTOCOMMIT},{identity}{begun} LIMIT 1"
+            "{BEGINNINGS}@@{read_only},{kept},{limit},@@wait_timeout,@@{AUTOCOMMIT},{identity}{begun} LIMIT 1"
         );
         let answer = self.query(&question).await?;
         // MariaDB lets SET pass.
@@ -86,6 +91,7 @@ impl Connection {
                 sql_mode,
                 schema,
                 is_read_only,
+                kept,
                 of_login @ ..,
                 server,
             ],
@@ -101,14 +107,19 @@ impl Connection {
         }
         let Base { transaction, only_reads, .. } = self.base;
         let sql_mode = sql_mode.as_str().into();
-        let of_login = of_login.map(Arc::from);
+        let (of_login, kept) = (of_login.map(Arc::from), Kept::told(&kept));
         self.base =
-            Base { client, results, collation, sql_mode, of_login, transaction, only_reads };
+            Base { client, results, collation, sql_mode, of_login, kept, transaction, only_reads };
         let is_as_global = begun.first().is_some_and(|is_as_global| is_as_global == "1");
         self.begun = is_as_global.then(|| begun.into_iter().skip(1).collect());
         self.persona = Persona::of_digits(&user, &account, &role);
         self.role = role;
         self.is_read_only = is_read_only != "0";
+        self.has_begun = answer.summary.status.contains(Status::IN_TRANS);
+        if self.has_begun && self.base.only_reads {
+            // It would go on reading what there is now.
+            self.end_begun().await?;
+        }
         self.server = server;
         Ok(true)
     }
@@ -159,9 +170,9 @@ impl Connection {
         let mut now = self.image.clone();
         now.set_base(&self.base);
         now.set_of_login(&self.base, &base);
-        // The mode is that of now: nothing asks for it at the login.
-        let sql_mode = self.base.sql_mode.clone();
-        self.base = Base { sql_mode, ..base };
+        // The mode and the like are those of now: nothing asks for them at the login.
+        let Base { sql_mode, kept, .. } = self.base.clone();
+        self.base = Base { sql_mode, kept, ..base };
         if let Some(set) = diff(&now, &self.image, &self.base, None).set {
             demand(&self.query(&set).await?)?;
             self.image.reset_variables();
@@ -204,6 +215,12 @@ impl Connection {
     pub async fn clear_warnings(&mut self) -> Result<(), Failure> {
         demand(&self.query("SELECT 1 FROM (SELECT 1) t").await?)?;
         Ok(())
+    }
+
+    /// Rolls back what `init_connect` has begun.
+    pub async fn end_begun(&mut self) -> Result<(), Failure> {
+        self.has_begun = false;
+        self.roll_back().await.map(|_| ())
     }
 
     /// Rolls back an open transaction, whatever `completion_type` is. What the server tracked.

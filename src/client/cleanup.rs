@@ -487,6 +487,7 @@ impl Session {
         self.begun_mode = None;
         self.begun_charset = None;
         self.begun_limit = None;
+        self.begun_kept = None;
         self.prepared_texts = Effects::empty();
         self.image.reset_variables();
         self.image_warns = false;

@@ -256,6 +256,7 @@ fn new_session(
         begun_mode: None,
         begun_charset: None,
         begun_limit: None,
+        begun_kept: None,
         begun_autocommit,
         under_way: super::UnderWay::default(),
         held: None,

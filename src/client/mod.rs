@@ -58,7 +58,7 @@ use crate::route::view::BackendId;
 use crate::sql::{Charset, Effects, Mode, Snapshot};
 use crate::state::image::AUTOCOMMIT;
 use crate::state::prepared::{StatementKey, Statements};
-use crate::state::{Characteristics, Holdings, Image, Pins, Trackers};
+use crate::state::{Characteristics, Holdings, Image, Kept, Pins, Trackers};
 use crate::topology::{ServerFacts, Topology};
 
 pub use absorb::routine::Procedures;
@@ -218,6 +218,9 @@ struct Session {
     begun_charset: Option<Charset>,
     /// The limit of time that its first connection to the primary began with.
     begun_limit: Option<Arc<str>>,
+    /// What it began with of what it goes on with, once it has had a connection to the primary, and the generation of
+    /// that.
+    begun_kept: Option<(Kept, u16)>,
     /// Whether autocommit was on when it began, once that is known.
     begun_autocommit: Option<bool>,
     writes: Arc<WriteTracker>,

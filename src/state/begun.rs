@@ -5,7 +5,7 @@ use crate::protocol::Family;
 
 /// Those that are a session's own, by the names they have among the facts of a server. (What the system's time
 /// zone comes to changes with no variable.)
-pub const NAMES: [&str; 23] = [
+pub const NAMES: [&str; 32] = [
     "block_encryption_mode",
     "character_set_collations",
     "completion_type",
@@ -14,43 +14,68 @@ pub const NAMES: [&str; 23] = [
     "default_regex_flags",
     "default_week_format",
     "div_precision_increment",
+    "end_markers_in_json",
+    "explain_format",
     "explain_json_format_version",
     "group_concat_max_len",
     "lc_messages",
     "lc_time_names",
     "max_error_count",
+    "max_join_size",
     "max_recursive_iterations",
     "max_sort_length",
+    "mhnsw_ef_search",
+    "note_verbosity",
     "old_mode",
     "show_create_table_verbosity",
     "show_gipk_in_create_table_and_information_schema",
+    "sql_big_selects",
     "sql_mode",
+    "sql_notes",
     "sql_quote_show_create",
     "sql_select_limit",
+    "standard_compliant_cte",
     "system_versioning_asof",
     "time_zone",
+    "windowing_use_high_precision",
 ];
 
-/// Variables that only one family has, and MariaDB's of 11.2 and later.
-const OF_MARIADB: [&str; 5] = [
+/// Variables that only one family has, or is asked for.
+const OF_MARIADB: [&str; 13] = [
+    "character_set_collations",
+    "check_constraint_checks",
     "default_regex_flags",
+    "idle_transaction_timeout",
+    // Of MySQL's few accounts may set it.
+    "innodb_strict_mode",
     "max_recursive_iterations",
     "max_statement_time",
+    "mhnsw_ef_search",
+    "note_verbosity",
     "old_mode",
+    "standard_compliant_cte",
+    "system_versioning_alter_history",
     "system_versioning_asof",
 ];
-const OF_MYSQL: [&str; 4] = [
+const OF_MYSQL: [&str; 7] = [
     "cte_max_recursion_depth",
     "default_collation_for_utf8mb4",
+    "end_markers_in_json",
     "max_execution_time",
+    "ngram_token_size",
     "show_create_table_verbosity",
+    "windowing_use_high_precision",
 ];
 /// With the version they came with, and what holds before.
-const OF_LATE_MARIADB: [(&str, &str, &str); 2] = [
+const OF_LATE_MARIADB: [(&str, &str, &str); 4] = [
     ("block_encryption_mode", "110200", "aes-128-ecb"),
     ("character_set_collations", "110300", ""),
+    ("mhnsw_ef_search", "110701", "20"),
+    // 10.11.6 has it, but the first ones of 11.0 to 11.2 have not.
+    ("note_verbosity", "110300", ""),
 ];
-const OF_LATE_MYSQL: [(&str, &str, &str); 3] = [
+const OF_LATE_MYSQL: [(&str, &str, &str); 4] = [
+    ("explain_format", "80032", "TRADITIONAL"),
     ("explain_json_format_version", "80300", "1"),
     ("partial_revokes", "80016", "0"),
     ("show_gipk_in_create_table_and_information_schema", "80030", "1"),
@@ -72,9 +97,7 @@ pub fn asked(scope: &str, name: &str, family: Family) -> String {
         }
         (Family::MariaDb, _, Some(_)) => NONE.to_owned(),
         (Family::MariaDb, ..) if OF_MYSQL.contains(&name) => NONE.to_owned(),
-        (Family::MySql, ..) if OF_MARIADB.contains(&name) || name == "character_set_collations" => {
-            NONE.to_owned()
-        }
+        (Family::MySql, ..) if OF_MARIADB.contains(&name) => NONE.to_owned(),
         _ => format!("@@{scope}.{name}"),
     }
 }

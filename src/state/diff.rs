@@ -99,14 +99,18 @@ pub fn diff(from: &Image, to: &Image, base: &Base, insert_id: Option<u64>) -> Di
         for (name, _) in from.variables().filter(|&(name, _)| to.get(name).is_none()) {
             match name {
                 "session_track_gtids" => assign(&mut set, name, "'OWN_GTID'"),
-                _ if HAVE_WRONG_DEFAULT.contains(&name) => {
-                    assign(&mut set, name, &format!("@@global.{name}"));
-                }
                 _ if is_user_variable(name) => {}
                 "sql_mode" => assign(&mut set, name, &quoted(&base.sql_mode)),
                 _ if is_other(name) => {
-                    let begun = base.of_login(name).map(|value| literal(name, value));
-                    assign(&mut set, own_name(name), begun.as_deref().unwrap_or("DEFAULT"));
+                    // The global value may be another by now.
+                    let begun = base.of_login(name).map(|value| &**value);
+                    let begun = begun.or_else(|| base.kept.get(name));
+                    let value = match begun.map(|value| literal(name, value)) {
+                        Some(begun) => begun,
+                        None if HAVE_WRONG_DEFAULT.contains(&name) => format!("@@global.{name}"),
+                        None => "DEFAULT".to_owned(),
+                    };
+                    assign(&mut set, own_name(name), &value);
                 }
                 _ => {}
             }
@@ -207,6 +211,7 @@ pub(super) fn quoted(value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::state::kept;
 
     fn base() -> Base {
         let utf8mb4 = String::from("utf8mb4");
@@ -216,6 +221,7 @@ mod tests {
             collation: "utf8mb4_general_ci".to_owned(),
             sql_mode: "ANSI_QUOTES".into(),
             of_login: Default::default(),
+            kept: Default::default(),
             transaction: TransactionNames::Short,
             only_reads: false,
         }
@@ -286,6 +292,19 @@ mod tests {
         from.set("sql_safe_updates", "ON");
         let set = diff(&from, &Image::default(), &base(), None).set;
         let text = "SET foreign_key_checks=@@global.foreign_key_checks,sql_safe_updates=DEFAULT";
+        assert_eq!(set.as_deref(), Some(text));
+    }
+
+    #[test]
+    fn what_a_connection_began_with_is_set_again() {
+        let mut from = Image::default();
+        from.set("foreign_key_checks", "OFF");
+        from.set("max_join_size", "50");
+        from.set("sql_big_selects", "OFF");
+        from.set("tx_read_only", "ON");
+        let kept = kept::Kept::told(&kept::NAMES.map(|_| "1").join("|"));
+        let set = diff(&from, &Image::default(), &Base { kept, ..base() }, None).set;
+        let text = "SET foreign_key_checks=1,max_join_size=1,sql_big_selects=1,tx_read_only=1";
         assert_eq!(set.as_deref(), Some(text));
     }
 

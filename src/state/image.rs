@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{TransactionNames, transaction_names};
+use super::{Kept, TransactionNames, transaction_names};
 use crate::protocol::status::Tracked;
 
 /// What a connection has right after login, as far as it can't be had back with `DEFAULT`.
@@ -18,6 +18,8 @@ pub struct Base {
     pub sql_mode: Arc<str>,
     /// Values of [`OF_LOGIN`]; empty where the server has none.
     pub of_login: [Arc<str>; OF_LOGIN.len()],
+    /// What it has begun with of what a session goes on with, also anew; of a connection that can write.
+    pub kept: Kept,
     /// How the server names the variables of transactions.
     pub transaction: TransactionNames,
     /// Sessions on it can only read, whatever they have set: nothing that was taken for a read and writes all

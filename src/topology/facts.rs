@@ -7,8 +7,8 @@ use foldhash::HashMap;
 use super::greeting::Greeting;
 use crate::protocol::Family;
 use crate::protocol::status::Status;
-use crate::state::begun;
 use crate::state::image::AUTOCOMMIT;
+use crate::state::{Kept, TransactionNames, begun, kept};
 
 /// The primary, as last probed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,17 +72,27 @@ pub const VARIABLES: &[&str] = &[
     "default_regex_flags",
     "default_week_format",
     "div_precision_increment",
+    "end_markers_in_json",
+    "explain_format",
     "explain_json_format_version",
     "foreign_key_checks",
     "ft_boolean_syntax",
+    "ft_max_word_len",
     "ft_min_word_len",
+    "ft_query_expansion_limit",
+    "ft_stopword_file",
     "group_concat_max_len",
     "idle_readonly_transaction_timeout",
     "idle_transaction_timeout",
     "idle_write_transaction_timeout",
     "init_connect",
+    "innodb_ft_enable_stopword",
+    "innodb_ft_max_token_size",
     "innodb_ft_min_token_size",
+    "innodb_ft_server_stopword_table",
+    "innodb_ft_user_stopword_table",
     "interactive_timeout",
+    KEPT,
     "lc_messages",
     "lc_time_names",
     LOGIN_NAMES,
@@ -90,11 +100,15 @@ pub const VARIABLES: &[&str] = &[
     "max_allowed_packet",
     "max_error_count",
     "max_execution_time",
+    "max_join_size",
     "max_recursive_iterations",
     "max_sort_length",
     "max_statement_time",
+    "mhnsw_ef_search",
     "net_read_timeout",
     "net_write_timeout",
+    "ngram_token_size",
+    "note_verbosity",
     "old_mode",
     OWN_VERSION,
     "partial_revokes",
@@ -109,27 +123,39 @@ pub const VARIABLES: &[&str] = &[
     "skip_name_resolve",
     "skip_show_database",
     "sql_auto_is_null",
+    "sql_big_selects",
     "sql_mode",
+    "sql_notes",
     "sql_quote_show_create",
     "sql_select_limit",
+    "standard_compliant_cte",
     "system_versioning_asof",
     "time_zone",
     "unique_checks",
     UTC_OFFSETS,
     "wait_timeout",
+    "windowing_use_high_precision",
 ];
 
 /// Those of them, and [`ISOLATION`], that results hang on beside [`begun::NAMES`].
-const SHAPING_TOO: [&str; 13] = [
+const SHAPING_TOO: [&str; 21] = [
     "ft_boolean_syntax",
+    "ft_max_word_len",
     "ft_min_word_len",
+    "ft_query_expansion_limit",
+    "ft_stopword_file",
     "init_connect",
+    "innodb_ft_enable_stopword",
+    "innodb_ft_max_token_size",
     "innodb_ft_min_token_size",
+    "innodb_ft_server_stopword_table",
+    "innodb_ft_user_stopword_table",
     LOGIN_NAMES,
     "lower_case_table_names",
     MAX_PACKET,
     "max_execution_time",
     "max_statement_time",
+    "ngram_token_size",
     "partial_revokes",
     "skip_show_database",
     ISOLATION,
@@ -180,6 +206,9 @@ const OWN_VERSION: &str = "own_version";
 /// other collations for the same number.
 const LOGIN_NAMES: &str = "character_sets_of_logins";
 
+/// No variable, but what sessions go on with, as [`kept::question`] has it.
+const KEPT: &str = "kept";
+
 /// `ON`: no login without TLS. MariaDB before 10.5.2 has no such variable.
 const SECURE_TRANSPORT: &str = "require_secure_transport";
 
@@ -210,6 +239,11 @@ pub(super) fn asked(name: &str, family: Family) -> String {
         ),
         SECURE_TRANSPORT if family.is_mariadb() => {
             format!("COALESCE(/*M!100502 @@global.{name},*/ 0) AS {name}")
+        }
+        KEPT => {
+            let names =
+                if family.is_mariadb() { TransactionNames::Short } else { TransactionNames::Long };
+            format!("{} AS {name}", kept::question("global", family, names))
         }
         ISOLATION => {
             let transaction = if family.is_mariadb() { "tx" } else { "transaction" };
@@ -346,6 +380,11 @@ impl ServerFacts {
     pub fn first_begun_otherwise(&self, values: &[String]) -> Option<&'static str> {
         let mut pairs = begun::NAMES.iter().zip(values);
         pairs.find(|(name, value)| self.variable(name) != Some(value)).map(|(name, _)| *name)
+    }
+
+    /// What a session that begins now goes on with.
+    pub fn kept(&self) -> Kept {
+        Kept::told(self.variable(KEPT).unwrap_or_default())
     }
 
     /// The character set of texts where a login's own is not taken: Fairlane's asks for utf8mb4

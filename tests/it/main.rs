@@ -30,6 +30,7 @@ mod idle;
 mod in_flight;
 mod insert_ids;
 mod interrupts;
+mod kept;
 mod lanes;
 mod large;
 mod leftovers;

@@ -36,13 +36,19 @@ fn a_replica_of_another_set_up_takes_no_reads() {
             ("show_create_table_verbosity", "ON"),
             ("explain_json_format_version", "1"),
             ("partial_revokes", "ON"),
+            ("explain_format", "'TRADITIONAL'"),
+            ("end_markers_in_json", "ON"),
+            ("windowing_use_high_precision", "OFF"),
         ],
-        false => &[("max_statement_time", "5")],
+        false => &[("max_statement_time", "5"), ("standard_compliant_cte", "0")],
     };
     let of_both = [
         ("init_connect", "'SET @a = 1'"),
         ("ft_boolean_syntax", "' -+><()~*:\"\"&|'"),
         ("completion_type", "1"),
+        ("innodb_ft_enable_stopword", "0"),
+        ("max_join_size", "1000000"),
+        ("sql_notes", "0"),
     ];
     for (name, value) in of_both.iter().chain(of_product) {
         let set = format!("SET GLOBAL {name} = {value}");
@@ -76,7 +82,9 @@ fn a_replica_that_was_started_otherwise_takes_no_reads() {
     };
     // MySQL takes names as they were taken when its directory was made.
     let of_mariadb = Some("lower-case-table-names=1").filter(|_| !product().is_mysql());
-    let others = ["skip-show-database"].into_iter().chain(of_mariadb).map(differs);
+    let of_mysql = Some("ngram-token-size=3").filter(|_| product().is_mysql());
+    let others = ["skip-show-database", "ft-stopword-file="].into_iter().chain(of_mariadb);
+    let others = others.chain(of_mysql).map(differs);
     for (option, why) in others.chain([skips]) {
         let (servers, _orders) = keep(Options { replica_extra: vec![option], ..options() });
         let proxy = Proxy::start_without_waiting(&servers, 4, ONE_LANE_AND_REPLICA);

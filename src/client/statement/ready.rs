@@ -48,7 +48,7 @@ impl Ready {
     }
 }
 
-/// Global variables that a session begins with, and goes on with on newer connections.
+/// Global variables that a session begins with, and goes on with on newer connections to replicas.
 const BEGINNING: [&str; 11] = [
     "completion_type",
     "default_week_format",
@@ -182,6 +182,9 @@ impl Session {
     /// A connection at rest may have more of its last session than is known: after this it has not, or has
     /// been reset.
     async fn find_out(&mut self, connection: &mut Connection, sql: &[u8]) -> Result<(), Failure> {
+        if connection.has_begun {
+            Box::pin(self.take_up_begun(connection)).await?;
+        }
         if let Some(whose) = connection.residue.has_to_tell.take() {
             let told = Box::pin(connection.set_aside(TELL)).await?;
             if whose == self.life {
@@ -203,8 +206,13 @@ impl Session {
         self.keep_begun_charset(connection);
         self.keep_begun_limit(connection);
         self.keep_begun_autocommit(connection);
+        self.keep_begun(connection);
         if connection.epoch > self.epoch {
-            self.keep_beginning(connection.epoch);
+            if connection.base.only_reads {
+                self.keep_beginning(connection.epoch);
+            }
+            // It changes once, and not back: privileges are those of the connection.
+            self.epoch = connection.epoch;
         }
         Ok(())
     }
@@ -221,8 +229,38 @@ impl Session {
         })
     }
 
-    /// A connection that was opened after the session began, and after global variables have changed, has
-    /// the new ones: the session keeps its own of those that results hang on.
+    /// A connection may have begun with other variables than the session did.
+    fn keep_begun(&mut self, connection: &Connection) {
+        if connection.is_restricted || connection.base.only_reads {
+            return;
+        }
+        let (now, here) = (&connection.base.kept, connection.generation);
+        if self.begun_kept.as_ref().is_none_or(|(_, there)| *there != here) {
+            let is_later = self.begun_kept.is_none() && connection.epoch > self.begun_after;
+            let has_more = self.facts.variable("init_connect").is_none_or(|init| !init.is_empty());
+            // A login at the session's time would have had others. Another server has its own (which ids it gives).
+            let begun = if is_later && !has_more { self.facts.kept() } else { now.clone() };
+            self.begun_kept = Some((begun, here));
+        }
+        if let Some((begun, _)) = &self.begun_kept
+            && begun != now
+        {
+            begun.keep_beside(now, &mut self.image);
+        }
+    }
+
+    /// A new connection is in a transaction where `init_connect` begins one: that is a session's which has had none since
+    /// its login.
+    async fn take_up_begun(&self, connection: &mut Connection) -> Result<(), Failure> {
+        match self.begun_kept.is_none() && self.life.is_first() {
+            true => connection.has_begun = false,
+            false => connection.end_begun().await?,
+        }
+        Ok(())
+    }
+
+    /// A connection to a replica that was opened after the session began, and after global variables have changed,
+    /// has the new ones: the session keeps its own of those that results hang on.
     fn keep_beginning(&mut self, epoch: u64) {
         let epochs = &self.context.epochs;
         // What is known is what connections of the last change begin with, once it was read.
@@ -236,8 +274,6 @@ impl Session {
                 self.image.set(name, begun);
             }
         }
-        // It changes once, and not back: privileges are those of the connection.
-        self.epoch = epoch;
     }
 
     /// An account may have been given another limit since the session began.
