@@ -286,6 +286,8 @@ struct UnderWay {
     error: Option<u16>,
     /// The BEGIN that it is sent with, until that is answered.
     begin: Option<Box<statement::begin::Begun>>,
+    /// Its list of warnings, where that was taken off its connection before it was settled.
+    list: Option<diagnostics::Saved>,
     /// It is on its way to the primary.
     sent: Option<absorb::flight::Sent>,
     /// The changes counted on its connection before, if it calls a procedure of another schema.

@@ -8,9 +8,17 @@ use parking_lot::Mutex;
 /// Who is aimed at, at one backend.
 #[derive(Debug, Default)]
 pub(super) struct Aims {
-    /// Length of `threads`: nearly always none, which costs a release one load.
+    /// Length of `targets`: nearly always none, which costs a release one load.
     count: AtomicUsize,
-    threads: Mutex<Vec<u64>>,
+    targets: Mutex<Vec<Target>>,
+}
+
+/// A connection that is aimed at.
+#[derive(Debug)]
+struct Target {
+    thread_id: u64,
+    /// Nobody says when that is over.
+    stays: bool,
 }
 
 /// A KILL on its way; over when it is dropped.
@@ -24,7 +32,14 @@ impl Aim<'_> {
     /// The server has ended the connection, or did not say that it has carried the KILL out and may do
     /// so at any time: nobody else ever gets the connection.
     pub fn stay(self) {
+        if let Some(target) = self.aims.targets.lock().iter_mut().find(|it| self.is(it)) {
+            target.stays = true;
+        }
         std::mem::forget(self);
+    }
+
+    fn is(&self, target: &Target) -> bool {
+        target.thread_id == self.thread_id && !target.stays
     }
 }
 
@@ -32,9 +47,9 @@ impl Aims {
     /// A KILL for `thread_id` is about to be sent. Whoever aims has to look once more whether the
     /// connection is still that of the session meant: from then on it is not given to another.
     pub(super) fn at(&self, thread_id: u64) -> Aim<'_> {
-        let mut threads = self.threads.lock();
-        threads.push(thread_id);
-        self.count.store(threads.len(), Ordering::SeqCst);
+        let mut targets = self.targets.lock();
+        targets.push(Target { thread_id, stays: false });
+        self.count.store(targets.len(), Ordering::SeqCst);
         Aim { aims: self, thread_id }
     }
 
@@ -43,24 +58,33 @@ impl Aims {
         if self.count.load(Ordering::SeqCst) == 0 {
             return;
         }
-        let mut threads = self.threads.lock();
-        threads.retain(|aimed_at| *aimed_at != thread_id);
-        self.count.store(threads.len(), Ordering::SeqCst);
+        let mut targets = self.targets.lock();
+        targets.retain(|target| target.thread_id != thread_id);
+        self.count.store(targets.len(), Ordering::SeqCst);
     }
 
     /// Whether a connection that its session has left must not be used again.
     pub(super) fn has(&self, thread_id: u64) -> bool {
-        self.count.load(Ordering::SeqCst) > 0 && self.threads.lock().contains(&thread_id)
+        self.has_such(|target| target.thread_id == thread_id)
+    }
+
+    /// Whether a KILL is on its way there, and whoever has sent it says when it is over.
+    pub(super) fn has_under_way(&self, thread_id: u64) -> bool {
+        self.has_such(|target| target.thread_id == thread_id && !target.stays)
+    }
+
+    fn has_such(&self, is_it: impl Fn(&Target) -> bool) -> bool {
+        self.count.load(Ordering::SeqCst) > 0 && self.targets.lock().iter().any(is_it)
     }
 }
 
 impl Drop for Aim<'_> {
     fn drop(&mut self) {
-        let mut threads = self.aims.threads.lock();
-        if let Some(at) = threads.iter().position(|thread_id| *thread_id == self.thread_id) {
-            threads.swap_remove(at);
+        let mut targets = self.aims.targets.lock();
+        if let Some(at) = targets.iter().position(|target| self.is(target)) {
+            targets.swap_remove(at);
         }
-        self.aims.count.store(threads.len(), Ordering::SeqCst);
+        self.aims.count.store(targets.len(), Ordering::SeqCst);
     }
 }
 
@@ -79,8 +103,11 @@ mod tests {
         assert!(!aims.has(7) && aims.has(8));
         drop(other);
         assert!(!aims.has(8));
+        let under_way = aims.at(9);
         aims.at(9).stay();
-        assert!(aims.has(9));
+        assert!(aims.has(9) && aims.has_under_way(9));
+        drop(under_way);
+        assert!(aims.has(9) && !aims.has_under_way(9));
         aims.forget(9);
         assert!(!aims.has(9));
     }

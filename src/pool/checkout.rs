@@ -360,6 +360,12 @@ impl Checkout {
         slot.pool.aims.has(connection.thread_id)
     }
 
+    /// Whether one is, of which is told when it is over.
+    pub fn is_kill_under_way(&self) -> bool {
+        let (Some(connection), Some(slot)) = (&self.connection, &self.slot) else { return false };
+        slot.pool.aims.has_under_way(connection.thread_id)
+    }
+
     /// Whether it is of another server than the one that is there now.
     pub fn is_elsewhere(&self) -> bool {
         let (Some(connection), Some(slot)) = (&self.connection, &self.slot) else { return false };

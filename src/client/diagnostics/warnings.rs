@@ -170,9 +170,12 @@ impl Session {
 
     /// Whether a list of warnings may be longer than what Fairlane reads of an answer to itself.
     pub(in crate::client) fn may_be_too_long(&self, summary: &Summary) -> bool {
-        const MAX: &str = "max_error_count";
-        let kept = || self.image.get(MAX).or_else(|| self.facts.variable(MAX))?.parse().ok();
-        summary.warnings >= LONG_LIST && kept().is_none_or(|kept: u64| kept >= LONG_LIST.into())
+        summary.warnings >= LONG_LIST && self.longest_list().is_none_or(|it| it >= LONG_LIST.into())
+    }
+
+    /// How many warnings the server keeps, where that is known.
+    fn longest_list(&self) -> Option<u64> {
+        self.image.get(MAX).or_else(|| self.facts.variable(MAX))?.parse().ok()
     }
 
     /// Takes the list of warnings off the connection, which keeps it until a statement uses a
@@ -187,7 +190,8 @@ impl Session {
         // MySQL's SHOW WARNINGS leaves it, and what clears the list does not.
         let asks_found_rows = !self.facts.is_mariadb() && self.diagnostics.is_found_rows_stale();
         // A short list may have had more, or an error more before it.
-        let asks_counts = self.image.get("max_error_count").is_some();
+        let asks_counts = self.image.get(MAX).is_some()
+            || self.longest_list().is_some_and(|longest| longest < DEFAULT_MAX);
         let question = self.question_for_counts(asks_counts, asks_found_rows);
         let asks = question.is_some();
         if let Some(question) = question {
@@ -227,6 +231,10 @@ impl Session {
         }
         self.diagnostics.are_on_connection = false;
         self.diagnostics.disturb(Disturbs::Both);
+        if let Some(list) = self.under_way.list.take() {
+            self.diagnostics.warnings = Some(list);
+            return Ok(());
+        }
         let count = told(1).unwrap_or(answer.summary.rows);
         if answer.summary.error.is_some() || count == 0 {
             return Ok(());
@@ -327,6 +335,10 @@ impl Session {
         Ok(is_ready)
     }
 }
+
+/// The variable for how many warnings are kept, and the less of its defaults.
+const MAX: &str = "max_error_count";
+const DEFAULT_MAX: u64 = 64;
 
 /// The question for what FOUND_ROWS() is.
 pub(in crate::client) const FOUND_ROWS: &[u8] = b"SELECT FOUND_ROWS() LIMIT 1";

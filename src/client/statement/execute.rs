@@ -11,7 +11,6 @@ use super::ready::Ready;
 use super::{Attempt, Work};
 use crate::backend::{Connection, Failure};
 use crate::client::Session;
-use crate::client::login::server_error;
 use crate::client::prepared::prepare_here::has_cursor;
 use crate::error::Error;
 use crate::net::infile::pass_file;
@@ -58,9 +57,6 @@ pub(in crate::client) enum Unfinished {
     /// It was stopped so that its transaction can be rolled back for others; the client has got
     /// nothing yet.
     GaveWay,
-    /// It has lost a deadlock by this error, and nobody says that nothing is left of it; the client has got
-    /// nothing yet.
-    Deadlocked(Error),
     /// The client is gone; the response is what was left of it.
     ClientGone(Option<Box<Response>>),
 }
@@ -78,6 +74,7 @@ impl Session {
         if self.entry.set_out() {
             return Err(Unfinished::Unprepared(Error::Interrupted));
         }
+        self.under_way.list = None;
         let is_on_primary = checkout.pool().backend().is_primary();
         self.under_way.sent = is_on_primary.then(|| self.sends(work));
         self.entry.note_statement(work.sql, || self.mode_of(work));
@@ -100,7 +97,14 @@ impl Session {
             let expected = (ready.expected.clone(), lacks_ids);
             match self.relay(connection, work, expected, keeps).await? {
                 Ok(summary) => break summary,
-                Err(deadlock) => Box::pin(self.find_undone(connection, deadlock)).await?,
+                Err((summary, answer)) => match Box::pin(self.is_undone(connection)).await {
+                    Ok(true) => {}
+                    Ok(false) => {
+                        self.wire.push_raw(&answer);
+                        break summary;
+                    }
+                    Err(_) => return Err(Unfinished::Lost { untouched: true }),
+                },
             }
             turn += 1;
             if Box::pin(self.pause_before_repeat(turn)).await {
@@ -118,7 +122,7 @@ impl Session {
         }
         self.under_way.sent = None;
         self.entry.has_answered();
-        if checkout.is_aimed_at() {
+        if checkout.is_kill_under_way() {
             Box::pin(self.let_aims_pass(checkout)).await;
         }
         Ok(summary)
@@ -129,7 +133,7 @@ impl Session {
     async fn let_aims_pass(&self, checkout: &Checkout) {
         const LONGEST: Duration = Duration::from_secs(1);
         let until = Instant::now() + LONGEST;
-        while checkout.is_aimed_at() && !self.entry.is_killed() && Instant::now() < until {
+        while checkout.is_kill_under_way() && !self.entry.is_killed() && Instant::now() < until {
             sleep(Duration::from_millis(1)).await;
         }
     }
@@ -252,15 +256,15 @@ impl Session {
         }
     }
 
-    /// Passes the response to `work` on. The error is that of a deadlock, which was kept back: the server has
-    /// rolled `work` back, and the client has got nothing, so that it may be repeated.
+    /// Passes the response to `work` on. An error is that of a deadlock, in packets, which was kept back: the server
+    /// has rolled `work` back, and the client has got nothing, so that it may be repeated.
     async fn relay(
         &mut self,
         connection: &mut Connection,
         work: &Work<'_>,
         (expected, lacks_ids): (Expected, u8),
         keeps: Keeps,
-    ) -> Result<Result<Summary, Error>, Unfinished> {
+    ) -> Result<Result<Summary, (Summary, Vec<u8>)>, Unfinished> {
         let mut response = Response::on(work.shape, connection.key.capabilities);
         response.shift_ids(lacks_ids);
         if let Some(prepared) = &work.prepared {
@@ -300,7 +304,7 @@ impl Session {
         self.teller = response.take_teller();
         Err(match passed {
             Passed::Whole => return Ok(Ok(response.into_summary())),
-            Passed::Deadlocked(error) => return Ok(Err(error)),
+            Passed::Deadlocked(answer) => return Ok(Err((response.into_summary(), answer))),
             Passed::Refused => {
                 Unfinished::ReplicaRefused(response.summary().error.unwrap_or_default())
             }
@@ -356,11 +360,8 @@ impl Session {
         if gives_way && error == code::QUERY_INTERRUPTED {
             return Some(Passed::GaveWay);
         }
-        if keeps.deadlock
-            && error == code::LOCK_DEADLOCK
-            && let Some(deadlock) = server_error(answer, Some(error))
-        {
-            return Some(Passed::Deadlocked(deadlock));
+        if keeps.deadlock && error == code::LOCK_DEADLOCK {
+            return Some(Passed::Deadlocked(answer.to_vec()));
         }
         let is_kept = keeps.refusal || keeps.moves.after(error);
         (is_kept && !self.is_final(error, work)).then_some(Passed::Refused)
@@ -514,7 +515,7 @@ enum Passed {
     /// It is an error of a replica, and was kept back.
     Refused,
     /// It is the error of a deadlock, and was kept back.
-    Deadlocked(Error),
+    Deadlocked(Vec<u8>),
     /// It is the error of a statement that was stopped for others, and was kept back.
     GaveWay,
     /// The client is gone.

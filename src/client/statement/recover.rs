@@ -93,7 +93,6 @@ impl Session {
                 self.refuse(work, &error).await
             }
             Unfinished::GaveWay => self.concede(checkout, work).await,
-            Unfinished::Deadlocked(error) => self.tell_deadlock(checkout, work, &error).await,
             Unfinished::Spoilt(error) => {
                 checkout.discard(Retire::Kill);
                 if was_held {

@@ -3,21 +3,18 @@
 //! The server has rolled it back and said so by error 1213, which the client has not got. Sent
 //! again, it is what an application would do, but for what a rollback does not undo: rows of tables
 //! without transactions, and what a trigger does beside. So the server is asked before: it warns of such
-//! rows (1196), and counts the triggers that a session has run (`Executed_triggers`, MariaDB). Where it
-//! does not say that nothing is left, the client gets the error.
+//! rows (1196), and counts the triggers that a connection has run and the views it has opened
+//! (`Executed_triggers`, `Opened_views`; MariaDB). Where it does not say that nothing is left, the client gets the error.
 
 use std::time::Duration;
 
 use tokio::time::sleep;
 
 use super::Work;
-use super::execute::Unfinished;
 use crate::backend::{Connection, Failure};
+use crate::client::Session;
 use crate::client::diagnostics::Disturbs;
-use crate::client::{Session, Stop};
 use crate::config::settings::Repeat;
-use crate::error::Error;
-use crate::pool::Checkout;
 use crate::protocol::Command;
 use crate::protocol::status::Status;
 use crate::sql::{Class, Reason, changes_rows};
@@ -26,8 +23,10 @@ use crate::sql::{Class, Reason, changes_rows};
 /// long each time: two that lost to each other should not meet again.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// The question for the triggers that have run on a connection.
-const TRIGGERS: &str = "SHOW SESSION STATUS LIKE 'Executed_triggers'";
+/// The question for what may have done more than to change rows of tables, since a connection was opened or reset: triggers
+/// that have run, and views, which may call functions, that were opened.
+const BESIDE: &str =
+    "SHOW SESSION STATUS WHERE Variable_name IN ('Executed_triggers', 'Opened_views')";
 
 impl Session {
     /// How often a statement, at rest, may be repeated after a deadlock: only one that changes rows,
@@ -51,53 +50,24 @@ impl Session {
         if may { limit } else { 0 }
     }
 
-    /// Before the repetition of what has lost a deadlock by `error`: it has left nothing, or is not repeated.
-    pub(in crate::client) async fn find_undone(
-        &mut self,
-        connection: &mut Connection,
-        error: Error,
-    ) -> Result<(), Unfinished> {
-        match self.is_undone(connection).await {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(Unfinished::Deadlocked(error)),
-            Err(_) => Err(Unfinished::Lost { untouched: true }),
-        }
-    }
-
-    /// Whether the statement that has failed last has left nothing.
-    async fn is_undone(&mut self, connection: &mut Connection) -> Result<bool, Failure> {
+    /// Whether the statement that has lost a deadlock has left nothing. Its list of warnings is kept for the
+    /// client.
+    pub(super) async fn is_undone(&mut self, connection: &mut Connection) -> Result<bool, Failure> {
         if self.policy.deadlock_repeat == Repeat::All {
             return Ok(true);
         }
         self.diagnostics.end_list();
         self.save_warnings(connection, true).await?;
-        // The error stands in it, and more than once where several layers have told of it.
-        let list = self.diagnostics.warnings.as_ref();
-        if list.is_none_or(|list| list.errors < list.count) {
-            return Ok(false);
-        }
-        let counted = self.ask(connection, TRIGGERS, Disturbs::Both).await?;
-        Ok(counted.first_row().get(1).is_some_and(|count| count == "0"))
-    }
-
-    /// Tells the client of a deadlock after which something may be left. Its list of warnings is here.
-    pub(super) async fn tell_deadlock(
-        &mut self,
-        mut checkout: Checkout,
-        work: &Work<'_>,
-        error: &Error,
-    ) -> Result<(), Stop> {
-        self.under_way.error = Some(error.code().0);
-        self.writes.note_unknown();
-        checkout.connection().residue.is_dirty = true;
-        self.entry.set_released();
-        checkout.check_in();
         let list = self.diagnostics.warnings.take();
-        self.refuse(work, error).await?;
-        if list.is_some() {
-            (self.diagnostics.warnings, self.diagnostics.own_error) = (list, None);
-        }
-        Ok(())
+        // The error stands in it, and more than once where several layers have told of it.
+        let is_all_errors = list.as_ref().is_some_and(|list| list.errors == list.count);
+        let is_undone = is_all_errors && {
+            let counted = self.ask(connection, BESIDE, Disturbs::Both).await?.rows();
+            let is_none = |row: &Vec<String>| row.get(1).is_some_and(|count| count == "0");
+            counted.len() == 2 && counted.iter().all(is_none)
+        };
+        self.under_way.list = list.filter(|_| !is_undone);
+        Ok(is_undone)
     }
 
     /// Before the repetition with this number, the first being 1. Whether the statement was stopped.
