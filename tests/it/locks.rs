@@ -615,30 +615,30 @@ fn what_is_left_after_a_deadlock_is_not_done_twice() {
     }
     let proxy = proxy(servers(), "");
     let mut root = servers().root();
-    table(servers(), "lock_left");
+    table(servers(), "lock_undone");
     root.replace("CREATE OR REPLACE TABLE shop.lock_kept (id INT) ENGINE=MyISAM");
     root.run("DROP FUNCTION IF EXISTS shop.lock_note");
     root.run("CREATE FUNCTION shop.lock_note(n INT) RETURNS INT DETERMINISTIC BEGIN SET @lock_noted = 1; RETURN n; END");
     root.run(
         "CREATE OR REPLACE VIEW shop.lock_view AS \
-         SELECT id, n FROM shop.lock_left WHERE shop.lock_note(id) > 0",
+         SELECT id, n FROM shop.lock_undone WHERE shop.lock_note(id) > 0",
     );
-    let change = "UPDATE lock_left SET n = n + 100 WHERE id < 5";
+    let change = "UPDATE lock_undone SET n = n + 100 WHERE id < 5";
     let both =
-        "UPDATE lock_kept k, lock_left l SET k.id = k.id + 10, l.n = l.n + 100 WHERE l.id < 5";
+        "UPDATE lock_kept k, lock_undone l SET k.id = k.id + 10, l.n = l.n + 100 WHERE l.id < 5";
     for (prepares, sql) in [
         ("DO 1", both),
         ("SET max_error_count = 1", both),
         ("SET max_error_count = 0", both),
         (
-            "CREATE TRIGGER shop.lock_counts AFTER UPDATE ON shop.lock_left FOR EACH ROW \
+            "CREATE TRIGGER shop.lock_counts AFTER UPDATE ON shop.lock_undone FOR EACH ROW \
              SET @lock_seen = IFNULL(@lock_seen, 0) + 1",
             change,
         ),
         ("DO 1", "UPDATE lock_view SET n = n + 100 WHERE id < 5"),
     ] {
         let [direct, through] = [servers().primary, proxy.port].map(|port| {
-            table(servers(), "lock_left");
+            table(servers(), "lock_undone");
             root.run("DELETE FROM shop.lock_kept");
             root.run("INSERT INTO shop.lock_kept VALUES (0)");
             let connect = || Raw::connect(port, "app", "app-secret", Some("shop")).unwrap();
@@ -649,7 +649,7 @@ fn what_is_left_after_a_deadlock_is_not_done_twice() {
             } else {
                 clients[0].run(prepares)
             };
-            let error = deadlock(&mut clients, "lock_left", sql).unwrap_err();
+            let error = deadlock(&mut clients, "lock_undone", sql).unwrap_err();
             let single = &mut clients[0];
             let shown = [single.rows("SHOW WARNINGS"), single.rows("SHOW COUNT(*) ERRORS")];
             let id = single.text("SELECT LAST_INSERT_ID()");

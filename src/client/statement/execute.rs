@@ -28,7 +28,7 @@ struct Keeps {
     refusal: bool,
     /// A replica's that has the transaction move which is held there.
     moves: Moves,
-    /// That of a deadlock.
+    /// That of a deadlock, after a statement that can be repeated.
     deadlock: bool,
 }
 
@@ -88,7 +88,8 @@ impl Session {
             self.entry.owe_kill(self.entry.command());
         }
         let bytes = ready.packets.as_deref().unwrap_or(&work.packets);
-        let repeats = if attempt.was_held || ready.begins { 0 } else { self.repeats(work) };
+        let may_repeat = !attempt.was_held && !ready.begins && work.verdict.class == Class::Write;
+        let repeats = if may_repeat { self.policy.deadlock_retries } else { 0 };
         let lacks_ids = self.wire.lacks_ids(&bytes[ready.front..]);
         let connection = checkout.connection();
         let mut turn = 0;
@@ -360,7 +361,7 @@ impl Session {
         if gives_way && error == code::QUERY_INTERRUPTED {
             return Some(Passed::GaveWay);
         }
-        if keeps.deadlock && error == code::LOCK_DEADLOCK {
+        if keeps.deadlock && error == code::LOCK_DEADLOCK && self.can_repeat(work) {
             return Some(Passed::Deadlocked(answer.to_vec()));
         }
         let is_kept = keeps.refusal || keeps.moves.after(error);

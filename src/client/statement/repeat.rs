@@ -29,25 +29,22 @@ const BESIDE: &str =
     "SHOW SESSION STATUS WHERE Variable_name IN ('Executed_triggers', 'Opened_views')";
 
 impl Session {
-    /// How often a statement, at rest, may be repeated after a deadlock: only one that changes rows,
-    /// leaves nothing in the session and reads nothing from it.
-    pub(in crate::client) fn repeats(&self, work: &Work<'_>) -> u32 {
-        let limit = self.policy.deadlock_retries;
+    /// Whether a statement, at rest, may be repeated after a deadlock: only one that changes rows, leaves nothing
+    /// in the session and reads nothing from it.
+    pub(in crate::client) fn can_repeat(&self, work: &Work<'_>) -> bool {
         let verdict = work.verdict;
         let is_plain = verdict.class == Class::Write
             && verdict.reason == Reason::NotARead
             && verdict.statements == 1
             && verdict.effects.is_empty()
             && verdict.needs.is_empty();
-        let may = limit > 0
+        is_plain
             && (self.facts.is_mariadb() || self.policy.deadlock_repeat == Repeat::All)
-            && is_plain
             && self.autocommit
             && !self.status.contains(Status::IN_TRANS)
             && self.pins.is_empty()
             && matches!(work.command, Command::Query | Command::StmtExecute)
-            && changes_rows(work.sql, self.mode);
-        if may { limit } else { 0 }
+            && changes_rows(work.sql, self.mode)
     }
 
     /// Whether the statement that has lost a deadlock has left nothing. Its list of warnings is kept for the
