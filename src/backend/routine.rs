@@ -168,6 +168,19 @@ impl Connection {
         })
     }
 
+    /// Whether the dictionary shows a package of this name.
+    pub async fn has_package(&mut self, schema: &str, name: &str) -> Result<bool, Failure> {
+        let question = format!(
+            "SELECT 1 FROM information_schema.routines WHERE ROUTINE_TYPE LIKE 'PACKAGE%' \
+             AND ROUTINE_SCHEMA=_utf8mb4 X'{}' AND ROUTINE_NAME=_utf8mb4 X'{}' LIMIT 1",
+            hexed(schema),
+            hexed(name)
+        );
+        let answer = self.ask_aside(&question).await?;
+        // What can't be asked may be there.
+        Ok(answer.summary.error.is_some() || !answer.rows().is_empty())
+    }
+
     /// Whether its account may turn the session's binary log off. That of a role counts while it is in force.
     pub async fn may_switch_log(&mut self) -> Result<bool, Failure> {
         let grants = self.ask_aside("SHOW GRANTS").await?.rows();

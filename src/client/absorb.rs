@@ -14,8 +14,8 @@ pub(super) mod writes;
 use super::statement::Work;
 use super::{Session, Stop};
 use crate::backend::{Connection, KEEP_TEXTS};
-use crate::metrics::Origin;
-use crate::pool::Checkout;
+use crate::metrics::{Closed, Origin};
+use crate::pool::{Checkout, Retire};
 use crate::protocol::response::Summary;
 use crate::protocol::status::{Status, Tracked};
 use crate::protocol::{Command, code};
@@ -134,12 +134,12 @@ impl Session {
             if on_primary {
                 self.note_unseen_log(work);
             }
-            checkout.discard(crate::pool::Retire::Quit(crate::metrics::Closed::Broken));
+            self.writes.discard(checkout, Retire::Quit(Closed::Broken));
             self.forget_binding();
             return if had_state { Err(Stop::Fatal) } else { Ok(()) };
         }
         if self.is_released {
-            checkout.discard(crate::pool::Retire::Quit(crate::metrics::Closed::Broken));
+            self.writes.discard(checkout, Retire::Quit(Closed::Broken));
             self.forget_binding();
             return Err(Stop::Client);
         }
@@ -175,6 +175,7 @@ impl Session {
         connection.residue.tells_late |= was_open || self.pins.has(Pin::TableLock);
         connection.residue.tells_late &= summary.affected.is_none();
         if summary.has_status {
+            connection.has_begun = false;
             self.status = summary.status;
         }
         // Preparing tells none, and leaves it.

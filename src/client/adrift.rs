@@ -156,7 +156,7 @@ impl Session {
         let Some(mut held) = self.held.take() else { return };
         let thread = held.connection().thread_id;
         held.pool().complain_of_loss(thread, &"it was held between statements");
-        held.discard(Retire::Quit(Closed::Broken));
+        self.writes.discard(held, Retire::Quit(Closed::Broken));
         self.forget_binding();
     }
 }

@@ -83,7 +83,7 @@ impl Session {
         let stays =
             !self.autocommit || !self.pins.is_empty() || self.status.contains(Status::IN_TRANS);
         if !stays && self.learn_to_leave(held.connection()).await.is_err() {
-            held.discard(Retire::Quit(Closed::Broken));
+            self.writes.discard(held, Retire::Quit(Closed::Broken));
             return self.forget_binding();
         }
         self.keep_or_release(held).await;

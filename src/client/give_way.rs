@@ -85,7 +85,7 @@ impl Session {
             self.forget_statement(prepared.id);
         }
         if undone.is_err() {
-            checkout.discard(Retire::Quit(Closed::Broken));
+            self.writes.discard(checkout, Retire::Quit(Closed::Broken));
             self.forget_binding();
             return Err(Stop::Fatal);
         }
@@ -111,7 +111,7 @@ impl Session {
             self.roll_back_for_others(held.connection()).await
         };
         if undone.await.is_err() {
-            held.discard(Retire::Quit(Closed::Broken));
+            self.writes.discard(held, Retire::Quit(Closed::Broken));
             self.forget_binding();
             return Err(Stop::Fatal);
         }

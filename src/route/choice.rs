@@ -13,7 +13,8 @@ pub(super) fn less_busy<T: Copy>(
     // Reservoir sampling of two: no list of candidates is made.
     let (mut two, mut last, mut seen) = ([None, None], None, 0);
     for candidate in candidates {
-        if is_last(candidate) {
+        // One that takes nothing is one of many.
+        if is_last(candidate) && in_use(candidate) < usize::MAX {
             last = Some(candidate);
             continue;
         }

@@ -5,7 +5,7 @@ use crate::protocol::Family;
 
 /// Those that are a session's own, by the names they have among the facts of a server. (What the system's time
 /// zone comes to changes with no variable.)
-pub const NAMES: [&str; 32] = [
+pub const NAMES: [&str; 31] = [
     "block_encryption_mode",
     "character_set_collations",
     "completion_type",
@@ -29,7 +29,6 @@ pub const NAMES: [&str; 32] = [
     "old_mode",
     "show_create_table_verbosity",
     "show_gipk_in_create_table_and_information_schema",
-    "sql_big_selects",
     "sql_mode",
     "sql_notes",
     "sql_quote_show_create",
@@ -39,6 +38,9 @@ pub const NAMES: [&str; 32] = [
     "time_zone",
     "windowing_use_high_precision",
 ];
+
+/// In the place of a value that is not asked for, where that is told from an empty one. No value is so.
+pub const UNASKED: &str = "-";
 
 /// Variables that only one family has, or is asked for.
 const OF_MARIADB: [&str; 13] = [
@@ -67,9 +69,11 @@ const OF_MYSQL: [&str; 7] = [
     "windowing_use_high_precision",
 ];
 /// With the version they came with, and what holds before.
-const OF_LATE_MARIADB: [(&str, &str, &str); 4] = [
+const OF_LATE_MARIADB: [(&str, &str, &str); 5] = [
     ("block_encryption_mode", "110200", "aes-128-ecb"),
     ("character_set_collations", "110300", ""),
+    // Before it is no session's.
+    ("explicit_defaults_for_timestamp", "101000", UNASKED),
     ("mhnsw_ef_search", "110701", "20"),
     // 10.11.6 has it, but the first ones of 11.0 to 11.2 have not.
     ("note_verbosity", "110300", ""),

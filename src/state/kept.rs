@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use super::begun::asked;
+use super::begun::{UNASKED, asked};
 use super::image::{BIG_SELECTS, MAX_JOIN_SIZE};
 use super::{Image, TransactionNames, transaction_names};
 use crate::protocol::Family;
@@ -90,7 +90,8 @@ impl Kept {
         }
         let name =
             TWINS.iter().skip(1).find(|twins| twins.contains(&name)).map_or(name, |it| it[0]);
-        self.values().find(|(known, _)| *known == name).map(|(_, value)| value)
+        let value = self.values().find(|(known, _)| *known == name).map(|(_, value)| value);
+        value.filter(|value| *value != UNASKED)
     }
 
     /// Has `image` have those that are others on a connection which began with `other`, but for the session's own.
@@ -102,7 +103,7 @@ impl Kept {
         let mut sets_big_selects = false;
         for ((name, value), (_, there)) in self.values().zip(other.values()) {
             let is_other = value != there || name == BIG_SELECTS && sets_big_selects;
-            if is_other && !is_own(image, name) {
+            if is_other && value != UNASKED && !is_own(image, name) {
                 sets_big_selects |= name == MAX_JOIN_SIZE;
                 image.set(name, value);
             }
@@ -118,6 +119,12 @@ pub fn question(scope: &str, family: Family, transaction: TransactionNames) -> S
     let value = |name: &str| match asked(scope, transaction.own(name), family) {
         // It may be NULL, which would be left out.
         value if name == "default_tmp_storage_engine" => format!("COALESCE({value},'')"),
+        value if value == "''" => format!("'{UNASKED}'"),
+        // A login has what comes of both.
+        value if name == BIG_SELECTS && scope == "global" => {
+            let on = if family.is_mariadb() { "'ON'" } else { "1" };
+            format!("IF(@@global.{MAX_JOIN_SIZE}=18446744073709551615,{on},{value})")
+        }
         value => value,
     };
     let values: Vec<String> = NAMES.into_iter().map(value).collect();
@@ -163,6 +170,16 @@ mod tests {
         assert_eq!(kept.get("collation_server"), Some("latin1_bin"));
         assert_eq!(kept.get("character_set_server"), None, "that has another value");
         assert_eq!(Kept::default().get("tx_isolation"), None);
+    }
+
+    #[test]
+    fn what_is_not_asked_for_is_not_known() {
+        let (begun, mut image) = (kept(&[("innodb_strict_mode", UNASKED)]), Image::default());
+        assert_eq!(begun.get("innodb_strict_mode"), None);
+        begun.keep_beside(&kept(&[]), &mut image);
+        assert_eq!(image, Image::default());
+        let of_mysql = question("session", Family::MySql, TransactionNames::Long);
+        assert!(of_mysql.contains(",'-',") && !of_mysql.contains(",'',"), "{of_mysql}");
     }
 
     #[test]

@@ -154,16 +154,30 @@ impl Procedures {
             log: Log::Unknown,
             at: Instant::now(),
         };
-        if path.len() > CALLS_DEEP || path.contains(name) {
+        if path.last().is_some_and(|caller| is_same(caller, name)) {
+            // Its text is looked at already.
+            seen.log = Log::On;
+            return Ok(seen);
+        }
+        if path.len() > CALLS_DEEP || path.iter().any(|caller| is_same(caller, name)) {
             return Ok(seen);
         }
         if let Some(seen) = self.get(&connection.key, name) {
             return Ok(seen);
         }
         match connection.definition(&name.0, &name.1).await? {
-            // That of a package has no schema of its own.
-            Definition::None if own == Some(&*name.0) => seen.log = Log::Absent,
-            Definition::None | Definition::Hidden => {}
+            Definition::None => {
+                // That of a package has no schema of its own.
+                let package = own.filter(|own| **own != *name.0);
+                let is_absent = match package {
+                    Some(own) => !connection.has_package(own, &name.0).await?,
+                    None => true,
+                };
+                if is_absent {
+                    seen.log = Log::Absent;
+                }
+            }
+            Definition::Hidden => {}
             Definition::Text { text, is_oracle } => {
                 seen.takes_no_lock = !is_oracle && takes_no_lock(&text);
                 seen.leaves_nothing = !is_oracle && leaves_nothing(&text);
@@ -216,6 +230,11 @@ impl Procedures {
             Log::Unknown => may_switch_log(connection).await,
         }
     }
+}
+
+/// Whether two names are of one procedure.
+fn is_same(one: &Name, other: &Name) -> bool {
+    one.0 == other.0 && one.1.eq_ignore_ascii_case(&other.1)
 }
 
 /// Asks once for each connection.
@@ -318,8 +337,8 @@ impl Session {
         let own = image.schema.as_deref();
         let mut calls = Calls::of(work.sql, mode, own, || self.is_utf8(image, mode));
         // One of several statements may choose that mode; what is in the values of a single CALL is none.
-        calls.are_all =
-            calls.are_all && !has_word(work.sql, b"oracle") || self.procedure_of(work).is_some();
+        let may_be_oracle = || has_word(work.sql, b"oracle") && has_word(work.sql, b"sql_mode");
+        calls.are_all = calls.are_all && !may_be_oracle() || self.procedure_of(work).is_some();
         calls
     }
 
@@ -394,7 +413,7 @@ impl Session {
         &mut self,
         connection: &mut Connection,
         work: &Work<'_>,
-        (keeps, owes_look): (bool, bool),
+        (keeps, owes_look, may_have_called): (bool, bool, bool),
     ) -> Result<(), Failure> {
         if owes_look {
             self.look_at_calls(connection, work).await?;
@@ -405,9 +424,15 @@ impl Session {
             self.pins.add(Pin::StateChanged);
         }
         match !keeps && connection.ran != Ran::Plain {
-            true => self.settle_routine(connection, Some(work)).await,
+            true => self.settle_routine(connection, Some(work).filter(|_| may_have_called)).await,
             false => Ok(()),
         }
+    }
+
+    /// Whether `work` may have run a procedure that it calls.
+    pub(super) fn may_have_called(&self, work: &Work<'_>, summary: &Summary) -> bool {
+        let schema = self.image.schema.as_deref();
+        summary.error.is_none() || may_be_half_way(work, summary, schema, self.mode_of(work))
     }
 
     /// Whether a CALL of a procedure of another schema has changed nothing but that for a moment.
@@ -440,13 +465,11 @@ impl Session {
         if !work.verdict.effects.contains(Effects::OPAQUE) || is_quiet(work.command) {
             return false;
         }
-        let schema = self.image.schema.as_deref();
         let may_look = self.facts.is_mariadb()
             && self.autocommit
             && !self.status.contains(Status::IN_TRANS)
             && !self.calls_just_functions(work)
-            && (summary.error.is_none()
-                || may_be_half_way(work, summary, schema, self.mode_of(work)))
+            && self.may_have_called(work, summary)
             // Whose client asks for conditions would lose them.
             && !(self.asks_conditions && self.diagnostics.are_on_connection);
         let known = may_look.then(|| self.switches_log_by(connection, work));

@@ -106,7 +106,8 @@ impl Session {
             Box::pin(self.learn_position(connection)).await?;
         }
         if self.under_way.may_be_unchanged || owes_look || !keeps && connection.ran != Ran::Plain {
-            Box::pin(self.settle_call(connection, work, (keeps, owes_look))).await?;
+            let may_call = self.may_have_called(work, summary);
+            Box::pin(self.settle_call(connection, work, (keeps, owes_look, may_call))).await?;
         }
         let keeps = keeps || !self.pins.is_empty();
         connection.residue.is_dirty &= keeps;

@@ -171,18 +171,27 @@ impl WriteWatch<'_> {
                 let changes_none = summary.affected.unwrap_or_default() == 0;
                 let finds =
                     self.before.counts_found_rows && self.verdict.leading == Leading::Update;
-                let has_found = self.verdict.class != Class::Read
-                    && !has_position
-                    && (changes_none || finds)
-                    && may_be_idle(self.verdict);
-                if has_found {
+                let is_told = self.verdict.class != Class::Read && (changes_none || finds);
+                let may_be_idle = may_be_idle(self.verdict);
+                // The position may be that of a step before.
+                let is_unplaced = !has_position || flight.commits() == Commits::InSteps;
+                if is_told && is_unplaced && (may_be_idle || self.may_lock_rows()) {
                     self.writes.note_found();
                 }
-                let is_idle = has_found && (changes_none || !self.before.may_be_open);
+                let is_idle = is_told
+                    && !has_position
+                    && may_be_idle
+                    && (changes_none || !self.before.may_be_open);
                 self.writes.note_seen(flight, is_idle);
             }
             _ => {}
         }
+    }
+
+    /// Whether it may be a read that locks rows, which the first reason does not always say.
+    fn may_lock_rows(&self) -> bool {
+        let has = |word: &[u8]| has_word(self.sql.0, word);
+        self.verdict.uses_table && (has(b"update") || has(b"share"))
     }
 
     /// Whether others see rows now that get a position when the transaction ends.

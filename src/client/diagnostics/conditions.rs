@@ -12,7 +12,7 @@ use crate::client::Session;
 use crate::metrics::Closed;
 use crate::pool::{Checkout, Retire};
 use crate::protocol::wire::Cursor;
-use crate::protocol::{Encoding, packet};
+use crate::protocol::{Command, Encoding, packet};
 use crate::sql;
 
 impl Session {
@@ -102,7 +102,8 @@ impl Session {
         let is_ready = matches!(self.move_in(connection).await, Ok(Ok(())))
             && self.begin_beside(connection).await;
         connection.residue.is_dirty = true;
-        is_ready && connection.query(statement).await.is_ok()
+        // Its error may be any.
+        is_ready && connection.command(Command::Query, statement.as_bytes()).await.is_ok()
     }
 }
 

@@ -252,11 +252,12 @@ impl Session {
     /// A new connection is in a transaction where `init_connect` begins one: that is a session's which has had none since
     /// its login.
     async fn take_up_begun(&self, connection: &mut Connection) -> Result<(), Failure> {
-        match self.begun_kept.is_none() && self.life.is_first() {
-            true => connection.has_begun = false,
-            false => connection.end_begun().await?,
+        let begins = self.facts.variable("init_connect").is_some_and(|init| !init.is_empty());
+        match begins && self.begun_kept.is_none() && self.life.is_first() {
+            // Until an answer tells of it.
+            true => Ok(()),
+            false => connection.end_begun().await,
         }
-        Ok(())
     }
 
     /// A connection to a replica that was opened after the session began, and after global variables have changed,

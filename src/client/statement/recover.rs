@@ -94,7 +94,7 @@ impl Session {
             }
             Unfinished::GaveWay => self.concede(checkout, work).await,
             Unfinished::Spoilt(error) => {
-                checkout.discard(Retire::Kill);
+                self.writes.discard(checkout, Retire::Kill);
                 if was_held {
                     // With its transaction, and all that binds it.
                     self.forget_binding();

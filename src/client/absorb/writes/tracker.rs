@@ -87,7 +87,10 @@ impl WriteTracker {
     pub(in crate::client::absorb) fn leaves_out(&self, name: &str, value: &str) -> bool {
         match name {
             LOG => !is_on(value),
-            SERVER => value.parse().ok() != self.topology.reading().own,
+            SERVER => {
+                let own = self.topology.reading().own;
+                own.is_some() && value.parse().ok() != own
+            }
             _ => false,
         }
     }
