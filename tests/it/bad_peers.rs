@@ -114,7 +114,7 @@ fn assert_unnoticed(says: fn(usize) -> Vec<u8>, name: &str) {
     let (mut during, mut memory_after) = (first, memory);
     for _ in 0..2 {
         let (again, files_after, now) = horde(&proxy, &mut client, says);
-        assert_eq!(files_after, files, "{name}: files");
+        assert!(files_after <= files, "{name}: {files_after} files, {files} before");
         (during, memory_after) = (during.min(again), now);
     }
     let after = p99(&mut client);

@@ -247,7 +247,7 @@ fn functions_and_locks_end_a_list_as_on_the_server() {
         "SELECT cf_nothing(), ROW_COUNT()",
         "DO GET_LOCK('cf_held', 0)",
         "DO GET_LOCK('cf_free', 0)",
-        "SELECT RELEASE_LOCK('cf_free')",
+        "SELECT RELEASE_LOCK('cf_none')",
         "SELECT 1",
     ] {
         for more in ["DO 1", "BEGIN", "SET max_error_count = 0"] {
