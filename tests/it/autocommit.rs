@@ -4,7 +4,7 @@ use fairlane::protocol::Command;
 use fairlane::sandbox::Options;
 
 use crate::support::servers::{Servers, keep};
-use crate::support::{ONE_LANE_AND_REPLICA, Proxy, Raw, eventually, pause, product};
+use crate::support::{ONE_LANE_AND_REPLICA, Proxy, Raw, end_connections, pause, product};
 
 const AUTOCOMMIT: &str = "SELECT @@autocommit";
 
@@ -125,14 +125,7 @@ fn sessions_go_on_with_the_autocommit_they_began_with() {
     let global = others.map(|(name, value)| format!("GLOBAL {name} = {value}")).join(", ");
     let mut set = Raw::connect(proxy.port, "root", "root-secret", None).unwrap();
     set.run(&format!("SET {global}"));
-    let all = "SELECT id FROM information_schema.processlist WHERE user = 'app'";
-    eventually("there are new connections", || {
-        let old = root.rows(all);
-        for id in old.iter().flatten().flatten() {
-            let _ = root.query(&format!("KILL {id}"));
-        }
-        old.is_empty()
-    });
+    end_connections(&mut root, "app");
     assert_eq!(before.rows(&ask), begun);
     let now = ["0", "CHAIN", "0", "1", "0"].map(|value| Some(value.to_owned()));
     assert_eq!(proxy.app().rows(&ask), [now]);

@@ -6,7 +6,7 @@ use fairlane::sandbox::Options;
 use fairlane::state::{TransactionNames, kept};
 
 use crate::support::servers::{Servers, keep};
-use crate::support::{ONE_LANE, ONE_LANE_AND_REPLICA, Proxy, Raw, eventually, pause, product};
+use crate::support::{ONE_LANE, ONE_LANE_AND_REPLICA, Proxy, Raw, end_connections, pause, product};
 
 fn servers_of_its_own() -> Servers {
     keep(Options { max_connections: 50, ..product().options() }).0
@@ -47,17 +47,6 @@ fn globals(root: &mut Raw) -> Vec<(&'static str, &'static str)> {
     globals
 }
 
-fn end_connections(root: &mut Raw) {
-    let all = "SELECT id FROM information_schema.processlist WHERE user = 'app'";
-    eventually("there are new connections", || {
-        let old = root.rows(all);
-        for id in old.iter().flatten().flatten() {
-            let _ = root.query(&format!("KILL {id}"));
-        }
-        old.is_empty()
-    });
-}
-
 #[test]
 fn sessions_go_on_with_what_writes_hang_on() {
     let servers = servers_of_its_own();
@@ -78,7 +67,7 @@ fn sessions_go_on_with_what_writes_hang_on() {
     for (name, value) in globals(&mut root) {
         set.run(&format!("SET GLOBAL {name} = {value}"));
     }
-    end_connections(&mut root);
+    end_connections(&mut root, "app");
     assert_ne!(asked(&mut proxy.app()), begun);
     assert_eq!(asked(&mut fresh), begun);
     for session in [&mut before, &mut fresh] {
@@ -150,11 +139,11 @@ fn what_init_connect_begins_is_in_nobodys_way_later() {
     let mut other = proxy.app();
     other.run("INSERT INTO kept_begun VALUES (1)");
     other.run("COMMIT");
-    end_connections(&mut root);
+    end_connections(&mut root, "app");
     insert(&mut other);
     assert_eq!(root.text("SELECT COUNT(*) FROM shop.kept_begun"), "3", "it has gone on");
     let mut third = proxy.app();
-    end_connections(&mut root);
+    end_connections(&mut root, "app");
     insert(&mut third);
     // MySQL's connections can't be set up in it.
     let begins_beside = u32::from(product().is_mysql());

@@ -31,6 +31,18 @@ pub fn within(seconds: u64, what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
+/// Ends all connections of a user at a server: what comes next has new ones.
+pub fn end_connections(root: &mut Raw, user: &str) {
+    let all = format!("SELECT id FROM information_schema.processlist WHERE user = '{user}'");
+    eventually("there are new connections", || {
+        let old = root.rows(&all);
+        for id in old.iter().flatten().flatten() {
+            let _ = root.query(&format!("KILL {id}"));
+        }
+        old.is_empty()
+    });
+}
+
 /// A pause, for races that need a moment.
 pub fn pause(millis: u64) {
     let until = Instant::now() + Duration::from_millis(millis);
